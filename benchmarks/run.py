@@ -1,0 +1,41 @@
+"""Run the benchmarks: ``python benchmarks/run.py [NAME ...] [--quick]``."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from importlib.metadata import version
+
+import calls
+import files
+import imports
+import many
+import stall
+
+
+BENCHMARKS = {
+    "import": imports.run,
+    "files": files.run,
+    "stall": stall.run,
+    "calls": calls.run,
+    "many": many.run,
+}
+
+
+def main() -> None:
+    """Run the named benchmarks, or all of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="few rounds: shows that it runs")
+    args = parser.parse_args()
+    unknown = [name for name in args.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(unknown)}")
+    packages = ", ".join(f"{name} {version(name)}" for name in ("openai", "httpx2"))
+    print(f"Python {platform.python_version()}, {packages}")
+    for name in args.names or BENCHMARKS:
+        BENCHMARKS[name](quick=args.quick)
+
+
+if __name__ == "__main__":
+    main()

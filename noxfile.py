@@ -1,0 +1,179 @@
+"""Every check of the project; `nox` alone runs lint, types, tests and docs.
+
+Sessions install the built wheel, never the source tree: what is tested is what is shipped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nox
+
+
+nox.needs_version = ">=2026.4.10"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["lint", "types", "tests", "docs"]
+
+ROOT = Path(__file__).parent
+PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
+TOUCHING = (
+    "tests/core",
+    "tests/client",
+    "tests/image",
+    "tests/test_fetch.py",
+    "tests/test_inputs.py",
+    "tests/templates",
+    "tests/cache/test_redis.py",
+    "tests/test_imports.py",
+)
+"""The tests that touch other people's packages: the ones an old version could break."""
+CODE = ("src", "tests/typing", "examples", "benchmarks", "noxfile.py")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel the other sessions install."""
+    folder = session.cache_dir / "wheel"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session(requires=["build"])
+def types(session: nox.Session) -> None:
+    """Check types strictly, and that no public type is left open."""
+    install_wheel(session, "all", "types")
+    session.env["PYRIGHT_PYTHON_IGNORE_WARNINGS"] = "1"
+    session.run("pyright", "--warnings")
+    session.run("mypy", *CODE)
+    # Reads the package of the first environment on PATH, which nox makes this session's.
+    # Without "ignoreexternal" no package that uses Decimal can be complete: typeshed leaves
+    # `numbers` open. That no other package's type is used is seen below.
+    verify = ("pyright", "--verifytypes", "gptimage")
+    session.run(*verify, "--ignoreexternal")
+    report = session.run(*verify, "--outputjson", silent=True, success_codes=[0, 1])
+    if foreign := foreign_types(str(report)):
+        session.error(f"public signatures use types of other packages: {', '.join(foreign)}")
+
+
+@nox.session(requires=["build"])
+def tests(session: nox.Session) -> None:
+    """Run the whole test suite on the wheel."""
+    install_wheel(session, "all", "test")
+    pytest(session, "tests", *session.posargs)
+
+
+@nox.session(requires=["build"])
+def docs(session: nox.Session) -> None:
+    """Execute every code block of the README and the docs, and every example."""
+    install_wheel(session, "all", "test")
+    pytest(session, "tests/test_docs.py", *session.posargs)
+
+
+@nox.session(requires=["build"])
+def lowest(session: nox.Session) -> None:
+    """Run the tests of other packages' edges on the lowest versions pyproject.toml allows."""
+    pins = Path(session.create_tmp()).resolve() / "lowest.txt"
+    pins.write_text("".join(f"{pin}\n" for pin in lowest_pins()), encoding="utf-8")
+    install_wheel(session, "all", "test", "--constraint", str(pins))
+    session.run("pip", "list")
+    # Other versions differ in what they offer, not in single inputs: few examples are enough.
+    pytest(session, *(session.posargs or TOUCHING), "--hypothesis-profile", "brief")
+
+
+@nox.session(requires=["build"])
+def bench(session: nox.Session) -> None:
+    """Print how the library compares with the plain SDK; `-- --quick` for a short run."""
+    install_wheel(session, "all", None)
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def demo(session: nox.Session) -> None:
+    """Run the README's `Try it` command as a newcomer would: in a fresh clone, without a key."""
+    clone = Path(session.create_tmp()).resolve() / "clone"
+    shutil.rmtree(clone, ignore_errors=True)
+    for name in tracked_files():
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, clone / name)
+    command = first_code_block("Try it")
+    with session.chdir(clone):
+        session.run(
+            "bash", "-euo", "pipefail", "-c", command, env={"OPENAI_API_KEY": None}, external=True
+        )
+    if not (clone / "gptimage-demo" / "contact-sheet.png").is_file():
+        session.error("the demo wrote no contact sheet")
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a dependency group."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+def install_wheel(session: nox.Session, extra: str, name: str | None, *options: str) -> None:
+    """Install the built wheel with an extra and a dependency group."""
+    (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
+    requirements = group(name) if name else []
+    session.install(f"{wheel}[{extra}]", *requirements, *options)
+
+
+def pytest(session: nox.Session, *arguments: str) -> None:
+    """Run pytest from an empty folder, so that only the installed package can be imported."""
+    config = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT))
+    paths = [str(ROOT / each) if (ROOT / each).exists() else each for each in arguments]
+    with session.chdir(session.create_tmp()):
+        session.env.pop("TMPDIR", None)  # where nox puts it, paths grow long
+        session.run(
+            "python",
+            "-c",
+            "import gptimage; assert 'site-packages' in gptimage.__file__, gptimage.__file__",
+        )
+        session.run("pytest", *config, *paths)
+
+
+def foreign_types(report: str) -> list[str]:
+    """Symbols of other packages among those a pyright report finds in public signatures."""
+    # The fixtures of the pytest plugin are objects of pytest; nothing else may be.
+    known = {*sys.stdlib_module_names, "gptimage", "_pytest", "pluggy"}
+    symbols = json.loads(report)["typeCompleteness"]["symbols"]
+    names = {str(symbol["name"]) for symbol in symbols}
+    return sorted(name for name in names if name.partition(".")[0] not in known)
+
+
+def lowest_pins() -> list[str]:
+    """Each requirement of the package and its extras, pinned to its lower bound."""
+    project = PROJECT["project"]
+    extras = project["optional-dependencies"]
+    required = [*project["dependencies"], *(each for name in extras for each in extras[name])]
+    found = (re.match(r"([\w-]+)(?:\[.*?\])?>=([\w.]+)", each) for each in required)
+    return [f"{match[1]}=={match[2]}" for match in found if match]
+
+
+def tracked_files() -> list[str]:
+    """What a fresh clone would hold: tracked files, and new ones that are not ignored."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.check_output(command, cwd=ROOT, text=True)  # noqa: S603  # fixed words
+    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def first_code_block(heading: str) -> str:
+    """The first code block of the README under a heading."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    match = re.search(rf"^## {heading}$.*?^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    if match is None:
+        raise LookupError(f"README.md has no code block under '{heading}'")
+    return match[1]

@@ -1,0 +1,91 @@
+"""`Call`: what a client tells its meter of one call; this one listens to nothing.
+
+It never waits. A ledger is a file, though, so an async client calls `Call.reserve`,
+`Call.finished`, `Call.refused` and `Call.cache_hit` in a thread when `Call.blocks` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from gptimage._http import HttpReply
+from gptimage.errors import TransportError
+from gptimage.money import FREE, Cost
+from gptimage.results import PartialImage, Result
+
+
+class Call:
+    """One call as the meter sees it. This one does nothing: for a client that counts nothing.
+
+    Used as a context it takes note when an exception reaches the caller.
+    """
+
+    blocks: bool = False
+    """Whether some methods write a file."""
+
+    def reserve(self) -> None:
+        """The request is about to be sent: reserve what it may cost.
+
+        Raises:
+            BudgetExceededError: It could cross the budget; nothing may be sent.
+            ConfigurationError: The ledger cannot be used; nothing may be sent.
+        """
+
+    def waiting(self, reason: str, seconds: float) -> None:
+        """It is held back."""
+
+    def sent(self, attempt: int) -> None:
+        """It goes out now, so from now on it may be billed."""
+
+    def retried(self, delay: float, outcome: HttpReply | TransportError) -> None:
+        """It was not billed, and will be sent again."""
+
+    def partial(self, preview: PartialImage) -> None:
+        """A preview arrived."""
+
+    def finished(self, result: Result, *, extra: Cost | None = FREE) -> Result:
+        """It was answered: settle what it cost. The result says if that failed.
+
+        Args:
+            result: The answer.
+            extra: What was paid on top of it, such as a conversation's outer model; None when
+                that is not known, so that what the whole call cost is not known either.
+        """
+        del extra
+        return result
+
+    def refused(self, error: BaseException) -> None:
+        """It failed: give back what was reserved, unless it may have been billed."""
+
+    def cache_hit(self, result: Result) -> Result:
+        """The answer is one that was paid for before. The result says if noting that failed."""
+        return result
+
+    def saved(self, result: Result) -> Result:
+        """The result, after the store was asked to save it."""
+        return result
+
+    @contextmanager
+    def reserved(self) -> Generator[None]:
+        """Reserve before the block, and give back if it fails."""
+        try:
+            self.reserve()
+            yield
+        except BaseException as error:
+            self.refused(error)
+            raise
+
+    def __enter__(self) -> Self:
+        """The call itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take note of what reached the caller."""

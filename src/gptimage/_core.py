@@ -1,0 +1,304 @@
+"""What both clients share besides waiting: settings, and building plans from arguments."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+from urllib.parse import urlsplit
+
+from attrs import evolve, frozen
+
+from gptimage._finish import addresses, embed, finish
+from gptimage._http import HttpReply
+from gptimage._plan import Plan, plan, possible_cost
+from gptimage.errors import ConfigurationError, FetchError, OutcomeUnknownError, TransportError
+from gptimage.fetch import Fetch
+from gptimage.image import Image
+from gptimage.inputs import resolve, resolve_all
+from gptimage.mask import Mask
+from gptimage.models import Models
+from gptimage.money import FREE, Estimate
+from gptimage.prompt import Prompt
+from gptimage.records import Record
+from gptimage.requests import FileRef, Generate, Sources, edit_request, generate_request
+from gptimage.results import Result
+from gptimage.retry import Retry
+
+
+if TYPE_CHECKING:
+    from gptimage.budget import Budget
+    from gptimage.ledger import Ledger
+    from gptimage.limits import Limiter, Limits
+    from gptimage.ports import Observer
+    from gptimage.store import Store
+
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+DEFAULT_TIMEOUT: Final = 600.0
+"""Seconds; high quality takes minutes, and a call given up on is a call paid for nothing."""
+
+VARIATION: Final = (
+    "Make a new variation of this picture: keep its subject, style and mood, "
+    "and change composition, viewpoint and details."
+)
+"""The prompt of `variations`; the endpoint of that name is retired."""
+
+VARIATION_NOTE: Final = "OpenAI's variations endpoint is retired; this was made by an edit"
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+class Settings(TypedDict, total=False):
+    """Settings both clients take, besides how they connect.
+
+    Attributes:
+        model: The model used when a call names none.
+        retry: When to send again; ``Retry(attempts=1)`` never does.
+        models: Another catalogue.
+        fetch: How pictures named by URL are downloaded; ``Fetch(allow_private=True)``
+            also reads from your own network.
+        clock: Tells the time (UTC); decides which models are still alive and which prices hold.
+        budget: The most that may be spent; a call that could cross it is not sent.
+        ledger: Where every call is entered; the budget's when left out.
+        observers: Who is told what happens during a call.
+        limits: How fast to ask; a `Limiter` made by `Limits.limiter` is shared by clients.
+    """
+
+    model: str
+    retry: Retry
+    models: Models
+    fetch: Fetch
+    clock: Callable[[], datetime]
+    budget: Budget
+    ledger: Ledger
+    observers: Sequence[Observer]
+    limits: Limits | Limiter
+
+
+@frozen(kw_only=True)
+class Core:
+    """The settings of a client.
+
+    Attributes:
+        endpoint: The base URL; part of every cache key.
+        models: The catalogue.
+        model: The model used when a call names none.
+        retry: When to send again.
+        fetch: How pictures named by URL are downloaded.
+        clock: Tells the time (UTC).
+        store: Where pictures named by their id are found, or None.
+        limiter: Decides when a request may be sent, or None.
+        owns_limiter: Whether `close` ends it: it was made from `Limits` for this client.
+    """
+
+    endpoint: str
+    models: Models
+    model: str
+    retry: Retry
+    fetch: Fetch
+    clock: Callable[[], datetime]
+    store: Store | None = None
+    limiter: Limiter | None = None
+    owns_limiter: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings, *, base_url: object, store: Store | None) -> Core:
+        """The core for these settings, with defaults for the rest."""
+        models = settings.get("models") or Models.load()
+        limits = settings.get("limits")
+        limiter = _limiter(limits)
+        return cls(
+            endpoint=str(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL),
+            models=models,
+            model=settings.get("model") or models.default,
+            retry=settings.get("retry") or Retry(),
+            fetch=settings.get("fetch") or Fetch(),
+            clock=settings.get("clock") or utc_now,
+            store=store,
+            limiter=limiter,
+            owns_limiter=limiter is not limits,
+        )
+
+    def plan_generate(
+        self, prompt: str | Prompt, options: Mapping[str, Any], *, stream: bool = False
+    ) -> Plan:
+        """Check and plan a new picture."""
+        return self.plan(generate_request(prompt, options, default_model=self.model, stream=stream))
+
+    def plan_edit(
+        self,
+        prompt: str | Prompt,
+        images: Sources,
+        options: Mapping[str, Any],
+        *,
+        stream: bool = False,
+    ) -> Plan:
+        """Read or download the pictures, then check and plan the edit."""
+        rest = dict(options)
+        mask, markup = (self._stored(rest.pop(name, None)) for name in ("mask", "markup"))
+        found: Any = self._stored(images)
+        if isinstance(images, (list, tuple)):
+            found = [self._stored(each) for each in images]
+        request = edit_request(
+            prompt,
+            rest,
+            images=resolve_all(found, fetch=self.fetch),
+            mask=self._mask(mask),
+            markup=None if markup is None else resolve(markup, field="markup", fetch=self.fetch),
+            default_model=self.model,
+            stream=stream,
+        )
+        return self.plan(request)
+
+    def plan_any(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None,
+        options: Mapping[str, Any],
+        *,
+        stream: bool = False,
+    ) -> Plan:
+        """An edit when there are pictures to start from, else a new picture."""
+        if images is None:
+            return self.plan_generate(prompt, options, stream=stream)
+        return self.plan_edit(prompt, images, options, stream=stream)
+
+    def plan(self, request: Generate) -> Plan:
+        """Check and plan a request that is already a value."""
+        today = self.clock().date()
+        return plan(request, models=self.models, today=today, endpoint=self.endpoint)
+
+    def estimate(
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    ) -> Estimate | None:
+        """What a call with these arguments may cost."""
+        streams = options.get("partial_images") is not None
+        return self.plan_any(prompt, images, options, stream=streams).estimate
+
+    def delay(self, attempt: int, outcome: HttpReply | TransportError) -> float | None:
+        """Seconds until the next try, or None when this was the last one."""
+        return self.retry.delay(attempt, outcome, jitter=random.random(), now=self.clock())
+
+    def turn(self, plan: Plan) -> float:
+        """Seconds until a request may be sent; 0 when it may be sent now, and is counted."""
+        if self.limiter is None:
+            return 0.0
+        from gptimage.limits import tokens_of
+
+        return self.limiter.acquire(plan.request.count, tokens_of(plan.estimate))
+
+    def learn(self, reply: HttpReply) -> None:
+        """Tell the limiter what came back."""
+        if self.limiter is not None:
+            self.limiter.learn(reply)
+
+    def close(self) -> None:
+        """End what was made for this client alone; harmless when done twice."""
+        if self.limiter is not None and self.owns_limiter:
+            self.limiter.close()
+
+    def read(self, plan: Plan, reply: HttpReply, unreachable: Mapping[str, str]) -> Result:
+        """Read a reply whose pictures are at hand."""
+        return finish(plan, reply, unreachable, now=self.clock())
+
+    def complete(self, reply: HttpReply) -> tuple[HttpReply, dict[str, str]]:
+        """The reply with all its pictures in it, and why some could not be downloaded.
+
+        Pictures a reply names by address are downloaded without the key.
+        """
+        fetch = evolve(self.fetch, allow_private=self.fetch.allow_private or self._is_local())
+        found: dict[str, bytes] = {}
+        unreachable: dict[str, str] = {}
+        for url in addresses(reply):
+            try:
+                found[url] = fetch(url)
+            except FetchError as error:
+                unreachable[url] = str(error)
+        return embed(reply, found) if found else reply, unreachable
+
+    def recall(self, plan: Plan, body: bytes | bytearray | memoryview) -> Result:
+        """Read a reply that was kept earlier: it costs nothing now."""
+        plain = body if isinstance(body, (bytes, bytearray)) else bytes(body)
+        result = finish(plan, HttpReply(status=200, body=plain), now=self.clock())
+        return evolve(result, cached=True, cost=FREE)
+
+    def _stored(self, source: Any) -> Any:
+        """The picture a store's id or record stands for; anything else as it is."""
+        id = source.id if isinstance(source, Record) else source
+        if self.store is None or not isinstance(id, str) or not id.startswith("img_"):
+            return source
+        from gptimage.store.ids import is_id
+
+        return self.store.open(id) if is_id(id) else source
+
+    def _mask(self, mask: object) -> Mask | FileRef | None:
+        if mask is None or isinstance(mask, (Mask, FileRef)):
+            return mask
+        source: Any = mask
+        found = resolve(source, field="mask", fetch=self.fetch, formats=None)
+        return Mask.open(found) if isinstance(found, Image) else found
+
+    def _is_local(self) -> bool:
+        """Whether the service itself is on this machine, so that its pictures may be, too."""
+        return urlsplit(self.endpoint).hostname in {"localhost", "127.0.0.1", "::1"}
+
+
+def _limiter(limits: Limits | Limiter | None) -> Limiter | None:
+    if limits is None:
+        return None
+    from gptimage.limits import limiter_of
+
+    return limiter_of(limits)
+
+
+def unknown(plan: Plan, error: OutcomeUnknownError) -> OutcomeUnknownError:
+    """The same failure, with what it may have cost."""
+    return OutcomeUnknownError(
+        f"{error}: {possible_cost(plan)}; look at your usage page before asking again",
+        possible_cost=plan.ceiling,
+        partials=error.partials,
+        request_id=error.request_id,
+    )
+
+
+def refuse_ignored(openai: object, transport: object, **given: object) -> None:
+    """Refuse settings of a connection that somebody else has made already.
+
+    Raises:
+        ConfigurationError: A setting was given that would be ignored.
+    """
+    way = "openai" if openai is not None else "transport" if transport is not None else None
+    if openai is not None and transport is not None:
+        given = {"transport": transport}
+    useless = [name for name, value in given.items() if value is not None]
+    if way and useless:
+        raise ConfigurationError(
+            f"{', '.join(useless)} would be ignored beside {way}=: leave it out"
+        )
+
+
+def connect(name: str, api_key: str | None, core: Core, timeout: float) -> Callable[[], Any]:
+    """How to make the SDK client of that class, once it is needed.
+
+    Raises:
+        ConfigurationError: There is no key.
+    """
+    key = api_key or os.environ.get("OPENAI_API_KEY")
+    if not key:
+        raise ConfigurationError(
+            "no API key: set the environment variable OPENAI_API_KEY, pass api_key=, "
+            "or use ImageClient.sandbox(), which needs none"
+        )
+
+    def make() -> Any:
+        import openai
+
+        return getattr(openai, name)(api_key=key, base_url=core.endpoint, timeout=timeout)
+
+    return make

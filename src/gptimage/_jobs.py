@@ -1,0 +1,283 @@
+"""What a client does besides single calls: many at once, conversations, and looking things up.
+
+`Jobs` and `AsyncJobs` are the halves of the clients that are built from whole other rooms;
+a client hands each its keeper, sender and meter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from gptimage.errors import ConfigurationError
+from gptimage.models import Models
+
+
+if TYPE_CHECKING:
+    from gptimage._batch_job import AsyncBatchLine, BatchLine, StatePath
+    from gptimage._core import Core
+    from gptimage._keep import Keeper
+    from gptimage._meter import Meter
+    from gptimage._said import Resume
+    from gptimage._sending import AsyncSender, Sender
+    from gptimage.batch import AsyncBatch, Batch
+    from gptimage.bulk import Asked, CheckpointPath, Item, Watcher
+    from gptimage.conversation import AsyncConversation, Conversation
+    from gptimage.ledger import Ledger
+    from gptimage.ports import AsyncTransport, CachePort, Transport
+    from gptimage.prompt import Prompt
+    from gptimage.requests import Generate
+    from gptimage.results import Result
+    from gptimage.store import Store
+    from gptimage.templates import PromptTemplates
+
+
+class Catalogue:
+    """What both clients tell without asking anybody."""
+
+    store: Store | None
+    cache: CachePort | None
+    ledger: Ledger | None
+    _core: Core
+    _keeper: Keeper
+    _meter: Meter
+    _templates: PromptTemplates | None
+
+    def models(self) -> Models:
+        """The catalogue: what each model accepts and costs, and until when it lives."""
+        return self._core.models
+
+    def render(self, template: str, /, **arguments: object) -> Prompt:
+        """Fill in a prompt template. Nothing is sent and nothing is billed.
+
+        Raises:
+            TemplateError: There is no such template, or an argument is wrong.
+        """
+        if self._templates is None:
+            from gptimage.templates import PromptTemplates
+
+            self._templates = PromptTemplates.builtin()
+        return self._templates.render(template, **arguments)
+
+
+class Jobs(Catalogue):
+    """The bigger jobs of an `ImageClient`."""
+
+    _sender: Sender
+    _transport: Transport
+
+    if TYPE_CHECKING:  # the client has it
+
+        def run(
+            self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
+        ) -> Result: ...
+
+    def generate_many(
+        self,
+        requests: Iterable[Asked],
+        *,
+        concurrency: int = 8,
+        progress: Watcher = False,
+        checkpoint: CheckpointPath = None,
+        retry_unknown: bool = False,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+    ) -> Generator[Item]:
+        """Send many requests; items come as they finish, each with its index.
+
+        Args:
+            requests: Prompts, dicts of arguments, or requests; any iterable, of any length.
+            concurrency: How many are asked at the same time.
+            progress: True shows it on standard error; or a function called with a `Progress`.
+            checkpoint: A file; a second run with it asks only for what is missing.
+            retry_unknown: Ask again what an earlier run may have been billed for.
+            refresh: Ask even if the cache knows the answer.
+            tags: Tags for the store.
+
+        Raises:
+            InvalidRequestError: ``concurrency`` is below 1.
+            ConfigurationError: The checkpoint is in use, or belongs to other requests.
+        """
+        from gptimage.bulk import many
+
+        return many(
+            self,
+            self._core,
+            requests,
+            concurrency=concurrency,
+            progress=progress,
+            checkpoint=checkpoint,
+            retry_unknown=retry_unknown,
+            refresh=refresh,
+            tags=tags,
+        )
+
+    def conversation(
+        self,
+        model: str | None = None,
+        *,
+        image_model: str | None = None,
+        resume: Resume | None = None,
+        stateless: bool = False,
+    ) -> Conversation:
+        """Pictures made and changed turn by turn, over the Responses API.
+
+        Args:
+            model: The outer model, which reads the words; it is billed apart.
+            image_model: The model that draws; the client's when left out.
+            resume: Where to go on: a turn, a response's id, a stored picture's id or record.
+            stateless: Send the last picture with every turn, and let the service keep nothing.
+
+        Raises:
+            InvalidRequestError: Nothing can be resumed that way.
+            ConfigurationError: A stored picture is named, and the client has no store.
+        """
+        from gptimage._said import Line
+        from gptimage.conversation import Conversation
+
+        return Conversation(
+            Line(keeper=self._keeper, sender=self._sender, meter=self._meter),
+            model=model,
+            image_model=image_model,
+            resume=resume,
+            stateless=stateless,
+        )
+
+    def submit_batch(
+        self,
+        requests: Iterable[Asked],
+        *,
+        state: StatePath | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Batch:
+        """Send requests for half the price, answered within a day.
+
+        Args:
+            requests: Prompts, dicts of arguments, or requests.
+            state: A file that lets another process go on, and never submits twice.
+            metadata: Your words about the batch, kept by the service.
+
+        Raises:
+            InvalidRequestError: A request is wrong; nothing was submitted.
+            OutcomeUnknownError: It may or may not have been accepted.
+        """
+        from gptimage.batch import Batch
+
+        return Batch.submit(self._batch_line(), requests, state=state, metadata=metadata or {})
+
+    def batch(self, where: StatePath) -> Batch:
+        """A batch that was submitted before: its state file, or its id (``batch_...``).
+
+        Raises:
+            ConfigurationError: The file holds no batch.
+        """
+        from gptimage.batch import Batch
+
+        return Batch.open(self._batch_line(), where)
+
+    def _batch_line(self) -> BatchLine:
+        from gptimage._batch_job import BatchLine
+        from gptimage.ports import Downloads
+
+        transport = self._transport
+        if not isinstance(transport, Downloads):
+            raise ConfigurationError("this transport cannot download, which a batch needs")
+        return BatchLine(
+            keeper=self._keeper,
+            meter=self._meter,
+            send=transport.send,
+            download=transport.download,
+        )
+
+
+class AsyncJobs(Catalogue):
+    """The bigger jobs of an `AsyncImageClient`."""
+
+    _sender: AsyncSender
+    _transport: AsyncTransport
+
+    if TYPE_CHECKING:  # the client has it
+
+        async def run(
+            self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
+        ) -> Result: ...
+
+    def generate_many(
+        self,
+        requests: Iterable[Asked] | AsyncIterable[Asked],
+        *,
+        concurrency: int = 8,
+        progress: Watcher = False,
+        checkpoint: CheckpointPath = None,
+        retry_unknown: bool = False,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+    ) -> AsyncGenerator[Item]:
+        """Send many requests; the requests may be async, too; see `ImageClient.generate_many`."""
+        from gptimage.bulk import amany
+
+        return amany(
+            self,
+            self._core,
+            requests,
+            concurrency=concurrency,
+            progress=progress,
+            checkpoint=checkpoint,
+            retry_unknown=retry_unknown,
+            refresh=refresh,
+            tags=tags,
+        )
+
+    def conversation(
+        self,
+        model: str | None = None,
+        *,
+        image_model: str | None = None,
+        resume: Resume | None = None,
+        stateless: bool = False,
+    ) -> AsyncConversation:
+        """Pictures made and changed turn by turn; see `ImageClient.conversation`."""
+        from gptimage._said import AsyncLine
+        from gptimage.conversation import AsyncConversation
+
+        return AsyncConversation(
+            AsyncLine(keeper=self._keeper, sender=self._sender, meter=self._meter),
+            model=model,
+            image_model=image_model,
+            resume=resume,
+            stateless=stateless,
+        )
+
+    async def submit_batch(
+        self,
+        requests: Iterable[Asked],
+        *,
+        state: StatePath | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> AsyncBatch:
+        """Send requests for half the price; see `ImageClient.submit_batch`."""
+        from gptimage.batch import AsyncBatch
+
+        return await AsyncBatch.submit(
+            self._batch_line(), requests, state=state, metadata=metadata or {}
+        )
+
+    async def batch(self, where: StatePath) -> AsyncBatch:
+        """A batch that was submitted before: its state file, or its id (``batch_...``)."""
+        from gptimage.batch import AsyncBatch
+
+        return await AsyncBatch.open(self._batch_line(), where)
+
+    def _batch_line(self) -> AsyncBatchLine:
+        from gptimage._batch_job import AsyncBatchLine
+        from gptimage.ports import AsyncDownloads
+
+        transport = self._transport
+        if not isinstance(transport, AsyncDownloads):
+            raise ConfigurationError("this transport cannot download, which a batch needs")
+        return AsyncBatchLine(
+            keeper=self._keeper,
+            meter=self._meter,
+            send=transport.send,
+            download=transport.download,
+        )

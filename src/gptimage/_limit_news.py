@@ -1,0 +1,125 @@
+"""What a reply tells about the service's limits, from its headers and from the body of a 429."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from attrs import frozen
+
+from gptimage._http import HttpReply
+from gptimage.retry import QUOTA_CODES
+
+
+Kind = Literal["images", "requests", "tokens"]
+KINDS: Final[tuple[Kind, ...]] = ("images", "requests", "tokens")
+
+_NAMES: Final[Mapping[str, Kind]] = {
+    "requests": "requests",
+    "tokens": "tokens",
+    "images": "images",
+    "input-images": "images",
+}
+_STATED: Final = re.compile(
+    r"\bon (?P<name>[a-z][a-z -]{0,40}?) per (?P<period>\w+)\b[^:]{0,20}: "
+    r"Limit (?P<limit>\d{1,12})(?:, Used (?P<used>\d{1,12}))?"
+)
+_AGAIN: Final = re.compile(r"try again in ((?:\d{1,9}(?:\.\d{1,9})?(?:ms|h|m|s))+)")
+_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|h|m|s)")
+_SECONDS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_READ: Final = 4096
+
+
+@frozen(kw_only=True)
+class Stated:
+    """One limit as the service states it.
+
+    Attributes:
+        kind: What is counted.
+        limit: How many a minute; None when it counts over another time.
+        used: How many it has counted, or None.
+        reset: Seconds until none of them counts, or None.
+    """
+
+    kind: Kind
+    limit: int | None
+    used: int | None = None
+    reset: float | None = None
+
+
+@frozen(kw_only=True)
+class Refusal:
+    """A 429 for going too fast.
+
+    Attributes:
+        again: Seconds until the service wants to be asked again, or None.
+        stated: The limit that was reached, if it says.
+    """
+
+    again: float | None
+    stated: Stated | None
+
+
+def stated(headers: Mapping[str, str]) -> tuple[Stated, ...]:
+    """The limits in ``x-ratelimit-*`` headers."""
+    found: list[Stated] = []
+    for name, kind in _NAMES.items():
+        limit, remaining = (
+            _count(headers.get(f"x-ratelimit-{part}-{name}")) for part in ("limit", "remaining")
+        )
+        if limit is None:
+            continue
+        used = None if remaining is None else max(0, limit - remaining)
+        reset = duration(headers.get(f"x-ratelimit-reset-{name}", ""))
+        found.append(Stated(kind=kind, limit=limit, used=used, reset=reset))
+    return tuple(found)
+
+
+def refusal(reply: HttpReply, retry_after: float | None) -> Refusal | None:
+    """What a 429 says; None for every other reply, and when there is no credit left.
+
+    Args:
+        reply: Any reply.
+        retry_after: Seconds its headers ask to wait, or None.
+    """
+    if reply.status != 429:
+        return None
+    text = bytes(reply.body[:_READ]).decode("utf-8", "replace")
+    if any(code in text for code in QUOTA_CODES):
+        return None
+    asked = _AGAIN.search(text)
+    waits = [retry_after, duration(asked[1]) if asked else None]
+    known = [each for each in waits if each is not None]
+    return Refusal(again=max(known, default=None), stated=_said(text))
+
+
+def duration(text: str) -> float | None:
+    """Seconds in a duration such as ``12s``, ``240ms`` or ``7m12.5s``; None when it is none."""
+    parts = list(_PART.finditer(text))
+    if not parts or "".join(part[0] for part in parts) != text:
+        return None
+    return sum(float(part[1]) * _SECONDS[part[2]] for part in parts)
+
+
+def age(headers: Mapping[str, str]) -> float:
+    """Seconds the service worked on the reply, so that old its headers may be."""
+    return (_count(headers.get("openai-processing-ms")) or 0) / 1000
+
+
+def _said(text: str) -> Stated | None:
+    match = _STATED.search(text)
+    kind = _NAMES.get(match["name"].replace(" ", "-")) if match else None
+    if match is None or kind is None:
+        return None
+    by_minute = match["period"].startswith("min")
+    return Stated(
+        kind=kind,
+        limit=int(match["limit"]) if by_minute else None,
+        used=int(match["used"]) if by_minute and match["used"] else None,
+    )
+
+
+def _count(text: str | None) -> int | None:
+    """A plain number of at most twelve digits, or None."""
+    return int(text) if text and re.fullmatch(r"[0-9]{1,12}", text) else None

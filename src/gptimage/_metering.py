@@ -1,0 +1,46 @@
+"""Which meter a client gets: one that counts, or one that costs nothing, not even its import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from gptimage._call import Call
+from gptimage._plan import Plan
+
+
+if TYPE_CHECKING:
+    from gptimage._meter import Meter
+
+
+_UNCOUNTED: Final = Call()
+
+
+class Silent:
+    """A `Meter` without budget, ledger or observers."""
+
+    budget: None = None
+    ledger: None = None
+    guard: tuple[()] = ()
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self.clock: Callable[[], datetime] = clock
+
+    def call(self, plan: Plan, *, operation: str | None = None) -> Call:
+        """A call nobody listens to."""
+        del plan, operation
+        return _UNCOUNTED
+
+
+def meter_of(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> Meter:
+    """The meter for a client's settings ``budget``, ``ledger`` and ``observers``.
+
+    Raises:
+        ConfigurationError: Budget and client name different ledgers.
+    """
+    if not any(settings.get(name) for name in ("budget", "ledger", "observers")):
+        return cast("Meter", Silent(clock))
+    from gptimage._meter import Meter
+
+    return Meter.of(settings, clock)

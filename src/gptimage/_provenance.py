@@ -1,0 +1,68 @@
+"""Whether a file carries a C2PA manifest: signed statements of where a picture comes from.
+
+Only its presence is looked for, where the C2PA specification puts it in each format
+(https://spec.c2pa.org, "Embedding manifests into various file formats"). Nothing is
+decoded, one pass over the file's chunks, each step bounded by the file's length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from gptimage._sniff import gif_blocks, jpeg_segments, riff_chunks
+
+
+def has_c2pa(data: bytes, format: str) -> bool:
+    """Whether a manifest is embedded; False for formats that cannot hold one."""
+    look = _LOOK.get(format)
+    return look is not None and look(data)
+
+
+def _png(data: bytes) -> bool:
+    return any(name == b"caBX" and end > start for name, start, end in _png_chunks(data))
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    at = 8
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        end = at + 8 + length
+        if end + 4 > len(data):  # the checksum belongs to the chunk
+            return
+        yield data[at + 4 : at + 8], at + 8, end
+        at = end + 4
+
+
+def _jpeg(data: bytes) -> bool:
+    """APP11 segments hold JUMBF boxes; the first one of a manifest is described as ``c2pa``."""
+    return any(
+        marker == 0xEB and end <= len(data) and _is_c2pa_box(data[start : min(end, start + 64)])
+        for marker, start, end in jpeg_segments(data)
+    )
+
+
+def _is_c2pa_box(head: bytes) -> bool:
+    return head[:2] == b"JP" and b"jumb" in head[8:24] and b"jumdc2pa" in head
+
+
+def _webp(data: bytes) -> bool:
+    return any(name == b"C2PA" and end > start for name, start, end in riff_chunks(data))
+
+
+def _gif(data: bytes) -> bool:
+    """An application extension of that name: marker, label, length 11, then the name."""
+    return any(
+        marker == 0x21 and data[at + 1 : at + 11] == b"\xff\x0bC2PA_GIF"
+        for marker, at in gif_blocks(data)
+    )
+
+
+def _svg(data: bytes) -> bool:
+    return b"<c2pa:manifest" in data
+
+
+_LOOK: Final[Mapping[str, Callable[[bytes], bool]]] = MappingProxyType(
+    {"png": _png, "jpeg": _jpeg, "webp": _webp, "gif": _gif, "svg": _svg}
+)

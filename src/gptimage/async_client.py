@@ -1,0 +1,283 @@
+"""`AsyncImageClient`: the twin of `ImageClient` for asyncio, same methods, awaited.
+
+Reading files, downloading inputs and decoding large replies leave the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, Unpack
+
+from gptimage._call import Call
+from gptimage._core import (
+    DEFAULT_TIMEOUT,
+    VARIATION,
+    VARIATION_NOTE,
+    Core,
+    Settings,
+    connect,
+    refuse_ignored,
+)
+from gptimage._jobs import AsyncJobs
+from gptimage._keep import Keeper, Taken
+from gptimage._metering import meter_of
+from gptimage._plan import Plan
+from gptimage._sending import AsyncSender, aside, metered, reserved
+from gptimage._stream import StreamReader
+from gptimage.cached import Fresh
+from gptimage.errors import OutcomeUnknownError
+from gptimage.money import Estimate
+from gptimage.ports import AsyncTransport, CachePort
+from gptimage.prompt import Prompt
+from gptimage.requests import EditOptions, Generate, Options, Source, Sources
+from gptimage.results import Completed, PartialImage, Result
+from gptimage.transports import AsyncOpenAITransport, AsyncSDK
+
+
+if TYPE_CHECKING:
+    from gptimage.ledger import Ledger
+    from gptimage.sandbox import Sandbox
+    from gptimage.store import Store
+    from gptimage.templates import PromptTemplates
+
+
+class AsyncImageClient(AsyncJobs):
+    """Makes and edits pictures under asyncio; close it, or use ``async with``.
+
+    Args:
+        api_key: The key; the environment variable ``OPENAI_API_KEY`` when left out.
+        base_url: Another service that speaks OpenAI's API; ``OPENAI_BASE_URL`` when left out.
+        timeout: Seconds to wait for an answer. A call given up on may still be billed.
+        openai: A configured ``openai.AsyncOpenAI`` or ``AsyncAzureOpenAI`` client to send
+            with; it stays yours to close. Its own retries are not used.
+        transport: Anything else that sends requests; see `gptimage.ports.AsyncTransport`.
+        store: Where every picture is saved.
+        cache: Where answers are kept, so that the same request is paid for once.
+        templates: The prompt templates of `render`; the built-in ones when left out.
+        **settings: See `Settings`: model, retry, budget, ledger, observers...
+
+    Raises:
+        ConfigurationError: There is no key, or a setting that would be ignored.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        openai: AsyncSDK | None = None,
+        transport: AsyncTransport | None = None,
+        store: Store | None = None,
+        cache: CachePort | None = None,
+        templates: PromptTemplates | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        refuse_ignored(
+            openai,
+            transport,
+            api_key=api_key,
+            base_url=base_url if openai else None,
+            timeout=timeout if timeout != DEFAULT_TIMEOUT else None,
+        )
+        url = openai.base_url if openai else base_url
+        self._core = Core.of(settings, base_url=url, store=store)
+        self._keeper = Keeper(core=self._core, caches=cache is not None)
+        self._templates = templates
+        self.store: Store | None = store
+        self.cache: CachePort | None = cache
+        self._transport: AsyncTransport = transport or AsyncOpenAITransport(
+            (lambda: openai) if openai else connect("AsyncOpenAI", api_key, self._core, timeout),
+            owned=openai is None,
+        )
+        self._sender = AsyncSender(self._core, self._transport)
+        self._meter = meter_of(settings, self._core.clock)
+        self.ledger: Ledger | None = self._meter.ledger
+
+    @classmethod
+    def sandbox(
+        cls,
+        sandbox: Sandbox | None = None,
+        *,
+        store: Store | None = None,
+        cache: CachePort | None = None,
+        templates: PromptTemplates | None = None,
+        **settings: Unpack[Settings],
+    ) -> Self:
+        """A client of the offline sandbox; see `ImageClient.sandbox`."""
+        from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox
+
+        transport = AsyncSandboxTransport(sandbox or Sandbox())
+        return cls(
+            transport=transport,
+            base_url=SANDBOX_URL,
+            store=store,
+            cache=cache,
+            templates=templates,
+            **settings,
+        )
+
+    async def generate(
+        self,
+        prompt: str | Prompt,
+        *,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        **options: Unpack[Options],
+    ) -> Result:
+        """Draw new pictures; arguments and errors are those of `ImageClient.generate`."""
+        words = self._keeper.check_tags(tags)
+        return await self._answer(self._core.plan_generate(prompt, options), refresh, words)
+
+    async def edit(
+        self,
+        prompt: str | Prompt,
+        images: Sources,
+        *,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
+    ) -> Result:
+        """Change pictures; arguments and errors are those of `ImageClient.edit`."""
+        import asyncio
+
+        words = self._keeper.check_tags(tags)
+        plan = await asyncio.to_thread(self._core.plan_edit, prompt, images, options)
+        return await self._answer(plan, refresh, words)
+
+    async def variations(
+        self,
+        image: Source,
+        *,
+        prompt: str | Prompt = VARIATION,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
+    ) -> Result:
+        """Draw variations by an edit; see `ImageClient.variations`."""
+        return (await self.edit(prompt, image, refresh=refresh, tags=tags, **options)).warn(
+            VARIATION_NOTE
+        )
+
+    async def stream(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
+    ) -> AsyncIterator[PartialImage | Completed]:
+        """Draw or edit with previews; arguments and errors are those of `ImageClient.stream`.
+
+        Nothing is checked or sent before the first step of the iteration.
+        """
+        import asyncio
+
+        words = self._keeper.check_tags(tags)
+        plan = await asyncio.to_thread(self._core.plan_any, prompt, images, options, stream=True)
+        with self._meter.call(plan) as call:
+            taken = None
+            if not refresh and self.cache:
+                taken = await asyncio.to_thread(self._keeper.look, plan, self.cache)
+            if taken:
+                taken = await metered(call, taken.change, call.cache_hit)
+            else:
+                async with reserved(call):
+                    async with aclosing(await self._sender.stream(plan, call)) as source:
+                        reader = StreamReader(plan, source.reply)
+                        broken = None
+                        try:
+                            async for event in source:
+                                preview = await aside(event, reader.take)
+                                if preview is not None:
+                                    call.partial(preview)
+                                    yield preview
+                        except OutcomeUnknownError as error:
+                            broken = error
+                    taken = await asyncio.to_thread(
+                        self._keeper.take_stream, plan, reader, broken, self.cache
+                    )
+                    taken = await metered(call, taken.change, call.finished)
+            result = call.saved(await asyncio.to_thread(self._keeper.save, taken, words))
+        yield Completed(result=result)
+
+    async def estimate(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        **options: Unpack[EditOptions],
+    ) -> Estimate | None:
+        """What a call with these arguments may cost; see `ImageClient.estimate`."""
+        import asyncio
+
+        return await asyncio.to_thread(self._core.estimate, prompt, images, options)
+
+    async def run(
+        self, request: Generate, *, refresh: bool = False, tags: Iterable[str] = ()
+    ) -> Result:
+        """Send a request that is already a value; see `ImageClient.run`."""
+        import asyncio
+
+        words = self._keeper.check_tags(tags)
+        plan = await asyncio.to_thread(self._core.plan, request)
+        return await self._answer(plan, refresh, words)
+
+    async def aclose(self) -> None:
+        """Release connections; harmless when done twice."""
+        await self._transport.aclose()
+        self._core.close()
+
+    async def __aenter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Release connections."""
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        """Where it sends and with which model; never the key."""
+        return f"AsyncImageClient({self._core.endpoint}, model={self._core.model})"
+
+    async def _answer(self, plan: Plan, refresh: bool, tags: tuple[str, ...]) -> Result:
+        """The result, from the cache or the service, saved."""
+        import asyncio
+
+        with self._meter.call(plan) as call:
+            if self.cache is None:
+                taken = await self._ask(plan, call)
+            else:
+                taken = await self._fly(self.cache, plan, call, refresh)
+            return call.saved(await asyncio.to_thread(self._keeper.save, taken, tags))
+
+    async def _fly(self, cache: CachePort, plan: Plan, call: Call, refresh: bool) -> Taken:
+        """From the cache, from a request like this one in flight, or by asking."""
+        import asyncio
+
+        from gptimage.flights import afly
+
+        asked: list[Taken] = []
+
+        async def ask() -> Fresh:
+            asked.append(await self._ask(plan, call))
+            return asked[0].fresh
+
+        landed = await afly(cache, plan.key, ask, refresh=refresh)
+        taken = await asyncio.to_thread(self._keeper.landed, plan, landed, asked)
+        return taken if asked else await metered(call, taken.change, call.cache_hit)
+
+    async def _ask(self, plan: Plan, call: Call) -> Taken:
+        import asyncio
+
+        async with reserved(call):
+            reply = await self._sender.send(plan, call)
+            taken = await asyncio.to_thread(self._keeper.take, plan, reply)
+            return await metered(call, taken.change, call.finished)

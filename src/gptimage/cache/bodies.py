@@ -1,0 +1,174 @@
+"""One reply in one file: a head of fixed size that describes and proves the body, then the body.
+
+The head is a line of JSON padded with spaces, so ``head -c 512 FILE`` shows it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+
+from gptimage.cached import CacheEntry
+from gptimage.errors import CacheError
+
+
+SUFFIX: Final = ".body"
+_MAGIC: Final = b"gptimage-cache 1 "
+_HEAD_BYTES: Final = 512
+_KEY: Final = re.compile(r"[a-z0-9][a-z0-9:_-]{3,127}", re.ASCII)
+_CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+
+
+class DamagedError(Exception):
+    """The file is not what was written: cut short, changed, or somebody else's."""
+
+
+@frozen(kw_only=True)
+class Head:
+    """What a file says about its body.
+
+    Attributes:
+        key: What the reply answers.
+        size: Bytes of the body.
+        sha256: Their hash, in hexadecimal.
+        created: When it was kept (Unix time in seconds).
+        expires: When it stops being an answer; None is never.
+        usd: What it cost, in USD; None when unknown.
+    """
+
+    key: str
+    size: int
+    sha256: str
+    created: float
+    expires: float | None
+    usd: Decimal | None
+
+
+def place(root: Path, key: str) -> Path:
+    """Where the reply under a key belongs.
+
+    Raises:
+        CacheError: The key could name a file outside the cache.
+    """
+    name = file_name(key)
+    return root / name[-2:] / f"{name}{SUFFIX}"
+
+
+def file_name(key: str) -> str:
+    """A key as part of a file name; two keys that look alike in it are told apart by the head.
+
+    Raises:
+        CacheError: The key holds something no file name should.
+    """
+    if not _KEY.fullmatch(key):
+        raise CacheError(f"a cache key is 4 to 128 of a-z, 0-9, ':', '_' and '-', not {key[:40]!r}")
+    return key.replace(":", "-")
+
+
+def files(root: Path) -> Iterator[Path]:
+    """Every file of a reply below the root."""
+    return root.glob(f"??/*{SUFFIX}")
+
+
+def write(folder: Path, entry: CacheEntry, *, key: str) -> tuple[Path, Head]:
+    """Write a new temporary file; the caller renames it into place.
+
+    It is not synced to the disk: after a power cut the hash tells, and the reply is
+    asked for again.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written to.
+    """
+    body = memoryview(entry.body).cast("B")
+    head = Head(
+        key=key,
+        size=len(body),
+        sha256=hashlib.sha256(body).hexdigest(),
+        created=entry.created or 0.0,
+        expires=entry.expires,
+        usd=entry.usd,
+    )
+    path = folder / f"{secrets.token_hex(8)}.tmp"
+    try:
+        with open(os.open(path, _CREATE, 0o600), "wb", buffering=0) as file:  # noqa: PTH123  # takes a descriptor
+            _write_all(file.fileno(), _head_bytes(head))
+            _write_all(file.fileno(), body)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path, head
+
+
+def read(path: Path, key: str) -> tuple[Head, bytes]:
+    """Read a file and prove its body.
+
+    Raises:
+        DamagedError: It is not what was written.
+        OSError: It is missing or cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        head = _head(file.read(_HEAD_BYTES) or b"")
+        if head.key != key or os.fstat(file.fileno()).st_size != _HEAD_BYTES + head.size:
+            raise DamagedError(path.name)
+        body = file.read()
+    if hashlib.sha256(body).hexdigest() != head.sha256:
+        raise DamagedError(path.name)
+    return head, body
+
+
+def read_head(path: Path) -> Head:
+    """Read only what the file says about its body.
+
+    Raises:
+        DamagedError: There is no such head.
+        OSError: It is missing or cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        return _head(file.read(_HEAD_BYTES) or b"")
+
+
+def _head_bytes(head: Head) -> bytes:
+    found = {
+        "key": head.key,
+        "bytes": head.size,
+        "sha256": head.sha256,
+        "created": head.created,
+        "expires": head.expires,
+        "usd": None if head.usd is None else str(head.usd),
+    }
+    line = _MAGIC + json.dumps(found).encode("ascii")
+    return line.ljust(_HEAD_BYTES - 1) + b"\n"
+
+
+def _head(line: bytes) -> Head:
+    if not line.startswith(_MAGIC) or len(line) != _HEAD_BYTES:
+        raise DamagedError("no head")
+    try:
+        found: dict[str, Any] = json.loads(line[len(_MAGIC) :])
+        expires, usd = found["expires"], found["usd"]
+        return Head(
+            key=str(found["key"]),
+            size=int(found["bytes"]),
+            sha256=str(found["sha256"]),
+            created=float(found["created"]),
+            expires=None if expires is None else float(expires),
+            usd=None if usd is None else Decimal(usd),
+        )
+    except (ValueError, TypeError, KeyError, InvalidOperation, OverflowError) as error:
+        raise DamagedError("an unreadable head") from error
+
+
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write every byte; one call may write fewer, and at most 2 GB."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -1,0 +1,276 @@
+"""`DiskCache`: replies in files of a folder that many processes share."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gptimage.cache import bodies, index
+from gptimage.cache.bodies import DamagedError, Head
+from gptimage.cache.counters import dollars
+from gptimage.cache.index import Index
+from gptimage.cache.limits import Limits
+from gptimage.cache.locks import FileLock, take
+from gptimage.cache.tickets import NOTE_SECONDS, Ticket
+from gptimage.cached import CacheEntry, CacheStats, Held
+from gptimage.errors import CacheError
+from gptimage.ports import Lease
+
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+DISK_BYTES: Final = 2_000_000_000
+_STALE_SECONDS: Final = 3600.0
+"""A temporary file this old belongs to a process that died."""
+
+
+class DiskCache:
+    """Keeps replies as files, one each, beside an SQLite index.
+
+    Several processes of one machine share the folder; leases are file locks, which the
+    kernel frees when a process dies, so the folder must be on a local disk. Nothing is
+    touched before the first use, and only the owner may read what is written.
+
+    Args:
+        path: The folder; ``~`` is the home folder. None is the user's cache folder.
+        ttl: How long a reply lasts; None is for ever.
+        max_bytes: How many bytes the bodies may have together; None is no bound.
+        clock: Tells the time (Unix time in seconds).
+
+    Raises:
+        ConfigurationError: A limit is zero or less.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        ttl: timedelta | None = None,
+        max_bytes: int | None = DISK_BYTES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._root = default_folder() if path is None else Path(path).expanduser()
+        self._limits = Limits.of(ttl, max_bytes)
+        self._clock = clock
+        self._index = Index(self._root / "index.sqlite", self._heads)
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._root
+
+    def __repr__(self) -> str:
+        return f"DiskCache({str(self._root)!r})"
+
+    def get(self, key: str) -> CacheEntry | None:
+        """The reply under this key, proved by its hash."""
+        with self._said("read"):
+            try:
+                head, body = bodies.read(bodies.place(self._root, key), key)
+            except FileNotFoundError:
+                return None
+            except DamagedError:
+                self._remove(key)
+                return None
+        if head.expires is not None and head.expires <= self._clock():
+            self._remove(key)
+            return None
+        return CacheEntry(body=body, usd=head.usd, created=head.created, expires=head.expires)
+
+    def put(self, key: str, entry: CacheEntry) -> None:
+        """Keep a reply: written aside, then renamed, so that no half file is ever seen."""
+        if not self._limits.admits(memoryview(entry.body).nbytes):
+            self.delete(key)
+            return
+        entry = self._limits.dated(entry, self._clock())
+        target = bodies.place(self._root, key)
+        with self._said("written"):
+            for folder in (self._root / "tmp", target.parent):
+                self._make(folder)
+            path, head = bodies.write(self._root / "tmp", entry, key=key)
+            try:
+                # The row first and the file second, each in its own transaction: a process
+                # killed in between leaves a row without file, and never an uncounted file.
+                self._index.write(partial(index.insert, head=head))
+                self._index.write(partial(self._publish, head=head, path=path, target=target))
+            finally:
+                path.unlink(missing_ok=True)
+
+    def delete(self, key: str) -> None:
+        """Forget a reply."""
+        target = bodies.place(self._root, key)
+        with self._said("changed"):
+            if self._root.exists():
+                self._index.write(lambda connection: _unlink(connection, key, target))
+
+    def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
+        """Note that a key was used just now, and add to the statistics all processes share."""
+        with self._said("changed"):
+            self._make(self._root)
+            self._index.write(lambda connection: _count(connection, key, hits, misses))
+
+    def stats(self) -> CacheStats:
+        """What it holds now, and the counts since the index was made."""
+        with self._said("read"):
+            if not self._root.exists():
+                return CacheStats()
+            found = self._index.write(self._swept)
+        return CacheStats(
+            entries=found["entries"],
+            bytes=found["bytes"],
+            hits=found["hits"],
+            misses=found["misses"],
+            evictions=found["evictions"],
+            saved_usd=dollars(found["nanos"]),
+        )
+
+    def clear(self, older_than: timedelta | None = None) -> int:
+        """Forget all replies, or those kept longer ago; gives how many. Counts stay."""
+        age = float("-inf") if older_than is None else older_than.total_seconds()
+        with self._said("cleared"):
+            if not self._root.exists():
+                return 0
+            self._sweep_leftovers()
+            return self._index.write(lambda connection: self._clear(connection, age))
+
+    def lease(self, key: str, token: str) -> Lease | Held:
+        """Become the one who asks, among all processes that use this folder."""
+        with self._said("written"):
+            folder = self._root / "leases"
+            self._make(folder)
+            found = take(folder / f"{bodies.file_name(key)}.lock", token)
+        return found if isinstance(found, Held) else Ticket(partial(self._release, found, token))
+
+    def outcome(self, token: str) -> str | None:
+        """How a flight ended."""
+        query = "SELECT text FROM outcomes WHERE token = ? AND expires > ?"
+        with self._said("read"):
+            self._make(self._root)
+            found = self._index.write(
+                lambda connection: connection.execute(query, (token, time.time())).fetchone()
+            )
+        return None if found is None else str(found[0])
+
+    def close(self) -> None:
+        """Close the index; using the cache again opens it again."""
+        self._index.close()
+
+    def _release(self, lock: FileLock, token: str, outcome: str) -> None:
+        try:
+            with self._said("written"):
+                self._index.write(lambda connection: _note(connection, token, outcome))
+        finally:
+            lock.release()
+
+    def _publish(
+        self, connection: sqlite3.Connection, *, head: Head, path: Path, target: Path
+    ) -> None:
+        """Put the file in its place and make room for it."""
+        index.insert(connection, head)  # again: somebody may have cleared in between
+        path.replace(target)
+        if self._is_over(connection):
+            self._sweep_expired(connection)
+        while self._is_over(connection) and (key := index.least_used(connection)):
+            _unlink(connection, key, bodies.place(self._root, key))
+            index.add(connection, "evictions", 1)
+
+    def _is_over(self, connection: sqlite3.Connection) -> bool:
+        return not self._limits.admits(index.counts(connection)["bytes"])
+
+    def _swept(self, connection: sqlite3.Connection) -> dict[str, int]:
+        self._sweep_expired(connection)
+        return index.counts(connection)
+
+    def _sweep_expired(self, connection: sqlite3.Connection) -> None:
+        query = "SELECT key FROM entries WHERE expires <= ?"
+        for (key,) in connection.execute(query, (self._clock(),)).fetchall():
+            _unlink(connection, key, bodies.place(self._root, key))
+
+    def _clear(self, connection: sqlite3.Connection, age: float) -> int:
+        self._sweep_expired(connection)
+        query = "SELECT key FROM entries WHERE created < ?"
+        found = connection.execute(query, (self._clock() - age,)).fetchall()
+        for (key,) in found:
+            _unlink(connection, key, bodies.place(self._root, key))
+        return len(found)
+
+    def _remove(self, key: str) -> None:
+        """Forget what is no answer any more; it is a miss whether or not that works."""
+        with suppress(CacheError):
+            self.delete(key)
+
+    def _heads(self) -> Iterator[Head]:
+        """What the files say; one that is damaged or not ours is left where it is."""
+        for path in bodies.files(self._root):
+            with suppress(DamagedError, CacheError):
+                head = bodies.read_head(path)
+                if bodies.place(self._root, head.key) == path:
+                    yield head
+
+    def _sweep_leftovers(self) -> None:
+        """Remove what processes that died left behind."""
+        for path in (self._root / "tmp").glob("*.tmp"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - _STALE_SECONDS:
+                    path.unlink()
+        for path in (self._root / "leases").glob("*.lock"):
+            lock = take(path, "sweeper")
+            if isinstance(lock, FileLock):
+                lock.release()
+
+    def _make(self, folder: Path) -> None:
+        if not folder.is_dir():
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    @contextmanager
+    def _said(self, verb: str) -> Generator[None]:
+        """Turn an operating system's error into a sentence."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise CacheError(f"the cache in {self._root} cannot be {verb}: {reason}") from error
+
+
+def default_folder() -> Path:
+    """The user's cache folder for gptimage, as the operating system wants it."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "gptimage"
+
+
+def _unlink(connection: sqlite3.Connection, key: str, path: Path) -> None:
+    """The file first: a process killed in between leaves a row without file."""
+    path.unlink(missing_ok=True)
+    index.forget(connection, key)
+
+
+def _count(connection: sqlite3.Connection, key: str, hits: int, misses: int) -> None:
+    index.touch(connection, key)
+    query = "SELECT nanos FROM entries WHERE key = ?"
+    (nanos,) = connection.execute(query, (key,)).fetchone() or (0,)
+    for name, value in (("hits", hits), ("misses", misses), ("nanos", hits * nanos)):
+        if value:
+            index.add(connection, name, value)
+
+
+def _note(connection: sqlite3.Connection, token: str, outcome: str) -> None:
+    now = time.time()
+    connection.execute("DELETE FROM outcomes WHERE expires <= ?", (now,))
+    connection.execute(
+        "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?)", (token, outcome, now + NOTE_SECONDS)
+    )

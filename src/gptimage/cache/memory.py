@@ -1,0 +1,171 @@
+"""`MemoryCache`: replies in the memory of one process, the least recently used go first."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Final
+
+from attrs import evolve, frozen
+
+from gptimage.cache.forks import ForkSafeLock
+from gptimage.cache.limits import Limits
+from gptimage.cache.tickets import NOTE_SECONDS, Ticket
+from gptimage.cached import CacheEntry, CacheStats, Held
+from gptimage.ports import Lease
+
+
+MEMORY_BYTES: Final = 256 * 2**20
+
+
+class MemoryCache:
+    """Keeps replies in this process, and forgets them when it ends.
+
+    After a fork each process goes on with its own copy.
+
+    Args:
+        ttl: How long a reply lasts; None is for ever.
+        max_bytes: How many bytes the bodies may have together.
+        clock: Tells the time (Unix time in seconds).
+
+    Raises:
+        ConfigurationError: A limit is zero or less.
+    """
+
+    def __init__(
+        self,
+        *,
+        ttl: timedelta | None = None,
+        max_bytes: int | None = MEMORY_BYTES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._limits = Limits.of(ttl, max_bytes)
+        self._clock = clock
+        self._lock = ForkSafeLock()
+        self._kept: OrderedDict[str, CacheEntry] = OrderedDict()
+        self._bytes = 0
+        self._counts = CacheStats()
+        self._process = os.getpid()
+        self._held: dict[str, str] = {}
+        self._notes: dict[str, _Note] = {}
+
+    def get(self, key: str) -> CacheEntry | None:
+        """The reply under this key; its body is not hashed again, unlike in other caches."""
+        with self._lock:
+            entry = self._kept.get(key)
+            if entry is not None and _expired(entry, self._clock()):
+                self._drop(key)
+                return None
+            return entry
+
+    def put(self, key: str, entry: CacheEntry) -> None:
+        """Keep a reply; a body that could still be changed is copied."""
+        body = bytes(entry.body)  # no copy when it is `bytes` already
+        now = self._clock()
+        with self._lock:
+            self._drop(key)
+            if self._limits.admits(len(body)):
+                self._kept[key] = self._limits.dated(evolve(entry, body=body), now)
+                self._bytes += len(body)
+                self._make_room(now)
+
+    def delete(self, key: str) -> None:
+        """Forget a reply."""
+        with self._lock:
+            self._drop(key)
+
+    def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
+        """Note that a key was used just now, and add to the statistics."""
+        with self._lock:
+            entry = self._kept.get(key)
+            price = (entry.usd if entry else None) or Decimal(0)
+            if entry is not None:
+                self._kept.move_to_end(key)
+            counts = self._counts
+            self._counts = evolve(
+                counts,
+                hits=counts.hits + hits,
+                misses=counts.misses + misses,
+                saved_usd=counts.saved_usd + hits * price,
+            )
+
+    def stats(self) -> CacheStats:
+        """What it holds now, and the counts since it was made."""
+        with self._lock:
+            self._drop_expired(self._clock())
+            return evolve(self._counts, entries=len(self._kept), bytes=self._bytes)
+
+    def clear(self, older_than: timedelta | None = None) -> int:
+        """Forget all replies, or those kept longer ago; gives how many."""
+        with self._lock:
+            now = self._clock()
+            self._drop_expired(now)
+            age = float("-inf") if older_than is None else older_than.total_seconds()
+            found = [key for key, kept in self._kept.items() if (kept.created or 0) < now - age]
+            for key in found:
+                self._drop(key)
+            return len(found)
+
+    def lease(self, key: str, token: str) -> Lease | Held:
+        """Become the one who asks, among all that use this very object."""
+        with self._lock:
+            if self._process != os.getpid():  # nobody of the process we were copied from
+                self._process = os.getpid()
+                self._held.clear()
+            if key in self._held:
+                return Held(self._held[key])
+            self._held[key] = token
+            return Ticket(partial(self._release, key, token))
+
+    def outcome(self, token: str) -> str | None:
+        """How a flight ended."""
+        with self._lock:
+            note = self._notes.get(token)
+            return note.text if note and note.expires > self._clock() else None
+
+    def close(self) -> None:
+        """Nothing is open; what is kept stays."""
+
+    def _release(self, key: str, token: str, outcome: str) -> None:
+        with self._lock:
+            if self._held.get(key) != token:
+                return
+            now = self._clock()
+            self._notes = {name: note for name, note in self._notes.items() if note.expires > now}
+            self._notes[token] = _Note(outcome, expires=now + NOTE_SECONDS)
+            del self._held[key]
+
+    def _make_room(self, now: float) -> None:
+        limit = self._limits.max_bytes
+        if limit is None or self._bytes <= limit:
+            return
+        self._drop_expired(now)
+        evicted = 0
+        while self._bytes > limit:
+            self._drop(next(iter(self._kept)))
+            evicted += 1
+        self._counts = evolve(self._counts, evictions=self._counts.evictions + evicted)
+
+    def _drop_expired(self, now: float) -> None:
+        for key in [key for key, kept in self._kept.items() if _expired(kept, now)]:
+            self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._bytes -= len(kept.body)
+
+
+@frozen
+class _Note:
+    text: str
+    expires: float
+
+
+def _expired(entry: CacheEntry, now: float) -> bool:
+    return entry.expires is not None and entry.expires <= now

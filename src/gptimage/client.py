@@ -1,0 +1,331 @@
+"""`ImageClient`: a thin shell over the core, for code that waits; its twin awaits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, Unpack
+
+from gptimage._call import Call
+from gptimage._core import (
+    DEFAULT_TIMEOUT,
+    VARIATION,
+    VARIATION_NOTE,
+    Core,
+    Settings,
+    connect,
+    refuse_ignored,
+)
+from gptimage._jobs import Jobs
+from gptimage._keep import Keeper, Taken
+from gptimage._metering import meter_of
+from gptimage._plan import Plan
+from gptimage._sending import Sender
+from gptimage._stream import StreamReader
+from gptimage.cached import Fresh
+from gptimage.errors import OutcomeUnknownError
+from gptimage.money import Estimate
+from gptimage.ports import CachePort, Transport
+from gptimage.prompt import Prompt
+from gptimage.requests import EditOptions, Generate, Options, Source, Sources
+from gptimage.results import Completed, PartialImage, Result
+from gptimage.transports import SDK, OpenAITransport
+
+
+if TYPE_CHECKING:
+    from gptimage.ledger import Ledger
+    from gptimage.sandbox import Sandbox
+    from gptimage.store import Store
+    from gptimage.templates import PromptTemplates
+
+
+class ImageClient(Jobs):
+    """Makes and edits pictures. Safe to use from several threads; close it, or use ``with``.
+
+    Args:
+        api_key: The key; the environment variable ``OPENAI_API_KEY`` when left out.
+        base_url: Another service that speaks OpenAI's API; ``OPENAI_BASE_URL`` when left out.
+        timeout: Seconds to wait for an answer. A call given up on may still be billed.
+        openai: A configured ``openai.OpenAI`` or ``AzureOpenAI`` client to send with; it
+            stays yours to close. Its own retries are not used.
+        transport: Anything else that sends requests; see `gptimage.ports.Transport`.
+        store: Where every picture is saved.
+        cache: Where answers are kept, so that the same request is paid for once.
+        templates: The prompt templates of `render`; the built-in ones when left out.
+        **settings: See `Settings`: model, retry, budget, ledger, observers...
+
+    Raises:
+        ConfigurationError: There is no key, or a setting that would be ignored.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        openai: SDK | None = None,
+        transport: Transport | None = None,
+        store: Store | None = None,
+        cache: CachePort | None = None,
+        templates: PromptTemplates | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        refuse_ignored(
+            openai,
+            transport,
+            api_key=api_key,
+            base_url=base_url if openai else None,
+            timeout=timeout if timeout != DEFAULT_TIMEOUT else None,
+        )
+        url = openai.base_url if openai else base_url
+        self._core = Core.of(settings, base_url=url, store=store)
+        self._keeper = Keeper(core=self._core, caches=cache is not None)
+        self._templates = templates
+        self.store: Store | None = store
+        self.cache: CachePort | None = cache
+        self._transport: Transport = transport or OpenAITransport(
+            (lambda: openai) if openai else connect("OpenAI", api_key, self._core, timeout),
+            owned=openai is None,
+        )
+        self._sender = Sender(self._core, self._transport)
+        self._meter = meter_of(settings, self._core.clock)
+        self.ledger: Ledger | None = self._meter.ledger
+
+    @classmethod
+    def sandbox(
+        cls,
+        sandbox: Sandbox | None = None,
+        *,
+        store: Store | None = None,
+        cache: CachePort | None = None,
+        templates: PromptTemplates | None = None,
+        **settings: Unpack[Settings],
+    ) -> Self:
+        """A client of the offline sandbox: no key, no network, no cost, the same code path.
+
+        Args:
+            sandbox: The sandbox to use, for its settings and its log; a new one when left out.
+            store: Where every picture is saved.
+            cache: Where answers are kept.
+            templates: The prompt templates of `render`.
+            **settings: See `Settings`.
+        """
+        from gptimage.sandbox import SANDBOX_URL, Sandbox, SandboxTransport
+
+        transport = SandboxTransport(sandbox or Sandbox())
+        return cls(
+            transport=transport,
+            base_url=SANDBOX_URL,
+            store=store,
+            cache=cache,
+            templates=templates,
+            **settings,
+        )
+
+    def generate(
+        self,
+        prompt: str | Prompt,
+        *,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        **options: Unpack[Options],
+    ) -> Result:
+        """Draw new pictures.
+
+        Args:
+            prompt: What to draw, or a rendered template whose recommendations apply
+                where no option says otherwise.
+            refresh: Ask again even if the cache knows the answer, and replace it.
+            tags: Tags for the store.
+            **options: See `Options`.
+
+        Raises:
+            InvalidRequestError: A documented rule is broken; nothing was sent.
+            ApiError: The service refused.
+            OutcomeUnknownError: No usable answer arrived; it may have been billed.
+            StoreError: The pictures could not be saved; they are in its ``result``.
+        """
+        words = self._keeper.check_tags(tags)
+        return self._answer(self._core.plan_generate(prompt, options), refresh, words)
+
+    def edit(
+        self,
+        prompt: str | Prompt,
+        images: Sources,
+        *,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
+    ) -> Result:
+        """Change pictures, or draw a new one after them.
+
+        Args:
+            prompt: What to change.
+            images: One picture or up to 16: paths, bytes, open files, PIL images, ``http(s)``
+                or ``data:`` URLs, `Image` values, ids of uploaded files (``file-...``), or
+                ids (``img_...``) and records of the client's store.
+            refresh: Ask again even if the cache knows the answer, and replace it.
+            tags: Tags for the store.
+            **options: See `EditOptions`; ``mask`` says where the first picture may change.
+
+        Raises:
+            InvalidRequestError: A rule is broken, or an input is no picture; nothing was sent.
+            FetchError: A URL could not be downloaded safely; nothing was sent.
+            ApiError: The service refused.
+            OutcomeUnknownError: No usable answer arrived; it may have been billed.
+            StoreError: The pictures could not be saved; they are in its ``result``.
+        """
+        words = self._keeper.check_tags(tags)
+        return self._answer(self._core.plan_edit(prompt, images, options), refresh, words)
+
+    def variations(
+        self,
+        image: Source,
+        *,
+        prompt: str | Prompt = VARIATION,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
+    ) -> Result:
+        """Draw variations of a picture, as an edit: the service's own endpoint is retired.
+
+        Args:
+            image: The picture.
+            prompt: What may vary.
+            refresh: Ask again even if the cache knows the answer, and replace it.
+            tags: Tags for the store.
+            **options: See `EditOptions`; ``n`` says how many.
+
+        Raises:
+            GptImageError: As `edit`.
+        """
+        return self.edit(prompt, image, refresh=refresh, tags=tags, **options).warn(VARIATION_NOTE)
+
+    def stream(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
+    ) -> Iterator[PartialImage | Completed]:
+        """Draw or edit with previews: any number of `PartialImage`, then one `Completed`.
+
+        Nothing is checked or sent before the first step of the iteration.
+
+        Args:
+            prompt: What to draw or change.
+            images: Pictures to start from, for an edit.
+            refresh: Ask again even if the cache knows the answer, and replace it.
+            tags: Tags for the store.
+            **options: See `EditOptions`; ``partial_images`` asks for up to 3 previews.
+
+        Raises:
+            ApiError: The service refused, or failed on the way; ``partials`` has the previews.
+            OutcomeUnknownError: The stream broke off; ``partials`` has the previews.
+            StoreError: The pictures could not be saved; they are in its ``result``.
+        """
+        words = self._keeper.check_tags(tags)
+        plan = self._core.plan_any(prompt, images, options, stream=True)
+        with self._meter.call(plan) as call:
+            cached = self._keeper.look(plan, self.cache) if self.cache and not refresh else None
+            if cached:
+                taken = cached.change(call.cache_hit)
+            else:
+                with call.reserved():
+                    with closing(self._sender.stream(plan, call)) as source:
+                        reader = StreamReader(plan, source.reply)
+                        broken = None
+                        try:
+                            for event in source:
+                                if (preview := reader.take(event)) is not None:
+                                    call.partial(preview)
+                                    yield preview
+                        except OutcomeUnknownError as error:
+                            broken = error
+                    taken = self._keeper.take_stream(plan, reader, broken, self.cache)
+                    taken = taken.change(call.finished)
+            result = call.saved(self._keeper.save(taken, words))
+        yield Completed(result=result)
+
+    def estimate(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        **options: Unpack[EditOptions],
+    ) -> Estimate | None:
+        """What a call with these arguments may cost, or None when that cannot be known.
+
+        Nothing is sent. An automatic size or quality cannot be estimated.
+
+        Raises:
+            InvalidRequestError: The call itself would be refused.
+        """
+        return self._core.estimate(prompt, images, options)
+
+    def run(self, request: Generate, *, refresh: bool = False, tags: Iterable[str] = ()) -> Result:
+        """Send a request that is already a value, such as ``result.request``.
+
+        Args:
+            request: The request.
+            refresh: Ask again even if the cache knows the answer, and replace it.
+            tags: Tags for the store.
+
+        Raises:
+            GptImageError: As `generate` and `edit`.
+        """
+        words = self._keeper.check_tags(tags)
+        return self._answer(self._core.plan(request), refresh, words)
+
+    def close(self) -> None:
+        """Release connections; harmless when done twice."""
+        self._transport.close()
+        self._core.close()
+
+    def __enter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Release connections."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Where it sends and with which model; never the key."""
+        return f"ImageClient({self._core.endpoint}, model={self._core.model})"
+
+    def _answer(self, plan: Plan, refresh: bool, tags: tuple[str, ...]) -> Result:
+        """The result, from the cache or the service, saved."""
+        with self._meter.call(plan) as call:
+            if self.cache is None:
+                taken = self._ask(plan, call)
+            else:
+                taken = self._fly(self.cache, plan, call, refresh)
+            return call.saved(self._keeper.save(taken, tags))
+
+    def _fly(self, cache: CachePort, plan: Plan, call: Call, refresh: bool) -> Taken:
+        """From the cache, from a request like this one in flight, or by asking."""
+        from gptimage.flights import fly
+
+        asked: list[Taken] = []
+
+        def ask() -> Fresh:
+            asked.append(self._ask(plan, call))
+            return asked[0].fresh
+
+        landed = fly(cache, plan.key, ask, refresh=refresh)
+        taken = self._keeper.landed(plan, landed, asked)
+        return taken if asked else taken.change(call.cache_hit)
+
+    def _ask(self, plan: Plan, call: Call) -> Taken:
+        with call.reserved():
+            reply = self._sender.send(plan, call)
+            return self._keeper.take(plan, reply).change(call.finished)

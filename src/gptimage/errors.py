@@ -1,0 +1,350 @@
+"""Every error gptimage raises, and what each one means for your money.
+
+GptImageError
+├── ConfigurationError          nothing was sent: a key, a setting or an extra is missing
+├── InvalidRequestError         nothing was sent: .field .value .allowed            (ValueError)
+│   └── ModelRetiredError       nothing was sent: .shutdown_date .replacements
+├── ImageDecodeError            bytes that are no picture we can read               (ValueError)
+├── FetchError                  a URL could not be downloaded safely: .url
+├── TemplateError               a prompt template or its arguments are wrong        (ValueError)
+├── BudgetExceededError         nothing was sent: the budget would be crossed
+├── TransportError              the service was not reached; nothing was billed (ConnectionError)
+├── OutcomeUnknownError         sent, but no usable answer: it may have been billed
+│   └── MalformedReplyError     an answer came that holds no readable picture: .reply
+├── ApiError                    the service refused: .status .code .param .request_id
+│   ├── BadRequestError         400 and other 4xx
+│   │   └── ModerationError     the safety system said no: .stage .categories
+│   ├── AuthenticationError     401: the key is wrong
+│   ├── PermissionDeniedError   403: the key may not do this
+│   │   └── OrganizationNotVerifiedError
+│   ├── NotFoundError           404: no such model, deployment or address
+│   ├── QuotaExceededError      out of credit, or a billing limit
+│   ├── RateLimitError          429: too fast: .retry_after
+│   └── ServerError             5xx: the service failed
+├── CacheError                  the cache failed; a call goes on without it and only warns
+└── StoreError                  the picture is paid and safe in .result, but not on disk
+    └── ImageNotFoundError      no such id in the store                             (KeyError)
+
+Data is in attributes, the message is one line that says what happened and what to do
+next. Every error can be pickled, so it crosses process pools and task queues whole.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from gptimage._shown import plain
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import date
+    from decimal import Decimal
+
+    from gptimage.results import PartialImage, Result
+
+
+class GptImageError(Exception):
+    """The root of every error this library raises on purpose."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep keyword-only attributes when pickled."""
+        return (_rebuild, (type(self), self.args, dict(self.__dict__)))
+
+
+def _rebuild(
+    kind: type[GptImageError], args: tuple[object, ...], state: dict[str, object]
+) -> GptImageError:
+    error = kind.__new__(kind, *args)
+    # TransportError is an OSError, which takes its message only in __init__, not called here.
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(GptImageError):
+    """A key, a setting or an optional package is missing; nothing was sent."""
+
+
+class InvalidRequestError(GptImageError, ValueError):
+    """The request breaks a documented rule and was not sent.
+
+    Attributes:
+        field: The parameter at fault, as the library names it.
+        value: What was given; shortened when long, as text when it is no plain value.
+        allowed: What would be accepted, as text or as a tuple of values.
+    """
+
+    def __init__(
+        self, message: str, *, field: str, value: object = None, allowed: object = None
+    ) -> None:
+        super().__init__(message)
+        self.field = field
+        self.value: object = plain(value)
+        self.allowed = allowed
+
+
+class ModelRetiredError(InvalidRequestError):
+    """The model has been shut down and was not asked.
+
+    Attributes:
+        shutdown_date: The day it stopped answering.
+        replacements: Models to use instead, best first.
+    """
+
+    def __init__(
+        self, message: str, *, model: str, shutdown_date: date, replacements: Iterable[str]
+    ) -> None:
+        self.shutdown_date = shutdown_date
+        self.replacements: tuple[str, ...] = tuple(replacements)
+        super().__init__(message, field="model", value=model, allowed=self.replacements)
+
+
+class ImageDecodeError(GptImageError, ValueError):
+    """The bytes are not a picture, are cut short, or would unpack to something absurd."""
+
+
+class FetchError(GptImageError):
+    """A URL was refused by the address guard, or its download failed.
+
+    Attributes:
+        url: The address, without user name, password or query.
+    """
+
+    def __init__(self, message: str, *, url: str) -> None:
+        super().__init__(message)
+        self.url = url
+
+
+class TemplateError(GptImageError, ValueError):
+    """A prompt template, or an argument given to it, is wrong.
+
+    Attributes:
+        template: The template's name, or None when the file could not be read so far.
+        argument: The argument at fault, or None.
+        file: The file it came from, or None for values built in code.
+        allowed: What would be accepted, as text or as a tuple of values.
+        problems: Every problem found, one line each (loading a folder reports all at once).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        template: str | None = None,
+        argument: str | None = None,
+        file: str | None = None,
+        allowed: object = None,
+        problems: Iterable[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.template = template
+        self.argument = argument
+        self.file = file
+        self.allowed = allowed
+        self.problems: tuple[str, ...] = tuple(problems) or (message,)
+
+
+class BudgetExceededError(GptImageError):
+    """The next request could cross the budget and was not sent.
+
+    Attributes:
+        estimate: What the request may cost, in USD; None when it cannot be known.
+        limit: The budget, in USD.
+        spent: What is already spent or reserved, in USD.
+    """
+
+    def __init__(
+        self, message: str, *, estimate: Decimal | None, limit: Decimal, spent: Decimal
+    ) -> None:
+        super().__init__(message)
+        self.estimate = estimate
+        self.limit = limit
+        self.spent = spent
+
+
+class TransportError(GptImageError, ConnectionError):
+    """The service was never reached, so nothing can have been billed.
+
+    Attributes:
+        retryable: Whether trying again may help; a wrong address stays wrong.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class OutcomeUnknownError(GptImageError):
+    """The request was sent and no usable answer came back: it may have been billed.
+
+    It is never retried for you, because that could pay twice.
+
+    Attributes:
+        possible_cost: The most it should have cost, in USD; None when that cannot be known.
+        partials: Pictures a stream delivered before it broke; none of them is the final one.
+        request_id: The service's id of the request, when one arrived.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        possible_cost: Decimal | None = None,
+        partials: Iterable[PartialImage] = (),
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.possible_cost = possible_cost
+        self.partials: tuple[PartialImage, ...] = tuple(partials)
+        self.request_id = request_id
+
+
+class MalformedReplyError(OutcomeUnknownError):
+    """An answer arrived that holds no readable picture: HTML, no data, broken base64.
+
+    Attributes:
+        reply: The body as it arrived, so that whatever is in it is not lost.
+        status: The HTTP status code.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reply: bytes = b"",
+        status: int = 200,
+        possible_cost: Decimal | None = None,
+        partials: Iterable[PartialImage] = (),
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(
+            message, possible_cost=possible_cost, partials=partials, request_id=request_id
+        )
+        self.reply = reply
+        self.status = status
+
+
+class ApiError(GptImageError):
+    """The service answered with an error.
+
+    Attributes:
+        status: The HTTP status code; 200 for an error inside a stream.
+        code: The service's machine-readable code, such as ``moderation_blocked``.
+        type: The service's error type, such as ``invalid_request_error``.
+        param: The parameter the service names, if any.
+        request_id: The service's id of the request: quote it to support.
+        retry_after: Seconds the service asks to wait, if it says.
+        body: The error object as the service sent it.
+        partials: Pictures a stream delivered before the error; none of them is final.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        type: str | None = None,
+        param: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        body: object = None,
+        partials: Iterable[PartialImage] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.type = type
+        self.param = param
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.body = body
+        self.partials: tuple[PartialImage, ...] = tuple(partials)
+
+
+class BadRequestError(ApiError):
+    """The service found the request wrong (400, or another 4xx)."""
+
+
+class ModerationError(BadRequestError):
+    """The safety system refused the prompt, an input picture or the result."""
+
+    @property
+    def stage(self) -> str | None:
+        """Where it was refused: ``input``, ``output`` or ``unknown``."""
+        stage = self._details().get("moderation_stage")
+        return stage if isinstance(stage, str) else None
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories the service names, such as ``sexual``."""
+        found = self._details().get("categories")
+        return tuple(map(str, cast("list[object]", found))) if isinstance(found, list) else ()
+
+    def _details(self) -> Mapping[str, object]:
+        body: object = self.body
+        if not isinstance(body, dict):
+            return {}
+        details = cast("dict[str, object]", body).get("moderation_details")
+        return cast("dict[str, object]", details) if isinstance(details, dict) else {}
+
+
+class AuthenticationError(ApiError):
+    """The key is missing, wrong or revoked (401)."""
+
+
+class PermissionDeniedError(ApiError):
+    """The key may not do this (403)."""
+
+
+class OrganizationNotVerifiedError(PermissionDeniedError):
+    """The model needs a verified organisation."""
+
+
+class NotFoundError(ApiError):
+    """No such model, deployment or address (404)."""
+
+
+class QuotaExceededError(ApiError):
+    """No credit left, or a billing limit is reached; waiting does not help."""
+
+
+class RateLimitError(ApiError):
+    """Too many requests, images or tokens per minute (429)."""
+
+
+class ServerError(ApiError):
+    """The service failed (5xx)."""
+
+
+class CacheError(GptImageError):
+    """The cache failed: a full disk, a dead Redis, a locked index.
+
+    A call never raises it: it goes on without the cache and says so in
+    ``result.warnings``. Asking a cache directly (statistics, clearing) does.
+    """
+
+
+class StoreError(GptImageError):
+    """Saving failed; the pictures are paid and safe in memory.
+
+    Attributes:
+        result: The result with its pictures, when one was at hand.
+        rescued: Paths of rescue copies written elsewhere.
+    """
+
+    def __init__(
+        self, message: str, *, result: Result | None = None, rescued: Iterable[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.result = result
+        self.rescued: tuple[str, ...] = tuple(rescued)
+
+
+class ImageNotFoundError(StoreError, KeyError):
+    """The store holds no picture with this id."""
+
+    def __str__(self) -> str:
+        """Show the sentence, not KeyError's quoted repr of it."""
+        return str(self.args[0])

@@ -1,0 +1,110 @@
+"""A progress bar of many calls, on a terminal; needs the extra ``cli``."""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self
+
+from gptimage.errors import ConfigurationError
+from gptimage.events import CacheHit, Event, Failed, Finished, Planned, Waiting
+from gptimage.money import format_usd
+
+
+try:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+except ImportError as _missing:
+    raise ConfigurationError(
+        "the progress bar needs another package: pip install 'gptimage[cli]'"
+    ) from _missing
+
+
+class ProgressObserver:
+    """Shows how many calls are done, what they cost, and how long the rest may take.
+
+    Use it as a context, and give it to a client::
+
+        with ProgressObserver(total=100) as bar:
+            client = ImageClient(observers=[bar])
+
+    Args:
+        total: How many calls there will be; without it, what was begun so far.
+        console: A ``rich.console.Console``; standard error when left out.
+    """
+
+    def __init__(self, total: int | None = None, *, console: Any = None) -> None:
+        if console is None:
+            from rich.console import Console
+
+            console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._total = total
+        self._task = self._bar.add_task("pictures", total=total or 0)
+        self._lock = threading.Lock()
+        self._begun = 0
+        self._open: set[str] = set()
+        self.spent: Decimal = Decimal(0)
+        self.cached: int = 0
+        self.failed: int = 0
+        self.unpriced: int = 0
+
+    def notify(self, event: Event) -> None:
+        """Take an event into account."""
+        with self._lock:
+            match event:
+                case Planned():
+                    self._begun += 1
+                    self._open.add(event.call_id)
+                case CacheHit():
+                    self.cached += 1
+                case Finished():
+                    self.unpriced += event.cost is None
+                    self.spent += event.cost.usd if event.cost else 0
+                case Failed():
+                    self.failed += 1
+                case Waiting():
+                    self._show(f"waiting {event.seconds:.0f} s ({event.reason})")
+                    return
+                case _:
+                    return
+            done = not isinstance(event, Planned) and event.call_id in self._open
+            if done:
+                self._open.discard(event.call_id)
+            self._show("", advance=int(done))
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop drawing; the last state stays on the screen."""
+        self._bar.stop()
+
+    def _show(self, note: str, *, advance: int = 0) -> None:
+        parts = [f"{format_usd(self.spent)}{'+' if self.unpriced else ''}"]
+        parts += [f"{self.cached} cached"] if self.cached else []
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [note] if note else []
+        total = self._total or self._begun
+        self._bar.update(self._task, description=" · ".join(parts), advance=advance, total=total)

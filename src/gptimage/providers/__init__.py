@@ -1,0 +1,1 @@
+"""Translators between requests and a service's wire format; no I/O happens here."""

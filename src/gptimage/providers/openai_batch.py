@@ -1,0 +1,258 @@
+"""OpenAI's Batch API: requests to lines of a file, a batch's state, and lines of output to replies.
+
+Pure: no I/O, no clock. Inputs of edits are named by the ids of uploaded files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast
+
+from attrs import field, frozen
+
+from gptimage._http import FilePart, HttpReply, HttpRequest
+from gptimage._json import table
+from gptimage._reply import decode, parse
+from gptimage.errors import ApiError, InvalidRequestError
+from gptimage.image import Image
+from gptimage.providers.openai_images import EDIT_PATH, GENERATE_PATH, WIRE_NAMES
+from gptimage.requests import Edit, FileRef, Generate
+from gptimage.sizes import Size
+
+
+MAX_LINES: Final = 50_000
+MAX_BYTES: Final = 200_000_000
+"""Limits of one input file (the SDK's ``batch_create_params``)."""
+
+ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
+"""States in which nothing more will happen."""
+
+_SLOTS: Final = ("mask", "markup")
+_OURS: Final = {wire: ours for ours, wire in WIRE_NAMES.items()}
+_SPECIAL: Final = frozenset({"model", "prompt", "size", "images", "stream", *_SLOTS})
+
+
+@frozen(kw_only=True)
+class BatchPart:
+    """One batch as the service knows it; a large job is several.
+
+    Attributes:
+        id: Its id, ``batch_...``.
+        status: ``validating``, ``in_progress``, ``finalizing``, ``completed``, ``failed``,
+            ``expired``, ``cancelling`` or ``cancelled``.
+        total: Requests in it; 0 while its file is being checked.
+        completed: Requests answered with pictures.
+        failed: Requests that failed.
+        output_file_id: The file of answers, or None.
+        error_file_id: The file of failures, or None.
+        input_file_id: The file of requests.
+        problems: Why the service refused the file, one sentence each.
+    """
+
+    id: str
+    status: str
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    input_file_id: str | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status in ENDED
+
+
+@frozen(kw_only=True)
+class OutputLine:
+    """One line of an output or error file.
+
+    Attributes:
+        custom_id: Which request it answers.
+        reply: The answer as the endpoint gave it, or None.
+        error: Why there is none, or None.
+    """
+
+    custom_id: str
+    reply: HttpReply | None = field(default=None, repr=False)
+    error: ApiError | None = None
+
+
+def upload(data: bytes, filename: str, content_type: str, purpose: str) -> HttpRequest:
+    """``POST /files``."""
+    part = FilePart(name="file", filename=filename, content_type=content_type, data=data)
+    return HttpRequest(method="POST", path="/files", body={"purpose": purpose}, files=(part,))
+
+
+def create(file_id: str, endpoint: str, metadata: Mapping[str, str]) -> HttpRequest:
+    """``POST /batches``."""
+    body = {
+        "input_file_id": file_id,
+        "endpoint": f"/v1{endpoint}",
+        "completion_window": "24h",
+        "metadata": dict(metadata),
+    }
+    return HttpRequest(method="POST", path="/batches", body=body)
+
+
+def pictures(wire: HttpRequest) -> Iterator[FilePart]:
+    """The pictures of a request, in order, that are to be uploaded before it can be a line."""
+    yield from wire.files
+    for reference in _references(wire.body):
+        if (url := reference.get("image_url")) is not None:
+            # A data URL the library made itself, for an edit that has to go as JSON.
+            image = Image.from_bytes(decode(url.partition(",")[2].encode()))
+            yield FilePart(
+                name="images",
+                filename=f"image.{image.extension}",
+                content_type=image.mime_type,
+                data=image.data,
+            )
+
+
+def body_of(wire: HttpRequest, uploaded: list[str]) -> dict[str, object]:
+    """The JSON body of a line, with the ids of its `pictures` in their places."""
+    body, ids = dict(wire.body), iter(uploaded)
+    for part in wire.files:
+        reference = {"file_id": next(ids)}
+        if part.name in _SLOTS:
+            body[part.name] = reference
+        else:
+            body["images"] = [*cast("list[object]", body.get("images") or []), reference]
+    if not wire.files and "images" in body:
+        body["images"] = [_named(each, ids) for each in cast("list[object]", body["images"])]
+        body |= {slot: _named(body[slot], ids) for slot in _SLOTS if slot in body}
+    return body
+
+
+def line(custom_id: str, path: str, body: Mapping[str, object]) -> bytes:
+    """A line of the input file, with its newline."""
+    value = {"custom_id": custom_id, "method": "POST", "url": f"/v1{path}", "body": body}
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def request_of(path: str, body: Mapping[str, Any], size: str | None = None) -> Generate:
+    """The request a line asks for; ``size`` is the exact one, where a larger one is drawn.
+
+    Raises:
+        InvalidRequestError: It is no request for pictures.
+    """
+    try:
+        values: dict[str, Any] = {
+            "model": str(body["model"]),
+            "prompt": str(body["prompt"]),
+            "size": _size(size or body.get("size")),
+        }
+        values |= {_OURS[name]: value for name, value in body.items() if name in _OURS}
+        extra = {k: v for k, v in body.items() if k not in _OURS and k not in _SPECIAL}
+        values["extra_body"] = extra or None
+        if path == GENERATE_PATH:
+            return Generate(**values)
+        images = tuple(_file(each) for each in body["images"])
+        values |= {slot: _file(body[slot]) for slot in _SLOTS if slot in body}
+        return Edit(**values, images=images)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidRequestError(
+            f"a line of the batch is no request for pictures ({error!r})",
+            field="batch",
+            allowed=(GENERATE_PATH, EDIT_PATH),
+        ) from error
+
+
+def part_of(value: object) -> BatchPart | None:
+    """A batch object of the service, or None when it is none."""
+    batch = table(value)
+    counts = table(batch.get("request_counts"))
+    if not isinstance(batch.get("id"), str) or not isinstance(batch.get("status"), str):
+        return None
+    data = table(batch.get("errors")).get("data")
+    problems = cast("list[object]", data if isinstance(data, list) else [])
+    return BatchPart(
+        id=batch["id"],
+        status=batch["status"],
+        total=_count(counts.get("total")),
+        completed=_count(counts.get("completed")),
+        failed=_count(counts.get("failed")),
+        output_file_id=_text(batch.get("output_file_id")),
+        error_file_id=_text(batch.get("error_file_id")),
+        input_file_id=_text(batch.get("input_file_id")),
+        problems=tuple(_problem(table(each)) for each in problems),
+    )
+
+
+def read_line(text: bytes) -> OutputLine:
+    """Read one line of an output or error file.
+
+    Raises:
+        ValueError: It is no such line.
+    """
+    document = parse(text)
+    value = table(document.value)
+    custom_id = value.get("custom_id")
+    if not isinstance(custom_id, str):
+        raise ValueError("a line of the output names no request")
+    response = table(value.get("response"))
+    status = response.get("status_code")
+    if isinstance(status, int) and response.get("body") is not None:
+        reply = HttpReply(
+            status=status,
+            headers=_headers(response),
+            body=json.dumps(response["body"]).encode(),
+            pictures=document.pictures,
+        )
+        return OutputLine(custom_id=custom_id, reply=reply)
+    error = table(value.get("error"))
+    message = _text(error.get("message")) or "the batch gives no answer and no reason"
+    code = _text(error.get("code"))
+    return OutputLine(
+        custom_id=custom_id,
+        error=ApiError(message, status=200, code=code, body=error, request_id=_id(response)),
+    )
+
+
+def _headers(response: Mapping[str, Any]) -> dict[str, str]:
+    request_id = _id(response)
+    named = {"x-request-id": request_id} if request_id else {}
+    return {"content-type": "application/json", **named}
+
+
+def _id(response: Mapping[str, Any]) -> str | None:
+    return _text(response.get("request_id"))
+
+
+def _references(body: Mapping[str, object]) -> Iterator[dict[str, Any]]:
+    images = body.get("images")
+    for each in cast("list[object]", images if isinstance(images, list) else []):
+        yield table(each)
+    for slot in _SLOTS:
+        yield table(body.get(slot))
+
+
+def _named(reference: object, ids: Iterator[str]) -> object:
+    return {"file_id": next(ids)} if "image_url" in table(reference) else reference
+
+
+def _file(reference: object) -> FileRef:
+    known = table(reference)
+    return FileRef(str(known.get("file_id") or "an address"))
+
+
+def _size(text: object) -> Size | None:
+    return None if text is None else Size.parse(str(text))
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    number = error.get("line")
+    where = f"line {number}: " if isinstance(number, int) else ""
+    return f"{where}{error.get('message') or error.get('code') or 'no reason is given'}"

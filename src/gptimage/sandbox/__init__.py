@@ -1,0 +1,22 @@
+"""OpenAI's image service on your own machine: no key, no network, no cost.
+
+In process, `Sandbox` answers `ImageClient.sandbox()` and the pytest fixtures; over HTTP,
+`SandboxServer` and `serve` answer any OpenAI client in any language. Pictures are drawn
+from the prompt without any model, and say so along their bottom edge.
+"""
+
+from __future__ import annotations
+
+from gptimage.sandbox.server import SandboxServer, serve
+from gptimage.sandbox.service import Sandbox
+from gptimage.sandbox.transport import SANDBOX_URL, AsyncSandboxTransport, SandboxTransport
+
+
+__all__ = [
+    "SANDBOX_URL",
+    "AsyncSandboxTransport",
+    "Sandbox",
+    "SandboxServer",
+    "SandboxTransport",
+    "serve",
+]

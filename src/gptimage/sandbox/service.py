@@ -1,0 +1,338 @@
+"""OpenAI's image service, offline: a request in, a reply out, no key, no network, no cost."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from typing import Final, Literal, cast
+from urllib.parse import parse_qsl
+
+from attrs import evolve, field, frozen
+
+from gptimage._http import HttpReply, HttpRequest, ServerEvent
+from gptimage.errors import OutcomeUnknownError
+from gptimage.image import Image
+from gptimage.models import Models
+from gptimage.sandbox import _answers, _faults, _lookups
+from gptimage.sandbox._faults import Fault, Scenario
+from gptimage.sandbox._refusal import Refusal, user_error
+from gptimage.sandbox._wire import as_sent
+from gptimage.sandbox.batches import Batches
+from gptimage.sandbox.responses import Responses
+from gptimage.sandbox.rules import Policy, accept
+
+
+_JSON: Final = {"content-type": "application/json"}
+_CONTENT: Final = ("files", "content")
+_REMEMBERED: Final = 1000
+_REMEMBERED_BYTES: Final = 512 * 1024 * 1024
+_POSTS: Final = frozenset(
+    (
+        "/images/generations", "/images/edits", "/images/variations",
+        "/content_provenance_checks", "/files", "/responses", "/batches",
+    )
+)  # fmt: skip
+
+
+class Cut(Exception):  # noqa: N818  # how an event iterator says: break the connection here
+    """The connection is to break at this point."""
+
+
+@frozen(kw_only=True)
+class Answer:
+    """What a door is to send.
+
+    Attributes:
+        reply: The whole reply, or the head of a stream.
+        events: The events of a stream; None for a plain reply. It raises `Cut` where the
+            connection is to break.
+        pause: Seconds to wait before a plain reply, or before each event.
+        ends: ``whole``, ``cut`` (break off inside the body) or ``never`` (do not answer).
+    """
+
+    reply: HttpReply
+    events: Iterator[ServerEvent] | None = field(default=None, repr=False)
+    pause: float = 0.0
+    ends: Literal["whole", "cut", "never"] = "whole"
+
+
+class Sandbox:
+    """The image endpoints of OpenAI's API, with pictures drawn from the prompt.
+
+    Thread-safe. One instance may serve any number of doors at once.
+
+    Args:
+        today: Decides which models have been shut down; the system's date when left out.
+        latency: Seconds each drawing takes before it answers, as a model would.
+        models: The catalogue; the shipped one when left out.
+        previews: Grant features that are in preview, or undocumented for a model.
+        svg_model_selection: Let (and make) callers choose the author model of an SVG.
+
+    Attributes:
+        latency: Seconds each drawing takes; may be changed at any time.
+        batches: Batches: how much they do at a time, and when they expire.
+    """
+
+    def __init__(
+        self,
+        *,
+        today: Callable[[], date] | None = None,
+        latency: float = 0.0,
+        models: Models | None = None,
+        previews: bool = False,
+        svg_model_selection: bool = False,
+    ) -> None:
+        self.latency: float = latency
+        self._today = today or date.today
+        self._models = models or Models.load()
+        self._previews = previews
+        self._svg_model_selection = svg_model_selection
+        self._uploads = _lookups.Uploads()
+        self._responses = Responses()
+        self.batches: Batches = Batches(self._uploads, self._batched)
+        self._seen: deque[HttpRequest] = deque(maxlen=_REMEMBERED)
+        self._faults: deque[Fault] = deque()
+        self._lock = threading.Lock()
+
+    @property
+    def requests(self) -> list[HttpRequest]:
+        """The last requests as they arrived, oldest first: 1000 of them, and 512 MiB at most."""
+        with self._lock:
+            return list(self._seen)
+
+    def fail_next(
+        self, failure: Scenario | HttpReply, *, times: int = 1, retry_after: float = 1.0
+    ) -> None:
+        """Make the next calls fail; scheduled failures are used up in order.
+
+        Args:
+            failure: A scenario such as ``"moderation"``, or the reply to give.
+            times: How many calls fail this way.
+            retry_after: Seconds a rate-limited caller is told to wait.
+
+        Raises:
+            InvalidRequestError: There is no such scenario.
+        """
+        fault = _faults.planned(failure, retry_after)
+        with self._lock:
+            self._faults.extend([fault] * times)
+
+    def answer(self, request: HttpRequest) -> HttpReply:
+        """The whole reply; a stream comes as the text of its events.
+
+        Raises:
+            OutcomeUnknownError: A scenario broke the connection.
+        """
+        answer = self.respond(request)
+        if answer.events is None:
+            time.sleep(answer.pause)
+            if answer.ends != "whole":
+                raise broken(answer)
+            return answer.reply
+        events: list[ServerEvent] = []
+        try:
+            for event in answer.events:
+                time.sleep(answer.pause)
+                events.append(event)
+        except Cut as error:
+            raise broken(answer) from error
+        return with_events(answer.reply, events)
+
+    def respond(self, request: HttpRequest) -> Answer:
+        """The answer for a door to send; `answer` is this and its sending in one.
+
+        Raises:
+            TypeError: A value of the body has no JSON form.
+            ValueError: A number of the body has no JSON form.
+        """
+        return self.arrived(as_sent(request))
+
+    def arrived(self, request: HttpRequest) -> Answer:
+        """The answer to a request that is as it came from the wire (form values all text)."""
+        started = time.monotonic()
+        query = dict(parse_qsl(request.path.partition("?")[2], keep_blank_values=True))
+        body = request.body or query if request.method == "GET" else request.body
+        request = evolve(request, path=_path(request.path), body=body)
+        request_id = f"req_{uuid.uuid4().hex}"
+        with self._lock:
+            self._seen.append(request)
+            while len(self._seen) > 1 and sum(map(_weight, self._seen)) > _REMEMBERED_BYTES:
+                self._seen.popleft()
+            fault = self._faults.popleft() if self._faults else None
+        try:
+            answer = self._answer(request, request_id, fault)
+        except Refusal as refusal:
+            reply = HttpReply(
+                status=refusal.status,
+                headers={**_JSON, **refusal.headers},
+                body=refusal.body(request_id),
+            )
+            answer = Answer(reply=reply)
+        headers = {**_answers.head(request_id, started), **answer.reply.headers}
+        return evolve(answer, reply=evolve(answer.reply, headers=headers))
+
+    def _answer(self, request: HttpRequest, request_id: str, fault: Fault | None) -> Answer:
+        fault = fault or _faults.asked_for(
+            request.headers.get("x-sandbox-fail"), request.body.get("prompt")
+        )
+        if request.method == "POST" and request.path == "/responses":
+            said = self._responses.answer(request, request_id, fault, self._policy())
+            pause = self.latency / said.steps
+            ends = "whole" if said.events else _ending(said.fault)
+            return Answer(reply=said.reply, events=said.events, pause=pause, ends=ends)
+        if fault:
+            model = request.body.get("model")
+            reply = _faults.at_once(
+                fault, model if isinstance(model, str) else "gpt-image-2.5-flare"
+            )
+            if isinstance(reply, Refusal):
+                raise reply
+            if reply is not None:
+                return Answer(reply=reply)
+        if request.method == "POST" and request.path in {"/images/generations", "/images/edits"}:
+            return self._draw(request, request_id, fault)
+        return Answer(reply=self._file(request), ends=_ending(fault))
+
+    def _batched(self, request: HttpRequest) -> HttpReply:
+        """The reply to a request of a batch."""
+        request_id = f"req_{uuid.uuid4().hex}"
+        try:
+            if request.body.get("stream"):
+                raise user_error("Streaming is not supported in a batch.", "stream")
+            return self._answer(request, request_id, None).reply
+        except Refusal as refusal:
+            return HttpReply(status=refusal.status, body=refusal.body(request_id))
+
+    def _file(self, request: HttpRequest) -> HttpReply:
+        """A file's content, or else JSON."""
+        parts = request.path[1:].split("/")
+        if request.method == "GET" and len(parts) == 3 and (parts[0], parts[2]) == _CONTENT:
+            headers = {"content-type": "application/octet-stream"}
+            return HttpReply(status=200, headers=headers, body=self._uploads.content(parts[1]))
+        return _json(self.batches.answer(request, parts) or self._look_up(request))
+
+    def _draw(self, request: HttpRequest, request_id: str, fault: Fault | None) -> Answer:
+        drawing = request.path == "/images/generations"
+        operation: Literal["generation", "edit"] = "generation" if drawing else "edit"
+        job = accept(request, operation, self._policy())
+        scenario = fault.scenario if fault else ""
+        if job.stream and scenario not in {"timeout", "empty"}:
+            late = _LATE.get(scenario)
+            error = late().named(request_id) if late else None
+            events = _answers.events(job, self._models)
+            head = HttpReply(
+                status=200, headers={"content-type": "text/event-stream; charset=utf-8"}
+            )
+            pause = self.latency / (job.n * (job.partials + 1))
+            if error or scenario == "cut":
+                events = _interrupted(events, error)
+            return Answer(reply=head, events=events, pause=pause)
+        if scenario in _LATE:
+            raise _LATE[scenario]()
+        body = _answers.whole(job, self._models) if scenario != "timeout" else b""
+        if scenario == "empty":
+            body = json.dumps({"created": int(time.time()), "data": None}).encode()
+        reply = HttpReply(status=200, headers=_JSON, body=body)
+        return Answer(reply=reply, pause=self.latency, ends=_ending(fault))
+
+    def _look_up(self, request: HttpRequest) -> dict[str, object]:
+        """Everything that is not drawn."""
+        head, _, tail = request.path[1:].partition("/")
+        if request.method == "GET" and head == "models":
+            if tail:
+                return _lookups.one_model(tail, self._models, self._today())
+            return _lookups.model_list(self._models, self._today())
+        if request.method == "GET" and head == "files" and tail and "/" not in tail:
+            return self._uploads.about(tail)
+        if request.method == "POST" and request.path == "/files":
+            return self._uploads.add(request)
+        if request.method == "POST" and request.path == "/content_provenance_checks":
+            return _lookups.provenance(request, lambda data: Image.from_bytes(data).has_provenance)
+        if request.method == "POST" and request.path == "/images/variations":
+            # Only dall-e-2 ever served it, and the endpoint "no longer accepts requests"; what
+            # it answers was not recorded, so it answers what its model does.
+            raise user_error("The model 'dall-e-2' does not exist.", "model")
+        raise _no_such(request)
+
+    def _policy(self) -> Policy:
+        return Policy(
+            models=self._models,
+            today=self._today(),
+            previews=self._previews,
+            svg_model_selection=self._svg_model_selection,
+            uploads=self._uploads,
+        )
+
+
+_LATE: Final[dict[str, Callable[[], Refusal]]] = {
+    "moderation_output": lambda: _faults.moderation("output"),
+    "stream_error": _faults.failed,
+}
+
+
+def broken(answer: Answer) -> OutcomeUnknownError:
+    """What a client makes of an answer that breaks off or never comes."""
+    what = "timed out waiting for" if answer.ends == "never" else "the connection broke during"
+    return OutcomeUnknownError(
+        f"{what} the sandbox's answer, as it was told to; a real request may have been billed",
+        request_id=answer.reply.request_id if answer.ends != "never" else None,
+    )
+
+
+def with_events(reply: HttpReply, events: Iterable[ServerEvent]) -> HttpReply:
+    """A stream's head and events as one reply; a plain reply, which has no events, unchanged."""
+    body = b"".join(_answers.encoded(event) for event in events)
+    return evolve(reply, body=body) if body else reply
+
+
+def _interrupted(
+    events: Iterator[ServerEvent], error: dict[str, object] | None
+) -> Iterator[ServerEvent]:
+    """The first partial image, then an error event or the end of the connection."""
+    first = next(events)
+    if not first.name.endswith(".completed"):
+        yield first
+    if error is None:
+        raise Cut
+    yield _answers.error_event(error)
+
+
+def _ending(fault: Fault | None) -> Literal["whole", "cut", "never"]:
+    scenario = fault.scenario if fault else ""
+    return "never" if scenario == "timeout" else "cut" if scenario == "cut" else "whole"
+
+
+def _weight(request: HttpRequest) -> int:
+    """Bytes a request keeps alive, near enough: its files, or the data URLs of a JSON edit."""
+    images = request.body.get("images")
+    urls = cast("list[object]", images) if isinstance(images, list) else []
+    return sum(len(part.data) for part in request.files) + sum(len(str(url)) for url in urls)
+
+
+def _path(path: str) -> str:
+    """The path below the base URL, with or without ``/v1`` before it."""
+    bare = path.partition("?")[0]
+    return bare.removeprefix("/v1") if bare.startswith("/v1/") else bare
+
+
+def _no_such(request: HttpRequest) -> Refusal:
+    known = (
+        request.path in _POSTS or request.path == "/models" or request.path.startswith("/models/")
+    )
+    if known:
+        message = (
+            f"Not allowed to {request.method} on /v1{request.path}."
+            " (HINT: Perhaps you meant to use a different HTTP method?)"
+        )
+        allow = "POST" if request.path in _POSTS else "GET"
+        return Refusal(message, code="method_not_supported", status=405, headers={"allow": allow})
+    return Refusal(f"Invalid URL ({request.method} /v1{request.path[:200]})", status=404)
+
+
+def _json(value: dict[str, object]) -> HttpReply:
+    return HttpReply(status=200, headers=_JSON, body=json.dumps(value).encode())

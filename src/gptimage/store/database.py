@@ -1,0 +1,303 @@
+"""One SQLite file that may be deleted or damaged at any time, and heals itself.
+
+The file only holds what can be read from sidecars, so whatever happens to it, a new one is
+built. Connections are pooled: one serves one thread at a time, and none crosses a fork.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from attrs import define
+
+from gptimage.errors import ConfigurationError, StoreError
+from gptimage.store._lock import locked
+from gptimage.store.migrations import claim, migrate
+
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+T = TypeVar("T")
+
+BUSY_SECONDS: Final = 5.0
+"""How long a write waits for another process before it gives up."""
+
+_FOLLOWERS: Final = ("-wal", "-shm", "-journal")
+
+
+@define
+class _Handle:
+    connection: Connection
+    file: tuple[int, int]
+    pid: int
+    filled: bool = False
+
+
+class Database:
+    """Reads and writes of an index that anybody may delete.
+
+    Args:
+        path: The file; its folder must exist.
+        fill: Writes everything the index should know into a new one; how much that was.
+        report: Is told in one sentence that an index was lost and has been rebuilt.
+        private: Only this machine uses it, so building one is nothing to report.
+
+    Raises:
+        StoreError: The file cannot be opened or made.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fill: Callable[[], int],
+        report: Callable[[str], None],
+        private: bool,
+    ) -> None:
+        self.path = path
+        self._private = private
+        self._fill = fill
+        self._report = report
+        self._damaged = False
+        self._idle: deque[_Handle] = deque()
+        self._finalizer = weakref.finalize(self, _close_all, self._idle)
+
+    def read(self, work: Callable[[Connection], T], *, filled: bool = True) -> T:
+        """Run a read; a missing or damaged index is rebuilt first.
+
+        Args:
+            work: Gets a connection and must not keep it.
+            filled: Wait until the index knows every sidecar.
+
+        Raises:
+            StoreError: The index cannot be read now.
+        """
+        return self._run(work, filled=filled)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run a transaction that is written whole or not at all.
+
+        It does not wait for a rebuild, so that saving never does.
+
+        Raises:
+            StoreError: The index cannot be written now.
+        """
+        return self._run(lambda connection: _transaction(connection, work), filled=False)
+
+    def refill(self) -> int:
+        """Fill the index anew, whatever it holds; how much that was.
+
+        Raises:
+            StoreError: The store cannot be read, or the index not be written.
+        """
+        with locked(self._lock("fill")):
+            # Taken away first: after a crash in the middle, the next one starts over.
+            self.write(lambda c: c.execute("DELETE FROM state WHERE name = 'filled'"))
+            return self._fill_now()
+
+    def close(self) -> None:
+        """Close idle connections; harmless when done twice."""
+        _close_all(self._idle)
+
+    def _run(self, work: Callable[[Connection], T], *, filled: bool) -> T:
+        import sqlite3
+
+        for last_try in (False, True):
+            handle = None
+            try:
+                handle = self._borrow_filled() if filled else self._borrow()
+                result = work(handle.connection)
+            except (sqlite3.Error, OSError) as error:
+                self._after_failure(handle, error)
+                if last_try or not _is_damage(error):
+                    raise self._refusal(error) from error
+            except BaseException:
+                self._give_back(handle)
+                raise
+            else:
+                self._give_back(handle)
+                return result
+        raise AssertionError("the second try returns or raises")
+
+    def _borrow(self) -> _Handle:
+        """An idle connection to the file that is there now, or a new one."""
+        while True:
+            try:
+                handle = self._idle.pop()
+            except IndexError:
+                return self._open()
+            if handle.pid != os.getpid():
+                _FORKED.append(handle)
+            elif handle.file == _file_id(self.path):
+                return handle
+            else:
+                handle.connection.close()
+
+    def _give_back(self, handle: _Handle | None) -> None:
+        if handle is not None:
+            if handle.connection.in_transaction:
+                handle.connection.rollback()
+            self._idle.append(handle)
+
+    def _after_failure(self, handle: _Handle | None, error: Exception) -> None:
+        if handle is None or not _is_damage(error):
+            self._give_back(handle)
+            return
+        handle.connection.close()
+        self._remove(handle.file)
+
+    def _open(self) -> _Handle:
+        with locked(self._lock("open")):
+            before = _file_id(self.path)
+            if before is None:
+                # A write-ahead log without its database would be played into the new one.
+                self._remove_followers()
+            connection = _connect(self.path)
+            try:
+                claim(connection)
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                migrate(connection)
+            except BaseException as error:
+                connection.close()
+                if _is_damage(error):
+                    self._put_aside()
+                raise
+            return _Handle(connection, _file_id(self.path) or (0, 0), os.getpid())
+
+    def _remove(self, file: tuple[int, int]) -> None:
+        """Make room for a new index, unless somebody else has already done so."""
+        with locked(self._lock("open")):
+            if _file_id(self.path) == file:
+                self._put_aside()
+
+    def _put_aside(self) -> None:
+        """Keep a damaged file under another name: perhaps it is not what we think it is."""
+        self._damaged = True
+        with suppress(FileNotFoundError):
+            self.path.replace(f"{self.path}.damaged")
+        self._remove_followers()
+
+    def _remove_followers(self) -> None:
+        for suffix in _FOLLOWERS:
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+
+    def _borrow_filled(self) -> _Handle:
+        """A connection to an index that knows every sidecar."""
+        while True:
+            handle = self._borrow()
+            handle.filled = handle.filled or _is_filled(handle.connection)
+            if handle.filled:
+                return handle
+            self._give_back(handle)
+            with locked(self._lock("fill")):
+                self._fill_if_needed()
+
+    def _fill_if_needed(self) -> None:
+        """Fill it, unless whoever held the lock before has done so."""
+        if self._run(_is_filled, filled=False):
+            return
+        found = self._fill_now()
+        if found and (self._damaged or not self._private):
+            what = "damaged" if self._damaged else "missing"
+            self._report(f"the index {self.path} was {what}; rebuilt from {found} sidecars")
+        self._damaged = False
+
+    def _fill_now(self) -> int:
+        """Fill the index; once more if it was deleted meanwhile."""
+        while True:
+            token = os.urandom(8).hex()
+            self.write(partial(_set_state, name="filling", value=token))
+            found = self._fill()
+            if self.write(partial(_finish_filling, token=token)):
+                return found
+
+    def _lock(self, purpose: str) -> Path:
+        return self.path.with_name(f".{self.path.name}.{purpose}")
+
+    def _refusal(self, error: Exception) -> StoreError:
+        if "no such module: fts5" in str(error):
+            return StoreError(
+                "this Python's SQLite has no full-text search (FTS5): use a Python that has it"
+            )
+        return StoreError(
+            f"the index {self.path} cannot be used: {error}; it may be deleted at any time, "
+            "or put on a local disk with Store(..., index=...)"
+        )
+
+
+_FORKED: Final[list[_Handle]] = []
+"""Connections of a parent process: SQLite forbids a child to use them, and even to close them."""
+
+
+def _connect(path: Path) -> Connection:
+    try:
+        import sqlite3
+    except ImportError as error:
+        raise ConfigurationError("this Python was built without SQLite") from error
+    return sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+
+
+def _transaction(connection: Connection, work: Callable[[Connection], T]) -> T:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        # A full disk may have rolled back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Whether the file is broken, rather than busy, full or out of reach."""
+    code = getattr(error, "sqlite_errorname", "")
+    gone = code == "SQLITE_ERROR" and "no such table" in str(error)
+    return gone or code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_filled(connection: Connection) -> bool:
+    found = connection.execute("SELECT 1 FROM state WHERE name = 'filled'").fetchone()
+    return found is not None
+
+
+def _set_state(connection: Connection, name: str, value: str) -> None:
+    connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))
+
+
+def _finish_filling(connection: Connection, token: str) -> bool:
+    query = "SELECT 1 FROM state WHERE name = 'filling' AND value = ?"
+    if connection.execute(query, (token,)).fetchone() is None:
+        return False
+    _set_state(connection, "filled", token)
+    return True
+
+
+def _close_all(idle: deque[_Handle]) -> None:
+    with suppress(IndexError):
+        while True:
+            handle = idle.pop()
+            if handle.pid == os.getpid():
+                handle.connection.close()
+            else:
+                _FORKED.append(handle)

@@ -1,0 +1,284 @@
+"""The index: what sidecars say, in SQLite, so that a million of them answer in a millisecond.
+
+Everything in it can be read from the sidecars again. A row carries the stamp of the sidecar
+it was read from; it is only replaced by somebody who knew that stamp, so of two processes
+that read different versions the later one wins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from gptimage.records import Record
+from gptimage.store.asked import inputs
+from gptimage.store.database import Database
+from gptimage.store.ids import row_of
+from gptimage.store.keys import SIDECAR, input_digest, stem
+from gptimage.store.words import indexed, storable
+
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+_NANO: Final = 10**9
+_BATCH: Final = 500
+_TABLES: Final = ("pictures", "sidecars", "tags", "sources")
+
+
+@frozen(kw_only=True)
+class Entry:
+    """A sidecar as the index takes it.
+
+    Attributes:
+        record: What it says.
+        stamp: The stamp of the file it was read from.
+        body: The file.
+    """
+
+    record: Record
+    stamp: str
+    body: bytes
+
+    @property
+    def key(self) -> str:
+        """The sidecar's key."""
+        return stem(self.record.key) + SIDECAR
+
+
+class Index:
+    """Rows by sidecar key, with optimistic replacement.
+
+    Args:
+        path: The SQLite file.
+        fill: Adds an entry for every sidecar to a new index; how many there were.
+        report: Is told that an index was lost and has been rebuilt.
+        private: Only this machine uses it, so building one is nothing to report.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fill: Callable[[], int],
+        report: Callable[[str], None],
+        private: bool = False,
+    ) -> None:
+        self.database: Database = Database(path, fill=fill, report=report, private=private)
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Add new pictures and strike their keys from the journal, all or none."""
+        self.database.write(lambda connection: _add(connection, entries))
+
+    def load(self, entries: Iterable[Entry]) -> None:
+        """Add very many new pictures to an index; full-text search is built at the end."""
+        batch: list[Entry] = []
+        for entry in entries:
+            batch.append(entry)
+            if len(batch) == _BATCH:
+                self._load(batch)
+                batch = []
+        self._load(batch)
+        self.rebuild_words()
+
+    def _load(self, batch: Sequence[Entry]) -> None:
+        self.database.write(lambda connection: _add(connection, batch, words=False))
+
+    def rebuild_words(self) -> None:
+        """Build full-text search anew from the rows, and drop what belongs to none."""
+        self.database.write(_rebuild_words)
+
+    def replace(
+        self, entries: Sequence[tuple[Entry, str | None]], *, words: bool = True
+    ) -> list[str]:
+        """Write rows that still have the stamp given with them (None: if there is none).
+
+        Returns:
+            The keys of those that have not: somebody else wrote them meanwhile.
+        """
+
+        def work(connection: Connection) -> list[str]:
+            return [e.key for e, before in entries if not _replace(connection, e, before, words)]
+
+        return self.database.write(work)
+
+    def forget(self, key: str, *, strike: bool = True) -> None:
+        """Remove a row, and its journal entry if wanted."""
+
+        def work(connection: Connection) -> None:
+            _forget(connection, key)
+            _strike(connection, [key] if strike else [])
+
+        self.database.write(work)
+
+    def forget_if(self, key: str, *, before: str | None) -> bool:
+        """Remove a row and its journal entry if it still has the stamp ``before``."""
+
+        def work(connection: Connection) -> bool:
+            if _found(connection, key)[1] != before:
+                return False
+            _forget(connection, key)
+            _strike(connection, [key])
+            return True
+
+        return self.database.write(work)
+
+    def stamp(self, key: str) -> str | None:
+        """The stamp of the sidecar a row was read from, or None when there is no row."""
+        query = "SELECT stamp FROM pictures WHERE key = ?"
+        row = self.database.read(lambda c: c.execute(query, (key,)).fetchone(), filled=False)
+        return row[0] if row else None
+
+    def stamps(self, after: str, upto: str) -> dict[str, str]:
+        """Stamps by key, for keys that sort after one and not after another."""
+        query = "SELECT key, stamp FROM pictures WHERE key > ? AND key <= ?"
+        return dict(
+            self.database.read(lambda c: c.execute(query, (after, upto)).fetchall(), filled=False)
+        )
+
+    def key_of(self, id: str) -> str | None:
+        """The sidecar's key of an id, or None."""
+        query = "SELECT key FROM pictures WHERE id = ?"
+        row = self.database.read(lambda c: c.execute(query, (id,)).fetchone(), filled=False)
+        return row[0] if row else None
+
+    def begin(self, keys: Sequence[str]) -> None:
+        """Note in the journal that these sidecars are being written or removed."""
+        rows = [(key, time.time()) for key in keys]
+        statement = "INSERT OR REPLACE INTO journal VALUES (?, ?)"
+        self.database.write(lambda connection: connection.executemany(statement, rows))
+
+    def strike(self, keys: Sequence[str]) -> None:
+        """Strike keys from the journal."""
+        self.database.write(lambda connection: _strike(connection, keys))
+
+    def state(self, name: str) -> str | None:
+        """Something to remember about the index, or None."""
+        query = "SELECT value FROM state WHERE name = ?"
+        row = self.database.read(lambda c: c.execute(query, (name,)).fetchone(), filled=False)
+        return row[0] if row else None
+
+    def set_state(self, name: str, value: str) -> None:
+        """Remember something about the index."""
+        statement = "INSERT OR REPLACE INTO state VALUES (?, ?)"
+        self.database.write(lambda connection: connection.execute(statement, (name, value)))
+
+    def journal(self) -> list[tuple[str, float]]:
+        """Keys whose writing or removal was begun, and when (seconds since 1970)."""
+        query = "SELECT key, since FROM journal"
+        return self.database.read(lambda c: c.execute(query).fetchall(), filled=False)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self.database.close()
+
+
+def _rebuild_words(connection: Connection) -> None:
+    for table in _TABLES[1:]:
+        strays = f"DELETE FROM {table} WHERE seq NOT IN (SELECT seq FROM pictures)"  # noqa: S608  # names of ours
+        connection.execute(strays)
+    connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+
+
+def _add(connection: Connection, entries: Sequence[Entry], *, words: bool = True) -> None:
+    for entry in entries:
+        # A row that is there was read from the same file by somebody quicker, or from a newer one.
+        if not connection.execute("SELECT 1 FROM pictures WHERE key = ?", (entry.key,)).fetchone():
+            _insert(connection, entry, _free_row(connection, entry.record.id), words)
+    _strike(connection, [entry.key for entry in entries])
+
+
+def _replace(connection: Connection, entry: Entry, before: str | None, words: bool) -> bool:
+    row, stamp = _found(connection, entry.key)
+    if stamp != before:
+        return False
+    if row is None:
+        row = _free_row(connection, entry.record.id)
+    else:
+        _remove(connection, row, words)
+    _insert(connection, entry, row, words)
+    _strike(connection, [entry.key])
+    return True
+
+
+def _forget(connection: Connection, key: str) -> None:
+    row, _ = _found(connection, key)
+    if row is not None:
+        _remove(connection, row, words=True)
+
+
+def _found(connection: Connection, key: str) -> tuple[int | None, str | None]:
+    query = "SELECT seq, stamp FROM pictures WHERE key = ?"
+    return connection.execute(query, (key,)).fetchone() or (None, None)
+
+
+def _strike(connection: Connection, keys: Sequence[str]) -> None:
+    connection.executemany("DELETE FROM journal WHERE key = ?", [(key,) for key in keys])
+
+
+def _free_row(connection: Connection, id: str) -> int:
+    """The id's row, or the next free one after it: ids of one microsecond may share it."""
+    row = row_of(id)
+    while connection.execute("SELECT 1 FROM pictures WHERE seq = ?", (row,)).fetchone():
+        row += 1
+    return row
+
+
+def _insert(connection: Connection, entry: Entry, row: int, words: bool) -> None:
+    record = entry.record
+    connection.execute(
+        "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            row,
+            record.id,
+            entry.key,
+            entry.stamp,
+            storable(record.model),
+            storable(record.operation),
+            storable(record.format),
+            storable(record.sha256),
+            stored_bytes(record),
+            _nano(record),
+            record.pinned,
+            record.parent and storable(record.parent),
+        ),
+    )
+    texts = (indexed(record.prompt), indexed(" ".join(record.tags)))
+    statement = "INSERT OR REPLACE INTO sidecars VALUES (?, ?, ?, ?)"
+    connection.execute(statement, (row, *texts, entry.body))
+    if words:
+        statement = "INSERT INTO words (rowid, prompt, tags) VALUES (?, ?, ?)"
+        connection.execute(statement, (row, *texts))
+    if record.tags:
+        tags = [(storable(tag), row) for tag in record.tags]
+        connection.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", tags)
+    if named := inputs(record.request):
+        sources = [(input_digest(key), row, size) for key, size in named.items()]
+        statement = "INSERT OR IGNORE INTO sources VALUES (?, ?, ?)"
+        connection.executemany(statement, [each for each in sources if each[0]])
+
+
+def _remove(connection: Connection, row: int, words: bool) -> None:
+    if words:
+        # FTS5 must be told what it indexed, since it does not keep the text itself.
+        statement = (
+            "INSERT INTO words (words, rowid, prompt, tags) "
+            "SELECT 'delete', seq, prompt, tags FROM sidecars WHERE seq = ?"
+        )
+        connection.execute(statement, (row,))
+    for table in _TABLES:
+        connection.execute(f"DELETE FROM {table} WHERE seq = ?", (row,))  # noqa: S608  # names of ours
+
+
+def stored_bytes(record: Record) -> int:
+    """What a picture and its original take on the disk."""
+    return record.bytes + (record.original.bytes if record.original else 0)
+
+
+def _nano(record: Record) -> int | None:
+    """This picture's share of the cost in thousand-millionths of a USD, which add up exactly."""
+    return None if record.cost is None else int(record.cost.usd * _NANO / record.of)

@@ -1,0 +1,253 @@
+"""Questions to the index: history, search, and who is related to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from attrs import field, frozen
+
+from gptimage.errors import InvalidRequestError
+from gptimage.store.ids import is_id, row_at, row_of
+from gptimage.store.pages import Filters, Rank
+from gptimage.store.words import query, storable
+
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+    from gptimage.store.database import Database
+
+RANKED: Final = 5000
+"""Relevance is judged among this many newest hits: ranking every hit takes seconds."""
+
+MAX_LIMIT: Final = 1000
+_MAX_ROW: Final = 2**63 - 1
+_FROM: Final = "pictures p"
+_WHAT: Final = "SELECT p.seq, p.id, p.key, s.body FROM "
+_BODY: Final = " CROSS JOIN sidecars s ON s.seq = p.seq"
+
+
+class Found(NamedTuple):
+    """A row as the index holds it."""
+
+    row: int
+    id: str
+    key: str
+    body: bytes
+
+
+@frozen
+class _Where:
+    """Conditions of a query, and the table that is walked first."""
+
+    walked: str = _FROM
+    order: str = "p.seq"
+    conditions: list[str] = field(factory=list[str])
+    values: list[object] = field(factory=list[object])
+
+    def also(self, condition: str, value: object) -> None:
+        self.conditions.append(condition)
+        self.values.append(value)
+
+    def sql(self, body: str = _BODY) -> str:
+        text = f"{self.walked}{body}"
+        return text + (f" WHERE {' AND '.join(self.conditions)}" if self.conditions else "")
+
+
+def history(database: Database, limit: int, cursor: str | None, filters: Filters) -> list[Found]:
+    """One more row than the limit, newest first, when there are so many."""
+    where = _filtered(filters)
+    if cursor is not None:
+        where.also(f"{where.order} < ?", _after(database, cursor))
+    return _newest(database, where, check_limit(limit) + 1)
+
+
+def search(
+    database: Database, text: str, rank: Rank, limit: int, cursor: str | None, filters: Filters
+) -> list[Found]:
+    """One more row than the limit, newest or best first, when there are so many."""
+    words = query(text)
+    check_limit(limit)
+    if rank not in {"newest", "relevance"}:
+        allowed = ("newest", "relevance")
+        raise InvalidRequestError(
+            f"rank {rank!r} is not known: newest or relevance",
+            field="rank",
+            value=rank,
+            allowed=allowed,
+        )
+    if words is None:
+        return []
+    where = _filtered(filters, searching=words)
+    if rank == "relevance":
+        return _best(database, where, limit + 1, _offset(cursor))
+    if cursor is not None:
+        where.also("w.rowid < ?", _after(database, cursor))
+    return _newest(database, where, limit + 1)
+
+
+def by_ids(database: Database, ids: Sequence[str]) -> list[Found]:
+    """The rows of these ids, in no order; those that are not there are left out."""
+    marks = ", ".join("?" * len(ids))
+    return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE p.id IN ({marks})", ids)
+
+
+def by_key(database: Database, key: str) -> Found | None:
+    """The row of a sidecar, or None."""
+    found = _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE p.key = ?", [key])
+    return found[0] if found else None
+
+
+def by_digest(database: Database, sha256: str) -> list[Found]:
+    """Every picture with exactly these bytes, oldest first."""
+    return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE p.sha256 = ? ORDER BY p.seq", [sha256])
+
+
+def children(database: Database, id: str, sha256: str) -> list[Found]:
+    """Pictures that refine this one, or were edited from its bytes, oldest first."""
+    condition = "p.parent = ? OR p.seq IN (SELECT seq FROM sources WHERE sha256 = ?) ORDER BY p.seq"
+    return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE {condition}", [id, sha256])
+
+
+def each(database: Database, filters: Filters) -> Iterator[Found]:
+    """Every row, newest first, a page at a time so that nothing is locked meanwhile."""
+    cursor: str | None = None
+    while True:
+        found = history(database, MAX_LIMIT, cursor, filters)
+        yield from found[:MAX_LIMIT]
+        if len(found) <= MAX_LIMIT:
+            return
+        cursor = found[MAX_LIMIT - 1].id
+
+
+def check_limit(limit: int) -> int:
+    """The limit itself, once it is proved to be one.
+
+    Raises:
+        InvalidRequestError: It is not between 1 and 1,000.
+    """
+    if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        allowed = f"1 to {MAX_LIMIT}"
+        raise InvalidRequestError(
+            f"limit {limit!r} must be {allowed}: ask page by page",
+            field="limit",
+            value=limit,
+            allowed=allowed,
+        )
+    return limit
+
+
+def _filtered(filters: Filters, *, searching: str | None = None) -> _Where:
+    given = {name: value for name, value in filters.items() if value is not None}
+    where = _walk(given, searching)
+    for name, value in given.items():
+        if name not in _CONDITIONS:
+            raise _no_filter(name, value)
+        condition, convert = _CONDITIONS[name]
+        where.also(condition.format(row=where.order), convert(value))
+    return where
+
+
+def _walk(given: dict[str, object], searching: str | None) -> _Where:
+    """Start where the fewest rows are: words, then tags, then the pictures themselves."""
+    if searching is not None:
+        where = _Where("words w CROSS JOIN pictures p ON p.seq = w.rowid", "w.rowid")
+        where.also("words MATCH ?", searching)
+        return where
+    if "tag" in given:
+        where = _Where("tags t CROSS JOIN pictures p ON p.seq = t.seq", "t.seq")
+        where.also("t.tag = ?", _text(given.pop("tag")))
+        return where
+    return _Where()
+
+
+def _text(value: object) -> str:
+    return storable(str(value))
+
+
+def _row(moment: object) -> int:
+    if not isinstance(moment, datetime):
+        raise InvalidRequestError(
+            f"since and until are datetimes, not {type(moment).__name__}",
+            field="since",
+            value=moment,
+            allowed="a datetime",
+        )
+    try:
+        row = row_at(moment.astimezone(UTC))
+    except (OverflowError, ValueError):  # within hours of the first or the last day there is
+        row = row_at(moment.replace(tzinfo=UTC))
+    return max(-_MAX_ROW, min(row, _MAX_ROW))
+
+
+_CONDITIONS: Final[dict[str, tuple[str, Callable[[object], object]]]] = {
+    "since": ("{row} >= ?", _row),
+    "until": ("{row} < ?", _row),
+    "model": ("p.model = ?", _text),
+    "tag": ("{row} IN (SELECT seq FROM tags WHERE tag = ?)", _text),
+    "operation": ("p.operation = ?", _text),
+    "format": ("p.format = ?", _text),
+    "pinned": ("p.pinned = ?", bool),
+}
+
+
+def _newest(database: Database, where: _Where, limit: int) -> list[Found]:
+    sql = f"{_WHAT}{where.sql()} ORDER BY {where.order} DESC LIMIT ?"
+    return _rows(database, sql, [*where.values, limit])
+
+
+def _best(database: Database, where: _Where, limit: int, offset: int) -> list[Found]:
+    # Nothing of the caller is in the text: every value is bound.
+    hits = (
+        f"SELECT p.seq AS seq, bm25(words) AS score FROM {where.sql(body='')} "  # noqa: S608  # see above
+        f"ORDER BY {where.order} DESC LIMIT {RANKED}"
+    )
+    sql = (
+        f"{_WHAT}({hits}) h CROSS JOIN pictures p ON p.seq = h.seq{_BODY} "
+        "ORDER BY h.score, p.seq DESC LIMIT ? OFFSET ?"
+    )
+    return _rows(database, sql, [*where.values, limit, offset])
+
+
+def _rows(database: Database, sql: str, values: Sequence[object]) -> list[Found]:
+    def work(connection: Connection) -> list[Found]:
+        return [Found(*row) for row in connection.execute(sql, values)]  # pyright: ignore[reportArgumentType]  # values SQLite can bind
+
+    return database.read(work)
+
+
+def _after(database: Database, cursor: str) -> int:
+    """The row a page ended with; its place is known even when the picture is gone."""
+    if not is_id(cursor):
+        raise _no_cursor(cursor)
+    sql = "SELECT seq FROM pictures WHERE id = ?"
+    found = database.read(lambda c: c.execute(sql, (cursor,)).fetchone())
+    return found[0] if found else row_of(cursor)
+
+
+def _offset(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not cursor.isdecimal() or int(cursor) > RANKED:
+        raise _no_cursor(cursor)
+    return int(cursor)
+
+
+def _no_filter(name: str, value: object) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{name} is no filter: there are {', '.join(_CONDITIONS)}",
+        field=name,
+        value=value,
+        allowed=tuple(_CONDITIONS),
+    )
+
+
+def _no_cursor(cursor: object) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"cursor {cursor!r:.80} is not one this search gave: use .next of the page before",
+        field="cursor",
+        value=cursor,
+        allowed=".next of a page",
+    )

@@ -1,0 +1,288 @@
+"""The questions a store answers: history, search, pictures, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol, Unpack
+
+from attrs import evolve, frozen
+
+from gptimage.errors import ImageNotFoundError, StoreError
+from gptimage.image import Image
+from gptimage.records import Record
+from gptimage.requests import Generate
+from gptimage.results import Result
+from gptimage.store import queries
+from gptimage.store.asked import inputs, rebuild
+from gptimage.store.catchup import recover, refresh, sync
+from gptimage.store.ids import check_id, find_id, time_of
+from gptimage.store.keys import day_prefix, input_digest, is_sidecar
+from gptimage.store.pages import Filters, Page, Rank
+from gptimage.store.parts import Parts, not_found, reason
+from gptimage.store.sidecar import UnreadableSidecarError
+from gptimage.store.stats import Stats, measure
+
+
+_MAX_FAMILY: Final = 1000
+
+
+class Reruns(Protocol):
+    """Whoever can send a request again: an `ImageClient`."""
+
+    def run(self, request: Generate, /) -> Result:
+        """Send a request that is already a value."""
+        ...
+
+
+@frozen(kw_only=True)
+class Lineage:
+    """Where a picture comes from, and what came of it.
+
+    Attributes:
+        ancestors: What it refines or was edited from, and what those come from; oldest first.
+        descendants: What was made from it, and from those; oldest first.
+    """
+
+    ancestors: tuple[Record, ...] = ()
+    descendants: tuple[Record, ...] = ()
+
+
+class Reader:
+    """What `Store` knows without changing anything; made by `Store` only."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._caught_up = parts.shared
+
+    def history(
+        self, limit: int = 20, *, cursor: str | None = None, **filters: Unpack[Filters]
+    ) -> Page:
+        """Pictures newest first, a page at a time.
+
+        Args:
+            limit: How many at most, 1 to 1,000.
+            cursor: ``.next`` of the page before.
+            **filters: Which; see `Filters`.
+
+        Raises:
+            InvalidRequestError: The limit, the cursor or a filter makes no sense.
+            StoreError: The store cannot be read.
+        """
+        self._ready()
+        found = queries.history(self._parts.index.database, limit, cursor, filters)
+        return self._page(found, limit, found[limit - 1].id if len(found) > limit else None)
+
+    def search(
+        self,
+        text: str,
+        limit: int = 20,
+        *,
+        rank: Rank = "newest",
+        cursor: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> Page:
+        """Pictures whose prompt or tags hold all these words.
+
+        Case and accents do not matter. ``"red fox"`` in quotes is a phrase and ``light*``
+        finds words that begin so; nothing else has a special meaning.
+
+        Args:
+            text: The words, at most 2,000 characters; without any, nothing is found.
+            limit: How many at most, 1 to 1,000.
+            rank: ``newest`` first, or by ``relevance`` among the 5,000 newest hits.
+            cursor: ``.next`` of the page before.
+            **filters: Which; see `Filters`.
+
+        Raises:
+            InvalidRequestError: An argument makes no sense.
+            StoreError: The store cannot be read.
+        """
+        self._ready()
+        found = queries.search(self._parts.index.database, text, rank, limit, cursor, filters)
+        if len(found) <= limit:
+            return self._page(found, limit, None)
+        if rank == "relevance":
+            return self._page(found, limit, str(int(cursor or 0) + limit))
+        return self._page(found, limit, found[limit - 1].id)
+
+    def get(self, id: str) -> Record:
+        """What is known of one picture.
+
+        Raises:
+            ImageNotFoundError: No picture has this id.
+            StoreError: The store cannot be read.
+        """
+        check_id(id)
+        self._ready()
+        for found in queries.by_ids(self._parts.index.database, [id]):
+            return self._record(found)
+        record = self._look_for(id)
+        if record is None:
+            raise not_found(id, self._parts.blobs.name)
+        return record
+
+    def find(self, sha256: str) -> tuple[Record, ...]:
+        """Every picture with exactly these bytes, oldest first.
+
+        Args:
+            sha256: As in ``image.sha256``.
+        """
+        self._ready()
+        return self._records(queries.by_digest(self._parts.index.database, sha256))
+
+    def open(self, id: str, *, original: bool = False) -> Image:
+        """A picture, byte for byte as it was saved.
+
+        Args:
+            id: Its id.
+            original: Give the untouched picture of the service, if this one was cropped.
+
+        Raises:
+            ImageNotFoundError: No picture has this id, or its file is gone.
+            ImageDecodeError: Its file has been damaged.
+            StoreError: It cannot be read.
+        """
+        record = self.get(id)
+        key = record.original.key if original and record.original else record.key
+        try:
+            return Image.from_bytes(self._read(key))
+        except FileNotFoundError as error:
+            raise ImageNotFoundError(
+                f"{id} is on record, but its file {key} is gone: verify() lists what is missing"
+            ) from error
+
+    def lineage(self, id: str) -> Lineage:
+        """Where a picture comes from, and what came of it, up to 1,000 pictures each way.
+
+        An edit comes from the pictures it was given, if they are in this store; a refinement
+        from its parent.
+
+        Raises:
+            ImageNotFoundError: No picture has this id.
+            StoreError: The store cannot be read.
+        """
+        record = self.get(id)
+        return Lineage(
+            ancestors=self._family(record, upwards=True),
+            descendants=self._family(record, upwards=False),
+        )
+
+    def inputs(self, id: str) -> tuple[Image, ...]:
+        """The pictures an edit was given, mask and markup last.
+
+        Raises:
+            ImageNotFoundError: No picture has this id.
+            StoreError: An input is gone or cannot be read.
+        """
+        return tuple(self._input(key) for key in inputs(self.get(id).request))
+
+    def request(self, id: str) -> Generate:
+        """The request that made a picture, with its input pictures, ready to be sent again.
+
+        Raises:
+            ImageNotFoundError: No picture has this id.
+            StoreError: An input is gone, or the request is not known.
+        """
+        return rebuild(self.get(id).request, self._input)
+
+    def rerun(self, id: str, client: Reruns) -> Result:
+        """Ask again what made a picture. This is a new call, and it costs what calls cost.
+
+        Args:
+            id: The picture.
+            client: Who sends it, such as an `ImageClient`. (With an async client, write
+                ``await client.run(store.request(id))``.)
+
+        Raises:
+            ImageNotFoundError: No picture has this id.
+            StoreError: An input is gone, or the request is not known.
+            GptImageError: As the client's ``run``.
+        """
+        return client.run(evolve(self.request(id), stream=False, partial_images=None))
+
+    def stats(self) -> Stats:
+        """What is in the store, and what it cost.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        self._ready()
+        return self._parts.index.database.read(measure)
+
+    def _ready(self) -> None:
+        """Catch up first, where others may have written: once, and after trouble."""
+        if self._parts.behind.exists():
+            recover(self._parts)
+        if not self._caught_up:
+            # A new index is filled first: that reads everything, and then little is left.
+            self._parts.index.database.read(lambda _: None)
+            refresh(self._parts)
+            self._caught_up = True
+
+    def _look_for(self, id: str) -> Record | None:
+        """A picture somebody else saved a moment ago, found by its day."""
+        try:
+            for info in self._parts.blobs.list(day_prefix(time_of(id))):
+                if is_sidecar(info.key) and find_id(info.key.rpartition("/")[2]) == id:
+                    return sync(self._parts, info.key)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return None
+
+    def _read(self, key: str) -> bytes:
+        try:
+            return self._parts.blobs.read(key).data
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _input(self, key: str) -> Image:
+        if not input_digest(key):
+            raise StoreError(f"{key!r:.80} is no input picture: the sidecar was changed")
+        try:
+            return Image.from_bytes(self._read(key))
+        except FileNotFoundError as error:
+            raise StoreError(f"the input picture {key} is gone") from error
+
+    def _family(self, record: Record, *, upwards: bool) -> tuple[Record, ...]:
+        known = {record.id: record}
+        ahead = [record]
+        while ahead and len(known) <= _MAX_FAMILY:
+            here = ahead.pop()
+            for each in self._from(here) if upwards else self._into(here):
+                if each.id not in known:
+                    known[each.id] = each
+                    ahead.append(each)
+        del known[record.id]
+        return tuple(known[id] for id in sorted(known))
+
+    def _from(self, record: Record) -> list[Record]:
+        """The parent, and for every input the newest older picture with its bytes."""
+        database = self._parts.index.database
+        found = list(self._records(queries.by_ids(database, [record.parent or ""])))
+        for sha256 in record.sources:
+            older = [row for row in queries.by_digest(database, sha256) if row.id < record.id]
+            found += self._records(older[-1:])
+        return found
+
+    def _into(self, record: Record) -> tuple[Record, ...]:
+        found = queries.children(self._parts.index.database, record.id, record.sha256)
+        return self._records([row for row in found if row.id > record.id])
+
+    def _page(self, found: Sequence[queries.Found], limit: int, following: str | None) -> Page:
+        return Page(self._records(found[:limit]), following)
+
+    def _records(self, found: Iterable[queries.Found]) -> tuple[Record, ...]:
+        return tuple(self._record(each) for each in found)
+
+    def _record(self, found: queries.Found) -> Record:
+        try:
+            return self._parts.load(found.body, found.key).record
+        except UnreadableSidecarError as error:
+            raise StoreError(
+                f"the index's row of {found.id} is damaged ({error}): reindex() builds it anew"
+            ) from error
+
+    def _unreadable(self, error: OSError) -> StoreError:
+        return StoreError(f"{self._parts.blobs.name} cannot be read: {reason(error)}")

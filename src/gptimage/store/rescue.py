@@ -1,0 +1,169 @@
+"""Rescuing: brings pictures home that were paid for and could not be saved at the time.
+
+They wait in two places: as rescue copies, written when a store failed, and as raw replies in
+the spool, left by processes that were killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from attrs import evolve, frozen
+
+from gptimage._pixels import fit
+from gptimage._reply import parse, pictures
+from gptimage.errors import GptImageError, ImageDecodeError
+from gptimage.image import Image
+from gptimage.models import Models
+from gptimage.money import cost_of
+from gptimage.ports import Blobs
+from gptimage.providers.openai_images import read_usage
+from gptimage.records import Record
+from gptimage.sizes import Size
+from gptimage.store import queries, sidecar
+from gptimage.store.asked import inputs
+from gptimage.store.files import FileBlobs
+from gptimage.store.keys import IMAGES, INPUTS, SIDECAR, input_digest, is_sidecar, stem
+from gptimage.store.parts import Parts, reason, warn
+from gptimage.store.places import rescue_folder
+from gptimage.store.removal import remove
+from gptimage.store.repair import RECOVERED
+from gptimage.store.saving import Call, Draft, draft, placed, save
+from gptimage.store.spool import Leftover, Spool
+
+
+_Job = tuple[str, Callable[[], tuple[tuple[Record, ...], int]]]
+"""A file that waits, and what saves it: the new records, and how many were known already."""
+
+NOTE: Final = "recovered from a raw reply after a crash"
+
+
+@frozen(kw_only=True)
+class RescueReport:
+    """What `Store.rescue` brought home.
+
+    Attributes:
+        saved: The pictures that are in the store now.
+        known: How many pictures were in the store already.
+        failed: Files nothing could be saved from, each with the reason; they are left alone.
+    """
+
+    saved: tuple[Record, ...] = ()
+    known: int = 0
+    failed: tuple[tuple[str, str], ...] = ()
+
+
+def rescue(parts: Parts, spool: Spool, older_than: timedelta) -> RescueReport:
+    """Save rescue copies and leftover replies, and remove each once it is saved.
+
+    Raises:
+        StoreError: The folders cannot be read.
+    """
+    jobs = [*_copies(parts), *_replies(parts, spool, older_than)]
+    saved: list[Record] = []
+    failed: list[tuple[str, str]] = []
+    known = 0
+    for path, bring_home in jobs:
+        try:
+            records, there = bring_home()
+        except (GptImageError, OSError, ValueError) as error:
+            failed.append((path, reason(error)))
+        else:
+            saved += records
+            known += there
+    return RescueReport(saved=tuple(saved), known=known, failed=tuple(failed))
+
+
+def _copies(parts: Parts) -> Iterator[_Job]:
+    folder = rescue_folder()
+    if folder.is_dir():
+        blobs = FileBlobs(folder)
+        for info in list(blobs.list(IMAGES)):
+            if is_sidecar(info.key):
+                path = str(folder.joinpath(*info.key.split("/")))
+                yield path, partial(_copy, parts, blobs, info.key)
+
+
+def _copy(parts: Parts, blobs: Blobs, key: str) -> tuple[tuple[Record, ...], int]:
+    """Save one rescue copy under the id it has, and remove it."""
+    record = sidecar.load(blobs.read(key).data, key=key, folder=None).record
+    if parts.index.key_of(record.id) is not None:
+        _clear(blobs, record)
+        return (), 1
+    image = Image.from_bytes(blobs.read(record.key).data)
+    if record.original is not None:
+        image = evolve(image, original=Image.from_bytes(blobs.read(record.original.key).data))
+    named = [key for key in inputs(record.request) if input_digest(key)]
+    made = Draft(
+        record=placed(record, image, parts.naming, parts.blobs),
+        image=image,
+        inputs=tuple(Image.from_bytes(blobs.read(key).data) for key in named),
+    )
+    saved = save(parts, [made], warn, result=None)
+    _clear(blobs, record)
+    return saved, 0
+
+
+def _clear(blobs: Blobs, record: Record) -> None:
+    """Remove a rescue copy; its inputs go with the last one."""
+    blobs.delete(record.key)
+    if record.original is not None:
+        blobs.delete(record.original.key)
+    blobs.delete(stem(record.key) + SIDECAR)
+    if not any(is_sidecar(info.key) for info in blobs.list(IMAGES)):
+        for info in list(blobs.list(INPUTS)):
+            blobs.delete(info.key)
+
+
+def _replies(parts: Parts, spool: Spool, older_than: timedelta) -> Iterator[_Job]:
+    for left in spool.leftovers(older_than):
+        yield str(left.path), partial(_reply, parts, left)
+
+
+def _reply(parts: Parts, left: Leftover) -> tuple[tuple[Record, ...], int]:
+    """Save the pictures of one raw reply, and remove it."""
+    body = left.read()
+    images = [_exact(Image.from_bytes(data), left.note) for data in pictures(body)]
+    if not images:
+        raise ImageDecodeError("the reply holds no picture")
+    known = {each.sha256: queries.by_digest(parts.index.database, each.sha256) for each in images}
+    bare = [found for rows in known.values() for found in rows if _is_bare(parts, found)]
+    new = [image for image in images if all(found in bare for found in known[image.sha256])]
+    call = _call(left, body)
+    saved = save(parts, draft(parts, call, new), warn, result=None) if new else ()
+    for found in bare:
+        # Of this one only the bytes were known; now the request is, too.
+        remove(parts, found.key)
+    left.path.unlink(missing_ok=True)
+    return saved, len(images) - len(new)
+
+
+def _is_bare(parts: Parts, found: queries.Found) -> bool:
+    return parts.load(found.body, found.key).record.operation == RECOVERED
+
+
+def _call(left: Leftover, body: bytes) -> Call:
+    """What is known of a call: the note, and the usage in the reply."""
+    asked = left.note if "operation" in left.note else {"operation": RECOVERED}
+    model = str(asked.get("model", "unknown"))
+    usage = read_usage(parse(body).value, has_inputs=asked["operation"] == "edit")
+    return Call(
+        asked=asked,
+        model=model,
+        made=left.at,
+        usage=usage,
+        cost=cost_of(Models.load().get(model), usage, left.at.date()),
+        warnings=(NOTE,),
+    )
+
+
+def _exact(image: Image, asked: Mapping[str, object]) -> Image:
+    """The picture with the pixels that were asked for, as the client would have made it."""
+    try:
+        size = Size.parse(str(asked.get("size", "auto"))).pixels
+        return fit(image, *size) if size and image.format != "svg" else image
+    except GptImageError:
+        return image

@@ -1,0 +1,172 @@
+"""`Spool`: keeps a raw reply from the moment it arrived until its pictures are saved.
+
+A process killed in between leaves the reply on disk, and `gptimage rescue` saves its
+pictures. Nothing is forced to the disk: a killed process loses nothing that way, and only a
+power cut within seconds could.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, cast
+
+from attrs import field, frozen
+
+from gptimage.errors import StoreError
+from gptimage.requests import Generate
+from gptimage.store.asked import describe
+from gptimage.store.parts import reason
+from gptimage.store.places import spool_folder
+
+
+_SUFFIX: Final = ".reply"
+_MAX_NOTE: Final = 2**20
+
+
+@frozen(kw_only=True)
+class SpoolEntry:
+    """A reply on its way into the store.
+
+    Attributes:
+        path: Where it waits; None when it could not be written.
+        warning: Why it could not be written, as a sentence, or None.
+    """
+
+    path: Path | None = None
+    warning: str | None = None
+
+    def done(self) -> None:
+        """Remove it: its pictures are saved, or handed to the caller."""
+        if self.path is not None:
+            with suppress(OSError):
+                self.path.unlink()
+
+
+@frozen(kw_only=True)
+class Leftover:
+    """A reply whose process did not come to an end.
+
+    Attributes:
+        path: The file.
+        key: What the process called it: the cache key.
+        at: When it arrived (UTC).
+        note: What was asked; see `note_of`.
+    """
+
+    path: Path
+    key: str
+    at: datetime
+    note: Mapping[str, object] = field(repr=False)
+
+    def read(self) -> bytes:
+        """The reply.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        with self.path.open("rb") as file:
+            file.readline(_MAX_NOTE)
+            return file.read()
+
+
+class Spool:
+    """A folder of replies that are not yet pictures in a store.
+
+    Args:
+        folder: Where; a folder of the user's own when left out. It must be on this machine.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self.folder: Path = Path(folder).expanduser() if folder else spool_folder()
+
+    def __repr__(self) -> str:
+        """The class and the folder."""
+        return f"Spool({str(self.folder)!r})"
+
+    def put(
+        self, key: str, body: bytes | bytearray | memoryview, note: Mapping[str, object]
+    ) -> SpoolEntry:
+        """Keep a reply. It never raises: a full disk must not stand between you and it.
+
+        Args:
+            key: Any name, such as the cache key.
+            body: The reply as it arrived.
+            note: What was asked, as JSON; see `note_of`.
+        """
+        now = datetime.now(UTC)
+        head = {
+            "gptimage": 1,
+            "key": key,
+            "at": now.isoformat(),
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "note": dict(note),
+        }
+        name = f"{now:%Y%m%dT%H%M%S%f}-{os.getpid()}-{os.urandom(6).hex()}"
+        temporary = self.folder / f".{name}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with temporary.open("xb") as file:
+                file.write(json.dumps(head, default=str).encode() + b"\n")
+                file.write(body)
+            return SpoolEntry(path=temporary.rename(self.folder / f"{name}{_SUFFIX}"))
+        except (OSError, TypeError, ValueError) as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            return SpoolEntry(
+                warning=f"the reply could not be kept for a rescue ({reason(error)}): "
+                "if this process is killed before the pictures are saved, they are lost"
+            )
+
+    def leftovers(self, older_than: timedelta = timedelta(hours=1)) -> tuple[Leftover, ...]:
+        """Replies of processes that died, and those older than some time, oldest first.
+
+        Raises:
+            StoreError: The folder cannot be read.
+        """
+        try:
+            found = [_read(path) for path in sorted(self.folder.glob(f"*{_SUFFIX}"))]
+        except OSError as error:
+            raise StoreError(f"{self.folder} cannot be read: {reason(error)}") from error
+        limit = datetime.now(UTC) - older_than
+        return tuple(each for each, dead in filter(None, found) if dead or each.at <= limit)
+
+
+def note_of(request: Generate) -> dict[str, object]:
+    """What a rescue must know of a request, as JSON; input pictures are named, not kept."""
+    return describe(request)
+
+
+def _read(path: Path) -> tuple[Leftover, bool] | None:
+    """A leftover, and whether its process is dead; None for a file that is none."""
+    try:
+        with path.open("rb") as file:
+            head = cast("dict[str, Any]", json.loads(file.readline(_MAX_NOTE)))
+        left = Leftover(
+            path=path,
+            key=str(head["key"]),
+            at=datetime.fromisoformat(head["at"]).astimezone(UTC),
+            note=dict(head["note"]),
+        )
+        return left, head["host"] == socket.gethostname() and not _alive(int(head["pid"]))
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs here; on Windows, where asking could end it, only age decides."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

@@ -1,0 +1,324 @@
+"""`Store`: pictures and their sidecars in a folder or a bucket, and an index to find them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self, Unpack
+
+from attrs import evolve
+
+from gptimage.errors import InvalidRequestError, StoreError
+from gptimage.records import Record
+from gptimage.results import Result
+from gptimage.store import catchup, exporting, pruning, queries, removal, rescue, saving
+from gptimage.store import verify as verifying
+from gptimage.store.asked import inputs
+from gptimage.store.editing import edit
+from gptimage.store.ids import is_id
+from gptimage.store.keys import SIDECAR, stem
+from gptimage.store.naming import EXPORT, Naming
+from gptimage.store.opening import Place, open_parts
+from gptimage.store.pages import Filters
+from gptimage.store.parts import not_found, reason, warn
+from gptimage.store.reader import Reader
+from gptimage.store.reports import VerifyReport
+from gptimage.store.retention import PruneReport, Retention
+from gptimage.store.sidecar import UnreadableSidecarError
+from gptimage.store.spool import Spool
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Store(Reader):
+    """Keeps pictures, and finds them again. Safe for many threads and processes.
+
+    Files come first: every picture lies byte for byte in a dated folder, with a JSON sidecar
+    beside it. The index is built from the sidecars and may be deleted at any time.
+
+    Args:
+        where: A folder (made when missing), or `Blobs` such as an `ObjectBlobs`.
+        naming: A template for file names, such as ``"{date}/{prompt:slug}-{id}"``; see `Naming`.
+        index: Where the index goes: in the folder when left out, or in the user's cache folder
+            for an object store. Put it on a local disk when the folder is on a network.
+        fsync: Force pictures to the disk before `save` returns, so that even a power cut loses
+            nothing; only for a folder, where it is the default.
+        clock: Tells the time (UTC).
+
+    Raises:
+        ConfigurationError: An argument makes no sense.
+        StoreError: The folder or the index cannot be made.
+    """
+
+    def __init__(
+        self,
+        where: Place,
+        *,
+        naming: str | None = None,
+        index: str | os.PathLike[str] | None = None,
+        fsync: bool | None = None,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        super().__init__(open_parts(where, naming=naming, index=index, fsync=fsync, clock=clock))
+
+    def __repr__(self) -> str:
+        """The class and where it is."""
+        return f"Store({self._parts.blobs.name!r})"
+
+    def __enter__(self) -> Self:
+        """Use the store in a ``with`` block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """Where it is: a path, or the name of an object store."""
+        return self._parts.blobs.name
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder, or None for an object store."""
+        return self._parts.blobs.folder
+
+    def close(self) -> None:
+        """Close the index's connections; the store may still be used."""
+        self._parts.index.close()
+
+    def save(
+        self,
+        result: Result,
+        *,
+        tags: Iterable[str] = (),
+        parent: str | None = None,
+        response_id: str | None = None,
+        call_id: str | None = None,
+        warn: Callable[[str], None] = warn,
+    ) -> tuple[Record, ...]:
+        """Save every picture of a result, with all that is known of it.
+
+        Args:
+            result: What a client returned.
+            tags: Your words.
+            parent: Id of the picture this refines.
+            response_id: Id of the service's response, to go on with a conversation.
+            call_id: Id of the image call within it.
+            warn: Gets a sentence when the pictures are saved but the index could not be
+                told; a `StoreWarning` when left out.
+
+        Returns:
+            A record for each picture, in their order.
+
+        Raises:
+            InvalidRequestError: A tag or the parent makes no sense; nothing was saved.
+            StoreError: A picture could not be saved. ``.result`` has all of them, and
+                ``.rescued`` the paths of copies in the user's state folder.
+        """
+        words = saving.check_tags(tags)
+        if parent is not None and not is_id(parent):
+            raise InvalidRequestError(
+                f"parent {parent!r:.80} is no id", field="parent", value=parent, allowed="an id"
+            )
+        try:
+            call = evolve(
+                saving.Call.of(result),
+                tags=words,
+                parent=parent,
+                response_id=response_id,
+                call_id=call_id,
+            )
+            drafts = saving.draft(self._parts, call, result.images)
+        except Exception as error:
+            raise StoreError(
+                f"the result cannot be described ({reason(error)}); its pictures are in .result",
+                result=result,
+            ) from error
+        return saving.save(self._parts, drafts, warn, result=result)
+
+    def tag(self, id: str, *tags: str) -> Record:
+        """Add words to a picture.
+
+        Raises:
+            InvalidRequestError: A tag is empty, long or holds control characters.
+            ImageNotFoundError: No picture has this id.
+            StoreError: It cannot be changed.
+        """
+        added = saving.check_tags(tags)
+        return self._edit(id, lambda r: evolve(r, tags=saving.check_tags({*r.tags, *added})))
+
+    def untag(self, id: str, *tags: str) -> Record:
+        """Take words from a picture; those it does not have are fine.
+
+        Raises:
+            ImageNotFoundError: No picture has this id.
+            StoreError: It cannot be changed.
+        """
+        return self._edit(
+            id, lambda r: evolve(r, tags=tuple(tag for tag in r.tags if tag not in tags))
+        )
+
+    def pin(self, id: str) -> Record:
+        """Keep a picture whatever `prune` would do.
+
+        Raises:
+            ImageNotFoundError: No picture has this id.
+            StoreError: It cannot be changed.
+        """
+        return self._edit(id, lambda r: evolve(r, pinned=True))
+
+    def unpin(self, id: str) -> Record:
+        """Let `prune` and `delete` have a picture again.
+
+        Raises:
+            ImageNotFoundError: No picture has this id.
+            StoreError: It cannot be changed.
+        """
+        return self._edit(id, lambda r: evolve(r, pinned=False))
+
+    def delete(self, id: str) -> None:
+        """Remove a picture, and input pictures no other edit was given.
+
+        Inputs used within the last hour may stay until the next `prune`, when somebody else
+        could be saving an edit of them right now.
+
+        Raises:
+            ImageNotFoundError: No picture has this id.
+            StoreError: It is pinned, or cannot be removed.
+        """
+        record = self.get(id)
+        try:
+            if removal.remove(self._parts, _sidecar_key(record)) is None:
+                raise self._why_not_removed(record)
+            pruning.sweep_inputs(self._parts, inputs(record.request))
+        except (OSError, UnreadableSidecarError) as error:
+            raise StoreError(f"{id} cannot be removed: {reason(error)}") from error
+
+    def prune(self, retention: Retention, *, dry_run: bool = False) -> PruneReport:
+        """Remove what is not worth keeping.
+
+        Pinned pictures stay, and so does every file the store did not write. Input pictures
+        go when no picture that stays was made from them.
+
+        Args:
+            retention: What to keep.
+            dry_run: Only say what would be removed.
+
+        Raises:
+            StoreError: The store or the index cannot be read or written.
+        """
+        try:
+            return pruning.prune(self._parts, retention, dry_run=dry_run)
+        except OSError as error:
+            raise StoreError(f"{self.name} cannot be pruned: {reason(error)}") from error
+
+    def verify(
+        self, *, hashes: bool = True, repair: bool = False, grace: timedelta = catchup.GRACE
+    ) -> VerifyReport:
+        """Look at every file and every row, and name what is wrong.
+
+        Args:
+            hashes: Read every picture and compare its SHA-256; otherwise only its length.
+            repair: Put right what can be without losing information; see `Problem`.
+            grace: Files younger than this may still be in the hands of somebody who is
+                writing them, and are not judged. Zero when nobody else uses the store.
+
+        Raises:
+            StoreError: The store or the index cannot be read or written.
+        """
+        self._ready()
+        return verifying.verify(self._parts, hashes=hashes, repair=repair, grace=grace)
+
+    def refresh(self) -> int:
+        """Take in pictures saved elsewhere, on a machine that shares the bucket or folder.
+
+        A day is listed again each time, so that pictures which arrive late are not missed;
+        what is later than that, `reindex` finds. Opening a store does this once by itself,
+        unless everybody who uses it shares its index.
+
+        Returns:
+            How many pictures were new or had changed.
+
+        Raises:
+            StoreError: The store or the index cannot be read or written.
+        """
+        self._caught_up = True
+        return catchup.refresh(self._parts).updated
+
+    def reindex(self) -> int:
+        """Read every sidecar again and build the index from them; how many there are.
+
+        Raises:
+            StoreError: The store or the index cannot be read or written.
+        """
+        return self._parts.index.database.refill()
+
+    def export(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        naming: str = EXPORT,
+        sidecars: bool = True,
+        **filters: Unpack[Filters],
+    ) -> exporting.ExportReport:
+        """Copy pictures into a folder, under names for people; nothing is overwritten.
+
+        Args:
+            folder: Where to; made when missing.
+            naming: A template for the names; see `Naming`.
+            sidecars: Write the sidecars beside them.
+            **filters: Which pictures; see `Filters`.
+
+        Raises:
+            ConfigurationError: The template breaks a rule.
+            StoreError: A file cannot be read or written.
+        """
+        names = Naming(naming, dated=False)
+        self._ready()
+        rows = queries.each(self._parts.index.database, filters)
+        records = (self._record(row) for row in rows)
+        return exporting.export(self._parts, records, Path(folder), names, sidecars=sidecars)
+
+    def rescue(
+        self, spool: Spool | None = None, *, older_than: timedelta = catchup.GRACE
+    ) -> rescue.RescueReport:
+        """Save what was paid for and could not be saved at the time.
+
+        That is rescue copies in the user's state folder, and replies of processes that were
+        killed before they had saved their pictures.
+
+        Args:
+            spool: Where the replies are; the user's own spool when left out.
+            older_than: Replies that are older are taken even if their process seems alive.
+
+        Raises:
+            StoreError: The folders cannot be read.
+        """
+        self._ready()
+        return rescue.rescue(self._parts, spool or Spool(), older_than)
+
+    def _edit(self, id: str, change: Callable[[Record], Record]) -> Record:
+        record = edit(self._parts, _sidecar_key(self.get(id)), change)
+        if record is None:
+            raise not_found(id, self.name)
+        return record
+
+    def _why_not_removed(self, record: Record) -> StoreError:
+        """Nothing was removed: because of a pin, or because somebody else was quicker."""
+        row = catchup.sync(self._parts, _sidecar_key(record))
+        return removal.pinned_error(record.id) if row else not_found(record.id, self.name)
+
+
+def _sidecar_key(record: Record) -> str:
+    return stem(record.key) + SIDECAR

@@ -1,0 +1,177 @@
+"""A set of prompt templates by name: the ten built in, a folder of your own, or both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, overload
+
+from attrs import evolve
+
+from gptimage.errors import TemplateError
+from gptimage.prompt import Prompt
+from gptimage.templates.argument import did_you_mean
+from gptimage.templates.brand import Brand
+from gptimage.templates.template import PromptTemplate
+
+
+if TYPE_CHECKING:
+    from gptimage.templates.folder import Stamp
+
+# The reading of files is imported where it is used: `import gptimage` needs none of it.
+_T = TypeVar("_T")
+
+
+class PromptTemplates(Mapping[str, PromptTemplate]):
+    """Templates by name, in the order of their names; cannot be changed once made.
+
+    Args:
+        templates: Templates to hold; of two with the same name the later wins.
+    """
+
+    def __init__(self, templates: Iterable[PromptTemplate] = ()) -> None:
+        by_name = {template.name: template for template in templates}
+        self._templates: dict[str, PromptTemplate] = dict(sorted(by_name.items()))
+        self._brand: Brand | None = None
+        self._stamps: dict[Path, Stamp] = {}
+        self._again: Callable[[], PromptTemplates] | None = None
+
+    @classmethod
+    def builtin(cls) -> PromptTemplates:
+        """The ten templates that come with the library."""
+        from gptimage.templates.folder import builtin
+
+        return cls(builtin())
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> PromptTemplates:
+        """Every ``*.toml`` and ``*.json`` template directly in a folder, and its ``brand.toml``.
+
+        Args:
+            folder: The folder; folders inside it and files whose names start with a dot are
+                left alone.
+
+        Raises:
+            TemplateError: Anything is wrong with any file; ``.problems`` names each problem.
+        """
+        from gptimage.templates.folder import read, stamp
+
+        path = Path(folder)
+        before = stamp(path)
+        content = read(path)
+        found = cls(content.templates)
+        found._brand = content.brand
+        found._stamps = {path: before}
+        found._again = partial(cls.load, path)
+        return found
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, sorted."""
+        return tuple(self._templates)
+
+    @property
+    def brand(self) -> Brand | None:
+        """The brand the templates are rendered for, or None."""
+        return self._brand
+
+    def render(self, name: str, /, **arguments: object) -> Prompt:
+        """Render one template; sends nothing and costs nothing.
+
+        Raises:
+            TemplateError: There is no such template, or its arguments are wrong.
+        """
+        return self[name].render(arguments)
+
+    def with_brand(self, brand: Brand) -> PromptTemplates:
+        """The same templates, all rendered for this brand.
+
+        Args:
+            brand: Replaces whatever brand they had.
+        """
+        found = PromptTemplates(evolve(template, brand=brand) for template in self.values())
+        found._brand = brand
+        found._stamps = self._stamps
+        found._again = partial(_rebranded, self, brand)
+        return found
+
+    def changed(self) -> bool:
+        """Whether a file of the folders these came from was added, changed or removed.
+
+        Raises:
+            TemplateError: A folder can no longer be read.
+        """
+        from gptimage.templates.folder import stamp
+
+        return any(before != stamp(folder) for folder, before in self._stamps.items())
+
+    def reload(self) -> PromptTemplates:
+        """A fresh set read from the same folders; this one stays as it is.
+
+        Raises:
+            TemplateError: Anything is wrong with any file; this set can still be used.
+        """
+        return self if self._again is None else self._again()
+
+    def __or__(self, other: PromptTemplates) -> PromptTemplates:
+        """Both sets; where both have a name, the right one wins."""
+        if not isinstance(other, PromptTemplates):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            return NotImplemented
+        found = PromptTemplates([*self.values(), *other.values()])
+        found._brand = other._brand or self._brand
+        found._stamps = {**self._stamps, **other._stamps}
+        found._again = partial(_joined, self, other)
+        return found
+
+    def __getitem__(self, name: str) -> PromptTemplate:
+        """The template of this name.
+
+        Raises:
+            TemplateError: There is none.
+        """
+        found = self._templates.get(name)
+        if found is None:
+            meant = did_you_mean(str(name).lower().replace("-", "_"), self.names)
+            known = ", ".join(self.names) or "none"
+            raise TemplateError(
+                f"there is no template '{name}'{meant}; there are {known}",
+                template=name,
+                allowed=self.names,
+            )
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, sorted."""
+        return iter(self._templates)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._templates)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a template of this name."""
+        return name in self._templates
+
+    @overload
+    def get(self, key: str, default: None = None, /) -> PromptTemplate | None: ...
+    @overload
+    def get(self, key: str, default: PromptTemplate, /) -> PromptTemplate: ...
+    @overload
+    def get(self, key: str, default: _T, /) -> PromptTemplate | _T: ...
+    def get(self, key: str, default: object = None, /) -> object:
+        """The template of this name, or the default."""
+        return self._templates.get(key, default)
+
+    def __repr__(self) -> str:
+        """The names."""
+        return f"PromptTemplates({', '.join(self.names)})"
+
+
+def _rebranded(templates: PromptTemplates, brand: Brand) -> PromptTemplates:
+    return templates.reload().with_brand(brand)
+
+
+def _joined(left: PromptTemplates, right: PromptTemplates) -> PromptTemplates:
+    return left.reload() | right.reload()

@@ -1,0 +1,213 @@
+"""A prompt template: arguments in, a `Prompt` out. Rendering never sends or bills anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+from gptimage.errors import TemplateError
+from gptimage.prompt import Prompt
+from gptimage.templates.argument import TemplateArgument, did_you_mean
+from gptimage.templates.brand import Brand
+from gptimage.templates.language import Part
+from gptimage.templates.prose import Given, MissingError, render
+from gptimage.templates.recommended import Recommended, Setting, choose
+
+
+MAX_PROMPT: Final = 32_000
+"""The longest prompt the image models accept, in characters."""
+
+
+@frozen(kw_only=True)
+class PromptTemplate:
+    """A prompt with named gaps; call it with arguments to get a `Prompt`.
+
+    Templates come from `PromptTemplates.builtin` and `PromptTemplates.load`.
+
+    Attributes:
+        name: What it is called in a collection.
+        title: What to call it in front of people.
+        description: What it makes, in a sentence or two.
+        arguments: What it takes, in the order the file gives them.
+        example: Arguments that show it at its best; empty when the file gives none.
+        source: The template text as its author wrote it.
+        brand: The brand it is rendered for, or None.
+        file: The file it was read from, or None.
+    """
+
+    name: str
+    title: str
+    description: str
+    arguments: tuple[TemplateArgument, ...]
+    example: Mapping[str, object] = field(repr=False, hash=False)
+    source: str = field(repr=False)
+    brand: Brand | None = field(default=None, repr=False)
+    file: str | None = None
+    _parts: tuple[Part, ...] = field(alias="parts", repr=False)
+    _settings: Mapping[str, Setting] = field(alias="settings", repr=False, hash=False)
+
+    def __call__(self, /, **arguments: object) -> Prompt:
+        """Render with these arguments.
+
+        Raises:
+            TemplateError: An argument is unknown, missing, not allowed or too long; all
+                problems are reported at once in ``.problems``.
+        """
+        return self.render(arguments)
+
+    def render(self, arguments: Mapping[str, object]) -> Prompt:
+        """Render with a mapping of arguments; None and empty text mean "not given".
+
+        Raises:
+            TemplateError: An argument is unknown, missing, not allowed or too long; all
+                problems are reported at once in ``.problems``.
+        """
+        values = self._read(arguments, whole=True)
+        known = self._known(values)
+        text = self._text(known)
+        recommended = choose(self._settings, known)
+        return Prompt(
+            text,
+            size=recommended.size,
+            quality=recommended.quality,
+            background=recommended.background,
+            format=recommended.format,
+            template=self.name,
+            arguments=values,
+        )
+
+    def recommended(self, /, **arguments: object) -> Recommended:
+        """The settings for these arguments, which need not be complete.
+
+        Raises:
+            TemplateError: An argument is unknown, not allowed or too long.
+        """
+        return choose(self._settings, self._known(self._read(arguments, whole=False)))
+
+    @property
+    def recommendations(self) -> dict[str, str | dict[str, dict[str, str]]]:
+        """Every recommended setting as template files write it.
+
+        One that depends on an argument looks like
+        ``{"size": {"platform": {"instagram": "1080x1080", ...}}}``.
+        """
+        return {name: setting.describe() for name, setting in self._settings.items()}
+
+    def argument(self, name: str) -> TemplateArgument:
+        """The argument of this name.
+
+        Raises:
+            TemplateError: There is none.
+        """
+        for argument in self.arguments:
+            if argument.name == name:
+                return argument
+        raise self._unknown(name)
+
+    def schema(self) -> dict[str, object]:
+        """JSON Schema (2020-12) of the arguments."""
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": self.title,
+            "description": self.description,
+            "type": "object",
+            "properties": {argument.name: argument.schema() for argument in self.arguments},
+            "required": [argument.name for argument in self.arguments if argument.required],
+            "additionalProperties": False,
+        }
+
+    def describe(self) -> dict[str, object]:
+        """Everything about it as JSON values."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "arguments": [argument.describe() for argument in self.arguments],
+            "recommended": self.recommendations,
+            "example": dict(self.example),
+            "source": self.source,
+        }
+
+    def _read(self, arguments: Mapping[str, object], *, whole: bool) -> dict[str, str | bool | int]:
+        """The checked values in the template's order, defaults included."""
+        names = [argument.name for argument in self.arguments]
+        errors = [self._unknown(name) for name in arguments if name not in names]
+        found: dict[str, str | bool | int] = {}
+        for argument in self.arguments:
+            try:
+                value = argument.read(arguments.get(argument.name))
+            except TemplateError as error:
+                errors.append(error)
+                continue
+            value = argument.default if value is None else value
+            if value is not None:
+                found[argument.name] = value
+            elif argument.required and whole:
+                errors.append(_missing(argument))
+        if errors:
+            raise self._failed(errors)
+        return found
+
+    def _known(self, values: Mapping[str, str | bool | int]) -> dict[str, Given]:
+        known = dict(self.brand.known()) if self.brand else {}
+        for argument in self.arguments:
+            if argument.name in values:
+                known[argument.name] = argument.given(values[argument.name])
+            elif argument.from_brand and (given := known.get(f"brand.{argument.from_brand}")):
+                known[argument.name] = given
+        return known
+
+    def _text(self, known: Mapping[str, Given]) -> str:
+        try:
+            text = render(self._parts, known)
+        except MissingError as error:
+            raise self._failed([_no_brand(str(error))]) from None
+        if len(text) > MAX_PROMPT:
+            longest = max(known, key=lambda name: len(known[name].words))
+            problem = (
+                f"the prompt has {len(text):,} characters and models accept {MAX_PROMPT:,}; "
+                f"shorten {longest}, which has {len(known[longest].words):,}"
+            )
+            raise self._failed([TemplateError(problem, argument=longest)])
+        return text
+
+    def _unknown(self, name: object) -> TemplateError:
+        names = tuple(argument.name for argument in self.arguments)
+        meant = did_you_mean(str(name), names)
+        takes = ", ".join(names) or "no arguments"
+        return TemplateError(
+            f"there is no argument '{name}'{meant}; it takes {takes}",
+            argument=str(name),
+            allowed=names,
+        )
+
+    def _failed(self, errors: Iterable[TemplateError]) -> TemplateError:
+        """One error for all problems, with this template's name and file."""
+        found = tuple(errors)
+        return TemplateError(
+            f"template {self.name}: " + "; ".join(str(error) for error in found),
+            template=self.name,
+            argument=found[0].argument,
+            file=self.file,
+            allowed=found[0].allowed,
+            problems=[str(error) for error in found],
+        )
+
+
+def _missing(argument: TemplateArgument) -> TemplateError:
+    hint = f": {argument.description.rstrip('.')}" if argument.description else ""
+    values = f" (such as {', '.join(argument.values[:6])})" if argument.values else ""
+    return TemplateError(
+        f"{argument.name} is required{hint}{values}",
+        argument=argument.name,
+        allowed=argument.values or None,
+    )
+
+
+def _no_brand(name: str) -> TemplateError:
+    return TemplateError(
+        f"it uses {{{name}}} outside of [brackets], and no brand gives it; "
+        "add it to brand.toml or put the words around it in brackets"
+    )

@@ -1,0 +1,220 @@
+"""Sends requests over the official openai SDK, which is imported at the first call.
+
+Only its low-level ``post`` and ``get`` are used: it brings authentication, Azure, proxies and base
+URLs. Its retries are off, because it repeats calls that may have been billed, and its
+parsing is not used, because it copies every picture several times.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from urllib.parse import parse_qsl
+
+from gptimage._arriving import (
+    ArrivingDownload,
+    ArrivingStream,
+    AsyncArrivingDownload,
+    AsyncArrivingStream,
+    aread_all,
+    failure,
+    is_event_stream,
+    network_errors,
+    read_all,
+    reply_of,
+)
+from gptimage._http import HttpReply, HttpRequest
+from gptimage.errors import ConfigurationError
+from gptimage.ports import AsyncDownload, AsyncEventStream, Download, EventStream
+
+
+if TYPE_CHECKING:
+    import httpx2
+
+
+_RAW: Final = {"X-Stainless-Raw-Response": "stream"}
+"""Asks the SDK for the response before its body is read; it sends the header itself, too."""
+
+
+@runtime_checkable
+class SDK(Protocol):
+    """An ``openai.OpenAI`` or ``openai.AzureOpenAI`` client, configured as you like."""
+
+    @property
+    def base_url(self) -> object:
+        """Where it sends."""
+        ...
+
+    def close(self) -> None:
+        """Release its connections."""
+        ...
+
+
+@runtime_checkable
+class AsyncSDK(Protocol):
+    """An ``openai.AsyncOpenAI`` or ``openai.AsyncAzureOpenAI`` client."""
+
+    @property
+    def base_url(self) -> object:
+        """Where it sends."""
+        ...
+
+    async def close(self) -> None:
+        """Release its connections."""
+        ...
+
+
+class _Lazy:
+    """An SDK client made at the first call, since importing openai takes half a second."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def get(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = _configured(self._make)
+            return self._client
+
+    def taken(self) -> Any:
+        """The client if there is one, which from now on is the caller's to close."""
+        with self._lock:
+            client, self._client = self._client, None
+            return client
+
+
+class OpenAITransport:
+    """`Transport` over an ``openai.OpenAI`` client.
+
+    Args:
+        make: Makes the client; called once, at the first request.
+        owned: Whether `close` also closes the client.
+    """
+
+    def __init__(self, make: Callable[[], SDK], *, owned: bool) -> None:
+        self._sdk = _Lazy(make)
+        self._owned = owned
+
+    def send(self, request: HttpRequest) -> HttpReply:
+        """Send and read the whole answer."""
+        response = self._open(request)
+        return response if isinstance(response, HttpReply) else read_all(response)
+
+    def stream(self, request: HttpRequest) -> EventStream:
+        """Send and return as soon as the answer's head is there."""
+        response = self._open(request)
+        if isinstance(response, HttpReply):
+            return ArrivingStream(None, response)
+        if is_event_stream(response):
+            return ArrivingStream(response, reply_of(response))
+        return ArrivingStream(None, read_all(response))
+
+    def download(self, request: HttpRequest) -> Download:
+        """Send and return as soon as the answer's head is there."""
+        response = self._open(request)
+        if isinstance(response, HttpReply):
+            return ArrivingDownload(None, response)
+        return ArrivingDownload(response, reply_of(response))
+
+    def close(self) -> None:
+        """Release connections; harmless when done twice."""
+        if self._owned and (client := self._sdk.taken()) is not None:
+            client.close()
+
+    def _open(self, request: HttpRequest) -> httpx2.Response | HttpReply:
+        import httpx2
+        import openai
+
+        client = self._sdk.get()
+        try:
+            response: httpx2.Response = _call(client, request, httpx2.Response)
+        except openai.APIStatusError as error:
+            return reply_of(error.response, error.response.content)
+        except network_errors() as error:
+            raise failure(error) from error
+        return response
+
+
+class AsyncOpenAITransport:
+    """`AsyncTransport` over an ``openai.AsyncOpenAI`` client; see `OpenAITransport`."""
+
+    def __init__(self, make: Callable[[], AsyncSDK], *, owned: bool) -> None:
+        self._sdk = _Lazy(make)
+        self._owned = owned
+
+    async def send(self, request: HttpRequest) -> HttpReply:
+        """Send and read the whole answer."""
+        response = await self._open(request)
+        return response if isinstance(response, HttpReply) else await aread_all(response)
+
+    async def stream(self, request: HttpRequest) -> AsyncEventStream:
+        """Send and return as soon as the answer's head is there."""
+        response = await self._open(request)
+        if isinstance(response, HttpReply):
+            return AsyncArrivingStream(None, response)
+        if is_event_stream(response):
+            return AsyncArrivingStream(response, reply_of(response))
+        return AsyncArrivingStream(None, await aread_all(response))
+
+    async def download(self, request: HttpRequest) -> AsyncDownload:
+        """Send and return as soon as the answer's head is there."""
+        response = await self._open(request)
+        if isinstance(response, HttpReply):
+            return AsyncArrivingDownload(None, response)
+        return AsyncArrivingDownload(response, reply_of(response))
+
+    async def aclose(self) -> None:
+        """Release connections; harmless when done twice."""
+        if self._owned and (client := self._sdk.taken()) is not None:
+            await client.close()
+
+    async def _open(self, request: HttpRequest) -> httpx2.Response | HttpReply:
+        import httpx2
+        import openai
+
+        client = self._sdk.get()
+        try:
+            response: httpx2.Response = await _call(client, request, httpx2.Response)
+        except openai.APIStatusError as error:
+            return reply_of(error.response, error.response.content)
+        except network_errors() as error:
+            raise failure(error) from error
+        return response
+
+
+def _configured(make: Callable[[], object]) -> object:
+    import openai
+
+    try:
+        return make()
+    except openai.OpenAIError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _call(client: Any, request: HttpRequest, cast_to: type[Any]) -> Any:
+    """The SDK's ``post`` or ``get``; to be awaited when the client is async."""
+    if request.method != "GET":
+        return client.post(request.path, cast_to=cast_to, **_arguments(request))
+    path, _, query = request.path.partition("?")
+    options = {**_options(request.headers), "params": dict(parse_qsl(query))}
+    return client.get(path, cast_to=cast_to, options=options)
+
+
+def _options(headers: Mapping[str, str]) -> dict[str, Any]:
+    return {"headers": {**headers, **_RAW}, "max_retries": 0, "security": {"bearer_auth": True}}
+
+
+def _arguments(request: HttpRequest) -> dict[str, Any]:
+    """Keyword arguments of the SDK's ``post``."""
+    headers = dict(request.headers)
+    if request.files:
+        headers["Content-Type"] = "multipart/form-data"
+    files = [(part.name, (part.filename, part.data, part.content_type)) for part in request.files]
+    return {
+        "body": dict(request.body),
+        "files": files or None,
+        "options": _options(headers),
+    }

@@ -1,0 +1,328 @@
+"""Batches from submission to results, against the sandbox's Batch API."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptimage import ConfigurationError, Image, InvalidRequestError, OutcomeUnknownError
+from gptimage.batch import AsyncBatch, Batch
+from gptimage.budget import Budget
+from gptimage.errors import ApiError, BudgetExceededError, ModerationError
+from gptimage.ledger import Ledger
+from gptimage.sandbox import Sandbox
+from gptimage.store import Store
+
+from .lines import Clock, Damaging, Losing, async_line, line, made
+
+
+CHEAP: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses between looks for a lost batch take no time."""
+    monkeypatch.setattr("gptimage._batch_flow._LOOKS", (0.0, 0.0))
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    """The service."""
+    return Sandbox()
+
+
+def fox(number: int) -> dict[str, Any]:
+    """A request."""
+    return {"prompt": f"Fox {number}", **CHEAP}
+
+
+def test_round_trip_into_the_store(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Every request comes back with its index, is saved with its tags, and costs half."""
+    store = Store(tmp_path / "store")
+    asked = [fox(0), {**fox(1), "size": "1200x630", "tags": ["og"]}]
+    batch = Batch.submit(line(sandbox, store=store), asked, state=tmp_path / "batch.json")
+
+    status = batch.wait(poll=0)
+    items = {item.index: item for item in batch.results()}
+
+    assert (status.ended, status.total, status.completed, status.failed) == (True, 2, 2, 0)
+    assert {0, 1} == items.keys()
+    first, second = items[0].result, items[1].result
+    assert first is not None
+    assert second is not None
+    assert second.image.size == (1200, 630)
+    assert tuple(second.stored[0].tags) == ("og",)
+    assert first.usage is not None
+    assert first.cost is not None
+    assert first.cost.price is not None
+    assert first.cost.price.batch
+    assert Decimal(str(first.usage.output_tokens * 15)) / 1_000_000 <= first.cost.usd
+
+
+def test_estimate_is_half(sandbox: Sandbox) -> None:
+    """The estimate of a batch uses the price rows of batches."""
+    client = line(sandbox)
+    single = client.keeper.core.plan_generate("Fox 0", CHEAP).estimate
+    batch = Batch.submit(client, [fox(0)])
+
+    assert single is not None
+    assert batch.estimate == single.usd / 2
+
+
+def test_edits_are_uploaded_once_and_named(sandbox: Sandbox) -> None:
+    """The pictures of edits are uploaded for vision, equal ones once, and come back edited."""
+    data = Image.from_bytes(_png())
+    asked = [{"prompt": f"Edit {n}", "images": [data], "mask": data, **CHEAP} for n in range(2)]
+    batch = Batch.submit(line(sandbox), asked)
+    batch.wait(poll=0)
+
+    uploads = [r for r in sandbox.requests if r.path == "/files" and r.method == "POST"]
+    purposes = [r.body["purpose"] for r in uploads]
+    body = json.loads(uploads[-1].files[0].data.splitlines()[0])["body"]
+    assert [p for p in purposes if p != "vision"] == ["batch"]
+    assert len(purposes) <= 3
+    assert {"file_id"} == set(body["images"][0]) == set(body["mask"])
+    assert [item.error for item in batch.results()] == [None, None]
+
+
+def test_edits_with_moderation_are_uploaded_too(sandbox: Sandbox) -> None:
+    """An edit that goes as JSON otherwise names uploaded files in a batch."""
+    asked = [{"prompt": "Edit", "images": [Image.from_bytes(_png())], "moderation": "low", **CHEAP}]
+    batch = Batch.submit(line(sandbox), asked)
+    batch.wait(poll=0)
+
+    (item,) = batch.results()
+
+    assert item.error is None
+    assert item.result
+    assert item.result.request.moderation == "low"
+
+
+def test_models_endpoints_and_limits_split(sandbox: Sandbox) -> None:
+    """A batch holds one endpoint, one model, and no more lines and bytes than allowed."""
+    asked = [fox(n) for n in range(5)]
+    asked += [{**fox(9), "model": "gpt-image-2"}]
+    batch = Batch.submit(line(sandbox), asked, max_lines=2)
+    batch.wait(poll=0)
+
+    assert 4 == len(batch.ids) == len(set(batch.ids))
+    assert list(range(6)) == sorted(item.index or 0 for item in batch.results())
+
+    small = Batch.submit(line(Sandbox()), asked[:5], max_bytes=300)
+
+    assert 3 <= len(small.ids) <= 5
+
+
+def test_one_failure_does_not_lose_the_others(sandbox: Sandbox) -> None:
+    """A refused request is an error item; the rest has pictures."""
+    asked = [fox(0), {**fox(1), "prompt": "[sandbox:moderation] Fox"}, fox(2)]
+    batch = Batch.submit(line(sandbox), asked)
+    batch.wait(poll=0)
+
+    items = {item.index: item for item in batch.results()}
+
+    assert isinstance(items[1].error, ModerationError), items[1]
+    assert items[0].result
+    assert items[2].result
+
+
+def test_expired_and_cancelled_batches_give_what_they_have(sandbox: Sandbox) -> None:
+    """What was drawn is handed over, and everything else says why it was not."""
+    sandbox.batches.lines_per_look = 1
+    for end, code in (("expire", "batch_expired"), ("cancel", "batch_cancelled")):
+        batch = Batch.submit(line(sandbox), [fox(n) for n in range(3)])
+        while batch.status().completed < 1:
+            pass
+        sandbox.batches.expire() if end == "expire" else batch.cancel()
+        batch.wait(poll=0)
+
+        items = list(batch.results())
+
+        assert len(items) == 3
+        errors = [item.error for item in items if item.error]
+        assert 1 <= len(errors) < 3
+        assert {code} == {e.code for e in errors if isinstance(e, ApiError)}
+
+
+def test_results_before_the_end_are_refused(sandbox: Sandbox) -> None:
+    """Results of a batch that has not ended are an error, not an empty list."""
+    batch = Batch.submit(line(sandbox), [fox(0)])
+
+    with pytest.raises(InvalidRequestError, match="wait"):
+        list(batch.results())
+
+
+def test_results_twice_save_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Reading the results again finds the pictures in the store."""
+    store = Store(tmp_path / "store")
+    batch = Batch.submit(line(sandbox, store=store), [fox(0)])
+    batch.wait(poll=0)
+
+    one, two = (next(iter(batch.results())).result for _ in range(2))
+
+    assert one
+    assert two
+    assert one.stored[0].id == two.stored[0].id
+
+
+def test_same_state_never_submits_twice(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Running the same script again goes on with its batch; other requests are refused."""
+    file = tmp_path / "batch.json"
+    first = Batch.submit(line(sandbox), [fox(0)], state=file)
+    again = Batch.submit(line(sandbox), [fox(0)], state=file)
+
+    assert first.ids == again.ids == Batch.open(line(sandbox), file).ids
+    assert len(made(sandbox)) == 1
+    with pytest.raises(ConfigurationError, match="other requests"):
+        Batch.submit(line(sandbox), [fox(1)], state=file)
+
+
+def test_lost_answer_is_looked_up(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A batch whose answer was lost is found among the service's batches."""
+    way = Losing(sandbox, path="/batches")
+    batch = Batch.submit(line(sandbox, transport=way), [fox(0)], state=tmp_path / "b.json")
+    batch.wait(poll=0)
+
+    assert len(made(sandbox)) == 1
+    assert [item.error for item in batch.results()] == [None]
+
+
+def test_undecided_batch_is_sent_again_only_when_surely_not_accepted(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Not listed right away is undecided; not listed ten minutes later was never accepted."""
+    file, clock = tmp_path / "b.json", Clock()
+    way = Losing(sandbox, path="/batches", served=False)
+    client = line(sandbox, transport=way, clock=clock)
+
+    with pytest.raises(OutcomeUnknownError):
+        Batch.submit(client, [fox(0)], state=file)
+    with pytest.raises(OutcomeUnknownError):
+        Batch.open(client, file).status()
+    assert len(made(sandbox)) == 0
+    clock.now += timedelta(minutes=11)
+    Batch.open(client, file).wait(poll=0)
+
+    assert len(made(sandbox)) == 1
+
+
+def test_by_id_alone(sandbox: Sandbox) -> None:
+    """A batch of which nothing is known here is read from its own input file."""
+    batch_id = Batch.submit(line(sandbox), [fox(0), fox(1)]).ids[0]
+    other = Batch.open(line(sandbox), batch_id)
+    other.wait(poll=0)
+
+    prompts = {item.result.request.prompt for item in other.results() if item.result}
+
+    assert {"Fox 0", "Fox 1"} == prompts
+
+
+def test_refused_file_is_an_error_of_each_request(sandbox: Sandbox) -> None:
+    """When the service refuses the file, every item says why."""
+    batch = Batch.submit(line(sandbox, transport=Damaging(sandbox)), [fox(0)])
+    batch.wait(poll=0)
+
+    (item,) = batch.results()
+
+    assert "line 1" in str(item.error)
+
+
+def test_budget_and_ledger(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The ceiling is reserved before anything is submitted, and the cost settles it."""
+    ledger = Ledger(tmp_path / "spend.sqlite")
+    client = line(sandbox, budget=Budget(Decimal("0.01"), per="total", ledger=ledger))
+    batch = Batch.submit(client, [fox(0)], state=tmp_path / "a.json")
+    batch.wait(poll=0)
+    cost = sum(item.result.cost.usd for item in batch.results() if item.result and item.result.cost)
+    total = ledger.summary("operation").total
+
+    assert (1, 1, cost) == (total.calls, total.images, total.cost)
+    with pytest.raises(BudgetExceededError):
+        Batch.submit(client, [fox(n) for n in range(9)], state=tmp_path / "b.json")
+    assert len(made(sandbox)) == 1
+
+
+@pytest.mark.anyio
+async def test_async_twin(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The async handle does the same."""
+    store = Store(tmp_path / "store")
+    client = async_line(sandbox, store=store)
+    batch = await AsyncBatch.submit(client, [fox(0), fox(1)], state=tmp_path / "b.json")
+    await batch.wait(poll=0)
+    again = await AsyncBatch.open(client, tmp_path / "b.json")
+
+    items = [item async for item in again.results()]
+
+    assert sorted(item.index or 0 for item in items) == [0, 1]
+    assert all(item.result and item.result.stored for item in items)
+    assert (await AsyncBatch.open(client, batch.ids[0])).ids == batch.ids
+
+
+_CHILD = """
+import os, signal, sys
+from openai import OpenAI
+from gptimage.batch import Batch
+from gptimage._batch_job import BatchLine
+from gptimage._core import Core
+from gptimage._keep import Keeper
+from gptimage._meter import Meter
+from gptimage.transports import OpenAITransport
+
+url, file, die = sys.argv[1:]
+way = OpenAITransport(lambda: OpenAI(api_key="sk-sandbox", base_url=url), owned=True)
+core = Core.of({}, base_url=url, store=None)
+
+def send(request):
+    reply = way.send(request)
+    if die == "yes" and request.path == "/batches":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return reply
+
+line = BatchLine(keeper=Keeper(core=core, caches=False), meter=Meter.of({}, core.clock),
+                 send=send, download=way.download)
+asked = [{"prompt": f"Fox {n}", "size": "1024x1024", "quality": "low"} for n in range(3)]
+batch = Batch.submit(line, asked, state=file, max_lines=2)
+batch.wait(poll=0)
+print(sorted(item.index for item in batch.results() if item.result))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_killed_while_submitting(tmp_path: Path) -> None:
+    """A process killed the moment its batch was accepted: the next one finds it, over HTTP."""
+    from gptimage.sandbox import SandboxServer
+
+    sandbox, file = Sandbox(), str(tmp_path / "batch.json")
+    with SandboxServer(sandbox=sandbox) as server:
+        runs = [
+            subprocess.run(  # our own text
+                [sys.executable, "-c", _CHILD, server.base_url, file, die],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            for die in ("yes", "no")
+        ]
+
+    assert runs[0].returncode == -9
+    assert runs[1].stdout == "[0, 1, 2]\n", runs[1].stderr
+    assert len(made(sandbox)) == 2
+
+
+def _png() -> bytes:
+    import io
+
+    from PIL import Image as PilImage
+
+    file = io.BytesIO()
+    image = PilImage.new("RGBA", (1024, 1024), "teal")
+    image.paste((0, 0, 0, 0), (8, 8, 512, 512))
+    image.save(file, "png")
+    return file.getvalue()

@@ -1,0 +1,123 @@
+"""A slow service that counts, and ways to ask it the same from many sides at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+from gptimage.cache import CachePort, board
+from gptimage.errors import GptImageError
+from gptimage.flights import Fresh, Landed, afly, fly
+
+
+KEY = "g1:" + "a" * 64
+OTHER = "g1:" + "b" * 64
+COST = Decimal("0.04")
+
+
+class Service:
+    """Answers, slowly, and counts; or fails as told, once for each failure it is given.
+
+    A machine under load may start threads late. Where it matters who waits, ``crowd`` is
+    how many ask in all, and an answer comes only when all who are left have joined.
+    """
+
+    def __init__(self, *failures: BaseException, delay: float = 0.1) -> None:
+        self.failures = list(failures)
+        self.delay = delay
+        self.asked = 0
+        self.begun = threading.Event()
+        self.go = threading.Event()
+        self.go.set()
+        self.crowd = 0
+
+    def __call__(self) -> Fresh:
+        """Answer a thread."""
+        number = self._begin()
+        self.go.wait()
+        wait_until(lambda: waiting() >= self.crowd - number)
+        time.sleep(self.delay)
+        return self._end(number)
+
+    async def awaited(self) -> Fresh:
+        """Answer a task."""
+        number = self._begin()
+        await asyncio.sleep(self.delay)
+        return self._end(number)
+
+    def _begin(self) -> int:
+        self.asked += 1
+        self.begun.set()
+        return self.asked
+
+    def _end(self, number: int) -> Fresh:
+        if self.failures:
+            raise self.failures.pop(0)
+        return Fresh(body=f"reply {number}".encode(), usd=COST)
+
+
+def waiting() -> int:
+    """How many in this process wait for somebody else's flight."""
+    return sum(flight._passengers for flight in list(board._flying.values()))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait, but not for ever: what the test asserts then fails instead."""
+    for _ in range(2_000):
+        if condition():
+            return
+        time.sleep(0.005)
+
+
+def in_threads(count: int, work: Callable[[], Landed]) -> list[Landed | BaseException]:
+    """What each of some threads that start together gets."""
+    barrier = threading.Barrier(count)
+
+    def run() -> Landed | BaseException:
+        barrier.wait()
+        try:
+            return work()
+        except GptImageError as error:
+            return error
+
+    with ThreadPoolExecutor(count) as pool:
+        return [job.result() for job in [pool.submit(run) for _ in range(count)]]
+
+
+def in_tasks(count: int, work: Callable[[], Awaitable[Landed]]) -> list[Landed | BaseException]:
+    """What each of some tasks that start together gets."""
+
+    async def main() -> list[Landed | BaseException]:
+        return await asyncio.gather(*(work() for _ in range(count)), return_exceptions=True)
+
+    return asyncio.run(main())
+
+
+Maker = Callable[..., CachePort]
+Together = Callable[[int, CachePort, Service], list[Landed | BaseException]]
+
+
+def threads(count: int, cache: CachePort, service: Service) -> list[Landed | BaseException]:
+    """Ask the same in threads."""
+    service.crowd = count
+    return in_threads(count, lambda: fly(cache, KEY, service))
+
+
+def tasks(count: int, cache: CachePort, service: Service) -> list[Landed | BaseException]:
+    """Ask the same in tasks."""
+    return in_tasks(count, lambda: afly(cache, KEY, service.awaited))
+
+
+def body(landed: Landed | BaseException) -> bytes:
+    """The body of an answer that is one."""
+    assert isinstance(landed, Landed), landed
+    return bytes(landed.body)
+
+
+def errors(found: list[Landed | BaseException]) -> list[BaseException]:
+    """Those that failed."""
+    return [each for each in found if isinstance(each, BaseException)]

@@ -1,0 +1,373 @@
+"""Clients with a store and a cache: saved, paid once, and never lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gptimage
+from gptimage._http import HttpReply
+from gptimage.cache import Cache
+from gptimage.errors import CacheError
+from gptimage.store import Store
+
+from .harness import AsyncFakeTransport, FakeTransport, Harness, answer, event, failure, picture
+
+
+BYTES = picture()
+OTHER = picture(color="navy")
+OK = answer(BYTES)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Rescue copies and spooled replies go to a folder of the test."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A store in a folder of the test."""
+    with Store(tmp_path / "pictures") as store:
+        yield store
+
+
+def spooled(state: Path) -> list[Path]:
+    """Replies that wait for a rescue."""
+    return list(state.rglob("*.reply"))
+
+
+def test_pictures_are_saved_untouched(harness: Harness, store: Store, state: Path) -> None:
+    """The bytes of the service are on disk, the record says what was asked, the spool is empty."""
+    client, _ = harness.fake(answer(BYTES, OTHER), store=store)
+    result = client.generate("A fox", n=2, tags=["hero"])
+    assert [record.path.read_bytes() for record in result.stored] == [BYTES, OTHER]
+    assert [record.tags for record in result.stored] == [("hero",)] * 2
+    assert store.get(result.stored[1].id).request["prompt"] == "A fox"
+    assert spooled(state) == []
+
+
+def test_the_same_request_is_paid_once(harness: Harness, store: Store) -> None:
+    """The second answer comes from the cache: cost 0, no request, the same record."""
+    client, service = harness.fake(OK, store=store, cache=Cache.memory())
+    first = client.generate("A fox")
+    second = client.generate("A fox")
+    assert (first.cached, second.cached) == (False, True)
+    assert second.cost == 0
+    assert second.image.data == BYTES
+    assert second.stored == first.stored
+    assert len(service.requests) == 1
+
+
+def test_refresh_asks_again_and_replaces(harness: Harness) -> None:
+    """A refreshed answer is the one the next call gets."""
+    client, service = harness.fake(OK, answer(OTHER), cache=Cache.memory())
+    client.generate("A fox")
+    fresh = client.generate("A fox", refresh=True)
+    again = client.generate("A fox")
+    assert (fresh.cached, again.cached) == (False, True)
+    assert fresh.image.data == again.image.data == OTHER
+    assert len(service.requests) == 2
+
+
+def test_another_parameter_is_another_request(harness: Harness) -> None:
+    """Nothing is answered with a picture made for other settings."""
+    client, service = harness.fake(OK, cache=Cache.memory())
+    client.generate("A fox")
+    client.generate("A fox", quality="low")
+    client.generate("A fox", n=2)
+    assert len(service.requests) == 3
+
+
+def test_an_answer_that_is_not_whole_is_not_cached(harness: Harness) -> None:
+    """Two of three pictures are worth having, and worth asking again for."""
+    client, service = harness.fake(answer(BYTES, BYTES), cache=Cache.memory())
+    client.generate("A fox", n=3)
+    assert not client.generate("A fox", n=3).cached
+    assert len(service.requests) == 2
+
+
+def test_streams_and_calls_share_the_cache(harness: Harness, store: Store, state: Path) -> None:
+    """A picture that was streamed is known to a plain call, and the other way round."""
+    events = [event("image_generation.completed", BYTES)]
+    client, service = harness.fake(events, OK, store=store, cache=Cache.memory())
+    (last,) = client.stream("A fox")
+    assert last.result.stored[0].path.read_bytes() == BYTES
+    assert client.generate("A fox").cached
+    (again,) = client.stream("A fox", partial_images=2)
+    assert again.result.cached
+    assert len(service.requests) == 1
+    assert spooled(state) == []
+
+
+class BrokenCache:
+    """A cache whose every method fails."""
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*_: object, **__: object) -> None:
+            raise CacheError(f"{name} failed")
+
+        return fail
+
+
+def test_a_broken_cache_costs_a_warning(harness: Harness) -> None:
+    """The call goes on, and the result says why it was not cached."""
+    client, _ = harness.fake(OK, cache=BrokenCache())
+    result = client.generate("A fox")
+    assert result.image.data == BYTES
+    assert any("put failed" in sentence for sentence in result.warnings)
+
+
+def test_a_broken_cache_does_not_break_a_stream(harness: Harness) -> None:
+    """Neither looking nor keeping may cost the picture."""
+    client, _ = harness.fake([event("image_generation.completed", BYTES)], cache=BrokenCache())
+    (last,) = client.stream("A fox")
+    assert last.image.data == BYTES
+    assert any("put failed" in sentence for sentence in last.result.warnings)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_failed_save_carries_the_result(
+    harness: Harness, store: Store, state: Path, stream: bool
+) -> None:
+    """Whatever the disk does, the caller holds the picture, and a rescue copy is named."""
+    events = [event("image_generation.completed", BYTES)]
+    client, _ = harness.fake(events if stream else OK, store=store)
+    assert store.folder is not None
+    (store.folder / "images").parent.joinpath("images").touch()  # a file where a folder must go
+    with pytest.raises(gptimage.StoreError) as caught:
+        list(client.stream("A fox")) if stream else client.generate("A fox")
+    assert caught.value.result is not None
+    assert caught.value.result.image.data == BYTES
+    copies = [Path(path).read_bytes() for path in caught.value.rescued]
+    assert BYTES in copies
+
+
+@pytest.mark.parametrize("tags", [[""], ["x" * 1000], ["\n"]])
+def test_bad_tags_are_refused_before_anything_is_sent(
+    harness: Harness, store: Store, tags: list[str]
+) -> None:
+    """A typing slip in a tag must not cost a picture."""
+    client, service = harness.fake(OK, store=store)
+    with pytest.raises(gptimage.InvalidRequestError):
+        client.generate("A fox", tags=tags)
+    assert service.requests == []
+
+
+def test_tags_without_a_store_are_refused(harness: Harness) -> None:
+    """An option that could not do anything is not accepted in silence."""
+    client, service = harness.fake(OK)
+    with pytest.raises(gptimage.InvalidRequestError, match="store"):
+        client.generate("A fox", tags=["hero"])
+    assert service.requests == []
+
+
+def test_an_edit_can_be_run_again_from_the_store(harness: Harness, store: Store) -> None:
+    """Input picture and mask are kept, so the same request is on the wire again."""
+    client, service = harness.fake(OK, store=store)
+    mask = gptimage.Mask.from_box((0, 0, 16, 16))
+    result = client.edit("Night", images=picture(64, 64), mask=mask, quality="low")
+    store.rerun(result.stored[0].id, client)
+    assert service.requests[0] == service.requests[1]
+
+
+def test_threads_asking_the_same_share_one_call() -> None:
+    """Ten threads, one request, ten answers."""
+    release = threading.Event()
+
+    class Slow(FakeTransport):
+        def send(self, request: Any) -> HttpReply:
+            release.wait(10)
+            return super().send(request)
+
+    service = Slow([OK])
+    client = gptimage.ImageClient(transport=service, cache=Cache.memory())
+    results: list[gptimage.Result] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(client.generate("A fox"))) for _ in range(10)
+    ]
+    for thread in threads:
+        thread.start()
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert len(service.requests) == 1
+    assert sorted(result.cached for result in results) == [False] + [True] * 9
+
+
+def test_tasks_asking_the_same_share_one_call() -> None:
+    """A hundred tasks, one request; also when the first to ask is cancelled."""
+
+    class Slow(FakeTransport):
+        pass
+
+    service = Slow([OK])
+
+    class SlowAsync(AsyncFakeTransport):
+        async def send(self, request: Any) -> HttpReply:
+            self.inner.requests.append(request)
+            await asyncio.sleep(0.05)
+            return OK
+
+    async def run() -> list[gptimage.Result]:
+        transport = SlowAsync(service)
+        async with gptimage.AsyncImageClient(transport=transport, cache=Cache.memory()) as client:
+            tasks = [asyncio.create_task(client.generate("A fox")) for _ in range(100)]
+            await asyncio.sleep(0.01)
+            tasks[0].cancel()
+            return await asyncio.gather(*tasks[1:])
+
+    results = asyncio.run(run())
+    assert [result.image.data for result in results] == [BYTES] * 99
+    assert len(service.requests) == 1
+
+
+def test_a_failure_of_the_leader_is_not_paid_for_again() -> None:
+    """Those who waited get the error of the one who asked."""
+    release = threading.Event()
+
+    class Slow(FakeTransport):
+        def send(self, request: Any) -> HttpReply:
+            release.wait(10)
+            return super().send(request)
+
+    service = Slow([gptimage.OutcomeUnknownError("lost"), OK])
+    client = gptimage.ImageClient(transport=service, cache=Cache.memory())
+    failures: list[type[BaseException]] = []
+
+    def ask() -> None:
+        try:
+            client.generate("A fox")
+        except gptimage.GptImageError as error:
+            failures.append(type(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    threading.Event().wait(0.2)  # all five are waiting; a late one would ask for itself
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert failures == [gptimage.OutcomeUnknownError] * 5
+    assert len(service.requests) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork to be killed in the middle")
+def test_a_process_killed_before_saving_leaves_its_reply(tmp_path: Path, state: Path) -> None:
+    """`kill -9` between the reply and the save: a rescue brings the picture home."""
+    import signal
+    import subprocess
+    import sys
+
+    code = f"""
+import os, signal, sys
+from gptimage import ImageClient
+from gptimage.store import Store
+store = Store({str(tmp_path / "pictures")!r})
+store.save = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
+ImageClient.sandbox(store=store).generate("A fox", quality="low")
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(spooled(state)) == 1
+    with Store(tmp_path / "pictures") as store:
+        report = store.rescue()
+        assert [record.request["prompt"] for record in report.saved] == ["A fox"]
+        assert [record.request["prompt"] for record in store.history()] == ["A fox"]
+    assert spooled(state) == []
+
+
+def test_an_error_of_the_service_leaves_nothing_behind(
+    harness: Harness, store: Store, state: Path
+) -> None:
+    """A refusal is not spooled, stored or cached."""
+    client, service = harness.fake(failure(400), OK, store=store, cache=Cache.memory())
+    with pytest.raises(gptimage.BadRequestError):
+        client.generate("A fox")
+    assert spooled(state) == []
+    assert not client.generate("A fox").cached
+    assert len(service.requests) == 2
+
+
+@pytest.mark.parametrize("by_record", [False, True])
+def test_an_edit_can_start_from_a_picture_of_the_store(
+    harness: Harness, store: Store, by_record: bool
+) -> None:
+    """Its id or its record stands for it, and the new picture points to its source."""
+    client, service = harness.fake(OK, answer(OTHER), store=store)
+    first = client.generate("A fox").stored[0]
+    source = first if by_record else first.id
+    second = client.edit("Night", images=[source]).stored[0]
+    assert service.requests[1].files[0].data == BYTES
+    assert second.sources == (first.sha256,)
+
+
+def test_an_id_of_another_store_is_not_found(harness: Harness, store: Store) -> None:
+    """A picture that is not there is an error before anything is sent."""
+    client, service = harness.fake(OK, store=store)
+    with pytest.raises(gptimage.ImageNotFoundError):
+        client.edit("Night", images="img_20261120T114205123456_" + "0" * 32)
+    assert service.requests == []
+
+
+class StrangeCache(BrokenCache):
+    """A cache of somebody's own, which fails with errors of its own."""
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError(f"{name} went wrong")
+
+        return fail
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_strange_cache_costs_no_picture(harness: Harness, stream: bool) -> None:
+    """Whatever a cache raises, before or after the answer, the picture is returned."""
+    events = [event("image_generation.completed", BYTES)]
+    client, _ = harness.fake(events if stream else OK, cache=StrangeCache())
+    result = list(client.stream("A fox"))[-1].result if stream else client.generate("A fox")
+    assert result.image.data == BYTES
+    assert any("went wrong" in sentence for sentence in result.warnings)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_strange_store_costs_no_picture(
+    harness: Harness, store: Store, state: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """Whatever a store raises, the error carries the result, and the reply waits for a rescue."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(store, "save", fail)
+    events = [event("image_generation.completed", BYTES)]
+    client, _ = harness.fake(events if stream else OK, store=store)
+    with pytest.raises(gptimage.StoreError, match="no room") as caught:
+        list(client.stream("A fox")) if stream else client.generate("A fox")
+    assert caught.value.result is not None
+    assert caught.value.result.image.data == BYTES
+    assert len(spooled(state)) == 1
+
+
+def test_a_failed_save_leaves_the_reply_for_a_rescue_without_doubles(
+    harness: Harness, store: Store, state: Path
+) -> None:
+    """The rescue copy and the spooled reply are the same picture: it comes home once."""
+    client, _ = harness.fake(OK, store=store)
+    assert store.folder is not None
+    (store.folder / "images").touch()
+    with pytest.raises(gptimage.StoreError):
+        client.generate("A fox")
+    assert len(spooled(state)) == 1
+    (store.folder / "images").unlink()
+    store.rescue(older_than=timedelta(0))
+    assert [store.open(record.id).data for record in store.history()] == [BYTES]
+    assert spooled(state) == []

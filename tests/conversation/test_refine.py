@@ -1,0 +1,93 @@
+"""``gptimage refine``: pictures appear turn by turn, and the output says how to go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gptimage import Image
+from gptimage.cli import main
+from gptimage.sandbox import Sandbox, SandboxServer
+from gptimage.store import Store
+
+
+FAST = ("--quality", "low", "--size", "1024x1024")
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A service over HTTP that outlives each command, and an empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    sandbox = Sandbox()
+    with SandboxServer(sandbox=sandbox) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        yield sandbox
+
+
+def test_each_prompt_is_a_turn(service: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two prompts, two pictures, one conversation."""
+    code = main(["refine", "A cabin", "Add snow", "-o", "out/cabin.jpg", "--json", *FAST])
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+
+    assert code == 0
+    assert [first["files"], second["files"]] == [["out/cabin-1.jpg"], ["out/cabin-2.jpg"]]
+    assert Image.from_path("out/cabin-2.jpg").format == "jpeg"
+    assert service.requests[-1].body["previous_response_id"] == first["response_id"]
+    assert second["cost_usd"] > 0
+    assert second["outer_cost_usd"] > 0
+
+
+def test_a_later_command_goes_on(service: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """The id it printed is enough."""
+    main(["refine", "A cabin", "-o", "one.png", *FAST])
+    said = capsys.readouterr().out
+    code = main(["refine", "Add snow", "--resume", said.split()[-1], "-o", "two.png", *FAST])
+
+    assert "Here is the picture." in said
+    assert code == 0
+    assert "Here is the changed picture." in capsys.readouterr().out
+
+
+def test_a_store_keeps_the_thread(service: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a store, the id is the picture's, and the new picture is its child."""
+    main(["refine", "A cabin", "--store", "pictures", *FAST])
+    start = capsys.readouterr().out.split()[-1]
+    main(["refine", "Add snow", "--store", "pictures", "--resume", start, *FAST])
+    end = capsys.readouterr().out.split()[-1]
+
+    assert start.startswith("img_")
+    assert Store("pictures").get(end).parent == start
+
+
+def test_previews_are_kept(service: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is saved as it arrives."""
+    code = main(["refine", "A cabin", "-o", "cabin.png", "--partial-images", "2", *FAST])
+
+    assert code == 0
+    assert sorted(path.name for path in Path().glob("cabin*.png")) == [
+        "cabin-partial-1.png",
+        "cabin-partial-2.png",
+        "cabin.png",
+    ]
+    assert "a preview is in" in capsys.readouterr().err
+
+
+def test_it_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several turns need nothing but the sandbox."""
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["refine", "A cabin", "Add snow", "--sandbox", "-o", "x.png", *FAST]) == 0
+    assert len(list(tmp_path.glob("x-*.png"))) == 2
+
+
+def test_refusals_are_one_line(service: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is sent, and the exit code says whose mistake it was."""
+    assert main(["refine", "A cabin", "-o", "x.png", "--format", "webp"]) == 2
+    assert main(["refine", "A cabin", "--action", "edit"]) == 2
+    assert main(["refine", "A cabin", "--resume", "img_nope"]) == 3
+    assert service.requests == []
+    assert len(capsys.readouterr().err.strip().splitlines()) <= 4

@@ -1,0 +1,161 @@
+"""``gptimage many``: files appear, lines are checked before anything is paid, runs go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gptimage import Image
+from gptimage.cli import main
+from gptimage.sandbox import Sandbox, SandboxServer
+
+
+FAST = ("--sandbox", "--quality", "low", "--size", "1024x1024")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every command runs in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def written(name: str, *lines: str) -> str:
+    """A file of these lines."""
+    Path(name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return name
+
+
+def test_jsonl_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every line becomes a numbered file, with its own arguments over the common ones."""
+    file = written("run.jsonl", '"A red fox"', "", '{"prompt": "A hen", "size": "64x48", "n": 2}')
+
+    code = main(["many", file, "-o", "out", *FAST])
+
+    assert code == 0
+    found = sorted(path.name for path in Path("out").iterdir())
+    assert found == ["000001-a-red-fox.png", "000002-a-hen-1.png", "000002-a-hen-2.png"]
+    assert Image.open("out/000001-a-red-fox.png").size == (1024, 1024)
+    assert Image.open("out/000002-a-hen-1.png").size == (64, 48)
+    assert "2 of 2" in capsys.readouterr().err
+
+
+def test_csv_is_drawn_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table works, edits included, and --json gives one object for each item."""
+    Image.open(ImageFile.fox()).save("fox.png")
+    file = written(
+        "run.csv", "prompt,images,n,size", '"A fox, red",,2,', "Add a hat,fox.png;fox.png,,64x64"
+    )
+
+    code = main(["many", file, "-o", "out", "--json", *FAST])
+
+    items = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert code == 0
+    assert sorted((item["index"], len(item["files"])) for item in items) == [(0, 2), (1, 1)]
+    assert all(Path(path).is_file() for item in items for path in item["files"])
+
+
+class ImageFile:
+    """Pictures to start from."""
+
+    @staticmethod
+    def fox() -> bytes:
+        """A drawn fox."""
+        import gptimage
+
+        return gptimage.ImageClient.sandbox().generate("A fox", size="1024x1024").image.data
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "problem"),
+    [
+        ("run.jsonl", ['"A fox"', "{broken"], "line 2"),
+        ("run.jsonl", ['"A fox"', "[1]"], "line 2"),
+        ("run.jsonl", ['{"size": "64x64"}'], "no prompt"),
+        ("run.jsonl", [""], "no requests"),
+        ("run.csv", ["prompt,n", "A fox,two"], "'two' is not understood"),
+        ("run.csv", ["prompt,n", "A fox,1,3"], "number of cells"),
+        ("run.csv", ["text", "A fox"], "no prompt"),
+    ],
+)
+def test_a_bad_line_costs_nothing(
+    name: str, lines: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole file is read before anything is sent."""
+    code = main(["many", written(name, *lines), *FAST])
+
+    assert code == 2
+    assert problem in capsys.readouterr().err
+    assert list(Path().glob("*.png")) == []
+
+
+def test_one_failure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """What fails is said with its number; the rest is drawn; the exit code tells."""
+    file = written("run.jsonl", '"A fox [sandbox:moderation]"', '"A hen"')
+
+    code = main(["many", file, "--json", *FAST])
+
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    errors = {item["index"]: item.get("error", {}).get("type") for item in shown}
+    assert code == 1
+    assert errors == {0: "ModerationError", 1: None}
+
+
+def test_no_credit_stops_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """What would fail every request is not tried a thousand times."""
+    file = written(
+        "run.jsonl", *(f'"A fox, number {index} [sandbox:quota]"' for index in range(50))
+    )
+
+    code = main(["many", file, "--concurrency", "1", "--json", *FAST])
+
+    shown = capsys.readouterr()
+    assert code == 1
+    assert len(shown.out.splitlines()) == 1
+    assert "stopped" in shown.err
+
+
+def test_a_second_run_draws_what_is_missing() -> None:
+    """With a checkpoint, finished lines are not drawn again, and unknown ones only if allowed."""
+    file = written("run.jsonl", '"A fox"', '"A hen [sandbox:cut]"')
+    command = ["many", file, "-o", "out", "--checkpoint", "run.checkpoint", *FAST]
+
+    codes = [main(command), main(command), main([*command, "--retry-unknown"])]
+
+    assert codes == [4, 4, 4]
+    assert [path.name for path in Path("out").iterdir()] == ["000001-a-fox.png"]
+
+
+def test_interrupted_and_resumed(tmp_path: Path) -> None:
+    """Ctrl-C finishes what was sent; the next run draws the rest; each is drawn once."""
+    written("run.jsonl", *(f'"A fox, number {index}"' for index in range(12)))
+    sandbox = Sandbox(latency=0.3)
+    words = ["many", "run.jsonl", "-o", "out", "--checkpoint", "cp", "--concurrency", "2"]
+    with SandboxServer(sandbox=sandbox) as server:
+        environment = {
+            **os.environ,
+            "OPENAI_API_KEY": "sk-test",
+            "OPENAI_BASE_URL": server.base_url,
+        }
+        command = [sys.executable, "-m", "gptimage", *words, "--quality", "low"]
+        first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 60
+        while first.poll() is None and not list(tmp_path.glob("out/*.png")):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        first.send_signal(signal.SIGINT)
+        told = first.communicate(timeout=60)[1]
+        sandbox.latency = 0
+        second = subprocess.run(command, env=environment, check=False, capture_output=True)
+
+    drawn = [str(request.body["prompt"]) for request in sandbox.requests]
+    assert first.returncode == 130, told
+    assert second.returncode in {0, 4}  # 4: pictures that came while nobody took them any more
+    assert sorted(drawn) == sorted(f"A fox, number {index}" for index in range(12))

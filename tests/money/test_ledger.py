@@ -1,0 +1,273 @@
+"""The ledger: a row for each call, sums over them, and a file nobody may harm."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from gptimage._accounts import Ending, Entry
+from gptimage.budget import Budget
+from gptimage.errors import ConfigurationError, InvalidRequestError
+from gptimage.ledger import Ledger
+from gptimage.money import Usage
+
+
+NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
+USAGE = Usage(input_tokens=10, output_tokens=200, total_tokens=210, text_tokens=10, image_tokens=0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the ledger is."""
+    return tmp_path / "spend.sqlite"
+
+
+def entry(**fields: object) -> Entry:
+    """A call."""
+    whole = {"at": NOON, "operation": "generate", "model": "flare", "prompt": "A secret fox"}
+    return Entry(**{"call_id": os.urandom(16).hex(), **whole, **fields})  # type: ignore[arg-type]  # checked by attrs
+
+
+def paid(ledger: Ledger, usd: str | None, **fields: object) -> Entry:
+    """A call that was answered."""
+    made = entry(reserved=Decimal("0.50"), **fields)
+    ledger.begin(made)
+    cost = None if usd is None else Decimal(usd)
+    ledger.end(made, Ending(outcome="ok", cost=cost, usage=USAGE, images=2, request_id="req_1"))
+    return made
+
+
+def test_a_call_is_one_row(path: Path) -> None:
+    """Time, operation, model, usage, cost, estimate, request id and outcome are kept."""
+    ledger = Ledger(path)
+    # Open for as long as this test is kept: after its time a call counts as unknown.
+    until = datetime(9000, 1, 1, tzinfo=UTC)
+    made = entry(estimate=Decimal("0.02"), reserved=Decimal("0.05"), until=until)
+    ledger.begin(made)
+    (waiting,) = ledger.rows()
+    ledger.end(
+        made,
+        Ending(
+            outcome="ok",
+            cost=Decimal("0.0131"),
+            usage=USAGE,
+            images=1,
+            request_id="req_7",
+            seconds=2.5,
+        ),
+    )
+    (row,) = ledger.rows()
+
+    assert (waiting.outcome, waiting.counted) == ("open", Decimal("0.05"))
+    assert (row.id, row.at, row.operation, row.model) == (made.call_id, NOON, "generate", "flare")
+    assert (row.outcome, row.cached, row.images) == ("ok", False, 1)
+    assert (row.estimate, row.reserved) == (Decimal("0.02"), Decimal("0.05"))
+    assert row.cost == row.counted == Decimal("0.0131")
+    assert (row.usage, row.request_id, row.seconds) == (USAGE, "req_7", 2.5)
+    assert (row.prompt, row.error) == (None, None)
+
+
+def test_prompts_are_not_kept_unless_asked(path: Path, tmp_path: Path) -> None:
+    """No byte of a prompt is in the file, unless the ledger was told to keep them."""
+    ledger = Ledger(path)
+    paid(ledger, "0.01")
+    ledger.close()
+    files = [each.read_bytes() for each in tmp_path.iterdir()]
+    assert files
+    assert [data for data in files if b"secret fox" in data] == []
+
+    telling = Ledger(tmp_path / "other.sqlite", prompts=True)
+    paid(telling, "0.01")
+    assert [row.prompt for row in telling.rows()] == ["A secret fox"]
+
+
+def test_summary_adds_up(path: Path) -> None:
+    """Groups by model, day and operation, and the total, add up calls, costs and tokens."""
+    ledger = Ledger(path)
+    paid(ledger, "0.10")
+    paid(ledger, "0.20", operation="edit")
+    paid(ledger, "0.40", model="sunburst", at=NOON + timedelta(days=1))
+    paid(ledger, None, model="mystery")
+    ledger.begin(lost := entry(reserved=Decimal("0.07")))
+    ledger.end(lost, Ending(outcome="unknown", error="OutcomeUnknownError"))
+    ledger.begin(refused := entry(reserved=Decimal("0.09")))
+    ledger.end(refused, Ending(outcome="failed", error="RateLimitError"))
+    ledger.end(entry(), Ending(outcome="ok", cost=Decimal(0), images=1, cached=True))
+    by_model = ledger.summary("model")
+
+    assert [(each.name, each.calls, each.cost) for each in by_model] == [
+        ("flare", 5, Decimal("0.30")),
+        ("mystery", 1, 0),
+        ("sunburst", 1, Decimal("0.40")),
+    ]
+    assert [(each.name, each.cost) for each in ledger.summary("day")] == [
+        ("2026-11-20", Decimal("0.30")),
+        ("2026-11-21", Decimal("0.40")),
+    ]
+    assert [(each.name, each.cost) for each in ledger.summary("operation")] == [
+        ("edit", Decimal("0.20")),
+        ("generate", Decimal("0.50")),
+    ]
+    total = by_model.total
+    assert (total.calls, total.cached, total.images) == (7, 1, 9)
+    assert (total.failed, total.unknown, total.unpriced, total.waiting) == (1, 1, 1, 0)
+    assert (total.cost, total.held) == (Decimal("0.70"), Decimal("0.57"))
+    assert (total.input_tokens, total.output_tokens) == (40, 800)
+    assert total.cost + total.held == ledger.spent()
+
+
+def test_summary_of_a_span(path: Path) -> None:
+    """``since`` is included, ``until`` is not; nothing at all is an empty summary."""
+    ledger = Ledger(path)
+    days = [NOON + timedelta(days=number) for number in range(3)]
+    for day in days:
+        paid(ledger, "0.10", at=day)
+
+    assert ledger.summary(since=days[1], until=days[2]).total.calls == 1
+    assert ledger.summary(since=days[1]).total.calls == 2
+    empty = ledger.summary(since=days[2] + timedelta(days=1))
+    assert (empty.groups, empty.total.calls, empty.total.cost) == ((), 0, 0)
+    assert [row.at for row in ledger.rows(until=days[1])] == days[:1]
+
+
+def test_an_unknown_grouping_is_refused(path: Path) -> None:
+    """Only known ways to group are accepted; nothing of it reaches the SQL."""
+    with pytest.raises(InvalidRequestError, match="no way to group"):
+        Ledger(path).summary("prompt; DROP TABLE calls")  # type: ignore[arg-type]  # what is tested
+
+
+def test_an_overdue_call_is_unknown(path: Path) -> None:
+    """After an hour nobody waits for an answer any more, whoever has the process number now."""
+    ledger = Ledger(path)
+    ledger.begin(entry(reserved=Decimal("0.07"), at=datetime.now(UTC) - timedelta(hours=2)))
+    ledger.begin(entry(reserved=Decimal("0.05"), at=datetime.now(UTC)))
+    total = ledger.summary().total
+
+    assert (total.unknown, total.waiting, total.held) == (1, 1, Decimal("0.12"))
+
+
+def test_a_long_call_outlives_its_process(path: Path) -> None:
+    """A call with a time of its own, such as a batch, is not given up before."""
+    ledger = Ledger(path)
+    at = datetime.now(UTC) - timedelta(hours=2)
+    ledger.begin(entry(reserved=Decimal("0.07"), at=at, until=at + timedelta(days=1)))
+
+    assert ledger.summary().total.waiting == 1
+
+
+def test_a_late_answer_settles_after_all(path: Path) -> None:
+    """A call taken for lost that is answered later counts with its cost."""
+    ledger = Ledger(path)
+    made = entry(reserved=Decimal("0.07"), at=datetime.now(UTC) - timedelta(hours=2))
+    ledger.begin(made)
+    assert ledger.summary().total.unknown == 1
+    ledger.end(made, Ending(outcome="ok", cost=Decimal("0.02"), images=1))
+
+    total = ledger.summary().total
+    assert (total.unknown, total.held, ledger.spent()) == (0, 0, Decimal("0.02"))
+
+
+@pytest.mark.parametrize(("usd", "outcome"), [("0.03", "ok"), ("0", "failed")])
+def test_an_unknown_outcome_can_be_resolved(path: Path, usd: str, outcome: str) -> None:
+    """After a look at the usage page a user says what it cost."""
+    ledger = Ledger(path)
+    ledger.begin(made := entry(reserved=Decimal("0.07")))
+    ledger.end(made, Ending(outcome="unknown"))
+    ledger.resolve(made.call_id, Decimal(usd))
+
+    (row,) = ledger.rows()
+    assert (row.outcome, row.cost, ledger.spent()) == (outcome, Decimal(usd), Decimal(usd))
+    with pytest.raises(InvalidRequestError, match="no call"):
+        ledger.resolve(made.call_id, Decimal(1))
+
+
+def test_budgets_count_what_others_spent(path: Path) -> None:
+    """Every budget of the same ledger counts all its calls, from whatever client."""
+    paid(Ledger(path), "0.40")
+
+    assert Budget(1, per="day", ledger=Ledger(path)).remaining(NOON) == Decimal("0.60")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this system has no such rights")
+def test_the_file_is_private(tmp_path: Path) -> None:
+    """What was spent is readable to its owner alone."""
+    ledger = Ledger(tmp_path / "deep" / "spend.sqlite")
+    paid(ledger, "0.01")
+
+    modes = {stat.S_IMODE(each.stat().st_mode) for each in (tmp_path / "deep").iterdir()}
+    assert modes == {0o600}
+
+
+@pytest.mark.parametrize("content", [b"not a database, but long enough to be one. " * 40, b"x"])
+def test_a_file_that_is_no_ledger_is_left_alone(path: Path, content: bytes) -> None:
+    """A file that is something else is refused and keeps every byte."""
+    path.write_bytes(content)
+
+    with pytest.raises(ConfigurationError, match="ledger"):
+        Ledger(path).begin(entry())
+    assert path.read_bytes() == content
+
+
+def test_another_database_is_left_alone(path: Path) -> None:
+    """Somebody else's SQLite file is refused, and gets no table of ours."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    connection.close()
+
+    with pytest.raises(ConfigurationError, match="no ledger"):
+        Ledger(path).begin(entry())
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("theirs",)]
+    connection.close()
+
+
+def test_a_newer_ledger_is_left_alone(path: Path) -> None:
+    """What a newer version wrote is not read wrongly by an older one."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+    with pytest.raises(ConfigurationError, match="newer version"):
+        Ledger(path).summary()
+
+
+def test_a_path_that_cannot_be_a_file(tmp_path: Path) -> None:
+    """A folder in its place is an error that names it."""
+    with pytest.raises(ConfigurationError, match="ledger"):
+        Ledger(tmp_path).begin(entry())
+
+
+def test_a_deleted_file_starts_anew(path: Path) -> None:
+    """When somebody deletes the file, the next call is entered in a new one, not in the old."""
+    ledger = Ledger(path)
+    paid(ledger, "0.10")
+    made = entry(reserved=Decimal("0.50"))
+    ledger.begin(made)
+    path.unlink()
+    ledger.end(made, Ending(outcome="ok", cost=Decimal("0.20")))
+
+    assert ledger.spent() == Decimal("0.20")
+    assert [row.id for row in Ledger(path).rows()] == [made.call_id]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_it_survives_a_fork(path: Path) -> None:
+    """Parent and child both go on with the object they share."""
+    ledger = Ledger(path)
+    paid(ledger, "0.10")
+    child = os.fork()
+    if child == 0:
+        try:
+            paid(ledger, "0.20")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    paid(ledger, "0.40")
+
+    assert ledger.spent() == Decimal("0.70")

@@ -1,0 +1,1 @@
+"""The offline service: its rules, its pictures, and each of its doors."""

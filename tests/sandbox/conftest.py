@@ -1,0 +1,24 @@
+"""A sandbox whose day never changes, and the same one over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from gptimage.sandbox import Sandbox, SandboxServer
+
+from .pictures import TODAY
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    """A fresh sandbox, on 20 November 2026."""
+    return Sandbox(today=lambda: TODAY)
+
+
+@pytest.fixture
+def server(sandbox: Sandbox) -> Iterator[SandboxServer]:
+    """The fixture ``sandbox`` over HTTP."""
+    with SandboxServer(sandbox=sandbox) as server:
+        yield server

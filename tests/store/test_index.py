@@ -1,0 +1,414 @@
+"""The index may be deleted, damaged or locked at any time: nothing is lost, and it heals."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptimage import StoreError
+from gptimage.store import Store, StoreWarning, database, migrations
+
+
+NOW = timedelta(0)
+
+
+@pytest.fixture
+def filled(tmp_path: Path, make: Any) -> Iterator[Store]:
+    """A store with three pictures, one tagged and one an edit."""
+    with Store(tmp_path / "pictures") as store:
+        store.save(make.result("A red fox"), tags=["hero"])
+        store.save(make.edit(make.image()))
+        store.save(make.result("A lighthouse"))
+        yield store
+
+
+def index(store: Store) -> Path:
+    """The index's file."""
+    assert store.folder is not None
+    return store.folder / "index.sqlite"
+
+
+def contents(store: Store) -> Any:
+    """Everything the index answers."""
+    return (
+        list(store.history()),
+        list(store.search("fox")),
+        list(store.history(tag="hero")),
+        store.stats(),
+    )
+
+
+def delete(path: Path) -> None:
+    """The user throws it away."""
+    path.unlink()
+
+
+def delete_all(path: Path) -> None:
+    """The user throws everything away that looks like an index."""
+    for each in path.parent.glob("index.sqlite*"):
+        each.unlink()
+
+
+def overwrite(path: Path) -> None:
+    """Something else was written over it."""
+    delete_all(path)
+    path.write_bytes(b"this is no database" * 1000)
+
+
+def damage(path: Path) -> None:
+    """Pages in the middle have gone bad."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+
+
+def drop_table(path: Path) -> None:
+    """Somebody changed its tables."""
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE sidecars")
+    connection.close()
+
+
+def other_database(path: Path) -> None:
+    """It is a database, but not this one."""
+    delete_all(path)
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE pictures (x)")
+    connection.close()
+
+
+HARM = [delete, delete_all, overwrite, damage, drop_table]
+
+
+def test_a_database_of_others_is_left_alone(tmp_path: Path) -> None:
+    """An index is never built in, or over, a database of another program."""
+    other_database(tmp_path / "index.sqlite")
+    before = (tmp_path / "index.sqlite").read_bytes()
+
+    with pytest.raises(StoreError, match="another program"):
+        Store(tmp_path)
+
+    assert (tmp_path / "index.sqlite").read_bytes() == before
+
+
+def test_a_damaged_file_is_put_aside(filled: Store) -> None:
+    """What took the index's name is not deleted: perhaps somebody needs it."""
+    overwrite(index(filled))
+    with pytest.warns(StoreWarning, match="damaged"):
+        filled.history()
+
+    aside = index(filled).with_name("index.sqlite.damaged")
+    assert aside.read_bytes().startswith(b"this is no database")
+    assert filled.verify(grace=NOW).problems == ()
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_harmed_index_heals_in_use(filled: Store, harm: Any) -> None:
+    """An open store notices, warns once, and answers as before."""
+    before = contents(filled)
+    harm(index(filled))
+
+    with pytest.warns(StoreWarning, match="rebuilt from 3 sidecars") as caught:
+        after = contents(filled)
+
+    assert after == before
+    assert len(caught) == 1
+    assert filled.verify(grace=NOW).clean
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_harmed_index_heals_when_opened(filled: Store, harm: Any) -> None:
+    """A new process finds everything, too."""
+    before = contents(filled)
+    filled.close()
+    harm(index(filled))
+
+    with pytest.warns(StoreWarning, match="rebuilt"), Store(filled.name) as again:
+        assert contents(again) == before
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_saving_does_not_need_a_healthy_index(filled: Store, harm: Any, make: Any) -> None:
+    """A picture is saved while the index is being harmed, and is found afterwards."""
+    harm(index(filled))
+    sentences: list[str] = []
+    record = filled.save(make.result("A red fox"), warn=sentences.append)[0]
+
+    with pytest.warns(StoreWarning, match="rebuilt"):
+        assert filled.history()[0] == record
+    assert len(filled.history()) == 4
+
+
+def test_a_new_store_does_not_warn(tmp_path: Path) -> None:
+    """There is nothing to rebuild in an empty folder, and warnings are errors here."""
+    with Store(tmp_path) as store:
+        assert list(store.history()) == []
+
+
+def test_a_locked_index_is_a_warning_on_save(
+    filled: Store, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The picture is saved; the index catches up as soon as it can, by itself."""
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    filled.close()
+    blocker = sqlite3.connect(index(filled), isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+
+    with pytest.warns(StoreWarning, match="saved, but the index could not be told"):
+        record = filled.save(make.result("late"))[0]
+    sentences: list[str] = []
+    second = filled.save(make.result("later"), warn=sentences.append)[0]
+    assert "locked" in sentences[0]
+    assert record.path is not None
+    assert record.path.exists()
+    with pytest.raises(StoreError, match="locked"):
+        filled.tag(record.id, "x")
+
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    assert list(filled.history(2)) == [second, record]
+    assert not index(filled).with_name(".index.sqlite.behind").exists()
+    assert filled.verify(grace=NOW).clean
+
+
+def test_another_process_catches_up_as_well(
+    filled: Store, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture whose row was never written is found by whoever opens the store next."""
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    filled.close()
+    blocker = sqlite3.connect(index(filled), isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    record = filled.save(make.result("late"), warn=[].append)[0]
+    filled.close()
+    blocker.execute("ROLLBACK")
+    blocker.close()
+
+    with Store(filled.name) as again:
+        assert again.history()[0] == record
+
+
+def test_a_save_that_was_killed_before_its_row_is_found(filled: Store, make: Any) -> None:
+    """The journal remembers what was begun, so no listing is needed to find it."""
+
+    def killed(entries: Any) -> None:
+        """The process ends before this does anything."""
+
+    filled._parts.index.add = killed  # type: ignore[method-assign]  # as if killed here
+    record = filled.save(make.result("killed"))[0]
+    filled.close()
+
+    with Store(filled.name) as again:
+        assert again.history()[0] == record
+        assert again._parts.index.journal() == []
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_a_removal_that_was_killed_is_finished(filled: Store, steps: int) -> None:
+    """Whoever opens the store next removes what is left, wherever the crash came."""
+    victim = filled.history()[1]
+    blobs = filled._parts.blobs
+    delete, left = blobs.delete, [steps]
+
+    def delete_until_killed(key: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        delete(key)
+
+    blobs.delete = delete_until_killed  # type: ignore[method-assign]  # as if killed here
+    with suppress(KeyboardInterrupt):
+        filled.delete(victim.id)
+    assert victim.id not in [record.id for record in filled.history()]
+    filled.close()
+
+    with Store(filled.name) as again:
+        assert len(again.history()) == 2
+        assert again._parts.index.journal() == []
+        assert {problem.kind for problem in again.verify(grace=NOW).problems} <= {"unused input"}
+
+
+def test_reindex_brings_back_what_was_changed_by_hand(filled: Store) -> None:
+    """Whatever was done to rows, the sidecars are the truth."""
+    before = contents(filled)
+    connection = sqlite3.connect(index(filled))
+    connection.execute("UPDATE pictures SET model = 'x', pinned = 1, stamp = stamp || 'x'")
+    connection.execute("DELETE FROM tags")
+    connection.execute("INSERT INTO words (words) VALUES ('delete-all')")
+    connection.commit()
+    connection.close()
+
+    assert contents(filled) != before
+    assert filled.reindex() == 3
+    assert contents(filled) == before
+
+
+def test_a_reindex_that_was_killed_is_done_again(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half an index does not pass for a whole one."""
+    before = contents(filled)
+    rows = filled._parts.index
+    rows.database.write(lambda c: c.execute("DELETE FROM pictures"))
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rows, "rebuild_words", killed)
+    with pytest.raises(KeyboardInterrupt):
+        filled.reindex()
+    filled.close()
+
+    with pytest.warns(StoreWarning, match="rebuilt"), Store(filled.name) as again:
+        assert contents(again) == before
+
+
+def test_an_index_deleted_while_it_is_built_is_built_again(filled: Store) -> None:
+    """Nobody is shown the half that was built before."""
+    before = contents(filled)
+    rows = filled._parts.index
+    real, left = rows.rebuild_words, [2]
+
+    def delete_it_once() -> None:
+        real()
+        left[0] -= 1
+        if left[0]:
+            delete_all(index(filled))
+
+    rows.rebuild_words = delete_it_once  # type: ignore[method-assign]  # at the worst moment
+    assert filled.reindex() == 3
+    assert left == [0]
+    assert contents(filled) == before
+
+
+def test_files_moved_by_hand_are_found_again(filled: Store) -> None:
+    """A picture and its sidecar may be moved together; a copy of them is a double."""
+    record = filled.history()[0]
+    assert record.path is not None
+    assert filled.folder is not None
+    place = filled.folder / "images/favourites"
+    place.mkdir()
+    for path in (record.path, record.path.with_suffix(".json")):
+        path.rename(place / path.name)
+    filled.reindex()
+
+    assert filled.open(record.id).sha256 == record.sha256
+    assert filled.get(record.id).path == place / record.path.name
+    copy = filled.folder / "images/zcopy"
+    copy.mkdir()
+    for path in place.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    assert filled.reindex() == 4
+    assert len(filled.history()) == 3
+    assert [problem.kind for problem in filled.verify(grace=NOW).problems] == ["double"]
+
+
+def test_a_row_is_only_replaced_by_who_knows_it(filled: Store) -> None:
+    """Of two processes that read different versions of a sidecar, the later one wins."""
+    rows = filled._parts.index
+    record = filled.history()[0]
+    key = record.key.replace(".png", ".json")
+    found = filled._parts.entry(key)
+    assert found is not None
+    entry, before = found[0], rows.stamp(key)
+
+    assert rows.replace([(entry, "an older one")]) == [key]
+    assert rows.replace([(entry, None)]) == [key]
+    assert not rows.forget_if(key, before="an older one")
+    assert rows.replace([(entry, before)]) == []
+    assert filled.get(record.id) == record
+
+
+def test_two_threads_heal_once(filled: Store) -> None:
+    """Eight threads that find the index gone build one new one between them."""
+    delete_all(index(filled))
+
+    with pytest.warns(StoreWarning) as caught, ThreadPoolExecutor(8) as pool:
+        sizes = list(pool.map(lambda _: len(filled.history()), range(8)))
+
+    assert sizes == [3] * 8
+    assert len(caught) == 1
+
+
+def test_migrations_run_once_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later step is added to an earlier version's index; a failing one changes nothing."""
+    Store(tmp_path).close()
+    later = {**migrations.STEPS, "later": ("CREATE TABLE later (x)",)}
+    monkeypatch.setattr(migrations, "STEPS", later)
+    for _ in range(2):
+        Store(tmp_path).close()
+    broken = {**later, "broken": ("CREATE TABLE half (x)", "CREATE TABLE half (x)")}
+    monkeypatch.setattr(migrations, "STEPS", broken)
+    with pytest.raises(StoreError, match="half"):
+        Store(tmp_path)
+
+    connection = sqlite3.connect(tmp_path / "index.sqlite")
+    names = [name for (name,) in connection.execute("SELECT name FROM migrations ORDER BY applied")]
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    connection.close()
+    assert names == list(later)
+    assert "half" not in tables
+
+
+def test_an_index_of_a_newer_version_works(tmp_path: Path, make: Any) -> None:
+    """Steps only add, so an older version can use what a newer one built."""
+    with Store(tmp_path) as store:
+        store._parts.index.database.write(
+            lambda c: c.execute("INSERT INTO migrations VALUES ('2030 aesthetics', 0)")
+        )
+        store.close()
+        record = store.save(make.result())[0]
+
+        assert list(store.history()) == [record]
+
+
+def test_the_index_can_be_elsewhere(tmp_path: Path, make: Any) -> None:
+    """A folder on a network gets its index on a local disk, and catches up when it is opened."""
+    with Store(tmp_path / "net", index=tmp_path / "here/one.sqlite") as one:
+        record = one.save(make.result())[0]
+        assert not (tmp_path / "net/index.sqlite").exists()
+        with Store(tmp_path / "net", index=tmp_path / "here/two.sqlite") as two:
+            assert list(two.history()) == [record]
+
+
+def test_queries_use_their_indexes(filled: Store) -> None:
+    """No question of a user sorts or scans the whole table."""
+    from gptimage.store import queries
+
+    asked: list[str] = []
+    database_ = filled._parts.index.database
+
+    def spy(connection: sqlite3.Connection) -> None:
+        connection.set_trace_callback(asked.append)
+
+    database_.read(spy)
+    filled.history()
+    filled.history(model="gpt-image-2")
+    filled.history(tag="hero", operation="edit")
+    filled.search("fox")
+    filled.find("0" * 64)
+    queries.by_ids(database_, ["x"])
+    database_.read(lambda c: c.set_trace_callback(None))
+    plans = [
+        row[3]
+        for statement in asked
+        if statement.startswith("SELECT p.seq")
+        for row in database_.read(
+            lambda c, s=statement: c.execute(f"EXPLAIN QUERY PLAN {s}").fetchall()
+        )
+    ]
+
+    assert len(plans) >= 12
+    assert [plan for plan in plans if "TEMP B-TREE" in plan] == []
+    assert [p for p in plans if p.startswith("SCAN") and "VIRTUAL TABLE" not in p] == ["SCAN p"]

@@ -1,0 +1,138 @@
+"""Many processes on one store, some of them killed at the worst moment."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gptimage import Image, ImageNotFoundError
+from gptimage.store import Store
+from gptimage.store.ids import find_id
+
+
+WORKER = Path(__file__).parent / "workers" / "busy.py"
+NOW = timedelta(0)
+KEPT = 30
+"""So many pictures besides the pinned ones survive a pruning."""
+
+
+def start(folder: Path, promises: Path, rounds: int, prune_to: int) -> subprocess.Popen[bytes]:
+    """Start a process that saves, pins and prunes."""
+    arguments = [str(folder), str(promises), str(rounds), str(prune_to)]
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", str(WORKER), *arguments], stderr=subprocess.PIPE
+    )
+
+
+def promised(promises: Path) -> Iterator[list[str]]:
+    """The lines of a process; the last one may have been cut."""
+    for line in promises.read_text().splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield line.split()
+
+
+def test_eight_processes_write_at_once(tmp_path: Path) -> None:
+    """Every picture of every process is there once, and found by every question."""
+    folder = tmp_path / "pictures"
+    notes = [tmp_path / f"{number}.txt" for number in range(8)]
+    workers = [start(folder, note, 12, 0) for note in notes]
+    for worker in workers:
+        _, trouble = worker.communicate(timeout=120)
+        assert worker.returncode == 0, trouble.decode()
+    saved = {line[1] for note in notes for line in promised(note) if line[0] == "saved"}
+
+    with Store(folder) as store:
+        assert {record.id for record in store.history(200)} == saved
+        assert len(saved) == 96
+        assert len(store.history(200, pinned=True)) == 8 * 3
+        assert len(store.search("picture", 200)) == 96
+        assert store.verify(grace=NOW).problems == ()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_9_loses_no_promise(tmp_path: Path, seed: int) -> None:
+    """Four processes save, pin and prune, and are killed at random moments.
+
+    Afterwards every acknowledged picture that was not pruned is whole, nothing half is
+    visible, and the store is clean once what was cut short has been finished.
+    """
+    folder = tmp_path / "pictures"
+    chance = random.Random(seed)
+    notes: list[Path] = []
+    for round_ in range(3):
+        mine = [tmp_path / f"{round_}-{number}.txt" for number in range(4)]
+        workers = [start(folder, note, 10_000, KEPT) for note in mine]
+        try:
+            wait_for(mine)
+            time.sleep(chance.uniform(0, 1))
+        finally:
+            said = [kill(worker, chance.uniform(0, 0.15)) for worker in workers]
+        assert said == [b""] * 4, said
+        notes += mine
+
+    lines = [line for note in notes for line in promised(note)]
+    saved = {line[1]: line[2] for line in lines if line[0] == "saved"}
+    pinned = {line[1] for line in lines if line[0] == "pinned"}
+    gone = {line[1] for line in lines if line[0] == "may-go"}
+    with Store(folder) as store:
+        check_promises(store, saved, pinned, gone)
+        check_files(folder)
+        report = store.verify(grace=NOW, repair=True)
+        assert report.problems == (), report
+        assert store.verify(grace=NOW).problems == ()
+        check_promises(store, saved, pinned, gone)
+        assert store.reindex() == store.verify(grace=NOW).checked
+
+
+def kill(worker: subprocess.Popen[bytes], after: float) -> bytes:
+    """Kill a process after so many seconds; what it had to complain about until then."""
+    time.sleep(after)
+    worker.kill()
+    return worker.communicate(timeout=60)[1]
+
+
+def wait_for(notes: list[Path]) -> None:
+    """Until every process is at work."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if all(note.exists() and note.stat().st_size > 500 for note in notes):
+            return
+        time.sleep(0.01)
+    raise AssertionError("the processes did not start")
+
+
+def check_promises(store: Store, saved: dict[str, str], pinned: set[str], gone: set[str]) -> None:
+    """Every acknowledged picture is readable, and every acknowledged pin holds."""
+    assert len(saved) > 20
+    for id, sha256 in saved.items():
+        if id in gone and id not in pinned:
+            continue
+        try:
+            assert store.open(id).sha256 == sha256
+        except ImageNotFoundError:
+            # Pruned by a process that was killed before it could say so: never a pinned one.
+            assert id not in pinned
+            assert len([other for other in saved if other > id]) > KEPT // 2
+        else:
+            assert store.get(id).pinned or id not in pinned
+
+
+def check_files(folder: Path) -> None:
+    """Whatever has a name of the store is a whole picture or a whole sidecar."""
+    for path in folder.glob("images/*/*/*/*"):
+        assert find_id(path.name)
+        if path.suffix == ".svg":
+            data = path.read_bytes()
+            assert data.endswith(b"--></svg>")
+            assert Image.from_bytes(data).size == (8, 8)
+        else:
+            assert path.read_bytes().endswith(b"}\n")

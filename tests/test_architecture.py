@@ -1,0 +1,222 @@
+"""The house keeps its shape: rooms, file sizes, public names, and no path of one machine."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gptimage
+
+
+PACKAGE = Path(gptimage.__file__).parent
+REPOSITORY = Path(__file__).parents[1]
+
+ROOMS = {
+    0: "_shown errors",
+    1: "_address _arriving _decoding _encoding _gif _http _json _notebook _pixels _provenance "
+    "_limit_rules _reading _reply _saving _scaling _shrink _sniff _sse _svg _verify "
+    "cached checkpoint contact image mask prompt sizes",
+    2: "_limit_news events models money outer records retry spending tally",
+    3: "_call check inputs requests results templates turns",
+    4: "providers",
+    5: "_batch_state _finish _plan _stream _turn_stream _turns",
+    6: "ports",
+    7: "_accounts _dial _ledger_file _limit_shared budget cache fetch flights ledger limits "
+    "observers store transports",
+    8: "_batch_flow _batch_job _batch_read _core _dialogue _jobs _keep _many_rules _many_runs "
+    "_meter _metering _said _sending async_client batch bulk client conversation",
+    9: "pytest_plugin sandbox",
+    10: "__main__ cli commands demo",
+}
+"""The house of the design, lowest first; a package stands for everything in it."""
+
+LATE = {
+    ("client", "sandbox"): "`ImageClient.sandbox()` builds the offline service when asked",
+    ("async_client", "sandbox"): "`AsyncImageClient.sandbox()` does the same",
+}
+"""Imports inside functions that may point up, each with its reason."""
+
+MAX_LINES = 350
+
+ROOM_OF = {name: room for room, names in ROOMS.items() for name in names.split()}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def dotted(path: Path) -> str:
+    """``sandbox/server.py`` -> ``sandbox.server``; ``__init__.py`` names its package."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Modules of gptimage a file imports at run time, and whether it does so in a function."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    yield from _imports(tree, late=False)
+
+
+def _imports(node: ast.AST, *, late: bool) -> Iterator[tuple[str, bool]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue  # gone at run time
+        if isinstance(child, ast.Import):
+            yield from ((each.name, late) for each in child.names if own(each.name))
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "imports are written in full"
+            if child.module and own(child.module):
+                yield from ((target(child.module, each.name), late) for each in child.names)
+        inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        yield from _imports(child, late=late or inside)
+
+
+def own(name: str) -> bool:
+    """Whether a dotted name belongs to this package."""
+    return name.partition(".")[0] == "gptimage"
+
+
+def target(module: str, name: str) -> str:
+    """The module an imported name comes from: the name itself when it is a module."""
+    path = PACKAGE.joinpath(*module.split(".")[1:], name)
+    is_module = path.with_suffix(".py").is_file() or path.is_dir()
+    return f"{module}.{name}" if is_module else module
+
+
+def room(module: str) -> int:
+    """The room of a dotted module below the package; the package itself is the roof."""
+    return ROOM_OF[module.partition(".")[0]] if module else max(ROOMS) + 1
+
+
+def test_every_module_has_a_room() -> None:
+    """A new file is placed in the house before anything may import it."""
+    found = {dotted(path).partition(".")[0] for path in MODULES} - {""}
+
+    assert found - ROOM_OF.keys() == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_imports_point_down(path: Path) -> None:
+    """A module imports only its own room or lower ones, even inside functions."""
+    module = dotted(path)
+    upward = [
+        f"{module} -> {name}"
+        for full, late in imports(path)
+        if (name := full.partition(".")[2]) != module
+        # Programs at the top are written like any user's: against the public names.
+        and not (name == "" and room(module) >= room("sandbox") and late)
+        and room(name) > room(module)
+        and not (late and (module.partition(".")[0], name.partition(".")[0]) in LATE)
+    ]
+
+    assert upward == []
+
+
+def test_imports_at_the_top_make_no_circle() -> None:
+    """Modules of one room may use each other, but never in a circle."""
+    graph = {
+        dotted(path): {
+            name
+            for full, late in imports(path)
+            if not late and (name := full.partition(".")[2]) != dotted(path)
+        }
+        for path in MODULES
+    }
+
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_late_exceptions_are_still_needed() -> None:
+    """An exception nobody uses any more is taken off the list."""
+    used = {
+        (dotted(path).partition(".")[0], full.split(".")[1])
+        for path in MODULES
+        for full, late in imports(path)
+        if late and "." in full
+    }
+
+    assert LATE.keys() - used == set()
+
+
+def test_the_library_never_imports_its_adapter() -> None:
+    """The library does not know that gptimage_mcp exists."""
+    guilty = [dotted(path) for path in MODULES if "gptimage_mcp" in path.read_text("utf-8")]
+
+    assert guilty == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_files_stay_readable(path: Path) -> None:
+    """No file passes the cap; one that would is two ideas."""
+    lines = path.read_text(encoding="utf-8").count("\n")
+
+    assert lines <= MAX_LINES
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_files_say_what_they_are(path: Path) -> None:
+    """Every file opens with a sentence."""
+    sentence = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+    assert sentence
+
+
+def test_every_test_says_what_it_shows() -> None:
+    """A test's first line is a sentence for the reader of its failure."""
+    silent = [
+        f"{path.name}: {node.name}"
+        for path in sorted(Path(__file__).parent.rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if node.name.startswith("test_")
+        if not (ast.get_docstring(node) or "").strip()
+    ]
+
+    assert silent == []
+
+
+def test_public_names_are_sorted_and_importable() -> None:
+    """``__all__`` is sorted, without doubles, and each name is there."""
+    names = gptimage.__all__
+
+    assert names == sorted(set(names))
+    assert [name for name in names if not hasattr(gptimage, name)] == []
+
+
+def test_nothing_public_is_left_out_of_all() -> None:
+    """Whatever `gptimage/__init__.py` imports by name is either public or private, not between."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    imported = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for alias in node.names
+    }
+    between = {name for name in imported if not name.startswith("_")} - set(gptimage.__all__)
+
+    assert between <= {"TYPE_CHECKING", "Final"}
+
+
+def test_public_surface_stays_small() -> None:
+    """About 45 names: what a newcomer can read in one go."""
+    assert 30 <= len(gptimage.__all__) <= 60
+
+
+def test_repository_names_no_machine() -> None:
+    """No absolute path of somebody's machine is written down anywhere."""
+    absolute = re.compile(
+        r"(?<![\w.:/$~{}-])/(?:tmp|root|work|home|Users|opt|var)/\w"
+    )  # a path, not a URL's
+    folders = ("src", "tests", "docs", "examples", "benchmarks", ".ci")
+    files = [each for folder in folders for each in (REPOSITORY / folder).rglob("*")]
+    texts = {".py", ".md", ".toml", ".json", ""}
+    guilty = [
+        f"{path.relative_to(REPOSITORY)}: {found[0]}"
+        for path in [*files, *REPOSITORY.glob("*.*")]
+        if path.is_file() and path.suffix in texts and path != Path(__file__)
+        for found in absolute.finditer(path.read_text(encoding="utf-8"))
+    ]
+
+    assert guilty == []

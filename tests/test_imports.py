@@ -1,0 +1,60 @@
+"""Importing gptimage costs almost nothing: what is heavy is loaded when it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+HEAVY = (
+    "PIL",
+    "asyncio",
+    "cattrs",
+    "httpx2",
+    "mcp",
+    "obstore",
+    "openai",
+    "opentelemetry",
+    "prometheus_client",
+    "pydantic",
+    "redis",
+    "rich",
+    "sqlite3",
+)
+
+
+def loaded_after(statement: str) -> set[str]:
+    """The top-level modules a fresh interpreter holds after a statement."""
+    code = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import gptimage",
+        "import gptimage.cli",
+        "import gptimage.pytest_plugin",
+        "import gptimage.templates",
+        "from gptimage import *",
+    ],
+)
+def test_import_stays_light(statement: str) -> None:
+    """No heavy package is loaded by an import."""
+    assert loaded_after(statement) & set(HEAVY) == set()
+
+
+def test_catalogue_needs_nothing_heavy() -> None:
+    """Prices and capabilities can be read without the SDK, Pillow or a key."""
+    statement = "import gptimage; gptimage.ImageClient.sandbox().models()"
+
+    assert loaded_after(statement) & {"openai", "PIL", "pydantic", "httpx2"} == set()
+
+
+def test_check_would_notice() -> None:
+    """The probe sees a heavy module when there is one."""
+    assert "sqlite3" in loaded_after("import sqlite3")

@@ -1,0 +1,444 @@
+"""Input pictures: every way to pass one, and everything that must never be uploaded."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+import PIL.Image
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import gptimage.inputs
+from gptimage.errors import FetchError, ImageDecodeError, InvalidRequestError
+from gptimage.image import Image
+from gptimage.inputs import resolve, resolve_all
+from gptimage.requests import FileRef
+
+
+def encoded(format: str, **options: Any) -> bytes:
+    """A small picture in a format."""
+    file = io.BytesIO()
+    PIL.Image.effect_noise((24, 16), 60).convert("RGB").save(file, format, **options)
+    return file.getvalue()
+
+
+PNG = encoded("png")
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>'
+KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n" * 20
+
+
+class Web:
+    """Stands in for `Fetch`: a few pages, and a list of what was asked."""
+
+    def __init__(self, **pages: bytes) -> None:
+        self.pages = pages
+        self.asked: list[str] = []
+
+    def __call__(self, url: str) -> bytes:
+        """Answer as `Fetch` does."""
+        self.asked.append(url)
+        name = url.partition("?")[0].rpartition("/")[2]
+        if name not in self.pages:
+            raise FetchError("gone", url="https://example.com/gone")
+        return self.pages[name]
+
+
+offline = Web()
+
+
+def image_of(source: Any, **options: Any) -> Image:
+    """The picture a source resolves to."""
+    found = resolve(source, field="images", fetch=offline, **options)
+    assert isinstance(found, Image)
+    return found
+
+
+def refusal(source: Any, **options: Any) -> InvalidRequestError:
+    """The error a source ends in: of our field, on one line, without secrets."""
+    with pytest.raises(InvalidRequestError) as caught:
+        resolve(source, field="images[3]", fetch=offline, **options)
+    error = caught.value
+    assert error.field == "images[3]"
+    assert str(error).startswith("images[3]: ")
+    assert str(error).isprintable()
+    assert len(str(error)) < 400
+    assert error.allowed
+    assert "OPENSSH" not in f"{error} {error.value}"
+    return error
+
+
+SOURCES: dict[str, Callable[[Path], Any]] = {
+    "bytes": lambda _: PNG,
+    "bytearray": lambda _: bytearray(PNG),
+    "memoryview": lambda _: memoryview(PNG),
+    "memoryview of words": lambda _: memoryview(PNG + b"\0" * (-len(PNG) % 4)).cast("I"),
+    "path": lambda path: path,
+    "text path": str,
+    "BytesIO": lambda _: io.BytesIO(PNG),
+    "unbuffered": lambda path: path.open("rb", buffering=0),
+    "Image": lambda _: Image.from_bytes(PNG),
+    "base64 data URL": lambda _: "data:image/png;base64," + base64.b64encode(PNG).decode(),
+    "shouted data URL": lambda _: "DATA:;BASE64," + base64.b64encode(PNG).decode(),
+    "percent data URL": lambda _: "data:image/png," + quote_from_bytes(PNG),
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_kind_of_source(kind: str, tmp_path: Path) -> None:
+    """However a picture is passed, its bytes arrive unchanged."""
+    path = tmp_path / "fox.png"
+    path.write_bytes(PNG)
+    source = SOURCES[kind](path)
+    image = image_of(source)
+    if hasattr(source, "close"):
+        source.close()
+
+    assert image.data.startswith(PNG)
+    assert image.format == "png"
+
+
+def test_pil_image() -> None:
+    """A PIL image becomes a PNG with the same pixels."""
+    picture = PIL.Image.effect_noise((24, 16), 60).convert("RGB")
+    image = image_of(picture)
+
+    assert image.format == "png"
+    assert PIL.Image.open(io.BytesIO(image.data)).tobytes() == picture.tobytes()
+
+
+def test_image_is_passed_on_itself() -> None:
+    """An `Image` is not copied, so its original stays with it."""
+    image = Image.from_bytes(PNG)
+
+    assert image_of(image) is image
+
+
+def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path may start with ``~``."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "fox.png").write_bytes(PNG)
+
+    assert image_of("~/fox.png").data == PNG
+
+
+def test_file_objects_are_read_from_where_they_stand() -> None:
+    """What was read already is not read again."""
+    file = io.BytesIO(b"junk" + PNG)
+    file.seek(4)
+
+    assert image_of(file).data == PNG
+
+
+@pytest.mark.parametrize("url", ["https://example.com/fox.png?sig=1", "HTTP://example.com/fox.png"])
+def test_urls_are_fetched(url: str) -> None:
+    """Web addresses go through `fetch`, as they are."""
+    web = Web(**{"fox.png": PNG})
+    found = resolve(url, field="images", fetch=web)
+
+    assert isinstance(found, Image)
+    assert found.data == PNG
+    assert web.asked == [url]
+
+
+def test_failed_downloads_stay_what_they_are() -> None:
+    """A `FetchError` is not dressed up as something else."""
+    with pytest.raises(FetchError):
+        resolve("https://example.com/gone.png", field="images", fetch=Web())
+
+
+def test_a_page_is_no_picture() -> None:
+    """A downloaded page is refused, and the URL's signature stays out of the error."""
+    web = Web(page=b"<!doctype html><html>")
+    with pytest.raises(InvalidRequestError) as caught:
+        resolve("https://me@example.com/page?sig=secret", field="images", fetch=web)
+
+    assert caught.value.value == "'https://example.com/page'"
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["file-abcDEF12", "file-0123456789_-", "file-" + "a" * 200])
+def test_file_ids(text: str) -> None:
+    """An id of an uploaded file becomes a `FileRef`, and so does a `FileRef`."""
+    assert resolve(text, field="images", fetch=offline) == FileRef(text)
+    assert resolve(FileRef(text), field="images", fetch=offline) == FileRef(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["file-abcdef1", "file-abcdef12.png", "file-abcdef12/..", "FILE-abcdef12"]
+)
+def test_what_only_looks_like_an_id(text: str) -> None:
+    """Anything that is not quite an id is a path."""
+    assert "does not exist" in str(refusal(text))
+
+
+def test_a_file_wins_over_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that has the name of an id is read."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file-abcdef12").write_bytes(PNG)
+
+    assert image_of("file-abcdef12").data == PNG
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "",
+        ".",
+        "no/such/fox.png",
+        "fox\0.png",
+        "fox\n.png",
+        "\ud800.png",
+        "~nobody-has-this-name/fox.png",
+        "a" * 5000,
+        base64.b64encode(PNG).decode() * 10,
+        Path("no/such/fox.png"),
+        Path("a" * 5000),
+        "file:///etc/passwd",
+        "s3://bucket/fox.png",
+        "ftp://example.com/fox.png",
+        "data:image/png;base64",
+        "data:image/png;base64,%%%%",
+        "data:image/png;base64,AAAA",
+        "data:image/png,",
+        "data:text/html,<html>",
+        b"",
+        bytearray(),
+        memoryview(b""),
+        io.BytesIO(),
+        io.BytesIO(KEY),
+        io.StringIO("text"),
+        KEY,
+        SVG,
+        b"\x00" * 1000,
+        b"<html>",
+        b"{}",
+        None,
+        7,
+        object(),
+        {"path": "fox.png"},
+        range(3),
+    ],
+    ids=lambda source: repr(source)[:40],
+)
+def test_refused(source: Any) -> None:
+    """What is no picture is refused with the field, the value and what is allowed."""
+    assert refusal(source).value
+
+
+def test_base64_is_no_path() -> None:
+    """Bare base64, easily passed by mistake, is told where it belongs."""
+    assert "data: URL" in str(refusal(base64.b64encode(bytes(6000)).decode()))
+
+
+def test_bytes_are_counted_not_shown() -> None:
+    """Errors name bytes by their number, whatever the view of them."""
+    assert refusal(memoryview(KEY[:80]).cast("I")).value == "<80 bytes>"
+
+
+def test_closed_file() -> None:
+    """A file that was closed is no crash."""
+    file = io.BytesIO(PNG)
+    file.close()
+
+    assert "closed" in str(refusal(file))
+
+
+class Endless(io.RawIOBase):
+    """A file that never ends."""
+
+    def __init__(self, chunk: object) -> None:
+        self.chunk = chunk
+
+    def read(self, _size: int = -1, /) -> Any:
+        """Always give the same."""
+        return self.chunk
+
+
+def test_endless_file() -> None:
+    """Reading stops at 50 MB."""
+    assert "50,000,000 bytes" in str(refusal(Endless(bytes(1 << 20))))
+
+
+@pytest.mark.parametrize("chunk", [None, "text", 7])
+def test_files_that_give_no_bytes(chunk: object) -> None:
+    """A file in text mode, or one that has nothing to say yet, is refused."""
+    assert "binary mode" in str(refusal(Endless(chunk)))
+
+
+def test_a_read_that_fails() -> None:
+    """An error of the disk is an error of the argument."""
+
+    class Broken(io.RawIOBase):
+        def read(self, _size: int = -1, /) -> Any:
+            raise OSError(5, "Input/output error")
+
+    assert "Input/output error" in str(refusal(Broken()))
+
+
+def test_private_files_are_not_uploaded(tmp_path: Path) -> None:
+    """A key named as a picture is refused, whatever its name, and quoted nowhere."""
+    for name in ("id_rsa", "id_rsa.png"):
+        (tmp_path / name).write_bytes(KEY)
+        error = refusal(tmp_path / name)
+
+        assert isinstance(error.__cause__, ImageDecodeError)
+        assert name in str(error)
+
+
+def test_a_header_is_not_enough(tmp_path: Path) -> None:
+    """A secret behind the start of a picture is refused: every pixel is decoded."""
+    path = tmp_path / "fox.png"
+    for start in (33, len(PNG) // 2):
+        path.write_bytes(PNG[:start] + KEY)
+
+        assert isinstance(refusal(path).__cause__, ImageDecodeError)
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+def test_cut_short(format: str) -> None:
+    """A picture that lacks its end is refused."""
+    whole = encoded(format)
+
+    assert image_of(whole).data == whole
+    for part in (1, len(whole) // 3, len(whole) * 3 // 4):
+        assert isinstance(refusal(whole[:part]).__cause__, ImageDecodeError)
+
+
+def test_bomb() -> None:
+    """A picture of absurd size is refused by its header."""
+    header = b"IHDR" + (60_000).to_bytes(4) * 2 + b"\x08\x06\0\0\0"
+    bomb = PNG[:8] + b"\0\0\0\x0d" + header + zlib.crc32(header).to_bytes(4) + PNG[33:]
+
+    assert isinstance(refusal(bomb).__cause__, ImageDecodeError)
+
+
+@pytest.mark.parametrize("format", ["gif", "bmp", "tiff"])
+def test_other_formats_say_how_to_convert(format: str) -> None:
+    """A real picture the service does not take is refused with the way out, or taken as a mask."""
+    data = encoded(format)
+    error = refusal(data)
+
+    assert "convert('png')" in str(error)
+    assert error.allowed == ("png", "jpeg", "webp")
+    assert image_of(data, formats=None).format == format
+
+
+def test_formats_of_the_caller() -> None:
+    """A caller may take less: markup must be a png."""
+    assert image_of(PNG, formats=("png",)).data == PNG
+    assert refusal(encoded("jpeg"), formats=("png",)).allowed == ("png",)
+
+
+@pytest.mark.parametrize("formats", [None, ("png", "svg")])
+def test_svg_is_never_an_input(formats: tuple[str, ...] | None) -> None:
+    """An svg is text that would have to be drawn first."""
+    assert "svg" in str(refusal(SVG, formats=formats))
+
+
+def test_50_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exactly the limit is too much, one byte less is not; for bytes and for files."""
+    path = tmp_path / "fox.png"
+    path.write_bytes(PNG)
+    for source in (PNG, path, Image.from_bytes(PNG)):
+        monkeypatch.setattr(gptimage.inputs, "MAX_BYTES", len(PNG))
+        assert "50 MB" in str(refusal(source))
+        monkeypatch.setattr(gptimage.inputs, "MAX_BYTES", len(PNG) + 1)
+        assert image_of(source).data == PNG
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    """A named pipe nobody writes to, or a device without end, does not hang."""
+    os.mkfifo(tmp_path / "pipe.png")
+
+    for path in (tmp_path / "pipe.png", Path(os.devnull), Path("/dev/zero"), tmp_path):
+        assert "not a file" in str(refusal(path))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_links(tmp_path: Path) -> None:
+    """A link to a picture is a picture; a link to itself is refused."""
+    (tmp_path / "fox.png").write_bytes(PNG)
+    (tmp_path / "link.png").symlink_to("fox.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+
+    assert image_of(tmp_path / "link.png").data == PNG
+    refusal(tmp_path / "loop.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads anything")
+def test_unreadable_file(tmp_path: Path) -> None:
+    """A file one may not read is refused with the reason."""
+    path = tmp_path / "fox.png"
+    path.write_bytes(PNG)
+    path.chmod(0)
+
+    assert "Permission denied" in str(refusal(path))
+
+
+def test_one_or_several() -> None:
+    """One picture, a list or a tuple, in order, up to 16."""
+    jpeg = encoded("jpeg")
+    one = resolve_all(PNG, fetch=offline)
+    two = resolve_all((PNG, jpeg), fetch=offline)
+    many = resolve_all([PNG] * 15 + ["file-abcdef12"], fetch=offline)
+
+    assert one == (Image.from_bytes(PNG),)
+    assert two == (Image.from_bytes(PNG), Image.from_bytes(jpeg))
+    assert len(many) == 16
+    assert many[-1] == FileRef("file-abcdef12")
+
+
+@pytest.mark.parametrize("count", [0, 17])
+def test_none_or_too_many(count: int) -> None:
+    """No pictures, or more than 16, are refused before any is read."""
+    web = Web()
+    with pytest.raises(InvalidRequestError) as caught:
+        resolve_all(["https://example.com/fox.png"] * count, fetch=web)
+
+    assert caught.value.field == "images"
+    assert caught.value.value == count
+    assert caught.value.allowed == "1 to 16"
+    assert web.asked == []
+
+
+def test_which_one_is_wrong() -> None:
+    """The error says which picture of a list it is about."""
+    with pytest.raises(InvalidRequestError) as caught:
+        resolve_all([PNG, KEY], fetch=offline)
+
+    assert caught.value.field == "images[1]"
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", PNG[:33], PNG[:50], encoded("jpeg")[:300]]))
+def test_hostile_bytes(tail: bytes, head: bytes) -> None:
+    """Random bytes, also behind the start of a real picture, are refused, never a crash."""
+    refusal(head + tail)
+
+
+@given(st.integers(0, len(PNG) - 13), st.integers(1, 255))
+def test_one_wrong_byte(position: int, change: int) -> None:
+    """A damaged PNG is refused wherever the damage is, but for the mark at its end."""
+    damaged = bytearray(PNG)
+    damaged[position] ^= change
+
+    refusal(damaged)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text() | st.text().map("data:".__add__) | st.text().map("~".__add__))
+def test_any_text(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any text that names no picture is refused, never a crash."""
+    assume(not text.lower().startswith("http"))
+    monkeypatch.chdir(tmp_path)
+
+    refusal(text)
