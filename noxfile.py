@@ -136,7 +136,6 @@ def pytest(session: nox.Session, *arguments: str) -> None:
     config = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT))
     paths = [str(ROOT / each) if (ROOT / each).exists() else each for each in arguments]
     with session.chdir(session.create_tmp()):
-        session.env.pop("TMPDIR", None)  # where nox puts it, paths grow long
         session.run(
             "python",
             "-c",

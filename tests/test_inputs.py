@@ -294,6 +294,15 @@ def test_private_files_are_not_uploaded(tmp_path: Path) -> None:
         assert name in str(error)
 
 
+def test_a_long_path_is_named_by_its_end(tmp_path: Path) -> None:
+    """However deep a file lies, the error says its name."""
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    (deep / "id_rsa.png").write_bytes(KEY)
+
+    assert "d/id_rsa.png' is no picture" in str(refusal(deep / "id_rsa.png"))
+
+
 def test_a_header_is_not_enough(tmp_path: Path) -> None:
     """A secret behind the start of a picture is refused: every pixel is decoded."""
     path = tmp_path / "fox.png"

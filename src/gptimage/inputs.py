@@ -162,8 +162,10 @@ def _name(source: ImageSource) -> str:
             text = text.partition(",")[0][:60] + ",…"
         elif _SCHEME.match(text):
             text = shown(text)
-        line = "".join(c if c.isprintable() else "�" for c in text[:100])
-        return f"'{line}…'" if len(text) > 100 else f"'{line}'"
+        if len(text) > 100:  # a path's end says most; what is longer is none
+            text = f"…{text[-99:]}" if len(text) <= _LONGEST_PATH else f"{text[:99]}…"
+        line = "".join(c if c.isprintable() else "�" for c in text)
+        return f"'{line}'"
     return f"<{type(source).__name__}>"
 
 
