@@ -55,7 +55,7 @@ def reader(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a reader: an empty folder, a key, and a service that is a sandbox."""
     with SandboxServer() as server:
         yield {
-            **os.environ,
+            **{name: text for name, text in os.environ.items() if not name.startswith("GPTIMAGE_")},
             "HOME": str(tmp_path),
             "OPENAI_API_KEY": "sk-reader",
             "OPENAI_BASE_URL": server.base_url,
@@ -86,7 +86,7 @@ def test_python_blocks_run(page: Path, tmp_path: Path, reader: dict[str, str]) -
     code = program(page, "python")
     if not code.strip():
         return
-    file = tmp_path / f"{page.stem}.py"
+    file = tmp_path / f"page_{page.stem}.py"  # `mcp.py` would be in the way of `import mcp`
     file.write_text(code, encoding="utf-8")
 
     run([sys.executable, file.name], tmp_path, reader)

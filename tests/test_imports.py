@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import gptimage
+
 
 HEAVY = (
     "PIL",
@@ -53,6 +55,16 @@ def test_catalogue_needs_nothing_heavy() -> None:
     statement = "import gptimage; gptimage.ImageClient.sandbox().models()"
 
     assert loaded_after(statement) & {"openai", "PIL", "pydantic", "httpx2"} == set()
+
+
+def test_public_names_are_found() -> None:
+    """Each public name is there when it is first used, and shown before that."""
+    statement = "import gptimage as g; assert {*g.__all__} <= {*dir(g)}"
+
+    assert "attr" not in loaded_after(statement)
+    assert "attr" in loaded_after(f"{statement}; assert all(getattr(g, n) for n in g.__all__)")
+    with pytest.raises(AttributeError, match="has no attribute 'Picture'"):
+        gptimage.Picture  # noqa: B018  # looking is enough
 
 
 def test_check_would_notice() -> None:

@@ -29,11 +29,13 @@ def test_wheel_holds_what_the_source_holds() -> None:
     source = REPOSITORY / "src"
     expected = {
         path.relative_to(source).as_posix()
-        for path in (source / "gptimage").rglob("*")
+        for package in ("gptimage", "gptimage_mcp")
+        for path in (source / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
 
-    assert {name for name in shipped() if name.startswith("gptimage/")} == expected
+    packages = ("gptimage/", "gptimage_mcp/")
+    assert {name for name in shipped() if name.startswith(packages)} == expected
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,7 @@ def test_wheel_holds_what_the_source_holds() -> None:
         "gptimage/demo/photos/coffee.png",
         "gptimage/demo/photos/README.md",
         "gptimage/templates/builtin/og_image.toml",
+        "gptimage_mcp/py.typed",
     ],
 )
 def test_wheel_holds_data(name: str) -> None:
@@ -85,9 +88,13 @@ def test_extra_all_is_all_extras() -> None:
     assert Requirement(everything).extras == extras.keys() - {"all"}
 
 
-@pytest.mark.parametrize("group", ["console_scripts", "pytest11"])
-def test_entry_points_can_be_loaded(group: str) -> None:
-    """The command and the pytest plugin are where the metadata says."""
-    (entry,) = INSTALLED.entry_points.select(group=group)
+@pytest.mark.parametrize(
+    ("group", "names"),
+    [("console_scripts", {"gptimage", "gptimage-mcp"}), ("pytest11", {"gptimage"})],
+)
+def test_entry_points_can_be_loaded(group: str, names: set[str]) -> None:
+    """The commands and the pytest plugin are where the metadata says."""
+    entries = INSTALLED.entry_points.select(group=group)
 
-    assert entry.load() is not None
+    assert {entry.name for entry in entries} == names
+    assert [entry.name for entry in entries if entry.load() is None] == []

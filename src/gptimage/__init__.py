@@ -8,87 +8,109 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Final
 
-from gptimage.async_client import AsyncImageClient
-from gptimage.client import ImageClient
-from gptimage.contact import contact_sheet
-from gptimage.errors import (
-    ApiError,
-    AuthenticationError,
-    BadRequestError,
-    BudgetExceededError,
-    CacheError,
-    ConfigurationError,
-    FetchError,
-    GptImageError,
-    ImageDecodeError,
-    ImageNotFoundError,
-    InvalidRequestError,
-    MalformedReplyError,
-    ModelRetiredError,
-    ModerationError,
-    NotFoundError,
-    OrganizationNotVerifiedError,
-    OutcomeUnknownError,
-    PermissionDeniedError,
-    QuotaExceededError,
-    RateLimitError,
-    ServerError,
-    StoreError,
-    TemplateError,
-    TransportError,
-)
-from gptimage.fetch import Fetch
-from gptimage.image import Image
-from gptimage.mask import Mask
-from gptimage.models import Models, ModelSpec, Price
-from gptimage.money import Cost, Estimate, Usage
-from gptimage.prompt import Prompt
-from gptimage.records import Record
-from gptimage.requests import Edit, EditOptions, FileRef, Generate, Options
-from gptimage.results import Completed, PartialImage, Result
-from gptimage.retry import Retry
-from gptimage.sizes import Size
-
 
 if TYPE_CHECKING:
+    from gptimage.async_client import AsyncImageClient
     from gptimage.budget import Budget
     from gptimage.cache import Cache
     from gptimage.cached import CacheStats
+    from gptimage.client import ImageClient
+    from gptimage.contact import contact_sheet
+    from gptimage.conversation import Turn, TurnCompleted
+    from gptimage.errors import (
+        ApiError,
+        AuthenticationError,
+        BadRequestError,
+        BudgetExceededError,
+        CacheError,
+        ConfigurationError,
+        FetchError,
+        GptImageError,
+        ImageDecodeError,
+        ImageNotFoundError,
+        InvalidRequestError,
+        MalformedReplyError,
+        ModelRetiredError,
+        ModerationError,
+        NotFoundError,
+        OrganizationNotVerifiedError,
+        OutcomeUnknownError,
+        PermissionDeniedError,
+        QuotaExceededError,
+        RateLimitError,
+        ServerError,
+        StoreError,
+        TemplateError,
+        TransportError,
+    )
+    from gptimage.fetch import Fetch
+    from gptimage.image import Image
     from gptimage.ledger import Ledger
     from gptimage.limits import Limits
+    from gptimage.mask import Mask
+    from gptimage.models import Models, ModelSpec, Price
+    from gptimage.money import Cost, Estimate, Usage
+    from gptimage.prompt import Prompt
+    from gptimage.records import Record
+    from gptimage.requests import Edit, EditOptions, FileRef, Generate, Options
+    from gptimage.results import Completed, PartialImage, Result
+    from gptimage.retry import Retry
+    from gptimage.sizes import Size
     from gptimage.store import Retention, Store
     from gptimage.templates import PromptTemplate, PromptTemplates
-    from gptimage.turns import Turn, TurnCompleted
 
 
 __version__: str
 
-_LATE: Final = {
-    "Budget": "gptimage.budget",
-    "Cache": "gptimage.cache",
-    "CacheStats": "gptimage.cached",
-    "Ledger": "gptimage.ledger",
-    "Limits": "gptimage.limits",
-    "PromptTemplate": "gptimage.templates",
-    "PromptTemplates": "gptimage.templates",
-    "Retention": "gptimage.store",
-    "Store": "gptimage.store",
-    "Turn": "gptimage.turns",
-    "TurnCompleted": "gptimage.turns",
+_ROOMS: Final = {
+    "async_client": "AsyncImageClient",
+    "budget": "Budget",
+    "cache": "Cache",
+    "cached": "CacheStats",
+    "client": "ImageClient",
+    "contact": "contact_sheet",
+    "conversation": "Turn TurnCompleted",
+    "errors": "ApiError AuthenticationError BadRequestError BudgetExceededError CacheError "
+    "ConfigurationError FetchError GptImageError ImageDecodeError ImageNotFoundError "
+    "InvalidRequestError MalformedReplyError ModelRetiredError ModerationError "
+    "NotFoundError OrganizationNotVerifiedError OutcomeUnknownError "
+    "PermissionDeniedError QuotaExceededError RateLimitError ServerError StoreError "
+    "TemplateError TransportError",
+    "fetch": "Fetch",
+    "image": "Image",
+    "ledger": "Ledger",
+    "limits": "Limits",
+    "mask": "Mask",
+    "models": "ModelSpec Models Price",
+    "money": "Cost Estimate Usage",
+    "prompt": "Prompt",
+    "records": "Record",
+    "requests": "Edit EditOptions FileRef Generate Options",
+    "results": "Completed PartialImage Result",
+    "retry": "Retry",
+    "sizes": "Size",
+    "store": "Retention Store",
+    "templates": "PromptTemplate PromptTemplates",
 }
-"""Rooms most programs do not enter: each is imported when it is first named."""
+"""Where each public name lives: a room is imported when one of its names is first used."""
 
 if not TYPE_CHECKING:  # a checker would take any misspelt name for one this function knows
 
     def __getattr__(name: str) -> object:
         """Import a room, or read the version from the package metadata, when it is asked for."""
-        if name in _LATE:
-            return getattr(importlib.import_module(_LATE[name]), name)
-        if name != "__version__":
-            raise AttributeError(f"module 'gptimage' has no attribute {name!r}")
-        from importlib.metadata import version
+        if name == "__version__":
+            from importlib.metadata import version
 
-        return version("gptimage")
+            return version("gptimage")
+        room = next((room for room, names in _ROOMS.items() if name in names.split()), None)
+        if room is None:
+            raise AttributeError(f"module 'gptimage' has no attribute {name!r}")
+        found = globals()[name] = getattr(importlib.import_module(f"gptimage.{room}"), name)
+        return found
+
+    def __dir__() -> list[str]:
+        """The public names, imported yet or not."""
+        return sorted({*globals(), *__all__})
 
 
 __all__ = [

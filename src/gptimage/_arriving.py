@@ -120,8 +120,8 @@ def reply_of(
     return HttpReply(status=response.status_code, headers=headers, body=body, pictures=pictures)
 
 
-def read_all(response: httpx2.Response) -> HttpReply:
-    splitter = Splitter()
+def read_all(response: httpx2.Response, picture_key: str) -> HttpReply:
+    splitter = Splitter(picture_key)
     try:
         for chunk in response.iter_bytes():
             splitter.feed(chunk)
@@ -133,8 +133,8 @@ def read_all(response: httpx2.Response) -> HttpReply:
     return reply_of(response, *splitter.close())
 
 
-async def aread_all(response: httpx2.Response) -> HttpReply:
-    splitter = Splitter()
+async def aread_all(response: httpx2.Response, picture_key: str) -> HttpReply:
+    splitter = Splitter(picture_key)
     try:
         async for chunk in response.aiter_bytes():
             splitter.feed(chunk)

@@ -1,4 +1,4 @@
-"""`Call`: what a client tells its meter of one call; this one listens to nothing.
+"""`Call`: what a client tells its meter of one call; this one only notes whether it was sent.
 
 It never waits. A ledger is a file, though, so an async client calls `Call.reserve`,
 `Call.finished`, `Call.refused` and `Call.cache_hit` in a thread when `Call.blocks` says so.
@@ -18,13 +18,16 @@ from gptimage.results import PartialImage, Result
 
 
 class Call:
-    """One call as the meter sees it. This one does nothing: for a client that counts nothing.
+    """One call as the meter sees it. This one counts nothing, for a client that does not.
 
     Used as a context it takes note when an exception reaches the caller.
     """
 
     blocks: bool = False
     """Whether some methods write a file."""
+
+    posted: bool = False
+    """Whether it was sent and may be billed; False again while it waits to be sent once more."""
 
     def reserve(self) -> None:
         """The request is about to be sent: reserve what it may cost.
@@ -39,9 +42,13 @@ class Call:
 
     def sent(self, attempt: int) -> None:
         """It goes out now, so from now on it may be billed."""
+        del attempt
+        self.posted = True
 
     def retried(self, delay: float, outcome: HttpReply | TransportError) -> None:
         """It was not billed, and will be sent again."""
+        del delay, outcome
+        self.posted = False
 
     def partial(self, preview: PartialImage) -> None:
         """A preview arrived."""

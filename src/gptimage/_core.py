@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 from urllib.parse import urlsplit
 
@@ -178,8 +179,19 @@ class Core:
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
     ) -> Estimate | None:
         """What a call with these arguments may cost."""
+        return self._asked(prompt, images, options).estimate
+
+    def ceiling(
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    ) -> Decimal | None:
+        """The most a call with these arguments should cost, in USD."""
+        return self._asked(prompt, images, options).ceiling
+
+    def _asked(
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    ) -> Plan:
         streams = options.get("partial_images") is not None
-        return self.plan_any(prompt, images, options, stream=streams).estimate
+        return self.plan_any(prompt, images, options, stream=streams)
 
     def delay(self, attempt: int, outcome: HttpReply | TransportError) -> float | None:
         """Seconds until the next try, or None when this was the last one."""
@@ -191,7 +203,15 @@ class Core:
             return 0.0
         from gptimage.limits import tokens_of
 
-        return self.limiter.acquire(plan.request.count, tokens_of(plan.estimate))
+        return self.limiter.acquire(plan.pictures, tokens_of(plan.estimate))
+
+    def per_minute(self) -> int | None:
+        """How many requests for one picture each may be sent in a minute, as far as is known."""
+        if self.limiter is None:
+            return None
+        from gptimage.limits import WindowLimiter
+
+        return self.limiter.per_minute() if isinstance(self.limiter, WindowLimiter) else None
 
     def learn(self, reply: HttpReply) -> None:
         """Tell the limiter what came back."""

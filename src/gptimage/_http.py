@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -20,13 +21,19 @@ class FilePart:
         name: The form field, such as ``image[]`` or ``mask``.
         filename: The name sent along; its extension fits the bytes.
         content_type: The true MIME type, such as ``image/png``.
-        data: The bytes.
+        data: The bytes; empty when they are in a file.
+        path: The file of bytes that are too many to hold, or None; see `read`.
     """
 
     name: str
     filename: str
     content_type: str
-    data: bytes = field(repr=False)
+    data: bytes = field(default=b"", repr=False)
+    path: Path | None = None
+
+    def read(self) -> bytes:
+        """The bytes, wherever they are."""
+        return self.data if self.path is None else self.path.read_bytes()
 
 
 @frozen(kw_only=True)
@@ -39,6 +46,7 @@ class HttpRequest:
         body: JSON values; in a multipart request, the form fields.
         files: The files of a multipart request, in order.
         headers: Extra headers with lower-case names, never the key.
+        picture_key: Under which name the answer's JSON has its pictures, in base64.
     """
 
     method: str
@@ -46,6 +54,7 @@ class HttpRequest:
     body: Mapping[str, object] = field(factory=dict[str, object], repr=False)
     files: tuple[FilePart, ...] = ()
     headers: Mapping[str, str] = NO_HEADERS
+    picture_key: str = "b64_json"
 
     @property
     def stream(self) -> bool:

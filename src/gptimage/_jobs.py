@@ -6,23 +6,27 @@ a client hands each its keeper, sender and meter.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Self
+
+from attrs import evolve
 
 from gptimage.errors import ConfigurationError
+from gptimage.gate import Gate, behind
 from gptimage.models import Models
 
 
 if TYPE_CHECKING:
-    from gptimage._batch_job import AsyncBatchLine, BatchLine, StatePath
     from gptimage._core import Core
     from gptimage._keep import Keeper
     from gptimage._meter import Meter
-    from gptimage._said import Resume
     from gptimage._sending import AsyncSender, Sender
-    from gptimage.batch import AsyncBatch, Batch
+    from gptimage.batch import AsyncBatch, AsyncBatchLine, Batch, BatchLine
+    from gptimage.batch.job import StatePath
     from gptimage.bulk import Asked, CheckpointPath, Item, Watcher
     from gptimage.conversation import AsyncConversation, Conversation
+    from gptimage.conversation.said import Resume
     from gptimage.ledger import Ledger
     from gptimage.ports import AsyncTransport, CachePort, Transport
     from gptimage.prompt import Prompt
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
     from gptimage.results import Result
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
+
+
+_NO_BATCH: Final = "a gate is not asked about batches: use the client that has none"
 
 
 class Catalogue:
@@ -132,8 +139,8 @@ class Jobs(Catalogue):
             InvalidRequestError: Nothing can be resumed that way.
             ConfigurationError: A stored picture is named, and the client has no store.
         """
-        from gptimage._said import Line
         from gptimage.conversation import Conversation
+        from gptimage.conversation.said import Line
 
         return Conversation(
             Line(keeper=self._keeper, sender=self._sender, meter=self._meter),
@@ -149,21 +156,35 @@ class Jobs(Catalogue):
         *,
         state: StatePath | None = None,
         metadata: Mapping[str, str] | None = None,
+        max_lines: int = 50_000,
+        max_bytes: int = 200_000_000,
     ) -> Batch:
         """Send requests for half the price, answered within a day.
 
         Args:
             requests: Prompts, dicts of arguments, or requests.
             state: A file that lets another process go on, and never submits twice.
-            metadata: Your words about the batch, kept by the service.
+            metadata: Your words about the batch, kept by the service: up to 15 short texts.
+            max_lines: Requests in one batch of the service; a larger job is several.
+            max_bytes: Bytes of one batch's file of requests.
 
         Raises:
             InvalidRequestError: A request is wrong; nothing was submitted.
+            BudgetExceededError: It could cross the budget; nothing was submitted.
+            ConfigurationError: The state file is another job's, or in use.
+            ApiError: The service refused; of several batches, some may be submitted.
             OutcomeUnknownError: It may or may not have been accepted.
         """
         from gptimage.batch import Batch
 
-        return Batch.submit(self._batch_line(), requests, state=state, metadata=metadata or {})
+        return Batch.submit(
+            self._batch_line(),
+            requests,
+            state=state,
+            metadata=metadata or {},
+            max_lines=max_lines,
+            max_bytes=max_bytes,
+        )
 
     def batch(self, where: StatePath) -> Batch:
         """A batch that was submitted before: its state file, or its id (``batch_...``).
@@ -175,10 +196,26 @@ class Jobs(Catalogue):
 
         return Batch.open(self._batch_line(), where)
 
+    def gated(self, gate: Gate) -> Self:
+        """This client once more, whose requests leave only when ``gate`` agrees.
+
+        It is asked before every try, after the gates this client has already; an answer from
+        the cache leaves nothing to ask. Both clients have the same connections, store, cache
+        and budget, so close only one.
+
+        Args:
+            gate: Who is asked.
+        """
+        twin = copy.copy(self)
+        twin._sender = evolve(self._sender, gate=behind(gate, self._sender.gate))
+        return twin
+
     def _batch_line(self) -> BatchLine:
-        from gptimage._batch_job import BatchLine
+        from gptimage.batch import BatchLine
         from gptimage.ports import Downloads
 
+        if self._sender.gate is not None:
+            raise ConfigurationError(_NO_BATCH)
         transport = self._transport
         if not isinstance(transport, Downloads):
             raise ConfigurationError("this transport cannot download, which a batch needs")
@@ -237,8 +274,8 @@ class AsyncJobs(Catalogue):
         stateless: bool = False,
     ) -> AsyncConversation:
         """Pictures made and changed turn by turn; see `ImageClient.conversation`."""
-        from gptimage._said import AsyncLine
         from gptimage.conversation import AsyncConversation
+        from gptimage.conversation.said import AsyncLine
 
         return AsyncConversation(
             AsyncLine(keeper=self._keeper, sender=self._sender, meter=self._meter),
@@ -254,12 +291,19 @@ class AsyncJobs(Catalogue):
         *,
         state: StatePath | None = None,
         metadata: Mapping[str, str] | None = None,
+        max_lines: int = 50_000,
+        max_bytes: int = 200_000_000,
     ) -> AsyncBatch:
         """Send requests for half the price; see `ImageClient.submit_batch`."""
         from gptimage.batch import AsyncBatch
 
         return await AsyncBatch.submit(
-            self._batch_line(), requests, state=state, metadata=metadata or {}
+            self._batch_line(),
+            requests,
+            state=state,
+            metadata=metadata or {},
+            max_lines=max_lines,
+            max_bytes=max_bytes,
         )
 
     async def batch(self, where: StatePath) -> AsyncBatch:
@@ -268,10 +312,18 @@ class AsyncJobs(Catalogue):
 
         return await AsyncBatch.open(self._batch_line(), where)
 
+    def gated(self, gate: Gate) -> Self:
+        """This client once more, behind a gate; see `ImageClient.gated`."""
+        twin = copy.copy(self)
+        twin._sender = evolve(self._sender, gate=behind(gate, self._sender.gate))
+        return twin
+
     def _batch_line(self) -> AsyncBatchLine:
-        from gptimage._batch_job import AsyncBatchLine
+        from gptimage.batch import AsyncBatchLine
         from gptimage.ports import AsyncDownloads
 
+        if self._sender.gate is not None:
+            raise ConfigurationError(_NO_BATCH)
         transport = self._transport
         if not isinstance(transport, AsyncDownloads):
             raise ConfigurationError("this transport cannot download, which a batch needs")

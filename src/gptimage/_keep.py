@@ -18,7 +18,7 @@ from gptimage._finish import addresses
 from gptimage._http import HttpReply
 from gptimage._plan import Plan
 from gptimage._reply import join
-from gptimage._stream import StreamReader
+from gptimage._stream import LARGE, StreamReader
 from gptimage.cached import CacheEntry, Fresh, Landed
 from gptimage.errors import (
     GptImageError,
@@ -98,6 +98,12 @@ class Keeper:
 
         return check_tags(found)
 
+    def is_quick(self, plan: Plan, reply: HttpReply) -> bool:
+        """Whether `take` takes no time worth a thread: nothing to save, download or crop."""
+        size = len(reply.body) + sum(map(len, reply.pictures))
+        cropped = plan.exact and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)
+        return self.store is None and size < LARGE and not cropped and not addresses(reply)
+
     def take(self, plan: Plan, reply: HttpReply) -> Taken:
         """Read a reply, with the raw bytes safe on disk meanwhile.
 
@@ -154,7 +160,7 @@ class Keeper:
         return evolve(taken, result=taken.result.warn(*landed.warnings))
 
     def save(self, taken: Taken, tags: tuple[str, ...], **lineage: str | None) -> Result:
-        """Save the pictures, if there is a store; a cached one only when it is not there yet.
+        """Save the pictures, if there is a store; cached ones that are there get the tags.
 
         Args:
             taken: What was read.
@@ -168,7 +174,7 @@ class Keeper:
             return taken.result
         notes: list[str] = []
         try:
-            records = _known(self.store, taken.result) or self.store.save(
+            records = _known(self.store, taken.result, tags, notes) or self.store.save(
                 taken.result, tags=tags, warn=notes.append, **lineage
             )
         except StoreError as error:
@@ -208,12 +214,27 @@ def _put(cache: CachePort, key: str, fresh: Fresh) -> list[str]:
     return []
 
 
-def _known(store: Store, result: Result) -> tuple[Record, ...]:
-    """The records of a cached result whose pictures are all in the store already."""
+def _known(
+    store: Store, result: Result, tags: tuple[str, ...], notes: list[str]
+) -> tuple[Record, ...]:
+    """The records, tagged, of a cached result whose pictures are all in the store already."""
     if not result.cached:
         return ()
-    found = [store.find(image.sha256)[:1] for image in result.images]
-    return tuple(record for records in found for record in records) if all(found) else ()
+    found = [store.find(image.sha256) for image in result.images]
+    if not all(found):
+        return ()
+    return tuple(_tagged(store, each[0], tags, notes) for each in found)
+
+
+def _tagged(store: Store, record: Record, tags: tuple[str, ...], notes: list[str]) -> Record:
+    """A record with these tags, too; one that cannot take them is no reason to lose a result."""
+    if set(tags) <= set(record.tags):
+        return record
+    try:
+        return store.tag(record.id, *tags)
+    except (InvalidRequestError, StoreError) as error:
+        notes.append(f"{record.id} was in the store already and did not get the tags: {error}")
+        return record
 
 
 def _done(entry: SpoolEntry | None) -> None:

@@ -51,9 +51,6 @@ _NOTHING_SENT: Final = (ConfigurationError, InvalidRequestError, TransportError)
 _BUSY: Final = frozenset({502, 503})
 
 
-_UNMETERED: Final = Call()
-
-
 @frozen(kw_only=True)
 class Meter:
     """What a client counts, and whom it tells.
@@ -96,7 +93,7 @@ class Meter:
             operation: What it is called; ``generate`` or ``edit`` when left out.
         """
         if self.budget is None and self.ledger is None and not self.guard:
-            return _UNMETERED
+            return Call()
         name = operation or ("edit" if isinstance(plan.request, Edit) else "generate")
         return _Metered(self, plan, name)
 
@@ -125,7 +122,7 @@ class _Metered(Call):
             Planned,
             estimate=self._entry.estimate,
             ceiling=plan.ceiling,
-            images=plan.request.count,
+            images=plan.pictures,
         )
 
     def reserve(self) -> None:
@@ -138,10 +135,12 @@ class _Metered(Call):
         self._tell(Waiting, reason=reason, seconds=seconds)
 
     def sent(self, attempt: int) -> None:
+        super().sent(attempt)
         self._in_flight = True
         self._tell(Sent, attempt=attempt)
 
     def retried(self, delay: float, outcome: HttpReply | TransportError) -> None:
+        super().retried(delay, outcome)
         self._in_flight = False
         if isinstance(outcome, HttpReply):
             reason = f"HTTP {outcome.status}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gptimage._call import Call
 from gptimage._plan import Plan
@@ -12,9 +12,6 @@ from gptimage._plan import Plan
 
 if TYPE_CHECKING:
     from gptimage._meter import Meter
-
-
-_UNCOUNTED: Final = Call()
 
 
 class Silent:
@@ -30,7 +27,7 @@ class Silent:
     def call(self, plan: Plan, *, operation: str | None = None) -> Call:
         """A call nobody listens to."""
         del plan, operation
-        return _UNCOUNTED
+        return Call()
 
 
 def meter_of(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> Meter:

@@ -43,6 +43,7 @@ class Plan:
         warnings: What the caller should know already now.
         on: The day whose prices hold.
         batch: Whether the Batch API's prices hold.
+        most: The most pictures it may draw, where that is not how many were asked for.
     """
 
     request: Generate
@@ -55,6 +56,12 @@ class Plan:
     warnings: tuple[str, ...]
     on: date
     batch: bool = False
+    most: int | None = None
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures it may draw."""
+        return self.request.count if self.most is None else self.most
 
 
 def plan(

@@ -6,8 +6,9 @@ A `Splitter` decodes each piece as it comes, so a reply never takes more memory 
 pictures; only the small rest is parsed as JSON.
 
 Finding the pictures needs no JSON parser: inside a JSON string every quote is preceded by a
-backslash, so the bytes ``"b64_json":"`` without one can only be a real key. Base64 that is
-not plain (escaped letters, line breaks, a data URL) is left in the rest and read from there.
+backslash, so the bytes ``"b64_json":"`` without one can only be a real key (``"result":"`` in
+the Responses API). Base64 that is not plain (escaped letters, line breaks, a data URL) is left
+in the rest and read from there.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from gptimage._json import array, table
 
 Body = bytes | bytearray | memoryview
 
-_KEY: Final = re.compile(rb'(?<!\\)"b64_json"\s*:\s*"')
+_PICTURE: Final = "b64_json"
+"""The key of the Images API."""
 _PADDING: Final = ord("=")
 _OVERLAP: Final = 64
 """Bytes searched again with the next piece, as a key may lie across the border."""
-_INDEX: Final = re.compile(rb'((?<!\\)"b64_json"\s*:\s*)(\d+)')
 _SPACE: Final = re.compile(rb"\s+")
 
 
@@ -50,9 +51,14 @@ class Document:
 
 
 class Splitter:
-    """Feed it pieces of a JSON body; it keeps the pictures decoded and the rest as text."""
+    """Feed it pieces of a JSON body; it keeps the pictures decoded and the rest as text.
 
-    def __init__(self) -> None:
+    Args:
+        key: The name the pictures have in it.
+    """
+
+    def __init__(self, key: str = _PICTURE) -> None:
+        self._key = re.compile(_named(key) + rb'"')
         self._rest = bytearray()
         self._searched = 0
         self._settled = 0
@@ -83,7 +89,7 @@ class Splitter:
         """Collect text up to the next picture; returns where to go on."""
         before = len(self._rest)
         self._rest += memoryview(data)[at:]
-        match = _KEY.search(self._rest, max(self._settled, self._searched - _OVERLAP))
+        match = self._key.search(self._rest, max(self._settled, self._searched - _OVERLAP))
         if match is None:
             self._searched = len(self._rest)
             return len(data)
@@ -144,7 +150,7 @@ def split(body: Body) -> tuple[bytes, tuple[bytes, ...]]:
     return splitter.close()
 
 
-def join(rest: Body, pictures: tuple[bytes, ...]) -> bytes:
+def join(rest: Body, pictures: tuple[bytes, ...], key: str = _PICTURE) -> bytes:
     """The body as it arrived: what `split` took apart, put together again."""
     import pybase64
 
@@ -153,7 +159,9 @@ def join(rest: Body, pictures: tuple[bytes, ...]) -> bytes:
         known = index < len(pictures)
         return b'%b"%b"' % (match[1], pybase64.b64encode(pictures[index])) if known else match[0]
 
-    return _INDEX.sub(text, bytes(rest)) if pictures else bytes(rest)
+    if not pictures:
+        return bytes(rest)
+    return re.sub(b"(" + _named(key) + rb")(\d+)", text, bytes(rest))
 
 
 def parse(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
@@ -218,6 +226,11 @@ def pictures(body: Body) -> list[bytes]:
         except ValueError:
             continue
     return [data for data in found if data]
+
+
+def _named(key: str) -> bytes:
+    """The pattern of a real key and its colon."""
+    return rb'(?<!\\)"' + re.escape(key.encode()) + rb'"\s*:\s*'
 
 
 def _json(text: bytes) -> Any:

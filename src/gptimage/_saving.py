@@ -25,7 +25,7 @@ def save(image: Image, path: str | os.PathLike[str], *, overwrite: bool) -> Path
     asked = Path(path).expanduser()
     if asked.is_dir() or os.fspath(path).endswith(("/", os.sep)):
         asked = asked / f"image-{image.sha256[:8]}.{image.extension}"
-    target = _with_true_extension(asked, image)
+    target = with_true_extension(asked, image)
     target.parent.mkdir(parents=True, exist_ok=True)
     renamed = asked.suffix.lower() in _PICTURE_EXTENSIONS and target != asked
     if overwrite and not renamed:
@@ -40,7 +40,7 @@ def save(image: Image, path: str | os.PathLike[str], *, overwrite: bool) -> Path
     return target
 
 
-def _with_true_extension(path: Path, image: Image) -> Path:
+def with_true_extension(path: Path, image: Image) -> Path:
     """Keep a fitting extension, replace a picture's wrong one, add a missing one."""
     suffix = path.suffix.lower()
     kind = KINDS.get(image.format, KINDS[""])

@@ -19,7 +19,9 @@ from gptimage._core import Core, unknown
 from gptimage._http import HttpReply, HttpRequest, ServerEvent
 from gptimage._plan import Plan
 from gptimage._stream import LARGE
+from gptimage._threads import in_thread, to_its_end
 from gptimage.errors import OutcomeUnknownError, TransportError
+from gptimage.gate import Gate
 from gptimage.ports import AsyncEventStream, AsyncTransport, EventStream, Transport
 
 
@@ -36,10 +38,12 @@ class Sender:
     Attributes:
         core: The client's settings.
         transport: What sends a request once.
+        gate: Who must agree before each try, or None.
     """
 
     core: Core
     transport: Transport
+    gate: Gate | None = None
 
     def send(self, plan: Plan, call: Call) -> HttpReply:
         """Send and wait for the whole answer.
@@ -66,6 +70,8 @@ class Sender:
             while (wait := self.core.turn(plan)) > 0:
                 call.waiting("limits", wait)
                 time.sleep(wait)
+            if self.gate is not None:
+                self.gate.sending(plan.key, plan.ceiling)
             call.sent(attempt)
             try:
                 answer = send(plan.wire)
@@ -82,6 +88,8 @@ class Sender:
             except OutcomeUnknownError as error:
                 raise unknown(plan, error) from error
             call.retried(delay, outcome)
+            if self.gate is not None:
+                self.gate.unsent()
             time.sleep(delay)
         raise AssertionError("unreachable")
 
@@ -93,10 +101,12 @@ class AsyncSender:
     Attributes:
         core: The client's settings.
         transport: What sends a request once.
+        gate: Who must agree before each try, or None.
     """
 
     core: Core
     transport: AsyncTransport
+    gate: Gate | None = None
 
     async def send(self, plan: Plan, call: Call) -> HttpReply:
         """Send and wait for the whole answer; see `Sender.send`."""
@@ -117,6 +127,8 @@ class AsyncSender:
             while (wait := await self._turn(plan)) > 0:
                 call.waiting("limits", wait)
                 await asyncio.sleep(wait)
+            if self.gate is not None:
+                await in_thread(self.gate.sending, plan.key, plan.ceiling)
             call.sent(attempt)
             try:
                 answer = await send(plan.wire)
@@ -133,6 +145,8 @@ class AsyncSender:
             except OutcomeUnknownError as error:
                 raise unknown(plan, error) from error
             call.retried(delay, outcome)
+            if self.gate is not None:
+                await in_thread(self.gate.unsent)
             await asyncio.sleep(delay)
         raise AssertionError("unreachable")
 
@@ -140,26 +154,19 @@ class AsyncSender:
         """`Core.turn`, in a thread, because a shared limiter asks a file or a server."""
         if self.core.limiter is None:
             return 0.0
-        import asyncio
-
-        return await asyncio.to_thread(self.core.turn, plan)
+        return await to_its_end(self.core.turn, plan)
 
 
 async def aside(event: ServerEvent, take: Callable[[ServerEvent], T]) -> T:
     """Read an event, a large one in a thread, so that the event loop goes on."""
-    import asyncio
-
-    return await asyncio.to_thread(take, event) if len(event.data) > LARGE else take(event)
+    return await in_thread(take, event) if len(event.data) > LARGE else take(event)
 
 
 async def metered(call: Call, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     """Do what may write the ledger, off the event loop if it does; it is never left half done."""
     if not call.blocks:
         return work(*args, **options)
-    import asyncio
-
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **options))
-    return await asyncio.shield(task)
+    return await to_its_end(work, *args, **options)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
+from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -26,6 +27,7 @@ from gptimage._metering import meter_of
 from gptimage._plan import Plan
 from gptimage._sending import AsyncSender, aside, metered, reserved
 from gptimage._stream import StreamReader
+from gptimage._threads import in_thread
 from gptimage.cached import Fresh
 from gptimage.errors import OutcomeUnknownError
 from gptimage.money import Estimate
@@ -141,10 +143,8 @@ class AsyncImageClient(AsyncJobs):
         **options: Unpack[EditOptions],
     ) -> Result:
         """Change pictures; arguments and errors are those of `ImageClient.edit`."""
-        import asyncio
-
         words = self._keeper.check_tags(tags)
-        plan = await asyncio.to_thread(self._core.plan_edit, prompt, images, options)
+        plan = await in_thread(self._core.plan_edit, prompt, images, options)
         return await self._answer(plan, refresh, words)
 
     async def variations(
@@ -174,14 +174,12 @@ class AsyncImageClient(AsyncJobs):
 
         Nothing is checked or sent before the first step of the iteration.
         """
-        import asyncio
-
         words = self._keeper.check_tags(tags)
-        plan = await asyncio.to_thread(self._core.plan_any, prompt, images, options, stream=True)
+        plan = await in_thread(self._core.plan_any, prompt, images, options, stream=True)
         with self._meter.call(plan) as call:
             taken = None
             if not refresh and self.cache:
-                taken = await asyncio.to_thread(self._keeper.look, plan, self.cache)
+                taken = await in_thread(self._keeper.look, plan, self.cache)
             if taken:
                 taken = await metered(call, taken.change, call.cache_hit)
             else:
@@ -197,11 +195,11 @@ class AsyncImageClient(AsyncJobs):
                                     yield preview
                         except OutcomeUnknownError as error:
                             broken = error
-                    taken = await asyncio.to_thread(
+                    taken = await in_thread(
                         self._keeper.take_stream, plan, reader, broken, self.cache
                     )
                     taken = await metered(call, taken.change, call.finished)
-            result = call.saved(await asyncio.to_thread(self._keeper.save, taken, words))
+            result = call.saved(await self._save(taken, words))
         yield Completed(result=result)
 
     async def estimate(
@@ -211,18 +209,23 @@ class AsyncImageClient(AsyncJobs):
         **options: Unpack[EditOptions],
     ) -> Estimate | None:
         """What a call with these arguments may cost; see `ImageClient.estimate`."""
-        import asyncio
+        return await in_thread(self._core.estimate, prompt, images, options)
 
-        return await asyncio.to_thread(self._core.estimate, prompt, images, options)
+    async def ceiling(
+        self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
+    ) -> Decimal | None:
+        """The most such a call should cost, in USD; see `ImageClient.ceiling`."""
+        return await in_thread(self._core.ceiling, prompt, images, options)
 
     async def run(
         self, request: Generate, *, refresh: bool = False, tags: Iterable[str] = ()
     ) -> Result:
         """Send a request that is already a value; see `ImageClient.run`."""
-        import asyncio
-
         words = self._keeper.check_tags(tags)
-        plan = await asyncio.to_thread(self._core.plan, request)
+        if request.inputs:  # megabytes to be hashed
+            plan = await in_thread(self._core.plan, request)
+        else:
+            plan = self._core.plan(request)
         return await self._answer(plan, refresh, words)
 
     async def aclose(self) -> None:
@@ -249,19 +252,15 @@ class AsyncImageClient(AsyncJobs):
 
     async def _answer(self, plan: Plan, refresh: bool, tags: tuple[str, ...]) -> Result:
         """The result, from the cache or the service, saved."""
-        import asyncio
-
         with self._meter.call(plan) as call:
             if self.cache is None:
                 taken = await self._ask(plan, call)
             else:
                 taken = await self._fly(self.cache, plan, call, refresh)
-            return call.saved(await asyncio.to_thread(self._keeper.save, taken, tags))
+            return call.saved(await self._save(taken, tags))
 
     async def _fly(self, cache: CachePort, plan: Plan, call: Call, refresh: bool) -> Taken:
         """From the cache, from a request like this one in flight, or by asking."""
-        import asyncio
-
         from gptimage.flights import afly
 
         asked: list[Taken] = []
@@ -270,14 +269,20 @@ class AsyncImageClient(AsyncJobs):
             asked.append(await self._ask(plan, call))
             return asked[0].fresh
 
-        landed = await afly(cache, plan.key, ask, refresh=refresh)
-        taken = await asyncio.to_thread(self._keeper.landed, plan, landed, asked)
+        landed = await afly(cache, plan.key, ask, refresh=refresh, sent=lambda: call.posted)
+        taken = await in_thread(self._keeper.landed, plan, landed, asked)
         return taken if asked else await metered(call, taken.change, call.cache_hit)
 
     async def _ask(self, plan: Plan, call: Call) -> Taken:
-        import asyncio
-
         async with reserved(call):
             reply = await self._sender.send(plan, call)
-            taken = await asyncio.to_thread(self._keeper.take, plan, reply)
+            if self._keeper.is_quick(plan, reply):
+                taken = self._keeper.take(plan, reply)
+            else:
+                taken = await in_thread(self._keeper.take, plan, reply)
             return await metered(call, taken.change, call.finished)
+
+    async def _save(self, taken: Taken, tags: tuple[str, ...]) -> Result:
+        if self.store is None:
+            return self._keeper.save(taken, tags)
+        return await in_thread(self._keeper.save, taken, tags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -266,6 +267,18 @@ class ImageClient(Jobs):
         """
         return self._core.estimate(prompt, images, options)
 
+    def ceiling(
+        self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
+    ) -> Decimal | None:
+        """The most a call with these arguments should cost in USD; what a budget reserves for it.
+
+        Nothing is sent. None when it cannot be known: an automatic size, an unlisted model, an svg.
+
+        Raises:
+            InvalidRequestError: The call itself would be refused.
+        """
+        return self._core.ceiling(prompt, images, options)
+
     def run(self, request: Generate, *, refresh: bool = False, tags: Iterable[str] = ()) -> Result:
         """Send a request that is already a value, such as ``result.request``.
 
@@ -321,7 +334,7 @@ class ImageClient(Jobs):
             asked.append(self._ask(plan, call))
             return asked[0].fresh
 
-        landed = fly(cache, plan.key, ask, refresh=refresh)
+        landed = fly(cache, plan.key, ask, refresh=refresh, sent=lambda: call.posted)
         taken = self._keeper.landed(plan, landed, asked)
         return taken if asked else taken.change(call.cache_hit)
 

@@ -4,6 +4,10 @@ An ordinary call gives Planned, Sent, Finished and, with a store, Saved. Every P
 followed by at least one of CacheHit, Finished and Failed. Failed may come after Finished,
 when saving failed; Finished may come after Failed, when a caller gave up and its request,
 already sent, was still answered and paid.
+
+A batch gives Sent and Submitted when it is made. When its results are read, perhaps by another
+process, each of its requests gives Finished or Failed, and Saved; ``item`` says which it was.
+Results that are read again tell again only what no store has and no ledger has settled.
 """
 
 from __future__ import annotations
@@ -25,8 +29,9 @@ class Event:
         name: The kind of event in lower case, such as ``finished``.
         call_id: Random, the same for all events of one call, and the row's id in a ledger.
         at: When it happened (UTC).
-        operation: ``generate``, ``edit`` or ``turn``.
+        operation: ``generate``, ``edit``, ``turn`` or ``batch``.
         model: The model that is asked.
+        item: Which request of a batch it is about, from 0; None outside of batches.
     """
 
     name: ClassVar[str] = "event"
@@ -35,6 +40,7 @@ class Event:
     at: datetime
     operation: str
     model: str
+    item: int | None = None
 
 
 @frozen(kw_only=True)
@@ -93,6 +99,27 @@ class Sent(Event):
     name: ClassVar[str] = "sent"
 
     attempt: int = 1
+
+
+@frozen(kw_only=True)
+class Submitted(Event):
+    """The service has taken a batch, and draws it within a day.
+
+    Attributes:
+        batch_id: Its id at the service.
+        requests: How many requests it has.
+        images: How many pictures they ask for.
+        estimate: What it may cost at batch prices, in USD, or None.
+        ceiling: The most it should cost, in USD, or None.
+    """
+
+    name: ClassVar[str] = "submitted"
+
+    batch_id: str
+    requests: int
+    images: int
+    estimate: Decimal | None = None
+    ceiling: Decimal | None = None
 
 
 @frozen(kw_only=True)

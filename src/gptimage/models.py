@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -190,6 +189,8 @@ class Models:
 
 @functools.cache
 def _shipped() -> Models:
+    from importlib import resources
+
     text = resources.files("gptimage").joinpath("models.toml").read_bytes()
     return _parse(text, "models.toml")
 

@@ -58,6 +58,27 @@ class Usage:
         )
 
 
+@frozen(kw_only=True)
+class OuterUsage:
+    """Tokens a conversation's outer model used, counted apart; None is not reported.
+
+    Attributes:
+        input_tokens: All tokens it read: your words, earlier turns, and pictures as it sees them.
+        output_tokens: All tokens it wrote, thinking included.
+        total_tokens: Both.
+        cached_tokens: Part of the input that came from the service's cache.
+        cache_write_tokens: Part of the input that went into it.
+        reasoning_tokens: Part of the output that was thinking.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
 @functools.total_ordering
 @frozen(kw_only=True, order=False, eq=False)
 class Cost:
@@ -172,13 +193,70 @@ def estimate(
         on: The day whose price row is used.
         batch: Use the Batch API's price.
     """
+    text = -(-len(prompt) // 4)
+    return _estimated(
+        spec,
+        text,
+        size=size,
+        quality=quality,
+        n=n,
+        partial_images=partial_images,
+        inputs=inputs,
+        on=on,
+        batch=batch,
+    )
+
+
+def ceiling(
+    spec: ModelSpec, quality: str | None, *, prompt: str, **request: object
+) -> Decimal | None:
+    """The most a request should cost, in USD.
+
+    An automatic quality counts as the dearest one. A token is at least one byte of text, so the
+    prompt counts with its bytes; input pictures and partial images count as in `estimate`.
+
+    Args:
+        spec: The model.
+        quality: The quality; None and ``auto`` stand for any.
+        prompt: The text.
+        **request: The other arguments of `estimate`.
+    """
+    names = spec.qualities if quality in (None, "auto") else (quality,)
+    text = utf8_length(prompt)
+    found = [_estimated(spec, text, quality=name, **request) for name in names]  # type: ignore[arg-type]  # the keywords of estimate(), passed through
+    amounts = [each.usd for each in found if each is not None]
+    return max(amounts) if amounts and len(amounts) == len(found) else None
+
+
+def utf8_length(text: str) -> int:
+    """Bytes of a text, which are at least as many as its tokens in any tokenizer."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def format_usd(amount: Decimal) -> str:
+    """Four decimals for small amounts, two for large ones: ``$0.0131``, ``$12.50``."""
+    return f"${amount:.2f}" if amount >= 10 else f"${amount:.4f}"
+
+
+def _estimated(
+    spec: ModelSpec,
+    text: int,
+    *,
+    size: tuple[int, int] | None,
+    quality: str | None,
+    n: int = 1,
+    partial_images: int = 0,
+    inputs: Sequence[tuple[int, int] | None] = (),
+    on: date,
+    batch: bool = False,
+) -> Estimate | None:
+    """What a request may cost when its prompt is so many tokens."""
     price = spec.price(on, batch=batch)
     drawn = spec.output_tokens(*size, quality) if size and quality else None
     counted = [spec.input_tokens(*pixels) if pixels else None for pixels in inputs]
     seen = [tokens for tokens in counted if tokens is not None]
     if price is None or drawn is None or len(seen) != len(counted):
         return None
-    text = -(-len(prompt) // 4)
     output = n * (drawn + _PARTIAL_TOKENS * partial_images)
     parts = ((text, price.text_input), (sum(seen), price.image_input), (output, price.image_output))
     return Estimate(
@@ -188,19 +266,6 @@ def estimate(
         price=price,
         notes=_notes(bool(inputs), partial_images),
     )
-
-
-def ceiling(spec: ModelSpec, quality: str | None, **request: object) -> Decimal | None:
-    """The most a request should cost, in USD: an automatic quality counts as the dearest."""
-    names = spec.qualities if quality in (None, "auto") else (quality,)
-    found = [estimate(spec, quality=name, **request) for name in names]  # type: ignore[arg-type]  # the keywords of estimate(), passed through
-    amounts = [each.usd for each in found if each is not None]
-    return max(amounts) if amounts and len(amounts) == len(found) else None
-
-
-def format_usd(amount: Decimal) -> str:
-    """Four decimals for small amounts, two for large ones: ``$0.0131``, ``$12.50``."""
-    return f"${amount:.2f}" if amount >= 10 else f"${amount:.4f}"
 
 
 def _notes(inputs: bool, partial_images: int) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from attrs import field, frozen
 
+from gptimage._sniff import KINDS
 from gptimage.money import Cost, Usage
 
 
@@ -117,6 +118,11 @@ class Record:
         if self.width is None or self.height is None:
             return None
         return self.width, self.height
+
+    @property
+    def mime_type(self) -> str:
+        """MIME type of the picture's file, such as ``image/png``."""
+        return KINDS.get(self.format, KINDS[""]).mime_type
 
     @property
     def share(self) -> Cost | None:

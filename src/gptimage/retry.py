@@ -7,7 +7,6 @@ sending it again could pay twice or cannot help.
 
 from __future__ import annotations
 
-import email.utils
 import math
 from collections.abc import Mapping
 from datetime import datetime
@@ -68,8 +67,10 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         seconds = _number(headers.get(name))
         if seconds is not None:
             return max(0.0, seconds * scale)
+    from email.utils import parsedate_to_datetime
+
     try:
-        date = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
+        date = parsedate_to_datetime(headers.get("retry-after", ""))
         return max(0.0, (date - now).total_seconds())
     except (ValueError, TypeError, IndexError, ArithmeticError):
         return None

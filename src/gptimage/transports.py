@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
 from gptimage._arriving import (
@@ -24,7 +25,7 @@ from gptimage._arriving import (
     read_all,
     reply_of,
 )
-from gptimage._http import HttpReply, HttpRequest
+from gptimage._http import FilePart, HttpReply, HttpRequest
 from gptimage.errors import ConfigurationError
 from gptimage.ports import AsyncDownload, AsyncEventStream, Download, EventStream
 
@@ -101,7 +102,9 @@ class OpenAITransport:
     def send(self, request: HttpRequest) -> HttpReply:
         """Send and read the whole answer."""
         response = self._open(request)
-        return response if isinstance(response, HttpReply) else read_all(response)
+        return (
+            response if isinstance(response, HttpReply) else read_all(response, request.picture_key)
+        )
 
     def stream(self, request: HttpRequest) -> EventStream:
         """Send and return as soon as the answer's head is there."""
@@ -110,7 +113,7 @@ class OpenAITransport:
             return ArrivingStream(None, response)
         if is_event_stream(response):
             return ArrivingStream(response, reply_of(response))
-        return ArrivingStream(None, read_all(response))
+        return ArrivingStream(None, read_all(response, request.picture_key))
 
     def download(self, request: HttpRequest) -> Download:
         """Send and return as soon as the answer's head is there."""
@@ -130,7 +133,8 @@ class OpenAITransport:
 
         client = self._sdk.get()
         try:
-            response: httpx2.Response = _call(client, request, httpx2.Response)
+            with ExitStack() as opened:
+                response: httpx2.Response = _call(client, request, httpx2.Response, opened)
         except openai.APIStatusError as error:
             return reply_of(error.response, error.response.content)
         except network_errors() as error:
@@ -148,7 +152,11 @@ class AsyncOpenAITransport:
     async def send(self, request: HttpRequest) -> HttpReply:
         """Send and read the whole answer."""
         response = await self._open(request)
-        return response if isinstance(response, HttpReply) else await aread_all(response)
+        return (
+            response
+            if isinstance(response, HttpReply)
+            else await aread_all(response, request.picture_key)
+        )
 
     async def stream(self, request: HttpRequest) -> AsyncEventStream:
         """Send and return as soon as the answer's head is there."""
@@ -157,7 +165,7 @@ class AsyncOpenAITransport:
             return AsyncArrivingStream(None, response)
         if is_event_stream(response):
             return AsyncArrivingStream(response, reply_of(response))
-        return AsyncArrivingStream(None, await aread_all(response))
+        return AsyncArrivingStream(None, await aread_all(response, request.picture_key))
 
     async def download(self, request: HttpRequest) -> AsyncDownload:
         """Send and return as soon as the answer's head is there."""
@@ -177,7 +185,8 @@ class AsyncOpenAITransport:
 
         client = self._sdk.get()
         try:
-            response: httpx2.Response = await _call(client, request, httpx2.Response)
+            with ExitStack() as opened:
+                response: httpx2.Response = await _call(client, request, httpx2.Response, opened)
         except openai.APIStatusError as error:
             return reply_of(error.response, error.response.content)
         except network_errors() as error:
@@ -194,10 +203,10 @@ def _configured(make: Callable[[], object]) -> object:
         raise ConfigurationError(str(error)) from error
 
 
-def _call(client: Any, request: HttpRequest, cast_to: type[Any]) -> Any:
+def _call(client: Any, request: HttpRequest, cast_to: type[Any], opened: ExitStack) -> Any:
     """The SDK's ``post`` or ``get``; to be awaited when the client is async."""
     if request.method != "GET":
-        return client.post(request.path, cast_to=cast_to, **_arguments(request))
+        return client.post(request.path, cast_to=cast_to, **_arguments(request, opened))
     path, _, query = request.path.partition("?")
     options = {**_options(request.headers), "params": dict(parse_qsl(query))}
     return client.get(path, cast_to=cast_to, options=options)
@@ -207,14 +216,21 @@ def _options(headers: Mapping[str, str]) -> dict[str, Any]:
     return {"headers": {**headers, **_RAW}, "max_retries": 0, "security": {"bearer_auth": True}}
 
 
-def _arguments(request: HttpRequest) -> dict[str, Any]:
-    """Keyword arguments of the SDK's ``post``."""
+def _arguments(request: HttpRequest, opened: ExitStack) -> dict[str, Any]:
+    """Keyword arguments of the SDK's ``post``; large files are opened, to be read as they go."""
     headers = dict(request.headers)
     if request.files:
         headers["Content-Type"] = "multipart/form-data"
-    files = [(part.name, (part.filename, part.data, part.content_type)) for part in request.files]
+    files = [
+        (part.name, (part.filename, _content(part, opened), part.content_type))
+        for part in request.files
+    ]
     return {
         "body": dict(request.body),
         "files": files or None,
         "options": _options(headers),
     }
+
+
+def _content(part: FilePart, opened: ExitStack) -> bytes | BinaryIO:
+    return part.data if part.path is None else opened.enter_context(part.path.open("rb"))

@@ -1,23 +1,37 @@
-"""The client's side of a batch, over a sandbox in this process or over HTTP."""
+"""The client's side of a batch, over a sandbox in this process, and ways to disturb it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import evolve
 
-from gptimage._batch_job import AsyncBatchLine, BatchLine
+from gptimage import Retry
 from gptimage._core import Core, Settings
 from gptimage._http import HttpReply, HttpRequest
 from gptimage._keep import Keeper
 from gptimage._meter import Meter
+from gptimage.batch import AsyncBatchLine, BatchLine
 from gptimage.errors import OutcomeUnknownError
+from gptimage.events import Event
 from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox, SandboxTransport
+from gptimage.sandbox.transport import SandboxDownload
 from gptimage.store import Store
 
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+AT_ONCE = Retry(first_delay=0.0)
+"""As patient as ever, without the waiting."""
+
+CHEAP: dict[str, Any] = {"size": "1024x640", "quality": "low"}
+"""The smallest pictures there are: drawing them is what takes time in these tests."""
+
+
+def fox(number: int) -> dict[str, Any]:
+    """A request."""
+    return {"prompt": f"Fox {number}", **CHEAP}
 
 
 class Clock:
@@ -29,6 +43,22 @@ class Clock:
     def __call__(self) -> datetime:
         """The time."""
         return self.now
+
+
+class Recorder:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        """Remember an event."""
+        self.events.append(event)
+
+    @property
+    def names(self) -> list[str]:
+        """What happened, in order."""
+        return [event.name for event in self.events]
 
 
 class Losing(SandboxTransport):
@@ -55,8 +85,61 @@ class Damaging(SandboxTransport):
 
     def send(self, request: HttpRequest) -> HttpReply:
         """Send, with other bytes in the file of a batch."""
-        files = tuple(evolve(part, data=b"no json\n") for part in request.files)
+        files = tuple(evolve(part, data=b"{}\n", path=None) for part in request.files)
         return super().send(evolve(request, files=files))
+
+
+Meddler: TypeAlias = Callable[[HttpRequest], HttpReply | BaseException | None]
+"""The answer to give instead of the service's, or what to raise; None lets a request through."""
+
+
+class Meddling(SandboxTransport):
+    """A transport somebody else answers for, now and then."""
+
+    def __init__(self, sandbox: Sandbox, meddler: Meddler) -> None:
+        super().__init__(sandbox)
+        self._meddler = meddler
+
+    def send(self, request: HttpRequest) -> HttpReply:
+        """Send, unless somebody else answers."""
+        return self._given(request) or super().send(request)
+
+    def download(self, request: HttpRequest) -> SandboxDownload:
+        """Send, unless somebody else answers."""
+        given = self._given(request)
+        return SandboxDownload(given) if given else super().download(request)
+
+    def _given(self, request: HttpRequest) -> HttpReply | None:
+        found = self._meddler(request)
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+
+class BreakingOff(SandboxTransport):
+    """A transport whose downloads end after so many pieces, each time a few later."""
+
+    def __init__(self, sandbox: Sandbox, *pieces: int) -> None:
+        super().__init__(sandbox)
+        self._pieces = list(pieces)
+
+    def download(self, request: HttpRequest) -> SandboxDownload:
+        """The head of the answer, and of its body as much as arrives."""
+        whole = super().download(request)
+        return _Broken(whole.reply, self._pieces.pop(0)) if self._pieces else whole
+
+
+class _Broken(SandboxDownload):
+    def __init__(self, reply: HttpReply, pieces: int) -> None:
+        super().__init__(reply)
+        self._left = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in super().__iter__():
+            if not self._left:
+                raise OutcomeUnknownError("the connection broke")
+            self._left -= 1
+            yield piece
 
 
 def line(
@@ -65,12 +148,13 @@ def line(
     store: Store | None = None,
     transport: SandboxTransport | None = None,
     clock: Clock | None = None,
+    retry: Retry = AT_ONCE,
     **meter: Any,
 ) -> BatchLine:
     """A blocking client's side."""
     told = clock or Clock()
     way = transport or SandboxTransport(sandbox)
-    settings: Settings = {"clock": told}
+    settings: Settings = {"clock": told, "retry": retry}
     core = Core.of(settings, base_url=SANDBOX_URL, store=store)
     return BatchLine(
         keeper=Keeper(core=core, caches=False),
@@ -80,10 +164,12 @@ def line(
     )
 
 
-def async_line(sandbox: Sandbox, *, store: Store | None = None) -> AsyncBatchLine:
+def async_line(
+    sandbox: Sandbox, *, store: Store | None = None, way: AsyncSandboxTransport | None = None
+) -> AsyncBatchLine:
     """An async client's side."""
-    clock, way = Clock(), AsyncSandboxTransport(sandbox)
-    core = Core.of({"clock": clock}, base_url=SANDBOX_URL, store=store)
+    clock, way = Clock(), way or AsyncSandboxTransport(sandbox)
+    core = Core.of({"clock": clock, "retry": AT_ONCE}, base_url=SANDBOX_URL, store=store)
     return AsyncBatchLine(
         keeper=Keeper(core=core, caches=False),
         meter=Meter.of({}, clock),
@@ -95,3 +181,13 @@ def async_line(sandbox: Sandbox, *, store: Store | None = None) -> AsyncBatchLin
 def made(sandbox: Sandbox) -> list[HttpRequest]:
     """The requests that asked for a batch."""
     return [r for r in sandbox.requests if (r.method, r.path) == ("POST", "/batches")]
+
+
+def uploaded(sandbox: Sandbox, purpose: str) -> list[HttpRequest]:
+    """The requests that uploaded a file."""
+    return [
+        request
+        for request in sandbox.requests
+        if (request.method, request.path) == ("POST", "/files")
+        if request.body["purpose"] == purpose
+    ]

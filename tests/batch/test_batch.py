@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,34 +11,27 @@ from typing import Any
 import pytest
 
 from gptimage import ConfigurationError, Image, InvalidRequestError, OutcomeUnknownError
-from gptimage.batch import AsyncBatch, Batch
+from gptimage._http import HttpReply, HttpRequest
+from gptimage.batch import Batch
 from gptimage.budget import Budget
-from gptimage.errors import ApiError, BudgetExceededError, ModerationError
+from gptimage.errors import ApiError, BudgetExceededError, ModerationError, NotFoundError
 from gptimage.ledger import Ledger
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
 
-from .lines import Clock, Damaging, Losing, async_line, line, made
-
-
-CHEAP: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
+from .lines import CHEAP, Clock, Damaging, Losing, Meddling, fox, line, made
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between looks for a lost batch take no time."""
-    monkeypatch.setattr("gptimage._batch_flow._LOOKS", (0.0, 0.0))
+    monkeypatch.setattr("gptimage.batch.submit._LOOKS", (0.0, 0.0))
 
 
 @pytest.fixture
 def sandbox() -> Sandbox:
     """The service."""
     return Sandbox()
-
-
-def fox(number: int) -> dict[str, Any]:
-    """A request."""
-    return {"prompt": f"Fox {number}", **CHEAP}
 
 
 def test_round_trip_into_the_store(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -53,6 +44,7 @@ def test_round_trip_into_the_store(sandbox: Sandbox, tmp_path: Path) -> None:
     items = {item.index: item for item in batch.results()}
 
     assert (status.ended, status.total, status.completed, status.failed) == (True, 2, 2, 0)
+    assert status.parts[0].error_file_id is None  # the service says "", which is no id
     assert {0, 1} == items.keys()
     first, second = items[0].result, items[1].result
     assert first is not None
@@ -172,6 +164,40 @@ def test_results_twice_save_once(sandbox: Sandbox, tmp_path: Path) -> None:
     assert one.stored[0].id == two.stored[0].id
 
 
+def test_results_that_are_gone_are_said_so(sandbox: Sandbox) -> None:
+    """Files the service has thrown away are no puzzle: the error says how long it keeps them."""
+
+    def gone(request: HttpRequest) -> HttpReply | None:
+        return HttpReply(status=404) if request.path.endswith("/content") else None
+
+    batch = Batch.submit(line(sandbox, transport=Meddling(sandbox, gone)), [fox(0)])
+    batch.wait(poll=0)
+
+    with pytest.raises(NotFoundError, match="30 days"):
+        list(batch.results())
+
+
+@pytest.mark.parametrize(
+    ("requests", "match"),
+    [
+        ("A fox", "not one"),
+        ({"prompt": "A fox"}, "not one"),
+        ([], "at least one"),
+        ([fox(0), {**fox(1), "tags": [""]}], "request 1: .*tag"),
+        ([{**fox(0), "partial_images": 1}], "request 0"),
+    ],
+    ids=["a prompt", "a dict", "nothing", "a tag", "streaming"],
+)
+def test_wrong_requests_are_refused_before_anything_is_sent(
+    sandbox: Sandbox, requests: Any, match: str
+) -> None:
+    """What would fail later, or be charged for and be lost, is refused now."""
+    with pytest.raises(InvalidRequestError, match=match):
+        Batch.submit(line(sandbox), requests)
+
+    assert sandbox.requests == []
+
+
 def test_same_state_never_submits_twice(sandbox: Sandbox, tmp_path: Path) -> None:
     """Running the same script again goes on with its batch; other requests are refused."""
     file = tmp_path / "batch.json"
@@ -182,6 +208,10 @@ def test_same_state_never_submits_twice(sandbox: Sandbox, tmp_path: Path) -> Non
     assert len(made(sandbox)) == 1
     with pytest.raises(ConfigurationError, match="other requests"):
         Batch.submit(line(sandbox), [fox(1)], state=file)
+    with pytest.raises(ConfigurationError, match="other requests"):
+        Batch.submit(line(sandbox), [{**fox(0), "tags": ["new"]}], state=file)
+    with pytest.raises(ConfigurationError, match="other metadata"):
+        Batch.submit(line(sandbox), [fox(0)], state=file, metadata={"for": "me"})
 
 
 def test_lost_answer_is_looked_up(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -247,73 +277,6 @@ def test_budget_and_ledger(sandbox: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(BudgetExceededError):
         Batch.submit(client, [fox(n) for n in range(9)], state=tmp_path / "b.json")
     assert len(made(sandbox)) == 1
-
-
-@pytest.mark.anyio
-async def test_async_twin(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The async handle does the same."""
-    store = Store(tmp_path / "store")
-    client = async_line(sandbox, store=store)
-    batch = await AsyncBatch.submit(client, [fox(0), fox(1)], state=tmp_path / "b.json")
-    await batch.wait(poll=0)
-    again = await AsyncBatch.open(client, tmp_path / "b.json")
-
-    items = [item async for item in again.results()]
-
-    assert sorted(item.index or 0 for item in items) == [0, 1]
-    assert all(item.result and item.result.stored for item in items)
-    assert (await AsyncBatch.open(client, batch.ids[0])).ids == batch.ids
-
-
-_CHILD = """
-import os, signal, sys
-from openai import OpenAI
-from gptimage.batch import Batch
-from gptimage._batch_job import BatchLine
-from gptimage._core import Core
-from gptimage._keep import Keeper
-from gptimage._meter import Meter
-from gptimage.transports import OpenAITransport
-
-url, file, die = sys.argv[1:]
-way = OpenAITransport(lambda: OpenAI(api_key="sk-sandbox", base_url=url), owned=True)
-core = Core.of({}, base_url=url, store=None)
-
-def send(request):
-    reply = way.send(request)
-    if die == "yes" and request.path == "/batches":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return reply
-
-line = BatchLine(keeper=Keeper(core=core, caches=False), meter=Meter.of({}, core.clock),
-                 send=send, download=way.download)
-asked = [{"prompt": f"Fox {n}", "size": "1024x1024", "quality": "low"} for n in range(3)]
-batch = Batch.submit(line, asked, state=file, max_lines=2)
-batch.wait(poll=0)
-print(sorted(item.index for item in batch.results() if item.result))
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_killed_while_submitting(tmp_path: Path) -> None:
-    """A process killed the moment its batch was accepted: the next one finds it, over HTTP."""
-    from gptimage.sandbox import SandboxServer
-
-    sandbox, file = Sandbox(), str(tmp_path / "batch.json")
-    with SandboxServer(sandbox=sandbox) as server:
-        runs = [
-            subprocess.run(  # our own text
-                [sys.executable, "-c", _CHILD, server.base_url, file, die],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            for die in ("yes", "no")
-        ]
-
-    assert runs[0].returncode == -9
-    assert runs[1].stdout == "[0, 1, 2]\n", runs[1].stderr
-    assert len(made(sandbox)) == 2
 
 
 def _png() -> bytes:

@@ -150,7 +150,7 @@ def test_an_unknown_outcome_says_what_it_may_have_cost(harness: Harness) -> None
     client, _ = harness.fake(gptimage.OutcomeUnknownError("the line went dead"))
     with pytest.raises(gptimage.OutcomeUnknownError, match=r"\$0\.2107") as caught:
         client.generate("A fox", size="1024x1024")
-    assert caught.value.possible_cost == Decimal("0.21073")
+    assert caught.value.possible_cost == Decimal("0.210745")
 
 
 def test_a_lost_picture_does_not_lose_the_others(harness: Harness) -> None:
@@ -265,6 +265,21 @@ def test_estimates_are_made_without_sending(harness: Harness) -> None:
     assert client.estimate("A red fox", model="gpt-image-9", size="1024x1024") is None
     edit = client.estimate("Night", images=picture(), size="1024x1024", quality="low")
     assert edit.input_tokens == 1024 + 2
+    assert service.requests == []
+
+
+def test_the_most_a_call_may_cost_is_known_before_sending(harness: Harness) -> None:
+    """A ceiling covers every quality the service may choose, and asking for it sends nothing."""
+    client, service = harness.fake(OK)
+    asked = {"size": "1024x1024", "quality": "low"}
+    assert client.ceiling("A red fox", **asked) >= client.estimate("A red fox", **asked).usd
+    assert client.estimate("A red fox", size="1024x1024") is None
+    dearest = client.ceiling("A red fox", size="1024x1024", quality="max")
+    assert client.ceiling("A red fox", size="1024x1024") == dearest
+    assert client.ceiling("A red fox") is None
+    assert client.ceiling("Night", images=picture(), **asked) > client.ceiling("Night", **asked)
+    with pytest.raises(gptimage.InvalidRequestError):
+        client.ceiling("A red fox", n=11)
     assert service.requests == []
 
 

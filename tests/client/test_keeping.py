@@ -95,6 +95,28 @@ def test_an_answer_that_is_not_whole_is_not_cached(harness: Harness) -> None:
     assert len(service.requests) == 2
 
 
+def test_cached_pictures_get_the_tags(harness: Harness, store: Store) -> None:
+    """Tags of a call that is answered from the cache are not dropped: its picture gets them."""
+    client, service = harness.fake(OK, store=store, cache=Cache.memory())
+    first = client.generate("A fox", tags=["hero"])
+    again = client.generate("A fox", tags=["blog"])
+
+    assert len(service.requests) == 1
+    assert again.stored[0].id == first.stored[0].id
+    assert store.get(first.stored[0].id).tags == again.stored[0].tags == ("blog", "hero")
+
+
+def test_tags_that_do_not_fit_are_told(harness: Harness, store: Store) -> None:
+    """A stored picture that takes no more tags is a warning, and still the answer."""
+    client, _ = harness.fake(OK, store=store, cache=Cache.memory())
+    client.generate("A fox", tags=[f"tag {number}" for number in range(64)])
+    again = client.generate("A fox", tags=["one more"])
+
+    assert again.cached
+    assert len(again.stored[0].tags) == 64
+    assert "did not get the tags" in again.warnings[-1]
+
+
 def test_streams_and_calls_share_the_cache(harness: Harness, store: Store, state: Path) -> None:
     """A picture that was streamed is known to a plain call, and the other way round."""
     events = [event("image_generation.completed", BYTES)]
@@ -124,6 +146,22 @@ def test_a_broken_cache_costs_a_warning(harness: Harness) -> None:
     result = client.generate("A fox")
     assert result.image.data == BYTES
     assert any("put failed" in sentence for sentence in result.warnings)
+
+
+def test_streams_are_not_shared_in_flight(harness: Harness) -> None:
+    """One that begins while its like is under way is a call of its own, with its own previews."""
+    events = [
+        event("image_generation.partial_image", BYTES, partial_image_index=0),
+        event("image_generation.completed", BYTES),
+    ]
+    client, service = harness.fake(events, cache=Cache.memory())
+    first, second = (client.stream("A fox", partial_images=1) for _ in range(2))
+    begun = [next(first), next(second)]
+    ended = [*first, *second]
+
+    assert [type(each) for each in begun] == [gptimage.PartialImage] * 2
+    assert [each.result.cached for each in ended] == [False, False]
+    assert len(service.requests) == 2
 
 
 def test_a_broken_cache_does_not_break_a_stream(harness: Harness) -> None:

@@ -15,8 +15,8 @@ from PIL import Image as PilImage
 
 import gptimage
 from gptimage._http import HttpReply, HttpRequest, ServerEvent
+from gptimage.conversation import Turn
 from gptimage.sandbox import Sandbox
-from gptimage.turns import Turn
 
 
 TODAY = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -222,13 +222,15 @@ class Talks:
 
     def sandbox(self, sandbox: Sandbox, *, store: Any = None, **how: Any) -> Talk:
         """A conversation with a sandbox."""
-        return Talk(self._kind.sandbox(sandbox, store=store).conversation(**how), self.runner)
+        counted = {name: how.pop(name) for name in ("budget", "ledger") if name in how}
+        client = self._kind.sandbox(sandbox, store=store, **counted)
+        return Talk(client.conversation(**how), self.runner)
 
     def fake(self, *answers: Answer, **how: Any) -> tuple[Talk, Fake]:
         """A conversation with a service that plays these answers, and that service."""
         fake = Fake(list(answers))
         transport: Any = AsyncFake(fake) if self.runner else fake
-        settings = {name: how.pop(name) for name in ("base_url", "model") if name in how}
+        settings = {name: how.pop(name) for name in ("base_url", "model", "limits") if name in how}
         if "outer" in how:
             how["model"] = how.pop("outer")
         client = self._kind(transport=transport, clock=lambda: TODAY, **settings)

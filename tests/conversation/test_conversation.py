@@ -9,11 +9,10 @@ import pytest
 
 import gptimage
 from gptimage import BadRequestError, InvalidRequestError, Mask, ModerationError, PartialImage
-from gptimage.conversation import AsyncConversation, Conversation
+from gptimage.conversation import AsyncConversation, Conversation, TurnCompleted
 from gptimage.errors import ConfigurationError, ImageNotFoundError
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
-from gptimage.turns import TurnCompleted
 
 from .talk import LOW, Talks, picture
 

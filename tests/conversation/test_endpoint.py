@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import openai
 import pytest
 
-from gptimage import Image
+from gptimage import AsyncImageClient, Image, ImageClient
 from gptimage._http import HttpReply, HttpRequest
 from gptimage.sandbox import Sandbox, SandboxServer
+from gptimage.transports import AsyncOpenAITransport, OpenAITransport
 
 from .talk import encoded, picture
 
@@ -212,3 +214,48 @@ def test_openais_own_client_reads_it() -> None:
     assert [event.sequence_number for event in events] == list(range(13))
     assert type(events[-1]).__name__ == "ResponseCompletedEvent"
     assert events[-1].response.output_text == "Here is the changed picture."
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_turns_picture_is_decoded_as_it_arrives(kind: str) -> None:
+    """What is left of a reply of megabytes is small, and the turn has its picture."""
+    kept: list[HttpReply] = []
+
+    class Notes:
+        """Keeps what a transport hands over."""
+
+        def __init__(self, transport: Any) -> None:
+            self._transport = transport
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._transport, name)
+
+    class Waiting(Notes):
+        def send(self, request: HttpRequest) -> HttpReply:
+            kept.append(self._transport.send(request))
+            return kept[0]
+
+    class Awaited(Notes):
+        async def send(self, request: HttpRequest) -> HttpReply:
+            kept.append(await self._transport.send(request))
+            return kept[0]
+
+    asked: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
+    with SandboxServer() as server:
+        if kind == "sync":
+            with openai.OpenAI(api_key="sk-test", base_url=server.base_url) as sdk:
+                way: Any = Waiting(OpenAITransport(lambda: sdk, owned=False))
+                client = ImageClient(transport=way, base_url=server.base_url)
+                turn = client.conversation().send("A cabin", **asked)
+        else:
+
+            async def main() -> Any:
+                async with openai.AsyncOpenAI(api_key="sk", base_url=server.base_url) as sdk:
+                    way: Any = Awaited(AsyncOpenAITransport(lambda: sdk, owned=False))
+                    client = AsyncImageClient(transport=way, base_url=server.base_url)
+                    return await client.conversation().send("A cabin", **asked)
+
+            turn = asyncio.run(main())
+
+    assert kept[0].pictures == (turn.image.data,)
+    assert len(kept[0].body) < 5_000

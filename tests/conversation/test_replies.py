@@ -128,6 +128,7 @@ def test_the_only_call_failing_is_the_error(talks: Talks) -> None:
         ({"code": "server_error", "message": "sorry"}, ServerError),
         ({"code": "invalid_image", "message": "no"}, BadRequestError),
         ({"code": "moderation_blocked", "message": "no"}, ModerationError),
+        ({"code": "image_content_policy_violation", "message": "no"}, ModerationError),
     ],
 )
 def test_a_failed_response_is_the_fitting_error(
@@ -278,16 +279,23 @@ def test_a_rate_limit_is_waited_for(talks: Talks) -> None:
 
 
 def test_an_unknown_outcome_says_what_it_may_cost(talks: Talks) -> None:
-    """Up to as many pictures as the model may draw."""
+    """Up to as many pictures as the model may draw, and what the outer model may use."""
     talk, _ = talks.fake(OutcomeUnknownError("timed out"))
+    picture = Decimal((196 * 30) + (7 + 1_000) * 5) / 1_000_000  # drawn, and its two prompts
 
     with pytest.raises(OutcomeUnknownError) as one:
         talk.send("A cabin", quality="low", size="1024x1024")
     with pytest.raises(OutcomeUnknownError) as three:
         talk.send("A cabin", quality="low", size="1024x1024", max_pictures=3)
 
-    assert one.value.possible_cost is not None
-    assert three.value.possible_cost == 3 * one.value.possible_cost
+    assert one.value.possible_cost == picture + said(1)
+    assert three.value.possible_cost == 3 * picture + said(3)
+
+
+def said(drawn: int) -> Decimal:
+    """The most the outer model may cost, by the figures of ``docs/conversations.md``."""
+    read = 512 + 7 + 4_000 * drawn + 4_096
+    return ((drawn + 1) * read * Decimal("0.125") + 4_096 * Decimal("0.5")) / 1_000_000
 
 
 # ---------------------------------------------------------------- streams

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gptimage import InvalidRequestError, Mask
-from gptimage.outer import DEFAULT_OUTER, OUTER_PRICES, OuterUsage, outer_cost
-from gptimage.turns import TurnOptions
+from gptimage.conversation import TurnOptions
+from gptimage.conversation.outer import DEFAULT_OUTER, OUTER_PRICES, outer_cost
+from gptimage.money import OuterUsage
 
 from .talk import Talks, call, picture, reply, response
 

@@ -294,7 +294,7 @@ def test_a_reply_without_a_picture(body: bytes) -> None:
         caught.value.status,
         caught.value.request_id,
     )
-    assert caught.value.possible_cost == Decimal("0.00589")
+    assert caught.value.possible_cost == Decimal("0.005905")
     assert "up to $0.0059" in str(caught.value)
 
 
@@ -334,7 +334,7 @@ def test_a_gateway_that_gave_up(status: int) -> None:
         finished(reply(b"<html></html>", status=status), size="1024x1024", quality="low")
 
     assert not isinstance(caught.value, ApiError)
-    assert caught.value.possible_cost == Decimal("0.00589")
+    assert caught.value.possible_cost == Decimal("0.005905")
 
 
 @pytest.mark.parametrize(("status", "kind"), [(500, ServerError), (429, RateLimitError)])

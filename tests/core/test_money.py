@@ -331,8 +331,21 @@ def test_the_ceiling_of_an_automatic_quality_is_the_dearest() -> None:
     dearest = estimated(quality="max")
 
     assert dearest is not None
-    assert dearest.usd == highest() == highest(quality="auto") == highest(quality="max")
+    assert dearest.usd < highest(quality="max") == highest() == highest(quality="auto")
     assert (highest(quality="low") or 0) < dearest.usd
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tokens"),
+    [("A fox", 5), ("", 0), ("狐", 3), ("🦊🦊", 8), ("\ud83e", 3)],
+)
+def test_the_ceiling_counts_bytes(prompt: str, tokens: int) -> None:
+    """No tokenizer makes more tokens than a text has bytes."""
+    found, empty = highest(prompt=prompt, quality="low"), highest(prompt="", quality="low")
+
+    assert found is not None
+    assert empty is not None
+    assert (found - empty) * 1_000_000 == 5 * tokens
 
 
 def test_the_ceiling_is_none_when_unknown() -> None:

@@ -54,6 +54,7 @@ def body(message: object, type: object = None, code: object = None, param: objec
 SERVICE: list[tuple[int, Any, type[ApiError], str]] = [
     (400, body(SAFETY, USER, "moderation_blocked"), ModerationError, "safety system"),
     (400, body("no", REQUEST, "content_policy_violation"), ModerationError, "rephrase"),
+    (400, body("no", REQUEST, "image_content_policy_violation"), ModerationError, "rephrase"),
     (400, body("no", None, "contentFilter"), ModerationError, "rephrase"),
     (
         400,

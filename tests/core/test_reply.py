@@ -153,6 +153,23 @@ def test_a_body_is_put_together_again(value: object, spaces: tuple[str, str]) ->
     assert meaning(json.loads(body)) == meaning(json.loads(join(*split(body))))
 
 
+@given(st.lists(st.binary(min_size=1, max_size=50), max_size=3), SPACES, CUTS)
+def test_pictures_may_have_another_key(
+    found: list[bytes], spaces: tuple[str, str], cuts: list[int]
+) -> None:
+    """In the Responses API it is ``result``, and everything else is as ever."""
+    value = {"output": [{"result": text(data), "b64_json": "QUJD"} for data in found]}
+    body = json.dumps(value, separators=spaces).encode()
+    splitter = Splitter("result")
+    for piece in pieces(body, cuts):
+        splitter.feed(piece)
+    rest, taken = splitter.close()
+
+    assert taken == tuple(found)
+    assert [each["result"] for each in json.loads(rest)["output"]] == [*range(len(found))]
+    assert join(rest, taken, "result") == body
+
+
 @given(st.lists(st.binary(max_size=100), max_size=5), SPACES)
 def test_plain_replies_are_put_together_exactly(
     found: list[bytes], spaces: tuple[str, str]

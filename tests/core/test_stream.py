@@ -172,7 +172,7 @@ def test_no_final_picture(broken: OutcomeUnknownError | None, previews: int) -> 
 
     assert type(error) is OutcomeUnknownError
     assert [RED] * previews == [each.image.data for each in error.partials]
-    assert (Decimal("0.00589"), "req_1") == (error.possible_cost, error.request_id)
+    assert (Decimal("0.005905"), "req_1") == (error.possible_cost, error.request_id)
     assert "up to $0.0059" in str(error)
     assert ("connection broke" in str(error)) is (broken is not None)
 

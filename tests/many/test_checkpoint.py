@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import ConfigurationError
-from gptimage.checkpoint import Checkpoint, Entry
+from gptimage.bulk.checkpoint import Checkpoint, Entry
 
 
 ENTRIES = st.builds(
@@ -98,7 +98,7 @@ def test_other_files_are_left_alone(tmp_path: Path, content: str) -> None:
 def test_two_runs_do_not_share_one(tmp_path: Path) -> None:
     """A second run, in this process or another, is refused while the first goes on."""
     path = tmp_path / "run.jsonl"
-    code = f"from gptimage.checkpoint import Checkpoint; Checkpoint({str(path)!r})"
+    code = f"from gptimage.bulk.checkpoint import Checkpoint; Checkpoint({str(path)!r})"
     with Checkpoint(path):
         with pytest.raises(ConfigurationError, match="another run"):
             Checkpoint(path)
@@ -115,7 +115,7 @@ def test_a_killed_run_leaves_every_whole_line(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     code = f"""
 import os, signal
-from gptimage.checkpoint import Checkpoint, Entry
+from gptimage.bulk.checkpoint import Checkpoint, Entry
 file = Checkpoint({str(path)!r})
 for index in range(100):
     file.write(Entry(index=index, key="k", status="done"))

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gptimage import ConfigurationError
-from gptimage._limit_news import Kind
-from gptimage._limit_rules import SPAN
 from gptimage.limits import Limits
+from gptimage.limits.news import Kind
+from gptimage.limits.rules import SPAN
 
 
 pytest.importorskip("pyrate_limiter")
 pytest.importorskip("filelock")
 
-from gptimage._limit_shared import SharedWindows  # needs the packages above
+from gptimage.limits.shared import SharedWindows  # needs the packages above
 
 from .service import Clock
 
@@ -47,51 +42,11 @@ print(got)
 """
 
 
-class Redis:
-    """A redis-server of the tests' own."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.folder = folder
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        command = ["redis-server", "--port", f"{self.port}", "--bind", "127.0.0.1", "--save", ""]
-        self.process = subprocess.Popen(
-            [*command, "--dir", str(self.folder)], stdout=subprocess.DEVNULL
-        )
-        for _ in range(500):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-                return
-            time.sleep(0.02)
-        raise AssertionError("redis-server did not start")
-
-    def stop(self) -> None:
-        """Kill it."""
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    """A real Redis, or a loud skip."""
-    if shutil.which("redis-server") is None:
-        say = pytest.fail if os.environ.get("GPTIMAGE_REQUIRE_REDIS") else pytest.skip
-        say("Redis was NOT tested, redis-server is missing: apt-get install -y redis-server")
-    server = Redis(tmp_path)
-    yield server
-    server.stop()
-
-
 @pytest.fixture(params=["file", "redis"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where limits are shared: a file, then a Redis."""
     if request.param == "redis":
-        url: str = request.getfixturevalue("redis").url
+        url: str = request.getfixturevalue("own_redis").url
         return url
     return str(tmp_path / "limits.sqlite")
 
@@ -149,15 +104,15 @@ def test_accounts_do_not_disturb_each_other(place: str) -> None:
     assert granted == [True, False, True]
 
 
-def test_a_dead_redis_stops_nobody(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_dead_redis_stops_nobody(own_redis: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Without its Redis a process counts for itself, says so, and comes back to it later."""
     clock = Clock()
-    shared = SharedWindows(redis.url, "a", {"images": 2}, clock=clock)
-    redis.stop()
+    shared = SharedWindows(own_redis.url, "a", {"images": 2}, clock=clock)
+    own_redis.stop()
 
     with caplog.at_level(logging.WARNING, "gptimage.limits"):
         alone = [shared.take(NEEDS) for _ in range(5)]
-    redis.start()
+    own_redis.start()
     clock.now += 10
     together = [shared.take(NEEDS) for _ in range(3)]
     shared.close()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from PIL import Image as PilImage
 
 from gptimage import (
@@ -240,6 +241,42 @@ def test_progress_is_told(both: Both) -> None:
     assert told[-1].spent > Decimal(0)
     assert told[-1].eta == 0
     assert told[0].eta
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "finished", "seconds", "eta"),
+    [
+        (None, 5, 10.0, 190.0),  # 95 at the rate so far
+        (5, 5, 10.0, 1080.0),  # 90 wait for their minute: 18 minutes
+        (5, 97, 1200.0, 3 / (97 / 1200)),  # the last ones go out at once
+        (1000, 5, 10.0, 190.0),
+    ],
+)
+def test_the_time_left_respects_limits(
+    per_minute: int | None, finished: int, seconds: float, eta: float
+) -> None:
+    """A first minute in which much goes out at once promises nothing for the rest."""
+    progress = Progress(total=100, done=finished, seconds=seconds, per_minute=per_minute)
+
+    assert progress.eta == pytest.approx(eta)
+
+
+def test_progress_knows_the_limits(both: Both) -> None:
+    """Those that were set, and those the service states."""
+    told: list[Progress] = []
+
+    def stating(request: HttpRequest) -> HttpReply:
+        return evolve(answer(request), headers={"x-ratelimit-limit-requests": "40"})
+
+    for send, limits in (
+        (answer, None),
+        (answer, Limits(images_per_minute=90)),
+        (stating, Limits()),
+    ):
+        settings = {"limits": limits} if limits else {}
+        both.many(both.client(send, **settings), requests(1), progress=told.append)
+
+    assert [each.per_minute for each in told] == [None, 90, 40]
 
 
 def test_progress_is_shown(both: Both, capsys: pytest.CaptureFixture[str]) -> None:

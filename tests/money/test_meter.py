@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from gptimage._call import Call
 from gptimage._meter import Meter, may_be_billed
 from gptimage._plan import plan
 from gptimage._sending import metered
+from gptimage._threads import to_its_end
 from gptimage.errors import (
     ApiError,
     BadRequestError,
@@ -90,24 +90,23 @@ def test_a_call_given_up_cannot_be_reserved(tmp_path: Path) -> None:
 
 
 def test_what_waits_for_a_thread_is_done_after_all() -> None:
-    """A cancelled task's note in the ledger is written, even when no thread was free yet."""
+    """A cancelled task's note in the ledger is written first, even when no thread was free yet."""
     busy, done = threading.Event(), threading.Event()
 
     class Blocking(Call):
         blocks = True
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1) as pool:
-            loop.set_default_executor(pool)
-            holder = loop.run_in_executor(None, busy.wait)
-            task = asyncio.create_task(metered(Blocking(), done.set))
-            await asyncio.sleep(0.01)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            busy.set()
-            await holder
+        holders = [asyncio.create_task(to_its_end(busy.wait)) for _ in range(50)]
+        task = asyncio.create_task(metered(Blocking(), done.set))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done()
+        busy.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert done.is_set()
+        await asyncio.gather(*holders)
 
     asyncio.run(main())
-    assert done.is_set()

@@ -16,6 +16,7 @@ from gptimage.events import (
     Retried,
     Saved,
     Sent,
+    Submitted,
     Waiting,
 )
 from gptimage.money import Cost, Usage
@@ -34,6 +35,14 @@ EVENTS: tuple[Event, ...] = (
     Planned(**C1, estimate=Decimal("0.01"), ceiling=Decimal("0.05"), images=1),
     Waiting(**C1, reason="images per minute", seconds=12.0),
     Sent(**C1, attempt=1),
+    Submitted(
+        **C1,
+        batch_id="batch_1",
+        requests=3,
+        images=4,
+        estimate=Decimal("0.02"),
+        ceiling=Decimal("0.1"),
+    ),
     Retried(**C1, delay=0.5, reason="HTTP 429"),
     PartialArrived(**C1, index=0),
     Finished(

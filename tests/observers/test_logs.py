@@ -65,6 +65,7 @@ def test_levels(logger: logging.Logger, stream: io.StringIO) -> None:
         "planned": "DEBUG",
         "waiting": "INFO",
         "sent": "DEBUG",
+        "submitted": "INFO",
         "retried": "WARNING",
         "partial_arrived": "DEBUG",
         "finished": "INFO",

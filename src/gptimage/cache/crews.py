@@ -6,13 +6,14 @@ suspend, so a thread runs such a coroutine in one go; those of `LoopCrew` are aw
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from gptimage._threads import to_its_end
 from gptimage.cache.board import Flight
 from gptimage.cache.failures import ASK, Failure
 from gptimage.cached import Fresh, Landed
@@ -20,12 +21,9 @@ from gptimage.cached import Fresh, Landed
 
 if TYPE_CHECKING:
     import asyncio
-    from concurrent.futures import ThreadPoolExecutor
 
 
 T = TypeVar("T")
-
-_CACHE_THREADS: Final = 8
 
 
 class Crew(Protocol):
@@ -166,18 +164,7 @@ class LoopCrew:
 
         Cancelling has to wait for it: a lease must not be won with nobody to release it.
         """
-        import asyncio
-
-        job = asyncio.wrap_future(_threads().submit(work))
-        cancelled: asyncio.CancelledError | None = None
-        while not job.done():
-            try:
-                await asyncio.wait((job,))
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
-        return job.result()
+        return await to_its_end(work)
 
     async def nap(self, seconds: float) -> None:
         """Let the loop do something else."""
@@ -209,7 +196,7 @@ class LoopCrew:
         _in_the_air.add(task)
         task.add_done_callback(partial(_touch_down, flight))
         flight.bury = journey.close
-        flight.abort = lambda: loop.call_soon_threadsafe(task.cancel)
+        flight.abort = lambda: _tell(loop, self._give_up, task)
         try:
             await asyncio.wait((task,))
         except BaseException:
@@ -217,12 +204,20 @@ class LoopCrew:
             raise
         return task.result()
 
+    def _give_up(self, task: asyncio.Task[Landed]) -> None:
+        """End a flight nobody wants, unless it was sent meanwhile; only the loop's thread knows."""
+        if not self.was_sent():
+            task.cancel()
+
 
 _in_the_air: Final[set[asyncio.Task[Landed]]] = set()
 """A loop holds its tasks only weakly; these must not vanish with their captains."""
 
-_pools: Final[dict[int, ThreadPoolExecutor]] = {}
-"""One for each process: the threads of a forked parent are not there any more."""
+
+def _tell(loop: asyncio.AbstractEventLoop, do: Callable[..., object], *args: object) -> None:
+    """Let an event loop do something, if it still runs."""
+    with suppress(RuntimeError):  # it was closed, and its tasks with it
+        loop.call_soon_threadsafe(do, *args)
 
 
 def _touch_down(flight: Flight, task: asyncio.Task[Landed]) -> None:
@@ -231,13 +226,3 @@ def _touch_down(flight: Flight, task: asyncio.Task[Landed]) -> None:
     flight.land(ASK)
     if not task.cancelled():
         task.exception()  # looked at, so that asyncio does not complain when the captain has left
-
-
-def _threads() -> ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor
-
-    process = os.getpid()
-    if process not in _pools:
-        made = ThreadPoolExecutor(_CACHE_THREADS, thread_name_prefix="gptimage-cache")
-        _pools.setdefault(process, made)  # unused threads are never started
-    return _pools[process]

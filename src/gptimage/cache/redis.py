@@ -11,13 +11,14 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from gptimage._redis import address, connect
 from gptimage.cache.counters import dollars, nanodollars
 from gptimage.cache.limits import Limits
 from gptimage.cache.renewal import LEASE_SECONDS, Renewable, Renewal
 from gptimage.cache.scripts import BOOK, RELEASE, TAKE
 from gptimage.cache.tickets import NOTE_SECONDS, Ticket
 from gptimage.cached import Body, CacheEntry, CacheStats, Held
-from gptimage.errors import CacheError, ConfigurationError
+from gptimage.errors import CacheError
 from gptimage.ports import Lease
 
 
@@ -60,7 +61,9 @@ class RedisCache:
     ) -> None:
         self._limits = Limits.of(ttl, max_bytes)
         self._prefix = prefix
-        self._redis: Any = _connect(url, timeout.total_seconds())
+        self._redis: Any = connect(
+            url, timeout=timeout.total_seconds(), retries=0, user="RedisCache"
+        )
         self._renewal = Renewal(self._redis)
         self._resting_until = 0.0
 
@@ -210,30 +213,7 @@ class RedisCache:
             raise CacheError(f"Redis at {self._where()} refuses: {error}") from error
 
     def _where(self) -> str:
-        """The server's address, without a password."""
-        found: dict[str, Any] = self._redis.connection_pool.connection_kwargs
-        return str(found.get("path") or f"{found.get('host')}:{found.get('port')}")
-
-
-def _connect(url: str, timeout: float) -> Any:
-    try:
-        from redis import Redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-    except ImportError as error:
-        raise ConfigurationError(
-            "RedisCache needs the package redis: pip install 'gptimage[redis]'"
-        ) from error
-    try:
-        client: Any = Redis  # its signatures are partly open
-        return client.from_url(
-            url,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),  # its own retries wait for seconds
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"not a Redis URL: {error}") from error
+        return address(self._redis)
 
 
 def _head(entry: CacheEntry, body: Body) -> dict[str, str | float | int]:

@@ -63,7 +63,7 @@ def run_show(args: argparse.Namespace) -> int:
     for name, value in document.items():
         if value not in (None, [], {}, ""):
             text = value if isinstance(value, str) else json.dumps(value)
-            print(_printable(f"{name:<20}{text}"))
+            print(printable(f"{name:<20}{text}"))
     return 0
 
 
@@ -127,7 +127,7 @@ def line(record: Record) -> str:
     prompt = prompt if len(prompt) <= 60 else prompt[:59] + "…"
     local = record.created.astimezone()
     shown = f"{record.id}  {local:%Y-%m-%d %H:%M}  {pixels:>9} {record.format:<4} {cost:>8}  "
-    return _printable(f"{shown}{prompt}{'  ' + marks if marks else ''}")
+    return printable(f"{shown}{prompt}{'  ' + marks if marks else ''}")
 
 
 def _print_page(page: Page, *, as_json: bool) -> int:
@@ -179,6 +179,6 @@ def _stats(stats: Stats) -> dict[str, object]:
     }
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without what could move a terminal's cursor: prompts may come from anybody."""
     return "".join(char if char.isprintable() else "�" for char in text)

@@ -1,22 +1,47 @@
-"""``gptimage batch``: pictures at half price within a day, from a file of requests."""
+"""``gptimage batch``: pictures at half price within a day, from a file of requests.
+
+``submit`` takes the requests, ``wait`` waits for the end, ``results`` saves the pictures in a
+store. Each may be stopped and run again, also on another day: nothing is paid or saved twice.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from gptimage.commands._client import add_sandbox_option, open_client
+from gptimage.commands._client import open_client
+from gptimage.commands._output import Target, keep_bytes, save
+from gptimage.commands._rows import Rows
 from gptimage.commands._shape import Subparsers
-from gptimage.errors import InvalidRequestError
+from gptimage.commands._store_look import open_store
+from gptimage.errors import (
+    ConfigurationError,
+    GptImageError,
+    MalformedReplyError,
+    OutcomeUnknownError,
+    StoreError,
+)
 
 
 if TYPE_CHECKING:
-    from gptimage.batch import Batch, BatchItem, Status
+    from gptimage import ImageClient
+    from gptimage.batch import BatchItem, Status
     from gptimage.store import Store
+
+
+_FAILED: Final = 1
+_UNKNOWN: Final = 4
+_NO_SANDBOX: Final = (
+    "a batch outlives this command, and a sandbox inside of it does not: run `gptimage sandbox` "
+    "in another terminal, and set OPENAI_BASE_URL to its address and OPENAI_API_KEY to anything"
+)
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -25,10 +50,14 @@ def add_parser(subparsers: Subparsers) -> None:
         "batch", help="pictures at half price within a day", description=__doc__
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    submit = actions.add_parser("submit", help="submit a JSONL file of requests")
-    submit.add_argument("requests", metavar="FILE", help="one JSON object per line; - is stdin")
-    submit.add_argument("--state", default="batch.json", metavar="FILE", help="what to go on from")
-    submit.set_defaults(func=_submit, store=None)
+    submit = actions.add_parser("submit", help="submit a file of requests")
+    submit.add_argument(
+        "requests", metavar="FILE", help=".jsonl, or .csv with a header; - is JSONL from stdin"
+    )
+    submit.add_argument(
+        "--state", default="batch.json", metavar="FILE", help="what to go on from (batch.json)"
+    )
+    submit.set_defaults(func=_submit)
     for name, func, text in (
         ("status", _status, "how far it is"),
         ("wait", _wait, "wait until it has ended"),
@@ -37,78 +66,140 @@ def add_parser(subparsers: Subparsers) -> None:
     ):
         action = actions.add_parser(name, help=text)
         action.add_argument("batch", metavar="BATCH", help="its state file, or batch_...")
-        action.set_defaults(func=func, store=None)
-        if name == "wait":
-            action.add_argument("--poll", type=float, default=30.0, metavar="SECONDS")
-        if name == "results":
-            action.add_argument("--store", required=True, metavar="FOLDER", help="where to save")
+        action.set_defaults(func=func)
+    _add_wait(actions.choices["wait"])
+    actions.choices["results"].add_argument(
+        "--store", metavar="DIR", help="where to save; else GPTIMAGE_STORE, else your pictures"
+    )
     for action in actions.choices.values():
         action.add_argument("--json", action="store_true", help="JSON on standard output")
-        add_sandbox_option(action)
+        action.add_argument("--sandbox", action="store_true", help=argparse.SUPPRESS)
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--poll", type=float, default=30.0, metavar="SECONDS", help="between two looks (30)"
+    )
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="the longest wait")
 
 
 def _submit(args: argparse.Namespace) -> int:
-    with open_client(sandbox=args.sandbox) as client:
-        batch = client.submit_batch(_requests(args.requests), state=args.state)
-        if args.json:
-            usd = None if batch.estimate is None else float(batch.estimate)
-            print(json.dumps({"ids": batch.ids, "state": args.state, "estimate_usd": usd}))
-        else:
-            cost = "unknown" if batch.estimate is None else f"about ${batch.estimate:.4f}"
-            print(f"submitted {', '.join(batch.ids)} (cost {cost}); go on with {args.state}")
+    with _requests(args.requests) as rows, _client(args) as client:
+        batch = client.submit_batch(_counted(rows), state=args.state)
+    if args.json:
+        usd = None if batch.estimate is None else float(batch.estimate)
+        print(json.dumps({"ids": batch.ids, "state": args.state, "estimate_usd": usd}))
+    else:
+        cost = "unknown" if batch.estimate is None else f"about ${batch.estimate:.4f}"
+        print(f"submitted {', '.join(batch.ids)} (cost {cost}); go on with {args.state}")
     return 0
 
 
 def _status(args: argparse.Namespace) -> int:
-    with open_client(sandbox=args.sandbox) as client:
+    with _client(args) as client:
         _show(client.batch(args.batch).status(), as_json=args.json)
     return 0
 
 
 def _wait(args: argparse.Namespace) -> int:
-    with open_client(sandbox=args.sandbox) as client:
-        _show(client.batch(args.batch).wait(progress=True, poll=args.poll), as_json=args.json)
+    with _client(args) as client:
+        batch = client.batch(args.batch)
+        status = batch.wait(progress=True, poll=args.poll, timeout=args.timeout)
+    if args.json or not sys.stdout.isatty():  # a terminal has just shown it
+        _show(status, as_json=args.json)
     return 0
 
 
 def _cancel(args: argparse.Namespace) -> int:
-    with open_client(sandbox=args.sandbox) as client:
+    with _client(args) as client:
         _show(client.batch(args.batch).cancel(), as_json=args.json)
     return 0
 
 
 def _results(args: argparse.Namespace) -> int:
-    with open_client(sandbox=args.sandbox, store=_store(args.store)) as client:
-        batch: Batch = client.batch(args.batch)
-        failed = [_told(item, as_json=args.json) for item in batch.results()].count(False)
-    return 1 if failed else 0
+    codes = {0}
+    with (
+        open_store(args) as store,
+        _client(args, store=store) as client,
+        closing(client.batch(args.batch).results()) as items,
+    ):
+        codes.update(_report(item, as_json=args.json) for item in items)
+    return max(codes)
 
 
-def _store(folder: str) -> Store:
-    from gptimage.store import Store
+def _client(args: argparse.Namespace, *, store: Store | None = None) -> ImageClient:
+    """The client of the service.
 
-    return Store(folder)
+    Raises:
+        ConfigurationError: The sandbox is meant, or there is no key.
+    """
+    if args.sandbox or os.environ.get("GPTIMAGE_SANDBOX", "") not in {"", "0"}:
+        raise ConfigurationError(_NO_SANDBOX)
+    return open_client(sandbox=False, store=store)
 
 
-def _told(item: BatchItem, *, as_json: bool) -> bool:
-    """Print one item; whether it has pictures."""
+@contextmanager
+def _requests(name: str) -> Generator[Rows]:
+    """The requests of a file; standard input goes to one first, as it is read twice."""
+    if name != "-":
+        yield Rows(Path(name), {})
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "stdin.jsonl")
+        file.write_bytes(sys.stdin.buffer.read())
+        yield Rows(file, {})
+
+
+def _counted(rows: Rows) -> Iterator[dict[str, Any]]:
+    """The requests, with a line on the terminal that counts: pictures take a while to upload."""
+    shows = sys.stderr.isatty()
+    for number, row in enumerate(rows):
+        if shows and number % 20 == 0:
+            print(f"\rpreparing {number} of {len(rows)} ", end="", file=sys.stderr, flush=True)
+        yield row
+    if shows:
+        print("\r\x1b[K", end="", file=sys.stderr)
+
+
+def _report(item: BatchItem, *, as_json: bool) -> int:
+    """Print one item; gives the exit code it deserves."""
+    if item.error is not None:
+        return _report_error(item, item.error, as_json=as_json)
     result = item.result
-    ids = [record.id for record in result.stored] if result else []
+    records = result.stored if result else ()
     if as_json:
         cost = result.cost if result else None
-        document = {
-            "index": item.index,
-            "custom_id": item.custom_id,
-            "stored": ids,
-            "cost_usd": None if cost is None else float(cost),
-            "error": None if item.error is None else str(item.error),
-        }
-        print(json.dumps(document))
-    elif item.error is None:
-        print(f"{item.index}: {' '.join(ids)}")
+        usd = None if cost is None else float(cost)
+        _print(item, stored=[record.id for record in records], cost_usd=usd)
     else:
-        print(f"{item.index}: {item.error}", file=sys.stderr)
-    return item.error is None
+        print(f"{_name(item)}: {', '.join(str(each.path or each.id) for each in records)}")
+    return 0
+
+
+def _report_error(item: BatchItem, error: GptImageError, *, as_json: bool) -> int:
+    """What is paid for and in no store goes to files."""
+    if isinstance(error, StoreError) and error.result is not None:
+        where = Target(folder=Path.cwd(), stem=f"batch-{_name(item)}")
+        paths = ", ".join(map(str, save(error.result.images, where)))
+        print(f"gptimage: {_name(item)}: not in the store, but in {paths}", file=sys.stderr)
+    if isinstance(error, MalformedReplyError) and error.reply:
+        path = keep_bytes(error.reply, "reply.jsonl")
+        print(f"gptimage: {_name(item)}: the answer as it is, in {path}", file=sys.stderr)
+    if as_json:
+        _print(item, error={"type": type(error).__name__, "message": str(error)})
+    else:
+        print(f"gptimage: {_name(item)}: {error}", file=sys.stderr)
+    return _UNKNOWN if isinstance(error, OutcomeUnknownError) else _FAILED
+
+
+def _name(item: BatchItem) -> str:
+    """The number of its line, as `gptimage many` counts."""
+    return item.custom_id or "unknown" if item.index is None else str(item.index + 1)
+
+
+def _print(item: BatchItem, **values: object) -> None:
+    about = {"index": item.index, "custom_id": item.custom_id}
+    print(json.dumps({**about, **values}), flush=True)
 
 
 def _show(status: Status, *, as_json: bool) -> None:
@@ -122,29 +213,6 @@ def _show(status: Status, *, as_json: bool) -> None:
         "completed": status.completed,
         "failed": status.failed,
         "ids": [part.id for part in status.parts],
+        "problems": [problem for part in status.parts for problem in part.problems],
     }
     print(json.dumps(document))
-
-
-def _requests(name: str) -> Iterator[dict[str, Any]]:
-    """The requests of a JSONL file, read as they are needed."""
-    lines = sys.stdin if name == "-" else Path(name).open(encoding="utf-8")  # noqa: SIM115  # read to its end below
-    with lines:
-        for number, text in enumerate(lines, 1):
-            if text.strip():
-                yield _request(name, number, text)
-
-
-def _request(name: str, number: int, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict) or "prompt" not in value:
-        raise InvalidRequestError(
-            f"line {number} of {name} is no JSON object with a prompt",
-            field="requests",
-            value=text,
-            allowed='such as {"prompt": "A red fox", "size": "1024x1024"}',
-        )
-    return value  # pyright: ignore[reportUnknownVariableType]  # what it holds is checked later

@@ -17,9 +17,8 @@ from gptimage.errors import InvalidRequestError, MalformedReplyError
 
 
 if TYPE_CHECKING:
-    from gptimage.conversation import Conversation
+    from gptimage.conversation import Conversation, Turn
     from gptimage.store import Store
-    from gptimage.turns import Turn
 
 
 _OPTIONS: Final = (

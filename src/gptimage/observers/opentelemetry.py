@@ -20,6 +20,7 @@ from gptimage.events import (
     Planned,
     Retried,
     Sent,
+    Submitted,
     Waiting,
 )
 
@@ -40,7 +41,8 @@ class OpenTelemetryObserver:
 
     A span has operation, model, request id, tokens and cost, and events for what happened on
     the way: sent, retried, waiting, previews. The measurements are
-    ``gen_ai.client.operation.duration`` in seconds and ``gptimage.cost`` in USD.
+    ``gen_ai.client.operation.duration`` in seconds and ``gptimage.cost`` in USD. A batch has a
+    short span when it is submitted; its requests are only measured, as they end hours later.
 
     Args:
         tracer_provider: An ``opentelemetry.trace.TracerProvider``; the global one when left out.
@@ -66,6 +68,8 @@ class OpenTelemetryObserver:
                 self._start(event)
             case Waiting() | Sent() | Retried() | PartialArrived():
                 self._note(event)
+            case Submitted():
+                self._submit(event)
             case CacheHit():
                 self._end(event, {"gptimage.cached": True, "gptimage.images": event.images})
             case Finished():
@@ -76,17 +80,26 @@ class OpenTelemetryObserver:
                 pass
 
     def _start(self, event: Planned) -> None:
+        span = self._span(event)
+        with self._lock:
+            self._spans[event.call_id] = span
+
+    def _submit(self, event: Submitted) -> None:
+        span = self._span(event)
+        span.set_attribute("gptimage.batch_id", event.batch_id)
+        span.set_attribute("gptimage.requests", event.requests)
+        span.end(_nanoseconds(event.at))
+
+    def _span(self, event: Planned | Submitted) -> Span:
         attributes = {**_attributes(event), "gptimage.images_asked": event.images}
         if event.estimate is not None:
             attributes["gptimage.estimate_usd"] = float(event.estimate)
-        span = self._tracer.start_span(
+        return self._tracer.start_span(
             f"{event.operation} {event.model}",
             kind=trace.SpanKind.CLIENT,
             attributes=attributes,
             start_time=_nanoseconds(event.at),
         )
-        with self._lock:
-            self._spans[event.call_id] = span
 
     def _note(self, event: Waiting | Sent | Retried | PartialArrived) -> None:
         match event:

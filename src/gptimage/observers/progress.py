@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gptimage.errors import ConfigurationError
-from gptimage.events import CacheHit, Event, Failed, Finished, Planned, Waiting
+from gptimage.events import CacheHit, Event, Failed, Finished, Planned, Submitted, Waiting
 from gptimage.money import format_usd
 
 
@@ -36,7 +36,8 @@ class ProgressObserver:
             client = ImageClient(observers=[bar])
 
     Args:
-        total: How many calls there will be; without it, what was begun so far.
+        total: How many calls there will be; without it, what was begun so far. Each request of
+            a batch counts as one.
         console: A ``rich.console.Console``; standard error when left out.
     """
 
@@ -57,7 +58,9 @@ class ProgressObserver:
         self._task = self._bar.add_task("pictures", total=total or 0)
         self._lock = threading.Lock()
         self._begun = 0
+        self._done = 0
         self._open: set[str] = set()
+        self._item: tuple[str, int] | None = None
         self.spent: Decimal = Decimal(0)
         self.cached: int = 0
         self.failed: int = 0
@@ -70,6 +73,8 @@ class ProgressObserver:
                 case Planned():
                     self._begun += 1
                     self._open.add(event.call_id)
+                case Submitted():
+                    self._begun += event.requests
                 case CacheHit():
                     self.cached += 1
                 case Finished():
@@ -82,9 +87,8 @@ class ProgressObserver:
                     return
                 case _:
                     return
-            done = not isinstance(event, Planned) and event.call_id in self._open
-            if done:
-                self._open.discard(event.call_id)
+            done = self._ends(event)
+            self._done += done
             self._show("", advance=int(done))
 
     def __enter__(self) -> Self:
@@ -101,10 +105,22 @@ class ProgressObserver:
         """Stop drawing; the last state stays on the screen."""
         self._bar.stop()
 
+    def _ends(self, event: Event) -> bool:
+        """Whether a call, or a request of a batch, is over with this event."""
+        if isinstance(event, (Planned, Submitted)):
+            return False
+        if event.item is not None:
+            before, self._item = self._item, (event.call_id, event.item)
+            return self._item != before  # failed after it finished: it could not be saved
+        done = event.call_id in self._open
+        self._open.discard(event.call_id)
+        return done
+
     def _show(self, note: str, *, advance: int = 0) -> None:
         parts = [f"{format_usd(self.spent)}{'+' if self.unpriced else ''}"]
         parts += [f"{self.cached} cached"] if self.cached else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [note] if note else []
-        total = self._total or self._begun
+        # Results of a batch that another process submitted were not begun here.
+        total = self._total or max(self._begun, self._done)
         self._bar.update(self._task, description=" · ".join(parts), advance=advance, total=total)

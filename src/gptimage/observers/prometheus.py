@@ -25,7 +25,7 @@ class PrometheusObserver:
 
     All names begin with ``gptimage_``; labels are operation, model and outcome (``ok``,
     ``cached``, or the name of an error class). Nothing a user types becomes a label, except
-    the name of the model.
+    the name of the model. Each request of a batch counts as a call once its result is read.
 
     Args:
         registry: A ``prometheus_client.CollectorRegistry``; the default one when left out.

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gptimage._http import FilePart, HttpReply, HttpRequest
 from gptimage._json import table
@@ -81,10 +81,10 @@ class OutputLine:
     error: ApiError | None = None
 
 
-def upload(data: bytes, filename: str, content_type: str, purpose: str) -> HttpRequest:
+def upload(part: FilePart, purpose: str) -> HttpRequest:
     """``POST /files``."""
-    part = FilePart(name="file", filename=filename, content_type=content_type, data=data)
-    return HttpRequest(method="POST", path="/files", body={"purpose": purpose}, files=(part,))
+    file = evolve(part, name="file")
+    return HttpRequest(method="POST", path="/files", body={"purpose": purpose}, files=(file,))
 
 
 def create(file_id: str, endpoint: str, metadata: Mapping[str, str]) -> HttpRequest:
@@ -130,8 +130,16 @@ def body_of(wire: HttpRequest, uploaded: list[str]) -> dict[str, object]:
 
 def line(custom_id: str, path: str, body: Mapping[str, object]) -> bytes:
     """A line of the input file, with its newline."""
-    value = {"custom_id": custom_id, "method": "POST", "url": f"/v1{path}", "body": body}
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return compact({"custom_id": custom_id, "method": "POST", "url": f"/v1{path}", "body": body})
+
+
+def compact(value: object) -> bytes:
+    """A JSON value on a line of its own, with its newline."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair has no UTF-8, only an escape
+        text = json.dumps(value, separators=(",", ":")).encode()
+    return text + b"\n"
 
 
 def request_of(path: str, body: Mapping[str, Any], size: str | None = None) -> Generate:
@@ -176,20 +184,25 @@ def part_of(value: object) -> BatchPart | None:
         total=_count(counts.get("total")),
         completed=_count(counts.get("completed")),
         failed=_count(counts.get("failed")),
-        output_file_id=_text(batch.get("output_file_id")),
-        error_file_id=_text(batch.get("error_file_id")),
-        input_file_id=_text(batch.get("input_file_id")),
+        # Azure writes "" where there is no file, and so does OpenAI now and then.
+        output_file_id=_text(batch.get("output_file_id")) or None,
+        error_file_id=_text(batch.get("error_file_id")) or None,
+        input_file_id=_text(batch.get("input_file_id")) or None,
         problems=tuple(_problem(table(each)) for each in problems),
     )
 
 
-def read_line(text: bytes) -> OutputLine:
+def read_line(rest: bytes, pictures: tuple[bytes, ...] = ()) -> OutputLine:
     """Read one line of an output or error file.
+
+    Args:
+        rest: The line, or what is left of it when its pictures were taken out.
+        pictures: The pictures taken out.
 
     Raises:
         ValueError: It is no such line.
     """
-    document = parse(text)
+    document = parse(rest, pictures)
     value = table(document.value)
     custom_id = value.get("custom_id")
     if not isinstance(custom_id, str):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _MODERATION: Final = {
     "moderation_blocked",
     "content_policy_violation",
+    "image_content_policy_violation",  # of a response as a whole
     "contentFilter",
     "content_filter",
 }

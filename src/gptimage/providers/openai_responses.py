@@ -15,7 +15,7 @@ from attrs import field, frozen
 from gptimage._http import FilePart, HttpRequest, ServerEvent
 from gptimage._reply import decode
 from gptimage.errors import InvalidRequestError
-from gptimage.outer import OuterUsage
+from gptimage.money import OuterUsage
 from gptimage.providers.openai_images import MAX_DATA_URL, REPORTED, WIRE_NAMES
 from gptimage.requests import Generate
 
@@ -25,6 +25,8 @@ AZURE_HEADER: Final = "x-ms-oai-image-generation-deployment"
 """Azure wants to know the image model's deployment in a header."""
 
 TOOL: Final = "image_generation"
+PICTURE: Final = "result"
+"""The key of an image call's picture."""
 _TOOL_FIELDS: Final = {"model", "size", *WIRE_NAMES.values()} - {"n", "safety_identifier"}
 OURS: Final = frozenset(
     ("input", "tools", "tool_choice", "previous_response_id", "store", "max_tool_calls")
@@ -90,7 +92,9 @@ def to_wire(request: Generate, drawn: HttpRequest, ask: Ask) -> HttpRequest:
         body["stream"] = True
     headers = {AZURE_HEADER: request.model} if ask.azure else {}
     body |= request.extra_body or {}
-    return HttpRequest(method="POST", path=RESPONSES_PATH, body=body, headers=headers)
+    return HttpRequest(
+        method="POST", path=RESPONSES_PATH, body=body, headers=headers, picture_key=PICTURE
+    )
 
 
 def _shown(picture: dict[str, str]) -> dict[str, object]:
@@ -242,7 +246,7 @@ def read_turn_event(event: ServerEvent) -> TurnEvent:
 def _call(item: Mapping[str, Any], pictures: tuple[bytes, ...]) -> ImageCall:
     return ImageCall(
         id=_text(item.get("id")),
-        picture=_picture(item.get("result"), pictures),
+        picture=_picture(item.get(PICTURE), pictures),
         revised_prompt=_text(item.get("revised_prompt")),
         error=as_table(item.get("error")) or None,
         svg_usage=item.get("svg_usage"),

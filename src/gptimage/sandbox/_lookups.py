@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -18,6 +19,9 @@ from gptimage.sandbox._wire import is_multipart, nested
 
 _PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 _READABLE: Final = ("batch", "batch_output", "fine-tune")
+_MONTH: Final = 2_592_000
+"""Seconds after which files for batches expire, and the longest life that can be asked for."""
+
 _KEPT_FILES: Final = 256
 _KEPT_BYTES: Final = 1024 * 1024 * 1024
 _AUDIO: Final = (
@@ -83,20 +87,28 @@ class Uploads(Mapping[str, bytes]):
     def add(self, request: HttpRequest) -> dict[str, object]:
         """``POST /files``: keep the file and answer its object."""
         part = _the_file(request, ("purpose", "expires_after"))
-        purpose = Reader(nested(request.body), form=True).choice("purpose", _PURPOSES)
+        read = Reader(nested(request.body), form=True)
+        purpose = read.choice("purpose", _PURPOSES)
         if purpose is None:
             raise missing("purpose")
-        return self.keep(part.data, part.filename, purpose)
+        keeps = expiry(read, "expires_after")
+        if purpose == "batch":
+            _check_jsonl(part)
+            keeps = keeps or _MONTH
+        return self.keep(part.data, part.filename, purpose, keeps)
 
-    def keep(self, data: bytes, filename: str, purpose: str) -> dict[str, object]:
-        """Keep a file and answer its object."""
+    def keep(
+        self, data: bytes, filename: str, purpose: str, keeps: int | None = None
+    ) -> dict[str, object]:
+        """Keep a file, for so many seconds as far as its object says, and answer that."""
+        now = int(time.time())
         file_id = f"file-{uuid.uuid4().hex[:24]}"
         about: dict[str, object] = {
             "id": file_id,
             "object": "file",
             "bytes": len(data),
-            "created_at": int(time.time()),
-            "expires_at": None,
+            "created_at": now,
+            "expires_at": None if keeps is None else now + keeps,
             "filename": filename,
             "purpose": purpose,
             "status": "processed",
@@ -137,6 +149,24 @@ class Uploads(Mapping[str, bytes]):
             raise Refusal(message, param="id", status=404) from None
 
 
+def expiry(read: Reader, name: str) -> int | None:
+    """The seconds of an expiry policy; None when there is none.
+
+    Raises:
+        Refusal: It is wrong.
+    """
+    inner = read.object(name)
+    if inner is None:
+        return None
+    inner.only(("anchor", "seconds"))
+    if inner.choice("anchor", ("created_at",)) is None:
+        raise missing(f"{name}.anchor")
+    seconds = inner.whole("seconds", 3600, _MONTH)
+    if seconds is None:
+        raise missing(f"{name}.seconds")
+    return seconds
+
+
 def provenance(request: HttpRequest, has_manifest: Callable[[bytes], bool]) -> dict[str, object]:
     """``POST /content_provenance_checks``: is there a C2PA manifest that names OpenAI?
 
@@ -174,6 +204,17 @@ def provenance(request: HttpRequest, has_manifest: Callable[[bytes], bool]) -> d
         "created_at": int(time.time()),
         "results": results,
     }
+
+
+def _check_jsonl(part: FilePart) -> None:
+    """The service looks at the name and at the first line, and leaves the rest to the batch."""
+    first = part.data.lstrip().partition(b"\n")[0]
+    try:
+        is_jsonl = part.filename.endswith(".jsonl") and isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        is_jsonl = False
+    if not is_jsonl:
+        raise Refusal("Invalid file format for Batch API. Must be .jsonl")
 
 
 def _the_file(request: HttpRequest, fields: Iterable[str]) -> FilePart:

@@ -32,7 +32,8 @@ def as_sent(request: HttpRequest) -> HttpRequest:
         ValueError: A number has no JSON form (NaN, infinity), or a value contains itself.
     """
     if is_multipart(request):
-        return evolve(request, body=dict(_form_fields(request.body)))
+        files = tuple(evolve(part, data=part.read(), path=None) for part in request.files)
+        return evolve(request, body=dict(_form_fields(request.body)), files=files)
     return evolve(request, body=json.loads(json.dumps(dict(request.body), allow_nan=False)))
 
 

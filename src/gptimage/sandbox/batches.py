@@ -16,14 +16,24 @@ from typing import Any, Final, cast
 from attrs import define, field
 
 from gptimage._http import HttpReply, HttpRequest
-from gptimage.sandbox._lookups import Uploads
+from gptimage.sandbox._batch_input import Problem, read_input
+from gptimage.sandbox._lookups import Uploads, expiry
 from gptimage.sandbox._reader import Reader
 from gptimage.sandbox._refusal import Refusal, missing, wrong_type
 
 
-ENDPOINTS: Final = ("/v1/images/generations", "/v1/images/edits")
-MAX_LINES: Final = 50_000
-MAX_BYTES: Final = 200 * 1024 * 1024
+ENDPOINTS: Final = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/images/edits",
+    "/v1/images/generations",
+    "/v1/moderations",
+    "/v1/responses",
+    "/v1/videos",
+)
+"""What the service takes batches for."""
+
 WINDOW: Final = 24 * 3600
 """Seconds after which a batch expires."""
 
@@ -39,6 +49,7 @@ class _Batch:
     """One batch and its lines."""
 
     about: dict[str, Any]
+    keeps: int | None = None
     lines: list[dict[str, Any]] = field(factory=list[dict[str, Any]])
     done: int = 0
     output: bytearray = field(factory=bytearray)
@@ -52,14 +63,21 @@ class Batches:
     Args:
         uploads: The uploaded files; outputs go there, too.
         work: Answers one request of a batch as its endpoint would.
+        serves: Whether batches of a model are drawn.
 
     Attributes:
         lines_per_look: How many requests are answered each time somebody looks; None for all.
     """
 
-    def __init__(self, uploads: Uploads, work: Callable[[HttpRequest], HttpReply]) -> None:
+    def __init__(
+        self,
+        uploads: Uploads,
+        work: Callable[[HttpRequest], HttpReply],
+        serves: Callable[[str], bool],
+    ) -> None:
         self._uploads = uploads
         self._work = work
+        self._serves = serves
         self._batches: dict[str, _Batch] = {}
         self._lock = threading.Lock()
         self.lines_per_look: int | None = None
@@ -85,8 +103,10 @@ class Batches:
     def create(self, request: HttpRequest) -> dict[str, Any]:
         """``POST /batches``.
 
+        What is wrong with the file itself is found later, when it is checked.
+
         Raises:
-            Refusal: A parameter is wrong, or the file is no input for a batch.
+            Refusal: A parameter is wrong.
         """
         read = Reader(request.body, form=False)
         read.only(_FIELDS)
@@ -94,10 +114,9 @@ class Batches:
         for name, allowed in (("endpoint", ENDPOINTS), ("completion_window", ("24h",))):
             if read.choice(name, allowed) is None:
                 raise missing(name)
-        _check_expiry(read)
-        if self._uploads.about(file_id)["purpose"] != "batch":
-            message = f"Invalid file '{file_id}': its purpose must be 'batch'."
-            raise Refusal(message, param="input_file_id", code="invalid_purpose")
+        if not str(request.body["endpoint"]).startswith("/v1/images/"):
+            raise Refusal("The sandbox takes batches of images only.", param="endpoint")
+        keeps = expiry(read, "output_expires_after")
         now = int(time.time())
         about: dict[str, Any] = {
             "id": f"batch_{uuid.uuid4().hex[:24]}",
@@ -115,7 +134,7 @@ class Batches:
             "metadata": _metadata(request.body.get("metadata")),
         }
         with self._lock:
-            self._batches[about["id"]] = _Batch(about=about)
+            self._batches[about["id"]] = _Batch(about=about, keeps=keeps)
         return dict(about)
 
     def listed(self, query: dict[str, str]) -> dict[str, Any]:
@@ -158,12 +177,16 @@ class Batches:
     def cancel(self, batch_id: str) -> dict[str, Any]:
         """``POST /batches/{id}/cancel``.
 
+        One that is cancelled already may be cancelled again, which changes nothing.
+
         Raises:
-            Refusal: There is no such batch, or it has ended.
+            Refusal: There is no such batch, or it has ended otherwise.
         """
         batch = self._find(batch_id)
         with batch.lock:
             status = batch.about["status"]
+            if status == "cancelled":
+                return dict(batch.about)
             if status not in (*_WORKING, "cancelling"):
                 message = f"Cannot cancel a batch with status '{status}'."
                 raise Refusal(message, status=409)
@@ -189,9 +212,9 @@ class Batches:
 
     def _advance(self, batch: _Batch) -> None:
         if batch.about["status"] == "validating":
-            problems = self._read(batch)
+            problems = self._check(batch)
             if problems:
-                errors = {"object": "list", "data": problems}
+                errors = {"object": "list", "data": [problem.value() for problem in problems]}
                 batch.about |= {
                     "status": "failed", "errors": errors, "failed_at": int(time.time())
                 }  # fmt: skip
@@ -206,6 +229,18 @@ class Batches:
         batch.done = end
         if end == len(batch.lines):
             self._close(batch, "completed")
+
+    def _check(self, batch: _Batch) -> list[Problem]:
+        """Take in the input file; what is wrong with it, if anything is."""
+        file_id = batch.about["input_file_id"]
+        data = self._uploads.get(file_id)
+        if data is None or self._uploads.about(file_id)["purpose"] != "batch":
+            told = f"Cannot find file {file_id}, or organization org-sandbox does not have access"
+            return [Problem("invalid_request", f"{told} to it.", param="file_id")]
+        found = read_input(data, batch.about["endpoint"], self._serves)
+        batch.about["request_counts"] = {"total": found.total, "completed": 0, "failed": 0}
+        batch.lines = found.lines
+        return found.problems
 
     def _do(self, batch: _Batch, line: dict[str, Any]) -> None:
         path = batch.about["endpoint"].removeprefix("/v1")
@@ -224,56 +259,12 @@ class Batches:
         for name, data in (("output", batch.output), ("error", batch.errors)):
             if data:
                 filename = f"{batch.about['id']}_{name}.jsonl"
-                kept = self._uploads.keep(bytes(data), filename, "batch_output")
+                kept = self._uploads.keep(bytes(data), filename, "batch_output", batch.keeps)
                 batch.about[f"{name}_file_id"] = kept["id"]
+                data.clear()
+        if status == "completed" and batch.about["error_file_id"] is None:
+            batch.about["error_file_id"] = ""  # seen at the service: not null when all went well
         batch.about |= {"status": status, f"{status}_at": int(time.time())}
-
-    def _read(self, batch: _Batch) -> list[dict[str, Any]]:
-        """Take in the input file; what is wrong with it, if anything is."""
-        data = self._uploads[batch.about["input_file_id"]]
-        texts = data.splitlines()
-        if not texts or len(data) > MAX_BYTES or len(texts) > MAX_LINES:
-            return [_problem("invalid_file", "The batch input file is empty or too large.", None)]
-        problems: list[dict[str, Any]] = []
-        seen: set[str] = set()
-        models: set[object] = set()
-        for number, text in enumerate(texts, 1):
-            line, told = _line(text, batch.about["endpoint"])
-            if not told and line["custom_id"] in seen:
-                told = ("duplicate_custom_id", "The custom_id has already been used.")
-            if not told:
-                seen.add(line["custom_id"])
-                models.add(line["body"].get("model"))
-                batch.lines.append(line)
-                if len(models) > 1:
-                    told = ("mismatched_model", "All requests of a batch must name one model.")
-            if told:
-                problems.append(_problem(*told, number))
-        batch.about["request_counts"] = {"total": len(texts), "completed": 0, "failed": 0}
-        return problems
-
-
-def _line(text: bytes, endpoint: str) -> tuple[dict[str, Any], tuple[str, str] | None]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}, ("invalid_json_line", "This line is not parseable as valid JSON.")
-    if not isinstance(value, dict):
-        return {}, ("invalid_json_line", "This line is not a JSON object.")
-    line = cast("dict[str, Any]", value)
-    if not isinstance(line.get("custom_id"), str) or not line["custom_id"]:
-        return line, ("missing_required_parameter", "Missing required parameter: 'custom_id'.")
-    if line.get("method") != "POST":
-        return line, ("invalid_method", "The method must be 'POST'.")
-    if line.get("url") != endpoint:
-        return line, ("mismatched_endpoint", f"The url must be the batch's endpoint, {endpoint}.")
-    if not isinstance(line.get("body"), dict):
-        return line, ("missing_required_parameter", "Missing required parameter: 'body'.")
-    return line, None
-
-
-def _problem(code: str, message: str, line: int | None) -> dict[str, Any]:
-    return {"code": code, "message": message, "line": line, "param": None}
 
 
 def _write(file: bytearray, custom_id: str, response: object, error: object) -> None:
@@ -301,14 +292,3 @@ def _metadata(value: object) -> dict[str, str] | None:
     if len(pairs) > 16:
         raise Refusal("Invalid 'metadata': too many properties.", param="metadata")
     return cast("dict[str, str]", pairs)
-
-
-def _check_expiry(read: Reader) -> None:
-    inner = read.object("output_expires_after")
-    if inner is None:
-        return
-    inner.only(("anchor", "seconds"))
-    if inner.choice("anchor", ("created_at",)) is None:
-        raise missing("output_expires_after.anchor")
-    if inner.whole("seconds", 3600, 2_592_000) is None:
-        raise missing("output_expires_after.seconds")

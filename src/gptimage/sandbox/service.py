@@ -94,7 +94,7 @@ class Sandbox:
         self._svg_model_selection = svg_model_selection
         self._uploads = _lookups.Uploads()
         self._responses = Responses()
-        self.batches: Batches = Batches(self._uploads, self._batched)
+        self.batches: Batches = Batches(self._uploads, self._batched, self._serves)
         self._seen: deque[HttpRequest] = deque(maxlen=_REMEMBERED)
         self._faults: deque[Fault] = deque()
         self._lock = threading.Lock()
@@ -202,11 +202,14 @@ class Sandbox:
         """The reply to a request of a batch."""
         request_id = f"req_{uuid.uuid4().hex}"
         try:
-            if request.body.get("stream"):
-                raise user_error("Streaming is not supported in a batch.", "stream")
             return self._answer(request, request_id, None).reply
         except Refusal as refusal:
             return HttpReply(status=refusal.status, body=refusal.body(request_id))
+
+    def _serves(self, model: str) -> bool:
+        """Whether a model is alive."""
+        spec = self._models.get(model)
+        return spec is not None and spec.state(self._today()) != "shut_down"
 
     def _file(self, request: HttpRequest) -> HttpReply:
         """A file's content, or else JSON."""

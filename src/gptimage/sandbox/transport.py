@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from gptimage._http import HttpReply, HttpRequest, ServerEvent
+from gptimage._threads import in_thread
 from gptimage.sandbox.service import Answer, Cut, Sandbox, broken, with_events
 
 
@@ -68,7 +69,7 @@ class AsyncSandboxTransport:
         """Send and return as soon as the answer's head is there."""
         import asyncio
 
-        answer = await asyncio.to_thread(self._sandbox.respond, request)
+        answer = await in_thread(self._sandbox.respond, request)
         if answer.events is None:
             await asyncio.sleep(answer.pause)
             if answer.ends != "whole":
@@ -124,7 +125,7 @@ class AsyncSandboxStream:
 
         events = self._answer.events or iter(())
         try:
-            while (event := await asyncio.to_thread(next, events, None)) is not None:
+            while (event := await in_thread(next, events, None)) is not None:
                 await asyncio.sleep(self._answer.pause)
                 yield event
         except Cut as error:

@@ -7,7 +7,7 @@ from gptimage.store.exporting import ExportReport
 from gptimage.store.files import FileBlobs
 from gptimage.store.pages import Filters, Page, Rank
 from gptimage.store.parts import StoreWarning
-from gptimage.store.places import default_folder
+from gptimage.store.places import default_folder, state_folder
 from gptimage.store.reader import Lineage, Reruns
 from gptimage.store.reports import Problem, VerifyReport
 from gptimage.store.rescue import RescueReport
@@ -40,4 +40,5 @@ __all__ = [
     "VerifyReport",
     "default_folder",
     "note_of",
+    "state_folder",
 ]

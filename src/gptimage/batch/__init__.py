@@ -1,0 +1,12 @@
+"""Half-price pictures within a day: `Batch` waits, `AsyncBatch` is awaited."""
+
+from __future__ import annotations
+
+from gptimage.batch.batch import AsyncBatch, Batch
+from gptimage.batch.drive import AsyncBatchLine, BatchLine
+from gptimage.batch.read import BatchItem
+from gptimage.batch.status import Status
+from gptimage.providers.openai_batch import BatchPart
+
+
+__all__ = ["AsyncBatch", "AsyncBatchLine", "Batch", "BatchItem", "BatchLine", "BatchPart", "Status"]

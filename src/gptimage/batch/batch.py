@@ -1,0 +1,251 @@
+"""The handles of a batch job: two thin shells over it, one that waits and one that is awaited.
+
+Everything a job must remember is in its state file, so another process can go on with it, even
+after a kill, and nothing is submitted twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from contextlib import aclosing, closing
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Self
+
+from gptimage.batch.adopt import Adoption, finding
+from gptimage.batch.drive import (
+    AsyncBatchLine,
+    BatchLine,
+    adrive,
+    alines_of,
+    drive,
+    finished,
+    lines_of,
+)
+from gptimage.batch.flow import cancel
+from gptimage.batch.job import Job, StatePath, beginning, is_id, reopening
+from gptimage.batch.prepare import Limits
+from gptimage.batch.read import BatchItem
+from gptimage.batch.status import Status
+from gptimage.batch.waiting import Waiting, Watch
+from gptimage.bulk.items import Asked
+from gptimage.errors import GptImageError
+from gptimage.providers.openai_batch import MAX_BYTES, MAX_LINES
+
+
+POLL: Final = 30.0
+"""Seconds between two looks; a batch takes minutes to hours."""
+
+_NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class _Handle:
+    """A job at hand."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of its batches at the service, ``batch_...``; a large job has several."""
+        return self._job.ids
+
+    @property
+    def estimate(self) -> Decimal | None:
+        """What it may cost at batch prices, in USD; None when that cannot be known."""
+        return self._job.state.estimate
+
+    @property
+    def state(self) -> Path | None:
+        """The file another process can go on from, or None when it has none."""
+        return None if self._job.state.temporary else self._job.state.path
+
+    def __repr__(self) -> str:
+        """Its ids and where its state is."""
+        return f"{type(self).__name__}({', '.join(self.ids)}, state={self.state})"
+
+
+class Batch(_Handle):
+    """A batch job; made by ``ImageClient.submit_batch()`` and ``ImageClient.batch()``."""
+
+    def __init__(self, line: BatchLine, job: Job) -> None:
+        self._line = line
+        super().__init__(job)
+
+    @classmethod
+    def submit(
+        cls,
+        line: BatchLine,
+        requests: Iterable[Asked],
+        *,
+        state: StatePath | None = None,
+        metadata: Mapping[str, str] = _NO_METADATA,
+        max_lines: int = MAX_LINES,
+        max_bytes: int = MAX_BYTES,
+    ) -> Self:
+        """Submit requests, or go on with the job of the state file; see `submit_batch`."""
+        limits = Limits(lines=max_lines, size=max_bytes)
+        return cls(line, drive(beginning(line, requests, state, metadata, limits), line))
+
+    @classmethod
+    def open(cls, line: BatchLine, where: StatePath) -> Self:
+        """The job of a state file, or the batch of an id."""
+        if not is_id(where):
+            return cls(line, reopening(line, where))
+        part = drive(finding(line, str(where)), line)
+        with closing(Adoption(line, part)) as adoption:
+            for text in lines_of(line, str(part.input_file_id)):
+                adoption.take(text)
+            return cls(line, adoption.job())
+
+    def status(self) -> Status:
+        """How far it is now; a submission that was interrupted is completed first.
+
+        Raises:
+            OutcomeUnknownError: A batch may or may not have been made; ask again later.
+            ApiError: The service refused.
+        """
+        return drive(self._job.looking(), self._line)
+
+    def wait(
+        self, *, progress: Watch = False, poll: float = POLL, timeout: float | None = None
+    ) -> Status:
+        """Wait until it has ended, whatever the end.
+
+        A look that fails for a while (no network, the service is busy) does not end the wait;
+        an hour of nothing but that does.
+
+        Args:
+            progress: True shows each change on standard error; or call this with each status.
+            poll: Seconds between two looks.
+            timeout: The most seconds to wait; None waits for the end, a day at most.
+
+        Raises:
+            TimeoutError: It has not ended in time; it goes on at the service.
+            ApiError: The service refused.
+            TransportError: The service was not reached; it goes on there.
+        """
+        waiting = Waiting(progress, poll, timeout)
+        while True:
+            try:
+                status = self.status()
+            except GptImageError as error:
+                time.sleep(waiting.failed(error))
+                continue
+            pause = waiting.saw(status)
+            if pause is None:
+                return status
+            time.sleep(pause)
+
+    def results(self) -> Generator[BatchItem]:
+        """Every request's pictures or error, in the order the service gives them.
+
+        The pictures are saved in the client's store as they are read, and no more than one
+        answer is in memory at a time. Calling it again saves nothing twice.
+
+        Raises:
+            InvalidRequestError: The batch has not ended.
+        """
+        collector = self._job.collector(self.status())
+        with closing(collector):
+            for file_id in collector.files():
+                with closing(lines_of(self._line, file_id)) as lines:
+                    yield from filter(None, map(collector.take, lines))
+            yield from collector.missing()
+        self._job.settle(collector)
+
+    def cancel(self) -> Status:
+        """Cancel what is not drawn yet; what is drawn is paid and stays in `results`."""
+        drive(cancel(self._job.core, self.status()), self._line)
+        return self.status()
+
+
+class AsyncBatch(_Handle):
+    """`Batch`, awaited; files are read and written in worker threads."""
+
+    def __init__(self, line: AsyncBatchLine, job: Job) -> None:
+        self._line = line
+        super().__init__(job)
+
+    @classmethod
+    async def submit(
+        cls,
+        line: AsyncBatchLine,
+        requests: Iterable[Asked],
+        *,
+        state: StatePath | None = None,
+        metadata: Mapping[str, str] = _NO_METADATA,
+        max_lines: int = MAX_LINES,
+        max_bytes: int = MAX_BYTES,
+    ) -> Self:
+        """Submit requests, or go on with the job of the state file; see `submit_batch`."""
+        limits = Limits(lines=max_lines, size=max_bytes)
+        return cls(line, await adrive(beginning(line, requests, state, metadata, limits), line))
+
+    @classmethod
+    async def open(cls, line: AsyncBatchLine, where: StatePath) -> Self:
+        """The job of a state file, or the batch of an id."""
+        if not is_id(where):
+            return cls(line, reopening(line, where))
+        part = await adrive(finding(line, str(where)), line)
+        with closing(Adoption(line, part)) as adoption:
+            async with aclosing(alines_of(line, str(part.input_file_id))) as lines:
+                async for text in lines:
+                    adoption.take(text)
+            return cls(line, await finished(adoption.job))
+
+    async def status(self) -> Status:
+        """How far it is now; see `Batch.status`."""
+        return await adrive(self._job.looking(), self._line)
+
+    async def wait(
+        self,
+        *,
+        progress: Watch = False,
+        poll: float = POLL,
+        timeout: float | None = None,  # noqa: ASYNC109  # the same arguments as its twin
+    ) -> Status:
+        """Wait until it has ended, whatever the end; see `Batch.wait`.
+
+        Raises:
+            TimeoutError: It has not ended in time; it goes on at the service.
+        """
+        import asyncio
+
+        waiting = Waiting(progress, poll, timeout)
+        while True:
+            try:
+                status = await self.status()
+            except GptImageError as error:
+                await asyncio.sleep(waiting.failed(error))
+                continue
+            pause = waiting.saw(status)
+            if pause is None:
+                return status
+            await asyncio.sleep(pause)
+
+    async def results(self) -> AsyncGenerator[BatchItem]:
+        """Every request's pictures or error, as they come; see `Batch.results`.
+
+        Raises:
+            InvalidRequestError: The batch has not ended.
+        """
+        status = await self.status()
+        collector = await finished(self._job.collector, status)
+        with closing(collector):
+            for file_id in collector.files():
+                async with aclosing(alines_of(self._line, file_id)) as lines:
+                    async for text in lines:
+                        item = await finished(collector.take, text)
+                        if item is not None:
+                            yield item
+            for item in collector.missing():
+                yield item
+        await finished(self._job.settle, collector)
+
+    async def cancel(self) -> Status:
+        """Cancel what is not drawn yet; see `Batch.cancel`."""
+        await adrive(cancel(self._job.core, await self.status()), self._line)
+        return await self.status()

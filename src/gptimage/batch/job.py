@@ -1,0 +1,213 @@
+"""What both batch handles share: one job, and the steps between the waits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from gptimage._accounts import Ending
+from gptimage._core import Core
+from gptimage._keep import Keeper
+from gptimage._meter import Meter
+from gptimage.batch.drive import AsyncBatchLine, BatchLine
+from gptimage.batch.flow import Flow, look
+from gptimage.batch.news import News, entry_of
+from gptimage.batch.prepare import Limits, check_metadata, check_several, digest_of, prepare
+from gptimage.batch.read import Collector
+from gptimage.batch.state import State
+from gptimage.batch.status import Status
+from gptimage.batch.submit import submit
+from gptimage.budget import Reservation
+from gptimage.bulk.items import Asked
+from gptimage.errors import ConfigurationError, InvalidRequestError
+
+
+StatePath: TypeAlias = str | os.PathLike[str]
+
+
+@frozen(kw_only=True)
+class Job:
+    """One job: its state, and what is reserved for it."""
+
+    keeper: Keeper
+    meter: Meter
+    state: State
+    reservations: dict[int, Reservation] = field(factory=dict[int, Reservation], repr=False)
+
+    @property
+    def core(self) -> Core:
+        """The client's settings."""
+        return self.keeper.core
+
+    @property
+    def news(self) -> News:
+        """The client's observers."""
+        return News(self.meter, self.state)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of its batches; of those that are submitted."""
+        return tuple(part.batch_id for part in self.state.parts if part.batch_id)
+
+    def submitting(self) -> Flow[None]:
+        """Reserve the money, then submit what is not submitted yet; nobody else does so meanwhile.
+
+        Raises:
+            BudgetExceededError: It could cross the budget; nothing was submitted.
+        """
+        self._reserve()
+        try:
+            yield from submit(self.core, self.state, self.news)
+        except BaseException:
+            self._release()
+            raise
+
+    def looking(self) -> Flow[Status]:
+        """How far it is; whatever is not submitted yet is submitted first."""
+        if len(self.ids) < len(self.state.parts) or not self.state.ready:
+            with self.state.alone():
+                fresh = State.load(self.state.path)  # another process may have been here
+                self.state.parts, self.state.ready = fresh.parts, fresh.ready
+                yield from self.submitting()
+        parts = self.state.parts
+        total = sum(part.lines for part in parts)
+        tolds = map(self.news.retrying, range(len(parts)))
+        return (yield from look(self.core, self.ids, total, tolds))
+
+    def collector(self, status: Status) -> Collector:
+        """What reads its results.
+
+        Raises:
+            InvalidRequestError: It has not ended.
+        """
+        if not status.ended:
+            raise InvalidRequestError(
+                f"the batch has not ended ({status}): wait for it first",
+                field="batch",
+                value=status.state,
+                allowed="completed, failed, expired or cancelled",
+            )
+        return Collector(self.keeper, self.state, status, self.news)
+
+    def settle(self, collector: Collector) -> None:
+        """Everything was read: say what each part cost."""
+        for number, (part, entry, ending) in enumerate(collector.endings()):
+            if part.settled or not part.entered:  # a batch known by its id alone has no row
+                continue
+            if self.meter.ledger is not None:
+                self.meter.ledger.end(entry, ending)
+            elif number in self.reservations:
+                self.reservations.pop(number).end(ending)
+            part.settled = True
+        self.state.save()
+
+    def _reserve(self) -> None:
+        """Enter every part that is to be submitted, or none."""
+        made: dict[int, Reservation] = {}
+        try:
+            for number, part in enumerate(self.state.parts):
+                if not (part.entered or part.batch_id or part.intended):
+                    made |= self._entered(number)
+        except BaseException:
+            for reservation in made.values():
+                reservation.release()
+            raise
+        self.reservations.update(made)
+        for part in self.state.parts:
+            part.entered = True
+        self.state.save()
+
+    def _entered(self, number: int) -> dict[int, Reservation]:
+        entry, meter = entry_of(self.state, number), self.meter
+        reserved = self.state.parts[number].reserved
+        if meter.budget is not None:
+            amount = None if reserved is None else Decimal(reserved)
+            return {number: meter.budget.reserve(amount, on=self.core.clock(), note=entry)}
+        if meter.ledger is None:
+            return {}
+        meter.ledger.begin(entry)
+        return {number: Reservation(meter.ledger, entry)}
+
+    def _release(self) -> None:
+        """Give back what is reserved for parts that were surely not made."""
+        for number, part in enumerate(self.state.parts):
+            if part.entered and part.batch_id is None and part.intended is None:
+                reservation = self.reservations.pop(number, None)
+                if reservation is not None:
+                    reservation.release()
+                elif self.meter.ledger is not None:
+                    self.meter.ledger.end(entry_of(self.state, number), Ending(outcome="failed"))
+                part.entered = False
+        if self.state.ready:
+            self.state.save()
+
+
+def beginning(
+    line: BatchLine | AsyncBatchLine,
+    requests: Iterable[Asked],
+    path: StatePath | None,
+    metadata: Mapping[str, str],
+    limits: Limits,
+) -> Flow[Job]:
+    """The job for these requests, submitted: a new one, or the one of the state file.
+
+    Raises:
+        ConfigurationError: The state file belongs to other requests, or is in use.
+    """
+    core = line.keeper.core
+    check_several(requests)
+    check_metadata(metadata)
+    new = State.new(path, core.clock(), core.endpoint, dict(metadata))
+    with new.alone():  # two processes that begin the same job must not both submit it
+        old = State.load(new.path) if new.path.exists() else None
+        if old is None or not old.ready:
+            state = new
+            yield from prepare(core, new, requests, limits)
+        else:
+            state = old
+            _check_same(state, core, requests, metadata)
+        job = Job(keeper=line.keeper, meter=line.meter, state=state)
+        yield from job.submitting()
+    return job
+
+
+def reopening(line: BatchLine | AsyncBatchLine, path: StatePath) -> Job:
+    """The job of a state file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ConfigurationError: It belongs to another service.
+    """
+    state = State.load(path)
+    _check_endpoint(state, line.keeper.core)
+    return Job(keeper=line.keeper, meter=line.meter, state=state)
+
+
+def is_id(where: StatePath) -> bool:
+    """Whether this is a batch's id rather than a state file."""
+    return isinstance(where, str) and where.startswith("batch_") and not Path(where).suffix
+
+
+def _check_same(
+    state: State, core: Core, requests: Iterable[Asked], metadata: Mapping[str, str]
+) -> None:
+    _check_endpoint(state, core)
+    other = "other requests" if state.digest != digest_of(core, requests) else ""
+    if other or state.metadata != dict(metadata):
+        raise ConfigurationError(
+            f"{state.path} belongs to a batch of {other or 'other metadata'}: use another file, "
+            "or remove it once its results are collected"
+        )
+
+
+def _check_endpoint(state: State, core: Core) -> None:
+    if state.endpoint != core.endpoint:
+        raise ConfigurationError(
+            f"{state.path} belongs to a batch at {state.endpoint}, "
+            f"and this client asks {core.endpoint}"
+        )

@@ -1,0 +1,252 @@
+"""From requests to files of a batch job: checked, their pictures uploaded, and written down."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import IO, Final, cast
+
+from attrs import frozen
+
+from gptimage._core import Core
+from gptimage._http import FilePart
+from gptimage._json import canonical
+from gptimage._plan import Plan, plan
+from gptimage.batch.flow import Flow, upload
+from gptimage.batch.kept import Kept, Uploads, writing
+from gptimage.batch.state import Part, State
+from gptimage.bulk.items import Asked, planned
+from gptimage.errors import InvalidRequestError
+from gptimage.prompt import Prompt
+from gptimage.providers import openai_batch
+from gptimage.requests import Generate
+
+
+MARK: Final = "gptimage"
+"""The entry of a batch's metadata by which it is found again."""
+
+_PAIRS, _NAME, _TEXT = 15, 64, 512
+"""The service takes 16 pairs of metadata, and one is ours."""
+
+_BREATH: Final = 256
+"""After so many requests an async driver looks up."""
+
+
+@frozen(kw_only=True)
+class Limits:
+    """How large one batch may be.
+
+    Attributes:
+        lines: Requests.
+        size: Bytes of its file.
+    """
+
+    lines: int = openai_batch.MAX_LINES
+    size: int = openai_batch.MAX_BYTES
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what the service would refuse."""
+        for field, value, most in (
+            ("max_lines", self.lines, openai_batch.MAX_LINES),
+            ("max_bytes", self.size, openai_batch.MAX_BYTES),
+        ):
+            if not 1 <= value <= most:
+                raise InvalidRequestError(
+                    f"{field} is 1 to {most:,}", field=field, value=value, allowed=f"1 to {most:,}"
+                )
+
+
+@frozen(kw_only=True)
+class Ready:
+    """A request that was checked.
+
+    Attributes:
+        plan: What is asked, at the prices of a batch.
+        tags: Tags for the store.
+    """
+
+    plan: Plan
+    tags: tuple[str, ...]
+
+    @property
+    def size(self) -> str | None:
+        """The exact pixels asked for, where a larger size is drawn."""
+        return None if self.plan.exact is None else "x".join(map(str, self.plan.exact))
+
+    @property
+    def identity(self) -> bytes:
+        """The same for the same request, as far as its pictures are concerned."""
+        return canonical([self.plan.key, self.size, self.plan.request.template, list(self.tags)])
+
+
+def prepare(core: Core, state: State, requests: Iterable[Asked], limits: Limits) -> Flow[None]:
+    """Check and write down every request, and upload its pictures. Costs nothing yet.
+
+    Raises:
+        InvalidRequestError: A request is wrong; nothing was submitted.
+    """
+    try:
+        yield from _prepare(core, state, requests, limits)
+    except BaseException:
+        state.discard()
+        raise
+
+
+def digest_of(core: Core, requests: Iterable[Asked]) -> str:
+    """The digest of requests, to see whether a state file belongs to them."""
+    digest = hashlib.sha256()
+    for number, asked in enumerate(requests):
+        digest.update(_ready(core, asked, number).identity)
+    return digest.hexdigest()
+
+
+def check_several(requests: object) -> None:
+    """Refuse one request where several are meant: its letters or keys are no requests.
+
+    Raises:
+        InvalidRequestError: It is one.
+    """
+    if isinstance(requests, (str, Prompt, Mapping, Generate)):
+        raise InvalidRequestError(
+            "requests is a list of requests, not one",
+            field="requests",
+            value=cast("object", requests),
+        )
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Refuse what the service would refuse after everything was uploaded.
+
+    Raises:
+        InvalidRequestError: There is too much of it, or it is no text.
+    """
+    fits = len(metadata) <= _PAIRS and MARK not in metadata
+    for name, text in metadata.items():
+        is_text = isinstance(name, str) and isinstance(text, str)  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        fits = fits and is_text and len(name) <= _NAME and len(text) <= _TEXT
+    if not fits:
+        raise InvalidRequestError(
+            f"metadata is up to {_PAIRS} short texts by name",
+            field="metadata",
+            value=dict(metadata),
+            allowed=f"names up to {_NAME} letters but not {MARK!r}, texts up to {_TEXT}",
+        )
+
+
+def _prepare(core: Core, state: State, requests: Iterable[Asked], limits: Limits) -> Flow[None]:
+    state.save()
+    uploads, digest = Uploads(state), hashlib.sha256()
+    with writing(state) as file:
+        for number, asked in enumerate(requests):
+            if number % _BREATH == 0:
+                yield 0.0
+            ready = _ready(core, asked, number)
+            digest.update(ready.identity)
+            body = yield from _body(core, ready, uploads)
+            _write(file, state, number, ready, body, limits)
+    if not state.parts:
+        raise InvalidRequestError("a batch needs at least one request", field="requests", value=())
+    state.ready, state.digest = True, digest.hexdigest()
+    state.save()
+    uploads.forget()
+
+
+def _ready(core: Core, asked: Asked, number: int) -> Ready:
+    """Check one request."""
+    try:
+        single, tags = planned(core, asked)
+        return Ready(plan=_batched(core, single), tags=_checked(tags))
+    except InvalidRequestError as error:
+        error.args = (f"request {number}: {error}",)
+        raise
+
+
+def _batched(core: Core, single: Plan) -> Plan:
+    """The plan with the prices of a batch."""
+    request = single.request
+    if request.stream or request.partial_images is not None:
+        raise InvalidRequestError(
+            "a batch cannot stream", field="partial_images", value=request.partial_images
+        )
+    today = core.clock().date()
+    return plan(request, models=core.models, today=today, endpoint=core.endpoint, batch=True)
+
+
+def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """The tags, refused now if they make no sense: later they would cost a picture."""
+    if not tags:
+        return ()
+    from gptimage.store.saving import check_tags
+
+    return check_tags(tags)
+
+
+def _body(core: Core, ready: Ready, uploads: Uploads) -> Flow[dict[str, object]]:
+    """The body of a line, once its pictures are uploaded."""
+    wire, ids = ready.plan.wire, list[str]()
+    for part in openai_batch.pictures(wire):
+        file_id = yield from _picture(core, part, uploads)
+        ids.append(file_id)
+    return openai_batch.body_of(wire, ids)
+
+
+def _picture(core: Core, part: FilePart, uploads: Uploads) -> Flow[str]:
+    digest = hashlib.sha256(part.data).hexdigest()
+    file_id = uploads.get(digest)
+    if file_id is None:
+        file_id = yield from upload(core, openai_batch.upload(part, "vision"))
+        uploads.add(digest, file_id)
+    return file_id
+
+
+def _write(
+    file: IO[bytes],
+    state: State,
+    number: int,
+    ready: Ready,
+    body: dict[str, object],
+    limits: Limits,
+) -> None:
+    """Write a request down as one of the part it belongs to."""
+    custom_id, asked = str(number), ready.plan
+    size = len(openai_batch.line(custom_id, asked.wire.path, body))
+    if size > limits.size:
+        raise InvalidRequestError(
+            f"request {number}: its {size:,} bytes are too many for a batch",
+            field="requests",
+            allowed=f"{limits.size:,} bytes",
+        )
+    place = place_of(state.parts, asked.wire.path, asked.request.model, size, limits)
+    if place == len(state.parts):
+        part = Part(path=asked.wire.path, model=asked.request.model, start=file.tell())
+        state.parts.append(part)
+    state.parts[place].add(
+        size, asked.request.count, asked.estimate.usd if asked.estimate else None, asked.ceiling
+    )
+    kept = Kept(
+        custom_id=custom_id,
+        part=place,
+        body=body,
+        size=ready.size,
+        template=asked.request.template,
+        tags=ready.tags,
+    )
+    file.write(kept.line())
+
+
+def place_of(parts: list[Part], path: str, model: str, size: int, limits: Limits) -> int:
+    """The number of the part a request goes to: one endpoint and one model each.
+
+    Args:
+        parts: What there is; a number past its end means a new one.
+        path: The request's endpoint.
+        model: The request's model.
+        size: Bytes of its line.
+        limits: How large a part may be.
+    """
+    for number in reversed(range(len(parts))):
+        part = parts[number]
+        if (part.path, part.model) == (path, model):
+            fits = part.lines < limits.lines and part.size + size <= limits.size
+            return number if fits else len(parts)
+    return len(parts)

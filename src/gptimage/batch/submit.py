@@ -1,0 +1,227 @@
+"""Making batches, each one once: what was about to be made is on disk before it is asked for.
+
+Creating a batch is the one request of a job that costs money, and the service has no key that
+would make it harmless to send twice. So a lost answer is looked for among the service's batches,
+by the id of its file and by our mark in its metadata. What is there was made. What is not there
+stays in doubt until `SETTLED` after our connection was over: how soon the list shows a batch is
+not documented, and a proxy may hold a request back. Then it is looked for once more, and only if
+it is still not there it is asked for again.
+"""
+
+from __future__ import annotations
+
+import itertools
+from datetime import datetime, timedelta
+from typing import Final
+
+from gptimage._core import DEFAULT_TIMEOUT, Core
+from gptimage._http import FilePart, HttpReply, HttpRequest
+from gptimage._json import table
+from gptimage.batch.flow import Flow, good, json_of, listed, upload
+from gptimage.batch.kept import input_file
+from gptimage.batch.news import News
+from gptimage.batch.prepare import MARK
+from gptimage.batch.state import Part, State
+from gptimage.errors import (
+    ConfigurationError,
+    GptImageError,
+    OutcomeUnknownError,
+    TransportError,
+)
+from gptimage.providers import openai_batch
+
+
+SETTLED: Final = timedelta(minutes=10)
+"""A batch the service does not list so long after our connection was over was never made."""
+
+_CONNECTION: Final = timedelta(seconds=DEFAULT_TIMEOUT)
+"""How long our connection may have been open, when the process that asked is gone."""
+
+_LOOKS: Final = (2.0, 5.0, 10.0)
+"""Seconds before each look for a batch whose answer was lost."""
+
+_TURNED_AWAY: Final = 503
+
+
+def submit(core: Core, state: State, news: News) -> Flow[None]:
+    """Submit what is not submitted yet.
+
+    Raises:
+        OutcomeUnknownError: A batch may or may not have been made; later it can be told.
+        ApiError: The service refused.
+    """
+    if not state.ready:
+        raise ConfigurationError(
+            f"{state.path} was still being written when its process ended, nothing was "
+            "submitted: submit the same requests again with this file"
+        )
+    for number, part in enumerate(state.parts):
+        if part.batch_id is None:
+            try:
+                yield from _submit(core, state, news, number)
+            except GptImageError as error:
+                news.not_submitted(number, error)
+                _tell_rest(state, error)
+                raise
+
+
+def _submit(core: Core, state: State, news: News, number: int) -> Flow[None]:
+    part = state.parts[number]
+    if part.intended is not None:  # an earlier process was interrupted while it asked
+        found = yield from _find(core, state, number)
+        if found is not None:
+            _made(state, news, number, found)
+            return
+        if core.clock() < datetime.fromisoformat(part.intended) + SETTLED:
+            raise _undecided(core, state, part)
+        _settle(state, part)
+    if part.file_id is None:
+        part.file_id = yield from _upload(core, state, news, number)
+    yield from _create(core, state, news, number)
+
+
+def _upload(core: Core, state: State, news: News, number: int) -> Flow[str]:
+    name = f"gptimage-{state.name[:8]}-{number}.jsonl"
+    with input_file(state, number) as path:
+        file = FilePart(name="file", filename=name, content_type="application/jsonl", path=path)
+        request = openai_batch.upload(file, "batch")
+        return (yield from upload(core, request, news.retrying(number)))
+
+
+def _create(core: Core, state: State, news: News, number: int) -> Flow[None]:
+    """Ask for a batch; again only when it surely was not made."""
+    part = state.parts[number]
+    metadata = {**state.metadata, MARK: _mark(state, number)}
+    request = openai_batch.create(part.file_id or "", part.path, metadata)
+    for attempt in itertools.count(1):
+        _doubt(state, part, core.clock() + _CONNECTION)
+        news.sent(number, attempt)
+        outcome = yield from _once(request)
+        found = _id(outcome)
+        if found is None and _in_doubt(outcome):
+            _doubt(state, part, core.clock())
+            found = yield from _look_for(core, state, number)
+            if found is None and not _is_turned_away(outcome):
+                raise _undecided(core, state, part)
+        if found is not None:
+            _made(state, news, number, found)
+            return
+        _settle(state, part)
+        yield _patience(core, news, number, attempt, outcome)
+
+
+def _once(request: HttpRequest) -> Flow[HttpReply | TransportError | None]:
+    """Send what costs money once; None when the answer was lost."""
+    try:
+        reply: HttpReply = yield request
+    except OutcomeUnknownError:
+        return None
+    except TransportError as error:  # never sent
+        return error
+    return reply
+
+
+def _in_doubt(outcome: HttpReply | TransportError | None) -> bool:
+    """Whether a batch may have been made although no batch came back."""
+    if isinstance(outcome, HttpReply):
+        return not 300 <= outcome.status < 500
+    return outcome is None
+
+
+def _is_turned_away(outcome: HttpReply | TransportError | None) -> bool:
+    """Whether the service said that it is too busy to do anything; it is still looked for."""
+    return isinstance(outcome, HttpReply) and outcome.status == _TURNED_AWAY
+
+
+def _patience(
+    core: Core, news: News, number: int, attempt: int, outcome: HttpReply | TransportError | None
+) -> float:
+    """Seconds until a batch that was surely not made is asked for again.
+
+    Raises:
+        ApiError: The service refused for good.
+        TransportError: It was not reached.
+    """
+    if outcome is None:
+        raise AssertionError("unreachable: it is in doubt")
+    delay = core.delay(attempt, outcome)
+    if delay is not None:
+        news.retrying(number)(delay, outcome)
+        return delay
+    if isinstance(outcome, TransportError):
+        raise outcome
+    good(core, outcome)
+    raise AssertionError("unreachable: it is a refusal")
+
+
+def _look_for(core: Core, state: State, number: int) -> Flow[str | None]:
+    """Look for a batch whose answer was lost."""
+    for seconds in _LOOKS:
+        yield seconds
+        try:
+            found = yield from _find(core, state, number)
+        except GptImageError as error:
+            raise _undecided(core, state, state.parts[number]) from error
+        if found is not None:
+            return found
+    return None
+
+
+def _find(core: Core, state: State, number: int) -> Flow[str | None]:
+    """The batch made of a part's file, among those made since the job was begun."""
+    since = (state.on - timedelta(hours=1)).timestamp()
+    mark, file_id = _mark(state, number), state.parts[number].file_id
+    for batch in (yield from listed(core, since)):
+        is_ours = table(batch.get("metadata")).get(MARK) == mark
+        if is_ours or (file_id is not None and batch.get("input_file_id") == file_id):
+            return str(batch["id"])
+    return None
+
+
+def _id(outcome: HttpReply | TransportError | None) -> str | None:
+    if not isinstance(outcome, HttpReply) or not 200 <= outcome.status < 300:
+        return None
+    made = openai_batch.part_of(json_of(outcome))
+    return made.id if made else None
+
+
+def _mark(state: State, number: int) -> str:
+    return f"{state.name}-{number}"
+
+
+def _doubt(state: State, part: Part, until: datetime) -> None:
+    """From now on it may have been made."""
+    part.intended = until.isoformat()
+    state.save()
+
+
+def _settle(state: State, part: Part) -> None:
+    """It was surely not made."""
+    part.intended = None
+    state.save()
+
+
+def _made(state: State, news: News, number: int, batch_id: str) -> None:
+    state.parts[number].batch_id = batch_id
+    state.save()
+    news.submitted(number, batch_id)
+
+
+def _undecided(core: Core, state: State, part: Part) -> OutcomeUnknownError:
+    state.keep()
+    left = datetime.fromisoformat(part.intended or "") + SETTLED - core.clock()
+    minutes = max(1, -(-int(left.total_seconds()) // 60))
+    return OutcomeUnknownError(
+        "a batch was submitted but its answer was lost, and the service does not list it (yet): "
+        f"go on with {state.path} in {minutes} minutes; it is looked for then, and submitted "
+        "again only if it was never accepted"
+    )
+
+
+def _tell_rest(state: State, error: GptImageError) -> None:
+    """When some batches are made and others are not, nobody must lose the first."""
+    made = sum(part.batch_id is not None for part in state.parts)
+    if made:
+        state.keep()
+        told = f"{made} of {len(state.parts)} batches are submitted, go on with {state.path}"
+        error.args = (f"{error}; {told}",)

@@ -1,0 +1,11 @@
+"""Many requests at once: what `ImageClient.generate_many` takes, and what it yields."""
+
+from __future__ import annotations
+
+from gptimage.bulk.items import Asked, Item
+from gptimage.bulk.many import amany, many
+from gptimage.bulk.runs import CheckpointPath
+from gptimage.bulk.tally import Progress, Watcher
+
+
+__all__ = ["Asked", "CheckpointPath", "Item", "Progress", "Watcher", "amany", "many"]

@@ -1,0 +1,337 @@
+"""Conversations: pictures made and changed turn by turn, over the Responses API.
+
+`Conversation` waits, `AsyncConversation` is awaited; both are thin shells over one dialogue.
+A conversation takes one turn at a time; `branch` gives another that starts where a turn ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import aclosing, closing
+from typing import Final, Self, Unpack
+
+from attrs import evolve
+
+from gptimage._call import Call
+from gptimage._sending import aside, metered, reserved
+from gptimage._threads import in_thread
+from gptimage.conversation.dialogue import Dialogue
+from gptimage.conversation.planning import TurnPlan
+from gptimage.conversation.reading import finish_turn
+from gptimage.conversation.said import AsyncLine, Done, Line, Resume, Said
+from gptimage.conversation.stream import TurnReader
+from gptimage.conversation.turns import Action, Turn, TurnCompleted, TurnOptions
+from gptimage.errors import ApiError, OutcomeUnknownError
+from gptimage.mask import Mask
+from gptimage.prompt import Prompt
+from gptimage.requests import Source, Sources
+from gptimage.results import PartialImage
+
+
+TURN: Final = "turn"
+"""What the ledger and observers call a turn."""
+
+
+class _Talk:
+    """Where a conversation stands."""
+
+    def __init__(self, dialogue: Dialogue, resume: Resume | None) -> None:
+        self._dialogue = dialogue
+        self._resume = resume
+        self._turns: tuple[Turn, ...] = ()
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns so far, oldest first; those before a resume are not known here."""
+        return self._turns
+
+    @property
+    def response_id(self) -> str | None:
+        """The id with which another process can go on from here; None before the first turn."""
+        head = self._resume
+        return head if isinstance(head, str) or head is None else head.response_id
+
+    @property
+    def model(self) -> str:
+        """The outer model, which reads the words and calls the image model."""
+        return self._dialogue.outer_model
+
+    @property
+    def image_model(self) -> str:
+        """The model that draws."""
+        return self._dialogue.image_model
+
+    def __repr__(self) -> str:
+        """Both models and where it stands; never a prompt."""
+        kind = type(self).__name__
+        return f"{kind}({self.model}, image_model={self.image_model}, at={self.response_id})"
+
+    def branch(self, turn: Turn) -> Self:
+        """Another conversation that goes on from this turn; this one stays where it is."""
+        other = type(self).__new__(type(self))
+        other.__dict__ |= self.__dict__
+        other._turns, other._resume = self._upto(turn), turn
+        return other
+
+    def _go_on(self, turn: Turn, before: tuple[Turn, ...]) -> Turn:
+        self._turns, self._resume = (*before, turn), turn
+        return turn
+
+    def _upto(self, turn: Turn) -> tuple[Turn, ...]:
+        places = [place for place, each in enumerate(self._turns, 1) if each is turn]
+        return self._turns[: places[0]] if places else (turn,)
+
+
+class Conversation(_Talk):
+    """Pictures made and changed turn by turn; made by ``ImageClient.conversation()``.
+
+    Args:
+        line: The client's side.
+        model: The outer model, which reads the words; `DEFAULT_OUTER` when left out.
+        image_model: The model that draws; the client's when left out.
+        resume: Where to go on: a turn, a record, a response's id or a stored picture's id.
+        stateless: Send the last picture with every turn and let the service keep nothing.
+
+    Raises:
+        InvalidRequestError: Nothing can be resumed that way.
+        ConfigurationError: A stored picture is named, and the client has no store.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        *,
+        model: str | None = None,
+        image_model: str | None = None,
+        resume: Resume | None = None,
+        stateless: bool = False,
+    ) -> None:
+        self._line = line
+        dialogue = Dialogue.of(
+            line.keeper, model=model, image_model=image_model, resume=resume, stateless=stateless
+        )
+        super().__init__(dialogue, resume)
+
+    def send(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        mask: Mask | Source | None = None,
+        action: Action = "auto",
+        tags: Iterable[str] = (),
+        **options: Unpack[TurnOptions],
+    ) -> Turn:
+        """Say what to draw or change, and wait for the picture.
+
+        Args:
+            prompt: The words.
+            images: Pictures to use, besides the conversation's own.
+            mask: Where the first of ``images``, or the last picture, may change.
+            action: ``generate`` a new picture, ``edit`` one, or let the model decide.
+            tags: Tags for the store.
+            **options: See `TurnOptions`.
+
+        Raises:
+            InvalidRequestError: A rule is broken; nothing was sent.
+            FetchError: A URL could not be downloaded safely; nothing was sent.
+            ApiError: The service refused, or drew nothing and says why.
+            OutcomeUnknownError: No usable answer arrived; it may have been billed.
+            StoreError: The pictures could not be saved; they are in its ``result``, and in the
+                last of `turns`.
+        """
+        said = self._dialogue.hear(prompt, images, mask, action, options, tags=tags)
+        start = self._resume
+        try:
+            return self._exchange(self._dialogue.plan(start, said), start, said)
+        except ApiError as error:
+            plan = self._dialogue.without_memory(start, said, error)
+            return self._exchange(plan, start, said)
+
+    def stream(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        mask: Mask | Source | None = None,
+        action: Action = "auto",
+        tags: Iterable[str] = (),
+        **options: Unpack[TurnOptions],
+    ) -> Iterator[PartialImage | TurnCompleted]:
+        """Say what to draw or change: any number of `PartialImage`, then one `TurnCompleted`.
+
+        Nothing is checked or sent before the first step of the iteration.
+
+        Args:
+            prompt: The words.
+            images: Pictures to use, besides the conversation's own.
+            mask: Where the first of ``images``, or the last picture, may change.
+            action: ``generate`` a new picture, ``edit`` one, or let the model decide.
+            tags: Tags for the store.
+            **options: See `TurnOptions`; ``partial_images`` asks for up to 3 previews.
+
+        Raises:
+            ApiError: The service refused, or failed on the way; ``partials`` has the previews.
+            OutcomeUnknownError: The stream broke off; ``partials`` has the previews.
+            StoreError: The pictures could not be saved; they are in its ``result``, and in the
+                last of `turns`.
+        """
+        said = self._dialogue.hear(prompt, images, mask, action, options, tags=tags, stream=True)
+        start = self._resume
+        try:
+            yield from self._events(self._dialogue.plan(start, said), start, said)
+        except ApiError as error:
+            plan = self._dialogue.without_memory(start, said, error)
+            yield from self._events(plan, start, said)
+
+    def _exchange(self, turn: TurnPlan, start: Resume | None, said: Said) -> Turn:
+        with self._line.meter.call(turn.plan, operation=TURN) as call:
+            with call.reserved():
+                reply = self._line.sender.send(turn.plan, call)
+                done = self._dialogue.conclude(
+                    start, said, lambda read: finish_turn(turn, reply, read)
+                ).settled(call)
+            return self._saved(done, call)
+
+    def _events(
+        self, turn: TurnPlan, start: Resume | None, said: Said
+    ) -> Iterator[PartialImage | TurnCompleted]:
+        with self._line.meter.call(turn.plan, operation=TURN) as call:
+            with call.reserved():
+                with closing(self._line.sender.stream(turn.plan, call)) as source:
+                    reader = TurnReader(turn, source.reply)
+                    broken: list[OutcomeUnknownError] = []
+                    try:
+                        for event in source:
+                            if (preview := reader.take(event)) is not None:
+                                call.partial(preview)
+                                yield preview
+                    except OutcomeUnknownError as error:
+                        broken.append(error)
+                done = self._dialogue.conclude(
+                    start, said, lambda read: reader.end(broken, read)
+                ).settled(call)
+            saved = self._saved(done, call)
+        yield TurnCompleted(turn=saved)
+
+    def _saved(self, done: Done, call: Call) -> Turn:
+        """Once read, a turn is part of the conversation, even if saving it fails."""
+        before = self._turns
+        self._go_on(done.turn, before)
+        turn = self._dialogue.save(done)
+        return self._go_on(evolve(turn, result=call.saved(turn.result)), before)
+
+
+class AsyncConversation(_Talk):
+    """`Conversation` for asyncio: same arguments, errors and methods, awaited."""
+
+    def __init__(
+        self,
+        line: AsyncLine,
+        *,
+        model: str | None = None,
+        image_model: str | None = None,
+        resume: Resume | None = None,
+        stateless: bool = False,
+    ) -> None:
+        self._line = line
+        dialogue = Dialogue.of(
+            line.keeper, model=model, image_model=image_model, resume=resume, stateless=stateless
+        )
+        super().__init__(dialogue, resume)
+
+    async def send(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        mask: Mask | Source | None = None,
+        action: Action = "auto",
+        tags: Iterable[str] = (),
+        **options: Unpack[TurnOptions],
+    ) -> Turn:
+        """Say what to draw or change, and wait for the picture; see `Conversation.send`.
+
+        Raises:
+            GptImageError: As `Conversation.send`.
+        """
+        dialogue, start = self._dialogue, self._resume
+        said = await in_thread(dialogue.hear, prompt, images, mask, action, options, tags=tags)
+        try:
+            plan = await in_thread(dialogue.plan, start, said)
+            return await self._exchange(plan, start, said)
+        except ApiError as error:
+            plan = await in_thread(dialogue.without_memory, start, said, error)
+            return await self._exchange(plan, start, said)
+
+    async def stream(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        mask: Mask | Source | None = None,
+        action: Action = "auto",
+        tags: Iterable[str] = (),
+        **options: Unpack[TurnOptions],
+    ) -> AsyncIterator[PartialImage | TurnCompleted]:
+        """Any number of `PartialImage`, then one `TurnCompleted`; see `Conversation.stream`.
+
+        Raises:
+            GptImageError: As `Conversation.stream`.
+        """
+        dialogue, start = self._dialogue, self._resume
+        said = await in_thread(
+            dialogue.hear, prompt, images, mask, action, options, tags=tags, stream=True
+        )
+        try:
+            plan = await in_thread(dialogue.plan, start, said)
+            async with aclosing(self._events(plan, start, said)) as events:
+                async for event in events:
+                    yield event
+        except ApiError as error:
+            plan = await in_thread(dialogue.without_memory, start, said, error)
+            async with aclosing(self._events(plan, start, said)) as events:
+                async for event in events:
+                    yield event
+
+    async def _exchange(self, turn: TurnPlan, start: Resume | None, said: Said) -> Turn:
+        with self._line.meter.call(turn.plan, operation=TURN) as call:
+            async with reserved(call):
+                reply = await self._line.sender.send(turn.plan, call)
+                done = await in_thread(
+                    self._dialogue.conclude,
+                    start,
+                    said,
+                    lambda read: finish_turn(turn, reply, read),
+                )
+                done = await metered(call, done.settled, call)
+            return await self._saved(done, call)
+
+    async def _events(
+        self, turn: TurnPlan, start: Resume | None, said: Said
+    ) -> AsyncGenerator[PartialImage | TurnCompleted]:
+        with self._line.meter.call(turn.plan, operation=TURN) as call:
+            async with reserved(call):
+                async with aclosing(await self._line.sender.stream(turn.plan, call)) as source:
+                    reader = TurnReader(turn, source.reply)
+                    broken: list[OutcomeUnknownError] = []
+                    try:
+                        async for event in source:
+                            if (preview := await aside(event, reader.take)) is not None:
+                                call.partial(preview)
+                                yield preview
+                    except OutcomeUnknownError as error:
+                        broken.append(error)
+                done = await in_thread(
+                    self._dialogue.conclude, start, said, lambda read: reader.end(broken, read)
+                )
+                done = await metered(call, done.settled, call)
+            saved = await self._saved(done, call)
+        yield TurnCompleted(turn=saved)
+
+    async def _saved(self, done: Done, call: Call) -> Turn:
+        """Once read, a turn is part of the conversation, even if saving it fails."""
+        before = self._turns
+        self._go_on(done.turn, before)
+        turn = await in_thread(self._dialogue.save, done)
+        return self._go_on(evolve(turn, result=call.saved(turn.result)), before)

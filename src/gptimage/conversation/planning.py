@@ -1,0 +1,173 @@
+"""How a turn becomes a plan: pure, like every plan.
+
+The Images API's plan judges the request, sizes it and counts its money; the Responses API
+only wraps it differently. So a turn is a `Plan` with another wire, and everything that knows
+plans (retries, budget, limits) treats it like any other call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from attrs import evolve, frozen
+
+from gptimage._json import canonical
+from gptimage._plan import Plan, cache_key
+from gptimage._shown import shown
+from gptimage.conversation.outer import STANDARD, outer_ceiling
+from gptimage.conversation.turns import TurnOptions
+from gptimage.errors import InvalidRequestError
+from gptimage.image import Image
+from gptimage.mask import Mask
+from gptimage.money import utf8_length
+from gptimage.prompt import Prompt
+from gptimage.providers.openai_responses import OURS, Ask, to_wire
+from gptimage.requests import FileRef, Generate, edit_request, generate_request
+
+
+ACTIONS: Final = ("auto", "generate", "edit")
+MAX_PICTURES: Final = 10
+_REWRITTEN: Final = 1_000
+"""Tokens of the prompt the outer model writes for a picture; some 50 to 100 were recorded."""
+_KNOWN: Final = tuple(TurnOptions.__annotations__)
+_REFUSED: Final[Mapping[str, str]] = {
+    "n": "the image tool takes none; max_pictures bounds how many the model may draw",
+    "markup": "the image tool takes none; use a mask, or ImageClient.edit()",
+    "model": "it is fixed for a conversation: client.conversation(model=..., image_model=...)",
+}
+
+
+@frozen(kw_only=True)
+class TurnPlan:
+    """Everything decided before a turn is sent.
+
+    Attributes:
+        plan: The plan; its request is the picture asked for, its wire the response request.
+        ask: How it is put to the service.
+    """
+
+    plan: Plan
+    ask: Ask
+
+
+def image_request(
+    prompt: str | Prompt,
+    options: Mapping[str, Any],
+    *,
+    images: tuple[Image | FileRef, ...],
+    mask: Mask | FileRef | None,
+    model: str,
+    stream: bool,
+) -> Generate:
+    """The picture a turn asks for: an edit when it starts from pictures, else a new one.
+
+    Raises:
+        InvalidRequestError: An option is unknown or has no place in a conversation.
+    """
+    _refuse_unknown(options)
+    rest = {name: value for name, value in options.items() if name != "max_pictures"}
+    if images:
+        return edit_request(
+            prompt, rest, images=images, mask=mask, default_model=model, stream=stream
+        )
+    if rest.pop("input_fidelity", None) is not None:
+        raise InvalidRequestError(
+            "input_fidelity: there is no picture yet to be kept",
+            field="input_fidelity",
+            allowed="a turn that changes a picture",
+        )
+    return generate_request(prompt, rest, default_model=model, stream=stream)
+
+
+def check_ask(action: object, max_pictures: object, *, pictures: bool, masked: bool) -> None:
+    """Refuse an action that cannot work.
+
+    Args:
+        action: What the turn is to do.
+        max_pictures: The most pictures it may draw.
+        pictures: Whether there is a picture to change.
+        masked: Whether a mask is given.
+
+    Raises:
+        InvalidRequestError: It names the parameter.
+    """
+    if action not in ACTIONS:
+        raise _refuse("action", action, "it is not known", ACTIONS)
+    if action == "edit" and not pictures:
+        raise _refuse("action", action, "there is no picture yet to change", "images=...")
+    if action == "generate" and masked:
+        raise _refuse("mask", "a mask", "a new picture takes no mask", "action='edit'")
+    whole = isinstance(max_pictures, int) and not isinstance(max_pictures, bool)
+    if not whole or not 1 <= max_pictures <= MAX_PICTURES:  # type: ignore[operator]  # whole: it is an int
+        raise _refuse("max_pictures", max_pictures, "it must be a whole number", "1 to 10")
+
+
+def plan_turn(plan: Plan, ask: Ask, *, endpoint: str, history: int | None = 0) -> TurnPlan:
+    """Wrap the plan of a picture as a turn.
+
+    Args:
+        plan: The plan for the Images API.
+        ask: How the turn is put.
+        endpoint: The base URL.
+        history: Tokens of the turns the service remembers; None when that is not known.
+
+    Raises:
+        InvalidRequestError: A picture is too large, or an extra field is not free.
+    """
+    for name in plan.request.extra_body or ():
+        if name in OURS:
+            raise _refuse("extra_body", name, "a conversation sets it itself", "other fields")
+    azure = (urlsplit(endpoint).hostname or "").endswith(".azure.com")
+    ask = evolve(ask, azure=azure)
+    wire = to_wire(plan.request, plan.wire, ask)
+    ceiling = _ceiling(plan, ask, history)
+    key = cache_key(wire, endpoint)
+    whole = evolve(plan, wire=wire, key=key, ceiling=ceiling, most=ask.max_pictures)
+    return TurnPlan(plan=whole, ask=ask)
+
+
+def _ceiling(plan: Plan, ask: Ask, history: int | None) -> Decimal | None:
+    """The most a turn should cost in USD, both models together; None when one is not known."""
+    price = plan.spec.price(plan.on) if plan.spec else None
+    said = _said(plan.request, plan.on, ask, history)
+    if plan.ceiling is None or price is None or said is None:
+        return None
+    rewritten = _REWRITTEN * price.text_input / 1_000_000
+    return ask.max_pictures * (plan.ceiling + rewritten) + said
+
+
+def _said(request: Generate, on: date, ask: Ask, history: int | None) -> Decimal | None:
+    """The outer model's part; its bytes are those of the prompt and of all extra fields."""
+    extra = request.extra_body or {}
+    if extra.get("service_tier") not in STANDARD:
+        return None
+    most = extra.get("max_output_tokens")
+    return outer_ceiling(
+        ask.outer_model,
+        on,
+        text=utf8_length(request.prompt) + (len(canonical(extra)) if extra else 0),
+        pictures=len(request.inputs) if ask.shows else 0,
+        history=history if ask.previous is not None else 0,
+        drawn=ask.max_pictures,
+        written=most if type(most) is int and most > 0 else None,
+    )
+
+
+def _refuse_unknown(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name in _REFUSED:
+            raise InvalidRequestError(
+                f"{name} is not a parameter of a turn: {_REFUSED[name]}", field=name, allowed=_KNOWN
+            )
+
+
+def _refuse(
+    field: str, value: object, problem: str, allowed: str | tuple[str, ...]
+) -> InvalidRequestError:
+    hint = allowed if isinstance(allowed, str) else ", ".join(allowed)
+    message = f"{field}={shown(value)}: {problem}; allowed: {hint}"
+    return InvalidRequestError(message, field=field, value=value, allowed=allowed)

@@ -1,0 +1,154 @@
+"""A conversation's values: what a turn takes, and the `Turn` it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypedDict
+
+from attrs import field, frozen
+
+from gptimage.image import Image
+from gptimage.money import Cost, OuterUsage
+from gptimage.requests import Background, Level, Moderation, OutputFormat, Quality, Svg
+from gptimage.results import Result
+from gptimage.sizes import Size
+
+
+Action = Literal["auto", "generate", "edit"]
+"""Whether a turn draws anew, changes a picture, or leaves that to the model."""
+
+
+class TurnOptions(TypedDict, total=False):
+    """Parameters of one turn besides prompt, pictures, mask and action; None is not sent.
+
+    Attributes:
+        size: As in `Options`: you get exactly these pixels.
+        quality: ``low`` to ``max``, or ``auto``.
+        background: ``transparent``, ``opaque`` or ``auto``.
+        format: ``png``, ``jpeg``, ``webp``, ``gif`` or ``svg``.
+        compression: 0 to 100 per cent, for jpeg and webp.
+        moderation: ``auto``, or ``low`` for less filtering.
+        complexity: How much the image model plans before it draws (2.6).
+        safety_identifier: A stable, hashed id of your end user.
+        frame_count: Frames of a gif, 2 to 16.
+        frame_duration_ms: Milliseconds each gif frame is shown.
+        svg: The author model of an svg, where the project may choose one.
+        input_fidelity: ``low`` or ``high``, on image models that take it.
+        partial_images: Previews while streaming, 0 to 3 (`stream` only).
+        max_pictures: The most pictures the model may draw in this turn; 1 when left out.
+        extra_body: Fields of the response request this library does not know, such as
+            ``{"reasoning": {"effort": "low"}}``, sent as they are.
+    """
+
+    size: str | tuple[int, int] | Size | None
+    quality: Quality | None
+    background: Background | None
+    format: OutputFormat | None
+    compression: int | None
+    moderation: Moderation | None
+    complexity: Level | None
+    safety_identifier: str | None
+    frame_count: int | None
+    frame_duration_ms: int | None
+    svg: Svg | None
+    input_fidelity: Literal["low", "high"] | None
+    partial_images: int | None
+    max_pictures: int | None
+    extra_body: Mapping[str, object] | None
+
+
+@frozen(kw_only=True)
+class FailedCall:
+    """An image call of a turn that drew nothing.
+
+    Attributes:
+        call_id: Its id, or None.
+        message: What the service says, one line.
+        code: Its machine-readable code, such as ``moderation_blocked``.
+        type: Its error type.
+        stage: Where moderation refused: ``input``, ``output`` or ``unknown``; else None.
+        categories: The categories moderation names, such as ``sexual``.
+    """
+
+    call_id: str | None
+    message: str
+    code: str | None = None
+    type: str | None = None
+    stage: str | None = None
+    categories: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Turn:
+    """One exchange of a conversation: what was asked, drawn and said.
+
+    Attributes:
+        result: The pictures with the image model's usage and cost, as `generate` returns them.
+        text: What the outer model said beside the picture; often empty.
+        revised_prompts: For each picture the prompt it was really drawn from, or None.
+        response_id: The service's id of the turn, with which it can be continued; None when the
+            reply did not say.
+        call_ids: For each picture the id of the image call that drew it.
+        failed: Image calls that drew nothing, beside those that did.
+        outer_model: The model that read the words and called the image model.
+        outer_usage: Its tokens; None when the service did not say.
+        outer_cost: Its cost in USD, not part of ``result.cost``; None when unknown.
+    """
+
+    result: Result
+    text: str = field(default="", repr=False)
+    revised_prompts: tuple[str | None, ...] = field(default=(), repr=False)
+    response_id: str | None = None
+    call_ids: tuple[str | None, ...] = ()
+    failed: tuple[FailedCall, ...] = ()
+    outer_model: str
+    outer_usage: OuterUsage | None = None
+    outer_cost: Cost | None = None
+
+    @property
+    def image(self) -> Image:
+        """The first picture."""
+        return self.result.images[0]
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """Every picture."""
+        return self.result.images
+
+    @property
+    def revised_prompt(self) -> str | None:
+        """The prompt the first picture was really drawn from, when the service says."""
+        return self.revised_prompts[0] if self.revised_prompts else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What you should know, one sentence each."""
+        return self.result.warnings
+
+    @property
+    def total_cost(self) -> Cost | None:
+        """Picture and outer model together, in USD; None when one of them is unknown."""
+        drawn, said = self.result.cost, self.outer_cost
+        if drawn is None or said is None:
+            return None
+        return Cost(usd=drawn.usd + said.usd, upper_bound=drawn.upper_bound or said.upper_bound)
+
+    def _repr_html_(self) -> str:
+        """The pictures, for notebooks."""
+        return self.result._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
+
+
+@frozen(kw_only=True)
+class TurnCompleted:
+    """The end of a turn's stream.
+
+    Attributes:
+        turn: The same value `Conversation.send` returns.
+    """
+
+    turn: Turn
+
+    @property
+    def image(self) -> Image:
+        """The first finished picture."""
+        return self.turn.image

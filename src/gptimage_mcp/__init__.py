@@ -1,0 +1,31 @@
+"""The abilities of gptimage for AI assistants, over the Model Context Protocol.
+
+``gptimage-mcp`` runs it. A program that serves it itself builds one with `build_server`, from
+`Settings` that `gptimage_mcp.loading.load` read or that it made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+
+if TYPE_CHECKING:
+    from gptimage_mcp.server import build_server
+    from gptimage_mcp.settings import Settings, SettingsError
+else:
+    _LATE: Final = {
+        "Settings": "gptimage_mcp.settings",
+        "SettingsError": "gptimage_mcp.settings",
+        "build_server": "gptimage_mcp.server",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import a name when it is asked for: a client waits while the command starts."""
+        if name not in _LATE:
+            raise AttributeError(f"module 'gptimage_mcp' has no attribute {name!r}")
+        import importlib
+
+        return getattr(importlib.import_module(_LATE[name]), name)
+
+
+__all__ = ["Settings", "SettingsError", "build_server"]

@@ -1,0 +1,153 @@
+"""``gptimage-mcp``: serves over stdio or HTTP, checks the settings, or configures a client."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gptimage_mcp.settings import Settings
+
+
+OK: Final = 0
+BAD_SETTINGS: Final = 2
+
+_EPILOG: Final = """\
+Settings are environment variables (GPTIMAGE_..., OPENAI_API_KEY) and the TOML file
+GPTIMAGE_CONFIG names; a variable beats the file. Exit codes: 0 done; 1 something that
+`--check` looked at will not work; 2 the settings cannot be used, nothing was started."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+        argv: The arguments; those of the process when left out.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    if not words:  # how clients start it, and wait for it: there is nothing to parse
+        return _serve(http=False)
+    args = build_parser().parse_args(words)
+    if args.command == "install":
+        from gptimage_mcp import install
+
+        return install.run(args)
+    if args.check:
+        from gptimage_mcp import check
+
+        return check.run(transport="http" if args.http else None)
+    return _serve(http=args.http)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with its one sub-command."""
+    import argparse
+
+    from gptimage_mcp import install
+
+    class Version(argparse.Action):
+        """Prints the version; reading it takes a moment, so only when asked."""
+
+        def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+            from gptimage import __version__
+
+            print(f"gptimage-mcp {__version__}")
+            parser.exit()
+
+    parser = argparse.ArgumentParser(
+        prog="gptimage-mcp",
+        description="Pictures from OpenAI's image models for AI assistants (MCP server).",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=Version, nargs=0, help="show the version and exit")
+    parser.add_argument(
+        "--http", action="store_true", help="serve over Streamable HTTP, not stdin and stdout"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="show the settings and what will not work, and exit"
+    )
+    install.add_parser(parser.add_subparsers(metavar="COMMAND", dest="command"))
+    return parser
+
+
+def _serve(*, http: bool) -> int:
+    # Nothing made while starting is garbage, and looking for it is an eighth of the time.
+    gc.disable()
+    try:
+        return _started(http=http)
+    finally:
+        gc.enable()
+
+
+def _started(*, http: bool) -> int:
+    from gptimage import GptImageError
+    from gptimage_mcp.loading import load
+
+    try:
+        settings = load(transport="http" if http else None).settings
+        _log(settings)
+        _look(settings)
+        if settings.transport == "http":
+            from gptimage_mcp.http import serve
+
+            gc.enable()
+        else:
+            from gptimage_mcp.stdio import serve
+        serve(settings)
+    except (GptImageError, OSError) as error:
+        return _refuse(str(error))
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] not in {"mcp", "mcp_types"}:
+            raise
+        return _refuse('the MCP SDK is missing: pip install "gptimage[mcp]"')
+    return OK
+
+
+def _log(settings: Settings) -> None:
+    """Log to standard error. Others say no more than INFO: what they tell at DEBUG is not ours."""
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=max(level, logging.INFO),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for name in ("gptimage", "gptimage_mcp"):
+        logging.getLogger(name).setLevel(level)
+    logging.captureWarnings(True)
+
+
+def _look(settings: Settings) -> None:
+    """See before anything is paid that the folders can be used.
+
+    Raises:
+        SettingsError: One that is needed cannot.
+    """
+    from gptimage_mcp.folders import doubtful, unusable
+    from gptimage_mcp.settings import SettingsError
+
+    if problems := [*unusable(settings)]:
+        raise SettingsError(problems)
+    logger = logging.getLogger("gptimage_mcp")
+    for doubt in doubtful(settings):
+        logger.warning("%s", doubt)
+    draws = "offline (sandbox)" if settings.sandbox else "with a key" if settings.api_key else "not"
+    logger.info(
+        "serving over %s; draws %s; pictures are in %s", settings.transport, draws, settings.store
+    )
+
+
+def _refuse(text: str) -> int:
+    lines = "".join(f"\n  {line}" for line in text.splitlines())
+    print(f"gptimage-mcp cannot start:{lines}", file=sys.stderr)
+    return BAD_SETTINGS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

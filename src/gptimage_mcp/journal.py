@@ -1,0 +1,216 @@
+"""A small file for each piece of work, so that a server started later can say what became of it.
+
+A server that is killed cannot write down how its work ended. It holds a lock while it lives,
+and the kernel frees that; so whoever finds work that began, did not end, and whose server's lock
+is free, knows that nobody is doing it any more.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import secrets
+import sys
+import time
+from contextlib import suppress
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from attrs import field, frozen
+
+
+State: TypeAlias = Literal["running", "done", "failed", "unknown"]
+"""``unknown``: it was sent, its outcome is not known, and it may have been billed."""
+
+KEPT: Final = 30 * 86_400.0
+"""Seconds; then nobody asks any more."""
+
+_HANDLE: Final = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
+_logger: Final = logging.getLogger(__name__)
+
+
+def new_handle() -> str:
+    """``job_`` and 128 random bits."""
+    return f"job_{secrets.token_hex(16)}"
+
+
+def is_handle(text: str) -> bool:
+    """Whether this could be the handle of some work; nothing else ever becomes a file name."""
+    return _HANDLE.fullmatch(text) is not None
+
+
+@frozen(kw_only=True)
+class Entry:
+    """What is written down about a piece of work; never its prompt.
+
+    Attributes:
+        handle: Its handle.
+        operation: What is done, such as ``generate``.
+        owner: Who asked, or None.
+        started: When it began (UTC).
+        server: The lock of the server that does it.
+        state: How it was when this was written.
+        sent: Whether a request has left for it, so that it may be billed.
+        most: The most that request should cost, in USD; None when that is not known.
+        images: The pictures it left in the store.
+        error: Why it ended without any.
+    """
+
+    handle: str
+    operation: str
+    owner: str | None
+    started: datetime
+    server: str
+    state: State = "running"
+    sent: bool = False
+    most: Decimal | None = None
+    images: tuple[str, ...] = field(default=(), converter=tuple[str, ...])
+    error: str | None = field(default=None, repr=False)
+
+
+class Journal:
+    """A folder of entries that the servers of one machine share.
+
+    Args:
+        folder: Where; made when it is needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder: Path = folder
+        self._server = f"server_{os.getpid()}_{secrets.token_hex(8)}"
+        self._lock: int | None = None
+
+    def begin(self, operation: str, *, owner: str | None, started: datetime) -> Entry:
+        """Write down that work begins."""
+        entry = Entry(
+            handle=new_handle(),
+            operation=operation,
+            owner=owner,
+            started=started,
+            server=self._server,
+        )
+        try:
+            self._open()
+        except OSError as error:
+            _logger.warning("%s cannot be used: %s", self.folder, error)
+        self.put(entry)
+        return entry
+
+    def put(self, entry: Entry) -> None:
+        """Write down how it is now; a full disk is only logged, as it costs no picture."""
+        try:
+            self._write(entry)
+        except OSError as error:
+            _logger.warning("%s cannot be written: %s", self.folder, error)
+
+    def find(self, handle: str) -> Entry | None:
+        """What was written about a piece of work, by any server; None when nothing was."""
+        if not is_handle(handle):
+            return None
+        try:
+            return _entry(json.loads(self._path(handle).read_bytes()))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def is_alive(self, entry: Entry) -> bool:
+        """Whether the server that does it still runs."""
+        return entry.server == self._server or _is_held(self.folder / f"{entry.server}.lock")
+
+    def close(self) -> None:
+        """Let others see that this server is over; the next `begin` opens it again."""
+        if self._lock is None:
+            return
+        os.close(self._lock)
+        self._lock = None
+        with suppress(OSError):
+            (self.folder / f"{self._server}.lock").unlink()
+
+    def _open(self) -> None:
+        """Take this server's lock, and throw away what nobody asks for any more."""
+        if self._lock is not None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.folder / f"{self._server}.lock"
+        self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        _try_lock(self._lock)
+        oldest = time.time() - KEPT
+        for each in self.folder.iterdir():
+            with suppress(OSError):
+                if each.stat().st_mtime < oldest and not _is_held(each):
+                    each.unlink()
+
+    def _write(self, entry: Entry) -> None:
+        path = self._path(entry.handle)
+        temporary = path.with_suffix(f".{secrets.token_hex(4)}")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(json.dumps(_plain(entry)).encode())
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def _path(self, handle: str) -> Path:
+        return self.folder / f"{handle}.json"
+
+
+def _plain(entry: Entry) -> dict[str, object]:
+    return {
+        "handle": entry.handle,
+        "operation": entry.operation,
+        "owner": entry.owner,
+        "started": entry.started.isoformat(),
+        "server": entry.server,
+        "state": entry.state,
+        "sent": entry.sent,
+        "most": None if entry.most is None else str(entry.most),
+        "images": entry.images,
+        "error": entry.error,
+    }
+
+
+def _entry(found: dict[str, Any]) -> Entry:
+    found["started"] = datetime.fromisoformat(found["started"])
+    if found["most"] is not None:
+        found["most"] = Decimal(found["most"])
+    return Entry(**found)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process holds the lock on this file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+if sys.platform == "win32":
+
+    def _try_lock(descriptor: int) -> bool:
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+
+    def _try_lock(descriptor: int) -> bool:
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True

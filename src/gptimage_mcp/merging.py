@@ -1,0 +1,231 @@
+"""Putting one server into a client's configuration, losing nothing that is there.
+
+What cannot be merged for certain (comments in JSON, a table written another way) is refused and
+left as it is. Before a file is replaced, what it was is copied beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, cast
+
+from attrs import field, frozen
+
+import gptimage
+
+
+_OURS: Final = ("type", "command", "args")
+"""What an entry that is already there gets anew; the rest of it stays."""
+
+
+@frozen(kw_only=True)
+class Addition:
+    """One server, as it shall be in a configuration.
+
+    Attributes:
+        table: Under which key the servers are.
+        name: The server's name.
+        entry: What is said of it.
+        insisted: Variables whose new value counts, whatever the old entry says.
+        inputs: What the client asks the user for, by id, besides.
+    """
+
+    table: str
+    name: str
+    entry: Mapping[str, Any] = field(repr=False)
+    insisted: frozenset[str] = frozenset()
+    inputs: Sequence[Mapping[str, Any]] = ()
+
+    def joined(self, old: object) -> dict[str, Any]:
+        """The entry, with everything an older one says besides."""
+        if not isinstance(old, dict):
+            return dict(self.entry)
+        entry = cast("dict[str, Any]", old)
+        both = {**self.entry, **entry}
+        both |= {key: self.entry[key] for key in _OURS if key in self.entry}
+        new, known = self.entry.get("env", {}), _table({**entry}, "env", {})
+        if new or known:
+            both["env"] = {**new, **known, **{key: new[key] for key in self.insisted & new.keys()}}
+        return both
+
+
+def merge_json(text: str, addition: Addition) -> str:
+    """A JSON configuration with the server in it.
+
+    Raises:
+        ConfigurationError: It is no JSON that could be written again without losing something.
+    """
+    document: dict[str, Any] = _json(text) if text.strip() else {}
+    servers = _table(document, addition.table, {})
+    servers[addition.name] = addition.joined(servers.get(addition.name))
+    for each in addition.inputs:
+        known: list[Any] = _table(document, "inputs", [])
+        if each["id"] not in map(_id, known):
+            known.append(dict(each))
+    written = json.dumps(document, indent=_indent(text), ensure_ascii=False)
+    return written + ("\n" if not text or text.endswith("\n") else "")
+
+
+def merge_toml(text: str, addition: Addition) -> str:
+    """A TOML configuration with the server in it; every other line stays as it is.
+
+    Raises:
+        ConfigurationError: It is no TOML, or has the table in a form that is not understood.
+    """
+    before = _toml(text)
+    old: dict[str, Any] = _table(before, addition.table, {})
+    wanted = addition.joined(old.get(addition.name))
+    rest, comments = _without(text, addition)
+    head = f"[{addition.table}.{addition.name}]"
+    block = [head, *comments, *(f"{key} = {_literal(wanted[key])}" for key in wanted)]
+    after = "".join([rest, "\n" if rest.strip() else "", "\n".join(block), "\n"])
+    expected = {**before, addition.table: {**old, addition.name: wanted}}
+    if wanted == old.get(addition.name):
+        return text
+    if _toml(after) != expected:
+        raise gptimage.ConfigurationError(
+            f"it has {addition.table}.{addition.name} in a form that is not understood here"
+        )
+    return after
+
+
+def read(path: Path) -> bytes | None:
+    """What a file holds; None when there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def replace(path: Path, before: bytes | None, after: bytes, *, private: bool) -> Path | None:
+    """Write a file in one step, and keep what it was beside it.
+
+    Args:
+        path: The file; where it is a link, what it points to is replaced.
+        before: What it held when the new content was made; None when there was none.
+        after: What it shall hold.
+        private: Whether nobody else may read it.
+
+    Returns:
+        The copy of what it was, or None when it was not there.
+
+    Raises:
+        ConfigurationError: Somebody changed it meanwhile.
+        OSError: It cannot be written; it is as it was.
+    """
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = 0o600 if private else 0o644 if before is None else path.stat().st_mode & 0o777
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        _write(fresh, after, mode)
+        if read(path) != before:
+            raise gptimage.ConfigurationError(f"{path} was changed meanwhile; run this again")
+        kept = None if before is None else _keep(path, before)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return kept
+
+
+def _keep(path: Path, content: bytes) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    copy = path.with_name(f"{path.name}.before-gptimage-{stamp}")
+    _write(copy, content, path.stat().st_mode & 0o777)
+    return copy
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        path.chmod(mode)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text, object_pairs_hook=_once)
+    except ValueError as error:
+        raise gptimage.ConfigurationError(
+            f"it is no plain JSON ({error}); comments would be lost"
+        ) from None
+    if not isinstance(document, dict):
+        raise gptimage.ConfigurationError("it is no JSON object")
+    return cast("dict[str, Any]", document)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; one of two equal keys would be lost."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _table(document: dict[str, Any], key: str, empty: Any) -> Any:
+    found = document.setdefault(key, empty)
+    if type(found) is not type(empty):
+        raise gptimage.ConfigurationError(f"its {key!r} is not what this client documents")
+    return found
+
+
+def _id(value: object) -> object:
+    return cast("dict[str, Any]", value).get("id") if isinstance(value, dict) else None
+
+
+def _indent(text: str) -> int | str:
+    """How the file is indented; two spaces when that cannot be seen."""
+    found = re.search(r"^[\[{]\s*?\n([ \t]+)\S", text)
+    if found is None:
+        return 2
+    return found[1] if "\t" in found[1] else len(found[1])
+
+
+def _toml(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise gptimage.ConfigurationError(f"it is no TOML that can be added to ({error})") from None
+
+
+def _without(text: str, addition: Addition) -> tuple[str, list[str]]:
+    """The text without the server's tables, and the comments that were in them."""
+    own = re.compile(
+        rf"\s*\[\s*{addition.table}\s*\.\s*(['\"]?){addition.name}\1\s*(\..*)?\]\s*(#.*)?"
+    )
+    rest: list[str] = []
+    comments: list[str] = []
+    inside = False
+    for line in text.splitlines(keepends=True):
+        if re.fullmatch(r"\s*\[.*\]\s*(#.*)?", line.rstrip("\r\n")):
+            inside = own.fullmatch(line.rstrip("\r\n")) is not None
+        if not inside:
+            rest.append(line)
+        elif line.strip().startswith("#"):
+            comments.append(line.strip())
+    joined = "".join(rest)
+    return joined + ("" if not joined or joined.endswith("\n") else "\n"), comments
+
+
+def _literal(value: Any) -> str:
+    """A value in TOML."""
+    if isinstance(value, dict):
+        pairs = cast("dict[str, Any]", value).items()
+        return f"{{ {', '.join(f'{json.dumps(key)} = {_literal(each)}' for key, each in pairs)} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, cast('list[object]', value)))}]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -1,0 +1,86 @@
+"""Text from outside, made harmless: what others wrote is shown to a model, and never obeyed.
+
+Prompts, revised prompts, file names, tags and the service's messages may hold anything. Here they
+lose what cannot be seen, what looks like a key, and what is too long. JSON then keeps them apart
+from our own words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, Final, cast
+
+
+_SEEN: Final = frozenset("\n\t\u200c\u200d")
+"""Kept although their category is invisible: two of them join letters of scripts and emoji."""
+
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
+_KEY: Final = re.compile(
+    r"""
+    \b(?:sk|sess|pk|rk|xai|gsk|ghp|hf)[-_][\w-]{8,}      # what keys of many services look like
+    | \bAIza[\w-]{20,}
+    | \bAKIA[0-9A-Z]{16}
+    | \bBearer\s+[\w.~+/=-]{8,}
+    | \beyJ[\w-]{8,}\.[\w-]{4,}[\w.-]*                  # a JSON Web Token
+    | (?<=://)[^/\s:@]*:[^/\s@]+(?=@)                   # user and password of a URL
+    """,
+    re.VERBOSE,
+)
+_DEEPEST: Final = 12
+_MOST: Final = 1000
+"""Members of one list or object."""
+
+LONGEST: Final = 32_768
+"""Characters of one text: no prompt may be longer."""
+
+
+def visible(text: str, longest: int = LONGEST) -> str:
+    """Without control characters, invisible ones and half characters, and not longer than this."""
+    cut = text[: longest + 1]
+    shown = "".join(map(_shown, cut)) if not (cut.isascii() and cut.isprintable()) else cut
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+def told(text: str, longest: int) -> str:
+    """What others said, on one line, also without anything that looks like a key."""
+    line = " ".join(visible(text, 4 * longest).split())
+    safe = _KEY.sub("…", line)
+    return safe if len(safe) <= longest else f"{safe[: longest - 1]}…"
+
+
+def quoted(text: str, longest: int) -> str:
+    """What others said as a JSON text of at most so many characters, quotation marks included."""
+    said = told(text, longest)
+    encoded = json.dumps(said, ensure_ascii=False)
+    while len(encoded) > longest and said:
+        said = said[: longest - len(encoded) - 1]  # what escaping adds is cut off, and a bit more
+        encoded = json.dumps(f"{said}…", ensure_ascii=False)
+    return encoded
+
+
+def plain(value: object, depth: int = 0) -> Any:
+    """Any JSON value with every text made visible; what is too deep or too much is left out."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        members = islice(cast("Mapping[object, object]", value).items(), _MOST)
+        if depth >= _DEEPEST:
+            return {}
+        return {visible(str(name), 200): plain(each, depth + 1) for name, each in members}
+    if isinstance(value, (list, tuple)):
+        several = islice(cast("Iterable[object]", value), _MOST)
+        return [] if depth >= _DEEPEST else [plain(each, depth + 1) for each in several]
+    return value
+
+
+def _shown(char: str) -> str:
+    if char in _SEEN:
+        return char
+    category = unicodedata.category(char)
+    if category == "Cs":
+        return "\ufffd"  # half a character: nothing could send it
+    return " " if category in _UNSEEN else char

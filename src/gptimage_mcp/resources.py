@@ -1,0 +1,240 @@
+"""Pictures, history, storage, models and templates as MCP resources.
+
+A picture is given byte for byte as it was saved, under its own MIME type. Over stdio one message
+can be too large for the client: TypeScript clients close the connection at 10 MiB, and the server
+is gone for the session. So a larger picture is refused there, with the other ways to get it.
+Over HTTP nothing breaks, and every picture is given.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import anyio.to_thread
+from mcp.server.lowlevel.helper_types import ReadResourceContents
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+from mcp.server.subscriptions import ResourcesListChanged, ResourceUpdated, SubscriptionBus
+from mcp_types import Annotations, Resource, ResourceTemplate
+
+import gptimage
+from gptimage_mcp import documents
+from gptimage_mcp.addresses import Address
+from gptimage_mcp.app import App
+from gptimage_mcp.live import LiveServer
+from gptimage_mcp.outside import told
+
+
+HISTORY_URI: Final = "image-history://recent"
+STATS_URI: Final = "storage-stats://overview"
+TEMPLATES_URI: Final = "prompt-templates://list"
+
+LARGEST_OVER_STDIO: Final = 7_000_000
+"""Bytes of a picture that still fit a message of 10 MiB, in base64 and with room to spare."""
+
+LISTED: Final = 20
+"""Pictures in ``resources/list``: enough to choose from, few enough for a model to read."""
+
+_logger: Final = logging.getLogger(__name__)
+_LIMIT: Final = range(1, 101)
+_DAYS: Final = range(1, 36_501)
+_Reader = Callable[[Address], Awaitable[ReadResourceContents]]
+
+
+def uri_of(image_id: str) -> str:
+    """The address of a picture."""
+    return f"generated-images://{image_id}"
+
+
+def add_resources(server: LiveServer, app: App) -> None:
+    """Offer every resource and template of `app`."""
+    server.resources = Resources(app)
+
+
+async def pictures_changed(news: SubscriptionBus, *image_ids: str) -> None:
+    """Tell subscribed clients that pictures were saved, changed or deleted.
+
+    Call it with ``app.news`` after a picture was saved, tagged or deleted. Only what this process
+    does is told; what another one saves is seen when somebody looks.
+
+    Args:
+        news: ``app.news``.
+        image_ids: The pictures.
+    """
+    await news.publish(ResourcesListChanged())
+    for uri in (HISTORY_URI, STATS_URI, *map(uri_of, image_ids)):
+        await news.publish(ResourceUpdated(uri=uri))
+
+
+class Resources:
+    """What `LiveServer` serves besides the viewer.
+
+    Args:
+        app: Where everything comes from.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._readers: Mapping[str, _Reader] = {
+            "generated-images": self._picture,
+            "image-history": self._history,
+            "storage-stats": self._stats,
+            "model-info": self._model,
+            "prompt-templates": self._templates,
+        }
+
+    @property
+    def templates(self) -> Sequence[ResourceTemplate]:
+        """The shapes the addresses have."""
+        return _TEMPLATES
+
+    async def listed(self) -> Sequence[Resource]:
+        """The overviews, then the newest pictures, newest first."""
+        try:
+            page = await anyio.to_thread.run_sync(self._app.store.history, LISTED)
+        except gptimage.StoreError as error:  # the rest of the list is still good
+            _logger.warning("the pictures cannot be listed: %s", error)
+            return _OVERVIEWS
+        return [*_OVERVIEWS, *(_listed(record) for record in page)]
+
+    async def read(self, uri: str) -> ReadResourceContents | None:
+        """The content, or None when the address belongs to somebody else.
+
+        Raises:
+            ResourceNotFoundError: Nothing has this address.
+            ResourceError: It is there and cannot be given; the message says what to do.
+            MCPError: A parameter of the address makes no sense.
+        """
+        reader = self._readers.get(uri.partition("://")[0])
+        if reader is None:
+            return None
+        try:
+            return await reader(Address.parse(uri))
+        except (gptimage.ImageNotFoundError, gptimage.TemplateError) as error:
+            raise ResourceNotFoundError(str(error)) from error
+        except gptimage.GptImageError as error:
+            raise ResourceError(str(error)) from error
+
+    async def _picture(self, address: Address) -> ReadResourceContents:
+        address.takes()
+        store = self._app.store
+        record = await anyio.to_thread.run_sync(store.get, address.path)
+        if self._app.settings.transport == "stdio" and record.bytes > LARGEST_OVER_STDIO:
+            raise ResourceError(_too_large(record))
+        image = await anyio.to_thread.run_sync(store.open, record.id)
+        return ReadResourceContents(content=image.data, mime_type=image.mime_type)
+
+    async def _history(self, address: Address) -> ReadResourceContents:
+        address.takes("limit", "days", path="recent")
+        limit, days = address.number("limit", _LIMIT), address.number("days", _DAYS)
+        since = None if days is None else datetime.now(UTC) - timedelta(days=days)
+        history = partial(self._app.store.history, limit or 20, since=since)
+        return _json(documents.history(await anyio.to_thread.run_sync(history)))
+
+    async def _stats(self, address: Address) -> ReadResourceContents:
+        address.takes(path="overview")
+        stats = await anyio.to_thread.run_sync(self._app.store.stats)
+        return _json(documents.stats(self._app.store.name, stats))
+
+    async def _model(self, address: Address) -> ReadResourceContents:
+        address.takes()
+        catalogue = gptimage.Models.load()
+        spec = catalogue.get(address.path)
+        if spec is None:
+            known = ", ".join(spec.id for spec in catalogue)
+            raise ResourceNotFoundError(
+                f"{address.path!r:.80} is not in the catalogue, which has {known}"
+            )
+        return _json(documents.model(spec, catalogue, datetime.now(UTC).date()))
+
+    async def _templates(self, address: Address) -> ReadResourceContents:
+        address.takes()
+        templates = await self._app.templates.now()
+        if address.uri == TEMPLATES_URI:
+            return _json(documents.templates(templates, self._app.templates.problem))
+        return _json(documents.template(templates[address.path]))
+
+
+def _listed(record: gptimage.Record) -> Resource:
+    return Resource(
+        uri=uri_of(record.id),
+        name=record.key.rpartition("/")[2],
+        title=told(record.prompt, 60) or record.id,
+        description=documents.in_short(record),
+        mime_type=record.mime_type,
+        size=record.bytes,
+        annotations=Annotations(last_modified=record.created.isoformat(), priority=0.5),
+    )
+
+
+def _too_large(record: gptimage.Record) -> str:
+    where = f"the file is {record.path}; " if record.path else ""
+    return (
+        f"{record.id} has {record.bytes:,} bytes, and over stdio a message of more than 10 MiB "
+        f"would end the connection: {where}view_image shows it at any smaller size"
+    )
+
+
+def _json(document: Mapping[str, Any]) -> ReadResourceContents:
+    text = json.dumps(document, ensure_ascii=False)
+    return ReadResourceContents(content=text, mime_type="application/json")
+
+
+_OVERVIEWS: Final = (
+    Resource(
+        uri=HISTORY_URI,
+        name="image-history",
+        title="Recent pictures",
+        description="The newest pictures, newest first: id, prompt, size, cost, file.",
+        mime_type="application/json",
+    ),
+    Resource(
+        uri=STATS_URI,
+        name="storage-stats",
+        title="Storage overview",
+        description="How many pictures are kept, what they take and what they cost.",
+        mime_type="application/json",
+    ),
+    Resource(
+        uri=TEMPLATES_URI,
+        name="prompt-templates",
+        title="Prompt templates",
+        description="Every prompt template with its arguments and recommended settings.",
+        mime_type="application/json",
+    ),
+)
+
+_TEMPLATES: Final = (
+    ResourceTemplate(
+        uri_template="generated-images://{image_id}",
+        name="generated-image",
+        title="A picture",
+        description="A saved picture, byte for byte, under its own MIME type.",
+    ),
+    ResourceTemplate(
+        uri_template="image-history://recent{?limit,days}",
+        name="image-history",
+        title="Recent pictures",
+        description="The newest pictures: at most `limit` (1 to 100, 20 when left out), of the "
+        "last `days`.",
+        mime_type="application/json",
+    ),
+    ResourceTemplate(
+        uri_template="model-info://{model}",
+        name="model-info",
+        title="A model",
+        description="What a model draws and costs, and until when it answers.",
+        mime_type="application/json",
+    ),
+    ResourceTemplate(
+        uri_template="prompt-templates://{name}",
+        name="prompt-template",
+        title="A prompt template",
+        description="A template's arguments, their JSON Schema and its recommended settings.",
+        mime_type="application/json",
+    ),
+)

@@ -1,0 +1,17 @@
+"""The tools: each parses, makes one library call, and hands the outcome to `content`."""
+
+from __future__ import annotations
+
+from mcp.server import MCPServer
+
+from gptimage_mcp.app import App
+from gptimage_mcp.tools.drawing import add_drawing
+from gptimage_mcp.tools.looking import add_looking
+from gptimage_mcp.tools.telling import add_telling
+
+
+def add_tools(server: MCPServer[App], app: App) -> None:
+    """Offer every tool `app` is allowed to have."""
+    add_drawing(server, app)
+    add_looking(server, app)
+    add_telling(server, app)

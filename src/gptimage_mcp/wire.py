@@ -1,0 +1,261 @@
+"""The JSON of tools that return no pixels: typed, so that the SDK publishes and checks its schema.
+
+The roots are objects, which older clients need. Amounts of money are text, so that no digit is
+lost; what is not known is null. Field names are those of ``gptimage ... --json``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
+
+
+class Usage(TypedDict):
+    """Tokens of one call; null is not reported."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    text_tokens: int | None
+    image_tokens: int | None
+    output_text_tokens: int | None
+    svg_tokens: int | None
+
+
+class Listed(TypedDict):
+    """A saved picture in short. ``cost_usd`` is of its whole call, which drew ``of`` pictures."""
+
+    id: str
+    uri: str
+    path: str | None
+    created: str
+    operation: str
+    model: str
+    prompt: str
+    format: str
+    width: int | None
+    height: int | None
+    bytes: int
+    index: int
+    of: int
+    cost_usd: str | None
+    cost_is_upper_bound: bool | None
+    parent: str | None
+    tags: list[str]
+    pinned: bool
+
+
+class Listing(TypedDict):
+    """A page of pictures, newest first; ``next`` is the cursor of the next page, or null."""
+
+    records: list[Listed]
+    next: str | None
+
+
+class Told(Listed):
+    """Everything known of a saved picture.
+
+    ``request`` has every parameter that was asked for; ``ancestors`` are the pictures it was made
+    from, oldest first, and ``descendants`` those made from it.
+    """
+
+    key: str
+    made: str
+    request: dict[str, Any]
+    usage: Usage | None
+    sha256: str
+    original: dict[str, Any] | None
+    sources: list[str]
+    response_id: str | None
+    call_id: str | None
+    request_id: str | None
+    template: str | None
+    provenance: bool
+    warnings: list[str]
+    version: str
+    ancestors: list[str]
+    descendants: list[str]
+
+
+class Info(TypedDict):
+    """A picture, or a call and its pictures.
+
+    ``unknown`` means that it was sent, that its outcome is not known, and that it may have been
+    billed. ``seconds``, ``progress`` and ``ceiling_usd`` belong to a call that goes on.
+    """
+
+    status: Literal["done", "running", "failed", "unknown"]
+    handle: str | None
+    records: list[Told]
+    seconds: float | None
+    progress: str | None
+    ceiling_usd: str | None
+    error: str | None
+    next: str
+
+
+class Estimated(TypedDict):
+    """What a call may cost in USD: an estimate, not a bill; null cannot be known beforehand.
+
+    ``usd`` is the likely amount and ``ceiling_usd`` the most it should cost.
+    """
+
+    estimate: Literal[True]
+    model: str
+    usd: str | None
+    ceiling_usd: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    notes: list[str]
+
+
+class Price(TypedDict):
+    """A price row in USD per million tokens; null is not published."""
+
+    start: str
+    text_input: str
+    text_input_cached: str | None
+    image_input: str
+    image_input_cached: str | None
+    image_output: str
+    text_output: str | None
+    source: str
+    checked: str
+
+
+class Model(TypedDict):
+    """What a model draws and costs, and until when it answers."""
+
+    id: str
+    default: bool
+    role: str
+    state: Literal["live", "deprecated", "shut_down"]
+    released: str | None
+    snapshot: str | None
+    shutdown: str | None
+    replacements: list[str]
+    sizes: str
+    qualities: list[str]
+    formats: list[str]
+    input_fidelity: list[str]
+    transparent: str
+    complexity: str
+    markup: str
+    price: Price | None
+    images_per_minute: list[int]
+    source: str
+    checked: str
+
+
+class Catalogue(TypedDict):
+    """The models; ``checked`` is the day the catalogue was last compared with its sources."""
+
+    default: str
+    checked: str
+    models: list[Model]
+
+
+class CacheCounts(TypedDict):
+    """What a cache holds and has saved; ``hit_rate`` is from 0 to 1."""
+
+    entries: int
+    bytes: int
+    hits: int
+    misses: int
+    hit_rate: float | None
+    evictions: int
+    saved_usd: str
+
+
+class Cache(TypedDict):
+    """The cache; ``kind`` is null when there is none, ``cleared`` unless it was cleared."""
+
+    kind: str | None
+    path: str | None
+    cleared: int | None
+    stats: CacheCounts | None
+
+
+class Versions(TypedDict):
+    """What runs here."""
+
+    gptimage: str | None
+    mcp: str | None
+    openai: str | None
+    python: str
+
+
+class StoreState(TypedDict):
+    """Where pictures are kept; ``error`` says why it cannot be read."""
+
+    store: str
+    pictures: int | None
+    bytes: int | None
+    cost_usd: str | None
+    unknown_cost: int | None
+    newest: str | None
+    error: str | None
+
+
+class CacheState(TypedDict):
+    """Where answers are kept; ``error`` says why that cannot be read."""
+
+    kind: str | None
+    path: str | None
+    stats: CacheCounts | None
+    error: str | None
+
+
+class Spend(TypedDict):
+    """The calls of today (UTC), and the limits.
+
+    ``held_usd`` counts for calls whose cost is not known yet; ``left_usd`` is what today's limit
+    leaves. Null limits do not exist.
+    """
+
+    cost_usd: str | None
+    held_usd: str | None
+    calls: int | None
+    images: int | None
+    max_per_call_usd: str | None
+    max_per_day_usd: str | None
+    left_usd: str | None
+    error: str | None
+
+
+class Abilities(TypedDict):
+    """What the server may do, as its settings say."""
+
+    model: str
+    chat_model: str | None
+    max_images: int
+    images_per_minute: int | None
+    wait: float
+    preview_pixels: int
+    fetch_urls: bool
+    input_folders: list[str]
+    output_folders: list[str]
+    allow_delete: bool
+
+
+class Status(TypedDict):
+    """How the server is. ``problems`` each say what to do; without any, it can draw."""
+
+    ready: bool
+    problems: list[str]
+    warnings: list[str]
+    sandbox: bool
+    transport: str
+    running: int
+    versions: Versions
+    settings: Abilities
+    store: StoreState
+    cache: CacheState
+    spend: Spend
+
+
+class Deleted(TypedDict):
+    """The picture that is gone."""
+
+    deleted: str

@@ -1,0 +1,77 @@
+"""The conformance suite of the protocol, in both eras."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+ERAS = ("2025-11-25", "2026-07-28")
+WITHOUT_FIXTURES = {
+    "2025-11-25": (
+        "server-initialize",
+        "server-session-lifecycle",
+        "ping",
+        "completion-complete",
+        "tools-list",
+        "resources-list",
+        "prompts-list",
+        "server-sse-multiple-streams",
+        "dns-rebinding-protection",
+    ),
+    "2026-07-28": (
+        "completion-complete",
+        "tools-list",
+        "resources-list",
+        "prompts-list",
+        "caching",
+        "http-header-validation",
+        "sep-2164-resource-not-found",
+        "server-sse-multiple-streams",
+        "dns-rebinding-protection",
+        "input-required-result-unsupported-methods",
+    ),
+}
+"""Scenarios that need no tools of given names: the bare product must pass them."""
+
+
+def suite(
+    node: str, modules: Path, url: str, era: str, *which: str, out: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run scenarios against a server."""
+    program = modules / "@modelcontextprotocol/conformance/dist/index.js"
+    command = [node, str(program), "server", "--url", url, "--spec-version", era, "-o", str(out)]
+    return subprocess.run(
+        [*command, *which], check=False, capture_output=True, text=True, timeout=280
+    )
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_the_whole_suite(node: str, modules: Path, overlay: str, era: str, tmp_path: Path) -> None:
+    """With the suite's fixtures on it, the real server passes every check of the era."""
+    done = suite(node, modules, overlay, era, "--suite", "all", out=tmp_path)
+    total = re.search(r"Total: (\d+) passed, (\d+) failed", done.stdout)
+
+    assert total is not None, done.stdout
+    assert (total[2], done.returncode) == ("0", 0), failures(done.stdout)
+    assert int(total[1]) > 80
+
+
+@pytest.mark.parametrize(
+    ("era", "scenario"), [(era, each) for era in ERAS for each in WITHOUT_FIXTURES[era]]
+)
+def test_the_bare_product(
+    node: str, modules: Path, server: str, era: str, scenario: str, tmp_path: Path
+) -> None:
+    """The server as it is shipped passes every scenario that needs no fixture."""
+    done = suite(node, modules, server, era, "--scenario", scenario, out=tmp_path)
+
+    assert done.returncode == 0, done.stdout
+
+
+def failures(report: str) -> str:
+    """The lines of a report that tell what failed."""
+    return "\n".join(line for line in report.splitlines() if line.startswith("✗"))

@@ -1,0 +1,163 @@
+"""A server with only the tools that look and tell, and the `App` behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import evolve, frozen
+from mcp import Client
+from mcp.server import MCPServer
+from mcp_types import CallToolResult, ImageContent, ResourceLink, TextContent
+
+import gptimage
+from gptimage.sandbox import Sandbox
+from gptimage_mcp.app import App
+from gptimage_mcp.live import LiveServer
+from gptimage_mcp.opening import open_app
+from gptimage_mcp.settings import Settings
+from gptimage_mcp.tools.looking import add_looking
+from gptimage_mcp.tools.telling import add_telling
+
+
+_T = TypeVar("_T")
+
+
+@frozen(kw_only=True)
+class Room:
+    """A server, and what stands behind it."""
+
+    server: LiveServer
+    app: App
+    sandbox: Sandbox
+
+    def ask(self, question: Callable[[Client], Awaitable[_T]], era: str = "auto") -> _T:
+        """Connect, ask, and disconnect."""
+
+        async def connected() -> _T:
+            async with Client(self.server, mode=era) as client:
+                return await question(client)
+
+        return asyncio.run(connected())
+
+    def call(self, tool: str, era: str = "auto", **arguments: Any) -> CallToolResult:
+        """Call one tool."""
+        return self.ask(lambda client: client.call_tool(tool, arguments), era)
+
+    def told(self, tool: str, era: str = "auto", **arguments: Any) -> Any:
+        """The structured answer of a tool, which is also its text."""
+        result = self.call(tool, era, **arguments)
+        assert not result.is_error, text_of(result)
+        assert json.loads(text_of(result)) == result.structured_content
+        return result.structured_content
+
+    def refused(self, tool: str, era: str = "auto", **arguments: Any) -> str:
+        """What the assistant is told when a tool fails."""
+        result = self.call(tool, era, **arguments)
+        assert result.is_error, text_of(result)
+        assert result.structured_content is None
+        return text_of(result)
+
+    def save(self, *data: bytes, **options: Any) -> tuple[gptimage.Record, ...]:
+        """Pictures in the store, as one call would have left them."""
+        result = drawing(*data, **options.pop("about", {}))
+        return self.app.store.save(result, **options)
+
+
+def room(folder: Path, *, key: bool = True, **settings: Any) -> Room:
+    """A server whose files are in this folder.
+
+    Args:
+        folder: Where all its files are.
+        key: Whether it can draw, by the sandbox.
+        **settings: Settings besides the folders.
+    """
+    told = Settings(
+        **{"store": folder / "store", "ledger": folder / "ledger.sqlite", "wait": 0.2, **settings}
+    )
+    sandbox = Sandbox()
+    client = gptimage.AsyncImageClient.sandbox(
+        sandbox,
+        store=gptimage.Store(told.store, fsync=False),
+        cache=gptimage.Cache.memory(),
+        ledger=gptimage.Ledger(told.ledger),
+    )
+    app = open_app(told, client)
+    app = app if key else evolve(app, client=None)
+
+    @asynccontextmanager
+    async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:
+        async with app.jobs:
+            yield app
+
+    server = LiveServer("room", subscriptions=app.news, lifespan=lifespan, log_level="ERROR")
+    add_looking(server, app)
+    add_telling(server, app)
+    return Room(server=server, app=app, sandbox=sandbox)
+
+
+def drawing(*data: bytes, prompt: str = "A lighthouse", **fields: Any) -> gptimage.Result:
+    """A result with these pictures, as a call would have brought it."""
+    result = gptimage.Result(
+        images=tuple(map(gptimage.Image.from_bytes, data or (picture(),))),
+        request=gptimage.Generate(prompt=prompt, model="gpt-image-2.5-flare"),
+        model="gpt-image-2.5-flare",
+        usage=gptimage.Usage(input_tokens=5, output_tokens=196, total_tokens=201),
+        cost=gptimage.Cost(usd=Decimal("0.0131")),
+        created=datetime(2026, 11, 20, 12, tzinfo=UTC),
+    )
+    return evolve(result, **fields)
+
+
+def picture(size: tuple[int, int] = (64, 48), format: str = "png", mode: str = "RGB") -> bytes:
+    """The bytes of a picture that cannot be compressed; every one is another."""
+    from PIL import Image as Pil
+
+    if format == "svg":
+        return b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="48"></svg>'
+    file = io.BytesIO()
+    pixels = os.urandom(size[0] * size[1] * len(mode))
+    Pil.frombytes(mode, size, pixels).save(file, format, compress_level=0)
+    return file.getvalue()
+
+
+def text_of(result: CallToolResult) -> str:
+    """The first block, which is always text."""
+    first = result.content[0]
+    assert isinstance(first, TextContent)
+    return first.text
+
+
+def said(result: CallToolResult) -> Any:
+    """The JSON at the head of a result that shows pictures."""
+    assert not result.is_error, text_of(result)
+    assert result.structured_content is None
+    return json.loads(text_of(result))
+
+
+def shown(result: CallToolResult) -> list[gptimage.Image]:
+    """The previews."""
+    import base64
+
+    blocks = [block for block in result.content if isinstance(block, ImageContent)]
+    images = [gptimage.Image.from_bytes(base64.b64decode(block.data)) for block in blocks]
+    assert [block.mime_type for block in blocks] == [image.mime_type for image in images]
+    return images
+
+
+def links(result: CallToolResult) -> list[ResourceLink]:
+    """The links."""
+    return [block for block in result.content if isinstance(block, ResourceLink)]
+
+
+def length(result: CallToolResult) -> int:
+    """Bytes of a result as it goes over the wire."""
+    return len(result.model_dump_json(by_alias=True, exclude_none=True).encode())

@@ -1,0 +1,135 @@
+"""A server with a store, templates and nothing that draws: what resources and prompts need."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from attrs import frozen
+from mcp import Client
+from mcp.server.subscriptions import InMemorySubscriptionBus
+from mcp.shared.exceptions import MCPError
+from mcp_types import BlobResourceContents, ErrorData, TextResourceContents
+
+from gptimage import Cost, Generate, Image, PromptTemplates, Record, Result, Store
+from gptimage_mcp.app import App
+from gptimage_mcp.live import LiveServer
+from gptimage_mcp.prompts import add_prompts
+from gptimage_mcp.resources import add_resources
+from gptimage_mcp.settings import Settings
+from gptimage_mcp.templates import Templates
+
+
+ERAS = ("auto", "legacy")
+"""How a client may connect: the protocol of 2026-07-28, or with a handshake."""
+
+_T = TypeVar("_T")
+
+
+class Clock:
+    """A clock that goes on by a minute each time it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC) - timedelta(days=3)
+
+    def __call__(self) -> datetime:
+        """The time."""
+        self.now += timedelta(minutes=1)
+        return self.now
+
+
+@frozen(kw_only=True)
+class Shelves:
+    """A server, and what stands behind it."""
+
+    server: LiveServer
+    app: App
+    clock: Clock
+
+    def save(self, prompt: str = "A lighthouse", format: str = "png", **options: Any) -> Record:
+        """One more picture in the store; every one is another."""
+        data = options.pop("data", None) or picture(format)
+        result = Result(
+            images=(Image.from_bytes(data),),
+            request=Generate(prompt=prompt, model="gpt-image-2"),
+            model="gpt-image-2",
+            usage=None,
+            cost=Cost(usd=Decimal("0.0131")),
+            created=datetime.now(UTC),
+        )
+        return self.app.store.save(result, **options)[0]
+
+    def ask(self, question: Callable[[Client], Awaitable[_T]], era: str = "auto") -> _T:
+        """Connect, ask once, and disconnect."""
+
+        async def connected() -> _T:
+            async with Client(self.server, mode=era) as client:
+                return await question(client)
+
+        return asyncio.run(connected())
+
+    def text(self, uri: str, era: str = "auto") -> Any:
+        """The JSON of a resource."""
+        content = self.ask(lambda client: client.read_resource(uri), era).contents[0]
+        assert isinstance(content, TextResourceContents)
+        assert content.mime_type == "application/json"
+        return json.loads(content.text)
+
+    def blob(self, uri: str, era: str = "auto") -> BlobResourceContents:
+        """The content of a resource that is no text."""
+        content = self.ask(lambda client: client.read_resource(uri), era).contents[0]
+        assert isinstance(content, BlobResourceContents)
+        return content
+
+    def refusal(
+        self, question: Callable[[Client], Awaitable[object]], era: str = "auto"
+    ) -> ErrorData:
+        """The error a question is answered with."""
+
+        async def refused(client: Client) -> ErrorData:
+            with pytest.raises(MCPError) as caught:
+                await question(client)
+            return caught.value.error
+
+        return self.ask(refused, era)
+
+
+def shelves(
+    folder: Path,
+    templates: PromptTemplates | None = None,
+    store: Store | None = None,
+    **settings: Any,
+) -> Shelves:
+    """A server whose store is in this folder."""
+    clock, news = Clock(), InMemorySubscriptionBus()
+    app = App(
+        settings=Settings(store=folder / "store", ledger=folder / "ledger", **settings),
+        client=None,
+        store=store or Store(folder / "store", fsync=False, clock=clock),
+        cache=None,
+        ledger=None,
+        templates=Templates(templates or PromptTemplates.builtin(), news),
+        news=news,
+    )
+    server = LiveServer("shelves", subscriptions=news)
+    add_resources(server, app)
+    add_prompts(server, app)
+    return Shelves(server=server, app=app, clock=clock)
+
+
+def picture(format: str = "png", size: tuple[int, int] = (16, 12)) -> bytes:
+    """A small real picture."""
+    from PIL import Image as Pil
+
+    if format == "svg":
+        return b'<svg xmlns="http://www.w3.org/2000/svg" width="16" height="12"></svg>'
+    file = io.BytesIO()
+    Pil.effect_noise(size, 50).save(file, format)
+    return file.getvalue()

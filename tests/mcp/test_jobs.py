@@ -1,0 +1,706 @@
+"""Paid work is finished and found again, whatever happens to the client, or to the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from attrs import evolve
+from mcp import Client
+from mcp.server.auth.middleware.auth_context import auth_context_var
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.shared.exceptions import MCPError
+
+import gptimage
+from gptimage.sandbox import Sandbox
+from gptimage_mcp import job as job_module
+from gptimage_mcp import journal as journal_module
+from gptimage_mcp.job import Job, Progress
+from gptimage_mcp.jobs import Jobs
+from gptimage_mcp.journal import Journal, is_handle
+
+from .harness import ERAS, JOBS, House, Slow, house, said, text
+from .serving import serving
+
+
+HANDLE = re.compile(r"job_[0-9a-f]{32}")
+CHEAP = {"size": "1024x1024", "quality": "low"}
+
+
+class Heard:
+    """Listens to the progress of a call."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float, str]] = []
+        self.first = asyncio.Event()
+
+    async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
+        """One more."""
+        assert total is None  # nobody knows how long a drawing takes
+        self.told.append((progress, message or ""))
+        self.first.set()
+
+    @property
+    def handle(self) -> str:
+        """The handle of the job, as the progress named it."""
+        found = HANDLE.search(self.told[0][1])
+        assert found
+        return found[0]
+
+
+def draw(client: Client, prompt: str = "A fox", **options: Any) -> Awaitable[Any]:
+    """Ask for a picture."""
+    heard = options.pop("heard", None)
+    return client.call_tool(
+        "generate_image", {"prompt": prompt, **CHEAP, **options}, progress_callback=heard
+    )
+
+
+async def view(client: Client, handle: str) -> Any:
+    """What there is of a handle."""
+    return said(await client.call_tool("view_image", {"id": handle}))
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_a_call_that_takes_long_answers_with_a_handle(tmp_path: Path, era: str) -> None:
+    """After the bounded wait there is a handle, and with it the pictures are waited for."""
+    where = house(tmp_path, hold=True, wait=0.05)
+
+    async def question(client: Client) -> tuple[Any, Any]:
+        first = said(await draw(client))
+        where.held.go.set()
+        while (later := await view(client, first["handle"]))["status"] == "running":
+            pass
+        return first, later
+
+    first, later = where.ask(question, era)
+
+    assert first["status"] == "running"
+    assert HANDLE.fullmatch(first["handle"])
+    assert "view_image" in first["next"]
+    assert later["status"] == "done"
+    assert later["images"][0]["id"] == where.store.history()[0].id
+    assert len(where.sandbox.requests) == 1
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_a_cancelled_call_is_finished_and_found(tmp_path: Path, era: str) -> None:
+    """Cancelling a call does not cancel the drawing: its handle has the picture."""
+    where = house(tmp_path, hold=True)
+    heard = Heard()
+
+    async def question(client: Client) -> Any:
+        call = asyncio.ensure_future(draw(client, heard=heard))
+        await where.held.arrived.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert len(where.app.jobs.running) == 1
+        where.held.go.set()
+        return await view(client, heard.handle)
+
+    answer = where.ask(question, era)
+
+    assert answer["status"] == "done"
+    assert where.store.get(answer["images"][0]["id"]).prompt == "A fox"
+    assert len(where.sandbox.requests) == 1
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_a_client_that_times_out_pays_once(tmp_path: Path, era: str) -> None:
+    """A client gives up and asks again: it joins the same call, and one picture is paid."""
+    where = house(tmp_path, hold=True)
+
+    async def question(client: Client) -> Any:
+        arguments = {"prompt": "A fox", **CHEAP}
+        with pytest.raises(MCPError, match=r"(?i)timed out"):
+            await client.call_tool("generate_image", arguments, read_timeout_seconds=0.05)
+        await where.held.arrived.wait()
+        again = asyncio.ensure_future(client.call_tool("generate_image", arguments))
+        where.held.go.set()
+        return said(await again)
+
+    answer = where.ask(question, era)
+
+    assert answer["status"] == "done"
+    assert len(where.sandbox.requests) == 1
+    assert len(where.store.history()) == 1
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("more", [{}, {"partial_images": 1}])
+@pytest.mark.parametrize("era", ERAS)
+def test_two_calls_alike_are_one_payment(
+    tmp_path: Path, era: str, more: dict[str, Any], cache: bool
+) -> None:
+    """The same call made twice at once is one request with one handle, cache or not."""
+    where = house(tmp_path, hold=True, cache=cache)
+
+    async def question(client: Client) -> list[Any]:
+        calls = asyncio.gather(draw(client, **more), draw(client, **more))
+        await where.held.arrived.wait()
+        where.held.go.set()
+        return [said(each) for each in await calls]
+
+    one, other = where.ask(question, era)
+
+    assert one["handle"] == other["handle"]
+    assert one["images"] == other["images"]
+    assert len(where.sandbox.requests) == 1
+
+
+def test_alike_for_another_server_is_paid_once_too(tmp_path: Path) -> None:
+    """Two servers that share a cache, as two clients over stdio have, ask the service once."""
+    sandbox = Sandbox()
+    one = house(tmp_path, sandbox, hold=True)
+    (tmp_path / "b").mkdir()
+    other = house(tmp_path / "b", sandbox, hold=True, store=tmp_path / "store", share=one)
+
+    async def question(first: Client) -> list[Any]:
+        async with Client(other.server) as second:
+            calls = asyncio.gather(draw(first), draw(second))
+            await one.held.arrived.wait()
+            one.held.go.set()
+            other.held.go.set()
+            return [said(each) for each in await calls]
+
+    answers = one.ask(question)
+
+    assert len(sandbox.requests) == 1
+    assert sorted(each["cached"] for each in answers) == [False, True]
+
+
+def test_refresh_pays_again(tmp_path: Path) -> None:
+    """Without it the same call is answered from the cache and costs nothing; with it, anew."""
+    where = house(tmp_path)
+
+    async def question(client: Client) -> list[Any]:
+        return [said(await draw(client, refresh=refresh)) for refresh in (False, False, True)]
+
+    first, second, third = where.ask(question)
+
+    assert [each["cached"] for each in (first, second, third)] == [False, True, False]
+    assert second["cost_usd"] == "0"
+    assert len(where.sandbox.requests) == 2
+
+
+def test_who_wants_a_new_answer_gets_one(tmp_path: Path) -> None:
+    """Two calls that both ask for a new answer are not taken for one that was repeated."""
+    where = house(tmp_path, cache=False)
+
+    async def question(client: Client) -> list[Any]:
+        calls = asyncio.gather(draw(client, refresh=True), draw(client, refresh=True))
+        return [said(each)["handle"] for each in await calls]
+
+    assert len(set(where.ask(question))) == 2
+    assert len(where.sandbox.requests) == 2
+
+
+def test_tags_are_added_to_pictures_that_were_there(tmp_path: Path) -> None:
+    """An answer from the cache gets the tags of this call, too."""
+    where = house(tmp_path)
+
+    async def question(client: Client) -> tuple[Any, Job | None]:
+        said(await draw(client, tags=["one"]))
+        answer = said(await draw(client, tags=["two"]))
+        return answer, await where.app.jobs.get(answer["handle"])
+
+    answer, job = where.ask(question)
+
+    assert answer["cached"]
+    assert {"one", "two"} <= set(where.store.get(answer["images"][0]["id"]).tags)
+    assert job
+    assert "two" in job.records[0].tags
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_progress_is_told_at_once_and_at_each_preview(tmp_path: Path, era: str) -> None:
+    """Progress names the handle, goes up, and tells of previews that were asked for."""
+    where, heard = house(tmp_path), Heard()
+
+    where.ask(lambda client: draw(client, partial_images=2, heard=heard), era)
+
+    numbers = [number for number, _ in heard.told]
+    assert numbers == sorted(set(numbers))
+    assert any("preview" in message for _, message in heard.told)
+    assert {HANDLE.search(message)[0] for _, message in heard.told} == {heard.handle}  # type: ignore[index]  # a message without one fails the test
+
+
+def test_no_previews_are_paid_unasked(tmp_path: Path) -> None:
+    """Partial images cost tokens: a client that listens to progress does not buy them."""
+    where = house(tmp_path)
+
+    where.ask(lambda client: draw(client, heard=Heard()))
+
+    assert "partial_images" not in where.sandbox.requests[0].body
+    assert "stream" not in where.sandbox.requests[0].body
+
+
+def test_a_silent_call_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is told again and again while nothing happens, at least every 10 s."""
+    assert job_module.HEARTBEAT <= 10
+    monkeypatch.setattr(job_module, "HEARTBEAT", 0.001)
+    where = house(tmp_path, hold=True)
+    several = asyncio.Event()
+
+    class Patient(Heard):
+        async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
+            await super().__call__(progress, total, message)
+            if len(self.told) >= 5:
+                several.set()
+
+    async def question(client: Client) -> Any:
+        call = asyncio.ensure_future(draw(client, heard=Patient()))
+        await several.wait()
+        where.held.go.set()
+        return said(await call)
+
+    assert where.ask(question)["status"] == "done"
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_over_http_a_client_that_left_finds_its_picture(tmp_path: Path, era: str) -> None:
+    """The connection breaks in the middle of a call; another one gets the picture."""
+    slow, heard = Slow(), Heard()
+    where = house(tmp_path, slow)
+    settings = evolve(where.app.settings, transport="http")
+
+    async def leave(url: str) -> None:
+        async with Client(url, mode=era) as client:
+            call = asyncio.ensure_future(draw(client, heard=heard))
+            await asyncio.to_thread(slow.here.wait, 60)
+            await heard.first.wait()
+            call.cancel()
+
+    async def return_(url: str) -> Any:
+        async with Client(url, mode=era) as client:
+            slow.go.set()
+            return await view(client, heard.handle)
+
+    with serving(where.server, settings) as site:
+        asyncio.run(leave(f"{site.url}/mcp"))
+        assert len(where.app.jobs.running) == 1
+        answer = asyncio.run(return_(f"{site.url}/mcp"))
+
+    assert answer["status"] == "done"
+    assert len(slow.requests) == 1
+
+
+def test_a_server_that_ends_lets_paid_work_end(tmp_path: Path) -> None:
+    """When the client hangs up in the middle of a call, the picture is drawn and saved first."""
+    where, heard = house(tmp_path, hold=True), Heard()
+
+    async def left() -> None:
+        async with Client(where.server) as client:
+            call = asyncio.ensure_future(draw(client, heard=heard))
+            await where.held.arrived.wait()
+            asyncio.get_running_loop().call_later(0.05, where.held.go.set)
+            call.cancel()
+
+    asyncio.run(left())
+
+    assert [record.prompt for record in where.store.history()] == ["A fox"]
+    assert heard.handle in where.store.history()[0].tags
+
+
+async def cancelled_by_scope(ending: Callable[[], Awaitable[None]]) -> None:
+    """End inside a cancel scope that is cancelled, as the SDK's are."""
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await ending()
+
+
+async def cancelled_by_task(ending: Callable[[], Awaitable[None]]) -> None:
+    """End in a task that is cancelled again and again, as by Ctrl-C."""
+    task = asyncio.ensure_future(ending())
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("cancelled", [cancelled_by_scope, cancelled_by_task])
+def test_being_cancelled_does_not_cut_the_end_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancelled: Callable[..., Awaitable[None]]
+) -> None:
+    """Whoever cancels a server that ends, its paid work ends first, and nothing spins meanwhile."""
+    store = gptimage.Store(tmp_path / "store", fsync=False)
+    jobs = Jobs(store=store, folder=tmp_path / JOBS)
+    ended: list[str] = []
+    turns: list[object] = []
+    shield = asyncio.shield
+
+    def counted(future: Any) -> Any:
+        turns.append(future)
+        return shield(future)
+
+    monkeypatch.setattr(asyncio, "shield", counted)
+
+    async def work(job: Job) -> gptimage.Result:
+        for _ in range(1000):  # turns of the event loop, in which a loop could spin
+            await asyncio.sleep(0)
+        ended.append(job.operation)
+        raise gptimage.TransportError("no matter")
+
+    async def ending() -> None:
+        await jobs.__aexit__(None, None, None)
+
+    async def run() -> None:
+        await jobs.__aenter__()
+        jobs.start("generate", work)
+        await cancelled(ending)
+        assert ended == ["generate"]
+
+    asyncio.run(run())
+
+    assert len(turns) < 10
+
+
+def test_large_outcomes_are_not_kept_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of large pictures only the newest outcome is kept; the store has the others."""
+    monkeypatch.setattr("gptimage_mcp.jobs._MEMORY", 1000)
+    where = house(tmp_path)
+
+    async def question(client: Client) -> list[bool]:
+        handles = [said(await draw(client, f"Fox {number}"))["handle"] for number in range(3)]
+        held = [await where.app.jobs.get(handle) for handle in handles]
+        return [job.outcome is not None for job in held if job]
+
+    assert where.ask(question) == [False, False, True]
+
+
+def test_work_that_does_not_end_in_time_is_given_up_and_told(tmp_path: Path) -> None:
+    """The time to end is bounded; what was sent may have been billed, and is called unknown."""
+    where = house(tmp_path, hold=True)
+    jobs = Jobs(store=where.store, folder=tmp_path / JOBS, grace=0.01)
+    where = evolve(where, app=evolve(where.app, jobs=jobs))
+    handles: list[str] = []
+
+    async def work(job: Job) -> gptimage.Result:
+        handles.append(job.handle)
+        job.sending("key", Decimal("0.25"))
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    async def run() -> tuple[Any, Any]:
+        async with jobs:
+            jobs.start("generate", work, owner="me")
+            await asyncio.sleep(0)
+        later = Jobs(store=where.store, folder=tmp_path / JOBS)
+        return await jobs.get(handles[0], owner="me"), await later.get(handles[0], owner="me")
+
+    for job in asyncio.run(run()):
+        assert job.state == "unknown"
+        assert "$0.25" in str(job.error)
+
+
+def test_a_handle_survives_a_restart(tmp_path: Path) -> None:
+    """Another server over the same folders gives the pictures of a handle."""
+    first = said(house(tmp_path).call("generate_image", prompt="A fox", n=2, **CHEAP))
+    again = house(tmp_path).call("view_image", id=first["handle"])
+
+    assert [each["id"] for each in said(again)["images"]] == [
+        each["id"] for each in first["images"]
+    ]
+
+
+def test_a_failure_survives_a_restart(tmp_path: Path) -> None:
+    """What the service refused is told again by a server that was not there."""
+    where, heard = house(tmp_path), Heard()
+    where.sandbox.fail_next("moderation")
+    first = where.ask(lambda client: draw(client, heard=heard))
+    again = house(tmp_path).call("view_image", id=heard.handle)
+
+    assert first.is_error
+    assert again.is_error
+    assert "safety system" in text(again)
+
+
+def test_a_handle_nobody_knows_is_said_to_be_unknown(tmp_path: Path) -> None:
+    """A handle that was made up, or thrown away, has no job."""
+    answer = house(tmp_path).call("view_image", id="job_" + 32 * "0")
+
+    assert answer.is_error
+    assert "no call has the handle" in text(answer)
+
+
+@pytest.mark.parametrize("handle", ["job_../../x", "job_" + 31 * "0", "job_" + 32 * "G", "", "x"])
+def test_only_a_handle_becomes_a_file_name(tmp_path: Path, handle: str) -> None:
+    """Whatever is no handle is looked up nowhere."""
+    (tmp_path / "x.json").write_text("{}")
+
+    assert not is_handle(handle)
+    assert Journal(tmp_path / JOBS).find(handle) is None
+
+
+def test_handles_cannot_be_guessed(tmp_path: Path) -> None:
+    """A handle has 128 random bits."""
+    where = house(tmp_path)
+
+    async def question(client: Client) -> set[str]:
+        return {said(await draw(client, f"Fox {number}"))["handle"] for number in range(5)}
+
+    handles = where.ask(question)
+
+    assert len(handles) == 5
+    assert all(HANDLE.fullmatch(each) for each in handles)
+
+
+def token(subject: str | None, issuer: str = "https://login.example.com") -> AuthenticatedUser:
+    """Somebody who proved who they are."""
+    return AuthenticatedUser(
+        AccessToken(
+            token="t",  # nobody checks it here
+            client_id="app",
+            scopes=[],
+            subject=subject,
+            claims={"iss": issuer},
+        )
+    )
+
+
+def test_a_job_is_its_owner_s(tmp_path: Path) -> None:
+    """With tokens, nobody else is told of a job, also after a restart, nor joins it."""
+    where, owner = house(tmp_path), auth_context_var.set(token("ann"))
+    try:
+        handle = said(where.call("generate_image", prompt="A fox", **CHEAP))["handle"]
+        assert said(where.call("view_image", id=handle))["status"] == "done"
+        for stranger in (token("bob"), token("ann", "https://other.example.com"), None):
+            auth_context_var.set(stranger)
+            for server in (where, house(tmp_path)):
+                assert "no call has the handle" in text(server.call("view_image", id=handle))
+    finally:
+        auth_context_var.reset(owner)
+
+
+def test_only_one_s_own_job_is_joined(tmp_path: Path) -> None:
+    """The same call of two people is two jobs, each with its own handle; asking twice is one."""
+    where = house(tmp_path, hold=True)
+
+    async def question(client: Client) -> list[str]:
+        calls: list[asyncio.Future[Any]] = []
+        for name in ("ann", "bob", "ann"):
+            auth_context_var.set(token(name))
+            calls.append(asyncio.ensure_future(draw(client)))
+        await where.held.arrived.wait()
+        where.held.go.set()
+        return [said(each)["handle"] for each in await asyncio.gather(*calls)]
+
+    ann, bob, again = where.ask(question)
+
+    assert ann == again
+    assert ann != bob
+    assert len(where.sandbox.requests) == 1
+
+
+def test_a_picture_that_could_not_be_saved_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk after payment: the answer has the picture, and its copy is written."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    where = house(tmp_path, cache=False)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gptimage.store.files.FileBlobs.create", full)
+    answer = where.call("generate_image", prompt="A fox", save_to="fox", **CHEAP)
+
+    assert not answer.is_error
+    assert said(answer)["status"] == "not_saved"
+    assert "image" in [block.type for block in answer.content]
+    assert (tmp_path / "out" / "fox.png").is_file()
+
+
+def test_many_outcomes_do_not_fill_the_memory(tmp_path: Path) -> None:
+    """Only the newest outcomes keep their pixels; older ones come from the store."""
+    where = house(tmp_path)
+
+    async def question(client: Client) -> tuple[Any, int]:
+        handles = [said(await draw(client, f"Fox {number}"))["handle"] for number in range(12)]
+        held = [await where.app.jobs.get(handle) for handle in handles]
+        return await view(client, handles[0]), sum(job.outcome is not None for job in held if job)
+
+    oldest, held = where.ask(question)
+
+    assert oldest["status"] == "done"
+    assert held <= 8
+
+
+def test_a_journal_that_cannot_be_written_costs_no_picture(tmp_path: Path) -> None:
+    """Where handles cannot be written down, pictures are drawn all the same."""
+    (tmp_path / JOBS).write_text("not a folder")
+
+    assert said(house(tmp_path).call("generate_image", prompt="A fox", **CHEAP))["images"]
+
+
+def test_old_entries_are_thrown_away(tmp_path: Path) -> None:
+    """After a month nobody asks for a handle any more; running servers keep their locks."""
+    journal, other = Journal(tmp_path), Journal(tmp_path)
+    entry = journal.begin("generate", owner=None, started=datetime.now(UTC))
+    long_ago = datetime.now(UTC).timestamp() - journal_module.KEPT - 60
+    for path in tmp_path.iterdir():
+        os.utime(path, (long_ago, long_ago))
+
+    other.begin("generate", owner=None, started=datetime.now(UTC))
+
+    assert journal.find(entry.handle) is None
+    assert journal.is_alive(entry)
+    assert other.is_alive(entry)
+    journal.close()
+    assert not other.is_alive(entry)
+
+
+def test_a_job_of_a_running_server_is_waited_for_elsewhere(tmp_path: Path) -> None:
+    """Two processes share the folders: one asks for what the other is drawing, and gets it."""
+    here = house(tmp_path, hold=True)
+    (tmp_path / "b").mkdir()
+    there = house(tmp_path / "b", store=tmp_path / "store", ledger=tmp_path / "spend.sqlite")
+    heard: list[Progress] = []
+
+    async def tell(progress: Progress) -> None:
+        heard.append(progress)
+        here.held.go.set()
+
+    async def question(client: Client) -> tuple[Any, Any]:
+        call = asyncio.ensure_future(draw(client))
+        await here.held.arrived.wait()
+        handle = here.app.jobs.running[0].handle
+        job = await there.app.jobs.get(handle)
+        assert job is not None
+        assert job.state == "running"
+        await job.wait(30, tell)
+        return job, said(await call)
+
+    job, answer = here.ask(question)
+
+    assert "another process" in heard[0].message
+    assert job.state == "done"
+    assert [record.id for record in job.records] == [answer["images"][0]["id"]]
+
+
+KILLED = """
+import asyncio, os, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tests.mcp.harness import house
+from mcp import Client
+
+where = house(Path({folder!r}), hold=True)
+
+async def main():
+    async with Client(where.server) as client:
+        async def told(progress, total, message):
+            print(message, flush=True)
+        call = asyncio.ensure_future(client.call_tool(
+            "generate_image", {arguments!r}, progress_callback=told))
+        await where.held.arrived.wait()
+        if {saved}:
+            where.held.go.set()
+            where.app.jobs._journal.put = lambda entry: (print("saved", flush=True), input())
+        print("sent", flush=True)
+        await call
+
+asyncio.run(main())
+"""
+
+
+def killed(folder: Path, *, saved: bool = False, before: Callable[[str], bool]) -> str:
+    """Kill a server with -9 in the middle of a call; the handle of that call.
+
+    Args:
+        folder: Its files.
+        saved: Kill it after the picture was saved, before that was written down.
+        before: Kill it when it says this.
+    """
+    root = str(Path(__file__).parents[2])
+    program = KILLED.format(
+        root=root, folder=str(folder), arguments={"prompt": "A fox", **CHEAP}, saved=saved
+    )
+    env = {**os.environ, "PYTHONPATH": f"{root}/src"}
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=env,
+    ) as process:
+        assert process.stdout
+        handle = ""
+        for line in process.stdout:
+            found = HANDLE.search(line)
+            handle = found[0] if found else handle
+            if before(line):
+                break
+        process.send_signal(signal.SIGKILL)
+    return handle
+
+
+def test_a_killed_server_is_owned_up_to(tmp_path: Path) -> None:
+    """After kill -9 a later server says when it began, that it may be billed, and up to what."""
+    handle = killed(tmp_path, before=lambda line: line == "sent\n")
+    answer = house(tmp_path).call("view_image", id=handle)
+
+    assert answer.is_error
+    told = text(answer)
+    assert "generate begun at" in told
+    assert "the server stopped meanwhile" in told
+    assert "up to $0.0" in told
+    assert "list_images" in told
+
+
+def test_a_server_killed_after_saving_has_the_picture(tmp_path: Path) -> None:
+    """The picture is in the store, and found by its handle although nobody wrote that down."""
+    handle = killed(tmp_path, saved=True, before=lambda line: line == "saved\n")
+    answer = said(house(tmp_path).call("view_image", id=handle))
+
+    assert answer["status"] == "done"
+    assert len(answer["images"]) == 1
+
+
+def test_a_server_killed_before_sending_has_cost_nothing(tmp_path: Path) -> None:
+    """What never left was not billed, and that is said."""
+    journal = Journal(tmp_path / JOBS)
+    entry = journal.begin("edit", owner=None, started=datetime.now(UTC))
+    journal.close()
+    answer = house(tmp_path).call("view_image", id=entry.handle)
+
+    assert answer.is_error
+    assert "before the request was sent; nothing was billed" in text(answer)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"handle": 1}', json.dumps({"most": "x"})])
+def test_a_damaged_entry_is_a_handle_nobody_knows(tmp_path: Path, content: str) -> None:
+    """A file that was cut short or changed is no reason to fail."""
+    handle = "job_" + 32 * "a"
+    (tmp_path / JOBS).mkdir()
+    (tmp_path / JOBS / f"{handle}.json").write_text(content)
+
+    assert "no call has the handle" in text(house(tmp_path).call("view_image", id=handle))
+
+
+def test_the_journal_keeps_no_prompt(tmp_path: Path) -> None:
+    """What is written about a call says what, when and how much, not what about."""
+    where: House = house(tmp_path)
+    said(where.call("generate_image", prompt="A secret fox", **CHEAP))
+    written = "".join(each.read_text() for each in (tmp_path / JOBS).glob("*.json"))
+
+    assert "generate" in written
+    assert "secret" not in written

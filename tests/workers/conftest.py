@@ -1,0 +1,46 @@
+"""What the tests of jobs share: every kind of desk, and a world around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gptimage.workers import SqliteDesk
+from gptimage.workers.desk import Desk
+from gptimage.workers.redis import RedisDesk
+
+from .world import Clock, Service, Shared
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Rescue copies and spooled replies go to a folder of the test."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    """A desk of each kind."""
+    if request.param == "redis":
+        url: str = request.getfixturevalue("redis_url")
+        desk: Desk = RedisDesk(url, prefix=f"{request.node.name}:")
+    else:
+        desk = SqliteDesk(tmp_path / "desk.sqlite")
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The time of `shared`'s desk."""
+    return Clock()
+
+
+@pytest.fixture
+def shared(tmp_path: Path, clock: Clock) -> Shared:
+    """A world with a service that answers, a cache, a store and a desk."""
+    desk = SqliteDesk(tmp_path / "desk.sqlite", clock=clock)
+    return Shared(service=Service(), desk=desk, folder=tmp_path / "pictures")

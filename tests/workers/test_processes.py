@@ -1,0 +1,70 @@
+"""Real processes with a desk in a file, killed with -9: what they leave is found or parked."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gptimage import ImageClient
+from gptimage.cache import Cache
+from gptimage.sandbox import SandboxServer
+from gptimage.store import Store
+from gptimage.workers import SqliteDesk, run_job
+
+from .world import JOB
+
+
+WORKER = """
+import json, os, signal, sys
+from datetime import timedelta
+from pathlib import Path
+from gptimage import ImageClient
+from gptimage.cache import Cache
+from gptimage.store import Store
+from gptimage.workers import SqliteDesk, run_job
+
+class Shelf(Store):
+    def save(self, *arguments, **options):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+url, folder, spec = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+store, cache = Shelf(folder / "pictures"), Cache.disk(folder / "cache")
+client = ImageClient(api_key="sk-worker", base_url=url, store=store, cache=cache)
+desk = SqliteDesk(folder / "desk.sqlite")
+run_job(spec, client=client, desk=desk, lease=timedelta(seconds=1))
+"""
+
+
+@pytest.mark.parametrize(("deadly", "status"), [("saving", "done"), ("the call", "parked")])
+def test_a_killed_process_is_paid_once(tmp_path: Path, deadly: str, status: str) -> None:
+    """Killed before saving, its reply is in the cache; killed in the call, nobody knows."""
+    with SandboxServer() as server:
+        if deadly == "the call":
+            server.sandbox.fail_next("timeout")
+        arguments = [server.base_url, str(tmp_path), json.dumps(JOB)]
+        worker = subprocess.Popen([sys.executable, "-W", "error", "-c", WORKER, *arguments])
+        if deadly == "the call":
+            while not server.sandbox.requests:
+                assert worker.poll() is None
+                time.sleep(0.02)
+            worker.kill()
+        assert worker.wait() == -signal.SIGKILL
+
+        desk = SqliteDesk(tmp_path / "desk.sqlite")
+        while next(desk.entries()).until > desk.now():
+            time.sleep(0.02)
+        store, cache = Store(tmp_path / "pictures"), Cache.disk(tmp_path / "cache")
+        url = server.base_url
+        with ImageClient(api_key="sk-other", base_url=url, store=store, cache=cache) as client:
+            result = run_job(JOB, client=client, desk=desk)
+        store.close()
+        cache.close()
+
+        assert result.status == status
+        assert len(server.sandbox.requests) == 1
