@@ -34,7 +34,9 @@ TOUCHING = (
     "tests/cache/test_redis.py",
     "tests/many/test_limits_shared.py",
     "tests/observers",
-    "tests/mcp",
+    "tests/mcp/test_drawing.py",
+    "tests/mcp/test_resources.py",
+    "tests/mcp/test_http.py",
     "tests/test_imports.py",
 )
 """The tests that touch other people's packages: the ones an old version could break."""

@@ -164,6 +164,23 @@ def test_results_twice_save_once(sandbox: Sandbox, tmp_path: Path) -> None:
     assert one.stored[0].id == two.stored[0].id
 
 
+def test_equal_pictures_of_two_requests_are_two(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Requests that happen to get the same bytes each have a record, however often it is read."""
+    store = Store(tmp_path / "store")
+    asked = [{**fox(0), "tags": ["one"]}, {**fox(0), "tags": ["two"]}]
+    batch = Batch.submit(line(sandbox, store=store), asked)
+    batch.wait(poll=0)
+
+    first, again = (
+        {item.index: item.result.stored[0] for item in batch.results() if item.result}
+        for _ in range(2)
+    )
+
+    assert first[0].sha256 == first[1].sha256
+    assert [tuple(first[n].tags) for n in (0, 1)] == [("one",), ("two",)]
+    assert {n: record.id for n, record in again.items()} == {n: r.id for n, r in first.items()}
+
+
 def test_results_that_are_gone_are_said_so(sandbox: Sandbox) -> None:
     """Files the service has thrown away are no puzzle: the error says how long it keeps them."""
 

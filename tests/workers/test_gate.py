@@ -47,6 +47,24 @@ class Note:
         self.notes.append(f"{self.name} unsent")
 
 
+@define
+class Turns:
+    """A limiter that lets nobody through at once."""
+
+    notes: list[str]
+
+    def acquire(self, n_images: int, tokens: int | None) -> float:
+        del n_images, tokens
+        self.notes.append("turn")
+        return 0.001 if len(self.notes) < 3 else 0.0
+
+    def learn(self, reply: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.fixture(params=["sync", "async"])
 def make(request: pytest.FixtureRequest) -> Any:
     """Makes clients of each kind, whose calls can be waited for."""
@@ -85,6 +103,16 @@ def test_it_is_asked_before_every_try(make: Any) -> None:
     assert key.startswith("g1:")
     assert ceiling is not None
     assert 0 < ceiling < 1
+
+
+def test_it_is_asked_last(make: Any) -> None:
+    """While a request waits for its turn nothing is noted as sent."""
+    notes: list[str] = []
+    client = make(Service(), limits=Turns(notes)).gated(Note("gate", notes))
+
+    wait(client.generate("A fox"))
+
+    assert notes == ["turn", "turn", "turn", "gate sending"]
 
 
 def test_nothing_leaves_when_it_says_no(make: Any) -> None:

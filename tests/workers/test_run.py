@@ -194,6 +194,31 @@ def test_half_of_the_pictures_is_not_the_result(shared: Shared, clock: Clock) ->
     assert (result.status, len(result.images), len(shared.service.asked)) == ("done", 3, 1)
 
 
+def test_halves_of_two_calls_are_not_the_result(shared: Shared, clock: Clock, state: Path) -> None:
+    """The first picture of one call and the second of another were never one answer."""
+    spec = {**JOB, "n": 2}
+    for number in (0, 1):
+        colors = [picture(f"#0000{number}0"), picture(f"#0000{number}1")]
+        reply = answer(*colors, created=1_795_000_000 + number)
+        shared.service.says = lambda reply=reply: reply
+        assert Process(shared, {9: None}).run(spec) is None
+        clock.pass_(DEAD)
+        with Store(shared.folder) as store:
+            newest = store.history(2)
+            store.delete(newest[number].id)
+        assert shared.replies is not None
+        shared.replies.clear()
+        for path in state.rglob("*.reply"):
+            path.unlink()
+        if number == 0:
+            retry(shared.desk, "order-17")
+
+    result = Process(shared).run(spec)
+
+    assert result is not None
+    assert result.status == "parked"
+
+
 def test_a_live_worker_keeps_its_job(shared: Shared) -> None:
     """While somebody is on it, others are told to come back later."""
     others: list[JobResult] = []
@@ -543,6 +568,33 @@ def test_a_budget_that_is_spent_costs_nothing(shared: Shared) -> None:
     assert (result.status, result.possible_cost, result.retryable) == ("failed", 0, True)
     assert BudgetExceededError.__name__ in str(result.reason)
     assert shared.service.asked == []
+
+
+def test_nobody_pays_unasked_for_a_request_like_this(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that waited for another's call is parked with it, though its own request never left."""
+
+    def joined(*_: Any, **__: Any) -> Any:
+        raise OutcomeUnknownError("the same request, sent by somebody else, was broken off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gptimage.flights.fly", joined)
+        first = deliver(shared)
+    again = deliver(shared)
+
+    assert (first.status, first.possible_cost, again) == ("parked", 0, first)
+    assert shared.service.asked == []
+
+
+def test_a_store_that_cannot_be_read_is_waited_for(shared: Shared) -> None:
+    """A picture that is not there is no passing trouble, a store that fails is."""
+    job = {**JOB, "images": ["img_20261120T114205123456_9f86d081884c7d659a2feaa0c55ad015"]}
+    gone = Process(shared).run(job)
+
+    assert gone is not None
+    assert (gone.status, gone.retryable, gone.retry_after) == ("failed", True, None)
+    assert "ImageNotFoundError" in str(gone.reason)
 
 
 def test_a_client_without_a_store_is_refused(shared: Shared) -> None:

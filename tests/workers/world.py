@@ -42,10 +42,10 @@ def picture(color: str = "teal") -> bytes:
     return file.getvalue()
 
 
-def answer(*pictures: bytes) -> HttpReply:
+def answer(*pictures: bytes, created: int = 1_795_000_000) -> HttpReply:
     """A reply as the service sends it."""
     data = [{"b64_json": base64.b64encode(each).decode()} for each in pictures or (picture(),)]
-    body = {"created": 1_795_000_000, "data": data, "usage": USAGE}
+    body = {"created": created, "data": data, "usage": USAGE}
     headers = {"content-type": "application/json", "x-request-id": "req_1"}
     return HttpReply(status=200, headers=headers, body=json.dumps(body).encode())
 

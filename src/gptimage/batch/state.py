@@ -178,6 +178,7 @@ class State:
     def keep(self) -> None:
         """Something may be paid: a temporary job must outlive this object, and this process."""
         if self._forget is not None:
+            self._forget.detach()
             self._forget, self.temporary = None, False
             self.save()
 

@@ -7,6 +7,7 @@ the cache, as pictures in the store. A worker may be killed after any of these s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Final, NoReturn
@@ -94,7 +95,8 @@ def _spooled(client: ImageClient, job: Job, key: str) -> Answer | None:
         except OSError:  # somebody else rescues it right now
             continue
         if answer := _replayed(twin, job):
-            left.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                left.path.unlink()
             return answer
     return None
 

@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 
 from gptimage.errors import InvalidRequestError
 from gptimage.money import format_usd
-from gptimage.workers.entry import Answer, Entry
+from gptimage.workers.entry import Answer, Entry, State
 from gptimage.workers.job import Job
 
 
@@ -118,19 +118,19 @@ def failed(entry: Entry | None, worker: Worker, reason: str, *, retryable: bool)
 
 
 def parked(entry: Entry | None, worker: Worker, reason: str) -> Entry | None:
-    """It may have been billed, and there is no picture."""
+    """It may have been billed, and there is no picture; the reason says up to how much."""
     if beat(entry, worker) is None or entry is None:
         return None
-    return evolve(_let_go(entry, worker.now), state="parked", reason=reason)
+    told = reason if entry.state == "claimed" else f"{reason}: {may_cost(entry.possible_cost)}"
+    return evolve(_let_go(entry, worker.now), state="parked", reason=told)
 
 
 def released(entry: Entry | None, worker: Worker, reason: str) -> Entry | None:
     """The worker lets go before the end; what left is looked for again by whoever is next."""
     if beat(entry, worker) is None or entry is None:
         return None
-    if entry.state == "sending":
-        return evolve(entry, until=worker.now, reason=reason)
-    return evolve(_let_go(entry, worker.now), state="open", reason=reason)
+    state: State = "sending" if entry.state == "sending" else "open"
+    return evolve(_let_go(entry, worker.now), state=state, reason=reason)
 
 
 def reopened(entry: Entry | None, id: str, now: float) -> Entry:
@@ -150,11 +150,6 @@ def dropped(entry: Entry | None, id: str, now: float) -> Entry:
         InvalidRequestError: There is nothing to decide.
     """
     return evolve(_let_go(_undecided(entry, id, now, "dropped"), now), state="dropped")
-
-
-def lost(entry: Entry) -> str:
-    """Why an inherited job is parked, and what it may have cost."""
-    return f"{entry.reason}, and its reply is nowhere to be found: {may_cost(entry.possible_cost)}"
 
 
 def may_cost(usd: Decimal | None) -> str:

@@ -18,7 +18,9 @@ from gptimage.errors import (
     ConfigurationError,
     GptImageError,
     ImageDecodeError,
+    ImageNotFoundError,
     InvalidRequestError,
+    OutcomeUnknownError,
     RateLimitError,
     ServerError,
     StoreError,
@@ -37,6 +39,9 @@ _PAUSE: Final = 30.0
 """Seconds before something is tried again that may pass by itself."""
 
 _LONGEST_PAUSE: Final = 600.0
+_OF_THE_SERVICE: Final = (ApiError, OutcomeUnknownError)
+"""What may be billed to somebody else, whose like request this one waited for (see `flights`)."""
+
 _FOR_GOOD: Final = (InvalidRequestError, ImageDecodeError, BadRequestError)
 """What is wrong with the request itself, and will be wrong the next time."""
 
@@ -115,7 +120,8 @@ class _Work:
         try:
             answer = earlier(self.client, self.job, self.claim.entry)
             if answer is None and self.claim.sent:
-                return self._told(self.claim.parked(rules.lost(self.claim.entry)))
+                lost = f"{self.claim.entry.reason}, and its reply is nowhere to be found"
+                return self._told(self.claim.parked(lost))
         except (CacheError, StoreError) as error:
             return self._wait(f"{type(error).__name__}: {error}")
         try:
@@ -151,10 +157,8 @@ class _Work:
         if isinstance(error, StoreError) and error.result is not None:
             copies = f" (copies: {', '.join(error.rescued)})" if error.rescued else ""
             return self._wait(f"the pictures are there, but not saved: {reason}{copies}")
-        if self.claim.sent and may_be_billed(error):
-            known = self.claim.known()
-            told = rules.may_cost(known.possible_cost if known else None)
-            return self._told(self.claim.parked(f"{reason}; {told}"))
+        if may_be_billed(error) and (self.claim.sent or isinstance(error, _OF_THE_SERVICE)):
+            return self._told(self.claim.parked(reason))
         entry = self.claim.failed(reason, retryable=not isinstance(error, _FOR_GOOD))
         return self._told(entry, retry_after=_pause(error, self.claim.entry.attempt))
 
@@ -173,10 +177,14 @@ class _Work:
 
 def _pause(error: BaseException, attempt: int) -> float | None:
     """Seconds after which the same may work; None when waiting alone does not help."""
-    passing = isinstance(error, (RateLimitError, ServerError, DeskError)) or (
-        isinstance(error, TransportError) and error.retryable
-    )
-    if not passing and isinstance(error, GptImageError):
+    if not _may_pass(error):
         return None
     asked = error.retry_after if isinstance(error, ApiError) else None
     return max(asked or 0.0, min(_LONGEST_PAUSE, _PAUSE * 2.0 ** min(attempt - 1, 10)))
+
+
+def _may_pass(error: BaseException) -> bool:
+    if isinstance(error, TransportError):
+        return error.retryable
+    passing = (RateLimitError, ServerError, DeskError, StoreError)
+    return isinstance(error, passing) and not isinstance(error, ImageNotFoundError)
