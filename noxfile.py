@@ -96,7 +96,7 @@ def clients(session: nox.Session) -> None:
         shutil.copy2(ROOT / "tests" / "clients" / name, folder)
     with session.chdir(folder):
         session.run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", external=True)
-    session.env["GPTIMAGE_CLIENTS"] = str(folder / "node_modules")
+    session.env["TESTS_CLIENTS"] = str(folder / "node_modules")
     pytest(session, *(session.posargs or ("tests/clients",)))
 
 

@@ -84,7 +84,7 @@ class RedisServer:
 def redis_program() -> None:
     """Redis is tested on a real server or not at all; `.ci/run` makes its absence a failure."""
     if shutil.which("redis-server") is None:
-        say = pytest.fail if os.environ.get("GPTIMAGE_REQUIRE_REDIS") else pytest.skip
+        say = pytest.fail if os.environ.get("TESTS_REQUIRE_REDIS") else pytest.skip
         say("Redis was NOT tested, redis-server is missing: apt-get install -y redis-server")
 
 

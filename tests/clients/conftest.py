@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="session")
 def modules() -> Path:
     """The folder of node packages that `nox -s clients` installs."""
-    folder = os.environ.get("GPTIMAGE_CLIENTS")
+    folder = os.environ.get("TESTS_CLIENTS")
     if folder is None:
         pytest.skip("other people's clients are not installed: run `nox -s clients`")
     return Path(folder)

@@ -316,15 +316,15 @@ def require_chromium() -> None:
 
 def miss(reason: str) -> None:
     """Skip, or fail where everything must be tested."""
-    say = pytest.fail if os.environ.get("GPTIMAGE_REQUIRE_CHROMIUM") else pytest.skip
+    say = pytest.fail if os.environ.get("TESTS_REQUIRE_CHROMIUM") else pytest.skip
     say(reason)
 
 
 def official_host(folder: Path) -> Mapping[str, str]:
     """The files of a host built from the protocol's own SDK, installed by npm into this folder."""
     npm = shutil.which("npm")
-    if npm is None or not os.environ.get("GPTIMAGE_REQUIRE_CHROMIUM"):
-        miss("the official host was NOT tested: with npm, set GPTIMAGE_REQUIRE_CHROMIUM=1 for it")
+    if npm is None or not os.environ.get("TESTS_REQUIRE_CHROMIUM"):
+        miss("the official host was NOT tested: with npm, set TESTS_REQUIRE_CHROMIUM=1 for it")
     for name in ("package.json", "package-lock.json", "official.js"):
         shutil.copy(HOSTS / name, folder)
     _run(folder, [str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"])

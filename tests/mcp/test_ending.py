@@ -37,7 +37,7 @@ def server(folder: Path, service: Slow) -> Iterator[Process]:
     """A server that was asked for a picture, and whose request has arrived."""
     env = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OPENAI_API_KEY": "sk-of-nobody",
         "GPTIMAGE_STORE": str(folder / "store"),
         "GPTIMAGE_LEDGER": str(folder / "spend.sqlite"),

@@ -280,7 +280,6 @@ def test_its_settings_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         plain = re.sub(r"\$\{\w+(?::-([^}]*)|[^}]*)\}", r"\1", text)
         monkeypatch.setenv(name, plain)
     monkeypatch.setenv("GPTIMAGE_TOKENS", "t" * 43)
-    monkeypatch.delenv("GPTIMAGE_REQUIRE_REDIS", raising=False)
 
     settings = load(transport="http").settings
 
