@@ -40,9 +40,18 @@ async def in_thread(work: Callable[P, T], *args: P.args, **options: P.kwargs) ->
 
 async def to_its_end(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     """Run quick work in a thread; whoever is cancelled meanwhile is so once it is done."""
+    return await _outlasting(_submit(QUICK, work, *args, **options))
+
+
+async def finished(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """`to_its_end` for work that may take a while, and must not be left half done."""
+    return await _outlasting(_submit(PATIENT, work, *args, **options))
+
+
+async def _outlasting(future: Future[T]) -> T:
     import asyncio
 
-    job = asyncio.wrap_future(_submit(QUICK, work, *args, **options))
+    job = asyncio.wrap_future(future)
     cancelled: asyncio.CancelledError | None = None
     while not job.done():
         try:

@@ -188,9 +188,6 @@ class Edit(Generate):
 RequestT = TypeVar("RequestT", bound=Generate)
 
 
-EDIT_ONLY: Final = ("images", "mask", "markup", "input_fidelity")
-"""Parameters a new picture does not take."""
-
 _NAMES: Final = tuple(Options.__annotations__)
 _HINTS: Final[Mapping[str, str]] = {
     "output_format": "it is called format here",

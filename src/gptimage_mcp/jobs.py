@@ -197,7 +197,7 @@ class Jobs:
         if entry is None or (entry.state == "running" and self._journal.is_alive(entry)):
             return None
         entry = self._journal.find(handle) or entry  # its last word may have come in between
-        if entry.state not in ("running", "done"):
+        if entry.state == "failed":
             return entry, ()
         if not entry.images:
             return entry, tuple(reversed(self._store.history(100, tag=handle).records))

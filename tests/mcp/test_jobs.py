@@ -675,6 +675,20 @@ def test_a_server_killed_after_saving_has_the_picture(tmp_path: Path) -> None:
     assert len(answer["images"]) == 1
 
 
+def test_a_picture_that_was_saved_after_all_is_found(tmp_path: Path) -> None:
+    """A server that had to stop noted "unknown" while the picture was just being saved."""
+    where = house(tmp_path)
+    journal = Journal(tmp_path / JOBS)
+    entry = journal.begin("generate", owner=None, started=datetime.now(UTC))
+    journal.put(evolve(entry, state="unknown", sent=True, error="the server stopped"))
+    journal.close()
+    with gptimage.ImageClient.sandbox(store=where.store) as client:
+        saved = client.generate("A fox", size="1024x1024", tags=[entry.handle]).stored[0]
+
+    answer = said(where.call("view_image", id=entry.handle))
+    assert [each["id"] for each in answer["images"]] == [saved.id]
+
+
 def test_a_server_killed_before_sending_has_cost_nothing(tmp_path: Path) -> None:
     """What never left was not billed, and that is said."""
     journal = Journal(tmp_path / JOBS)

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self
 
+from gptimage._threads import finished
 from gptimage.batch.adopt import Adoption, finding
 from gptimage.batch.drive import (
     AsyncBatchLine,
@@ -21,7 +22,6 @@ from gptimage.batch.drive import (
     adrive,
     alines_of,
     drive,
-    finished,
     lines_of,
 )
 from gptimage.batch.flow import cancel

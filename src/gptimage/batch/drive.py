@@ -12,7 +12,7 @@ from attrs import frozen
 from gptimage._http import HttpReply, HttpRequest
 from gptimage._keep import Keeper
 from gptimage._meter import Meter
-from gptimage._threads import in_thread
+from gptimage._threads import finished
 from gptimage.batch.flow import Flow, Patience, ReturnT
 from gptimage.batch.output import Line, Lines
 from gptimage.errors import NotFoundError, OutcomeUnknownError, TransportError
@@ -96,23 +96,6 @@ async def adrive(flow: Flow[ReturnT], line: AsyncBatchLine) -> ReturnT:
                 error = failure
     finally:
         flow.close()
-
-
-async def finished(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-    """Work in a thread, never left half done: who is cancelled meanwhile is so once it is over."""
-    import asyncio
-
-    job = asyncio.ensure_future(in_thread(work, *args, **options))
-    cancelled: asyncio.CancelledError | None = None
-    while not job.done():
-        try:
-            await asyncio.wait((job,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        job.exception()  # looked at, so that asyncio does not complain
-        raise cancelled
-    return job.result()
 
 
 def lines_of(line: BatchLine, file_id: str) -> Generator[Line]:

@@ -22,6 +22,7 @@ from typing import IO, Any, Final
 
 from attrs import asdict, define, field
 
+from gptimage._claim import claim
 from gptimage.errors import ConfigurationError
 
 
@@ -223,14 +224,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _claim(handle: int, path: Path) -> None:
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        claim(handle)
     except OSError as error:
         raise ConfigurationError(
             f"another process is submitting the batch of {path}: wait until it has done so"

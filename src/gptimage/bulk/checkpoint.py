@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from array import array
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any, BinaryIO, Final, Literal, Self
 
 from attrs import field, frozen
 
+from gptimage._claim import claim
 from gptimage._json import array as items
 from gptimage._json import table
 from gptimage.errors import ConfigurationError
@@ -203,14 +203,7 @@ def _line_at(file: BinaryIO) -> bytes:
 def _claim(file: BinaryIO, path: Path) -> None:
     """Keep other runs out until the file is closed, or the process ends."""
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        claim(file.fileno())
     except OSError as error:
         raise ConfigurationError(
             f"another run is using the checkpoint {path}: wait for it, or use another file"

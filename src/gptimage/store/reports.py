@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 
 from attrs import frozen
 
@@ -30,9 +30,6 @@ without a sidecar. ``lost input``: an edit whose input picture is gone. ``unused
 input picture no sidecar names. ``leftover``: a temporary file, or a picture whose removal was
 cut short. ``foreign``: a file the store did not write; it is never touched.
 """
-
-REPAIRABLE: Final = frozenset({"unclaimed", "unindexed", "stale", "unused input", "leftover"})
-"""What can be put right without losing information."""
 
 
 @frozen

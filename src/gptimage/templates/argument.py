@@ -15,7 +15,6 @@ from gptimage.templates.prose import Given, with_article
 
 ArgumentType: TypeAlias = Literal["string", "choice", "boolean", "integer"]
 ARGUMENT_TYPES: Final[tuple[ArgumentType, ...]] = ("string", "choice", "boolean", "integer")
-Value: TypeAlias = str | bool | int
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
