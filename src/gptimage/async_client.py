@@ -111,7 +111,7 @@ class AsyncImageClient(AsyncJobs):
         """A client of the offline sandbox; see `ImageClient.sandbox`."""
         from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox
 
-        transport = AsyncSandboxTransport(sandbox or Sandbox())
+        transport = AsyncSandboxTransport(sandbox or Sandbox(clock=settings.get("clock")))
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,

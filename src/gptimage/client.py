@@ -115,7 +115,7 @@ class ImageClient(Jobs):
         """
         from gptimage.sandbox import SANDBOX_URL, Sandbox, SandboxTransport
 
-        transport = SandboxTransport(sandbox or Sandbox())
+        transport = SandboxTransport(sandbox or Sandbox(clock=settings.get("clock")))
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,

@@ -166,7 +166,7 @@ def job(
         today=today,
         previews=previews,
         svg_model_selection=selecting,
-        uploads=Uploads(),
+        uploads=Uploads(lambda: 0),
     )
     return accept(generate(**body), "generation", policy)
 
