@@ -169,9 +169,9 @@ def _warnings(app: App) -> list[str]:
     spec = gptimage.Models.load().get(model_of(app))
     if spec is not None and spec.state(app.clock().date()) != "live":
         use = ", ".join(spec.replacements) or "another model"
-        found.append(
-            f"{spec.id} answers only until {spec.shutdown}: the person sets GPTIMAGE_MODEL to {use}"
-        )
+        gone = spec.state(app.clock().date()) == "shut_down"
+        when = "was shut down on" if gone else "shuts down on"
+        found.append(f"{spec.id} {when} {spec.shutdown}: the person sets GPTIMAGE_MODEL to {use}")
     return found
 
 

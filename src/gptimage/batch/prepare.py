@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import IO, Final, cast
 
@@ -24,6 +25,11 @@ from gptimage.requests import Generate
 
 MARK: Final = "gptimage"
 """The entry of a batch's metadata by which it is found again."""
+
+
+class BatchWarning(UserWarning):
+    """Nothing is submitted yet, and something about the batch should be known."""
+
 
 _PAIRS, _NAME, _TEXT = 15, 64, 512
 """The service takes 16 pairs of metadata, and one is ours."""
@@ -169,7 +175,20 @@ def _batched(core: Core, single: Plan) -> Plan:
             "a batch cannot stream", field="partial_images", value=request.partial_images
         )
     today = core.clock().date()
+    _warn_of_no_batch(core, request.model)
     return plan(request, models=core.models, today=today, endpoint=core.endpoint, batch=True)
+
+
+def _warn_of_no_batch(core: Core, model: str) -> None:
+    """Say before anything is uploaded that the service will not draw it: it says so hours later.
+
+    No refusal: that 2.6 has no batches is what others write, and may change any day.
+    """
+    spec = core.models.get(model)
+    if spec is not None and spec.batch == "no":
+        instead = f"; {core.models.default} has them" if model != core.models.default else ""
+        sentence = f"{model} has no batches as far as is known, so this one will fail{instead}"
+        warnings.warn(BatchWarning(sentence), stacklevel=2)
 
 
 def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:

@@ -46,9 +46,7 @@ def events(job: Job, models: Models, now: Callable[[], int]) -> Iterator[ServerE
         yield _event(job, "completed", pictures[-1], now(), extra)
 
 
-def _event(
-    job: Job, kind: str, data: bytes, created: int, extra: dict[str, object]
-) -> ServerEvent:
+def _event(job: Job, kind: str, data: bytes, created: int, extra: dict[str, object]) -> ServerEvent:
     name = f"image_{job.operation}.{kind}"
     body = {
         "type": name,

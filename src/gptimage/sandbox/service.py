@@ -214,9 +214,10 @@ class Sandbox:
             return HttpReply(status=refusal.status, body=refusal.body(request_id))
 
     def _serves(self, model: str) -> bool:
-        """Whether a model is alive."""
+        """Whether a model is alive, and one that the Batch API has."""
         spec = self._models.get(model)
-        return spec is not None and spec.state(self._today()) != "shut_down"
+        alive = spec is not None and spec.state(self._today()) != "shut_down"
+        return alive and spec.batch != "no"
 
     def _file(self, request: HttpRequest) -> HttpReply:
         """A file's content, or else JSON."""
