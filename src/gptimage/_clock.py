@@ -25,6 +25,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def in_utc(clock: Clock | None) -> Clock:
+    """A clock whose dates are those of UTC, whatever zone the given one shows; ours for None.
+
+    Models end and prices begin at midnight in UTC.
+    """
+    return utc_now if clock is None else lambda: clock().astimezone(UTC)
+
+
 def unix_now() -> float:
     """The time of this machine, in seconds since 1970."""
     return time.time()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
-from gptimage._clock import Clock, utc_now
+from gptimage._clock import Clock, in_utc
 from gptimage._finish import addresses, embed, finish
 from gptimage._http import HttpReply
 from gptimage._plan import Plan, plan, possible_cost
@@ -109,7 +109,7 @@ class Core:
         """The core for these settings, with defaults for the rest."""
         models = settings.get("models") or Models.load()
         limits = settings.get("limits")
-        clock = settings.get("clock") or utc_now
+        clock = in_utc(settings.get("clock"))
         limiter = _limiter(limits, clock)
         return cls(
             endpoint=str(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL),

@@ -142,12 +142,16 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
 def _prepare(core: Core, state: State, requests: Iterable[Asked], limits: Limits) -> Flow[None]:
     state.save()
     uploads, digest = Uploads(state), hashlib.sha256()
+    models = set[str]()
     with writing(state) as file:
         for number, asked in enumerate(requests):
             if number % _BREATH == 0:
                 yield 0.0
             ready = _ready(core, asked, number)
             digest.update(ready.identity)
+            if (model := ready.plan.request.model) not in models:
+                models.add(model)
+                _warn_of_no_batch(core, model)
             body = yield from _body(core, ready, uploads)
             _write(file, state, number, ready, body, limits)
     if not state.parts:
@@ -175,12 +179,11 @@ def _batched(core: Core, single: Plan) -> Plan:
             "a batch cannot stream", field="partial_images", value=request.partial_images
         )
     today = core.clock().date()
-    _warn_of_no_batch(core, request.model)
     return plan(request, models=core.models, today=today, endpoint=core.endpoint, batch=True)
 
 
 def _warn_of_no_batch(core: Core, model: str) -> None:
-    """Say before anything is uploaded that the service will not draw it: it says so hours later.
+    """Say before its first picture is uploaded that it will fail: the service says so later.
 
     No refusal: that 2.6 has no batches is what others write, and may change any day.
     """

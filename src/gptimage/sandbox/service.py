@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from attrs import evolve, field, frozen
 
-from gptimage._clock import Clock, utc_now
+from gptimage._clock import Clock, in_utc
 from gptimage._http import HttpReply, HttpRequest, ServerEvent
 from gptimage.errors import OutcomeUnknownError
 from gptimage.image import Image
@@ -92,7 +92,7 @@ class Sandbox:
         svg_model_selection: bool = False,
     ) -> None:
         self.latency: float = latency
-        told = clock or utc_now
+        told = in_utc(clock)
         self._today = today or (lambda: told().date())
         self._seconds: Callable[[], int] = lambda: int(told().timestamp())
         self._models = models or Models.load()
