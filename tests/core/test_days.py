@@ -104,6 +104,7 @@ def test_nothing_to_read_or_copy_names_a_model_that_ends() -> None:
     ids = "|".join(re.escape(spec.id) for spec in MODELS if spec.shutdown)
     named = re.compile(rf"(?<![\w.-])(?:{ids})(?![\w.-])")
     known = {
+        "sandbox.md": "shows what happens on the day",
         "errors.md": "shows the error of a model that is gone",
         "_usage.py": "says in a comment why a formula stands in",
         "rules.py": "says in a comment what leaving the model out used to mean",
