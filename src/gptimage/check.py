@@ -134,7 +134,7 @@ def _pictures(request: Edit) -> None:
 def _alive(request: Generate, spec: ModelSpec, today: date) -> Warnings:
     if spec.shutdown is None:
         return
-    instead = _instead(spec)
+    instead = spec.instead
     if spec.state(today) == "shut_down":
         raise ModelRetiredError(
             f"{spec.id} was shut down on {spec.shutdown}{instead}",
@@ -143,16 +143,6 @@ def _alive(request: Generate, spec: ModelSpec, today: date) -> Warnings:
             replacements=spec.replacements,
         )
     yield f"{spec.id} shuts down on {spec.shutdown}{instead}"
-
-
-def _instead(spec: ModelSpec) -> str:
-    """What to use instead, as the end of a sentence; nothing where nothing is known."""
-    if not spec.replacements:
-        return ""
-    use = f"; use {' or '.join(spec.replacements)}"
-    if spec.costable_replacement is None:
-        return use
-    return f"{use}, or {spec.costable_replacement}, whose cost can be estimated beforehand"
 
 
 def _prompt(request: Generate, spec: ModelSpec) -> Warnings:

@@ -130,6 +130,16 @@ class ModelSpec:
             return "live"
         return "shut_down" if today >= self.shutdown else "deprecated"
 
+    @property
+    def instead(self) -> str:
+        """What to use instead, as the end of a sentence; nothing where nothing is known."""
+        if not self.replacements:
+            return ""
+        use = f"; use {' or '.join(self.replacements)}"
+        if self.costable_replacement is None:
+            return use
+        return f"{use}, or {self.costable_replacement}, whose cost can be estimated beforehand"
+
     def price(self, on: date, *, batch: bool = False) -> Price | None:
         """The price row that holds on a day, or None when none is known."""
         rows = [row for row in self.prices if row.batch is batch and row.start <= on]
