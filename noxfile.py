@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,39 @@ TOUCHING = (
     "tests/test_imports.py",
 )
 """The tests that touch other people's packages: the ones an old version could break."""
+DATED = (
+    "tests/core/test_clock.py",
+    "tests/core/test_days.py",
+    "tests/core/test_models.py",
+    "tests/core/test_money.py",
+    "tests/core/test_plan.py",
+    "tests/core/test_retry.py",
+    "tests/client",
+    "tests/money",
+    "tests/batch",
+    "tests/cache",
+    "tests/store",
+    "tests/many/test_limits.py",
+    "tests/many/test_limits_shared.py",
+    "tests/many/test_checkpoint.py",
+    "tests/workers",
+    "tests/conversation/test_money.py",
+    "tests/conversation/test_wire.py",
+    "tests/observers/test_logs.py",
+    "tests/sandbox/test_service.py",
+    "tests/sandbox/test_sdk.py",
+    "tests/mcp/test_days.py",
+    "tests/mcp/test_jobs.py",
+    "tests/mcp/test_telling.py",
+    "tests/mcp/test_resources.py",
+    "tests/mcp/test_moments.py",
+    "tests/mcp/test_drawing_parameters.py",
+    "tests/test_cli.py",
+    "tests/test_docs.py",
+)
+"""The tests of what deals with time: dates, ages, prices, models that end, things that expire."""
+DAYS = ("2026-12-05", "2027-07-01")
+"""Three models are gone on the first; by the second, half a year has gone by as well."""
 CODE = ("src", "tests/typing", "examples", "benchmarks", "noxfile.py")
 
 
@@ -119,6 +153,37 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def dates(session: nox.Session) -> None:
+    """Run what deals with time once more, as if it were another day: no test may know its own."""
+    library = faketime_library()
+    if library is None:
+        session.error("libfaketime is missing: apt-get install faketime")
+    install_wheel(session, "all", "test")
+    # Started by Python itself, so that the programs that tests start can sleep as well.
+    packages = Path(shown(session, "import sysconfig; print(sysconfig.get_path('purelib'))"))
+    shutil.copy2(ROOT / ".ci" / "faketime_sleep.py", packages)
+    (packages / "faketime_sleep.pth").write_text("import faketime_sleep\n", encoding="utf-8")
+    programs = Path(session.create_tmp()).resolve() / "programs"
+    real_time(programs, "redis-server")
+    session.env["PATH"] = os.pathsep.join((str(programs), *session.bin_paths, os.environ["PATH"]))
+    paths = session.posargs or (*DATED, "--numprocesses", str(os.cpu_count() or 1))
+    for day in DAYS:
+        # An offset, not a moment: processes that start later must not go back in time.
+        seconds = datetime.fromisoformat(f"{day}T12:00+00:00") - datetime.now(UTC)
+        session.env.update(
+            LD_PRELOAD=str(library),
+            FAKETIME=f"{int(seconds.total_seconds()):+d}s",
+            FAKETIME_DONT_FAKE_MONOTONIC="1",
+            # It would read the environment again every ten seconds, while tests change it.
+            FAKETIME_CACHE_DURATION="1000000",
+        )
+        if (today := shown(session, "import datetime; print(datetime.date.today())")) != day:
+            session.error(f"{library} does not move the date: it is {today}, and not {day}")
+        # Dates differ, not single inputs: few examples are enough.
+        pytest(session, *paths, "--hypothesis-profile", "brief")
+
+
+@nox.session(requires=["build"])
 def bench(session: nox.Session) -> None:
     """Print how the library compares with the plain SDK; `-- --quick` for a short run."""
     install_wheel(session, "all", None)
@@ -165,6 +230,28 @@ def pytest(session: nox.Session, *arguments: str) -> None:
             "import gptimage; assert 'site-packages' in gptimage.__file__, gptimage.__file__",
         )
         session.run("pytest", *config, *paths)
+
+
+def faketime_library() -> Path | None:
+    """The library that moves the date of the programs that load it; None when it is missing."""
+    places = ("lib/*/faketime", "lib/faketime", "lib64/faketime", "local/lib/faketime")
+    found = (each for place in places for each in Path("/usr").glob(f"{place}/libfaketimeMT.so.1"))
+    return next(found, None)
+
+
+def real_time(folder: Path, *programs: str) -> None:
+    """Put programs into a folder that start as ever: libfaketime breaks their memory allocator."""
+    folder.mkdir(exist_ok=True)
+    for name in programs:
+        if path := shutil.which(name):
+            script = folder / name
+            script.write_text(f'#!/bin/sh\nunset LD_PRELOAD\nexec {path} "$@"\n', encoding="utf-8")
+            script.chmod(0o755)
+
+
+def shown(session: nox.Session, code: str) -> str:
+    """What a line of Python prints in the session."""
+    return str(session.run("python", "-c", code, silent=True)).strip()
 
 
 def foreign_types(report: str) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
+from gptimage._clock import Clock, in_utc
 from gptimage._finish import addresses, embed, finish
 from gptimage._http import HttpReply
 from gptimage._plan import Plan, plan, possible_cost
@@ -48,11 +49,6 @@ VARIATION: Final = (
 """The prompt of `variations`; the endpoint of that name is retired."""
 
 VARIATION_NOTE: Final = "OpenAI's variations endpoint is retired; this was made by an edit"
-
-
-def utc_now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
 
 
 class Settings(TypedDict, total=False):
@@ -113,14 +109,15 @@ class Core:
         """The core for these settings, with defaults for the rest."""
         models = settings.get("models") or Models.load()
         limits = settings.get("limits")
-        limiter = _limiter(limits)
+        clock = in_utc(settings.get("clock"))
+        limiter = _limiter(limits, clock)
         return cls(
             endpoint=str(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL),
             models=models,
             model=settings.get("model") or models.default,
             retry=settings.get("retry") or Retry(),
             fetch=settings.get("fetch") or Fetch(),
-            clock=settings.get("clock") or utc_now,
+            clock=clock,
             store=store,
             limiter=limiter,
             owns_limiter=limiter is not limits,
@@ -269,12 +266,12 @@ class Core:
         return urlsplit(self.endpoint).hostname in {"localhost", "127.0.0.1", "::1"}
 
 
-def _limiter(limits: Limits | Limiter | None) -> Limiter | None:
+def _limiter(limits: Limits | Limiter | None, clock: Clock) -> Limiter | None:
     if limits is None:
         return None
     from gptimage.limits import limiter_of
 
-    return limiter_of(limits)
+    return limiter_of(limits, clock=clock)
 
 
 def unknown(plan: Plan, error: OutcomeUnknownError) -> OutcomeUnknownError:

@@ -199,7 +199,7 @@ class Keeper:
             return None
         from gptimage.store.spool import Spool, note_of
 
-        return Spool().put(plan.key, body, note_of(plan.request))
+        return Spool(clock=self.core.clock).put(plan.key, body, note_of(plan.request))
 
 
 def _put(cache: CachePort, key: str, fresh: Fresh) -> list[str]:

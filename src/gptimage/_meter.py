@@ -76,8 +76,13 @@ class Meter:
         """
         budget: Budget | None = settings.get("budget")
         ledger: Ledger | None = settings.get("ledger")
+        if budget is not None:
+            budget.go_by(clock)  # the one the user holds: its `remaining` is asked later
         if budget is not None and ledger is not None:
             budget = budget.counted_in(ledger)
+            budget.go_by(clock)
+        elif ledger is not None:
+            ledger.go_by(clock)
         return cls(
             budget=budget,
             ledger=ledger or (budget.ledger if budget else None),

@@ -161,11 +161,16 @@ class _Money:
 
 
 def _spec(models: Models, model: str, endpoint: str) -> ModelSpec | None:
-    """What is known of the model there: Azure has retirement dates of its own."""
+    """What is known of the model there: Azure has dates and successors of its own."""
     spec = models.get(model)
     if spec is None or not (urlsplit(endpoint).hostname or "").endswith(".azure.com"):
         return spec
-    return evolve(spec, shutdown=spec.azure_retirement)
+    return evolve(
+        spec,
+        shutdown=spec.azure_retirement,
+        replacements=spec.azure_replacements,
+        costable_replacement=None,
+    )
 
 
 def _known_size(image: Image | FileRef) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
 from gptimage._call import Call
+from gptimage._clock import Clock
 from gptimage._core import (
     DEFAULT_TIMEOUT,
     VARIATION,
@@ -60,6 +61,9 @@ class AsyncImageClient(AsyncJobs):
         templates: The prompt templates of `render`; the built-in ones when left out.
         **settings: See `Settings`: model, retry, budget, ledger, observers...
 
+    Attributes:
+        clock: Tells the time (UTC) for everything this client does.
+
     Raises:
         ConfigurationError: There is no key, or a setting that would be ignored.
     """
@@ -95,6 +99,7 @@ class AsyncImageClient(AsyncJobs):
             owned=openai is None,
         )
         self._sender = AsyncSender(self._core, self._transport)
+        self.clock: Clock = self._core.clock
         self._meter = meter_of(settings, self._core.clock)
         self.ledger: Ledger | None = self._meter.ledger
 
@@ -111,7 +116,7 @@ class AsyncImageClient(AsyncJobs):
         """A client of the offline sandbox; see `ImageClient.sandbox`."""
         from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox
 
-        transport = AsyncSandboxTransport(sandbox or Sandbox())
+        transport = AsyncSandboxTransport(sandbox or Sandbox(clock=settings.get("clock")))
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, DecimalException
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, get_args
@@ -21,6 +21,7 @@ from gptimage._accounts import (
     span_of,
     to_nanos,
 )
+from gptimage._clock import Clock, utc_now
 from gptimage._shown import shown
 from gptimage.errors import ConfigurationError
 from gptimage.ledger import Ledger
@@ -97,6 +98,8 @@ class Budget:
             Without one, only this object counts, until the process ends.
         unknown: What a call counts with whose price is not known, in USD; ``refuse`` does
             not send it.
+        clock: Tells the time (UTC) for `remaining`; when left out, the clock of the client
+            that uses it, and this machine's until a client does.
 
     Raises:
         ConfigurationError: A limit makes no sense.
@@ -109,11 +112,24 @@ class Budget:
         per: Period | None = None,
         ledger: Ledger | None = None,
         unknown: Usd | Literal["refuse"] = "refuse",
+        clock: Clock | None = None,
     ) -> None:
         self.limits: Mapping[Period, Decimal] = MappingProxyType(_limits(limit_usd, per))
         self.ledger: Ledger | None = ledger
         self.unknown: Decimal | None = None if unknown == "refuse" else _usd(unknown, "unknown")
+        self._own_clock = clock
+        self._clock: Clock = clock or utc_now
         self._accounts: Accounts = ledger or Purse()
+
+    def go_by(self, clock: Clock) -> None:
+        """Take over a client's clock, unless the budget was given one of its own.
+
+        Calls count for the day the client's clock shows; what is left of that day is a
+        question to the same clock.
+        """
+        self._clock = self._own_clock or clock
+        if self.ledger is not None:
+            self.ledger.go_by(clock)
 
     def counted_in(self, ledger: Ledger) -> Budget:
         """The same limits, counted in this ledger.
@@ -128,7 +144,7 @@ class Budget:
                 f"the budget is counted in {self.ledger.path} and the client in {ledger.path}: "
                 "give both the same ledger, or only one of them any"
             )
-        again = Budget(self.limits, ledger=ledger)
+        again = Budget(self.limits, ledger=ledger, clock=self._own_clock)
         again.unknown = self.unknown
         return again
 
@@ -160,12 +176,12 @@ class Budget:
         """What the next call may cost at most, in USD; never below 0.
 
         Args:
-            on: The time (UTC); now when left out.
+            on: The time (UTC); now, by its clock, when left out.
 
         Raises:
             ConfigurationError: The ledger cannot be used.
         """
-        moment = on or datetime.now(UTC)
+        moment = on or self._clock()
         left = [
             usd - self._accounts.spent(span_of(per, moment)) for per, usd in self.limits.items()
         ]

@@ -134,15 +134,15 @@ def _pictures(request: Edit) -> None:
 def _alive(request: Generate, spec: ModelSpec, today: date) -> Warnings:
     if spec.shutdown is None:
         return
-    instead = " or ".join(spec.replacements)
+    instead = spec.instead
     if spec.state(today) == "shut_down":
         raise ModelRetiredError(
-            f"{spec.id} was shut down on {spec.shutdown}; use {instead}",
+            f"{spec.id} was shut down on {spec.shutdown}{instead}",
             model=request.model,
             shutdown_date=spec.shutdown,
             replacements=spec.replacements,
         )
-    yield f"{spec.id} shuts down on {spec.shutdown}; move to {instead}"
+    yield f"{spec.id} shuts down on {spec.shutdown}{instead}"
 
 
 def _prompt(request: Generate, spec: ModelSpec) -> Warnings:
@@ -199,9 +199,12 @@ def _compression(request: Generate, spec: ModelSpec) -> Warnings:
 def _transparency(request: Generate, spec: ModelSpec) -> Warnings:
     if request.background != "transparent":
         return
-    if (request.format or _DEFAULT_FORMAT) not in ("png", "webp"):
-        problem = f"{request.format} cannot be transparent here"
-        raise _refuse("background", "transparent", problem, "format='png' or 'webp'")
+    if (request.format or _DEFAULT_FORMAT) not in spec.transparent_formats:
+        problem = f"{request.format} cannot be transparent on {spec.id}"
+        allowed = " or ".join(map(repr, spec.transparent_formats))
+        raise _refuse("background", "transparent", problem, f"format={allowed}")
+    if request.format == "gif":
+        yield "a pixel of a gif is transparent or it is not: edges are hard; webp and png blend"
     yield from _supported("background", "transparent", spec.transparent, spec)
 
 
@@ -247,7 +250,9 @@ def _svg(request: Generate, spec: ModelSpec) -> Warnings:
     if request.svg is not None and not isinstance(request.svg.get("model"), str):
         problem = "it must name the author model, or be left out"
         raise _refuse("svg", request.svg, problem, "{'model': '...'}")
-    yield from ()
+    if isinstance(request, Edit):
+        # OpenAI's package lists svg for edits, too; whoever measured it says otherwise.
+        yield "the service is said to draw svg only for generate(); an edit may be refused"
 
 
 def _no_stream(request: Generate) -> None:

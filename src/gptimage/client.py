@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
 from gptimage._call import Call
+from gptimage._clock import Clock
 from gptimage._core import (
     DEFAULT_TIMEOUT,
     VARIATION,
@@ -56,6 +57,9 @@ class ImageClient(Jobs):
         templates: The prompt templates of `render`; the built-in ones when left out.
         **settings: See `Settings`: model, retry, budget, ledger, observers...
 
+    Attributes:
+        clock: Tells the time (UTC) for everything this client does.
+
     Raises:
         ConfigurationError: There is no key, or a setting that would be ignored.
     """
@@ -91,6 +95,7 @@ class ImageClient(Jobs):
             owned=openai is None,
         )
         self._sender = Sender(self._core, self._transport)
+        self.clock: Clock = self._core.clock
         self._meter = meter_of(settings, self._core.clock)
         self.ledger: Ledger | None = self._meter.ledger
 
@@ -115,7 +120,7 @@ class ImageClient(Jobs):
         """
         from gptimage.sandbox import SANDBOX_URL, Sandbox, SandboxTransport
 
-        transport = SandboxTransport(sandbox or Sandbox())
+        transport = SandboxTransport(sandbox or Sandbox(clock=settings.get("clock")))
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,

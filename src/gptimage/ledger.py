@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gptimage._accounts import EVER, Ending, Entry, Limit, Span, counts, to_nanos, to_usd
+from gptimage._clock import Clock, utc_now
 from gptimage._ledger_file import HOST, LedgerFile, is_over
 from gptimage.errors import InvalidRequestError
 from gptimage.money import Usage
@@ -87,12 +88,30 @@ class Ledger:
     Args:
         path: The SQLite file; it is made when it is not there, readable to you alone.
         prompts: Keep the prompts, too.
+        clock: Tells the time (UTC); when left out, the clock of the client that uses it, and
+            this machine's until a client does.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, prompts: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        prompts: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
         self.path: Path = Path(path)
         self.prompts: bool = prompts
+        self._own_clock = clock
+        self._clock: Clock = clock or utc_now
         self._file = LedgerFile(self.path)
+
+    def go_by(self, clock: Clock) -> None:
+        """Take over a client's clock, unless the ledger was given one of its own.
+
+        Rows are dated by the client. Whether a call is overdue must be judged by the same
+        clock, or a row of yesterday's test would be overdue today.
+        """
+        self._clock = self._own_clock or clock
 
     def begin(self, entry: Entry, limits: Sequence[Limit] = ()) -> None:
         """Enter a call, unless that could cross a limit; no process comes in between.
@@ -134,7 +153,7 @@ class Ledger:
         values = ("ok" if nanos else "failed", nanos, nanos, call_id)
 
         def work(connection: sqlite3.Connection) -> int:
-            _bury(connection)
+            self._bury(connection)
             return connection.execute(
                 "UPDATE calls SET outcome = ?, cost_nanos = ?, counted_nanos = ? "
                 "WHERE id = ? AND outcome = 'unknown'",
@@ -187,7 +206,7 @@ class Ledger:
         span = _span(since, until)
 
         def work(connection: sqlite3.Connection) -> Summary:
-            _bury(connection)
+            self._bury(connection)
             groups = connection.execute(
                 f"SELECT {_GROUPS[by]}, {_SUMS} FROM calls "  # noqa: S608  # constants
                 "WHERE at >= ? AND at < ? GROUP BY 1 ORDER BY 1",
@@ -215,7 +234,7 @@ class Ledger:
         """
 
         def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            _bury(connection)
+            self._bury(connection)
             return connection.execute(
                 f"SELECT {', '.join(_COLUMNS)} FROM calls "  # noqa: S608  # constants
                 "WHERE at >= ? AND at < ? ORDER BY at, id",
@@ -231,6 +250,14 @@ class Ledger:
     def __repr__(self) -> str:
         """Where it is."""
         return f"Ledger({str(self.path)!r})"
+
+    def _bury(self, connection: sqlite3.Connection) -> None:
+        """Calls whose process died are of unknown outcome; they go on counting."""
+        now = self._clock().timestamp()
+        query = "SELECT id, host, pid, until FROM calls WHERE outcome = 'open'"
+        found = connection.execute(query).fetchall()
+        over = [(call,) for call, host, pid, until in found if is_over(host, pid, until, now)]
+        connection.executemany("UPDATE calls SET outcome = 'unknown' WHERE id = ?", over)
 
     def _row(self, entry: Entry, ending: Ending, *, pid: int | None) -> tuple[object, ...]:
         usage = ending.usage
@@ -261,15 +288,6 @@ class Ledger:
 def _spent(connection: sqlite3.Connection, span: Span) -> int:
     query = "SELECT COALESCE(SUM(nanos), 0) FROM hours WHERE hour >= ? AND hour < ?"
     return int(connection.execute(query, span).fetchone()[0])
-
-
-def _bury(connection: sqlite3.Connection) -> None:
-    """Calls whose process died are of unknown outcome; they go on counting."""
-    now = datetime.now(UTC).timestamp()
-    query = "SELECT id, host, pid, until FROM calls WHERE outcome = 'open'"
-    found = connection.execute(query).fetchall()
-    over = [(call,) for call, host, pid, until in found if is_over(host, pid, until, now)]
-    connection.executemany("UPDATE calls SET outcome = 'unknown' WHERE id = ?", over)
 
 
 def _span(since: datetime | None, until: datetime | None) -> tuple[float, float]:

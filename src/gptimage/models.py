@@ -70,7 +70,9 @@ class ModelSpec:
         snapshot: The dated model an alias stands for, when there is one.
         shutdown: The day it stops answering, or None when none is announced.
         replacements: Models to use instead, best first.
+        costable_replacement: One whose cost is known beforehand, where the others' is not.
         azure_retirement: The day Azure retires it, when known.
+        azure_replacements: Models to use instead there; Azure has not all of them.
         sizes: The sizes it draws.
         qualities: Accepted qualities besides ``auto``.
         formats: Output formats it is documented to accept.
@@ -78,8 +80,10 @@ class ModelSpec:
         input_fidelity: Accepted values of ``input_fidelity``; empty when it must be omitted.
         undocumented_fidelity: Values no source speaks of; sent with a warning.
         transparent: Whether it draws transparent backgrounds.
+        transparent_formats: Formats that can be transparent.
         complexity: Whether it takes ``complexity``.
         markup: Whether it takes a ``markup`` overlay.
+        batch: Whether the Batch API draws with it.
         prices: Dated price rows, oldest first.
         output_base: Grid base per quality of the output token formula; empty when unknown.
         output_table: Output tokens per ``WxH`` and quality; empty when unknown.
@@ -97,7 +101,9 @@ class ModelSpec:
     snapshot: str | None = None
     shutdown: date | None = None
     replacements: tuple[str, ...] = ()
+    costable_replacement: str | None = None
     azure_retirement: date | None = None
+    azure_replacements: tuple[str, ...] = ()
     sizes: SizeRule
     qualities: tuple[str, ...]
     formats: tuple[str, ...]
@@ -105,8 +111,10 @@ class ModelSpec:
     input_fidelity: tuple[str, ...] = ()
     undocumented_fidelity: tuple[str, ...] = ()
     transparent: Support
+    transparent_formats: tuple[str, ...] = ("png", "webp")
     complexity: Support
     markup: Support
+    batch: Support = "unknown"
     prices: tuple[Price, ...] = ()
     output_base: Mapping[str, int] = field(factory=dict[str, int])
     output_table: Mapping[str, Mapping[str, int]] = field(factory=dict[str, Mapping[str, int]])
@@ -121,6 +129,16 @@ class ModelSpec:
         if self.shutdown is None:
             return "live"
         return "shut_down" if today >= self.shutdown else "deprecated"
+
+    @property
+    def instead(self) -> str:
+        """What to use instead, as the end of a sentence; nothing where nothing is known."""
+        if not self.replacements:
+            return ""
+        use = f"; use {' or '.join(self.replacements)}"
+        if self.costable_replacement is None:
+            return use
+        return f"{use}, or {self.costable_replacement}, whose cost can be estimated beforehand"
 
     def price(self, on: date, *, batch: bool = False) -> Price | None:
         """The price row that holds on a day, or None when none is known."""
@@ -222,6 +240,8 @@ def _family(table: dict[str, Any], rules: dict[str, SizeRule]) -> dict[str, Any]
     return {
         "family": table["name"],
         "sizes": rules[table["sizes"]],
+        "batch": table.get("batch", "unknown"),
+        "transparent_formats": tuple(table.get("transparent_formats", ("png", "webp"))),
         **{key: table[key] for key in ("transparent", "complexity", "markup")},
         **{
             key: tuple(table.get(key, ()))
@@ -260,12 +280,16 @@ _MONEY: Final = ("_input", "_output", "_cached")
 def _model(
     table: dict[str, Any], families: dict[str, dict[str, Any]], sources: dict[str, str]
 ) -> ModelSpec:
-    own = {key: table[key] for key in table.keys() - {"family", "replacements", "source"}}
+    own = {
+        key: table[key]
+        for key in table.keys() - {"family", "replacements", "azure_replacements", "source"}
+    }
     source = "; ".join(sources[key] for key in table["source"].split(", "))
     return ModelSpec(
         **families[table["family"]],
         **own,
         replacements=tuple(table.get("replacements", ())),
+        azure_replacements=tuple(table.get("azure_replacements", ())),
         source=source,
     )
 

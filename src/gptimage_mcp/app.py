@@ -9,6 +9,7 @@ from mcp.server.subscriptions import SubscriptionBus
 
 import gptimage
 from gptimage_mcp.jobs import Job, Jobs
+from gptimage_mcp.moments import Clock, utc_now
 from gptimage_mcp.settings import Settings
 from gptimage_mcp.templates import Templates
 
@@ -31,7 +32,7 @@ def _jobs(app: App) -> Jobs:
 
     ledger = app.settings.ledger
     folder = ledger.with_name(f"{ledger.name}.jobs")
-    return Jobs(store=app.store, folder=folder, ended=ended)
+    return Jobs(store=app.store, folder=folder, ended=ended, clock=app.clock)
 
 
 @frozen(kw_only=True)
@@ -48,6 +49,7 @@ class App:
         news: Tells subscribed clients that something changed; give the server the same one.
         fetch: How pictures named by URL are downloaded.
         jobs: What is being drawn, and what was.
+        clock: Tells the time (UTC): the client's own clock where there is a client.
         metrics: What ``/metrics`` tells; None over stdio, or without the extra ``prometheus``.
     """
 
@@ -59,5 +61,6 @@ class App:
     templates: Templates
     news: SubscriptionBus
     fetch: gptimage.Fetch = FETCH
+    clock: Clock = utc_now
     jobs: Jobs = field(default=Factory(_jobs, takes_self=True), repr=False)
     metrics: Metrics | None = field(default=None, repr=False)

@@ -9,7 +9,6 @@ import platform
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, cast
@@ -18,6 +17,7 @@ import gptimage
 from gptimage_mcp.folders import doubtful, unusable
 from gptimage_mcp.kinds import OFF
 from gptimage_mcp.loading import CONFIG, Loaded, load, usual_file
+from gptimage_mcp.moments import utc_now
 from gptimage_mcp.settings import KINDS, Settings, SettingsError, Transport, variable
 
 
@@ -146,7 +146,7 @@ def _models(settings: Settings) -> Iterator[str]:
     spec = gptimage.Models.load().get(settings.model)
     if spec is None:
         yield f"{variable('model')}: {settings.model} is not in the catalogue; it is sent as it is"
-    elif spec.shutdown and (state := spec.state(datetime.now(UTC).date())) != "live":
+    elif spec.shutdown and (state := spec.state(utc_now().date())) != "live":
         when = "was" if state == "shut_down" else "will be"
         instead = f"; use {spec.replacements[0]}" if spec.replacements else ""
         yield f"{variable('model')}: {spec.id} {when} shut down on {spec.shutdown}{instead}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -59,12 +60,13 @@ class Job:
         copies: Where ``save_to`` wrote copies.
     """
 
-    def __init__(self, entry: Entry, journal: Journal | None = None) -> None:
+    def __init__(self, entry: Entry, journal: Journal | None = None, *, age: float = 0.0) -> None:
         self.state: State = "running"
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
         self.records: tuple[gptimage.Record, ...] = ()
         self.copies: tuple[Path, ...] = ()
+        self._begun = time.monotonic() - max(0.0, age)
         self._entry = entry
         self._journal = journal
         self._message = "begun"
@@ -110,10 +112,10 @@ class Job:
     @property
     def progress(self) -> Progress:
         """How far it is now."""
-        seconds = (datetime.now(UTC) - self.started).total_seconds()
         # With the handle, so that a client that gives up now can ask for it later.
         message = f"{self._message} ({self.handle})"
-        return Progress(seconds=max(0.0, seconds), message=message, preview=self._preview)
+        seconds = time.monotonic() - self._begun
+        return Progress(seconds=seconds, message=message, preview=self._preview)
 
     async def wait(self, seconds: float, tell: Tell | None = None) -> None:
         """Wait until it is over, or for so many seconds; never raises because it failed.
@@ -188,10 +190,11 @@ class Elsewhere(Job):
     Args:
         entry: What that server wrote down.
         look: Looks again; ends the job here if it ended there.
+        age: Seconds since it began.
     """
 
-    def __init__(self, entry: Entry, look: Callable[[Job], Awaitable[None]]) -> None:
-        super().__init__(entry)
+    def __init__(self, entry: Entry, look: Callable[[Job], Awaitable[None]], *, age: float) -> None:
+        super().__init__(entry, age=age)
         self._look = look
         self._message = "another process of this server draws it"
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,6 +15,7 @@ import anyio
 import gptimage
 from gptimage_mcp.job import Elsewhere, Job, Outcome, Progress, Tell
 from gptimage_mcp.journal import Entry, Journal
+from gptimage_mcp.moments import Clock, utc_now
 
 
 __all__ = ["GRACE", "Job", "Jobs", "Outcome", "Progress", "Tell"]
@@ -40,6 +40,7 @@ class Jobs:
         folder: Where it is written down, for servers started later.
         ended: Called after each job; what it raises is only logged.
         grace: Seconds that running work has to end when the last one leaves.
+        clock: Tells the time (UTC).
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class Jobs:
         folder: Path,
         ended: Callable[[Job], Awaitable[None]] | None = None,
         grace: float = GRACE,
+        clock: Clock = utc_now,
     ) -> None:
         self._store = store
         self._journal = Journal(folder)
         self._ended = ended
         self._grace = grace
+        self._clock = clock
         self._here: dict[str, Job] = {}
         self._alike: dict[tuple[str, str | None], Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,7 +79,7 @@ class Jobs:
             owner: Who asks; see `gptimage_mcp.callers.caller`.
             alike: What the call asks for: while one runs, `running_like` finds it.
         """
-        entry = self._journal.begin(operation, owner=owner, started=datetime.now(UTC))
+        entry = self._journal.begin(operation, owner=owner, started=self._clock())
         job = self._here[entry.handle] = Job(entry, self._journal)
         if alike is not None:
             self._alike[alike, owner] = job
@@ -95,7 +98,8 @@ class Jobs:
         """The job of this handle; None when nobody knows it, or it is not this owner's."""
         job = self._here.get(handle)
         if job is None and (entry := await asyncio.to_thread(self._journal.find, handle)):
-            job = Elsewhere(entry, self._look)
+            age = (self._clock() - entry.started).total_seconds()
+            job = Elsewhere(entry, self._look, age=age)
             await self._look(job)
         return job if job is not None and job.owner == owner else None
 

@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import sys
-import time
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -137,7 +136,8 @@ class Journal:
         path = self.folder / f"{self._server}.lock"
         self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         _try_lock(self._lock)
-        oldest = time.time() - KEPT
+        # By the lock just made, not by this machine: a file server has a clock of its own.
+        oldest = os.fstat(self._lock).st_mtime - KEPT
         for each in self.folder.iterdir():
             with suppress(OSError):
                 if each.stat().st_mtime < oldest and not _is_held(each):

@@ -12,13 +12,13 @@ import re
 import secrets
 import tomllib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
 from attrs import field, frozen
 
 import gptimage
+from gptimage_mcp.moments import utc_now
 
 
 _OURS: Final = ("type", "command", "args")
@@ -136,7 +136,7 @@ def replace(path: Path, before: bytes | None, after: bytes, *, private: bool) ->
 
 
 def _keep(path: Path, content: bytes) -> Path:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    stamp = utc_now().strftime("%Y%m%dT%H%M%S%f")
     copy = path.with_name(f"{path.name}.before-gptimage-{stamp}")
     _write(copy, content, path.stat().st_mode & 0o777)
     return copy

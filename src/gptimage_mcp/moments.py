@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 import gptimage
 from gptimage_mcp.outside import told
@@ -12,6 +13,15 @@ from gptimage_mcp.outside import told
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", re.ASCII)
+
+
+Clock: TypeAlias = Callable[[], datetime]
+"""Tells the time (UTC)."""
+
+
+def utc_now() -> datetime:
+    """The time of this machine, in UTC; asked where no clock was given."""
+    return datetime.now(UTC)
 
 
 def age(text: str, field: str) -> timedelta:
@@ -29,7 +39,7 @@ def age(text: str, field: str) -> timedelta:
         raise _refused(text, field, "a length of time below 2,000 years") from None
 
 
-def moment(text: str | None, field: str) -> datetime | None:
+def moment(text: str | None, field: str, clock: Clock = utc_now) -> datetime | None:
     """A date, a time, or as long ago as an age says; without a zone it is the server's time.
 
     Raises:
@@ -42,7 +52,7 @@ def moment(text: str | None, field: str) -> datetime | None:
     except (ValueError, OverflowError):
         pass
     try:
-        return datetime.now(UTC) - age(text, field)
+        return clock() - age(text, field)
     except (gptimage.InvalidRequestError, OverflowError):
         raise _refused(text, field, "2026-11-20, 2026-11-20T08:00Z, or an age: 7d") from None
 

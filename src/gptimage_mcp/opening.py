@@ -8,6 +8,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus
 
 import gptimage
 from gptimage_mcp.app import FETCH, App
+from gptimage_mcp.moments import utc_now
 from gptimage_mcp.settings import Settings
 from gptimage_mcp.templates import Templates
 
@@ -54,6 +55,7 @@ def open_app(
         templates=Templates(templates, news),
         news=news,
         fetch=fetch or FETCH,
+        clock=utc_now if client is None else client.clock,
         metrics=metrics,
     )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -131,7 +131,7 @@ class Resources:
     async def _history(self, address: Address) -> ReadResourceContents:
         address.takes("limit", "days", path="recent")
         limit, days = address.number("limit", _LIMIT), address.number("days", _DAYS)
-        since = None if days is None else datetime.now(UTC) - timedelta(days=days)
+        since = None if days is None else self._app.clock() - timedelta(days=days)
         history = partial(self._app.store.history, limit or 20, since=since)
         return _json(documents.history(await anyio.to_thread.run_sync(history)))
 
@@ -149,7 +149,7 @@ class Resources:
             raise ResourceNotFoundError(
                 f"{address.path!r:.80} is not in the catalogue, which has {known}"
             )
-        return _json(documents.model(spec, catalogue, datetime.now(UTC).date()))
+        return _json(documents.model(spec, catalogue, self._app.clock().date()))
 
     async def _templates(self, address: Address) -> ReadResourceContents:
         address.takes()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -132,7 +132,7 @@ def _spend(app: App) -> wire.Spend:
     ledger = app.ledger
     if ledger is None:
         return state
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = app.clock().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     found, state["error"] = _tried(lambda: ledger.summary("day", since=today))
     if found is None:
         return state
@@ -167,11 +167,11 @@ def _warnings(app: App) -> list[str]:
     if app.templates.problem is not None:
         found.append(f"the prompt templates are out of date: {told(app.templates.problem, 500)}")
     spec = gptimage.Models.load().get(model_of(app))
-    if spec is not None and spec.state(datetime.now(UTC).date()) != "live":
+    if spec is not None and spec.state(app.clock().date()) != "live":
         use = ", ".join(spec.replacements) or "another model"
-        found.append(
-            f"{spec.id} answers only until {spec.shutdown}: the person sets GPTIMAGE_MODEL to {use}"
-        )
+        gone = spec.state(app.clock().date()) == "shut_down"
+        when = "was shut down on" if gone else "shuts down on"
+        found.append(f"{spec.id} {when} {spec.shutdown}: the person sets GPTIMAGE_MODEL to {use}")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from gptimage import ConfigurationError, Image, InvalidRequestError, OutcomeUnknownError
 from gptimage._http import HttpReply, HttpRequest
-from gptimage.batch import Batch
+from gptimage.batch import Batch, BatchWarning
 from gptimage.budget import Budget
 from gptimage.errors import ApiError, BudgetExceededError, ModerationError, NotFoundError
 from gptimage.ledger import Ledger
@@ -306,3 +307,31 @@ def _png() -> bytes:
     image.paste((0, 0, 0, 0), (8, 8, 512, 512))
     image.save(file, "png")
     return file.getvalue()
+
+
+def test_a_model_without_batches_is_told_before_and_fails_after(tmp_path: Path) -> None:
+    """The warning comes before anything is uploaded; the sandbox fails it as the service does."""
+    sandbox = Sandbox()
+    told: list[int] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda *_, **__: told.append(len(sandbox.requests))
+        asked = {**fox(0), "model": "gpt-image-2.6-flare"}
+        batch = Batch.submit(line(sandbox), [asked], state=tmp_path / "b.json")
+    status = batch.wait(poll=0)
+
+    assert told == [0]
+    assert status.state == "failed"
+
+
+def test_the_warning_of_a_model_without_batches_names_one_with_them(tmp_path: Path) -> None:
+    """Whoever reads it knows what to ask for instead."""
+    sentence = (
+        "gpt-image-2.6-flare has no batches as far as is known, so this one will fail; "
+        "gpt-image-2.5-flare has them"
+    )
+    asked = [{**fox(number), "model": "gpt-image-2.6-flare"} for number in range(2)]
+    with pytest.warns(BatchWarning) as caught:
+        Batch.submit(line(Sandbox()), asked, state=tmp_path / "b.json")
+
+    assert [str(each.message) for each in caught] == [sentence]

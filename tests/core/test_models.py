@@ -214,3 +214,38 @@ def test_rules_of_azure_are_dated() -> None:
     found: dict[str, Any] = {spec.id: spec.azure_retirement for spec in MODELS}
 
     assert found["gpt-image-1-mini"] == date(2027, 4, 7)
+
+
+def test_what_ends_in_december_is_replaced() -> None:
+    """OpenAI names 2.6; the one named beside it can be costed, which 2.6 cannot."""
+    ending = [spec for spec in MODELS if spec.shutdown == date(2026, 12, 1)]
+    pair = ("gpt-image-2.6-sunburst", "gpt-image-2.6-flare")
+
+    assert len(ending) == 4
+    assert {spec.replacements for spec in ending} == {pair}
+    for spec in ending:
+        costable = MODELS[spec.costable_replacement or ""]
+        assert costable.output_tokens(1024, 1024, "low") is not None
+        assert {MODELS[name].output_tokens(1024, 1024, "low") for name in pair} == {None}
+
+
+def test_batches_are_priced_where_they_exist() -> None:
+    """A model with batches has a price row for them, and one without has none."""
+    assert [
+        spec.id for spec in MODELS if spec.batch == "yes" and not spec.price(LATE, batch=True)
+    ] == []
+    assert [spec.id for spec in MODELS if spec.batch == "no" and spec.price(LATE, batch=True)] == []
+    assert {MODELS[name].batch for name in ("gpt-image-2.6-flare", "gpt-image-2.6-sunburst")} == {
+        "no"
+    }
+
+
+LATE = date(2027, 1, 1)
+
+
+def test_azure_names_what_azure_has() -> None:
+    """A replacement on Azure is a model whose retirement there is known, so it is there."""
+    for spec in MODELS:
+        for name in spec.azure_replacements:
+            assert MODELS[name].azure_retirement is not None
+            assert spec.azure_retirement is not None

@@ -237,7 +237,15 @@ def test_azure_has_days_of_its_own() -> None:
     endpoint = "https://mine.openai.azure.com/openai/v1/"
     found = planned(model="gpt-image-1-mini", today=date(2027, 1, 1), endpoint=endpoint)
 
-    assert "2027-04-07" in found.warnings[0]
+    assert found.warnings[0] == "gpt-image-1-mini shuts down on 2027-04-07; use gpt-image-2"
+
+
+def test_a_date_without_a_successor_is_only_a_date() -> None:
+    """No sentence ends in the middle where nothing is known to move to."""
+    endpoint = "https://mine.openai.azure.com/openai/v1/"
+    found = planned(model="gpt-image-2", today=date(2027, 1, 1), endpoint=endpoint)
+
+    assert found.warnings[0] == "gpt-image-2 shuts down on 2027-10-21"
 
 
 def test_a_mask_is_made_legal() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,6 +128,7 @@ def house(
     hold: bool = False,
     fetch: gptimage.Fetch | None = None,
     share: House | None = None,
+    clock: Callable[[], datetime] | None = None,
     **settings: Any,
 ) -> House:
     """A server whose files are in this folder and whose pictures the sandbox draws.
@@ -139,6 +141,7 @@ def house(
         hold: Whether calls wait until ``held.go`` is set.
         fetch: How URLs are downloaded.
         share: Another server, whose cache this one uses.
+        clock: Tells client, server and a new sandbox the time; this machine's when left out.
         **settings: Settings besides those of the folders.
     """
     for name in ("in", "out"):
@@ -151,9 +154,11 @@ def house(
         "sandbox": True,
         **settings,
     }
-    service = service or Sandbox()
+    service = service or Sandbox(clock=clock)
     store = gptimage.Store(told["store"], fsync=False)
     parts: dict[str, Any] = {} if budget is None else {"budget": budget}
+    if clock is not None:
+        parts["clock"] = clock
     held = Held(service)
     kept: CachePort | None = gptimage.Cache.memory() if cache else None
     if share is not None:

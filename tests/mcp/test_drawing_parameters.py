@@ -7,6 +7,7 @@ import base64
 import io
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -156,9 +157,15 @@ USUAL: Mapping[str, dict[str, Any]] = {
 }
 
 
+def still() -> datetime:
+    """A day on which models answer that take ``input_fidelity``: none of them will for long."""
+    return datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
 def zoo(folder: Path) -> House:
     """A server with a few pictures, and a service that grants what is in preview."""
-    made = house(folder, Sandbox(previews=True, svg_model_selection=True))
+    service = Sandbox(previews=True, svg_model_selection=True, clock=still)
+    made = house(folder, service, clock=still)
     for name, data in (
         ("fox.png", FOX),
         ("owl.png", OWL),

@@ -344,3 +344,27 @@ def test_animated_and_vector_edits_keep_the_picture() -> None:
     assert getattr(gif, "n_frames", 0) == 3
     assert b"data:image/png;base64," in svg
     assert ET.fromstring(svg).get("width") == "512"
+
+
+@pytest.mark.parametrize("prompt", ["A fox", "Mist over hills"])
+def test_a_transparent_gif_is_clear_or_not(prompt: str) -> None:
+    """Each frame of a transparent gif has clear pixels and full ones, and no shades."""
+    image = opened(paint(job(prompt, transparent=True, format="gif", frames=3)))
+    for frame in range(3):
+        image.seek(frame)
+        alphas = {alpha for _, alpha in image.convert("RGBA").getchannel("A").getcolors() or ()}
+        assert alphas == {0, 255}
+    assert image.n_frames == 3
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"), [("A fox", (False, False)), ("Mist over hills", (True, True))]
+)
+def test_a_transparent_svg_has_no_background(prompt: str, expected: tuple[bool, bool]) -> None:
+    """No rectangle lies behind a subject; a scene without one is cut to a disc."""
+    opaque, clear = (
+        paint(job(prompt, transparent=each, format="svg")).decode() for each in (False, True)
+    )
+
+    assert 'width="100%"' in opaque
+    assert ('width="100%"' in clear, 'clip-path="url(#disc)"' in clear) == expected

@@ -80,8 +80,8 @@ REFUSED: list[tuple[Mapping[str, Any], str, str, str]] = [
     ({"background": "clear"}, "background", "invalid_value", "Invalid value: 'clear'."),
     ({"model": SECOND, "background": "transparent"}, "background", "invalid_value",
      "Transparent background is not supported for this model."),
-    ({"model": NEW, "background": "transparent"}, "background", "invalid_value",
-     "Transparent background is not supported for this model."),
+    ({"model": NEW, "background": "transparent", "output_format": "jpeg"}, "background",
+     "invalid_value", "Transparent background is not supported for JPEG output format"),
     ({"background": "transparent", "output_format": "jpeg"}, "background", "invalid_value",
      "Transparent background is not supported for JPEG output format"),
     ({"output_format": "bmp"}, "output_format", "invalid_value", "Invalid value: 'bmp'."),
@@ -166,7 +166,7 @@ def job(
         today=today,
         previews=previews,
         svg_model_selection=selecting,
-        uploads=Uploads(),
+        uploads=Uploads(lambda: 0),
     )
     return accept(generate(**body), "generation", policy)
 
@@ -181,6 +181,8 @@ ACCEPTED: list[Mapping[str, Any]] = [
     {"complexity": "high"},
     {"model": MINI, "size": "1024x1536", "quality": "high"},
     {"model": OLD, "background": "transparent"},
+    *[{"model": NEW, "background": "transparent", "output_format": each}
+      for each in ("png", "webp", "gif", "svg")],
     {**GIF, "size": "1024x1024", "frame_count": 4, "frame_duration_ms": 700_000},
     {**GIF, "size": "512x512", "frame_count": 16},
     {"n": None, "size": None, "quality": None, "background": None, "output_format": None,
@@ -227,7 +229,6 @@ def test_automatic_size_follows_the_prompt(given: Mapping[str, Any], size: tuple
 def test_previews_can_be_granted() -> None:
     """A project with access to previews gets what is refused by default."""
     assert job(previews=True, model=SECOND, background="transparent").transparent
-    assert job(previews=True, model=NEW, background="transparent").transparent
     assert job(previews=True, output_format="gif").format == "gif"
 
 

@@ -202,7 +202,7 @@ def test_inputs_of_a_save_in_progress_stay(store: Store, make: Any) -> None:
 
     image = make.image()
     key = key_of(image)
-    store._parts.index.begin(["images/2026/11/20/being-saved.json"])
+    store._parts.index.begin(["images/2026/11/20/being-saved.json"], NOW)
     store._parts.blobs.keep(key, image.data)
     store.save(make.result())
     store.prune(Retention(max_count=0))

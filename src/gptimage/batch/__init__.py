@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from gptimage.batch.batch import AsyncBatch, Batch
 from gptimage.batch.drive import AsyncBatchLine, BatchLine
+from gptimage.batch.prepare import BatchWarning
 from gptimage.batch.read import BatchItem
 from gptimage.batch.status import Status
 from gptimage.providers.openai_batch import BatchPart
 
 
-__all__ = ["AsyncBatch", "AsyncBatchLine", "Batch", "BatchItem", "BatchLine", "BatchPart", "Status"]
+__all__ = [
+    "AsyncBatch",
+    "AsyncBatchLine",
+    "Batch",
+    "BatchItem",
+    "BatchLine",
+    "BatchPart",
+    "BatchWarning",
+    "Status",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import IO, Final, cast
 
@@ -24,6 +25,11 @@ from gptimage.requests import Generate
 
 MARK: Final = "gptimage"
 """The entry of a batch's metadata by which it is found again."""
+
+
+class BatchWarning(UserWarning):
+    """Nothing is submitted yet, and something about the batch should be known."""
+
 
 _PAIRS, _NAME, _TEXT = 15, 64, 512
 """The service takes 16 pairs of metadata, and one is ours."""
@@ -136,12 +142,16 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
 def _prepare(core: Core, state: State, requests: Iterable[Asked], limits: Limits) -> Flow[None]:
     state.save()
     uploads, digest = Uploads(state), hashlib.sha256()
+    models = set[str]()
     with writing(state) as file:
         for number, asked in enumerate(requests):
             if number % _BREATH == 0:
                 yield 0.0
             ready = _ready(core, asked, number)
             digest.update(ready.identity)
+            if (model := ready.plan.request.model) not in models:
+                models.add(model)
+                _warn_of_no_batch(core, model)
             body = yield from _body(core, ready, uploads)
             _write(file, state, number, ready, body, limits)
     if not state.parts:
@@ -170,6 +180,18 @@ def _batched(core: Core, single: Plan) -> Plan:
         )
     today = core.clock().date()
     return plan(request, models=core.models, today=today, endpoint=core.endpoint, batch=True)
+
+
+def _warn_of_no_batch(core: Core, model: str) -> None:
+    """Say before its first picture is uploaded that it will fail: the service says so later.
+
+    No refusal: that 2.6 has no batches is what others write, and may change any day.
+    """
+    spec = core.models.get(model)
+    if spec is not None and spec.batch == "no":
+        instead = f"; {core.models.default} has them" if model != core.models.default else ""
+        sentence = f"{model} has no batches as far as is known, so this one will fail{instead}"
+        warnings.warn(BatchWarning(sentence), stacklevel=2)
 
 
 def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -12,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gptimage._clock import files_now, unix_now
 from gptimage.cache import bodies, index
 from gptimage.cache.bodies import DamagedError, Head
 from gptimage.cache.counters import dollars
@@ -56,7 +56,7 @@ class DiskCache:
         *,
         ttl: timedelta | None = None,
         max_bytes: int | None = DISK_BYTES,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = unix_now,
     ) -> None:
         self._root = default_folder() if path is None else Path(path).expanduser()
         self._limits = Limits.of(ttl, max_bytes)
@@ -156,7 +156,7 @@ class DiskCache:
         with self._said("read"):
             self._make(self._root)
             found = self._index.write(
-                lambda connection: connection.execute(query, (token, time.time())).fetchone()
+                lambda connection: connection.execute(query, (token, self._clock())).fetchone()
             )
         return None if found is None else str(found[0])
 
@@ -165,9 +165,10 @@ class DiskCache:
         self._index.close()
 
     def _release(self, lock: FileLock, token: str, outcome: str) -> None:
+        now = self._clock()
         try:
             with self._said("written"):
-                self._index.write(lambda connection: _note(connection, token, outcome))
+                self._index.write(lambda connection: _note(connection, token, outcome, now))
         finally:
             lock.release()
 
@@ -218,9 +219,10 @@ class DiskCache:
 
     def _sweep_leftovers(self) -> None:
         """Remove what processes that died left behind."""
+        oldest = files_now(self._root) - _STALE_SECONDS
         for path in (self._root / "tmp").glob("*.tmp"):
             with suppress(FileNotFoundError):
-                if path.stat().st_mtime < time.time() - _STALE_SECONDS:
+                if path.stat().st_mtime < oldest:
                     path.unlink()
         for path in (self._root / "leases").glob("*.lock"):
             lock = take(path, "sweeper")
@@ -268,8 +270,7 @@ def _count(connection: sqlite3.Connection, key: str, hits: int, misses: int) -> 
             index.add(connection, name, value)
 
 
-def _note(connection: sqlite3.Connection, token: str, outcome: str) -> None:
-    now = time.time()
+def _note(connection: sqlite3.Connection, token: str, outcome: str, now: float) -> None:
     connection.execute("DELETE FROM outcomes WHERE expires <= ?", (now,))
     connection.execute(
         "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?)", (token, outcome, now + NOTE_SECONDS)

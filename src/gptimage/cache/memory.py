@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,6 +12,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from gptimage._clock import unix_now
 from gptimage.cache.forks import ForkSafeLock
 from gptimage.cache.limits import Limits
 from gptimage.cache.tickets import NOTE_SECONDS, Ticket
@@ -42,7 +42,7 @@ class MemoryCache:
         *,
         ttl: timedelta | None = None,
         max_bytes: int | None = MEMORY_BYTES,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = unix_now,
     ) -> None:
         self._limits = Limits.of(ttl, max_bytes)
         self._clock = clock

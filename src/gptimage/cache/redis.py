@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from gptimage._clock import unix_now
 from gptimage._redis import address, connect
 from gptimage.cache.counters import dollars, nanodollars
 from gptimage.cache.limits import Limits
@@ -85,7 +86,7 @@ class RedisCache:
     def put(self, key: str, entry: CacheEntry) -> None:
         """Keep a reply: all of it at once, as far as anybody else can see."""
         body = memoryview(entry.body).cast("B")
-        now = time.time()
+        now = unix_now()
         entry = self._limits.dated(entry, now)
         left = None if entry.expires is None else entry.expires - now
         if not self._limits.admits(len(body)) or (left is not None and left <= 0):
@@ -117,7 +118,7 @@ class RedisCache:
     def clear(self, older_than: timedelta | None = None) -> int:
         """Forget all replies, or those kept longer ago; gives how many. Counts stay."""
         self._book("stats", "")  # takes out what has expired
-        before = float("inf") if older_than is None else time.time() - older_than.total_seconds()
+        before = float("inf") if older_than is None else unix_now() - older_than.total_seconds()
         return sum(
             int(self._book("forget", key))
             for key, created in self._ask(self._ages)

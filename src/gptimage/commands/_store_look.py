@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from gptimage._clock import utc_now
 from gptimage.commands.cache import age
 
 
@@ -101,7 +102,7 @@ def moment(text: str) -> datetime:
     except (ValueError, OverflowError):
         pass
     try:
-        return datetime.now(UTC) - age(text)
+        return utc_now() - age(text)
     except (argparse.ArgumentTypeError, OverflowError) as error:
         raise argparse.ArgumentTypeError(
             f"write a time as 2026-11-20, 2026-11-20T12:00 or 7d, not {text!r}"

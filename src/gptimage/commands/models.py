@@ -7,6 +7,7 @@ import json
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from gptimage._clock import utc_now
 from gptimage.commands._shape import Subparsers
 
 
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from gptimage import Models
 
     catalogue = Models.load()
-    today = date.today()
+    today = utc_now().date()
     shown = [spec for spec in catalogue if args.all or spec.state(today) != "shut_down"]
     if args.json:
         document = {

@@ -11,11 +11,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from attrs import define, field, frozen
 
+from gptimage._clock import Clock, utc_now
 from gptimage._http import HttpReply
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.limits.line import Line, Place
@@ -108,18 +108,21 @@ class Limits:
         given = (self.images_per_minute, self.requests_per_minute, self.tokens_per_minute)
         return {kind: limit for kind, limit in zip(KINDS, given, strict=True) if limit is not None}
 
-    def limiter(self) -> Limiter:
+    def limiter(self, *, clock: Clock = utc_now) -> Limiter:
         """A limiter for several clients of this process; one client makes its own.
+
+        Args:
+            clock: Tells the time (UTC), for replies that name a date to wait for.
 
         Raises:
             ConfigurationError: A package is missing, or the shared place cannot be used.
         """
         if self.shared is None:
-            return WindowLimiter(self)
+            return WindowLimiter(self, utc=clock)
         from gptimage.limits.shared import SharedWindows
 
         shared = SharedWindows(os.fspath(self.shared), self.name, self.per_minute)
-        return WindowLimiter(self, shared=shared)
+        return WindowLimiter(self, shared=shared, utc=clock)
 
 
 @define(eq=False)
@@ -128,12 +131,14 @@ class WindowLimiter:
 
     Attributes:
         limits: What the user set.
-        clock: Tells the time, in seconds from anywhere.
+        clock: Measures how long ago something was, in seconds from anywhere.
+        utc: Tells the time (UTC), for replies that name a date to wait for.
     """
 
     limits: Limits
     shared: SharedWindows | None = field(default=None, kw_only=True)
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
+    utc: Clock = field(default=utc_now, kw_only=True)
     _windows: dict[Kind, Window] = field(init=False)
     _line: Line = field(init=False, factory=Line)
     _refused: Window = field(init=False, factory=Window)
@@ -168,7 +173,7 @@ class WindowLimiter:
 
     def learn(self, reply: HttpReply) -> None:
         """Take note of what a reply tells; see `Limiter.learn`."""
-        refused = refusal(reply, retry_after(reply.headers, datetime.now(UTC)))
+        refused = refusal(reply, retry_after(reply.headers, self.utc()))
         with self._lock:
             now = self.clock()
             as_of = now - age(reply.headers)
@@ -229,7 +234,7 @@ class WindowLimiter:
                 )
 
 
-def limiter_of(limits: Limits | Limiter | None) -> Limiter | None:
+def limiter_of(limits: Limits | Limiter | None, *, clock: Clock = utc_now) -> Limiter | None:
     """The limiter a client's setting stands for; None never holds anything back.
 
     Raises:
@@ -238,7 +243,7 @@ def limiter_of(limits: Limits | Limiter | None) -> Limiter | None:
     if limits is None:
         return None
     if isinstance(limits, Limits):
-        return limits.limiter()
+        return limits.limiter(clock=clock)
     if isinstance(limits, Limiter):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         return limits
     raise ConfigurationError("limits must be a Limits(...) or a Limiter")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from gptimage._clock import unix_now
 from gptimage.errors import ConfigurationError
 from gptimage.limits.news import Kind
 from gptimage.limits.rules import SPAN
@@ -60,7 +60,7 @@ class SharedWindows:
         name: str,
         limits: Mapping[Kind, int],
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = unix_now,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             raise ConfigurationError("the name of shared limits is letters, digits, - and _")

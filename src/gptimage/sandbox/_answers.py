@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pybase64 import b64encode
@@ -16,10 +16,10 @@ from gptimage.sandbox._job import Job
 from gptimage.sandbox._usage import svg_usage, usage
 
 
-def whole(job: Job, models: Models) -> bytes:
+def whole(job: Job, models: Models, created: int) -> bytes:
     """The JSON body with every picture of a job."""
     body: dict[str, Any] = {
-        "created": int(time.time()),
+        "created": created,
         **_echo(job),
         "data": [{"b64_json": _text(painter.paint(job, index))} for index in range(job.n)],
         "usage": usage(job, models, pictures=job.n),
@@ -29,7 +29,7 @@ def whole(job: Job, models: Models) -> bytes:
     return json.dumps(body).encode()
 
 
-def events(job: Job, models: Models) -> Iterator[ServerEvent]:
+def events(job: Job, models: Models, now: Callable[[], int]) -> Iterator[ServerEvent]:
     """Partial and completed events, picture after picture.
 
     How the service orders several pictures in one stream is not documented. Here each
@@ -38,20 +38,20 @@ def events(job: Job, models: Models) -> Iterator[ServerEvent]:
     for index in range(job.n):
         pictures = list(painter.stages(job, index))
         for number, data in enumerate(pictures[:-1]):
-            yield _event(job, "partial_image", data, {"partial_image_index": number})
+            yield _event(job, "partial_image", data, now(), {"partial_image_index": number})
         counted = usage(job, models, pictures=1, with_input=index == 0)
         extra: dict[str, object] = {"usage": counted}
         if job.safety_identifier:
             extra["safety_identifier"] = job.safety_identifier
-        yield _event(job, "completed", pictures[-1], extra)
+        yield _event(job, "completed", pictures[-1], now(), extra)
 
 
-def _event(job: Job, kind: str, data: bytes, extra: dict[str, object]) -> ServerEvent:
+def _event(job: Job, kind: str, data: bytes, created: int, extra: dict[str, object]) -> ServerEvent:
     name = f"image_{job.operation}.{kind}"
     body = {
         "type": name,
         "b64_json": _text(data),
-        "created_at": int(time.time()),
+        "created_at": created,
         **_echo(job, identified=False),
         **extra,
     }

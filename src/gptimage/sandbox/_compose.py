@@ -35,6 +35,13 @@ def compose(canvas: Canvas, scene: Scene) -> None:
     weather(canvas, scene)
 
 
+def alone(canvas: Canvas, seen: Scene) -> None:
+    """Draw the subject with nothing around it."""
+    size = min(canvas.height * 0.8, canvas.width * 0.62)
+    foot = canvas.height / 2 + size * 0.5
+    draw_subject(Pen(canvas, canvas.width / 2, foot, size), seen)
+
+
 def draw_subject(pen: Pen, scene: Scene) -> None:
     """Draw the scene's subject alone; a star when it has none."""
     _SUBJECTS[scene.subject or "star"](pen, scene.tint)

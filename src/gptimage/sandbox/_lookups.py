@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
@@ -65,9 +64,14 @@ def _model(spec: ModelSpec) -> dict[str, object]:
 
 
 class Uploads(Mapping[str, bytes]):
-    """Uploaded files: their bytes by id. Past 256 files, or 1 GiB, the oldest are forgotten."""
+    """Uploaded files: their bytes by id. Past 256 files, or 1 GiB, the oldest are forgotten.
 
-    def __init__(self) -> None:
+    Args:
+        now: Tells the time, in whole seconds since 1970.
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
         self._bytes: dict[str, bytes] = {}
         self._about: dict[str, dict[str, object]] = {}
         self._lock = threading.Lock()
@@ -101,7 +105,7 @@ class Uploads(Mapping[str, bytes]):
         self, data: bytes, filename: str, purpose: str, keeps: int | None = None
     ) -> dict[str, object]:
         """Keep a file, for so many seconds as far as its object says, and answer that."""
-        now = int(time.time())
+        now = self._now()
         file_id = f"file-{uuid.uuid4().hex[:24]}"
         about: dict[str, object] = {
             "id": file_id,
@@ -167,7 +171,9 @@ def expiry(read: Reader, name: str) -> int | None:
     return seconds
 
 
-def provenance(request: HttpRequest, has_manifest: Callable[[bytes], bool]) -> dict[str, object]:
+def provenance(
+    request: HttpRequest, has_manifest: Callable[[bytes], bool], now: int
+) -> dict[str, object]:
     """``POST /content_provenance_checks``: is there a C2PA manifest that names OpenAI?
 
     The sandbox finds the manifest but cannot verify its signature, so it never says
@@ -201,7 +207,7 @@ def provenance(request: HttpRequest, has_manifest: Callable[[bytes], bool]) -> d
     )
     return {
         "object": "content_provenance_check",
-        "created_at": int(time.time()),
+        "created_at": now,
         "results": results,
     }
 

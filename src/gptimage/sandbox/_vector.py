@@ -7,7 +7,7 @@ import io
 from html import escape
 from typing import Final
 
-from gptimage.sandbox._compose import compose
+from gptimage.sandbox._compose import alone, compose
 from gptimage.sandbox._job import Job
 from gptimage.sandbox._label import NOTICE, prompt_head
 from gptimage.sandbox._retouch import retouch
@@ -26,18 +26,28 @@ def svg(job: Job, index: int) -> bytes:
     inner: list[str] = []
     if job.inputs:
         inner.append(_embedded(job, index))
+    elif job.transparent and seen.subject:
+        alone(canvas, seen)
     else:
         compose(canvas, seen)
     inner += [_element(mark, number, job) for number, mark in enumerate(canvas.marks)]
+    if job.transparent and not job.inputs and not seen.subject:  # a scene, cut to a disc
+        disc = f'<circle cx="50%" cy="50%" r="{min(job.width, job.height) * 0.43:g}"/>'
+        inner.insert(0, f'<clipPath id="disc">{disc}</clipPath><g clip-path="url(#disc)">')
+        inner.append("</g>")
     head = prompt_head(job.prompt)
     high = max(14, round(min(job.width, job.height) * 0.042))
     caption = escape(f"{NOTICE} · “{head}”" if head else NOTICE)
+    strip = "" if job.transparent else (
+        f'\n<rect y="{job.height - high}" width="100%" height="{high}" fill="#12101a" '
+        'fill-opacity="0.6"/>'
+    )  # fmt: skip
     document = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{job.width}" height="{job.height}" '
         f'viewBox="0 0 {job.width} {job.height}">\n<title>{caption}</title>\n'
         + "\n".join(inner)
-        + f'\n<rect y="{job.height - high}" width="100%" height="{high}" fill="#12101a" '
-        f'fill-opacity="0.6"/>\n<text x="{high / 2:g}" y="{job.height - high * 0.32:g}" '
+        + strip
+        + f'\n<text x="{high / 2:g}" y="{job.height - high * 0.32:g}" '
         f'fill="#fff" font-family="sans-serif" font-size="{high * 0.56:.1f}">{caption}</text>\n'
         "</svg>\n"
     )

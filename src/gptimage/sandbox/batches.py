@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
@@ -64,6 +63,7 @@ class Batches:
         uploads: The uploaded files; outputs go there, too.
         work: Answers one request of a batch as its endpoint would.
         serves: Whether batches of a model are drawn.
+        now: Tells the time, in whole seconds since 1970.
 
     Attributes:
         lines_per_look: How many requests are answered each time somebody looks; None for all.
@@ -74,10 +74,13 @@ class Batches:
         uploads: Uploads,
         work: Callable[[HttpRequest], HttpReply],
         serves: Callable[[str], bool],
+        *,
+        now: Callable[[], int],
     ) -> None:
         self._uploads = uploads
         self._work = work
         self._serves = serves
+        self._now = now
         self._batches: dict[str, _Batch] = {}
         self._lock = threading.Lock()
         self.lines_per_look: int | None = None
@@ -117,7 +120,7 @@ class Batches:
         if not str(request.body["endpoint"]).startswith("/v1/images/"):
             raise Refusal("The sandbox takes batches of images only.", param="endpoint")
         keeps = expiry(read, "output_expires_after")
-        now = int(time.time())
+        now = self._now()
         about: dict[str, Any] = {
             "id": f"batch_{uuid.uuid4().hex[:24]}",
             "object": "batch",
@@ -190,7 +193,7 @@ class Batches:
             if status not in (*_WORKING, "cancelling"):
                 message = f"Cannot cancel a batch with status '{status}'."
                 raise Refusal(message, status=409)
-            batch.about |= {"status": "cancelling", "cancelling_at": int(time.time())}
+            batch.about |= {"status": "cancelling", "cancelling_at": self._now()}
             return dict(batch.about)
 
     def expire(self) -> None:
@@ -216,10 +219,10 @@ class Batches:
             if problems:
                 errors = {"object": "list", "data": [problem.value() for problem in problems]}
                 batch.about |= {
-                    "status": "failed", "errors": errors, "failed_at": int(time.time())
+                    "status": "failed", "errors": errors, "failed_at": self._now()
                 }  # fmt: skip
                 return
-            batch.about |= {"status": "in_progress", "in_progress_at": int(time.time())}
+            batch.about |= {"status": "in_progress", "in_progress_at": self._now()}
             return
         end = len(batch.lines)
         if self.lines_per_look is not None:
@@ -264,7 +267,7 @@ class Batches:
                 data.clear()
         if status == "completed" and batch.about["error_file_id"] is None:
             batch.about["error_file_id"] = ""  # seen at the service: not null when all went well
-        batch.about |= {"status": status, f"{status}_at": int(time.time())}
+        batch.about |= {"status": status, f"{status}_at": self._now()}
 
 
 def _write(file: bytearray, custom_id: str, response: object, error: object) -> None:

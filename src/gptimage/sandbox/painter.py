@@ -11,19 +11,20 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from gptimage.sandbox._compose import compose, draw_subject
+from gptimage.sandbox._compose import alone, compose
 from gptimage.sandbox._job import Job
 from gptimage.sandbox._label import NOTICE, mark
 from gptimage.sandbox._raster import cut_out, rasterise, resized
 from gptimage.sandbox._retouch import retouch
 from gptimage.sandbox._scene import Scene, scene
-from gptimage.sandbox._shapes import Canvas, Pen
+from gptimage.sandbox._shapes import Canvas
 from gptimage.sandbox._vector import svg
 
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_CLEAR: Final = 255
 _SOFTNESS: Final = (26, 11, 5)
 """How many times smaller a partial image is drawn; the first of three is the coarsest."""
 
@@ -60,9 +61,7 @@ def _picture(job: Job, index: int, phase: float = 0.0) -> Image:
 
 def _sticker(canvas: Canvas, seen: Scene) -> Image:
     """The subject alone, with nothing around it."""
-    size = min(canvas.height * 0.8, canvas.width * 0.62)
-    foot = canvas.height / 2 + size * 0.5
-    draw_subject(Pen(canvas, canvas.width / 2, foot, size), seen)
+    alone(canvas, seen)
     return cut_out(canvas)
 
 
@@ -118,16 +117,24 @@ def _animation(job: Job, index: int) -> bytes:
 
     frames: list[Image] = []
     for frame in range(job.frames):
-        image = _picture(job, index, frame / job.frames).convert("RGB")
+        image = _picture(job, index, frame / job.frames)
+        image = image.convert("RGBA" if job.transparent else "RGB")
         if not job.mask:
             mark(image, job.prompt, frame=frame, frames=job.frames)
         frames.append(image)
-    palette = frames[0].quantize(256, pil.Quantize.MEDIANCUT)
-    indexed = [frame.quantize(palette=palette) for frame in frames]
+    # The last of the 256 colours is the one that is see-through: a gif has no shades of that.
+    colours = _CLEAR if job.transparent else 256
+    palette = frames[0].convert("RGB").quantize(colours, pil.Quantize.MEDIANCUT)
+    indexed = [frame.convert("RGB").quantize(palette=palette) for frame in frames]
+    see_through: dict[str, int] = {}
+    if job.transparent:
+        see_through = {"transparency": _CLEAR, "disposal": 2}  # no frame shows the one before
+        for image, frame in zip(indexed, frames, strict=True):
+            image.paste(_CLEAR, mask=frame.getchannel("A").point([255] * 128 + [0] * 128))
     out = io.BytesIO()
     indexed[0].save(
         out, "GIF", save_all=True, append_images=indexed[1:], loop=0, optimize=False,
-        duration=_delay(job.frame_ms), comment=NOTICE.encode("ascii", "ignore"),
+        duration=_delay(job.frame_ms), comment=NOTICE.encode("ascii", "ignore"), **see_through,
     )  # fmt: skip
     return out.getvalue()
 

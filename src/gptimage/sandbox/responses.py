@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import math
 import threading
-import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from attrs import field, frozen
@@ -58,9 +57,14 @@ class Spoken:
 
 
 class Responses:
-    """The endpoint and what it remembers: the last 256 stored responses. Thread-safe."""
+    """The endpoint and what it remembers: the last 256 stored responses. Thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        now: Tells the time, in whole seconds since 1970.
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
         self._kept: OrderedDict[str, Memory] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -87,7 +91,8 @@ class Responses:
                 raise reply
             if reply is not None:
                 return Spoken(reply=reply)
-        turn = _Turn(hear(request, policy, self._recall), scenario, request_id, policy)
+        heard = hear(request, policy, self._recall)
+        turn = _Turn(heard, scenario, request_id, policy, created=self._now())
         if turn.heard.stream and scenario not in {"timeout", "empty"}:
             events = self._told(turn)
             partials = turn.heard.job.partials if turn.heard.job else 0
@@ -127,7 +132,9 @@ class Responses:
 class _Turn:
     """One turn while it is answered."""
 
-    def __init__(self, heard: Heard, scenario: str, request_id: str, policy: Policy) -> None:
+    def __init__(
+        self, heard: Heard, scenario: str, request_id: str, policy: Policy, *, created: int
+    ) -> None:
         self.heard = heard
         self.id = f"resp_{uuid.uuid4().hex}"
         self.drawn: dict[str, bytes] = {}
@@ -135,7 +142,7 @@ class _Turn:
         self._scenario = scenario
         self._request_id = request_id
         self._models = policy.models
-        self._created = int(time.time())
+        self._created = created
         self._number = -1
 
     def output(self) -> list[dict[str, object]]:

@@ -159,7 +159,7 @@ def _quality_and_background(job: Job, policy: Policy) -> None:
         return
     if job.spec.transparent != "yes" and not (policy.previews and job.spec.transparent != "no"):
         raise user_error("Transparent background is not supported for this model.", "background")
-    if job.format not in {"png", "webp"}:
+    if job.format not in job.spec.transparent_formats:
         message = f"Transparent background is not supported for {job.format.upper()} output format"
         raise user_error(message, "background")
 

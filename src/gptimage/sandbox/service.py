@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from attrs import evolve, field, frozen
 
+from gptimage._clock import Clock, in_utc
 from gptimage._http import HttpReply, HttpRequest, ServerEvent
 from gptimage.errors import OutcomeUnknownError
 from gptimage.image import Image
@@ -67,7 +68,9 @@ class Sandbox:
     Thread-safe. One instance may serve any number of doors at once.
 
     Args:
-        today: Decides which models have been shut down; the system's date when left out.
+        clock: Tells the time (UTC): which models have been shut down, and when things were
+            made; a client that makes its own sandbox hands its clock on.
+        today: Only the date, where that is enough; the clock's when left out.
         latency: Seconds each drawing takes before it answers, as a model would.
         models: The catalogue; the shipped one when left out.
         previews: Grant features that are in preview, or undocumented for a model.
@@ -81,6 +84,7 @@ class Sandbox:
     def __init__(
         self,
         *,
+        clock: Clock | None = None,
         today: Callable[[], date] | None = None,
         latency: float = 0.0,
         models: Models | None = None,
@@ -88,13 +92,16 @@ class Sandbox:
         svg_model_selection: bool = False,
     ) -> None:
         self.latency: float = latency
-        self._today = today or date.today
+        told = in_utc(clock)
+        self._today = today or (lambda: told().date())
+        self._seconds: Callable[[], int] = lambda: int(told().timestamp())
         self._models = models or Models.load()
         self._previews = previews
         self._svg_model_selection = svg_model_selection
-        self._uploads = _lookups.Uploads()
-        self._responses = Responses()
-        self.batches: Batches = Batches(self._uploads, self._batched, self._serves)
+        self._uploads = _lookups.Uploads(self._seconds)
+        self._responses = Responses(self._seconds)
+        batches = Batches(self._uploads, self._batched, self._serves, now=self._seconds)
+        self.batches: Batches = batches
         self._seen: deque[HttpRequest] = deque(maxlen=_REMEMBERED)
         self._faults: deque[Fault] = deque()
         self._lock = threading.Lock()
@@ -207,9 +214,10 @@ class Sandbox:
             return HttpReply(status=refusal.status, body=refusal.body(request_id))
 
     def _serves(self, model: str) -> bool:
-        """Whether a model is alive."""
+        """Whether a model is alive, and one that the Batch API has."""
         spec = self._models.get(model)
-        return spec is not None and spec.state(self._today()) != "shut_down"
+        alive = spec is not None and spec.state(self._today()) != "shut_down"
+        return alive and spec.batch != "no"
 
     def _file(self, request: HttpRequest) -> HttpReply:
         """A file's content, or else JSON."""
@@ -227,7 +235,7 @@ class Sandbox:
         if job.stream and scenario not in {"timeout", "empty"}:
             late = _LATE.get(scenario)
             error = late().named(request_id) if late else None
-            events = _answers.events(job, self._models)
+            events = _answers.events(job, self._models, self._seconds)
             head = HttpReply(
                 status=200, headers={"content-type": "text/event-stream; charset=utf-8"}
             )
@@ -237,9 +245,9 @@ class Sandbox:
             return Answer(reply=head, events=events, pause=pause)
         if scenario in _LATE:
             raise _LATE[scenario]()
-        body = _answers.whole(job, self._models) if scenario != "timeout" else b""
+        body = _answers.whole(job, self._models, self._seconds()) if scenario != "timeout" else b""
         if scenario == "empty":
-            body = json.dumps({"created": int(time.time()), "data": None}).encode()
+            body = json.dumps({"created": self._seconds(), "data": None}).encode()
         reply = HttpReply(status=200, headers=_JSON, body=body)
         return Answer(reply=reply, pause=self.latency, ends=_ending(fault))
 
@@ -255,7 +263,7 @@ class Sandbox:
         if request.method == "POST" and request.path == "/files":
             return self._uploads.add(request)
         if request.method == "POST" and request.path == "/content_provenance_checks":
-            return _lookups.provenance(request, lambda data: Image.from_bytes(data).has_provenance)
+            return _lookups.provenance(request, _has_manifest, self._seconds())
         if request.method == "POST" and request.path == "/images/variations":
             # Only dall-e-2 ever served it, and the endpoint "no longer accepts requests"; what
             # it answers was not recorded, so it answers what its model does.
@@ -317,6 +325,10 @@ def _weight(request: HttpRequest) -> int:
     return sum(len(part.data) for part in request.files) + sum(len(str(url)) for url in urls)
 
 
+def _has_manifest(data: bytes) -> bool:
+    return Image.from_bytes(data).has_provenance
+
+
 def _path(path: str) -> str:
     """The path below the base URL, with or without ``/v1`` before it."""
     bare = path.partition("?")[0]
@@ -324,10 +336,7 @@ def _path(path: str) -> str:
 
 
 def _no_such(request: HttpRequest) -> Refusal:
-    known = (
-        request.path in _POSTS or request.path == "/models" or request.path.startswith("/models/")
-    )
-    if known:
+    if request.path in _POSTS or f"{request.path}/".startswith("/models/"):
         message = (
             f"Not allowed to {request.method} on /v1{request.path}."
             " (HINT: Perhaps you meant to use a different HTTP method?)"

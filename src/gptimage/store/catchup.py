@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -94,7 +94,7 @@ def recover(parts: Parts) -> None:
         catch_up(parts)
         if _touched(parts.behind) == before:
             parts.behind.unlink(missing_ok=True)
-    limit = (datetime.now(UTC) - GRACE).timestamp()
+    limit = (parts.clock() - GRACE).timestamp()
     for key, since in parts.index.journal():
         if sync(parts, key, strike=False) is not None or since < limit:
             parts.index.strike([key])

@@ -29,7 +29,7 @@ def edit(parts: Parts, key: str, change: Callable[[Record], Record]) -> Record |
         StoreError: It cannot be read or written, or others keep changing it.
     """
     try:
-        parts.index.begin([key])
+        parts.index.begin([key], parts.clock())
         for _ in range(_TRIES):
             found = parts.entry(key)
             if found is None or found[1] or _replace(parts, found[0], change(found[0].record)):

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from gptimage._clock import files_now
 from gptimage.ports import Blob, BlobInfo, Blobs
 from gptimage.store._lock import locked
 from gptimage.store.keys import check_key
@@ -140,7 +141,7 @@ class FileBlobs:
 
     def leftovers(self, older_than: timedelta, *, remove: bool = False) -> tuple[str, ...]:
         """Temporary files of writes that were killed; see `Blobs.leftovers`."""
-        limit = (datetime.now(UTC) - older_than).timestamp()
+        limit = files_now(self._root) - older_than.total_seconds()
         found: list[str] = []
         for entry in _entries(self._root / TEMPORARY):
             with suppress(FileNotFoundError):

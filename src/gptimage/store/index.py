@@ -7,8 +7,8 @@ that read different versions the later one wins.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -146,9 +146,9 @@ class Index:
         row = self.database.read(lambda c: c.execute(query, (id,)).fetchone(), filled=False)
         return row[0] if row else None
 
-    def begin(self, keys: Sequence[str]) -> None:
+    def begin(self, keys: Sequence[str], now: datetime) -> None:
         """Note in the journal that these sidecars are being written or removed."""
-        rows = [(key, time.time()) for key in keys]
+        rows = [(key, now.timestamp()) for key in keys]
         statement = "INSERT OR REPLACE INTO journal VALUES (?, ?)"
         self.database.write(lambda connection: connection.executemany(statement, rows))
 

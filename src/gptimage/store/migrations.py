@@ -6,11 +6,11 @@ indexes on people's disks were built with it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from gptimage._clock import unix_now
 from gptimage.errors import StoreError
 
 
@@ -114,7 +114,7 @@ def _apply(connection: Connection, name: str, statements: tuple[str, ...]) -> No
         if name not in _applied(connection):
             for statement in statements:
                 connection.execute(statement)
-            connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, time.time()))
+            connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, unix_now()))
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

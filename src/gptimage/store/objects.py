@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+from gptimage._clock import utc_now
 from gptimage.errors import ConfigurationError
 from gptimage.ports import Blob, BlobInfo, Blobs
 from gptimage.store.keys import check_key
@@ -99,7 +100,7 @@ class ObjectBlobs:
     def keep(self, key: str, data: bytes) -> None:
         """Make sure that an object named by its own hash is there, and fresh."""
         info = self.stat(key)
-        if info is None or datetime.now(UTC) - info.modified > _FRESH:
+        if info is None or utc_now() - info.modified > _FRESH:
             self._put(key, data, "overwrite")
 
     def replace(self, key: str, data: bytes, *, stamp: str) -> str | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from attrs import frozen
 
+from gptimage._clock import files_now, utc_now
 from gptimage.errors import ImageNotFoundError
 from gptimage.ports import Blobs
 from gptimage.store import sidecar
@@ -31,7 +32,7 @@ class Parts:
         index: What is known of them.
         naming: The names of new files.
         new_id: Makes ids.
-        clock: Tells the time (UTC).
+        clock: Tells the time (UTC); see `files_now` for the age of files.
         behind: A file that is there while the index may lack pictures.
         shared: Whether everybody who uses the files uses this very index.
     """
@@ -43,6 +44,12 @@ class Parts:
     clock: Callable[[], datetime]
     behind: Path
     shared: bool
+
+    def files_now(self) -> datetime:
+        """The time by which the place stamps its files: their age is judged by no other clock."""
+        if self.blobs.folder is None:
+            return utc_now()  # an object store tells no time of its own; ours is the nearest
+        return datetime.fromtimestamp(files_now(self.blobs.folder), UTC)
 
     def load(self, data: bytes, key: str) -> sidecar.Sidecar:
         """Read a sidecar's bytes.

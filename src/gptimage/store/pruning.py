@@ -6,7 +6,6 @@ Only a sidecar of this store lets a picture be removed, and only its own files g
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from gptimage.errors import StoreError
@@ -104,7 +103,7 @@ def _forecast(parts: Parts, choice: Choice) -> PruneReport:
 
 def _sweep(parts: Parts, connection: Connection, keys: list[str]) -> list[int]:
     busy = connection.execute("SELECT 1 FROM journal").fetchone() or parts.behind.exists()
-    limit = datetime.now(UTC) - GRACE
+    limit = parts.files_now() - GRACE
     gone: list[int] = []
     for key in _unused(connection, keys):
         info = parts.blobs.stat(key)

@@ -23,7 +23,7 @@ def remove(parts: Parts, key: str) -> Record | None:
         UnreadableSidecarError: The sidecar is damaged.
         OSError: It cannot be removed.
     """
-    parts.index.begin([key])
+    parts.index.begin([key], parts.clock())
     while found := parts.entry(key):
         entry, deleted = found
         if entry.record.pinned and not deleted:

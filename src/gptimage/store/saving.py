@@ -128,7 +128,7 @@ def save(
         StoreError: At least one could not be written; the error carries all of them.
     """
     keys = [_sidecar_key(each) for each in drafts]
-    _try_index(parts, lambda: parts.index.begin(keys))
+    _try_index(parts, lambda: parts.index.begin(keys, parts.clock()))
     entries: list[Entry] = []
     failures: list[tuple[Draft, Exception]] = []
     for each in drafts:

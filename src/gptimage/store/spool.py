@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 
 from attrs import field, frozen
 
+from gptimage._clock import Clock, utc_now
 from gptimage.errors import StoreError
 from gptimage.requests import Generate
 from gptimage.store.asked import describe
@@ -80,9 +81,13 @@ class Spool:
 
     Args:
         folder: Where; a folder of the user's own when left out. It must be on this machine.
+        clock: Tells the time (UTC).
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str] | None = None, *, clock: Clock = utc_now
+    ) -> None:
+        self._clock = clock
         self.folder: Path = Path(folder).expanduser() if folder else spool_folder()
 
     def __repr__(self) -> str:
@@ -99,7 +104,7 @@ class Spool:
             body: The reply as it arrived.
             note: What was asked, as JSON; see `note_of`.
         """
-        now = datetime.now(UTC)
+        now = self._clock().astimezone(UTC)
         head = {
             "gptimage": 1,
             "key": key,
@@ -127,6 +132,10 @@ class Spool:
     def leftovers(self, older_than: timedelta = timedelta(hours=1)) -> tuple[Leftover, ...]:
         """Replies of processes that died, and those older than some time, oldest first.
 
+        Args:
+            older_than: Zero or less takes every one, whatever its date: another clock may
+                have written it.
+
         Raises:
             StoreError: The folder cannot be read.
         """
@@ -134,8 +143,10 @@ class Spool:
             found = [_read(path) for path in sorted(self.folder.glob(f"*{_SUFFIX}"))]
         except OSError as error:
             raise StoreError(f"{self.folder} cannot be read: {reason(error)}") from error
-        limit = datetime.now(UTC) - older_than
-        return tuple(each for each, dead in filter(None, found) if dead or each.at <= limit)
+        any_age, limit = older_than <= timedelta(0), self._clock() - older_than
+        return tuple(
+            each for each, dead in filter(None, found) if any_age or dead or each.at <= limit
+        )
 
 
 def note_of(request: Generate) -> dict[str, object]:

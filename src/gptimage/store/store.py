@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
 
 from attrs import evolve
 
+from gptimage._clock import utc_now
 from gptimage.errors import InvalidRequestError, StoreError
 from gptimage.records import Record
 from gptimage.results import Result
@@ -31,10 +32,6 @@ from gptimage.store.sidecar import UnreadableSidecarError
 from gptimage.store.spool import Spool
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Store(Reader):
     """Keeps pictures, and finds them again. Safe for many threads and processes.
 
@@ -48,7 +45,8 @@ class Store(Reader):
             for an object store. Put it on a local disk when the folder is on a network.
         fsync: Force pictures to the disk before `save` returns, so that even a power cut loses
             nothing; only for a folder, where it is the default.
-        clock: Tells the time (UTC).
+        clock: Tells the time (UTC), for ids, dates and how long pictures are kept. The age of
+            a file is told by the file system instead: it stamps files by its own clock.
 
     Raises:
         ConfigurationError: An argument makes no sense.
@@ -62,7 +60,7 @@ class Store(Reader):
         naming: str | None = None,
         index: str | os.PathLike[str] | None = None,
         fsync: bool | None = None,
-        clock: Callable[[], datetime] = _now,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         super().__init__(open_parts(where, naming=naming, index=index, fsync=fsync, clock=clock))
 
@@ -306,7 +304,7 @@ class Store(Reader):
             StoreError: The folders cannot be read.
         """
         self._ready()
-        return rescue.rescue(self._parts, spool or Spool(), older_than)
+        return rescue.rescue(self._parts, spool or Spool(clock=self._parts.clock), older_than)
 
     def _edit(self, id: str, change: Callable[[Record], Record]) -> Record:
         record = edit(self._parts, _sidecar_key(self.get(id)), change)

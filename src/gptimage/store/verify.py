@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from attrs import define, field
@@ -51,7 +51,7 @@ def verify(parts: Parts, *, hashes: bool, repair: bool, grace: timedelta) -> Ver
     Raises:
         StoreError: The store or the index cannot be read.
     """
-    found = _Findings(datetime.now(UTC), grace)
+    found = _Findings(parts.files_now(), grace)
     try:
         _look(parts, found, hashes)
         repaired = repair_all(parts, found.problems, grace) if repair else []

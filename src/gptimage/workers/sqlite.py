@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gptimage._clock import unix_now
 from gptimage.errors import ConfigurationError
 from gptimage.workers.desk import DeskError
 from gptimage.workers.entry import Entry
@@ -60,7 +60,7 @@ class SqliteDesk:
         path: str | os.PathLike[str],
         *,
         keep: timedelta | None = timedelta(days=30),
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = unix_now,
     ) -> None:
         self.path: Path = Path(path).expanduser()
         self._keep = keep

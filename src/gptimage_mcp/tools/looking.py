@@ -125,8 +125,8 @@ class Looking:
         """
         with failing():
             filters: Filters = {
-                "since": moment(since, "since"),
-                "until": moment(until, "until"),
+                "since": moment(since, "since", self._app.clock),
+                "until": moment(until, "until", self._app.clock),
                 "model": model or None,
                 "tag": tag or None,
                 "operation": operation,

@@ -66,7 +66,9 @@ QualityOf = Annotated[
     Quality | Nothing,
     optional("Dearer and slower from low to max; xhigh and max need a 2.5 model. auto by default"),
 ]
-BackgroundOf = Annotated[Background | Nothing, optional("transparent needs format png or webp")]
+BackgroundOf = Annotated[
+    Background | Nothing, optional("transparent needs format png or webp (2.6 also gif, svg)")
+]
 Format = Annotated[OutputFormat | Nothing, optional("The file format; png by default")]
 Compression = Annotated[
     Annotated[int, Field(ge=0, le=100)] | Nothing, optional("Per cent, for jpeg and webp only")

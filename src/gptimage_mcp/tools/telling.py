@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
@@ -136,7 +135,7 @@ class Telling:
         Prices are in USD per million tokens; estimate_cost tells what a picture costs.
         """
         with failing():
-            catalogue, today = gptimage.Models.load(), datetime.now(UTC).date()
+            catalogue, today = gptimage.Models.load(), self._app.clock().date()
             default = model_of(self._app)
             specs = [spec for spec in catalogue if all or spec.state(today) != "shut_down"]
             if model is not None:
@@ -224,7 +223,9 @@ class Telling:
             yield self._app.client
             return
         model = model_of(self._app)
-        async with gptimage.AsyncImageClient.sandbox(store=self._app.store, model=model) as client:
+        async with gptimage.AsyncImageClient.sandbox(
+            store=self._app.store, model=model, clock=self._app.clock
+        ) as client:
             yield client
 
 
