@@ -39,6 +39,7 @@ from gptimage.errors import (
     StoreError,
     TemplateError,
 )
+from gptimage.wording import for_command_line
 
 
 OK: Final = 0
@@ -195,7 +196,7 @@ def _fail(error: Exception, out: Output, *, as_json: bool) -> int:
         if as_json:
             details = {
                 "type": type(error).__name__,
-                "message": str(error),
+                "message": for_command_line(str(error)),
                 "exit_code": code,
                 "request_id": request_id,
             }

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from typing import BinaryIO, Final, TextIO
 
 from gptimage.errors import InvalidRequestError
+from gptimage.wording import for_command_line
 
 
 _MARKS: Final = (  # the longer ones first: UTF-32's begins with UTF-16's
@@ -103,7 +104,16 @@ class Output(io.TextIOBase):
 
 
 class Messages(Output):
-    """Standard error: a message that cannot be shown is no reason to stop."""
+    """Standard error: a message that cannot be shown is no reason to stop.
+
+    Errors and warnings of the library come by here, from every command: advice that names
+    Python names flags and commands instead.
+    """
+
+    def write(self, text: str, /) -> int:
+        """Print a message."""
+        super().write(for_command_line(text))
+        return len(text)
 
     def _failed(self, error: OSError | ValueError) -> None:
         pass
