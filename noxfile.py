@@ -40,6 +40,9 @@ TOUCHING = (
     "tests/test_imports.py",
 )
 """The tests that touch other people's packages: the ones an old version could break."""
+EXTRAS = (*sorted({*PROJECT["project"]["optional-dependencies"]} - {"all"}), "celery,redis")
+"""Each extra alone, and the pair that the page of the workers asks for."""
+
 CODE = ("src", "tests/typing", "examples", "benchmarks", "noxfile.py")
 
 
@@ -116,6 +119,15 @@ def lowest(session: nox.Session) -> None:
     session.run("pip", "list")
     # Other versions differ in what they offer, not in single inputs: few examples are enough.
     pytest(session, *(session.posargs or TOUCHING), "--hypothesis-profile", "brief")
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("extra", EXTRAS)
+def extras(session: nox.Session, extra: str) -> None:
+    """Make one call with an extra that is installed alone, in an environment of its own."""
+    install_wheel(session, extra, None)
+    with session.chdir(session.create_tmp()):
+        session.run("python", str(ROOT / "tests" / "extras.py"), extra, silent=True)
 
 
 @nox.session(requires=["build"])
