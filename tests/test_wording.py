@@ -27,7 +27,8 @@ PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")])
 PYTHON = re.compile(
     r"""\b(?:[A-Z]\w+|[a-z_]\w*)(?:\.\w+)*\([^)]*\) | \b\w+=(?:True|False|None)\b
     | (?<=\ )\.[a-z]\w+\b | \b(?:client|gptimage|store|Image)\.[a-z_]\w+ | \b[a-z]\w*=(?=[,)\s:])
-    | \b(?:Async)?ImageClient\b | \bPIL\b | \bbase_url\b""",
+    | \b(?:Async)?ImageClient\b | \bPIL\b | \bbase_url\b
+    | \bfile\ object\b | \btimedelta\b | \bpass\ (?!it)""",
     re.VERBOSE,
 )
 """What looks like Python in a sentence."""
@@ -46,6 +47,7 @@ NEVER = {
     "RedisCache(": "is a repr",
     "ImageClient({": "is a repr",
     "strftime(": "is SQL",
+    "resume: {}; pass {}": "is said of values a program passes",
 }
 """Sentences neither door can show, each with its reason."""
 

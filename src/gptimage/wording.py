@@ -97,6 +97,27 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ("reindex() builds", "`gptimage reindex` builds", "`gptimage reindex` of the person builds"),
     ("Retention() needs a limit", "prune needs a limit, such as --max-age", "a limit is needed"),
     (", see .problems", "", ""),
+    (
+        "is not a file: open it yourself and pass the file object",
+        "is not a file: give a path to one",
+        "is not a file: give a path to one",
+    ),
+    (
+        "max_age as a timedelta, max_bytes and max_count as whole numbers, none negative",
+        "--max-age 30d, --max-bytes 10GB or --max-count 1000, none negative",
+        "an age, a size or a number, none negative",
+    ),
+    ("pass a path, an http(s)", "give a path, an http(s)", "give a path, an http(s)"),
+    (
+        "does not have the picture it belongs to; pass images",
+        "has no image yet; add -i",
+        "has none",
+    ),
+    (
+        "or pass the picture itself as images to a new",
+        "or give the image to a new",
+        "or start a new",
+    ),
 )
 """What the library says, what a command line says, and what an assistant is told."""
 
