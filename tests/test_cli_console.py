@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -213,6 +214,20 @@ def test_an_image_no_place_takes_is_not_called_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr(_output, "_save", full)
 
     assert main(["generate", "A fox", "--sandbox", *FAST]) == 5
+
+
+def test_an_interrupt_waits_for_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while paid images are written ends the command when all are on disk."""
+    saved = _output._save
+
+    def pressed(*args: Any, **options: Any) -> Path:
+        signal.raise_signal(signal.SIGINT)
+        return saved(*args, **options)
+
+    monkeypatch.setattr(_output, "_save", pressed)
+
+    assert main(["generate", "A fox", "--sandbox", *FAST, "-n", "2"]) == 130
+    assert sorted(each.name for each in Path().iterdir()) == ["a-fox-1.png", "a-fox-2.png"]
 
 
 def test_images_of_a_store_that_failed_are_written(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Generator
 from typing import BinaryIO, Final, TextIO
 
@@ -39,6 +41,27 @@ def console() -> Generator[Output]:
             yield out
     finally:
         sys.stdin = before
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Generator[None]:
+    """Let Ctrl-C wait until the block ends.
+
+    Raises:
+        KeyboardInterrupt: It was pressed meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no signal comes here
+        return
+    pressed: list[int] = []
+    # The image is paid, and in memory alone until it is written.
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+    if pressed:
+        signal.raise_signal(signal.SIGINT)  # to whoever handles it now, such as a block around
 
 
 class Output(io.TextIOBase):

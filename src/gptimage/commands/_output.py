@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from gptimage.commands._console import NotDeliveredError, reason
+from gptimage.commands._console import NotDeliveredError, reason, uninterrupted
 from gptimage.errors import InvalidRequestError, MalformedReplyError, StoreError
 
 
@@ -150,10 +150,9 @@ def save(images: Sequence[Image], where: Target, *, label: str = "") -> list[Pat
     """
     stem = f"{where.stem}{label}"
     several = len(images) > 1
-    return [
-        save_one(image, where, f"{stem}-{number}" if several else stem)
-        for number, image in enumerate(images, 1)
-    ]
+    names = [f"{stem}-{number}" if several else stem for number in range(1, len(images) + 1)]
+    with contextlib.nullcontext() if where.stdout else uninterrupted():
+        return [save_one(image, where, name) for image, name in zip(images, names, strict=True)]
 
 
 def save_one(image: Image, where: Target, stem: str) -> Path:
@@ -165,7 +164,8 @@ def save_one(image: Image, where: Target, stem: str) -> Path:
     try:
         if where.stdout:
             return _print(image)
-        return _save(image, where.folder, stem, overwrite=where.overwrite)
+        with uninterrupted():
+            return _save(image, where.folder, stem, overwrite=where.overwrite)
     except (OSError, ValueError) as error:  # ValueError: a name, or a pipe that is closed
         kept = _rescue(image, stem, error)
         if where.stdout:
