@@ -74,6 +74,9 @@ DATED = (
 """The tests of what deals with time: dates, ages, prices, models that end, things that expire."""
 DAYS = ("2026-12-05", "2027-07-01")
 """Three models are gone on the first; by the second, half a year has gone by as well."""
+EXTRAS = (*sorted({*PROJECT["project"]["optional-dependencies"]} - {"all"}), "celery,redis")
+"""Each extra alone, and the pair that the page of the workers asks for."""
+
 CODE = ("src", "tests/typing", "examples", "benchmarks", "noxfile.py")
 
 
@@ -181,6 +184,15 @@ def dates(session: nox.Session) -> None:
             session.error(f"{library} does not move the date: it is {today}, and not {day}")
         # Dates differ, not single inputs: few examples are enough.
         pytest(session, *paths, "--hypothesis-profile", "brief")
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("extra", EXTRAS)
+def extras(session: nox.Session, extra: str) -> None:
+    """Make one call with an extra that is installed alone, in an environment of its own."""
+    install_wheel(session, extra, None)
+    with session.chdir(session.create_tmp()):
+        session.run("python", str(ROOT / "tests" / "extras.py"), extra, silent=True)
 
 
 @nox.session(requires=["build"])

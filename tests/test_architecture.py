@@ -17,7 +17,7 @@ PACKAGE = Path(gptimage.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
 
 ROOMS = {
-    0: "_shown errors",
+    0: "_shown errors wording",
     1: "_address _arriving _claim _clock _decoding _encoding _gif _http _json _notebook _pixels "
     "_provenance _reading _redis _reply _saving _scaling _shrink _sniff _sse _svg _threads _verify "
     "cached contact gate image mask previews prompt sizes",

@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from gptimage.commands import (
     batch,
@@ -25,6 +26,8 @@ from gptimage.commands import (
     store,
     templates,
 )
+from gptimage.commands._console import NotDeliveredError, Output, console, reason
+from gptimage.commands._output import keep_what_came
 from gptimage.errors import (
     ApiError,
     ConfigurationError,
@@ -33,8 +36,10 @@ from gptimage.errors import (
     ImageDecodeError,
     InvalidRequestError,
     OutcomeUnknownError,
+    StoreError,
     TemplateError,
 )
+from gptimage.wording import for_command_line
 
 
 OK: Final = 0
@@ -42,6 +47,8 @@ SERVICE_ERROR: Final = 1
 BAD_INPUT: Final = 2
 NOT_CONFIGURED: Final = 3
 OUTCOME_UNKNOWN: Final = 4
+NOT_DELIVERED: Final = 5
+INTERNAL: Final = 70
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
@@ -61,10 +68,25 @@ _COMMANDS: Final = (
     sandbox,
     demo,
 )
+_CODES: Final[tuple[tuple[tuple[type[BaseException], ...], int], ...]] = (
+    ((NotDeliveredError,), NOT_DELIVERED),
+    ((OutcomeUnknownError,), OUTCOME_UNKNOWN),
+    ((ConfigurationError,), NOT_CONFIGURED),
+    ((InvalidRequestError, ImageDecodeError, FetchError, TemplateError), BAD_INPUT),
+    ((GptImageError,), SERVICE_ERROR),
+    ((FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError), BAD_INPUT),
+    ((PermissionError, UnicodeError), BAD_INPUT),
+    ((OSError,), SERVICE_ERROR),
+    ((KeyboardInterrupt,), INTERRUPTED),
+)
+"""What each kind of error ends with; the first that fits counts."""
+
 _EPILOG: Final = """\
 exit codes: 0 done; 1 the service refused, failed or was not reached; 2 bad input, nothing
 was sent; 3 no key or a missing part; 4 sent, but no usable answer: it may have been billed;
-130 interrupted.  The key is read from OPENAI_API_KEY, never from an argument."""
+5 done and paid, but not written where you asked: standard error says where it is;
+70 a fault of gptimage itself; 130 interrupted.  The key is read from OPENAI_API_KEY, never
+from an argument."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,20 +95,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments; those of the process when left out.
     """
-    args = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    with console() as out:
+        return _run(words, out)
+
+
+def _run(words: Sequence[str], out: Output) -> int:
+    args = argparse.Namespace()
     try:
+        args = build_parser().parse_args(words)
+        refuse_empty(args, words)
         code: int = args.func(args)
-        sys.stdout.flush()
+        out.flush()
     except KeyboardInterrupt:
         print("\ninterrupted; a request that was sent may still be billed", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    except (GptImageError, OSError) as error:
-        return _fail(error, as_json=getattr(args, "json", False))
+    except Exception as error:  # noqa: BLE001  # whoever reads a terminal gets a sentence
+        if os.environ.get("GPTIMAGE_TRACEBACK"):
+            traceback.print_exc()
+        return _fail(error, out, as_json=getattr(args, "json", False))
     return code
+
+
+def refuse_empty(args: argparse.Namespace, words: Sequence[str]) -> None:
+    """See that no argument is empty: most come from a variable of a script that is not set.
+
+    Raises:
+        InvalidRequestError: One is.
+    """
+    for name, value in vars(args).items():
+        several = cast("list[object]", value) if isinstance(value, list) else [value]
+        if "" in several:
+            flag = f"--{name.replace('_', '-')}"
+            given = any(word in {flag, flag[1:3]} or word.startswith(f"{flag}=") for word in words)
+            shown = flag if given else name.upper()
+            raise InvalidRequestError(
+                f"{shown} is empty: leave it out, or give it a value; nothing was sent",
+                field=name,
+                value="",
+            )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -106,14 +153,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def exit_code(error: Exception) -> int:
+def exit_code(error: BaseException) -> int:
     """The exit code an error ends with."""
-    if isinstance(error, OutcomeUnknownError):
-        return OUTCOME_UNKNOWN
-    if isinstance(error, ConfigurationError):
-        return NOT_CONFIGURED
-    local = (InvalidRequestError, ImageDecodeError, FetchError, TemplateError, FileNotFoundError)
-    return BAD_INPUT if isinstance(error, local) else SERVICE_ERROR
+    if isinstance(error, StoreError) and error.result is not None:
+        return NOT_DELIVERED  # it is paid, and "refused" would be asked again
+    return next((code for kinds, code in _CODES if isinstance(error, kinds)), INTERNAL)
 
 
 class _Version(argparse.Action):
@@ -126,18 +170,38 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _fail(error: Exception, *, as_json: bool) -> int:
+def _sentence(error: Exception, code: int) -> str:
+    if code == INTERNAL:
+        return (
+            f"an error nobody foresaw ({type(error).__name__}: {error}); if a request was sent, it "
+            "may have been billed. Please report it, with what GPTIMAGE_TRACEBACK=1 prints"
+        )
+    if isinstance(error, GptImageError) or not isinstance(error, OSError) or not error.filename:
+        return str(error) or type(error).__name__
+    return f"{error.filename}: {reason(error)}"
+
+
+def _fail(error: Exception, out: Output, *, as_json: bool) -> int:
     code = exit_code(error)
-    print(f"gptimage: {error}", file=sys.stderr)
+    if isinstance(error, BrokenPipeError | NotDeliveredError):
+        out.give_up()
+    if isinstance(error, BrokenPipeError) or isinstance(error.__cause__, BrokenPipeError):
+        return BROKEN_PIPE  # the reader went away, as `head` does
+    print(f"gptimage: {_sentence(error, code)}", file=sys.stderr)
+    keep_what_came(error)
     request_id = getattr(error, "request_id", None)
     if isinstance(error, ApiError) and request_id:
         print(f"request id: {request_id}", file=sys.stderr)
-    if as_json:
-        details = {
-            "type": type(error).__name__,
-            "message": str(error),
-            "exit_code": code,
-            "request_id": request_id,
-        }
-        print(json.dumps({"error": details}))
+    try:
+        if as_json:
+            details = {
+                "type": type(error).__name__,
+                "message": for_command_line(str(error)),
+                "exit_code": code,
+                "request_id": request_id,
+            }
+            print(json.dumps({"error": details}))
+        out.flush()
+    except NotDeliveredError:
+        out.give_up()
     return code

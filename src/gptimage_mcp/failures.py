@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcp.server.mcpserver.exceptions import ToolError
 
 import gptimage
+from gptimage.wording import for_assistant
 from gptimage_mcp.outside import plain, quoted, told
 
 
@@ -78,7 +79,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 def _named(error: Exception) -> tuple[str, str]:
     """The kind of error and what it says; of one nobody foresaw, only the kind."""
     if isinstance(error, gptimage.GptImageError):
-        return type(error).__name__, str(error) or "it says nothing more"
+        return type(error).__name__, for_assistant(str(error)) or "it says nothing more"
     if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
         return "FileError", f"{error.filename}: {reason}" if error.filename else reason
@@ -267,12 +268,12 @@ def _store(error: gptimage.StoreError) -> str:
     if error.result is None and not error.rescued:
         return (
             "get_server_status says how the store is. The person looks at its folder and disk, and "
-            "runs `gptimage store verify`."
+            "runs `gptimage verify`."
         )
     where = f" Copies are in {told(', '.join(error.rescued), 300)}." if error.rescued else ""
     return (
         f"The pictures are drawn and paid: do NOT ask for them again.{where} The person makes room "
-        "on the disk of the store and runs `gptimage store rescue`."
+        "on the disk of the store and runs `gptimage rescue`."
     )
 
 
@@ -290,7 +291,7 @@ def _allowed(allowed: object) -> str:
         return ""
     values = list(map(str, allowed)) if isinstance(allowed, (tuple, list)) else [str(allowed)]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  # of anything
     shown = ", ".join(values[:20]) + (", ..." if len(values) > 20 else "")
-    return f" (accepted: {told(shown, 300)})"
+    return f" (accepted: {told(for_assistant(shown), 300)})"
 
 
 ADVICE: Final[Mapping[type, _Advice]] = {

@@ -6,7 +6,7 @@ and template folders are edited while the server runs, so these answer for thems
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from mcp.server import MCPServer
@@ -26,7 +26,7 @@ from pydantic import AnyUrl, ValidationError
 
 from gptimage_mcp.app import App
 from gptimage_mcp.failures import misfit
-from gptimage_mcp.strict import closed, refuse_unknown
+from gptimage_mcp.strict import TextStaysText, closed, refuse_unknown
 
 
 class LiveResources(Protocol):
@@ -75,6 +75,14 @@ class LiveServer(MCPServer[App]):
 
     resources: LiveResources | None = None
     prompts: LivePrompts | None = None
+
+    def add_tool(self, fn: Callable[..., Any], *args: Any, **options: Any) -> None:
+        """Register a tool; text for it stays text."""
+        super().add_tool(fn, *args, **options)
+        # The SDK gives no other way to its reading of arguments.
+        for tool in self._tool_manager.list_tools():
+            if not isinstance(tool.fn_metadata, TextStaysText):
+                tool.fn_metadata = TextStaysText.model_construct(**dict(tool.fn_metadata))
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None = None

@@ -79,7 +79,7 @@ async def answer(request: Request, store: gptimage.Store) -> Response:
     except gptimage.ImageNotFoundError:
         return refusal(404, "not_found", "the store has no picture of this id")
     except (gptimage.StoreError, OSError):
-        return refusal(500, "unreadable", "the picture cannot be read: `gptimage store verify`")
+        return refusal(500, "unreadable", "the picture cannot be read: `gptimage verify`")
     headers = {**original.headers}
     if has_already(request.headers, etag=original.etag):
         original.file.close()

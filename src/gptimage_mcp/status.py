@@ -27,8 +27,7 @@ _NO_KEY: Final = (
     "GPTIMAGE_SANDBOX=true to draw offline, and starts it again (never ask for a key in the chat)"
 )
 _STORE: Final = (
-    "the store cannot be used: the person looks at its folder and disk, and runs `gptimage store "
-    "verify`"
+    "the store cannot be used: the person looks at its folder and disk, and runs `gptimage verify`"
 )
 _LEDGER: Final = (
     "what was spent cannot be read, so calls with a budget are refused: the person looks at the "

@@ -1,4 +1,4 @@
-"""Arguments a tool does not have are refused by name: the SDK would ignore them in silence."""
+"""What the SDK does to arguments in silence: it ignores unknown ones, and reads text as JSON."""
 
 from __future__ import annotations
 
@@ -7,9 +7,26 @@ from collections.abc import Iterable
 from typing import Any
 
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp_types import Tool
 
 from gptimage_mcp.outside import told
+
+
+class TextStaysText(FuncMetadata):
+    """The arguments of a tool, where text that looks like JSON is still text.
+
+    Some clients send a list as text, and the SDK reads every text as JSON unless its parameter
+    takes nothing but text. One that may be left out takes None, too: the prompt ``{"a": 1}``
+    would be refused, and ``null`` dropped after which the call is paid without it.
+    """
+
+    def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Read JSON where a list or an object is wanted, and nowhere else."""
+        parsed = super().pre_parse_json(data)
+        properties = self.arg_model.model_json_schema()["properties"]
+        texts = [name for name in data if properties.get(name, {}).get("type") == "string"]
+        return {**parsed, **{name: data[name] for name in texts}}
 
 
 def closed(tool: Tool) -> Tool:

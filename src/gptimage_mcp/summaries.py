@@ -32,7 +32,7 @@ _NEXT: Final = (
 _NEXT_UNSAVED: Final = (
     "The pictures are paid but NOT in the store, and these previews may be all the person ever "
     "sees: say so. Do not draw them again. The person makes room on the disk of the store and runs "
-    "`gptimage store rescue`."
+    "`gptimage rescue`."
 )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from gptimage import Image
 from gptimage.cli import main
+from gptimage.commands._rows import Rows
 from gptimage.sandbox import Sandbox, SandboxServer
 
 
@@ -82,7 +83,7 @@ class ImageFile:
         ("run.jsonl", [""], "no requests"),
         ("run.csv", ["prompt,n", "A fox,two"], "'two' is not understood"),
         ("run.csv", ["prompt,n", "A fox,1,3"], "number of cells"),
-        ("run.csv", ["text", "A fox"], "no prompt"),
+        ("run.csv", ["text", "A fox"], "no column is called prompt"),
     ],
 )
 def test_a_bad_line_costs_nothing(
@@ -94,6 +95,59 @@ def test_a_bad_line_costs_nothing(
     assert code == 2
     assert problem in capsys.readouterr().err
     assert list(Path().glob("*.png")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("excel.csv", "\ufeffprompt,size\r\nA fox,1024x1024\r\n".encode()),
+        ("german.csv", "\ufeffprompt;size\r\nA fox;1024x1024\r\n".encode()),
+        ("unicode.csv", "prompt\tsize\r\nA fox\t1024x1024\r\n".encode("utf-16")),
+        ("columns.tsv", b"size\tprompt\n1024x1024\tA fox\n"),
+        ("capitals.csv", b"Prompt , SIZE\nA fox,1024x1024\n"),
+        ("empty.csv", b"prompt,size,\nA fox,1024x1024,\n,,\n\n"),
+        ("hint.csv", b"sep=;\r\nprompt;size\r\nA fox;1024x1024\r\n"),
+        ("shell.jsonl", '{"prompt": "A fox", "size": "1024x1024"}\r\n'.encode("utf-16")),
+        ("mark.jsonl", '\ufeff{"prompt": "A fox", "size": "1024x1024"}\n'.encode()),
+    ],
+)
+def test_files_of_spreadsheets_are_read(name: str, data: bytes) -> None:
+    """Byte order marks, semicolons, tabs, capitals and empty rows are what Excel writes."""
+    Path(name).write_bytes(data)
+
+    assert list(Rows(Path(name), {})) == [{"prompt": "A fox", "size": "1024x1024"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        ("old.csv", "prompt\nA fox\nGrüner Fuchs\n".encode("cp1252"), "line 3: it is not UTF-8"),
+        ("old.jsonl", '"Grüner Fuchs"\n'.encode("cp1252"), "line 1: it is not UTF-8"),
+        ("no-mark.csv", "prompt\nA fox\n".encode("utf-16-le"), "line 1: it is not UTF-8"),
+        ("table.csv", b"PK\x03\x04....", "a spreadsheet is not read"),
+        ("open.csv", b'prompt\n"A fox\nA hare\n', "unexpected end of data"),
+        ("twice.csv", b"prompt,Prompt\na,b\n", "two columns are called prompt"),
+        ("nameless.csv", b"prompt,\nA fox,low\n", "a column without a name"),
+        ("a-folder.csv", None, "no file that can be read twice"),
+    ],
+)
+def test_files_that_cannot_be_understood_cost_nothing(
+    name: str, data: bytes | None, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No encoding is guessed, and a sentence says what to do before the first line is paid."""
+    Path(name).mkdir() if data is None else Path(name).write_bytes(data)
+
+    assert main(["many", name, *FAST]) == 2
+    error = capsys.readouterr().err
+    assert problem in error
+    assert "nothing was sent" in error
+
+
+def test_a_prompt_of_a_table_that_looks_like_json_stays_text() -> None:
+    """What a cell holds is a prompt, whatever it looks like."""
+    Path("run.csv").write_text('prompt\nnull\n"{""a"": 1}"\n[1]\n', encoding="utf-8")
+
+    assert [row["prompt"] for row in Rows(Path("run.csv"), {})] == ["null", '{"a": 1}', "[1]"]
 
 
 def test_one_failure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -270,6 +270,18 @@ def test_one_picture_needs_no_brackets(tmp_path: Path) -> None:
     assert files("image")(where, where.sandbox.requests[0], None) == [FOX]
 
 
+@pytest.mark.parametrize("text", ['{"subject": "fox"}', "null", "[1, 2]", "true", "3", '"fox"'])
+def test_text_that_looks_like_json_stays_text(text: str, tmp_path: Path) -> None:
+    """A prompt is what it is; only where a list is wanted, a list that came as text is read."""
+    where = zoo(tmp_path)
+
+    said(where.call("list_images", text=text))
+    said(where.call("create_variations", prompt=text, image="fox.png"))
+    assert text in str(where.sandbox.requests[-1].body["prompt"])
+    said(where.call("edit_image", prompt=text, images='["fox.png"]'))
+    assert text == where.sandbox.requests[-1].body["prompt"]
+
+
 @pytest.mark.parametrize("tool", TOOLS)
 def test_schemas_are_flat_and_plain(tool: str) -> None:
     """No null, no default of nothing, no parameter without a manual, nothing else allowed."""

@@ -241,7 +241,7 @@ def test_links_in_the_store_are_not_followed(home: House, site: Site, what: str)
     answer = site.get(f"/images/{record.id}")
 
     assert answer.status_code == 500
-    assert "gptimage store verify" in answer.json()["error_description"]
+    assert "gptimage verify" in answer.json()["error_description"]
     assert str(home.folder) not in answer.text
 
 

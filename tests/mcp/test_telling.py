@@ -243,7 +243,7 @@ def test_status_when_everything_is_broken(tmp_path: Path) -> None:
 
     assert told["ready"] is False
     assert len(told["problems"]) == 3
-    assert "gptimage store verify" in told["problems"][1]
+    assert "gptimage verify" in told["problems"][1]
     assert "GPTIMAGE_LEDGER" in told["problems"][2]
     assert told["store"]["pictures"] is None
     assert told["store"]["error"]

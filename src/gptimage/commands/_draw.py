@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from gptimage.commands._output import Target, keep_bytes, prepare, save, save_one, target
+from gptimage.commands._output import Target, alone, prepare, save, save_one, target
 from gptimage.commands._progress import progress
-from gptimage.errors import GptImageError, InvalidRequestError, MalformedReplyError
+from gptimage.errors import GptImageError, InvalidRequestError
 
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ class Written:
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--output``, ``--overwrite``, ``--keep-original`` and ``--json``."""
     parser.add_argument(
-        "-o", "--output", metavar="PATH", help="file or folder; several get -1, -2... (default: .)"
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="file, folder or - (standard output); several get -1, -2... (default: .)",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace existing files instead of numbering"
@@ -54,19 +57,24 @@ def draw(
 ) -> int:
     """Make the pictures, save them, say where they are and what they cost."""
     where = target(args.output, prompt, overwrite=args.overwrite)
+    if where.stdout:
+        several = options.get("n", 1) not in {None, 1}
+        others = {"--json": args.json, "--keep-original": args.keep_original}
+        alone({"-n": several, "--partial-images": options.get("partial_images"), **others})
     _agree_on_format(options, where)
     prepare(where)
     previews: list[Written] = []
     try:
         with progress(f"drawing, {_price(client, prompt, options)} ..."):
             result = _call(client, prompt, options, where, previews)
-    except GptImageError as error:
-        _keep_what_came(error, previews)
+    except GptImageError:  # it may be paid
+        for each in previews:
+            print(f"a preview is in {each.path}", file=sys.stderr)
         raise
     written = [*_save(result, where), *previews]
     if args.keep_original:
         written += _save_originals(result, where)
-    _report(result, written, as_json=args.json)
+    _report(result, written, as_json=args.json, stdout=where.stdout)
     return 0
 
 
@@ -134,25 +142,20 @@ def _price(client: ImageClient, prompt: str, options: dict[str, Any]) -> str:
     return "cost not known beforehand" if estimate is None else str(estimate)
 
 
-def _keep_what_came(error: GptImageError, previews: Iterable[Written]) -> None:
-    """A failed call may be paid: say which previews are kept, and keep a reply nobody can read."""
-    for each in previews:
-        print(f"a preview is in {each.path}", file=sys.stderr)
-    if isinstance(error, MalformedReplyError) and error.reply:
-        path = keep_bytes(error.reply, "reply.bin")
-        print(f"the reply as it arrived is in {path}", file=sys.stderr)
-
-
-def _report(result: Result, written: Sequence[Written], *, as_json: bool) -> None:
+def _report(
+    result: Result, written: Sequence[Written], *, as_json: bool, stdout: bool = False
+) -> None:
     """Print what was made: for people, or as one JSON object."""
     for warning in result.warnings:
         print(f"note: {warning}", file=sys.stderr)
     if as_json:
         print(json.dumps(_document(result, written)))
         return
+    # Standard output may be the image itself.
+    to = sys.stderr if stdout else sys.stdout
     for each in written:
-        print(f"{each.path}  {_describe(each)}")
-    print(f"cost {'unknown' if result.cost is None else result.cost}")
+        print(f"{each.path}  {_describe(each)}", file=to)
+    print(f"cost {'unknown' if result.cost is None else result.cost}", file=to)
 
 
 def _describe(each: Written) -> str:

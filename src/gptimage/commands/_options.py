@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import sys
+import os
 from typing import Any, Final
 
+from gptimage.commands._console import read_stdin
 from gptimage.errors import InvalidRequestError
 
 
@@ -61,7 +63,11 @@ def chosen(args: argparse.Namespace) -> dict[str, Any]:
 
 def read_prompt(text: str) -> str:
     """The prompt itself; ``-`` reads it from standard input."""
-    return sys.stdin.read().strip() if text == "-" else text
+    if text == "-":
+        return read_stdin().strip()
+    with contextlib.suppress(UnicodeError):  # a locale of ASCII knows no letters, UTF-8 does
+        text = os.fsencode(text).decode()
+    return text.removeprefix("\ufeff")
 
 
 def _svg(args: argparse.Namespace) -> dict[str, object]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from gptimage.errors import InvalidRequestError
+from gptimage.commands._console import NotDeliveredError, reason, uninterrupted
+from gptimage.errors import InvalidRequestError, MalformedReplyError, StoreError
 
 
 if TYPE_CHECKING:
@@ -30,6 +32,15 @@ FORMATS: Final = {
 }
 """File name extensions, and the format each asks for."""
 
+_DEVICES: Final = frozenset(
+    ["con", "prn", "aux", "nul", "conin$", "conout$"]
+    + [f"{name}{number}" for name in ("com", "lpt") for number in "123456789¹²³"]
+)
+"""Names that Windows keeps for devices, whatever extension is put behind them."""
+
+_ENOUGH: Final = 1 << 16
+"""Bytes written to a folder to see that its disk is not full."""
+
 
 @frozen(kw_only=True)
 class Target:
@@ -40,20 +51,24 @@ class Target:
         stem: What their names start with.
         format: The format a file name given by the user asks for, or None.
         overwrite: Whether existing files are replaced.
+        stdout: Whether the image goes to standard output, and to the folder only if that fails.
     """
 
     folder: Path
     stem: str
     format: str | None = None
     overwrite: bool = False
+    stdout: bool = False
 
 
 def target(output: str | None, prompt: str, *, overwrite: bool = False) -> Target:
-    """Understand ``--output``: a file, a folder, or nothing (then the current folder).
+    """Understand ``--output``: a file, a folder, ``-``, or nothing (then the current folder).
 
     Raises:
         InvalidRequestError: It is a file name whose extension is no format of the service.
     """
+    if output in {"-", "/dev/stdout"}:
+        return Target(folder=Path(), stem=_slug(prompt), stdout=True)
     path = Path(output or ".").expanduser()
     suffix = path.suffix.lower().lstrip(".")
     if path.is_dir() or not suffix or (output or "").endswith(("/", os.sep)):
@@ -73,19 +88,50 @@ def prepare(where: Target) -> None:
     """Make the folder and see that it can be written to, before anything is paid.
 
     Raises:
-        InvalidRequestError: It cannot.
+        InvalidRequestError: It cannot, or standard output is a terminal.
     """
+    if where.stdout:
+        if sys.stdout.isatty() or getattr(sys.stdout, "buffer", None) is None:
+            raise _refused("-", "standard output takes no image here: redirect it, or name a file")
+        return
+    if where.folder == Path("-"):
+        raise _refused("-", "several files do not fit into standard output: name a folder")
+    if os.name == "nt" and where.stem.partition(".")[0].rstrip().lower() in _DEVICES:
+        raise _refused(where.stem, f"{where.stem} is a device of Windows, not a file")
     try:
         where.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=where.folder):
-            return
-    except OSError as error:
-        raise InvalidRequestError(
-            f"cannot write to {where.folder}: {error.strerror or error}; nothing was sent",
-            field="output",
-            value=str(where.folder),
-            allowed="a folder you may write to",
+        # Too long, or with letters the disk does not know: a name fails when it is looked up.
+        with contextlib.suppress(FileNotFoundError):
+            where.folder.joinpath(f"{where.stem}-partial-1-original-1000.jpeg").lstat()
+        with tempfile.TemporaryFile(dir=where.folder, buffering=0) as file:
+            file.write(bytes(_ENOUGH))
+    except (OSError, ValueError) as error:
+        raise _refused(
+            str(where.folder), f"cannot write to {where.folder}: {reason(error)}"
         ) from error
+
+
+def alone(options: dict[str, object]) -> None:
+    """See that what is asked for is one image and nothing else, as standard output takes.
+
+    Args:
+        options: What else would be written, by the name of its flag.
+
+    Raises:
+        InvalidRequestError: There is more.
+    """
+    for flag, value in options.items():
+        if value:
+            raise _refused("-", f"-o - takes one image and nothing else: leave {flag} out")
+
+
+def _refused(output: str, why: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{why}; nothing was sent",
+        field="output",
+        value=output,
+        allowed="a file or folder you may write to",
+    )
 
 
 def save(images: Sequence[Image], where: Target, *, label: str = "") -> list[Path]:
@@ -104,20 +150,42 @@ def save(images: Sequence[Image], where: Target, *, label: str = "") -> list[Pat
     """
     stem = f"{where.stem}{label}"
     several = len(images) > 1
-    return [
-        save_one(image, where, f"{stem}-{number}" if several else stem)
-        for number, image in enumerate(images, 1)
-    ]
+    names = [f"{stem}-{number}" if several else stem for number in range(1, len(images) + 1)]
+    with contextlib.nullcontext() if where.stdout else uninterrupted():
+        return [save_one(image, where, name) for image, name in zip(images, names, strict=True)]
 
 
 def save_one(image: Image, where: Target, stem: str) -> Path:
-    """Write one picture; where the folder fails, the current and the temporary one are tried."""
+    """Write one picture; where that fails, it goes to the first place that takes it.
+
+    Raises:
+        NotDeliveredError: No place on this machine takes it, or it went to standard output in vain.
+    """
     try:
-        return _save(image, where.folder, stem, overwrite=where.overwrite)
-    except OSError as error:
+        if where.stdout:
+            return _print(image)
+        with uninterrupted():
+            return _save(image, where.folder, stem, overwrite=where.overwrite)
+    except (OSError, ValueError) as error:  # ValueError: a name, or a pipe that is closed
         kept = _rescue(image, stem, error)
+        if where.stdout:
+            raise NotDeliveredError(
+                f"standard output took no image ({reason(error)}); it is paid, and in {kept}"
+            ) from None  # whoever reads a pipe may go away, but this has to be said
     print(f"could not write to {where.folder}; the picture is in {kept}", file=sys.stderr)
     return kept
+
+
+def keep_what_came(error: BaseException) -> None:
+    """Write what an error carries and somebody paid for, and say where it is."""
+    # Whatever goes wrong here: the error itself is still to be told.
+    with contextlib.suppress(OSError):
+        if isinstance(error, StoreError) and error.result is not None:
+            for path in save(error.result.images, target(None, error.result.request.prompt)):
+                print(f"the image is paid, and in {path}", file=sys.stderr)
+        if isinstance(error, MalformedReplyError) and error.reply:
+            path = keep_bytes(error.reply, "reply.bin")
+            print(f"the reply as it arrived is in {path}", file=sys.stderr)
 
 
 def keep_bytes(data: bytes, name: str) -> Path:
@@ -140,13 +208,28 @@ def _save(image: Image, folder: Path, stem: str, *, overwrite: bool) -> Path:
     raise AssertionError("unreachable: the names never end")
 
 
-def _rescue(image: Image, stem: str, error: OSError) -> Path:
-    for make in (Path.cwd, lambda: Path(tempfile.mkdtemp(prefix="gptimage-"))):
-        try:
-            return _save(image, make(), stem, overwrite=False)
-        except OSError:
-            continue
-    raise error
+def _print(image: Image) -> Path:
+    """Write a picture to standard output."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(image.data)
+    sys.stdout.buffer.flush()
+    return Path("-")
+
+
+def _rescue(image: Image, stem: str, error: OSError | ValueError) -> Path:
+    places: tuple[Callable[[], Path], ...] = (
+        Path.cwd,
+        lambda: Path(tempfile.mkdtemp(prefix="gptimage-")),
+        Path.home,
+    )
+    for make in places:
+        for name in (stem, "image"):  # the name itself may be what fails
+            with contextlib.suppress(OSError, ValueError, RuntimeError):  # without a home
+                return _save(image, make(), name, overwrite=False)
+    raise NotDeliveredError(
+        f"the image is paid, and no place on this machine takes it ({reason(error)}): make room "
+        "on the disk before you ask again"
+    ) from error
 
 
 def _names(stem: str) -> Iterator[str]:
@@ -155,5 +238,9 @@ def _names(stem: str) -> Iterator[str]:
 
 
 def _slug(prompt: str) -> str:
-    words = re.findall(r"\w+", prompt.lower())
-    return "-".join(words)[:48].rstrip("-") or "picture"
+    words = "-".join(re.findall(r"\w+", prompt.lower()))[:48].rstrip("-")
+    try:
+        os.fsencode(words)
+    except UnicodeEncodeError:  # the locale knows ASCII alone
+        words = "-".join(re.findall(r"\w+", words, re.ASCII))
+    return f"{words}-" if words in _DEVICES else words or "picture"

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
+from gptimage.commands._console import encoding_of
 from gptimage.errors import InvalidRequestError
 
 
 _NUMBERS: Final = ("n", "compression", "frame_count", "frame_duration_ms")
 _OBJECTS: Final = ("svg", "extra_body")
 _LISTS: Final = ("images", "tags")
+
+_TABLES: Final = frozenset({".csv", ".tsv", ".tab"})
+_DELIMITERS: Final = ",;\t"
+_SAVE_AS: Final = 'save it with the encoding UTF-8 (in Excel: "CSV UTF-8")'
 
 Row = dict[str, Any]
 
@@ -29,11 +35,15 @@ def rows(path: Path, defaults: Mapping[str, Any]) -> Iterator[Row]:
         InvalidRequestError: A line is no request.
         OSError: The file cannot be read.
     """
-    read = _csv if path.suffix.lower() == ".csv" else _jsonl
-    for number, row in read(path):
-        if not isinstance(row.get("prompt"), str) or not row["prompt"].strip():
-            raise _refuse(path, number, "it has no prompt")
-        yield {**defaults, **row}
+    read = _csv if path.suffix.lower() in _TABLES else _jsonl
+    try:
+        for number, row in read(path):
+            if not isinstance(row.get("prompt"), str) or not row["prompt"].strip():
+                raise _refuse(path, number, "it has no prompt")
+            yield {**defaults, **row}
+    except UnicodeDecodeError as error:
+        # An encoding is never guessed: each of the 256 letters it gets wrong would be paid for.
+        raise _not_text(path, error) from None
 
 
 def count(path: Path) -> int:
@@ -74,7 +84,7 @@ class Rows:
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
-    with path.open(encoding="utf-8-sig") as file:
+    with path.open(encoding=_encoding(path)) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -86,21 +96,92 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[int, Row]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        for cells in reader:
-            if None in cells or None in cells.values():
-                raise _refuse(
-                    path, reader.line_num, "it has another number of cells than the header"
+    with path.open(encoding=_encoding(path), newline="") as file:
+        start, delimiter, names = _header(path, file)
+        # Strict: a quotation mark nobody closed would make one prompt of the rest of the file.
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            for cells in reader:
+                texts = [cell.strip() for cell in cells]
+                number = start + reader.line_num
+                if not any(texts):  # spreadsheets write empty rows at the end
+                    continue
+                if len(texts) < len(names) or any(texts[len(names) :]):
+                    raise _refuse(path, number, "it has another number of cells than the header")
+                given = {name: text for name, text in zip(names, texts, strict=False) if text}
+                if "" in given:
+                    raise _refuse(path, number, f"{given['']!r:.40} is in a column without a name")
+                yield (
+                    number,
+                    {
+                        name: _parsed(path, number, _reader(name), text)
+                        for name, text in given.items()
+                    },
                 )
-            yield (
-                reader.line_num,
-                {
-                    name: _parsed(path, reader.line_num, _reader(name), text.strip())
-                    for name, text in cells.items()
-                    if text.strip()
-                },
-            )
+        except csv.Error as error:
+            raise _refuse(path, start + reader.line_num, str(error)) from None
+
+
+def _header(path: Path, file: TextIO) -> tuple[int, str, list[str]]:
+    """How many lines it takes, what separates the columns, and their names.
+
+    Raises:
+        InvalidRequestError: No column is called prompt, or two are called alike.
+    """
+    line, number = file.readline(), 1
+    if re.fullmatch(r"sep=.\s*", line, re.IGNORECASE):  # Excel's own way to tell
+        line, number = file.readline(), 2
+    for delimiter in _DELIMITERS:
+        found = list(csv.reader([line], delimiter=delimiter))
+        cells = found[0] if found else []
+        names = [re.sub(r"[\s-]+", "_", cell.strip().lower()) for cell in cells]
+        if "prompt" not in names:
+            continue
+        if twice := {name for name in names if name and names.count(name) > 1}:
+            raise _refuse(path, number, f"two columns are called {', '.join(sorted(twice))}")
+        return number, delimiter, names
+    raise _refuse(
+        path,
+        number,
+        f"no column is called prompt in the header {line.strip()[:60]!r} (columns may be separated "
+        "by commas, semicolons or tabs)",
+    )
+
+
+def _encoding(path: Path) -> str:
+    """The encoding of a file, as far as its first bytes tell.
+
+    Raises:
+        InvalidRequestError: It is no text at all, or can be read only once.
+    """
+    if path.exists() and not path.is_file():
+        raise InvalidRequestError(
+            f"{path} is no file that can be read twice, as it must be; nothing was sent",
+            field="FILE",
+            value=str(path),
+            allowed="a .jsonl or .csv file",
+        )
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head.startswith(b"PK\x03\x04"):
+        raise _refuse(path, 1, "a spreadsheet is not read: save it as CSV UTF-8")
+    encoding = encoding_of(head)
+    if encoding == "utf-8" and b"\0" in head:
+        raise _refuse(path, 1, f"it is not UTF-8 text: {_SAVE_AS}")
+    return encoding
+
+
+def _not_text(path: Path, error: UnicodeDecodeError) -> InvalidRequestError:
+    """Names the line: whoever made the file knows that name with its umlaut."""
+    number = 1
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):  # noqa: B007  # the number is what is wanted
+            try:
+                line.decode(error.encoding)
+            except UnicodeDecodeError:
+                break
+    byte = error.object[error.start]
+    return _refuse(path, number, f"it is not UTF-8 text (byte 0x{byte:02x}): {_SAVE_AS}")
 
 
 def _reader(name: str) -> Callable[[str], Any]:

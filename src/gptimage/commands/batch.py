@@ -28,6 +28,7 @@ from gptimage.errors import (
     OutcomeUnknownError,
     StoreError,
 )
+from gptimage.wording import for_command_line
 
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _report_error(item: BatchItem, error: GptImageError, *, as_json: bool) -> in
         path = keep_bytes(error.reply, "reply.jsonl")
         print(f"gptimage: {_name(item)}: the answer as it is, in {path}", file=sys.stderr)
     if as_json:
-        _print(item, error={"type": type(error).__name__, "message": str(error)})
+        _print(item, error={"type": type(error).__name__, "message": for_command_line(str(error))})
     else:
         print(f"gptimage: {_name(item)}: {error}", file=sys.stderr)
     return _UNKNOWN if isinstance(error, OutcomeUnknownError) else _FAILED

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gptimage.commands._client import add_sandbox_option, open_client
 from gptimage.commands._draw import length
-from gptimage.commands._output import prepare, target
+from gptimage.commands._output import Target, prepare, save_one, target
 from gptimage.commands._progress import progress
 from gptimage.commands._shape import Subparsers
 
@@ -134,4 +134,5 @@ def _contact_sheet(made: Sequence[Made], folder: Path) -> Path:
 
     labels = [each.path.name for each in made]
     sheet = contact_sheet([each.image for each in made], labels=labels)
-    return sheet.save(folder / "contact-sheet.png").resolve()
+    where = Target(folder=folder, stem="", overwrite=True)
+    return save_one(sheet, where, "contact-sheet").resolve()

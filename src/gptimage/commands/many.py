@@ -23,6 +23,7 @@ from gptimage.errors import (
     QuotaExceededError,
     StoreError,
 )
+from gptimage.wording import for_command_line
 
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _report_error(item: Item, error: Exception, args: argparse.Namespace) -> int
         path = keep_bytes(error.reply, "reply.bin")
         print(f"gptimage: {item.index + 1}: the reply as it arrived is in {path}", file=sys.stderr)
     if args.json:
-        _print(item, error={"type": type(error).__name__, "message": str(error)})
+        _print(item, error={"type": type(error).__name__, "message": for_command_line(str(error))})
     else:
         print(f"gptimage: {item.index + 1}: {error}", file=sys.stderr)
     return _UNKNOWN if isinstance(error, OutcomeUnknownError) else _FAILED

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gptimage.commands._client import add_sandbox_option, open_client
 from gptimage.commands._options import read_prompt
-from gptimage.commands._output import Target, keep_bytes, prepare, save_one, target
+from gptimage.commands._output import Target, alone, prepare, save_one, target
 from gptimage.commands._progress import progress
 from gptimage.commands._shape import Subparsers
-from gptimage.errors import InvalidRequestError, MalformedReplyError
+from gptimage.errors import InvalidRequestError
 
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def add_parser(subparsers: Subparsers) -> None:
     group.add_argument("--action", default="auto", help="auto, generate or edit")
     for flag, kind, metavar, help_text in _OPTIONS:
         group.add_argument(flag, type=kind, metavar=metavar, help=help_text)
-    parser.add_argument("-o", "--output", metavar="PATH", help="file or folder (default: .)")
+    parser.add_argument(
+        "-o", "--output", metavar="PATH", help="file or folder, or - for standard output"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--json", action="store_true", help="one JSON object per turn")
     add_sandbox_option(parser)
@@ -72,6 +74,10 @@ def run(args: argparse.Namespace) -> int:
     prompts = [read_prompt(text) for text in args.prompts]
     where = target(args.output, prompts[0], overwrite=args.overwrite)
     options = _options(args, where)
+    if where.stdout:
+        names = ("max_pictures", "partial_images")
+        others = {f"--{name.replace('_', '-')}": options.get(name) for name in names}
+        alone({"all but one PROMPT": len(prompts) > 1, "--json": args.json, **others})
     prepare(where)
     with open_client(sandbox=args.sandbox, store=_store(args.store)) as client:
         chat = client.conversation(
@@ -84,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         for number, prompt in enumerate(prompts, 1):
             stem = f"{where.stem}-{number}" if len(prompts) > 1 else where.stem
             turn = _take(chat, prompt, {**options, **first}, where, stem)
-            _report(turn, _save(turn, where, stem), as_json=args.json)
+            _report(turn, _save(turn, where, stem), as_json=args.json, stdout=where.stdout)
             first = {}
     return 0
 
@@ -117,21 +123,15 @@ def _take(
     """One turn; with ``partial_images`` it streams, and each preview is saved as it arrives."""
     from gptimage import PartialImage
 
-    try:
-        with progress("drawing ..."):
-            if "partial_images" not in options:
-                return chat.send(prompt, **options)
-            for event in chat.stream(prompt, **options):
-                if isinstance(event, PartialImage):
-                    path = save_one(event.image, where, f"{stem}-partial-{event.index + 1}")
-                    print(f"a preview is in {path}", file=sys.stderr)
-                else:
-                    return event.turn
-    except MalformedReplyError as error:
-        if error.reply:
-            path = keep_bytes(error.reply, "reply.bin")
-            print(f"the reply as it arrived is in {path}", file=sys.stderr)
-        raise
+    with progress("drawing ..."):
+        if "partial_images" not in options:
+            return chat.send(prompt, **options)
+        for event in chat.stream(prompt, **options):
+            if isinstance(event, PartialImage):
+                path = save_one(event.image, where, f"{stem}-partial-{event.index + 1}")
+                print(f"a preview is in {path}", file=sys.stderr)
+            else:
+                return event.turn
     raise AssertionError("a stream ends with its turn or an error")
 
 
@@ -143,19 +143,20 @@ def _save(turn: Turn, where: Target, stem: str) -> list[Path]:
     ]
 
 
-def _report(turn: Turn, paths: list[Path], *, as_json: bool) -> None:
+def _report(turn: Turn, paths: list[Path], *, as_json: bool, stdout: bool) -> None:
     """Print what was drawn and how to go on: for people, or as one JSON object."""
     for warning in turn.warnings:
         print(f"note: {warning}", file=sys.stderr)
     if as_json:
         print(json.dumps(_document(turn, paths)))
         return
+    to = sys.stderr if stdout else sys.stdout  # standard output may be the image itself
     for path in paths:
-        print(path)
+        print(path, file=to)
     if turn.text:
-        print(turn.text)
+        print(turn.text, file=to)
     cost = "unknown" if turn.total_cost is None else turn.total_cost
-    print(f"cost {cost}; go on with --resume {_next(turn)}")
+    print(f"cost {cost}; go on with --resume {_next(turn)}", file=to)
 
 
 def _next(turn: Turn) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from gptimage.commands._console import NotDeliveredError, reason
 from gptimage.commands._shape import Subparsers
+from gptimage.errors import InvalidRequestError
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -14,9 +16,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "sandbox", help="serve the offline service over HTTP", description=__doc__
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=8080, help="port; 0 takes a free one")
+    parser.add_argument("--port", type=_port, default=8080, help="port; 0 takes a free one")
     parser.add_argument(
-        "--latency", type=float, default=0.0, metavar="SECONDS", help="wait before each answer"
+        "--latency", type=_seconds, default=0.0, metavar="SECONDS", help="wait before each answer"
     )
     parser.set_defaults(func=run)
 
@@ -32,4 +34,26 @@ def run(args: argparse.Namespace) -> int:
         serve(args.host, args.port, Sandbox(latency=args.latency), on_ready=announce)
     except KeyboardInterrupt:
         print("sandbox ended", file=sys.stderr)
+    except NotDeliveredError:
+        raise
+    except (OSError, UnicodeError) as error:  # the port is taken, or there is no such address
+        raise InvalidRequestError(
+            f"cannot listen on {args.host}, port {args.port}: {reason(error)}",
+            field="port",
+            value=args.port,
+            allowed="a free port; 0 takes one",
+        ) from error
     return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"write seconds from 0 to 86400, not {text!r}")
+    return seconds

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from gptimage.commands._output import Target, save_one
 from gptimage.money import Cost
 
 
@@ -119,14 +120,14 @@ def make(client: ImageClient, step: Step, folder: Path) -> Iterator[Made]:
     options = arguments(step)
     if step.edit:
         before = photograph()
-        path = before.save(folder / "coffee.png")
+        path = save_one(before, _here(folder), "coffee")
         yield Made(path=path, what="the photograph", image=before, paid=False)
         result = client.edit(step.prompt, **options)
     elif "partial_images" in options:
         result = yield from _streamed(client, step, folder)
     else:
         result = client.generate(step.prompt, **options)
-    path = result.image.save(folder / f"{step.name}.{result.image.extension}")
+    path = save_one(result.image, _here(folder), step.name)
     yield Made(path=path, what=step.what, image=result.image, cost=result.cost)
 
 
@@ -137,6 +138,11 @@ def _streamed(client: ImageClient, step: Step, folder: Path) -> Generator[Made, 
     for event in client.stream(step.prompt, **step.options):
         if not isinstance(event, PartialImage):
             return event.result
-        path = event.image.save(folder / f"{step.name}-partial-{event.index + 1}.png")
+        path = save_one(event.image, _here(folder), f"{step.name}-partial-{event.index + 1}")
         yield Made(path=path, what="a preview", image=event.image, paid=False)
     raise AssertionError("a stream ends with its result or an error")
+
+
+def _here(folder: Path) -> Target:
+    """A second demo replaces the images of the first."""
+    return Target(folder=folder, stem="", overwrite=True)

@@ -1,0 +1,138 @@
+"""Advice of the library in the words of whoever reads it: a command line, or an assistant.
+
+Errors are raised for programs in Python and say what to write there. A person at a command line
+has flags for the same, and an assistant has tools and the settings of its server.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+_ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
+    (
+        'Budget(..., unknown="0.50")',
+        "the option unknown of a budget",
+        "GPTIMAGE_UNKNOWN_COST=0.50",
+    ),
+    (
+        "pass api_key=, or use ImageClient.sandbox(), which needs none",
+        "or add --sandbox, which needs none",
+        "or GPTIMAGE_SANDBOX=true, which needs none",
+    ),
+    ("OPENAI_API_KEY (or api_key=)", "OPENAI_API_KEY", "OPENAI_API_KEY"),
+    ("base_url", "OPENAI_BASE_URL", "OPENAI_BASE_URL"),
+    ("client.models()", "`gptimage models`", "list_models"),
+    ("use png, or thumbnail() first", "use png", "use png"),
+    ("the raw reply is in .reply", "the raw reply is kept in a file", "it is not shown here"),
+    (
+        "what could not be read is in .reply",
+        "what could not be read is kept in a file",
+        "the rest could not be read",
+    ),
+    ("its answer is in .reply", "its answer is kept in a file", "its answer is not shown here"),
+    ("; see .reply", "; it is kept in a file", ""),
+    ("the pictures are in .result", "the pictures are paid", "the pictures are paid"),
+    ("its pictures are in .result", "its pictures are paid", "its pictures are paid"),
+    ("safe in .result", "not lost", "not lost"),
+    (
+        "save .result.images yourself",
+        "they are written to other files",
+        "the previews may be all there is",
+    ),
+    ("previews are in .partials", "previews had arrived", "previews had arrived"),
+    ("previews need stream()", "it streams with --partial-images", "leave partial_images out"),
+    ("call stream() instead", "add --partial-images", "give partial_images"),
+    ("it must be read first, as edit() does", "it must be read first", "it must be read first"),
+    ("belong to edit()", "belong to `gptimage edit`", "belong to edit_image"),
+    ("belongs to edit()", "belongs to `gptimage edit`", "belongs to edit_image"),
+    ("ImageClient.edit()", "`gptimage edit`", "edit_image"),
+    ("results() reads the rest", "`gptimage batch results` reads the rest", "the rest may follow"),
+    ("`submit_batch(state=...)` and ", "", ""),
+    ("per= takes one of", "per takes one of", "per takes one of"),
+    ("retry_unknown=True asks again", "--retry-unknown asks again", "ask the person first"),
+    ("pass store= to the client", "add --store", "set GPTIMAGE_STORE"),
+    (
+        "client.conversation(model=..., image_model=...)",
+        "--outer-model and --model",
+        "the server chooses the model that reads the words",
+    ),
+    (
+        "Fetch(allow_private=True) allows your own network",
+        "download the file, and give its path",
+        "save the file in an allowed folder, and give its path",
+    ),
+    (
+        "a path, bytes, a binary file, a PIL image, an Image, an http(s) or data: URL, or a file",
+        "a path, an http(s) or data: URL, or a file",
+        "an id of list_images, a path in an allowed folder, an https or data: URL, or a file",
+    ),
+    ("a path, bytes, a binary file, a PIL image or a data: URL", "a path", "a path"),
+    (
+        "gptimage.Image.open(...).shrink(40_000_000) makes it smaller",
+        "save it smaller, or as jpeg or webp",
+        "another file is needed, saved smaller or as jpeg",
+    ),
+    (
+        "convert it with gptimage.Image.open(...).convert('png')",
+        "save it as png",
+        "another file is needed, saved as png",
+    ),
+    ("shrink it with Image.shrink(15_000_000)", "save it smaller", "give a smaller file"),
+    (
+        "a client with that store, or store.open(id)",
+        "a path; `gptimage open --print ID` tells it",
+        "an id of list_images",
+    ),
+    ("Image.open reads no web addresses: pass the URL to client.edit", "give -i the URL", "a URL"),
+    (
+        "put on a local disk with Store(..., index=...)",
+        "made anew by `gptimage reindex`",
+        "made anew by `gptimage reindex`",
+    ),
+    ("name another file with Store(..., index=...)", "move it away", "the person moves it away"),
+    ("history() lists", "`gptimage history` lists", "list_images lists"),
+    ("use .next of the page before", "take what the page before told", "use next of that page"),
+    ("verify() lists", "`gptimage verify` lists", "the person runs `gptimage verify`, which lists"),
+    ("reindex() builds", "`gptimage reindex` builds", "`gptimage reindex` of the person builds"),
+    ("Retention() needs a limit", "prune needs a limit, such as --max-age", "a limit is needed"),
+    (", see .problems", "", ""),
+    (
+        "is not a file: open it yourself and pass the file object",
+        "is not a file: give a path to one",
+        "is not a file: give a path to one",
+    ),
+    (
+        "max_age as a timedelta, max_bytes and max_count as whole numbers, none negative",
+        "--max-age 30d, --max-bytes 10GB or --max-count 1000, none negative",
+        "an age, a size or a number, none negative",
+    ),
+    ("pass a path, an http(s)", "give a path, an http(s)", "give a path, an http(s)"),
+    (
+        "does not have the picture it belongs to; pass images",
+        "has no image yet; add -i",
+        "has none",
+    ),
+    (
+        "or pass the picture itself as images to a new",
+        "or give the image to a new",
+        "or start a new",
+    ),
+)
+"""What the library says, what a command line says, and what an assistant is told."""
+
+
+def for_command_line(text: str) -> str:
+    """Say what flags and commands do where the library names Python."""
+    return _reworded(text, 1)
+
+
+def for_assistant(text: str) -> str:
+    """Say what tools and settings do where the library names Python."""
+    return _reworded(text, 2)
+
+
+def _reworded(text: str, door: int) -> str:
+    for row in _ADVICE:
+        text = text.replace(row[0], row[door])
+    return text

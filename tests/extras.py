@@ -1,0 +1,144 @@
+"""One call that needs one extra, where that extra alone is installed: `python extras.py s3`.
+
+Run by `nox -s extras`, in an environment for each, without pytest and whatever comes with it.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gptimage import ImageClient
+
+
+FOX: dict[str, Any] = {"prompt": "A fox", "size": "1024x1024", "quality": "low"}
+
+
+def celery() -> None:
+    """A task for images belongs to an app."""
+    import celery as library
+
+    from gptimage.workers.celery import configure, image_task
+
+    app = library.Celery("smoke", broker="memory://")
+    configure(app)
+    with tempfile.TemporaryDirectory() as folder:
+        from gptimage.workers import SqliteDesk
+
+        desk = SqliteDesk(Path(folder, "jobs.sqlite"))
+        assert image_task(app, client=ImageClient.sandbox, desk=lambda: desk).name
+
+
+def celery_and_redis() -> None:
+    """The broker most people use is understood."""
+    import celery as library
+
+    from gptimage.workers.celery import configure
+    from gptimage.workers.redis import RedisDesk
+
+    app = library.Celery("smoke", broker="redis://127.0.0.1:9")
+    configure(app)
+    assert "redis" in app.connection_for_write().transport.driver_type
+    RedisDesk("redis://127.0.0.1:9")
+
+
+def cli() -> None:
+    """The command shows that it waits."""
+    from rich.console import Console
+
+    from gptimage.cli import main
+    from gptimage.observers.progress import ProgressObserver
+
+    with ImageClient.sandbox(observers=[ProgressObserver(console=Console(stderr=True))]) as client:
+        client.generate(**FOX)
+    with tempfile.TemporaryDirectory() as folder:
+        assert main(["generate", "A fox", "--sandbox", "-o", folder]) == 0
+
+
+def limits() -> None:
+    """Processes of one machine share a limit."""
+    from gptimage.limits import Limits
+
+    with tempfile.TemporaryDirectory() as folder:
+        shared = Limits(images_per_minute=50, shared=str(Path(folder, "limits.sqlite")))
+        with ImageClient.sandbox(limits=shared) as client:
+            client.generate(**FOX)
+
+
+def mcp() -> None:
+    """The server can be built, and all its modules are there."""
+    import pkgutil
+    from importlib import import_module
+
+    import gptimage_mcp
+
+    for found in pkgutil.walk_packages(gptimage_mcp.__path__, "gptimage_mcp."):
+        if found.name not in {"gptimage_mcp.__main__", "gptimage_mcp.metrics"}:  # needs prometheus
+            import_module(found.name)
+
+
+def otel() -> None:
+    """A call becomes a span."""
+    from gptimage.observers.opentelemetry import OpenTelemetryObserver
+
+    with ImageClient.sandbox(observers=[OpenTelemetryObserver()]) as client:
+        client.generate(**FOX)
+
+
+def prometheus() -> None:
+    """A call is counted."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    from gptimage.observers.prometheus import PrometheusObserver
+
+    registry = CollectorRegistry()
+    with ImageClient.sandbox(observers=[PrometheusObserver(registry)]) as client:
+        client.generate(**FOX)
+    assert b"gptimage" in generate_latest(registry)
+
+
+def redis() -> None:
+    """A Redis that does not answer is said by the cache, not by an import."""
+    from gptimage import CacheError
+    from gptimage.cache.redis import RedisCache
+
+    try:
+        RedisCache("redis://127.0.0.1:9").stats()
+    except CacheError as error:
+        assert "127.0.0.1:9" in str(error)  # noqa: PT017  # pytest is not installed here
+    else:
+        raise AssertionError("nobody listens on this port")
+
+
+def s3() -> None:
+    """A store in a bucket saves and finds an image."""
+    from obstore.store import MemoryStore
+
+    from gptimage.store import Store
+    from gptimage.store.objects import ObjectBlobs
+
+    with tempfile.TemporaryDirectory() as folder:
+        blobs = ObjectBlobs(MemoryStore(), name="memory")
+        with Store(blobs, index=Path(folder, "index.sqlite")) as store:
+            with ImageClient.sandbox(store=store) as client:
+                client.generate(**FOX)
+            assert store.stats().pictures == 1
+
+
+SMOKE: dict[str, Callable[[], None]] = {
+    "celery": celery,
+    "celery,redis": celery_and_redis,
+    "cli": cli,
+    "limits": limits,
+    "mcp": mcp,
+    "otel": otel,
+    "prometheus": prometheus,
+    "redis": redis,
+    "s3": s3,
+}
+
+if __name__ == "__main__":
+    SMOKE[sys.argv[1]]()
