@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from attrs import evolve
 
 from gptimage import _pixels
 from gptimage._http import HttpReply
 from gptimage._plan import Plan, possible_cost
-from gptimage._reply import Document, decode, items, join, parse, picture_of, salvage
+from gptimage._reply import Document, decode, join, picture_of, read, salvage
+from gptimage._wrapped import items
 from gptimage.errors import ApiError, MalformedReplyError, OutcomeUnknownError
 from gptimage.image import Image
 from gptimage.money import Cost, Usage, cost_of
@@ -66,7 +68,7 @@ def finish(
 
 def embed(reply: HttpReply, found: Mapping[str, bytes]) -> HttpReply:
     """The reply with downloaded pictures in place of their addresses, which may expire."""
-    document = parse(reply.body, reply.pictures)
+    document = read(reply.body, reply.pictures)
     pictures = list(document.pictures)
     for item in items(document.value):
         url = item.get("url")
@@ -78,15 +80,15 @@ def embed(reply: HttpReply, found: Mapping[str, bytes]) -> HttpReply:
 
 
 def addresses(reply: HttpReply) -> tuple[str, ...]:
-    """The http addresses a reply names instead of sending bytes; usually none."""
-    if not 200 <= reply.status < 300 or b'"url"' not in reply.body:
+    """The addresses a reply names instead of sending bytes, also relative ones; usually none."""
+    if not 200 <= reply.status < 300 or not (b'url"' in reply.body or b"http" in reply.body):
         return ()
     try:
-        document = parse(reply.body, reply.pictures)
+        document = read(reply.body, reply.pictures)
     except ValueError:
         return ()
     found = [item.get("url") for item in items(document.value) if not _has_bytes(item, document)]
-    return tuple(url for url in found if isinstance(url, str) and url.startswith("http"))
+    return tuple(url for url in found if isinstance(url, str) and _is_address(url))
 
 
 def _document(plan: Plan, reply: HttpReply, now: datetime) -> Document:
@@ -101,7 +103,7 @@ def _document(plan: Plan, reply: HttpReply, now: datetime) -> Document:
     if not 200 <= reply.status < 300:
         raise error_from_reply(reply, retry_after(reply.headers, now))
     try:
-        document = parse(reply.body, reply.pictures)
+        document = read(reply.body, reply.pictures)
     except ValueError as error:
         document = salvage(reply.body, reply.pictures)
         # A stream nobody asked for may hold previews, which are no pictures.
@@ -126,9 +128,16 @@ def _bytes(item: Mapping[str, Any], document: Document, unreachable: Mapping[str
     if (data := picture_of(item, document)) is not None:
         return data
     url = item.get("url")
-    if isinstance(url, str) and url.startswith("data:"):
+    if isinstance(url, str) and url[:5].lower() == "data:":
         return decode(url.encode("utf-8", "replace"))
     raise ValueError(unreachable.get(str(url), "it holds neither base64 nor an address"))
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return bool(url) and urlsplit(url).scheme in ("", "http", "https")
+    except ValueError:
+        return False
 
 
 def _has_bytes(item: Mapping[str, Any], document: Document) -> bool:

@@ -61,22 +61,40 @@ class Fetch:
         Raises:
             FetchError: The address was refused, or the download failed.
         """
+        return self._download(url, None)
+
+    def from_service(self, url: str, endpoint: str) -> bytes:
+        """Download an address a service's reply names.
+
+        The reply may also name the service itself, wherever that is: then exactly its host and
+        port are read, and no other private address, not even after a redirect.
+
+        Args:
+            url: The address in the reply.
+            endpoint: The base URL the request was sent to.
+
+        Raises:
+            FetchError: The address was refused, or the download failed.
+        """
+        return self._download(url, endpoint)
+
+    def _download(self, url: str, endpoint: str | None) -> bytes:
         deadline = time.monotonic() + self.total
         target = _parse(url)
         for _ in range(self.max_redirects + 1):
-            found = self._get(target, deadline)
+            found = self._get(target, deadline, endpoint)
             if isinstance(found, bytes):
                 return found
             target = _follow(target, found)
         raise _refused(target, f"comes after more than {self.max_redirects} redirects")
 
-    def _get(self, target: httpx2.URL, deadline: float) -> bytes | str:
+    def _get(self, target: httpx2.URL, deadline: float, endpoint: str | None) -> bytes | str:
         """The body, or where a redirect leads."""
         import httpcore2
 
         from gptimage._dial import Dialer, trust
 
-        dialer = Dialer(self._addresses(target), deadline)
+        dialer = Dialer(self._addresses(target, endpoint), deadline)
         steps = dict.fromkeys(("connect", "read", "write", "pool"), self.timeout)
         scheme, host, path = target.raw_scheme, target.raw_host, target.raw_path
         url = httpcore2.URL(scheme=scheme, host=host, port=_port(target), target=path)
@@ -91,17 +109,40 @@ class Fetch:
             self._check_head(target, got.status, headers)
             return self._body(target, got)
 
-    def _addresses(self, target: httpx2.URL) -> list[str]:
+    def _addresses(self, target: httpx2.URL, endpoint: str | None) -> list[str]:
         """Every address of the host, once all of them are found acceptable."""
+        addresses = self._look_up(target)
+        if self.allow_private or all(map(is_public, addresses)):
+            return addresses
+        if endpoint is None:
+            advice = "Fetch(allow_private=True) allows your own network"
+            raise _refused(target, f"is not on the public internet; {advice}")
+        if not self._is_service(target, addresses, endpoint):
+            raise _refused(
+                target,
+                "is not on the public internet, and not the host and port of base_url either; if "
+                "you trust what the service names, use fetch=Fetch(allow_private=True)",
+            )
+        return addresses
+
+    def _look_up(self, target: httpx2.URL) -> list[str]:
         try:
             rows = self.resolver(_host(target), _port(target), type=socket.SOCK_STREAM)
         except OSError as error:
             raise _refused(target, "has a host name that cannot be found") from error
-        addresses = list(dict.fromkeys(str(row[4][0]) for row in rows))
-        if not self.allow_private and not all(map(is_public, addresses)):
-            advice = "Fetch(allow_private=True) allows your own network"
-            raise _refused(target, f"is not on the public internet; {advice}")
-        return addresses
+        return list(dict.fromkeys(str(row[4][0]) for row in rows))
+
+    def _is_service(self, target: httpx2.URL, addresses: list[str], endpoint: str) -> bool:
+        """Whether it is the host and port asked, also under another name of the same address."""
+        import httpx2
+
+        try:
+            asked = httpx2.URL(endpoint)
+            if _port(asked) != _port(target):
+                return False
+            return _host(asked) == _host(target) or set(addresses) <= set(self._look_up(asked))
+        except (httpx2.InvalidURL, FetchError, ValueError):
+            return False
 
     def _body(self, target: httpx2.URL, response: httpcore2.Response) -> bytes:
         body = bytearray()
