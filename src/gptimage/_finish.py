@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 from attrs import evolve
 
 from gptimage import _pixels
+from gptimage._decoding import decode as decode_pixels
+from gptimage._decoding import oriented_size
+from gptimage._encoding import has_transparency
 from gptimage._http import HttpReply
 from gptimage._plan import Plan, possible_cost
 from gptimage._reply import Document, decode, join, picture_of, read, salvage
 from gptimage._wrapped import items
-from gptimage.errors import ApiError, MalformedReplyError, OutcomeUnknownError
+from gptimage.errors import ApiError, GptImageError, MalformedReplyError, OutcomeUnknownError
 from gptimage.image import Image
 from gptimage.money import Cost, Usage, cost_of
 from gptimage.providers.openai_errors import error_from_event, error_from_reply, has_error
@@ -26,6 +29,12 @@ from gptimage.retry import retry_after
 
 _GATEWAY_TIMEOUTS: Final = frozenset({504, 524})
 """A gateway gave up waiting for the service, which may have gone on and billed."""
+
+
+_OPAQUE: Final = (
+    "a transparent background was asked for, and no pixel of the image is transparent: ask again "
+    "with another model or a plainer subject, or cut it out yourself"
+)
 
 
 def finish(
@@ -158,14 +167,27 @@ def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
     exact = plan.exact
     if exact is None or image.size == exact:
         return image, []
-    asked, came = "x".join(map(str, exact)), f"{image.width}x{image.height}"
+    asked = "x".join(map(str, exact))
+    came = "without a size" if image.size is None else f"at {image.width}x{image.height}"
     try:
         fitted = _pixels.fit(image, *exact, quality=plan.request.compression)
     except Exception as error:  # noqa: BLE001  # a paid picture is never dropped for its size
-        return image, [f"the picture is {came}, not {asked}: it could not be cropped ({error})"]
+        return image, [f"the picture came {came}, not at {asked}: it could not be fitted ({error})"]
     if fitted is image:  # its EXIF data turns it to the size asked for
         return image, []
-    return fitted, [f"drawn at {came} and cropped to {asked}; image.original is the whole picture"]
+    done = _done(image, exact)
+    return fitted, [f"drawn {came} and {done} to {asked}; image.original is the whole picture"]
+
+
+def _done(image: Image, asked: tuple[int, int]) -> str:
+    """What brought a picture to the size asked: scaling, cutting, or both."""
+    if image.size is None:
+        return "set"
+    came = image.size if image.format == "svg" else oriented_size(image)
+    scale = max(asked[0] / came[0], asked[1] / came[1])
+    cut = any(round(edge * scale) > wanted for edge, wanted in zip(came, asked, strict=True))
+    steps = [] if scale == 1 else ["enlarged" if scale > 1 else "scaled down"]
+    return " and ".join([*steps, *(["cropped"] if cut else [])])
 
 
 def _surprises(plan: Plan, images: list[Image]) -> list[str]:
@@ -174,10 +196,20 @@ def _surprises(plan: Plan, images: list[Image]) -> list[str]:
     if len(images) != plan.request.count:
         notes.append(f"{plan.request.count} pictures were asked for, {len(images)} arrived")
     asked = plan.request.format
+    if plan.request.background == "transparent":
+        notes += [_OPAQUE for image in images if _is_opaque(image)]
     other = sorted({image.format for image in images} - {asked})
     if asked and other:
         notes.append(f"{asked} was asked for, the bytes are {', '.join(other)}")
     return notes
+
+
+def _is_opaque(image: Image) -> bool:
+    """Whether a picture has no transparent pixel; False where that cannot be known."""
+    try:
+        return image.format != "svg" and not has_transparency(decode_pixels(image))
+    except GptImageError:
+        return False
 
 
 def _created(value: Mapping[str, Any], now: datetime) -> datetime:

@@ -11,6 +11,7 @@ from gptimage._decoding import decode, hostile, load, open_header, oriented_size
 from gptimage._encoding import encode
 from gptimage._scaling import cover
 from gptimage._sniff import riff_chunks
+from gptimage._svg import resized
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import Image, PilImage
 
@@ -107,8 +108,10 @@ def fit(image: Image, width: int, height: int, *, quality: int | None = None) ->
         The picture, with ``original`` set to the one given.
 
     Raises:
-        ImageDecodeError: It is broken, or an svg.
+        ImageDecodeError: It is broken.
     """
+    if image.format == "svg":
+        return evolve(Image.from_bytes(resized(image.data, width, height)), original=image)
     if oriented_size(image) == (width, height):
         return image
     if image.format == "gif":

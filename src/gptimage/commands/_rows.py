@@ -88,7 +88,7 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
 def _csv(path: Path) -> Iterator[tuple[int, Row]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
-        for cells in reader:
+        for cells in _whole_rows(path, reader):
             if None in cells or None in cells.values():
                 raise _refuse(
                     path, reader.line_num, "it has another number of cells than the header"
@@ -101,6 +101,14 @@ def _csv(path: Path) -> Iterator[tuple[int, Row]]:
                     if text.strip()
                 },
             )
+
+
+def _whole_rows(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    """The rows; Python's reader gives up at a cell of more than 131,072 characters."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise _refuse(path, reader.line_num, f"it cannot be read ({error})") from error
 
 
 def _reader(name: str) -> Callable[[str], Any]:

@@ -164,6 +164,6 @@ def _exact(image: Image, asked: Mapping[str, object]) -> Image:
     """The picture with the pixels that were asked for, as the client would have made it."""
     try:
         size = Size.parse(str(asked.get("size", "auto"))).pixels
-        return fit(image, *size) if size and image.format != "svg" else image
+        return fit(image, *size) if size else image
     except GptImageError:
         return image
