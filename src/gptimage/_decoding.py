@@ -14,7 +14,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, cast
 
-from gptimage._sniff import png_chunks
+from gptimage._sniff import png_chunks, sniff
 from gptimage.errors import ConfigurationError, GptImageError, ImageDecodeError
 from gptimage.image import Image
 
@@ -225,6 +225,9 @@ def open_file(data: bytes, formats: tuple[str, ...]) -> ImageFile:
         factory, accept = pil.OPEN.get(name, (None, None))
         if factory is None or (accept is not None and accept(data[:16]) is not True):
             continue
+        if name == "WEBP":  # its decoder takes its memory when it is made
+            _, width, height = sniff(data)
+            check_memory("webp", "RGBA", (width or 0) * (height or 0))
         try:
             return factory(io.BytesIO(data), "")
         except (SyntaxError, IndexError, TypeError, struct.error):

@@ -206,6 +206,8 @@ def _made_fit(request: Generate) -> Iterator[str]:
                 f"input image {number} has {given.nbytes:,} bytes, and the service takes less "
                 f"than 50 MB: it was sent with {image.nbytes:,} bytes"
             )
+        elif given.size == image.size:  # else it was cut to the size asked for in an earlier call
+            yield f"input image {number} is a file of several images: the first was sent"
 
 
 def _legal_mask(request: Generate) -> tuple[Image | FileRef | None, tuple[str, ...]]:

@@ -15,6 +15,7 @@ from typing import Final, TypeGuard, cast
 from attrs import evolve
 
 from gptimage._address import shown
+from gptimage._sniff import jpeg_segments
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import BinaryFile, Image, ImageSource, PilImage
 from gptimage.records import Record
@@ -254,11 +255,24 @@ def _prove(image: Image, formats: Collection[str] | None) -> Image:
                 _allowed(formats),
             )
         sent = image.convert("png")
+    elif formats is not None and image.format == "jpeg":
+        sent = _first_of_several(image)
     if sent.nbytes >= MAX_BYTES:
         if formats is None:
             raise _too_large(f"{image.nbytes:,} bytes")
         sent = sent.shrink(MAX_BYTES * 4 // 5)
     return image if sent is image else evolve(sent, original=image)
+
+
+def _first_of_several(image: Image) -> Image:
+    """A JPEG without the mark (MPF) that more images follow: phones write it, services refuse it.
+
+    No pixel changes, and what follows the first image is not read by anybody.
+    """
+    for marker, start, end in jpeg_segments(image.data):
+        if marker == 0xE2 and image.data[start : start + 4] == b"MPF\0":
+            return Image.from_bytes(image.data[: start - 4] + image.data[end:])
+    return image
 
 
 def _allowed(formats: Collection[str] | None) -> object:

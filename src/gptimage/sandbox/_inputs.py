@@ -34,12 +34,7 @@ _MAX_PIXELS: Final = 120_000_000
 """A guard against bombs; the service's own limit is not published."""
 _TYPES: Final = ("image/jpeg", "image/png", "image/webp")
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
-_PIL_TYPES: Final = {
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",
-    "PNG": "image/png",
-    "WEBP": "image/webp",
-}
+_PIL_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w-]+=[^;,]*)*;base64,", re.IGNORECASE)
 
 

@@ -28,8 +28,7 @@ _DEEPEST: Final = 16
 _PARTS: Final = 32
 _PART: Final = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
 _LONG_KEY: Final = re.compile(
-    rf"^[ \t\[]*+(?:{_PART}[ \t]*+\.[ \t]*+){{{_PARTS}}}|"
-    rf"[{{,][ \t]*+(?:{_PART}[ \t]*+\.[ \t]*+){{{_PARTS}}}",
+    rf"(?:^[ \t\[]*+|[{{,][ \t]*+)(?:{_PART}[ \t]*+\.[ \t]*+){{{_PARTS},}}+{_PART}[ \t]*+[=\]]",
     re.MULTILINE,
 )
 """A dotted key whose parsing takes memory by the square of its length: 1.5 GB for 40 kB."""
