@@ -103,7 +103,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Row]]:
             )
 
 
-def _whole_rows(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+def _whole_rows(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[Any, Any]]:
     """The rows; Python's reader gives up at a cell of more than 131,072 characters."""
     try:
         yield from reader
