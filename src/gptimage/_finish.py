@@ -31,6 +31,9 @@ _GATEWAY_TIMEOUTS: Final = frozenset({504, 524})
 """A gateway gave up waiting for the service, which may have gone on and billed."""
 
 
+_UNPACKERS: Final = {"br": "brotli", "zstd": "zstandard"}
+"""Encodings nobody asked for, and what reads them."""
+
 _OPAQUE: Final = (
     "a transparent background was asked for, and no pixel of the image is transparent: ask again "
     "with another model or a plainer subject, or cut it out yourself"
@@ -243,4 +246,9 @@ def _malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyErro
 def _not_json(reply: HttpReply) -> str:
     if reply.content_type == "text/html":
         return "a web page came instead of an answer: is base_url right, or a proxy in between?"
+    packed = reply.headers.get("content-encoding", "").strip().lower()
+    if package := _UNPACKERS.get(packed):
+        return (
+            f"the reply is packed with {packed}, and cannot be read without the package {package}"
+        )
     return "the reply is not JSON, or was cut short"

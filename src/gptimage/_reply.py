@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -29,6 +30,9 @@ Body = bytes | bytearray | memoryview
 _PICTURE: Final = "b64_json"
 """The key of the Images API."""
 _PADDING: Final = ord("=")
+_LARGEST: Final = 512_000_000
+"""Bytes to which a packed reply may unpack."""
+
 _OVERLAP: Final = 64
 """Bytes searched again with the next piece, as a key may lie across the border."""
 _SPACE: Final = re.compile(rb"\s+")
@@ -184,6 +188,7 @@ def read(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
         ValueError: It is none that can be read.
     """
     if not pictures:
+        rest = _unpacked(rest)
         if is_bare_image(head := bytes(rest[:16])) and head:
             return Document({"data": [{"b64_json": 0}]}, (bytes(rest),))
         rest, pictures = split(rest)
@@ -248,6 +253,24 @@ def pictures(body: Body) -> list[bytes]:
         except ValueError:
             continue
     return [data for data in found if data]
+
+
+def _unpacked(body: Body) -> Body:
+    """A body that is still packed with gzip because its header did not say so.
+
+    Raises:
+        ValueError: It is broken, or unpacks to more than any reply has.
+    """
+    if bytes(body[:2]) != b"\x1f\x8b":
+        return body
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        plain = unpacker.decompress(body, _LARGEST)
+    except zlib.error as error:
+        raise ValueError("the reply is packed with gzip, and broken") from error
+    if unpacker.unconsumed_tail:
+        raise ValueError(f"the reply unpacks to more than {_LARGEST:,} bytes")
+    return plain
 
 
 def _named(key: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import urllib.parse
 from typing import Any
@@ -109,7 +110,15 @@ def wrapped(data: bytes) -> list[bytes]:
     return [json.dumps(each).encode() for each in entries]
 
 
-@pytest.mark.parametrize("body", [*wrapped(TEAL), TEAL, b"\xef\xbb\xbf" + wrapped(TEAL)[0]])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *wrapped(TEAL),
+        TEAL,
+        b"\xef\xbb\xbf" + wrapped(TEAL)[0],
+        gzip.compress(wrapped(TEAL)[0], mtime=0),
+    ],
+)
 def test_other_names_for_the_same(body: bytes) -> None:
     """The image is found under other keys, in other alphabets, and as the bare file."""
     assert [image.data for image in finished(reply(body)).images] == [TEAL]
