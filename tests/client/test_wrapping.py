@@ -209,3 +209,20 @@ def test_a_turn_whose_stream_nobody_asked_for(gateway: Gateway) -> None:
 
     assert turn.image.data == TEAL
     assert turn.response_id == "resp_1"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_whole_response_to_a_streamed_turn(
+    gateway: Gateway, kind: str, indent: int | None
+) -> None:
+    """A server that cannot stream sends one response, under either content type."""
+    item = {"type": "image_generation_call", "result": base64.b64encode(TEAL).decode()}
+    body = json.dumps({"id": "resp_1", "status": "completed", "output": [item]}, indent=indent)
+    gateway.answer = lambda _: (kind, body.encode())
+
+    with gateway.client() as client:
+        *_, last = client.conversation().stream("A fox", size="1024x1024")
+
+    assert isinstance(last, gptimage.TurnCompleted)
+    assert last.turn.image.data == TEAL

@@ -234,6 +234,8 @@ def read_turn_event(event: ServerEvent) -> TurnEvent:
     name = _text(table.get("type")) or event.name
     if name == "error" or (table.get("error") and "response" not in table):
         return TurnEvent(kind="error", value=table)
+    if not name and "output" in table:  # a server that cannot stream sends the response itself
+        return TurnEvent(kind="response", value=table)
     if name.endswith(".partial_image"):
         index = table.get("partial_image_index")
         whole = index if isinstance(index, int) else 0
