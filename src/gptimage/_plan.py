@@ -199,8 +199,8 @@ def _made_fit(request: Generate) -> Iterator[str]:
             still = "the first frame of " if given.format == "gif" else ""
             article = "an" if given.format[:1] in {"a", "i"} else "a"
             yield (
-                f"input image {number} is {article} {given.format}, which the service does not take: "
-                f"{still}it was sent as {image.format}"
+                f"input image {number} is {article} {given.format}, which the service does not "
+                f"take: {still}it was sent as {image.format}"
             )
         elif given.nbytes >= MAX_BYTES:
             yield (
