@@ -493,6 +493,17 @@ def test_compressed_bodies_are_not_unpacked(encoding: str, site: Site) -> None:
     assert "compressed" in refusal(local, site.url())
 
 
+def test_an_image_that_was_paid_for_is_unpacked(site: Site) -> None:
+    """What a reply names is worth it, within the same limit of bytes."""
+    site.routes["/fox.png"] = reply(gzip.compress(BODY), content_encoding="gzip")
+    site.routes["/bomb.png"] = reply(gzip.compress(bytes(1_000_000)), content_encoding="gzip")
+    service = Fetch(max_bytes=100_000)
+
+    assert service.from_service(site.url(), site.url("/v1")) == BODY
+    with pytest.raises(FetchError, match="larger than 100,000 bytes"):
+        service.from_service(site.url("/bomb.png"), site.url("/v1"))
+
+
 def test_identity_encoding_is_fine(site: Site) -> None:
     """A server may repeat that it did not compress."""
     site.routes["/fox.png"] = reply(BODY, Content_Encoding="Identity")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import os
+import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,16 +20,17 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import gptimage.inputs
+from gptimage._decoding import oriented_size
 from gptimage.errors import FetchError, ImageDecodeError, InvalidRequestError
 from gptimage.image import Image
 from gptimage.inputs import resolve, resolve_all
 from gptimage.requests import FileRef
 
 
-def encoded(format: str, **options: Any) -> bytes:
+def encoded(format: str, size: tuple[int, int] = (24, 16), **options: Any) -> bytes:
     """A small picture in a format."""
     file = io.BytesIO()
-    PIL.Image.effect_noise((24, 16), 60).convert("RGB").save(file, format, **options)
+    PIL.Image.effect_noise(size, 60).convert("RGB").save(file, format, **options)
     return file.getvalue()
 
 
@@ -264,8 +268,8 @@ class Endless(io.RawIOBase):
 
 
 def test_endless_file() -> None:
-    """Reading stops at 50 MB."""
-    assert "50,000,000 bytes" in str(refusal(Endless(bytes(1 << 20))))
+    """Reading stops at 250 MB."""
+    assert "250,000,000 bytes" in str(refusal(Endless(bytes(1 << 20))))
 
 
 @pytest.mark.parametrize("chunk", [None, "text", 7])
@@ -330,15 +334,162 @@ def test_bomb() -> None:
     assert isinstance(refusal(bomb).__cause__, ImageDecodeError)
 
 
-@pytest.mark.parametrize("format", ["gif", "bmp", "tiff"])
-def test_other_formats_say_how_to_convert(format: str) -> None:
-    """A real picture the service does not take is refused with the way out, or taken as a mask."""
+@pytest.mark.parametrize("format", ["gif", "bmp", "tiff", "avif"])
+def test_other_formats_are_converted(format: str) -> None:
+    """A real picture the service does not take is sent as png, and kept as it was for a mask."""
     data = encoded(format)
-    error = refusal(data)
+    sent = image_of(data)
 
-    assert "convert('png')" in str(error)
-    assert error.allowed == ("png", "jpeg", "webp")
+    assert sent.format == "png"
+    assert sent.original is not None
+    assert sent.original.data == data
     assert image_of(data, formats=None).format == format
+
+
+def test_a_converted_input_is_told() -> None:
+    """The caller learns that another file was sent than the one given."""
+    with gptimage.ImageClient.sandbox() as client:
+        results = [client.edit("Night", [encoded(name)], quality="low") for name in ("gif", "bmp")]
+
+    kind = "which the service does not take"
+    assert [result.warnings[0] for result in results] == [
+        f"input image 1 is a gif, {kind}: the first frame of it was sent as png",
+        f"input image 1 is a bmp, {kind}: it was sent as png",
+    ]
+
+
+def test_a_photo_of_several_images_is_sent_as_one() -> None:
+    """Phones put a second image behind a JPEG (MPO), which services refuse."""
+    file = io.BytesIO()
+    frame = PIL.Image.new("RGB", (24, 16), "teal")
+    frame.save(file, "MPO", save_all=True, append_images=[frame.copy()])
+    with gptimage.ImageClient.sandbox() as client:
+        result = client.edit("Night", [file.getvalue()], quality="low")
+
+    assert result.warnings[0] == "input image 1 is a file of several images: the first was sent"
+
+
+def rotated(entry: tuple[int, int, int, bytes] | None) -> bytes:
+    """A JPEG of 60x40 whose EXIF turns it, with one more entry; EXIF that is no TIFF for None."""
+    plain = io.BytesIO()
+    PIL.Image.new("RGB", (60, 40), "teal").save(plain, "jpeg")
+    body = b"no TIFF at all"
+    if entry is not None:
+        tag, kind, count, value = entry
+        first = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+        second = struct.pack("<HHII", tag, kind, count, 8 + 2 + 24 + 4)
+        body = b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + first + second + bytes(4) + value
+    exif = b"Exif\0\0" + body
+    data = plain.getvalue()
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
+
+
+@pytest.mark.parametrize(
+    ("entry", "size"),
+    [
+        ((0x011A, 10, 1, struct.pack("<ii", -1, 0)), (40, 60)),
+        ((0x011A, 5, 1, struct.pack("<II", 1, 0)), (40, 60)),
+        ((0x011A, 2, 6, b"72 dpi"), (40, 60)),
+        ((0x8769, 4, 1, struct.pack("<I", 0xFFFFFFF0)), (40, 60)),
+        ((0x9999, 77, 9, b"unknown"), (40, 60)),
+        (None, (60, 40)),
+    ],
+)
+def test_exif_never_refuses_a_photograph(
+    entry: tuple[int, int, int, bytes] | None, size: tuple[int, int]
+) -> None:
+    """Only the orientation is read, here and in the sandbox, whatever else is written there."""
+    photo = rotated(entry)
+    image = image_of(photo)
+
+    assert image.data == photo
+    assert image.thumbnail(60).convert("png").size in (size, (60, 40))
+    assert image.convert("png").size == size
+    assert oriented_size(image) == size
+    with gptimage.ImageClient.sandbox() as client:
+        assert client.edit("Night", [photo], quality="low").image.format == "png"
+
+
+@pytest.mark.parametrize("kind", ["tEXt", "zTXt", "iTXt", "iCCP"])
+def test_texts_and_profiles_never_refuse_a_png(kind: str) -> None:
+    """However large they are, and whether they stand before or after the pixels."""
+    large = bytes(3 << 20)
+    content = {
+        "tEXt": b"workflow\0" + large,
+        "zTXt": b"workflow\0\0" + zlib.compress(large),
+        "iTXt": b"workflow\0\x01\0\0\0" + zlib.compress(large),
+        "iCCP": b"profile\0\0" + zlib.compress(large),
+    }[kind]
+    name = kind.encode()
+    chunk = len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
+    for at in (33, len(PNG) - 12):
+        data = PNG[:at] + chunk + PNG[at:]
+        image = image_of(data)
+
+        assert image.data == data
+        assert image.convert("jpeg").size == image.size == image.to_pil().size
+        with gptimage.ImageClient.sandbox() as client:
+            assert client.edit("Night", [data], quality="low").image.format == "png"
+
+
+BOMBS = f"""
+import io, struct, sys
+import PIL.Image
+from gptimage import Image, ImageDecodeError
+from gptimage.inputs import resolve
+
+limit = {1_200_000_000}
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+file = io.BytesIO()
+PIL.Image.new("RGB", (8, 8)).save(file, "webp", lossless=True)
+webp = bytearray(file.getvalue())
+edge = 13_000 - 1
+webp[21:25] = struct.pack("<I", edge | edge << 14)
+file = io.BytesIO()
+frames = [PIL.Image.new("RGB", (8, 8), (i * 7 % 255, i * 13 % 255, 9)) for i in range(20)]
+frames[0].save(file, "gif", save_all=True, append_images=frames[1:])
+gif = bytearray(file.getvalue())
+gif[6:10] = struct.pack("<HH", 3000, 2900)
+for work in (
+    lambda: resolve(bytes(webp), field="images", fetch=print),
+    lambda: Image.from_bytes(gif).shrink(300),
+    lambda: Image.from_bytes(gif).convert("gif", None).thumbnail(10_000).verify(),
+):
+    try:
+        work()
+    except Exception as error:
+        print("512 MB" in str(error) or error, type(error).__name__)
+    else:
+        print("worked")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space of a process")
+def test_bombs_are_refused_before_they_are_decoded() -> None:
+    """A process that may not take much memory refuses them by name, not by running out of it."""
+    code = [sys.executable, "-W", "error", "-c", BOMBS]
+    told = subprocess.run(code, check=True, capture_output=True, text=True)
+
+    assert told.stdout.splitlines() == [
+        "True InvalidRequestError",
+        "True ImageDecodeError",
+        "worked",
+    ]
+
+
+def test_the_limit_of_memory_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Larger and smaller ones are decoded as the environment variable says; nonsense is named."""
+    header = Image.from_bytes(encoded("webp", (800, 800)))
+    monkeypatch.setenv("GPTIMAGE_MAX_DECODED_MB", "10")
+    with pytest.raises(ImageDecodeError, match="GPTIMAGE_MAX_DECODED_MB"):
+        header.convert("png")
+    monkeypatch.setenv("GPTIMAGE_MAX_DECODED_MB", "11")
+    assert header.convert("png").size == (800, 800)
+    for wrong in ("", "0", "-1", "much", "1e3"):
+        monkeypatch.setenv("GPTIMAGE_MAX_DECODED_MB", wrong)
+        with pytest.raises(gptimage.ConfigurationError, match="GPTIMAGE_MAX_DECODED_MB"):
+            header.convert("png")
 
 
 def test_formats_of_the_caller() -> None:
@@ -354,14 +505,16 @@ def test_svg_is_never_an_input(formats: tuple[str, ...] | None) -> None:
 
 
 def test_50_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exactly the limit is too much, one byte less is not; for bytes and for files."""
+    """One byte less than the limit goes out untouched; from there on it is made smaller."""
     path = tmp_path / "fox.png"
     path.write_bytes(PNG)
     for source in (PNG, path, Image.from_bytes(PNG)):
-        monkeypatch.setattr(gptimage.inputs, "MAX_BYTES", len(PNG))
-        assert "50 MB" in str(refusal(source))
         monkeypatch.setattr(gptimage.inputs, "MAX_BYTES", len(PNG) + 1)
         assert image_of(source).data == PNG
+        monkeypatch.setattr(gptimage.inputs, "MAX_BYTES", len(PNG))
+        smaller = image_of(source)
+        assert smaller.nbytes < len(PNG)
+        assert smaller.original == Image.from_bytes(PNG)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

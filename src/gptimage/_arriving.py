@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from gptimage._http import HttpReply, ServerEvent
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     import httpx2
 
 
+_EVENT_TYPES: Final = ("text/event-stream", "application/x-ndjson", "application/jsonl")
+"""Content types of answers that come in pieces: events, or one JSON object a line."""
+
+_FIELDS: Final = (b"event:", b"data:", b"id:", b"retry:", b":")
+_LONGEST_FIELD: Final = 6
+_BLANK: Final = b"\xef\xbb\xbf \t\r\n"
+"""What may precede the first field: a byte order mark and empty lines."""
+
 _NEVER_SENT: Final = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
 _WRONG_ADDRESS: Final = {"UnsupportedProtocol", "InvalidURL", "LocalProtocolError"}
 
@@ -22,8 +31,14 @@ _WRONG_ADDRESS: Final = {"UnsupportedProtocol", "InvalidURL", "LocalProtocolErro
 class ArrivingStream:
     """`EventStream` over an open response, or over a whole reply that is no stream."""
 
-    def __init__(self, response: httpx2.Response | None, reply: HttpReply) -> None:
+    def __init__(
+        self,
+        response: httpx2.Response | None,
+        reply: HttpReply,
+        chunks: Iterator[bytes] | None = None,
+    ) -> None:
         self._response = response
+        self._chunks = chunks
         self.reply: HttpReply = reply
 
     def __iter__(self) -> Iterator[ServerEvent]:
@@ -31,7 +46,7 @@ class ArrivingStream:
             return
         decoder = EventDecoder()
         try:
-            for chunk in self._response.iter_bytes():
+            for chunk in self._chunks or self._response.iter_bytes():
                 yield from decoder.feed(chunk)
         except network_errors() as error:
             raise failure(error) from error
@@ -45,8 +60,14 @@ class ArrivingStream:
 class AsyncArrivingStream:
     """`AsyncEventStream` over an open response, or over a whole reply that is no stream."""
 
-    def __init__(self, response: httpx2.Response | None, reply: HttpReply) -> None:
+    def __init__(
+        self,
+        response: httpx2.Response | None,
+        reply: HttpReply,
+        chunks: AsyncIterator[bytes] | None = None,
+    ) -> None:
         self._response = response
+        self._chunks = chunks
         self.reply: HttpReply = reply
 
     async def __aiter__(self) -> AsyncIterator[ServerEvent]:
@@ -54,7 +75,7 @@ class AsyncArrivingStream:
             return
         decoder = EventDecoder()
         try:
-            async for chunk in self._response.aiter_bytes():
+            async for chunk in self._chunks or self._response.aiter_bytes():
                 for event in decoder.feed(chunk):
                     yield event
         except network_errors() as error:
@@ -108,9 +129,66 @@ class AsyncArrivingDownload:
             await self._response.aclose()
 
 
-def is_event_stream(response: httpx2.Response) -> bool:
+def open_stream(response: httpx2.Response, picture_key: str) -> ArrivingStream:
+    """The events of an answer to a streamed request, or the whole of it where it has none.
+
+    The content type alone does not tell: gateways send events as JSON, text or bytes. So
+    another one is judged by how its body begins.
+    """
+    if _says_events(response):
+        return ArrivingStream(response, reply_of(response))
+    chunks, start = iter(response.iter_bytes()), b""
+    try:
+        while response.status_code == 200 and _is_undecided(start) and (more := next(chunks, b"")):
+            start += more
+    except network_errors() as error:
+        response.close()
+        raise failure(error) from error
+    rest = chain([start], chunks)
+    if _begins_events(start):
+        return ArrivingStream(response, reply_of(response), rest)
+    return ArrivingStream(None, read_all(response, picture_key, rest))
+
+
+async def aopen_stream(response: httpx2.Response, picture_key: str) -> AsyncArrivingStream:
+    """See `open_stream`."""
+    if _says_events(response):
+        return AsyncArrivingStream(response, reply_of(response))
+    chunks, start = aiter(response.aiter_bytes()), b""
+    try:
+        while (
+            response.status_code == 200
+            and _is_undecided(start)
+            and (more := await anext(chunks, b""))
+        ):
+            start += more
+    except network_errors() as error:
+        await response.aclose()
+        raise failure(error) from error
+    rest = _achain(start, chunks)
+    if _begins_events(start):
+        return AsyncArrivingStream(response, reply_of(response), rest)
+    return AsyncArrivingStream(None, await aread_all(response, picture_key, rest))
+
+
+async def _achain(start: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield start
+    async for chunk in chunks:
+        yield chunk
+
+
+def _says_events(response: httpx2.Response) -> bool:
     kind: str = response.headers.get("content-type", "")
-    return kind.lower().startswith("text/event-stream")
+    return kind.lower().startswith(_EVENT_TYPES)
+
+
+def _is_undecided(start: bytes) -> bool:
+    return len(start.lstrip(_BLANK)) < _LONGEST_FIELD
+
+
+def _begins_events(start: bytes) -> bool:
+    """Whether a body begins with a field or a comment of server-sent events."""
+    return start.lstrip(_BLANK).startswith(_FIELDS)
 
 
 def reply_of(
@@ -120,10 +198,12 @@ def reply_of(
     return HttpReply(status=response.status_code, headers=headers, body=body, pictures=pictures)
 
 
-def read_all(response: httpx2.Response, picture_key: str) -> HttpReply:
+def read_all(
+    response: httpx2.Response, picture_key: str, chunks: Iterator[bytes] | None = None
+) -> HttpReply:
     splitter = Splitter(picture_key)
     try:
-        for chunk in response.iter_bytes():
+        for chunk in chunks or response.iter_bytes():
             splitter.feed(chunk)
     except network_errors() as error:
         if not splitter.has_picture:  # else those that arrived whole are worth having
@@ -133,10 +213,12 @@ def read_all(response: httpx2.Response, picture_key: str) -> HttpReply:
     return reply_of(response, *splitter.close())
 
 
-async def aread_all(response: httpx2.Response, picture_key: str) -> HttpReply:
+async def aread_all(
+    response: httpx2.Response, picture_key: str, chunks: AsyncIterator[bytes] | None = None
+) -> HttpReply:
     splitter = Splitter(picture_key)
     try:
-        async for chunk in response.aiter_bytes():
+        async for chunk in chunks or response.aiter_bytes():
             splitter.feed(chunk)
     except network_errors() as error:
         if not splitter.has_picture:  # else those that arrived whole are worth having

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypedDict
-from urllib.parse import urlsplit
+from urllib.parse import urljoin
 
 from attrs import evolve, frozen
 
@@ -16,7 +16,13 @@ from gptimage._clock import Clock, in_utc
 from gptimage._finish import addresses, embed, finish
 from gptimage._http import HttpReply
 from gptimage._plan import Plan, plan, possible_cost
-from gptimage.errors import ConfigurationError, FetchError, OutcomeUnknownError, TransportError
+from gptimage.errors import (
+    ConfigurationError,
+    FetchError,
+    ImageDecodeError,
+    OutcomeUnknownError,
+    TransportError,
+)
 from gptimage.fetch import Fetch
 from gptimage.image import Image
 from gptimage.inputs import resolve, resolve_all
@@ -227,15 +233,16 @@ class Core:
     def complete(self, reply: HttpReply) -> tuple[HttpReply, dict[str, str]]:
         """The reply with all its pictures in it, and why some could not be downloaded.
 
-        Pictures a reply names by address are downloaded without the key.
+        Pictures a reply names by address are downloaded without the key, and kept only when
+        they are pictures: what else answers there is nobody's business.
         """
-        fetch = evolve(self.fetch, allow_private=self.fetch.allow_private or self._is_local())
         found: dict[str, bytes] = {}
         unreachable: dict[str, str] = {}
         for url in addresses(reply):
             try:
-                found[url] = fetch(url)
-            except FetchError as error:
+                whole = urljoin(f"{self.endpoint.rstrip('/')}/", url)
+                found[url] = Image.from_bytes(self.fetch.from_service(whole, self.endpoint)).data
+            except (FetchError, ImageDecodeError, ValueError) as error:
                 unreachable[url] = str(error)
         return embed(reply, found) if found else reply, unreachable
 
@@ -260,10 +267,6 @@ class Core:
         source: Any = mask
         found = resolve(source, field="mask", fetch=self.fetch, formats=None)
         return Mask.open(found) if isinstance(found, Image) else found
-
-    def _is_local(self) -> bool:
-        """Whether the service itself is on this machine, so that its pictures may be, too."""
-        return urlsplit(self.endpoint).hostname in {"localhost", "127.0.0.1", "::1"}
 
 
 def _limiter(limits: Limits | Limiter | None, clock: Clock) -> Limiter | None:

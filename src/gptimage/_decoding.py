@@ -7,11 +7,15 @@ ImageDecodeError. It is imported inside functions, so that importing gptimage st
 from __future__ import annotations
 
 import io
+import os
+import struct
+import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, cast
 
-from gptimage.errors import ImageDecodeError
+from gptimage._sniff import png_chunks, sniff
+from gptimage.errors import ConfigurationError, GptImageError, ImageDecodeError
 from gptimage.image import Image
 
 
@@ -25,6 +29,19 @@ OTHER_FORMATS: Final = ("bmp", "tiff", "avif", "ico", "jpeg2000", "ppm")
 Pillow reads more, but some of it runs other programs (eps) or takes any bytes for a picture (tga).
 """
 
+LIMIT_NAME: Final = "GPTIMAGE_MAX_DECODED_MB"
+"""The environment variable that sets `memory_limit`, in megabytes."""
+
+_MEMORY: Final = 512_000_000
+_PIXEL_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "LA": 4}
+"""Bytes of a pixel in Pillow's memory; 4 in every other mode."""
+
+_DECODER_BYTES: Final = {"webp": 17, "avif": 10, "jpeg2000": 20}
+"""Bytes a pixel takes while it is decoded, where that is more (measured with Pillow 13)."""
+
+_LARGEST_TEXT: Final = 1 << 20
+"""Bytes; Pillow refuses a whole PNG for a longer text or profile."""
+
 _ORIENTATION: Final = 0x0112
 """The EXIF tag; 5 to 8 swap width and height."""
 
@@ -36,13 +53,17 @@ def peek(data: bytes) -> tuple[str, int, int]:
         ImageDecodeError: It is none of them.
     """
     with hostile("picture"):
-        picture = _open(data, OTHER_FORMATS)
+        picture = open_file(data, OTHER_FORMATS)
         format = (picture.format or "").lower()
     return format, picture.width, picture.height
 
 
-def open_header(image: Image) -> ImageFile:
+def open_header(image: Image, *, whole: bool = False) -> ImageFile:
     """The picture as a PIL file with its header read and no pixels decoded yet.
+
+    Args:
+        image: The picture.
+        whole: Also read what a PNG says beside its pixels, which can be the reason to fail.
 
     Raises:
         ImageDecodeError: The header is broken, or it is an svg.
@@ -53,7 +74,9 @@ def open_header(image: Image) -> ImageFile:
             "save it and open it in a browser or a drawing tool"
         )
     with hostile(image.format):
-        return _open(image.data, (image.format,))
+        if image.format == "png" and not whole:
+            return open_file(without_texts(image.data), (image.format,))
+        return open_file(image.data, (image.format,))
 
 
 def decode(image: Image, *, at_least: int | None = None) -> Pil:
@@ -64,17 +87,14 @@ def decode(image: Image, *, at_least: int | None = None) -> Pil:
         at_least: Needed pixels on the longest edge; a JPEG is then decoded at a lower size.
 
     Raises:
-        ImageDecodeError: It is broken, or an svg.
+        ImageDecodeError: It is broken, too large to unpack, or an svg.
     """
-    from PIL import ImageOps
-
     picture = open_header(image)
     with hostile(image.format):
         if at_least is not None:
             _draft(picture, at_least)
-        picture.load()
-        turned = picture.getexif().get(_ORIENTATION, 1) != 1
-        return plain(ImageOps.exif_transpose(picture) if turned else picture)
+        load(picture)
+        return plain(upright(picture))
 
 
 def oriented_size(image: Image) -> tuple[int, int]:
@@ -84,9 +104,98 @@ def oriented_size(image: Image) -> tuple[int, int]:
         ImageDecodeError: It is broken, or an svg.
     """
     picture = open_header(image)
-    with hostile(image.format):
-        turned = picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+    turned = orientation(picture) in (5, 6, 7, 8)
     return (picture.height, picture.width) if turned else (picture.width, picture.height)
+
+
+def load(picture: ImageFile) -> None:
+    """Decode the pixels, once it is known that they fit into `memory_limit`.
+
+    Raises:
+        ImageDecodeError: They do not. Whatever else Pillow raises is passed on.
+    """
+    check_memory(picture.format or "", picture.mode, picture.width * picture.height)
+    picture.load()
+
+
+def check_memory(format: str, mode: str, pixels: int, *, copies: int = 1) -> None:
+    """Refuse what would unpack to more than `memory_limit`, before any pixel is decoded.
+
+    Args:
+        format: The format, whose decoder may need more than the pixels.
+        mode: Pillow's name of the pixel layout.
+        pixels: Of all frames that are held at the same time.
+        copies: How often each is held.
+
+    Raises:
+        ImageDecodeError: It would.
+    """
+    each = max(_DECODER_BYTES.get(format.lower(), 0), _PIXEL_BYTES.get(mode, 4)) * copies
+    if pixels * each > memory_limit():
+        raise ImageDecodeError(
+            f"it has {pixels:,} pixels, which take {pixels * each // 1_000_000:,} MB to unpack; "
+            f"the limit is {memory_limit() // 1_000_000:,} MB (environment variable {LIMIT_NAME})"
+        )
+
+
+def memory_limit() -> int:
+    """Bytes one picture may take when it is unpacked.
+
+    Raises:
+        ConfigurationError: The environment variable is no whole number from 1 up.
+    """
+    text = os.environ.get(LIMIT_NAME)
+    if text is None:
+        return _MEMORY
+    if not (text.isascii() and text.isdigit() and len(text) < 8 and int(text)):
+        raise ConfigurationError(f"{LIMIT_NAME} is {text[:20]!r}: write megabytes, such as 512")
+    return int(text) * 1_000_000
+
+
+def orientation(picture: Pil) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none that can be read.
+
+    Nothing else of EXIF is looked at: cameras and editors write values no reader accepts, and
+    every viewer shows such a photograph.
+    """
+    from PIL import Image as pil
+
+    try:
+        # Not the format's own method, which decodes a PNG to its end to look for more.
+        value: object = pil.Image.getexif(picture).get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001  # EXIF that is no TIFF, or anything at all
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright(picture: Pil) -> Pil:
+    """The picture turned the way its EXIF data says, or itself."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    turn = turns.get(orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def without_texts(data: bytes) -> bytes:
+    """A PNG without the texts and large profiles beside its pixels, over which Pillow gives up."""
+    kept = [data[:8]]
+    at = 8
+    for name, start, end in png_chunks(data):
+        if not _is_dead_weight(name, data[start:end]):
+            kept.append(data[start - 8 : end + 4])
+        at = end + 4
+    if sum(map(len, kept)) == at:
+        return data
+    return b"".join([*kept, data[at:]])  # what follows is cut short: that is Pillow's to find
 
 
 def plain(picture: Pil) -> Pil:
@@ -101,10 +210,44 @@ def plain(picture: Pil) -> Pil:
     return picture
 
 
-def _open(data: bytes, formats: tuple[str, ...]) -> ImageFile:
-    import PIL.Image
+def open_file(data: bytes, formats: tuple[str, ...]) -> ImageFile:
+    """A file in one of these formats with its header read.
 
-    return PIL.Image.open(io.BytesIO(data), formats=[name.upper() for name in formats])
+    As ``PIL.Image.open``, whose own limit on pixels does not know how many bytes one takes: it
+    warns at every photograph of a large phone camera, and lets small bombs through.
+    """
+    from PIL import Image as pil
+    from PIL import UnidentifiedImageError
+
+    for name in map(str.upper, formats):
+        if name not in pil.OPEN:
+            pil.init()
+        factory, accept = pil.OPEN.get(name, (None, None))
+        if factory is None or (accept is not None and accept(data[:16]) is not True):
+            continue
+        if name == "WEBP":  # its decoder takes its memory when it is made
+            _, width, height = sniff(data)
+            check_memory("webp", "RGBA", (width or 0) * (height or 0))
+        try:
+            return factory(io.BytesIO(data), "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue  # what Pillow's readers raise for a file that is not theirs
+    raise UnidentifiedImageError
+
+
+def _is_dead_weight(name: bytes, content: bytes) -> bool:
+    """Whether a chunk matters to no pixel; XMP may hold the orientation and stays while small."""
+    if name == b"iCCP":
+        packed = content.partition(b"\0")[2][1:]
+        unpacker = zlib.decompressobj()
+        try:
+            return len(unpacker.decompress(packed, _LARGEST_TEXT)) == _LARGEST_TEXT
+        except zlib.error:
+            return True
+    if name == b"iTXt":
+        plain_xmp = content.startswith(b"XML:com.adobe.xmp\0\0")
+        return not plain_xmp or len(content) > _LARGEST_TEXT
+    return name in {b"tEXt", b"zTXt"}
 
 
 def _draft(picture: ImageFile, at_least: int) -> None:
@@ -149,7 +292,7 @@ def hostile(what: str) -> Generator[None]:
     """
     try:
         yield
-    except ImageDecodeError:
+    except GptImageError:
         raise
     except Exception as error:  # Pillow raises nearly any kind on broken bytes
         from PIL import UnidentifiedImageError

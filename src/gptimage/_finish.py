@@ -6,14 +6,19 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from attrs import evolve
 
 from gptimage import _pixels
+from gptimage._decoding import decode as decode_pixels
+from gptimage._decoding import oriented_size
+from gptimage._encoding import has_transparency
 from gptimage._http import HttpReply
 from gptimage._plan import Plan, possible_cost
-from gptimage._reply import Document, decode, items, join, parse, picture_of, salvage
-from gptimage.errors import ApiError, MalformedReplyError, OutcomeUnknownError
+from gptimage._reply import Document, decode, join, picture_of, read, salvage
+from gptimage._wrapped import items
+from gptimage.errors import ApiError, GptImageError, MalformedReplyError, OutcomeUnknownError
 from gptimage.image import Image
 from gptimage.money import Cost, Usage, cost_of
 from gptimage.providers.openai_errors import error_from_event, error_from_reply, has_error
@@ -24,6 +29,15 @@ from gptimage.retry import retry_after
 
 _GATEWAY_TIMEOUTS: Final = frozenset({504, 524})
 """A gateway gave up waiting for the service, which may have gone on and billed."""
+
+
+_UNPACKERS: Final = {"br": "brotli", "zstd": "zstandard"}
+"""Encodings nobody asked for, and what reads them."""
+
+_OPAQUE: Final = (
+    "a transparent background was asked for, and no pixel of the image is transparent: ask again "
+    "with another model or a plainer subject, or cut it out yourself"
+)
 
 
 def finish(
@@ -66,7 +80,7 @@ def finish(
 
 def embed(reply: HttpReply, found: Mapping[str, bytes]) -> HttpReply:
     """The reply with downloaded pictures in place of their addresses, which may expire."""
-    document = parse(reply.body, reply.pictures)
+    document = read(reply.body, reply.pictures)
     pictures = list(document.pictures)
     for item in items(document.value):
         url = item.get("url")
@@ -78,15 +92,15 @@ def embed(reply: HttpReply, found: Mapping[str, bytes]) -> HttpReply:
 
 
 def addresses(reply: HttpReply) -> tuple[str, ...]:
-    """The http addresses a reply names instead of sending bytes; usually none."""
-    if not 200 <= reply.status < 300 or b'"url"' not in reply.body:
+    """The addresses a reply names instead of sending bytes, also relative ones; usually none."""
+    if not 200 <= reply.status < 300 or not (b'url"' in reply.body or b"http" in reply.body):
         return ()
     try:
-        document = parse(reply.body, reply.pictures)
+        document = read(reply.body, reply.pictures)
     except ValueError:
         return ()
     found = [item.get("url") for item in items(document.value) if not _has_bytes(item, document)]
-    return tuple(url for url in found if isinstance(url, str) and url.startswith("http"))
+    return tuple(url for url in found if isinstance(url, str) and _is_address(url))
 
 
 def _document(plan: Plan, reply: HttpReply, now: datetime) -> Document:
@@ -101,7 +115,7 @@ def _document(plan: Plan, reply: HttpReply, now: datetime) -> Document:
     if not 200 <= reply.status < 300:
         raise error_from_reply(reply, retry_after(reply.headers, now))
     try:
-        document = parse(reply.body, reply.pictures)
+        document = read(reply.body, reply.pictures)
     except ValueError as error:
         document = salvage(reply.body, reply.pictures)
         # A stream nobody asked for may hold previews, which are no pictures.
@@ -126,9 +140,16 @@ def _bytes(item: Mapping[str, Any], document: Document, unreachable: Mapping[str
     if (data := picture_of(item, document)) is not None:
         return data
     url = item.get("url")
-    if isinstance(url, str) and url.startswith("data:"):
+    if isinstance(url, str) and url[:5].lower() == "data:":
         return decode(url.encode("utf-8", "replace"))
     raise ValueError(unreachable.get(str(url), "it holds neither base64 nor an address"))
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return bool(url) and urlsplit(url).scheme in ("", "http", "https")
+    except ValueError:
+        return False
 
 
 def _has_bytes(item: Mapping[str, Any], document: Document) -> bool:
@@ -149,14 +170,27 @@ def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
     exact = plan.exact
     if exact is None or image.size == exact:
         return image, []
-    asked, came = "x".join(map(str, exact)), f"{image.width}x{image.height}"
+    asked = "x".join(map(str, exact))
+    came = "without a size" if image.size is None else f"at {image.width}x{image.height}"
     try:
         fitted = _pixels.fit(image, *exact, quality=plan.request.compression)
     except Exception as error:  # noqa: BLE001  # a paid picture is never dropped for its size
-        return image, [f"the picture is {came}, not {asked}: it could not be cropped ({error})"]
+        return image, [f"the picture came {came}, not at {asked}: it could not be fitted ({error})"]
     if fitted is image:  # its EXIF data turns it to the size asked for
         return image, []
-    return fitted, [f"drawn at {came} and cropped to {asked}; image.original is the whole picture"]
+    done = _done(image, exact)
+    return fitted, [f"drawn {came} and {done} to {asked}; image.original is the whole picture"]
+
+
+def _done(image: Image, asked: tuple[int, int]) -> str:
+    """What brought a picture to the size asked: scaling, cutting, or both."""
+    if image.size is None:
+        return "set"
+    came = image.size if image.format == "svg" else oriented_size(image)
+    scale = max(asked[0] / came[0], asked[1] / came[1])
+    cut = any(round(edge * scale) > wanted for edge, wanted in zip(came, asked, strict=True))
+    steps = [] if scale == 1 else ["enlarged" if scale > 1 else "scaled down"]
+    return " and ".join([*steps, *(["cropped"] if cut else [])])
 
 
 def _surprises(plan: Plan, images: list[Image]) -> list[str]:
@@ -165,10 +199,20 @@ def _surprises(plan: Plan, images: list[Image]) -> list[str]:
     if len(images) != plan.request.count:
         notes.append(f"{plan.request.count} pictures were asked for, {len(images)} arrived")
     asked = plan.request.format
+    if plan.request.background == "transparent":
+        notes += [_OPAQUE for image in images if _is_opaque(image)]
     other = sorted({image.format for image in images} - {asked})
     if asked and other:
         notes.append(f"{asked} was asked for, the bytes are {', '.join(other)}")
     return notes
+
+
+def _is_opaque(image: Image) -> bool:
+    """Whether a picture has no transparent pixel; False where that cannot be known."""
+    try:
+        return image.format != "svg" and not has_transparency(decode_pixels(image))
+    except GptImageError:
+        return False
 
 
 def _created(value: Mapping[str, Any], now: datetime) -> datetime:
@@ -202,4 +246,9 @@ def _malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyErro
 def _not_json(reply: HttpReply) -> str:
     if reply.content_type == "text/html":
         return "a web page came instead of an answer: is base_url right, or a proxy in between?"
+    packed = reply.headers.get("content-encoding", "").strip().lower()
+    if package := _UNPACKERS.get(packed):
+        return (
+            f"the reply is packed with {packed}, and cannot be read without the package {package}"
+        )
     return "the reply is not JSON, or was cut short"

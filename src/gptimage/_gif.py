@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from gptimage._decoding import hostile, open_header, plain
+from gptimage._decoding import check_memory, hostile, open_header, plain
 from gptimage._encoding import encode_gif
 from gptimage._scaling import cover
 from gptimage._sniff import MAX_PIXELS, gif_blocks
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Pil
 
     from gptimage.image import Image
+
+_FRAMES_HELD: Final = 3
+"""How often every frame is in memory at once: as read, as scaled, and as written."""
 
 _MAX_FRAMES: Final = 10_000
 """The service draws 16 at most, and all are in memory at once."""
@@ -57,7 +60,8 @@ def decode(image: Image) -> Animation:
     durations: list[int] = []
     with hostile(image.format):
         for frame in islice(ImageSequence.Iterator(picture), count):
-            _check_total(count, *frame.size)  # each time: a later frame may enlarge the canvas
+            # Each time, as a later frame may enlarge the canvas.
+            _check_total(count, *frame.size, held=_FRAMES_HELD)
             durations.append(int(frame.info.get("duration", 0)))
             frames.append(plain(frame.copy()))
     if not frames:
@@ -66,12 +70,34 @@ def decode(image: Image) -> Animation:
     return Animation(frames=tuple(frames), durations=tuple(durations), loop=loop)
 
 
-def _check_total(count: int, width: int, height: int) -> None:
+def check_frames(image: Image) -> None:
+    """Decode every frame, one after the other.
+
+    Raises:
+        ImageDecodeError: One is broken, or there are too many pixels in all.
+    """
+    from PIL import ImageSequence
+
+    picture = open_header(image)
+    count = frame_count(image.data)
+    found = 0
+    with hostile(image.format):
+        for frame in islice(ImageSequence.Iterator(picture), count):
+            _check_total(count, *frame.size, held=0)
+            frame.load()
+            found += 1
+    if not found:
+        raise ImageDecodeError("this gif has no frames")
+
+
+def _check_total(count: int, width: int, height: int, *, held: int) -> None:
     if count > _MAX_FRAMES or count * width * height > MAX_PIXELS:
         raise ImageDecodeError(
             f"this gif has {count} frames of {width}x{height} pixels: at most "
             f"{_MAX_FRAMES:,} frames with {MAX_PIXELS:,} pixels in all are unpacked"
         )
+    frames = count if held else 1
+    check_memory("gif", "RGBA", frames * width * height, copies=max(held, 1))
 
 
 def fit(image: Image, width: int, height: int) -> bytes:

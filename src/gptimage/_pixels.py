@@ -7,10 +7,11 @@ from typing import Final
 from attrs import evolve
 
 from gptimage import _gif
-from gptimage._decoding import decode, hostile, open_header, oriented_size, plain
+from gptimage._decoding import decode, hostile, load, open_header, oriented_size, plain, upright
 from gptimage._encoding import encode
 from gptimage._scaling import cover
 from gptimage._sniff import riff_chunks
+from gptimage._svg import resized
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import Image, PilImage
 
@@ -21,16 +22,22 @@ FIT_QUALITY: Final = 95
 
 def to_pil(image: Image) -> PilImage:
     """See `Image.to_pil`."""
-    picture = open_header(image)
+    try:
+        return _loaded(image, whole=True)
+    except ImageDecodeError:
+        return _loaded(image, whole=False)
+
+
+def _loaded(image: Image, *, whole: bool) -> PilImage:
+    picture = open_header(image, whole=whole)
     with hostile(image.format):
-        picture.load()
+        load(picture)
     return picture
 
 
 def from_pil(picture: PilImage) -> Image:
     """See `Image.from_pil`."""
     import PIL.Image
-    from PIL import ImageOps
 
     if not isinstance(picture, PIL.Image.Image):
         raise InvalidRequestError(
@@ -44,8 +51,8 @@ def from_pil(picture: PilImage) -> Image:
         raise ImageDecodeError(f"this PIL image has no pixels: it is {picture.size} large")
     with hostile("PIL image"):
         picture.load()
-        upright = plain(ImageOps.exif_transpose(picture))  # a copy: `picture` is not ours
-    return Image.from_bytes(encode(upright, "png"))
+        turned = plain(upright(picture.copy()))  # a copy: `picture` is not ours
+    return Image.from_bytes(encode(turned, "png"))
 
 
 def thumbnail(image: Image, max_px: int) -> Image:
@@ -101,8 +108,10 @@ def fit(image: Image, width: int, height: int, *, quality: int | None = None) ->
         The picture, with ``original`` set to the one given.
 
     Raises:
-        ImageDecodeError: It is broken, or an svg.
+        ImageDecodeError: It is broken.
     """
+    if image.format == "svg":
+        return evolve(Image.from_bytes(resized(image.data, width, height)), original=image)
     if oriented_size(image) == (width, height):
         return image
     if image.format == "gif":

@@ -6,6 +6,7 @@ No I/O, no clock, no randomness: both clients are thin shells over these functio
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -17,11 +18,13 @@ from gptimage._http import HttpRequest
 from gptimage._json import canonical
 from gptimage.check import check
 from gptimage.image import Image
+from gptimage.inputs import API_FORMATS, MAX_BYTES
 from gptimage.mask import Mask, check_markup, oriented_size
 from gptimage.models import Models, ModelSpec
 from gptimage.money import Estimate, ceiling, estimate, format_usd
 from gptimage.providers.openai_images import to_wire
 from gptimage.requests import Edit, FileRef, Generate
+from gptimage.sizes import DEFAULT_FRAMES
 
 
 _UNCOUNTED: Final = ("gif", "svg")
@@ -90,10 +93,10 @@ def plan(
         spec=spec,
         wire=wire,
         key=cache_key(wire, endpoint),
-        exact=request.size.pixels if request.size and request.format != "svg" else None,
+        exact=request.size.pixels if request.size else None,
         estimate=money.estimate(),
         ceiling=money.ceiling(),
-        warnings=(*warnings, *mask_warnings),
+        warnings=(*warnings, *_made_fit(request), *mask_warnings),
         on=today,
         batch=batch,
     )
@@ -184,8 +187,33 @@ def _sizes(request: Generate, spec: ModelSpec | None) -> tuple[tuple[int, int] |
     if request.size is None or request.size.pixels is None:
         return None, None if request.size is None else "auto"
     pixels = request.size.pixels
-    drawn = spec.sizes.covering(*pixels) if spec else pixels
+    rule = spec.sizes if spec else None
+    if rule and request.format == "gif":
+        rule = rule.for_frames(request.frame_count or DEFAULT_FRAMES)
+    drawn = rule.covering(*pixels) if rule else pixels
     return drawn, f"{drawn[0]}x{drawn[1]}"
+
+
+def _made_fit(request: Generate) -> Iterator[str]:
+    """Which input images are sent in another form than they were given."""
+    for number, image in enumerate(request.inputs, 1):
+        given = image.original if isinstance(image, Image) else None
+        if given is None or not isinstance(image, Image):
+            continue
+        if given.format not in API_FORMATS:
+            still = "the first frame of " if given.format == "gif" else ""
+            article = "an" if given.format[:1] in {"a", "i"} else "a"
+            yield (
+                f"input image {number} is {article} {given.format}, which the service does not "
+                f"take: {still}it was sent as {image.format}"
+            )
+        elif given.nbytes >= MAX_BYTES:
+            yield (
+                f"input image {number} has {given.nbytes:,} bytes, and the service takes less "
+                f"than 50 MB: it was sent with {image.nbytes:,} bytes"
+            )
+        elif given.size == image.size:  # else it was cut to the size asked for in an earlier call
+            yield f"input image {number} is a file of several images: the first was sent"
 
 
 def _legal_mask(request: Generate) -> tuple[Image | FileRef | None, tuple[str, ...]]:

@@ -7,11 +7,11 @@ decoded, one pass over the file's chunks, each step bounded by the file's length
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from gptimage._sniff import gif_blocks, jpeg_segments, riff_chunks
+from gptimage._sniff import gif_blocks, jpeg_segments, png_chunks, riff_chunks
 
 
 def has_c2pa(data: bytes, format: str) -> bool:
@@ -21,18 +21,7 @@ def has_c2pa(data: bytes, format: str) -> bool:
 
 
 def _png(data: bytes) -> bool:
-    return any(name == b"caBX" and end > start for name, start, end in _png_chunks(data))
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    at = 8
-    while at + 12 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        end = at + 8 + length
-        if end + 4 > len(data):  # the checksum belongs to the chunk
-            return
-        yield data[at + 4 : at + 8], at + 8, end
-        at = end + 4
+    return any(name == b"caBX" and end > start for name, start, end in png_chunks(data))
 
 
 def _jpeg(data: bytes) -> bool:

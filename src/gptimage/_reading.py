@@ -57,10 +57,10 @@ def from_data_url(url: str) -> Image:
 
 
 def _from_base64(text: bytes) -> bytes:
-    import pybase64
+    from gptimage._reply import decode
 
     try:
-        return pybase64.b64decode(b"".join(text.split()), validate=True)
+        return decode(text)
     except ValueError as error:
         raise ImageDecodeError(f"the base64 of this data URL is broken: {error}") from error
 

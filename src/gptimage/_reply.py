@@ -16,12 +16,13 @@ from __future__ import annotations
 import io
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from gptimage._json import array, table
+from gptimage._wrapped import from_events, is_bare_image, items, normal
 
 
 Body = bytes | bytearray | memoryview
@@ -29,9 +30,14 @@ Body = bytes | bytearray | memoryview
 _PICTURE: Final = "b64_json"
 """The key of the Images API."""
 _PADDING: Final = ord("=")
+_LARGEST: Final = 512_000_000
+"""Bytes to which a packed reply may unpack."""
+
 _OVERLAP: Final = 64
 """Bytes searched again with the next piece, as a key may lie across the border."""
 _SPACE: Final = re.compile(rb"\s+")
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+"""From the URL-safe alphabet of base64 to the usual one."""
 
 
 @frozen
@@ -175,6 +181,27 @@ def parse(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
     return Document(_json(bytes(rest)), pictures)
 
 
+def read(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
+    """Parse a whole reply in whatever wrapping it came: see ``_wrapped``.
+
+    Raises:
+        ValueError: It is none that can be read.
+    """
+    if not pictures:
+        rest = _unpacked(rest)
+        if is_bare_image(head := bytes(rest[:16])) and head:
+            return Document({"data": [{"b64_json": 0}]}, (bytes(rest),))
+        rest, pictures = split(rest)
+    try:
+        document = Document(_json(bytes(rest)), pictures)
+    except ValueError:
+        value = from_events(bytes(rest))
+        if value is None:
+            raise
+        document = Document(value, pictures)
+    return evolve(document, value=normal(document.value))
+
+
 def salvage(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
     """The whole pictures of a body that is cut short or otherwise no JSON."""
     found = pictures or split(rest)[1]
@@ -195,28 +222,28 @@ def picture_of(item: Mapping[str, Any], document: Document) -> bytes | None:
 
 
 def decode(text: bytes) -> bytes:
-    """Decode base64, also with line breaks, a ``data:`` prefix or missing padding.
+    """Decode base64, also URL-safe, with line breaks, a ``data:`` prefix or missing padding.
 
     Raises:
         ValueError: It is not base64.
     """
+    from urllib.parse import unquote_to_bytes
+
     import pybase64
 
-    if text.startswith(b"data:"):
-        text = text.partition(b",")[2]
-    plain = _SPACE.sub(b"", text).rstrip(b"=")
+    if text[:5].lower() == b"data:":
+        head, _, text = text.partition(b",")
+        text = unquote_to_bytes(text) if b"%" in text else text
+        if not head.lower().rstrip().endswith(b";base64"):
+            return text  # the file itself, such as an svg, with some letters escaped
+    plain = _SPACE.sub(b"", text).rstrip(b"=").translate(_STANDARD)
     return pybase64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
-
-
-def items(value: object) -> list[dict[str, Any]]:
-    """The entries of a reply's ``data``; none when there are none, whatever is there."""
-    return [each for each in map(table, array(table(value).get("data"))) if each]
 
 
 def pictures(body: Body) -> list[bytes]:
     """The bytes of every picture that can be read from a raw reply, for rescues."""
     try:
-        document = parse(body)
+        document = read(body)
     except ValueError:
         document = salvage(body)
     found: list[bytes] = []
@@ -226,6 +253,24 @@ def pictures(body: Body) -> list[bytes]:
         except ValueError:
             continue
     return [data for data in found if data]
+
+
+def _unpacked(body: Body) -> Body:
+    """A body that is still packed with gzip because its header did not say so.
+
+    Raises:
+        ValueError: It is broken, or unpacks to more than any reply has.
+    """
+    if bytes(body[:2]) != b"\x1f\x8b":
+        return body
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        plain = unpacker.decompress(body, _LARGEST)
+    except zlib.error as error:
+        raise ValueError("the reply is packed with gzip, and broken") from error
+    if unpacker.unconsumed_tail:
+        raise ValueError(f"the reply unpacks to more than {_LARGEST:,} bytes")
+    return plain
 
 
 def _named(key: str) -> bytes:

@@ -110,6 +110,17 @@ def _png(data: bytes) -> Header:
     return Header("png", _big(data[16:20]), _big(data[20:24]))
 
 
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of the content of every whole chunk of a PNG file."""
+    at = 8
+    while at + 12 <= len(data):
+        end = at + 8 + _big(data[at : at + 4])
+        if end + 4 > len(data):  # the checksum belongs to the chunk
+            return
+        yield data[at + 4 : at + 8], at + 8, end
+        at = end + 4
+
+
 def _jpeg(data: bytes) -> Header:
     """The first start-of-frame segment, past EXIF and whatever else precedes it."""
     for marker, start, end in jpeg_segments(data):

@@ -26,6 +26,7 @@ class EventDecoder:
         self._name: str = ""
         self._data: list[bytes] = []
         self._after_cr: bool = False
+        self._inside_json: bool = False
 
     def feed(self, chunk: bytes) -> Iterator[ServerEvent]:
         """The events this chunk completes."""
@@ -49,11 +50,20 @@ class EventDecoder:
     def _take_line(self) -> Iterator[ServerEvent]:
         line = b"".join(self._line).removeprefix(_BOM)
         self._line.clear()
+        if self._inside_json:
+            self._data.append(line)
+            return
         if not line:
             yield from self._dispatch()
             return
-        if line.startswith(b"{"):
-            self._data.append(line)  # plain JSON under the wrong content type; it may be paid for
+        if line.startswith((b"{", b"[")):
+            # Plain JSON under the wrong content type; it may be paid for. What closes on its own
+            # line is one of JSON Lines, else one document over several lines.
+            yield from self._dispatch()
+            self._data.append(line)
+            self._inside_json = not line.rstrip().endswith((b"}", b"]"))
+            if not self._inside_json:
+                yield from self._dispatch()
             return
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")

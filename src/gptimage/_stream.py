@@ -17,11 +17,12 @@ from gptimage._finish import finish
 from gptimage._http import HttpReply, ServerEvent
 from gptimage._json import table
 from gptimage._plan import Plan, possible_cost
-from gptimage._reply import items, picture_of
+from gptimage._reply import picture_of
+from gptimage._wrapped import items, merged
 from gptimage.errors import MalformedReplyError, OutcomeUnknownError
 from gptimage.image import Image
 from gptimage.providers.openai_errors import error_from_event
-from gptimage.providers.openai_images import REPORTED, StreamEvent, read_event
+from gptimage.providers.openai_images import StreamEvent, read_event
 from gptimage.results import Completed, PartialImage, Result
 
 
@@ -49,6 +50,7 @@ class StreamReader:
         self._whole: HttpReply | None = None
         self._notes: list[str] = []
         self._unread: list[bytes] = []
+        self._took = False
 
     def take(self, event: ServerEvent) -> PartialImage | None:
         """Read one event; returns the preview in it, if any.
@@ -56,6 +58,7 @@ class StreamReader:
         Raises:
             ApiError: The service reports a failure; it carries the previews so far.
         """
+        self._took = True
         try:
             parsed = read_event(event)
         except ValueError:
@@ -108,21 +111,18 @@ class StreamReader:
         if not self._finals:
             return self._whole or self._head  # some servers stream one plain answer
         pictures: list[bytes] = []
-        data: list[dict[str, object]] = []
+        values: list[dict[str, Any]] = []
         for each in self._finals:
-            whole = table(each.document.value)
-            value = {name: part for name, part in whole.items() if not isinstance(part, _NESTED)}
+            value = table(each.document.value)
             index = value.get("b64_json")
             if isinstance(index, int):
-                value["b64_json"] = len(pictures) + index
+                value = {**value, "b64_json": len(pictures) + index}
                 pictures += each.document.pictures
-            data.append(value)
-        rest = {"created": data[0].get("created_at"), "usage": _total(self._finals), "data": data}
-        rest |= {name: data[0][name] for name in REPORTED if name in data[0]}
+            values.append(value)
         return HttpReply(
             status=200,
             headers=self._head.headers,
-            body=json.dumps(rest).encode(),
+            body=json.dumps(merged(values)).encode(),
             pictures=tuple(pictures),
         )
 
@@ -134,7 +134,8 @@ class StreamReader:
             raise
 
     def _is_stream(self) -> bool:
-        return self._head.status == 200 and self._head.content_type == "text/event-stream"
+        said = self._head.content_type == "text/event-stream" and not self._head.body
+        return self._head.status == 200 and (said or self._took)
 
     def _preview(self, event: StreamEvent) -> PartialImage | None:
         try:
@@ -171,26 +172,3 @@ class StreamReader:
             partials=self._partials,
             request_id=request_id,
         )
-
-
-_NESTED: Final = (dict, list)
-_COUNTED: Final = ("input_tokens", "output_tokens", "total_tokens")
-_DETAILS: Final = ("input_tokens_details", "output_tokens_details")
-
-
-def _total(finals: list[StreamEvent]) -> object:
-    """The usage of all finished pictures together, in the service's own shape."""
-    tables = [table(table(each.document.value).get("usage")) for each in finals]
-    if not all(tables):
-        return None
-    total: dict[str, object] = {name: _sum(tables, name) for name in _COUNTED}
-    for part in _DETAILS:
-        details = [table(each.get(part)) for each in tables]
-        total[part] = {name: _sum(details, name) for name in details[0]}
-    return total
-
-
-def _sum(tables: list[dict[str, Any]], name: str) -> int | None:
-    counts = [table.get(name) for table in tables]
-    whole = [count for count in counts if isinstance(count, int)]
-    return sum(whole) if len(whole) == len(counts) else None

@@ -63,6 +63,32 @@ def svg_size(data: bytes) -> tuple[int | None, int | None]:
     return max(1, round(width)), max(1, round(height))
 
 
+def resized(data: bytes, width: int, height: int) -> bytes:
+    """The same drawing at this size in pixels: its viewBox is cut evenly to the new ratio.
+
+    Raises:
+        ImageDecodeError: Its first tag is damaged, or it is no UTF-8.
+    """
+    text = svg_text(data)
+    if text.encode() != data.removeprefix(b"\xef\xbb\xbf"):
+        raise ImageDecodeError("this svg is not written in UTF-8")
+    attributes = _root_attributes(text)  # also proves that the tag is whole
+    left, top, across, down = _box(attributes, *svg_size(data)) or (0, 0, width, height)
+    scale = max(width / across, height / down)
+    seen = (width / scale, height / scale)
+    box = (left + (across - seen[0]) / 2, top + (down - seen[1]) / 2, *seen)
+    root = _ROOT.match(text, _prolog_end(text))
+    at = start = root.end() if root else len(text)
+    kept: list[str] = []
+    while match := _ATTRIBUTE.match(text, at):
+        if match[1] not in {"width", "height", "viewBox"}:
+            kept.append(match[0])
+        at = match.end()
+    shown = " ".join(f"{round(number, 4):g}" for number in box)
+    sized = f' width="{width}" height="{height}" viewBox="{shown}"'
+    return f"{text[:start]}{sized}{''.join(kept)}{text[at:]}".encode()
+
+
 def check_svg(data: bytes) -> None:
     """Prove that the file is whole, well-formed XML, without expanding any entity.
 
@@ -135,6 +161,18 @@ def _length(text: str) -> float | None:
     if not match:
         return None
     return float(match[1]) * _PER_UNIT[match[2] or "px"] or None
+
+
+def _box(
+    attributes: dict[str, str], width: int | None, height: int | None
+) -> tuple[float, float, float, float] | None:
+    """What is drawn, in the drawing's own units: left, top, width and height."""
+    text = attributes.get("viewBox", "")
+    if size := _view_box(text):
+        left, top, _, _ = (float(part) for part in text.replace(",", " ").split())
+        if math.isfinite(left) and math.isfinite(top):
+            return left, top, *size
+    return None if width is None or height is None else (0, 0, width, height)
 
 
 def _view_box(text: str) -> tuple[float, float] | None:

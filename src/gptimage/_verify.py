@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gptimage import _gif
-from gptimage._decoding import hostile, open_header
+from gptimage._decoding import hostile, load, open_header
 from gptimage._svg import check_svg
 from gptimage.errors import ImageDecodeError
 from gptimage.image import Image
@@ -18,12 +18,12 @@ def verify(image: Image) -> None:
     with hostile(image.format):
         header.verify()  # PNG checksums, which decoding skips
     if image.format == "gif":
-        _gif.decode(image)
+        _gif.check_frames(image)
         _check_gif_end(image.data)
     else:
         picture = open_header(image)
         with hostile(image.format):
-            picture.load()
+            load(picture)
 
 
 def _check_gif_end(data: bytes) -> None:

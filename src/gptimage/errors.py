@@ -206,6 +206,7 @@ class MalformedReplyError(OutcomeUnknownError):
     Attributes:
         reply: The body as it arrived, so that whatever is in it is not lost.
         status: The HTTP status code.
+        text: What the model said instead of drawing; empty when it said nothing.
     """
 
     def __init__(
@@ -217,12 +218,14 @@ class MalformedReplyError(OutcomeUnknownError):
         possible_cost: Decimal | None = None,
         partials: Iterable[PartialImage] = (),
         request_id: str | None = None,
+        text: str = "",
     ) -> None:
         super().__init__(
             message, possible_cost=possible_cost, partials=partials, request_id=request_id
         )
         self.reply = reply
         self.status = status
+        self.text = text
 
 
 class ApiError(GptImageError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import httpcore2
     import httpx2
 
+_GZIP: Final = (b"gzip", b"x-gzip")
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _ACCEPT: Final = "image/png, image/jpeg, image/webp, */*;q=0.1"
 
@@ -61,22 +63,40 @@ class Fetch:
         Raises:
             FetchError: The address was refused, or the download failed.
         """
+        return self._download(url, None)
+
+    def from_service(self, url: str, endpoint: str) -> bytes:
+        """Download an address a service's reply names.
+
+        The reply may also name the service itself, wherever that is: then exactly its host and
+        port are read, and no other private address, not even after a redirect.
+
+        Args:
+            url: The address in the reply.
+            endpoint: The base URL the request was sent to.
+
+        Raises:
+            FetchError: The address was refused, or the download failed.
+        """
+        return self._download(url, endpoint)
+
+    def _download(self, url: str, endpoint: str | None) -> bytes:
         deadline = time.monotonic() + self.total
         target = _parse(url)
         for _ in range(self.max_redirects + 1):
-            found = self._get(target, deadline)
+            found = self._get(target, deadline, endpoint)
             if isinstance(found, bytes):
                 return found
             target = _follow(target, found)
         raise _refused(target, f"comes after more than {self.max_redirects} redirects")
 
-    def _get(self, target: httpx2.URL, deadline: float) -> bytes | str:
+    def _get(self, target: httpx2.URL, deadline: float, endpoint: str | None) -> bytes | str:
         """The body, or where a redirect leads."""
         import httpcore2
 
         from gptimage._dial import Dialer, trust
 
-        dialer = Dialer(self._addresses(target), deadline)
+        dialer = Dialer(self._addresses(target, endpoint), deadline)
         steps = dict.fromkeys(("connect", "read", "write", "pool"), self.timeout)
         scheme, host, path = target.raw_scheme, target.raw_host, target.raw_path
         url = httpcore2.URL(scheme=scheme, host=host, port=_port(target), target=path)
@@ -88,20 +108,47 @@ class Fetch:
             headers = {name.lower(): value for name, value in got.headers}
             if got.status in _REDIRECTS and b"location" in headers:
                 return headers[b"location"].decode("utf-8", "replace")
-            self._check_head(target, got.status, headers)
-            return self._body(target, got)
+            packed = headers.get(b"content-encoding", b"identity").strip().lower()
+            # What was paid for is worth unpacking, within the same limit; see `_check_head`.
+            wanted = endpoint is not None and packed in _GZIP
+            self._check_head(target, got.status, headers, packed=wanted)
+            body = self._body(target, got)
+            return self._unpacked(target, body) if wanted else body
 
-    def _addresses(self, target: httpx2.URL) -> list[str]:
+    def _addresses(self, target: httpx2.URL, endpoint: str | None) -> list[str]:
         """Every address of the host, once all of them are found acceptable."""
+        addresses = self._look_up(target)
+        if self.allow_private or all(map(is_public, addresses)):
+            return addresses
+        if endpoint is None:
+            advice = "Fetch(allow_private=True) allows your own network"
+            raise _refused(target, f"is not on the public internet; {advice}")
+        if not self._is_service(target, addresses, endpoint):
+            raise _refused(
+                target,
+                "is not on the public internet, and not the host and port of base_url either; if "
+                "you trust what the service names, use fetch=Fetch(allow_private=True)",
+            )
+        return addresses
+
+    def _look_up(self, target: httpx2.URL) -> list[str]:
         try:
             rows = self.resolver(_host(target), _port(target), type=socket.SOCK_STREAM)
         except OSError as error:
             raise _refused(target, "has a host name that cannot be found") from error
-        addresses = list(dict.fromkeys(str(row[4][0]) for row in rows))
-        if not self.allow_private and not all(map(is_public, addresses)):
-            advice = "Fetch(allow_private=True) allows your own network"
-            raise _refused(target, f"is not on the public internet; {advice}")
-        return addresses
+        return list(dict.fromkeys(str(row[4][0]) for row in rows))
+
+    def _is_service(self, target: httpx2.URL, addresses: list[str], endpoint: str) -> bool:
+        """Whether it is the host and port asked, also under another name of the same address."""
+        import httpx2
+
+        try:
+            asked = httpx2.URL(endpoint)
+            if _port(asked) != _port(target):
+                return False
+            return _host(asked) == _host(target) or set(addresses) <= set(self._look_up(asked))
+        except (httpx2.InvalidURL, FetchError, ValueError):
+            return False
 
     def _body(self, target: httpx2.URL, response: httpcore2.Response) -> bytes:
         body = bytearray()
@@ -110,10 +157,27 @@ class Fetch:
             self._check_size(target, len(body))
         return bytes(body)
 
-    def _check_head(self, target: httpx2.URL, status: int, headers: dict[bytes, bytes]) -> None:
+    def _unpacked(self, target: httpx2.URL, body: bytes) -> bytes:
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            plain = unpacker.decompress(body, self.max_bytes + 1)
+        except zlib.error as error:
+            raise _refused(target, "sent a body that is packed and broken") from error
+        self._check_size(target, len(plain))
+        return plain
+
+    def _check_head(
+        self,
+        target: httpx2.URL,
+        status: int,
+        headers: dict[bytes, bytes],
+        *,
+        packed: bool,
+    ) -> None:
         if status != 200:
             raise _refused(target, f"answered with HTTP status {status} instead of a picture")
-        if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+        if encoding != b"identity" and not packed:
             # Unpacking what we asked not to be packed would invite decompression bombs.
             raise _refused(target, "sent a compressed body although none was asked for")
         self._check_size(target, int(headers.get(b"content-length", b"0")))

@@ -12,7 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, TypeGuard, cast
 
+from attrs import evolve
+
 from gptimage._address import shown
+from gptimage._sniff import jpeg_segments
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import BinaryFile, Image, ImageSource, PilImage
 from gptimage.records import Record
@@ -25,6 +28,9 @@ API_FORMATS: Final = ("png", "jpeg", "webp")
 MAX_IMAGES: Final = 16
 MAX_BYTES: Final = 50_000_000
 """The service takes less than 50 MB for each picture."""
+
+MAX_READ: Final = 250_000_000
+"""What is larger than the service takes is made smaller, up to here."""
 
 _SOURCES: Final = (
     "a path, bytes, a binary file, a PIL image, an Image, an http(s) or data: URL, or a file id"
@@ -45,7 +51,9 @@ def resolve(
 ) -> Image | FileRef:
     """Read one picture, wherever it is, and prove that it is one.
 
-    The whole picture is decoded, about 50 ms for 4 million pixels. An uploaded file is
+    The whole picture is decoded, about 50 ms for 4 million pixels. One in a format the service
+    does not take is made a png (its first frame, where it is animated), and one of 50 MB or more
+    is made smaller; `Image.original` is then the one given. An uploaded file is
     passed on unseen. A text is a URL when it starts like one; the id of an uploaded file
     when it is ``file-`` and 8 or more letters, digits, ``_`` or ``-``, and no file has that
     name; otherwise a path, in which ``~`` is your home. A file object is read from where
@@ -58,8 +66,7 @@ def resolve(
         formats: Formats to accept, or None for all that Pillow reads (masks).
 
     Raises:
-        InvalidRequestError: There is no such file, or it holds no whole picture, one in
-            another format, or 50 MB and more.
+        InvalidRequestError: There is no such file, or it holds no whole picture, or an svg.
         FetchError: A URL was refused, or its download failed.
     """
     if isinstance(source, FileRef):
@@ -70,8 +77,7 @@ def resolve(
         source = _path_of(source, field)
     name = _name(source)
     try:
-        image = _read(source, fetch)
-        _prove(image, formats)
+        image = _prove(_read(source, fetch), formats)
     except _RefusedError as error:
         raise InvalidRequestError(
             f"{field}: {name} {error}", field=field, value=name, allowed=error.allowed
@@ -211,9 +217,9 @@ def _from_path(path: Path) -> bytes:
 
 
 def _drain(read: Callable[[int], object]) -> bytes:
-    """All that is left, but never 50 MB: what is read may have no end."""
+    """All that is left, but not without end: a file may have none."""
     data = bytearray()
-    while len(data) < MAX_BYTES:
+    while len(data) < MAX_READ:
         try:
             chunk = read(_CHUNK)
         except (OSError, ValueError) as error:  # ValueError: it is closed
@@ -224,26 +230,49 @@ def _drain(read: Callable[[int], object]) -> bytes:
         if not chunk:
             return bytes(data)
         data += chunk
-    raise _too_large(f"{MAX_BYTES:,} bytes or more")
+    raise _too_large(f"{MAX_READ:,} bytes or more")
 
 
 def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _prove(image: Image, formats: Collection[str] | None) -> None:
+def _prove(image: Image, formats: Collection[str] | None) -> Image:
+    """The image once it is proved to be one, made into what the service takes where it is not.
+
+    Then `Image.original` is the one given, which the plan tells about.
+    """
     if image.format == "svg":
         advice = "which is never drawn here: save it as png first"
         raise _RefusedError(f"is an svg, {advice}", _allowed(formats))
-    if formats is not None and image.format not in formats:
-        raise _RefusedError(
-            f"is a {image.format or 'picture of an unknown kind'}, and {', '.join(formats)} are "
-            "taken: convert it with gptimage.Image.open(...).convert('png')",
-            _allowed(formats),
-        )
-    if image.nbytes >= MAX_BYTES:
-        raise _too_large(f"{image.nbytes:,} bytes")
     image.verify()
+    sent = image
+    if formats is not None and image.format not in formats:
+        if set(formats) != set(API_FORMATS):  # a markup, whose transparency is its meaning
+            raise _RefusedError(
+                f"is a {image.format or 'picture of an unknown kind'}, and {', '.join(formats)} "
+                "is taken: save it in that format first",
+                _allowed(formats),
+            )
+        sent = image.convert("png")
+    elif formats is not None and image.format == "jpeg":
+        sent = _first_of_several(image)
+    if sent.nbytes >= MAX_BYTES:
+        if formats is None:
+            raise _too_large(f"{image.nbytes:,} bytes")
+        sent = sent.shrink(MAX_BYTES * 4 // 5)
+    return image if sent is image else evolve(sent, original=image)
+
+
+def _first_of_several(image: Image) -> Image:
+    """A JPEG without the mark (MPF) that more images follow: phones write it, services refuse it.
+
+    No pixel changes, and what follows the first image is not read by anybody.
+    """
+    for marker, start, end in jpeg_segments(image.data):
+        if marker == 0xE2 and image.data[start : start + 4] == b"MPF\0":
+            return Image.from_bytes(image.data[: start - 4] + image.data[end:])
+    return image
 
 
 def _allowed(formats: Collection[str] | None) -> object:
@@ -252,7 +281,6 @@ def _allowed(formats: Collection[str] | None) -> object:
 
 def _too_large(size: str) -> _RefusedError:
     return _RefusedError(
-        f"has {size}, and less than 50 MB are taken: "
-        "gptimage.Image.open(...).shrink(40_000_000) makes it smaller",
+        f"has {size}, which is too large: save it smaller, or as a jpeg",
         f"less than {MAX_BYTES:,} bytes",
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gptimage._shown import shown
 from gptimage.errors import InvalidRequestError
@@ -122,6 +122,13 @@ class Size:
         return "auto" if self.pixels is None else f"{self.width}x{self.height}"
 
 
+_GRIDS: Final = ((4, 2), (3, 3), (4, 3), (4, 4))
+"""Sheets of gif frames, across and down."""
+
+DEFAULT_FRAMES: Final = 9
+"""Frames of a gif when none are asked for."""
+
+
 @frozen(kw_only=True)
 class SizeRule:
     """What sizes a model draws: a fixed list, or any size within limits.
@@ -134,6 +141,8 @@ class SizeRule:
         min_pixels: Width times height, at least.
         max_pixels: Width times height, at most.
         experimental_pixels: Above this many pixels the service calls results experimental.
+        across: Images side by side on the sheet that edge and pixel limits hold for.
+        down: Images below each other on it.
     """
 
     values: tuple[tuple[int, int], ...] = ()
@@ -143,6 +152,23 @@ class SizeRule:
     min_pixels: int = 0
     max_pixels: int = 0
     experimental_pixels: int | None = None
+    across: int = 1
+    down: int = 1
+
+    def for_frames(self, frames: int) -> SizeRule:
+        """The rule for one frame of a gif: all frames are drawn on one sheet, which obeys this.
+
+        The sheet has 8, 9, 12 or 16 places, so a square frame has at most 960 pixels on an edge
+        up to 9 frames, 816 up to 12, and 720 up to 16 (measured at the service by a third party).
+        """
+        if self.values:
+            return self
+        across, down = next(grid for grid in _GRIDS if frames <= grid[0] * grid[1])
+        return evolve(self, across=across, down=down)
+
+    def sheet(self, width: int, height: int) -> tuple[int, int]:
+        """Pixels of the sheet for images of this size."""
+        return width * self.across, height * self.down
 
     def problem(self, width: int, height: int) -> str | None:
         """The rule this size breaks, as a sentence, or None when it is legal."""
@@ -150,14 +176,16 @@ class SizeRule:
             return None if (width, height) in self.values else f"only {self} are drawn"
         if width % self.multiple or height % self.multiple:
             return f"both edges must be multiples of {self.multiple}"
-        if max(width, height) > self.max_edge:
-            return f"the longest edge must be at most {self.max_edge} pixels"
         if max(width, height) > self.max_ratio * min(width, height):
             return f"the ratio must be between 1:{self.max_ratio:g} and {self.max_ratio:g}:1"
-        if width * height < self.min_pixels:
-            return f"it must have at least {self.min_pixels:,} pixels"
-        if width * height > self.max_pixels:
-            return f"it must have at most {self.max_pixels:,} pixels"
+        sheet = self.sheet(width, height)
+        all_of_it = "" if sheet == (width, height) else f" ({sheet[0]}x{sheet[1]} for all frames)"
+        if max(sheet) > self.max_edge:
+            return f"the longest edge must be at most {self.max_edge} pixels{all_of_it}"
+        if sheet[0] * sheet[1] < self.min_pixels:
+            return f"it must have at least {self.min_pixels:,} pixels{all_of_it}"
+        if sheet[0] * sheet[1] > self.max_pixels:
+            return f"it must have at most {self.max_pixels:,} pixels{all_of_it}"
         return None
 
     def covering(self, width: int, height: int) -> tuple[int, int]:
@@ -187,16 +215,20 @@ class SizeRule:
         """The rule in words, for error messages."""
         if self.values:
             return ", ".join(f"{w}x{h}" for w, h in self.values)
-        return (
+        rule = (
             f"multiples of {self.multiple}, edges up to {self.max_edge}, "
             f"ratio up to {self.max_ratio:g}:1, {self.min_pixels:,} to {self.max_pixels:,} pixels"
         )
+        if self.across * self.down == 1:
+            return rule
+        return f"{rule}, for a sheet of {self.across}x{self.down} frames"
 
     def _grid(self) -> Iterator[tuple[int, int]]:
         if self.values:
             return iter(self.values)
-        edges = range(self.multiple, self.max_edge + 1, self.multiple)
-        return ((w, h) for w in edges for h in edges)
+        wide = range(self.multiple, self.max_edge // self.across + 1, self.multiple)
+        high = range(self.multiple, self.max_edge // self.down + 1, self.multiple)
+        return ((w, h) for w in wide for h in high)
 
     def _candidates(self, width: int, height: int) -> Iterator[tuple[int, int]]:
         """Sizes no smaller than asked, with a height near the asked ratio or at its limit."""
@@ -205,7 +237,7 @@ class SizeRule:
             return
         step = self.multiple
         lowest = math.ceil(height / step) * step
-        for w in range(math.ceil(width / step) * step, self.max_edge + 1, step):
+        for w in range(math.ceil(width / step) * step, self.max_edge // self.across + 1, step):
             ideal = w * height / width
             floor = math.floor(ideal / step) * step
             flattest = math.ceil(w / self.max_ratio / step) * step

@@ -18,10 +18,11 @@ from gptimage._arriving import (
     ArrivingStream,
     AsyncArrivingDownload,
     AsyncArrivingStream,
+    aopen_stream,
     aread_all,
     failure,
-    is_event_stream,
     network_errors,
+    open_stream,
     read_all,
     reply_of,
 )
@@ -111,9 +112,7 @@ class OpenAITransport:
         response = self._open(request)
         if isinstance(response, HttpReply):
             return ArrivingStream(None, response)
-        if is_event_stream(response):
-            return ArrivingStream(response, reply_of(response))
-        return ArrivingStream(None, read_all(response, request.picture_key))
+        return open_stream(response, request.picture_key)
 
     def download(self, request: HttpRequest) -> Download:
         """Send and return as soon as the answer's head is there."""
@@ -163,9 +162,7 @@ class AsyncOpenAITransport:
         response = await self._open(request)
         if isinstance(response, HttpReply):
             return AsyncArrivingStream(None, response)
-        if is_event_stream(response):
-            return AsyncArrivingStream(response, reply_of(response))
-        return AsyncArrivingStream(None, await aread_all(response, request.picture_key))
+        return await aopen_stream(response, request.picture_key)
 
     async def download(self, request: HttpRequest) -> AsyncDownload:
         """Send and return as soon as the answer's head is there."""

@@ -161,9 +161,13 @@ def _file(problems: list[str]) -> Path | None:
         return None
 
 
+_LIBRARY: Final = {"max_decoded_mb": "GPTIMAGE_MAX_DECODED_MB"}
+
+
 def _strangers() -> Iterator[str]:
     """Variables that look like settings and are none: one of them may be a limit, misspelt."""
-    known = {"config": CONFIG, **{name: variable(name) for name in KINDS}}
+    # The last one is the library's own.
+    known = {"config": CONFIG, **{name: variable(name) for name in KINDS}, **_LIBRARY}
     for name in sorted(os.environ):
         if name.startswith("GPTIMAGE_") and name not in known.values():
             yield f"{name}: there is no such setting{_meant(name, known)}"

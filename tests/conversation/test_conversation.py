@@ -272,3 +272,34 @@ def test_both_kinds_have_the_same_signatures() -> None:
         for kind in (gptimage.ImageClient, gptimage.AsyncImageClient)
     ]
     assert plain == awaited
+
+
+@pytest.mark.parametrize("stateless", [False, True])
+def test_a_conversation_goes_on_after_a_gif(stateless: bool) -> None:  # a column
+    """The service takes no gif as input, so a still of it is sent, which is told."""
+    model = "gpt-image-2.6-flare"
+    with gptimage.ImageClient.sandbox() as client:
+        talk = client.conversation(image_model=model, stateless=stateless)
+        talk.send("A fox", format="gif", size="512x512")
+        turn = talk.send("At night", **LOW)
+
+    assert turn.image.format == "png"
+    assert turn.result.warnings[0] == (
+        "input image 1 is a gif, which the service does not take: the first frame of it was sent "
+        "as png"
+    )
+
+
+def test_a_conversation_goes_on_after_an_svg() -> None:
+    """From the service's memory; without one, the way out is told before anything is sent."""
+    model = "gpt-image-2.6-flare"
+    with gptimage.ImageClient.sandbox() as client:
+        talk = client.conversation(image_model=model)
+        talk.send("A fox", format="svg", size="1024x1024")
+        turn = talk.send("At night", **LOW)
+        alone = client.conversation(image_model=model, stateless=True)
+        alone.send("A fox", format="svg", size="1024x1024")
+        with pytest.raises(gptimage.InvalidRequestError, match="save it as png"):
+            alone.send("At night", **LOW)
+
+    assert turn.image.format == "png"

@@ -144,15 +144,35 @@ def test_a_failed_response_is_the_fitting_error(
 
 
 def test_words_alone_are_no_picture(talks: Talks) -> None:
-    """It may have been billed; what was said is in the raw reply, not in the message."""
-    talk, _ = talks.fake(reply(response(words("Which cabin, SECRET?"))))
+    """It may have been billed; what the model said is what helps, so it is told."""
+    talk, _ = talks.fake(reply(response(words("Which cabin,\nthe red one?"))))
 
-    with pytest.raises(MalformedReplyError, match="answered in words") as caught:
+    with pytest.raises(MalformedReplyError, match="Which cabin, the red one") as caught:
         talk.send("A cabin")
 
-    assert b"SECRET" in caught.value.reply
-    assert "SECRET" not in str(caught.value)
+    assert caught.value.text == "Which cabin,\nthe red one?"
     assert talk.chat.turns == ()
+
+
+def test_many_words_are_shortened(talks: Talks) -> None:
+    """A message stays readable; the attribute has all of it."""
+    talk, _ = talks.fake(reply(response(words("word " * 1_000))))
+
+    with pytest.raises(MalformedReplyError) as caught:
+        talk.send("A cabin")
+
+    assert len(str(caught.value)) < 800
+    assert caught.value.text == "word " * 1_000
+
+
+def test_a_refusal_in_words_is_moderation(talks: Talks) -> None:
+    """A refusal part says that the model would not draw this, so it has the class for that."""
+    refused = {**words(""), "content": [{"type": "refusal", "refusal": "I cannot draw that."}]}
+    talk, _ = talks.fake(*[reply(response(refused))], [end(refused)])
+
+    for ask in (talk.send, talk.stream):
+        with pytest.raises(ModerationError, match="I cannot draw that"):
+            ask("A cabin")
 
 
 def test_a_reply_cut_short_gives_its_whole_pictures(talks: Talks) -> None:

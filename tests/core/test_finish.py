@@ -35,6 +35,7 @@ from .making import (
     TODAY,
     USAGE,
     answer,
+    cutout,
     finished,
     generate,
     picture,
@@ -125,7 +126,7 @@ def test_what_cannot_be_cut_is_returned_whole() -> None:
     found = finished(answer(broken), size="1920x1080")
 
     assert broken == found.image.data
-    assert "could not be cropped" in found.warnings[0]
+    assert "could not be fitted" in found.warnings[0]
 
 
 def test_not_even_a_bug_drops_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,18 +139,65 @@ def test_not_even_a_bug_drops_a_picture(monkeypatch: pytest.MonkeyPatch) -> None
     found = finished(answer(picture(1920, 1088)), size="1920x1080")
 
     assert picture(1920, 1088) == found.image.data
-    assert "could not be cropped" in found.warnings[0]
+    assert "could not be fitted" in found.warnings[0]
 
 
-def test_an_svg_is_never_cut() -> None:
-    """A drawing has no pixels; one that was not asked for is reported."""
-    svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"/>'
-    asked = generate(model="gpt-image-2.6-flare", format="svg", size="1024x1024")
-    found, surprise = finished(answer(svg), asked), finished(answer(svg), size="1024x1024")
+@pytest.mark.parametrize(
+    ("given", "size", "done", "box"),
+    [
+        ('width="10" height="10"', "1024x1024", "enlarged", "0 0 10 10"),
+        ('width="1200" height="640"', "1200x630", "cropped", "0 5 1200 630"),
+        ('viewBox="-50 -50 100 100"', "64x32", "scaled down and cropped", "-50 -25 100 50"),
+        ("", "64x32", "set", "0 0 64 32"),
+        ('width="64" height="32"', "64x32", None, None),
+    ],
+)
+def test_an_svg_has_exactly_the_size(
+    given: str, size: str, done: str | None, box: str | None
+) -> None:
+    """Its size and viewBox are those asked for; nothing is drawn for it."""
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {given}><g/></svg>'.encode()
+    asked = generate(model="gpt-image-2.6-flare", format="svg", size=size)
+    image, *rest = finished(answer(svg), asked).images
+    told = finished(answer(svg), asked).warnings
 
-    assert (svg, ()) == (found.image.data, found.warnings)
-    assert svg == surprise.image.data
-    assert "could not be cropped" in surprise.warnings[0]
+    assert rest == []
+    assert "x".join(map(str, image.size or ())) == size
+    assert ((f'viewBox="{box}"'.encode() in image.data) if box else image.data == svg) is True
+    assert [f" and {done} to {size};" in each for each in told] == ([True] if done else [])
+    assert (image.original.data if image.original else image.data) == svg
+
+
+@pytest.mark.parametrize(
+    ("came", "done"),
+    [
+        ((1200, 640), "cropped"),
+        ((2400, 1260), "scaled down"),
+        ((600, 315), "enlarged"),
+        ((2400, 1600), "scaled down and cropped"),
+    ],
+)
+def test_what_was_done_to_the_size_is_told(came: tuple[int, int], done: str) -> None:
+    """Cutting, scaling down and enlarging are different things to do to an image."""
+    found = finished(answer(picture(*came)), size="1200x630")
+
+    assert found.image.size == (1200, 630)
+    assert f" and {done} to 1200x630;" in found.warnings[0]
+
+
+@pytest.mark.parametrize("form", ["png", "webp", "gif"])
+def test_an_opaque_image_where_a_transparent_one_was_asked(form: str) -> None:
+    """It is told; a transparent one, and one nobody asked to be, is not."""
+    told = [
+        [note for note in finished(answer(data), background=background).warnings if "pixel" in note]
+        for data, background in (
+            (picture(form=form), "transparent"),
+            (cutout(), "transparent"),
+            (picture(form=form), None),
+        )
+    ]
+
+    assert list(map(len, told)) == [1, 0, 0]
 
 
 def test_the_author_of_an_svg_has_no_known_price() -> None:

@@ -171,7 +171,7 @@ def test_a_crop_shares_the_key() -> None:
         ({"size": "1200x400"}, "1440x480", (1200, 400)),
         ({"size": "1920x1080", "model": "gpt-image-9"}, "1920x1080", (1920, 1080)),
         ({"size": "1200x630", "model": "gpt-image-1.5"}, "1536x1024", (1200, 630)),
-        ({"size": "1920x1080", "format": "svg"}, "1920x1088", None),
+        ({"size": "1920x1080", "format": "svg"}, "1920x1088", (1920, 1080)),
     ],
     ids=str,
 )
@@ -201,7 +201,7 @@ def test_the_ceiling_holds_the_estimate() -> None:
         {},
         {"model": "gpt-image-9", "size": "1024x1024"},
         {"model": "gpt-image-2.6-flare", "size": "1024x1024"},
-        {"format": "gif", "size": "1024x1024"},
+        {"format": "gif", "size": "512x512"},
         {"format": "svg", "size": "1024x1024"},
     ],
     ids=str,

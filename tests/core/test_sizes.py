@@ -292,3 +292,46 @@ def test_nearest_is_legal(rule: SizeRule) -> None:
     nearest = [Size.parse(name).pixels or (0, 0) for name in rule.nearest(50_000, 3)]
 
     assert [rule.problem(*size) for size in nearest] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("frames", "cap"), [(2, 960), (8, 960), (9, 960), (10, 816), (12, 816), (13, 720), (16, 720)]
+)
+def test_the_largest_square_of_a_gif(frames: int, cap: int) -> None:
+    """The sheet of all frames obeys the rule, as measured at the service."""
+    spec = Models.load().get("gpt-image-2.6-flare")
+    assert spec is not None
+    rule = spec.sizes.for_frames(frames)
+
+    assert (rule.problem(cap, cap), bool(rule.problem(cap + 16, cap + 16))) == (None, True)
+    assert (cap, cap) == rule.covering(cap, cap)
+
+
+@pytest.mark.parametrize(
+    ("frames", "asked", "drawn"),
+    [
+        (9, (512, 512), (512, 512)),
+        (16, (512, 512), (512, 512)),
+        (4, (384, 384), (384, 384)),
+        (9, (512, 288), (512, 288)),
+        (4, (256, 256), (288, 288)),
+    ],
+)
+def test_small_frames_go_out_as_asked(
+    frames: int, asked: tuple[int, int], drawn: tuple[int, int]
+) -> None:
+    """Only the sheet must be large enough, so few frames are drawn larger than asked."""
+    spec = Models.load().get("gpt-image-2.6-flare")
+    assert spec is not None
+
+    assert drawn == spec.sizes.for_frames(frames).covering(*asked)
+
+
+def test_messages_about_a_gif_name_what_was_asked() -> None:
+    """The size asked for, not that of a sheet nobody has heard of, and what is possible."""
+    spec = Models.load().get("gpt-image-2.6-flare")
+    assert spec is not None
+    with pytest.raises(InvalidRequestError, match="size 1024x1024 is larger") as caught:
+        spec.sizes.for_frames(16).covering(1024, 1024)
+
+    assert "720x720" in str(caught.value)

@@ -311,6 +311,9 @@ def test_problems_name_file_and_place(tmp_path: Path, text: str, problem: str) -
         ("a.json", b"null", "must hold one JSON object"),
         ("a.json", b"{", "is not valid JSON"),
         ("a.json", b'{"template": ' + b"9" * 5_000 + b"}", "is not valid JSON"),
+        ("a.toml", b"a." * 20_000 + b"a = 1", "has a key of more than 32 parts"),
+        ("a.toml", b"[[" + b"a . " * 9_000 + b"a]]", "has a key of more than 32 parts"),
+        ("a.toml", b"x = {'a'." + b'"b".' * 9_000 + b"c = 1}", "has a key of more than 32 parts"),
         ("a.toml", b"#" * 300_000, "is larger than 256 KiB"),
         (
             "a.json",

@@ -219,6 +219,8 @@ class Dialogue:
         known = bool(said.images) or head is not None
         check_ask(said.action, most, pictures=known, masked=said.mask is not None)
         shows = bool(said.images) or previous is None or said.mask is not None
+        # The service draws gifs but takes none as input, so the turn after one shows a still.
+        shows = shows or (last is not None and last.format == "gif" and said.action != "generate")
         request = image_request(
             said.prompt,
             said.options,
@@ -254,6 +256,14 @@ class Dialogue:
             return (last,) if changes else ()
         if said.images and not carried:
             return said.images
+        if last.format == "svg":
+            raise InvalidRequestError(
+                "the last image is an svg, which the service does not take as input and nothing "
+                "here draws: save it as png with a browser or a drawing tool and pass it as an "
+                "input image of a new conversation",
+                field="images",
+                allowed=API_FORMATS,
+            )
         proved = resolve(last, field="images", fetch=self.keeper.core.fetch)
         return (*said.images, proved) if said.mask is not None else (proved, *said.images)
 

@@ -9,9 +9,12 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from gptimage._http import HttpReply
+from gptimage._http import HttpReply, ServerEvent
+from gptimage._json import table
 from gptimage._plan import Plan, possible_cost
 from gptimage._reply import join
+from gptimage._sse import EventDecoder
+from gptimage._wrapped import loads
 from gptimage.conversation.outer import outer_cost
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.turns import FailedCall, Turn
@@ -20,6 +23,7 @@ from gptimage.errors import (
     GptImageError,
     ImageDecodeError,
     MalformedReplyError,
+    ModerationError,
 )
 from gptimage.image import Image
 from gptimage.providers.openai_errors import error_from_event
@@ -40,6 +44,7 @@ Finish = Callable[[Plan, HttpReply], Result]
 _FORGOTTEN: Final = "previous_response_not_found"
 _LOST: Final = re.compile(r"previous response\b.{0,200}\bnot found", re.IGNORECASE | re.DOTALL)
 _RESULT: Final = re.compile(rb'(?<!\\)"result"(\s*:\s*")')
+_LONGEST_QUOTE: Final = 500
 _SERVER_CODES: Final = {"server_error", "vector_store_timeout"}
 
 
@@ -62,6 +67,13 @@ def finish_turn(turn: TurnPlan, reply: HttpReply, finish: Finish) -> Turn:
         OutcomeUnknownError: A gateway gave up waiting.
     """
     value = _json(reply) if 200 <= reply.status < 300 else None
+    if value is None and (events := _events(reply)):
+        from gptimage.conversation.stream import TurnReader
+
+        reader = TurnReader(turn, evolve(reply, body=b"", pictures=()))
+        for event in events:
+            reader.take(event)
+        return reader.end((), finish)
     if value is None:
         # An error, or a body that was cut short: the Images API's rescue finds whole pictures.
         renamed = _RESULT.sub(rb'"b64_json"\1', bytes(reply.body))
@@ -174,16 +186,34 @@ def _nothing(
     if told:
         return service_error(told[0], request_id=reply.request_id, partials=partials)
     why = f"the response is {answer.status or 'empty'} ({answer.reason or 'no reason given'})"
+    cost = possible_cost(turn.plan)
+    if answer.refusal:
+        return ModerationError(
+            f"the model refused to draw: {_quoted(answer.refusal)}; no image was drawn, the "
+            "chat model's words may be billed",
+            status=reply.status,
+            code="refusal",
+            request_id=reply.request_id,
+            body={"refusal": answer.refusal},
+            partials=partials,
+        )
     if answer.text:
-        why = "the model answered in words and drew nothing"
+        why = f"the model drew nothing and answered: {_quoted(answer.text)}"
     return MalformedReplyError(
-        f"{why}: {possible_cost(turn.plan)}; the raw reply is in .reply",
+        f"{why}: {cost}; the raw reply is in .reply",
         reply=join(reply.body, reply.pictures, PICTURE),
         status=reply.status,
         possible_cost=turn.plan.ceiling,
         partials=partials,
         request_id=reply.request_id,
+        text=answer.text,
     )
+
+
+def _quoted(words: str) -> str:
+    """What the model said, on one line and not for ever."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return f'"{line[: _LONGEST_QUOTE - 1]}…"' if len(line) > _LONGEST_QUOTE else f'"{line}"'
 
 
 def _failed(call: ImageCall) -> FailedCall:
@@ -207,6 +237,16 @@ def _is_picture(call: ImageCall) -> bool:
         return isinstance(call.picture, bytes) and bool(Image.from_bytes(call.picture))
     except ImageDecodeError:
         return False
+
+
+def _events(reply: HttpReply) -> list[ServerEvent]:
+    """The events of a stream nobody asked for; none when it is no stream, or an error."""
+    if not 200 <= reply.status < 300:
+        return []
+    decoder = EventDecoder()
+    body = join(reply.body, reply.pictures, PICTURE)
+    found = [*decoder.feed(body), *decoder.finish()]
+    return found if any(table(loads(event.data)).get("type") for event in found) else []
 
 
 def _json(reply: HttpReply) -> object:

@@ -49,6 +49,7 @@ class TurnReader:
         self._ended = False
         self._notes: list[str] = []
         self._unread: list[bytes] = []
+        self._took = False
 
     def take(self, event: ServerEvent) -> PartialImage | None:
         """Read one event; returns the preview in it, if any.
@@ -56,6 +57,7 @@ class TurnReader:
         Raises:
             ApiError: The service reports a failure; it carries the previews so far.
         """
+        self._took = True
         try:
             parsed = read_turn_event(event)
         except ValueError:
@@ -113,7 +115,8 @@ class TurnReader:
         return {**self._response, "output": _merged(self._items, last)}
 
     def _is_stream(self) -> bool:
-        return self._head.status == 200 and self._head.content_type == "text/event-stream"
+        said = self._head.content_type == "text/event-stream" and not self._head.body
+        return self._head.status == 200 and (said or self._took)
 
     def _preview(self, event: TurnEvent) -> PartialImage | None:
         try:

@@ -15,6 +15,7 @@ from attrs import frozen
 from gptimage._http import FilePart, HttpRequest, ServerEvent
 from gptimage._json import table
 from gptimage._reply import Document, parse
+from gptimage._wrapped import is_final
 from gptimage.errors import InvalidRequestError
 from gptimage.image import Image
 from gptimage.money import Usage
@@ -199,10 +200,10 @@ def read_event(event: ServerEvent) -> StreamEvent:
     )
 
 
-def _event_kind(name: str, value: Mapping[str, Any]) -> str:
+def _event_kind(name: str, value: dict[str, Any]) -> str:
     if not value:
         return "other"
-    if name.endswith(".completed") and value.get("b64_json") is not None:
+    if is_final(name, value):
         return "completed"
     if name == "error" or value.get("error"):
         return "error"

@@ -160,6 +160,7 @@ class Answer:
         error: Why it failed.
         calls: Its image calls, in order.
         text: What the outer model said.
+        refusal: In which words it refused to answer; empty when it did not.
         usage: The outer model's tokens.
         image_usage: The image calls' tokens, in the Images API's shape.
         tier: The processing tier that was used.
@@ -172,6 +173,7 @@ class Answer:
     error: Mapping[str, Any] | None = None
     calls: tuple[ImageCall, ...] = ()
     text: str = field(default="", repr=False)
+    refusal: str = field(default="", repr=False)
     usage: OuterUsage | None = None
     image_usage: object = None
     tier: str | None = None
@@ -195,7 +197,8 @@ def read_answer(value: object, pictures: tuple[bytes, ...] = ()) -> Answer:
         calls=tuple(
             _call(each, pictures) for each in outputs if each.get("type") == f"{TOOL}_call"
         ),
-        text=_said(outputs),
+        text=_said(outputs, "text", "refusal"),
+        refusal=_said(outputs, "refusal"),
         usage=_usage(as_table(table.get("usage"))),
         image_usage=as_table(table.get("tool_usage")).get("image_gen"),
         tier=_text(table.get("service_tier")),
@@ -231,6 +234,8 @@ def read_turn_event(event: ServerEvent) -> TurnEvent:
     name = _text(table.get("type")) or event.name
     if name == "error" or (table.get("error") and "response" not in table):
         return TurnEvent(kind="error", value=table)
+    if not name and "output" in table:  # a server that cannot stream sends the response itself
+        return TurnEvent(kind="response", value=table)
     if name.endswith(".partial_image"):
         index = table.get("partial_image_index")
         whole = index if isinstance(index, int) else 0
@@ -265,14 +270,14 @@ def _picture(found: object, pictures: tuple[bytes, ...]) -> bytes | str | None:
         return found
 
 
-def _said(outputs: list[Mapping[str, Any]]) -> str:
+def _said(outputs: list[Mapping[str, Any]], *names: str) -> str:
     parts = [
         as_table(part)
         for each in outputs
         if each.get("type") == "message"
         for part in as_list(each.get("content"))
     ]
-    texts = [_text(part.get("text")) or _text(part.get("refusal")) for part in parts]
+    texts = [_text(part.get(name)) for part in parts for name in names]
     return "\n".join(text for text in texts if text)
 
 

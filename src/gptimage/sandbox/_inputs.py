@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import re
 from collections.abc import Mapping
 from typing import Any, Final, TypedDict, cast
 
+from gptimage._decoding import load, open_file, orientation, without_texts
 from gptimage._http import FilePart, HttpRequest
 from gptimage.models import ModelSpec
 from gptimage.sandbox._job import Picture
@@ -33,6 +33,7 @@ _MAX_URL: Final = 20_971_520
 _MAX_PIXELS: Final = 120_000_000
 """A guard against bombs; the service's own limit is not published."""
 _TYPES: Final = ("image/jpeg", "image/png", "image/webp")
+FORMATS: Final = ("PNG", "JPEG", "WEBP")
 _PIL_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w-]+=[^;,]*)*;base64,", re.IGNORECASE)
 
@@ -193,21 +194,18 @@ def _decoded(part: FilePart, number: int) -> Picture:
 
 def _open(data: bytes) -> Any:
     """The fully decoded picture, or None when the bytes are none of the accepted kinds."""
-    from PIL import Image as pil
-
     try:
-        with pil.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"]) as image:
+        with open_file(without_texts(data), FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS or image.format not in _PIL_TYPES:
                 return None
-            image.load()
-            image.getexif()
+            load(image)
             return image
     except Exception:  # noqa: BLE001  # Pillow raises nearly anything on hostile bytes
         return None
 
 
 def _oriented(image: Any) -> tuple[int, int]:
-    turned = image.getexif().get(0x0112) in {5, 6, 7, 8}  # the EXIF orientations on their side
+    turned = orientation(image) in {5, 6, 7, 8}  # on their side
     return (image.height, image.width) if turned else (image.width, image.height)
 
 

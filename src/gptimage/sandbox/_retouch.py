@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from gptimage._decoding import open_file, upright, without_texts
 from gptimage.sandbox._compose import compose, draw_subject
+from gptimage.sandbox._inputs import FORMATS
 from gptimage.sandbox._job import Job, Picture
 from gptimage.sandbox._label import mark
 from gptimage.sandbox._raster import drawn_over, levelled, rasterise
@@ -41,11 +42,8 @@ def retouch(job: Job, seen: Scene, index: int, phase: float) -> Image:
 
 def load(picture: Picture) -> Image:
     """Decode an input, turned the way its camera says, as RGBA."""
-    from PIL import Image as pil
-    from PIL import ImageOps
-
-    with pil.open(io.BytesIO(picture.data)) as image:
-        return ImageOps.exif_transpose(image).convert("RGBA")
+    image = open_file(without_texts(picture.data), FORMATS)
+    return upright(image).convert("RGBA")
 
 
 def _covering(picture: Picture, job: Job) -> Image:

@@ -9,6 +9,7 @@ from typing import Final
 from gptimage.sandbox._job import Job
 from gptimage.sandbox._refusal import Refusal, user_error
 from gptimage.sandbox._scene import scene
+from gptimage.sizes import SizeRule
 
 
 _PIXELS: Final = re.compile(r"([1-9]\d{0,5})x([1-9]\d{0,5})")
@@ -38,12 +39,7 @@ def still(asked: str, job: Job) -> tuple[int, int]:
 
 
 def gif(asked: str, job: Job, frames: int) -> tuple[int, int]:
-    """Pixels of one frame.
-
-    The limits for GIF are not published. It is known that the frames share one sheet
-    that must satisfy the edge limit, that six of 1024x1024 made a sheet of 4096 pixels
-    and were refused, and that 512x512 was drawn: so a sheet of 2 columns, or of 4 when
-    there are more than four frames, and no smallest size for a frame.
+    """Pixels of one frame: the limits of edges and pixels hold for the sheet of all frames.
 
     Raises:
         Refusal: The frames do not fit one sheet.
@@ -53,19 +49,17 @@ def gif(asked: str, job: Job, frames: int) -> tuple[int, int]:
     if job.spec.sizes.values:
         return still(asked, job)
     width, height = _within_edges(asked, job)
-    across, down = sheet(width, height, frames)
+    across, down = sheet(job.spec.sizes, width, height, frames)
     limit = job.spec.sizes.max_edge
     if max(across, down) > limit:
         raise _bad(asked, f"The longest edge must be less than or equal to {limit}")
-    if across * down > job.spec.sizes.max_pixels:
-        raise _bad(asked, "Requested resolution exceeds the current pixel budget.")
+    _budget(asked, across * down, job)
     return width, height
 
 
-def sheet(width: int, height: int, frames: int) -> tuple[int, int]:
+def sheet(rule: SizeRule, width: int, height: int, frames: int) -> tuple[int, int]:
     """Pixels of the sheet the frames of a GIF share."""
-    columns = 2 if frames <= 4 else 4
-    return width * columns, height * math.ceil(frames / columns)
+    return rule.for_frames(frames).sheet(width, height)
 
 
 def _within_edges(asked: str, job: Job) -> tuple[int, int]:

@@ -7,13 +7,13 @@ name them as the service does (``tools[0].size``).
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, cast
 
 from attrs import field, frozen
 
 from gptimage._http import HttpRequest
+from gptimage.image import Image
 from gptimage.sandbox._job import Job
 from gptimage.sandbox._reader import Reader
 from gptimage.sandbox._refusal import Refusal, missing, not_one_of, user_error, wrong_type
@@ -204,8 +204,18 @@ def _context(said: _Input, memory: Memory, *, masked: bool) -> list[dict[str, st
 
 
 def _as_url(data: bytes) -> dict[str, str]:
-    kind = {b"\x89P": "png", b"\xff\xd8": "jpeg", b"RI": "webp"}.get(data[:2], "png")
-    return {"image_url": f"data:image/{kind};base64,{b64encode(data).decode('ascii')}"}
+    import io
+
+    from PIL import Image as pil
+
+    image = Image.from_bytes(data)
+    if image.format == "svg":  # nothing here draws one: its turn goes on from an empty canvas
+        still = io.BytesIO()
+        pil.new("RGB", image.size or (1024, 1024), "white").save(still, "png")
+        image = Image.from_bytes(still.getvalue())
+    elif image.format == "gif":
+        image = image.convert("png")
+    return {"image_url": image.data_url}
 
 
 def _job(

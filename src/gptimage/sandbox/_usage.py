@@ -47,7 +47,7 @@ def svg_usage(job: Job) -> Mapping[str, object]:
 def _output_tokens(job: Job, models: Models) -> int:
     width, height = job.width, job.height
     if job.format == "gif":
-        width, height = sheet(width, height, job.frames)
+        width, height = sheet(job.spec.sizes, width, height, job.frames)
     own = job.spec.output_tokens(width, height, job.quality)
     return own or models[_STAND_IN].output_tokens(width, height, job.quality) or 0
 

@@ -14,7 +14,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from gptimage._pixels import fit
-from gptimage._reply import parse, pictures
+from gptimage._reply import pictures, read
 from gptimage.errors import GptImageError, ImageDecodeError
 from gptimage.image import Image
 from gptimage.models import Models
@@ -149,7 +149,7 @@ def _call(left: Leftover, body: bytes) -> Call:
     """What is known of a call: the note, and the usage in the reply."""
     asked = left.note if "operation" in left.note else {"operation": RECOVERED}
     model = str(asked.get("model", "unknown"))
-    usage = read_usage(parse(body).value, has_inputs=asked["operation"] == "edit")
+    usage = read_usage(read(body).value, has_inputs=asked["operation"] == "edit")
     return Call(
         asked=asked,
         model=model,
@@ -164,6 +164,6 @@ def _exact(image: Image, asked: Mapping[str, object]) -> Image:
     """The picture with the pixels that were asked for, as the client would have made it."""
     try:
         size = Size.parse(str(asked.get("size", "auto"))).pixels
-        return fit(image, *size) if size and image.format != "svg" else image
+        return fit(image, *size) if size else image
     except GptImageError:
         return image
