@@ -5,15 +5,20 @@ Those who ask for it have a real Redis: `redis_url` is shared, `own_redis` may b
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 from hypothesis import settings
@@ -104,3 +109,114 @@ def own_redis(redis_program: None, tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.stop()
+
+
+class Faults:
+    """Counts what is done to the files of some folders, and lets one of it fail.
+
+    Args:
+        folders: Where; other files are left alone.
+        at: Which operation fails, from 0.
+        for_good: Whether all later ones fail, too.
+    """
+
+    def __init__(self, *folders: Path, at: int, for_good: bool) -> None:
+        self.folders = tuple(map(str, folders))
+        self.at = at
+        self.for_good = for_good
+        self.count = 0
+        self.on = True
+        self._lock = threading.Lock()
+
+    @property
+    def happened(self) -> bool:
+        """Whether something failed."""
+        return self.count > self.at
+
+    def step(self, path: object) -> None:
+        """One operation, which may fail."""
+        if not self.on or not str(path).startswith(self.folders):
+            return
+        with self._lock:
+            now, self.count = self.count, self.count + 1
+        if now == self.at or (self.for_good and now > self.at):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let it fail from now on."""
+        io_open, connect = io.open, sqlite3.connect
+        faults = self
+
+        def opened(file: Any, mode: str = "r", *more: Any, **options: Any) -> Any:
+            writes = set(mode) & set("wax+")
+            if writes and isinstance(file, (str, os.PathLike)):
+                self.step(file)
+                return Writing(io_open(file, mode, *more, **options), str(file), self)
+            return io_open(file, mode, *more, **options)
+
+        def guarded(name: str) -> None:
+            real = getattr(os, name)
+
+            def call(first: Any, *more: Any, **options: Any) -> Any:
+                self.step(_path_of(first))
+                return real(first, *more, **options)
+
+            monkeypatch.setattr(os, name, call)
+
+        class Connection(sqlite3.Connection):
+            """Fails as SQLite does when its disk is full."""
+
+            path = ""
+
+            def execute(self, *arguments: Any) -> Any:
+                try:
+                    faults.step(self.path)
+                except OSError as error:
+                    raise sqlite3.OperationalError("database or disk is full") from error
+                return super().execute(*arguments)
+
+        def connected(database: Any, *more: Any, **options: Any) -> Any:
+            connection = connect(database, *more, factory=Connection, **options)
+            connection.path = str(database)
+            return connection
+
+        monkeypatch.setattr(io, "open", opened)
+        monkeypatch.setattr(sqlite3, "connect", connected)
+        for name in ("open", "fsync", "rename", "replace", "link", "mkdir"):
+            guarded(name)
+
+
+class Writing:
+    """A file whose writes count."""
+
+    def __init__(self, file: Any, path: str, faults: Faults) -> None:
+        self._file, self._path, self._faults = file, path, faults
+
+    def write(self, data: Any) -> int:
+        """Write, or fail."""
+        self._faults.step(self._path)
+        return int(self._file.write(data))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _path_of(first: Any) -> str:
+    if isinstance(first, int):
+        try:
+            return str(Path(f"/proc/self/fd/{first}").readlink())
+        except OSError:
+            return ""
+    return os.fspath(first) if isinstance(first, (str, os.PathLike)) else ""
+
+
+@pytest.fixture
+def faults() -> type[Faults]:
+    """What makes a disk fail."""
+    return Faults

@@ -1,14 +1,13 @@
-"""What a client does besides single calls: many at once, conversations, and looking things up.
+"""What a client does besides single calls: many at once, batches, conversations, look-ups.
 
-`Jobs` and `AsyncJobs` are the halves of the clients that are built from whole other rooms;
-a client hands each its keeper, sender and meter.
+A client hands each its keeper, sender and meter.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import evolve
 
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from gptimage._sending import AsyncSender, Sender
     from gptimage.batch import AsyncBatch, AsyncBatchLine, Batch, BatchLine
     from gptimage.batch.job import StatePath
-    from gptimage.bulk import Asked, CheckpointPath, Item, Watcher
+    from gptimage.bulk import Asked, CheckpointPath, Item, Stop, Watcher
+    from gptimage.bulk.leaving import Leaving
     from gptimage.conversation import AsyncConversation, Conversation
     from gptimage.conversation.said import Resume
     from gptimage.ledger import Ledger
@@ -49,6 +49,7 @@ class Catalogue:
     _keeper: Keeper
     _meter: Meter
     _templates: PromptTemplates | None
+    _sender: Any
 
     def models(self) -> Models:
         """The catalogue: what each model accepts and costs, and until when it lives."""
@@ -65,6 +66,25 @@ class Catalogue:
 
             self._templates = PromptTemplates.builtin()
         return self._templates.render(template, **arguments)
+
+    def gated(self, gate: Gate) -> Self:
+        """This client once more, whose requests leave only when ``gate`` agrees.
+
+        It is asked before every try, after the gates this client has already; an answer from
+        the cache leaves nothing to ask. Both clients have the same connections, store, cache
+        and budget, so close only one.
+
+        Args:
+            gate: Who is asked.
+        """
+        twin = copy.copy(self)
+        twin._sender = evolve(self._sender, gate=behind(gate, self._sender.gate))
+        return twin
+
+    def _leaving(self, leaving: Leaving) -> Self:
+        twin = self.gated(leaving)
+        twin._keeper = evolve(self._keeper, keep=leaving.keep)
+        return twin
 
 
 class Jobs(Catalogue):
@@ -87,6 +107,7 @@ class Jobs(Catalogue):
         progress: Watcher = False,
         checkpoint: CheckpointPath = None,
         retry_unknown: bool = False,
+        stop: Stop | None = None,
         refresh: bool = False,
         tags: Iterable[str] = (),
     ) -> Generator[Item]:
@@ -98,23 +119,27 @@ class Jobs(Catalogue):
             progress: True shows it on standard error; or a function called with a `Progress`.
             checkpoint: A file; a second run with it asks only for what is missing.
             retry_unknown: Ask again what an earlier run may have been billed for.
+            stop: Ends the run early when it is set: nothing new is sent, what was sent comes.
             refresh: Ask even if the cache knows the answer.
             tags: Tags for the store.
 
         Raises:
             InvalidRequestError: ``concurrency`` is below 1.
             ConfigurationError: The checkpoint is in use, or belongs to other requests.
+            OSError: The checkpoint cannot be written; raised when all that was sent is yielded.
         """
         from gptimage.bulk import many
 
         return many(
             self,
-            self._core,
+            self._keeper,
+            self._leaving,
             requests,
             concurrency=concurrency,
             progress=progress,
             checkpoint=checkpoint,
             retry_unknown=retry_unknown,
+            stop=stop,
             refresh=refresh,
             tags=tags,
         )
@@ -196,20 +221,6 @@ class Jobs(Catalogue):
 
         return Batch.open(self._batch_line(), where)
 
-    def gated(self, gate: Gate) -> Self:
-        """This client once more, whose requests leave only when ``gate`` agrees.
-
-        It is asked before every try, after the gates this client has already; an answer from
-        the cache leaves nothing to ask. Both clients have the same connections, store, cache
-        and budget, so close only one.
-
-        Args:
-            gate: Who is asked.
-        """
-        twin = copy.copy(self)
-        twin._sender = evolve(self._sender, gate=behind(gate, self._sender.gate))
-        return twin
-
     def _batch_line(self) -> BatchLine:
         from gptimage.batch import BatchLine
         from gptimage.ports import Downloads
@@ -247,6 +258,7 @@ class AsyncJobs(Catalogue):
         progress: Watcher = False,
         checkpoint: CheckpointPath = None,
         retry_unknown: bool = False,
+        stop: Stop | None = None,
         refresh: bool = False,
         tags: Iterable[str] = (),
     ) -> AsyncGenerator[Item]:
@@ -255,12 +267,14 @@ class AsyncJobs(Catalogue):
 
         return amany(
             self,
-            self._core,
+            self._keeper,
+            self._leaving,
             requests,
             concurrency=concurrency,
             progress=progress,
             checkpoint=checkpoint,
             retry_unknown=retry_unknown,
+            stop=stop,
             refresh=refresh,
             tags=tags,
         )
@@ -311,12 +325,6 @@ class AsyncJobs(Catalogue):
         from gptimage.batch import AsyncBatch
 
         return await AsyncBatch.open(self._batch_line(), where)
-
-    def gated(self, gate: Gate) -> Self:
-        """This client once more, behind a gate; see `ImageClient.gated`."""
-        twin = copy.copy(self)
-        twin._sender = evolve(self._sender, gate=behind(gate, self._sender.gate))
-        return twin
 
     def _batch_line(self) -> AsyncBatchLine:
         from gptimage.batch import AsyncBatchLine

@@ -68,10 +68,13 @@ class Keeper:
     Attributes:
         core: The client's settings.
         caches: Whether bodies are wanted for a cache.
+        keep: Keeps a raw reply until its images are saved or taken; left out, the spool does
+            when there is a store.
     """
 
     core: Core
     caches: bool
+    keep: Callable[[Plan, bytes], SpoolEntry] | None = None
 
     @property
     def store(self) -> Store | None:
@@ -102,7 +105,8 @@ class Keeper:
         """Whether `take` takes no time worth a thread: nothing to save, download or crop."""
         size = len(reply.body) + sum(map(len, reply.pictures))
         cropped = plan.exact and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)
-        return self.store is None and size < LARGE and not cropped and not addresses(reply)
+        writes = self.store is not None or self.keep is not None
+        return not writes and size < LARGE and not cropped and not addresses(reply)
 
     def take(self, plan: Plan, reply: HttpReply) -> Taken:
         """Read a reply, with the raw bytes safe on disk meanwhile.
@@ -110,7 +114,7 @@ class Keeper:
         Raises:
             GptImageError: It is an error, or holds no picture.
         """
-        good = reply.status == 200 and (self.caches or self.store is not None)
+        good = reply.status == 200 and self._wants_body
         whole, unreachable = self.core.complete(reply)
         body = join(whole.body, whole.pictures) if good else None
         entry = self._spool(plan, body)
@@ -135,7 +139,7 @@ class Keeper:
         """
         completed = reader.end(broken, now=self.core.clock(), complete=self.core.complete)
         reply = reader.reply()
-        wanted = (self.caches or self.store is not None) and not addresses(reply)
+        wanted = self._wants_body and not addresses(reply)
         body = join(reply.body, reply.pictures) if wanted else None
         result = completed.result
         whole = broken is None and len(result.images) >= plan.request.count
@@ -156,7 +160,13 @@ class Keeper:
 
     def landed(self, plan: Plan, landed: Landed, asked: Sequence[Taken]) -> Taken:
         """What we asked ourselves, or else the reply somebody else paid for."""
-        taken = asked[0] if asked else Taken(result=self.core.recall(plan, landed.body))
+        if asked:
+            taken = asked[0]
+        else:
+            result = self.core.recall(plan, landed.body)
+            # Whoever paid may be done with it before this one is: it is kept for both.
+            entry = self.keep(plan, bytes(landed.body)) if self.keep else None
+            taken = self._taken(result, None, entry, complete=False)
         return evolve(taken, result=taken.result.warn(*landed.warnings))
 
     def save(self, taken: Taken, tags: tuple[str, ...], **lineage: str | None) -> Result:
@@ -186,6 +196,10 @@ class Keeper:
         _done(taken.entry)
         return evolve(taken.result, stored=records).warn(*notes)
 
+    @property
+    def _wants_body(self) -> bool:
+        return self.caches or self.store is not None or self.keep is not None
+
     def _taken(
         self, result: Result, body: bytes | None, entry: SpoolEntry | None, *, complete: bool
     ) -> Taken:
@@ -195,7 +209,11 @@ class Keeper:
         return Taken(result=result.warn(*notes), body=keep, entry=entry)
 
     def _spool(self, plan: Plan, body: bytes | None) -> SpoolEntry | None:
-        if self.store is None or body is None:
+        if body is None:
+            return None
+        if self.keep is not None:
+            return self.keep(plan, body)
+        if self.store is None:
             return None
         from gptimage.store.spool import Spool, note_of
 

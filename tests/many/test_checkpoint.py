@@ -22,6 +22,7 @@ ENTRIES = st.builds(
     status=st.sampled_from(("begun", "answered", "done", "failed", "unknown")),
     stored=st.lists(st.text(max_size=10), max_size=3).map(tuple),
     usd=st.none() | st.decimals(0, 100).map(str),
+    reply=st.none() | st.text(max_size=10),
     error=st.none() | st.tuples(st.text(max_size=10), st.text(max_size=20)),
 )
 

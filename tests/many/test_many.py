@@ -420,7 +420,7 @@ def test_a_checkpoint_of_other_requests_is_refused(both: Both, tmp_path: Path) -
 def test_a_failed_save_is_not_done(
     both: Both, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture the store could not save is in the error, and is not paid for again."""
+    """A picture the store could not save is in the error, and the next run saves it at no cost."""
     path, sandbox = tmp_path / "run.jsonl", Sandbox()
     with Store(tmp_path / "store") as store:
         client = both.sandbox(sandbox, store=store)
@@ -428,14 +428,21 @@ def test_a_failed_save_is_not_done(
         def fail(*_: object, **__: object) -> None:
             raise StoreError("the disk is full")
 
+        save = store.save
         monkeypatch.setattr(store, "save", fail)
         (item,) = both.many(client, requests(1), checkpoint=path)
         assert isinstance(item.error, StoreError)
         assert item.error.result is not None
-        monkeypatch.undo()
-        both.many(client, requests(1), checkpoint=path)
+        before = statuses(path)
+        monkeypatch.setattr(store, "save", save)
+        (again,) = both.many(client, requests(1), checkpoint=path)
 
-    assert statuses(path) == {0: "unknown"}
+    assert before == {0: "unknown"}
+    assert again.resumed
+    assert again.result is not None
+    assert again.result.cost == 0
+    assert again.result.image.data == item.error.result.image.data
+    assert statuses(path) == {0: "done"}
     assert len(sandbox.requests) == 1
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gptimage import Image
+from gptimage._http import HttpRequest
 from gptimage.cli import main
 from gptimage.commands._rows import Rows
 from gptimage.sandbox import Sandbox, SandboxServer
@@ -187,29 +193,196 @@ def test_a_second_run_draws_what_is_missing() -> None:
     assert [path.name for path in Path("out").iterdir()] == ["000001-a-fox.png"]
 
 
-def test_interrupted_and_resumed(tmp_path: Path) -> None:
-    """Ctrl-C finishes what was sent; the next run draws the rest; each is drawn once."""
-    written("run.jsonl", *(f'"A fox, number {index}"' for index in range(12)))
-    sandbox = Sandbox(latency=0.3)
-    words = ["many", "run.jsonl", "-o", "out", "--checkpoint", "cp", "--concurrency", "2"]
+def many_of(server: SandboxServer, *more: str) -> subprocess.Popen[str]:
+    """The command in a process of its own."""
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.base_url}
+    words = ("many", "run.jsonl", "-o", "out", "--quality", "low", *more)
+    return subprocess.Popen(
+        [sys.executable, "-m", "gptimage", *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+class Holding(Sandbox):
+    """A sandbox that answers two requests, and the others when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = threading.Event()
+        self._first = itertools.count()
+
+    def arrived(self, request: HttpRequest) -> Any:
+        """The answer, in time."""
+        found = super().arrived(request)
+        if next(self._first) >= 2:
+            self.may_answer.wait()
+        return found
+
+
+def wait_for(happens: Callable[[], object]) -> None:
+    """Wait until something is the case."""
+    until = time.monotonic() + 60
+    while not happens():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def last(checkpoint: Path) -> dict[int, str]:
+    """What a checkpoint says of each item."""
+    whole = checkpoint.read_text().rpartition("\n")[0]
+    lines = [json.loads(line) for line in whole.splitlines()]
+    return {line["index"]: line["status"] for line in lines}
+
+
+def lines_of(process: subprocess.Popen[str], last: str) -> str:
+    """What it says on standard error, up to a line with these words."""
+    assert process.stderr is not None
+    told = ""
+    while last not in told:
+        line = process.stderr.readline()
+        assert line, told
+        told += line
+    return told
+
+
+FOXES = [f"A fox, number {index}" for index in range(12)]
+
+
+def test_interrupted_and_resumed() -> None:
+    """Ctrl-C finishes and writes what was sent; the next run draws the rest; each is drawn once."""
+    written("run.jsonl", *(json.dumps(fox) for fox in FOXES))
+    sandbox = Holding()
     with SandboxServer(sandbox=sandbox) as server:
-        environment = {
-            **os.environ,
-            "OPENAI_API_KEY": "sk-test",
-            "OPENAI_BASE_URL": server.base_url,
-        }
-        command = [sys.executable, "-m", "gptimage", *words, "--quality", "low"]
-        first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        until = time.monotonic() + 60
-        while first.poll() is None and not list(tmp_path.glob("out/*.png")):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        command = ("--checkpoint", "cp", "--concurrency", "3")
+        first = many_of(server, *command)
+        wait_for(lambda: len(sandbox.requests) == 5)
+        wait_for(lambda: len(list(Path("out").glob("*.png"))) == 2)
         first.send_signal(signal.SIGINT)
-        told = first.communicate(timeout=60)[1]
-        sandbox.latency = 0
-        second = subprocess.run(command, env=environment, check=False, capture_output=True)
+        told = lines_of(first, "finishing")
+        sandbox.may_answer.set()
+        told += first.communicate(timeout=60)[1]
+        there = len(list(Path("out").glob("*.png")))
+        second = many_of(server, *command)
+        second.communicate(timeout=60)
 
     drawn = [str(request.body["prompt"]) for request in sandbox.requests]
-    assert first.returncode == 130, told
-    assert second.returncode in {0, 4}  # 4: pictures that came while nobody took them any more
-    assert sorted(drawn) == sorted(f"A fox, number {index}" for index in range(12))
+    assert "finishing 3 in flight, again to give them up" in told
+    assert "the same command goes on" in told
+    assert (first.returncode, there, second.returncode) == (130, 5, 0)
+    assert sorted(drawn) == sorted(FOXES)
+    assert len(list(Path("out").glob("*.png"))) == 12
+
+
+def test_a_second_interrupt_gives_up() -> None:
+    """It ends at once; what was in flight is not asked again, and the next run says so."""
+    written("run.jsonl", *(json.dumps(fox) for fox in FOXES))
+    sandbox = Holding()
+    with SandboxServer(sandbox=sandbox) as server:
+        command = ("--checkpoint", "cp", "--concurrency", "3")
+        first = many_of(server, *command)
+        wait_for(lambda: len(sandbox.requests) == 5)
+        wait_for(lambda: len(list(Path("out").glob("*.png"))) == 2)
+        first.send_signal(signal.SIGINT)
+        told = lines_of(first, "finishing")
+        first.send_signal(signal.SIGINT)
+        told += first.communicate(timeout=60)[1]
+        sandbox.may_answer.set()
+        second = many_of(server, *command)
+        again = second.communicate(timeout=60)[1]
+
+    drawn = [str(request.body["prompt"]) for request in sandbox.requests]
+    assert "gave up 3 in flight: they may be billed" in told
+    assert (first.returncode, second.returncode) == (130, 4)
+    assert again.count("it may have been billed") == 3
+    assert sorted(drawn) == sorted(FOXES)
+
+
+@pytest.mark.parametrize("store", [(), ("--store", "pictures")])
+def test_a_killed_command_goes_on(store: tuple[str, ...]) -> None:
+    """After kill -9 nothing is drawn twice, every file is written, and doubt is told."""
+    written("run.jsonl", *(json.dumps(fox) for fox in FOXES))
+    sandbox = Holding()
+    with SandboxServer(sandbox=sandbox) as server:
+        command = ("--checkpoint", "cp", "--concurrency", "3", *store)
+        first = many_of(server, *command)
+        wait_for(lambda: len(sandbox.requests) == 5)
+        wait_for(lambda: sum(status != "begun" for status in last(Path("cp")).values()) == 2)
+        first.kill()
+        first.communicate()
+        sandbox.may_answer.set()
+        second = many_of(server, *command)
+        told = second.communicate(timeout=60)[1]
+
+    drawn = [str(request.body["prompt"]) for request in sandbox.requests]
+    files = len(list(Path("out").glob("*.png")))
+    assert sorted(drawn) == sorted(FOXES)
+    assert (files, told.count("it may have been billed"), second.returncode) == (9, 3, 4)
+
+
+def test_quota_stops_and_writes_what_is_in_flight() -> None:
+    """What was sent beside the refused request is paid, and becomes a file."""
+    lines = [*FOXES[:3], "A fox [sandbox:quota]", *FOXES[3:]]
+    written("run.jsonl", *(json.dumps(line) for line in lines))
+    sandbox = Holding()
+    with SandboxServer(sandbox=sandbox) as server:
+        process = many_of(server, "--concurrency", "4", "--checkpoint", "cp")
+        told = lines_of(process, "stopped")
+        sandbox.may_answer.set()
+        process.communicate(timeout=60)
+
+    paid = sum("quota" not in str(request.body["prompt"]) for request in sandbox.requests)
+    assert "the others would fail alike" in told
+    assert process.returncode == 1
+    assert len(list(Path("out").glob("*.png"))) == paid >= 3
+
+
+def test_a_resumed_run_writes_missing_files(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a store, each file that is not there is written again, and no other."""
+    file = written("run.jsonl", '"A fox"', '{"prompt": "A hen", "n": 2}', '"A cow"')
+    command = ["many", file, "-o", "out", "--store", "s", "--checkpoint", "cp", *FAST]
+    main(command)
+    before = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+    Path("out/000002-a-hen-2.png").unlink()
+    Path("out/000003-a-cow.png").write_bytes(b"")  # reserved by a process that was killed
+    capsys.readouterr()
+
+    codes = [main(command), main(command)]
+
+    assert codes == [0, 0]
+    assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == before
+    assert "000002-a-hen-2.png" in capsys.readouterr().out
+
+
+def test_files_of_others_are_left_alone() -> None:
+    """A resumed run does not take a file of the same name for its own."""
+    file = written("run.jsonl", '"A fox"')
+    command = ["many", file, "-o", "out", "--store", "s", "--checkpoint", "cp", *FAST]
+    Path("out").mkdir()
+    Path("out/000001-a-fox.png").write_bytes(b"mine")
+    main(command)
+    second = Path("out/000001-a-fox-2.png")
+    drawn = second.read_bytes()
+    second.unlink()
+    main(command)
+
+    assert Path("out/000001-a-fox.png").read_bytes() == b"mine"
+    assert second.read_bytes() == drawn
+
+
+def test_images_removed_from_the_store(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was pruned since is no error while its file is there, and else is told."""
+    file = written("run.jsonl", '"A fox"', '"A hen"')
+    command = ["many", file, "-o", "out", "--store", "s", "--checkpoint", "cp", *FAST]
+    main(command)
+    shutil.rmtree("s")
+    Path("out/000002-a-hen.png").unlink()
+    capsys.readouterr()
+
+    code = main(command)
+
+    assert code == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("gptimage: ")]
+    assert [line.split()[1] for line in told] == ["2:"]

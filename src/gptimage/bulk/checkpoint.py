@@ -3,13 +3,14 @@
 Each line is one JSON object and is written at once, so a run that is killed leaves a file that
 the next one can go on with. The last line of an item counts::
 
-    {"index": 3, "key": "g1:…", "status": "begun"}
+    {"index": 3, "key": "g1:…", "status": "begun", "reply": "20261128T…"}
     {"index": 3, "key": "g1:…", "status": "done", "stored": ["img_…"], "usd": "0.0131"}
 
-``begun`` is written when a request leaves, so one that waits for a limit has no line yet.
-``answered`` says that it is paid and that its pictures are in memory only; ``done`` that they
-are saved, or were handed over. ``failed`` costs nothing and is tried again, by this run or the
-next. ``unknown`` may have been billed.
+``begun`` is written when a request leaves, so one that waits for a limit has no line yet; it
+names the reply in the spool, where the answer is kept from its arrival on. ``answered`` says
+that it is paid and nobody has taken the images yet; ``done`` that they are saved, or were
+handed over. ``failed`` costs nothing and is tried again, by this run or the next. ``unknown``
+may have been billed.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Entry:
         status: How far it came.
         stored: Ids of its records in the store.
         usd: What it cost in USD, as text, or None.
+        reply: The name of its reply in the spool, or None; see `Spool.find`.
         error: The class and the message of its error, or None.
     """
 
@@ -55,6 +57,7 @@ class Entry:
     status: Status
     stored: tuple[str, ...] = ()
     usd: str | None = None
+    reply: str | None = None
     error: tuple[str, str] | None = field(default=None, repr=False)
 
     def line(self) -> bytes:
@@ -64,6 +67,8 @@ class Entry:
             values["stored"] = list(self.stored)
         if self.usd is not None:
             values["usd"] = self.usd
+        if self.reply is not None:
+            values["reply"] = self.reply
         if self.error is not None:
             values["error"] = {"type": self.error[0], "message": self.error[1]}
         return json.dumps(values).encode() + b"\n"
@@ -80,13 +85,14 @@ class Entry:
             return None
         if status not in _STATUSES:
             return None
-        usd, error = values.get("usd"), table(values.get("error"))
+        usd, reply, error = values.get("usd"), values.get("reply"), table(values.get("error"))
         return cls(
             index=index,
             key=key,
             status=status,
             stored=tuple(each for each in items(values.get("stored")) if isinstance(each, str)),
             usd=usd if isinstance(usd, str) else None,
+            reply=reply if isinstance(reply, str) else None,
             error=(str(error.get("type")), str(error.get("message"))) if error else None,
         )
 
@@ -108,6 +114,7 @@ class Checkpoint:
         self.path: Path = Path(path)
         self._lock = threading.Lock()
         self._places = array("q")
+        self._torn = False
         self._file: BinaryIO = self.path.open("a+b", buffering=0)
         try:
             _claim(self._file, self.path)
@@ -133,6 +140,10 @@ class Checkpoint:
         """
         line = entry.line()
         with self._lock:
+            if self._torn:  # a full disk took a part of a line, which this one must not join
+                self._put(b"\n")
+                self._end += 1
+                self._torn = False
             self._put(line)
             self._note(entry.index, self._end)
             self._end += len(line)
@@ -150,11 +161,15 @@ class Checkpoint:
         self.close()
 
     def _put(self, data: bytes) -> None:
-        """Write all of it; a full disk may take only a part, which the next line must not join."""
+        """Write all of it; a full disk may take only a part."""
         written = self._file.write(data)
-        if written != len(data):
-            self._end += self._file.write(b"\n") + written
-            raise OSError(f"{self.path} could not be written whole: is the disk full?")
+        try:
+            while written < len(data):  # asked again, the kernel says why
+                written += self._file.write(data[written:])
+        except OSError:
+            self._torn = True
+            self._end += written
+            raise
 
     def _load(self) -> int:
         """Note where the last line of each item is; gives the length of the file in bytes."""

@@ -7,15 +7,17 @@ memory than a hundred, and a slow reader slows the asking down.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
-from typing import Protocol, Self
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
+from typing import Protocol
 
-from gptimage._core import Core
+from gptimage._keep import Keeper
 from gptimage._threads import in_thread
-from gptimage.bulk.items import Asked, Book, Item, Leaving, Ready, reads_pictures
-from gptimage.bulk.runs import CheckpointPath, Run, in_tasks, in_threads
+from gptimage.bulk.book import Book
+from gptimage.bulk.items import Asked, Item, Ready, reads_pictures
+from gptimage.bulk.leaving import Leaving, RunStoppedError
+from gptimage.bulk.runs import UNSENT, CheckpointPath, Outcome, Run, in_tasks, in_threads
+from gptimage.bulk.stop import Stop
 from gptimage.bulk.tally import Watcher
-from gptimage.gate import Gate
 from gptimage.ports import CachePort
 from gptimage.requests import Generate
 from gptimage.results import Result
@@ -33,10 +35,6 @@ class Runs(Protocol):
         """Send a request."""
         ...
 
-    def gated(self, gate: Gate) -> Self:
-        """The same client, which asks before a request leaves."""
-        ...
-
 
 class AsyncRuns(Protocol):
     """A client whose requests are awaited."""
@@ -52,20 +50,18 @@ class AsyncRuns(Protocol):
         """Send a request."""
         ...
 
-    def gated(self, gate: Gate) -> Self:
-        """The same client, which asks before a request leaves."""
-        ...
-
 
 def many(
     client: Runs,
-    core: Core,
+    keeper: Keeper,
+    noted: Callable[[Leaving], Runs],
     requests: Iterable[Asked],
     *,
     concurrency: int = 8,
     progress: Watcher = False,
     checkpoint: CheckpointPath = None,
     retry_unknown: bool = False,
+    stop: Stop | None = None,
     refresh: bool = False,
     tags: Iterable[str] = (),
 ) -> Generator[Item]:
@@ -73,12 +69,15 @@ def many(
 
     Args:
         client: Who sends them.
-        core: The client's settings.
+        keeper: The client's, which reads and saves replies.
+        noted: Gives the same client, whose one request is noted as it leaves and whose reply is
+            kept.
         requests: The requests; read as they are needed, in the thread that takes the items.
         concurrency: How many are asked at the same time.
         progress: Show the progress on standard error, or call something after every item.
         checkpoint: A file that lets a second run do only what is missing.
         retry_unknown: Ask again what an earlier run may have been billed for.
+        stop: Ends the run early when it is set, without losing what was sent.
         refresh: Ask even if the cache knows the answer.
         tags: Tags for the store.
 
@@ -87,42 +86,49 @@ def many(
         ConfigurationError: The checkpoint is in use, or belongs to other requests.
     """
     run = Run.of(
-        core,
+        keeper,
         requests,
         cache=client.cache,
         concurrency=concurrency,
         watcher=progress,
         path=checkpoint,
         retry_unknown=retry_unknown,
+        stop=stop,
         tags=tags,
     )
 
-    def work(book: Book, index: int, asked: Asked) -> Item | None:
+    def work(book: Book, index: int, asked: Asked) -> Outcome:
         ready = book.prepare(index, asked)
         if not isinstance(ready, Ready):
             return ready
-        gate = Leaving(book, ready)
-        sender = client.gated(gate) if book.checkpoint else client
+        leaving = Leaving(book, ready)
+        sender = noted(leaving)
         try:
             result = sender.run(ready.plan.request, refresh=refresh, tags=ready.tags)
+        except RunStoppedError:
+            return UNSENT
         except Exception as error:
-            if gate.failure is not None:
+            if leaving.failure is not None:
                 raise
-            return book.failed(ready, error)  # one that fails never loses the others
-        return book.answered(ready, result)
+            return book.failed(leaving, error)  # one that fails never loses the others
+        finally:
+            book.stop.discard(leaving)
+        return book.answered(leaving, result)
 
     return in_threads(run, requests, work)
 
 
 def amany(
     client: AsyncRuns,
-    core: Core,
+    keeper: Keeper,
+    noted: Callable[[Leaving], AsyncRuns],
     requests: Iterable[Asked] | AsyncIterable[Asked],
     *,
     concurrency: int = 8,
     progress: Watcher = False,
     checkpoint: CheckpointPath = None,
     retry_unknown: bool = False,
+    stop: Stop | None = None,
     refresh: bool = False,
     tags: Iterable[str] = (),
 ) -> AsyncGenerator[Item]:
@@ -133,31 +139,36 @@ def amany(
         ConfigurationError: The checkpoint is in use, or belongs to other requests.
     """
     run = Run.of(
-        core,
+        keeper,
         requests,
         cache=client.cache,
         concurrency=concurrency,
         watcher=progress,
         path=checkpoint,
         retry_unknown=retry_unknown,
+        stop=stop,
         tags=tags,
     )
 
-    async def work(book: Book, index: int, asked: Asked) -> Item | None:
-        if reads_pictures(asked):
+    async def work(book: Book, index: int, asked: Asked) -> Outcome:
+        if reads_pictures(asked) or book.checkpoint is not None:  # a reply may wait in the spool
             ready = await in_thread(book.prepare, index, asked)
         else:  # a fraction of a millisecond, less than the way to a thread and back
             ready = book.prepare(index, asked)
         if not isinstance(ready, Ready):
             return ready
-        gate = Leaving(book, ready)
-        sender = client.gated(gate) if book.checkpoint else client
+        leaving = Leaving(book, ready)
+        sender = noted(leaving)
         try:
             result = await sender.run(ready.plan.request, refresh=refresh, tags=ready.tags)
+        except RunStoppedError:
+            return UNSENT
         except Exception as error:
-            if gate.failure is not None:
+            if leaving.failure is not None:
                 raise
-            return book.failed(ready, error)  # one that fails never loses the others
-        return book.answered(ready, result)
+            return book.failed(leaving, error)  # one that fails never loses the others
+        finally:
+            book.stop.discard(leaving)
+        return book.answered(leaving, result)
 
     return in_tasks(run, requests, work)

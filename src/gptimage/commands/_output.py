@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import count as numbers
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -148,11 +149,54 @@ def save(images: Sequence[Image], where: Target, *, label: str = "") -> list[Pat
     Raises:
         OSError: No place on this machine takes a picture.
     """
-    stem = f"{where.stem}{label}"
-    several = len(images) > 1
-    names = [f"{stem}-{number}" if several else stem for number in range(1, len(images) + 1)]
+    stems = _stems(f"{where.stem}{label}", len(images))
     with contextlib.nullcontext() if where.stdout else uninterrupted():
-        return [save_one(image, where, name) for image, name in zip(images, names, strict=True)]
+        return [save_one(image, where, stem) for image, stem in zip(images, stems, strict=True)]
+
+
+def save_missing(images: Sequence[Image], where: Target) -> list[Path]:
+    """`save`, but only of images that are not there already, under one of the names they get.
+
+    Returns:
+        Where each one is; nothing when all were there.
+
+    Raises:
+        OSError: No place on this machine takes an image.
+    """
+    stems = _stems(where.stem, len(images))
+    found = [_found(image, where, stem) for image, stem in zip(images, stems, strict=True)]
+    if all(found):
+        return []
+    return [
+        path or save_one(image, where, stem)
+        for image, stem, path in zip(images, stems, found, strict=True)
+    ]
+
+
+def is_there(where: Target) -> bool:
+    """Whether some image of that name was written, whatever its format and number."""
+    paths = where.folder.glob(f"{glob.escape(where.stem)}[-.]*")
+    return any(path.is_file() and path.stat().st_size for path in paths)
+
+
+def _found(image: Image, where: Target, stem: str) -> Path | None:
+    """The file that holds these very bytes.
+
+    A name that was reserved by a process that was killed before it wrote is filled in.
+    """
+    for name in _names(stem):
+        path = where.folder / f"{name}.{image.extension}"
+        try:
+            size = path.stat().st_size
+            if size == image.nbytes and path.read_bytes() == image.data:
+                return path
+            if size == 0:
+                return image.save(path, overwrite=True)
+        except OSError:
+            return None
+        if where.overwrite:
+            return None
+    raise AssertionError("unreachable: the names never end")
 
 
 def save_one(image: Image, where: Target, stem: str) -> Path:
@@ -232,9 +276,13 @@ def _rescue(image: Image, stem: str, error: OSError | ValueError) -> Path:
     ) from error
 
 
+def _stems(stem: str, count: int) -> list[str]:
+    return [f"{stem}-{number}" for number in range(1, count + 1)] if count > 1 else [stem] * count
+
+
 def _names(stem: str) -> Iterator[str]:
     yield stem
-    yield from (f"{stem}-{number}" for number in count(2))
+    yield from (f"{stem}-{number}" for number in numbers(2))
 
 
 def _slug(prompt: str) -> str:

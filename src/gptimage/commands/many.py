@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
-from contextlib import closing
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from gptimage.commands._client import add_sandbox_option, open_client
-from gptimage.commands._output import Target, keep_bytes, prepare, save, target
+from gptimage.commands._output import (
+    Target,
+    is_there,
+    keep_bytes,
+    prepare,
+    save,
+    save_missing,
+    target,
+)
 from gptimage.commands._rows import Rows
 from gptimage.commands._shape import Subparsers
 from gptimage.errors import (
@@ -28,7 +39,7 @@ from gptimage.wording import for_command_line
 
 if TYPE_CHECKING:
     from gptimage import ImageClient, Result
-    from gptimage.bulk import Item
+    from gptimage.bulk import Item, Stop
 
 
 _DEFAULTS: Final = (
@@ -49,6 +60,8 @@ _HOPELESS: Final = (
 
 _FAILED: Final = 1
 _UNKNOWN: Final = 4
+_INTERRUPTED: Final = 130
+_SHOW_CURSOR: Final = b"\x1b[?25h"
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -84,22 +97,82 @@ def run(args: argparse.Namespace) -> int:
     """Draw every line; each picture is saved before its item counts as done."""
     requests = Rows(args.file, _defaults(args))
     prepare(Target(folder=Path(args.output).expanduser(), stem="many"))
-    with _client(args) as client:
+    from gptimage.bulk import Stop
+
+    stop, codes, hopeless = Stop(), {0}, False
+    with _client(args) as client, _interruptible(stop) as interrupted:
         items = client.generate_many(
             requests,
             concurrency=args.concurrency,
             progress=True,
             checkpoint=args.checkpoint,
             retry_unknown=args.retry_unknown,
+            stop=stop,
         )
-        codes = {0}
         with closing(items):
             for item in items:
+                if hopeless and isinstance(item.error, _HOPELESS):
+                    continue  # it was in flight, and says the same
                 codes.add(_report(item, args))
                 if isinstance(item.error, _HOPELESS):
+                    hopeless = True
+                    stop.set()  # others in flight may be paid, and are written first
                     print("gptimage: the others would fail alike; stopped", file=sys.stderr)
-                    break
+    if interrupted:
+        again = "the same command goes on" if args.checkpoint else "nothing that was paid is lost"
+        print(f"gptimage: stopped before the end of {args.file}; {again}", file=sys.stderr)
+        codes.add(_INTERRUPTED)
     return max(codes)
+
+
+@contextmanager
+def _interruptible(stop: Stop) -> Generator[list[bool]]:
+    """Let Ctrl-C finish what is in flight, and a second one give it up; tells of the first."""
+    interrupted: list[bool] = []
+
+    def interrupt(*_: object) -> None:
+        if interrupted:
+            _give_up(stop.in_flight)
+        interrupted.append(True)
+        stop.set()
+        _say(
+            f"finishing {stop.in_flight} in flight, again to give them up"
+            if stop.in_flight
+            else "nothing is in flight; stopping"
+        )
+
+    try:
+        before = signal.getsignal(signal.SIGINT)
+        if before is signal.SIG_IGN:  # as in a job of the background: the shell said so
+            yield interrupted
+            return
+        signal.signal(signal.SIGINT, interrupt)
+    except ValueError:  # only the main thread is told of signals
+        yield interrupted
+        return
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _give_up(in_flight: int) -> None:
+    """End at once: an orderly end would wait for the requests.
+
+    What has arrived is on the disk by now, and the checkpoint knows of the others.
+    """
+    _say(f"gave up {in_flight} in flight: they may be billed")
+    with suppress(OSError, RuntimeError, ValueError):  # a print may have been interrupted
+        sys.stdout.flush()
+    if sys.stderr.isatty():  # the progress bar hides it
+        os.write(2, _SHOW_CURSOR)
+    os._exit(_INTERRUPTED)
+
+
+def _say(message: str) -> None:
+    """Print from a signal handler, which may have come in the middle of another print."""
+    with suppress(OSError):
+        os.write(2, f"\ngptimage: {message}\n".encode())
 
 
 def _client(args: argparse.Namespace) -> ImageClient:
@@ -123,10 +196,17 @@ def _report(item: Item, args: argparse.Namespace) -> int:
     """Save what came, say so, and give the exit code of this item."""
     if item.error is not None:
         return _report_error(item, item.error, args)
-    result = item.result
-    if result is None or item.resumed:  # saved by the run that drew it
+    try:
+        result = item.result
+    except StoreError as error:  # an earlier run had saved it, and it was removed since
+        if is_there(_where(item, args)):
+            return 0
+        return _report_error(item, error, args)
+    if result is None:
         return 0
     paths = [str(path) for path in _save(item, result, args)]
+    if not paths:
+        return 0  # an earlier run wrote them
     if args.json:
         cost = None if result.cost is None else float(result.cost)
         _print(item, files=paths, cost_usd=cost, warnings=list(result.warnings))
@@ -150,11 +230,17 @@ def _report_error(item: Item, error: Exception, args: argparse.Namespace) -> int
 
 
 def _save(item: Item, result: Result, args: argparse.Namespace) -> list[Path]:
-    """Write the pictures under the number of their line and the words of their prompt."""
-    words = target(None, result.request.prompt).stem
+    """Write the images; those of an earlier run only where they are not there."""
+    where = _where(item, args)
+    return save_missing(result.images, where) if item.resumed else save(result.images, where)
+
+
+def _where(item: Item, args: argparse.Namespace) -> Target:
+    """The number of the line and the words of its prompt."""
+    row = cast("Mapping[str, Any]", item.asked)  # `Rows` gives nothing else
+    words = target(None, str(row["prompt"])).stem
     folder = Path(args.output).expanduser()
-    where = Target(folder=folder, stem=f"{item.index + 1:06}-{words}", overwrite=args.overwrite)
-    return save(result.images, where)
+    return Target(folder=folder, stem=f"{item.index + 1:06}-{words}", overwrite=args.overwrite)
 
 
 def _print(item: Item, **values: object) -> None:

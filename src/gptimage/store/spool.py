@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,6 +29,7 @@ from gptimage.store.places import spool_folder
 
 _SUFFIX: Final = ".reply"
 _MAX_NOTE: Final = 2**20
+_NAME: Final = re.compile(r"[0-9A-Za-z-]{1,100}")
 
 
 @frozen(kw_only=True)
@@ -95,7 +97,12 @@ class Spool:
         return f"Spool({str(self.folder)!r})"
 
     def put(
-        self, key: str, body: bytes | bytearray | memoryview, note: Mapping[str, object]
+        self,
+        key: str,
+        body: bytes | bytearray | memoryview,
+        note: Mapping[str, object],
+        *,
+        name: str | None = None,
     ) -> SpoolEntry:
         """Keep a reply. It never raises: a full disk must not stand between you and it.
 
@@ -103,6 +110,7 @@ class Spool:
             key: Any name, such as the cache key.
             body: The reply as it arrived.
             note: What was asked, as JSON; see `note_of`.
+            name: What `find` will ask for, from `new_name`; a new one when left out.
         """
         now = self._clock().astimezone(UTC)
         head = {
@@ -113,7 +121,7 @@ class Spool:
             "host": socket.gethostname(),
             "note": dict(note),
         }
-        name = f"{now:%Y%m%dT%H%M%S%f}-{os.getpid()}-{os.urandom(6).hex()}"
+        name = name or new_name()
         temporary = self.folder / f".{name}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -128,6 +136,17 @@ class Spool:
                 warning=f"the reply could not be kept for a rescue ({reason(error)}): "
                 "if this process is killed before the pictures are saved, they are lost"
             )
+
+    def find(self, name: str) -> Leftover | None:
+        """The reply that was kept under this name; None when there is none, or it is damaged.
+
+        Raises:
+            OSError: It is there and cannot be read.
+        """
+        if not _NAME.fullmatch(name):  # it may come from a file that anybody wrote
+            return None
+        found = _read(self.folder / f"{name}{_SUFFIX}")
+        return found and found[0]
 
     def leftovers(self, older_than: timedelta = timedelta(hours=1)) -> tuple[Leftover, ...]:
         """Replies of processes that died, and those older than some time, oldest first.
@@ -147,6 +166,11 @@ class Spool:
         return tuple(
             each for each, dead in filter(None, found) if any_age or dead or each.at <= limit
         )
+
+
+def new_name() -> str:
+    """A name for a reply that is still to come; names sort by time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}-{os.urandom(6).hex()}"
 
 
 def note_of(request: Generate) -> dict[str, object]:

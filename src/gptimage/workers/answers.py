@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 from gptimage.cache import Cache, CacheEntry
 from gptimage.client import ImageClient
-from gptimage.errors import ConfigurationError, GptImageError, StoreError
+from gptimage.errors import CacheError, ConfigurationError, GptImageError, StoreError
 from gptimage.money import Cost, cost_of
 from gptimage.prompt import Prompt
 from gptimage.records import Record
@@ -99,6 +99,16 @@ def _spooled(client: ImageClient, job: Job, key: str) -> Answer | None:
                 left.path.unlink()
             return answer
     return None
+
+
+def waits(client: ImageClient, key: str | None) -> bool:
+    """Whether a reply to this request waits in the cache or in the spool of this machine."""
+    if key is None:
+        return False
+    with suppress(CacheError):  # one that cannot be read keeps nothing for the next worker
+        if client.cache is not None and client.cache.get(key) is not None:
+            return True
+    return any(True for _ in _leftovers(key))
 
 
 def _leftovers(key: str) -> Iterator[Leftover]:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from gptimage.client import ImageClient
-from gptimage.errors import ConfigurationError
+from gptimage.errors import ConfigurationError, StoreError
 from gptimage.workers.claim import LEASE
 from gptimage.workers.desk import Desk, DeskError
 from gptimage.workers.result import JobResult
@@ -118,7 +118,7 @@ def image_task(
     def image(task: Any, spec: Mapping[str, Any]) -> dict[str, Any]:
         try:
             result = run_job(spec, client=clients(), desk=desks(), lease=lease, paths=paths)
-        except DeskError as error:
+        except (DeskError, StoreError) as error:  # the next delivery looks for what was paid
             raise task.retry(exc=error, countdown=_DESK_PAUSE) from error
         pause = _pause(result, attempts)
         if pause is None:

@@ -44,11 +44,13 @@ class Claim:
     Attributes:
         entry: The job as it was when this worker got it.
         sent: Whether a request left, or was about to, that may be billed.
+        key: The cache key of what left, or was about to; None when nothing did.
     """
 
     def __init__(self, desk: Desk, entry: Entry, lease: float) -> None:
         self.entry: Entry = entry
         self.sent: bool = entry.state == "sending"
+        self.key: str | None = entry.key
         self._desk = desk
         self._lease = lease
         self._over = threading.Event()
@@ -96,7 +98,7 @@ class Claim:
                 f"it, or has it because there was no sign of life for {self._lease:.0f} s; "
                 "nothing was sent"
             )
-        self.sent = True
+        self.sent, self.key = True, key
 
     def unsent(self) -> None:
         """Note that what left was not billed; if that fails, it stays noted as sent."""

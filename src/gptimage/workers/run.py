@@ -26,8 +26,9 @@ from gptimage.errors import (
     StoreError,
     TransportError,
 )
+from gptimage.results import Result
 from gptimage.workers import rules
-from gptimage.workers.answers import ask, earlier
+from gptimage.workers.answers import ask, earlier, waits
 from gptimage.workers.claim import LEASE, Claim, ClaimLostError
 from gptimage.workers.desk import Desk, DeskError, change
 from gptimage.workers.entry import Answer, Entry
@@ -74,6 +75,8 @@ def run_job(
         not raised.
 
     Raises:
+        StoreError: The images are paid, and neither the store nor this machine's spool could keep
+            them, or the desk could not be told: they are in its ``result``.
         InvalidRequestError: This is no job, or its id belongs to another request.
         ConfigurationError: The client has no store.
         DeskError: The desk cannot be used; deliver the job again later.
@@ -155,12 +158,32 @@ class _Work:
         """There are no pictures in the store."""
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, StoreError) and error.result is not None:
-            copies = f" (copies: {', '.join(error.rescued)})" if error.rescued else ""
-            return self._wait(f"the pictures are there, but not saved: {reason}{copies}")
+            return self._unsaved(error, error.result, reason)
         if may_be_billed(error) and (self.claim.sent or isinstance(error, _OF_THE_SERVICE)):
             return self._told(self.claim.parked(reason))
         entry = self.claim.failed(reason, retryable=not isinstance(error, _FOR_GOOD))
         return self._told(entry, retry_after=_pause(error, self.claim.entry.attempt))
+
+    def _unsaved(self, error: StoreError, result: Result, reason: str) -> JobResult:
+        """The images are paid and not in the store: whoever gets the job next saves them.
+
+        Raises:
+            StoreError: No disk of this machine keeps them, or the desk cannot be told: the error
+                is then the only one that has them, or that knows of them.
+        """
+        copies = f" (copies: {', '.join(error.rescued)})" if error.rescued else ""
+        copied = len(error.rescued) + len(result.stored) >= len(result.images)
+        kept = copied or waits(self.client, self.claim.key)
+        told = f"the pictures are there, but not saved: {reason}{copies}"
+        try:
+            answer = self._wait(told)
+        except DeskError as broken:
+            error.add_note(f"the job {self.job.id} could not be noted as not saved: {broken}")
+            raise error from broken
+        if not kept:
+            error.add_note("no copy is on any disk of this machine: save .result yourself")
+            raise error
+        return answer
 
     def _wait(self, reason: str) -> JobResult:
         """Whoever gets the job next looks again for what was paid."""
