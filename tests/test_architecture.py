@@ -21,7 +21,7 @@ ROOMS = {
     1: "_address _arriving _claim _decoding _encoding _gif _http _json _notebook _pixels _provenance "
     "_reading _redis _reply _saving _scaling _shrink _sniff _sse _svg _threads _verify "
     "cached contact gate image mask previews prompt sizes",
-    2: "events models money records retry spending",
+    2: "_billing _redirects events models money records retry spending",
     3: "_call check inputs requests results templates",
     4: "providers",
     5: "_finish _plan _stream",

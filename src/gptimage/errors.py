@@ -178,7 +178,7 @@ class TransportError(GptImageError, ConnectionError):
 class OutcomeUnknownError(GptImageError):
     """The request was sent and no usable answer came back: it may have been billed.
 
-    It is never retried for you, because that could pay twice.
+    It is not sent again unless `Retry.unknown` says so, because that could pay twice.
 
     Attributes:
         possible_cost: The most it should have cost, in USD; None when that cannot be known.
@@ -278,9 +278,11 @@ class ModerationError(BadRequestError):
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The categories the service names, such as ``sexual``."""
+        """The categories the service names, such as ``sexual``; Azure's that were filtered."""
         found = self._details().get("categories")
-        return tuple(map(str, cast("list[object]", found))) if isinstance(found, list) else ()
+        if isinstance(found, list):
+            return tuple(map(str, cast("list[object]", found)))
+        return filtered_categories(self.body) or _named_categories(str(self))
 
     def _details(self) -> Mapping[str, object]:
         body: object = self.body
@@ -288,6 +290,42 @@ class ModerationError(BadRequestError):
             return {}
         details = cast("dict[str, object]", body).get("moderation_details")
         return cast("dict[str, object]", details) if isinstance(details, dict) else {}
+
+
+def filtered_categories(body: object) -> tuple[str, ...]:
+    """Read the categories Azure's content filter blocked from an error body.
+
+    They are in ``innererror.content_filter_result``; gateways put that some levels deeper.
+    """
+    return tuple(sorted(_filtered(body, 6)))
+
+
+def _filtered(value: object, depth: int) -> set[str]:
+    if not isinstance(value, dict) or not depth:
+        return set()
+    found: set[str] = set()
+    for name, part in cast("dict[object, object]", value).items():
+        if name in ("content_filter_result", "content_filter_results") and isinstance(part, dict):
+            for category, verdict in cast("dict[object, object]", part).items():
+                if isinstance(verdict, dict) and _is_blocked(cast("dict[str, object]", verdict)):
+                    found.add(str(category))
+        else:
+            found |= _filtered(part, depth - 1)
+    return found
+
+
+def _is_blocked(verdict: dict[str, object]) -> bool:
+    """Whether a category was the reason; ``detected`` is what its yes-or-no filters say."""
+    return verdict.get("filtered") is True or (
+        "filtered" not in verdict and verdict.get("detected") is True
+    )
+
+
+def _named_categories(message: str) -> tuple[str, ...]:
+    """The categories in a message such as ``safety_violations=[sexual, violence]``."""
+    _, found, rest = message.partition("safety_violations=[")
+    names = rest.partition("]")[0].split(",") if found else []
+    return tuple(name.strip(" '\"") for name in names if name.strip(" '\""))
 
 
 class AuthenticationError(ApiError):

@@ -104,7 +104,7 @@ SERVICE: list[tuple[int, Any, type[ApiError], str]] = [
     ),
     (404, body("no", REQUEST, "model_not_found"), NotFoundError, "client.models()"),
     (403, body(UNVERIFIED, REQUEST, None), OrganizationNotVerifiedError, "15 minutes"),
-    (403, body("Country not supported", None, None), PermissionDeniedError, "access"),
+    (403, body("Country not supported", None, None), PermissionDeniedError, "country this machine"),
     (
         401,
         body("Incorrect API key provided", REQUEST, "invalid_api_key"),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from attrs import define, field, frozen
 
+from gptimage._billing import may_be_billed
 from gptimage._core import Core
-from gptimage._meter import may_be_billed
 from gptimage._plan import Plan
 from gptimage.bulk.checkpoint import Checkpoint, Entry
 from gptimage.errors import (
