@@ -1,4 +1,4 @@
-"""The billing matrix: every failure, through every call of both clients, and what it does to money."""
+"""The billing matrix: every failure through every call of both clients, and the money."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from .failures import FAILURES, FailingService, Failure
 
 
 PLAIN: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
-UNSENT = gptimage.TransportError
 
 
 def picture() -> bytes:
@@ -62,17 +61,18 @@ async def arun(client: Any, operation: str, folder: Path) -> None:
 
 def attempt(kind: str, operation: str, folder: Path, **settings: Any) -> Exception:
     """Make the call with a client of this kind; the error it ends with."""
+    key = "sk-test-12345678"
+
+    async def waited() -> None:
+        async with gptimage.AsyncImageClient(api_key=key, **settings) as client:
+            await arun(client, operation, folder)
+
+    def called() -> None:
+        with gptimage.ImageClient(api_key=key, **settings) as client:
+            run(client, operation, folder)
+
     with pytest.raises(gptimage.GptImageError) as caught:
-        if kind == "sync":
-            with gptimage.ImageClient(api_key="sk-test-12345678", **settings) as client:
-                run(client, operation, folder)
-        else:
-
-            async def main() -> None:
-                async with gptimage.AsyncImageClient(api_key="sk-test-12345678", **settings) as one:
-                    await arun(one, operation, folder)
-
-            asyncio.run(main())
+        called() if kind == "sync" else asyncio.run(waited())
     return caught.value
 
 
