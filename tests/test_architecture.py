@@ -17,7 +17,7 @@ PACKAGE = Path(gptimage.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
 
 ROOMS = {
-    0: "_shown errors",
+    0: "_categories _shown errors",
     1: "_address _arriving _claim _decoding _encoding _gif _http _json _notebook _pixels _provenance "
     "_reading _redis _reply _saving _scaling _shrink _sniff _sse _svg _threads _verify "
     "cached contact gate image mask previews prompt sizes",
@@ -26,7 +26,7 @@ ROOMS = {
     4: "providers",
     5: "_finish _plan _stream",
     6: "ports",
-    7: "_accounts _dial _ledger_file budget cache fetch flights folders ledger limits "
+    7: "_accounts _begun _dial _ledger_file budget cache fetch flights folders ledger limits "
     "observers store transports",
     8: "_core _jobs _keep _meter _metering _sending async_client batch bulk client conversation",
     9: "pytest_plugin sandbox workers",

@@ -14,7 +14,7 @@ from attrs import Factory, evolve, field, frozen
 
 from gptimage._finish import addresses, embed, finish
 from gptimage._http import HttpReply
-from gptimage._plan import Plan, plan, possible_cost
+from gptimage._plan import Plan, plan
 from gptimage.errors import ConfigurationError, FetchError, OutcomeUnknownError, TransportError
 from gptimage.fetch import Fetch
 from gptimage.image import Image
@@ -307,23 +307,6 @@ def _limiter(limits: Limits | Limiter | None) -> Limiter | None:
     from gptimage.limits import limiter_of
 
     return limiter_of(limits)
-
-
-def unknown(plan: Plan, error: OutcomeUnknownError, *, tries: int = 1) -> OutcomeUnknownError:
-    """The same failure, with what it may have cost.
-
-    Args:
-        plan: What was sent.
-        error: The failure of the last try.
-        tries: How many tries of this call may have been billed.
-    """
-    cost = possible_cost(plan) + (f" for each of {tries} tries" if tries > 1 else "")
-    return OutcomeUnknownError(
-        f"{error}: {cost}; look at your usage page before asking again",
-        possible_cost=None if plan.ceiling is None else plan.ceiling * tries,
-        partials=error.partials,
-        request_id=error.request_id,
-    )
 
 
 def refuse_ignored(openai: object, transport: object, **given: object) -> None:

@@ -7,17 +7,18 @@ and to its end even if it is cancelled meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeAlias, TypeVar
 
 from attrs import define, frozen
 
+from gptimage._begun import abegun, begun
 from gptimage._billing import verdict
 from gptimage._call import Call
-from gptimage._core import Core, unknown
+from gptimage._core import Core
 from gptimage._http import HttpReply, HttpRequest, ServerEvent
-from gptimage._plan import Plan
+from gptimage._plan import Plan, possible_cost
 from gptimage._stream import LARGE
 from gptimage._threads import in_thread, to_its_end
 from gptimage.errors import (
@@ -79,7 +80,7 @@ class _Tries:
         if delay is not None:
             return delay
         if isinstance(outcome, OutcomeUnknownError):
-            raise unknown(self.plan, outcome, tries=self.unknown) from outcome
+            raise _unknown(self.plan, outcome, tries=self.unknown) from outcome
         if earlier and not _is_answer(outcome):
             # The refusal of the last try says nothing of those before it.
             if self.unknown == earlier:
@@ -93,7 +94,7 @@ class _Tries:
         """The failure of a call that may have been billed before its last try failed."""
         error = last if isinstance(last, Exception) else error_from_reply(last)
         told = OutcomeUnknownError(f"no usable answer in {self.number} tries (the last: {error})")
-        found = unknown(self.plan, told, tries=self.unknown)
+        found = _unknown(self.plan, told, tries=self.unknown)
         found.__cause__ = error
         return found
 
@@ -148,7 +149,7 @@ class Sender:
 
     def _stream(self, request: HttpRequest) -> EventStream:
         source = self.transport.stream(request)
-        return _begun(source) if self.core.retry.unknown else source
+        return begun(source) if self.core.retry.unknown else source
 
     def _patiently(self, plan: Plan, call: Call, send: Callable[[HttpRequest], AnswerT]) -> AnswerT:
         """Send until the answer is worth reading."""
@@ -203,7 +204,7 @@ class AsyncSender:
 
     async def _stream(self, request: HttpRequest) -> AsyncEventStream:
         source = await self.transport.stream(request)
-        return await _abegun(source) if self.core.retry.unknown else source
+        return await abegun(source) if self.core.retry.unknown else source
 
     async def _patiently(
         self, plan: Plan, call: Call, send: Callable[[HttpRequest], Awaitable[AsyncAnswerT]]
@@ -270,72 +271,26 @@ async def reserved(call: Call) -> AsyncGenerator[None]:
         raise
 
 
+def _unknown(plan: Plan, error: OutcomeUnknownError, *, tries: int = 1) -> OutcomeUnknownError:
+    """The same failure, with what it may have cost.
+
+    Args:
+        plan: What was sent.
+        error: The failure of the last try.
+        tries: How many tries of this call may have been billed.
+    """
+    cost = possible_cost(plan) + (f" for each of {tries} tries" if tries > 1 else "")
+    return OutcomeUnknownError(
+        f"{error}: {cost}; look at your usage page before asking again",
+        possible_cost=None if plan.ceiling is None else plan.ceiling * tries,
+        partials=error.partials,
+        request_id=error.request_id,
+    )
+
+
 def _head(answer: HttpReply | EventStream | AsyncEventStream) -> HttpReply:
     return answer if isinstance(answer, HttpReply) else answer.reply
 
 
 def _is_answer(outcome: HttpReply | TransportError) -> bool:
     return isinstance(outcome, HttpReply) and verdict(outcome) == "answered"
-
-
-@define
-class _Begun:
-    """An event stream whose first event is there already."""
-
-    source: EventStream
-    first: ServerEvent | None
-    rest: Iterator[ServerEvent]
-
-    @property
-    def reply(self) -> HttpReply:
-        return self.source.reply
-
-    def __iter__(self) -> Iterator[ServerEvent]:
-        if self.first is not None:
-            yield self.first
-        yield from self.rest
-
-    def close(self) -> None:
-        self.source.close()
-
-
-@define
-class _AsyncBegun:
-    """`_Begun`, awaited."""
-
-    source: AsyncEventStream
-    first: ServerEvent | None
-    rest: AsyncIterator[ServerEvent]
-
-    @property
-    def reply(self) -> HttpReply:
-        return self.source.reply
-
-    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
-        if self.first is not None:
-            yield self.first
-        async for event in self.rest:
-            yield event
-
-    async def aclose(self) -> None:
-        await self.source.aclose()
-
-
-def _begun(source: EventStream) -> EventStream:
-    """The stream at its first event: one that breaks before it is like no answer at all."""
-    events = iter(source)
-    try:
-        return _Begun(source, next(events, None), events)
-    except BaseException:
-        source.close()
-        raise
-
-
-async def _abegun(source: AsyncEventStream) -> AsyncEventStream:
-    """`_begun`, awaited."""
-    events = aiter(source)
-    try:
-        return _AsyncBegun(source, await anext(events, None), events)
-    except BaseException:
-        await source.aclose()
-        raise

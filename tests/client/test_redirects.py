@@ -85,7 +85,7 @@ def test_the_same_server_may_ask_for_it_again(
 ) -> None:
     """Whoever answers 307 or 308 wants the same request at another of its own addresses."""
     image = service_picture()
-    service.responses = [redirect(status, "/v2/images"), whole(JSON)]
+    service.responses = [redirect(status, "/v2/images"), whole(bytes(JSON))]
     client = client_of(harness, service)
     if operation == "edit":
         client.edit("At night", image, **PLAIN)
@@ -110,7 +110,7 @@ def service_picture() -> bytes:
 
 def test_a_result_elsewhere_is_fetched(harness: Harness, service: Service) -> None:
     """303 says that the work is done; reading its result costs nothing."""
-    service.responses = [redirect(303, "/v1/results/17"), whole(JSON)]
+    service.responses = [redirect(303, "/v1/results/17"), whole(bytes(JSON))]
     client = client_of(harness, service)
     assert len(client.generate("A fox", **PLAIN).images) == 1
     client.close()
@@ -134,7 +134,7 @@ def test_a_result_that_is_not_there_was_paid(
 
 def test_a_circle_ends(harness: Harness, service: Service) -> None:
     """A service that sends around in a circle is left after three redirects."""
-    service.responses = [redirect(307, "/v1/images/generations")] * 9
+    service.responses = [redirect(307, "/v1/images/generations") for _ in range(9)]
     client = client_of(harness, service)
     with pytest.raises(gptimage.OutcomeUnknownError, match="not followed"):
         client.generate("A fox", **PLAIN)

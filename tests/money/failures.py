@@ -149,7 +149,8 @@ class FailingService:
         """Answer one request."""
         method, path = _read(connection)
         if method != "POST" or not path.endswith(PAID):
-            value = {"object": "list", "data": [], "has_more": False, "id": "file-1"}
+            value: dict[str, object] = {"object": "list", "data": [], "has_more": False}
+            value["id"] = "file-1"
             connection.sendall(response(200, value))
             return
         self.posts.append(path)

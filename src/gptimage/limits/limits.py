@@ -22,7 +22,7 @@ from gptimage.limits.line import Line, Place
 from gptimage.limits.news import KINDS, Kind, Refusal, age, refusal, stated
 from gptimage.limits.rules import SPAN, Window
 from gptimage.money import Estimate
-from gptimage.retry import waiting_time
+from gptimage.retry import retry_after
 
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class WindowLimiter:
 
     def learn(self, reply: HttpReply) -> None:
         """Take note of what a reply tells; see `Limiter.learn`."""
-        refused = refusal(reply, waiting_time(reply, datetime.now(UTC)))
+        refused = refusal(reply, retry_after(reply.headers, datetime.now(UTC)))
         with self._lock:
             now = self.clock()
             as_of = now - age(reply.headers)

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from attrs import frozen
 
-from gptimage._billing import duration, text_of, verdict
+from gptimage._billing import duration, text_of, verdict, wait_in
 from gptimage._http import HttpReply
 
 
@@ -77,11 +77,13 @@ def refusal(reply: HttpReply, wait: float | None) -> Refusal | None:
 
     Args:
         reply: Any reply.
-        wait: Seconds it asks to wait, or None; see `retry.waiting_time`.
+        wait: Seconds its headers ask to wait, or None.
     """
     if reply.status != 429 or verdict(reply) != "free":
         return None
-    return Refusal(again=wait, stated=_said(text_of(reply)))
+    text = text_of(reply)
+    waits = [each for each in (wait, wait_in(text)) if each is not None]
+    return Refusal(again=max(waits, default=None), stated=_said(text))
 
 
 def age(headers: Mapping[str, str]) -> float:
