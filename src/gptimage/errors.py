@@ -25,13 +25,12 @@ GptImageError
 └── StoreError                  the picture is paid and safe in .result, but not on disk
     └── ImageNotFoundError      no such id in the store                             (KeyError)
 
-Data is in attributes, the message is one line that says what happened and what to do
-next. Every error can be pickled, so it crosses process pools and task queues whole.
+Data is in attributes; the message is one line. Every error can be pickled, and so crosses processes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from gptimage._categories import filtered_categories, named_categories
 from gptimage._shown import plain
@@ -280,9 +279,9 @@ class ModerationError(BadRequestError):
     @property
     def categories(self) -> tuple[str, ...]:
         """The categories the service names, such as ``sexual``, or Azure filtered."""
-        found: Any = self._details().get("categories")
-        named: tuple[str, ...] = tuple(map(str, found)) if isinstance(found, list) else ()
-        return named or filtered_categories(self.body) or named_categories(str(self))
+        found = self._details().get("categories")
+        named = map(str, cast("list[object]", found)) if isinstance(found, list) else ()
+        return tuple(named) or filtered_categories(self.body) or named_categories(str(self))
 
     def _details(self) -> Mapping[str, object]:
         body: object = self.body

@@ -21,8 +21,8 @@ PLAIN: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
 
 def redirect(status: int, location: str) -> bytes:
     """A redirect as it is sent."""
-    head = f"HTTP/1.1 {status} X\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"
-    return head.encode()
+    fields = f"location: {location}\r\ncontent-length: 0\r\nconnection: close"
+    return f"HTTP/1.1 {status} X\r\n{fields}\r\n\r\n".encode()
 
 
 @pytest.fixture
