@@ -25,7 +25,7 @@ GptImageError
 └── StoreError                  the picture is paid and safe in .result, but not on disk
     └── ImageNotFoundError      no such id in the store                             (KeyError)
 
-Data is in attributes; the message is one line. Every error can be pickled, and so crosses processes.
+Data is in attributes; the message is one line. Every error can be pickled and crosses processes.
 """
 
 from __future__ import annotations
