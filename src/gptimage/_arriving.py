@@ -25,6 +25,26 @@ _BLANK: Final = b"\xef\xbb\xbf \t\r\n"
 """What may precede the first field: a byte order mark and empty lines."""
 
 _NEVER_SENT: Final = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
+_STAYS_WRONG: Final = {
+    "CERTIFICATE_VERIFY_FAILED": (
+        "the service's certificate is not trusted: behind a company's proxy, set SSL_CERT_FILE to "
+        "a file with its certificate; otherwise check the clock and base_url"
+    ),
+    "WRONG_VERSION_NUMBER": (
+        "the address speaks no TLS: base_url (or the proxy) is http://, not https://"
+    ),
+    "TLSV1_ALERT_UNKNOWN_CA": "the service does not trust this machine's certificate",
+    "CERTIFICATE_REQUIRED": "the service wants a certificate of this machine",
+    "ProxyError: 407": (
+        "the proxy wants a user name and password: put them into HTTPS_PROXY "
+        "(http://user:password@host:port), or name the service's host in NO_PROXY"
+    ),
+    "ProxyError: 403": (
+        "the proxy refuses to connect to this host: allow it there, or name it in NO_PROXY"
+    ),
+}
+"""Signs in the failure of a connection, and what to do; the text is that of OpenSSL or a proxy."""
+
 _WRONG_ADDRESS: Final = {"UnsupportedProtocol", "InvalidURL", "LocalProtocolError"}
 
 
@@ -248,9 +268,23 @@ def failure(error: Exception) -> GptImageError:
     names = {kind.__name__ for kind in type(cause).__mro__}
     told = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
     if names & _NEVER_SENT:
+        # What stays wrong is not tried again: waiting mends no certificate and no password.
+        causes = told + _causes(cause)
+        for sign, remedy in _STAYS_WRONG.items():
+            if sign in causes:
+                return TransportError(f"{remedy}; nothing was sent ({told})", retryable=False)
         return TransportError(f"the service could not be reached, nothing was sent ({told})")
     if names & _WRONG_ADDRESS:
         return TransportError(f"the address is wrong, nothing was sent ({told})", retryable=False)
     if isinstance(error, openai.OpenAIError) and not isinstance(error, openai.APIConnectionError):
         return ConfigurationError(str(error))
     return OutcomeUnknownError(f"the request was sent but its answer did not arrive ({told})")
+
+
+def _causes(error: BaseException | None) -> str:
+    """What is behind an exception, as text: asyncio's connections say nothing themselves."""
+    found: list[str] = []
+    while error is not None and len(found) < 8:
+        found.append(f" {error}")
+        error = error.__cause__ or error.__context__
+    return "".join(found)

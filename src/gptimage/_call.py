@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from gptimage._http import HttpReply
-from gptimage.errors import TransportError
+from gptimage.errors import OutcomeUnknownError, TransportError
 from gptimage.money import FREE, Cost
 from gptimage.results import PartialImage, Result
 
@@ -40,6 +40,9 @@ class Call:
     def waiting(self, reason: str, seconds: float) -> None:
         """It is held back."""
 
+    doubtful: int = 0
+    """How many earlier tries may have been billed without an answer; see `Retry.unknown`."""
+
     def sent(self, attempt: int) -> None:
         """It goes out now, so from now on it may be billed."""
         del attempt
@@ -48,7 +51,20 @@ class Call:
     def retried(self, delay: float, outcome: HttpReply | TransportError) -> None:
         """It was not billed, and will be sent again."""
         del delay, outcome
-        self.posted = False
+        self.posted = bool(self.doubtful)
+
+    def repeated(self, delay: float, outcome: HttpReply | OutcomeUnknownError) -> None:
+        """It may have been billed, and will be sent again all the same, as a call of its own.
+
+        Raises:
+            BudgetExceededError: The budget does not allow another try.
+            ConfigurationError: The ledger cannot be used.
+        """
+        del delay, outcome
+        self.doubtful += 1
+
+    def unbilled(self) -> None:
+        """The last try was not billed, though an earlier one may have been."""
 
     def partial(self, preview: PartialImage) -> None:
         """A preview arrived."""
@@ -62,7 +78,7 @@ class Call:
                 that is not known, so that what the whole call cost is not known either.
         """
         del extra
-        return result
+        return result.warn(*self._doubts())
 
     def refused(self, error: BaseException) -> None:
         """It failed: give back what was reserved, unless it may have been billed."""
@@ -74,6 +90,13 @@ class Call:
     def saved(self, result: Result) -> Result:
         """The result, after the store was asked to save it."""
         return result
+
+    def _doubts(self) -> tuple[str, ...]:
+        """What the caller should know of earlier tries."""
+        if not self.doubtful:
+            return ()
+        tries = "one earlier try" if self.doubtful == 1 else f"{self.doubtful} earlier tries"
+        return (f"{tries} of this call got no answer and may have been billed as well",)
 
     @contextmanager
     def reserved(self) -> Generator[None]:

@@ -10,12 +10,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 from urllib.parse import urljoin
 
-from attrs import evolve, frozen
+from attrs import Factory, evolve, field, frozen
 
 from gptimage._clock import Clock, in_utc
 from gptimage._finish import addresses, embed, finish
 from gptimage._http import HttpReply
-from gptimage._plan import Plan, plan, possible_cost
+from gptimage._plan import Plan, plan
 from gptimage.errors import (
     ConfigurationError,
     FetchError,
@@ -26,6 +26,7 @@ from gptimage.errors import (
 from gptimage.fetch import Fetch
 from gptimage.image import Image
 from gptimage.inputs import resolve, resolve_all
+from gptimage.limits.quota import RetryQuota
 from gptimage.mask import Mask
 from gptimage.models import Models
 from gptimage.money import FREE, Estimate
@@ -33,7 +34,7 @@ from gptimage.prompt import Prompt
 from gptimage.records import Record
 from gptimage.requests import FileRef, Generate, Sources, edit_request, generate_request
 from gptimage.results import Result
-from gptimage.retry import Retry
+from gptimage.retry import Retry, is_outage
 
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 OPENAI_URL: Final = "https://api.openai.com/v1"
 DEFAULT_TIMEOUT: Final = 600.0
 """Seconds; high quality takes minutes, and a call given up on is a call paid for nothing."""
+
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds; a host that takes no connection by then is down, and nothing was sent to it yet."""
 
 VARIATION: Final = (
     "Make a new variation of this picture: keep its subject, style and mood, "
@@ -98,6 +102,7 @@ class Core:
         store: Where pictures named by their id are found, or None.
         limiter: Decides when a request may be sent, or None.
         owns_limiter: Whether `close` ends it: it was made from `Limits` for this client.
+        quota: How many retries are left while the service is down.
     """
 
     endpoint: str
@@ -109,6 +114,9 @@ class Core:
     store: Store | None = None
     limiter: Limiter | None = None
     owns_limiter: bool = False
+    quota: RetryQuota = field(
+        default=Factory(lambda self: RetryQuota(self.retry.attempts), takes_self=True), eq=False
+    )
 
     @classmethod
     def of(cls, settings: Settings, *, base_url: object, store: Store | None) -> Core:
@@ -196,9 +204,33 @@ class Core:
         streams = options.get("partial_images") is not None
         return self.plan_any(prompt, images, options, stream=streams)
 
-    def delay(self, attempt: int, outcome: HttpReply | TransportError) -> float | None:
-        """Seconds until the next try, or None when this was the last one."""
-        return self.retry.delay(attempt, outcome, jitter=random.random(), now=self.clock())
+    def delay(
+        self,
+        attempt: int,
+        outcome: HttpReply | TransportError | OutcomeUnknownError,
+        *,
+        unknown: int = 0,
+        costs_nothing: bool = False,
+    ) -> float | None:
+        """Seconds until the next try, or None when this was the last one.
+
+        Args:
+            attempt: How many tries have been made, from 1.
+            outcome: What came of the last one.
+            unknown: How many tries before the last one may have been billed.
+            costs_nothing: Whether the request is one that nobody bills.
+        """
+        delay = self.retry.delay(
+            attempt,
+            outcome,
+            jitter=random.random(),
+            now=self.clock(),
+            unknown=unknown,
+            costs_nothing=costs_nothing,
+        )
+        if delay is None or costs_nothing or not is_outage(outcome) or self.quota.take():
+            return delay
+        return None
 
     def turn(self, plan: Plan) -> float:
         """Seconds until a request may be sent; 0 when it may be sent now, and is counted."""
@@ -277,16 +309,6 @@ def _limiter(limits: Limits | Limiter | None, clock: Clock) -> Limiter | None:
     return limiter_of(limits, clock=clock)
 
 
-def unknown(plan: Plan, error: OutcomeUnknownError) -> OutcomeUnknownError:
-    """The same failure, with what it may have cost."""
-    return OutcomeUnknownError(
-        f"{error}: {possible_cost(plan)}; look at your usage page before asking again",
-        possible_cost=plan.ceiling,
-        partials=error.partials,
-        request_id=error.request_id,
-    )
-
-
 def refuse_ignored(openai: object, transport: object, **given: object) -> None:
     """Refuse settings of a connection that somebody else has made already.
 
@@ -317,8 +339,11 @@ def connect(name: str, api_key: str | None, core: Core, timeout: float) -> Calla
         )
 
     def make() -> Any:
+        import httpx2
         import openai
 
-        return getattr(openai, name)(api_key=key, base_url=core.endpoint, timeout=timeout)
+        # The model takes minutes to answer, a host that is up takes no minutes to connect.
+        steps = httpx2.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))
+        return getattr(openai, name)(api_key=key, base_url=core.endpoint, timeout=steps)
 
     return make

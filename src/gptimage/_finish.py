@@ -11,24 +11,38 @@ from urllib.parse import urlsplit
 from attrs import evolve
 
 from gptimage import _pixels
+from gptimage._billing import STOPPED_WAITING, may_be_billed, shows_work, text_of, verdict
 from gptimage._decoding import decode as decode_pixels
 from gptimage._decoding import oriented_size
 from gptimage._encoding import has_transparency
 from gptimage._http import HttpReply
 from gptimage._plan import Plan, possible_cost
+from gptimage._redirects import advice
 from gptimage._reply import Document, decode, join, picture_of, read, salvage
 from gptimage._wrapped import items
-from gptimage.errors import ApiError, GptImageError, MalformedReplyError, OutcomeUnknownError
+from gptimage.errors import (
+    ApiError,
+    GptImageError,
+    MalformedReplyError,
+    OutcomeUnknownError,
+    ServerError,
+)
 from gptimage.image import Image
 from gptimage.money import Cost, Usage, cost_of
-from gptimage.providers.openai_errors import error_from_event, error_from_reply, has_error
+from gptimage.providers.openai_errors import (
+    error_from_event,
+    error_from_reply,
+    has_error,
+    is_bare,
+    message_of,
+)
 from gptimage.providers.openai_images import REPORTED, read_usage
 from gptimage.results import Result
-from gptimage.retry import retry_after
+from gptimage.retry import waiting_time
 
 
-_GATEWAY_TIMEOUTS: Final = frozenset({504, 524})
-"""A gateway gave up waiting for the service, which may have gone on and billed."""
+_READ: Final = 300
+"""Characters of an error of unknown meaning that are quoted."""
 
 
 _UNPACKERS: Final = {"br": "brotli", "zstd": "zstandard"}
@@ -54,7 +68,7 @@ def finish(
     Raises:
         ApiError: The service refused.
         MalformedReplyError: The reply holds no readable picture; it carries the body.
-        OutcomeUnknownError: A gateway gave up waiting.
+        OutcomeUnknownError: Somebody stopped waiting, or a gateway answered for the service.
     """
     document = _document(plan, reply, now)
     images, lost = _images(document, unreachable or {})
@@ -105,15 +119,8 @@ def addresses(reply: HttpReply) -> tuple[str, ...]:
 
 def _document(plan: Plan, reply: HttpReply, now: datetime) -> Document:
     """The reply's JSON, once its status says that it is an answer."""
-    if reply.status in _GATEWAY_TIMEOUTS:
-        raise OutcomeUnknownError(
-            f"a gateway gave up waiting for the service (HTTP {reply.status}): "
-            f"{possible_cost(plan)}; look at your usage page before asking again",
-            possible_cost=plan.ceiling,
-            request_id=reply.request_id,
-        )
     if not 200 <= reply.status < 300:
-        raise error_from_reply(reply, retry_after(reply.headers, now))
+        raise _refused(plan, reply, now)
     try:
         document = read(reply.body, reply.pictures)
     except ValueError as error:
@@ -122,6 +129,51 @@ def _document(plan: Plan, reply: HttpReply, now: datetime) -> Document:
         if not document.pictures or b"partial_image" in reply.body:
             raise _malformed(plan, reply, _not_json(reply)) from error
     return document
+
+
+def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeUnknownError:
+    """What an error status means, and what it may have cost."""
+    error = error_from_reply(reply, waiting_time(reply, now))
+    redirect = 300 <= reply.status < 400
+    if redirect:
+        error.args = (advice(reply, plan.wire.path),)
+    if verdict(reply) != "unknown":
+        return error
+    if redirect:
+        said = str(error)
+    elif reply.status in STOPPED_WAITING:
+        said = f"somebody stopped waiting for the service (HTTP {reply.status}{_quoted(reply)})"
+    elif not isinstance(error, ServerError):
+        return error  # whatever its status, the text names a refusal, such as moderation
+    elif (reply.status == 500 and not is_bare(reply)) or shows_work(text_of(reply)):
+        return _priced(plan, error)
+    elif reply.status == 500:
+        said = f"the service failed and does not say where (HTTP 500{_quoted(reply)})"
+    else:
+        said = (
+            f"a gateway answered for the service (HTTP {reply.status}{_quoted(reply)}), which may "
+            "have done the work"
+        )
+    return OutcomeUnknownError(
+        f"{said}: {possible_cost(plan)}; look at your usage page before asking again",
+        possible_cost=plan.ceiling,
+        request_id=reply.request_id,
+    )
+
+
+def _priced(plan: Plan, error: ApiError) -> ApiError:
+    """The error, with what it may have cost if it came in the middle of the work."""
+    if may_be_billed(error):
+        error.args = (f"{error}: {possible_cost(plan)}",)
+    return error
+
+
+def _quoted(reply: HttpReply) -> str:
+    """The error's own words, short and without secrets, or nothing."""
+    if not reply.body:
+        return ""
+    words = message_of(reply)[:_READ]
+    return f", {words!r}" if words else ""
 
 
 def _images(document: Document, unreachable: Mapping[str, str]) -> tuple[list[Image], list[str]]:
@@ -228,7 +280,8 @@ def _nothing(
 ) -> ApiError | MalformedReplyError:
     """What is wrong with a reply that holds no picture."""
     if has_error(document.value):
-        return error_from_event(document.value, request_id=reply.request_id, partials=())
+        error = error_from_event(document.value, request_id=reply.request_id, partials=())
+        return _priced(plan, error)
     return _malformed(plan, reply, "; ".join(lost) or "the reply holds no pictures")
 
 

@@ -10,23 +10,17 @@ from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gptimage._accounts import Ending, Entry
+from gptimage._billing import may_be_billed
 from gptimage._call import Call
 from gptimage._http import HttpReply
 from gptimage._plan import Plan
 from gptimage.budget import Budget, Reservation
-from gptimage.errors import (
-    ApiError,
-    ConfigurationError,
-    InvalidRequestError,
-    ModerationError,
-    ServerError,
-    TransportError,
-)
+from gptimage.errors import ApiError, ConfigurationError, OutcomeUnknownError, TransportError
 from gptimage.events import (
     CacheHit,
     Event,
@@ -44,11 +38,6 @@ from gptimage.money import FREE, Cost
 from gptimage.observers.guard import Guard
 from gptimage.requests import Edit
 from gptimage.results import PartialImage, Result
-from gptimage.retry import shows_work
-
-
-_NOTHING_SENT: Final = (ConfigurationError, InvalidRequestError, TransportError)
-_BUSY: Final = frozenset({502, 503})
 
 
 @frozen(kw_only=True)
@@ -119,6 +108,7 @@ class _Metered(Call):
             reserved=plan.ceiling or Decimal(0),
             prompt=plan.request.prompt,
         )
+        self._call_id = self._entry.call_id  # observers see one call, however many rows it has
         self._reservation: Reservation | None = None
         self._given_up = False
         self._in_flight = False
@@ -147,11 +137,29 @@ class _Metered(Call):
     def retried(self, delay: float, outcome: HttpReply | TransportError) -> None:
         super().retried(delay, outcome)
         self._in_flight = False
-        if isinstance(outcome, HttpReply):
-            reason = f"HTTP {outcome.status}"
-        else:
-            reason = type(outcome).__name__
-        self._tell(Retried, delay=delay, reason=reason)
+        self._tell(Retried, delay=delay, reason=_reason(outcome))
+
+    def repeated(self, delay: float, outcome: HttpReply | OutcomeUnknownError) -> None:
+        # The row of the try before stays as it is, with what was reserved: it may be billed.
+        # The next one is reserved anew, so that the budget counts both.
+        ending = Ending(
+            outcome="unknown",
+            request_id=outcome.request_id,
+            error=_reason(outcome),
+            seconds=self._seconds(),
+        )
+        super().repeated(delay, outcome)
+        with self._lock:
+            before, self._reservation = self._reservation, None
+            if before is not None:
+                before.end(ending)  # a ledger that fails here stops the call: nothing is sent
+            self._entry = evolve(self._entry, call_id=secrets.token_hex(16), at=self._meter.clock())
+            self._reservation = self._reserved()
+            self._in_flight = False
+        self._tell(Retried, delay=delay, reason=_reason(outcome), possible_cost=self._plan.ceiling)
+
+    def unbilled(self) -> None:
+        self._in_flight = False
 
     def partial(self, preview: PartialImage) -> None:
         self._tell(PartialArrived, index=preview.index)
@@ -177,7 +185,7 @@ class _Metered(Call):
             usage=ending.usage,
             cost=cost,
         )
-        return result.warn(*notes) if notes else result
+        return result.warn(*self._doubts(), *notes)
 
     def refused(self, error: BaseException) -> None:
         billed = self._in_flight and may_be_billed(error)
@@ -218,7 +226,7 @@ class _Metered(Call):
             request_id=getattr(error, "request_id", None),
             status=error.status if isinstance(error, ApiError) else None,
             code=error.code if isinstance(error, ApiError) else None,
-            possible_cost=self._plan.ceiling if billed else Decimal(0),
+            possible_cost=_times(self._plan.ceiling, self.doubtful + billed),
         )
 
     def _reserved(self) -> Reservation | None:
@@ -252,7 +260,7 @@ class _Metered(Call):
         if self._meter.guard:
             entry = self._entry
             event = kind(
-                call_id=entry.call_id,
+                call_id=self._call_id,
                 at=self._meter.clock(),
                 operation=entry.operation,
                 model=entry.model,
@@ -261,19 +269,15 @@ class _Metered(Call):
             self._meter.guard.tell(event)
 
 
-def may_be_billed(error: BaseException) -> bool:
-    """Whether a call that was sent and ended this way may be billed.
+def _reason(outcome: HttpReply | TransportError | OutcomeUnknownError) -> str:
+    if isinstance(outcome, HttpReply):
+        return f"HTTP {outcome.status}"
+    return type(outcome).__name__
 
-    A refusal is not. A failure in the middle of the work may be, and so may a picture that
-    was drawn and then held back.
-    """
-    if isinstance(error, _NOTHING_SENT):
-        return False
-    if isinstance(error, ApiError) and not error.partials:
-        if isinstance(error, ServerError):
-            return error.status not in _BUSY or shows_work(str(error.body))
-        return isinstance(error, ModerationError) and error.stage == "output"
-    return True
+
+def _times(usd: Decimal | None, tries: int) -> Decimal | None:
+    """What so many tries may cost; nothing when there is none, whatever the price."""
+    return Decimal(0) if not tries else None if usd is None else usd * tries
 
 
 def _noted(work: Callable[[], object]) -> list[str]:

@@ -25,14 +25,14 @@ GptImageError
 └── StoreError                  the picture is paid and safe in .result, but not on disk
     └── ImageNotFoundError      no such id in the store                             (KeyError)
 
-Data is in attributes, the message is one line that says what happened and what to do
-next. Every error can be pickled, so it crosses process pools and task queues whole.
+Data is in attributes; the message is one line. Every error can be pickled and crosses processes.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from gptimage._categories import filtered_categories, named_categories
 from gptimage._shown import plain
 
 
@@ -178,7 +178,7 @@ class TransportError(GptImageError, ConnectionError):
 class OutcomeUnknownError(GptImageError):
     """The request was sent and no usable answer came back: it may have been billed.
 
-    It is never retried for you, because that could pay twice.
+    It is not sent again unless `Retry.unknown` says so, because that could pay twice.
 
     Attributes:
         possible_cost: The most it should have cost, in USD; None when that cannot be known.
@@ -281,9 +281,10 @@ class ModerationError(BadRequestError):
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The categories the service names, such as ``sexual``."""
+        """The categories the service names, such as ``sexual``, or Azure filtered."""
         found = self._details().get("categories")
-        return tuple(map(str, cast("list[object]", found))) if isinstance(found, list) else ()
+        named = map(str, cast("list[object]", found)) if isinstance(found, list) else ()
+        return tuple(named) or filtered_categories(self.body) or named_categories(str(self))
 
     def _details(self) -> Mapping[str, object]:
         body: object = self.body
@@ -324,8 +325,7 @@ class ServerError(ApiError):
 class CacheError(GptImageError):
     """The cache failed: a full disk, a dead Redis, a locked index.
 
-    A call never raises it: it goes on without the cache and says so in
-    ``result.warnings``. Asking a cache directly (statistics, clearing) does.
+    A call goes on without it and says so in ``result.warnings``; asking a cache directly raises.
     """
 
 

@@ -124,17 +124,20 @@ class Submitted(Event):
 
 @frozen(kw_only=True)
 class Retried(Event):
-    """It was not billed and will be sent again.
+    """It will be sent again.
 
     Attributes:
         delay: Seconds until then.
         reason: Why: ``HTTP 429``, or the name of an error class.
+        possible_cost: What the try before may have cost, in USD: 0, unless `Retry.unknown` asks
+            to send again what may have been billed; None when that is not known.
     """
 
     name: ClassVar[str] = "retried"
 
     delay: float
     reason: str
+    possible_cost: Decimal | None = Decimal(0)
 
 
 @frozen(kw_only=True)

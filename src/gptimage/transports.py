@@ -27,6 +27,7 @@ from gptimage._arriving import (
     reply_of,
 )
 from gptimage._http import FilePart, HttpReply, HttpRequest
+from gptimage._redirects import Hops
 from gptimage.errors import ConfigurationError
 from gptimage.ports import AsyncDownload, AsyncEventStream, Download, EventStream
 
@@ -131,14 +132,19 @@ class OpenAITransport:
         import openai
 
         client = self._sdk.get()
-        try:
-            with ExitStack() as opened:
-                response: httpx2.Response = _call(client, request, httpx2.Response, opened)
-        except openai.APIStatusError as error:
-            return reply_of(error.response, error.response.content)
-        except network_errors() as error:
-            raise failure(error) from error
-        return response
+        hops = Hops(request)
+        while True:
+            try:
+                with ExitStack() as opened:
+                    response: httpx2.Response = _call(client, hops.request, httpx2.Response, opened)
+            except openai.APIStatusError as error:
+                reply = reply_of(error.response, error.response.content)
+                if not hops.follow(reply, str(error.response.url)):
+                    return hops.end
+            except network_errors() as error:
+                raise hops.failed(failure(error)) from error
+            else:
+                return response
 
 
 class AsyncOpenAITransport:
@@ -181,14 +187,21 @@ class AsyncOpenAITransport:
         import openai
 
         client = self._sdk.get()
-        try:
-            with ExitStack() as opened:
-                response: httpx2.Response = await _call(client, request, httpx2.Response, opened)
-        except openai.APIStatusError as error:
-            return reply_of(error.response, error.response.content)
-        except network_errors() as error:
-            raise failure(error) from error
-        return response
+        hops = Hops(request)
+        while True:
+            try:
+                with ExitStack() as opened:
+                    response: httpx2.Response = await _call(
+                        client, hops.request, httpx2.Response, opened
+                    )
+            except openai.APIStatusError as error:
+                reply = reply_of(error.response, error.response.content)
+                if not hops.follow(reply, str(error.response.url)):
+                    return hops.end
+            except network_errors() as error:
+                raise hops.failed(failure(error)) from error
+            else:
+                return response
 
 
 def _configured(make: Callable[[], object]) -> object:
@@ -210,7 +223,11 @@ def _call(client: Any, request: HttpRequest, cast_to: type[Any], opened: ExitSta
 
 
 def _options(headers: Mapping[str, str]) -> dict[str, Any]:
-    return {"headers": {**headers, **_RAW}, "max_retries": 0, "security": {"bearer_auth": True}}
+    return {
+        "headers": {**headers, **_RAW},
+        "max_retries": 0,
+        "security": {"bearer_auth": True},
+    }
 
 
 def _arguments(request: HttpRequest, opened: ExitStack) -> dict[str, Any]:
@@ -225,7 +242,8 @@ def _arguments(request: HttpRequest, opened: ExitStack) -> dict[str, Any]:
     return {
         "body": dict(request.body),
         "files": files or None,
-        "options": _options(headers),
+        # The HTTP client would follow every redirect, also to another host; see `Hops`.
+        "options": {**_options(headers), "follow_redirects": False},
     }
 
 

@@ -71,8 +71,10 @@ def reply(status: int, code: str = "", **headers: str) -> HttpReply:
         reply(429, "rate_limit_exceeded", retry_after_ms="1"),
         reply(503),
         reply(502),
+        reply(504),
+        reply(408),
     ],
-    ids=["lost", "not reached", "429", "503", "502"],
+    ids=["lost", "not reached", "429", "503", "502", "504", "408"],
 )
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "/files"), ("GET", "/batches/"), ("GET", "/files/")]
@@ -93,7 +95,7 @@ def test_what_costs_nothing_is_sent_again(
 
 @pytest.mark.parametrize(
     "trouble",
-    [TransportError("not reached"), reply(429, "rate_limit_exceeded"), reply(503)],
+    [TransportError("not reached"), reply(429, "rate_limit_exceeded"), reply(503, "slow_down")],
     ids=["not reached", "429", "503"],
 )
 def test_a_batch_that_was_surely_not_made_is_asked_for_again(
@@ -108,7 +110,7 @@ def test_a_batch_that_was_surely_not_made_is_asked_for_again(
     assert len(made(sandbox)) == len(batch.ids) == 1
 
 
-@pytest.mark.parametrize("status", [200, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [200, 303, 307, 408, 499, 500, 502, 503, 504, 524])
 def test_a_batch_that_was_made_behind_an_error_is_found(sandbox: Sandbox, status: int) -> None:
     """Whatever came back instead of the batch, it is looked for before anything is sent again."""
 

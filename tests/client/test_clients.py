@@ -72,13 +72,26 @@ def test_a_template_recommends_and_the_caller_decides(harness: Harness) -> None:
 RETRIED = {
     "never connected": UNSENT,
     "too fast": BUSY,
-    "busy, empty": HttpReply(status=503, headers={"retry-after-ms": "0"}),
-    "bad gateway, a page": HttpReply(status=502, headers={"retry-after": "0"}, body=b"<html>"),
+    "busy, in its own words": failure(503, message="The server is currently overloaded"),
+    "slow down": failure(503, code="slow_down"),
 }
 
 FINAL_FAILURES = {
     "unknown": (gptimage.OutcomeUnknownError("lost"), gptimage.OutcomeUnknownError),
     "gateway timeout": (failure(504), gptimage.OutcomeUnknownError),
+    "a gateway's timeout": (failure(408), gptimage.OutcomeUnknownError),
+    "hung up": (HttpReply(status=499), gptimage.OutcomeUnknownError),
+    "busy, empty": (HttpReply(status=503), gptimage.OutcomeUnknownError),
+    "bad gateway, a page": (
+        HttpReply(status=502, headers={"retry-after": "0"}, body=b"<html>"),
+        gptimage.OutcomeUnknownError,
+    ),
+    "failed, and no word": (HttpReply(status=500), gptimage.OutcomeUnknownError),
+    "elsewhere": (
+        HttpReply(status=307, headers={"location": "https://a.invalid/"}),
+        gptimage.OutcomeUnknownError,
+    ),
+    "moved": (HttpReply(status=301, headers={"location": "https://a.invalid/"}), gptimage.ApiError),
     "bad request": (failure(400), gptimage.BadRequestError),
     "no key": (failure(401), gptimage.AuthenticationError),
     "no quota": (failure(429, code="insufficient_quota"), gptimage.QuotaExceededError),

@@ -293,3 +293,51 @@ def test_pictures_that_arrived_before_the_line_went_dead_are_kept(
     assert [image.data for image in result.images] == [BYTES]
     assert any("cut short" in sentence for sentence in result.warnings)
     assert result.cost is None
+
+
+@pytest.mark.parametrize(("timeout", "connecting"), [(600.0, 10.0), (30.0, 10.0), (2.0, 2.0)])
+@pytest.mark.parametrize("name", ["OpenAI", "AsyncOpenAI"])
+def test_connecting_has_a_limit_of_its_own(name: str, timeout: float, connecting: float) -> None:
+    """The model may take minutes to answer; a host that is up takes none to connect."""
+    from gptimage._core import Core
+    from gptimage._core import connect as connected
+
+    core = Core.of({}, base_url="http://127.0.0.1:9/v1", store=None)
+    steps = connected(name, "sk-secret-key", core, timeout)().timeout
+
+    assert (steps.connect, steps.read, steps.write) == (connecting, timeout, timeout)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate", "SSL_CERT_FILE"),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "no TLS"),
+    ],
+)
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_no_waiting_mends_is_not_tried_again(said: str, words: str, deep: bool) -> None:
+    """A certificate stays wrong, also where only the cause of the failure says so."""
+    from gptimage._arriving import failure as failed
+
+    error = httpx2.ConnectError("" if deep else said)
+    if deep:
+        error.__cause__ = OSError(said)
+    found = failed(error)
+
+    assert isinstance(found, gptimage.TransportError)
+    assert (found.retryable, words in str(found)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "retryable"),
+    [("407 Proxy Authentication Required", False), ("403 Forbidden", False), ("502 x", True)],
+)
+def test_a_proxy_that_refuses_is_not_asked_again(said: str, retryable: bool) -> None:
+    """No tunnel was made, so nothing was sent; a password does not appear by waiting."""
+    from gptimage._arriving import failure as failed
+
+    found = failed(httpx2.ProxyError(said))
+
+    assert isinstance(found, gptimage.TransportError)
+    assert found.retryable is retryable

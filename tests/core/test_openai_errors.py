@@ -104,7 +104,7 @@ SERVICE: list[tuple[int, Any, type[ApiError], str]] = [
     ),
     (404, body("no", REQUEST, "model_not_found"), NotFoundError, "client.models()"),
     (403, body(UNVERIFIED, REQUEST, None), OrganizationNotVerifiedError, "15 minutes"),
-    (403, body("Country not supported", None, None), PermissionDeniedError, "access"),
+    (403, body("Country not supported", None, None), PermissionDeniedError, "country this machine"),
     (
         401,
         body("Incorrect API key provided", REQUEST, "invalid_api_key"),
@@ -341,3 +341,117 @@ def test_any_event_becomes_an_api_error(value: object) -> None:
 
     assert error.status == 200
     assert str(error)
+
+
+AZURE_FILTER = {
+    "error": {
+        "code": "content_filter",
+        "message": "The response was filtered due to the prompt triggering a policy.",
+        "innererror": {
+            "code": "ResponsibleAIPolicyViolation",
+            "content_filter_result": {
+                "sexual": {"filtered": True, "severity": "high"},
+                "violence": {"filtered": False, "severity": "safe"},
+                "jailbreak": {"detected": True},
+                "profanity": {"detected": True, "filtered": False},
+            },
+        },
+    }
+}
+
+
+def test_azure_names_its_categories() -> None:
+    """What its filter blocked is read from where Azure puts it, also behind a gateway."""
+    wrapped = {
+        "error": {
+            "message": "litellm.ContentPolicyViolationError: AzureException - x",
+            "code": "400",
+            "provider_specific_fields": AZURE_FILTER["error"],
+        }
+    }
+    for sent in (AZURE_FILTER, wrapped):
+        error = error_from_reply(reply(sent, status=400))
+
+        assert isinstance(error, ModerationError)
+        assert error.categories == ("jailbreak", "sexual")
+
+
+def test_categories_of_a_sentence() -> None:
+    """A gateway keeps the sentence where it loses the details."""
+    error = error_from_reply(reply(body(f"litellm: {SAFETY}", None, "400"), status=400))
+
+    assert isinstance(error, ModerationError)
+    assert error.categories == ("sexual",)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        (f"litellm.BadRequestError: OpenAIException - {SAFETY}", ModerationError),
+        ("Your request was rejected as a result of our safety system.", ModerationError),
+        ("the prompt triggering Azure OpenAI's content management policy", ModerationError),
+        ("litellm.ContentPolicyViolationError: x", ModerationError),
+        ("OpenAIException - Billing hard limit has been reached", QuotaExceededError),
+        (f"OpenAIException - {QUOTA}", QuotaExceededError),
+        ("ExceededBudget: Budget has been exceeded!", QuotaExceededError),
+        (f"OpenAIException - {UNVERIFIED}", OrganizationNotVerifiedError),
+        ("Invalid size", BadRequestError),
+    ],
+)
+def test_a_gateway_keeps_the_sentence_and_loses_the_code(
+    message: str, kind: type[ApiError]
+) -> None:
+    """The class of an error comes from its text where the code is only the status again."""
+    sent = {"error": {"message": message, "type": None, "param": None, "code": "400"}}
+
+    assert type(error_from_reply(reply(sent, status=400))) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "sent", "words"),
+    [
+        (
+            403,
+            body("Country, region, or territory not supported", "request_forbidden", "unsupported"),
+            "country this machine",
+        ),
+        (403, body("x", None, "unsupported_country_region_territory"), "country this machine"),
+        (
+            403,
+            body(
+                "Your resource has been temporarily blocked because we detected behavior that may "
+                "violate our content policy.",
+                None,
+                "Forbidden",
+            ),
+            "support",
+        ),
+        (401, body("Your account has been deactivated", None, "account_deactivated"), "support"),
+        (403, body("Access denied due to Virtual Network/Firewall rules."), "networks"),
+        (403, "<html>Attention Required! | Cloudflare</html>", "firewall"),
+        (404, body("x", None, "DeploymentNotFound"), "deployment"),
+        (405, "<html>Method Not Allowed</html>", "POST into GET"),
+        (407, "", "HTTPS_PROXY"),
+        (413, "<html>413 Request Entity Too Large</html>", "smaller input images"),
+        (429, body("Limit 0, Used 0, Requested 1. Please try again in 12s."), "limit is 0"),
+        (
+            404,
+            body("The model `gpt-image-2-flare` does not exist", None, "model_not_found"),
+            "did you mean gpt-image-2",
+        ),
+        (404, body("The model 'sd-xl' does not exist", None, "model_not_found"), "models()"),
+        (403, body("You do not have access to this project"), "lack access to this model"),
+    ],
+)
+def test_advice_fits_its_cause(status: int, sent: Any, words: str) -> None:
+    """What to do follows from what the body says, not from the status alone."""
+    error = error_from_reply(reply(sent, status=status))
+
+    assert words in str(error)
+
+
+def test_a_blocked_account_is_no_moderation() -> None:
+    """No other prompt helps it, though its message speaks of the content policy."""
+    sent = body("Your resource has been temporarily blocked: it may violate our content policy")
+
+    assert type(error_from_reply(reply(sent, status=403))) is PermissionDeniedError

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from gptimage._billing import may_be_billed
 from gptimage._call import Call
-from gptimage._meter import Meter, may_be_billed
+from gptimage._meter import Meter
 from gptimage._plan import plan
 from gptimage._sending import metered
 from gptimage._threads import to_its_end
@@ -54,8 +55,11 @@ PARTIAL: Any = object()
         (QuotaExceededError("no", status=429), False),
         (moderation("input"), False),
         (moderation("unknown"), False),
-        (ServerError("busy", status=503), False),
-        (ServerError("busy", status=502, body={"message": "upstream"}), False),
+        (ServerError("busy", status=503), True),
+        (ServerError("busy", status=502, body={"message": "upstream"}), True),
+        (ServerError("busy", status=503, body={"message": "overloaded"}), False),
+        (ServerError("busy", status=429, body={"message": "no"}), False),
+        (ServerError("no such thing", status=501), False),
         (ServerError("busy", status=503, body={"usage": 1, "type": "image_generation"}), True),
         (ServerError("broken", status=500), True),
         (ServerError("in a stream", status=200), True),

@@ -145,6 +145,7 @@ ERRORS: list[tuple[str, type[openai.APIStatusError], str | None]] = [
     ("quota", openai.RateLimitError, "insufficient_quota"),
     ("rate_limit", openai.RateLimitError, "rate_limit_exceeded"),
     ("server", openai.InternalServerError, "image_generation_failed"),
+    ("overloaded", openai.InternalServerError, None),
     ("unavailable", openai.InternalServerError, None),
 ]
 

@@ -26,7 +26,7 @@ STEPS = 13
 ANSWERS: dict[str, HttpReply | Exception] = {
     "picture": answer(),
     "too fast": refusal(429),
-    "busy": refusal(503),
+    "busy": refusal(503, code="slow_down"),
     "fails": refusal(500),
     "refuses": refusal(400),
     "breaks off": OutcomeUnknownError("read timeout"),

@@ -380,7 +380,8 @@ def test_another_request_needs_another_id(shared: Shared) -> None:
     ("says", "status", "retryable", "waits"),
     [
         (refused(429), "failed", True, True),
-        (refused(503), "failed", True, True),
+        (refused(503, code="slow_down"), "failed", True, True),
+        (refused(503), "parked", False, False),
         (TransportError("no route"), "failed", True, True),
         (TransportError("wrong address", retryable=False), "failed", True, False),
         (refused(401), "failed", True, False),
@@ -418,7 +419,7 @@ def test_an_error_is_judged(
 
 def test_a_failure_says_when_to_come_back(shared: Shared) -> None:
     """Pauses grow with the attempts, and the service's own word counts."""
-    shared.service.says = lambda: refused(503)
+    shared.service.says = lambda: refused(503, code="slow_down")
     pauses = [deliver(shared).retry_after for _ in range(7)]
     reply = refused(429)
     shared.service.says = lambda: evolve(reply, headers={"retry-after": "900"})

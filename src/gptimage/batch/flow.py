@@ -24,7 +24,7 @@ from gptimage.errors import (
 from gptimage.providers import openai_batch
 from gptimage.providers.openai_batch import BatchPart
 from gptimage.providers.openai_errors import error_from_reply
-from gptimage.retry import retry_after
+from gptimage.retry import waiting_time
 
 
 ReturnT = TypeVar("ReturnT")
@@ -65,7 +65,7 @@ class Patience:
         self._tries += 1
         if isinstance(outcome, OutcomeUnknownError):
             outcome = never_mind(outcome)
-        delay = self._core.delay(self._tries, outcome)
+        delay = self._core.delay(self._tries, outcome, costs_nothing=True)
         if delay is not None:
             self._told(delay, outcome)
         return delay
@@ -166,7 +166,7 @@ def good(core: Core, reply: HttpReply) -> HttpReply:
         ApiError: It is one.
     """
     if not 200 <= reply.status < 300:
-        raise error_from_reply(reply, retry_after(reply.headers, core.clock()))
+        raise error_from_reply(reply, waiting_time(reply, core.clock()))
     return reply
 
 

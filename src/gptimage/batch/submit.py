@@ -14,6 +14,7 @@ import itertools
 from datetime import datetime, timedelta
 from typing import Final
 
+from gptimage._billing import verdict
 from gptimage._core import DEFAULT_TIMEOUT, Core
 from gptimage._http import FilePart, HttpReply, HttpRequest
 from gptimage._json import table
@@ -39,8 +40,6 @@ _CONNECTION: Final = timedelta(seconds=DEFAULT_TIMEOUT)
 
 _LOOKS: Final = (2.0, 5.0, 10.0)
 """Seconds before each look for a batch whose answer was lost."""
-
-_TURNED_AWAY: Final = 503
 
 
 def submit(core: Core, state: State, news: News) -> Flow[None]:
@@ -124,13 +123,13 @@ def _once(request: HttpRequest) -> Flow[HttpReply | TransportError | None]:
 def _in_doubt(outcome: HttpReply | TransportError | None) -> bool:
     """Whether a batch may have been made although no batch came back."""
     if isinstance(outcome, HttpReply):
-        return not 300 <= outcome.status < 500
+        return verdict(outcome) in ("answered", "unknown", "free") and outcome.status != 429
     return outcome is None
 
 
 def _is_turned_away(outcome: HttpReply | TransportError | None) -> bool:
     """Whether the service said that it is too busy to do anything; it is still looked for."""
-    return isinstance(outcome, HttpReply) and outcome.status == _TURNED_AWAY
+    return isinstance(outcome, HttpReply) and verdict(outcome) == "free"
 
 
 def _patience(

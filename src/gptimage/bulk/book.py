@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, field, frozen
 
+from gptimage._billing import may_be_billed
 from gptimage._http import HttpReply
 from gptimage._keep import Keeper, Taken
-from gptimage._meter import may_be_billed
 from gptimage._plan import Plan
 from gptimage.bulk.checkpoint import Checkpoint, Entry, Status
 from gptimage.bulk.items import Asked, Item, Ready, planned

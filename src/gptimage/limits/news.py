@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 from attrs import frozen
 
+from gptimage._billing import duration, text_of, verdict, wait_in
 from gptimage._http import HttpReply
-from gptimage.retry import QUOTA_CODES
 
 
 Kind = Literal["images", "requests", "tokens"]
@@ -25,10 +25,6 @@ _STATED: Final = re.compile(
     r"\bon (?P<name>[a-z][a-z -]{0,40}?) per (?P<period>\w+)\b[^:]{0,20}: "
     r"Limit (?P<limit>\d{1,12})(?:, Used (?P<used>\d{1,12}))?"
 )
-_AGAIN: Final = re.compile(r"try again in ((?:\d{1,9}(?:\.\d{1,9})?(?:ms|h|m|s))+)")
-_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|h|m|s)")
-_SECONDS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_READ: Final = 4096
 
 
 @frozen(kw_only=True)
@@ -76,30 +72,18 @@ def stated(headers: Mapping[str, str]) -> tuple[Stated, ...]:
     return tuple(found)
 
 
-def refusal(reply: HttpReply, retry_after: float | None) -> Refusal | None:
-    """What a 429 says; None for every other reply, and when there is no credit left.
+def refusal(reply: HttpReply, wait: float | None) -> Refusal | None:
+    """What a 429 says; None for every other reply, and when waiting is no use.
 
     Args:
         reply: Any reply.
-        retry_after: Seconds its headers ask to wait, or None.
+        wait: Seconds its headers ask to wait, or None.
     """
-    if reply.status != 429:
+    if reply.status != 429 or verdict(reply) != "free":
         return None
-    text = bytes(reply.body[:_READ]).decode("utf-8", "replace")
-    if any(code in text for code in QUOTA_CODES):
-        return None
-    asked = _AGAIN.search(text)
-    waits = [retry_after, duration(asked[1]) if asked else None]
-    known = [each for each in waits if each is not None]
-    return Refusal(again=max(known, default=None), stated=_said(text))
-
-
-def duration(text: str) -> float | None:
-    """Seconds in a duration such as ``12s``, ``240ms`` or ``7m12.5s``; None when it is none."""
-    parts = list(_PART.finditer(text))
-    if not parts or "".join(part[0] for part in parts) != text:
-        return None
-    return sum(float(part[1]) * _SECONDS[part[2]] for part in parts)
+    text = text_of(reply)
+    waits = [each for each in (wait, wait_in(text)) if each is not None]
+    return Refusal(again=max(waits, default=None), stated=_said(text))
 
 
 def age(headers: Mapping[str, str]) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import frozen
 
+from gptimage._billing import is_no_credit, text_of
 from gptimage._http import HttpReply
 from gptimage._json import array, table
 from gptimage._shown import shown
@@ -24,7 +25,7 @@ from gptimage.errors import (
     RateLimitError,
     ServerError,
 )
-from gptimage.retry import QUOTA_CODES
+from gptimage.providers.advice import advice_for
 
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ _MODERATION: Final = {
 }
 _USER_TYPES: Final = {"image_generation_user_error", "invalid_request_error"}
 _SERVER_TYPES: Final = {"image_generation_server_error", "server_error"}
+_MODERATED: Final = re.compile(
+    r"safety system|content[ _]?policy[ _]?violation|content management policy"
+    r"|ResponsibleAIPolicyViolation|safety_violations=|moderation_blocked"
+    r"|(?:blocked|flagged|rejected|refused) by (?:our |the )?(?:content|moderation|safety)",
+    re.IGNORECASE,
+)
+"""How a refusal of the safety system reads where a gateway has lost its code."""
+
 _KEY: Final = re.compile(
     r"\b(?:(?:sk|sess|pk|rk|xai|gsk)-[\w-]{8,}|AIza[\w-]{20,}|Bearer\s+[\w.~+/=-]{8,})"
 )
@@ -55,20 +64,6 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     403: PermissionDeniedError,
     404: NotFoundError,
     429: RateLimitError,
-}
-
-_ADVICE: Final[Mapping[type[ApiError], str]] = {
-    AuthenticationError: "check OPENAI_API_KEY (or api_key=) and that base_url is where it belongs",
-    OrganizationNotVerifiedError: (
-        "an owner verifies the organisation under Settings > Organization > General; "
-        "it takes effect within 15 minutes"
-    ),
-    PermissionDeniedError: "the key's project may lack access to this model",
-    NotFoundError: "check the model name against client.models(), and base_url",
-    QuotaExceededError: "add credit or raise the limit under Settings > Billing; waiting is no use",
-    RateLimitError: "send fewer at once, or wait",
-    ModerationError: "rephrase the prompt or change the input picture; sending it again is no use",
-    ServerError: "it may pass; where sending again could pay twice, that is left to you",
 }
 
 
@@ -88,7 +83,18 @@ def error_from_reply(reply: HttpReply, retry_after: float | None = None) -> ApiE
         status=reply.status,
         request_id=reply.request_id,
         retry_after=retry_after,
+        text=text_of(reply),
     )
+
+
+def message_of(reply: HttpReply) -> str:
+    """What an error reply says, in one short line without markup and keys."""
+    return _clean(_details(_json(reply.body)).message)
+
+
+def is_bare(reply: HttpReply) -> bool:
+    """Whether an error has no error object: a page, plain text or nothing, as gateways send."""
+    return not isinstance(_details(_json(reply.body)).body, dict)
 
 
 def error_from_event(
@@ -111,11 +117,14 @@ def _build(
     request_id: str | None,
     retry_after: float | None = None,
     partials: Iterable[PartialImage] = (),
+    text: str = "",
 ) -> ApiError:
     kind = _kind(details, status)
     said = _clean(details.message) or f"HTTP {status} without a message"
+    told = f"{details.code} {details.type} {details.message[:_READ]} {text}"
+    advice = advice_for(kind, status, told, retry_after)
     return kind(
-        _sentence(said, kind, request_id, retry_after),
+        _sentence(said, advice, request_id),
         status=status,
         code=details.code,
         type=details.type,
@@ -129,21 +138,31 @@ def _build(
 
 def _kind(details: _Details, status: int) -> type[ApiError]:
     """The code decides where there is one; then the text, then the status."""
+    message = details.message[:_READ]
     if details.code in _MODERATION:
         return ModerationError
-    if any(code in (details.code, details.type) or code in details.message for code in QUOTA_CODES):
+    if is_no_credit(" ".join(filter(None, (details.code, details.type, message)))):
         return QuotaExceededError
-    if "organization must be verified" in details.message.lower():
+    if "organization must be verified" in message.lower():
         return OrganizationNotVerifiedError
     if details.code == "rate_limit_exceeded":
         return RateLimitError
     if details.type in _SERVER_TYPES:
         return ServerError
-    if details.code == "model_not_found" or _NO_MODEL.search(details.message[:_READ]):
+    # A 403 that speaks of policies is a blocked account, and no prompt will help.
+    if status not in (401, 403, 429) and _MODERATED.search(f"{message} {_inner_code(details)}"):
+        return ModerationError
+    if details.code == "model_not_found" or _NO_MODEL.search(message):
         return NotFoundError
     if status < 400 and details.type in _USER_TYPES:
         return BadRequestError
     return _kind_by_status(status)
+
+
+def _inner_code(details: _Details) -> str:
+    """Azure's second code, which names the policy."""
+    body = table(details.body)
+    return str(table(body.get("innererror") or body.get("inner_error")).get("code") or "")
 
 
 def _kind_by_status(status: int) -> type[ApiError]:
@@ -152,12 +171,7 @@ def _kind_by_status(status: int) -> type[ApiError]:
     return _BY_STATUS.get(status, BadRequestError if status >= 400 else ApiError)
 
 
-def _sentence(
-    said: str, kind: type[ApiError], request_id: str | None, retry_after: float | None
-) -> str:
-    advice = _ADVICE.get(kind)
-    if retry_after is not None and kind is RateLimitError:
-        advice = f"{advice} {retry_after:g} seconds"
+def _sentence(said: str, advice: str | None, request_id: str | None) -> str:
     tail = f" [request {request_id}]" if request_id else ""
     return f"{said} ({advice}){tail}" if advice else f"{said}{tail}"
 

@@ -27,6 +27,7 @@ Scenario = Literal[
     "unverified",
     "unauthorized",
     "server",
+    "overloaded",
     "unavailable",
     "stream_error",
     "timeout",
@@ -39,7 +40,8 @@ Scenario = Literal[
 ``moderation``: the prompt is refused. ``moderation_output``: the result is, in a stream after
 the first partial image. ``quota``, ``billing``: no credit, a spending cap. ``rate_limit``: too
 many images per minute. ``unverified``: the organisation must be verified. ``unauthorized``: the
-key is wrong. ``server``: 500. ``unavailable``: 503 without a body. ``stream_error``: generation
+key is wrong. ``server``: 500. ``overloaded``: 503, the service took nothing on.
+``unavailable``: 503 without a body, as a gateway answers. ``stream_error``: generation
 fails, in a stream after the first partial image. ``timeout``: the request arrives and is never
 answered. ``cut``: the connection breaks half-way through the answer, in a stream after the first
 partial image. ``html``: a web page with status 200. ``empty``: 200, with ``data`` null.
@@ -182,6 +184,16 @@ def _billing() -> Refusal:
     return Refusal("Billing hard limit has been reached", code="billing_hard_limit_reached")
 
 
+def _overloaded() -> Refusal:
+    return Refusal(
+        "The server is currently overloaded with other requests. Sorry about that! You can retry"
+        " your request, or contact us through our help center at help.openai.com if the error"
+        " persists.",
+        type="server_error",
+        status=503,
+    )
+
+
 def wrong_key(shown: str) -> Refusal:
     """The key is not one the service knows."""
     return Refusal(
@@ -197,5 +209,6 @@ _FIXED: Final = {
     "quota": _quota,
     "billing": _billing,
     "server": failed,
+    "overloaded": _overloaded,
     "unauthorized": lambda: wrong_key("sk-inv***lid"),
 }

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from gptimage._meter import may_be_billed
+from gptimage._billing import may_be_billed
 from gptimage.client import ImageClient
 from gptimage.errors import (
     ApiError,
