@@ -8,13 +8,14 @@ an error that carries the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
 from gptimage._core import Core
-from gptimage._finish import addresses
+from gptimage._finish import addresses, malformed
 from gptimage._http import HttpReply
 from gptimage._plan import Plan
 from gptimage._reply import join
@@ -111,14 +112,15 @@ class Keeper:
             GptImageError: It is an error, or holds no picture.
         """
         good = reply.status == 200 and (self.caches or self.store is not None)
-        whole, unreachable = self.core.complete(reply)
-        body = join(whole.body, whole.pictures) if good else None
-        entry = self._spool(plan, body)
-        try:
-            result = self.core.read(plan, whole, unreachable)
-        except GptImageError:
-            _done(entry)
-            raise
+        with _carried(plan, reply):
+            whole, unreachable = self.core.complete(reply)
+            body = join(whole.body, whole.pictures) if good else None
+            entry = self._spool(plan, body)
+            try:
+                result = self.core.read(plan, whole, unreachable)
+            except GptImageError:
+                _done(entry)
+                raise
         return self._taken(result, body, entry, complete=len(result.images) >= plan.request.count)
 
     def take_stream(
@@ -200,6 +202,18 @@ class Keeper:
         from gptimage.store.spool import Spool, note_of
 
         return Spool().put(plan.key, body, note_of(plan.request))
+
+
+@contextmanager
+def _carried(plan: Plan, reply: HttpReply) -> Generator[None]:
+    """Let no surprise in a paid reply lose it: whatever it is, the error carries the body."""
+    try:
+        yield
+    except GptImageError:
+        raise
+    except Exception as error:
+        told = f"the reply cannot be read ({type(error).__name__}: {error})"
+        raise malformed(plan, reply, told) from error
 
 
 def _put(cache: CachePort, key: str, fresh: Fresh) -> list[str]:

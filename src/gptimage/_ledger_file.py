@@ -96,7 +96,7 @@ class LedgerFile:
             try:
                 with _transaction(self._current()) as connection:
                     return work(connection)
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, OverflowError, UnicodeError) as error:
                 self._drop()
                 raise ConfigurationError(_told(self.path, error)) from error
 

@@ -15,7 +15,7 @@ from attrs import evolve
 
 from gptimage._finish import finish
 from gptimage._http import HttpReply, ServerEvent
-from gptimage._json import table
+from gptimage._json import count, table
 from gptimage._plan import Plan, possible_cost
 from gptimage._reply import items, picture_of
 from gptimage.errors import MalformedReplyError, OutcomeUnknownError
@@ -113,7 +113,9 @@ class StreamReader:
             whole = table(each.document.value)
             value = {name: part for name, part in whole.items() if not isinstance(part, _NESTED)}
             index = value.get("b64_json")
-            if isinstance(index, int):
+            if isinstance(index, int) and not 0 <= index < len(each.document.pictures):
+                del value["b64_json"]  # a number the service wrote, which is no picture
+            elif isinstance(index, int):
                 value["b64_json"] = len(pictures) + index
                 pictures += each.document.pictures
             data.append(value)
@@ -190,7 +192,10 @@ def _total(finals: list[StreamEvent]) -> object:
     return total
 
 
-def _sum(tables: list[dict[str, Any]], name: str) -> int | None:
+def _sum(tables: list[dict[str, Any]], name: str) -> Any:
     counts = [table.get(name) for table in tables]
-    whole = [count for count in counts if isinstance(count, int)]
-    return sum(whole) if len(whole) == len(counts) else None
+    whole = [each for each in map(count, counts) if each is not None]
+    if len(whole) == len(counts):
+        return sum(whole)
+    # Left as it is: the reading of the whole names what cannot be used.
+    return next(each for each in counts if count(each) is None)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gptimage._accounts import EVER, Ending, Entry, Limit, Span, counts, to_nanos, to_usd
+from gptimage._json import prose
 from gptimage._ledger_file import HOST, LedgerFile, is_over
 from gptimage.errors import InvalidRequestError
 from gptimage.money import Usage
@@ -251,7 +252,7 @@ class Ledger:
             ending.request_id,
             ending.error,
             ending.seconds,
-            entry.prompt if self.prompts else None,
+            prose(entry.prompt) if self.prompts else None,
             HOST,
             pid,
             (entry.until or entry.at + _OVERDUE).timestamp(),

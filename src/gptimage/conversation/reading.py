@@ -11,7 +11,7 @@ from attrs import evolve
 
 from gptimage._http import HttpReply
 from gptimage._plan import Plan, possible_cost
-from gptimage._reply import join
+from gptimage._reply import join, loads
 from gptimage.conversation.outer import outer_cost
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.turns import FailedCall, Turn
@@ -156,6 +156,7 @@ def _counted(turn: TurnPlan, answer: Answer, result: Result) -> Result:
 def _notes(
     answer: Answer, readable: list[ImageCall], failed: tuple[FailedCall, ...]
 ) -> Iterable[str]:
+    yield from answer.odd
     if len(readable) > 1:
         yield f"the model drew {len(readable)} pictures in this turn, and each is billed"
     for call in failed:
@@ -212,8 +213,7 @@ def _is_picture(call: ImageCall) -> bool:
 def _json(reply: HttpReply) -> object:
     """The body, or None when it is no JSON object."""
     try:
-        text = bytes(reply.body).decode("utf-8-sig", "replace")
-        value: object = json.loads(text, strict=False, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
+        value: object = loads(bytes(reply.body))
+    except ValueError:
         return None
     return as_table(value) or None
