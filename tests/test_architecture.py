@@ -28,7 +28,7 @@ ROOMS = {
     6: "ports",
     7: "_accounts _dial _ledger_file budget cache fetch flights folders ledger limits "
     "observers store transports",
-    8: "_core _jobs _keep _meter _metering _sending async_client batch bulk client conversation",
+    8: "_core _jobs _keep _meter _metering _ready _sending async_client batch bulk client conversation",
     9: "pytest_plugin sandbox workers",
     10: "__main__ cli commands demo",
 }

@@ -199,9 +199,13 @@ class Keeper:
     def _spool(self, plan: Plan, body: bytes | None) -> SpoolEntry | None:
         if self.store is None or body is None:
             return None
-        from gptimage.store.spool import Spool, note_of
+        from gptimage.store.spool import Spool, SpoolEntry, note_of
 
-        return Spool().put(plan.key, body, note_of(plan.request))
+        try:
+            spool = Spool()
+        except GptImageError as error:  # this account has no folder for it
+            return SpoolEntry(warning=f"the reply could not be kept for a rescue: {error}")
+        return spool.put(plan.key, body, note_of(plan.request), store=self.store.name)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from gptimage._call import Call
 from gptimage._core import Core, unknown
 from gptimage._http import HttpReply, HttpRequest, ServerEvent
 from gptimage._plan import Plan
+from gptimage._ready import prepare
 from gptimage._stream import LARGE
 from gptimage._threads import in_thread, to_its_end
 from gptimage.errors import OutcomeUnknownError, TransportError
@@ -66,6 +67,7 @@ class Sender:
     def _patiently(self, plan: Plan, call: Call, send: Callable[[HttpRequest], AnswerT]) -> AnswerT:
         """Send until the answer is worth reading."""
         outcome: HttpReply | TransportError
+        prepare(plan, store=self.core.store is not None)
         for attempt in itertools.count(1):
             while (wait := self.core.turn(plan)) > 0:
                 call.waiting("limits", wait)
@@ -123,6 +125,7 @@ class AsyncSender:
         import asyncio
 
         outcome: HttpReply | TransportError
+        prepare(plan, store=self.core.store is not None)
         for attempt in itertools.count(1):
             while (wait := await self._turn(plan)) > 0:
                 call.waiting("limits", wait)

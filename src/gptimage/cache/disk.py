@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -244,13 +243,9 @@ class DiskCache:
 
 def default_folder() -> Path:
     """The user's cache folder for gptimage, as the operating system wants it."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "gptimage"
+    from gptimage.store.places import cache_folder
+
+    return cache_folder()
 
 
 def _unlink(connection: sqlite3.Connection, key: str, path: Path) -> None:

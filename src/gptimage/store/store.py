@@ -291,22 +291,28 @@ class Store(Reader):
         return exporting.export(self._parts, records, Path(folder), names, sidecars=sidecars)
 
     def rescue(
-        self, spool: Spool | None = None, *, older_than: timedelta = catchup.GRACE
+        self,
+        spool: Spool | None = None,
+        *,
+        older_than: timedelta = catchup.GRACE,
+        every: bool = False,
     ) -> rescue.RescueReport:
         """Save what was paid for and could not be saved at the time.
 
         That is rescue copies in the user's state folder, and replies of processes that were
-        killed before they had saved their pictures.
+        killed before they had saved their pictures. What belongs to another store waits for
+        that store, and is counted in ``others``.
 
         Args:
             spool: Where the replies are; the user's own spool when left out.
             older_than: Replies that are older are taken even if their process seems alive.
+            every: Take what belongs to other stores as well, such as one that was moved.
 
         Raises:
             StoreError: The folders cannot be read.
         """
         self._ready()
-        return rescue.rescue(self._parts, spool or Spool(), older_than)
+        return rescue.rescue(self._parts, spool or Spool(), older_than, every=every)
 
     def _edit(self, id: str, change: Callable[[Record], Record]) -> Record:
         record = edit(self._parts, _sidecar_key(self.get(id)), change)
