@@ -53,6 +53,13 @@ CREATE TABLE outcomes (token TEXT PRIMARY KEY, text TEXT NOT NULL, expires REAL 
 """
 """Triggers keep the sums, so that no put has to add up a hundred thousand rows."""
 
+_SOUND: Final = (
+    *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT", "SQLITE_MISUSE"),
+    *("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_NOLFS", "SQLITE_TOOBIG"),
+    *("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"),
+)
+_SHORT: Final = ("SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS")
+
 _NEXT_USE: Final = "(SELECT COALESCE(MAX(used), 0) + 1 FROM entries)"
 """Order of use is counted, not timed: clocks of processes may differ."""
 
@@ -241,10 +248,14 @@ def _transaction(connection: sqlite3.Connection) -> Generator[sqlite3.Connection
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file is broken, rather than busy, full or out of reach; in doubt it is."""
     import sqlite3
 
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    if not isinstance(error, sqlite3.DatabaseError):
+        return False
+    code = getattr(error, "sqlite_errorname", "")
+    wrong_use = not code and isinstance(error, sqlite3.ProgrammingError)
+    return code in _SHORT or not (wrong_use or code.startswith(_SOUND))
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -7,6 +7,8 @@ pictures, and leaves a rescue copy in the user's state folder.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -34,6 +36,7 @@ from gptimage.store.places import make_private, rescue_folder
 OWNER: Final = "rescued_for"
 """The field of a rescue copy's sidecar that names the store it belongs to."""
 
+_JOINERS: Final = re.compile("[\u200c\u200d]")
 MAX_TAGS: Final = 64
 MAX_TAG: Final = 100
 
@@ -302,8 +305,9 @@ def _rescue(drafts: Sequence[Draft], owner: str) -> list[str]:
 
 
 def _tag(tag: object) -> str:
-    text = tag.strip() if isinstance(tag, str) else ""
-    if not text or len(text) > MAX_TAG or not text.isprintable():
+    text = unicodedata.normalize("NFC", tag).strip() if isinstance(tag, str) else ""
+    # A joiner holds the parts of an emoji together, and letters of some scripts apart.
+    if not text or len(text) > MAX_TAG or not _JOINERS.sub("", text).isprintable():
         raise _bad_tag(f"tag {tag!r:.80} cannot be used", tag)
     return text
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from gptimage.records import Record
 from gptimage.results import Result
 from gptimage.store import catchup, exporting, pruning, queries, removal, rescue, saving
 from gptimage.store import verify as verifying
+from gptimage.store._lock import locked
 from gptimage.store.asked import inputs
 from gptimage.store.editing import edit
 from gptimage.store.ids import is_id
@@ -29,6 +31,7 @@ from gptimage.store.reports import VerifyReport
 from gptimage.store.retention import PruneReport, Retention
 from gptimage.store.sidecar import UnreadableSidecarError
 from gptimage.store.spool import Spool
+from gptimage.store.words import same
 
 
 def _now() -> datetime:
@@ -147,6 +150,23 @@ class Store(Reader):
             ) from error
         return saving.save(self._parts, drafts, warn, result=result)
 
+    @contextmanager
+    def exclusive(self) -> Generator[None]:
+        """Keep other processes of this machine out while you look for an image, then save it.
+
+        Raises:
+            StoreError: The lock beside the index cannot be taken.
+        """
+        path = self._parts.index.database.path
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(locked(path.with_name(f".{path.name}.exclusive")))
+                held = stack.pop_all()
+        except OSError as error:
+            raise StoreError(f"the store cannot be locked: {reason(error)}") from error
+        with held:
+            yield
+
     def tag(self, id: str, *tags: str) -> Record:
         """Add words to a picture.
 
@@ -165,8 +185,9 @@ class Store(Reader):
             ImageNotFoundError: No picture has this id.
             StoreError: It cannot be changed.
         """
+        gone = set(map(same, tags))
         return self._edit(
-            id, lambda r: evolve(r, tags=tuple(tag for tag in r.tags if tag not in tags))
+            id, lambda r: evolve(r, tags=tuple(tag for tag in r.tags if same(tag) not in gone))
         )
 
     def pin(self, id: str) -> Record:
