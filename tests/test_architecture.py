@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 ROOMS = {
     0: "_shown errors",
-    1: "_address _arriving _claim _decoding _encoding _gif _http _json _notebook _pixels _provenance "
+    1: "_address _arriving _claim _decoding _encoding _gif _http _json _lookalike _notebook _pixels _provenance "
     "_reading _redis _reply _saving _scaling _shrink _sniff _sse _svg _threads _verify "
     "cached contact gate image mask previews prompt sizes",
     2: "events models money records retry spending",
