@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gptimage._accounts import EVER, Ending, Entry, Limit, Span, counts, to_nanos, to_usd
 from gptimage._json import prose
-from gptimage._ledger_file import HOST, LedgerFile, is_over
+from gptimage._ledger_file import HOST, LedgerFile, check_sums, is_over
 from gptimage.errors import InvalidRequestError
 from gptimage.money import Usage
 from gptimage.spending import LedgerRow, Spending, Summary
@@ -189,6 +189,7 @@ class Ledger:
 
         def work(connection: sqlite3.Connection) -> Summary:
             _bury(connection)
+            check_sums(connection)
             groups = connection.execute(
                 f"SELECT {_GROUPS[by]}, {_SUMS} FROM calls "  # noqa: S608  # constants
                 "WHERE at >= ? AND at < ? GROUP BY 1 ORDER BY 1",
@@ -217,6 +218,7 @@ class Ledger:
 
         def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
             _bury(connection)
+            check_sums(connection)
             return connection.execute(
                 f"SELECT {', '.join(_COLUMNS)} FROM calls "  # noqa: S608  # constants
                 "WHERE at >= ? AND at < ? ORDER BY at, id",

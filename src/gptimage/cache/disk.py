@@ -175,7 +175,8 @@ class DiskCache:
     ) -> None:
         """Put the file in its place and make room for it."""
         index.insert(connection, head)  # again: somebody may have cleared in between
-        path.replace(target)
+        if path.exists():  # else it is in its place, and this is the try with a new index
+            path.replace(target)
         if self._is_over(connection):
             self._sweep_expired(connection)
         while self._is_over(connection) and (key := index.least_used(connection)):

@@ -60,6 +60,8 @@ _SOUND: Final = (
 )
 _SHORT: Final = ("SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS")
 
+_COUNTS: Final = {"bytes", "entries", "hits", "misses", "evictions", "nanos"}
+
 _NEXT_USE: Final = "(SELECT COALESCE(MAX(used), 0) + 1 FROM entries)"
 """Order of use is counted, not timed: clocks of processes may differ."""
 
@@ -95,7 +97,7 @@ class Index:
             try:
                 return self._attempt(work)
             except sqlite3.Error as error:
-                if not _is_damage(error):
+                if not _is_damage(error, self._path):
                     self._drop()
                     raise self._failed(error) from error
             try:
@@ -232,7 +234,14 @@ def add(connection: sqlite3.Connection, name: str, value: int) -> None:
 
 def counts(connection: sqlite3.Connection) -> dict[str, int]:
     """All counts by name."""
-    return dict(connection.execute("SELECT name, value FROM counts"))
+    found: dict[str, int] = dict(connection.execute("SELECT name, value FROM counts"))
+    if found.keys() != _COUNTS or not all(isinstance(each, int) for each in found.values()):
+        import sqlite3
+
+        error = sqlite3.DatabaseError("the counts are damaged")
+        error.sqlite_errorname = "SQLITE_CORRUPT"
+        raise error
+    return found
 
 
 @contextmanager
@@ -247,13 +256,15 @@ def _transaction(connection: sqlite3.Connection) -> Generator[sqlite3.Connection
         raise
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def _is_damage(error: sqlite3.Error, path: Path) -> bool:
     """Whether the file is broken, rather than busy, full or out of reach; in doubt it is."""
     import sqlite3
 
     if not isinstance(error, sqlite3.DatabaseError):
         return False
     code = getattr(error, "sqlite_errorname", "")
+    if code == "SQLITE_READONLY":  # a version number in its head that no SQLite writes
+        return os.access(path, os.W_OK)
     wrong_use = not code and isinstance(error, sqlite3.ProgrammingError)
     return code in _SHORT or not (wrong_use or code.startswith(_SOUND))
 

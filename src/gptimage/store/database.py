@@ -125,7 +125,7 @@ class Database:
                 result = work(handle.connection)
             except (sqlite3.Error, OSError) as error:
                 self._after_failure(handle, error)
-                if last_try or not _is_damage(error):
+                if last_try or not _is_damage(error, self.path):
                     raise self._refusal(error) from error
             except BaseException:
                 self._give_back(handle)
@@ -156,7 +156,7 @@ class Database:
             self._idle.append(handle)
 
     def _after_failure(self, handle: _Handle | None, error: Exception) -> None:
-        if handle is None or not _is_damage(error):
+        if handle is None or not _is_damage(error, self.path):
             self._give_back(handle)
             return
         handle.connection.close()
@@ -177,7 +177,8 @@ class Database:
             except BaseException as error:
                 connection.close()
                 # A step that fails by itself would fail in a new file, too.
-                if _is_damage(error) and getattr(error, "sqlite_errorname", "") != "SQLITE_ERROR":
+                code = getattr(error, "sqlite_errorname", "")
+                if code != "SQLITE_ERROR" and _is_damage(error, self.path):
                     self._put_aside()
                 raise
             return _Handle(connection, _file_id(self.path) or (0, 0), os.getpid())
@@ -270,7 +271,7 @@ def _transaction(connection: Connection, work: Callable[[Connection], T]) -> T:
     return result
 
 
-def _is_damage(error: BaseException) -> bool:
+def _is_damage(error: BaseException, path: Path) -> bool:
     """Whether the file is broken, rather than busy, full or out of reach.
 
     A damaged file fails in almost any way: a table that is gone, a column that is no text, an
@@ -283,6 +284,8 @@ def _is_damage(error: BaseException) -> bool:
     code = getattr(error, "sqlite_errorname", "")
     if code in _SHORT:
         return True
+    if code == "SQLITE_READONLY":  # a version number in its head that no SQLite writes
+        return os.access(path, os.W_OK)
     # Without a code it is Python that could not read a column, or was used in a wrong way.
     wrong_use = not code and isinstance(error, sqlite3.ProgrammingError)
     return not wrong_use and not code.startswith(_SOUND)
