@@ -94,7 +94,7 @@ def test_an_odd_event_costs_no_picture(tmp_path: Path, harness: Harness, odd: An
     """The same fields in the events of a stream, and the numbers of its previews."""
     ledger = Ledger(tmp_path / "ledger.sqlite")
     told = {**fields(odd), "created_at": odd}
-    events = [
+    events: list[Any] = [
         event("image_generation.partial_image", BYTES, partial_image_index=odd),
         event("image_generation.completed", BYTES, **told),
     ]

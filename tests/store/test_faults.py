@@ -11,7 +11,7 @@ import errno
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -66,7 +66,7 @@ class Fault:
         return failing
 
     @contextmanager
-    def on(self, kind: str) -> Iterator[None]:
+    def on(self, kind: str) -> Generator[None]:
         """The fault, for as long as the block runs."""
         with pytest.MonkeyPatch.context() as patch:
             if kind == "open":

@@ -194,7 +194,11 @@ def homeless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The shared temporary folder of an account without a home."""
     for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_PICTURES_DIR", "HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("pwd.getpwuid", lambda _: (_ for _ in ()).throw(KeyError("no such user")))
+
+    def nobody(_: int) -> None:
+        raise KeyError("no such user")
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "shared"))
     (tmp_path / "shared").mkdir()
     return tmp_path / "shared"

@@ -6,7 +6,7 @@ import sqlite3
 import unicodedata
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,6 +16,7 @@ from gptimage.store.keys import is_part
 from gptimage.store.naming import Naming
 
 
+Form = Literal["NFC", "NFD"]
 FORMS = ("NFC", "NFD")
 FAMILY = "\N{MAN}\u200d\N{WOMAN}\u200d\N{GIRL}"
 
@@ -24,7 +25,7 @@ FAMILY = "\N{MAN}\u200d\N{WOMAN}\u200d\N{GIRL}"
 @pytest.mark.parametrize("asked", FORMS)
 @pytest.mark.parametrize("tag", ["café", "Ångström", "한국", "ﬁ"])
 def test_a_tag_is_found_in_any_spelling(
-    store: Store, make: Any, tag: str, written: str, asked: str
+    store: Store, make: Any, tag: str, written: Form, asked: Form
 ) -> None:
     """By history, search and untag alike."""
     (record,) = store.save(make.result(), tags=[unicodedata.normalize(written, tag)])
