@@ -28,7 +28,7 @@ T = TypeVar("T")
 _PATIENCE: Final = 30.0
 """Seconds to wait for other processes; one of them takes a few milliseconds."""
 
-_CHECKED_BYTES: Final = 64_000_000
+_CHECKED_BYTES: Final = 32_000_000
 """A larger ledger is not looked through each time it is opened: that would take seconds."""
 
 _MAGIC: Final = b"SQLite format 3\0"
@@ -157,7 +157,7 @@ class LedgerFile:
                 _prepare(connection)
             # A damaged page can hide rows without any error, and a budget would not see them.
             if self.path.stat().st_size <= _CHECKED_BYTES:
-                (told,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                (told,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
                 if told != "ok":
                     raise OSError(f"it is damaged, and left as it is ({told})")
         except BaseException:

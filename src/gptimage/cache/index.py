@@ -96,14 +96,14 @@ class Index:
         with self._lock:
             try:
                 return self._attempt(work)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 if not _is_damage(error, self._path):
                     self._drop()
                     raise self._failed(error) from error
             try:
                 self._replace()  # the files know all that matters
                 return self._attempt(work)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 self._drop()
                 raise self._failed(error) from error
 
@@ -256,14 +256,16 @@ def _transaction(connection: sqlite3.Connection) -> Generator[sqlite3.Connection
         raise
 
 
-def _is_damage(error: sqlite3.Error, path: Path) -> bool:
+def _is_damage(error: Exception, path: Path) -> bool:
     """Whether the file is broken, rather than busy, full or out of reach; in doubt it is."""
     import sqlite3
 
+    if isinstance(error, UnicodeDecodeError):  # Python could not even read what SQLite told
+        return True
     if not isinstance(error, sqlite3.DatabaseError):
         return False
     code = getattr(error, "sqlite_errorname", "")
-    if code == "SQLITE_READONLY":  # a version number in its head that no SQLite writes
+    if code.startswith("SQLITE_READONLY"):  # a version number in its head that no SQLite writes
         return os.access(path, os.W_OK)
     wrong_use = not code and isinstance(error, sqlite3.ProgrammingError)
     return code in _SHORT or not (wrong_use or code.startswith(_SOUND))

@@ -123,7 +123,7 @@ class Database:
             try:
                 handle = self._borrow_filled() if filled else self._borrow()
                 result = work(handle.connection)
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
                 self._after_failure(handle, error)
                 if last_try or not _is_damage(error, self.path):
                     raise self._refusal(error) from error
@@ -176,9 +176,7 @@ class Database:
                 migrate(connection)
             except BaseException as error:
                 connection.close()
-                # A step that fails by itself would fail in a new file, too.
-                code = getattr(error, "sqlite_errorname", "")
-                if code != "SQLITE_ERROR" and _is_damage(error, self.path):
+                if _is_damage(error, self.path):
                     self._put_aside()
                 raise
             return _Handle(connection, _file_id(self.path) or (0, 0), os.getpid())
@@ -279,13 +277,15 @@ def _is_damage(error: BaseException, path: Path) -> bool:
     """
     import sqlite3
 
+    if isinstance(error, UnicodeDecodeError):  # Python could not even read what SQLite told
+        return True
     if not isinstance(error, sqlite3.DatabaseError) or "no such module: fts5" in str(error):
         return False
     code = getattr(error, "sqlite_errorname", "")
     if code in _SHORT:
         return True
-    if code == "SQLITE_READONLY":  # a version number in its head that no SQLite writes
-        return os.access(path, os.W_OK)
+    if code.startswith("SQLITE_READONLY"):  # a version number in its head that no SQLite writes
+        return os.access(path, os.W_OK) or not path.exists()
     # Without a code it is Python that could not read a column, or was used in a wrong way.
     wrong_use = not code and isinstance(error, sqlite3.ProgrammingError)
     return not wrong_use and not code.startswith(_SOUND)

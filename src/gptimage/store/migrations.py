@@ -132,6 +132,9 @@ def _apply(connection: Connection, name: str, statements: tuple[str, ...]) -> No
                 connection.execute(statement)
             connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, time.time()))
         connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
+    except BaseException as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if "already exists" in str(error):  # the step is wrong, and would be in a new file, too
+            raise StoreError(f"the index cannot be brought up to date: {error}") from error
         raise

@@ -15,7 +15,7 @@ from gptimage.results import Result
 from gptimage.store import queries
 from gptimage.store.asked import inputs, rebuild
 from gptimage.store.catchup import recover, refresh, sync
-from gptimage.store.ids import check_id, find_id, time_of
+from gptimage.store.ids import check_id, find_id, is_id, time_of
 from gptimage.store.keys import SIDECAR, day_prefix, input_digest, is_sidecar, stem
 from gptimage.store.pages import Filters, Page, Rank
 from gptimage.store.parts import Parts, not_found, reason
@@ -303,6 +303,8 @@ class Reader:
                 record = sync(self._parts, found.key)
             except (TypeError, AttributeError, ValueError):  # the key in it is damaged as well
                 record = None
+            if record is None and is_id(found.id):
+                record = self._look_for(found.id)
             if record is None:
                 raise StoreError(
                     f"the index's row of {found.id} is damaged ({error}): reindex() builds it anew"
