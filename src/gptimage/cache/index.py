@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gptimage.cache.bodies import Head
 from gptimage.cache.counters import nanodollars
@@ -234,7 +234,7 @@ def add(connection: sqlite3.Connection, name: str, value: int) -> None:
 
 def counts(connection: sqlite3.Connection) -> dict[str, int]:
     """All counts by name."""
-    found: dict[str, int] = dict(connection.execute("SELECT name, value FROM counts"))
+    found: dict[str, Any] = dict(connection.execute("SELECT name, value FROM counts"))
     if found.keys() != _COUNTS or not all(isinstance(each, int) for each in found.values()):
         import sqlite3
 
