@@ -19,8 +19,8 @@ REPOSITORY = Path(__file__).parents[1]
 ROOMS = {
     0: "_categories _shown errors wording",
     1: "_address _arriving _claim _clock _decoding _encoding _gif _http _json "
-    "_notebook _pixels _provenance _reading _redis _reply _saving _scaling _shrink "
-    "_sniff _sse _svg _threads _verify _wrapped "
+    "_lookalike _notebook _pixels _provenance _reading _redis _reply _saving _scaling "
+    "_shrink _sniff _sse _svg _threads _verify _wrapped "
     "cached contact gate image mask previews prompt sizes",
     2: "_billing _redirects events models money records retry spending",
     3: "_call check inputs requests results templates",
@@ -29,7 +29,7 @@ ROOMS = {
     6: "ports",
     7: "_accounts _begun _dial _ledger_file budget cache fetch flights folders ledger limits "
     "observers store transports",
-    8: "_core _jobs _keep _meter _metering _sending async_client batch bulk client conversation",
+    8: "_core _jobs _keep _meter _metering _ready _sending async_client batch bulk client conversation",
     9: "pytest_plugin sandbox workers",
     10: "__main__ cli commands demo",
 }

@@ -16,9 +16,11 @@ from gptimage._decoding import decode as decode_pixels
 from gptimage._decoding import oriented_size
 from gptimage._encoding import has_transparency
 from gptimage._http import HttpReply
+from gptimage._json import table
 from gptimage._plan import Plan, possible_cost
 from gptimage._redirects import advice
 from gptimage._reply import Document, decode, join, picture_of, read, salvage
+from gptimage._shown import shown
 from gptimage._wrapped import items
 from gptimage.errors import (
     ApiError,
@@ -36,7 +38,7 @@ from gptimage.providers.openai_errors import (
     is_bare,
     message_of,
 )
-from gptimage.providers.openai_images import REPORTED, read_usage
+from gptimage.providers.openai_images import odd_usage, read_reported, read_usage
 from gptimage.results import Result
 from gptimage.retry import waiting_time
 
@@ -52,6 +54,7 @@ _OPAQUE: Final = (
     "a transparent background was asked for, and no pixel of the image is transparent: ask again "
     "with another model or a plainer subject, or cut it out yourself"
 )
+_YEAR_2100: Final = 4_102_444_800
 
 
 def finish(
@@ -79,6 +82,11 @@ def finish(
     notes = ["the reply was cut short; these pictures were whole"] if document.cut_short else []
     warnings = [*plan.warnings, *notes, *lost, *_surprises(plan, images)]
     warnings += [note for _, cuts in fitted for note in cuts]
+    warnings += odd_usage(document.value)
+    stamp = table(document.value).get("created")
+    created = moment_of(stamp)
+    if created is None and stamp is not None:
+        warnings.append(f"the reply says created {shown(stamp, 40)}, which is no time: now is used")
     return Result(
         images=tuple(image for image, _ in fitted),
         request=plan.request,
@@ -86,9 +94,9 @@ def finish(
         usage=usage,
         cost=_cost(plan, usage, images),
         warnings=tuple(dict.fromkeys(warnings)),
-        created=_created(document.value, now),
+        created=created or now,
         request_id=reply.request_id,
-        reported={name: document.value[name] for name in REPORTED if name in document.value},
+        reported=read_reported(document.value),
     )
 
 
@@ -127,7 +135,7 @@ def _document(plan: Plan, reply: HttpReply, now: datetime) -> Document:
         document = salvage(reply.body, reply.pictures)
         # A stream nobody asked for may hold previews, which are no pictures.
         if not document.pictures or b"partial_image" in reply.body:
-            raise _malformed(plan, reply, _not_json(reply)) from error
+            raise malformed(plan, reply, _not_json(reply)) from error
     return document
 
 
@@ -267,12 +275,11 @@ def _is_opaque(image: Image) -> bool:
         return False
 
 
-def _created(value: Mapping[str, Any], now: datetime) -> datetime:
-    stamp = value.get("created")
-    try:
-        return datetime.fromtimestamp(stamp, UTC)  # type: ignore[arg-type]  # whatever it is, it may fail
-    except (TypeError, ValueError, OverflowError, OSError):
-        return now
+def moment_of(stamp: object) -> datetime | None:
+    """A time in Unix seconds that a reply names; None when it is none of these centuries."""
+    if not isinstance(stamp, (int, float)) or isinstance(stamp, bool):
+        return None
+    return datetime.fromtimestamp(stamp, UTC) if 0 <= stamp < _YEAR_2100 else None
 
 
 def _nothing(
@@ -282,10 +289,11 @@ def _nothing(
     if has_error(document.value):
         error = error_from_event(document.value, request_id=reply.request_id, partials=())
         return _priced(plan, error)
-    return _malformed(plan, reply, "; ".join(lost) or "the reply holds no pictures")
+    return malformed(plan, reply, "; ".join(lost) or "the reply holds no pictures")
 
 
-def _malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError:
+def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError:
+    """The error for a reply that cannot be read; it carries the body."""
     return MalformedReplyError(
         f"{problem} (HTTP {reply.status}, {reply.content_type or 'no content type'}): "
         f"{possible_cost(plan)}; the raw reply is in .reply",

@@ -9,6 +9,8 @@ from typing import Final
 
 from attrs import field, frozen
 
+from gptimage._json import label
+
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -81,8 +83,8 @@ class HttpReply:
 
     @property
     def request_id(self) -> str | None:
-        """The service's id of the request (``x-request-id``)."""
-        return self.headers.get("x-request-id")
+        """The service's id of the request (``x-request-id``), when it is one."""
+        return label(self.headers.get("x-request-id"))
 
     @property
     def content_type(self) -> str:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any, Final, cast
+
+
+MAX_COUNT: Final = 10**9
+"""No call uses more tokens. Sums of millions of such numbers still fit into 64 bits."""
+
+MAX_TEXT: Final = 1_000_000
+"""Characters of the longest text a reply may say; a prompt has at most 32,000."""
+
+MAX_LABEL: Final = 200
+"""Characters of the longest id or name in a reply."""
 
 
 def canonical(value: object) -> bytes:
@@ -27,3 +37,27 @@ def table(value: object) -> dict[str, Any]:
 def array(value: object) -> list[object]:
     """A JSON array, or an empty one when the value is something else."""
     return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def count(value: object) -> int | None:
+    """A number of tokens or pictures; None when it is none, or more than a call can have."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= MAX_COUNT else None
+
+
+def label(value: object) -> str | None:
+    """An id or a name: short, printable, in one piece; None when it is something else."""
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL:
+        return None
+    return value if value.isprintable() else None
+
+
+def prose(value: object) -> str | None:
+    """Text of a reply that can be written anywhere, cut at a million characters; None if empty.
+
+    Half a surrogate pair has no UTF-8, and a NUL ends a text for SQLite and C.
+    """
+    if not isinstance(value, str) or not value:
+        return None
+    return value[:MAX_TEXT].replace("\0", "").encode("utf-8", "replace").decode() or None

@@ -8,13 +8,14 @@ an error that carries the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
 from gptimage._core import Core
-from gptimage._finish import addresses
+from gptimage._finish import addresses, malformed
 from gptimage._http import HttpReply
 from gptimage._plan import Plan
 from gptimage._reply import join
@@ -115,14 +116,15 @@ class Keeper:
             GptImageError: It is an error, or holds no picture.
         """
         good = reply.status == 200 and self._wants_body
-        whole, unreachable = self.core.complete(reply)
-        body = join(whole.body, whole.pictures) if good else None
-        entry = self._spool(plan, body)
-        try:
-            result = self.core.read(plan, whole, unreachable)
-        except GptImageError:
-            _done(entry)
-            raise
+        with _carried(plan, reply):
+            whole, unreachable = self.core.complete(reply)
+            body = join(whole.body, whole.pictures) if good else None
+            entry = self._spool(plan, body)
+            try:
+                result = self.core.read(plan, whole, unreachable)
+            except GptImageError:
+                _done(entry)
+                raise
         return self._taken(result, body, entry, complete=len(result.images) >= plan.request.count)
 
     def take_stream(
@@ -215,9 +217,25 @@ class Keeper:
             return self.keep(plan, body)
         if self.store is None:
             return None
-        from gptimage.store.spool import Spool, note_of
+        from gptimage.store.spool import Spool, SpoolEntry, note_of
 
-        return Spool(clock=self.core.clock).put(plan.key, body, note_of(plan.request))
+        try:
+            spool = Spool(clock=self.core.clock)
+        except GptImageError as error:  # this account has no folder for it
+            return SpoolEntry(warning=f"the reply could not be kept for a rescue: {error}")
+        return spool.put(plan.key, body, note_of(plan.request), store=self.store.name)
+
+
+@contextmanager
+def _carried(plan: Plan, reply: HttpReply) -> Generator[None]:
+    """Let no surprise in a paid reply lose it: whatever it is, the error carries the body."""
+    try:
+        yield
+    except GptImageError:
+        raise
+    except Exception as error:
+        told = f"the reply cannot be read ({type(error).__name__}: {error})"
+        raise malformed(plan, reply, told) from error
 
 
 def _put(cache: CachePort, key: str, fresh: Fresh) -> list[str]:

@@ -28,6 +28,9 @@ T = TypeVar("T")
 _PATIENCE: Final = 30.0
 """Seconds to wait for other processes; one of them takes a few milliseconds."""
 
+_CHECKED_BYTES: Final = 32_000_000
+"""A larger ledger is not looked through each time it is opened: that would take seconds."""
+
 _MAGIC: Final = b"SQLite format 3\0"
 _FOREIGN: Final = (
     "it is no ledger, or one of a newer version of gptimage, and is left as it is; "
@@ -96,7 +99,7 @@ class LedgerFile:
             try:
                 with _transaction(self._current()) as connection:
                     return work(connection)
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, OverflowError, UnicodeError) as error:
                 self._drop()
                 raise ConfigurationError(_told(self.path, error)) from error
 
@@ -152,6 +155,11 @@ class LedgerFile:
             connection.execute("PRAGMA synchronous = FULL")
             with _transaction(connection):
                 _prepare(connection)
+            # A damaged page can hide rows without any error, and a budget would not see them.
+            if self.path.stat().st_size <= _CHECKED_BYTES:
+                (told,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+                if told != "ok":
+                    raise OSError(f"it is damaged, and left as it is ({told})")
         except BaseException:
             connection.close()
             raise
@@ -204,6 +212,20 @@ def _prepare(connection: sqlite3.Connection) -> None:
     for statement in _SCHEMA:
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def check_sums(connection: sqlite3.Connection) -> None:
+    """See that the sums kept beside the calls are theirs, since SQLite has no checksums.
+
+    Raises:
+        OSError: They are not: the file was damaged or changed.
+    """
+    (calls,) = connection.execute("SELECT COALESCE(SUM(counted_nanos), 0) FROM calls").fetchone()
+    (hours,) = connection.execute("SELECT COALESCE(SUM(nanos), 0) FROM hours").fetchone()
+    # A time that is none would hide its call from every question.
+    odd = "SELECT 1 FROM calls WHERE typeof(at) <> 'real' OR at NOT BETWEEN 0 AND 1e11 LIMIT 1"
+    if calls != hours or connection.execute(odd).fetchone():
+        raise OSError("it is damaged, and left as it is: calls disagree with sums, or have no time")
 
 
 @contextmanager

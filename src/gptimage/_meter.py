@@ -20,7 +20,7 @@ from gptimage._call import Call
 from gptimage._http import HttpReply
 from gptimage._plan import Plan
 from gptimage.budget import Budget, Reservation
-from gptimage.errors import ApiError, ConfigurationError, OutcomeUnknownError, TransportError
+from gptimage.errors import ApiError, OutcomeUnknownError, TransportError
 from gptimage.events import (
     CacheHit,
     Event,
@@ -284,8 +284,9 @@ def _noted(work: Callable[[], object]) -> list[str]:
     """Do something with the ledger; what went wrong is a sentence, not an error."""
     try:
         work()
-    except ConfigurationError as error:
-        return [f"{error}; the call went on, and counts with what was reserved for it"]
+    except Exception as error:  # noqa: BLE001  # no account, not even a user's own, may cost a picture
+        told = str(error) or type(error).__name__
+        return [f"{told}; the call went on, and counts with what was reserved for it"]
     return []
 
 

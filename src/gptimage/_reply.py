@@ -35,6 +35,7 @@ _LARGEST: Final = 512_000_000
 
 _OVERLAP: Final = 64
 """Bytes searched again with the next piece, as a key may lie across the border."""
+_MAX_DIGITS: Final = 40
 _SPACE: Final = re.compile(rb"\s+")
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 """From the URL-safe alphabet of base64 to the usual one."""
@@ -178,7 +179,7 @@ def parse(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
     """
     if not pictures:
         rest, pictures = split(rest)
-    return Document(_json(bytes(rest)), pictures)
+    return Document(loads(bytes(rest)), pictures)
 
 
 def read(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
@@ -193,7 +194,7 @@ def read(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
             return Document({"data": [{"b64_json": 0}]}, (bytes(rest),))
         rest, pictures = split(rest)
     try:
-        document = Document(_json(bytes(rest)), pictures)
+        document = Document(loads(bytes(rest)), pictures)
     except ValueError:
         value = from_events(bytes(rest))
         if value is None:
@@ -278,11 +279,23 @@ def _named(key: str) -> bytes:
     return rb'(?<!\\)"' + re.escape(key.encode()) + rb'"\s*:\s*'
 
 
-def _json(text: bytes) -> Any:
-    """The rest of a reply: no picture is lost because of a broken letter or a NaN beside it."""
+def loads(text: bytes) -> Any:
+    """The JSON of a reply: no picture is lost because of a broken letter or a NaN beside it.
+
+    What is no number a program can use (NaN, thousands of digits) stays as text, so that
+    whoever wants a number sees that there was none.
+
+    Raises:
+        ValueError: It is no JSON, or nested too deeply.
+    """
     try:
         return json.loads(
-            text.decode("utf-8-sig", "replace"), strict=False, parse_constant=lambda _: None
+            text.decode("utf-8-sig", "replace"), strict=False, parse_constant=str, parse_int=_whole
         )
     except RecursionError as error:
         raise ValueError("the reply is nested too deeply") from error
+
+
+def _whole(digits: str) -> int | str:
+    """A whole number; Python refuses to read one of thousands of digits."""
+    return int(digits) if len(digits) <= _MAX_DIGITS else digits[:_MAX_DIGITS]

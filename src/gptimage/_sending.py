@@ -19,6 +19,7 @@ from gptimage._call import Call
 from gptimage._core import Core
 from gptimage._http import HttpReply, HttpRequest, ServerEvent
 from gptimage._plan import Plan, possible_cost
+from gptimage._ready import prepare
 from gptimage._stream import LARGE
 from gptimage._threads import in_thread, to_its_end
 from gptimage.errors import (
@@ -154,6 +155,7 @@ class Sender:
     def _patiently(self, plan: Plan, call: Call, send: Callable[[HttpRequest], AnswerT]) -> AnswerT:
         """Send until the answer is worth reading."""
         outcome: Outcome
+        prepare(plan, store=self.core.store is not None)
         tries = _Tries(self.core, plan, call)
         while True:
             while (wait := self.core.turn(plan)) > 0:
@@ -213,6 +215,7 @@ class AsyncSender:
         import asyncio
 
         outcome: Outcome
+        prepare(plan, store=self.core.store is not None)
         tries = _Tries(self.core, plan, call)
         while True:
             while (wait := await self._turn(plan)) > 0:

@@ -115,7 +115,10 @@ class StreamReader:
         for each in self._finals:
             value = table(each.document.value)
             index = value.get("b64_json")
-            if isinstance(index, int):
+            if isinstance(index, int) and not 0 <= index < len(each.document.pictures):
+                # A number the service wrote, which is no image.
+                value = {name: part for name, part in value.items() if name != "b64_json"}
+            elif isinstance(index, int):
                 value = {**value, "b64_json": len(pictures) + index}
                 pictures += each.document.pictures
             values.append(value)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
-from gptimage._json import array, table
+from gptimage._json import array, count, table
 from gptimage._sse import EventDecoder
 
 
@@ -96,7 +96,7 @@ def loads(data: bytes | bytearray) -> object:
     """The JSON value, or None when it is none."""
     try:
         text = bytes(data).decode("utf-8-sig", "replace")
-        return json.loads(text, strict=False, parse_constant=lambda _: None)
+        return json.loads(text, strict=False, parse_constant=str)
     except (ValueError, RecursionError):
         return None
 
@@ -145,7 +145,10 @@ def _total(finals: list[dict[str, Any]]) -> object:
     return total
 
 
-def _sum(tables: list[dict[str, Any]], name: str) -> int | None:
+def _sum(tables: list[dict[str, Any]], name: str) -> Any:
     counts = [table.get(name) for table in tables]
-    whole = [count for count in counts if isinstance(count, int)]
-    return sum(whole) if len(whole) == len(counts) else None
+    whole = [each for each in map(count, counts) if each is not None]
+    if len(whole) == len(counts):
+        return sum(whole)
+    # Left as it is: the reading of the whole names what cannot be used.
+    return next(each for each in counts if count(each) is None)

@@ -21,6 +21,7 @@ from typing import Final
 
 from attrs import frozen
 
+from gptimage._lookalike import lookalike
 from gptimage._saving import with_true_extension
 from gptimage._shown import shown
 from gptimage.errors import InvalidRequestError
@@ -87,7 +88,10 @@ class Folders:
                 read. Whether there is anything elsewhere is not told.
         """
         places = list(self._places(path, field))
-        place = next((each for each in places if os.path.lexists(each.path)), places[0])
+        place = next((each for each in places if os.path.lexists(each.path)), None)
+        if place is None:
+            alike = [_Place(root, found) for root, found in map(_alike, places) if found]
+            place = next(iter(alike), places[0])
         try:
             with _opened(place) as descriptor:
                 return _content(descriptor, max_bytes)
@@ -294,6 +298,13 @@ def _content(descriptor: int, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise ValueError(f"it has more than {max_bytes:,} bytes")
     return data
+
+
+def _alike(place: _Place) -> tuple[str, tuple[str, ...]]:
+    """The parts of a path that is there and looks the same; none when there is not one."""
+    found = lookalike(place.path)
+    inside = os.path.lexists(found) and found.is_relative_to(place.root)
+    return place.root, found.relative_to(place.root).parts if inside else ()
 
 
 def _close(folder: _Folder) -> None:

@@ -141,7 +141,9 @@ class Image:
             ImageDecodeError: It is no picture.
             OSError: It cannot be read.
         """
-        return cls.from_bytes(Path(path).expanduser().read_bytes())
+        from gptimage._lookalike import lookalike
+
+        return cls.from_bytes(lookalike(Path(path).expanduser()).read_bytes())
 
     @classmethod
     def from_file(cls, file: BinaryFile) -> Image:

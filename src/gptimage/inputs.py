@@ -15,6 +15,7 @@ from typing import Final, TypeGuard, cast
 from attrs import evolve
 
 from gptimage._address import shown
+from gptimage._lookalike import lookalike
 from gptimage._sniff import jpeg_segments
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import BinaryFile, Image, ImageSource, PilImage
@@ -204,7 +205,7 @@ def _from_text(text: str, fetch: Callable[[str], bytes]) -> Image:
 def _from_path(path: Path) -> bytes:
     """Only regular files: a pipe or device could wait, or give bytes, for ever."""
     try:
-        path = path.expanduser()
+        path = lookalike(path.expanduser())
         if path.is_file():
             with path.open("rb") as file:
                 return _drain(file.read)

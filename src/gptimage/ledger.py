@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gptimage._accounts import EVER, Ending, Entry, Limit, Span, counts, to_nanos, to_usd
 from gptimage._clock import Clock, utc_now
-from gptimage._ledger_file import HOST, LedgerFile, is_over
+from gptimage._json import prose
+from gptimage._ledger_file import HOST, LedgerFile, check_sums, is_over
 from gptimage.errors import InvalidRequestError
 from gptimage.money import Usage
 from gptimage.spending import LedgerRow, Spending, Summary
@@ -207,6 +208,7 @@ class Ledger:
 
         def work(connection: sqlite3.Connection) -> Summary:
             self._bury(connection)
+            check_sums(connection)
             groups = connection.execute(
                 f"SELECT {_GROUPS[by]}, {_SUMS} FROM calls "  # noqa: S608  # constants
                 "WHERE at >= ? AND at < ? GROUP BY 1 ORDER BY 1",
@@ -235,6 +237,7 @@ class Ledger:
 
         def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
             self._bury(connection)
+            check_sums(connection)
             return connection.execute(
                 f"SELECT {', '.join(_COLUMNS)} FROM calls "  # noqa: S608  # constants
                 "WHERE at >= ? AND at < ? ORDER BY at, id",
@@ -278,7 +281,7 @@ class Ledger:
             ending.request_id,
             ending.error,
             ending.seconds,
-            entry.prompt if self.prompts else None,
+            prose(entry.prompt) if self.prompts else None,
             HOST,
             pid,
             (entry.until or entry.at + _OVERDUE).timestamp(),

@@ -246,7 +246,7 @@ def test_rescue(run: Run, store: Store, make: Any) -> None:
     body = {"data": [{"b64_json": pybase64.b64encode_as_string(result.image.data)}]}
     Spool().put("key", json.dumps(body).encode(), note_of(result.request))
     Spool().put("key", b"garbage", note_of(result.request))
-    assert run("rescue")[1] == {"saved": [], "known": 0, "failed": []}
+    assert run("rescue")[1] == {"saved": [], "known": 0, "failed": [], "others": {}}
     code, document = run("rescue", "--older-than", "0s")
 
     assert code == 1

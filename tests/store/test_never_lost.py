@@ -389,14 +389,14 @@ def test_a_rescue_that_fails_leaves_everything(
         with pytest.raises(StoreError):
             store.save(make.result())
         path = of_the_dead(spool, reply(make.image()), Generate(prompt="x", model="m"))
-        before = sorted(each for each in state.rglob("*") if each.is_file())
+        before = sorted(each for each in state.rglob("[!.]*") if each.is_file())
         report = store.rescue(spool)
 
         assert report.saved == ()
         assert len(report.failed) == 2
         assert all("left alone" in why for _, why in report.failed)
         assert path.exists()
-        assert sorted(each for each in state.rglob("*") if each.is_file()) == before
+        assert sorted(each for each in state.rglob("[!.]*") if each.is_file()) == before
 
     with Store(tmp_path / "pictures") as store:
         assert len(store.rescue(spool).saved) == 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterator
+from contextlib import nullcontext
 from decimal import Decimal
 from typing import Final
 
@@ -185,21 +186,26 @@ class Collector:
     def _kept(self, number: int, kept: Kept, taken: Taken) -> BatchItem:
         """The item of pictures that were read: save them, unless an earlier run did."""
         self._sums[kept.part].add(taken.result)
-        part = self._state.parts[kept.part]
+        store = self._keeper.store
         try:
-            if before := self._before(taken.result):
-                if taken.entry is not None:
-                    taken.entry.done()
-                result = evolve(taken.result, stored=before)
-            else:
-                if not part.settled:
-                    self._news.finished(kept.part, number, taken.result)
-                result = self._keeper.save(taken, kept.tags)
-                self._news.saved(kept.part, number, result.stored)
+            # Another process may read the same batch: whoever is second must see what is saved.
+            with store.exclusive() if store is not None else nullcontext():
+                result = self._saved(number, kept, taken)
         except StoreError as error:
             error.result = error.result or taken.result
             return BatchItem(index=number, custom_id=kept.custom_id, error=error)
         return BatchItem(index=number, custom_id=kept.custom_id, result=result)
+
+    def _saved(self, number: int, kept: Kept, taken: Taken) -> Result:
+        if before := self._before(taken.result):
+            if taken.entry is not None:
+                taken.entry.done()
+            return evolve(taken.result, stored=before)
+        if not self._state.parts[kept.part].settled:
+            self._news.finished(kept.part, number, taken.result)
+        result = self._keeper.save(taken, kept.tags)
+        self._news.saved(kept.part, number, result.stored)
+        return result
 
     def _before(self, result: Result) -> tuple[Record, ...]:
         """The records an earlier run made of this very answer."""

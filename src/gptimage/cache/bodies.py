@@ -10,7 +10,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
@@ -145,7 +146,7 @@ def _head_bytes(head: Head) -> bytes:
         "expires": head.expires,
         "usd": None if head.usd is None else str(head.usd),
     }
-    line = _MAGIC + json.dumps(found).encode("ascii")
+    line = _MAGIC + json.dumps({**found, "crc": _crc(found)}).encode("ascii")
     return line.ljust(_HEAD_BYTES - 1) + b"\n"
 
 
@@ -154,6 +155,9 @@ def _head(line: bytes) -> Head:
         raise DamagedError("no head")
     try:
         found: dict[str, Any] = json.loads(line[len(_MAGIC) :])
+        # What 0.1.0 wrote has no checksum of its head.
+        if "crc" in found and found.pop("crc") != _crc(found):
+            raise DamagedError("a changed head")
         expires, usd = found["expires"], found["usd"]
         return Head(
             key=str(found["key"]),
@@ -165,6 +169,10 @@ def _head(line: bytes) -> Head:
         )
     except (ValueError, TypeError, KeyError, InvalidOperation, OverflowError) as error:
         raise DamagedError("an unreadable head") from error
+
+
+def _crc(found: Mapping[str, object]) -> int:
+    return zlib.crc32(json.dumps(found).encode())
 
 
 def _write_all(descriptor: int, data: bytes | memoryview) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -177,7 +176,8 @@ class DiskCache:
     ) -> None:
         """Put the file in its place and make room for it."""
         index.insert(connection, head)  # again: somebody may have cleared in between
-        path.replace(target)
+        if path.exists():  # else it is in its place, and this is the try with a new index
+            path.replace(target)
         if self._is_over(connection):
             self._sweep_expired(connection)
         while self._is_over(connection) and (key := index.least_used(connection)):
@@ -246,13 +246,9 @@ class DiskCache:
 
 def default_folder() -> Path:
     """The user's cache folder for gptimage, as the operating system wants it."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "gptimage"
+    from gptimage.store.places import cache_folder
+
+    return cache_folder()
 
 
 def _unlink(connection: sqlite3.Connection, key: str, path: Path) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gptimage.cache.bodies import Head
 from gptimage.cache.counters import nanodollars
@@ -53,6 +53,15 @@ CREATE TABLE outcomes (token TEXT PRIMARY KEY, text TEXT NOT NULL, expires REAL 
 """
 """Triggers keep the sums, so that no put has to add up a hundred thousand rows."""
 
+_SOUND: Final = (
+    *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT", "SQLITE_MISUSE"),
+    *("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_NOLFS", "SQLITE_TOOBIG"),
+    *("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"),
+)
+_SHORT: Final = ("SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS")
+
+_COUNTS: Final = {"bytes", "entries", "hits", "misses", "evictions", "nanos"}
+
 _NEXT_USE: Final = "(SELECT COALESCE(MAX(used), 0) + 1 FROM entries)"
 """Order of use is counted, not timed: clocks of processes may differ."""
 
@@ -87,14 +96,14 @@ class Index:
         with self._lock:
             try:
                 return self._attempt(work)
-            except sqlite3.Error as error:
-                if not _is_damage(error):
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                if not _is_damage(error, self._path):
                     self._drop()
                     raise self._failed(error) from error
             try:
                 self._replace()  # the files know all that matters
                 return self._attempt(work)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 self._drop()
                 raise self._failed(error) from error
 
@@ -225,7 +234,14 @@ def add(connection: sqlite3.Connection, name: str, value: int) -> None:
 
 def counts(connection: sqlite3.Connection) -> dict[str, int]:
     """All counts by name."""
-    return dict(connection.execute("SELECT name, value FROM counts"))
+    found: dict[str, Any] = dict(connection.execute("SELECT name, value FROM counts"))
+    if found.keys() != _COUNTS or not all(isinstance(each, int) for each in found.values()):
+        import sqlite3
+
+        error = sqlite3.DatabaseError("the counts are damaged")
+        error.sqlite_errorname = "SQLITE_CORRUPT"
+        raise error
+    return found
 
 
 @contextmanager
@@ -240,11 +256,19 @@ def _transaction(connection: sqlite3.Connection) -> Generator[sqlite3.Connection
         raise
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def _is_damage(error: Exception, path: Path) -> bool:
+    """Whether the file is broken, rather than busy, full or out of reach; in doubt it is."""
     import sqlite3
 
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    if isinstance(error, UnicodeDecodeError):  # Python could not even read what SQLite told
+        return True
+    if not isinstance(error, sqlite3.DatabaseError):
+        return False
+    code = getattr(error, "sqlite_errorname", "")
+    if code.startswith("SQLITE_READONLY"):  # a version number in its head that no SQLite writes
+        return os.access(path, os.W_OK)
+    wrong_use = not code and isinstance(error, sqlite3.ProgrammingError)
+    return code in _SHORT or not (wrong_use or code.startswith(_SOUND))
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -89,18 +89,22 @@ def run_rescue(args: argparse.Namespace) -> int:
     """Save what waits in the user's state folder."""
     older_than = timedelta(hours=1) if args.older_than is None else args.older_than
     with open_store(args) as store:
-        report = store.rescue(older_than=older_than)
+        report = store.rescue(older_than=older_than, every=args.all)
     if args.json:
         document = {
             "saved": [document_of(each) for each in report.saved],
             "known": report.known,
             "failed": [list(each) for each in report.failed],
+            "others": dict(report.others),
         }
         print(json.dumps(document))
     else:
         for record in report.saved:
             print(line(record))
         print(f"saved {len(report.saved)} pictures; {report.known} were there already")
+        for name, count in report.others.items():
+            told = f"for the store {name}: rescue with --store {name}, or --all to save them here"
+            print(f"{count} more wait {told}")
     for path, reason in report.failed:
         print(f"gptimage: nothing could be saved from {path}: {reason}", file=sys.stderr)
     return 1 if report.failed else 0

@@ -61,6 +61,7 @@ def _add_care(subparsers: Subparsers) -> None:
         metavar="AGE",
         help="also take replies this old whose process seems alive (default 1h)",
     )
+    rescue.add_argument("--all", action="store_true", help="also take what belongs to other stores")
     export = _add(subparsers, "export", care.run_export, "copy pictures under names for people")
     export.add_argument("folder", help="where to; made when missing")
     export.add_argument("--naming", metavar="TEMPLATE", help="such as '{prompt:slug}-{id}'")

@@ -12,9 +12,9 @@ from attrs import evolve
 from gptimage._http import HttpReply, ServerEvent
 from gptimage._json import table
 from gptimage._plan import Plan, possible_cost
-from gptimage._reply import join
+from gptimage._reply import join, loads
 from gptimage._sse import EventDecoder
-from gptimage._wrapped import loads
+from gptimage._wrapped import loads as loads_or_none
 from gptimage.conversation.outer import outer_cost
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.turns import FailedCall, Turn
@@ -168,6 +168,7 @@ def _counted(turn: TurnPlan, answer: Answer, result: Result) -> Result:
 def _notes(
     answer: Answer, readable: list[ImageCall], failed: tuple[FailedCall, ...]
 ) -> Iterable[str]:
+    yield from answer.odd
     if len(readable) > 1:
         yield f"the model drew {len(readable)} pictures in this turn, and each is billed"
     for call in failed:
@@ -246,14 +247,13 @@ def _events(reply: HttpReply) -> list[ServerEvent]:
     decoder = EventDecoder()
     body = join(reply.body, reply.pictures, PICTURE)
     found = [*decoder.feed(body), *decoder.finish()]
-    return found if any(table(loads(event.data)).get("type") for event in found) else []
+    return found if any(table(loads_or_none(event.data)).get("type") for event in found) else []
 
 
 def _json(reply: HttpReply) -> object:
     """The body, or None when it is no JSON object."""
     try:
-        text = bytes(reply.body).decode("utf-8-sig", "replace")
-        value: object = json.loads(text, strict=False, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
+        value: object = loads(bytes(reply.body))
+    except ValueError:
         return None
     return as_table(value) or None

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from attrs import evolve, field, frozen
 
 from gptimage._http import FilePart, HttpReply, HttpRequest
-from gptimage._json import table
+from gptimage._json import MAX_LABEL, count, label, prose, table
 from gptimage._reply import decode, parse
 from gptimage.errors import ApiError, InvalidRequestError
 from gptimage.image import Image
@@ -27,6 +27,9 @@ MAX_BYTES: Final = 200_000_000
 
 ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
 """States in which nothing more will happen."""
+
+_LONGEST: Final = 600
+"""Characters of an error's message that are shown."""
 
 _SLOTS: Final = ("mask", "markup")
 _OURS: Final = {wire: ours for ours, wire in WIRE_NAMES.items()}
@@ -174,20 +177,21 @@ def part_of(value: object) -> BatchPart | None:
     """A batch object of the service, or None when it is none."""
     batch = table(value)
     counts = table(batch.get("request_counts"))
-    if not isinstance(batch.get("id"), str) or not isinstance(batch.get("status"), str):
+    id, status = label(batch.get("id")), label(batch.get("status"))
+    if id is None or status is None:
         return None
     data = table(batch.get("errors")).get("data")
     problems = cast("list[object]", data if isinstance(data, list) else [])
     return BatchPart(
-        id=batch["id"],
-        status=batch["status"],
-        total=_count(counts.get("total")),
-        completed=_count(counts.get("completed")),
-        failed=_count(counts.get("failed")),
+        id=id,
+        status=status,
+        total=count(counts.get("total")) or 0,
+        completed=count(counts.get("completed")) or 0,
+        failed=count(counts.get("failed")) or 0,
         # Azure writes "" where there is no file, and so does OpenAI now and then.
-        output_file_id=_text(batch.get("output_file_id")) or None,
-        error_file_id=_text(batch.get("error_file_id")) or None,
-        input_file_id=_text(batch.get("input_file_id")) or None,
+        output_file_id=label(batch.get("output_file_id")),
+        error_file_id=label(batch.get("error_file_id")),
+        input_file_id=label(batch.get("input_file_id")),
         problems=tuple(_problem(table(each)) for each in problems),
     )
 
@@ -208,22 +212,34 @@ def read_line(rest: bytes, pictures: tuple[bytes, ...] = ()) -> OutputLine:
     if not isinstance(custom_id, str):
         raise ValueError("a line of the output names no request")
     response = table(value.get("response"))
-    status = response.get("status_code")
-    if isinstance(status, int) and response.get("body") is not None:
+    status = count(response.get("status_code"))
+    if status is not None and response.get("body") is not None:
         reply = HttpReply(
             status=status,
             headers=_headers(response),
-            body=json.dumps(response["body"]).encode(),
+            body=_body(response["body"]),
             pictures=document.pictures,
         )
-        return OutputLine(custom_id=custom_id, reply=reply)
+        return OutputLine(custom_id=custom_id[:MAX_LABEL], reply=reply)
     error = table(value.get("error"))
-    message = _text(error.get("message")) or "the batch gives no answer and no reason"
-    code = _text(error.get("code"))
+    message = _told(error.get("message")) or "the batch gives no answer and no reason"
+    code = label(error.get("code"))
     return OutputLine(
-        custom_id=custom_id,
+        custom_id=custom_id[:MAX_LABEL],
         error=ApiError(message, status=200, code=code, body=error, request_id=_id(response)),
     )
+
+
+def _body(value: object) -> bytes:
+    try:
+        return json.dumps(value).encode()
+    except RecursionError as error:
+        raise ValueError("the answer is nested too deeply") from error
+
+
+def _told(value: object) -> str | None:
+    """What an error says, short enough for a message."""
+    return (prose(value) or "")[:_LONGEST] or None
 
 
 def _headers(response: Mapping[str, Any]) -> dict[str, str]:
@@ -233,7 +249,7 @@ def _headers(response: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _id(response: Mapping[str, Any]) -> str | None:
-    return _text(response.get("request_id"))
+    return label(response.get("request_id"))
 
 
 def _references(body: Mapping[str, object]) -> Iterator[dict[str, Any]]:
@@ -257,15 +273,8 @@ def _size(text: object) -> Size | None:
     return None if text is None else Size.parse(str(text))
 
 
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
 def _problem(error: Mapping[str, Any]) -> str:
     number = error.get("line")
-    where = f"line {number}: " if isinstance(number, int) else ""
-    return f"{where}{error.get('message') or error.get('code') or 'no reason is given'}"
+    where = f"line {number}: " if count(number) else ""
+    why = _told(error.get("message")) or label(error.get("code")) or "no reason is given"
+    return where + why

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from gptimage._billing import is_no_credit, text_of
 from gptimage._http import HttpReply
-from gptimage._json import array, table
+from gptimage._json import MAX_LABEL, array, prose, table
 from gptimage._shown import shown
 from gptimage.errors import (
     ApiError,
@@ -224,10 +224,10 @@ def _told(said: object) -> str:
 def _text(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
-    return value if isinstance(value, str) else shown(value)
+    return (prose(value) or "")[:MAX_LABEL] if isinstance(value, str) else shown(value, MAX_LABEL)
 
 
 def _clean(message: str) -> str:
     """One short line without HTML and without anything that looks like a key."""
-    text = " ".join(_KEY.sub("…", _MARKUP.sub(" ", message[:_READ])).split())
+    text = " ".join(_KEY.sub("…", _MARKUP.sub(" ", prose(message[:_READ]) or "")).split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -13,8 +13,9 @@ from typing import Any, Final
 from attrs import frozen
 
 from gptimage._http import FilePart, HttpRequest, ServerEvent
-from gptimage._json import table
+from gptimage._json import count, label, table
 from gptimage._reply import Document, parse
+from gptimage._shown import shown
 from gptimage._wrapped import is_final
 from gptimage.errors import InvalidRequestError
 from gptimage.image import Image
@@ -134,8 +135,8 @@ def read_usage(value: object, *, has_inputs: bool) -> Usage | None:
     """The ``usage`` object of a reply; None when it is missing, broken or all zero."""
     reply = table(value)
     usage = _Counts(reply.get("usage"))
-    total = usage("total_tokens") or (usage("input_tokens") or 0) + (usage("output_tokens") or 0)
     entered, drawn = usage("input_tokens"), usage("output_tokens")
+    total = usage("total_tokens") or (entered or 0) + (drawn or 0)
     if not total or entered is None or drawn is None:
         return None
     details = _Counts(usage.table.get("input_tokens_details"))
@@ -153,16 +154,45 @@ def read_usage(value: object, *, has_inputs: bool) -> Usage | None:
     )
 
 
+def odd_usage(value: object) -> list[str]:
+    """A sentence when a reply names numbers of tokens that no call can have used."""
+    reply = table(value)
+    usage = table(reply.get("usage"))
+    places = {
+        "usage.": (usage, ("input_tokens", "output_tokens", "total_tokens")),
+        **{
+            f"usage.{part}.": (table(usage.get(part)), ("text_tokens", "image_tokens"))
+            for part in ("input_tokens_details", "output_tokens_details")
+        },
+        "svg_usage.": (table(reply.get("svg_usage")), ("total_tokens",)),
+    }
+    return set_aside({p + n: found.get(n) for p, (found, names) in places.items() for n in names})
+
+
+def set_aside(counts: Mapping[str, object]) -> list[str]:
+    """A sentence for the numbers among these that are none a call can use; nothing for None."""
+    odd = {n: each for n, each in counts.items() if each is not None and count(each) is None}
+    if not odd:
+        return []
+    named = ", ".join(f"{name} {shown(each, 40)}" for name, each in odd.items())
+    return [f"the reply says {named}, which no call can use: what depends on it is not known"]
+
+
 class _Counts:
-    """Reads non-negative whole numbers from what should be a JSON object."""
+    """Reads numbers of tokens from what should be a JSON object."""
 
     def __init__(self, value: object) -> None:
         self.table = table(value)
 
     def __call__(self, name: str) -> int | None:
-        value = self.table.get(name)
-        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        return value if whole else None
+        return count(self.table.get(name))
+
+
+def read_reported(value: object) -> dict[str, str]:
+    """What the service says it drew, of the fields in `REPORTED` that hold a plain word."""
+    reply = table(value)
+    found = {name: label(reply.get(name)) for name in REPORTED}
+    return {name: text for name, text in found.items() if text is not None}
 
 
 REPORTED: Final = ("size", "quality", "background", "output_format")
@@ -196,7 +226,7 @@ def read_event(event: ServerEvent) -> StreamEvent:
     return StreamEvent(
         kind=_event_kind(kind if isinstance(kind, str) else event.name, value),
         document=document,
-        index=index if isinstance(index, int) else 0,
+        index=count(index) or 0,
     )
 
 

@@ -6,17 +6,18 @@ those of the Images API under the same wire names; only the envelope differs.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
 from attrs import field, frozen
 
 from gptimage._http import FilePart, HttpRequest, ServerEvent
-from gptimage._reply import decode
+from gptimage._json import MAX_TEXT, count, label, prose
+from gptimage._reply import decode, loads
+from gptimage._shown import shown
 from gptimage.errors import InvalidRequestError
 from gptimage.money import OuterUsage
-from gptimage.providers.openai_images import MAX_DATA_URL, REPORTED, WIRE_NAMES
+from gptimage.providers.openai_images import MAX_DATA_URL, WIRE_NAMES, read_reported, set_aside
 from gptimage.requests import Generate
 
 
@@ -164,6 +165,7 @@ class Answer:
         usage: The outer model's tokens.
         image_usage: The image calls' tokens, in the Images API's shape.
         tier: The processing tier that was used.
+        odd: A sentence for each field that was set aside because it cannot be true.
     """
 
     id: str | None
@@ -177,6 +179,7 @@ class Answer:
     usage: OuterUsage | None = None
     image_usage: object = None
     tier: str | None = None
+    odd: tuple[str, ...] = ()
 
 
 def read_answer(value: object, pictures: tuple[bytes, ...] = ()) -> Answer:
@@ -189,10 +192,10 @@ def read_answer(value: object, pictures: tuple[bytes, ...] = ()) -> Answer:
     table = as_table(value)
     outputs = [as_table(each) for each in as_list(table.get("output"))]
     return Answer(
-        id=_text(table.get("id")),
+        id=label(table.get("id")),
         created=table.get("created_at"),
-        status=_text(table.get("status")),
-        reason=_text(as_table(table.get("incomplete_details")).get("reason")),
+        status=label(table.get("status")),
+        reason=label(as_table(table.get("incomplete_details")).get("reason")),
         error=as_table(table.get("error")) or None,
         calls=tuple(
             _call(each, pictures) for each in outputs if each.get("type") == f"{TOOL}_call"
@@ -201,7 +204,8 @@ def read_answer(value: object, pictures: tuple[bytes, ...] = ()) -> Answer:
         refusal=_said(outputs, "refusal"),
         usage=_usage(as_table(table.get("usage"))),
         image_usage=as_table(table.get("tool_usage")).get("image_gen"),
-        tier=_text(table.get("service_tier")),
+        tier=label(table.get("service_tier")),
+        odd=tuple(_odd(table, outputs)),
     )
 
 
@@ -227,18 +231,15 @@ def read_turn_event(event: ServerEvent) -> TurnEvent:
     Raises:
         ValueError: It is not JSON.
     """
-    try:
-        table = as_table(json.loads(event.data))
-    except RecursionError as error:
-        raise ValueError("the event is nested too deeply") from error
-    name = _text(table.get("type")) or event.name
+    table = as_table(loads(bytes(event.data)))
+    name = label(table.get("type")) or event.name
     if name == "error" or (table.get("error") and "response" not in table):
         return TurnEvent(kind="error", value=table)
     if not name and "output" in table:  # a server that cannot stream sends the response itself
         return TurnEvent(kind="response", value=table)
     if name.endswith(".partial_image"):
         index = table.get("partial_image_index")
-        whole = index if isinstance(index, int) else 0
+        whole = count(index) or 0
         return TurnEvent(kind="partial", value=table.get("partial_image_b64"), index=whole)
     if name.endswith("output_item.done"):
         return TurnEvent(kind="item", value=as_table(table.get("item")))
@@ -250,12 +251,12 @@ def read_turn_event(event: ServerEvent) -> TurnEvent:
 
 def _call(item: Mapping[str, Any], pictures: tuple[bytes, ...]) -> ImageCall:
     return ImageCall(
-        id=_text(item.get("id")),
+        id=label(item.get("id")),
         picture=_picture(item.get(PICTURE), pictures),
-        revised_prompt=_text(item.get("revised_prompt")),
+        revised_prompt=prose(item.get("revised_prompt")),
         error=as_table(item.get("error")) or None,
         svg_usage=item.get("svg_usage"),
-        reported={name: item[name] for name in REPORTED if item.get(name) is not None},
+        reported=read_reported(item),
     )
 
 
@@ -270,6 +271,19 @@ def _picture(found: object, pictures: tuple[bytes, ...]) -> bytes | str | None:
         return found
 
 
+def _odd(table: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Iterator[str]:
+    """What is set aside, one sentence each."""
+    if table.get("id") is not None and label(table.get("id")) is None:
+        yield f"the id of the response is no id ({shown(table['id'], 40)}) and was set aside"
+    usage = as_table(table.get("usage"))
+    names = ("input_tokens", "output_tokens", "total_tokens")
+    yield from set_aside({f"usage.{name} of the chat model": usage.get(name) for name in names})
+    for each in outputs:
+        said = each.get("revised_prompt")
+        if said is not None and said != prose(said):
+            yield f"a revised prompt ({shown(said, 40)}) was cut to what can be kept"
+
+
 def _said(outputs: list[Mapping[str, Any]], *names: str) -> str:
     parts = [
         as_table(part)
@@ -277,28 +291,25 @@ def _said(outputs: list[Mapping[str, Any]], *names: str) -> str:
         if each.get("type") == "message"
         for part in as_list(each.get("content"))
     ]
-    texts = [_text(part.get(name)) for part in parts for name in names]
-    return "\n".join(text for text in texts if text)
+    texts = [prose(part.get(name)) for part in parts for name in names]
+    return "\n".join(text for text in texts if text)[:MAX_TEXT]
 
 
 def _usage(table: Mapping[str, Any]) -> OuterUsage | None:
-    entered, written = _count(table, "input_tokens"), _count(table, "output_tokens")
+    entered, written = count(table.get("input_tokens")), count(table.get("output_tokens"))
     if entered is None or written is None:
         return None
     details = as_table(table.get("input_tokens_details"))
     return OuterUsage(
         input_tokens=entered,
         output_tokens=written,
-        total_tokens=_count(table, "total_tokens") or entered + written,
-        cached_tokens=_count(details, "cached_tokens"),
-        cache_write_tokens=_count(details, "cache_write_tokens"),
-        reasoning_tokens=_count(as_table(table.get("output_tokens_details")), "reasoning_tokens"),
+        total_tokens=count(table.get("total_tokens")) or entered + written,
+        cached_tokens=count(details.get("cached_tokens")),
+        cache_write_tokens=count(details.get("cache_write_tokens")),
+        reasoning_tokens=count(
+            as_table(table.get("output_tokens_details")).get("reasoning_tokens")
+        ),
     )
-
-
-def _count(table: Mapping[str, Any], name: str) -> int | None:
-    value = table.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def as_table(value: object) -> Mapping[str, Any]:
@@ -309,7 +320,3 @@ def as_table(value: object) -> Mapping[str, Any]:
 def as_list(value: object) -> list[object]:
     """A JSON array, or an empty one when it is something else."""
     return cast("list[object]", value) if isinstance(value, list) else []
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -30,6 +30,14 @@ T = TypeVar("T")
 BUSY_SECONDS: Final = 5.0
 """How long a write waits for another process before it gives up."""
 
+_SOUND: Final = (
+    *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT", "SQLITE_MISUSE"),
+    *("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_NOLFS", "SQLITE_TOOBIG"),
+    *("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"),
+)
+"""How SQLite says that something else is wrong than what the file holds."""
+
+_SHORT: Final = ("SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS")
 _FOLLOWERS: Final = ("-wal", "-shm", "-journal")
 
 
@@ -115,9 +123,9 @@ class Database:
             try:
                 handle = self._borrow_filled() if filled else self._borrow()
                 result = work(handle.connection)
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
                 self._after_failure(handle, error)
-                if last_try or not _is_damage(error):
+                if last_try or not _is_damage(error, self.path):
                     raise self._refusal(error) from error
             except BaseException:
                 self._give_back(handle)
@@ -148,7 +156,7 @@ class Database:
             self._idle.append(handle)
 
     def _after_failure(self, handle: _Handle | None, error: Exception) -> None:
-        if handle is None or not _is_damage(error):
+        if handle is None or not _is_damage(error, self.path):
             self._give_back(handle)
             return
         handle.connection.close()
@@ -168,7 +176,7 @@ class Database:
                 migrate(connection)
             except BaseException as error:
                 connection.close()
-                if _is_damage(error):
+                if _is_damage(error, self.path):
                     self._put_aside()
                 raise
             return _Handle(connection, _file_id(self.path) or (0, 0), os.getpid())
@@ -207,7 +215,7 @@ class Database:
             return
         found = self._fill_now()
         if found and (self._damaged or not self._private):
-            what = "damaged" if self._damaged else "missing"
+            what = "damaged" if self._damaged else "missing or of an older version"
             self._report(f"the index {self.path} was {what}; rebuilt from {found} sidecars")
         self._damaged = False
 
@@ -261,11 +269,26 @@ def _transaction(connection: Connection, work: Callable[[Connection], T]) -> T:
     return result
 
 
-def _is_damage(error: BaseException) -> bool:
-    """Whether the file is broken, rather than busy, full or out of reach."""
+def _is_damage(error: BaseException, path: Path) -> bool:
+    """Whether the file is broken, rather than busy, full or out of reach.
+
+    A damaged file fails in almost any way: a table that is gone, a column that is no text, an
+    id that is there twice. Nothing in it is needed, so in doubt it is built anew.
+    """
+    import sqlite3
+
+    if isinstance(error, UnicodeDecodeError):  # Python could not even read what SQLite told
+        return True
+    if not isinstance(error, sqlite3.DatabaseError) or "no such module: fts5" in str(error):
+        return False
     code = getattr(error, "sqlite_errorname", "")
-    gone = code == "SQLITE_ERROR" and "no such table" in str(error)
-    return gone or code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+    if code in _SHORT:
+        return True
+    if code.startswith("SQLITE_READONLY"):  # a version number in its head that no SQLite writes
+        return os.access(path, os.W_OK) or not path.exists()
+    # Without a code it is Python that could not read a column, or was used in a wrong way.
+    wrong_use = not code and isinstance(error, sqlite3.ProgrammingError)
+    return not wrong_use and not code.startswith(_SOUND)
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

@@ -19,7 +19,8 @@ from gptimage.store.asked import inputs
 from gptimage.store.database import Database
 from gptimage.store.ids import row_of
 from gptimage.store.keys import SIDECAR, input_digest, stem
-from gptimage.store.words import indexed, storable
+from gptimage.store.migrations import damaged
+from gptimage.store.words import indexed, same, storable
 
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 _NANO: Final = 10**9
 _BATCH: Final = 500
 _TABLES: Final = ("pictures", "sidecars", "tags", "sources")
+_INSERT: Final = {
+    "pictures": "INSERT",
+    "sidecars": "INSERT OR REPLACE",
+    "tags": "INSERT OR IGNORE",
+    "sources": "INSERT OR IGNORE",
+}
 
 
 @frozen(kw_only=True)
@@ -172,6 +179,22 @@ class Index:
         query = "SELECT key, since FROM journal"
         return self.database.read(lambda c: c.execute(query).fetchall(), filled=False)
 
+    def says(self, entry: Entry) -> bool:
+        """Whether every row of a picture says what its sidecar says."""
+
+        def work(connection: Connection) -> bool:
+            row, _ = _found(connection, entry.key)
+            if row is None:
+                return False
+            found = {name: _rows_of(connection, name, row) for name in _TABLES}
+            return found == {name: sorted(rows) for name, rows in _rows(entry, row).items()}
+
+        return self.database.read(work, filled=False)
+
+    def check(self) -> None:
+        """See that the file and its full-text search are sound; one that is not is rebuilt."""
+        self.database.read(_check)
+
     def close(self) -> None:
         """Close idle connections."""
         self.database.close()
@@ -229,37 +252,56 @@ def _free_row(connection: Connection, id: str) -> int:
 
 
 def _insert(connection: Connection, entry: Entry, row: int, words: bool) -> None:
+    for table, rows in _rows(entry, row).items():
+        for values in rows:
+            marks = ", ".join("?" * len(values))
+            connection.execute(f"{_INSERT[table]} INTO {table} VALUES ({marks})", values)
+            if words and table == "sidecars":
+                statement = "INSERT INTO words (rowid, prompt, tags) VALUES (?, ?, ?)"
+                connection.execute(statement, values[:3])
+
+
+def _rows(entry: Entry, row: int) -> dict[str, list[tuple[object, ...]]]:
+    """What the index holds of a sidecar, by table."""
     record = entry.record
-    connection.execute(
-        "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            row,
-            record.id,
-            entry.key,
-            entry.stamp,
-            storable(record.model),
-            storable(record.operation),
-            storable(record.format),
-            storable(record.sha256),
-            stored_bytes(record),
-            _nano(record),
-            record.pinned,
-            record.parent and storable(record.parent),
-        ),
+    picture = (
+        row,
+        record.id,
+        entry.key,
+        entry.stamp,
+        storable(record.model),
+        storable(record.operation),
+        storable(record.format),
+        storable(record.sha256),
+        stored_bytes(record),
+        _nano(record),
+        int(record.pinned),
+        record.parent and storable(record.parent),
     )
+    tags = tuple(dict.fromkeys(map(same, record.tags)))
     texts = (indexed(record.prompt), indexed(" ".join(record.tags)))
-    statement = "INSERT OR REPLACE INTO sidecars VALUES (?, ?, ?, ?)"
-    connection.execute(statement, (row, *texts, entry.body))
-    if words:
-        statement = "INSERT INTO words (rowid, prompt, tags) VALUES (?, ?, ?)"
-        connection.execute(statement, (row, *texts))
-    if record.tags:
-        tags = [(storable(tag), row) for tag in record.tags]
-        connection.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", tags)
-    if named := inputs(record.request):
-        sources = [(input_digest(key), row, size) for key, size in named.items()]
-        statement = "INSERT OR IGNORE INTO sources VALUES (?, ?, ?)"
-        connection.executemany(statement, [each for each in sources if each[0]])
+    sources: dict[str, tuple[object, ...]] = {}
+    for key, size in inputs(record.request).items():
+        if digest := input_digest(key):
+            sources.setdefault(digest, (digest, row, size))
+    return {
+        "pictures": [picture],
+        "sidecars": [(row, *texts, entry.body)],
+        "tags": [(tag, row) for tag in tags],
+        "sources": list(sources.values()),
+    }
+
+
+def _rows_of(connection: Connection, table: str, row: int) -> list[tuple[object, ...]]:
+    query = f"SELECT * FROM {table} WHERE seq = ? ORDER BY 1"  # noqa: S608  # names of ours
+    return connection.execute(query, (row,)).fetchall()
+
+
+def _check(connection: Connection) -> None:
+    (told,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if told != "ok":
+        raise damaged(told)
+    connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
 
 
 def _remove(connection: Connection, row: int, words: bool) -> None:

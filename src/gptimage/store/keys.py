@@ -20,7 +20,9 @@ INPUTS: Final = "inputs/"
 SIDECAR: Final = ".json"
 
 _FORBIDDEN: Final = re.compile(r'[\x00-\x1f\x7f"*/:<>?\\|\ud800-\udfff]')
-_RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+_RESERVED: Final = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\xb9\xb2\xb3]) *(\.|$)", re.IGNORECASE
+)
 _INPUT: Final = re.compile(r"inputs/([0-9a-f]{2})/(\1[0-9a-f]{62})\.([a-z0-9]{1,8})", re.ASCII)
 _MAX_PART: Final = 240
 _MAX_KEY: Final = 1000

@@ -15,7 +15,7 @@ from gptimage.errors import StoreError
 
 
 if TYPE_CHECKING:
-    from sqlite3 import Connection
+    from sqlite3 import Connection, DatabaseError
 
 
 STEPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -67,6 +67,8 @@ STEPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "CREATE TABLE journal (key TEXT PRIMARY KEY, since REAL NOT NULL)",
             "CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
         ),
+        # Emoji are words now, and tags composed: everything is read again.
+        "2026-11-28 emoji and composed tags": ("DELETE FROM state WHERE name = 'filled'",),
     }
 )
 
@@ -78,9 +80,21 @@ APPLICATION: Final = 0x67707469
 def migrate(connection: Connection) -> None:
     """Run every step this index has not seen; steps of a newer version are left alone."""
     done = _applied(connection)
+    built = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'pictures'").fetchone()
+    if built and next(iter(STEPS)) not in done:
+        raise damaged("the list of steps is damaged")
     for name, statements in STEPS.items():
         if name not in done:
             _apply(connection, name, statements)
+
+
+def damaged(problem: str) -> DatabaseError:
+    """What SQLite raises for a broken file, for what only we can see."""
+    from sqlite3 import DatabaseError
+
+    error = DatabaseError(problem)
+    error.sqlite_errorname = "SQLITE_CORRUPT"
+    return error
 
 
 def claim(connection: Connection) -> None:
@@ -92,7 +106,9 @@ def claim(connection: Connection) -> None:
     (mark,) = connection.execute("PRAGMA application_id").fetchone()
     if mark == APPLICATION:
         return
-    if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+    found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    # With our tables in it, only the mark was damaged.
+    if found and not found >= {"migrations", "pictures", "sidecars", "words"}:
         raise StoreError(
             "the index's file is a database of another program: it is left alone; "
             "name another file with Store(..., index=...)"
@@ -116,6 +132,9 @@ def _apply(connection: Connection, name: str, statements: tuple[str, ...]) -> No
                 connection.execute(statement)
             connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, unix_now()))
         connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
+    except BaseException as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if "already exists" in str(error):  # the step is wrong, and would be in a new file, too
+            raise StoreError(f"the index cannot be brought up to date: {error}") from error
         raise

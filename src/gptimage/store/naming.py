@@ -37,7 +37,22 @@ _VALUES: Final[Mapping[str, Callable[[Record], str]]] = {
     "template:slug": lambda record: slug(record.template or "", 30),
 }
 
+_LONGEST: Final[Mapping[str, int]] = {
+    "date": 1,  # ends in a folder of its own
+    "date:flat": 10,
+    "time": 6,
+    "id": 58,
+    "operation": 20,
+    "index": 3,
+    "width": 6,
+    "height": 6,
+    "prompt:slug": 60,
+    "model:slug": 40,
+    "template:slug": 30,
+}
 _MAX_TEMPLATE: Final = 200
+_MAX_NAME: Final = 220
+"""Bytes of a name; every file system takes these, with ``.original.jpeg`` behind them."""
 
 
 class Naming:
@@ -65,6 +80,9 @@ class Naming:
             raise _wrong(template, "it must start with {date}/")
         if "." in "".join(text for text, _ in self._parts):
             raise _wrong(template, "it must not contain a dot: the extension follows the bytes")
+        longest = "".join(text + "x" * _LONGEST.get(name, 0) for text, name in self._parts)
+        if any(len(part.encode()) > _MAX_NAME for part in longest.split("/")):
+            raise _wrong(template, f"a name could be longer than {_MAX_NAME} bytes")
         if not is_key("".join(text + ("x" if name else "") for text, name in self._parts)):
             raise _wrong(template, "it holds characters or names some systems do not allow")
 

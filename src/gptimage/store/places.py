@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Final
+
+from gptimage.errors import ConfigurationError
 
 
 _NAME: Final = "gptimage"
@@ -51,11 +54,53 @@ def _place(variable: str, on_linux: str, on_macos: str) -> Path:
     return _home() / (on_macos if sys.platform == "darwin" else on_linux)
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner may read, and see that it is ours.
+
+    Prompts and pictures go there. In a shared folder somebody else may have made it before.
+
+    Raises:
+        OSError: It cannot be made, or belongs to somebody else.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not _is_ours(folder):
+        raise PermissionError(f"the folder {folder} belongs to another user")
+
+
 def _home() -> Path:
-    """The user's home, or the temporary folder of an account that has none."""
+    """The user's home, or a private folder among the temporary ones for an account without.
+
+    Raises:
+        ConfigurationError: Somebody else has made that folder.
+    """
     try:
         return Path.home()
     except RuntimeError:
-        import tempfile
+        return _temporary_home()
 
-        return Path(tempfile.gettempdir())
+
+def _temporary_home() -> Path:
+    import tempfile
+
+    home = Path(tempfile.gettempdir(), f"gptimage-{os.getuid()}" if os.name != "nt" else "gptimage")
+    try:
+        home.mkdir(mode=0o700, exist_ok=True)
+        # A link is not followed: whoever made it could choose where prompts and pictures go.
+        private = _is_ours(home) and not (os.name != "nt" and home.lstat().st_mode & 0o077)
+        problem = "other users could read it" if not private else None
+    except OSError as error:
+        problem = error.strerror or str(error)
+    if problem:
+        raise ConfigurationError(
+            f"this account has no home folder, and {home} cannot stand in for one ({problem}): "
+            "set HOME to a folder of this account"
+        )
+    return home
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it is a real folder and belongs to this user."""
+    status = folder.lstat()
+    if os.name == "nt":
+        return stat.S_ISDIR(status.st_mode)
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()

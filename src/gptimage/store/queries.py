@@ -11,7 +11,7 @@ from attrs import field, frozen
 from gptimage.errors import InvalidRequestError
 from gptimage.store.ids import is_id, row_at, row_of
 from gptimage.store.pages import Filters, Rank
-from gptimage.store.words import query, storable
+from gptimage.store.words import query, same, storable
 
 
 if TYPE_CHECKING:
@@ -158,13 +158,17 @@ def _walk(given: dict[str, object], searching: str | None) -> _Where:
         return where
     if "tag" in given:
         where = _Where("tags t CROSS JOIN pictures p ON p.seq = t.seq", "t.seq")
-        where.also("t.tag = ?", _text(given.pop("tag")))
+        where.also("t.tag = ?", same(str(given.pop("tag"))))
         return where
     return _Where()
 
 
 def _text(value: object) -> str:
     return storable(str(value))
+
+
+def _tag(value: object) -> str:
+    return same(str(value))
 
 
 def _row(moment: object) -> int:
@@ -186,7 +190,7 @@ _CONDITIONS: Final[dict[str, tuple[str, Callable[[object], object]]]] = {
     "since": ("{row} >= ?", _row),
     "until": ("{row} < ?", _row),
     "model": ("p.model = ?", _text),
-    "tag": ("{row} IN (SELECT seq FROM tags WHERE tag = ?)", _text),
+    "tag": ("{row} IN (SELECT seq FROM tags WHERE tag = ?)", _tag),
     "operation": ("p.operation = ?", _text),
     "format": ("p.format = ?", _text),
     "pinned": ("p.pinned = ?", bool),

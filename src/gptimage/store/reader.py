@@ -7,7 +7,7 @@ from typing import Final, Protocol, Unpack
 
 from attrs import evolve, frozen
 
-from gptimage.errors import ImageNotFoundError, StoreError
+from gptimage.errors import ImageDecodeError, ImageNotFoundError, StoreError
 from gptimage.image import Image
 from gptimage.records import Record
 from gptimage.requests import Generate
@@ -15,8 +15,8 @@ from gptimage.results import Result
 from gptimage.store import queries
 from gptimage.store.asked import inputs, rebuild
 from gptimage.store.catchup import recover, refresh, sync
-from gptimage.store.ids import check_id, find_id, time_of
-from gptimage.store.keys import day_prefix, input_digest, is_sidecar
+from gptimage.store.ids import check_id, find_id, is_id, time_of
+from gptimage.store.keys import SIDECAR, day_prefix, input_digest, is_sidecar, stem
 from gptimage.store.pages import Filters, Page, Rank
 from gptimage.store.parts import Parts, not_found, reason
 from gptimage.store.sidecar import UnreadableSidecarError
@@ -143,13 +143,28 @@ class Reader:
             StoreError: It cannot be read.
         """
         record = self.get(id)
-        key = record.original.key if original and record.original else record.key
         try:
-            return Image.from_bytes(self._read(key))
+            return self._image(record, original)
+        except (FileNotFoundError, ImageDecodeError):
+            # Perhaps it is the index that is wrong: the sidecar has the last word.
+            record = sync(self._parts, stem(record.key) + SIDECAR) or record
+        try:
+            return self._image(record, original)
         except FileNotFoundError as error:
             raise ImageNotFoundError(
-                f"{id} is on record, but its file {key} is gone: verify() lists what is missing"
+                f"{id} is on record, but its file is gone ({error.filename}): "
+                "verify() lists what is missing"
             ) from error
+
+    def _image(self, record: Record, original: bool) -> Image:
+        """A file of a record, once its bytes are proved to be the ones that were saved."""
+        file = record.original if original and record.original else record
+        image = Image.from_bytes(self._read(file.key))
+        if image.sha256 != file.sha256:
+            raise ImageDecodeError(
+                f"the file {file.key} is damaged: its bytes are not the ones that were saved"
+            )
+        return image
 
     def lineage(self, id: str) -> Lineage:
         """Where a picture comes from, and what came of it, up to 1,000 pictures each way.
@@ -241,9 +256,12 @@ class Reader:
         if not input_digest(key):
             raise StoreError(f"{key!r:.80} is no input picture: the sidecar was changed")
         try:
-            return Image.from_bytes(self._read(key))
+            image = Image.from_bytes(self._read(key))
         except FileNotFoundError as error:
             raise StoreError(f"the input picture {key} is gone") from error
+        if image.sha256 != input_digest(key):
+            raise StoreError(f"the input picture {key} is damaged: its SHA-256 is another one")
+        return image
 
     def _family(self, record: Record, *, upwards: bool) -> tuple[Record, ...]:
         known = {record.id: record}
@@ -279,10 +297,19 @@ class Reader:
     def _record(self, found: queries.Found) -> Record:
         try:
             return self._parts.load(found.body, found.key).record
-        except UnreadableSidecarError as error:
-            raise StoreError(
-                f"the index's row of {found.id} is damaged ({error}): reindex() builds it anew"
-            ) from error
+        except (UnreadableSidecarError, TypeError, AttributeError, ValueError) as error:
+            # The row is damaged: the sidecar it was read from says it again.
+            try:
+                record = sync(self._parts, found.key)
+            except (TypeError, AttributeError, ValueError):  # the key in it is damaged as well
+                record = None
+            if record is None and is_id(found.id):
+                record = self._look_for(found.id)
+            if record is None:
+                raise StoreError(
+                    f"the index's row of {found.id} is damaged ({error}): reindex() builds it anew"
+                ) from error
+            return record
 
     def _unreadable(self, error: OSError) -> StoreError:
         return StoreError(f"{self._parts.blobs.name} cannot be read: {reason(error)}")

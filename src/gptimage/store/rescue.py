@@ -6,12 +6,16 @@ the spool, left by processes that were killed.
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from gptimage._pixels import fit
 from gptimage._reply import pictures, read
@@ -24,6 +28,7 @@ from gptimage.providers.openai_images import read_usage
 from gptimage.records import Record
 from gptimage.sizes import Size
 from gptimage.store import queries, sidecar
+from gptimage.store._lock import locked
 from gptimage.store.asked import inputs
 from gptimage.store.files import FileBlobs
 from gptimage.store.keys import IMAGES, INPUTS, SIDECAR, input_digest, is_sidecar, stem
@@ -31,13 +36,14 @@ from gptimage.store.parts import Parts, reason, warn
 from gptimage.store.places import rescue_folder
 from gptimage.store.removal import remove
 from gptimage.store.repair import RECOVERED
-from gptimage.store.saving import Call, Draft, draft, placed, save
+from gptimage.store.saving import OWNER, Call, Draft, draft, placed, save
 from gptimage.store.spool import Leftover, Spool
 
 
 _Job = tuple[str, Callable[[], tuple[tuple[Record, ...], int]]]
 """A file that waits, and what saves it: the new records, and how many were known already."""
 
+_LOCK: Final = ".rescue.lock"
 NOTE: Final = "recovered from a raw reply after a crash"
 
 
@@ -49,47 +55,78 @@ class RescueReport:
         saved: The pictures that are in the store now.
         known: How many pictures were in the store already.
         failed: Files nothing could be saved from, each with the reason; they are left alone.
+        others: How many replies and copies wait for other stores, by the name of each.
     """
 
     saved: tuple[Record, ...] = ()
     known: int = 0
     failed: tuple[tuple[str, str], ...] = ()
+    others: Mapping[str, int] = field(factory=dict[str, int])
 
 
-def rescue(parts: Parts, spool: Spool, older_than: timedelta) -> RescueReport:
+class _OthersError(Exception):
+    """It belongs to another store, whose name this is."""
+
+
+def rescue(
+    parts: Parts, spool: Spool, older_than: timedelta, *, every: bool = False
+) -> RescueReport:
     """Save rescue copies and leftover replies, and remove each once it is saved.
 
     Raises:
         StoreError: The folders cannot be read.
     """
-    jobs = [*_copies(parts), *_replies(parts, spool, older_than)]
     saved: list[Record] = []
     failed: list[tuple[str, str]] = []
+    others: Counter[str] = Counter()
     known = 0
-    for path, bring_home in jobs:
-        try:
-            records, there = bring_home()
-        except (GptImageError, OSError, ValueError) as error:
-            failed.append((path, reason(error)))
-        else:
-            saved += records
-            known += there
-    return RescueReport(saved=tuple(saved), known=known, failed=tuple(failed))
+    copies = rescue_folder()
+    # Two rescues at once would both find a picture unknown, and save it twice.
+    with _alone(copies), _alone(spool.folder):
+        found = itertools.chain(
+            _copies(parts, copies, every), _replies(parts, spool, older_than, every)
+        )
+        for path, bring_home in found:
+            try:
+                records, there = bring_home()
+            except _OthersError as owner:
+                others[str(owner)] += 1
+            except Exception as error:  # noqa: BLE001  # one that is broken must not block the others
+                failed.append((path, reason(error)))
+            else:
+                saved += records
+                known += there
+    return RescueReport(saved=tuple(saved), known=known, failed=tuple(failed), others=dict(others))
 
 
-def _copies(parts: Parts) -> Iterator[_Job]:
-    folder = rescue_folder()
+def _alone(folder: Path) -> AbstractContextManager[None]:
+    """Keep other rescues away from a folder, where there is one."""
+    return locked(folder / _LOCK) if folder.is_dir() else nullcontext()
+
+
+def _check_owner(parts: Parts, owner: object) -> None:
+    """What 0.1.0 left names no owner, and is anybody's."""
+    if isinstance(owner, str) and owner != parts.blobs.name:
+        raise _OthersError(owner)
+
+
+def _copies(parts: Parts, folder: Path, every: bool) -> Iterator[_Job]:
     if folder.is_dir():
         blobs = FileBlobs(folder)
         for info in list(blobs.list(IMAGES)):
             if is_sidecar(info.key):
                 path = str(folder.joinpath(*info.key.split("/")))
-                yield path, partial(_copy, parts, blobs, info.key)
+                yield path, partial(_copy, parts, blobs, info.key, every)
 
 
-def _copy(parts: Parts, blobs: Blobs, key: str) -> tuple[tuple[Record, ...], int]:
+def _copy(parts: Parts, blobs: Blobs, key: str, every: bool) -> tuple[tuple[Record, ...], int]:
     """Save one rescue copy under the id it has, and remove it."""
     record = sidecar.load(blobs.read(key).data, key=key, folder=None).record
+    rest = dict(record.extra)
+    owner = rest.pop(OWNER, None)
+    if not every:
+        _check_owner(parts, owner)
+    record = evolve(record, extra=rest)
     if parts.index.key_of(record.id) is not None:
         _clear(blobs, record)
         return (), 1
@@ -118,14 +155,19 @@ def _clear(blobs: Blobs, record: Record) -> None:
             blobs.delete(info.key)
 
 
-def _replies(parts: Parts, spool: Spool, older_than: timedelta) -> Iterator[_Job]:
+def _replies(parts: Parts, spool: Spool, older_than: timedelta, every: bool) -> Iterator[_Job]:
     for left in spool.leftovers(older_than):
-        yield str(left.path), partial(_reply, parts, left)
+        yield str(left.path), partial(_reply, parts, left, every)
 
 
-def _reply(parts: Parts, left: Leftover) -> tuple[tuple[Record, ...], int]:
+def _reply(parts: Parts, left: Leftover, every: bool) -> tuple[tuple[Record, ...], int]:
     """Save the pictures of one raw reply, and remove it."""
-    body = left.read()
+    if not every:
+        _check_owner(parts, left.store)
+    try:
+        body = left.read()
+    except FileNotFoundError:  # its own process has saved it meanwhile
+        return (), 0
     images = [_exact(Image.from_bytes(data), left.note) for data in pictures(body)]
     if not images:
         raise ImageDecodeError("the reply holds no picture")

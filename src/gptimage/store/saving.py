@@ -7,6 +7,8 @@ pictures, and leaves a rescue copy in the user's state folder.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -14,7 +16,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from gptimage.errors import InvalidRequestError, StoreError
+from gptimage.errors import GptImageError, InvalidRequestError, StoreError
 from gptimage.image import Image
 from gptimage.money import Cost, Usage
 from gptimage.ports import Blobs
@@ -28,9 +30,13 @@ from gptimage.store.index import Entry
 from gptimage.store.keys import IMAGES, SIDECAR
 from gptimage.store.naming import DEFAULT, Naming
 from gptimage.store.parts import Parts, library_version, reason
-from gptimage.store.places import rescue_folder
+from gptimage.store.places import make_private, rescue_folder
 
 
+OWNER: Final = "rescued_for"
+"""The field of a rescue copy's sidecar that names the store it belongs to."""
+
+_JOINERS: Final = re.compile("[\u200c\u200d]")
 MAX_TAGS: Final = 64
 MAX_TAG: Final = 100
 
@@ -259,7 +265,8 @@ def _failure(
     failures: Sequence[tuple[Draft, Exception]],
 ) -> StoreError:
     cause = failures[0][1]
-    rescued = _rescue([each for each, _ in failures]) if result else []
+    owner = parts.blobs.name
+    rescued = _rescue([each for each, _ in failures], owner) if result else []
     total = len(entries) + len(failures)
     error = StoreError(
         f"{len(failures)} of {total} pictures could not be saved in {parts.blobs.name} "
@@ -282,23 +289,25 @@ def _where_they_are(result: Result | None, rescued: Sequence[str]) -> str:
     return f"all are paid for and safe in .result, and {copies}"
 
 
-def _rescue(drafts: Sequence[Draft]) -> list[str]:
+def _rescue(drafts: Sequence[Draft], owner: str) -> list[str]:
     """Write pictures to the user's state folder, laid out like a store; their paths."""
     paths: list[str] = []
     for each in drafts:
-        with suppress(OSError):
+        with suppress(OSError, GptImageError):
             # Pictures may be private, and this is not the place the user chose for them.
-            rescue_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(rescue_folder())
             blobs = FileBlobs(rescue_folder())
             record = placed(each.record, each.image, Naming(DEFAULT), blobs)
-            write(blobs, evolve(each, record=record))
+            marked = evolve(record, extra={**record.extra, OWNER: owner})
+            write(blobs, evolve(each, record=marked))
             paths.append(str(record.path))
     return paths
 
 
 def _tag(tag: object) -> str:
-    text = tag.strip() if isinstance(tag, str) else ""
-    if not text or len(text) > MAX_TAG or not text.isprintable():
+    text = unicodedata.normalize("NFC", tag).strip() if isinstance(tag, str) else ""
+    # A joiner holds the parts of an emoji together, and letters of some scripts apart.
+    if not text or len(text) > MAX_TAG or not _JOINERS.sub("", text).isprintable():
         raise _bad_tag(f"tag {tag!r:.80} cannot be used", tag)
     return text
 

@@ -24,7 +24,7 @@ from gptimage.errors import StoreError
 from gptimage.requests import Generate
 from gptimage.store.asked import describe
 from gptimage.store.parts import reason
-from gptimage.store.places import spool_folder
+from gptimage.store.places import make_private, spool_folder
 
 
 _SUFFIX: Final = ".reply"
@@ -60,11 +60,13 @@ class Leftover:
         key: What the process called it: the cache key.
         at: When it arrived (UTC).
         note: What was asked; see `note_of`.
+        store: The name of the store its pictures belong to; None when nobody knows.
     """
 
     path: Path
     key: str
     at: datetime
+    store: str | None = None
     note: Mapping[str, object] = field(repr=False)
 
     def read(self) -> bytes:
@@ -103,6 +105,7 @@ class Spool:
         note: Mapping[str, object],
         *,
         name: str | None = None,
+        store: str | None = None,
     ) -> SpoolEntry:
         """Keep a reply. It never raises: a full disk must not stand between you and it.
 
@@ -111,6 +114,7 @@ class Spool:
             body: The reply as it arrived.
             note: What was asked, as JSON; see `note_of`.
             name: What `find` will ask for, from `new_name`; a new one when left out.
+            store: The name of the store the pictures are for; only its rescue takes them.
         """
         now = self._clock().astimezone(UTC)
         head = {
@@ -119,17 +123,18 @@ class Spool:
             "at": now.isoformat(),
             "pid": os.getpid(),
             "host": socket.gethostname(),
+            "store": store,
             "note": dict(note),
         }
         name = name or new_name()
         temporary = self.folder / f".{name}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self.folder)
             with temporary.open("xb") as file:
                 file.write(json.dumps(head, default=str).encode() + b"\n")
                 file.write(body)
             return SpoolEntry(path=temporary.rename(self.folder / f"{name}{_SUFFIX}"))
-        except (OSError, TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  # the picture comes first
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             return SpoolEntry(
@@ -188,9 +193,10 @@ def _read(path: Path) -> tuple[Leftover, bool] | None:
             key=str(head["key"]),
             at=datetime.fromisoformat(head["at"]).astimezone(UTC),
             note=dict(head["note"]),
+            store=None if head.get("store") is None else str(head["store"]),
         )
         return left, head["host"] == socket.gethostname() and not _alive(int(head["pid"]))
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except Exception:  # noqa: BLE001  # the head of a file anybody may have written
         return None
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from gptimage.records import Record
 from gptimage.results import Result
 from gptimage.store import catchup, exporting, pruning, queries, removal, rescue, saving
 from gptimage.store import verify as verifying
+from gptimage.store._lock import locked
 from gptimage.store.asked import inputs
 from gptimage.store.editing import edit
 from gptimage.store.ids import is_id
@@ -30,6 +32,7 @@ from gptimage.store.reports import VerifyReport
 from gptimage.store.retention import PruneReport, Retention
 from gptimage.store.sidecar import UnreadableSidecarError
 from gptimage.store.spool import Spool
+from gptimage.store.words import same
 
 
 class Store(Reader):
@@ -145,6 +148,23 @@ class Store(Reader):
             ) from error
         return saving.save(self._parts, drafts, warn, result=result)
 
+    @contextmanager
+    def exclusive(self) -> Generator[None]:
+        """Keep other processes of this machine out while you look for an image, then save it.
+
+        Raises:
+            StoreError: The lock beside the index cannot be taken.
+        """
+        path = self._parts.index.database.path
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(locked(path.with_name(f".{path.name}.exclusive")))
+                held = stack.pop_all()
+        except OSError as error:
+            raise StoreError(f"the store cannot be locked: {reason(error)}") from error
+        with held:
+            yield
+
     def tag(self, id: str, *tags: str) -> Record:
         """Add words to a picture.
 
@@ -163,8 +183,9 @@ class Store(Reader):
             ImageNotFoundError: No picture has this id.
             StoreError: It cannot be changed.
         """
+        gone = set(map(same, tags))
         return self._edit(
-            id, lambda r: evolve(r, tags=tuple(tag for tag in r.tags if tag not in tags))
+            id, lambda r: evolve(r, tags=tuple(tag for tag in r.tags if same(tag) not in gone))
         )
 
     def pin(self, id: str) -> Record:
@@ -289,22 +310,29 @@ class Store(Reader):
         return exporting.export(self._parts, records, Path(folder), names, sidecars=sidecars)
 
     def rescue(
-        self, spool: Spool | None = None, *, older_than: timedelta = catchup.GRACE
+        self,
+        spool: Spool | None = None,
+        *,
+        older_than: timedelta = catchup.GRACE,
+        every: bool = False,
     ) -> rescue.RescueReport:
         """Save what was paid for and could not be saved at the time.
 
         That is rescue copies in the user's state folder, and replies of processes that were
-        killed before they had saved their pictures.
+        killed before they had saved their pictures. What belongs to another store waits for
+        that store, and is counted in ``others``.
 
         Args:
             spool: Where the replies are; the user's own spool when left out.
             older_than: Replies that are older are taken even if their process seems alive.
+            every: Take what belongs to other stores as well, such as one that was moved.
 
         Raises:
             StoreError: The folders cannot be read.
         """
         self._ready()
-        return rescue.rescue(self._parts, spool or Spool(clock=self._parts.clock), older_than)
+        spool = spool or Spool(clock=self._parts.clock)
+        return rescue.rescue(self._parts, spool, older_than, every=every)
 
     def _edit(self, id: str, change: Callable[[Record], Record]) -> Record:
         record = edit(self._parts, _sidecar_key(self.get(id)), change)

@@ -13,6 +13,7 @@ from gptimage.ports import BlobInfo
 from gptimage.records import Record
 from gptimage.store.asked import inputs
 from gptimage.store.ids import find_id
+from gptimage.store.index import Entry
 from gptimage.store.keys import IMAGES, SIDECAR, input_digest, stem
 from gptimage.store.parts import Parts, reason
 from gptimage.store.repair import repair_all
@@ -69,6 +70,7 @@ def _look(parts: Parts, found: _Findings, hashes: bool) -> None:
     # Rows before files: a picture that is saved meanwhile is then a young file, not a stale row.
     query = "SELECT key, stamp FROM pictures"
     rows = dict(parts.index.database.read(lambda c: c.execute(query).fetchall()))
+    parts.index.check()
     kept: Group = {}
     for base, files in groupby(parts.blobs.list(""), key=_base):
         group = {info.key: info for info in files}
@@ -124,7 +126,7 @@ def _pictures(
         found.checked += 1
         found.needed.update(dict.fromkeys(inputs(record.request), key))
         _files(parts, found, record, group, hashes)
-        _row(parts, found, sidecar, record, row)
+        _row(parts, found, sidecar, entry[0], row)
     group.pop(record.key, None)
     group.pop(record.original.key if record.original else "", None)
 
@@ -155,15 +157,19 @@ def _hash(parts: Parts, found: _Findings, key: str, sha256: str) -> None:
 
 
 def _row(
-    parts: Parts, found: _Findings, sidecar: BlobInfo, record: Record, stamp: str | None
+    parts: Parts, found: _Findings, sidecar: BlobInfo, entry: Entry, stamp: str | None
 ) -> None:
-    if stamp == sidecar.stamp:
+    if stamp == sidecar.stamp and parts.index.says(entry):
         return
-    other = parts.index.key_of(record.id)
+    other = parts.index.key_of(entry.record.id)
     if other not in {None, sidecar.key}:
         found.add("double", sidecar.key, f"{other} has the same id")
     elif not found.young(sidecar):
-        detail = "the index does not know it" if stamp is None else "the index knows an older one"
+        detail = "the index says something else"
+        if stamp != sidecar.stamp:
+            detail = (
+                "the index does not know it" if stamp is None else "the index knows an older one"
+            )
         found.add("unindexed", sidecar.key, detail)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 from gptimage.errors import InvalidRequestError
@@ -14,6 +15,11 @@ _NO_SPACES: Final = re.compile(
 )
 """Characters of scripts that put no spaces between words: each becomes a word of its own."""
 
+_EMOJI: Final = re.compile(
+    "[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff\U000e0020-\U000e007f]"
+)
+"""Arrows, symbols, pictographs and flags: no letters to full-text search, but people type them."""
+
 _PIECES: Final = re.compile(r'"([^"]*)"?|([^\s"]+)')
 
 MAX_QUERY: Final = 2000
@@ -22,7 +28,7 @@ MAX_QUERY: Final = 2000
 
 def indexed(text: str) -> str:
     """The text as it goes into the index."""
-    return _NO_SPACES.sub(r" \1 ", _printable(text))
+    return _EMOJI.sub(_spelt, _NO_SPACES.sub(r" \1 ", _printable(text)))
 
 
 def query(text: str) -> str | None:
@@ -48,6 +54,16 @@ def _piece(text: str) -> str:
     if not any(char.isalnum() for char in word):
         return ""
     return f'"{word}"' + " *" * text.endswith("*")
+
+
+def same(text: str) -> str:
+    """Text as it is compared: composed, because two spellings of a letter look the same."""
+    return unicodedata.normalize("NFC", storable(text))
+
+
+def _spelt(match: re.Match[str]) -> str:
+    """A symbol as a word of its own that full-text search keeps."""
+    return f" emoji{ord(match[0]):x} "
 
 
 def storable(text: str) -> str:

@@ -87,7 +87,7 @@ def _kept(client: ImageClient, job: Job, key: str) -> Answer | None:
 
 def _spooled(client: ImageClient, job: Job, key: str) -> Answer | None:
     """A reply that arrived on this machine and could not be saved by whoever asked."""
-    for left in _leftovers(key):
+    for left in _leftovers(client, key):
         twin = client.gated(_Closed())
         twin.cache = Cache.memory(max_bytes=None)
         try:
@@ -108,16 +108,17 @@ def waits(client: ImageClient, key: str | None) -> bool:
     with suppress(CacheError):  # one that cannot be read keeps nothing for the next worker
         if client.cache is not None and client.cache.get(key) is not None:
             return True
-    return any(True for _ in _leftovers(key))
+    return any(True for _ in _leftovers(client, key))
 
 
-def _leftovers(key: str) -> Iterator[Leftover]:
+def _leftovers(client: ImageClient, key: str) -> Iterator[Leftover]:
     """Replies to this request that wait for a rescue. Their processes may live: saving failed."""
     try:
         found = Spool().leftovers(older_than=timedelta(0))
     except StoreError:  # a folder nobody can read is no reason to wait for it
         return iter(())
-    return (left for left in found if left.key == key)
+    own = (None, client.store.name if client.store is not None else None)
+    return (left for left in found if left.key == key and left.store in own)
 
 
 def _replayed(client: ImageClient, job: Job) -> Answer | None:
