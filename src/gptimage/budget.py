@@ -21,6 +21,7 @@ from gptimage._accounts import (
     span_of,
     to_nanos,
 )
+from gptimage._keywords import one_of, strict_class
 from gptimage._shown import shown
 from gptimage.errors import ConfigurationError
 from gptimage.ledger import Ledger
@@ -81,6 +82,7 @@ class Reservation:
         self._accounts.end(self.entry, ending)
 
 
+@strict_class
 class Budget:
     """The most that may be spent. Safe for threads, and with a ledger for processes.
 
@@ -110,10 +112,12 @@ class Budget:
         ledger: Ledger | None = None,
         unknown: Usd | Literal["refuse"] = "refuse",
     ) -> None:
+        if ledger is not None:
+            one_of("ledger", ledger, Ledger, "a Ledger, such as Ledger('spend.sqlite')")
         self.limits: Mapping[Period, Decimal] = MappingProxyType(_limits(limit_usd, per))
         self.ledger: Ledger | None = ledger
         self.unknown: Decimal | None = None if unknown == "refuse" else _usd(unknown, "unknown")
-        self._accounts: Accounts = ledger or Purse()
+        self._accounts: Accounts = Purse() if ledger is None else ledger
 
     def counted_in(self, ledger: Ledger) -> Budget:
         """The same limits, counted in this ledger.

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gptimage._accounts import EVER, Ending, Entry, Limit, Span, counts, to_nanos, to_usd
+from gptimage._keywords import flag, strict_class
+from gptimage._keywords import path as check_path
 from gptimage._ledger_file import HOST, LedgerFile, is_over
 from gptimage.errors import InvalidRequestError
 from gptimage.money import Usage
@@ -78,6 +80,7 @@ _SUMS: Final = """
 """
 
 
+@strict_class
 class Ledger:
     """Every call and what it cost. Safe for many threads and processes of one machine.
 
@@ -87,9 +90,14 @@ class Ledger:
     Args:
         path: The SQLite file; it is made when it is not there, readable to you alone.
         prompts: Keep the prompts, too.
+
+    Raises:
+        ConfigurationError: An argument makes no sense.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, prompts: bool = False) -> None:
+        check_path("path", path)
+        flag("prompts", prompts)
         self.path: Path = Path(path)
         self.prompts: bool = prompts
         self._file = LedgerFile(self.path)

@@ -15,6 +15,7 @@ from typing import Final
 from attrs import frozen
 
 from gptimage._http import HttpReply
+from gptimage._keywords import seconds, strict_class, whole
 from gptimage.errors import TransportError
 
 
@@ -26,6 +27,7 @@ _WORK: Final = ("image_generation", '"data"', '"usage"', "b64_json")
 """Signs in an error body that the model had started; such a call may be billed."""
 
 
+@strict_class
 @frozen(kw_only=True)
 class Retry:
     """How often and how patiently to send again.
@@ -35,11 +37,20 @@ class Retry:
         first_delay: Seconds before the second try when the service names no time; it doubles.
         max_delay: The longest wait in seconds; when the service asks for more, the
             error is raised at once and says how long.
+
+    Raises:
+        ConfigurationError: A number makes no sense.
     """
 
     attempts: int = 4
     first_delay: float = 0.5
     max_delay: float = 60.0
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        whole("attempts", self.attempts, 1)
+        seconds("first_delay", self.first_delay, zero=True)
+        seconds("max_delay", self.max_delay, zero=True)
 
     def delay(
         self, attempt: int, outcome: HttpReply | TransportError, *, jitter: float, now: datetime

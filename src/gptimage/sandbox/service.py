@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from attrs import evolve, field, frozen
 
 from gptimage._http import HttpReply, HttpRequest, ServerEvent
+from gptimage._keywords import flag, function, one_of, seconds, strict_class
 from gptimage.errors import OutcomeUnknownError
 from gptimage.image import Image
 from gptimage.models import Models
@@ -61,6 +62,7 @@ class Answer:
     ends: Literal["whole", "cut", "never"] = "whole"
 
 
+@strict_class
 class Sandbox:
     """The image endpoints of OpenAI's API, with pictures drawn from the prompt.
 
@@ -87,9 +89,16 @@ class Sandbox:
         previews: bool = False,
         svg_model_selection: bool = False,
     ) -> None:
+        seconds("latency", latency, zero=True)
+        flag("previews", previews)
+        flag("svg_model_selection", svg_model_selection)
+        if today is not None:
+            function("today", today, "a function that gives a date, such as date.today")
+        if models is not None:
+            one_of("models", models, Models, "a catalogue, such as Models.load()")
         self.latency: float = latency
-        self._today = today or date.today
-        self._models = models or Models.load()
+        self._today = date.today if today is None else today
+        self._models = Models.load() if models is None else models
         self._previews = previews
         self._svg_model_selection = svg_model_selection
         self._uploads = _lookups.Uploads()

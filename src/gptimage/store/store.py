@@ -11,6 +11,7 @@ from typing import Self, Unpack
 
 from attrs import evolve
 
+from gptimage._keywords import strict_class
 from gptimage.errors import InvalidRequestError, StoreError
 from gptimage.records import Record
 from gptimage.results import Result
@@ -35,6 +36,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+@strict_class
 class Store(Reader):
     """Keeps pictures, and finds them again. Safe for many threads and processes.
 
