@@ -18,9 +18,9 @@ REPOSITORY = Path(__file__).parents[1]
 
 ROOMS = {
     0: "_shown errors secrets",
-    1: "_address _arriving _claim _decoding _encoding _gif _http _json _keywords _notebook _pixels "
-    "_provenance _reading _redis _reply _saving _scaling _shrink _sniff _sse _svg _threads _verify "
-    "cached contact gate image mask previews prompt sizes",
+    1: "_address _arriving _claim _decoding _encoding _environment _gif _http _json _keywords "
+    "_notebook _pixels _provenance _reading _redis _reply _saving _scaling _shrink _sniff _sse "
+    "_svg _threads _verify cached contact gate image mask previews prompt sizes",
     2: "events models money records retry spending",
     3: "_call check inputs requests results templates",
     4: "providers",
@@ -28,7 +28,8 @@ ROOMS = {
     6: "ports",
     7: "_accounts _dial _ledger_file budget cache fetch flights folders ledger limits "
     "observers store transports",
-    8: "_core _jobs _keep _meter _metering _sending async_client batch bulk client conversation",
+    8: "_core _jobs _keep _meter _metering _opening _sending async_client batch bulk client "
+    "conversation",
     9: "pytest_plugin sandbox workers",
     10: "__main__ cli commands demo",
 }

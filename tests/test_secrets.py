@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import pickle
 import traceback
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,10 +16,9 @@ from gptimage.secrets import guard_logs, remember, remember_url, scrub, scrub_er
 
 
 @pytest.fixture(autouse=True)
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test starts without remembered secrets."""
     monkeypatch.setattr(module, "_known", {})
-    yield
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from attrs import evolve
 
+from gptimage._keywords import strict
 from gptimage.errors import ConfigurationError
 from gptimage.gate import Gate, behind
 from gptimage.models import Models
@@ -79,6 +80,7 @@ class Jobs(Catalogue):
             self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
         ) -> Result: ...
 
+    @strict("generate_many")
     def generate_many(
         self,
         requests: Iterable[Asked],
@@ -119,6 +121,7 @@ class Jobs(Catalogue):
             tags=tags,
         )
 
+    @strict("conversation")
     def conversation(
         self,
         model: str | None = None,
@@ -150,6 +153,7 @@ class Jobs(Catalogue):
             stateless=stateless,
         )
 
+    @strict("submit_batch")
     def submit_batch(
         self,
         requests: Iterable[Asked],
@@ -239,6 +243,7 @@ class AsyncJobs(Catalogue):
             self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
         ) -> Result: ...
 
+    @strict("generate_many")
     def generate_many(
         self,
         requests: Iterable[Asked] | AsyncIterable[Asked],
@@ -265,6 +270,7 @@ class AsyncJobs(Catalogue):
             tags=tags,
         )
 
+    @strict("conversation")
     def conversation(
         self,
         model: str | None = None,

@@ -298,7 +298,10 @@ def _refuse(
     field: str, value: object, problem: str, allowed: str | tuple[str, ...]
 ) -> InvalidRequestError:
     hint = allowed if isinstance(allowed, str) else ", ".join(map(str, allowed))
-    message = f"{field}={shown(value)}: {problem}; allowed: {hint}"
+    if field == "prompt":  # a person's own words belong in no log, and errors end in logs
+        value = f"<{len(value)} characters>" if isinstance(value, str) else type(value).__name__
+    told = value if field == "prompt" else shown(value)
+    message = f"{field}={told}: {problem}; allowed: {hint}"
     return InvalidRequestError(message, field=field, value=value, allowed=allowed)
 
 

@@ -123,7 +123,7 @@ def _size(value: str | tuple[int, int] | Size | None) -> Size | None:
 class Generate:
     """A request for new pictures; see `Options` for what each field means."""
 
-    prompt: str
+    prompt: str = field(repr=False)
     model: str
     n: int | None = None
     size: Size | None = field(default=None, converter=_size)

@@ -32,7 +32,7 @@ _SHAPES: Final = r"""
     | \bAIza[\w-]{20,}
     | \bAKIA[0-9A-Z]{16}
     | \beyJ[\w-]{8,}\.[\w-]{4,}[\w.-]*                   # a JSON Web Token
-    | (?<=Bearer\s)(?=[\w.~+/=-]*[\d._~+/=-])[\w.~+/=-]{8,}
+    | (?<=Bearer\s)(?=[\w.~+/=-]*\d)[\w.~+/=-]{8,}
     | (?<=Basic\s)(?=[\w+/]*[\d+/=])[\w+/=]{8,}
     | (?<=://)[^/\s?\#@"'<>]+(?=@)                       # user and password of a URL
     | (?<=://)[^/\s:@]*:(?!\d{1,5}(?:[/?\#]|$))[^\s"'<>]*(?=@)  # with a bare / or ? in it
@@ -153,12 +153,12 @@ def guard_logs(*more: str) -> None:
 
     for name in (*LOGGERS, *more):
         logger = logging.getLogger(name)
-        if _masked not in logger.filters:
-            logger.addFilter(_masked)
+        if mask_record not in logger.filters:
+            logger.addFilter(mask_record)
 
 
-def _masked(record: logging.LogRecord) -> bool:
-    """Let every record pass, with its secrets masked."""
+def mask_record(record: logging.LogRecord) -> bool:
+    """Mask the secrets of a log record and let it pass: a filter for loggers and handlers."""
     try:
         text = record.getMessage()
     except Exception:  # noqa: BLE001  # a wrong format string: whoever prints it says so
