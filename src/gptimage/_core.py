@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
@@ -25,10 +25,16 @@ from gptimage._opening import (
 )
 from gptimage._plan import Plan, plan, possible_cost
 from gptimage._shown import shown
-from gptimage.errors import ConfigurationError, FetchError, OutcomeUnknownError, TransportError
+from gptimage.errors import (
+    ConfigurationError,
+    FetchError,
+    InvalidRequestError,
+    OutcomeUnknownError,
+    TransportError,
+)
 from gptimage.fetch import Fetch
 from gptimage.image import Image
-from gptimage.inputs import resolve, resolve_all
+from gptimage.inputs import is_sdk_file, resolve, resolve_all
 from gptimage.mask import Mask
 from gptimage.models import Models
 from gptimage.money import FREE, Estimate
@@ -156,7 +162,7 @@ class Core:
         rest = dict(options)
         mask, markup = (self._stored(rest.pop(name, None)) for name in ("mask", "markup"))
         found: Any = self._stored(images)
-        if isinstance(images, (list, tuple)):
+        if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
         request = edit_request(
             prompt,
@@ -184,6 +190,12 @@ class Core:
 
     def plan(self, request: Generate) -> Plan:
         """Check and plan a request that is already a value."""
+        if not isinstance(request, Generate):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise InvalidRequestError(
+                "run() takes a Generate or an Edit; generate() takes a prompt",
+                field="request",
+                value=cast("object", request),
+            )
         now = self.clock()
         if not isinstance(now, datetime) or now.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             raise ConfigurationError(

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
-from weakref import WeakKeyDictionary
 
 from gptimage._arriving import (
     ArrivingDownload,
@@ -104,7 +103,7 @@ class _LazyOfLoop:
         self._make = make
         self._owned = owned
         self._lock = threading.Lock()  # loops of several threads may come at once
-        self._clients: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        self._clients: dict[Any, Any] = {}
         self._served: Any = None
 
     def get(self) -> Any:
@@ -112,6 +111,8 @@ class _LazyOfLoop:
 
         loop = asyncio.get_running_loop()
         with self._lock:
+            for ended in [each for each in self._clients if each.is_closed()]:
+                del self._clients[ended]  # its connections ended with it; nothing could close them
             if loop not in self._clients:
                 if not self._owned and self._served is not None and self._served.is_closed():
                     # Its idle connections belong to a loop that is gone: the first one that is
