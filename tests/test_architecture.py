@@ -17,19 +17,19 @@ PACKAGE = Path(gptimage.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
 
 ROOMS = {
-    0: "_categories _shown errors wording",
-    1: "_address _arriving _claim _clock _decoding _encoding _gif _http _json "
-    "_lookalike _notebook _pixels _provenance _reading _redis _reply _saving _scaling "
-    "_shrink _sniff _sse _svg _threads _verify _wrapped "
-    "cached contact gate image mask previews prompt sizes",
-    2: "_billing _redirects events models money records retry spending",
+    0: "_categories _shown errors secrets wording",
+    1: "_address _arriving _claim _clock _decoding _encoding _environment _gif _http "
+    "_json _keywords _lookalike _notebook _pixels _provenance _reading _redis _reply "
+    "_saving _scaling _shrink _sniff _sse _svg _threads _verify _wrapped "
+    "cached contact gate image mask previews prompt sizes "
     3: "_call check inputs requests results templates",
     4: "providers",
     5: "_finish _plan _stream",
     6: "ports",
     7: "_accounts _begun _dial _ledger_file budget cache fetch flights folders ledger limits "
     "observers store transports",
-    8: "_core _jobs _keep _meter _metering _ready _sending async_client batch bulk client conversation",
+    0: "",
+    1: " "
     9: "pytest_plugin sandbox workers",
     10: "__main__ cli commands demo",
 }

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from gptimage._environment import certificate_advice
 from gptimage._http import HttpReply, ServerEvent
 from gptimage._reply import Splitter
 from gptimage._sse import EventDecoder
 from gptimage.errors import ConfigurationError, GptImageError, OutcomeUnknownError, TransportError
+from gptimage.secrets import scrub_error
 
 
 if TYPE_CHECKING:
@@ -264,9 +266,16 @@ def failure(error: Exception) -> GptImageError:
     """What a failed exchange means: never sent, or sent with an unknown outcome."""
     import openai
 
+    scrub_error(error)
     cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error
     names = {kind.__name__ for kind in type(cause).__mro__}
     told = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+    if names & _NEVER_SENT and "CERTIFICATE_VERIFY_FAILED" in told:
+        advice = certificate_advice()
+        return TransportError(
+            f"the service's certificate is not trusted, nothing was sent; {advice} ({told})",
+            retryable=False,
+        )
     if names & _NEVER_SENT:
         # What stays wrong is not tried again: waiting mends no certificate and no password.
         causes = told + _causes(cause)

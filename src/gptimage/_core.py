@@ -7,25 +7,36 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 from urllib.parse import urljoin
 
 from attrs import Factory, evolve, field, frozen
 
 from gptimage._clock import Clock, in_utc
+from gptimage._environment import check_environment, check_key, check_url, split_login
 from gptimage._finish import addresses, embed, finish
 from gptimage._http import HttpReply
+from gptimage._opening import (
+    check_sdk,
+    check_settings,
+    check_templates,
+    check_timeout,
+    check_transport,
+    retry_of,
+)
 from gptimage._plan import Plan, plan
+from gptimage._shown import shown
 from gptimage.errors import (
     ConfigurationError,
     FetchError,
     ImageDecodeError,
+    InvalidRequestError,
     OutcomeUnknownError,
     TransportError,
 )
 from gptimage.fetch import Fetch
 from gptimage.image import Image
-from gptimage.inputs import resolve, resolve_all
+from gptimage.inputs import is_sdk_file, resolve, resolve_all
 from gptimage.limits.quota import RetryQuota
 from gptimage.mask import Mask
 from gptimage.models import Models
@@ -35,6 +46,7 @@ from gptimage.records import Record
 from gptimage.requests import FileRef, Generate, Sources, edit_request, generate_request
 from gptimage.results import Result
 from gptimage.retry import Retry, is_outage
+from gptimage.secrets import remember_url
 
 
 if TYPE_CHECKING:
@@ -66,7 +78,8 @@ class Settings(TypedDict, total=False):
 
     Attributes:
         model: The model used when a call names none.
-        retry: When to send again; ``Retry(attempts=1)`` never does.
+        retry: When to send again; ``Retry(attempts=1)`` or 0 never does. Another number is
+            refused: some mean all tries by it, some only the further ones.
         models: Another catalogue.
         fetch: How pictures named by URL are downloaded; ``Fetch(allow_private=True)``
             also reads from your own network.
@@ -78,7 +91,7 @@ class Settings(TypedDict, total=False):
     """
 
     model: str
-    retry: Retry
+    retry: Retry | Literal[0]
     models: Models
     fetch: Fetch
     clock: Callable[[], datetime]
@@ -119,17 +132,17 @@ class Core:
     )
 
     @classmethod
-    def of(cls, settings: Settings, *, base_url: object, store: Store | None) -> Core:
+    def of(cls, settings: Settings, *, endpoint: str, store: Store | None) -> Core:
         """The core for these settings, with defaults for the rest."""
         models = settings.get("models") or Models.load()
         limits = settings.get("limits")
         clock = in_utc(settings.get("clock"))
         limiter = _limiter(limits, clock)
         return cls(
-            endpoint=str(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL),
+            endpoint=endpoint,
             models=models,
             model=settings.get("model") or models.default,
-            retry=settings.get("retry") or Retry(),
+            retry=retry_of(settings.get("retry")),
             fetch=settings.get("fetch") or Fetch(),
             clock=clock,
             store=store,
@@ -155,7 +168,7 @@ class Core:
         rest = dict(options)
         mask, markup = (self._stored(rest.pop(name, None)) for name in ("mask", "markup"))
         found: Any = self._stored(images)
-        if isinstance(images, (list, tuple)):
+        if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
         request = edit_request(
             prompt,
@@ -183,8 +196,19 @@ class Core:
 
     def plan(self, request: Generate) -> Plan:
         """Check and plan a request that is already a value."""
-        today = self.clock().date()
-        return plan(request, models=self.models, today=today, endpoint=self.endpoint)
+        if not isinstance(request, Generate):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise InvalidRequestError(
+                "run() takes a Generate or an Edit; generate() takes a prompt",
+                field="request",
+                value=cast("object", request),
+            )
+        now = self.clock()
+        if not isinstance(now, datetime) or now.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise ConfigurationError(
+                f"clock= gives {shown(now)}, which must be a time with its zone: "
+                "lambda: datetime.now(UTC)"
+            )
+        return plan(request, models=self.models, today=now.date(), endpoint=self.endpoint)
 
     def estimate(
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
@@ -325,25 +349,85 @@ def refuse_ignored(openai: object, transport: object, **given: object) -> None:
         )
 
 
-def connect(name: str, api_key: str | None, core: Core, timeout: float) -> Callable[[], Any]:
-    """How to make the SDK client of that class, once it is needed.
+def check_arguments(
+    what: str,
+    settings: Settings,
+    *,
+    openai: object,
+    transport: object,
+    api_key: object,
+    base_url: object,
+    timeout: object,
+    templates: object,
+) -> tuple[str, str | None]:
+    """Refuse arguments of a client that are wrong or would be ignored.
+
+    Returns:
+        Where it sends, and the user and password for it as a header sends them.
 
     Raises:
-        ConfigurationError: There is no key.
+        ConfigurationError: One is.
     """
-    key = api_key or os.environ.get("OPENAI_API_KEY")
-    if not key:
+    wants_async = what.startswith("Async")
+    check_settings(what, Settings.__annotations__, settings)
+    check_templates(templates)
+    check_timeout(timeout)
+    if openai is not None:
+        check_sdk(openai, wants_async=wants_async)
+    if transport is not None:
+        check_transport(transport, wants_async=wants_async)
+    refuse_ignored(
+        openai,
+        transport,
+        api_key=api_key,
+        base_url=None if openai is None else base_url,
+        timeout=None if timeout == DEFAULT_TIMEOUT else timeout,
+    )
+    if openai is not None:
+        url = str(getattr(openai, "base_url", None))
+        remember_url(url)
+        return split_login(url)[0], None  # its client has the login, and sends it
+    if base_url is not None:
+        return split_login(check_url("base_url", base_url))
+    named = os.environ.get("OPENAI_BASE_URL")
+    return split_login(OPENAI_URL if named is None else check_url("OPENAI_BASE_URL", named))
+
+
+def connect(
+    name: str, api_key: str | None, endpoint: str, timeout: float, login: str | None
+) -> Callable[[], Any]:
+    """How to make the SDK client of that class, once it is needed.
+
+    Args:
+        name: The class of the SDK.
+        api_key: The key, or None for that of the environment.
+        endpoint: Where it sends.
+        timeout: Seconds to wait for an answer.
+        login: User and password of the address, as a header sends them.
+
+    Raises:
+        ConfigurationError: There is no key, or it or the environment is wrong.
+    """
+    named = "OPENAI_API_KEY" if api_key is None else "api_key"
+    key = os.environ.get(named) if api_key is None else api_key
+    if key is None:
         raise ConfigurationError(
             "no API key: set the environment variable OPENAI_API_KEY, pass api_key=, "
             "or use ImageClient.sandbox(), which needs none"
         )
+    check_key(named, key)
+    check_environment()
+    headers = None if login is None else {"Authorization": login}
 
     def make() -> Any:
         import httpx2
         import openai
 
+        check_environment()  # it may have changed, and the SDK reads it now
         # The model takes minutes to answer, a host that is up takes no minutes to connect.
         steps = httpx2.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))
-        return getattr(openai, name)(api_key=key, base_url=core.endpoint, timeout=steps)
+        return getattr(openai, name)(
+            api_key=key, base_url=endpoint, timeout=steps, default_headers=headers
+        )
 
     return make

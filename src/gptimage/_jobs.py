@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import evolve
 
+from gptimage._keywords import flag, one_of, path, refused, strict, text
 from gptimage.errors import ConfigurationError
 from gptimage.gate import Gate, behind
 from gptimage.models import Models
@@ -37,6 +38,46 @@ if TYPE_CHECKING:
 
 
 _NO_BATCH: Final = "a gate is not asked about batches: use the client that has none"
+
+
+def check_many(
+    concurrency: object, checkpoint: object, *, retry_unknown: object, refresh: object
+) -> None:
+    """Refuse what a run of many could not use.
+
+    Raises:
+        ConfigurationError: A value is of the wrong kind.
+    """
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int):
+        raise refused("concurrency", concurrency, "a whole number, 1 or more")
+    if checkpoint is not None:
+        path("checkpoint", checkpoint)
+    flag("retry_unknown", retry_unknown)
+    flag("refresh", refresh)
+
+
+def check_talk(model: object, image_model: object, *, stateless: object) -> None:
+    """Refuse what a conversation could not use.
+
+    Raises:
+        ConfigurationError: A value is of the wrong kind.
+    """
+    for name, value in (("model", model), ("image_model", image_model)):
+        if value is not None:
+            text(name, value)
+    flag("stateless", stateless)
+
+
+def check_batch(state: object, metadata: object) -> None:
+    """Refuse what a batch could not use.
+
+    Raises:
+        ConfigurationError: A value is of the wrong kind.
+    """
+    if state is not None:
+        path("state", state)
+    if metadata is not None:
+        one_of("metadata", metadata, Mapping, "a dict of texts")
 
 
 class Catalogue:
@@ -99,6 +140,7 @@ class Jobs(Catalogue):
             self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
         ) -> Result: ...
 
+    @strict("generate_many")
     def generate_many(
         self,
         requests: Iterable[Asked],
@@ -130,6 +172,7 @@ class Jobs(Catalogue):
         """
         from gptimage.bulk import many
 
+        check_many(concurrency, checkpoint, retry_unknown=retry_unknown, refresh=refresh)
         return many(
             self,
             self._keeper,
@@ -144,6 +187,7 @@ class Jobs(Catalogue):
             tags=tags,
         )
 
+    @strict("conversation")
     def conversation(
         self,
         model: str | None = None,
@@ -167,6 +211,7 @@ class Jobs(Catalogue):
         from gptimage.conversation import Conversation
         from gptimage.conversation.said import Line
 
+        check_talk(model, image_model, stateless=stateless)
         return Conversation(
             Line(keeper=self._keeper, sender=self._sender, meter=self._meter),
             model=model,
@@ -175,6 +220,7 @@ class Jobs(Catalogue):
             stateless=stateless,
         )
 
+    @strict("submit_batch")
     def submit_batch(
         self,
         requests: Iterable[Asked],
@@ -202,6 +248,7 @@ class Jobs(Catalogue):
         """
         from gptimage.batch import Batch
 
+        check_batch(state, metadata)
         return Batch.submit(
             self._batch_line(),
             requests,
@@ -250,6 +297,7 @@ class AsyncJobs(Catalogue):
             self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
         ) -> Result: ...
 
+    @strict("generate_many")
     def generate_many(
         self,
         requests: Iterable[Asked] | AsyncIterable[Asked],
@@ -265,6 +313,7 @@ class AsyncJobs(Catalogue):
         """Send many requests; the requests may be async, too; see `ImageClient.generate_many`."""
         from gptimage.bulk import amany
 
+        check_many(concurrency, checkpoint, retry_unknown=retry_unknown, refresh=refresh)
         return amany(
             self,
             self._keeper,
@@ -279,6 +328,7 @@ class AsyncJobs(Catalogue):
             tags=tags,
         )
 
+    @strict("conversation")
     def conversation(
         self,
         model: str | None = None,
@@ -291,6 +341,7 @@ class AsyncJobs(Catalogue):
         from gptimage.conversation import AsyncConversation
         from gptimage.conversation.said import AsyncLine
 
+        check_talk(model, image_model, stateless=stateless)
         return AsyncConversation(
             AsyncLine(keeper=self._keeper, sender=self._sender, meter=self._meter),
             model=model,
@@ -311,6 +362,7 @@ class AsyncJobs(Catalogue):
         """Send requests for half the price; see `ImageClient.submit_batch`."""
         from gptimage.batch import AsyncBatch
 
+        check_batch(state, metadata)
         return await AsyncBatch.submit(
             self._batch_line(),
             requests,

@@ -88,6 +88,10 @@ class Keeper:
         Raises:
             InvalidRequestError: There is no store to tag in, or a tag is unusable.
         """
+        if not isinstance(tags, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise InvalidRequestError(
+                "tags is text or a list of texts; leave it out for none", field="tags", value=tags
+            )
         found = (tags,) if isinstance(tags, str) else tuple(tags)
         if not found:
             return ()

@@ -74,7 +74,7 @@ class Meter:
             ledger.go_by(clock)
         return cls(
             budget=budget,
-            ledger=ledger or (budget.ledger if budget else None),
+            ledger=budget.ledger if ledger is None and budget is not None else ledger,
             guard=Guard(settings.get("observers") or ()),
             clock=clock,
         )

@@ -36,7 +36,8 @@ def meter_of(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> Mete
     Raises:
         ConfigurationError: Budget and client name different ledgers.
     """
-    if not any(settings.get(name) for name in ("budget", "ledger", "observers")):
+    given = (settings.get("budget"), settings.get("ledger"), settings.get("observers") or None)
+    if given == (None, None, None):
         return cast("Meter", Silent(clock))
     from gptimage._meter import Meter
 

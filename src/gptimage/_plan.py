@@ -83,7 +83,7 @@ def plan(
         InvalidRequestError: A documented rule is broken; nothing may be sent.
     """
     spec = _spec(models, request.model, endpoint)
-    warnings = list(check(request, spec, today))
+    warnings = list(check(request, spec, today, [each.id for each in models]))
     drawn, wire_size = _sizes(request, spec)
     mask, mask_warnings = _legal_mask(request)
     wire = to_wire(request, size=wire_size, mask=mask)

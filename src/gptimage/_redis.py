@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gptimage._keywords import text
 from gptimage.errors import ConfigurationError
+from gptimage.secrets import guard_logs, remember_url, scrub_error
 
 
 def connect(url: str, *, timeout: float, retries: int, user: str) -> Any:
@@ -27,6 +29,9 @@ def connect(url: str, *, timeout: float, retries: int, user: str) -> Any:
         raise ConfigurationError(
             f"{user} needs the package redis: pip install 'gptimage[redis]'"
         ) from error
+    text("url", url)
+    remember_url(url)
+    guard_logs()
     try:
         client: Any = Redis  # its signatures are partly open
         return client.from_url(
@@ -36,6 +41,7 @@ def connect(url: str, *, timeout: float, retries: int, user: str) -> Any:
             retry=Retry(NoBackoff(), retries),  # its own retries wait for seconds
         )
     except ValueError as error:
+        scrub_error(error)
         raise ConfigurationError(f"not a Redis URL: {error}") from error
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Final, cast
+
+from gptimage.secrets import scrub
+
+
+_READ: Final = 4096
+"""Characters looked at for secrets before a text is cut: half a secret no longer looks like one."""
 
 
 def shown(value: object, limit: int = 80) -> str:
@@ -10,7 +16,7 @@ def shown(value: object, limit: int = 80) -> str:
     if isinstance(value, (bytes, bytearray)):
         return f"<{len(value)} bytes>"
     try:
-        text = repr(value[: limit + 1] if isinstance(value, str) else value)
+        text = scrub(repr(value[:_READ] if isinstance(value, str) else value))
     except Exception:  # noqa: BLE001  # endless integers, circles, objects with a broken repr
         return f"<{type(value).__name__}>"
     return text if len(text) <= limit else text[: limit - 1] + "…"
@@ -19,7 +25,8 @@ def shown(value: object, limit: int = 80) -> str:
 def plain(value: object, limit: int = 200) -> object:
     """Plain values and cut text are kept; anything else becomes text, so that it can be pickled."""
     if isinstance(value, str):
-        return value if len(value) <= limit else value[: limit - 1] + "…"
+        text = scrub(value[:_READ])
+        return text if len(text) <= limit else text[: limit - 1] + "…"
     if isinstance(value, (tuple, list)):
         several = cast("list[object]", value)
         return several if all(map(_is_plain, several)) else shown(several, limit)

@@ -22,6 +22,7 @@ from gptimage._accounts import (
     to_nanos,
 )
 from gptimage._clock import Clock, utc_now
+from gptimage._keywords import one_of, strict_class
 from gptimage._shown import shown
 from gptimage.errors import ConfigurationError
 from gptimage.ledger import Ledger
@@ -82,6 +83,7 @@ class Reservation:
         self._accounts.end(self.entry, ending)
 
 
+@strict_class
 class Budget:
     """The most that may be spent. Safe for threads, and with a ledger for processes.
 
@@ -114,12 +116,14 @@ class Budget:
         unknown: Usd | Literal["refuse"] = "refuse",
         clock: Clock | None = None,
     ) -> None:
+        if ledger is not None:
+            one_of("ledger", ledger, Ledger, "a Ledger, such as Ledger('spend.sqlite')")
         self.limits: Mapping[Period, Decimal] = MappingProxyType(_limits(limit_usd, per))
         self.ledger: Ledger | None = ledger
         self.unknown: Decimal | None = None if unknown == "refuse" else _usd(unknown, "unknown")
         self._own_clock = clock
-        self._clock: Clock = clock or utc_now
-        self._accounts: Accounts = ledger or Purse()
+        self._clock: Clock = utc_now if clock is None else clock
+        self._accounts: Accounts = Purse() if ledger is None else ledger
 
     def go_by(self, clock: Clock) -> None:
         """Take over a client's clock, unless the budget was given one of its own.

@@ -7,7 +7,8 @@ in the catalogue are only checked for what holds on any service.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import difflib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from typing import Final, cast
 
@@ -34,8 +35,16 @@ Warnings = Iterator[str]
 Rule = Callable[[Generate, ModelSpec], Warnings]
 
 
-def check(request: Generate, spec: ModelSpec | None, today: date) -> tuple[str, ...]:
+def check(
+    request: Generate, spec: ModelSpec | None, today: date, known: Collection[str] = ()
+) -> tuple[str, ...]:
     """Refuse what cannot work; return what the caller should know.
+
+    Args:
+        request: What was asked.
+        spec: What is known of its model, or None.
+        today: The day, for shutdown dates.
+        known: Names of models, one of which may be meant by a misspelt one.
 
     Raises:
         InvalidRequestError: A rule is broken: names the field, the value and what is allowed.
@@ -43,7 +52,10 @@ def check(request: Generate, spec: ModelSpec | None, today: date) -> tuple[str, 
     """
     _shape(request)
     if spec is None:
-        return (f"{request.model} is not in this library's catalogue: sent unchecked, no estimate",)
+        close = difflib.get_close_matches(request.model.lower(), known, n=1, cutoff=0.8)
+        meant = f" (did you mean {close[0]}?)" if close else ""
+        unknown = f"{request.model} is not in this library's catalogue{meant}"
+        return (f"{unknown}: sent unchecked, no estimate",)
     found = list(_alive(request, spec, today))
     for rule in _RULES:
         found += rule(request, spec)
@@ -303,7 +315,10 @@ def _refuse(
     field: str, value: object, problem: str, allowed: str | tuple[str, ...]
 ) -> InvalidRequestError:
     hint = allowed if isinstance(allowed, str) else ", ".join(map(str, allowed))
-    message = f"{field}={shown(value)}: {problem}; allowed: {hint}"
+    if field == "prompt":  # a person's own words belong in no log, and errors end in logs
+        value = f"<{len(value)} characters>" if isinstance(value, str) else type(value).__name__
+    told = value if field == "prompt" else shown(value)
+    message = f"{field}={told}: {problem}; allowed: {hint}"
     return InvalidRequestError(message, field=field, value=value, allowed=allowed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -16,12 +17,13 @@ from gptimage._core import (
     VARIATION_NOTE,
     Core,
     Settings,
+    check_arguments,
     connect,
-    refuse_ignored,
 )
 from gptimage._jobs import Jobs
 from gptimage._keep import Keeper, Taken
 from gptimage._metering import meter_of
+from gptimage._opening import cache_of, check_sandbox, check_settings, store_of
 from gptimage._plan import Plan
 from gptimage._sending import Sender
 from gptimage._stream import StreamReader
@@ -47,13 +49,15 @@ class ImageClient(Jobs):
 
     Args:
         api_key: The key; the environment variable ``OPENAI_API_KEY`` when left out.
-        base_url: Another service that speaks OpenAI's API; ``OPENAI_BASE_URL`` when left out.
+        base_url: Another service that speaks OpenAI's API; ``OPENAI_BASE_URL`` when left out. A
+            user and password in it are sent as Basic authentication, in place of the key.
         timeout: Seconds to wait for an answer. A call given up on may still be billed.
         openai: A configured ``openai.OpenAI`` or ``AzureOpenAI`` client to send with; it
             stays yours to close. Its own retries are not used.
         transport: Anything else that sends requests; see `gptimage.ports.Transport`.
-        store: Where every picture is saved.
-        cache: Where answers are kept, so that the same request is paid for once.
+        store: Where every picture is saved: a folder, or a `Store`.
+        cache: Where answers are kept, so that the same request is paid for once: a folder, or
+            what `Cache` makes.
         templates: The prompt templates of `render`; the built-in ones when left out.
         **settings: See `Settings`: model, retry, budget, ledger, observers...
 
@@ -61,7 +65,8 @@ class ImageClient(Jobs):
         clock: Tells the time (UTC) for everything this client does.
 
     Raises:
-        ConfigurationError: There is no key, or a setting that would be ignored.
+        ConfigurationError: There is no key, or a setting is unknown, wrong, or would be
+            ignored. Nothing was sent.
     """
 
     def __init__(
@@ -72,28 +77,34 @@ class ImageClient(Jobs):
         timeout: float = DEFAULT_TIMEOUT,
         openai: SDK | None = None,
         transport: Transport | None = None,
-        store: Store | None = None,
-        cache: CachePort | None = None,
+        store: Store | str | os.PathLike[str] | None = None,
+        cache: CachePort | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        refuse_ignored(
-            openai,
-            transport,
+        endpoint, login = check_arguments(
+            "ImageClient",
+            settings,
+            openai=openai,
+            transport=transport,
             api_key=api_key,
-            base_url=base_url if openai else None,
-            timeout=timeout if timeout != DEFAULT_TIMEOUT else None,
+            base_url=base_url,
+            timeout=timeout,
+            templates=templates,
         )
-        url = openai.base_url if openai else base_url
-        self._core = Core.of(settings, base_url=url, store=store)
-        self._keeper = Keeper(core=self._core, caches=cache is not None)
+        if transport is None:
+            transport = OpenAITransport(
+                connect("OpenAI", api_key, endpoint, timeout, login)
+                if openai is None
+                else (lambda: openai),
+                owned=openai is None,
+            )
+        self.store: Store | None = store_of(store)
+        self.cache: CachePort | None = cache_of(cache)
+        self._core = Core.of(settings, endpoint=endpoint, store=self.store)
+        self._keeper = Keeper(core=self._core, caches=self.cache is not None)
         self._templates = templates
-        self.store: Store | None = store
-        self.cache: CachePort | None = cache
-        self._transport: Transport = transport or OpenAITransport(
-            (lambda: openai) if openai else connect("OpenAI", api_key, self._core, timeout),
-            owned=openai is None,
-        )
+        self._transport: Transport = transport
         self._sender = Sender(self._core, self._transport)
         self.clock: Clock = self._core.clock
         self._meter = meter_of(settings, self._core.clock)
@@ -104,8 +115,8 @@ class ImageClient(Jobs):
         cls,
         sandbox: Sandbox | None = None,
         *,
-        store: Store | None = None,
-        cache: CachePort | None = None,
+        store: Store | str | os.PathLike[str] | None = None,
+        cache: CachePort | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> Self:
@@ -120,7 +131,11 @@ class ImageClient(Jobs):
         """
         from gptimage.sandbox import SANDBOX_URL, Sandbox, SandboxTransport
 
-        transport = SandboxTransport(sandbox or Sandbox(clock=settings.get("clock")))
+        check_settings("ImageClient.sandbox", Settings.__annotations__, settings)
+        check_sandbox(sandbox)
+        transport = SandboxTransport(
+            Sandbox(clock=settings.get("clock")) if sandbox is None else sandbox
+        )
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, cast
 
 from gptimage._categories import filtered_categories, named_categories
 from gptimage._shown import plain
+from gptimage.secrets import scrub, scrub_value
 
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ if TYPE_CHECKING:
 
 
 class GptImageError(Exception):
-    """The root of every error this library raises on purpose."""
+    """The root of every error this library raises on purpose; its message shows no secret."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(scrub(arg) if isinstance(arg, str) else arg for arg in args))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep keyword-only attributes when pickled."""
@@ -113,7 +117,7 @@ class FetchError(GptImageError):
 
     def __init__(self, message: str, *, url: str) -> None:
         super().__init__(message)
-        self.url = url
+        self.url: str = scrub(url)
 
 
 class TemplateError(GptImageError, ValueError):
@@ -262,7 +266,7 @@ class ApiError(GptImageError):
         self.param = param
         self.request_id = request_id
         self.retry_after = retry_after
-        self.body = body
+        self.body: object = scrub_value(body)
         self.partials: tuple[PartialImage, ...] = tuple(partials)
 
 

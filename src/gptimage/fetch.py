@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import field, frozen
 
 from gptimage._address import is_odd_number, is_public, shown
+from gptimage._keywords import flag, function, seconds, strict_class, whole
 from gptimage.errors import FetchError
 
 
@@ -24,6 +25,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _ACCEPT: Final = "image/png, image/jpeg, image/webp, */*;q=0.1"
 
 
+@strict_class
 @frozen(kw_only=True)
 class Fetch:
     """Downloads a picture the user, or someone the user serves, names by URL.
@@ -42,6 +44,9 @@ class Fetch:
         timeout: Seconds for each step: connecting, or waiting for more bytes.
         total: Seconds for the whole download with its redirects.
         resolver: Looks up addresses, called as `socket.getaddrinfo` is.
+
+    Raises:
+        ConfigurationError: A setting makes no sense.
     """
 
     allow_private: bool = False
@@ -50,6 +55,15 @@ class Fetch:
     timeout: float = 30.0
     total: float = 120.0
     resolver: Callable[..., list[tuple[Any, ...]]] = field(default=socket.getaddrinfo, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        flag("allow_private", self.allow_private)
+        whole("max_bytes", self.max_bytes, 1)
+        whole("max_redirects", self.max_redirects, 0)
+        seconds("timeout", self.timeout)
+        seconds("total", self.total)
+        function("resolver", self.resolver, "a function like socket.getaddrinfo")
 
     def __call__(self, url: str) -> bytes:
         """Download one address.

@@ -10,11 +10,12 @@ import os
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Final, TypeGuard, cast
+from typing import Any, Final, TypeGuard, cast
 
 from attrs import evolve
 
 from gptimage._address import shown
+from gptimage._keywords import is_async
 from gptimage._lookalike import lookalike
 from gptimage._sniff import jpeg_segments
 from gptimage.errors import ImageDecodeError, InvalidRequestError
@@ -38,6 +39,13 @@ _SOURCES: Final = (
 )
 _FILE_ID: Final = re.compile(r"file-[A-Za-z0-9_-]{8,200}")
 _SCHEME: Final = re.compile(r"(data|https?):|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_BASE64: Final = {"iVBOR": "png", "/9j/": "jpeg", "UklGR": "webp", "R0lGOD": "gif"}
+"""How base64 of each format begins."""
+
+_BASE64_TEXT: Final = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
+_SHORTEST_BASE64: Final = 40
+"""Characters; less is no picture, and may be the name of a file that is not there."""
+
 _SINGLE: Final = (str, bytes, bytearray, memoryview)  # sequences, but not of pictures
 _LONGEST_PATH: Final = 4096  # on Linux; elsewhere it is less
 _CHUNK: Final = 1 << 20
@@ -70,6 +78,8 @@ def resolve(
         InvalidRequestError: There is no such file, or it holds no whole picture, or an svg.
         FetchError: A URL was refused, or its download failed.
     """
+    if is_sdk_file(source):
+        source = _of_tuple(source, field)
     if isinstance(source, FileRef):
         return source
     if isinstance(source, str) and _is_file_id(source):
@@ -127,6 +137,40 @@ def resolve_all(
     )
 
 
+def _of_tuple(given: object, field: str) -> Source:
+    """The picture in what the SDK takes for a file: ``(name, content)``, perhaps with its type."""
+    parts = cast("tuple[Any, ...]", given)
+    content = parts[1]
+    if not isinstance(content, (bytes, bytearray, memoryview, os.PathLike)) and not _is_file(
+        content
+    ):
+        raise InvalidRequestError(
+            f"{field}: a tuple is (file name, bytes), not (…, {type(content).__name__})",
+            field=field,
+            value=type(content).__name__,
+            allowed=_SOURCES,
+        )
+    return cast("Source", content)
+
+
+def is_sdk_file(source: object) -> bool:
+    """Whether this is the SDK's way to write one file, and no tuple of two or three pictures.
+
+    The first is a bare file name, the second its content, the third a MIME type.
+    """
+    if not isinstance(source, tuple):
+        return False
+    parts = cast("tuple[object, ...]", source)
+    if len(parts) not in (2, 3, 4) or not (parts[0] is None or isinstance(parts[0], str)):
+        return False
+    if isinstance(parts[1], str) or (isinstance(parts[0], str) and _SCHEME.match(parts[0])):
+        return False
+    kind = parts[2] if len(parts) > 2 else "image/png"
+    if len(parts) == 2 and isinstance(parts[0], str) and Path(parts[0]).is_file():
+        return False  # two pictures: a path and bytes
+    return isinstance(kind, str) and "/" in kind and not Path(kind).exists()
+
+
 def _path_of(record: Record, field: str) -> Path:
     """The file of a record whose store the client does not have."""
     if record.path is None:
@@ -148,7 +192,11 @@ class _RefusedError(Exception):
 
 
 def _are_several(sources: Sources) -> TypeGuard[Sequence[Source]]:
-    return isinstance(sources, Sequence) and not isinstance(sources, _SINGLE)
+    return (
+        isinstance(sources, Sequence)
+        and not isinstance(sources, _SINGLE)
+        and not is_sdk_file(sources)
+    )
 
 
 def _is_file(source: object) -> TypeGuard[BinaryFile]:
@@ -184,13 +232,15 @@ def _read(source: ImageSource, fetch: Callable[[str], bytes]) -> Image:
     if isinstance(source, (bytes, bytearray, memoryview, Image)):
         return Image.open(source)
     if _is_file(source):
-        return Image.from_bytes(_drain(source.read))
+        return Image.from_bytes(_drain(_reading(source)))
     return Image.from_pil(cast("PilImage", source))
 
 
 def _from_text(text: str, fetch: Callable[[str], bytes]) -> Image:
     scheme = _SCHEME.match(text)
     if scheme is None:
+        if (kind := _base64_kind(text)) is not None:
+            return Image.open(f"data:image/{kind};base64,{''.join(text.split())}")
         if len(text) > _LONGEST_PATH:
             raise _RefusedError("is too long for a path; base64 text belongs in a data: URL")
         return Image.from_bytes(_from_path(Path(text)))
@@ -200,6 +250,31 @@ def _from_text(text: str, fetch: Callable[[str], bytes]) -> Image:
     if kind:
         return Image.from_bytes(fetch(text))
     raise _RefusedError("has a scheme that is not read: pass a path, an http(s) or a data: URL")
+
+
+def _base64_kind(text: str) -> str | None:
+    """Of which format this base64 text is, by its first letters; a file of that name wins."""
+    kind = next((kind for head, kind in _BASE64.items() if text.startswith(head)), None)
+    if kind is None or len(text) < _SHORTEST_BASE64 or not _BASE64_TEXT.fullmatch(text):
+        return None
+    return None if len(text) <= _LONGEST_PATH and _exists(text) else kind
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long for a name
+        return False
+
+
+def _reading(source: BinaryFile) -> Callable[[int], object]:
+    """How to read a file; an upload of FastAPI or Starlette must be awaited, its file need not."""
+    if is_async(source.read):
+        inner = getattr(source, "file", None)
+        if not _is_file(inner) or is_async(inner.read):
+            raise _RefusedError("must be awaited: pass the bytes, await it.read()")
+        return inner.read
+    return source.read
 
 
 def _from_path(path: Path) -> bytes:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from gptimage._accounts import EVER, Ending, Entry, Limit, Span, counts, to_nanos, to_usd
 from gptimage._clock import Clock, utc_now
 from gptimage._json import prose
+from gptimage._keywords import flag, strict_class
+from gptimage._keywords import path as check_path
 from gptimage._ledger_file import HOST, LedgerFile, check_sums, is_over
 from gptimage.errors import InvalidRequestError
 from gptimage.money import Usage
@@ -80,6 +82,7 @@ _SUMS: Final = """
 """
 
 
+@strict_class
 class Ledger:
     """Every call and what it cost. Safe for many threads and processes of one machine.
 
@@ -91,6 +94,9 @@ class Ledger:
         prompts: Keep the prompts, too.
         clock: Tells the time (UTC); when left out, the clock of the client that uses it, and
             this machine's until a client does.
+
+    Raises:
+        ConfigurationError: An argument makes no sense.
     """
 
     def __init__(
@@ -100,6 +106,8 @@ class Ledger:
         prompts: bool = False,
         clock: Clock | None = None,
     ) -> None:
+        check_path("path", path)
+        flag("prompts", prompts)
         self.path: Path = Path(path)
         self.prompts: bool = prompts
         self._own_clock = clock

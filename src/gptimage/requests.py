@@ -47,8 +47,8 @@ class Options(TypedDict, total=False):
     Attributes:
         model: The image model; the client's default when left out.
         n: How many pictures, 1 to 10.
-        size: Pixels (``"1920x1080"`` or a tuple), a ratio (``"16:9"``), ``"auto"``, or a name
-            such as ``"landscape"`` or ``"og_image"``. You get exactly these pixels.
+        size: Pixels (``"1920x1080"`` or a pair of numbers), a ratio (``"16:9"``), ``"auto"``, or
+            a name such as ``"landscape"`` or ``"og_image"``. You get exactly these pixels.
         quality: ``low`` to ``max`` (``xhigh`` and ``max`` from 2.5 on), or ``auto``.
         background: ``transparent`` (png or webp only), ``opaque`` or ``auto``.
         format: ``png``, ``jpeg``, ``webp``, ``gif`` or ``svg``.
@@ -65,7 +65,7 @@ class Options(TypedDict, total=False):
 
     model: str | None
     n: int | None
-    size: str | tuple[int, int] | Size | None
+    size: str | Sequence[int] | Size | None
     quality: Quality | None
     background: Background | None
     format: OutputFormat | None
@@ -115,7 +115,7 @@ class EditOptions(Options, total=False):
     input_fidelity: Literal["low", "high"] | None
 
 
-def _size(value: str | tuple[int, int] | Size | None) -> Size | None:
+def _size(value: str | Sequence[int] | Size | None) -> Size | None:
     return None if value is None else Size.parse(value)
 
 
@@ -123,7 +123,7 @@ def _size(value: str | tuple[int, int] | Size | None) -> Size | None:
 class Generate:
     """A request for new pictures; see `Options` for what each field means."""
 
-    prompt: str
+    prompt: str = field(repr=False)
     model: str
     n: int | None = None
     size: Size | None = field(default=None, converter=_size)
@@ -249,15 +249,31 @@ def _build(
         if name not in known:
             raise _unknown(name, known)
     text, recommended = _prompt(prompt)
-    asked = {name: value for name, value in options.items() if value is not None}
+    asked = {name: _habit(name, value) for name, value in options.items() if value is not None}
     values = {"model": default_model, **recommended, **asked}
     return kind(prompt=text, stream=stream, **values, **pictures)
+
+
+_LOWER: Final = frozenset(
+    ("quality", "background", "format", "moderation", "complexity", "input_fidelity")
+)
+_SAME: Final[Mapping[str, str]] = {"jpg": "jpeg"}
+_MARK: Final = "\ufeff"
+"""A byte order mark: what some editors put before a text is no part of it."""
+
+
+def _habit(name: str, value: Any) -> Any:
+    """The one spelling of a value that people write in several; what it means is never changed."""
+    if name in _LOWER and isinstance(value, str):
+        lower = value.lower()
+        return _SAME.get(lower, lower) if name == "format" else lower
+    return value
 
 
 def _prompt(prompt: str | Prompt) -> tuple[str, dict[str, Any]]:
     """The text, and what a template recommends for it."""
     if not isinstance(prompt, Prompt):
-        return prompt, {}
+        return prompt.removeprefix(_MARK) if isinstance(prompt, str) else prompt, {}  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
     names = ("size", "quality", "background", "format", "template")
     found = {name: getattr(prompt, name) for name in names}
     return prompt.text, {name: value for name, value in found.items() if value is not None}

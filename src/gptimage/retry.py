@@ -16,6 +16,7 @@ from attrs import field, frozen
 
 from gptimage._billing import text_of, verdict, wait_in
 from gptimage._http import HttpReply
+from gptimage._keywords import seconds, strict_class, whole
 from gptimage._shown import shown
 from gptimage.errors import ConfigurationError, OutcomeUnknownError, TransportError
 
@@ -40,6 +41,7 @@ def _check_unknown(retry: Retry, attribute: object, value: object) -> None:
         )
 
 
+@strict_class
 @frozen(kw_only=True)
 class Retry:
     """How often and how patiently to send again.
@@ -53,12 +55,21 @@ class Retry:
             you may pay for each try; 0, the default, never does. Each try is a call of its
             own in budget and ledger. The first try is not counted, and ``attempts`` includes
             these.
+
+    Raises:
+        ConfigurationError: A number makes no sense.
     """
 
     attempts: int = 4
     first_delay: float = 0.5
     max_delay: float = 60.0
     unknown: int = field(default=0, validator=_check_unknown)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        whole("attempts", self.attempts, 1)
+        seconds("first_delay", self.first_delay, zero=True)
+        seconds("max_delay", self.max_delay, zero=True)
 
     def delay(
         self,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 from attrs import evolve, frozen
 
@@ -81,7 +81,7 @@ class Size:
             raise _not_a_size(edges)
 
     @classmethod
-    def parse(cls, value: str | tuple[int, int] | Size) -> Size:
+    def parse(cls, value: str | Sequence[int] | Size) -> Size:
         """Understand ``auto``, ``1920x1080``, ``16:9``, ``landscape`` or a preset name.
 
         Raises:
@@ -89,8 +89,8 @@ class Size:
         """
         if isinstance(value, Size):
             return value
-        if isinstance(value, tuple):
-            return cls._from_pixels(value, value)
+        if isinstance(value, (tuple, list)):
+            return cls._from_pixels(tuple(cast("Sequence[int]", value)), value)
         if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             raise _not_a_size(value)
         text = value.strip()

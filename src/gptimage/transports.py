@@ -26,10 +26,12 @@ from gptimage._arriving import (
     read_all,
     reply_of,
 )
+from gptimage._environment import settings_of
 from gptimage._http import FilePart, HttpReply, HttpRequest
 from gptimage._redirects import Hops
-from gptimage.errors import ConfigurationError
+from gptimage.errors import ConfigurationError, GptImageError
 from gptimage.ports import AsyncDownload, AsyncEventStream, Download, EventStream
+from gptimage.secrets import guard_logs, scrub_error
 
 
 if TYPE_CHECKING:
@@ -87,6 +89,54 @@ class _Lazy:
         with self._lock:
             client, self._client = self._client, None
             return client
+
+
+class _LazyOfLoop:
+    """An async SDK client for each event loop, since its connections live in the loop of their own.
+
+    A script that calls ``asyncio.run`` once for each request has a new loop every time.
+
+    Args:
+        make: Makes a client.
+        owned: Whether more than one may be made: the caller's own client serves one loop.
+    """
+
+    def __init__(self, make: Callable[[], object], *, owned: bool) -> None:
+        self._make = make
+        self._owned = owned
+        self._lock = threading.Lock()  # loops of several threads may come at once
+        self._clients: dict[Any, Any] = {}
+        self._served: Any = None
+
+    def get(self) -> Any:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            for ended in [each for each in self._clients if each.is_closed()]:
+                del self._clients[ended]  # its connections ended with it; nothing could close them
+            if loop not in self._clients:
+                if not self._owned and self._served is not None and self._served.is_closed():
+                    # Its idle connections belong to a loop that is gone: the first one that is
+                    # taken up again fails in the middle of a request.
+                    raise ConfigurationError(
+                        "the client given as openai= was used in an event loop that has ended, "
+                        "and cannot serve another: make all calls in one asyncio.run(), give "
+                        "each a client of its own, or use api_key= instead; nothing was sent"
+                    )
+                self._clients[loop] = _configured(self._make)
+                self._served = None if self._owned else loop
+            return self._clients[loop]
+
+    def taken(self) -> list[Any]:
+        """The clients that can still be closed from here, which are the caller's from now on."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            found = [client for each, client in self._clients.items() if each is loop]
+            self._clients.clear()  # the connections of other loops ended with them
+            return found
 
 
 class OpenAITransport:
@@ -151,7 +201,7 @@ class AsyncOpenAITransport:
     """`AsyncTransport` over an ``openai.AsyncOpenAI`` client; see `OpenAITransport`."""
 
     def __init__(self, make: Callable[[], AsyncSDK], *, owned: bool) -> None:
-        self._sdk = _Lazy(make)
+        self._sdk = _LazyOfLoop(make, owned=owned)
         self._owned = owned
 
     async def send(self, request: HttpRequest) -> HttpReply:
@@ -179,7 +229,7 @@ class AsyncOpenAITransport:
 
     async def aclose(self) -> None:
         """Release connections; harmless when done twice."""
-        if self._owned and (client := self._sdk.taken()) is not None:
+        for client in self._sdk.taken() if self._owned else ():
             await client.close()
 
     async def _open(self, request: HttpRequest) -> httpx2.Response | HttpReply:
@@ -207,10 +257,20 @@ class AsyncOpenAITransport:
 def _configured(make: Callable[[], object]) -> object:
     import openai
 
+    guard_logs()
     try:
         return make()
+    except GptImageError:
+        raise
     except openai.OpenAIError as error:
+        scrub_error(error)
         raise ConfigurationError(str(error)) from error
+    except Exception as error:  # whatever an HTTP library says of proxies and certificates
+        scrub_error(error)
+        raise ConfigurationError(
+            f"no connection can be made ({type(error).__name__}: {error}); nothing was sent: look "
+            f"at the variables that shape connections ({settings_of()})"
+        ) from error
 
 
 def _call(client: Any, request: HttpRequest, cast_to: type[Any], opened: ExitStack) -> Any:

@@ -111,7 +111,13 @@ def _started(*, http: bool) -> int:
 
 
 def _log(settings: Settings) -> None:
-    """Log to standard error. Others say no more than INFO: what they tell at DEBUG is not ours."""
+    """Log to standard error. Others say no more than INFO: what they tell at DEBUG is not ours.
+
+    The SDK says no more than WARNING: at INFO it repeats the text of a tool's failure, and with
+    that what a person asked for.
+    """
+    from gptimage.secrets import mask_record
+
     level = logging.getLevelNamesMapping()[settings.log_level]
     logging.basicConfig(
         stream=sys.stderr,
@@ -120,6 +126,9 @@ def _log(settings: Settings) -> None:
     )
     for name in ("gptimage", "gptimage_mcp"):
         logging.getLogger(name).setLevel(level)
+    logging.getLogger("mcp").setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(mask_record)  # on the handler: it holds for every logger
     logging.captureWarnings(True)
 
 

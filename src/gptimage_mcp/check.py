@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, cast
 
 import gptimage
+from gptimage.secrets import scrub
 from gptimage_mcp.folders import doubtful, unusable
 from gptimage_mcp.kinds import OFF
 from gptimage_mcp.loading import CONFIG, Loaded, load, usual_file
@@ -88,7 +89,7 @@ def _value(settings: Settings, name: str) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple):
         return ", ".join(map(str, cast("tuple[object, ...]", value)))
-    return str(value)
+    return scrub(str(value))
 
 
 def _problems(settings: Settings) -> Iterator[str]:

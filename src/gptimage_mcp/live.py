@@ -26,7 +26,7 @@ from pydantic import AnyUrl, ValidationError
 
 from gptimage_mcp.app import App
 from gptimage_mcp.failures import misfit
-from gptimage_mcp.strict import TextStaysText, closed, refuse_unknown
+from gptimage_mcp.strict import TextStaysText, closed, given, refuse_unknown
 
 
 class LiveResources(Protocol):
@@ -95,6 +95,7 @@ class LiveServer(MCPServer[App]):
         for tool in await super().list_tools():
             if tool.name == name:
                 refuse_unknown(name, arguments, tool.input_schema)
+                arguments = given(arguments, tool.input_schema)
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:

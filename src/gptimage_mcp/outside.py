@@ -8,28 +8,18 @@ from our own words.
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final, cast
+
+from gptimage.secrets import scrub
 
 
 _SEEN: Final = frozenset("\n\t\u200c\u200d")
 """Kept although their category is invisible: two of them join letters of scripts and emoji."""
 
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
-_KEY: Final = re.compile(
-    r"""
-    \b(?:sk|sess|pk|rk|xai|gsk|ghp|hf)[-_][\w-]{8,}      # what keys of many services look like
-    | \bAIza[\w-]{20,}
-    | \bAKIA[0-9A-Z]{16}
-    | \bBearer\s+[\w.~+/=-]{8,}
-    | \beyJ[\w-]{8,}\.[\w-]{4,}[\w.-]*                  # a JSON Web Token
-    | (?<=://)[^/\s:@]*:[^/\s@]+(?=@)                   # user and password of a URL
-    """,
-    re.VERBOSE,
-)
 _DEEPEST: Final = 12
 _MOST: Final = 1000
 """Members of one list or object."""
@@ -48,7 +38,7 @@ def visible(text: str, longest: int = LONGEST) -> str:
 def told(text: str, longest: int) -> str:
     """What others said, on one line, also without anything that looks like a key."""
     line = " ".join(visible(text, 4 * longest).split())
-    safe = _KEY.sub("…", line)
+    safe = scrub(line)
     return safe if len(safe) <= longest else f"{safe[: longest - 1]}…"
 
 

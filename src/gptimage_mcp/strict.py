@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mcp.server.mcpserver.exceptions import ToolError
@@ -54,6 +54,19 @@ def refuse_unknown(tool: str, arguments: Iterable[str], schema: dict[str, Any]) 
             f"InvalidArguments: {tool} has no argument {named}\n"
             f"Next: Nothing was sent and nothing was billed. It takes {', '.join(known) or 'none'}."
         )
+
+
+def given(arguments: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The arguments without optional ones that are null or empty text.
+
+    Proxies and models that fill in every field of a schema mean by these that nothing was given.
+    """
+    required = schema.get("required", ())
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name in required or (value is not None and value != "")
+    }
 
 
 def _named(name: str, known: list[str]) -> str:

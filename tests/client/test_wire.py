@@ -171,13 +171,15 @@ def test_a_service_that_is_not_there_is_tried_again_and_costs_nothing(harness: H
     client.close()
 
 
-def test_a_wrong_address_is_not_tried_again(harness: Harness) -> None:
-    """No retry can mend a misspelt scheme."""
-    client = harness.client(api_key="k", base_url="ftp://127.0.0.1/v1")
-    with pytest.raises(gptimage.TransportError) as caught:
-        client.generate("A fox")
-    assert caught.value.retryable is False
-    client.close()
+@pytest.mark.parametrize(
+    "url",
+    ["", " ", "ftp://127.0.0.1/v1", "api.openai.com/v1", "http://", "http://h:99999/v1",
+     "'http://h/v1'", "http://h/v1?key=x", "http://h/v1/images/generations", "http://h h/v1"],
+)  # fmt: skip
+def test_a_wrong_address_is_refused(harness: Harness, url: str) -> None:
+    """What is no address of a service is refused by name before anything is sent."""
+    with pytest.raises(gptimage.ConfigurationError, match="base_url"):
+        harness.client(api_key="k", base_url=url)
 
 
 def test_the_sdks_own_retries_are_off(connect: Connect, service: Service) -> None:

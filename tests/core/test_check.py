@@ -263,7 +263,7 @@ RULES: list[Rule] = [
     *[(LIVE, {"quality": each}, None, "") for each in ("low", "medium", "high", "auto")],
     *[([*V26, *V25], {"quality": each}, None, "") for each in ("xhigh", "max")],
     *[([*V2, *V15, MINI, CHAT], {"quality": each}, "quality", "high") for each in ("xhigh", "max")],
-    *[(LIVE, {"quality": each}, "quality", "high") for each in ("hd", "standard", "HIGH")],
+    *[(LIVE, {"quality": each}, "quality", "high") for each in ("hd", "standard", "HIGHEST")],
     # Sizes.
     (LIVE, {"size": "auto"}, None, ""),
     (LIVE, {"size": "1024x1024"}, None, ""),
@@ -292,7 +292,7 @@ RULES: list[Rule] = [
     *[(LIVE, {"format": each}, None, "") for each in ("png", "jpeg", "webp")],
     *[(V26, {"format": each}, None, "") for each in ("gif", "svg")],
     *[([*V25, *V2, *V15, MINI, CHAT], {"format": e}, None, "no source") for e in ("gif", "svg")],
-    *[(LIVE, {"format": each}, "format", "webp") for each in ("jpg", "avif", "PNG")],
+    *[(LIVE, {"format": each}, "format", "webp") for each in ("avif", "bmp", "PNGS")],
     *[(LIVE, {"compression": c, "format": "jpeg"}, None, "") for c in (0, 50, 100)],
     (LIVE, {"compression": 50, "format": "webp"}, None, ""),
     *[(LIVE, {"compression": c, "format": "jpeg"}, "compression", "0 to 100") for c in (-1, 101)],

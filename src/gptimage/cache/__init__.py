@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
+from gptimage._keywords import strict
 from gptimage.cache.disk import DISK_BYTES, DiskCache
 from gptimage.cache.memory import MEMORY_BYTES, MemoryCache
 from gptimage.cache.tiered import TieredCache
@@ -23,6 +24,7 @@ class Cache:
     """Makes caches. Each is a `CachePort`, and so may be one of your own."""
 
     @staticmethod
+    @strict("Cache.memory")
     def memory(
         *, ttl: timedelta | None = None, max_bytes: int | None = MEMORY_BYTES
     ) -> MemoryCache:
@@ -38,6 +40,7 @@ class Cache:
         return MemoryCache(ttl=ttl, max_bytes=max_bytes)
 
     @staticmethod
+    @strict("Cache.disk")
     def disk(
         path: str | os.PathLike[str] | None = None,
         *,
@@ -57,6 +60,7 @@ class Cache:
         return DiskCache(path, ttl=ttl, max_bytes=max_bytes)
 
     @staticmethod
+    @strict("Cache.tiered")
     def tiered(*tiers: CachePort) -> TieredCache:
         """Fast caches in front of slow ones, such as memory, then disk or Redis.
 

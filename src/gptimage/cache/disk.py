@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gptimage._clock import files_now, unix_now
+from gptimage._keywords import function, strict_class
+from gptimage._keywords import path as check_path
 from gptimage.cache import bodies, index
 from gptimage.cache.bodies import DamagedError, Head
 from gptimage.cache.counters import dollars
@@ -32,6 +34,7 @@ _STALE_SECONDS: Final = 3600.0
 """A temporary file this old belongs to a process that died."""
 
 
+@strict_class
 class DiskCache:
     """Keeps replies as files, one each, beside an SQLite index.
 
@@ -57,6 +60,9 @@ class DiskCache:
         max_bytes: int | None = DISK_BYTES,
         clock: Callable[[], float] = unix_now,
     ) -> None:
+        if path is not None:
+            check_path("path", path)
+        function("clock", clock, "a function that tells the time, such as time.time")
         self._root = default_folder() if path is None else Path(path).expanduser()
         self._limits = Limits.of(ttl, max_bytes)
         self._clock = clock

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from attrs import evolve, frozen
 
+from gptimage._keywords import one_of, whole
 from gptimage.cached import CacheEntry
 from gptimage.errors import ConfigurationError
 
@@ -29,14 +30,14 @@ class Limits:
         Raises:
             ConfigurationError: A limit is zero or less.
         """
+        if ttl is not None:
+            one_of("ttl", ttl, timedelta, "a datetime.timedelta, such as timedelta(days=30)")
         if ttl is not None and ttl <= timedelta(0):
             raise ConfigurationError(
                 f"ttl must be longer than nothing, not {ttl}; None is for ever"
             )
-        if max_bytes is not None and max_bytes <= 0:
-            raise ConfigurationError(
-                f"max_bytes must be above 0, not {max_bytes}; None is no bound"
-            )
+        if max_bytes is not None:
+            whole("max_bytes", max_bytes, 1)
         return cls(seconds=None if ttl is None else ttl.total_seconds(), max_bytes=max_bytes)
 
     def dated(self, entry: CacheEntry, now: float) -> CacheEntry:

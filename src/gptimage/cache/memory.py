@@ -13,6 +13,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from gptimage._clock import unix_now
+from gptimage._keywords import function, strict_class
 from gptimage.cache.forks import ForkSafeLock
 from gptimage.cache.limits import Limits
 from gptimage.cache.tickets import NOTE_SECONDS, Ticket
@@ -23,6 +24,7 @@ from gptimage.ports import Lease
 MEMORY_BYTES: Final = 256 * 2**20
 
 
+@strict_class
 class MemoryCache:
     """Keeps replies in this process, and forgets them when it ends.
 
@@ -44,6 +46,7 @@ class MemoryCache:
         max_bytes: int | None = MEMORY_BYTES,
         clock: Callable[[], float] = unix_now,
     ) -> None:
+        function("clock", clock, "a function that tells the time, such as time.time")
         self._limits = Limits.of(ttl, max_bytes)
         self._clock = clock
         self._lock = ForkSafeLock()

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from gptimage._clock import unix_now
+from gptimage._keywords import one_of, strict_class, text
 from gptimage._redis import address, connect
 from gptimage.cache.counters import dollars, nanodollars
 from gptimage.cache.limits import Limits
@@ -19,7 +20,7 @@ from gptimage.cache.renewal import LEASE_SECONDS, Renewable, Renewal
 from gptimage.cache.scripts import BOOK, RELEASE, TAKE
 from gptimage.cache.tickets import NOTE_SECONDS, Ticket
 from gptimage.cached import Body, CacheEntry, CacheStats, Held
-from gptimage.errors import CacheError
+from gptimage.errors import CacheError, ConfigurationError
 from gptimage.ports import Lease
 
 
@@ -32,6 +33,7 @@ _REST_SECONDS: Final = 5.0
 """How long a server that did not answer is left alone."""
 
 
+@strict_class
 class RedisCache:
     """Keeps replies in one Redis server (6 or newer, not a cluster) that machines share.
 
@@ -60,6 +62,10 @@ class RedisCache:
         prefix: str = "gptimage:",
         timeout: timedelta = timedelta(seconds=1),
     ) -> None:
+        one_of("timeout", timeout, timedelta, "a datetime.timedelta, such as timedelta(seconds=1)")
+        if timeout <= timedelta(0):
+            raise ConfigurationError("timeout must be longer than nothing")
+        text("prefix", prefix)
         self._limits = Limits.of(ttl, max_bytes)
         self._prefix = prefix
         self._redis: Any = connect(

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from attrs import evolve
 
+from gptimage._keywords import one_of, strict_class
 from gptimage.cached import CacheEntry, CacheStats, Held
 from gptimage.errors import CacheError, ConfigurationError
 from gptimage.ports import CachePort, Lease
@@ -17,6 +18,7 @@ from gptimage.ports import CachePort, Lease
 T = TypeVar("T")
 
 
+@strict_class
 class TieredCache:
     """Asks its tiers from the fastest to the slowest, and copies what it finds upwards.
 
@@ -33,6 +35,8 @@ class TieredCache:
     def __init__(self, *tiers: CachePort) -> None:
         if len(tiers) < 2:
             raise ConfigurationError("a tiered cache needs two or more caches, fastest first")
+        for tier in tiers:
+            one_of("tiers", tier, CachePort, "caches, such as Cache.memory() and Cache.disk()")
         self._tiers = tiers
 
     def __repr__(self) -> str:

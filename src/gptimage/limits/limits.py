@@ -17,12 +17,14 @@ from attrs import define, field, frozen
 
 from gptimage._clock import Clock, utc_now
 from gptimage._http import HttpReply
+from gptimage._keywords import path, strict_class, text, whole
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.limits.line import Line, Place
 from gptimage.limits.news import KINDS, Kind, Refusal, age, refusal, stated
 from gptimage.limits.rules import SPAN, Window
 from gptimage.money import Estimate
 from gptimage.retry import retry_after
+from gptimage.secrets import remember_url, scrub
 
 
 if TYPE_CHECKING:
@@ -68,6 +70,11 @@ class Limiter(Protocol):
         ...
 
 
+def _without_password(shared: object) -> str:
+    return scrub(repr(shared))
+
+
+@strict_class
 @frozen(kw_only=True)
 class Limits:
     """How fast to ask. What is None is learned from the service's replies alone.
@@ -90,13 +97,17 @@ class Limits:
     images_per_minute: int | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
-    shared: str | os.PathLike[str] | None = None
+    shared: str | os.PathLike[str] | None = field(default=None, repr=_without_password)
     name: str = "gptimage"
 
     def __attrs_post_init__(self) -> None:
         """Refuse what makes no sense."""
-        if wrong := [kind for kind, limit in self.per_minute.items() if limit < 1]:
-            raise ConfigurationError(f"{wrong[0]}_per_minute must be 1 or more")
+        for kind, limit in self.per_minute.items():
+            whole(f"{kind}_per_minute", limit, 1)
+        text("name", self.name)
+        if self.shared is not None:
+            path("shared", self.shared)
+            remember_url(os.fspath(self.shared))
         if self.shared is not None and not self.per_minute:
             raise ConfigurationError(
                 "shared limits need a number: Limits(images_per_minute=50, shared=...)"

@@ -13,6 +13,7 @@ from gptimage._clock import unix_now
 from gptimage.errors import ConfigurationError
 from gptimage.limits.news import Kind
 from gptimage.limits.rules import SPAN
+from gptimage.secrets import guard_logs, remember_url, scrub_error
 
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class SharedWindows:
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             raise ConfigurationError("the name of shared limits is letters, digits, - and _")
+        remember_url(where)
+        guard_logs()
         self._clock = clock
         self._where, self._name, self._asked = where, name, dict(limits)
         self._resting_until = 0.0
@@ -77,6 +80,7 @@ class SharedWindows:
                 "shared limits need more packages: pip install 'gptimage[limits]'"
             ) from error
         except Exception as error:
+            scrub_error(error)
             raise ConfigurationError(
                 f"{where} cannot be used for shared limits: {error}"
             ) from error

@@ -17,6 +17,7 @@ from typing import Any, Final, Self, cast
 from attrs import evolve
 
 from gptimage._http import HttpReply, HttpRequest
+from gptimage._keywords import one_of, refused, strict_class, text, whole
 from gptimage.sandbox import _answers, _multipart
 from gptimage.sandbox._body import BadBodyError, read_body
 from gptimage.sandbox._faults import wrong_key
@@ -26,6 +27,7 @@ from gptimage.sandbox.service import Answer, Cut, Sandbox
 
 
 _logger: Final = logging.getLogger(__name__)
+_LAST_PORT: Final = 65_535
 _IDLE_SECONDS: Final = 120.0
 _JSON_HINT: Final = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using"
@@ -39,6 +41,7 @@ _NO_KEY: Final = (
 )
 
 
+@strict_class
 class SandboxServer:
     """A sandbox listening on a port, from `__enter__` to `__exit__`.
 
@@ -54,7 +57,13 @@ class SandboxServer:
     def __init__(
         self, host: str = "127.0.0.1", port: int = 0, sandbox: Sandbox | None = None
     ) -> None:
-        self.sandbox: Sandbox = sandbox or Sandbox()
+        text("host", host)
+        whole("port", port, 0)
+        if port > _LAST_PORT:
+            raise refused("port", port, f"at most {_LAST_PORT}, or 0 for a free one")
+        if sandbox is not None:
+            one_of("sandbox", sandbox, Sandbox, "a Sandbox")
+        self.sandbox: Sandbox = Sandbox() if sandbox is None else sandbox
         self._listener = _Listener((host, port), self.sandbox)
         self._thread: threading.Thread | None = None
 

@@ -16,6 +16,7 @@ from attrs import evolve, field, frozen
 
 from gptimage._clock import Clock, in_utc
 from gptimage._http import HttpReply, HttpRequest, ServerEvent
+from gptimage._keywords import flag, function, one_of, seconds, strict_class
 from gptimage.errors import OutcomeUnknownError
 from gptimage.image import Image
 from gptimage.models import Models
@@ -62,6 +63,7 @@ class Answer:
     ends: Literal["whole", "cut", "never"] = "whole"
 
 
+@strict_class
 class Sandbox:
     """The image endpoints of OpenAI's API, with pictures drawn from the prompt.
 
@@ -91,11 +93,18 @@ class Sandbox:
         previews: bool = False,
         svg_model_selection: bool = False,
     ) -> None:
+        seconds("latency", latency, zero=True)
+        flag("previews", previews)
+        flag("svg_model_selection", svg_model_selection)
+        if today is not None:
+            function("today", today, "a function that gives a date, such as date.today")
+        if models is not None:
+            one_of("models", models, Models, "a catalogue, such as Models.load()")
         self.latency: float = latency
         told = in_utc(clock)
-        self._today = today or (lambda: told().date())
+        self._today = (lambda: told().date()) if today is None else today
         self._seconds: Callable[[], int] = lambda: int(told().timestamp())
-        self._models = models or Models.load()
+        self._models = Models.load() if models is None else models
         self._previews = previews
         self._svg_model_selection = svg_model_selection
         self._uploads = _lookups.Uploads(self._seconds)

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from gptimage._clock import files_now
+from gptimage._keywords import flag, strict_class
+from gptimage._keywords import path as path_like
 from gptimage.ports import Blob, BlobInfo, Blobs
 from gptimage.store._lock import locked
 from gptimage.store.keys import check_key
@@ -30,6 +32,7 @@ _NO_LINKS: Final = frozenset(
 """How file systems say that they have no hard links."""
 
 
+@strict_class
 class FileBlobs:
     """A local folder as `Blobs`.
 
@@ -44,6 +47,8 @@ class FileBlobs:
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, fsync: bool = True) -> None:
+        path_like("folder", folder)
+        flag("fsync", fsync)
         root = Path(folder).expanduser()
         root.mkdir(parents=True, exist_ok=True)
         self._root = root.resolve()

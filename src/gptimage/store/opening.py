@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from gptimage._keywords import flag, function, missing, text
+from gptimage._keywords import path as path_like
 from gptimage.errors import ConfigurationError, StoreError
 from gptimage.ports import Blobs
 from gptimage.store import catchup
@@ -22,6 +24,8 @@ from gptimage.store.places import cache_folder
 
 INDEX: Final = "index.sqlite"
 """The index's file in a local store."""
+
+_BLOBS: Final = ("create", "keep", "replace", "read", "stat", "delete", "list", "leftovers")
 
 Place = str | os.PathLike[str] | Blobs
 """Where a store may be."""
@@ -41,13 +45,22 @@ def open_parts(
         ConfigurationError: An argument makes no sense.
         StoreError: The folder or the index cannot be made.
     """
+    if isinstance(where, str) or missing(where, _BLOBS):
+        path_like("where", where)
+    if index is not None:
+        path_like("index", index)
+    if naming is not None:
+        text("naming", naming)
+    if fsync is not None:
+        flag("fsync", fsync)
+    function("clock", clock, "a function that gives the time in UTC")
     blobs = _blobs(where, fsync)
     path = _index_path(blobs, index)
     shared = blobs.folder == path.parent
     parts = Parts(
         blobs=blobs,
         index=Index(path, fill=lambda: catchup.refill(parts), report=warn, private=not shared),
-        naming=Naming(naming or DEFAULT),
+        naming=Naming(DEFAULT if naming is None else naming),
         new_id=IdMaker(clock),
         clock=clock,
         behind=path.with_name(f".{path.name}.behind"),

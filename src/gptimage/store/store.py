@@ -13,6 +13,7 @@ from typing import Self, Unpack
 from attrs import evolve
 
 from gptimage._clock import utc_now
+from gptimage._keywords import strict_class
 from gptimage.errors import InvalidRequestError, StoreError
 from gptimage.records import Record
 from gptimage.results import Result
@@ -35,6 +36,7 @@ from gptimage.store.spool import Spool
 from gptimage.store.words import same
 
 
+@strict_class
 class Store(Reader):
     """Keeps pictures, and finds them again. Safe for many threads and processes.
 

@@ -1,0 +1,242 @@
+"""What the environment says about a connection, checked before anything is sent.
+
+The SDK and its HTTP library read these variables when they are made, and fail with words that name
+no variable: a proxy without a package, a certificate that is not there, a key in quotation marks.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+
+from gptimage._address import shown as shown_url
+from gptimage.errors import ConfigurationError
+from gptimage.secrets import remember, remember_url
+
+
+_PROXIES: Final = ("http", "https", "all")
+_PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
+_HEADERS: Final = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
+"""The SDK sends these as ``OpenAI-Organization`` and ``OpenAI-Project``."""
+
+_READ: Final = (
+    *(f"{name.upper()}_PROXY" for name in _PROXIES),
+    *(f"{name}_proxy" for name in _PROXIES),
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "OPENAI_CUSTOM_HEADERS",
+)
+_UNREAD: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Read by other HTTP libraries, so people set them and expect them to hold."""
+
+_OPERATIONS: Final = (
+    "/images/generations",
+    "/images/edits",
+    "/chat/completions",
+    "/responses",
+    "/embeddings",
+)
+
+
+def check_key(name: str, key: object) -> str:
+    """The key, if it can be sent in a header; it is never shown.
+
+    Args:
+        name: Where it comes from: a parameter or a variable.
+        key: What was given.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    if not isinstance(key, str):
+        advice = ": a function goes to openai=OpenAI(api_key=...)" if callable(key) else ""
+        raise ConfigurationError(f"{name} must be text, not {type(key).__name__}{advice}")
+    remember(key)
+    if key.strip().lower().startswith("bearer "):
+        raise ConfigurationError(f"{name} begins with 'Bearer': give the key alone")
+    _header(name, key)
+    return key
+
+
+def check_url(name: str, url: object) -> str:
+    """The address of a service, if it is one.
+
+    Raises:
+        ConfigurationError: It is none; its password is not shown.
+    """
+    text = url if isinstance(url, str) else str(url) if hasattr(url, "scheme") else None
+    if text is None:
+        raise ConfigurationError(f"{name} must be text, not {type(url).__name__}")
+    remember_url(text)
+    example = "such as https://api.openai.com/v1"
+    if not text:
+        raise ConfigurationError(
+            f"{name} is empty: leave it out for OpenAI itself, or give an address {example}"
+        )
+    told = f"{name}={shown_url(text)!r}"
+    if any(char.isspace() or not char.isprintable() for char in text) or text[0] in "\"'":
+        raise ConfigurationError(f"{told} has white space or quotation marks in it: take them out")
+    parts = _split(text)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(f"{told} is no address of a service: write one {example}")
+    if parts.query or parts.fragment:
+        raise ConfigurationError(f"{told} may have no ? or # part: nothing would come of it")
+    for operation in _OPERATIONS:
+        if parts.path.rstrip("/").endswith(operation):
+            raise ConfigurationError(f"{told} ends with {operation}: leave that out, it is added")
+    return text
+
+
+def split_login(url: str) -> tuple[str, str | None]:
+    """An address without user and password, and these two as a header sends them.
+
+    Nothing that names the address can then show them: not a repr, a log, or a cache key.
+    """
+    parts = _split(url)
+    if parts is None or "@" not in parts.netloc:
+        return url, None
+    both = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
+    plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return plain, f"Basic {base64.b64encode(both).decode()}"
+
+
+def check_environment() -> None:
+    """Refuse what would make the SDK's client fail, or be ignored, naming the variable.
+
+    Raises:
+        ConfigurationError: A variable is wrong; the message has its name and the remedy.
+    """
+    for name in _HEADERS:
+        if (value := os.environ.get(name)) is not None:
+            _header(name, value)
+    _certificates()
+    for name, value in _proxies():
+        _proxy(name, value)
+
+
+def settings_of() -> str:
+    """Which variables about connections are set, for the message of a failure; no values."""
+    return ", ".join(name for name in _READ if os.environ.get(name)) or "none is set"
+
+
+def certificate_advice() -> str:
+    """What to do when the service's certificate is not trusted."""
+    unread = next((name for name in _UNREAD if os.environ.get(name)), None)
+    if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
+        name = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
+        return f"{name} is set: the certificates there do not vouch for this service"
+    if unread:
+        return f"{unread} is not read here: set SSL_CERT_FILE to the same file"
+    return "behind a company's proxy, set SSL_CERT_FILE to a file with its certificate"
+
+
+def _header(name: str, value: str) -> None:
+    """Refuse what no header may hold; the value is not shown, for it may be a key."""
+    if not value.strip():
+        raise ConfigurationError(f"{name} is empty: give a value, or leave it out")
+    if value != value.strip():
+        raise ConfigurationError(
+            f"{name} begins or ends with white space, such as the line break at the end of a file: "
+            "take it out"
+        )
+    if value[0] == value[-1] and value[0] in "\"'":
+        raise ConfigurationError(f"{name} stands in quotation marks: take them out")
+    for place, char in enumerate(value, 1):
+        if char.isspace() or not char.isprintable():
+            raise ConfigurationError(f"{name} has white space or a control character at {place}")
+        if not char.isascii():
+            called = unicodedata.name(char, f"U+{ord(char):04X}")
+            raise ConfigurationError(
+                f"{name} has a letter that only looks right at {place} ({called}): copy it again"
+            )
+
+
+def _certificates() -> None:
+    file, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file:
+        if Path(file).is_dir():
+            raise ConfigurationError(
+                f"SSL_CERT_FILE={file} is a folder: name a file, or set SSL_CERT_DIR instead"
+            )
+        if not Path(file).is_file():
+            raise ConfigurationError(
+                f"SSL_CERT_FILE={file} is not there, so no connection can be made: unset it, "
+                "or set it to a file with the certificates to trust"
+            )
+        _load(file)
+    elif folders and not any(Path(folder).is_dir() for folder in folders.split(os.pathsep)):
+        raise ConfigurationError(
+            f"SSL_CERT_DIR={folders} is not there, so no certificate could be trusted: unset it, "
+            "or set it to a folder with the certificates to trust"
+        )
+
+
+def _load(file: str) -> None:
+    import ssl
+
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ConfigurationError(
+            f"SSL_CERT_FILE={file} holds no certificates that can be read ({error}): unset it, "
+            "or set it to a PEM file with the certificates to trust"
+        ) from error
+
+
+def _proxies() -> Iterator[tuple[str, str]]:
+    """The proxies in force, as the HTTP library sees them, and where each is set."""
+    from urllib.request import getproxies
+
+    found = getproxies()
+    if "*" in (host.strip() for host in found.get("no", "").split(",")):
+        return
+    for scheme in _PROXIES:
+        if value := found.get(scheme):
+            names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY")
+            named = next((name for name in names if os.environ.get(name) == value), None)
+            yield named or f"the system's {scheme} proxy", value
+
+
+def _proxy(name: str, value: str) -> None:
+    url = value if "://" in value else f"http://{value}"
+    remember_url(url)
+    told = f"{name}={shown_url(url)!r}"
+    parts = _split(url)
+    odd = any(char.isspace() or not char.isprintable() for char in value)
+    if parts is None or not parts.hostname or odd or value[0] in "\"'":
+        raise ConfigurationError(
+            f"{told} is no address of a proxy: write http://host:port, or unset it"
+        )
+    if parts.scheme not in _PROXY_SCHEMES:
+        meant = "socks5" if parts.scheme.startswith("socks") else "http"
+        rest = "host:port" if parts.port is None else f"{parts.hostname}:{parts.port}"
+        raise ConfigurationError(
+            f"{told}: proxies are {', '.join(_PROXY_SCHEMES)}; write {meant}://{rest}, or unset it"
+        )
+    if parts.scheme.startswith("socks") and not _has("socksio"):
+        raise ConfigurationError(
+            f"{told} is a SOCKS proxy, which needs one more package: pip install socksio; "
+            f"or unset {name}"
+        )
+
+
+def _has(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        port: Any = parts.port
+    except ValueError:  # the port is no number, or the brackets of an IPv6 address are wrong
+        return None
+    return None if port == 0 else parts

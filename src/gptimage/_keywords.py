@@ -1,0 +1,140 @@
+"""Refuses misspelt keywords and values of the wrong kind by name, before anything is done.
+
+No falsy value becomes a default: None is "not given" where a signature says so, and an empty text
+or a zero is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from gptimage._shown import shown
+from gptimage.errors import ConfigurationError
+
+
+P = ParamSpec("P")
+ResultT = TypeVar("ResultT")
+ClassT = TypeVar("ClassT", bound=type)
+
+NO_HINTS: Final[Mapping[str, str]] = {}
+
+
+def strict_class(made: ClassT) -> ClassT:
+    """Let the constructor of a class refuse unknown keywords with a suggestion."""
+    plain: Callable[..., None] = made.__init__
+    setattr(made, "__init__", strict(made.__name__)(plain))  # noqa: B010  # typed access is refused
+    return made
+
+
+def strict(
+    what: str, hints: Mapping[str, str] = NO_HINTS
+) -> Callable[[Callable[P, ResultT]], Callable[P, ResultT]]:
+    """Let a function with fixed keywords refuse unknown ones with a suggestion.
+
+    Args:
+        what: What it is called in the message.
+        hints: What to do instead, for names that people know from elsewhere.
+    """
+
+    def wrap(function: Callable[P, ResultT]) -> Callable[P, ResultT]:
+        code: Any = cast("Any", function).__code__
+        known: tuple[str, ...] = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> ResultT:
+            refuse_unknown(what, kwargs, known, hints)
+            return function(*args, **kwargs)
+
+        return checked
+
+    return wrap
+
+
+def refuse_unknown(
+    what: str, given: Iterable[str], known: Iterable[str], hints: Mapping[str, str] = NO_HINTS
+) -> None:
+    """Refuse the first keyword that nothing would come of.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    names = [name for name in known if name not in {"self", "cls"} and name[:1] != "_"]
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name.lower(), names, n=1)
+            meant = f"did you mean {close[0]}=?" if close else f"it takes {', '.join(names)}"
+            raise ConfigurationError(f"{what} takes no {name[:60]}=: {hints.get(name) or meant}")
+
+
+def refused(name: str, value: object, wanted: str) -> ConfigurationError:
+    """The error for a value of the wrong kind."""
+    return ConfigurationError(f"{name}={shown(value)}: it must be {wanted}")
+
+
+def text(name: str, value: object) -> None:
+    """Refuse what is no text, or empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise refused(name, value, "text that is not empty, or be left out")
+
+
+def path(name: str, value: object) -> None:
+    """Refuse what is no path, or empty, which would be the current folder."""
+    given: Any = value
+    if not isinstance(value, (str, os.PathLike)) or not str(given).strip():
+        raise refused(name, given, "a path (text that is not empty, or a pathlib.Path)")
+
+
+def flag(name: str, value: object) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, bool):
+        raise refused(name, value, "True or False")
+
+
+def whole(name: str, value: object, least: int) -> None:
+    """Refuse what is no whole number, or too small."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise refused(name, value, f"a whole number, {least} or more")
+
+
+def seconds(name: str, value: object, *, zero: bool = False) -> None:
+    """Refuse what is no number of seconds."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    fine = number and math.isfinite(cast("float", value)) and (zero or value != 0)
+    if not fine or cast("float", value) < 0:
+        raise refused(name, value, f"a number of seconds, {'0 or more' if zero else 'above 0'}")
+
+
+def function(name: str, value: object, what: str) -> None:
+    """Refuse what cannot be called."""
+    if not callable(value) or isinstance(value, type):
+        raise refused(name, value, what)
+
+
+def one_of(name: str, value: object, kinds: type | tuple[type, ...], wanted: str) -> None:
+    """Refuse what is no instance of these classes."""
+    if not isinstance(value, kinds):
+        meant = f"{wanted}, not the class itself" if isinstance(value, type) else wanted
+        raise refused(name, value, meant)
+
+
+def missing(value: object, methods: Iterable[str]) -> list[str]:
+    """Which of these methods an object does not have; a class has none, only its instances do."""
+    if isinstance(value, type):
+        return list(methods)
+    return [name for name in methods if not callable(getattr(value, name, None))]
+
+
+def is_async(method: object) -> bool:
+    """Whether calling this gives something to await, as far as that can be seen."""
+    import inspect
+
+    plain: Any = inspect.unwrap(method) if callable(method) else method
+    return any(
+        inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
+        for each in (method, plain)
+    )

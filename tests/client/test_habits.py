@@ -1,0 +1,106 @@
+"""How people write values: one meaning, several spellings; empty values are refused by name."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import gptimage
+
+from .harness import Harness, answer, picture
+
+
+PNG = picture(64, 64)
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "meant"),
+    [
+        ({"format": "jpg"}, "format", "jpeg"),
+        ({"format": "PNG"}, "format", "png"),
+        ({"quality": "HIGH"}, "quality", "high"),
+        ({"size": [1200, 630]}, "size", gptimage.Size(1200, 630)),
+    ],
+)
+def test_spellings_of_a_value(
+    harness: Harness, given: dict[str, Any], name: str, meant: object
+) -> None:
+    """Another spelling of the same value is understood."""
+    assert getattr(harness.sandbox().generate("A fox", **given).request, name) == meant
+
+
+def test_a_byte_order_mark_is_no_part_of_a_prompt(harness: Harness) -> None:
+    """What an editor puts before a text is not sent."""
+    assert harness.sandbox().generate("\ufeffA fox").request.prompt == "A fox"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model", "size", "quality", "background", "format", "n", "compression", "moderation",
+     "safety_identifier", "svg", "extra_body", "tags"],
+)  # fmt: skip
+def test_an_empty_option_is_refused(harness: Harness, name: str) -> None:
+    """Empty text stands for nothing here, and the message names the parameter."""
+    with pytest.raises(gptimage.InvalidRequestError, match=name):
+        harness.sandbox().generate("A fox", **{name: ""})
+
+
+def test_a_refused_prompt_is_not_repeated() -> None:
+    """Errors end in logs, and what a person asked for belongs in none."""
+    with pytest.raises(gptimage.InvalidRequestError) as caught:
+        gptimage.ImageClient.sandbox().generate("Ann Example " * 3000)
+
+    assert "Ann" not in str(caught.value) + repr(caught.value.value)
+
+
+def test_a_misspelt_model_is_told(harness: Harness) -> None:
+    """The warning names the model that was probably meant."""
+    client, _ = harness.fake(_answered())
+    result = client.generate("A fox", model="gpt-image-2.5-flair")
+
+    assert any("did you mean gpt-image-2.5-flare?" in each for each in result.warnings)
+
+
+def _answered() -> Any:
+    return answer(PNG)
+
+
+class _Upload:
+    """What FastAPI hands over: its `read` must be awaited, its `file` need not."""
+
+    def __init__(self, data: bytes) -> None:
+        self.file = io.BytesIO(data)
+
+    async def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ("a.png", PNG, "image/png"),
+        lambda: ("a.png", PNG),
+        lambda: ("a.png", io.BytesIO(PNG), "image/png"),
+        lambda: [("a.png", PNG, "image/png")],
+        lambda: base64.b64encode(PNG).decode(),
+        lambda: base64.encodebytes(PNG).decode(),
+        lambda: _Upload(PNG),
+    ],
+    ids=["typed", "untyped", "open file", "in a list", "base64", "base64 in lines", "upload"],
+)
+def test_ways_to_give_one_picture(harness: Harness, make: Callable[[], Any]) -> None:
+    """The SDK's tuple, bare base64 and an upload are each one picture."""
+    result = harness.sandbox().edit("At night", make(), quality="low")
+
+    assert [each.data for each in result.request.inputs] == [PNG]
+
+
+def test_two_pictures_are_no_file_of_the_sdk(harness: Harness) -> None:
+    """A tuple of two pictures is still two pictures."""
+    result = harness.sandbox().edit("At night", (PNG, PNG), quality="low")
+
+    assert len(result.request.inputs) == 2
