@@ -21,15 +21,16 @@ ROOMS = {
     1: "_address _arriving _claim _clock _decoding _encoding _environment _gif _http "
     "_json _keywords _lookalike _notebook _pixels _provenance _reading _redis _reply "
     "_saving _scaling _shrink _sniff _sse _svg _threads _verify _wrapped "
-    "cached contact gate image mask previews prompt sizes "
+    "cached contact gate image mask previews prompt sizes",
+    2: "_billing _redirects events models money records retry spending",
     3: "_call check inputs requests results templates",
     4: "providers",
     5: "_finish _plan _stream",
     6: "ports",
     7: "_accounts _begun _dial _ledger_file budget cache fetch flights folders ledger limits "
     "observers store transports",
-    0: "",
-    1: " "
+    8: "_core _jobs _keep _meter _metering _opening _ready _sending async_client batch bulk client "
+    "conversation",
     9: "pytest_plugin sandbox workers",
     10: "__main__ cli commands demo",
 }
