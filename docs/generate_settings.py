@@ -14,7 +14,7 @@ from typing import Final
 
 from attrs import NOTHING, fields
 
-from gptimage_mcp.settings import Settings, variable
+from gptimage_mcp.config.settings import Settings, variable
 
 
 PAGE: Final = Path(__file__).with_name("mcp.md")

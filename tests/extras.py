@@ -37,7 +37,7 @@ def celery_and_redis() -> None:
     import celery as library
 
     from gptimage.workers.celery import configure
-    from gptimage.workers.redis import RedisDesk
+    from gptimage.workers.redis_store import RedisDesk
 
     app = library.Celery("smoke", broker="redis://127.0.0.1:9")
     configure(app)
@@ -49,7 +49,7 @@ def cli() -> None:
     """The command shows that it waits."""
     from rich.console import Console
 
-    from gptimage.cli import main
+    from gptimage.cli.main import main
     from gptimage.observers.progress import ProgressObserver
 
     with ImageClient.sandbox(observers=[ProgressObserver(console=Console(stderr=True))]) as client:
@@ -118,7 +118,7 @@ def s3() -> None:
     from obstore.store import MemoryStore
 
     from gptimage.store import Store
-    from gptimage.store.objects import ObjectBlobs
+    from gptimage.store.object_blobs import ObjectBlobs
 
     with tempfile.TemporaryDirectory() as folder:
         blobs = ObjectBlobs(MemoryStore(), name="memory")

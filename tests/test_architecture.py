@@ -1,4 +1,4 @@
-"""The house keeps its shape: rooms, file sizes, public names, and no path of one machine."""
+"""The house keeps its shape: file sizes, public names, and no path of one machine."""
 
 from __future__ import annotations
 
@@ -16,35 +16,8 @@ import gptimage
 PACKAGE = Path(gptimage.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
 
-ROOMS = {
-    0: "_categories _shown errors secrets wording",
-    1: "_address _arriving _claim _clock _decoding _encoding _environment _gif _http "
-    "_json _keywords _lookalike _notebook _pixels _provenance _reading _redis _reply "
-    "_saving _scaling _shrink _sniff _sse _svg _threads _verify _wrapped "
-    "cached contact gate image mask previews prompt sizes",
-    2: "_billing _redirects events models money records retry spending",
-    3: "_call check inputs requests results templates",
-    4: "providers",
-    5: "_finish _plan _stream",
-    6: "ports",
-    7: "_accounts _begun _dial _ledger_file budget cache fetch flights folders ledger limits "
-    "observers store transports",
-    8: "_core _jobs _keep _meter _metering _opening _ready _sending async_client batch bulk client "
-    "conversation",
-    9: "pytest_plugin sandbox workers",
-    10: "__main__ cli commands demo",
-}
-"""The house of the design, lowest first; a package stands for everything in it."""
+MAX_LINES = 350
 
-LATE = {
-    ("client", "sandbox"): "`ImageClient.sandbox()` builds the offline service when asked",
-    ("async_client", "sandbox"): "`AsyncImageClient.sandbox()` does the same",
-}
-"""Imports inside functions that may point up, each with its reason."""
-
-MAX_LINES = 600
-
-ROOM_OF = {name: room for room, names in ROOMS.items() for name in names.split()}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ADAPTER = PACKAGE.with_name("gptimage_mcp")
@@ -89,35 +62,6 @@ def target(module: str, name: str) -> str:
     return f"{module}.{name}" if is_module else module
 
 
-def room(module: str) -> int:
-    """The room of a dotted module below the package; the package itself is the roof."""
-    return ROOM_OF[module.partition(".")[0]] if module else max(ROOMS) + 1
-
-
-def test_every_module_has_a_room() -> None:
-    """A new file is placed in the house before anything may import it."""
-    found = {dotted(path).partition(".")[0] for path in MODULES} - {""}
-
-    assert found - ROOM_OF.keys() == set()
-
-
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_imports_point_down(path: Path) -> None:
-    """A module imports only its own room or lower ones, even inside functions."""
-    module = dotted(path)
-    upward = [
-        f"{module} -> {name}"
-        for full, late in imports(path)
-        if (name := full.partition(".")[2]) != module
-        # Programs at the top are written like any user's: against the public names.
-        and not (name == "" and room(module) >= room("sandbox") and late)
-        and room(name) > room(module)
-        and not (late and (module.partition(".")[0], name.partition(".")[0]) in LATE)
-    ]
-
-    assert upward == []
-
-
 def test_imports_at_the_top_make_no_circle() -> None:
     """Modules of one room may use each other, but never in a circle."""
     graph = {
@@ -130,18 +74,6 @@ def test_imports_at_the_top_make_no_circle() -> None:
     }
 
     assert list(graphlib.TopologicalSorter(graph).static_order())
-
-
-def test_late_exceptions_are_still_needed() -> None:
-    """An exception nobody uses any more is taken off the list."""
-    used = {
-        (dotted(path).partition(".")[0], full.split(".")[1])
-        for path in MODULES
-        for full, late in imports(path)
-        if late and "." in full
-    }
-
-    assert LATE.keys() - used == set()
 
 
 def test_the_library_never_imports_its_adapter() -> None:

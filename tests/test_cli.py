@@ -19,9 +19,9 @@ import pytest
 
 import gptimage
 from gptimage import Image
-from gptimage.cli import build_parser, exit_code, main
-from gptimage.commands._options import chosen
-from gptimage.commands._output import Target, save, target
+from gptimage.cli.main import build_parser, exit_code, main
+from gptimage.cli.options import chosen
+from gptimage.cli.output import Target, save, target
 from gptimage.commands.edit import pictures
 from gptimage.demo.demo import STEPS
 from gptimage.sandbox import Sandbox, SandboxServer

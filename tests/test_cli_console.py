@@ -18,9 +18,9 @@ import pytest
 
 import gptimage
 from gptimage import Image, ImageClient
-from gptimage.cli import build_parser, exit_code, main
-from gptimage.commands import _output
-from gptimage.commands._output import Target, keep_what_came, save_one, target
+from gptimage.cli import output
+from gptimage.cli.main import build_parser, exit_code, main
+from gptimage.cli.output import Target, keep_what_came, save_one, target
 from gptimage.sandbox import Sandbox, SandboxServer
 
 
@@ -211,20 +211,20 @@ def test_an_image_no_place_takes_is_not_called_refused(monkeypatch: pytest.Monke
     def full(*_: Any, **__: Any) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_output, "_save", full)
+    monkeypatch.setattr(output, "_save", full)
 
     assert main(["generate", "A fox", "--sandbox", *FAST]) == 5
 
 
 def test_an_interrupt_waits_for_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while paid images are written ends the command when all are on disk."""
-    saved = _output._save
+    saved = output._save
 
     def pressed(*args: Any, **options: Any) -> Path:
         signal.raise_signal(signal.SIGINT)
         return saved(*args, **options)
 
-    monkeypatch.setattr(_output, "_save", pressed)
+    monkeypatch.setattr(output, "_save", pressed)
 
     assert main(["generate", "A fox", "--sandbox", *FAST, "-n", "2"]) == 130
     assert sorted(each.name for each in Path().iterdir()) == ["a-fox-1.png", "a-fox-2.png"]
@@ -369,7 +369,7 @@ def test_every_error_of_every_command_is_a_sentence(
     args = build_parser().parse_args(words)
     for error in every_error():
         console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-        monkeypatch.setattr("gptimage.cli.build_parser", lambda e=error: Parsed(args, e))
+        monkeypatch.setattr("gptimage.cli.main.build_parser", lambda e=error: Parsed(args, e))
         monkeypatch.setattr(sys, "stderr", console)
 
         assert main(words) == (141 if isinstance(error, BrokenPipeError) else exit_code(error))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from gptimage.cli import build_parser
+from gptimage.cli.main import build_parser
 from gptimage.sandbox import SandboxServer
 
 

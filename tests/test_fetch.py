@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gptimage.errors import FetchError
-from gptimage.fetch import Fetch
+from gptimage.image.download import Fetch
 
 
 PUBLIC = "93.184.216.34"

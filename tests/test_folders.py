@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pil
 
-from gptimage import folders
 from gptimage.errors import InvalidRequestError
-from gptimage.folders import Folders
-from gptimage.image import Image
+from gptimage.image import allowed_folders
+from gptimage.image.allowed_folders import Folders
+from gptimage.image.image import Image
 
 
 SECRET = b"ssh-secret"
@@ -46,7 +46,7 @@ def yard(tmp_path: Path) -> Path:
 @pytest.fixture
 def without_dir_fd(monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that opens files by their whole path only."""
-    monkeypatch.setattr(folders, "_RELATIVE", False)
+    monkeypatch.setattr(allowed_folders, "_RELATIVE", False)
 
 
 @pytest.fixture(params=["relative", "by path"])
@@ -302,14 +302,14 @@ def test_a_folder_swapped_while_saving_is_not_written_to(
     yard: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A link that takes the place of a folder gets no file."""
-    name, elsewhere = folders.with_true_extension, yard / "inside"
+    name, elsewhere = allowed_folders.with_true_extension, yard / "inside"
 
     def swapped(path: Path, image: Image) -> Path:
         (yard / "in" / "deep").rename(yard / "in" / "gone")
         (yard / "in" / "deep").symlink_to(elsewhere)
         return name(path, image)
 
-    monkeypatch.setattr(folders, "with_true_extension", swapped)
+    monkeypatch.setattr(allowed_folders, "with_true_extension", swapped)
 
     with pytest.raises(InvalidRequestError, match="link"):
         Folders(yard / "in").save(picture(), "deep/fox.png")

@@ -19,12 +19,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-import gptimage.inputs
-from gptimage._decoding import oriented_size
+import gptimage.types.inputs
 from gptimage.errors import FetchError, ImageDecodeError, InvalidRequestError
-from gptimage.image import Image
-from gptimage.inputs import resolve, resolve_all
-from gptimage.requests import FileRef
+from gptimage.image.codecs import oriented_size
+from gptimage.image.image import Image
+from gptimage.types.inputs import resolve, resolve_all
+from gptimage.types.request import FileRef
 
 
 def encoded(format: str, size: tuple[int, int] = (24, 16), **options: Any) -> bytes:
@@ -509,9 +509,9 @@ def test_50_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "fox.png"
     path.write_bytes(PNG)
     for source in (PNG, path, Image.from_bytes(PNG)):
-        monkeypatch.setattr(gptimage.inputs, "MAX_BYTES", len(PNG) + 1)
+        monkeypatch.setattr(gptimage.types.inputs, "MAX_BYTES", len(PNG) + 1)
         assert image_of(source).data == PNG
-        monkeypatch.setattr(gptimage.inputs, "MAX_BYTES", len(PNG))
+        monkeypatch.setattr(gptimage.types.inputs, "MAX_BYTES", len(PNG))
         smaller = image_of(source)
         assert smaller.nbytes < len(PNG)
         assert smaller.original == Image.from_bytes(PNG)

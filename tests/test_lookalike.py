@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from gptimage import Image
-from gptimage._lookalike import lookalike
 from gptimage.errors import InvalidRequestError
-from gptimage.fetch import Fetch
-from gptimage.folders import Folders
-from gptimage.inputs import resolve
+from gptimage.image.allowed_folders import Folders
+from gptimage.image.download import Fetch
+from gptimage.image.lookalike import lookalike
+from gptimage.types.inputs import resolve
 
 
 NAMES = [

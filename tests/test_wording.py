@@ -14,9 +14,9 @@ import pytest
 
 import gptimage
 import gptimage_mcp.__main__ as server
-from gptimage import cli
+from gptimage.cli import main
 from gptimage.wording import for_assistant, for_command_line
-from gptimage_mcp.failures import failure
+from gptimage_mcp.content.errors import failure
 
 
 PACKAGE = Path(gptimage.__file__).parent
@@ -143,7 +143,7 @@ def written() -> Iterator[str]:
 
 def parser_of(name: str) -> argparse.ArgumentParser:
     """The parser of one of the two programs."""
-    return cli.build_parser() if name == "gptimage" else server.build_parser()
+    return main.build_parser() if name == "gptimage" else server.build_parser()
 
 
 def actions_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -193,7 +193,7 @@ def test_a_message_on_standard_error_is_reworded(
 
     monkeypatch.setattr("gptimage.commands.models.run", fail)
 
-    assert cli.main(["models", "--json"]) == 4
+    assert main.main(["models", "--json"]) == 4
     told = capsys.readouterr()
     assert told.err == "gptimage: it may be paid; --retry-unknown asks again\n"
     assert "--retry-unknown" in told.out

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from gptimage.async_client import AsyncImageClient
-    from gptimage.budget import Budget
+    from gptimage.budget.budget import Budget
+    from gptimage.budget.ledger import Ledger
     from gptimage.cache import Cache
     from gptimage.cached import CacheStats
     from gptimage.client import ImageClient
-    from gptimage.contact import contact_sheet
     from gptimage.conversation import Turn, TurnCompleted
     from gptimage.errors import (
         ApiError,
@@ -43,32 +43,32 @@ if TYPE_CHECKING:
         TemplateError,
         TransportError,
     )
-    from gptimage.fetch import Fetch
-    from gptimage.image import Image
-    from gptimage.ledger import Ledger
+    from gptimage.image.contact_sheet import contact_sheet
+    from gptimage.image.download import Fetch
+    from gptimage.image.image import Image
+    from gptimage.image.mask import Mask
     from gptimage.limits import Limits
-    from gptimage.mask import Mask
-    from gptimage.models import Models, ModelSpec, Price
-    from gptimage.money import Cost, Estimate, Usage
+    from gptimage.models.catalog import Models, ModelSpec, Price
+    from gptimage.models.pricing import Cost, Estimate, Usage
+    from gptimage.models.sizes import Size
     from gptimage.prompt import Prompt
-    from gptimage.records import Record
-    from gptimage.requests import Edit, EditOptions, FileRef, Generate, Options
-    from gptimage.results import Completed, PartialImage, Result
-    from gptimage.retry import Retry
-    from gptimage.sizes import Size
     from gptimage.store import Retention, Store
     from gptimage.templates import PromptTemplate, PromptTemplates
+    from gptimage.transport.retry import Retry
+    from gptimage.types.record import Record
+    from gptimage.types.request import Edit, EditOptions, FileRef, Generate, Options
+    from gptimage.types.result import Completed, PartialImage, Result
 
 
 __version__: str
 
 _ROOMS: Final = {
     "async_client": "AsyncImageClient",
-    "budget": "Budget",
+    "budget.budget": "Budget",
+    "budget.ledger": "Ledger",
     "cache": "Cache",
     "cached": "CacheStats",
     "client": "ImageClient",
-    "contact": "contact_sheet",
     "conversation": "Turn TurnCompleted",
     "errors": "ApiError AuthenticationError BadRequestError BudgetExceededError CacheError "
     "ConfigurationError FetchError GptImageError ImageDecodeError ImageNotFoundError "
@@ -76,21 +76,21 @@ _ROOMS: Final = {
     "NotFoundError OrganizationNotVerifiedError OutcomeUnknownError "
     "PermissionDeniedError QuotaExceededError RateLimitError ServerError StoreError "
     "TemplateError TransportError",
-    "fetch": "Fetch",
-    "image": "Image",
-    "ledger": "Ledger",
+    "image.contact_sheet": "contact_sheet",
+    "image.download": "Fetch",
+    "image.image": "Image",
+    "image.mask": "Mask",
     "limits": "Limits",
-    "mask": "Mask",
-    "models": "ModelSpec Models Price",
-    "money": "Cost Estimate Usage",
+    "models.catalog": "ModelSpec Models Price",
+    "models.pricing": "Cost Estimate Usage",
+    "models.sizes": "Size",
     "prompt": "Prompt",
-    "records": "Record",
-    "requests": "Edit EditOptions FileRef Generate Options",
-    "results": "Completed PartialImage Result",
-    "retry": "Retry",
-    "sizes": "Size",
     "store": "Retention Store",
     "templates": "PromptTemplate PromptTemplates",
+    "transport.retry": "Retry",
+    "types.record": "Record",
+    "types.request": "Edit EditOptions FileRef Generate Options",
+    "types.result": "Completed PartialImage Result",
 }
 """Where each public name lives: a room is imported when one of its names is first used."""
 

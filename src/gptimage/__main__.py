@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gptimage.cli import main
+from gptimage.cli.main import main
 
 
 if __name__ == "__main__":

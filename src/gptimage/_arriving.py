@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from gptimage._environment import certificate_advice
-from gptimage._http import HttpReply, ServerEvent
-from gptimage._reply import Splitter
 from gptimage._sse import EventDecoder
 from gptimage.errors import ConfigurationError, GptImageError, OutcomeUnknownError, TransportError
 from gptimage.secrets import scrub_error
+from gptimage.transport.base64_body import Splitter
+from gptimage.transport.environment import certificate_advice
+from gptimage.transport.http import HttpReply, ServerEvent
 
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from gptimage._http import HttpReply
 from gptimage.errors import OutcomeUnknownError, TransportError
-from gptimage.money import FREE, Cost
-from gptimage.results import PartialImage, Result
+from gptimage.models.pricing import FREE, Cost
+from gptimage.transport.http import HttpReply
+from gptimage.types.result import PartialImage, Result
 
 
 class Call:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from gptimage._decoding import check_memory, hostile, open_header, plain
 from gptimage._encoding import encode_gif
 from gptimage._scaling import cover
-from gptimage._sniff import MAX_PIXELS, gif_blocks
 from gptimage.errors import ImageDecodeError
+from gptimage.image.codecs import check_memory, hostile, open_header, plain
+from gptimage.image.formats import MAX_PIXELS, gif_blocks
 
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pil
 
-    from gptimage.image import Image
+    from gptimage.image.image import Image
 
 _FRAMES_HELD: Final = 3
 """How often every frame is in memory at once: as read, as scaled, and as written."""

@@ -11,30 +11,30 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import evolve
 
-from gptimage._keywords import flag, one_of, path, refused, strict, text
+from gptimage._internal.keywords import flag, one_of, path, refused, strict, text
 from gptimage.errors import ConfigurationError
 from gptimage.gate import Gate, behind
-from gptimage.models import Models
+from gptimage.models.catalog import Models
 
 
 if TYPE_CHECKING:
-    from gptimage._core import Core
-    from gptimage._keep import Keeper
-    from gptimage._meter import Meter
-    from gptimage._sending import AsyncSender, Sender
     from gptimage.batch import AsyncBatch, AsyncBatchLine, Batch, BatchLine
     from gptimage.batch.job import StatePath
+    from gptimage.budget.ledger import Ledger
     from gptimage.bulk import Asked, CheckpointPath, Item, Stop, Watcher
-    from gptimage.bulk.leaving import Leaving
+    from gptimage.bulk.checkpoint_hook import Leaving
     from gptimage.conversation import AsyncConversation, Conversation
     from gptimage.conversation.said import Resume
-    from gptimage.ledger import Ledger
-    from gptimage.ports import AsyncTransport, CachePort, Transport
+    from gptimage.engine.accounting import Meter
+    from gptimage.engine.config import Core
+    from gptimage.engine.save import Keeper
+    from gptimage.engine.send import AsyncSender, Sender
     from gptimage.prompt import Prompt
-    from gptimage.requests import Generate
-    from gptimage.results import Result
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
+    from gptimage.transport.protocols import AsyncTransport, CachePort, Transport
+    from gptimage.types.request import Generate
+    from gptimage.types.result import Result
 
 
 _NO_BATCH: Final = "a gate is not asked about batches: use the client that has none"
@@ -270,7 +270,7 @@ class Jobs(Catalogue):
 
     def _batch_line(self) -> BatchLine:
         from gptimage.batch import BatchLine
-        from gptimage.ports import Downloads
+        from gptimage.transport.protocols import Downloads
 
         if self._sender.gate is not None:
             raise ConfigurationError(_NO_BATCH)
@@ -380,7 +380,7 @@ class AsyncJobs(Catalogue):
 
     def _batch_line(self) -> AsyncBatchLine:
         from gptimage.batch import AsyncBatchLine
-        from gptimage.ports import AsyncDownloads
+        from gptimage.transport.protocols import AsyncDownloads
 
         if self._sender.gate is not None:
             raise ConfigurationError(_NO_BATCH)

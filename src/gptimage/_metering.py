@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from gptimage._call import Call
-from gptimage._plan import Plan
+from gptimage.engine.plan import Plan
 
 
 if TYPE_CHECKING:
-    from gptimage._meter import Meter
+    from gptimage.engine.accounting import Meter
 
 
 class Silent:
@@ -39,6 +39,6 @@ def meter_of(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> Mete
     given = (settings.get("budget"), settings.get("ledger"), settings.get("observers") or None)
     if given == (None, None, None):
         return cast("Meter", Silent(clock))
-    from gptimage._meter import Meter
+    from gptimage.engine.accounting import Meter
 
     return Meter.of(settings, clock)

@@ -9,7 +9,7 @@ from gptimage.errors import ImageDecodeError
 
 
 if TYPE_CHECKING:
-    from gptimage.image import Image
+    from gptimage.image.image import Image
 
 _PREVIEW_PX: Final = 1024
 """Longest edge in pixels: a notebook file keeps what it showed, so that must stay small."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from gptimage._sniff import gif_blocks, jpeg_segments, png_chunks, riff_chunks
+from gptimage.image.formats import gif_blocks, jpeg_segments, png_chunks, riff_chunks
 
 
 def has_c2pa(data: bytes, format: str) -> bool:

@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING, cast
 
 from gptimage.errors import ImageDecodeError, InvalidRequestError
-from gptimage.image import Image
+from gptimage.image.image import Image
 
 
 if TYPE_CHECKING:
-    from gptimage.image import BinaryFile, ImageSource, PilImage
+    from gptimage.image.image import BinaryFile, ImageSource, PilImage
 
 
 def read(source: ImageSource) -> Image:
@@ -57,7 +57,7 @@ def from_data_url(url: str) -> Image:
 
 
 def _from_base64(text: bytes) -> bytes:
-    from gptimage._reply import decode
+    from gptimage.transport.base64_body import decode
 
     try:
         return decode(text)

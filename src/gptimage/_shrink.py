@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Final
 
 from gptimage import _gif
-from gptimage._decoding import decode
 from gptimage._encoding import MAX_EDGE, encode, encode_gif, has_transparency
 from gptimage._scaling import scaled
 from gptimage.errors import InvalidRequestError
-from gptimage.image import Image
+from gptimage.image.codecs import decode
+from gptimage.image.image import Image
 
 
 _LOWEST_QUALITY: Final = 60

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from gptimage._http import ServerEvent
+from gptimage.transport.http import ServerEvent
 
 
 _BOM: Final = b"\xef\xbb\xbf"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from gptimage import _gif
-from gptimage._decoding import hostile, load, open_header
 from gptimage._svg import check_svg
 from gptimage.errors import ImageDecodeError
-from gptimage.image import Image
+from gptimage.image.codecs import hostile, load, open_header
+from gptimage.image.image import Image
 
 
 def verify(image: Image) -> None:

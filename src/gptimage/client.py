@@ -10,8 +10,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
 from gptimage._call import Call
-from gptimage._clock import Clock
-from gptimage._core import (
+from gptimage._internal.clock import Clock
+from gptimage._jobs import Jobs
+from gptimage._metering import meter_of
+from gptimage.cached import Fresh
+from gptimage.engine.arguments import cache_of, check_sandbox, check_settings, store_of
+from gptimage.engine.config import (
     DEFAULT_TIMEOUT,
     VARIATION,
     VARIATION_NOTE,
@@ -20,25 +24,21 @@ from gptimage._core import (
     check_arguments,
     connect,
 )
-from gptimage._jobs import Jobs
-from gptimage._keep import Keeper, Taken
-from gptimage._metering import meter_of
-from gptimage._opening import cache_of, check_sandbox, check_settings, store_of
-from gptimage._plan import Plan
-from gptimage._sending import Sender
-from gptimage._stream import StreamReader
-from gptimage.cached import Fresh
+from gptimage.engine.plan import Plan
+from gptimage.engine.save import Keeper, Taken
+from gptimage.engine.send import Sender
+from gptimage.engine.streaming import StreamReader
 from gptimage.errors import OutcomeUnknownError
-from gptimage.money import Estimate
-from gptimage.ports import CachePort, Transport
+from gptimage.models.pricing import Estimate
 from gptimage.prompt import Prompt
-from gptimage.requests import EditOptions, Generate, Options, Source, Sources
-from gptimage.results import Completed, PartialImage, Result
-from gptimage.transports import SDK, OpenAITransport
+from gptimage.transport.openai_sdk import SDK, OpenAITransport
+from gptimage.transport.protocols import CachePort, Transport
+from gptimage.types.request import EditOptions, Generate, Options, Source, Sources
+from gptimage.types.result import Completed, PartialImage, Result
 
 
 if TYPE_CHECKING:
-    from gptimage.ledger import Ledger
+    from gptimage.budget.ledger import Ledger
     from gptimage.sandbox import Sandbox
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
@@ -54,7 +54,7 @@ class ImageClient(Jobs):
         timeout: Seconds to wait for an answer. A call given up on may still be billed.
         openai: A configured ``openai.OpenAI`` or ``AzureOpenAI`` client to send with; it
             stays yours to close. Its own retries are not used.
-        transport: Anything else that sends requests; see `gptimage.ports.Transport`.
+        transport: Anything else that sends requests; see `gptimage.transport.protocols.Transport`.
         store: Where every picture is saved: a folder, or a `Store`.
         cache: Where answers are kept, so that the same request is paid for once: a folder, or
             what `Cache` makes.
@@ -346,7 +346,7 @@ class ImageClient(Jobs):
 
     def _fly(self, cache: CachePort, plan: Plan, call: Call, refresh: bool) -> Taken:
         """From the cache, from a request like this one in flight, or by asking."""
-        from gptimage.flights import fly
+        from gptimage.cache.single_flight import fly
 
         asked: list[Taken] = []
 

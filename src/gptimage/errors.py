@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from datetime import date
     from decimal import Decimal
 
-    from gptimage.results import PartialImage, Result
+    from gptimage.types.result import PartialImage, Result
 
 
 class GptImageError(Exception):

@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from gptimage._decoding import decode
 from gptimage._encoding import MAX_EDGE, encode, has_transparency
 from gptimage._scaling import scaled
 from gptimage.errors import ImageDecodeError, InvalidRequestError
-from gptimage.image import Image
+from gptimage.image.codecs import decode
+from gptimage.image.image import Image
 
 
 if TYPE_CHECKING:

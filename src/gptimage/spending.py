@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from attrs import field, frozen
 
-from gptimage.money import Usage
+from gptimage.models.pricing import Usage
 
 
 @frozen(kw_only=True)

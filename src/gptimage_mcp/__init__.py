@@ -1,7 +1,7 @@
 """The abilities of gptimage for AI assistants, over the Model Context Protocol.
 
 ``gptimage-mcp`` runs it. A program that serves it itself builds one with `build_server`, from
-`Settings` that `gptimage_mcp.loading.load` read or that it made.
+`Settings` that `gptimage_mcp.config.loading.load` read or that it made.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 
 if TYPE_CHECKING:
+    from gptimage_mcp.config.settings import Settings, SettingsError
     from gptimage_mcp.server import build_server
-    from gptimage_mcp.settings import Settings, SettingsError
 else:
     _LATE: Final = {
         "Settings": "gptimage_mcp.settings",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import argparse
 
-    from gptimage_mcp.settings import Settings
+    from gptimage_mcp.config.settings import Settings
 
 
 OK: Final = 0
@@ -35,13 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _serve(http=False)
     args = build_parser().parse_args(words)
     if args.command == "install":
-        from gptimage_mcp import install
+        from gptimage_mcp.install import command
 
-        return install.run(args)
+        return command.run(args)
     if args.check:
-        from gptimage_mcp import check
+        from gptimage_mcp import doctor
 
-        return check.run(transport="http" if args.http else None)
+        return doctor.run(transport="http" if args.http else None)
     return _serve(http=args.http)
 
 
@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with its one sub-command."""
     import argparse
 
-    from gptimage_mcp import install
+    from gptimage_mcp.install import command
 
     class Version(argparse.Action):
         """Prints the version; reading it takes a moment, so only when asked."""
@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check", action="store_true", help="show the settings and what will not work, and exit"
     )
-    install.add_parser(parser.add_subparsers(metavar="COMMAND", dest="command"))
+    command.add_parser(parser.add_subparsers(metavar="COMMAND", dest="command"))
     return parser
 
 
@@ -88,14 +88,14 @@ def _serve(*, http: bool) -> int:
 
 def _started(*, http: bool) -> int:
     from gptimage import GptImageError
-    from gptimage_mcp.loading import load
+    from gptimage_mcp.config.loading import load
 
     try:
         settings = load(transport="http" if http else None).settings
         _log(settings)
         _look(settings)
         if settings.transport == "http":
-            from gptimage_mcp.http import serve
+            from gptimage_mcp.http.app import serve
 
             gc.enable()
         else:
@@ -138,8 +138,8 @@ def _look(settings: Settings) -> None:
     Raises:
         SettingsError: One that is needed cannot.
     """
+    from gptimage_mcp.config.settings import SettingsError
     from gptimage_mcp.folders import doubtful, unusable
-    from gptimage_mcp.settings import SettingsError
 
     if problems := [*unusable(settings)]:
         raise SettingsError(problems)

@@ -8,14 +8,15 @@ from attrs import Factory, field, frozen
 from mcp.server.subscriptions import SubscriptionBus
 
 import gptimage
-from gptimage_mcp.jobs import Job, Jobs
+from gptimage_mcp.config.settings import Settings
+from gptimage_mcp.job import Job
+from gptimage_mcp.jobs.jobs import Jobs
 from gptimage_mcp.moments import Clock, utc_now
-from gptimage_mcp.settings import Settings
 from gptimage_mcp.templates import Templates
 
 
 if TYPE_CHECKING:
-    from gptimage.ports import CachePort
+    from gptimage.transport.protocols import CachePort
     from gptimage_mcp.metrics import Metrics
 
 

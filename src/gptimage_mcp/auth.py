@@ -22,7 +22,7 @@ from mcp.server.auth.provider import AccessToken, TokenVerifier, principal_compo
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
 
 import gptimage
-from gptimage_mcp.settings import Settings
+from gptimage_mcp.config.settings import Settings
 
 
 _SHORTEST: Final = 16

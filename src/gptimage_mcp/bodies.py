@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gptimage_mcp.refusals import refusal
+from gptimage_mcp.http.errors import refusal
 
 
 PAUSE: Final = 15.0

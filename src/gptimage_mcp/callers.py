@@ -8,7 +8,7 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.mcpserver import Context
 
 from gptimage_mcp.auth import name_of
-from gptimage_mcp.jobs import Progress, Tell
+from gptimage_mcp.job import Progress, Tell
 
 
 if TYPE_CHECKING:

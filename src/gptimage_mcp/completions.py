@@ -16,9 +16,9 @@ from mcp_types import (
 )
 
 import gptimage
-from gptimage.sizes import PRESETS
+from gptimage.models.sizes import PRESETS
 from gptimage.store import Page
-from gptimage_mcp.live import LiveServer
+from gptimage_mcp.dynamic_server import LiveServer
 from gptimage_mcp.templates import Templates
 
 

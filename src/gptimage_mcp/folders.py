@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from gptimage_mcp.settings import Settings, variable
+from gptimage_mcp.config.settings import Settings, variable
 
 
 def unusable(settings: Settings) -> Iterator[str]:

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gptimage_mcp.refusals import refusal
+from gptimage_mcp.http.errors import refusal
 
 
 class Gate:

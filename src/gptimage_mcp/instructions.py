@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from gptimage_mcp.app import App
-from gptimage_mcp.settings import Settings, variable
+from gptimage_mcp.config.settings import Settings, variable
 
 
 def instructions(app: App) -> str:

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from attrs import evolve, field, frozen
 
 import gptimage
-from gptimage_mcp.journal import Entry, Journal, State
+from gptimage_mcp.jobs.journal import Entry, Journal, State
 
 
 HEARTBEAT: Final = 10.0

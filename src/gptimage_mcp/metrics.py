@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import gptimage
-from gptimage_mcp.refusals import refusal
+from gptimage_mcp.http.errors import refusal
 
 
 if TYPE_CHECKING:
-    from gptimage.ports import Observer
+    from gptimage.transport.protocols import Observer
     from gptimage_mcp.app import App
 
 

@@ -15,9 +15,9 @@ import jwt
 from mcp.server.auth.provider import AccessToken
 
 import gptimage
-from gptimage_mcp.guard import is_loopback
+from gptimage_mcp.config.settings import Settings
+from gptimage_mcp.http.middleware import is_loopback
 from gptimage_mcp.jwks import ALGORITHMS, KeySet
-from gptimage_mcp.settings import Settings
 
 
 _logger: Final = logging.getLogger(__name__)

@@ -8,15 +8,15 @@ from mcp.server.subscriptions import InMemorySubscriptionBus
 
 import gptimage
 from gptimage_mcp.app import FETCH, App
+from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.moments import utc_now
-from gptimage_mcp.settings import Settings
 from gptimage_mcp.templates import Templates
 
 
 if TYPE_CHECKING:
-    from gptimage.budget import Budget
-    from gptimage.ledger import Ledger
-    from gptimage.ports import CachePort
+    from gptimage.budget.budget import Budget
+    from gptimage.budget.ledger import Ledger
+    from gptimage.transport.protocols import CachePort
     from gptimage_mcp.metrics import Metrics
 
 

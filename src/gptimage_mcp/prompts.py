@@ -22,7 +22,7 @@ from mcp_types import (
 import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.completions import add_completions
-from gptimage_mcp.live import LiveServer
+from gptimage_mcp.dynamic_server import LiveServer
 from gptimage_mcp.templates import Templates
 
 

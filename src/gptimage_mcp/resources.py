@@ -22,11 +22,11 @@ from mcp.server.subscriptions import ResourcesListChanged, ResourceUpdated, Subs
 from mcp_types import Annotations, Resource, ResourceTemplate
 
 import gptimage
-from gptimage_mcp import documents
 from gptimage_mcp.addresses import Address
 from gptimage_mcp.app import App
-from gptimage_mcp.live import LiveServer
-from gptimage_mcp.outside import told
+from gptimage_mcp.content import records
+from gptimage_mcp.content.sanitize import told
+from gptimage_mcp.dynamic_server import LiveServer
 
 
 HISTORY_URI: Final = "image-history://recent"
@@ -133,12 +133,12 @@ class Resources:
         limit, days = address.number("limit", _LIMIT), address.number("days", _DAYS)
         since = None if days is None else self._app.clock() - timedelta(days=days)
         history = partial(self._app.store.history, limit or 20, since=since)
-        return _json(documents.history(await anyio.to_thread.run_sync(history)))
+        return _json(records.history(await anyio.to_thread.run_sync(history)))
 
     async def _stats(self, address: Address) -> ReadResourceContents:
         address.takes(path="overview")
         stats = await anyio.to_thread.run_sync(self._app.store.stats)
-        return _json(documents.stats(self._app.store.name, stats))
+        return _json(records.stats(self._app.store.name, stats))
 
     async def _model(self, address: Address) -> ReadResourceContents:
         address.takes()
@@ -149,14 +149,14 @@ class Resources:
             raise ResourceNotFoundError(
                 f"{address.path!r:.80} is not in the catalogue, which has {known}"
             )
-        return _json(documents.model(spec, catalogue, self._app.clock().date()))
+        return _json(records.model(spec, catalogue, self._app.clock().date()))
 
     async def _templates(self, address: Address) -> ReadResourceContents:
         address.takes()
         templates = await self._app.templates.now()
         if address.uri == TEMPLATES_URI:
-            return _json(documents.templates(templates, self._app.templates.problem))
-        return _json(documents.template(templates[address.path]))
+            return _json(records.templates(templates, self._app.templates.problem))
+        return _json(records.template(templates[address.path]))
 
 
 def _listed(record: gptimage.Record) -> Resource:
@@ -164,7 +164,7 @@ def _listed(record: gptimage.Record) -> Resource:
         uri=uri_of(record.id),
         name=record.key.rpartition("/")[2],
         title=told(record.prompt, 60) or record.id,
-        description=documents.in_short(record),
+        description=records.in_short(record),
         mime_type=record.mime_type,
         size=record.bytes,
         annotations=Annotations(last_modified=record.created.isoformat(), priority=0.5),

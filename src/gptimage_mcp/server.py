@@ -12,16 +12,16 @@ from mcp.server.caching import CacheableMethod, CacheHint
 
 import gptimage
 from gptimage_mcp.app import App
+from gptimage_mcp.assets import viewer
+from gptimage_mcp.config.settings import Settings
+from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.http.routes import add_routes
 from gptimage_mcp.icons import icons
 from gptimage_mcp.instructions import instructions
-from gptimage_mcp.live import LiveServer
 from gptimage_mcp.opening import open_app
 from gptimage_mcp.prompts import add_prompts
 from gptimage_mcp.resources import add_resources
-from gptimage_mcp.routes import add_routes
-from gptimage_mcp.settings import Settings
 from gptimage_mcp.tools import add_tools
-from gptimage_mcp.viewer import viewer
 
 
 def build_server(

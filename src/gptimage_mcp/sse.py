@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 import gptimage
-from gptimage_mcp.jobs import Job, Progress
+from gptimage_mcp.job import Job, Progress
 
 
 HEARTBEAT: Final = 10.0

@@ -15,10 +15,10 @@ from pydantic import ValidationError, validate_call
 import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.callers import caller
-from gptimage_mcp.desk import Desk, Order
-from gptimage_mcp.failures import failure, misfit
-from gptimage_mcp.jobs import Job
-from gptimage_mcp.tools.counter import Counter
+from gptimage_mcp.content.errors import failure, misfit
+from gptimage_mcp.job import Job
+from gptimage_mcp.tools.generate import Counter
+from gptimage_mcp.tools.submit import Desk, Order
 
 
 _OF_EDITS: Final = frozenset({"images", "attached_image"})

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import gptimage
-from gptimage_mcp import wire
-from gptimage_mcp.outside import told
+from gptimage_mcp.content.sanitize import told
+from gptimage_mcp.tools import schemas
 
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ def status(app: App) -> dict[str, Any]:
     }
 
 
-def cache_state(app: App) -> wire.CacheState:
+def cache_state(app: App) -> schemas.CacheState:
     """What the cache is and holds, or why that cannot be known."""
     settings = app.settings
     folder = None if settings.redis_url is not None else settings.cache
-    state: wire.CacheState = {
+    state: schemas.CacheState = {
         "kind": None if app.cache is None else type(app.cache).__name__,
         "path": str(folder) if folder else None,
         "stats": None,
@@ -76,7 +76,7 @@ def cache_state(app: App) -> wire.CacheState:
     return state
 
 
-def cache_counts(stats: gptimage.CacheStats) -> wire.CacheCounts:
+def cache_counts(stats: gptimage.CacheStats) -> schemas.CacheCounts:
     """The statistics of a cache."""
     return {
         "entries": stats.entries,
@@ -94,7 +94,7 @@ def model_of(app: App) -> str:
     return app.settings.model or gptimage.Models.load().default
 
 
-def _store(app: App) -> wire.StoreState:
+def _store(app: App) -> schemas.StoreState:
     found, error = _tried(app.store.stats)
     return {
         "store": app.store.name,
@@ -116,9 +116,9 @@ def _disk(app: App) -> list[str]:
     return [f"{_STORE} ({reason})" for reason in found]
 
 
-def _spend(app: App) -> wire.Spend:
+def _spend(app: App) -> schemas.Spend:
     settings = app.settings
-    state: wire.Spend = {
+    state: schemas.Spend = {
         "cost_usd": None,
         "held_usd": None,
         "calls": None,
@@ -144,7 +144,7 @@ def _spend(app: App) -> wire.Spend:
     return state
 
 
-def _abilities(app: App) -> wire.Abilities:
+def _abilities(app: App) -> schemas.Abilities:
     settings = app.settings
     return {
         "model": model_of(app),

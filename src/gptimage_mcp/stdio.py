@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 import gptimage
-from gptimage_mcp.settings import Settings
+from gptimage_mcp.config.settings import Settings
 
 
 _logger: Final = logging.getLogger(__name__)

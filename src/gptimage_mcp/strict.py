@@ -10,7 +10,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp_types import Tool
 
-from gptimage_mcp.outside import told
+from gptimage_mcp.content.sanitize import told
 
 
 class TextStaysText(FuncMetadata):

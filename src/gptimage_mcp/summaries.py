@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 import gptimage
-from gptimage_mcp.outside import told, visible
+from gptimage_mcp.content.sanitize import told, visible
 from gptimage_mcp.resources import uri_of
 
 
 if TYPE_CHECKING:
     from gptimage_mcp.app import App
-    from gptimage_mcp.content import Drawn
+    from gptimage_mcp.content.results import Drawn
     from gptimage_mcp.job import Job
 
 SANDBOX: Final = "drawn by the offline sandbox: test pictures, and nothing was billed"

@@ -13,7 +13,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gptimage_mcp.auth import name_of
-from gptimage_mcp.refusals import refusal
+from gptimage_mcp.http.errors import refusal
 
 
 _MOST: Final = 10_000

@@ -9,16 +9,16 @@ from typing import Any, TypeAlias
 from attrs import evolve
 
 from gptimage import Retry
-from gptimage._core import Core, Settings
-from gptimage._http import HttpReply, HttpRequest
-from gptimage._keep import Keeper
-from gptimage._meter import Meter
 from gptimage.batch import AsyncBatchLine, BatchLine
+from gptimage.engine.accounting import Meter
+from gptimage.engine.config import Core, Settings
+from gptimage.engine.save import Keeper
 from gptimage.errors import OutcomeUnknownError
-from gptimage.events import Event
+from gptimage.observers.events import Event
 from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox, SandboxTransport
 from gptimage.sandbox.transport import SandboxDownload
 from gptimage.store import Store
+from gptimage.transport.http import HttpReply, HttpRequest
 
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

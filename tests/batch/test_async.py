@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from gptimage import AsyncImageClient, ConfigurationError
-from gptimage._http import HttpReply, HttpRequest
 from gptimage.batch import AsyncBatch, Batch
 from gptimage.errors import OutcomeUnknownError, TransportError
 from gptimage.sandbox import AsyncSandboxTransport, Sandbox
 from gptimage.sandbox.transport import AsyncSandboxDownload
 from gptimage.store import Store
+from gptimage.transport.http import HttpReply, HttpRequest
 
 from .lines import async_line, fox, line, made, uploaded
 

@@ -17,9 +17,9 @@ from typing import Any, cast
 import pytest
 
 from gptimage import AsyncImageClient, ImageClient, Retry
-from gptimage._http import HttpRequest
 from gptimage.sandbox import Sandbox, _multipart
 from gptimage.store import Store
+from gptimage.transport.http import HttpRequest
 
 from .lines import fox
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from gptimage import ConfigurationError, Image, InvalidRequestError, OutcomeUnknownError
-from gptimage._http import HttpReply, HttpRequest
 from gptimage.batch import Batch, BatchWarning
-from gptimage.budget import Budget
+from gptimage.budget.budget import Budget
+from gptimage.budget.ledger import Ledger
 from gptimage.errors import ApiError, BudgetExceededError, ModerationError, NotFoundError
-from gptimage.ledger import Ledger
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
+from gptimage.transport.http import HttpReply, HttpRequest
 
 from .lines import CHEAP, Clock, Damaging, Losing, Meddling, fox, line, made
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from gptimage._http import HttpReply
-from gptimage.cli import main
+from gptimage.cli.main import main
 from gptimage.errors import StoreError
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.store import Store
+from gptimage.transport.http import HttpReply
 
 from .lines import CHEAP, fox, made
 

@@ -17,18 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
 
-from gptimage._reply import split
-from gptimage.batch.drive import drive
-from gptimage.batch.kept import Kept, Places, Uploads, input_file, writing
-from gptimage.batch.news import News
+from gptimage.batch.driver import drive
+from gptimage.batch.events import News
 from gptimage.batch.output import Line, Lines
 from gptimage.batch.prepare import Limits, place_of, prepare
-from gptimage.batch.read import BatchItem, Collector
+from gptimage.batch.results import BatchItem, Collector
 from gptimage.batch.state import Part, State
 from gptimage.batch.status import Status
+from gptimage.batch.uploads import Kept, Places, Uploads, input_file, writing
 from gptimage.errors import ApiError, MalformedReplyError
-from gptimage.providers.openai_batch import BatchPart, compact, read_line
+from gptimage.providers.openai.batches import BatchPart, compact, read_line
 from gptimage.sandbox import Sandbox
+from gptimage.transport.base64_body import split
 
 from .lines import NOW, line
 

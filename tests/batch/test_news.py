@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from gptimage._http import HttpReply
 from gptimage.batch import Batch
-from gptimage.budget import Budget
+from gptimage.budget.budget import Budget
+from gptimage.budget.ledger import Ledger
 from gptimage.errors import BadRequestError, BudgetExceededError, OutcomeUnknownError
-from gptimage.events import Failed, Finished, Retried, Saved, Submitted
-from gptimage.ledger import Ledger
-from gptimage.observers.logs import JsonFormatter, LogObserver
+from gptimage.observers.events import Failed, Finished, Retried, Saved, Submitted
+from gptimage.observers.logging import JsonFormatter, LogObserver
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
+from gptimage.transport.http import HttpReply
 
 from .lines import Damaging, Losing, Meddling, Recorder, fox, line, made
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from gptimage import ConfigurationError, GptImageError, InvalidRequestError, OutcomeUnknownError
-from gptimage._http import HttpReply, HttpRequest
 from gptimage.batch import Batch, BatchPart, Status
 from gptimage.batch.waiting import OUTAGE, Waiting
 from gptimage.errors import (
@@ -22,6 +21,7 @@ from gptimage.errors import (
     TransportError,
 )
 from gptimage.sandbox import Sandbox
+from gptimage.transport.http import HttpReply, HttpRequest
 
 from .lines import BreakingOff, Clock, Losing, Meddler, Meddling, fox, line, made, uploaded
 

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image as PilImage
 
 from gptimage import ConfigurationError, InvalidRequestError
-from gptimage._http import HttpRequest
 from gptimage.batch import Batch
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.store import Store
+from gptimage.transport.http import HttpRequest
 
 from .lines import Meddling, fox, line, made, uploaded
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from gptimage._http import FilePart, HttpReply, HttpRequest
 from gptimage.sandbox import Sandbox
+from gptimage.transport.http import FilePart, HttpReply, HttpRequest
 
 from .lines import CHEAP
 

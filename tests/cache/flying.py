@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
-from gptimage.cache import CachePort, board
+from gptimage.cache import CachePort
+from gptimage.cache import flight as board
+from gptimage.cache.single_flight import afly, fly
+from gptimage.cached import Fresh, Landed
 from gptimage.errors import GptImageError
-from gptimage.flights import Fresh, Landed, afly, fly
 
 
 KEY = "g1:" + "a" * 64

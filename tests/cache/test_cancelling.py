@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gptimage.cache import Cache, CachePort
+from gptimage.cache.single_flight import afly, fly
+from gptimage.cached import Fresh, Landed
 from gptimage.errors import (
     OutcomeUnknownError,
 )
-from gptimage.flights import Fresh, Landed, afly, fly
 
 from .flying import (
     KEY,

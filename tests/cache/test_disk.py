@@ -19,11 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage.cache import Cache, CacheEntry, CacheStats, bodies, index, locks
+from gptimage._internal import locks
+from gptimage.cache import Cache, CacheEntry, CacheStats, disk_index, entry_file
 from gptimage.cache.disk import DiskCache
-from gptimage.cached import Held
+from gptimage.cache.single_flight import fly
+from gptimage.cached import Fresh, Held, Landed
 from gptimage.errors import CacheError
-from gptimage.flights import Fresh, Landed, fly
 
 
 KEY = "g1:" + "a" * 64
@@ -135,8 +136,8 @@ def test_no_file_makes_reading_fail_otherwise(
     path = tmp_path_factory.getbasetemp() / "hostile"
     path.write_bytes((b"gptimage-cache 1 " if prefix else b"") + data)
 
-    with pytest.raises(bodies.DamagedError):
-        bodies.read(path, KEY)
+    with pytest.raises(entry_file.DamagedError):
+        entry_file.read(path, KEY)
 
 
 @given(text=st.from_regex(r"\{.*\}", fullmatch=True) | st.just('{"key": 1, "bytes": 1e999}'))
@@ -147,8 +148,8 @@ def test_no_head_makes_reading_fail_otherwise(
     path = tmp_path_factory.getbasetemp() / "hostile"
     path.write_bytes((b"gptimage-cache 1 " + text.encode()).ljust(511)[:511] + b"\n")
 
-    with pytest.raises(bodies.DamagedError):
-        bodies.read(path, KEY)
+    with pytest.raises(entry_file.DamagedError):
+        entry_file.read(path, KEY)
 
 
 @pytest.mark.parametrize("key", ["", "../../x", "a/b/c/d", "g1:A", "x" * 129, "g1:é", "..x", "a"])
@@ -253,7 +254,7 @@ def test_a_locked_index_is_a_warning(
     cache: DiskCache, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that sits on the index costs others a moment, and no picture."""
-    monkeypatch.setattr(index, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(disk_index, "_BUSY_SECONDS", 0.05)
     ask(cache)
     cache.close()
     with sqlite3.connect(root / "index.sqlite", isolation_level=None) as other:

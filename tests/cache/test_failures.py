@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage.cache.failures import ASK, LANDED, Failure, failure_from, failure_of
+from gptimage.cache.outcomes import ASK, LANDED, Failure, failure_from, failure_of
 from gptimage.errors import (
     ApiError,
     BudgetExceededError,

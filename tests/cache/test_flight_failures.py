@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from gptimage.cache import Cache, CachePort
+from gptimage.cache.single_flight import fly
+from gptimage.cached import Landed
 from gptimage.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -21,7 +23,6 @@ from gptimage.errors import (
     ServerError,
     TransportError,
 )
-from gptimage.flights import Landed, fly
 
 from .flying import (
     COST,

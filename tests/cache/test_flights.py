@@ -9,15 +9,14 @@ from typing import NoReturn
 
 import pytest
 
-from gptimage import flights
-from gptimage.cache import Cache, CacheEntry, CachePort, CacheStats
+from gptimage.cache import Cache, CacheEntry, CachePort, CacheStats, single_flight
 from gptimage.cache.memory import MemoryCache
-from gptimage.cached import Held
+from gptimage.cache.single_flight import afly, fly
+from gptimage.cached import Fresh, Held, Landed
 from gptimage.errors import (
     CacheError,
 )
-from gptimage.flights import Fresh, Landed, afly, fly
-from gptimage.ports import Lease
+from gptimage.transport.protocols import Lease
 
 from .flying import (
     COST,
@@ -198,7 +197,7 @@ def test_a_process_that_sleeps_on_a_lease_is_not_waited_for_for_ever(
     cache: CachePort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody who holds a lease longer than any call takes is passed, and that is said."""
-    monkeypatch.setattr(flights, "_LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(single_flight, "_LONGEST_WAIT", 0.1)
     lease = cache.lease(KEY, "somebody stopped with Ctrl-Z")
     landed = fly(cache, KEY, Service(delay=0))
 

@@ -19,9 +19,9 @@ import redis
 from gptimage.cache import Cache, CacheEntry, renewal
 from gptimage.cache import redis as module
 from gptimage.cache.redis import RedisCache
-from gptimage.cached import Held
+from gptimage.cache.single_flight import fly
+from gptimage.cached import Fresh, Held
 from gptimage.errors import CacheError, ConfigurationError
-from gptimage.flights import Fresh, fly
 
 
 KEY = "g1:" + "a" * 64

@@ -11,8 +11,9 @@ import pytest
 
 from gptimage.cache import Cache, CacheEntry
 from gptimage.cache.memory import MemoryCache
+from gptimage.cache.single_flight import fly
+from gptimage.cached import Fresh
 from gptimage.errors import CacheError, ConfigurationError
-from gptimage.flights import Fresh, fly
 
 
 KEY = "g1:" + "a" * 64

@@ -19,8 +19,9 @@ from decimal import Decimal
 
 from gptimage.cache import Cache, CacheEntry, CachePort
 from gptimage.cache.redis import RedisCache
+from gptimage.cache.single_flight import fly
+from gptimage.cached import Fresh
 from gptimage.errors import GptImageError, ModerationError
-from gptimage.flights import Fresh, fly
 
 
 KEY = "g1:" + "c" * 64

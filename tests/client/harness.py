@@ -14,7 +14,7 @@ from attrs import define, field
 from PIL import Image as PilImage
 
 import gptimage
-from gptimage._http import HttpReply, HttpRequest, ServerEvent
+from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
 TODAY = datetime(2026, 11, 20, 12, tzinfo=UTC)

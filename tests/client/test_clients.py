@@ -13,7 +13,7 @@ import openai
 import pytest
 
 import gptimage
-from gptimage._http import HttpReply
+from gptimage.transport.http import HttpReply
 
 from .harness import TODAY, Harness, answer, event, failure, picture
 
@@ -201,7 +201,7 @@ def test_streaming_tells_previews_from_the_result(harness: Harness) -> None:
     [
         [],
         [gptimage.OutcomeUnknownError("connection reset")],
-        [gptimage._http.ServerEvent(data=b'{"type":"image_generation.comp')],
+        [gptimage.transport.http.ServerEvent(data=b'{"type":"image_generation.comp')],
     ],
 )
 def test_a_stream_cut_short_carries_its_previews(harness: Harness, ending: list[Any]) -> None:
@@ -226,7 +226,7 @@ def test_an_error_in_a_stream_carries_its_previews(harness: Harness) -> None:
     client, _ = harness.fake(
         [
             event(PARTIAL, BYTES, partial_image_index=0),
-            gptimage._http.ServerEvent(name="error", data=json.dumps(error).encode()),
+            gptimage.transport.http.ServerEvent(name="error", data=json.dumps(error).encode()),
         ]
     )
     with pytest.raises(gptimage.ModerationError) as caught:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import gptimage
+from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
-from gptimage.ledger import Ledger
 from gptimage.limits import Limits
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store

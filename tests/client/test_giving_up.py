@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 import gptimage
-from gptimage._http import HttpReply
-from gptimage.budget import Budget
-from gptimage.cache import Cache, board
-from gptimage.events import Event, Retried
-from gptimage.ledger import Ledger
+from gptimage.budget.budget import Budget
+from gptimage.budget.ledger import Ledger
+from gptimage.cache import Cache
+from gptimage.cache import flight as board
+from gptimage.observers.events import Event, Retried
+from gptimage.transport.http import HttpReply
 
 from .harness import AsyncFakeTransport, FakeTransport, answer, failure, picture
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import gptimage
-from gptimage._http import HttpReply
 from gptimage.cache import Cache
 from gptimage.errors import CacheError
 from gptimage.store import Store
+from gptimage.transport.http import HttpReply
 
 from .harness import AsyncFakeTransport, FakeTransport, Harness, answer, event, failure, picture
 

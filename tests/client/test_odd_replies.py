@@ -12,10 +12,10 @@ import pytest
 from attrs import evolve
 
 import gptimage
-from gptimage._http import HttpReply
+from gptimage.budget.ledger import Ledger
 from gptimage.errors import MalformedReplyError
-from gptimage.ledger import Ledger
 from gptimage.store import Store
+from gptimage.transport.http import HttpReply
 
 from .harness import TODAY, USAGE, FakeTransport, Harness, answer, event, picture
 
@@ -193,7 +193,7 @@ def test_whatever_the_reading_raises_carries_the_reply(
     def surprised(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a surprise")
 
-    monkeypatch.setattr("gptimage._core.finish", surprised)
+    monkeypatch.setattr("gptimage.engine.parse.finish", surprised)
     reply = answer(BYTES)
     client, _ = harness.fake(reply)
     with pytest.raises(MalformedReplyError, match="a surprise") as caught:

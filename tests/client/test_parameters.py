@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as PilImage
 
 import gptimage
-from gptimage._http import HttpRequest
+from gptimage.transport.http import HttpRequest
 
 from .harness import Harness, answer, picture
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import gptimage
-from gptimage._core import utc_now
-from gptimage.events import Event, Failed, Retried
+from gptimage.engine.config import utc_now
+from gptimage.observers.events import Event, Failed, Retried
 
 from .harness import Answer, Harness, answer, failure, picture
 

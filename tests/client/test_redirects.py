@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import gptimage
-from gptimage._http import HttpReply
-from gptimage._redirects import advice
+from gptimage.transport.http import HttpReply
+from gptimage.transport.redirects import advice
 
 from .harness import Harness
 from .test_wire import JSON, Service, whole

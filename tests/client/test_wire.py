@@ -301,8 +301,8 @@ def test_pictures_that_arrived_before_the_line_went_dead_are_kept(
 @pytest.mark.parametrize("name", ["OpenAI", "AsyncOpenAI"])
 def test_connecting_has_a_limit_of_its_own(name: str, timeout: float, connecting: float) -> None:
     """The model may take minutes to answer; a host that is up takes none to connect."""
-    from gptimage._core import Core
-    from gptimage._core import connect as connected
+    from gptimage.engine.config import Core
+    from gptimage.engine.config import connect as connected
 
     core = Core.of({}, base_url="http://127.0.0.1:9/v1", store=None)
     steps = connected(name, "sk-secret-key", core, timeout)().timeout

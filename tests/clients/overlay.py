@@ -14,7 +14,7 @@ import uvicorn
 from fixtures import add_fixtures
 
 from gptimage_mcp import Settings, build_server
-from gptimage_mcp.http import build_app, configuration, listen
+from gptimage_mcp.http.app import build_app, configuration, listen
 
 
 def main(port: int, folder: Path) -> None:

@@ -11,9 +11,9 @@ import openai
 import pytest
 
 from gptimage import AsyncImageClient, Image, ImageClient
-from gptimage._http import HttpReply, HttpRequest
 from gptimage.sandbox import Sandbox, SandboxServer
-from gptimage.transports import AsyncOpenAITransport, OpenAITransport
+from gptimage.transport.http import HttpReply, HttpRequest
+from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport
 
 from .talk import encoded, picture
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import BudgetExceededError, OutcomeUnknownError
-from gptimage._http import HttpReply
-from gptimage.budget import Budget
+from gptimage.budget.budget import Budget
+from gptimage.budget.ledger import Ledger
 from gptimage.conversation.outer import DEFAULT_OUTER, outer_ceiling, outer_cost
-from gptimage.ledger import Ledger
-from gptimage.money import OuterUsage
+from gptimage.models.pricing import OuterUsage
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
+from gptimage.transport.http import HttpReply
 
 from .talk import LOW, Talks, call, picture, reply, response
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gptimage import Image
-from gptimage.cli import main
+from gptimage.cli.main import main
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.store import Store
 

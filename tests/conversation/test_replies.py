@@ -24,8 +24,8 @@ from gptimage import (
     ServerError,
     StoreError,
 )
-from gptimage._http import ServerEvent
 from gptimage.store import Store
+from gptimage.transport.http import ServerEvent
 
 from .talk import (
     BLOCKED,

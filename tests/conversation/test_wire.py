@@ -11,7 +11,7 @@ import pytest
 from gptimage import InvalidRequestError, Mask
 from gptimage.conversation import TurnOptions
 from gptimage.conversation.outer import DEFAULT_OUTER, OUTER_PRICES, outer_cost
-from gptimage.money import OuterUsage
+from gptimage.models.pricing import OuterUsage
 
 from .talk import Talks, call, picture, reply, response
 

@@ -12,11 +12,11 @@ from typing import Any
 from PIL import Image as PilImage
 
 from gptimage import Edit, Generate, Image, Models
-from gptimage._finish import finish
-from gptimage._http import HttpReply, ServerEvent
-from gptimage._plan import Plan, plan
-from gptimage.requests import edit_request, generate_request
-from gptimage.results import Result
+from gptimage.engine.parse import finish
+from gptimage.engine.plan import Plan, plan
+from gptimage.transport.http import HttpReply, ServerEvent
+from gptimage.types.request import edit_request, generate_request
+from gptimage.types.result import Result
 
 
 TODAY = date(2026, 11, 20)

@@ -21,8 +21,8 @@ from gptimage import (
     ModelRetiredError,
     Models,
 )
-from gptimage.check import check
-from gptimage.providers.openai_images import WIRE_NAMES
+from gptimage.providers.openai.images import WIRE_NAMES
+from gptimage.types.validation import check
 
 from .making import TODAY, cutout, edit, generate, image
 

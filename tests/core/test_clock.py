@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 import gptimage
-from gptimage._clock import files_now
-from gptimage._http import HttpReply, HttpRequest
+from gptimage._internal.clock import files_now
 from gptimage.cache.disk import DiskCache
 from gptimage.cache.memory import MemoryCache
 from gptimage.limits import WindowLimiter
 from gptimage.sandbox import Sandbox, SandboxTransport
 from gptimage.store import Spool, Store
+from gptimage.transport.http import HttpReply, HttpRequest
 
 
 DAYS = [datetime(2026, 11, 20, 12, tzinfo=UTC), datetime(2031, 5, 1, 12, tzinfo=UTC)]

@@ -10,7 +10,7 @@ import pytest
 
 import gptimage
 from gptimage import ImageClient, Models
-from gptimage.cli import main
+from gptimage.cli.main import main
 from gptimage.errors import ModelRetiredError
 from gptimage.sandbox import Sandbox
 
@@ -81,7 +81,7 @@ def test_the_command_says_it_in_the_right_tense(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """``gptimage models --all`` lists what will end and what has ended by its day."""
-    monkeypatch.setattr("gptimage.commands.models.utc_now", lambda: day)
+    monkeypatch.setattr("gptimage._internal.clock.utc_now", lambda: day)
     assert main(["models", "--all"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
 

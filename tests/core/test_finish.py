@@ -25,10 +25,10 @@ from gptimage import (
     OutcomeUnknownError,
     RateLimitError,
     ServerError,
-    _pixels,
 )
-from gptimage._finish import addresses, embed, finish
-from gptimage._http import HttpReply
+from gptimage.engine.parse import addresses, embed, finish
+from gptimage.image import transform
+from gptimage.transport.http import HttpReply
 
 from .making import (
     NOW,
@@ -135,7 +135,7 @@ def test_not_even_a_bug_drops_a_picture(monkeypatch: pytest.MonkeyPatch) -> None
     def fail(*_: object, **__: object) -> Image:
         raise MemoryError
 
-    monkeypatch.setattr(_pixels, "fit", fail)
+    monkeypatch.setattr(transform, "fit", fail)
     found = finished(answer(picture(1920, 1088)), size="1920x1080")
 
     assert picture(1920, 1088) == found.image.data

@@ -11,7 +11,7 @@ import pytest
 from attrs import fields
 
 from gptimage import ConfigurationError, Models, ModelSpec
-from gptimage.models import Price
+from gptimage.models.catalog import Price
 
 from .making import TODAY
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import Cost, Models, Usage
-from gptimage.money import FREE, Estimate, ceiling, cost_of, estimate, format_usd
+from gptimage.models.pricing import FREE, Estimate, ceiling, cost_of, estimate, format_usd
 
 from .making import TODAY
 

@@ -22,7 +22,7 @@ from gptimage.errors import (
     RateLimitError,
     ServerError,
 )
-from gptimage.providers.openai_errors import error_from_event, error_from_reply, has_error
+from gptimage.providers.openai.errors import error_from_event, error_from_reply, has_error
 
 from .making import reply
 

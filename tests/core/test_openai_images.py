@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import FileRef, Generate, Image, InvalidRequestError, Options, Usage
-from gptimage._http import ServerEvent
-from gptimage._json import canonical
-from gptimage.providers.openai_images import (
+from gptimage._internal.json import canonical
+from gptimage.providers.openai.images import (
     MAX_DATA_URL,
     WIRE_NAMES,
     read_event,
     read_usage,
     to_wire,
 )
+from gptimage.transport.http import ServerEvent
 
 from .making import USAGE, cutout, edit, event, generate, image, picture
 

@@ -21,7 +21,7 @@ from gptimage import (
     Mask,
     ModelRetiredError,
 )
-from gptimage._json import canonical
+from gptimage._internal.json import canonical
 
 from .making import (
     ENDPOINT,

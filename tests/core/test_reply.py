@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gptimage._json import array, table
-from gptimage._reply import (
+from gptimage._internal.json import array, table
+from gptimage.transport.base64_body import (
     Document,
     Splitter,
     decode,
@@ -26,7 +26,7 @@ from gptimage._reply import (
     salvage,
     split,
 )
-from gptimage._wrapped import items
+from gptimage.transport.wrapped_body import items
 
 from .making import picture, text
 

@@ -10,7 +10,7 @@ from attrs import evolve
 from attrs.exceptions import FrozenInstanceError
 
 from gptimage import Edit, EditOptions, Generate, InvalidRequestError, Options, Prompt, Size
-from gptimage.requests import generate_request
+from gptimage.types.request import generate_request
 
 from .making import DEFAULT, edit, generate, image
 

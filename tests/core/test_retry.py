@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gptimage import Retry, TransportError
-from gptimage._billing import QUOTA_CODES, duration, verdict, wait_in
-from gptimage._http import HttpReply
 from gptimage.errors import ConfigurationError, OutcomeUnknownError
-from gptimage.retry import retry_after
+from gptimage.transport.billing import QUOTA_CODES, duration, verdict, wait_in
+from gptimage.transport.http import HttpReply
+from gptimage.transport.retry import retry_after
 
 from .making import NOW
 

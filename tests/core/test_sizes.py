@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gptimage import InvalidRequestError, Models, Size
-from gptimage.sizes import PRESETS, SizeRule
+from gptimage.models.sizes import PRESETS, SizeRule
 
 
 FLEXIBLE = Models.load()["gpt-image-2"].sizes

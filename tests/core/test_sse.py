@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gptimage._http import ServerEvent
 from gptimage._sse import EventDecoder
+from gptimage.transport.http import ServerEvent
 
 
 def read(*chunks: bytes) -> list[ServerEvent]:

@@ -21,9 +21,9 @@ from gptimage import (
     PartialImage,
     RateLimitError,
 )
-from gptimage._http import HttpReply, ServerEvent
 from gptimage._sse import EventDecoder
-from gptimage._stream import StreamReader
+from gptimage.engine.streaming import StreamReader
+from gptimage.transport.http import HttpReply, ServerEvent
 
 from .making import NOW, USAGE, answer, edit, event, generate, picture, planned, reply, text
 

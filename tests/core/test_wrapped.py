@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gptimage import ApiError, MalformedReplyError
-from gptimage._finish import addresses
-from gptimage._reply import join, split
+from gptimage.engine.parse import addresses
+from gptimage.transport.base64_body import join, split
 
 from .making import USAGE, answer, finished, picture, reply, text
 

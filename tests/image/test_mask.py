@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import Image, ImageDecodeError, InvalidRequestError, Mask
-from gptimage.mask import check_markup, oriented_size
+from gptimage.image.codecs import oriented_size
+from gptimage.image.mask import check_markup
 
 
 SIZE = (64, 48)

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptimage import Image, ImageDecodeError, InvalidRequestError, _encoding, _pixels
-from gptimage.mask import oriented_size
+from gptimage import Image, ImageDecodeError, InvalidRequestError, _encoding
+from gptimage.image import transform
+from gptimage.image.codecs import oriented_size
 
 
 Scene = Callable[..., PIL.Image.Image]
@@ -265,7 +266,7 @@ def test_fit_gives_exactly_the_pixels(
     """Whatever came, the result has exactly the size asked for and keeps the original."""
     image = Image.from_bytes(encode(format, size))
 
-    fitted = _pixels.fit(image, *wanted)
+    fitted = transform.fit(image, *wanted)
 
     assert wanted == fitted.size == pil(fitted).size
     if size == wanted:
@@ -280,7 +281,7 @@ def test_cutting_alone_resamples_nothing(encode: Encode, scene: Scene) -> None:
     """1088 rows cut to 1080 lose four above and four below, and nothing else changes."""
     image = Image.from_bytes(encode("png", (192, 1088)))
 
-    fitted = _pixels.fit(image, 192, 1080)
+    fitted = transform.fit(image, 192, 1080)
 
     expected = scene((192, 1088)).crop((0, 4, 192, 1084))
     assert expected.tobytes() == pil(fitted).tobytes()
@@ -288,7 +289,7 @@ def test_cutting_alone_resamples_nothing(encode: Encode, scene: Scene) -> None:
 
 def test_fit_keeps_the_middle(encode: Encode, scene: Scene) -> None:
     """A banner is cut from the middle of the picture, without distortion."""
-    fitted = _pixels.fit(Image.from_bytes(encode("png", (300, 200))), 150, 50)
+    fitted = transform.fit(Image.from_bytes(encode("png", (300, 200))), 150, 50)
 
     expected = scene((300, 200)).crop((0, 50, 300, 150)).resize((150, 50))
     assert difference(expected, pil(fitted)) < 2
@@ -297,7 +298,7 @@ def test_fit_keeps_the_middle(encode: Encode, scene: Scene) -> None:
 def test_fit_keeps_transparency(encode: Encode) -> None:
     """A transparent picture stays transparent in PNG and WebP."""
     for format in ("png", "webp"):
-        fitted = _pixels.fit(Image.from_bytes(encode(format, (90, 60), "RGBA")), 60, 60)
+        fitted = transform.fit(Image.from_bytes(encode(format, (90, 60), "RGBA")), 60, 60)
         levels = pil(fitted).getchannel("A").histogram()
         assert (any(levels[:60]), any(levels[200:])) == (True, True)
 
@@ -306,17 +307,17 @@ def test_fit_keeps_lossless_webp_lossless(encode: Encode, scene: Scene) -> None:
     """Every pixel of a lossless WebP survives cutting; a quality asked for is respected."""
     image = Image.from_bytes(encode("webp", (90, 64), lossless=True))
 
-    fitted = _pixels.fit(image, 90, 60)
+    fitted = transform.fit(image, 90, 60)
 
     assert scene((90, 64)).crop((0, 2, 90, 62)).tobytes() == pil(fitted).tobytes()
-    assert _pixels.fit(image, 90, 60, quality=40).nbytes < fitted.nbytes
+    assert transform.fit(image, 90, 60, quality=40).nbytes < fitted.nbytes
 
 
 def test_fit_quality_is_respected(encode: Encode) -> None:
     """A compression asked of the service is kept when its picture is cut."""
     image = Image.from_bytes(encode("jpeg", (400, 300)))
 
-    sizes = [_pixels.fit(image, 300, 300, quality=q).nbytes for q in (0, 30, 80, None, 100)]
+    sizes = [transform.fit(image, 300, 300, quality=q).nbytes for q in (0, 30, 80, None, 100)]
 
     assert sorted(set(sizes)) == sizes
 
@@ -326,7 +327,7 @@ def test_fit_keeps_every_frame_of_a_gif(encode_gif: Encode, clear: bool) -> None
     """Frames, durations, repetition and transparency stay."""
     gif = encode_gif(6, (60, 40), clear=clear, loop=0)
 
-    fitted = pil(_pixels.fit(Image.from_bytes(gif), 40, 40))
+    fitted = pil(transform.fit(Image.from_bytes(gif), 40, 40))
 
     assert fitted.n_frames == 6  # type: ignore[attr-defined]  # a gif
     assert fitted.info["loop"] == 0
@@ -371,7 +372,7 @@ def test_gif_frames_survive_writing(frames: list[list[str]], loop: int | None) -
 
 def test_gif_that_plays_once_still_does(encode_gif: Encode) -> None:
     """No repetition is added."""
-    fitted = _pixels.fit(Image.from_bytes(encode_gif(3)), 20, 20)
+    fitted = transform.fit(Image.from_bytes(encode_gif(3)), 20, 20)
 
     assert "loop" not in pil(fitted).info
 
@@ -382,4 +383,4 @@ def test_fit_of_a_broken_picture_is_an_error(encode: Encode, format: str) -> Non
     broken = Image.from_bytes(encode(format)[:-150])
 
     with pytest.raises(ImageDecodeError):
-        _pixels.fit(broken, 10, 10)
+        transform.fit(broken, 10, 10)

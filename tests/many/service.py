@@ -8,8 +8,8 @@ from collections import deque
 
 from attrs import define, field
 
-from gptimage._http import HttpReply
 from gptimage.limits import Limiter
+from gptimage.transport.http import HttpReply
 
 
 def refused(

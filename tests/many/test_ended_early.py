@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from gptimage import InvalidRequestError, OutcomeUnknownError
-from gptimage._http import HttpReply, HttpRequest
 from gptimage.bulk import Item, NotTakenError, Progress, Stop
 from gptimage.bulk.checkpoint import Checkpoint, Entry
 from gptimage.cache import Cache
 from gptimage.store import Spool, Store
+from gptimage.transport.http import HttpReply, HttpRequest
 
 from .conftest import Both
 from .test_many import answer

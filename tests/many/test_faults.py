@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from PIL import Image as PilImage
 
-from gptimage._http import HttpReply, HttpRequest
-from gptimage._reply import pictures
+from gptimage.budget.ledger import Ledger
 from gptimage.bulk import Item
-from gptimage.ledger import Ledger
-from gptimage.results import Result
 from gptimage.store import Spool, Store
+from gptimage.transport.base64_body import pictures
+from gptimage.transport.http import HttpReply, HttpRequest
+from gptimage.types.result import Result
 
 from .conftest import Both
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from gptimage._http import HttpRequest
 from gptimage.sandbox import Sandbox, SandboxServer
+from gptimage.transport.http import HttpRequest
 
 
 RUN = """

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from gptimage import OutcomeUnknownError, RateLimitError
-from gptimage._http import HttpReply
 from gptimage.bulk.checkpoint import Checkpoint, Entry
 from gptimage.cache import Cache
-from gptimage.retry import Retry
 from gptimage.sandbox import Sandbox
+from gptimage.transport.http import HttpReply
+from gptimage.transport.retry import Retry
 
 from .conftest import Both
 

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import ConfigurationError, InvalidRequestError, Models
-from gptimage._http import HttpReply
 from gptimage.limits import Limiter, Limits, WindowLimiter, limiter_of, tokens_of
-from gptimage.limits.news import age, duration, refusal, stated
-from gptimage.limits.rules import SPAN, Window
-from gptimage.money import Estimate
+from gptimage.limits.headers import age, refusal, stated
+from gptimage.limits.window import SPAN, Window
+from gptimage.models.pricing import Estimate
+from gptimage.transport.billing import duration
+from gptimage.transport.http import HttpReply
 
 from .service import Clock, Strict, refused, simulate
 

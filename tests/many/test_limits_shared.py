@@ -12,8 +12,8 @@ import pytest
 
 from gptimage import ConfigurationError
 from gptimage.limits import Limits
-from gptimage.limits.news import Kind
-from gptimage.limits.rules import SPAN
+from gptimage.limits.headers import Kind
+from gptimage.limits.window import SPAN
 
 
 pytest.importorskip("pyrate_limiter")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage.limits import Limits, WindowLimiter
-from gptimage.limits.rules import SPAN
+from gptimage.limits.window import SPAN
 
 from .service import Clock, refused
 

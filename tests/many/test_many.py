@@ -32,13 +32,13 @@ from gptimage import (
     Prompt,
     Retry,
 )
-from gptimage._http import HttpReply, HttpRequest
 from gptimage.bulk import Item, Progress
 from gptimage.cache import MemoryCache
 from gptimage.errors import BudgetExceededError, StoreError
 from gptimage.limits import Limits
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
+from gptimage.transport.http import HttpReply, HttpRequest
 
 from .conftest import URL, AsyncSending, Both, Sending
 from .service import Clock, Strict, refused

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from gptimage import Image
-from gptimage._http import HttpRequest
-from gptimage.cli import main
+from gptimage.cli.main import main
 from gptimage.commands._rows import Rows
 from gptimage.sandbox import Sandbox, SandboxServer
+from gptimage.transport.http import HttpRequest
 
 
 FAST = ("--sandbox", "--quality", "low", "--size", "1024x1024")

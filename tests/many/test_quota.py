@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import gptimage
-from gptimage._http import HttpReply, HttpRequest
 from gptimage.limits.quota import RetryQuota
+from gptimage.transport.http import HttpReply, HttpRequest
 
 
 OVERLOADED = HttpReply(

@@ -20,8 +20,8 @@ from attrs import field, frozen
 from mcp import Client
 from mcp_types import CallToolResult
 
-from gptimage_mcp.live import LiveServer
-from gptimage_mcp.viewer import html
+from gptimage_mcp.assets import html
+from gptimage_mcp.dynamic_server import LiveServer
 
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from mcp_types import CallToolResult, ImageContent, ResourceLink, TextContent
 import gptimage
 from gptimage.sandbox import Sandbox
 from gptimage_mcp.app import App
-from gptimage_mcp.live import LiveServer
+from gptimage_mcp.config.settings import Settings
+from gptimage_mcp.dynamic_server import LiveServer
 from gptimage_mcp.opening import open_app
-from gptimage_mcp.settings import Settings
-from gptimage_mcp.tools.looking import add_looking
-from gptimage_mcp.tools.telling import add_telling
+from gptimage_mcp.tools.admin import add_telling
+from gptimage_mcp.tools.browse import add_looking
 
 
 _T = TypeVar("_T")

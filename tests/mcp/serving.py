@@ -19,10 +19,10 @@ import uvicorn
 from attrs import evolve, frozen
 
 import gptimage
+from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.connections import Connection
-from gptimage_mcp.http import build_app, configuration, listen
-from gptimage_mcp.live import LiveServer
-from gptimage_mcp.settings import Settings
+from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.http.app import build_app, configuration, listen
 
 
 TOKEN = "a-token-nobody-would-guess"
@@ -77,7 +77,7 @@ def serving(
     connection: type[Connection] = Connection,
     address: str = "127.0.0.1",
 ) -> Iterator[Site]:
-    """Serve as `gptimage_mcp.http.serve` does, on a free port, in a thread.
+    """Serve as `gptimage_mcp.http.app.serve` does, on a free port, in a thread.
 
     Args:
         server: The server.

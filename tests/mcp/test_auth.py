@@ -21,8 +21,8 @@ from mcp.server.auth.provider import AccessToken
 
 import gptimage
 from gptimage_mcp.auth import Auth, StaticTokens, endpoint, name_of
+from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.jwks import COOL_DOWN, KeySet, KeysUnavailableError
-from gptimage_mcp.settings import Settings
 
 from .harness import ERAS, house
 from .issuer import PRIVATE, Issuer, issuer, public

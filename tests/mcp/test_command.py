@@ -21,8 +21,8 @@ import pytest
 import gptimage
 from gptimage.sandbox import SandboxServer
 from gptimage_mcp.__main__ import build_parser, main
-from gptimage_mcp.clients import CLIENTS
-from gptimage_mcp.settings import KINDS, variable
+from gptimage_mcp.config.settings import KINDS, variable
+from gptimage_mcp.install.clients import CLIENTS
 
 from .harness import Slow
 
@@ -169,7 +169,7 @@ def open_app(*args, before=opening.open_app):
 
 opening.open_app = open_app
 import gptimage_mcp.server
-gptimage_mcp.server.open_app = open_app
+gptimage_mcp.opening.open_app = open_app
 stats = gptimage.Store.stats
 gptimage.Store.stats = lambda self: (noise("while answering"), stats(self))[1]
 history = gptimage.Store.history

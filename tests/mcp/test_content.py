@@ -18,9 +18,9 @@ from mcp_types import CallToolResult
 import gptimage
 from gptimage.conversation import FailedCall
 from gptimage.previews import previews
-from gptimage_mcp import content
 from gptimage_mcp.app import App
-from gptimage_mcp.content import LARGEST, Drawn
+from gptimage_mcp.content import results as content
+from gptimage_mcp.content.results import LARGEST, Drawn
 from gptimage_mcp.job import Job
 
 from .reading_room import Room, drawing, length, links, picture, room, said, shown, text_of

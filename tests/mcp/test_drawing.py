@@ -12,8 +12,8 @@ import pytest
 from mcp import Client
 
 import gptimage
+from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.server import build_server
-from gptimage_mcp.settings import Settings
 
 from .harness import ERAS, house, picture, said, text
 

@@ -18,8 +18,8 @@ from mcp import Client
 from mcp_types import Tool
 from PIL import Image as Pil
 
-from gptimage import requests
 from gptimage.sandbox import Sandbox
+from gptimage.types import request as requests
 
 from .harness import ERAS, House, house, picture, said, text
 

@@ -16,7 +16,7 @@ import pytest
 
 import gptimage
 from gptimage.sandbox import SandboxServer
-from gptimage_mcp.journal import Journal
+from gptimage_mcp.jobs.journal import Journal
 
 from .harness import JOBS, Slow
 

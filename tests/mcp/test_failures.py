@@ -16,9 +16,9 @@ from pydantic import BaseModel, ValidationError
 
 import gptimage
 from gptimage import errors
-from gptimage.providers.openai_errors import error_from_reply
+from gptimage.providers.openai.errors import error_from_reply
 from gptimage.sandbox import Sandbox
-from gptimage_mcp.failures import ADVICE, failing, failure, misfit
+from gptimage_mcp.content.errors import ADVICE, failing, failure, misfit
 
 from .reading_room import drawing
 
@@ -213,7 +213,7 @@ def test_any_text_makes_a_message_that_can_be_sent(message: str, field: str) -> 
 
 def test_what_the_sandbox_answers_gets_the_right_advice() -> None:
     """Real bodies, as the service was recorded, lead to the advice for them."""
-    from gptimage._http import HttpRequest
+    from gptimage.transport.http import HttpRequest
 
     advice: dict[str, str] = {}
     for scenario in ("moderation", "quota", "unverified", "unauthorized"):

@@ -23,7 +23,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 import gptimage
-from gptimage_mcp import originals
+from gptimage_mcp.http import images
 from gptimage_mcp.ranges import UnsatisfiableError, has_already, span
 
 from .harness import House, house, picture
@@ -158,7 +158,7 @@ def test_asking_for_the_head_sends_no_body(home: House, site: Site) -> None:
             return await asyncio.Event().wait()
 
         request = Request(scope)
-        await (await originals.answer(request, home.store))(scope, receive, send)
+        await (await images.answer(request, home.store))(scope, receive, send)
 
     asyncio.run(ask())  # not every server drops a body that HEAD must not have
     assert b"".join(sent) == b""
@@ -264,9 +264,9 @@ def test_an_object_store_is_no_different(tmp_path: Path) -> None:
     from obstore.store import MemoryStore
 
     from gptimage.sandbox import Sandbox
-    from gptimage.store.objects import ObjectBlobs
+    from gptimage.store.object_blobs import ObjectBlobs
+    from gptimage_mcp.config.settings import Settings
     from gptimage_mcp.server import build_server
-    from gptimage_mcp.settings import Settings
 
     blobs = ObjectBlobs(MemoryStore(), name="memory")
     store = gptimage.Store(blobs, index=tmp_path / "index.sqlite")

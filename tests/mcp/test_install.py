@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import ConfigurationError
-from gptimage_mcp import merging
 from gptimage_mcp.__main__ import main
-from gptimage_mcp.clients import CLIENTS
-from gptimage_mcp.merging import Addition, merge_json, merge_toml
+from gptimage_mcp.install import merge
+from gptimage_mcp.install.clients import CLIENTS
+from gptimage_mcp.install.merge import Addition, merge_json, merge_toml
 
 
 SECRET = "sk-very-secret"
@@ -452,7 +452,7 @@ def test_a_change_in_between_is_not_overwritten(
         path.write_text('{"numStartups": 35}', encoding="utf-8")
         return merge_json(text, addition)
 
-    monkeypatch.setattr(merging, "merge_json", busy)
+    monkeypatch.setattr(merge, "merge_json", busy)
 
     assert main(["install", "claude-code", "--write"]) == 2
     assert json.loads(path.read_text(encoding="utf-8")) == {"numStartups": 35}

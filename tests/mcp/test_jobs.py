@@ -28,10 +28,10 @@ from mcp.shared.exceptions import MCPError
 import gptimage
 from gptimage.sandbox import Sandbox
 from gptimage_mcp import job as job_module
-from gptimage_mcp import journal as journal_module
 from gptimage_mcp.job import Job, Progress
-from gptimage_mcp.jobs import Jobs
-from gptimage_mcp.journal import Journal, is_handle
+from gptimage_mcp.jobs import journal as journal_module
+from gptimage_mcp.jobs.jobs import Jobs
+from gptimage_mcp.jobs.journal import Journal, is_handle
 
 from .harness import ERAS, JOBS, House, Slow, house, said, text
 from .serving import serving
@@ -375,7 +375,7 @@ def test_large_outcomes_are_not_kept_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of large pictures only the newest outcome is kept; the store has the others."""
-    monkeypatch.setattr("gptimage_mcp.jobs._MEMORY", 1000)
+    monkeypatch.setattr("gptimage_mcp.jobs.jobs._MEMORY", 1000)
     where = house(tmp_path)
 
     async def question(client: Client) -> list[bool]:
@@ -520,7 +520,7 @@ def test_a_picture_that_could_not_be_saved_is_shown(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gptimage.store.files.FileBlobs.create", full)
+    monkeypatch.setattr("gptimage.store.local_blobs.FileBlobs.create", full)
     answer = where.call("generate_image", prompt="A fox", save_to="fox", **CHEAP)
 
     assert not answer.is_error

@@ -12,7 +12,7 @@ from mcp import Client
 from mcp_types import CallToolResult
 
 import gptimage
-from gptimage_mcp.content import LARGEST
+from gptimage_mcp.content.results import LARGEST
 from gptimage_mcp.job import Job
 
 from .harness import ERAS

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage_mcp.outside import plain, quoted, told, visible
+from gptimage_mcp.content.sanitize import plain, quoted, told, visible
 
 
 ANYTHING = st.text(st.characters(), max_size=300)

@@ -24,8 +24,8 @@ import yaml  # moto[server] brings it along
 from packaging.requirements import Requirement
 
 import gptimage
-from gptimage_mcp.loading import CONFIG
-from gptimage_mcp.settings import KINDS, variable
+from gptimage_mcp.config.loading import CONFIG
+from gptimage_mcp.config.settings import KINDS, variable
 
 
 REPOSITORY = Path(__file__).parents[2]
@@ -271,8 +271,8 @@ def test_compose_keeps_the_server_to_itself() -> None:
 
 def test_its_settings_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a token, what the image and the compose file set is a server that would start."""
-    from gptimage_mcp.guard import check_exposure
-    from gptimage_mcp.loading import load
+    from gptimage_mcp.config.loading import load
+    from gptimage_mcp.http.middleware import check_exposure
 
     environment = dict(COMPOSE["services"]["gptimage-mcp"]["environment"])
     environment |= dict(re.findall(r"(\w+)=(/data\S*)", DOCKERFILE))

@@ -16,9 +16,9 @@ from attrs import fields
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gptimage_mcp.config.loading import CONFIG, load, usual_file
+from gptimage_mcp.config.settings import KINDS, Settings, SettingsError, variable
 from gptimage_mcp.kinds import Place
-from gptimage_mcp.loading import CONFIG, load, usual_file
-from gptimage_mcp.settings import KINDS, Settings, SettingsError, variable
 
 
 DOCS = Path(__file__).parents[2] / "docs"

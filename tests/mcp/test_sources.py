@@ -17,7 +17,7 @@ import pytest
 from mcp import Client
 
 import gptimage
-from gptimage_mcp.sources import LARGEST_DATA
+from gptimage_mcp.tools.inputs import LARGEST_DATA
 
 from .harness import ERAS, House, house, picture, said, text
 

@@ -17,9 +17,9 @@ import pytest
 import gptimage
 from gptimage.sandbox import Sandbox
 from gptimage_mcp import sse
-from gptimage_mcp.jobs import Progress
+from gptimage_mcp.config.settings import Settings
+from gptimage_mcp.job import Progress
 from gptimage_mcp.server import build_server
-from gptimage_mcp.settings import Settings
 from gptimage_mcp.sse import JobEvents
 
 from .harness import House, house, picture

@@ -16,8 +16,8 @@ from mcp.server.subscriptions import ResourceUpdated
 from mcp_types import ListToolsResult
 
 import gptimage
+from gptimage_mcp.content.sanitize import visible
 from gptimage_mcp.icons import icons
-from gptimage_mcp.outside import visible
 
 from .harness import ERAS, house
 from .reading_room import Room, picture, room, text_of
@@ -320,8 +320,8 @@ def test_what_the_cache_cannot_do(here: Room, arguments: dict[str, Any]) -> None
 
 def test_a_server_without_a_cache(here: Room, tmp_path: Path) -> None:
     """There is nothing to tell and nothing to clear, and that is no error."""
-    from gptimage_mcp.live import LiveServer
-    from gptimage_mcp.tools.telling import add_telling
+    from gptimage_mcp.dynamic_server import LiveServer
+    from gptimage_mcp.tools.admin import add_telling
 
     app = evolve(here.app, cache=None)
     server = LiveServer("bare", log_level="ERROR")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gptimage import Generate, Image, Result
-from gptimage_mcp.viewer import VIEWER_URI, html
+from gptimage_mcp.assets import VIEWER_URI, html
 
 from .browsers import CAN, Chromium, Viewer
 from .harness import House, house, said

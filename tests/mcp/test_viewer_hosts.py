@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gptimage_mcp.viewer import html
+from gptimage_mcp.assets import html
 
 from .browsers import Chromium, Viewer, official_host
 from .harness import House, house, said

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gptimage._accounts import Entry
-from gptimage.budget import Budget, Reservation
+from gptimage.budget.accounts import Entry
+from gptimage.budget.budget import Budget, Reservation
+from gptimage.budget.ledger import Ledger
 from gptimage.errors import BudgetExceededError, ConfigurationError
-from gptimage.ledger import Ledger
 
 
 NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)

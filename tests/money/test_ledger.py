@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from gptimage._accounts import Ending, Entry
-from gptimage.budget import Budget
+from gptimage.budget.accounts import Ending, Entry
+from gptimage.budget.budget import Budget
+from gptimage.budget.ledger import Ledger
 from gptimage.errors import ConfigurationError, InvalidRequestError
-from gptimage.ledger import Ledger
-from gptimage.money import Usage
+from gptimage.models.pricing import Usage
 
 
 NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)

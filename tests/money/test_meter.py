@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from gptimage._billing import may_be_billed
 from gptimage._call import Call
-from gptimage._meter import Meter
-from gptimage._plan import plan
-from gptimage._sending import metered
-from gptimage._threads import to_its_end
+from gptimage._internal.threads import to_its_end
+from gptimage.budget.ledger import Ledger
+from gptimage.engine.accounting import Meter
+from gptimage.engine.plan import plan
+from gptimage.engine.send import metered
 from gptimage.errors import (
     ApiError,
     BadRequestError,
@@ -29,9 +29,9 @@ from gptimage.errors import (
     ServerError,
     TransportError,
 )
-from gptimage.ledger import Ledger
-from gptimage.models import Models
-from gptimage.requests import generate_request
+from gptimage.models.catalog import Models
+from gptimage.transport.billing import may_be_billed
+from gptimage.types.request import generate_request
 
 
 def moderation(stage: str) -> ModerationError:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image as PilImage
 
 import gptimage
-from gptimage.budget import Budget
-from gptimage.events import Event, Finished
-from gptimage.ledger import Ledger
-from gptimage.sandbox import painter
+from gptimage.budget.budget import Budget
+from gptimage.budget.ledger import Ledger
+from gptimage.observers.events import Event, Finished
+from gptimage.sandbox import drawing
 
 
 PROMPTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60).filter(
@@ -42,8 +42,8 @@ FLAT = flat()
 def quick_painter() -> Iterator[None]:
     """What is billed does not depend on what is drawn, so nothing is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(painter, "paint", lambda *_: FLAT)
-        patch.setattr(painter, "stages", lambda job, *_: iter([FLAT] * (job.partials + 1)))
+        patch.setattr(drawing, "paint", lambda *_: FLAT)
+        patch.setattr(drawing, "stages", lambda job, *_: iter([FLAT] * (job.partials + 1)))
         yield
 
 

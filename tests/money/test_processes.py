@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from gptimage._accounts import Entry
-from gptimage.budget import Budget
+from gptimage.budget.accounts import Entry
+from gptimage.budget.budget import Budget
+from gptimage.budget.ledger import Ledger
 from gptimage.errors import BudgetExceededError
-from gptimage.ledger import Ledger
 
 
 WORKER = Path(__file__).with_name("worker.py")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gptimage._accounts import Ending, Entry
-from gptimage.commands import spend
+from gptimage.budget.accounts import Ending, Entry
+from gptimage.budget.ledger import Ledger
+from gptimage.cli import info
 from gptimage.errors import InvalidRequestError
-from gptimage.ledger import Ledger
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 def run(*arguments: str) -> int:
     """Run the sub-command."""
     parser = argparse.ArgumentParser()
-    spend.add_parser(parser.add_subparsers())
+    info.add_parser(parser.add_subparsers())
     args = parser.parse_args(["spend", *arguments])
     code: int = args.func(args)
     return code

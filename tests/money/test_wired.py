@@ -15,14 +15,14 @@ import pytest
 
 import gptimage
 from gptimage._call import Call
-from gptimage._http import HttpReply, HttpRequest
-from gptimage.budget import Budget
+from gptimage.budget.budget import Budget
+from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
-from gptimage.events import Event, Failed, Finished, Planned, Saved
-from gptimage.ledger import Ledger
+from gptimage.observers.events import Event, Failed, Finished, Planned, Saved
 from gptimage.sandbox import Sandbox
 from gptimage.spending import LedgerRow
 from gptimage.store import Store
+from gptimage.transport.http import HttpReply, HttpRequest
 
 
 OPTIONS: dict[str, Any] = {"size": "1024x1024", "quality": "low"}

@@ -15,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import gptimage
-from gptimage._accounts import Entry
-from gptimage.budget import Budget
+from gptimage.budget.accounts import Entry
+from gptimage.budget.budget import Budget
+from gptimage.budget.ledger import Ledger
 from gptimage.errors import BudgetExceededError
-from gptimage.ledger import Ledger
 
 
 CENT = Decimal("0.01")

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from gptimage.events import (
+from gptimage.models.pricing import Cost, Usage
+from gptimage.observers.events import (
     CacheHit,
     Event,
     Failed,
@@ -19,7 +20,6 @@ from gptimage.events import (
     Submitted,
     Waiting,
 )
-from gptimage.money import Cost, Usage
 
 
 NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)

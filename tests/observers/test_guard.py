@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from gptimage.errors import ConfigurationError
-from gptimage.events import Event
-from gptimage.observers.guard import Guard
-from gptimage.ports import Observer
+from gptimage.observers.dispatch import Guard
+from gptimage.observers.events import Event
+from gptimage.transport.protocols import Observer
 
 from .making import EVENTS
 

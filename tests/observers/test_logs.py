@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gptimage.observers.logs import JsonFormatter, LogObserver
+from gptimage.observers.logging import JsonFormatter, LogObserver
 
 from .making import EVENTS
 

@@ -118,7 +118,7 @@ def test_a_span_has_the_callers_for_parent() -> None:
 
 def test_late_events_do_no_harm() -> None:
     """Events after the end, or of a call nobody planned, are let pass."""
-    from gptimage.events import Finished
+    from gptimage.observers.events import Finished
 
     found = Set()
     found.notify("planned", "failed", "finished", "partial_arrived")

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from gptimage.events import CacheHit, Failed, Finished, Planned, Waiting
-from gptimage.money import Cost
+from gptimage.models.pricing import Cost
+from gptimage.observers.events import CacheHit, Failed, Finished, Planned, Waiting
 
 from .making import of
 

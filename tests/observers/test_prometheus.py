@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gptimage.events import Finished, Planned
+from gptimage.observers.events import Finished, Planned
 
 from .making import EVENTS, of
 

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image as pil
 from PIL import ImageDraw
 
-from gptimage._http import FilePart, HttpReply, HttpRequest
+from gptimage.transport.http import FilePart, HttpReply, HttpRequest
 
 
 TODAY = date(2026, 11, 20)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image as pil
 
-from gptimage._http import FilePart, HttpRequest
 from gptimage.sandbox import Sandbox
+from gptimage.transport.http import FilePart, HttpRequest
 
 from .pictures import edit, encoded, error, json_edit, markup, mask, part, photo
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage._http import FilePart
 from gptimage.sandbox._multipart import split
+from gptimage.transport.http import FilePart
 
 
 TYPE = 'multipart/form-data; boundary="b o"'

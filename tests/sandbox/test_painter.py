@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image as pil
 from PIL import ImageChops, ImageStat
 
-from gptimage.image import Image
-from gptimage.models import Models
-from gptimage.sandbox._job import Job, Picture
+from gptimage.image.image import Image
+from gptimage.models.catalog import Models
 from gptimage.sandbox._label import NOTICE, prompt_head
 from gptimage.sandbox._scene import scene
-from gptimage.sandbox.painter import paint, stages
+from gptimage.sandbox.drawing import paint, stages
+from gptimage.sandbox.job import Job, Picture
 
 from .pictures import encoded, markup, mask, opened, photo
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from gptimage._http import HttpRequest
-from gptimage.models import Models
+from gptimage.models.catalog import Models
 from gptimage.sandbox import Sandbox
-from gptimage.sandbox._job import Job
-from gptimage.sandbox._lookups import Uploads
-from gptimage.sandbox.rules import Policy, accept
+from gptimage.sandbox.images_api import Policy, accept
+from gptimage.sandbox.job import Job
+from gptimage.sandbox.models_files_api import Uploads
+from gptimage.transport.http import HttpRequest
 
 from .pictures import GENERATIONS, MODEL, TODAY, error, generate, part
 

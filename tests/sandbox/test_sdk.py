@@ -12,7 +12,7 @@ import httpx2
 import openai
 import pytest
 
-from gptimage.image import Image
+from gptimage.image.image import Image
 from gptimage.sandbox import Sandbox, SandboxServer
 
 from .pictures import MODEL, SMALL, mask, photo

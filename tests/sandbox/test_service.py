@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptimage._http import HttpReply, HttpRequest
 from gptimage.errors import InvalidRequestError, OutcomeUnknownError
 from gptimage.sandbox import Sandbox
-from gptimage.sandbox._faults import SCENARIOS
+from gptimage.sandbox.failures import SCENARIOS
+from gptimage.transport.http import HttpReply, HttpRequest
 
 from .pictures import EDITS, GENERATIONS, SMALL, TODAY, edit, error, generate, opened, part, photo
 
@@ -395,7 +395,7 @@ def test_the_log_and_the_files_are_bounded(
 ) -> None:
     """A sandbox that runs for days forgets its oldest requests and files."""
     monkeypatch.setattr("gptimage.sandbox.service._REMEMBERED_BYTES", 2500)
-    monkeypatch.setattr("gptimage.sandbox._lookups._KEPT_BYTES", 2500)
+    monkeypatch.setattr("gptimage.sandbox.models_files_api._KEPT_BYTES", 2500)
     ids = []
     for _ in range(4):
         form = HttpRequest(

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from gptimage._http import HttpReply, HttpRequest, ServerEvent
 from gptimage.errors import OutcomeUnknownError
-from gptimage.ports import AsyncTransport, Transport
 from gptimage.sandbox import AsyncSandboxTransport, Sandbox, SandboxTransport
+from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
+from gptimage.transport.protocols import AsyncTransport, Transport
 
 from .pictures import SMALL, TODAY, edit, generate, mask, part, photo
 

@@ -13,9 +13,9 @@ import pytest
 from attrs import evolve
 
 from gptimage import Cost, Edit, Generate, Image, Mask, Result, Usage
-from gptimage.ports import Blobs
 from gptimage.store import FileBlobs, Store
-from gptimage.store.objects import ObjectBlobs
+from gptimage.store.object_blobs import ObjectBlobs
+from gptimage.transport.protocols import Blobs
 
 
 class Clock:

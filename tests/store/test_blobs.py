@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gptimage.ports import Blobs
+from gptimage.transport.protocols import Blobs
 
 
 KEY = "images/2026/11/20/a.png"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gptimage import ImageNotFoundError, InvalidRequestError
-from gptimage.commands import store as commands
+from gptimage.cli import store as commands
 from gptimage.commands._store_care import size
 from gptimage.commands._store_look import moment
 from gptimage.store import Spool, Store

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from gptimage._accounts import Ending, Entry
+from gptimage.budget.accounts import Ending, Entry
+from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
 from gptimage.cached import CacheEntry
 from gptimage.errors import ConfigurationError, GptImageError, ImageDecodeError
-from gptimage.ledger import Ledger
 from gptimage.store import Store
 
 

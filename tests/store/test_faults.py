@@ -20,11 +20,11 @@ from typing import Any, Self
 
 import pytest
 
-from gptimage._accounts import Ending, Entry
+from gptimage.budget.accounts import Ending, Entry
+from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
 from gptimage.cached import CacheEntry
 from gptimage.errors import CacheError, ConfigurationError, StoreError
-from gptimage.ledger import Ledger
 from gptimage.store import Spool, Store
 
 

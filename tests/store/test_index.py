@@ -384,7 +384,7 @@ def test_the_index_can_be_elsewhere(tmp_path: Path, make: Any) -> None:
 
 def test_queries_use_their_indexes(filled: Store) -> None:
     """No question of a user sorts or scans the whole table."""
-    from gptimage.store import queries
+    from gptimage.store import search
 
     asked: list[str] = []
     database_ = filled._parts.index.database
@@ -398,7 +398,7 @@ def test_queries_use_their_indexes(filled: Store) -> None:
     filled.history(tag="hero", operation="edit")
     filled.search("fox")
     filled.find("0" * 64)
-    queries.by_ids(database_, ["x"])
+    search.by_ids(database_, ["x"])
     database_.read(lambda c: c.set_trace_callback(None))
     plans = [
         row[3]

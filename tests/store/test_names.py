@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gptimage import ConfigurationError, ImageNotFoundError
 from gptimage.store import Record, Store, ids
 from gptimage.store.keys import is_key, is_sidecar, stem
-from gptimage.store.naming import EXPORT, Naming, slug
+from gptimage.store.names import EXPORT, Naming, slug
 
 
 TIMES = st.datetimes(datetime(1970, 1, 2), datetime(2254, 12, 31)).map(  # made UTC

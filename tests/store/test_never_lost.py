@@ -17,8 +17,8 @@ import pybase64
 import pytest
 
 from gptimage import Generate, Image, Size, StoreError
-from gptimage.ports import BlobInfo, Blobs
 from gptimage.store import FileBlobs, Spool, Store, note_of
+from gptimage.transport.protocols import BlobInfo, Blobs
 
 
 NOW = timedelta(0)

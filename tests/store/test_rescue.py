@@ -15,8 +15,9 @@ import pytest
 
 import gptimage
 from gptimage import Generate, Image, StoreError
+from gptimage._internal import user_dirs
 from gptimage.errors import ConfigurationError
-from gptimage.store import FileBlobs, Spool, Store, note_of, places
+from gptimage.store import FileBlobs, Spool, Store, note_of
 
 
 NOW = timedelta(0)
@@ -90,8 +91,8 @@ def test_what_0_1_0_left_is_anybodys(tmp_path: Path, make: Any) -> None:
     entry.path.write_bytes(json.dumps(old).encode() + b"\n" + body)
     Store(tmp_path / "elsewhere").save(make.result())
     (tmp_path / "elsewhere" / "images").rename(tmp_path / "copies")
-    places.rescue_folder().mkdir(parents=True)
-    (tmp_path / "copies").rename(places.rescue_folder() / "images")
+    user_dirs.rescue_folder().mkdir(parents=True)
+    (tmp_path / "copies").rename(user_dirs.rescue_folder() / "images")
 
     assert len(Store(tmp_path / "new").rescue(older_than=NOW).saved) == 2
 
@@ -208,7 +209,7 @@ def homeless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_account_without_a_home_gets_a_private_folder(homeless: Path) -> None:
     """Everything below it can be read by nobody else, whatever is written there."""
     folder = homeless / f"gptimage-{os.getuid()}"
-    found = [places.state_folder(), places.cache_folder(), places.default_folder()]
+    found = [user_dirs.state_folder(), user_dirs.cache_folder(), user_dirs.default_folder()]
 
     assert all(each.is_relative_to(folder) for each in found)
     assert folder.stat().st_mode & 0o077 == 0
@@ -230,7 +231,7 @@ def test_a_folder_somebody_else_made_is_refused(
         folder.mkdir()
         folder.chmod(0o777)
     with pytest.raises(ConfigurationError, match="set HOME"):
-        places.state_folder()
+        user_dirs.state_folder()
     store = Store(tmp_path / "pictures")
     client = gptimage.ImageClient.sandbox(store=store)
     result = client.generate("A fox", size="1024x640", quality="low")

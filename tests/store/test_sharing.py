@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gptimage import ImageNotFoundError
-from gptimage.ports import Blobs
-from gptimage.store import Retention, Store, objects
+from gptimage.store import Retention, Store, object_blobs
+from gptimage.transport.protocols import Blobs
 
 
 NOW = timedelta(0)
@@ -194,7 +194,7 @@ def test_an_old_input_in_a_bucket_is_written_again(
     blobs.keep(key, b"x")
     assert puts == [key]
 
-    monkeypatch.setattr(objects, "_FRESH", NOW)
+    monkeypatch.setattr(object_blobs, "_FRESH", NOW)
     blobs.keep(key, b"x")
     assert puts == [key, key]
 

@@ -13,7 +13,7 @@ import pytest
 from gptimage.errors import ConfigurationError
 from gptimage.store import Store
 from gptimage.store.keys import is_part
-from gptimage.store.naming import Naming
+from gptimage.store.names import Naming
 
 
 Form = Literal["NFC", "NFD"]

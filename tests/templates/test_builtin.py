@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gptimage.errors import TemplateError
-from gptimage.sizes import PRESETS, Size
+from gptimage.models.sizes import PRESETS, Size
 from gptimage.templates import Brand, PromptTemplate, PromptTemplates, TemplateArgument
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage.templates.argument import TemplateArgument
+from gptimage.templates.arguments import TemplateArgument
 from gptimage.templates.checking import check, used
 from gptimage.templates.language import parse
-from gptimage.templates.prose import Given, inside_quotes, render, with_article
+from gptimage.templates.render import Given, inside_quotes, render, with_article
 
 
 ARGUMENTS = {

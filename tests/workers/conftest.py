@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gptimage.workers import SqliteDesk
-from gptimage.workers.desk import Desk
-from gptimage.workers.redis import RedisDesk
+from gptimage.workers.job_store import Desk
+from gptimage.workers.redis_store import RedisDesk
 
 from .world import Clock, Service, Shared
 

@@ -21,7 +21,7 @@ from gptimage.cache.redis import RedisCache
 from gptimage.store import Store
 from gptimage.workers import Entry
 from gptimage.workers.celery import configure, image_task
-from gptimage.workers.redis import RedisDesk
+from gptimage.workers.redis_store import RedisDesk
 
 
 warnings.filterwarnings("error", module=r"gptimage\.")  # Celery's own are its own affair

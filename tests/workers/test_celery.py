@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from gptimage.cli import main
+from gptimage.cli.main import main
 from gptimage.sandbox import SandboxServer
 from gptimage.workers import Job, JobResult
-from gptimage.workers.redis import RedisDesk
+from gptimage.workers.redis_store import RedisDesk
 
 
 celery = pytest.importorskip("celery")

@@ -20,9 +20,9 @@ from attrs import evolve
 
 from gptimage import ConfigurationError, InvalidRequestError
 from gptimage.workers import DeskError, Job, SqliteDesk, drop, retry
-from gptimage.workers.desk import Desk, change
 from gptimage.workers.entry import Answer, Entry
-from gptimage.workers.redis import RedisDesk
+from gptimage.workers.job_store import Desk, change
+from gptimage.workers.redis_store import RedisDesk
 
 from .world import Clock
 
@@ -31,8 +31,8 @@ WORKER = """
 import os, sys
 from attrs import evolve
 from gptimage.workers import SqliteDesk
-from gptimage.workers.desk import change
-from gptimage.workers.redis import RedisDesk
+from gptimage.workers.job_store import change
+from gptimage.workers.redis_store import RedisDesk
 
 kind, place, prefix, count = sys.argv[1:]
 desk = SqliteDesk(place) if kind == "sqlite" else RedisDesk(place, prefix=prefix)

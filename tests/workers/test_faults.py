@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from gptimage import ImageClient, Retry, StoreError
-from gptimage._reply import pictures
 from gptimage.cache import Cache
 from gptimage.store import Spool, Store
+from gptimage.transport.base64_body import pictures
 from gptimage.workers import SqliteDesk, run_job
 
 from .world import JOB, LEASE, URL, Clock, Service, picture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gptimage.cli import BAD_INPUT, NOT_CONFIGURED, OK, main
+from gptimage.cli.main import BAD_INPUT, NOT_CONFIGURED, OK, main
 from gptimage.workers import Entry, Job, SqliteDesk
 
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptimage import InvalidRequestError, OutcomeUnknownError, Retry, TransportError
-from gptimage._http import HttpReply
 from gptimage.store import Store
+from gptimage.transport.http import HttpReply
 from gptimage.workers import JobResult, drop, retry
 
 from .world import JOB, Clock, Paper, Process, Service, Shared, answer, refusal

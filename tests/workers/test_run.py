@@ -21,23 +21,14 @@ from gptimage import (
     Retry,
     TransportError,
 )
-from gptimage.budget import Budget
+from gptimage.budget.budget import Budget
+from gptimage.budget.ledger import Ledger
 from gptimage.cache import CacheEntry
 from gptimage.errors import CacheError
-from gptimage.ledger import Ledger
 from gptimage.store import Store
-from gptimage.workers import (
-    DeskError,
-    Entry,
-    Job,
-    JobResult,
-    drop,
-    retry,
-    rules,
-    run_job,
-)
-from gptimage.workers.desk import Desk, change
+from gptimage.workers import DeskError, Entry, Job, JobResult, drop, retry, run_job, state_machine
 from gptimage.workers.entry import Answer
+from gptimage.workers.job_store import Desk, change
 
 from .world import JOB, LEASE, URL, Clock, Memory, Process, Service, Shared, answer, picture
 from .world import refusal as refused
@@ -348,7 +339,9 @@ def test_what_comes_late_closes_the_gate(shared: Shared, clock: Clock) -> None:
     def finish() -> None:
         entry = entry_of(shared)
         late = Answer(images=("img_late",), cost=None)
-        assert change(shared.desk, "order-17", lambda found: rules.done(found, late, entry.at))
+        assert change(
+            shared.desk, "order-17", lambda found: state_machine.done(found, late, entry.at)
+        )
 
     Process(shared, {4: asked_again, 5: None}).run()
 
@@ -456,7 +449,7 @@ def test_a_job_that_kills_its_workers_is_not_given_to_another(shared: Shared, cl
 def test_paid_but_not_saved_is_not_lost(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a full disk the job comes back later, takes the reply and pays nothing more."""
     shared.replies = None
-    monkeypatch.setattr("gptimage.store.files.FileBlobs.create", full_disk)
+    monkeypatch.setattr("gptimage.store.local_blobs.FileBlobs.create", full_disk)
     first = deliver(shared)
     monkeypatch.undo()
     monkeypatch.setenv("XDG_STATE_HOME", str(shared.folder.parent / "state"))
@@ -580,7 +573,7 @@ def test_nobody_pays_unasked_for_a_request_like_this(
         raise OutcomeUnknownError("the same request, sent by somebody else, was broken off")
 
     with monkeypatch.context() as patch:
-        patch.setattr("gptimage.flights.fly", joined)
+        patch.setattr("gptimage.cache.single_flight.fly", joined)
         first = deliver(shared)
     again = deliver(shared)
 

@@ -15,11 +15,11 @@ from attrs import define, field
 from PIL import Image as PilImage
 
 from gptimage import ImageClient, Retry, TransportError
-from gptimage._http import HttpReply, HttpRequest
 from gptimage.cache import CacheEntry, CacheStats
 from gptimage.store import Store
+from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.workers import Entry, JobResult, run_job
-from gptimage.workers.desk import Desk
+from gptimage.workers.job_store import Desk
 
 
 URL = "https://fake.invalid/v1"

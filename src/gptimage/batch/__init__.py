@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gptimage.batch.batch import AsyncBatch, Batch
-from gptimage.batch.drive import AsyncBatchLine, BatchLine
+from gptimage.batch.driver import AsyncBatchLine, BatchLine
 from gptimage.batch.prepare import BatchWarning
-from gptimage.batch.read import BatchItem
+from gptimage.batch.results import BatchItem
 from gptimage.batch.status import Status
-from gptimage.providers.openai_batch import BatchPart
+from gptimage.providers.openai.batches import BatchPart
 
 
 __all__ = [

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from gptimage._reply import parse
-from gptimage.batch.drive import AsyncBatchLine, BatchLine
-from gptimage.batch.flow import Flow, look
+from gptimage.batch.driver import AsyncBatchLine, BatchLine
 from gptimage.batch.job import Job
-from gptimage.batch.kept import Kept
 from gptimage.batch.output import Line
 from gptimage.batch.state import Part, State, private
+from gptimage.batch.steps import Flow, look
+from gptimage.batch.uploads import Kept
 from gptimage.errors import InvalidRequestError
-from gptimage.providers.openai_batch import BatchPart
+from gptimage.providers.openai.batches import BatchPart
+from gptimage.transport.base64_body import parse
 
 
 def finding(line: BatchLine | AsyncBatchLine, batch_id: str) -> Flow[BatchPart]:

@@ -10,20 +10,20 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from gptimage._accounts import Ending
-from gptimage._core import Core
-from gptimage._keep import Keeper
-from gptimage._meter import Meter
-from gptimage.batch.drive import AsyncBatchLine, BatchLine
-from gptimage.batch.flow import Flow, look
-from gptimage.batch.news import News, entry_of
+from gptimage.batch.driver import AsyncBatchLine, BatchLine
+from gptimage.batch.events import News, entry_of
 from gptimage.batch.prepare import Limits, check_metadata, check_several, digest_of, prepare
-from gptimage.batch.read import Collector
+from gptimage.batch.results import Collector
 from gptimage.batch.state import State
 from gptimage.batch.status import Status
+from gptimage.batch.steps import Flow, look
 from gptimage.batch.submit import submit
-from gptimage.budget import Reservation
+from gptimage.budget.accounts import Ending
+from gptimage.budget.budget import Reservation
 from gptimage.bulk.items import Asked
+from gptimage.engine.accounting import Meter
+from gptimage.engine.config import Core
+from gptimage.engine.save import Keeper
 from gptimage.errors import ConfigurationError, InvalidRequestError
 
 

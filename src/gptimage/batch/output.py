@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from gptimage._reply import Splitter, join
+from gptimage.transport.base64_body import Splitter, join
 
 
 _NAME: Final = re.compile(rb'(?<!\\)"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')

@@ -9,18 +9,18 @@ from typing import IO, Final, cast
 
 from attrs import frozen
 
-from gptimage._core import Core
-from gptimage._http import FilePart
-from gptimage._json import canonical
-from gptimage._plan import Plan, plan
-from gptimage.batch.flow import Flow, upload
-from gptimage.batch.kept import Kept, Uploads, writing
+from gptimage._internal.json import canonical
 from gptimage.batch.state import Part, State
+from gptimage.batch.steps import Flow, upload
+from gptimage.batch.uploads import Kept, Uploads, writing
 from gptimage.bulk.items import Asked, planned
+from gptimage.engine.config import Core
+from gptimage.engine.plan import Plan, plan
 from gptimage.errors import InvalidRequestError
 from gptimage.prompt import Prompt
-from gptimage.providers import openai_batch
-from gptimage.requests import Generate
+from gptimage.providers.openai import batches
+from gptimage.transport.http import FilePart
+from gptimage.types.request import Generate
 
 
 MARK: Final = "gptimage"
@@ -47,14 +47,14 @@ class Limits:
         size: Bytes of its file.
     """
 
-    lines: int = openai_batch.MAX_LINES
-    size: int = openai_batch.MAX_BYTES
+    lines: int = batches.MAX_LINES
+    size: int = batches.MAX_BYTES
 
     def __attrs_post_init__(self) -> None:
         """Refuse what the service would refuse."""
         for field, value, most in (
-            ("max_lines", self.lines, openai_batch.MAX_LINES),
-            ("max_bytes", self.size, openai_batch.MAX_BYTES),
+            ("max_lines", self.lines, batches.MAX_LINES),
+            ("max_bytes", self.size, batches.MAX_BYTES),
         ):
             if not 1 <= value <= most:
                 raise InvalidRequestError(
@@ -198,7 +198,7 @@ def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
     """The tags, refused now if they make no sense: later they would cost a picture."""
     if not tags:
         return ()
-    from gptimage.store.saving import check_tags
+    from gptimage.store.save import check_tags
 
     return check_tags(tags)
 
@@ -206,17 +206,17 @@ def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
 def _body(core: Core, ready: Ready, uploads: Uploads) -> Flow[dict[str, object]]:
     """The body of a line, once its pictures are uploaded."""
     wire, ids = ready.plan.wire, list[str]()
-    for part in openai_batch.pictures(wire):
+    for part in batches.pictures(wire):
         file_id = yield from _picture(core, part, uploads)
         ids.append(file_id)
-    return openai_batch.body_of(wire, ids)
+    return batches.body_of(wire, ids)
 
 
 def _picture(core: Core, part: FilePart, uploads: Uploads) -> Flow[str]:
     digest = hashlib.sha256(part.data).hexdigest()
     file_id = uploads.get(digest)
     if file_id is None:
-        file_id = yield from upload(core, openai_batch.upload(part, "vision"))
+        file_id = yield from upload(core, batches.upload(part, "vision"))
         uploads.add(digest, file_id)
     return file_id
 
@@ -231,7 +231,7 @@ def _write(
 ) -> None:
     """Write a request down as one of the part it belongs to."""
     custom_id, asked = str(number), ready.plan
-    size = len(openai_batch.line(custom_id, asked.wire.path, body))
+    size = len(batches.line(custom_id, asked.wire.path, body))
     if size > limits.size:
         raise InvalidRequestError(
             f"request {number}: its {size:,} bytes are too many for a batch",

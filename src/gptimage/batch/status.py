@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from gptimage.providers.openai_batch import BatchPart
+from gptimage.providers.openai.batches import BatchPart
 
 
 @frozen(kw_only=True)

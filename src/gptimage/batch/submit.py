@@ -14,22 +14,22 @@ import itertools
 from datetime import datetime, timedelta
 from typing import Final
 
-from gptimage._billing import verdict
-from gptimage._core import DEFAULT_TIMEOUT, Core
-from gptimage._http import FilePart, HttpReply, HttpRequest
-from gptimage._json import table
-from gptimage.batch.flow import Flow, good, json_of, listed, upload
-from gptimage.batch.kept import input_file
-from gptimage.batch.news import News
+from gptimage._internal.json import table
+from gptimage.batch.events import News
 from gptimage.batch.prepare import MARK
 from gptimage.batch.state import Part, State
+from gptimage.batch.steps import Flow, good, json_of, listed, upload
+from gptimage.batch.uploads import input_file
+from gptimage.engine.config import DEFAULT_TIMEOUT, Core
 from gptimage.errors import (
     ConfigurationError,
     GptImageError,
     OutcomeUnknownError,
     TransportError,
 )
-from gptimage.providers import openai_batch
+from gptimage.providers.openai import batches
+from gptimage.transport.billing import verdict
+from gptimage.transport.http import FilePart, HttpReply, HttpRequest
 
 
 SETTLED: Final = timedelta(minutes=10)
@@ -83,7 +83,7 @@ def _upload(core: Core, state: State, news: News, number: int) -> Flow[str]:
     name = f"gptimage-{state.name[:8]}-{number}.jsonl"
     with input_file(state, number) as path:
         file = FilePart(name="file", filename=name, content_type="application/jsonl", path=path)
-        request = openai_batch.upload(file, "batch")
+        request = batches.upload(file, "batch")
         return (yield from upload(core, request, news.retrying(number)))
 
 
@@ -91,7 +91,7 @@ def _create(core: Core, state: State, news: News, number: int) -> Flow[None]:
     """Ask for a batch; again only when it surely was not made."""
     part = state.parts[number]
     metadata = {**state.metadata, MARK: _mark(state, number)}
-    request = openai_batch.create(part.file_id or "", part.path, metadata)
+    request = batches.create(part.file_id or "", part.path, metadata)
     for attempt in itertools.count(1):
         _doubt(state, part, core.clock() + _CONNECTION)
         news.sent(number, attempt)
@@ -180,7 +180,7 @@ def _find(core: Core, state: State, number: int) -> Flow[str | None]:
 def _id(outcome: HttpReply | TransportError | None) -> str | None:
     if not isinstance(outcome, HttpReply) or not 200 <= outcome.status < 300:
         return None
-    made = openai_batch.part_of(json_of(outcome))
+    made = batches.part_of(json_of(outcome))
     return made.id if made else None
 
 

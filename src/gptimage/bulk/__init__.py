@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gptimage.bulk.book import NotTakenError
 from gptimage.bulk.items import Asked, Item
-from gptimage.bulk.many import amany, many
+from gptimage.bulk.progress import Progress, Watcher
+from gptimage.bulk.run import amany, many
+from gptimage.bulk.run_state import NotTakenError
 from gptimage.bulk.runs import CheckpointPath
 from gptimage.bulk.stop import Stop
-from gptimage.bulk.tally import Progress, Watcher
 
 
 __all__ = [

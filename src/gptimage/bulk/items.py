@@ -7,12 +7,12 @@ from typing import Any, TypeAlias, cast
 
 from attrs import field, frozen
 
-from gptimage._core import Core
-from gptimage._plan import Plan
+from gptimage.engine.config import Core
+from gptimage.engine.plan import Plan
 from gptimage.errors import InvalidRequestError
 from gptimage.prompt import Prompt
-from gptimage.requests import Edit, Generate
-from gptimage.results import Result
+from gptimage.types.request import Edit, Generate
+from gptimage.types.result import Result
 
 
 Asked: TypeAlias = str | Prompt | Mapping[str, Any] | Generate

@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import frozen
 
-from gptimage._keep import Keeper
-from gptimage._threads import in_thread
-from gptimage.bulk.book import Book
+from gptimage._internal.threads import in_thread
 from gptimage.bulk.checkpoint import Checkpoint
 from gptimage.bulk.items import Asked, Item
+from gptimage.bulk.progress import Tally, Watcher
+from gptimage.bulk.run_state import Book
 from gptimage.bulk.stop import Stop
-from gptimage.bulk.tally import Tally, Watcher
+from gptimage.engine.save import Keeper
 from gptimage.errors import InvalidRequestError
-from gptimage.ports import CachePort
+from gptimage.transport.protocols import CachePort
 
 
 if TYPE_CHECKING:

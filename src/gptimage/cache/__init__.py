@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
-from gptimage._keywords import strict
+from gptimage._internal.keywords import strict
 from gptimage.cache.disk import DISK_BYTES, DiskCache
 from gptimage.cache.memory import MEMORY_BYTES, MemoryCache
 from gptimage.cache.tiered import TieredCache
 from gptimage.cached import CacheEntry, CacheStats
-from gptimage.ports import CachePort
+from gptimage.transport.protocols import CachePort
 
 
 __all__ = ["Cache", "CacheEntry", "CachePort", "CacheStats"]

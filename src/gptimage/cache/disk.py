@@ -10,19 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gptimage._clock import files_now, unix_now
-from gptimage._keywords import function, strict_class
-from gptimage._keywords import path as check_path
-from gptimage.cache import bodies, index
-from gptimage.cache.bodies import DamagedError, Head
+from gptimage._internal.clock import files_now, unix_now
+from gptimage._internal.keywords import function, strict_class
+from gptimage._internal.keywords import path as check_path
+from gptimage._internal.locks import FileLock, take
+from gptimage.cache import disk_index, entry_file
 from gptimage.cache.counters import dollars
-from gptimage.cache.index import Index
+from gptimage.cache.disk_index import Index
+from gptimage.cache.entry_file import DamagedError, Head
 from gptimage.cache.limits import Limits
-from gptimage.cache.locks import FileLock, take
 from gptimage.cache.tickets import NOTE_SECONDS, Ticket
 from gptimage.cached import CacheEntry, CacheStats, Held
 from gptimage.errors import CacheError
-from gptimage.ports import Lease
+from gptimage.transport.protocols import Lease
 
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class DiskCache:
         """The reply under this key, proved by its hash."""
         with self._said("read"):
             try:
-                head, body = bodies.read(bodies.place(self._root, key), key)
+                head, body = entry_file.read(entry_file.place(self._root, key), key)
             except FileNotFoundError:
                 return None
             except DamagedError:
@@ -97,22 +97,22 @@ class DiskCache:
             self.delete(key)
             return
         entry = self._limits.dated(entry, self._clock())
-        target = bodies.place(self._root, key)
+        target = entry_file.place(self._root, key)
         with self._said("written"):
             for folder in (self._root / "tmp", target.parent):
                 self._make(folder)
-            path, head = bodies.write(self._root / "tmp", entry, key=key)
+            path, head = entry_file.write(self._root / "tmp", entry, key=key)
             try:
                 # The row first and the file second, each in its own transaction: a process
                 # killed in between leaves a row without file, and never an uncounted file.
-                self._index.write(partial(index.insert, head=head))
+                self._index.write(partial(disk_index.insert, head=head))
                 self._index.write(partial(self._publish, head=head, path=path, target=target))
             finally:
                 path.unlink(missing_ok=True)
 
     def delete(self, key: str) -> None:
         """Forget a reply."""
-        target = bodies.place(self._root, key)
+        target = entry_file.place(self._root, key)
         with self._said("changed"):
             if self._root.exists():
                 self._index.write(lambda connection: _unlink(connection, key, target))
@@ -152,7 +152,7 @@ class DiskCache:
         with self._said("written"):
             folder = self._root / "leases"
             self._make(folder)
-            found = take(folder / f"{bodies.file_name(key)}.lock", token)
+            found = take(folder / f"{entry_file.file_name(key)}.lock", token)
         return found if isinstance(found, Held) else Ticket(partial(self._release, found, token))
 
     def outcome(self, token: str) -> str | None:
@@ -181,33 +181,33 @@ class DiskCache:
         self, connection: sqlite3.Connection, *, head: Head, path: Path, target: Path
     ) -> None:
         """Put the file in its place and make room for it."""
-        index.insert(connection, head)  # again: somebody may have cleared in between
+        disk_index.insert(connection, head)  # again: somebody may have cleared in between
         if path.exists():  # else it is in its place, and this is the try with a new index
             path.replace(target)
         if self._is_over(connection):
             self._sweep_expired(connection)
-        while self._is_over(connection) and (key := index.least_used(connection)):
-            _unlink(connection, key, bodies.place(self._root, key))
-            index.add(connection, "evictions", 1)
+        while self._is_over(connection) and (key := disk_index.least_used(connection)):
+            _unlink(connection, key, entry_file.place(self._root, key))
+            disk_index.add(connection, "evictions", 1)
 
     def _is_over(self, connection: sqlite3.Connection) -> bool:
-        return not self._limits.admits(index.counts(connection)["bytes"])
+        return not self._limits.admits(disk_index.counts(connection)["bytes"])
 
     def _swept(self, connection: sqlite3.Connection) -> dict[str, int]:
         self._sweep_expired(connection)
-        return index.counts(connection)
+        return disk_index.counts(connection)
 
     def _sweep_expired(self, connection: sqlite3.Connection) -> None:
         query = "SELECT key FROM entries WHERE expires <= ?"
         for (key,) in connection.execute(query, (self._clock(),)).fetchall():
-            _unlink(connection, key, bodies.place(self._root, key))
+            _unlink(connection, key, entry_file.place(self._root, key))
 
     def _clear(self, connection: sqlite3.Connection, age: float) -> int:
         self._sweep_expired(connection)
         query = "SELECT key FROM entries WHERE created < ?"
         found = connection.execute(query, (self._clock() - age,)).fetchall()
         for (key,) in found:
-            _unlink(connection, key, bodies.place(self._root, key))
+            _unlink(connection, key, entry_file.place(self._root, key))
         return len(found)
 
     def _remove(self, key: str) -> None:
@@ -217,10 +217,10 @@ class DiskCache:
 
     def _heads(self) -> Iterator[Head]:
         """What the files say; one that is damaged or not ours is left where it is."""
-        for path in bodies.files(self._root):
+        for path in entry_file.files(self._root):
             with suppress(DamagedError, CacheError):
-                head = bodies.read_head(path)
-                if bodies.place(self._root, head.key) == path:
+                head = entry_file.read_head(path)
+                if entry_file.place(self._root, head.key) == path:
                     yield head
 
     def _sweep_leftovers(self) -> None:
@@ -252,7 +252,7 @@ class DiskCache:
 
 def default_folder() -> Path:
     """The user's cache folder for gptimage, as the operating system wants it."""
-    from gptimage.store.places import cache_folder
+    from gptimage._internal.user_dirs import cache_folder
 
     return cache_folder()
 
@@ -260,16 +260,16 @@ def default_folder() -> Path:
 def _unlink(connection: sqlite3.Connection, key: str, path: Path) -> None:
     """The file first: a process killed in between leaves a row without file."""
     path.unlink(missing_ok=True)
-    index.forget(connection, key)
+    disk_index.forget(connection, key)
 
 
 def _count(connection: sqlite3.Connection, key: str, hits: int, misses: int) -> None:
-    index.touch(connection, key)
+    disk_index.touch(connection, key)
     query = "SELECT nanos FROM entries WHERE key = ?"
     (nanos,) = connection.execute(query, (key,)).fetchone() or (0,)
     for name, value in (("hits", hits), ("misses", misses), ("nanos", hits * nanos)):
         if value:
-            index.add(connection, name, value)
+            disk_index.add(connection, name, value)
 
 
 def _note(connection: sqlite3.Connection, token: str, outcome: str, now: float) -> None:

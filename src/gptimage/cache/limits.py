@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from attrs import evolve, frozen
 
-from gptimage._keywords import one_of, whole
+from gptimage._internal.keywords import one_of, whole
 from gptimage.cached import CacheEntry
 from gptimage.errors import ConfigurationError
 

@@ -12,13 +12,13 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from gptimage._clock import unix_now
-from gptimage._keywords import function, strict_class
+from gptimage._internal.clock import unix_now
+from gptimage._internal.keywords import function, strict_class
 from gptimage.cache.forks import ForkSafeLock
 from gptimage.cache.limits import Limits
 from gptimage.cache.tickets import NOTE_SECONDS, Ticket
 from gptimage.cached import CacheEntry, CacheStats, Held
-from gptimage.ports import Lease
+from gptimage.transport.protocols import Lease
 
 
 MEMORY_BYTES: Final = 256 * 2**20

@@ -11,9 +11,9 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from gptimage._clock import unix_now
-from gptimage._keywords import one_of, strict_class, text
-from gptimage._redis import address, connect
+from gptimage._internal.clock import unix_now
+from gptimage._internal.keywords import one_of, strict_class, text
+from gptimage._internal.redis import address, connect
 from gptimage.cache.counters import dollars, nanodollars
 from gptimage.cache.limits import Limits
 from gptimage.cache.renewal import LEASE_SECONDS, Renewable, Renewal
@@ -21,7 +21,7 @@ from gptimage.cache.scripts import BOOK, RELEASE, TAKE
 from gptimage.cache.tickets import NOTE_SECONDS, Ticket
 from gptimage.cached import Body, CacheEntry, CacheStats, Held
 from gptimage.errors import CacheError, ConfigurationError
-from gptimage.ports import Lease
+from gptimage.transport.protocols import Lease
 
 
 T = TypeVar("T")

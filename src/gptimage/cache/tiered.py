@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from attrs import evolve
 
-from gptimage._keywords import one_of, strict_class
+from gptimage._internal.keywords import one_of, strict_class
 from gptimage.cached import CacheEntry, CacheStats, Held
 from gptimage.errors import CacheError, ConfigurationError
-from gptimage.ports import CachePort, Lease
+from gptimage.transport.protocols import CachePort, Lease
 
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gptimage import ImageClient
-    from gptimage._core import Settings
+    from gptimage.engine.config import Settings
     from gptimage.limits import Limits
     from gptimage.store import Store
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from gptimage.commands._console import encoding_of
+from gptimage.cli.console import encoding_of
 from gptimage.errors import InvalidRequestError
 
 

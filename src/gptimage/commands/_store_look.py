@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from gptimage._clock import utc_now
+from gptimage._internal.clock import utc_now
 from gptimage.commands.cache import age
 
 
@@ -27,7 +27,7 @@ def open_store(args: argparse.Namespace) -> Store:
 
     where = args.store or os.environ.get("GPTIMAGE_STORE") or default_folder()
     if "://" in str(where):
-        from gptimage.store.objects import ObjectBlobs
+        from gptimage.store.object_blobs import ObjectBlobs
 
         return Store(ObjectBlobs.from_url(str(where)))
     return Store(where)

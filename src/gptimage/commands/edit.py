@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from gptimage.cli.generate import add_output_options, draw
+from gptimage.cli.options import add_options, chosen, read_prompt
 from gptimage.commands._client import add_sandbox_option, open_client
-from gptimage.commands._draw import add_output_options, draw
-from gptimage.commands._options import add_options, chosen, read_prompt
 from gptimage.commands._shape import Subparsers
 from gptimage.errors import InvalidRequestError
 

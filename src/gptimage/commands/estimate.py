@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from gptimage.commands._options import add_options, chosen, read_prompt
+from gptimage.cli.options import add_options, chosen, read_prompt
 from gptimage.commands._shape import Subparsers
 from gptimage.commands.edit import add_picture_options, pictures
 

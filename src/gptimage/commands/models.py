@@ -7,7 +7,7 @@ import json
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from gptimage._clock import utc_now
+from gptimage._internal.clock import utc_now
 from gptimage.commands._shape import Subparsers
 
 

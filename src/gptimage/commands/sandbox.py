@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gptimage.commands._console import NotDeliveredError, reason
+from gptimage.cli.console import NotDeliveredError, reason
 from gptimage.commands._shape import Subparsers
 from gptimage.errors import InvalidRequestError
 

@@ -13,19 +13,19 @@ from typing import Final, Self, Unpack
 from attrs import evolve
 
 from gptimage._call import Call
-from gptimage._sending import aside, metered, reserved
-from gptimage._threads import in_thread
-from gptimage.conversation.dialogue import Dialogue
+from gptimage._internal.threads import in_thread
+from gptimage.conversation.parsing import finish_turn
 from gptimage.conversation.planning import TurnPlan
-from gptimage.conversation.reading import finish_turn
 from gptimage.conversation.said import AsyncLine, Done, Line, Resume, Said
+from gptimage.conversation.session import Dialogue
 from gptimage.conversation.stream import TurnReader
 from gptimage.conversation.turns import Action, Turn, TurnCompleted, TurnOptions
+from gptimage.engine.send import aside, metered, reserved
 from gptimage.errors import ApiError, OutcomeUnknownError
-from gptimage.mask import Mask
+from gptimage.image.mask import Mask
 from gptimage.prompt import Prompt
-from gptimage.requests import Source, Sources
-from gptimage.results import PartialImage
+from gptimage.types.request import Source, Sources
+from gptimage.types.result import PartialImage
 
 
 TURN: Final = "turn"

@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
-from gptimage.money import Cost, OuterUsage
+from gptimage.models.pricing import Cost, OuterUsage
 
 
 DEFAULT_OUTER: Final = "gpt-6-luna"

@@ -15,18 +15,18 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
-from gptimage._json import canonical
-from gptimage._plan import Plan, cache_key
+from gptimage._internal.json import canonical
 from gptimage._shown import shown
 from gptimage.conversation.outer import STANDARD, outer_ceiling
 from gptimage.conversation.turns import TurnOptions
+from gptimage.engine.plan import Plan, cache_key
 from gptimage.errors import InvalidRequestError
-from gptimage.image import Image
-from gptimage.mask import Mask
-from gptimage.money import utf8_length
+from gptimage.image.image import Image
+from gptimage.image.mask import Mask
+from gptimage.models.pricing import utf8_length
 from gptimage.prompt import Prompt
-from gptimage.providers.openai_responses import OURS, Ask, to_wire
-from gptimage.requests import FileRef, Generate, edit_request, generate_request
+from gptimage.providers.openai.responses import OURS, Ask, to_wire
+from gptimage.types.request import FileRef, Generate, edit_request, generate_request
 
 
 ACTIONS: Final = ("auto", "generate", "edit")

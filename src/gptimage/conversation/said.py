@@ -8,15 +8,15 @@ from typing import Any, TypeAlias
 from attrs import evolve, field, frozen
 
 from gptimage._call import Call
-from gptimage._keep import Keeper, Taken
-from gptimage._meter import Meter
-from gptimage._sending import AsyncSender, Sender
 from gptimage.conversation.turns import Turn
-from gptimage.image import Image
-from gptimage.mask import Mask
+from gptimage.engine.accounting import Meter
+from gptimage.engine.save import Keeper, Taken
+from gptimage.engine.send import AsyncSender, Sender
+from gptimage.image.image import Image
+from gptimage.image.mask import Mask
 from gptimage.prompt import Prompt
-from gptimage.records import Record
-from gptimage.requests import FileRef
+from gptimage.types.record import Record
+from gptimage.types.request import FileRef
 
 
 Resume: TypeAlias = str | Turn | Record

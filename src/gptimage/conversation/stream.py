@@ -13,15 +13,13 @@ from typing import Any
 
 from attrs import evolve
 
-from gptimage._http import HttpReply, ServerEvent
-from gptimage._plan import possible_cost
-from gptimage._reply import decode
+from gptimage.conversation.parsing import Finish, finish_turn, service_error, turn_of
 from gptimage.conversation.planning import TurnPlan
-from gptimage.conversation.reading import Finish, finish_turn, service_error, turn_of
 from gptimage.conversation.turns import Turn
+from gptimage.engine.plan import possible_cost
 from gptimage.errors import MalformedReplyError, OutcomeUnknownError
-from gptimage.image import Image
-from gptimage.providers.openai_responses import (
+from gptimage.image.image import Image
+from gptimage.providers.openai.responses import (
     Answer,
     TurnEvent,
     as_list,
@@ -29,7 +27,9 @@ from gptimage.providers.openai_responses import (
     read_answer,
     read_turn_event,
 )
-from gptimage.results import PartialImage
+from gptimage.transport.base64_body import decode
+from gptimage.transport.http import HttpReply, ServerEvent
+from gptimage.types.result import PartialImage
 
 
 class TurnReader:

@@ -7,11 +7,11 @@ from typing import Literal, TypedDict
 
 from attrs import field, frozen
 
-from gptimage.image import Image
-from gptimage.money import Cost, OuterUsage
-from gptimage.requests import Background, Level, Moderation, OutputFormat, Quality, Svg
-from gptimage.results import Result
-from gptimage.sizes import Size
+from gptimage.image.image import Image
+from gptimage.models.pricing import Cost, OuterUsage
+from gptimage.models.sizes import Size
+from gptimage.types.request import Background, Level, Moderation, OutputFormat, Quality, Svg
+from gptimage.types.result import Result
 
 
 Action = Literal["auto", "generate", "edit"]

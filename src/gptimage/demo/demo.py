@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from gptimage.commands._output import Target, save_one
-from gptimage.money import Cost
+from gptimage.cli.output import Target, save_one
+from gptimage.models.pricing import Cost
 
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gptimage.limits.limits import Limiter, Limits, WindowLimiter, limiter_of, tokens_of
+from gptimage.limits.limiter import Limiter, Limits, WindowLimiter, limiter_of, tokens_of
 
 
 __all__ = ["Limiter", "Limits", "WindowLimiter", "limiter_of", "tokens_of"]

@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import define, field
 
-from gptimage.limits.news import Kind
+from gptimage.limits.headers import Kind
 
 
 _PATIENCE: Final = 5.0

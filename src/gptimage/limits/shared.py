@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from gptimage._clock import unix_now
+from gptimage._internal.clock import unix_now
 from gptimage.errors import ConfigurationError
-from gptimage.limits.news import Kind
-from gptimage.limits.rules import SPAN
+from gptimage.limits.headers import Kind
+from gptimage.limits.window import SPAN
 from gptimage.secrets import guard_logs, remember_url, scrub_error
 
 

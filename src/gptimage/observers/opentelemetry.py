@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gptimage.errors import ConfigurationError
-from gptimage.events import (
+from gptimage.observers.events import (
     CacheHit,
     Event,
     Failed,

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from gptimage.errors import ConfigurationError
-from gptimage.events import CacheHit, Event, Failed, Finished, Planned, Submitted, Waiting
-from gptimage.money import format_usd
+from gptimage.models.pricing import format_usd
+from gptimage.observers.events import CacheHit, Event, Failed, Finished, Planned, Submitted, Waiting
 
 
 try:

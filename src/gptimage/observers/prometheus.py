@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from gptimage.errors import ConfigurationError
-from gptimage.events import CacheHit, Event, Failed, Finished, Planned, Retried, Waiting
+from gptimage.observers.events import CacheHit, Event, Failed, Finished, Planned, Retried, Waiting
 
 
 try:

@@ -7,7 +7,7 @@ from the prompt without any model, and say so along their bottom edge.
 
 from __future__ import annotations
 
-from gptimage.sandbox.server import SandboxServer, serve
+from gptimage.sandbox.http_server import SandboxServer, serve
 from gptimage.sandbox.service import Sandbox
 from gptimage.sandbox.transport import SANDBOX_URL, AsyncSandboxTransport, SandboxTransport
 

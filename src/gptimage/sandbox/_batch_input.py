@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from gptimage._json import table
+from gptimage._internal.json import table
 
 
 MAX_LINES: Final = 50_000

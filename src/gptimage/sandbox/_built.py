@@ -9,7 +9,7 @@ from typing import Final
 
 from gptimage.sandbox._scene import Scene
 from gptimage.sandbox._scenery import Light, backdrop, ground, peaks, ridge, stars
-from gptimage.sandbox._shapes import INK, WHITE, Canvas, Colour, Point, lit, mix, turned
+from gptimage.sandbox.canvas import INK, WHITE, Canvas, Colour, Point, lit, mix, turned
 
 
 _LAMPS: Final[tuple[Colour, ...]] = ((255, 214, 130), (255, 190, 96), (190, 220, 255))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from gptimage.sandbox._shapes import INK, WHITE, Colour, Pen, lit, mix
+from gptimage.sandbox.canvas import INK, WHITE, Colour, Pen, lit, mix
 
 
 _CREAM: Final[Colour] = (250, 240, 226)

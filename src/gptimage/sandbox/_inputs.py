@@ -8,10 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, TypedDict, cast
 
-from gptimage._decoding import load, open_file, orientation, without_texts
-from gptimage._http import FilePart, HttpRequest
-from gptimage.models import ModelSpec
-from gptimage.sandbox._job import Picture
+from gptimage.image.codecs import load, open_file, orientation, without_texts
+from gptimage.models.catalog import ModelSpec
 from gptimage.sandbox._reader import Reader
 from gptimage.sandbox._refusal import (
     CONTACT,
@@ -22,6 +20,8 @@ from gptimage.sandbox._refusal import (
     user_error,
     wrong_type,
 )
+from gptimage.sandbox.job import Picture
+from gptimage.transport.http import FilePart, HttpRequest
 
 
 _MAX_INPUTS: Final = 16

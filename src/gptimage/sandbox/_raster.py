@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from gptimage.sandbox._shapes import Canvas, Colour, Glow, Mark, Point, Shape, Sky, Veil
+from gptimage.sandbox.canvas import Canvas, Colour, Glow, Mark, Point, Shape, Sky, Veil
 
 
 if TYPE_CHECKING:

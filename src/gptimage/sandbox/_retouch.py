@@ -6,15 +6,15 @@ import re
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from gptimage._decoding import open_file, upright, without_texts
-from gptimage.sandbox._compose import compose, draw_subject
+from gptimage.image.codecs import open_file, upright, without_texts
 from gptimage.sandbox._inputs import FORMATS
-from gptimage.sandbox._job import Job, Picture
 from gptimage.sandbox._label import mark
 from gptimage.sandbox._raster import drawn_over, levelled, rasterise
 from gptimage.sandbox._scene import Scene
-from gptimage.sandbox._shapes import Canvas, Pen
 from gptimage.sandbox._tone import retone
+from gptimage.sandbox.canvas import Canvas, Pen
+from gptimage.sandbox.job import Job, Picture
+from gptimage.sandbox.scenes import compose, draw_subject
 
 
 if TYPE_CHECKING:

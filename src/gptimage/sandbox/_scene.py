@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import frozen
 
-from gptimage.sandbox._shapes import Colour
+from gptimage.sandbox.canvas import Colour
 
 
 _PLACES: Final = {

@@ -10,7 +10,7 @@ from typing import Final
 from attrs import frozen
 
 from gptimage.sandbox._scene import Scene
-from gptimage.sandbox._shapes import WHITE, Canvas, Colour, Point, lit, mix, turned
+from gptimage.sandbox.canvas import WHITE, Canvas, Colour, Point, lit, mix, turned
 
 
 @frozen

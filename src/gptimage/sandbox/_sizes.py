@@ -6,10 +6,10 @@ import math
 import re
 from typing import Final
 
-from gptimage.sandbox._job import Job
+from gptimage.models.sizes import SizeRule
 from gptimage.sandbox._refusal import Refusal, user_error
 from gptimage.sandbox._scene import scene
-from gptimage.sizes import SizeRule
+from gptimage.sandbox.job import Job
 
 
 _PIXELS: Final = re.compile(r"([1-9]\d{0,5})x([1-9]\d{0,5})")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from gptimage.sandbox._shapes import INK, WHITE, Colour, Pen, ellipse, lit, mix
+from gptimage.sandbox.canvas import INK, WHITE, Colour, Pen, ellipse, lit, mix
 
 
 _PAPER: Final[Colour] = (248, 244, 236)

@@ -9,7 +9,7 @@ from gptimage.sandbox._built import weather
 from gptimage.sandbox._raster import paint, resized
 from gptimage.sandbox._scene import Scene
 from gptimage.sandbox._scenery import stars
-from gptimage.sandbox._shapes import Canvas, Colour, Veil, mix, turned
+from gptimage.sandbox.canvas import Canvas, Colour, Veil, mix, turned
 
 
 if TYPE_CHECKING:

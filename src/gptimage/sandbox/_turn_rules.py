@@ -12,12 +12,12 @@ from typing import Final, Literal, cast
 
 from attrs import field, frozen
 
-from gptimage._http import HttpRequest
-from gptimage.image import Image
-from gptimage.sandbox._job import Job
+from gptimage.image.image import Image
 from gptimage.sandbox._reader import Reader
 from gptimage.sandbox._refusal import Refusal, missing, not_one_of, user_error, wrong_type
-from gptimage.sandbox.rules import Policy, accept
+from gptimage.sandbox.images_api import Policy, accept
+from gptimage.sandbox.job import Job
+from gptimage.transport.http import HttpRequest
 
 
 _BODY: Final = (

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from gptimage.models import Models
-from gptimage.sandbox._job import Job
+from gptimage.models.catalog import Models
 from gptimage.sandbox._sizes import sheet
+from gptimage.sandbox.job import Job
 
 
 _PARTIAL_TOKENS: Final = 100

@@ -7,12 +7,12 @@ import io
 from html import escape
 from typing import Final
 
-from gptimage.sandbox._compose import alone, compose
-from gptimage.sandbox._job import Job
 from gptimage.sandbox._label import NOTICE, prompt_head
 from gptimage.sandbox._retouch import retouch
 from gptimage.sandbox._scene import scene
-from gptimage.sandbox._shapes import Canvas, Colour, Glow, Mark, Shape, Sky
+from gptimage.sandbox.canvas import Canvas, Colour, Glow, Mark, Shape, Sky
+from gptimage.sandbox.job import Job
+from gptimage.sandbox.scenes import alone, compose
 
 
 _EMBEDDED_EDGE: Final = 768

@@ -14,19 +14,19 @@ from urllib.parse import parse_qsl
 
 from attrs import evolve, field, frozen
 
-from gptimage._clock import Clock, in_utc
-from gptimage._http import HttpReply, HttpRequest, ServerEvent
-from gptimage._keywords import flag, function, one_of, seconds, strict_class
+from gptimage._internal.clock import Clock, in_utc
+from gptimage._internal.keywords import flag, function, one_of, seconds, strict_class
 from gptimage.errors import OutcomeUnknownError
-from gptimage.image import Image
-from gptimage.models import Models
-from gptimage.sandbox import _answers, _faults, _lookups
-from gptimage.sandbox._faults import Fault, Scenario
+from gptimage.image.image import Image
+from gptimage.models.catalog import Models
+from gptimage.sandbox import failures, models_files_api, replies
 from gptimage.sandbox._refusal import Refusal, user_error
-from gptimage.sandbox._wire import as_sent
-from gptimage.sandbox.batches import Batches
-from gptimage.sandbox.responses import Responses
-from gptimage.sandbox.rules import Policy, accept
+from gptimage.sandbox.batches_api import Batches
+from gptimage.sandbox.failures import Fault, Scenario
+from gptimage.sandbox.images_api import Policy, accept
+from gptimage.sandbox.responses_api import Responses
+from gptimage.sandbox.wire import as_sent
+from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
 _JSON: Final = {"content-type": "application/json"}
@@ -107,7 +107,7 @@ class Sandbox:
         self._models = Models.load() if models is None else models
         self._previews = previews
         self._svg_model_selection = svg_model_selection
-        self._uploads = _lookups.Uploads(self._seconds)
+        self._uploads = models_files_api.Uploads(self._seconds)
         self._responses = Responses(self._seconds)
         batches = Batches(self._uploads, self._batched, self._serves, now=self._seconds)
         self.batches: Batches = batches
@@ -134,7 +134,7 @@ class Sandbox:
         Raises:
             InvalidRequestError: There is no such scenario.
         """
-        fault = _faults.planned(failure, retry_after)
+        fault = failures.planned(failure, retry_after)
         with self._lock:
             self._faults.extend([fault] * times)
 
@@ -189,11 +189,11 @@ class Sandbox:
                 body=refusal.body(request_id),
             )
             answer = Answer(reply=reply)
-        headers = {**_answers.head(request_id, started), **answer.reply.headers}
+        headers = {**replies.head(request_id, started), **answer.reply.headers}
         return evolve(answer, reply=evolve(answer.reply, headers=headers))
 
     def _answer(self, request: HttpRequest, request_id: str, fault: Fault | None) -> Answer:
-        fault = fault or _faults.asked_for(
+        fault = fault or failures.asked_for(
             request.headers.get("x-sandbox-fail"), request.body.get("prompt")
         )
         if request.method == "POST" and request.path == "/responses":
@@ -203,7 +203,7 @@ class Sandbox:
             return Answer(reply=said.reply, events=said.events, pause=pause, ends=ends)
         if fault:
             model = request.body.get("model")
-            reply = _faults.at_once(
+            reply = failures.at_once(
                 fault, model if isinstance(model, str) else "gpt-image-2.5-flare"
             )
             if isinstance(reply, Refusal):
@@ -244,7 +244,7 @@ class Sandbox:
         if job.stream and scenario not in {"timeout", "empty"}:
             late = _LATE.get(scenario)
             error = late().named(request_id) if late else None
-            events = _answers.events(job, self._models, self._seconds)
+            events = replies.events(job, self._models, self._seconds)
             head = HttpReply(
                 status=200, headers={"content-type": "text/event-stream; charset=utf-8"}
             )
@@ -254,7 +254,7 @@ class Sandbox:
             return Answer(reply=head, events=events, pause=pause)
         if scenario in _LATE:
             raise _LATE[scenario]()
-        body = _answers.whole(job, self._models, self._seconds()) if scenario != "timeout" else b""
+        body = replies.whole(job, self._models, self._seconds()) if scenario != "timeout" else b""
         if scenario == "empty":
             body = json.dumps({"created": self._seconds(), "data": None}).encode()
         reply = HttpReply(status=200, headers=_JSON, body=body)
@@ -265,14 +265,14 @@ class Sandbox:
         head, _, tail = request.path[1:].partition("/")
         if request.method == "GET" and head == "models":
             if tail:
-                return _lookups.one_model(tail, self._models, self._today())
-            return _lookups.model_list(self._models, self._today())
+                return models_files_api.one_model(tail, self._models, self._today())
+            return models_files_api.model_list(self._models, self._today())
         if request.method == "GET" and head == "files" and tail and "/" not in tail:
             return self._uploads.about(tail)
         if request.method == "POST" and request.path == "/files":
             return self._uploads.add(request)
         if request.method == "POST" and request.path == "/content_provenance_checks":
-            return _lookups.provenance(request, _has_manifest, self._seconds())
+            return models_files_api.provenance(request, _has_manifest, self._seconds())
         if request.method == "POST" and request.path == "/images/variations":
             # Only dall-e-2 ever served it, and the endpoint "no longer accepts requests"; what
             # it answers was not recorded, so it answers what its model does.
@@ -290,8 +290,8 @@ class Sandbox:
 
 
 _LATE: Final[dict[str, Callable[[], Refusal]]] = {
-    "moderation_output": lambda: _faults.moderation("output"),
-    "stream_error": _faults.failed,
+    "moderation_output": lambda: failures.moderation("output"),
+    "stream_error": failures.failed,
 }
 
 
@@ -306,7 +306,7 @@ def broken(answer: Answer) -> OutcomeUnknownError:
 
 def with_events(reply: HttpReply, events: Iterable[ServerEvent]) -> HttpReply:
     """A stream's head and events as one reply; a plain reply, which has no events, unchanged."""
-    body = b"".join(_answers.encoded(event) for event in events)
+    body = b"".join(replies.encoded(event) for event in events)
     return evolve(reply, body=body) if body else reply
 
 
@@ -319,7 +319,7 @@ def _interrupted(
         yield first
     if error is None:
         raise Cut
-    yield _answers.error_event(error)
+    yield replies.error_event(error)
 
 
 def _ending(fault: Fault | None) -> Literal["whole", "cut", "never"]:

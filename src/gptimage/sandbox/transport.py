@@ -6,9 +6,9 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
-from gptimage._http import HttpReply, HttpRequest, ServerEvent
-from gptimage._threads import in_thread
+from gptimage._internal.threads import in_thread
 from gptimage.sandbox.service import Answer, Cut, Sandbox, broken, with_events
+from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
 SANDBOX_URL: Final = "https://sandbox.invalid/v1"

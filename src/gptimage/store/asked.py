@@ -12,11 +12,11 @@ from typing import Any, Final, TypeGuard, cast
 import attrs
 
 from gptimage.errors import StoreError
-from gptimage.image import Image
-from gptimage.mask import Mask
-from gptimage.requests import Edit, FileRef, Generate
-from gptimage.sizes import Size
+from gptimage.image.image import Image
+from gptimage.image.mask import Mask
+from gptimage.models.sizes import Size
 from gptimage.store.keys import input_key
+from gptimage.types.request import Edit, FileRef, Generate
 
 
 Load = Callable[[str], Image]

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 from gptimage.errors import StoreError
-from gptimage.records import Record
 from gptimage.store import sidecar
-from gptimage.store.catchup import sync
+from gptimage.store.context import Parts, reason
 from gptimage.store.index import Entry
-from gptimage.store.parts import Parts, reason
 from gptimage.store.sidecar import UnreadableSidecarError
+from gptimage.store.sync import sync
+from gptimage.types.record import Record
 
 
 _TRIES: Final = 100

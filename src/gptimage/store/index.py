@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from gptimage.records import Record
 from gptimage.store.asked import inputs
 from gptimage.store.database import Database
 from gptimage.store.ids import row_of
 from gptimage.store.keys import SIDECAR, input_digest, stem
 from gptimage.store.migrations import damaged
 from gptimage.store.words import indexed, same, storable
+from gptimage.types.record import Record
 
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from gptimage._clock import unix_now
+from gptimage._internal.clock import unix_now
 from gptimage.errors import StoreError
 
 

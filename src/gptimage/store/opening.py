@@ -9,17 +9,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from gptimage._keywords import flag, function, missing, text
-from gptimage._keywords import path as path_like
+from gptimage._internal.keywords import flag, function, missing, text
+from gptimage._internal.keywords import path as path_like
+from gptimage._internal.user_dirs import cache_folder
 from gptimage.errors import ConfigurationError, StoreError
-from gptimage.ports import Blobs
-from gptimage.store import catchup
-from gptimage.store.files import FileBlobs
+from gptimage.store import sync
+from gptimage.store.context import Parts, reason, warn
 from gptimage.store.ids import IdMaker
 from gptimage.store.index import Index
-from gptimage.store.naming import DEFAULT, Naming
-from gptimage.store.parts import Parts, reason, warn
-from gptimage.store.places import cache_folder
+from gptimage.store.local_blobs import FileBlobs
+from gptimage.store.names import DEFAULT, Naming
+from gptimage.transport.protocols import Blobs
 
 
 INDEX: Final = "index.sqlite"
@@ -59,7 +59,7 @@ def open_parts(
     shared = blobs.folder == path.parent
     parts = Parts(
         blobs=blobs,
-        index=Index(path, fill=lambda: catchup.refill(parts), report=warn, private=not shared),
+        index=Index(path, fill=lambda: sync.refill(parts), report=warn, private=not shared),
         naming=Naming(DEFAULT if naming is None else naming),
         new_id=IdMaker(clock),
         clock=clock,
@@ -69,7 +69,7 @@ def open_parts(
     # An index others do not use is filled when it is first read: saving needs no listing.
     parts.index.database.read(lambda _: None, filled=parts.shared)
     if parts.shared:
-        catchup.recover(parts)
+        sync.recover(parts)
     return parts
 
 
@@ -81,7 +81,7 @@ def _blobs(where: str | os.PathLike[str] | Blobs, fsync: bool | None) -> Blobs:
     if "://" in str(where):
         raise ConfigurationError(
             f"{where} is no folder: use Store(ObjectBlobs.from_url({str(where)!r})), "
-            "from gptimage.store.objects"
+            "from gptimage.store.object_blobs"
         )
     try:
         return FileBlobs(where, fsync=fsync is not False)

@@ -8,7 +8,7 @@ from typing import Literal, TypedDict, overload
 
 from attrs import field, frozen
 
-from gptimage.records import Record
+from gptimage.types.record import Record
 
 
 Rank = Literal["newest", "relevance"]

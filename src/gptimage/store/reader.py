@@ -8,19 +8,19 @@ from typing import Final, Protocol, Unpack
 from attrs import evolve, frozen
 
 from gptimage.errors import ImageDecodeError, ImageNotFoundError, StoreError
-from gptimage.image import Image
-from gptimage.records import Record
-from gptimage.requests import Generate
-from gptimage.results import Result
-from gptimage.store import queries
+from gptimage.image.image import Image
+from gptimage.store import search as queries
 from gptimage.store.asked import inputs, rebuild
-from gptimage.store.catchup import recover, refresh, sync
+from gptimage.store.context import Parts, not_found, reason
 from gptimage.store.ids import check_id, find_id, is_id, time_of
 from gptimage.store.keys import SIDECAR, day_prefix, input_digest, is_sidecar, stem
 from gptimage.store.pages import Filters, Page, Rank
-from gptimage.store.parts import Parts, not_found, reason
 from gptimage.store.sidecar import UnreadableSidecarError
 from gptimage.store.stats import Stats, measure
+from gptimage.store.sync import recover, refresh, sync
+from gptimage.types.record import Record
+from gptimage.types.request import Generate
+from gptimage.types.result import Result
 
 
 _MAX_FAMILY: Final = 1000

@@ -7,11 +7,11 @@ picture at the same time. Whoever finds a marked sidecar later finishes the job.
 from __future__ import annotations
 
 from gptimage.errors import StoreError
-from gptimage.records import Record
 from gptimage.store import sidecar
+from gptimage.store.context import Parts
 from gptimage.store.index import Entry
 from gptimage.store.keys import SIDECAR, stem
-from gptimage.store.parts import Parts
+from gptimage.types.record import Record
 
 
 def remove(parts: Parts, key: str) -> Record | None:

@@ -15,16 +15,16 @@ from types import MappingProxyType
 from typing import Final
 
 from gptimage.errors import ImageDecodeError, StoreError
-from gptimage.image import Image
-from gptimage.records import Original, Record
-from gptimage.store import queries, sidecar
-from gptimage.store.catchup import sync
+from gptimage.image.image import Image
+from gptimage.store import search, sidecar
+from gptimage.store.context import Parts, library_version
 from gptimage.store.ids import find_id, time_of
 from gptimage.store.index import Entry
 from gptimage.store.keys import SIDECAR, stem
-from gptimage.store.parts import Parts, library_version
-from gptimage.store.pruning import sweep_inputs
+from gptimage.store.prune import sweep_inputs
 from gptimage.store.reports import Kind, Problem
+from gptimage.store.sync import sync
+from gptimage.types.record import Original, Record
 
 
 RECOVERED: Final = "recovered"
@@ -72,7 +72,7 @@ def _adopt(parts: Parts, keys: Sequence[str]) -> set[str]:
     elsewhere is only removed: after a crash, that is the same reply saved by a rescue.
     """
     sidecar_key = stem(keys[0]) + SIDECAR
-    if row := queries.by_key(parts.index.database, sidecar_key):
+    if row := search.by_key(parts.index.database, sidecar_key):
         parts.blobs.create(sidecar_key, row.body)
         sync(parts, sidecar_key)
         return {*keys, sidecar_key}
@@ -95,7 +95,7 @@ def _adopt(parts: Parts, keys: Sequence[str]) -> set[str]:
 
 def _is_elsewhere(parts: Parts, image: Image) -> bool:
     """Whether another picture of the store really has these bytes, on disk and not on paper."""
-    for found in queries.by_digest(parts.index.database, image.sha256):
+    for found in search.by_digest(parts.index.database, image.sha256):
         with suppress(FileNotFoundError):
             record = parts.load(found.body, found.key).record
             if parts.blobs.read(record.key).data == image.data:

@@ -11,10 +11,10 @@ from typing import Any, Final, TypeVar, cast
 
 from attrs import frozen
 
-from gptimage.money import Cost, Usage
-from gptimage.records import USAGE_FIELDS, Original, Record
+from gptimage.models.pricing import Cost, Usage
 from gptimage.store.ids import find_id, time_of
 from gptimage.store.keys import SIDECAR, is_part, stem
+from gptimage.types.record import USAGE_FIELDS, Original, Record
 
 
 T = TypeVar("T")

@@ -19,12 +19,12 @@ from typing import Any, Final, cast
 
 from attrs import field, frozen
 
-from gptimage._clock import Clock, utc_now
+from gptimage._internal.clock import Clock, utc_now
+from gptimage._internal.user_dirs import make_private, spool_folder
 from gptimage.errors import StoreError
-from gptimage.requests import Generate
 from gptimage.store.asked import describe
-from gptimage.store.parts import reason
-from gptimage.store.places import make_private, spool_folder
+from gptimage.store.context import reason
+from gptimage.types.request import Generate
 
 
 _SUFFIX: Final = ".reply"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from gptimage.money import Cost
+from gptimage.models.pricing import Cost
 from gptimage.store.ids import time_of
 
 

@@ -12,28 +12,31 @@ from typing import Self, Unpack
 
 from attrs import evolve
 
-from gptimage._clock import utc_now
-from gptimage._keywords import strict_class
+from gptimage._internal.clock import utc_now
+from gptimage._internal.keywords import strict_class
 from gptimage.errors import InvalidRequestError, StoreError
-from gptimage.records import Record
-from gptimage.results import Result
-from gptimage.store import catchup, exporting, pruning, queries, removal, rescue, saving
+from gptimage.store import export as exporting
+from gptimage.store import prune as pruning
+from gptimage.store import recovery, removal, search, sync
+from gptimage.store import save as saving
 from gptimage.store import verify as verifying
 from gptimage.store._lock import locked
 from gptimage.store.asked import inputs
+from gptimage.store.context import not_found, reason, warn
 from gptimage.store.editing import edit
 from gptimage.store.ids import is_id
 from gptimage.store.keys import SIDECAR, stem
-from gptimage.store.naming import EXPORT, Naming
+from gptimage.store.names import EXPORT, Naming
 from gptimage.store.opening import Place, open_parts
 from gptimage.store.pages import Filters
-from gptimage.store.parts import not_found, reason, warn
 from gptimage.store.reader import Reader
 from gptimage.store.reports import VerifyReport
 from gptimage.store.retention import PruneReport, Retention
 from gptimage.store.sidecar import UnreadableSidecarError
 from gptimage.store.spool import Spool
 from gptimage.store.words import same
+from gptimage.types.record import Record
+from gptimage.types.result import Result
 
 
 @strict_class
@@ -245,7 +248,7 @@ class Store(Reader):
             raise StoreError(f"{self.name} cannot be pruned: {reason(error)}") from error
 
     def verify(
-        self, *, hashes: bool = True, repair: bool = False, grace: timedelta = catchup.GRACE
+        self, *, hashes: bool = True, repair: bool = False, grace: timedelta = sync.GRACE
     ) -> VerifyReport:
         """Look at every file and every row, and name what is wrong.
 
@@ -275,7 +278,7 @@ class Store(Reader):
             StoreError: The store or the index cannot be read or written.
         """
         self._caught_up = True
-        return catchup.refresh(self._parts).updated
+        return sync.refresh(self._parts).updated
 
     def reindex(self) -> int:
         """Read every sidecar again and build the index from them; how many there are.
@@ -307,7 +310,7 @@ class Store(Reader):
         """
         names = Naming(naming, dated=False)
         self._ready()
-        rows = queries.each(self._parts.index.database, filters)
+        rows = search.each(self._parts.index.database, filters)
         records = (self._record(row) for row in rows)
         return exporting.export(self._parts, records, Path(folder), names, sidecars=sidecars)
 
@@ -315,9 +318,9 @@ class Store(Reader):
         self,
         spool: Spool | None = None,
         *,
-        older_than: timedelta = catchup.GRACE,
+        older_than: timedelta = sync.GRACE,
         every: bool = False,
-    ) -> rescue.RescueReport:
+    ) -> recovery.RescueReport:
         """Save what was paid for and could not be saved at the time.
 
         That is rescue copies in the user's state folder, and replies of processes that were
@@ -334,7 +337,7 @@ class Store(Reader):
         """
         self._ready()
         spool = spool or Spool(clock=self._parts.clock)
-        return rescue.rescue(self._parts, spool, older_than, every=every)
+        return recovery.rescue(self._parts, spool, older_than, every=every)
 
     def _edit(self, id: str, change: Callable[[Record], Record]) -> Record:
         record = edit(self._parts, _sidecar_key(self.get(id)), change)
@@ -344,7 +347,7 @@ class Store(Reader):
 
     def _why_not_removed(self, record: Record) -> StoreError:
         """Nothing was removed: because of a pin, or because somebody else was quicker."""
-        row = catchup.sync(self._parts, _sidecar_key(record))
+        row = sync.sync(self._parts, _sidecar_key(record))
         return removal.pinned_error(record.id) if row else not_found(record.id, self.name)
 
 

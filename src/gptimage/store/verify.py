@@ -9,16 +9,16 @@ from itertools import groupby
 from attrs import define, field
 
 from gptimage.errors import StoreError
-from gptimage.ports import BlobInfo
-from gptimage.records import Record
 from gptimage.store.asked import inputs
+from gptimage.store.context import Parts, reason
 from gptimage.store.ids import find_id
 from gptimage.store.index import Entry
 from gptimage.store.keys import IMAGES, SIDECAR, input_digest, stem
-from gptimage.store.parts import Parts, reason
 from gptimage.store.repair import repair_all
 from gptimage.store.reports import Kind, Problem, VerifyReport
 from gptimage.store.sidecar import UnreadableSidecarError
+from gptimage.transport.protocols import BlobInfo
+from gptimage.types.record import Record
 
 
 Group = dict[str, BlobInfo]

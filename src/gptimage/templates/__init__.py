@@ -5,7 +5,7 @@ Rendering one makes a `Prompt` (text and recommended settings) and never sends o
 
 from __future__ import annotations
 
-from gptimage.templates.argument import TemplateArgument
+from gptimage.templates.arguments import TemplateArgument
 from gptimage.templates.brand import Brand
 from gptimage.templates.collection import PromptTemplates
 from gptimage.templates.recommended import Recommended

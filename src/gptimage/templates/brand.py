@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import fields, frozen
 
-from gptimage.templates.prose import Given
+from gptimage.templates.render import Given
 
 
 @frozen(kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gptimage.templates.argument import TemplateArgument, did_you_mean
+from gptimage.templates.arguments import TemplateArgument, did_you_mean
 from gptimage.templates.brand import BRAND_FIELDS
 from gptimage.templates.language import Branches, Condition, Part, Section, Text, Variable, fold
 

@@ -12,13 +12,13 @@ from attrs import evolve
 
 from gptimage.errors import TemplateError
 from gptimage.prompt import Prompt
-from gptimage.templates.argument import did_you_mean
+from gptimage.templates.arguments import did_you_mean
 from gptimage.templates.brand import Brand
 from gptimage.templates.template import PromptTemplate
 
 
 if TYPE_CHECKING:
-    from gptimage.templates.folder import Stamp
+    from gptimage.templates.loading import Stamp
 
 # The reading of files is imported where it is used: `import gptimage` needs none of it.
 _T = TypeVar("_T")
@@ -41,7 +41,7 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
     @classmethod
     def builtin(cls) -> PromptTemplates:
         """The ten templates that come with the library."""
-        from gptimage.templates.folder import builtin
+        from gptimage.templates.loading import builtin
 
         return cls(builtin())
 
@@ -56,7 +56,7 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
         Raises:
             TemplateError: Anything is wrong with any file; ``.problems`` names each problem.
         """
-        from gptimage.templates.folder import read, stamp
+        from gptimage.templates.loading import read, stamp
 
         path = Path(folder)
         before = stamp(path)
@@ -103,7 +103,7 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
         Raises:
             TemplateError: A folder can no longer be read.
         """
-        from gptimage.templates.folder import stamp
+        from gptimage.templates.loading import stamp
 
         return any(before != stamp(folder) for folder, before in self._stamps.items())
 

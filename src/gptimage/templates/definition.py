@@ -9,7 +9,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from gptimage.errors import TemplateError
-from gptimage.templates.argument import ARGUMENT_TYPES, TemplateArgument
+from gptimage.templates.arguments import ARGUMENT_TYPES, TemplateArgument
 from gptimage.templates.brand import BRAND_FIELDS, Brand
 from gptimage.templates.checking import check, used
 from gptimage.templates.language import NAME, RESERVED, fold, parse

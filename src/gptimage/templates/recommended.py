@@ -8,9 +8,9 @@ from typing import Final
 from attrs import field, frozen
 
 from gptimage.errors import InvalidRequestError
-from gptimage.sizes import Size
-from gptimage.templates.argument import TemplateArgument, did_you_mean, show
-from gptimage.templates.prose import Given
+from gptimage.models.sizes import Size
+from gptimage.templates.arguments import TemplateArgument, did_you_mean, show
+from gptimage.templates.render import Given
 from gptimage.templates.table import Table, is_table
 
 

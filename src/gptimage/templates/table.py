@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 from attrs import field, frozen
 
-from gptimage.templates.argument import did_you_mean, show
+from gptimage.templates.arguments import did_you_mean, show
 
 
 @frozen(kw_only=True)

@@ -9,11 +9,11 @@ from attrs import field, frozen
 
 from gptimage.errors import TemplateError
 from gptimage.prompt import Prompt
-from gptimage.templates.argument import TemplateArgument, did_you_mean
+from gptimage.templates.arguments import TemplateArgument, did_you_mean
 from gptimage.templates.brand import Brand
 from gptimage.templates.language import Part
-from gptimage.templates.prose import Given, MissingError, render
 from gptimage.templates.recommended import Recommended, Setting, choose
+from gptimage.templates.render import Given, MissingError, render
 
 
 MAX_PROMPT: Final = 32_000

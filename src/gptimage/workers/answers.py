@@ -15,11 +15,11 @@ from typing import Final, NoReturn
 from gptimage.cache import Cache, CacheEntry
 from gptimage.client import ImageClient
 from gptimage.errors import CacheError, ConfigurationError, GptImageError, StoreError
-from gptimage.money import Cost, cost_of
+from gptimage.models.pricing import Cost, cost_of
 from gptimage.prompt import Prompt
-from gptimage.records import Record
-from gptimage.results import Result
 from gptimage.store import Leftover, Spool, Store
+from gptimage.types.record import Record
+from gptimage.types.result import Result
 from gptimage.workers.entry import Answer, Entry
 from gptimage.workers.job import Job
 

@@ -16,9 +16,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from gptimage.client import ImageClient
 from gptimage.errors import ConfigurationError, StoreError
 from gptimage.workers.claim import LEASE
-from gptimage.workers.desk import Desk, DeskError
+from gptimage.workers.job_store import Desk, DeskError
 from gptimage.workers.result import JobResult
-from gptimage.workers.run import run_job
+from gptimage.workers.worker import run_job
 
 
 T = TypeVar("T")

@@ -13,11 +13,11 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Final, Self
 
-from gptimage.workers import rules
-from gptimage.workers.desk import Desk, DeskError, change
+from gptimage.workers import state_machine
 from gptimage.workers.entry import Answer, Entry
 from gptimage.workers.job import Job
-from gptimage.workers.rules import Worker
+from gptimage.workers.job_store import Desk, DeskError, change
+from gptimage.workers.state_machine import Worker
 
 
 LEASE: Final = timedelta(seconds=30)
@@ -67,7 +67,7 @@ class Claim:
         name = f"{platform.node()}:{os.getpid()}:{secrets.token_hex(8)}"
         seconds = lease.total_seconds()
         worker = Worker(name=name, now=desk.now(), lease=seconds)
-        entry = change(desk, job.id, lambda entry: rules.claim(entry, job, worker))
+        entry = change(desk, job.id, lambda entry: state_machine.claim(entry, job, worker))
         assert entry is not None  # noqa: S101  # the rule always gives one
         return cls(desk, entry, seconds) if entry.holder == name else entry
 
@@ -92,7 +92,10 @@ class Claim:
             ClaimLostError: Somebody else has the job.
             DeskError: The desk cannot be written.
         """
-        if self._change(lambda entry, worker: rules.sending(entry, worker, key, ceiling)) is None:
+        if (
+            self._change(lambda entry, worker: state_machine.sending(entry, worker, key, ceiling))
+            is None
+        ):
             raise ClaimLostError(
                 f"the job {self.entry.id} is not this worker's any more: somebody else finished "
                 f"it, or has it because there was no sign of life for {self._lease:.0f} s; "
@@ -103,27 +106,29 @@ class Claim:
     def unsent(self) -> None:
         """Note that what left was not billed; if that fails, it stays noted as sent."""
         with suppress(DeskError):
-            self._change(rules.unsent)
+            self._change(state_machine.unsent)
             self.sent = False
 
     def done(self, answer: Answer) -> Entry | None:
         """The pictures are in the store."""
         now = self._desk.now()
-        return change(self._desk, self.entry.id, lambda entry: rules.done(entry, answer, now))
+        return change(
+            self._desk, self.entry.id, lambda entry: state_machine.done(entry, answer, now)
+        )
 
     def failed(self, reason: str, *, retryable: bool) -> Entry | None:
         """Nothing was billed."""
         return self._change(
-            lambda entry, worker: rules.failed(entry, worker, reason, retryable=retryable)
+            lambda entry, worker: state_machine.failed(entry, worker, reason, retryable=retryable)
         )
 
     def parked(self, reason: str) -> Entry | None:
         """It may have been billed, and there is no picture."""
-        return self._change(lambda entry, worker: rules.parked(entry, worker, reason))
+        return self._change(lambda entry, worker: state_machine.parked(entry, worker, reason))
 
     def released(self, reason: str) -> Entry | None:
         """Whoever gets it next looks again for what left, if anything did."""
-        return self._change(lambda entry, worker: rules.released(entry, worker, reason))
+        return self._change(lambda entry, worker: state_machine.released(entry, worker, reason))
 
     def known(self) -> Entry | None:
         """What the desk knows of the job."""
@@ -137,7 +142,7 @@ class Claim:
         """Give signs of life until the end, or until the job is somebody else's."""
         while not self._over.wait(self._lease / _SIGNS):
             try:
-                if self._change(rules.beat) is None:
+                if self._change(state_machine.beat) is None:
                     return
             except Exception:  # noqa: BLE001, S112  # whatever it is, the next sign may get through
                 continue

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self, get_args
 
 from attrs import field, fields, frozen
 
-from gptimage._json import array, table
+from gptimage._internal.json import array, table
 
 
 State = Literal["open", "claimed", "sending", "done", "parked", "failed", "dropped"]

@@ -10,15 +10,15 @@ from typing import Any, Final, Self, Unpack, cast
 
 from attrs import field, frozen
 
-from gptimage._json import array, canonical, table
+from gptimage._internal.json import array, canonical, table
 from gptimage._shown import shown
 from gptimage.errors import InvalidRequestError
-from gptimage.inputs import MAX_IMAGES
+from gptimage.models.sizes import Size
 from gptimage.prompt import Prompt
-from gptimage.requests import EditOptions
-from gptimage.sizes import Size
 from gptimage.store.ids import is_id
-from gptimage.store.saving import MAX_TAGS, check_tags
+from gptimage.store.save import MAX_TAGS, check_tags
+from gptimage.types.inputs import MAX_IMAGES
+from gptimage.types.request import EditOptions
 
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,79}", re.ASCII)

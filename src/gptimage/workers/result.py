@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self, cast
 
 from attrs import field, frozen
 
-from gptimage._json import array, table
+from gptimage._internal.json import array, table
 from gptimage.workers.entry import Entry
 
 

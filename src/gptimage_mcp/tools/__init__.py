@@ -5,9 +5,9 @@ from __future__ import annotations
 from mcp.server import MCPServer
 
 from gptimage_mcp.app import App
+from gptimage_mcp.tools.admin import add_telling
+from gptimage_mcp.tools.browse import add_looking
 from gptimage_mcp.tools.drawing import add_drawing
-from gptimage_mcp.tools.looking import add_looking
-from gptimage_mcp.tools.telling import add_telling
 
 
 def add_tools(server: MCPServer[App], app: App) -> None:

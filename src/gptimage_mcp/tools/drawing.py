@@ -18,12 +18,12 @@ from mcp_types import CallToolResult, InputRequiredResult
 
 from gptimage_mcp.app import App
 from gptimage_mcp.callers import caller, telling
-from gptimage_mcp.consent import consent
-from gptimage_mcp.content import answered
-from gptimage_mcp.desk import Desk, Order
-from gptimage_mcp.failures import failing
-from gptimage_mcp.tools.counter import Counter
-from gptimage_mcp.tools.offering import PAID, offer
+from gptimage_mcp.content.errors import failing
+from gptimage_mcp.content.results import answered
+from gptimage_mcp.tools.confirm import consent
+from gptimage_mcp.tools.generate import Counter
+from gptimage_mcp.tools.register import PAID, offer
+from gptimage_mcp.tools.submit import Desk, Order
 
 
 Answer: TypeAlias = CallToolResult | InputRequiredResult

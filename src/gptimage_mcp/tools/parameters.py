@@ -11,9 +11,9 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from gptimage.requests import Background, Level, Moderation, OutputFormat, Quality
-from gptimage_mcp.sources import Upload
-from gptimage_mcp.tools.offering import optional
+from gptimage.types.request import Background, Level, Moderation, OutputFormat, Quality
+from gptimage_mcp.tools.inputs import Upload
+from gptimage_mcp.tools.register import optional
 
 
 Nothing: TypeAlias = SkipJsonSchema[None]

@@ -1,0 +1,194 @@
+"""Drives the flows of a batch job, waiting or awaiting, and reads files of results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import closing
+from typing import Any, Final, ParamSpec, TypeVar
+
+from attrs import frozen
+
+from gptimage._internal.threads import finished
+from gptimage.batch.output import Line, Lines
+from gptimage.batch.steps import Flow, Patience, ReturnT
+from gptimage.engine.accounting import Meter
+from gptimage.engine.save import Keeper
+from gptimage.errors import NotFoundError, OutcomeUnknownError, TransportError
+from gptimage.providers.openai.errors import error_from_reply
+from gptimage.transport.http import HttpReply, HttpRequest
+from gptimage.transport.protocols import AsyncDownload, Download
+
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_OK: Final = 200
+_NOT_FOUND: Final = 404
+
+
+@frozen(kw_only=True)
+class BatchLine:
+    """What a `Batch` needs of its client.
+
+    Attributes:
+        keeper: Its settings, and its store.
+        meter: Its budget, ledger and observers.
+        send: Sends a request once.
+        download: Sends a request and returns at the head of the answer.
+    """
+
+    keeper: Keeper
+    meter: Meter
+    send: Callable[[HttpRequest], HttpReply]
+    download: Callable[[HttpRequest], Download]
+
+
+@frozen(kw_only=True)
+class AsyncBatchLine:
+    """`BatchLine` for an `AsyncBatch`."""
+
+    keeper: Keeper
+    meter: Meter
+    send: Callable[[HttpRequest], Awaitable[HttpReply]]
+    download: Callable[[HttpRequest], Awaitable[AsyncDownload]]
+
+
+def drive(flow: Flow[ReturnT], line: BatchLine) -> ReturnT:
+    """Do what a flow asks for, and give it what comes back."""
+    answer: HttpReply | None = None
+    error: Exception | None = None
+    with closing(flow):
+        while True:
+            step, value = _step(flow, answer, error)
+            if step is None:
+                found: ReturnT = value
+                return found
+            answer, error = None, None
+            try:
+                if isinstance(step, HttpRequest):
+                    answer = line.send(step)
+                else:
+                    time.sleep(step)
+            except (TransportError, OutcomeUnknownError) as failure:
+                error = failure
+
+
+async def adrive(flow: Flow[ReturnT], line: AsyncBatchLine) -> ReturnT:
+    """`drive`, awaited; the flow itself, which reads and writes files, runs in threads."""
+    import asyncio
+
+    answer: HttpReply | None = None
+    error: Exception | None = None
+    try:
+        while True:
+            step, value = await finished(_step, flow, answer, error)
+            if step is None:
+                found: ReturnT = value
+                return found
+            answer, error = None, None
+            try:
+                if isinstance(step, HttpRequest):
+                    answer = await line.send(step)
+                else:
+                    await asyncio.sleep(step)
+            except (TransportError, OutcomeUnknownError) as failure:
+                error = failure
+    finally:
+        flow.close()
+
+
+def lines_of(line: BatchLine, file_id: str) -> Generator[Line]:
+    """The lines of a file; it is fetched again when it breaks off, so some may come twice.
+
+    Raises:
+        ApiError: The service refused.
+        TransportError: It broke off again and again.
+    """
+    patience = Patience(line.keeper.core)
+    furthest = 0
+    while True:
+        lines, arrived = Lines(), 0
+        try:
+            with closing(line.download(content(file_id))) as download:
+                outcome: HttpReply | TransportError | OutcomeUnknownError = download.reply
+                if download.reply.status == _OK:
+                    for piece in download:
+                        yield from lines.feed(piece)
+                        arrived += len(piece)
+                    yield from lines.close()
+                    return
+        except (OutcomeUnknownError, TransportError) as error:
+            outcome = error
+        if arrived > furthest:
+            furthest = arrived
+            patience.renew()
+        time.sleep(_again(patience, file_id, outcome))
+
+
+async def alines_of(line: AsyncBatchLine, file_id: str) -> AsyncGenerator[Line]:
+    """`lines_of`, awaited."""
+    import asyncio
+
+    patience = Patience(line.keeper.core)
+    furthest = 0
+    while True:
+        lines, arrived = Lines(), 0
+        try:
+            download = await line.download(content(file_id))
+            try:
+                outcome: HttpReply | TransportError | OutcomeUnknownError = download.reply
+                if download.reply.status == _OK:
+                    async for piece in download:
+                        for each in lines.feed(piece):
+                            yield each
+                        arrived += len(piece)
+                    for each in lines.close():
+                        yield each
+                    return
+            finally:
+                await download.aclose()
+        except (OutcomeUnknownError, TransportError) as error:
+            outcome = error
+        if arrived > furthest:
+            furthest = arrived
+            patience.renew()
+        await asyncio.sleep(_again(patience, file_id, outcome))
+
+
+def content(file_id: str) -> HttpRequest:
+    """The content of a file."""
+    return HttpRequest(method="GET", path=f"/files/{file_id}/content")
+
+
+def _again(
+    patience: Patience, file_id: str, outcome: HttpReply | TransportError | OutcomeUnknownError
+) -> float:
+    """Seconds until a file is fetched again.
+
+    Raises:
+        ApiError: The service refused.
+        TransportError: It broke off too often.
+    """
+    delay = patience.after(outcome)
+    if delay is not None:
+        return delay
+    if not isinstance(outcome, HttpReply):
+        raise TransportError(
+            f"the file {file_id} breaks off again and again ({outcome}); pictures that came are "
+            "saved, and results() reads the rest"
+        ) from outcome
+    if outcome.status == _NOT_FOUND:
+        told = f"the service has no file {file_id}: it keeps those of a batch for 30 days"
+        raise NotFoundError(told, status=_NOT_FOUND, request_id=outcome.request_id)
+    raise error_from_reply(outcome)
+
+
+def _step(
+    flow: Flow[ReturnT], answer: HttpReply | None, error: Exception | None
+) -> tuple[HttpRequest | float | None, Any]:
+    """The next step, or None and the flow's value; a StopIteration cannot leave a thread."""
+    try:
+        return (flow.send(answer) if error is None else flow.throw(error)), None
+    except StopIteration as stop:
+        return None, stop.value

@@ -1,0 +1,150 @@
+"""What observers are told of a batch job: its batches as they are made, its requests as they end.
+
+All events of a batch have the id of its row in the ledger, so that the costs of its requests
+add up to the cost in that row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from hashlib import sha256
+from typing import Final
+
+from attrs import frozen
+
+from gptimage.batch.state import State
+from gptimage.batch.steps import Told
+from gptimage.budget.accounts import Entry
+from gptimage.engine.accounting import Meter
+from gptimage.errors import ApiError, GptImageError, OutcomeUnknownError, TransportError
+from gptimage.observers.events import Event, Failed, Finished, Retried, Saved, Sent, Submitted
+from gptimage.transport.http import HttpReply
+from gptimage.types.record import Record
+from gptimage.types.result import Result
+
+
+OPERATION: Final = "batch"
+"""What a batch is called in events and in a ledger."""
+
+
+@frozen
+class News:
+    """Tells a client's observers.
+
+    Attributes:
+        meter: The client's meter.
+        state: The job.
+    """
+
+    meter: Meter
+    state: State
+
+    def sent(self, number: int, attempt: int) -> None:
+        """A batch is asked for."""
+        self._tell(Sent, number, attempt=attempt)
+
+    def retrying(self, number: int) -> Told:
+        """Who is to be called before something about a part is sent again."""
+
+        def told(delay: float, outcome: HttpReply | TransportError) -> None:
+            reason = type(outcome).__name__
+            if isinstance(outcome, HttpReply):
+                reason = f"HTTP {outcome.status}"
+            self._tell(Retried, number, delay=delay, reason=reason)
+
+        return told
+
+    def submitted(self, number: int, batch_id: str) -> None:
+        """The service has taken a batch."""
+        part = self.state.parts[number]
+        self._tell(
+            Submitted,
+            number,
+            batch_id=batch_id,
+            requests=part.lines,
+            images=part.images,
+            estimate=_usd(part.estimate),
+            ceiling=_usd(part.reserved),
+        )
+
+    def not_submitted(self, number: int, error: GptImageError) -> None:
+        """A batch was not made, or nobody knows."""
+        ceiling = _usd(self.state.parts[number].reserved)
+        unknown = isinstance(error, OutcomeUnknownError)
+        self._failed(number, None, error, ceiling if unknown else Decimal(0))
+
+    def finished(self, number: int, item: int, result: Result) -> None:
+        """A request was answered with pictures."""
+        self._tell(
+            Finished,
+            number,
+            item=item,
+            images=len(result.images),
+            seconds=self._seconds(),
+            request_id=result.request_id,
+            usage=result.usage,
+            cost=result.cost,
+        )
+
+    def saved(self, number: int, item: int, records: tuple[Record, ...]) -> None:
+        """Its pictures are in the store."""
+        if records:
+            self._tell(Saved, number, item=item, images=tuple(record.id for record in records))
+
+    def failed(self, number: int, item: int, error: GptImageError) -> None:
+        """A request has no pictures, or they could not be saved."""
+        # What a line that cannot be read may have cost is not known.
+        unknown = isinstance(error, OutcomeUnknownError)
+        self._failed(number, item, error, None if unknown else Decimal(0))
+
+    def _failed(
+        self, number: int, item: int | None, error: GptImageError, cost: Decimal | None
+    ) -> None:
+        self._tell(
+            Failed,
+            number,
+            item=item,
+            error=type(error).__name__,
+            seconds=self._seconds(),
+            request_id=getattr(error, "request_id", None),
+            status=error.status if isinstance(error, ApiError) else None,
+            code=error.code if isinstance(error, ApiError) else None,
+            possible_cost=cost,
+        )
+
+    def _seconds(self) -> float:
+        """Since the job was begun, which may be in another process."""
+        return (self.meter.clock() - self.state.on).total_seconds()
+
+    def _tell(self, kind: Callable[..., Event], number: int, **details: object) -> None:
+        if self.meter.guard:
+            entry = entry_of(self.state, number)
+            event = kind(
+                call_id=entry.call_id,
+                at=self.meter.clock(),
+                operation=entry.operation,
+                model=entry.model,
+                **details,
+            )
+            self.meter.guard.tell(event)
+
+
+def entry_of(state: State, number: int) -> Entry:
+    """A part as it is entered in a ledger; the same row in every process."""
+    from datetime import timedelta
+
+    part = state.parts[number]
+    return Entry(
+        call_id=sha256(f"{state.name}-{number}".encode()).hexdigest()[:32],
+        at=state.on,
+        operation=OPERATION,
+        model=part.model,
+        estimate=_usd(part.estimate),
+        reserved=_usd(part.reserved) or Decimal(0),
+        until=state.on + timedelta(days=2),
+    )
+
+
+def _usd(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)

@@ -1,0 +1,193 @@
+"""What a batch job sends, step by step: generators that yield requests and pauses in seconds.
+
+A driver sends each request and gives the reply back, or throws what went wrong; the blocking
+and the async handle drive the same generators. Everything in this file costs nothing, so it is
+sent again after a lost answer, too, as the client's `Retry` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+from gptimage.batch.status import Status
+from gptimage.engine.config import Core
+from gptimage.errors import (
+    ConfigurationError,
+    MalformedReplyError,
+    NotFoundError,
+    OutcomeUnknownError,
+    TransportError,
+)
+from gptimage.providers.openai import batches as openai_batch
+from gptimage.providers.openai.batches import BatchPart
+from gptimage.providers.openai.errors import error_from_reply
+from gptimage.transport.base64_body import parse
+from gptimage.transport.http import HttpReply, HttpRequest
+from gptimage.transport.retry import waiting_time
+
+
+ReturnT = TypeVar("ReturnT")
+Flow: TypeAlias = Generator[HttpRequest | float, Any, ReturnT]
+"""Yields a request and is sent its reply, or yields seconds to wait and is sent None."""
+
+Told: TypeAlias = Callable[[float, HttpReply | TransportError], None]
+"""Is called before a request is sent again: after how many seconds, and what came of it."""
+
+_NOT_FOUND: Final = 404
+_CONFLICT: Final = 409
+
+
+def unheard(delay: float, outcome: HttpReply | TransportError) -> None:
+    """Nobody wants to know."""
+    del delay, outcome
+
+
+class Patience:
+    """How long something that costs nothing is tried again.
+
+    Args:
+        core: The client's settings.
+        told: Who hears of it.
+    """
+
+    def __init__(self, core: Core, told: Told = unheard) -> None:
+        self._core = core
+        self._told = told
+        self._tries = 0
+
+    def renew(self) -> None:
+        """It got on."""
+        self._tries = 0
+
+    def after(self, outcome: HttpReply | TransportError | OutcomeUnknownError) -> float | None:
+        """Seconds to wait before the next try, or None when this was the last one."""
+        self._tries += 1
+        if isinstance(outcome, OutcomeUnknownError):
+            outcome = never_mind(outcome)
+        delay = self._core.delay(self._tries, outcome, costs_nothing=True)
+        if delay is not None:
+            self._told(delay, outcome)
+        return delay
+
+
+def ask(core: Core, request: HttpRequest, told: Told = unheard) -> Flow[HttpReply]:
+    """Send what costs nothing with the client's patience.
+
+    Raises:
+        TransportError: The service was not reached, or its answer did not arrive.
+    """
+    patience = Patience(core, told)
+    while True:
+        outcome: HttpReply | TransportError = yield from tried(request)
+        delay = patience.after(outcome)
+        if delay is not None:
+            yield delay
+        elif isinstance(outcome, TransportError):
+            raise outcome
+        else:
+            return outcome
+
+
+def tried(request: HttpRequest) -> Flow[HttpReply | TransportError]:
+    """Send what costs nothing once."""
+    try:
+        reply: HttpReply = yield request
+    except OutcomeUnknownError as error:
+        return never_mind(error)
+    except TransportError as error:
+        return error
+    return reply
+
+
+def upload(core: Core, request: HttpRequest, told: Told = unheard) -> Flow[str]:
+    """Upload a file; gives its id.
+
+    Raises:
+        ConfigurationError: The answer is not that of a service with files.
+        ApiError: The service refused.
+    """
+    value = json_of(good(core, (yield from ask(core, request, told))))
+    file_id = value.get("id")
+    if not isinstance(file_id, str):
+        raise ConfigurationError("the service's answer to an upload names no file: is it OpenAI's?")
+    return file_id
+
+
+def look(core: Core, ids: Iterable[str], total: int, tolds: Iterable[Told] = ()) -> Flow[Status]:
+    """How far the batches are."""
+    parts: list[BatchPart] = []
+    listeners = iter(tolds)
+    for batch_id in ids:
+        request = HttpRequest(method="GET", path=f"/batches/{batch_id}")
+        reply = yield from ask(core, request, next(listeners, unheard))
+        if reply.status == _NOT_FOUND:
+            told = f"the service knows no batch {batch_id}: does the key belong to its project?"
+            raise NotFoundError(told, status=_NOT_FOUND, request_id=reply.request_id)
+        parts.append(_part(good(core, reply)))
+    return Status(parts=tuple(parts), total=total or sum(part.total for part in parts))
+
+
+def cancel(core: Core, status: Status) -> Flow[None]:
+    """Cancel whatever has not ended."""
+    for part in status.parts:
+        if not part.ended and part.status != "cancelling":
+            request = HttpRequest(method="POST", path=f"/batches/{part.id}/cancel")
+            reply = yield from ask(core, request)
+            if reply.status != _CONFLICT:  # it ended in the meantime
+                good(core, reply)
+
+
+def listed(core: Core, since: float) -> Flow[list[dict[str, Any]]]:
+    """The service's batches made since then, newest first.
+
+    Args:
+        core: The client's settings.
+        since: Seconds since 1970; a few older ones may be among them.
+    """
+    found: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        request = HttpRequest(method="GET", path=f"/batches?limit=100{cursor}")
+        page = json_of(good(core, (yield from ask(core, request))))
+        data = page.get("data")
+        batches = cast("list[dict[str, Any]]", data if isinstance(data, list) else [])
+        found += batches
+        oldest = batches[-1].get("created_at") if batches else None
+        if not page.get("has_more") or not isinstance(oldest, int) or oldest < since:
+            return found
+        cursor = f"&after={batches[-1]['id']}"
+
+
+def good(core: Core, reply: HttpReply) -> HttpReply:
+    """The reply, if it is no refusal.
+
+    Raises:
+        ApiError: It is one.
+    """
+    if not 200 <= reply.status < 300:
+        raise error_from_reply(reply, waiting_time(reply, core.clock()))
+    return reply
+
+
+def json_of(reply: HttpReply) -> dict[str, Any]:
+    """The JSON object of a reply; an empty one when it is something else."""
+    try:
+        value = parse(reply.body, reply.pictures).value
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def never_mind(error: OutcomeUnknownError) -> TransportError:
+    """A lost answer to something that costs nothing is as good as none."""
+    return TransportError(str(error))
+
+
+def _part(reply: HttpReply) -> BatchPart:
+    part = openai_batch.part_of(json_of(reply))
+    if part is None:
+        raise MalformedReplyError(
+            "the service's answer is no batch", reply=bytes(reply.body), status=reply.status
+        )
+    return part

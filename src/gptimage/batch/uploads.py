@@ -1,0 +1,172 @@
+"""The requests of a batch job on disk: written once, read a line at a time, found by name."""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from attrs import asdict, field, frozen
+
+from gptimage._internal.json import table
+from gptimage.batch.state import State, private
+from gptimage.errors import ConfigurationError
+from gptimage.providers.openai import batches
+
+
+@frozen(kw_only=True)
+class Kept:
+    """One request as it is kept.
+
+    Attributes:
+        custom_id: Its name in the batch.
+        part: The number of its part.
+        body: The body of its line.
+        size: The exact pixels asked for, such as ``1200x630``, or None.
+        template: The template its prompt came from, or None.
+        tags: Tags for the store.
+    """
+
+    custom_id: str
+    part: int
+    body: dict[str, Any] = field(repr=False)
+    size: str | None = None
+    template: str | None = None
+    tags: tuple[str, ...] = ()
+
+    def line(self) -> bytes:
+        """The request as a line of the file."""
+        return batches.compact(asdict(self))
+
+    @classmethod
+    def read(cls, text: bytes) -> Kept:
+        """The request in a line.
+
+        Raises:
+            ConfigurationError: It is damaged.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            tags = tuple(values.pop("tags"))
+            return cls(**values, tags=tags)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigurationError("the file of the batch's requests is damaged") from error
+
+
+class Places:
+    """Where each request is in the file, by its name.
+
+    Requests are named by their number, which takes 8 bytes each to remember; other names are
+    those of a batch that was made elsewhere.
+
+    Args:
+        path: The file of requests.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._starts = array("q")
+        self._numbers: dict[str, int] = {}
+        place = 0
+        with path.open("rb") as file:
+            for number, text in enumerate(file):
+                self._name(number, Kept.read(text).custom_id)
+                self._starts.append(place)
+                place += len(text)
+
+    def __len__(self) -> int:
+        """How many requests there are."""
+        return len(self._starts)
+
+    def number(self, name: str) -> int | None:
+        """Which request has this name, from 0; None when there is none."""
+        if self._numbers:
+            return self._numbers.get(name)
+        if not (name.isascii() and name.isdecimal()) or len(name) > 18:
+            return None
+        number = int(name)
+        return number if number < len(self._starts) and name == str(number) else None
+
+    def read(self, file: IO[bytes], number: int) -> Kept:
+        """One request, from the file of requests."""
+        file.seek(self._starts[number])
+        return Kept.read(file.readline())
+
+    def _name(self, number: int, name: str) -> None:
+        if not self._numbers and name != str(number):
+            self._numbers = {str(each): each for each in range(number)}
+        if self._numbers or name != str(number):
+            self._numbers[name] = number
+
+
+@contextmanager
+def writing(state: State) -> Generator[IO[bytes]]:
+    """The file of requests, emptied, to be written."""
+    state.path.parent.mkdir(parents=True, exist_ok=True)
+    with private(state.requests) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def input_file(state: State, number: int) -> Generator[Path]:
+    """The file of one part, as it is uploaded; it is gone afterwards."""
+    path = state.path.with_name(f"{state.path.name}.part{number}.jsonl")
+    try:
+        with private(path) as file:
+            file.writelines(_input(state, number))
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class Uploads:
+    """Which pictures are uploaded already; a job that is prepared again uploads none twice.
+
+    Args:
+        state: The job.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._path = state.path.with_name(state.path.name + ".uploads.jsonl")
+        self._endpoint = state.endpoint
+        self._ids = dict(self._load())
+
+    def get(self, sha256: str) -> str | None:
+        """The id of an uploaded picture, or None."""
+        return self._ids.get(sha256)
+
+    def add(self, sha256: str, file_id: str) -> None:
+        """Remember a picture that was uploaded."""
+        self._ids[sha256] = file_id
+        with self._path.open("ab") as file:
+            file.write(batches.compact({"at": self._endpoint, "sha256": sha256, "id": file_id}))
+
+    def forget(self) -> None:
+        """The requests that name them are written down."""
+        self._path.unlink(missing_ok=True)
+
+    def _load(self) -> Iterator[tuple[str, str]]:
+        lines = self._path.read_bytes().splitlines() if self._path.exists() else ()
+        for text in lines:
+            try:
+                values = table(json.loads(text))
+            except ValueError:  # the last one, cut short by a kill
+                continue
+            sha256, file_id = values.get("sha256"), values.get("id")
+            if values.get("at") == self._endpoint and sha256 and isinstance(file_id, str):
+                yield str(sha256), file_id
+
+
+def _input(state: State, number: int) -> Iterator[bytes]:
+    part = state.parts[number]
+    with state.requests.open("rb") as file:
+        file.seek(part.start)
+        mine = (kept for kept in map(Kept.read, file) if kept.part == number)
+        for kept in islice(mine, part.lines):
+            yield batches.line(kept.custom_id, part.path, kept.body)

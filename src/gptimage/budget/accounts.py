@@ -1,0 +1,259 @@
+"""What is entered for each call, and the purse: the accounts of a budget that has no ledger.
+
+Accounts count in whole nanodollars by the hour (UTC), so that no limit has to add up a
+million calls. A call counts with what is reserved for it until it is known what it cost.
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Final, Literal, Protocol, TypeAlias
+from weakref import WeakKeyDictionary
+
+from attrs import field, frozen
+
+from gptimage.cache.forks import ForkSafeLock
+from gptimage.errors import BudgetExceededError
+from gptimage.models.pricing import Usage, format_usd
+
+
+Period: TypeAlias = Literal["call", "hour", "day", "month", "total"]
+"""What a limit holds for: each call alone, an hour, day or month of the calendar (UTC), or all."""
+
+Outcome: TypeAlias = Literal["open", "ok", "failed", "unknown"]
+"""``open`` is not answered yet; ``failed`` cost nothing; ``unknown`` may have been billed."""
+
+Span: TypeAlias = tuple[int, int]
+"""The first hour, and the first one after; hours are counted from 1970 (UTC)."""
+
+EVER: Final[Span] = (0, 1 << 60)
+_NANO: Final = Decimal(10**9)
+
+
+@frozen(kw_only=True)
+class Entry:
+    """A call as it is entered before it is sent.
+
+    Attributes:
+        call_id: Random; the row's id.
+        at: When it began (UTC).
+        operation: ``generate``, ``edit``, ``turn``...
+        model: The model that is asked.
+        estimate: What it may cost, in USD, or None.
+        reserved: What counts in USD until the cost is known.
+        prompt: What was asked; kept only by a ledger that keeps prompts.
+        until: When an answer is overdue (UTC); an hour after ``at`` when left out. With it, the
+            call outlives the process that entered it.
+    """
+
+    call_id: str
+    at: datetime
+    operation: str
+    model: str
+    estimate: Decimal | None = None
+    reserved: Decimal = Decimal(0)
+    prompt: str | None = field(default=None, repr=False)
+    until: datetime | None = None
+
+
+@frozen(kw_only=True)
+class Ending:
+    """How a call ended.
+
+    Attributes:
+        outcome: See `Outcome`.
+        cost: What it cost, in USD; None when that is not known.
+        usage: Tokens as the service counted them, or None.
+        images: How many pictures came.
+        cached: Whether the answer came from the cache.
+        request_id: The service's id of the request, or None.
+        error: The name of the error class, or None.
+        seconds: How long it took, or None.
+    """
+
+    outcome: Outcome
+    cost: Decimal | None = None
+    usage: Usage | None = None
+    images: int = 0
+    cached: bool = False
+    request_id: str | None = None
+    error: str | None = None
+    seconds: float | None = None
+
+
+@frozen(kw_only=True)
+class Limit:
+    """The most that may be spent in one stretch of time.
+
+    Attributes:
+        usd: The amount.
+        per: What it holds for.
+        span: The hours it covers (see `span_of`).
+    """
+
+    usd: Decimal
+    per: Period
+    span: Span
+
+    def check(self, reserved: Decimal, spent: int) -> None:
+        """Refuse what could cross the limit.
+
+        Args:
+            reserved: What the next call may cost, in USD.
+            spent: What is spent or reserved already, in nanodollars.
+
+        Raises:
+            BudgetExceededError: It could.
+        """
+        if spent + to_nanos(reserved) > int((self.usd * _NANO).to_integral_value(ROUND_FLOOR)):
+            raise exceeded(self, reserved, spent)
+
+
+class Accounts(Protocol):
+    """Where calls are entered: a `Ledger` or a `Purse`."""
+
+    def begin(self, entry: Entry, limits: Sequence[Limit] = ()) -> None:
+        """Enter a call, unless that could cross a limit; nobody else comes in between.
+
+        Raises:
+            BudgetExceededError: It could; nothing was entered.
+            ConfigurationError: The ledger cannot be used; nothing may be sent.
+        """
+        ...
+
+    def end(self, entry: Entry, ending: Ending) -> None:
+        """Say how a call ended; once more when it becomes known later.
+
+        Raises:
+            ConfigurationError: The ledger cannot be used; what was reserved stays counted.
+        """
+        ...
+
+    def spent(self, span: Span = EVER) -> Decimal:
+        """What is spent or reserved in some hours, in USD.
+
+        Raises:
+            ConfigurationError: The ledger cannot be used.
+        """
+        ...
+
+
+class Purse:
+    """Accounts in memory: for the threads and tasks of this process, until it ends."""
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._hours: dict[int, int] = {}
+        # What each call counts with, for as long as somebody may still end it.
+        self._counted: WeakKeyDictionary[Entry, int] = WeakKeyDictionary()
+
+    def begin(self, entry: Entry, limits: Sequence[Limit] = ()) -> None:
+        """See `Accounts.begin`."""
+        with self._lock:
+            for limit in limits:
+                limit.check(entry.reserved, self._sum(limit.span))
+            self._count(entry, entry.reserved)
+
+    def end(self, entry: Entry, ending: Ending) -> None:
+        """See `Accounts.end`."""
+        with self._lock:
+            self._count(entry, counts(entry, ending))
+
+    def spent(self, span: Span = EVER) -> Decimal:
+        """See `Accounts.spent`."""
+        with self._lock:
+            return to_usd(self._sum(span))
+
+    def _sum(self, span: Span) -> int:
+        first, end = span
+        return sum(nanos for hour, nanos in self._hours.items() if first <= hour < end)
+
+    def _count(self, entry: Entry, usd: Decimal) -> None:
+        hour, nanos = hour_of(entry.at), to_nanos(usd)
+        self._hours[hour] = self._hours.get(hour, 0) + nanos - self._counted.get(entry, 0)
+        self._counted[entry] = nanos
+
+
+def counts(entry: Entry, ending: Ending) -> Decimal:
+    """What a call counts with, in USD: its cost, or what was reserved while that is unknown."""
+    if ending.outcome == "failed":
+        return Decimal(0)
+    if ending.cost is not None:
+        return ending.cost
+    return Decimal(0) if ending.cached else entry.reserved
+
+
+def span_of(per: Period, on: datetime) -> Span:
+    """The hours of a period; none for a single call, which is looked at alone."""
+    on = on.astimezone(UTC)
+    hour = hour_of(on)
+    match per:
+        case "call":
+            return hour, hour
+        case "hour":
+            return hour, hour + 1
+        case "day":
+            first = hour - on.hour
+            return first, first + 24
+        case "month":
+            first = hour - on.hour - 24 * (on.day - 1)
+            return first, first + 24 * monthrange(on.year, on.month)[1]
+        case "total":
+            return EVER
+
+
+def hour_of(moment: datetime) -> int:
+    """The number of a time's hour, counted from 1970 (UTC)."""
+    return int(moment.timestamp() // 3600)
+
+
+def exceeded(limit: Limit, reserved: Decimal | None, spent: int) -> BudgetExceededError:
+    """The refusal of a call.
+
+    Args:
+        limit: The limit it could cross.
+        reserved: What it may cost, in USD; None when that cannot be known.
+        spent: What is spent or reserved already, in nanodollars.
+    """
+    used = to_usd(spent)
+    budget = f"{format_usd(limit.usd)} {_NAMES[limit.per]}"
+    if reserved is None:
+        problem = (
+            f"what this request may cost cannot be known, and the budget is {budget}; name size "
+            'and quality, or set what an unknown price counts as: Budget(..., unknown="0.50")'
+        )
+    elif limit.per == "call":
+        problem = (
+            f"this request may cost up to {format_usd(reserved)}, and the budget is {budget}; "
+            "ask for fewer or smaller pictures, or a lower quality"
+        )
+    else:
+        problem = (
+            f"this request may cost up to {format_usd(reserved)}, and {format_usd(used)} of "
+            f"{budget} are spent or reserved; wait, or raise the budget"
+        )
+    return BudgetExceededError(
+        f"nothing was sent: {problem}", estimate=reserved, limit=limit.usd, spent=used
+    )
+
+
+_NAMES: Final[dict[Period, str]] = {
+    "call": "for each call",
+    "hour": "for this hour (UTC)",
+    "day": "for this day (UTC)",
+    "month": "for this month (UTC)",
+    "total": "in all",
+}
+
+
+def to_nanos(usd: Decimal) -> int:
+    """USD as a whole number of billionths, rounded up."""
+    return int((usd * _NANO).to_integral_value(ROUND_CEILING))
+
+
+def to_usd(nanos: int) -> Decimal:
+    """Billionths as USD."""
+    return Decimal(nanos) / _NANO

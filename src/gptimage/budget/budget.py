@@ -1,0 +1,225 @@
+"""`Budget`: a hard limit. What a call may cost is reserved before it is sent, or it is not sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal, DecimalException
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias, get_args
+
+from attrs import evolve
+
+from gptimage._internal.clock import Clock, utc_now
+from gptimage._internal.keywords import one_of, strict_class
+from gptimage._shown import shown
+from gptimage.budget.accounts import (
+    Accounts,
+    Ending,
+    Entry,
+    Limit,
+    Period,
+    Purse,
+    exceeded,
+    span_of,
+    to_nanos,
+)
+from gptimage.budget.ledger import Ledger
+from gptimage.errors import ConfigurationError
+
+
+Usd: TypeAlias = int | float | str | Decimal
+"""An amount in USD; a float means the decimal number it is written as."""
+
+_PERIODS: Final[tuple[Period, ...]] = get_args(Period)
+_MOST: Final = Decimal(10**9)
+
+
+class Reservation:
+    """What is reserved for one call; end it in one of three ways.
+
+    Args:
+        accounts: Where it is entered.
+        entry: What was entered.
+    """
+
+    def __init__(self, accounts: Accounts, entry: Entry) -> None:
+        self.entry: Entry = entry
+        self._accounts = accounts
+
+    def settle(self, cost: Decimal | None) -> None:
+        """The call was answered: its cost counts now, or what was reserved if that is not known.
+
+        Args:
+            cost: What it cost, in USD; None when that cannot be known.
+
+        Raises:
+            ConfigurationError: The ledger cannot be used; what was reserved stays counted.
+        """
+        self.end(Ending(outcome="ok", cost=cost))
+
+    def release(self) -> None:
+        """The call was never sent, or was refused: nothing counts.
+
+        Raises:
+            ConfigurationError: The ledger cannot be used; what was reserved stays counted.
+        """
+        self.end(Ending(outcome="failed"))
+
+    def unknown(self) -> None:
+        """It was sent and no usable answer came: what was reserved stays counted.
+
+        Raises:
+            ConfigurationError: The ledger cannot be used; what was reserved stays counted.
+        """
+        self.end(Ending(outcome="unknown"))
+
+    def end(self, ending: Ending) -> None:
+        """Any of these, with all that is known of the call.
+
+        Raises:
+            ConfigurationError: The ledger cannot be used; what was reserved stays counted.
+        """
+        self._accounts.end(self.entry, ending)
+
+
+@strict_class
+class Budget:
+    """The most that may be spent. Safe for threads, and with a ledger for processes.
+
+    Before a request is sent, the most it should cost is reserved; if that and everything
+    spent or reserved so far could cross the limit, BudgetExceededError is raised and nothing
+    is sent. When the answer is there, what it really cost counts instead. A request that
+    may have been billed goes on counting with what was reserved.
+
+    Args:
+        limit_usd: The limit in USD; or several at once, such as ``{"call": 0.25, "day": 5}``.
+        per: What a single limit holds for: ``call``, ``hour``, ``day``, ``month`` (of the
+            calendar, in UTC) or ``total``.
+        ledger: Where it is counted. All budgets with the same ledger count all its calls.
+            Without one, only this object counts, until the process ends.
+        unknown: What a call counts with whose price is not known, in USD; ``refuse`` does
+            not send it.
+        clock: Tells the time (UTC) for `remaining`; when left out, the clock of the client
+            that uses it, and this machine's until a client does.
+
+    Raises:
+        ConfigurationError: A limit makes no sense.
+    """
+
+    def __init__(
+        self,
+        limit_usd: Usd | Mapping[Period, Usd],
+        *,
+        per: Period | None = None,
+        ledger: Ledger | None = None,
+        unknown: Usd | Literal["refuse"] = "refuse",
+        clock: Clock | None = None,
+    ) -> None:
+        if ledger is not None:
+            one_of("ledger", ledger, Ledger, "a Ledger, such as Ledger('spend.sqlite')")
+        self.limits: Mapping[Period, Decimal] = MappingProxyType(_limits(limit_usd, per))
+        self.ledger: Ledger | None = ledger
+        self.unknown: Decimal | None = None if unknown == "refuse" else _usd(unknown, "unknown")
+        self._own_clock = clock
+        self._clock: Clock = utc_now if clock is None else clock
+        self._accounts: Accounts = Purse() if ledger is None else ledger
+
+    def go_by(self, clock: Clock) -> None:
+        """Take over a client's clock, unless the budget was given one of its own.
+
+        Calls count for the day the client's clock shows; what is left of that day is a
+        question to the same clock.
+        """
+        self._clock = self._own_clock or clock
+        if self.ledger is not None:
+            self.ledger.go_by(clock)
+
+    def counted_in(self, ledger: Ledger) -> Budget:
+        """The same limits, counted in this ledger.
+
+        Raises:
+            ConfigurationError: It is counted in another one.
+        """
+        if self.ledger is ledger:
+            return self
+        if self.ledger is not None:
+            raise ConfigurationError(
+                f"the budget is counted in {self.ledger.path} and the client in {ledger.path}: "
+                "give both the same ledger, or only one of them any"
+            )
+        again = Budget(self.limits, ledger=ledger, clock=self._own_clock)
+        again.unknown = self.unknown
+        return again
+
+    def reserve(self, amount: Decimal | None, *, on: datetime, note: Entry) -> Reservation:
+        """Reserve what a call may cost.
+
+        Args:
+            amount: The most it should cost, in USD; None when that is not known.
+            on: The time (UTC); decides which hour, day and month it counts for.
+            note: The call, as it is entered.
+
+        Raises:
+            BudgetExceededError: A limit could be crossed, or the amount is not known and
+                unknown ones are refused.
+            ConfigurationError: The ledger cannot be used.
+        """
+        amount = self.unknown if amount is None else amount
+        limits = [
+            Limit(usd=usd, per=per, span=span_of(per, on)) for per, usd in self.limits.items()
+        ]
+        if amount is None:
+            first = limits[0]
+            raise exceeded(first, None, to_nanos(self._accounts.spent(first.span)))
+        entry = evolve(note, at=on, reserved=amount)
+        self._accounts.begin(entry, limits)
+        return Reservation(self._accounts, entry)
+
+    def remaining(self, on: datetime | None = None) -> Decimal:
+        """What the next call may cost at most, in USD; never below 0.
+
+        Args:
+            on: The time (UTC); now, by its clock, when left out.
+
+        Raises:
+            ConfigurationError: The ledger cannot be used.
+        """
+        moment = on or self._clock()
+        left = [
+            usd - self._accounts.spent(span_of(per, moment)) for per, usd in self.limits.items()
+        ]
+        return max(Decimal(0), min(left))
+
+    def __repr__(self) -> str:
+        """The limits."""
+        limits = ", ".join(f"${usd} per {per}" for per, usd in self.limits.items())
+        return f"Budget({limits})"
+
+
+def _limits(limit: Usd | Mapping[Period, Usd], per: Period | None) -> dict[Period, Decimal]:
+    several: Mapping[Period, Usd]
+    if isinstance(limit, Mapping):
+        several = limit
+        if not several or per is not None:
+            raise ConfigurationError('several limits are named like {"call": 0.25, "day": 5}')
+    elif per is None:
+        raise ConfigurationError(f"what is the budget for? per= takes one of {_PERIODS}")
+    else:
+        several = {per: limit}
+    for name in several:
+        if name not in _PERIODS:
+            raise ConfigurationError(f"no budget is per {shown(name)}; take one of {_PERIODS}")
+    return {name: _usd(usd, f"the limit per {name}") for name, usd in several.items()}
+
+
+def _usd(value: object, what: str) -> Decimal:
+    try:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
+            raise ValueError(value)
+        amount = value if isinstance(value, Decimal) else Decimal(str(value))
+    except (ValueError, DecimalException):
+        amount = Decimal("NaN")
+    if not (amount.is_finite() and 0 <= amount <= _MOST):
+        raise ConfigurationError(f"{what} is an amount in USD, such as 2.50, not {shown(value)}")
+    return amount

@@ -1,0 +1,338 @@
+"""`Ledger`: one row for each call, in an SQLite file that many processes share.
+
+A row is written before its request is sent and counts with what the request may cost. When
+the answer is there, it counts with what it cost. A process that dies in between leaves its
+row behind, which goes on counting: its request may have been billed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from gptimage._internal.clock import Clock, utc_now
+from gptimage._internal.json import prose
+from gptimage._internal.keywords import flag, strict_class
+from gptimage._internal.keywords import path as check_path
+from gptimage.budget.accounts import EVER, Ending, Entry, Limit, Span, counts, to_nanos, to_usd
+from gptimage.budget.ledger_db import HOST, LedgerFile, check_sums, is_over
+from gptimage.errors import InvalidRequestError
+from gptimage.models.pricing import Usage
+from gptimage.spending import LedgerRow, Spending, Summary
+
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+_OVERDUE: Final = timedelta(hours=1)
+"""No call of the Images or Responses API is answered later."""
+
+_TOKENS: Final = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "text_tokens",
+    "image_tokens",
+    "output_text_tokens",
+    "svg_tokens",
+)
+_COLUMNS: Final = (
+    "id",
+    "at",
+    "operation",
+    "model",
+    "outcome",
+    "cached",
+    "images",
+    "estimate_nanos",
+    "reserved_nanos",
+    "cost_nanos",
+    "counted_nanos",
+    *_TOKENS,
+    "request_id",
+    "error",
+    "seconds",
+    "prompt",
+    "host",
+    "pid",
+    "until",
+)
+_WRITE: Final = (
+    f"INSERT INTO calls ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "  # noqa: S608  # constants
+    "ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("id", "at"))
+)
+_GROUPS: Final = {
+    "model": "model",
+    "operation": "operation",
+    "day": "strftime('%Y-%m-%d', at, 'unixepoch')",
+}
+_SUMS: Final = """
+    COUNT(*), COALESCE(SUM(cached), 0), COALESCE(SUM(outcome = 'open'), 0),
+    COALESCE(SUM(outcome = 'failed'), 0), COALESCE(SUM(outcome = 'unknown'), 0),
+    COALESCE(SUM(images), 0), COALESCE(SUM(cost_nanos), 0),
+    COALESCE(SUM(CASE WHEN cost_nanos IS NULL THEN counted_nanos END), 0),
+    COALESCE(SUM(outcome = 'ok' AND cost_nanos IS NULL), 0),
+    COALESCE(SUM(input_tokens), 0), COALESCE(SUM(output_tokens), 0)
+"""
+
+
+@strict_class
+class Ledger:
+    """Every call and what it cost. Safe for many threads and processes of one machine.
+
+    Nothing is opened before it is needed. The file must be on a local disk. Prompts are not
+    kept unless asked for; keys and pictures never are.
+
+    Args:
+        path: The SQLite file; it is made when it is not there, readable to you alone.
+        prompts: Keep the prompts, too.
+        clock: Tells the time (UTC); when left out, the clock of the client that uses it, and
+            this machine's until a client does.
+
+    Raises:
+        ConfigurationError: An argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        prompts: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        check_path("path", path)
+        flag("prompts", prompts)
+        self.path: Path = Path(path)
+        self.prompts: bool = prompts
+        self._own_clock = clock
+        self._clock: Clock = clock or utc_now
+        self._file = LedgerFile(self.path)
+
+    def go_by(self, clock: Clock) -> None:
+        """Take over a client's clock, unless the ledger was given one of its own.
+
+        Rows are dated by the client. Whether a call is overdue must be judged by the same
+        clock, or a row of yesterday's test would be overdue today.
+        """
+        self._clock = self._own_clock or clock
+
+    def begin(self, entry: Entry, limits: Sequence[Limit] = ()) -> None:
+        """Enter a call, unless that could cross a limit; no process comes in between.
+
+        Raises:
+            BudgetExceededError: It could; nothing was entered.
+            ConfigurationError: The file cannot be used; nothing may be sent.
+        """
+        row = self._row(entry, Ending(outcome="open"), pid=None if entry.until else os.getpid())
+
+        def work(connection: sqlite3.Connection) -> None:
+            for limit in limits:
+                limit.check(entry.reserved, _spent(connection, limit.span))
+            connection.execute(_WRITE, row)
+
+        self._file.run(work)
+
+    def end(self, entry: Entry, ending: Ending) -> None:
+        """Say how a call ended; once more when it becomes known later.
+
+        Raises:
+            ConfigurationError: The file cannot be used; what was reserved stays counted.
+        """
+        row = self._row(entry, ending, pid=os.getpid())
+        self._file.run(lambda connection: connection.execute(_WRITE, row))
+
+    def resolve(self, call_id: str, usd: Decimal) -> None:
+        """Say what a call of unknown outcome cost, after a look at your usage page.
+
+        Args:
+            call_id: The id of its row.
+            usd: What it cost; 0 when it was not billed.
+
+        Raises:
+            InvalidRequestError: No call of that id is unknown.
+            ConfigurationError: The file cannot be used.
+        """
+        nanos = to_nanos(usd)
+        values = ("ok" if nanos else "failed", nanos, nanos, call_id)
+
+        def work(connection: sqlite3.Connection) -> int:
+            self._bury(connection)
+            return connection.execute(
+                "UPDATE calls SET outcome = ?, cost_nanos = ?, counted_nanos = ? "
+                "WHERE id = ? AND outcome = 'unknown'",
+                values,
+            ).rowcount
+
+        if not self._file.run(work):
+            raise InvalidRequestError(
+                f"no call {call_id!r} of unknown outcome is in the ledger {self.path}",
+                field="call_id",
+                value=call_id,
+                allowed='the id of a row whose outcome is "unknown"',
+            )
+
+    def spent(self, span: Span = EVER) -> Decimal:
+        """What is spent or reserved in USD, in all or in some hours.
+
+        Args:
+            span: The first hour, and the first one after; counted from 1970 (UTC).
+
+        Raises:
+            ConfigurationError: The file cannot be used.
+        """
+        return to_usd(self._file.run(lambda connection: _spent(connection, span)))
+
+    def summary(
+        self,
+        by: Literal["model", "day", "operation"] = "model",
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Summary:
+        """What was spent, in groups.
+
+        Args:
+            by: What makes a group: the model, the day (UTC) or the operation.
+            since: Only calls that began then or later.
+            until: Only calls that began before.
+
+        Raises:
+            ConfigurationError: The file cannot be used.
+        """
+        if by not in _GROUPS:
+            raise InvalidRequestError(
+                f"by={by!r} is no way to group calls",
+                field="by",
+                value=by,
+                allowed=tuple(_GROUPS),
+            )
+        span = _span(since, until)
+
+        def work(connection: sqlite3.Connection) -> Summary:
+            self._bury(connection)
+            check_sums(connection)
+            groups = connection.execute(
+                f"SELECT {_GROUPS[by]}, {_SUMS} FROM calls "  # noqa: S608  # constants
+                "WHERE at >= ? AND at < ? GROUP BY 1 ORDER BY 1",
+                span,
+            ).fetchall()
+            total = connection.execute(
+                f"SELECT 'total', {_SUMS} FROM calls WHERE at >= ? AND at < ?",  # noqa: S608  # constants
+                span,
+            ).fetchone()
+            return Summary(by=by, groups=tuple(map(_spending, groups)), total=_spending(total))
+
+        return self._file.run(work)
+
+    def rows(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> tuple[LedgerRow, ...]:
+        """The calls themselves, oldest first.
+
+        Args:
+            since: Only calls that began then or later.
+            until: Only calls that began before.
+
+        Raises:
+            ConfigurationError: The file cannot be used.
+        """
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            self._bury(connection)
+            check_sums(connection)
+            return connection.execute(
+                f"SELECT {', '.join(_COLUMNS)} FROM calls "  # noqa: S608  # constants
+                "WHERE at >= ? AND at < ? ORDER BY at, id",
+                _span(since, until),
+            ).fetchall()
+
+        return tuple(map(_ledger_row, self._file.run(work)))
+
+    def close(self) -> None:
+        """Close the file; it is opened again when needed."""
+        self._file.close()
+
+    def __repr__(self) -> str:
+        """Where it is."""
+        return f"Ledger({str(self.path)!r})"
+
+    def _bury(self, connection: sqlite3.Connection) -> None:
+        """Calls whose process died are of unknown outcome; they go on counting."""
+        now = self._clock().timestamp()
+        query = "SELECT id, host, pid, until FROM calls WHERE outcome = 'open'"
+        found = connection.execute(query).fetchall()
+        over = [(call,) for call, host, pid, until in found if is_over(host, pid, until, now)]
+        connection.executemany("UPDATE calls SET outcome = 'unknown' WHERE id = ?", over)
+
+    def _row(self, entry: Entry, ending: Ending, *, pid: int | None) -> tuple[object, ...]:
+        usage = ending.usage
+        cost = Decimal(0) if ending.outcome == "failed" else ending.cost
+        return (
+            entry.call_id,
+            entry.at.timestamp(),
+            entry.operation,
+            entry.model,
+            ending.outcome,
+            ending.cached,
+            ending.images,
+            None if entry.estimate is None else to_nanos(entry.estimate),
+            to_nanos(entry.reserved),
+            None if cost is None else to_nanos(cost),
+            to_nanos(counts(entry, ending)),
+            *(None if usage is None else getattr(usage, name) for name in _TOKENS),
+            ending.request_id,
+            ending.error,
+            ending.seconds,
+            prose(entry.prompt) if self.prompts else None,
+            HOST,
+            pid,
+            (entry.until or entry.at + _OVERDUE).timestamp(),
+        )
+
+
+def _spent(connection: sqlite3.Connection, span: Span) -> int:
+    query = "SELECT COALESCE(SUM(nanos), 0) FROM hours WHERE hour >= ? AND hour < ?"
+    return int(connection.execute(query, span).fetchone()[0])
+
+
+def _span(since: datetime | None, until: datetime | None) -> tuple[float, float]:
+    first = since.timestamp() if since else float("-inf")
+    return first, until.timestamp() if until else float("inf")
+
+
+def _spending(row: tuple[Any, ...]) -> Spending:
+    name, calls, cached, waiting, failed, unknown, images, cost, held, unpriced, read, drawn = row
+    return Spending(
+        name=name,
+        calls=calls,
+        cached=cached,
+        waiting=waiting,
+        failed=failed,
+        unknown=unknown,
+        images=images,
+        cost=to_usd(cost),
+        held=to_usd(held),
+        unpriced=unpriced,
+        input_tokens=read,
+        output_tokens=drawn,
+    )
+
+
+def _ledger_row(values: tuple[Any, ...]) -> LedgerRow:
+    row: dict[str, Any] = dict(zip(_COLUMNS, values, strict=True))
+    for name in ("estimate", "reserved", "cost", "counted"):
+        nanos = row.pop(f"{name}_nanos")
+        row[name] = None if nanos is None else to_usd(nanos)
+    tokens = {name: row.pop(name) for name in _TOKENS}
+    row["usage"] = None if tokens["total_tokens"] is None else Usage(**tokens)
+    row["at"] = datetime.fromtimestamp(row["at"], UTC)
+    row["cached"] = bool(row["cached"])
+    for name in ("host", "pid", "until"):
+        del row[name]
+    return LedgerRow(**row)

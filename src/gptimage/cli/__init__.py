@@ -1,0 +1,3 @@
+"""The ``gptimage`` command."""
+
+from __future__ import annotations

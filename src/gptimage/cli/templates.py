@@ -1,0 +1,278 @@
+"""``gptimage templates``: list, show, render and start prompt templates, or draw them all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gptimage.cli.output import prepare, save_one, target
+from gptimage.commands._client import add_sandbox_option, open_client
+from gptimage.commands._shape import Subparsers
+from gptimage.errors import InvalidRequestError, TemplateError
+
+
+if TYPE_CHECKING:
+    from gptimage import Estimate, Image, Prompt
+    from gptimage.templates import PromptTemplate, PromptTemplates, TemplateArgument
+
+_STARTER: Final = '''\
+title = "{title}"
+description = "What it makes, in a sentence."
+template = """
+A finished picture of {{subject}}.[ The style is {{style}}.]
+{{if include_text_space}}The left half is calm, with room for a headline that is added later.{{end}}
+Leave out lettering, logos and watermarks.
+"""
+
+[recommended]
+size = "1536x1024"
+quality = "medium"
+
+[arguments.subject]
+required = true
+max_length = 500
+description = "What the picture shows."
+
+[arguments.style]
+description = "Medium or style."
+suggestions = ["photorealistic", "watercolour", "flat illustration"]
+
+[arguments.include_text_space]
+type = "boolean"
+description = "Whether to keep the left half calm."
+
+[example]
+subject = "a lighthouse in a storm"
+style = "watercolour"
+'''
+_EXTENSION: Final = '''\
+extends = "{extends}"
+title = "{title}"
+
+# {{base}} stands for the text of {extends}; leave `template` out to keep it as it is.
+# Its arguments: {arguments}.
+template = """
+{{base}}
+Say here what is special about yours.
+"""
+
+# Override what you like, for example:
+# [recommended]
+# quality = "high"
+#
+# [arguments.{argument}]
+# max_length = 40
+'''
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the sub-command and its own sub-commands."""
+    parser = subparsers.add_parser(
+        "templates", help="prompt templates: list, show, render, new, gallery", description=__doc__
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    _folder_and_json(actions.add_parser("list", help="every template")).set_defaults(func=run_list)
+    show = _folder_and_json(actions.add_parser("show", help="one template and its arguments"))
+    show.add_argument("name", metavar="NAME")
+    show.set_defaults(func=run_show)
+    render = _folder_and_json(actions.add_parser("render", help="print the prompt; sends nothing"))
+    render.add_argument("name", metavar="NAME")
+    render.add_argument(
+        "arguments", metavar="KEY=VALUE", nargs="*", help="right after NAME; options come last"
+    )
+    render.set_defaults(func=run_render)
+    new = actions.add_parser("new", help="start a template file of your own")
+    new.add_argument("name", metavar="NAME")
+    new.add_argument("--extends", metavar="TEMPLATE", help="a template to build on")
+    new.add_argument("--folder", metavar="FOLDER", default=".", help="where to put it (.)")
+    new.set_defaults(func=run_new)
+    gallery = actions.add_parser("gallery", help="draw every template's example")
+    gallery.add_argument("-o", "--output", metavar="FOLDER", default="gptimage-gallery")
+    gallery.add_argument("--yes", action="store_true", help="spend the estimated amount")
+    _folder_and_json(gallery).set_defaults(func=run_gallery)
+    add_sandbox_option(gallery)
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Print every template's name and title."""
+    templates = _templates(args.folder)
+    if args.json:
+        print(json.dumps([template.describe() for template in templates.values()]))
+        return 0
+    for template in templates.values():
+        print(f"{template.name:<24}{_settings(template):<38}{template.description}")
+    return 0
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Print one template's arguments and recommendations."""
+    template = _templates(args.folder)[args.name]
+    if args.json:
+        print(json.dumps({**template.describe(), "schema": template.schema()}))
+        return 0
+    print(f"{template.name}: {template.title}\n{template.description}\n")
+    for argument in template.arguments:
+        print(f"  {argument.name:<20}{_argument(argument)}")
+    print(f"\nrecommended: {_settings(template)}")
+    if template.example:
+        print(f"example: {_command(template)}")
+    return 0
+
+
+def run_render(args: argparse.Namespace) -> int:
+    """Print the prompt; nothing is sent and nothing is billed."""
+    prompt = _templates(args.folder).render(args.name, **_pairs(args.arguments))
+    print(json.dumps(_document(prompt)) if args.json else prompt.text)
+    return 0
+
+
+def run_new(args: argparse.Namespace) -> int:
+    """Write a template file to start from."""
+    from gptimage.templates.definition import TEMPLATE_NAME
+
+    if not TEMPLATE_NAME.fullmatch(args.name):
+        raise InvalidRequestError(
+            f"{args.name!r} cannot be a template's name: use lower-case letters, digits, _ and -",
+            field="name",
+            value=args.name,
+            allowed=TEMPLATE_NAME.pattern,
+        )
+    folder = Path(args.folder)
+    path = folder / f"{args.name}.toml"
+    text = _start(args.name, args.extends, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise TemplateError(f"{path} is there already", file=str(path)) from error
+    print(path)
+    return 0
+
+
+def run_gallery(args: argparse.Namespace) -> int:
+    """Draw every template's example, and all of them on one contact sheet."""
+    from gptimage import contact_sheet
+
+    where = target(f"{args.output}/", "gallery")
+    prepare(where)
+    shown = [template for template in _templates(args.folder).values() if template.example]
+    files: list[str] = []
+    with open_client(sandbox=args.sandbox) as client:
+        prompts = [template.render(template.example) for template in shown]
+        if not (args.sandbox or args.yes):
+            raise _ask_first(len(prompts), (client.estimate(prompt) for prompt in prompts))
+        images: list[Image] = []
+        for template, prompt in zip(shown, prompts, strict=True):
+            image = client.generate(prompt).image
+            files.append(str(save_one(image, where, template.name)))
+            images.append(image)
+            if not args.json:
+                print(f"{template.name:<24}{image.width}x{image.height}  {files[-1]}")
+    sheet = contact_sheet(images, labels=[template.title for template in shown])
+    files.append(str(save_one(sheet, where, "contact-sheet")))
+    print(json.dumps({"files": files}) if args.json else files[-1])
+    return 0
+
+
+def _folder_and_json(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--folder", metavar="FOLDER", help="add the templates of this folder")
+    parser.add_argument("--json", action="store_true", help="JSON on standard output")
+    return parser
+
+
+def _templates(folder: str | None) -> PromptTemplates:
+    """The built-in templates, with those of the folder and all in its brand if there is one."""
+    from gptimage.templates import PromptTemplates
+
+    builtin = PromptTemplates.builtin()
+    if folder is None:
+        return builtin
+    own = PromptTemplates.load(folder)
+    return (builtin.with_brand(own.brand) if own.brand else builtin) | own
+
+
+def _pairs(words: Iterable[str]) -> dict[str, str]:
+    """``key=value`` words as a mapping."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key in found:
+            problem = "is given twice" if equals else "is not KEY=VALUE, such as title='Launch day'"
+            raise InvalidRequestError(
+                f"{key!r} {problem}", field=key, value=word, allowed="KEY=VALUE"
+            )
+        found[key] = value
+    return found
+
+
+def _settings(template: PromptTemplate) -> str:
+    """The recommendations in one line, such as ``1200x630 medium opaque jpeg``."""
+    values = template.recommendations.values()
+    return " ".join(
+        f"by-{next(iter(value))}" if isinstance(value, dict) else value for value in values
+    )
+
+
+def _argument(argument: TemplateArgument) -> str:
+    limit = f", at most {argument.max_length} characters" if argument.max_length else ""
+    needed = "required" if argument.required else "optional"
+    if argument.default not in {None, False}:
+        needed = f"{argument.default} by default"
+    values = f" One of: {', '.join(argument.choices)}." if argument.choices else ""
+    if argument.suggestions:
+        values = f" Such as: {', '.join(argument.suggestions)}."
+    return f"({argument.type}, {needed}{limit}) {argument.description}{values}"
+
+
+def _command(template: PromptTemplate) -> str:
+    import shlex
+
+    pairs = (f"{name}={_plain(value)}" for name, value in template.example.items())
+    return shlex.join(["gptimage", "templates", "render", template.name, *pairs])
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _document(prompt: Prompt) -> dict[str, object]:
+    return {
+        "text": prompt.text,
+        "size": prompt.size,
+        "quality": prompt.quality,
+        "background": prompt.background,
+        "format": prompt.format,
+        "template": prompt.template,
+        "arguments": dict(prompt.arguments),
+    }
+
+
+def _start(name: str, extends: str | None, folder: Path) -> str:
+    title = name.replace("_", " ").replace("-", " ").capitalize()
+    if extends is None:
+        return _STARTER.format(title=title)
+    base = _templates(str(folder) if folder.is_dir() else None)[extends]
+    names = [argument.name for argument in base.arguments]
+    return _EXTENSION.format(
+        extends=extends, title=title, arguments=", ".join(names), argument=names[0]
+    )
+
+
+def _ask_first(count: int, estimates: Iterable[Estimate | None]) -> InvalidRequestError:
+    from gptimage.models.pricing import format_usd
+
+    known = [estimate.usd for estimate in estimates if estimate is not None]
+    total = f"about {format_usd(sum(known, Decimal(0)))}"
+    cost = total if len(known) == count else "a sum that cannot be estimated"
+    return InvalidRequestError(
+        f"this draws {count} pictures for {cost}: add --yes to spend it, or --sandbox to draw "
+        "them offline",
+        field="yes",
+        value=False,
+        allowed=("--yes", "--sandbox"),
+    )

@@ -1,0 +1,259 @@
+"""How a reply becomes a `Turn`: pure, and over the same reading of pictures as every call."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from attrs import evolve
+
+from gptimage._internal.json import table
+from gptimage._sse import EventDecoder
+from gptimage.conversation.outer import outer_cost
+from gptimage.conversation.planning import TurnPlan
+from gptimage.conversation.turns import FailedCall, Turn
+from gptimage.engine.plan import Plan, possible_cost
+from gptimage.errors import (
+    ApiError,
+    GptImageError,
+    ImageDecodeError,
+    MalformedReplyError,
+    ModerationError,
+)
+from gptimage.image.image import Image
+from gptimage.providers.openai.errors import error_from_event
+from gptimage.providers.openai.responses import (
+    PICTURE,
+    Answer,
+    ImageCall,
+    as_list,
+    as_table,
+    read_answer,
+)
+from gptimage.transport.base64_body import join, loads
+from gptimage.transport.http import HttpReply, ServerEvent
+from gptimage.transport.wrapped_body import loads as loads_or_none
+from gptimage.types.result import PartialImage, Result
+
+
+Finish = Callable[[Plan, HttpReply], Result]
+"""Reads a reply of the Images API; both clients' core has it."""
+
+_FORGOTTEN: Final = "previous_response_not_found"
+_LOST: Final = re.compile(r"previous response\b.{0,200}\bnot found", re.IGNORECASE | re.DOTALL)
+_RESULT: Final = re.compile(rb'(?<!\\)"result"(\s*:\s*")')
+_LONGEST_QUOTE: Final = 500
+_SERVER_CODES: Final = {"server_error", "vector_store_timeout"}
+
+
+def is_forgotten(error: GptImageError) -> bool:
+    """Whether the service refused a turn because it no longer has the one before.
+
+    Such a refusal comes before anything is drawn, so asking in another way pays once.
+    """
+    if not isinstance(error, ApiError) or error.partials:
+        return False
+    return error.code == _FORGOTTEN or bool(_LOST.search(str(error)))
+
+
+def finish_turn(turn: TurnPlan, reply: HttpReply, finish: Finish) -> Turn:
+    """Read a whole reply into a turn.
+
+    Raises:
+        ApiError: The service refused, or the only image call failed.
+        MalformedReplyError: The reply holds no readable picture; it carries the body.
+        OutcomeUnknownError: A gateway gave up waiting.
+    """
+    value = _json(reply) if 200 <= reply.status < 300 else None
+    if value is None and (events := _events(reply)):
+        from gptimage.conversation.stream import TurnReader
+
+        reader = TurnReader(turn, evolve(reply, body=b"", pictures=()))
+        for event in events:
+            reader.take(event)
+        return reader.end((), finish)
+    if value is None:
+        # An error, or a body that was cut short: the Images API's rescue finds whole pictures.
+        renamed = _RESULT.sub(rb'"b64_json"\1', bytes(reply.body))
+        result = finish(turn.plan, evolve(reply, body=renamed))
+        return Turn(result=result, outer_model=turn.ask.outer_model)
+    return turn_of(turn, read_answer(value, reply.pictures), reply, finish)
+
+
+def turn_of(
+    turn: TurnPlan,
+    answer: Answer,
+    reply: HttpReply,
+    finish: Finish,
+    *,
+    partials: Iterable[PartialImage] = (),
+) -> Turn:
+    """The turn an answer stands for.
+
+    Args:
+        turn: What was sent.
+        answer: What came back.
+        reply: Its status and headers, and the raw body where it was one.
+        finish: Reads pictures, usage and cost.
+        partials: The previews a stream delivered.
+
+    Raises:
+        ApiError: Nothing was drawn, and the service says why.
+        MalformedReplyError: Nothing was drawn, and it does not; or no picture can be read.
+    """
+    drawn = [call for call in answer.calls if call.picture is not None]
+    if not drawn:
+        raise _nothing(turn, answer, reply, partials)
+    readable = [call for call in drawn if _is_picture(call)]
+    failed = tuple(_failed(call) for call in answer.calls if call.picture is None)
+    result = finish(turn.plan, _as_images(answer, drawn, reply))
+    return Turn(
+        result=_counted(turn, answer, result).warn(*_notes(answer, readable, failed)),
+        text=answer.text,
+        revised_prompts=tuple(call.revised_prompt for call in readable),
+        response_id=answer.id,
+        call_ids=tuple(call.id for call in readable),
+        failed=failed,
+        outer_model=turn.ask.outer_model,
+        outer_usage=answer.usage,
+        outer_cost=outer_cost(turn.ask.outer_model, answer.usage, turn.plan.on, tier=answer.tier),
+    )
+
+
+def service_error(
+    error: Mapping[str, Any], *, request_id: str | None, partials: Iterable[PartialImage] = ()
+) -> ApiError:
+    """The exception for an error object inside a response or a stream, where types go missing."""
+    kind = "server_error" if str(error.get("code")) in _SERVER_CODES else "invalid_request_error"
+    known = error.get("type") not in (None, "", "error")
+    whole = {**error, "type": error["type"] if known else kind}
+    return error_from_event({"error": whole}, request_id=request_id, partials=partials)
+
+
+def _as_images(answer: Answer, drawn: list[ImageCall], reply: HttpReply) -> HttpReply:
+    """The same pictures as a reply of the Images API, which `finish` knows how to read."""
+    pictures: list[bytes] = []
+    data: list[dict[str, object]] = []
+    for call in drawn:
+        if isinstance(call.picture, bytes):
+            data.append({"b64_json": len(pictures)})
+            pictures.append(call.picture)
+        else:
+            data.append({"b64_json": call.picture})
+    authors = [call.svg_usage for call in drawn if call.svg_usage is not None]
+    body = {
+        "created": answer.created,
+        "usage": answer.image_usage,
+        "svg_usage": authors[0] if authors else None,
+        "data": data,
+        **drawn[0].reported,
+    }
+    return evolve(reply, body=json.dumps(body).encode(), pictures=tuple(pictures))
+
+
+def _counted(turn: TurnPlan, answer: Answer, result: Result) -> Result:
+    """Without the parts of its input, a turn that goes on has no known price.
+
+    Earlier pictures are part of what goes in, though the request itself names none.
+    """
+    detailed = as_table(answer.image_usage).get("input_tokens_details")
+    if detailed or turn.ask.previous is None or result.usage is None:
+        return result
+    usage = evolve(result.usage, text_tokens=None, image_tokens=None)
+    return evolve(result, usage=usage, cost=None)
+
+
+def _notes(
+    answer: Answer, readable: list[ImageCall], failed: tuple[FailedCall, ...]
+) -> Iterable[str]:
+    yield from answer.odd
+    if len(readable) > 1:
+        yield f"the model drew {len(readable)} pictures in this turn, and each is billed"
+    for call in failed:
+        yield f"another image call of this turn drew nothing: {call.message}"
+    if answer.status == "incomplete":
+        yield f"the response is incomplete ({answer.reason or 'no reason given'})"
+    if answer.id is None:
+        yield "the reply has no id: the next turn goes on from the picture alone"
+
+
+def _nothing(
+    turn: TurnPlan, answer: Answer, reply: HttpReply, partials: Iterable[PartialImage]
+) -> GptImageError:
+    """Why there is no picture: a failed call says most, then the response itself."""
+    told = [error for error in (*(call.error for call in answer.calls), answer.error) if error]
+    if told:
+        return service_error(told[0], request_id=reply.request_id, partials=partials)
+    why = f"the response is {answer.status or 'empty'} ({answer.reason or 'no reason given'})"
+    cost = possible_cost(turn.plan)
+    if answer.refusal:
+        return ModerationError(
+            f"the model refused to draw: {_quoted(answer.refusal)}; no image was drawn, the "
+            "chat model's words may be billed",
+            status=reply.status,
+            code="refusal",
+            request_id=reply.request_id,
+            body={"refusal": answer.refusal},
+            partials=partials,
+        )
+    if answer.text:
+        why = f"the model drew nothing and answered: {_quoted(answer.text)}"
+    return MalformedReplyError(
+        f"{why}: {cost}; the raw reply is in .reply",
+        reply=join(reply.body, reply.pictures, PICTURE),
+        status=reply.status,
+        possible_cost=turn.plan.ceiling,
+        partials=partials,
+        request_id=reply.request_id,
+        text=answer.text,
+    )
+
+
+def _quoted(words: str) -> str:
+    """What the model said, on one line and not for ever."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return f'"{line[: _LONGEST_QUOTE - 1]}…"' if len(line) > _LONGEST_QUOTE else f'"{line}"'
+
+
+def _failed(call: ImageCall) -> FailedCall:
+    error: Mapping[str, Any] = call.error or {}
+    details = as_table(error.get("moderation_details"))
+    stage = details.get("moderation_stage")
+    told = service_error(error, request_id=None)
+    return FailedCall(
+        call_id=call.id,
+        message=str(told) if error else "the service does not say why",
+        code=told.code,
+        type=told.type,
+        stage=stage if isinstance(stage, str) else None,
+        categories=tuple(map(str, as_list(details.get("categories")))),
+    )
+
+
+def _is_picture(call: ImageCall) -> bool:
+    """Whether `finish` can read it, so that ids and prompts stay beside their pictures."""
+    try:
+        return isinstance(call.picture, bytes) and bool(Image.from_bytes(call.picture))
+    except ImageDecodeError:
+        return False
+
+
+def _events(reply: HttpReply) -> list[ServerEvent]:
+    """The events of a stream nobody asked for; none when it is no stream, or an error."""
+    if not 200 <= reply.status < 300:
+        return []
+    decoder = EventDecoder()
+    body = join(reply.body, reply.pictures, PICTURE)
+    found = [*decoder.feed(body), *decoder.finish()]
+    return found if any(table(loads_or_none(event.data)).get("type") for event in found) else []
+
+
+def _json(reply: HttpReply) -> object:
+    """The body, or None when it is no JSON object."""
+    try:
+        value: object = loads(bytes(reply.body))
+    except ValueError:
+        return None
+    return as_table(value) or None

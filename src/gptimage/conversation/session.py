@@ -1,0 +1,343 @@
+"""What both conversations share besides waiting: from what a caller says to a plan, and back.
+
+It reads files and downloads pictures, so the async conversation calls it in a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from attrs import evolve, frozen
+
+from gptimage.conversation.outer import DEFAULT_OUTER
+from gptimage.conversation.parsing import Finish, is_forgotten
+from gptimage.conversation.planning import TurnPlan, check_ask, image_request, plan_turn
+from gptimage.conversation.said import Done, Resume, Said
+from gptimage.conversation.turns import Turn
+from gptimage.engine.plan import Plan
+from gptimage.engine.save import Keeper, Taken
+from gptimage.errors import (
+    ApiError,
+    ConfigurationError,
+    GptImageError,
+    InvalidRequestError,
+    StoreError,
+)
+from gptimage.image.image import Image
+from gptimage.image.mask import Mask
+from gptimage.prompt import Prompt
+from gptimage.providers.openai.responses import Ask
+from gptimage.transport.http import HttpReply
+from gptimage.types.inputs import API_FORMATS, resolve, resolve_all
+from gptimage.types.record import Record
+from gptimage.types.request import FileRef, Source, Sources
+from gptimage.types.result import Result
+
+
+_STORED: Final = "img_"
+_COUNTED_BYTES: Final = 15_000_000
+"""A larger picture that the service has already is not encoded just to count its tokens."""
+
+
+@frozen(kw_only=True)
+class _Head:
+    """What a turn goes on from: the service's memory, the picture itself, or both.
+
+    Attributes:
+        response_id: The response the service remembers, or None.
+        image: Its picture, where it is at hand.
+        tokens: How long the service's memory is, or None.
+    """
+
+    response_id: str | None
+    image: Image | None
+    tokens: int | None = None
+
+
+@frozen(kw_only=True)
+class Dialogue:
+    """The settings of a conversation, and how a turn is planned.
+
+    Attributes:
+        keeper: The client's settings, and its store.
+        outer_model: The model that reads the words.
+        image_model: The model that draws.
+        stateless: Whether every turn carries the last picture, and the service keeps nothing.
+    """
+
+    keeper: Keeper
+    outer_model: str
+    image_model: str
+    stateless: bool
+
+    @classmethod
+    def of(
+        cls,
+        keeper: Keeper,
+        *,
+        model: str | None,
+        image_model: str | None,
+        resume: Resume | None,
+        stateless: bool,
+    ) -> Dialogue:
+        """The dialogue for these settings, with defaults for the rest.
+
+        Raises:
+            InvalidRequestError: Nothing can be resumed that way.
+            ConfigurationError: A stored picture is named, and the client has no store.
+        """
+        if resume is not None and not isinstance(resume, (str, Turn, Record)):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise _refuse_resume("it must be a turn, a record or an id", resume)
+        stored = isinstance(resume, str) and resume.startswith(_STORED)
+        if stored and keeper.store is None:
+            raise ConfigurationError(
+                f"{resume} names a stored picture, and this client has no store: "
+                "pass store= to the client, or resume from a response's id (resp_...)"
+            )
+        if stateless and isinstance(resume, str) and not stored:
+            raise _refuse_resume("a stateless conversation goes on from a picture", resume)
+        return cls(
+            keeper=keeper,
+            outer_model=model or DEFAULT_OUTER,
+            image_model=image_model or keeper.core.model,
+            stateless=stateless,
+        )
+
+    def hear(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None,
+        mask: Mask | Source | None,
+        action: str,
+        options: Mapping[str, Any],
+        *,
+        tags: Iterable[str] = (),
+        stream: bool = False,
+    ) -> Said:
+        """Read or download what the caller passed, once.
+
+        Raises:
+            InvalidRequestError: An input is no picture.
+            FetchError: A URL could not be downloaded safely.
+        """
+        found = self._stored(images)
+        if isinstance(images, (list, tuple)):
+            found = [self._stored(each) for each in images]
+        fetch = self.keeper.core.fetch
+        return Said(
+            prompt=prompt,
+            images=() if images is None else resolve_all(found, fetch=fetch),
+            mask=self._mask(mask),
+            action=action,
+            options=options,
+            stream=stream,
+            tags=self.keeper.check_tags(tags),
+        )
+
+    def plan(self, resume: Resume | None, said: Said) -> TurnPlan:
+        """Check and plan a turn.
+
+        Args:
+            resume: What it goes on from, or None for a first turn.
+            said: What the caller says.
+
+        Raises:
+            InvalidRequestError: A rule is broken; nothing may be sent.
+            ImageNotFoundError: The store has no such picture.
+        """
+        return self._plan(self._head(resume), said)
+
+    def without_memory(self, resume: Resume | None, said: Said, error: ApiError) -> TurnPlan:
+        """The same turn once the service has forgotten the one before: with the picture itself.
+
+        Raises:
+            ApiError: This error, when it says something else or the picture is not known.
+        """
+        head = self._head(resume)
+        if head is None or head.response_id is None or not is_forgotten(error):
+            raise error
+        if head.image is None:
+            raise _unknown_picture(error) from error
+        turn = self._plan(evolve(head, response_id=None), said)
+        note = (
+            f"the service no longer has response {head.response_id}: its last picture was sent "
+            "instead, and what was said before is forgotten"
+        )
+        return evolve(turn, plan=evolve(turn.plan, warnings=(*turn.plan.warnings, note)))
+
+    def conclude(self, resume: Resume | None, said: Said, read: Callable[[Finish], Turn]) -> Done:
+        """Read a turn's answer, with the raw reply safe on disk meanwhile.
+
+        Args:
+            resume: What the turn went on from.
+            said: What the caller said.
+            read: Reads the answer, given what reads pictures and money.
+
+        Raises:
+            GptImageError: It is an error, or holds no picture.
+        """
+        kept: list[Taken] = []
+
+        def finish(plan: Plan, reply: HttpReply) -> Result:
+            kept.append(self.keeper.take(plan, reply))
+            return kept[-1].result
+
+        turn = read(finish)
+        return Done(turn=turn, taken=kept[-1], parent=_stored_id(resume), tags=said.tags)
+
+    def save(self, done: Done) -> Turn:
+        """Save the pictures, if there is a store, with the ids that go on from them.
+
+        Raises:
+            StoreError: They could not be saved; the error carries the result.
+        """
+        turn = done.turn
+        result = self.keeper.save(
+            evolve(done.taken, result=turn.result),
+            done.tags,
+            parent=done.parent,
+            response_id=turn.response_id,
+            call_id=turn.call_ids[0] if turn.call_ids else None,
+        )
+        return evolve(turn, result=result)
+
+    def _plan(self, head: _Head | None, said: Said) -> TurnPlan:
+        previous = None if head is None or self.stateless else head.response_id
+        last = head.image if head else None
+        if last is None and (said.mask is not None and not said.images):
+            raise InvalidRequestError(
+                "mask: this conversation does not have the picture it belongs to; pass images",
+                field="mask",
+                allowed="a mask together with images",
+            )
+        if head is not None and previous is None and last is None:
+            raise _refuse_resume("neither the service nor the store has its picture", None)
+        max_pictures = said.options.get("max_pictures")
+        most = 1 if max_pictures is None else max_pictures
+        known = bool(said.images) or head is not None
+        check_ask(said.action, most, pictures=known, masked=said.mask is not None)
+        shows = bool(said.images) or previous is None or said.mask is not None
+        # The service draws gifs but takes none as input, so the turn after one shows a still.
+        shows = shows or (last is not None and last.format == "gif" and said.action != "generate")
+        request = image_request(
+            said.prompt,
+            said.options,
+            images=self._inputs(said, last, carried=previous is None, shows=shows),
+            mask=said.mask,
+            model=self.image_model,
+            stream=said.stream,
+        )
+        ask = Ask(
+            outer_model=self.outer_model,
+            action=said.action,
+            max_pictures=most,
+            previous=previous,
+            remembered=not self.stateless,
+            shows=shows,
+        )
+        core = self.keeper.core
+        history = head.tokens if head else 0
+        return plan_turn(core.plan(request), ask, endpoint=core.endpoint, history=history)
+
+    def _inputs(
+        self, said: Said, last: Image | None, *, carried: bool, shows: bool
+    ) -> tuple[Image | FileRef, ...]:
+        """The pictures a turn starts from, the mask's first.
+
+        One that the service has already is named, too: it is what the turn changes, and its
+        tokens are part of the estimate.
+        """
+        if last is None:
+            return said.images
+        if not shows:
+            changes = said.action != "generate" and _is_countable(last)
+            return (last,) if changes else ()
+        if said.images and not carried:
+            return said.images
+        if last.format == "svg":
+            raise InvalidRequestError(
+                "the last image is an svg, which the service does not take as input and nothing "
+                "here draws: save it as png with a browser or a drawing tool and pass it as an "
+                "input image of a new conversation",
+                field="images",
+                allowed=API_FORMATS,
+            )
+        proved = resolve(last, field="images", fetch=self.keeper.core.fetch)
+        return (*said.images, proved) if said.mask is not None else (proved, *said.images)
+
+    def _head(self, resume: Resume | None) -> _Head | None:
+        if resume is None:
+            return None
+        if isinstance(resume, Turn):
+            usage = resume.outer_usage
+            tokens = usage.total_tokens if usage else None
+            return _Head(response_id=resume.response_id, image=resume.image, tokens=tokens)
+        store = self.keeper.store
+        if isinstance(resume, str):
+            if store is None or not resume.startswith(_STORED):
+                return _Head(response_id=resume, image=None)
+            resume = store.get(resume)
+        return _Head(response_id=resume.response_id, image=self._picture(resume))
+
+    def _stored(self, source: Any) -> Any:
+        """The picture a store's id or record stands for; anything else as it is."""
+        store = self.keeper.store
+        id = source.id if isinstance(source, Record) else source
+        if store is None or not isinstance(id, str) or not id.startswith(_STORED):
+            return source
+        from gptimage.store.ids import is_id
+
+        return store.open(id) if is_id(id) else source
+
+    def _picture(self, record: Record) -> Image | None:
+        """The picture of a record, from the client's store or its own file; None when gone."""
+        if self.keeper.store is not None:
+            with suppress(StoreError):
+                return self.keeper.store.open(record.id)
+        if record.path is None or not record.path.is_file():
+            return None
+        return Image.from_path(record.path)
+
+    def _mask(self, mask: Mask | Source | None) -> Mask | FileRef | None:
+        if mask is None or isinstance(mask, (Mask, FileRef)):
+            return mask
+        found = resolve(
+            self._stored(mask), field="mask", fetch=self.keeper.core.fetch, formats=None
+        )
+        return Mask.open(found) if isinstance(found, Image) else found
+
+
+def _stored_id(resume: Resume | None) -> str | None:
+    """The stored picture a turn goes on from, for its lineage."""
+    if isinstance(resume, Turn):
+        return resume.result.stored[0].id if resume.result.stored else None
+    if isinstance(resume, Record):
+        return resume.id
+    return resume if resume is not None and resume.startswith(_STORED) else None
+
+
+def _is_countable(image: Image) -> bool:
+    return image.format in API_FORMATS and image.nbytes < _COUNTED_BYTES
+
+
+def _refuse_resume(problem: str, value: object) -> InvalidRequestError:
+    allowed = "a Turn, a Record, a response's id, or a stored picture's id"
+    told = f"resume: {problem}; pass {allowed}"
+    return InvalidRequestError(told, field="resume", value=value, allowed=allowed)
+
+
+def _unknown_picture(error: ApiError) -> GptImageError:
+    """The same refusal, with what helps: only the id is known, not the picture."""
+    return type(error)(
+        f"{error}; only its id is known here: resume from the stored picture or its record, "
+        "or pass the picture itself as images to a new conversation",
+        status=error.status,
+        code=error.code,
+        type=error.type,
+        param=error.param,
+        request_id=error.request_id,
+        retry_after=error.retry_after,
+        body=error.body,
+    )

@@ -1,0 +1,298 @@
+"""The meter of a client: budget, ledger and observers, told of each call in a few places."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from attrs import evolve, frozen
+
+from gptimage._call import Call
+from gptimage.budget.accounts import Ending, Entry
+from gptimage.budget.budget import Budget, Reservation
+from gptimage.budget.ledger import Ledger
+from gptimage.engine.plan import Plan
+from gptimage.errors import ApiError, OutcomeUnknownError, TransportError
+from gptimage.models.pricing import FREE, Cost
+from gptimage.observers.dispatch import Guard
+from gptimage.observers.events import (
+    CacheHit,
+    Event,
+    Failed,
+    Finished,
+    PartialArrived,
+    Planned,
+    Retried,
+    Saved,
+    Sent,
+    Waiting,
+)
+from gptimage.transport.billing import may_be_billed
+from gptimage.transport.http import HttpReply
+from gptimage.types.request import Edit
+from gptimage.types.result import PartialImage, Result
+
+
+@frozen(kw_only=True)
+class Meter:
+    """What a client counts, and whom it tells.
+
+    Attributes:
+        budget: What may be spent, or None.
+        ledger: Where every call is entered, or None.
+        guard: Who is told of events.
+        clock: Tells the time (UTC).
+    """
+
+    budget: Budget | None
+    ledger: Ledger | None
+    guard: Guard
+    clock: Callable[[], datetime]
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], clock: Callable[[], datetime]) -> Meter:
+        """The meter for a client's settings ``budget``, ``ledger`` and ``observers``.
+
+        Raises:
+            ConfigurationError: Budget and client name different ledgers.
+        """
+        budget: Budget | None = settings.get("budget")
+        ledger: Ledger | None = settings.get("ledger")
+        if budget is not None:
+            budget.go_by(clock)  # the one the user holds: its `remaining` is asked later
+        if budget is not None and ledger is not None:
+            budget = budget.counted_in(ledger)
+            budget.go_by(clock)
+        elif ledger is not None:
+            ledger.go_by(clock)
+        return cls(
+            budget=budget,
+            ledger=budget.ledger if ledger is None and budget is not None else ledger,
+            guard=Guard(settings.get("observers") or ()),
+            clock=clock,
+        )
+
+    def call(self, plan: Plan, *, operation: str | None = None) -> Call:
+        """A new call, told to the observers.
+
+        Args:
+            plan: What will be sent.
+            operation: What it is called; ``generate`` or ``edit`` when left out.
+        """
+        if self.budget is None and self.ledger is None and not self.guard:
+            return Call()
+        name = operation or ("edit" if isinstance(plan.request, Edit) else "generate")
+        return _Metered(self, plan, name)
+
+
+class _Metered(Call):
+    def __init__(self, meter: Meter, plan: Plan, operation: str) -> None:
+        self.blocks = meter.ledger is not None
+        self._meter = meter
+        self._plan = plan
+        self._started = time.monotonic()
+        self._lock = threading.Lock()  # a cancelled call is given up while it is being reserved
+        self._entry = Entry(
+            call_id=secrets.token_hex(16),
+            at=meter.clock(),
+            operation=operation,
+            model=plan.request.model,
+            estimate=None if plan.estimate is None else plan.estimate.usd,
+            reserved=plan.ceiling or Decimal(0),
+            prompt=plan.request.prompt,
+        )
+        self._call_id = self._entry.call_id  # observers see one call, however many rows it has
+        self._reservation: Reservation | None = None
+        self._given_up = False
+        self._in_flight = False
+        self._over = False
+        self._tell(
+            Planned,
+            estimate=self._entry.estimate,
+            ceiling=plan.ceiling,
+            images=plan.pictures,
+        )
+
+    def reserve(self) -> None:
+        with self._lock:
+            if self._given_up:
+                raise RuntimeError("this call was given up before it was sent")
+            self._reservation = self._reserved()
+
+    def waiting(self, reason: str, seconds: float) -> None:
+        self._tell(Waiting, reason=reason, seconds=seconds)
+
+    def sent(self, attempt: int) -> None:
+        super().sent(attempt)
+        self._in_flight = True
+        self._tell(Sent, attempt=attempt)
+
+    def retried(self, delay: float, outcome: HttpReply | TransportError) -> None:
+        super().retried(delay, outcome)
+        self._in_flight = False
+        self._tell(Retried, delay=delay, reason=_reason(outcome))
+
+    def repeated(self, delay: float, outcome: HttpReply | OutcomeUnknownError) -> None:
+        # The row of the try before stays as it is, with what was reserved: it may be billed.
+        # The next one is reserved anew, so that the budget counts both.
+        ending = Ending(
+            outcome="unknown",
+            request_id=outcome.request_id,
+            error=_reason(outcome),
+            seconds=self._seconds(),
+        )
+        super().repeated(delay, outcome)
+        with self._lock:
+            before, self._reservation = self._reservation, None
+            if before is not None:
+                before.end(ending)  # a ledger that fails here stops the call: nothing is sent
+            self._entry = evolve(self._entry, call_id=secrets.token_hex(16), at=self._meter.clock())
+            self._reservation = self._reserved()
+            self._in_flight = False
+        self._tell(Retried, delay=delay, reason=_reason(outcome), possible_cost=self._plan.ceiling)
+
+    def unbilled(self) -> None:
+        self._in_flight = False
+
+    def partial(self, preview: PartialImage) -> None:
+        self._tell(PartialArrived, index=preview.index)
+
+    def finished(self, result: Result, *, extra: Cost | None = FREE) -> Result:
+        cost = _sum(result.cost, extra)
+        self._in_flight = False
+        self._over = True
+        ending = Ending(
+            outcome="ok",
+            cost=cost.usd if cost else None,
+            usage=result.usage,
+            images=len(result.images),
+            request_id=result.request_id,
+            seconds=self._seconds(),
+        )
+        notes = self._end(ending)
+        self._tell(
+            Finished,
+            images=ending.images,
+            seconds=ending.seconds,
+            request_id=ending.request_id,
+            usage=ending.usage,
+            cost=cost,
+        )
+        return result.warn(*self._doubts(), *notes)
+
+    def refused(self, error: BaseException) -> None:
+        billed = self._in_flight and may_be_billed(error)
+        ending = Ending(
+            outcome="unknown" if billed else "failed",
+            request_id=getattr(error, "request_id", None),
+            error=type(error).__name__,
+            seconds=self._seconds(),
+        )
+        for note in self._end(ending):
+            error.add_note(note)
+
+    def cache_hit(self, result: Result) -> Result:
+        self._over = True
+        notes = _noted(partial(self._enter_hit, result))
+        self._tell(CacheHit, images=len(result.images))
+        return result.warn(*notes) if notes else result
+
+    def saved(self, result: Result) -> Result:
+        if result.stored:
+            self._tell(Saved, images=tuple(record.id for record in result.stored))
+        return result
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None or (self._over and isinstance(error, GeneratorExit)):
+            return
+        self._over = True
+        billed = self._in_flight and may_be_billed(error)
+        self._tell(
+            Failed,
+            error=type(error).__name__,
+            seconds=self._seconds(),
+            request_id=getattr(error, "request_id", None),
+            status=error.status if isinstance(error, ApiError) else None,
+            code=error.code if isinstance(error, ApiError) else None,
+            possible_cost=_times(self._plan.ceiling, self.doubtful + billed),
+        )
+
+    def _reserved(self) -> Reservation | None:
+        """A reservation in the budget, or in the ledger alone."""
+        meter = self._meter
+        if meter.budget is not None:
+            return meter.budget.reserve(self._plan.ceiling, on=self._entry.at, note=self._entry)
+        if meter.ledger is None:
+            return None
+        meter.ledger.begin(self._entry)
+        return Reservation(meter.ledger, self._entry)
+
+    def _end(self, ending: Ending) -> list[str]:
+        """End the reservation, if there is one; what went wrong is a sentence."""
+        with self._lock:
+            reservation, self._reservation = self._reservation, None
+            if reservation is None:
+                self._given_up = True
+                return []
+            return _noted(partial(reservation.end, ending))
+
+    def _enter_hit(self, result: Result) -> None:
+        if self._meter.ledger is not None:
+            hit = Ending(outcome="ok", cost=Decimal(0), images=len(result.images), cached=True)
+            self._meter.ledger.end(self._entry, hit)
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def _tell(self, kind: Callable[..., Event], **details: object) -> None:
+        if self._meter.guard:
+            entry = self._entry
+            event = kind(
+                call_id=self._call_id,
+                at=self._meter.clock(),
+                operation=entry.operation,
+                model=entry.model,
+                **details,
+            )
+            self._meter.guard.tell(event)
+
+
+def _reason(outcome: HttpReply | TransportError | OutcomeUnknownError) -> str:
+    if isinstance(outcome, HttpReply):
+        return f"HTTP {outcome.status}"
+    return type(outcome).__name__
+
+
+def _times(usd: Decimal | None, tries: int) -> Decimal | None:
+    """What so many tries may cost; nothing when there is none, whatever the price."""
+    return Decimal(0) if not tries else None if usd is None else usd * tries
+
+
+def _noted(work: Callable[[], object]) -> list[str]:
+    """Do something with the ledger; what went wrong is a sentence, not an error."""
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001  # no account, not even a user's own, may cost a picture
+        told = str(error) or type(error).__name__
+        return [f"{told}; the call went on, and counts with what was reserved for it"]
+    return []
+
+
+def _sum(cost: Cost | None, extra: Cost | None) -> Cost | None:
+    if cost is None or extra is None:
+        return None
+    if extra is FREE:
+        return cost
+    return Cost(usd=cost.usd + extra.usd, upper_bound=cost.upper_bound or extra.upper_bound)

@@ -1,0 +1,337 @@
+"""What a client is made with, checked by name and kind before anything can be sent or paid."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from gptimage._internal.keywords import (
+    function,
+    is_async,
+    missing,
+    one_of,
+    path,
+    refuse_unknown,
+    refused,
+    seconds,
+    text,
+)
+from gptimage.errors import ConfigurationError
+from gptimage.image.download import Fetch
+from gptimage.models.catalog import Models
+from gptimage.transport.protocols import CachePort
+from gptimage.transport.retry import Retry
+
+
+if TYPE_CHECKING:
+    from gptimage.store import Store
+
+
+_OWN: Final = ("store", "cache", "templates")
+_CONNECTION: Final = ("api_key", "base_url", "timeout", "openai", "transport")
+_AZURE: Final = (
+    "api_version",
+    "azure_ad_token",
+    "azure_ad_token_provider",
+    "azure_deployment",
+    "azure_endpoint",
+)
+_SDK: Final = (
+    "admin_api_key",
+    "data_residency",
+    "default_headers",
+    "default_query",
+    "http_client",
+    "organization",
+    "project",
+    "provider",
+    "proxy",
+    "verify",
+    "webhook_secret",
+    "websocket_base_url",
+    "workload_identity",
+)
+_OF_CALLS: Final = (
+    "background",
+    "format",
+    "moderation",
+    "n",
+    "output_format",
+    "partial_images",
+    "quality",
+    "safety_identifier",
+    "size",
+    "tags",
+)
+_METHODS: Final[Mapping[str, tuple[str, ...]]] = {
+    "transport": ("send", "stream", "close"),
+    "async transport": ("send", "stream", "aclose"),
+    "openai": ("post", "get", "close"),
+    "cache": (
+        "get", "put", "delete", "count", "stats", "clear", "lease", "outcome", "close",
+    ),
+    "store": ("get", "open", "save"),
+    "templates": ("render",),
+    "limits": ("acquire", "learn", "close"),
+    "sandbox": ("respond",),
+}  # fmt: skip
+
+
+def check_settings(what: str, known: Iterable[str], given: Mapping[str, Any]) -> None:
+    """Refuse settings that nothing would come of, and those of the wrong kind.
+
+    Args:
+        what: ``ImageClient``, ``AsyncImageClient``, or the ``sandbox`` of one.
+        known: The names of the settings.
+        given: What was given under a name of its own.
+
+    Raises:
+        ConfigurationError: One is unknown, or cannot do what is asked of it.
+    """
+    sandbox = what.endswith(".sandbox")
+    refuse_unknown(what, given, (*_OWN, *(() if sandbox else _CONNECTION), *known), _hints(what))
+    for name, value in given.items():
+        if value is not None and name in _CHECKS:
+            _CHECKS[name](name, value)
+
+
+def check_timeout(timeout: object) -> None:
+    """Refuse what is no time to wait.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    seconds("timeout", timeout)
+
+
+def check_sdk(openai: object, *, wants_async: bool) -> None:
+    """Refuse what is no client of the official SDK, or one of the other kind.
+
+    Raises:
+        ConfigurationError: It is none: sending with it would lose what was paid for.
+    """
+    ours, theirs, twin = _kinds(wants_async=wants_async)
+    given: Any = openai
+    if missing(given, _METHODS["openai"]) or not hasattr(given, "base_url"):
+        raise refused("openai", given, f"a client of the SDK, such as openai.{theirs}()")
+    if not _takes(given.post, "cast_to"):
+        raise refused("openai", given, f"a client of the SDK, such as openai.{theirs}(); a client "
+                      f"of an HTTP library goes to openai.{theirs}(http_client=...)")  # fmt: skip
+    if is_async(given.post) != wants_async:
+        raise ConfigurationError(
+            f"openai= is {_article(given)}, which {ours} cannot use: give it an openai.{theirs}, "
+            f"or use {twin}"
+        )
+
+
+def check_transport(transport: object, *, wants_async: bool) -> None:
+    """Refuse what is no transport, or one of the other kind.
+
+    Raises:
+        ConfigurationError: It is none: sending with it would lose what was paid for.
+    """
+    ours, _, twin = _kinds(wants_async=wants_async)
+    wanted = "AsyncTransport" if wants_async else "Transport"
+    given: Any = transport
+    other = _METHODS["transport" if wants_async else "async transport"]
+    if lacks := missing(given, _METHODS["async transport" if wants_async else "transport"]):
+        meant = f"; for this one use {twin}" if not missing(given, other) else ""
+        raise refused(
+            "transport", given, f"a gptimage.ports.{wanted}, and has no {lacks[0]}(){meant}"
+        )
+    if is_async(given.send) != wants_async and _is_plain(given.send):
+        how = "does not await" if wants_async else "would have to be awaited"
+        raise ConfigurationError(
+            f"transport= is {_article(given)}, whose send() {how}, and {ours} cannot use it: "
+            f"give it a gptimage.ports.{wanted}, or use {twin}"
+        )
+
+
+def store_of(store: Store | str | os.PathLike[str] | None) -> Store | None:
+    """The store that was given, or the one in the folder that was named.
+
+    Raises:
+        ConfigurationError: It is neither.
+        StoreError: The folder cannot be made.
+    """
+    if isinstance(store, (str, os.PathLike)):
+        from gptimage.store import Store
+
+        path("store", store)
+        return Store(store)
+    if store is not None and missing(store, _METHODS["store"]):
+        raise refused("store", store, "a path or a Store, such as Store('pictures')")
+    return store
+
+
+def cache_of(cache: CachePort | str | os.PathLike[str] | None) -> CachePort | None:
+    """The cache that was given, or one in the folder that was named.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    if isinstance(cache, (str, os.PathLike)):
+        from gptimage.cache import Cache
+
+        path("cache", cache)
+        return Cache.disk(cache)
+    if cache is not None and (missing(cache, _METHODS["cache"]) or is_async(cache.get)):
+        raise refused("cache", cache, "a path or a cache, such as Cache.disk(), or be left out")
+    return cache
+
+
+def check_templates(templates: object) -> None:
+    """Refuse what renders no templates.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    if templates is not None and missing(templates, _METHODS["templates"]):
+        raise refused("templates", templates, "templates, such as PromptTemplates.load('folder')")
+
+
+def check_sandbox(sandbox: object) -> None:
+    """Refuse what answers no request.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    if sandbox is not None and missing(sandbox, _METHODS["sandbox"]):
+        raise refused("sandbox", sandbox, "a gptimage.sandbox.Sandbox")
+
+
+def retry_of(retry: Retry | int | None) -> Retry:
+    """How often to send again; 0 is never."""
+    if retry is None:
+        return Retry()
+    return retry if isinstance(retry, Retry) else Retry(attempts=1)
+
+
+def _retry(name: str, value: object) -> None:
+    """Only 0 is clear: other numbers are tries for some, and further tries for others."""
+    if isinstance(value, Retry) or (value == 0 and type(value) is int):
+        return
+    number = type(value) is int and value > 0
+    meant = f"; Retry(attempts={value}) tries {value} times in all" if number else ""
+    raise refused(name, value, f"a Retry, or 0 to never send again{meant}")
+
+
+def _budget(name: str, value: object) -> None:
+    from gptimage.budget.budget import Budget
+
+    one_of(name, value, Budget, "a Budget, such as Budget(5, per='day')")
+
+
+def _ledger(name: str, value: object) -> None:
+    from gptimage.budget.ledger import Ledger
+
+    one_of(name, value, Ledger, "a Ledger, such as Ledger('spend.sqlite')")
+
+
+def _models(name: str, value: object) -> None:
+    one_of(name, value, Models, "a catalogue, such as Models.load(); model= names one model")
+
+
+def _fetch(name: str, value: object) -> None:
+    one_of(name, value, Fetch, "a Fetch, such as Fetch(max_bytes=10_000_000)")
+
+
+def _clock(name: str, value: object) -> None:
+    function(name, value, "a function that gives the time with its zone: lambda: datetime.now(UTC)")
+    if is_async(value):
+        raise refused(name, value, "a function that need not be awaited")
+
+
+def _observers(name: str, value: object) -> None:
+    """An observer that must be awaited would hear nothing, and nobody would notice."""
+    wanted = "a list of observers, each with a method notify(event)"
+    if not isinstance(value, (list, tuple)):
+        raise refused(name, value, f"{wanted}: put one alone in brackets, observers=[...]")
+    for each in cast("list[Any]", value):
+        if missing(each, ("notify",)) or is_async(each.notify):
+            raise refused(name, each, f"{wanted} that need not be awaited")
+
+
+def _limits(name: str, value: object) -> None:
+    from gptimage.limits import Limits
+
+    if not isinstance(value, Limits) and missing(value, _METHODS["limits"]):
+        raise refused(name, value, "Limits, such as Limits(images_per_minute=50), or a limiter")
+
+
+_CHECKS: Final = {
+    "model": text,
+    "retry": _retry,
+    "models": _models,
+    "fetch": _fetch,
+    "clock": _clock,
+    "budget": _budget,
+    "ledger": _ledger,
+    "observers": _observers,
+    "limits": _limits,
+}
+
+
+def _hints(what: str) -> dict[str, str]:
+    """What to do instead, for names that people know from the SDK and from calls."""
+    name, _, sandbox = what.partition(".")
+    sdk = "AsyncOpenAI" if name.startswith("Async") else "OpenAI"
+    azure = sdk.replace("OpenAI", "AzureOpenAI")
+    hints = {each: f"it belongs to the SDK: pass openai={sdk}({each}=...)" for each in _SDK}
+    hints |= {each: f"pass openai={azure}({each}=...)" for each in _AZURE}
+    hints |= {
+        each: f"it belongs to a call, such as generate(..., {each}=...)" for each in _OF_CALLS
+    }
+    hints |= {
+        "max_retries": "retry=Retry(attempts=...) says how often to send; retry=0 never again",
+        "organization": f"set OPENAI_ORG_ID, or pass openai={sdk}(organization=...)",
+        "project": f"set OPENAI_PROJECT_ID, or pass openai={sdk}(project=...)",
+        "proxy": f"set HTTPS_PROXY, or pass openai={sdk}(http_client=...)",
+        "verify": f"set SSL_CERT_FILE, or pass openai={sdk}(http_client=...)",
+        "client": f"did you mean openai=, which takes an openai.{sdk}?",
+        "api_base": "did you mean base_url=?",
+        "endpoint": "did you mean base_url=?",
+        "url": "did you mean base_url=?",
+        "key": "did you mean api_key=?",
+        "concurrency": "it belongs to generate_many(..., concurrency=...)",
+        "max_cost": "did you mean budget=Budget(..., per='day')?",
+    }
+    if sandbox:
+        hints |= {
+            each: f"the sandbox needs none: {name}({each}=...) asks the service"
+            for each in (*_CONNECTION, *_SDK, *_AZURE)
+        }
+        hints |= {
+            each: f"give {what}(Sandbox({each}=...))"
+            for each in ("latency", "today", "previews", "svg_model_selection")
+        }
+    return hints
+
+
+def _kinds(*, wants_async: bool) -> tuple[str, str, str]:
+    """This client, the SDK's client it takes, and the other client."""
+    names = ("AsyncImageClient", "AsyncOpenAI", "ImageClient")
+    return names if wants_async else ("ImageClient", "OpenAI", "AsyncImageClient")
+
+
+def _article(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _is_plain(method: object) -> bool:
+    """Whether it is written with ``def``, so that what it gives is known."""
+    import inspect
+
+    return inspect.isfunction(method) or inspect.ismethod(method)
+
+
+def _takes(method: object, name: str) -> bool:
+    import inspect
+
+    try:
+        found = inspect.signature(cast("Any", method)).parameters
+    except (TypeError, ValueError):
+        return True  # written in C, or made up: it is for the call to find out
+    return name in found or any(each.kind is each.VAR_KEYWORD for each in found.values())

@@ -1,0 +1,433 @@
+"""What both clients share besides waiting: settings, and building plans from arguments."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
+from urllib.parse import urljoin
+
+from attrs import Factory, evolve, field, frozen
+
+from gptimage._internal.clock import Clock, in_utc
+from gptimage._shown import shown
+from gptimage.engine.arguments import (
+    check_sdk,
+    check_settings,
+    check_templates,
+    check_timeout,
+    check_transport,
+    retry_of,
+)
+from gptimage.engine.parse import addresses, embed, finish
+from gptimage.engine.plan import Plan, plan
+from gptimage.errors import (
+    ConfigurationError,
+    FetchError,
+    ImageDecodeError,
+    InvalidRequestError,
+    OutcomeUnknownError,
+    TransportError,
+)
+from gptimage.image.download import Fetch
+from gptimage.image.image import Image
+from gptimage.image.mask import Mask
+from gptimage.limits.quota import RetryQuota
+from gptimage.models.catalog import Models
+from gptimage.models.pricing import FREE, Estimate
+from gptimage.prompt import Prompt
+from gptimage.secrets import remember_url
+from gptimage.transport.environment import check_environment, check_key, check_url, split_login
+from gptimage.transport.http import HttpReply
+from gptimage.transport.retry import Retry, is_outage
+from gptimage.types.inputs import is_sdk_file, resolve, resolve_all
+from gptimage.types.record import Record
+from gptimage.types.request import FileRef, Generate, Sources, edit_request, generate_request
+from gptimage.types.result import Result
+
+
+if TYPE_CHECKING:
+    from gptimage.budget.budget import Budget
+    from gptimage.budget.ledger import Ledger
+    from gptimage.limits import Limiter, Limits
+    from gptimage.store import Store
+    from gptimage.transport.protocols import Observer
+
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+DEFAULT_TIMEOUT: Final = 600.0
+"""Seconds; high quality takes minutes, and a call given up on is a call paid for nothing."""
+
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds; a host that takes no connection by then is down, and nothing was sent to it yet."""
+
+VARIATION: Final = (
+    "Make a new variation of this picture: keep its subject, style and mood, "
+    "and change composition, viewpoint and details."
+)
+"""The prompt of `variations`; the endpoint of that name is retired."""
+
+VARIATION_NOTE: Final = "OpenAI's variations endpoint is retired; this was made by an edit"
+
+
+class Settings(TypedDict, total=False):
+    """Settings both clients take, besides how they connect.
+
+    Attributes:
+        model: The model used when a call names none.
+        retry: When to send again; ``Retry(attempts=1)`` or 0 never does. Another number is
+            refused: some mean all tries by it, some only the further ones.
+        models: Another catalogue.
+        fetch: How pictures named by URL are downloaded; ``Fetch(allow_private=True)``
+            also reads from your own network.
+        clock: Tells the time (UTC); decides which models are still alive and which prices hold.
+        budget: The most that may be spent; a call that could cross it is not sent.
+        ledger: Where every call is entered; the budget's when left out.
+        observers: Who is told what happens during a call.
+        limits: How fast to ask; a `Limiter` made by `Limits.limiter` is shared by clients.
+    """
+
+    model: str
+    retry: Retry | Literal[0]
+    models: Models
+    fetch: Fetch
+    clock: Callable[[], datetime]
+    budget: Budget
+    ledger: Ledger
+    observers: Sequence[Observer]
+    limits: Limits | Limiter
+
+
+@frozen(kw_only=True)
+class Core:
+    """The settings of a client.
+
+    Attributes:
+        endpoint: The base URL; part of every cache key.
+        models: The catalogue.
+        model: The model used when a call names none.
+        retry: When to send again.
+        fetch: How pictures named by URL are downloaded.
+        clock: Tells the time (UTC).
+        store: Where pictures named by their id are found, or None.
+        limiter: Decides when a request may be sent, or None.
+        owns_limiter: Whether `close` ends it: it was made from `Limits` for this client.
+        quota: How many retries are left while the service is down.
+    """
+
+    endpoint: str
+    models: Models
+    model: str
+    retry: Retry
+    fetch: Fetch
+    clock: Callable[[], datetime]
+    store: Store | None = None
+    limiter: Limiter | None = None
+    owns_limiter: bool = False
+    quota: RetryQuota = field(
+        default=Factory(lambda self: RetryQuota(self.retry.attempts), takes_self=True), eq=False
+    )
+
+    @classmethod
+    def of(cls, settings: Settings, *, endpoint: str, store: Store | None) -> Core:
+        """The core for these settings, with defaults for the rest."""
+        models = settings.get("models") or Models.load()
+        limits = settings.get("limits")
+        clock = in_utc(settings.get("clock"))
+        limiter = _limiter(limits, clock)
+        return cls(
+            endpoint=endpoint,
+            models=models,
+            model=settings.get("model") or models.default,
+            retry=retry_of(settings.get("retry")),
+            fetch=settings.get("fetch") or Fetch(),
+            clock=clock,
+            store=store,
+            limiter=limiter,
+            owns_limiter=limiter is not limits,
+        )
+
+    def plan_generate(
+        self, prompt: str | Prompt, options: Mapping[str, Any], *, stream: bool = False
+    ) -> Plan:
+        """Check and plan a new picture."""
+        return self.plan(generate_request(prompt, options, default_model=self.model, stream=stream))
+
+    def plan_edit(
+        self,
+        prompt: str | Prompt,
+        images: Sources,
+        options: Mapping[str, Any],
+        *,
+        stream: bool = False,
+    ) -> Plan:
+        """Read or download the pictures, then check and plan the edit."""
+        rest = dict(options)
+        mask, markup = (self._stored(rest.pop(name, None)) for name in ("mask", "markup"))
+        found: Any = self._stored(images)
+        if isinstance(images, (list, tuple)) and not is_sdk_file(images):
+            found = [self._stored(each) for each in images]
+        request = edit_request(
+            prompt,
+            rest,
+            images=resolve_all(found, fetch=self.fetch),
+            mask=self._mask(mask),
+            markup=None if markup is None else resolve(markup, field="markup", fetch=self.fetch),
+            default_model=self.model,
+            stream=stream,
+        )
+        return self.plan(request)
+
+    def plan_any(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None,
+        options: Mapping[str, Any],
+        *,
+        stream: bool = False,
+    ) -> Plan:
+        """An edit when there are pictures to start from, else a new picture."""
+        if images is None:
+            return self.plan_generate(prompt, options, stream=stream)
+        return self.plan_edit(prompt, images, options, stream=stream)
+
+    def plan(self, request: Generate) -> Plan:
+        """Check and plan a request that is already a value."""
+        if not isinstance(request, Generate):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise InvalidRequestError(
+                "run() takes a Generate or an Edit; generate() takes a prompt",
+                field="request",
+                value=cast("object", request),
+            )
+        now = self.clock()
+        if not isinstance(now, datetime) or now.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise ConfigurationError(
+                f"clock= gives {shown(now)}, which must be a time with its zone: "
+                "lambda: datetime.now(UTC)"
+            )
+        return plan(request, models=self.models, today=now.date(), endpoint=self.endpoint)
+
+    def estimate(
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    ) -> Estimate | None:
+        """What a call with these arguments may cost."""
+        return self._asked(prompt, images, options).estimate
+
+    def ceiling(
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    ) -> Decimal | None:
+        """The most a call with these arguments should cost, in USD."""
+        return self._asked(prompt, images, options).ceiling
+
+    def _asked(
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    ) -> Plan:
+        streams = options.get("partial_images") is not None
+        return self.plan_any(prompt, images, options, stream=streams)
+
+    def delay(
+        self,
+        attempt: int,
+        outcome: HttpReply | TransportError | OutcomeUnknownError,
+        *,
+        unknown: int = 0,
+        costs_nothing: bool = False,
+    ) -> float | None:
+        """Seconds until the next try, or None when this was the last one.
+
+        Args:
+            attempt: How many tries have been made, from 1.
+            outcome: What came of the last one.
+            unknown: How many tries before the last one may have been billed.
+            costs_nothing: Whether the request is one that nobody bills.
+        """
+        delay = self.retry.delay(
+            attempt,
+            outcome,
+            jitter=random.random(),
+            now=self.clock(),
+            unknown=unknown,
+            costs_nothing=costs_nothing,
+        )
+        if delay is None or costs_nothing or not is_outage(outcome) or self.quota.take():
+            return delay
+        return None
+
+    def turn(self, plan: Plan) -> float:
+        """Seconds until a request may be sent; 0 when it may be sent now, and is counted."""
+        if self.limiter is None:
+            return 0.0
+        from gptimage.limits import tokens_of
+
+        return self.limiter.acquire(plan.pictures, tokens_of(plan.estimate))
+
+    def per_minute(self) -> int | None:
+        """How many requests for one picture each may be sent in a minute, as far as is known."""
+        if self.limiter is None:
+            return None
+        from gptimage.limits import WindowLimiter
+
+        return self.limiter.per_minute() if isinstance(self.limiter, WindowLimiter) else None
+
+    def learn(self, reply: HttpReply) -> None:
+        """Tell the limiter what came back."""
+        if self.limiter is not None:
+            self.limiter.learn(reply)
+
+    def close(self) -> None:
+        """End what was made for this client alone; harmless when done twice."""
+        if self.limiter is not None and self.owns_limiter:
+            self.limiter.close()
+
+    def read(self, plan: Plan, reply: HttpReply, unreachable: Mapping[str, str]) -> Result:
+        """Read a reply whose pictures are at hand."""
+        return finish(plan, reply, unreachable, now=self.clock())
+
+    def complete(self, reply: HttpReply) -> tuple[HttpReply, dict[str, str]]:
+        """The reply with all its pictures in it, and why some could not be downloaded.
+
+        Pictures a reply names by address are downloaded without the key, and kept only when
+        they are pictures: what else answers there is nobody's business.
+        """
+        found: dict[str, bytes] = {}
+        unreachable: dict[str, str] = {}
+        for url in addresses(reply):
+            try:
+                whole = urljoin(f"{self.endpoint.rstrip('/')}/", url)
+                found[url] = Image.from_bytes(self.fetch.from_service(whole, self.endpoint)).data
+            except (FetchError, ImageDecodeError, ValueError) as error:
+                unreachable[url] = str(error)
+        return embed(reply, found) if found else reply, unreachable
+
+    def recall(self, plan: Plan, body: bytes | bytearray | memoryview) -> Result:
+        """Read a reply that was kept earlier: it costs nothing now."""
+        plain = body if isinstance(body, (bytes, bytearray)) else bytes(body)
+        result = finish(plan, HttpReply(status=200, body=plain), now=self.clock())
+        return evolve(result, cached=True, cost=FREE)
+
+    def _stored(self, source: Any) -> Any:
+        """The picture a store's id or record stands for; anything else as it is."""
+        id = source.id if isinstance(source, Record) else source
+        if self.store is None or not isinstance(id, str) or not id.startswith("img_"):
+            return source
+        from gptimage.store.ids import is_id
+
+        return self.store.open(id) if is_id(id) else source
+
+    def _mask(self, mask: object) -> Mask | FileRef | None:
+        if mask is None or isinstance(mask, (Mask, FileRef)):
+            return mask
+        source: Any = mask
+        found = resolve(source, field="mask", fetch=self.fetch, formats=None)
+        return Mask.open(found) if isinstance(found, Image) else found
+
+
+def _limiter(limits: Limits | Limiter | None, clock: Clock) -> Limiter | None:
+    if limits is None:
+        return None
+    from gptimage.limits import limiter_of
+
+    return limiter_of(limits, clock=clock)
+
+
+def refuse_ignored(openai: object, transport: object, **given: object) -> None:
+    """Refuse settings of a connection that somebody else has made already.
+
+    Raises:
+        ConfigurationError: A setting was given that would be ignored.
+    """
+    way = "openai" if openai is not None else "transport" if transport is not None else None
+    if openai is not None and transport is not None:
+        given = {"transport": transport}
+    useless = [name for name, value in given.items() if value is not None]
+    if way and useless:
+        raise ConfigurationError(
+            f"{', '.join(useless)} would be ignored beside {way}=: leave it out"
+        )
+
+
+def check_arguments(
+    what: str,
+    settings: Settings,
+    *,
+    openai: object,
+    transport: object,
+    api_key: object,
+    base_url: object,
+    timeout: object,
+    templates: object,
+) -> tuple[str, str | None]:
+    """Refuse arguments of a client that are wrong or would be ignored.
+
+    Returns:
+        Where it sends, and the user and password for it as a header sends them.
+
+    Raises:
+        ConfigurationError: One is.
+    """
+    wants_async = what.startswith("Async")
+    check_settings(what, Settings.__annotations__, settings)
+    check_templates(templates)
+    check_timeout(timeout)
+    if openai is not None:
+        check_sdk(openai, wants_async=wants_async)
+    if transport is not None:
+        check_transport(transport, wants_async=wants_async)
+    refuse_ignored(
+        openai,
+        transport,
+        api_key=api_key,
+        base_url=None if openai is None else base_url,
+        timeout=None if timeout == DEFAULT_TIMEOUT else timeout,
+    )
+    if openai is not None:
+        url = str(getattr(openai, "base_url", None))
+        remember_url(url)
+        return split_login(url)[0], None  # its client has the login, and sends it
+    if base_url is not None:
+        return split_login(check_url("base_url", base_url))
+    named = os.environ.get("OPENAI_BASE_URL")
+    return split_login(OPENAI_URL if named is None else check_url("OPENAI_BASE_URL", named))
+
+
+def connect(
+    name: str, api_key: str | None, endpoint: str, timeout: float, login: str | None
+) -> Callable[[], Any]:
+    """How to make the SDK client of that class, once it is needed.
+
+    Args:
+        name: The class of the SDK.
+        api_key: The key, or None for that of the environment.
+        endpoint: Where it sends.
+        timeout: Seconds to wait for an answer.
+        login: User and password of the address, as a header sends them.
+
+    Raises:
+        ConfigurationError: There is no key, or it or the environment is wrong.
+    """
+    named = "OPENAI_API_KEY" if api_key is None else "api_key"
+    key = os.environ.get(named) if api_key is None else api_key
+    if key is None:
+        raise ConfigurationError(
+            "no API key: set the environment variable OPENAI_API_KEY, pass api_key=, "
+            "or use ImageClient.sandbox(), which needs none"
+        )
+    check_key(named, key)
+    check_environment()
+    headers = None if login is None else {"Authorization": login}
+
+    def make() -> Any:
+        import httpx2
+        import openai
+
+        check_environment()  # it may have changed, and the SDK reads it now
+        # The model takes minutes to answer, a host that is up takes no minutes to connect.
+        steps = httpx2.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))
+        return getattr(openai, name)(
+            api_key=key, base_url=endpoint, timeout=steps, default_headers=headers
+        )
+
+    return make

@@ -1,0 +1,315 @@
+"""A plan and a reply become a `Result`: the second half of the pure core."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from attrs import evolve
+
+from gptimage._encoding import has_transparency
+from gptimage._internal.json import table
+from gptimage._shown import shown
+from gptimage.engine.plan import Plan, possible_cost
+from gptimage.errors import (
+    ApiError,
+    GptImageError,
+    MalformedReplyError,
+    OutcomeUnknownError,
+    ServerError,
+)
+from gptimage.image import transform
+from gptimage.image.codecs import decode as decode_pixels
+from gptimage.image.codecs import oriented_size
+from gptimage.image.image import Image
+from gptimage.models.pricing import Cost, Usage, cost_of
+from gptimage.providers.openai.errors import (
+    error_from_event,
+    error_from_reply,
+    has_error,
+    is_bare,
+    message_of,
+)
+from gptimage.providers.openai.images import odd_usage, read_reported, read_usage
+from gptimage.transport.base64_body import Document, decode, join, picture_of, read, salvage
+from gptimage.transport.billing import STOPPED_WAITING, may_be_billed, shows_work, text_of, verdict
+from gptimage.transport.http import HttpReply
+from gptimage.transport.redirects import advice
+from gptimage.transport.retry import waiting_time
+from gptimage.transport.wrapped_body import items
+from gptimage.types.result import Result
+
+
+_READ: Final = 300
+"""Characters of an error of unknown meaning that are quoted."""
+
+
+_UNPACKERS: Final = {"br": "brotli", "zstd": "zstandard"}
+"""Encodings nobody asked for, and what reads them."""
+
+_OPAQUE: Final = (
+    "a transparent background was asked for, and no pixel of the image is transparent: ask again "
+    "with another model or a plainer subject, or cut it out yourself"
+)
+_YEAR_2100: Final = 4_102_444_800
+
+
+def finish(
+    plan: Plan, reply: HttpReply, unreachable: Mapping[str, str] | None = None, *, now: datetime
+) -> Result:
+    """Read a whole reply into a result.
+
+    Args:
+        plan: What was sent.
+        reply: What came back.
+        unreachable: Why pictures could not be downloaded, by the address the reply named.
+        now: The time (UTC), for a reply that does not say when it was made.
+
+    Raises:
+        ApiError: The service refused.
+        MalformedReplyError: The reply holds no readable picture; it carries the body.
+        OutcomeUnknownError: Somebody stopped waiting, or a gateway answered for the service.
+    """
+    document = _document(plan, reply, now)
+    images, lost = _images(document, unreachable or {})
+    if not images:
+        raise _nothing(plan, reply, document, lost)
+    usage = read_usage(document.value, has_inputs=bool(plan.request.inputs))
+    fitted = [_exact(plan, image) for image in images]
+    notes = ["the reply was cut short; these pictures were whole"] if document.cut_short else []
+    warnings = [*plan.warnings, *notes, *lost, *_surprises(plan, images)]
+    warnings += [note for _, cuts in fitted for note in cuts]
+    warnings += odd_usage(document.value)
+    stamp = table(document.value).get("created")
+    created = moment_of(stamp)
+    if created is None and stamp is not None:
+        warnings.append(f"the reply says created {shown(stamp, 40)}, which is no time: now is used")
+    return Result(
+        images=tuple(image for image, _ in fitted),
+        request=plan.request,
+        model=plan.request.model,
+        usage=usage,
+        cost=_cost(plan, usage, images),
+        warnings=tuple(dict.fromkeys(warnings)),
+        created=created or now,
+        request_id=reply.request_id,
+        reported=read_reported(document.value),
+    )
+
+
+def embed(reply: HttpReply, found: Mapping[str, bytes]) -> HttpReply:
+    """The reply with downloaded pictures in place of their addresses, which may expire."""
+    document = read(reply.body, reply.pictures)
+    pictures = list(document.pictures)
+    for item in items(document.value):
+        url = item.get("url")
+        if isinstance(url, str) and url in found:
+            item["b64_json"] = len(pictures)
+            pictures.append(found[url])
+    body = json.dumps(document.value).encode()
+    return evolve(reply, body=body, pictures=tuple(pictures))
+
+
+def addresses(reply: HttpReply) -> tuple[str, ...]:
+    """The addresses a reply names instead of sending bytes, also relative ones; usually none."""
+    if not 200 <= reply.status < 300 or not (b'url"' in reply.body or b"http" in reply.body):
+        return ()
+    try:
+        document = read(reply.body, reply.pictures)
+    except ValueError:
+        return ()
+    found = [item.get("url") for item in items(document.value) if not _has_bytes(item, document)]
+    return tuple(url for url in found if isinstance(url, str) and _is_address(url))
+
+
+def _document(plan: Plan, reply: HttpReply, now: datetime) -> Document:
+    """The reply's JSON, once its status says that it is an answer."""
+    if not 200 <= reply.status < 300:
+        raise _refused(plan, reply, now)
+    try:
+        document = read(reply.body, reply.pictures)
+    except ValueError as error:
+        document = salvage(reply.body, reply.pictures)
+        # A stream nobody asked for may hold previews, which are no pictures.
+        if not document.pictures or b"partial_image" in reply.body:
+            raise malformed(plan, reply, _not_json(reply)) from error
+    return document
+
+
+def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeUnknownError:
+    """What an error status means, and what it may have cost."""
+    error = error_from_reply(reply, waiting_time(reply, now))
+    redirect = 300 <= reply.status < 400
+    if redirect:
+        error.args = (advice(reply, plan.wire.path),)
+    if verdict(reply) != "unknown":
+        return error
+    if redirect:
+        said = str(error)
+    elif reply.status in STOPPED_WAITING:
+        said = f"somebody stopped waiting for the service (HTTP {reply.status}{_quoted(reply)})"
+    elif not isinstance(error, ServerError):
+        return error  # whatever its status, the text names a refusal, such as moderation
+    elif (reply.status == 500 and not is_bare(reply)) or shows_work(text_of(reply)):
+        return _priced(plan, error)
+    elif reply.status == 500:
+        said = f"the service failed and does not say where (HTTP 500{_quoted(reply)})"
+    else:
+        said = (
+            f"a gateway answered for the service (HTTP {reply.status}{_quoted(reply)}), which may "
+            "have done the work"
+        )
+    return OutcomeUnknownError(
+        f"{said}: {possible_cost(plan)}; look at your usage page before asking again",
+        possible_cost=plan.ceiling,
+        request_id=reply.request_id,
+    )
+
+
+def _priced(plan: Plan, error: ApiError) -> ApiError:
+    """The error, with what it may have cost if it came in the middle of the work."""
+    if may_be_billed(error):
+        error.args = (f"{error}: {possible_cost(plan)}",)
+    return error
+
+
+def _quoted(reply: HttpReply) -> str:
+    """The error's own words, short and without secrets, or nothing."""
+    if not reply.body:
+        return ""
+    words = message_of(reply)[:_READ]
+    return f", {words!r}" if words else ""
+
+
+def _images(document: Document, unreachable: Mapping[str, str]) -> tuple[list[Image], list[str]]:
+    """Every picture that can be read, and a sentence for each that cannot."""
+    images: list[Image] = []
+    lost: list[str] = []
+    for number, item in enumerate(items(document.value), 1):
+        try:
+            images.append(Image.from_bytes(_bytes(item, document, unreachable)))
+        except ValueError as error:  # ImageDecodeError and broken base64 alike
+            lost.append(f"picture {number} of the reply could not be read: {error}")
+    return images, lost
+
+
+def _bytes(item: Mapping[str, Any], document: Document, unreachable: Mapping[str, str]) -> bytes:
+    if (data := picture_of(item, document)) is not None:
+        return data
+    url = item.get("url")
+    if isinstance(url, str) and url[:5].lower() == "data:":
+        return decode(url.encode("utf-8", "replace"))
+    raise ValueError(unreachable.get(str(url), "it holds neither base64 nor an address"))
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return bool(url) and urlsplit(url).scheme in ("", "http", "https")
+    except ValueError:
+        return False
+
+
+def _has_bytes(item: Mapping[str, Any], document: Document) -> bool:
+    try:
+        return picture_of(item, document) is not None
+    except ValueError:
+        return False
+
+
+def _cost(plan: Plan, usage: Usage | None, images: list[Image]) -> Cost | None:
+    if any(image.format == "svg" for image in images):
+        return None  # no source gives the price of its author
+    return cost_of(plan.spec, usage, plan.on, batch=plan.batch)
+
+
+def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
+    """The picture with exactly the pixels asked for, and what was done to it."""
+    exact = plan.exact
+    if exact is None or image.size == exact:
+        return image, []
+    asked = "x".join(map(str, exact))
+    came = "without a size" if image.size is None else f"at {image.width}x{image.height}"
+    try:
+        fitted = transform.fit(image, *exact, quality=plan.request.compression)
+    except Exception as error:  # noqa: BLE001  # a paid picture is never dropped for its size
+        return image, [f"the picture came {came}, not at {asked}: it could not be fitted ({error})"]
+    if fitted is image:  # its EXIF data turns it to the size asked for
+        return image, []
+    done = _done(image, exact)
+    return fitted, [f"drawn {came} and {done} to {asked}; image.original is the whole picture"]
+
+
+def _done(image: Image, asked: tuple[int, int]) -> str:
+    """What brought a picture to the size asked: scaling, cutting, or both."""
+    if image.size is None:
+        return "set"
+    came = image.size if image.format == "svg" else oriented_size(image)
+    scale = max(asked[0] / came[0], asked[1] / came[1])
+    cut = any(round(edge * scale) > wanted for edge, wanted in zip(came, asked, strict=True))
+    steps = [] if scale == 1 else ["enlarged" if scale > 1 else "scaled down"]
+    return " and ".join([*steps, *(["cropped"] if cut else [])])
+
+
+def _surprises(plan: Plan, images: list[Image]) -> list[str]:
+    """Where the service did something else than asked."""
+    notes: list[str] = []
+    if len(images) != plan.request.count:
+        notes.append(f"{plan.request.count} pictures were asked for, {len(images)} arrived")
+    asked = plan.request.format
+    if plan.request.background == "transparent":
+        notes += [_OPAQUE for image in images if _is_opaque(image)]
+    other = sorted({image.format for image in images} - {asked})
+    if asked and other:
+        notes.append(f"{asked} was asked for, the bytes are {', '.join(other)}")
+    return notes
+
+
+def _is_opaque(image: Image) -> bool:
+    """Whether a picture has no transparent pixel; False where that cannot be known."""
+    try:
+        return image.format != "svg" and not has_transparency(decode_pixels(image))
+    except GptImageError:
+        return False
+
+
+def moment_of(stamp: object) -> datetime | None:
+    """A time in Unix seconds that a reply names; None when it is none of these centuries."""
+    if not isinstance(stamp, (int, float)) or isinstance(stamp, bool):
+        return None
+    return datetime.fromtimestamp(stamp, UTC) if 0 <= stamp < _YEAR_2100 else None
+
+
+def _nothing(
+    plan: Plan, reply: HttpReply, document: Document, lost: list[str]
+) -> ApiError | MalformedReplyError:
+    """What is wrong with a reply that holds no picture."""
+    if has_error(document.value):
+        error = error_from_event(document.value, request_id=reply.request_id, partials=())
+        return _priced(plan, error)
+    return malformed(plan, reply, "; ".join(lost) or "the reply holds no pictures")
+
+
+def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError:
+    """The error for a reply that cannot be read; it carries the body."""
+    return MalformedReplyError(
+        f"{problem} (HTTP {reply.status}, {reply.content_type or 'no content type'}): "
+        f"{possible_cost(plan)}; the raw reply is in .reply",
+        reply=join(reply.body, reply.pictures),
+        status=reply.status,
+        possible_cost=plan.ceiling,
+        request_id=reply.request_id,
+    )
+
+
+def _not_json(reply: HttpReply) -> str:
+    if reply.content_type == "text/html":
+        return "a web page came instead of an answer: is base_url right, or a proxy in between?"
+    packed = reply.headers.get("content-encoding", "").strip().lower()
+    if package := _UNPACKERS.get(packed):
+        return (
+            f"the reply is packed with {packed}, and cannot be read without the package {package}"
+        )
+    return "the reply is not JSON, or was cut short"

@@ -1,0 +1,231 @@
+"""The first half of the pure core: a request becomes a `Plan`; see ``_finish.py`` for the second.
+
+No I/O, no clock, no randomness: both clients are thin shells over these functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from attrs import evolve, frozen
+
+from gptimage._internal.json import canonical
+from gptimage.image.codecs import oriented_size
+from gptimage.image.image import Image
+from gptimage.image.mask import Mask, check_markup
+from gptimage.models.catalog import Models, ModelSpec
+from gptimage.models.pricing import Estimate, ceiling, estimate, format_usd
+from gptimage.models.sizes import DEFAULT_FRAMES
+from gptimage.providers.openai.images import to_wire
+from gptimage.transport.http import HttpRequest
+from gptimage.types.inputs import API_FORMATS, MAX_BYTES
+from gptimage.types.request import Edit, FileRef, Generate
+from gptimage.types.validation import check
+
+
+_UNCOUNTED: Final = ("gif", "svg")
+"""Formats whose tokens no source gives: frames share one sheet, an svg has an author."""
+
+
+@frozen(kw_only=True)
+class Plan:
+    """Everything decided before anything is sent.
+
+    Attributes:
+        request: What was asked.
+        spec: What is known of the model, or None.
+        wire: The HTTP request.
+        key: The cache key: a version tag and the SHA-256 of all that shapes the answer.
+        exact: The pixels to return, or None when the service chooses.
+        estimate: What it may cost, or None.
+        ceiling: The most it should cost in USD, or None.
+        warnings: What the caller should know already now.
+        on: The day whose prices hold.
+        batch: Whether the Batch API's prices hold.
+        most: The most pictures it may draw, where that is not how many were asked for.
+    """
+
+    request: Generate
+    spec: ModelSpec | None
+    wire: HttpRequest
+    key: str
+    exact: tuple[int, int] | None
+    estimate: Estimate | None
+    ceiling: Decimal | None
+    warnings: tuple[str, ...]
+    on: date
+    batch: bool = False
+    most: int | None = None
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures it may draw."""
+        return self.request.count if self.most is None else self.most
+
+
+def plan(
+    request: Generate, *, models: Models, today: date, endpoint: str, batch: bool = False
+) -> Plan:
+    """Check a request and decide how it is sent.
+
+    Args:
+        request: What was asked, with its pictures at hand.
+        models: The catalogue.
+        today: The day, for shutdown dates and prices.
+        endpoint: The base URL, part of the cache key.
+        batch: Use the Batch API's prices.
+
+    Raises:
+        InvalidRequestError: A documented rule is broken; nothing may be sent.
+    """
+    spec = _spec(models, request.model, endpoint)
+    warnings = list(check(request, spec, today, [each.id for each in models]))
+    drawn, wire_size = _sizes(request, spec)
+    mask, mask_warnings = _legal_mask(request)
+    wire = to_wire(request, size=wire_size, mask=mask)
+    money = _Money(request, spec, drawn, today, batch=batch)
+    return Plan(
+        request=request,
+        spec=spec,
+        wire=wire,
+        key=cache_key(wire, endpoint),
+        exact=request.size.pixels if request.size else None,
+        estimate=money.estimate(),
+        ceiling=money.ceiling(),
+        warnings=(*warnings, *_made_fit(request), *mask_warnings),
+        on=today,
+        batch=batch,
+    )
+
+
+def cache_key(wire: HttpRequest, endpoint: str) -> str:
+    """The same key for the same answer: streaming changes the delivery, not the picture."""
+    delivery = ("stream", "partial_images")
+    parts = {
+        "endpoint": endpoint.rstrip("/"),
+        "path": wire.path,
+        "body": {name: value for name, value in wire.body.items() if name not in delivery},
+        "files": [
+            [part.name, part.content_type, hashlib.sha256(part.data).hexdigest()]
+            for part in wire.files
+        ],
+    }
+    return "g1:" + hashlib.sha256(canonical(parts)).hexdigest()
+
+
+def possible_cost(plan: Plan) -> str:
+    """What an unanswered call may have cost, in words."""
+    if plan.ceiling is None:
+        return "it may have been billed, how much is not known"
+    return f"it may have been billed up to {format_usd(plan.ceiling)}"
+
+
+class _Money:
+    """Estimates for one request."""
+
+    def __init__(
+        self,
+        request: Generate,
+        spec: ModelSpec | None,
+        drawn: tuple[int, int] | None,
+        today: date,
+        *,
+        batch: bool,
+    ) -> None:
+        self._request, self._spec, self._drawn, self._today = request, spec, drawn, today
+        self._batch = batch
+
+    def estimate(self) -> Estimate | None:
+        quality = self._request.quality
+        if self._spec is None or self._request.format in _UNCOUNTED:
+            return None
+        return estimate(self._spec, quality=quality, **self._asked())
+
+    def ceiling(self) -> Decimal | None:
+        if self._spec is None or self._request.format in _UNCOUNTED:
+            return None
+        return ceiling(self._spec, self._request.quality, **self._asked())
+
+    def _asked(self) -> dict[str, Any]:
+        request = self._request
+        return {
+            "prompt": request.prompt,
+            "size": self._drawn,
+            "n": request.count,
+            "partial_images": request.partial_images or 0,
+            "inputs": [_known_size(image) for image in request.inputs],
+            "on": self._today,
+            "batch": self._batch,
+        }
+
+
+def _spec(models: Models, model: str, endpoint: str) -> ModelSpec | None:
+    """What is known of the model there: Azure has dates and successors of its own."""
+    spec = models.get(model)
+    if spec is None or not (urlsplit(endpoint).hostname or "").endswith(".azure.com"):
+        return spec
+    return evolve(
+        spec,
+        shutdown=spec.azure_retirement,
+        replacements=spec.azure_replacements,
+        costable_replacement=None,
+    )
+
+
+def _known_size(image: Image | FileRef) -> tuple[int, int] | None:
+    if isinstance(image, FileRef) or image.width is None or image.height is None:
+        return None
+    return image.width, image.height
+
+
+def _sizes(request: Generate, spec: ModelSpec | None) -> tuple[tuple[int, int] | None, str | None]:
+    """The size drawn in pixels, and what to call it on the wire."""
+    if request.size is None or request.size.pixels is None:
+        return None, None if request.size is None else "auto"
+    pixels = request.size.pixels
+    rule = spec.sizes if spec else None
+    if rule and request.format == "gif":
+        rule = rule.for_frames(request.frame_count or DEFAULT_FRAMES)
+    drawn = rule.covering(*pixels) if rule else pixels
+    return drawn, f"{drawn[0]}x{drawn[1]}"
+
+
+def _made_fit(request: Generate) -> Iterator[str]:
+    """Which input images are sent in another form than they were given."""
+    for number, image in enumerate(request.inputs, 1):
+        given = image.original if isinstance(image, Image) else None
+        if given is None or not isinstance(image, Image):
+            continue
+        if given.format not in API_FORMATS:
+            still = "the first frame of " if given.format == "gif" else ""
+            article = "an" if given.format[:1] in {"a", "i"} else "a"
+            yield (
+                f"input image {number} is {article} {given.format}, which the service does not "
+                f"take: {still}it was sent as {image.format}"
+            )
+        elif given.nbytes >= MAX_BYTES:
+            yield (
+                f"input image {number} has {given.nbytes:,} bytes, and the service takes less "
+                f"than 50 MB: it was sent with {image.nbytes:,} bytes"
+            )
+        elif given.size == image.size:  # else it was cut to the size asked for in an earlier call
+            yield f"input image {number} is a file of several images: the first was sent"
+
+
+def _legal_mask(request: Generate) -> tuple[Image | FileRef | None, tuple[str, ...]]:
+    """The mask as the service takes it, and what was done to make it so."""
+    if not isinstance(request, Edit):
+        return None, ()
+    first = request.images[0]
+    if isinstance(request.markup, Image) and isinstance(first, Image):
+        check_markup(request.markup, *oriented_size(first))
+    if not isinstance(request.mask, Mask):
+        return request.mask, ()
+    size = oriented_size(first) if isinstance(first, Image) else None
+    image, notes = request.mask.legal(size)
+    return image, tuple(notes)

@@ -1,0 +1,282 @@
+"""From a reply to a result that is kept: the steps after the answer, the same in both clients.
+
+The order decides what a crash can cost. The raw reply goes to the spool first, then it is
+read, then it goes to the cache, then the pictures go to the store; only when they are there
+is the spool emptied. A failure in the spool or the cache is a warning, one in the store is
+an error that carries the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from gptimage.cached import CacheEntry, Fresh, Landed
+from gptimage.engine.config import Core
+from gptimage.engine.parse import addresses, malformed
+from gptimage.engine.plan import Plan
+from gptimage.engine.streaming import LARGE, StreamReader
+from gptimage.errors import (
+    GptImageError,
+    InvalidRequestError,
+    OutcomeUnknownError,
+    StoreError,
+)
+from gptimage.transport.base64_body import join
+from gptimage.transport.http import HttpReply
+from gptimage.transport.protocols import CachePort
+from gptimage.types.record import Record
+from gptimage.types.result import Result
+
+
+if TYPE_CHECKING:
+    from gptimage.store import Store
+    from gptimage.store.spool import SpoolEntry
+
+
+@frozen(kw_only=True)
+class Taken:
+    """A reply that was read.
+
+    Attributes:
+        result: What it says.
+        body: The reply in one piece, or None when it is not worth keeping.
+        entry: Where the raw reply waits until the pictures are saved.
+    """
+
+    result: Result
+    body: bytes | None = field(default=None, repr=False)
+    entry: SpoolEntry | None = None
+
+    @property
+    def fresh(self) -> Fresh:
+        """What goes into the cache."""
+        cost = self.result.cost
+        return Fresh(body=self.body, usd=cost.usd if cost else None)
+
+    def change(self, work: Callable[[Result], Result]) -> Taken:
+        """The same reply with the result that ``work`` makes of it."""
+        return evolve(self, result=work(self.result))
+
+
+@frozen(kw_only=True)
+class Keeper:
+    """Reads replies and saves results.
+
+    Attributes:
+        core: The client's settings.
+        caches: Whether bodies are wanted for a cache.
+        keep: Keeps a raw reply until its images are saved or taken; left out, the spool does
+            when there is a store.
+    """
+
+    core: Core
+    caches: bool
+    keep: Callable[[Plan, bytes], SpoolEntry] | None = None
+
+    @property
+    def store(self) -> Store | None:
+        """Where pictures are saved, or None."""
+        return self.core.store
+
+    def check_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
+        """The tags, refused now if they make no sense: later they would cost a picture.
+
+        Raises:
+            InvalidRequestError: There is no store to tag in, or a tag is unusable.
+        """
+        if not isinstance(tags, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise InvalidRequestError(
+                "tags is text or a list of texts; leave it out for none", field="tags", value=tags
+            )
+        found = (tags,) if isinstance(tags, str) else tuple(tags)
+        if not found:
+            return ()
+        if self.store is None:
+            raise InvalidRequestError(
+                "tags belong to a store, and this client has none",
+                field="tags",
+                value=found,
+                allowed="ImageClient(store=Store(...))",
+            )
+        from gptimage.store.save import check_tags
+
+        return check_tags(found)
+
+    def is_quick(self, plan: Plan, reply: HttpReply) -> bool:
+        """Whether `take` takes no time worth a thread: nothing to save, download or crop."""
+        size = len(reply.body) + sum(map(len, reply.pictures))
+        cropped = plan.exact and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)
+        writes = self.store is not None or self.keep is not None
+        return not writes and size < LARGE and not cropped and not addresses(reply)
+
+    def take(self, plan: Plan, reply: HttpReply) -> Taken:
+        """Read a reply, with the raw bytes safe on disk meanwhile.
+
+        Raises:
+            GptImageError: It is an error, or holds no picture.
+        """
+        good = reply.status == 200 and self._wants_body
+        with _carried(plan, reply):
+            whole, unreachable = self.core.complete(reply)
+            body = join(whole.body, whole.pictures) if good else None
+            entry = self._spool(plan, body)
+            try:
+                result = self.core.read(plan, whole, unreachable)
+            except GptImageError:
+                _done(entry)
+                raise
+        return self._taken(result, body, entry, complete=len(result.images) >= plan.request.count)
+
+    def take_stream(
+        self,
+        plan: Plan,
+        reader: StreamReader,
+        broken: OutcomeUnknownError | None,
+        cache: CachePort | None,
+    ) -> Taken:
+        """The end of a stream, kept like any other reply.
+
+        Raises:
+            GptImageError: It ended without a finished picture.
+        """
+        completed = reader.end(broken, now=self.core.clock(), complete=self.core.complete)
+        reply = reader.reply()
+        wanted = self._wants_body and not addresses(reply)
+        body = join(reply.body, reply.pictures) if wanted else None
+        result = completed.result
+        whole = broken is None and len(result.images) >= plan.request.count
+        taken = self._taken(result, body, self._spool(plan, body), complete=whole)
+        notes = _put(cache, plan.key, taken.fresh) if cache else []
+        return evolve(taken, result=taken.result.warn(*notes))
+
+    def look(self, plan: Plan, cache: CachePort) -> Taken | None:
+        """What the cache knows; a cache that fails knows nothing."""
+        try:
+            entry = cache.get(plan.key)
+            if entry is None:
+                return None
+            cache.count(plan.key, hits=1)
+        except Exception:  # noqa: BLE001  # nothing was sent yet; putting the answer says what is wrong
+            return None
+        return Taken(result=self.core.recall(plan, entry.body))
+
+    def landed(self, plan: Plan, landed: Landed, asked: Sequence[Taken]) -> Taken:
+        """What we asked ourselves, or else the reply somebody else paid for."""
+        if asked:
+            taken = asked[0]
+        else:
+            result = self.core.recall(plan, landed.body)
+            # Whoever paid may be done with it before this one is: it is kept for both.
+            entry = self.keep(plan, bytes(landed.body)) if self.keep else None
+            taken = self._taken(result, None, entry, complete=False)
+        return evolve(taken, result=taken.result.warn(*landed.warnings))
+
+    def save(self, taken: Taken, tags: tuple[str, ...], **lineage: str | None) -> Result:
+        """Save the pictures, if there is a store; cached ones that are there get the tags.
+
+        Args:
+            taken: What was read.
+            tags: Tags for the store.
+            **lineage: Ids of the parent, the response and the image call, for a conversation.
+
+        Raises:
+            StoreError: They could not be saved; the error carries the result.
+        """
+        if self.store is None:
+            return taken.result
+        notes: list[str] = []
+        try:
+            records = _known(self.store, taken.result, tags, notes) or self.store.save(
+                taken.result, tags=tags, warn=notes.append, **lineage
+            )
+        except StoreError as error:
+            error.result = error.result or taken.result
+            raise  # the reply stays in the spool, as rescue copies may be incomplete
+        except Exception as error:
+            told = f"saving failed ({type(error).__name__}: {error}); the pictures are in .result"
+            raise StoreError(told, result=taken.result) from error
+        _done(taken.entry)
+        return evolve(taken.result, stored=records).warn(*notes)
+
+    @property
+    def _wants_body(self) -> bool:
+        return self.caches or self.store is not None or self.keep is not None
+
+    def _taken(
+        self, result: Result, body: bytes | None, entry: SpoolEntry | None, *, complete: bool
+    ) -> Taken:
+        """Only whole answers are cached: the rest may be asked for again."""
+        notes = [entry.warning] if entry and entry.warning else []
+        keep = body if self.caches and complete else None
+        return Taken(result=result.warn(*notes), body=keep, entry=entry)
+
+    def _spool(self, plan: Plan, body: bytes | None) -> SpoolEntry | None:
+        if body is None:
+            return None
+        if self.keep is not None:
+            return self.keep(plan, body)
+        if self.store is None:
+            return None
+        from gptimage.store.spool import Spool, SpoolEntry, note_of
+
+        try:
+            spool = Spool(clock=self.core.clock)
+        except GptImageError as error:  # this account has no folder for it
+            return SpoolEntry(warning=f"the reply could not be kept for a rescue: {error}")
+        return spool.put(plan.key, body, note_of(plan.request), store=self.store.name)
+
+
+@contextmanager
+def _carried(plan: Plan, reply: HttpReply) -> Generator[None]:
+    """Let no surprise in a paid reply lose it: whatever it is, the error carries the body."""
+    try:
+        yield
+    except GptImageError:
+        raise
+    except Exception as error:
+        told = f"the reply cannot be read ({type(error).__name__}: {error})"
+        raise malformed(plan, reply, told) from error
+
+
+def _put(cache: CachePort, key: str, fresh: Fresh) -> list[str]:
+    """Cache the reply of a stream; a failure is a sentence for the warnings."""
+    if fresh.body is None:
+        return []
+    try:
+        cache.put(key, CacheEntry(body=fresh.body, usd=fresh.usd))
+        cache.count(key, misses=1)
+    except Exception as error:  # noqa: BLE001  # no cache, not even a user's own, may cost a picture
+        return [f"{error}; the call went on without it"]
+    return []
+
+
+def _known(
+    store: Store, result: Result, tags: tuple[str, ...], notes: list[str]
+) -> tuple[Record, ...]:
+    """The records, tagged, of a cached result whose pictures are all in the store already."""
+    if not result.cached:
+        return ()
+    found = [store.find(image.sha256) for image in result.images]
+    if not all(found):
+        return ()
+    return tuple(_tagged(store, each[0], tags, notes) for each in found)
+
+
+def _tagged(store: Store, record: Record, tags: tuple[str, ...], notes: list[str]) -> Record:
+    """A record with these tags, too; one that cannot take them is no reason to lose a result."""
+    if set(tags) <= set(record.tags):
+        return record
+    try:
+        return store.tag(record.id, *tags)
+    except (InvalidRequestError, StoreError) as error:
+        notes.append(f"{record.id} was in the store already and did not get the tags: {error}")
+        return record
+
+
+def _done(entry: SpoolEntry | None) -> None:
+    if entry is not None:
+        entry.done()

@@ -1,0 +1,299 @@
+"""Sending with patience, for both clients: again and again what cannot have been billed.
+
+`Call.reserve` and its kin may write a ledger's file. The async client does that in a thread,
+and to its end even if it is cancelled meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import ParamSpec, TypeAlias, TypeVar
+
+from attrs import define, frozen
+
+from gptimage._call import Call
+from gptimage._internal.threads import in_thread, to_its_end
+from gptimage.engine.config import Core
+from gptimage.engine.plan import Plan, possible_cost
+from gptimage.engine.preload import prepare
+from gptimage.engine.streaming import LARGE
+from gptimage.errors import (
+    BudgetExceededError,
+    ConfigurationError,
+    OutcomeUnknownError,
+    TransportError,
+)
+from gptimage.gate import Gate
+from gptimage.providers.openai.errors import error_from_reply
+from gptimage.transport.billing import verdict
+from gptimage.transport.first_event import abegun, begun
+from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
+from gptimage.transport.protocols import AsyncEventStream, AsyncTransport, EventStream, Transport
+from gptimage.transport.retry import is_outage, is_unknown
+
+
+T = TypeVar("T")
+P = ParamSpec("P")
+AnswerT = TypeVar("AnswerT", HttpReply, EventStream)
+AsyncAnswerT = TypeVar("AsyncAnswerT", HttpReply, AsyncEventStream)
+Outcome: TypeAlias = HttpReply | TransportError | OutcomeUnknownError
+
+
+@define
+class _Tries:
+    """The tries of one call: what came of each decides whether there is another.
+
+    Attributes:
+        core: The client's settings.
+        plan: What is sent.
+        call: What is told of it.
+        number: How many tries were made.
+        unknown: How many of them may have been billed without an answer.
+    """
+
+    core: Core
+    plan: Plan
+    call: Call
+    number: int = 0
+    unknown: int = 0
+
+    def begin(self) -> None:
+        """The next try leaves now."""
+        self.number += 1
+        self.call.sent(self.number)
+
+    def next(self, outcome: Outcome) -> float | None:
+        """Seconds until the next try, or None when this outcome is the caller's to read.
+
+        Raises:
+            TransportError: The service was not reached.
+            OutcomeUnknownError: No usable answer arrived, now or in an earlier try.
+        """
+        earlier = self.unknown
+        self.unknown += is_unknown(outcome)
+        if isinstance(outcome, HttpReply):
+            self.core.learn(outcome)
+            if outcome.status != 429 and not is_outage(outcome):
+                self.core.quota.answered(retried=self.number > 1)
+        delay = self.core.delay(self.number, outcome, unknown=earlier)
+        if delay is not None:
+            return delay
+        if isinstance(outcome, OutcomeUnknownError):
+            raise _unknown(self.plan, outcome, tries=self.unknown) from outcome
+        if earlier and not _is_answer(outcome):
+            # The refusal of the last try says nothing of those before it.
+            if self.unknown == earlier:
+                self.call.unbilled()
+            raise self.doubt(outcome)
+        if isinstance(outcome, TransportError):
+            raise outcome
+        return None
+
+    def doubt(self, last: HttpReply | Exception) -> OutcomeUnknownError:
+        """The failure of a call that may have been billed before its last try failed."""
+        error = last if isinstance(last, Exception) else error_from_reply(last)
+        told = OutcomeUnknownError(f"no usable answer in {self.number} tries (the last: {error})")
+        found = _unknown(self.plan, told, tries=self.unknown)
+        found.__cause__ = error
+        return found
+
+    def again(self, delay: float, outcome: Outcome) -> None:
+        """There will be another try; one that may have been billed is reserved anew.
+
+        Raises:
+            OutcomeUnknownError: The budget or the ledger does not allow another.
+        """
+        if isinstance(outcome, TransportError) or (
+            isinstance(outcome, HttpReply) and not is_unknown(outcome)
+        ):
+            self.call.retried(delay, outcome)
+            return
+        try:
+            self.call.repeated(delay, outcome)
+        except (BudgetExceededError, ConfigurationError) as error:
+            raise self.doubt(error) from error
+
+
+@frozen
+class Sender:
+    """Sends plans, as `Retry` allows.
+
+    Attributes:
+        core: The client's settings.
+        transport: What sends a request once.
+        gate: Who must agree before each try, or None.
+    """
+
+    core: Core
+    transport: Transport
+    gate: Gate | None = None
+
+    def send(self, plan: Plan, call: Call) -> HttpReply:
+        """Send and wait for the whole answer.
+
+        Raises:
+            TransportError: The service was not reached.
+            OutcomeUnknownError: No usable answer arrived; it may have been billed.
+        """
+        return self._patiently(plan, call, self.transport.send)
+
+    def stream(self, plan: Plan, call: Call) -> EventStream:
+        """Send and return at the head of the answer.
+
+        Raises:
+            TransportError: The service was not reached.
+            OutcomeUnknownError: No usable answer arrived; it may have been billed.
+        """
+        return self._patiently(plan, call, self._stream)
+
+    def _stream(self, request: HttpRequest) -> EventStream:
+        source = self.transport.stream(request)
+        return begun(source) if self.core.retry.unknown else source
+
+    def _patiently(self, plan: Plan, call: Call, send: Callable[[HttpRequest], AnswerT]) -> AnswerT:
+        """Send until the answer is worth reading."""
+        outcome: Outcome
+        prepare(plan, store=self.core.store is not None)
+        tries = _Tries(self.core, plan, call)
+        while True:
+            while (wait := self.core.turn(plan)) > 0:
+                call.waiting("limits", wait)
+                time.sleep(wait)
+            if self.gate is not None:
+                self.gate.sending(plan.key, plan.ceiling)
+            tries.begin()
+            answer = None
+            try:
+                answer = send(plan.wire)
+                outcome = _head(answer)
+            except (TransportError, OutcomeUnknownError) as error:
+                outcome = error
+            delay = tries.next(outcome)
+            if delay is None:
+                if answer is None:
+                    raise AssertionError("unreachable: a failure is raised, or tried again")
+                return answer
+            tries.again(delay, outcome)
+            # Once a try may have been billed, nothing takes that back.
+            if self.gate is not None and not tries.unknown:
+                self.gate.unsent()
+            time.sleep(delay)
+
+
+@frozen
+class AsyncSender:
+    """`Sender`, awaited.
+
+    Attributes:
+        core: The client's settings.
+        transport: What sends a request once.
+        gate: Who must agree before each try, or None.
+    """
+
+    core: Core
+    transport: AsyncTransport
+    gate: Gate | None = None
+
+    async def send(self, plan: Plan, call: Call) -> HttpReply:
+        """Send and wait for the whole answer; see `Sender.send`."""
+        return await self._patiently(plan, call, self.transport.send)
+
+    async def stream(self, plan: Plan, call: Call) -> AsyncEventStream:
+        """Send and return at the head of the answer; see `Sender.stream`."""
+        return await self._patiently(plan, call, self._stream)
+
+    async def _stream(self, request: HttpRequest) -> AsyncEventStream:
+        source = await self.transport.stream(request)
+        return await abegun(source) if self.core.retry.unknown else source
+
+    async def _patiently(
+        self, plan: Plan, call: Call, send: Callable[[HttpRequest], Awaitable[AsyncAnswerT]]
+    ) -> AsyncAnswerT:
+        """Send until the answer is worth reading."""
+        import asyncio
+
+        outcome: Outcome
+        prepare(plan, store=self.core.store is not None)
+        tries = _Tries(self.core, plan, call)
+        while True:
+            while (wait := await self._turn(plan)) > 0:
+                call.waiting("limits", wait)
+                await asyncio.sleep(wait)
+            if self.gate is not None:
+                await in_thread(self.gate.sending, plan.key, plan.ceiling)
+            tries.begin()
+            answer = None
+            try:
+                answer = await send(plan.wire)
+                outcome = _head(answer)
+            except (TransportError, OutcomeUnknownError) as error:
+                outcome = error
+            delay = tries.next(outcome)
+            if delay is None:
+                if answer is None:
+                    raise AssertionError("unreachable: a failure is raised, or tried again")
+                return answer
+            if is_unknown(outcome):  # a row of the ledger ends and another begins
+                await metered(call, tries.again, delay, outcome)
+            else:
+                tries.again(delay, outcome)
+            # Once a try may have been billed, nothing takes that back.
+            if self.gate is not None and not tries.unknown:
+                await in_thread(self.gate.unsent)
+            await asyncio.sleep(delay)
+
+    async def _turn(self, plan: Plan) -> float:
+        """`Core.turn`, in a thread, because a shared limiter asks a file or a server."""
+        if self.core.limiter is None:
+            return 0.0
+        return await to_its_end(self.core.turn, plan)
+
+
+async def aside(event: ServerEvent, take: Callable[[ServerEvent], T]) -> T:
+    """Read an event, a large one in a thread, so that the event loop goes on."""
+    return await in_thread(take, event) if len(event.data) > LARGE else take(event)
+
+
+async def metered(call: Call, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Do what may write the ledger, off the event loop if it does; it is never left half done."""
+    if not call.blocks:
+        return work(*args, **options)
+    return await to_its_end(work, *args, **options)
+
+
+@asynccontextmanager
+async def reserved(call: Call) -> AsyncGenerator[None]:
+    """`Call.reserved`, awaited."""
+    try:
+        await metered(call, call.reserve)
+        yield
+    except BaseException as error:
+        await metered(call, call.refused, error)
+        raise
+
+
+def _unknown(plan: Plan, error: OutcomeUnknownError, *, tries: int = 1) -> OutcomeUnknownError:
+    """The same failure, with what it may have cost.
+
+    Args:
+        plan: What was sent.
+        error: The failure of the last try.
+        tries: How many tries of this call may have been billed.
+    """
+    cost = possible_cost(plan) + (f" for each of {tries} tries" if tries > 1 else "")
+    return OutcomeUnknownError(
+        f"{error}: {cost}; look at your usage page before asking again",
+        possible_cost=None if plan.ceiling is None else plan.ceiling * tries,
+        partials=error.partials,
+        request_id=error.request_id,
+    )
+
+
+def _head(answer: HttpReply | EventStream | AsyncEventStream) -> HttpReply:
+    return answer if isinstance(answer, HttpReply) else answer.reply
+
+
+def _is_answer(outcome: HttpReply | TransportError) -> bool:
+    return isinstance(outcome, HttpReply) and verdict(outcome) == "answered"

@@ -1,0 +1,177 @@
+"""The pure core of streaming: events in, previews and one final result out.
+
+A preview can never be taken for a final picture: they have different types, and the
+result is built only from events that say they are complete.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from attrs import evolve
+
+from gptimage._internal.json import table
+from gptimage.engine.parse import finish
+from gptimage.engine.plan import Plan, possible_cost
+from gptimage.errors import MalformedReplyError, OutcomeUnknownError
+from gptimage.image.image import Image
+from gptimage.providers.openai.errors import error_from_event
+from gptimage.providers.openai.images import StreamEvent, read_event
+from gptimage.transport.base64_body import picture_of
+from gptimage.transport.http import HttpReply, ServerEvent
+from gptimage.transport.wrapped_body import items, merged
+from gptimage.types.result import Completed, PartialImage, Result
+
+
+LARGE: Final = 1_000_000
+"""Bytes from which decoding an event leaves the event loop."""
+
+
+def _as_it_is(reply: HttpReply) -> tuple[HttpReply, Mapping[str, str]]:
+    return reply, {}
+
+
+class StreamReader:
+    """Takes the events of one stream in order, then says what came of it.
+
+    Args:
+        plan: What was sent.
+        head: Status and headers of the answer; its whole body if it is no event stream.
+    """
+
+    def __init__(self, plan: Plan, head: HttpReply) -> None:
+        self._plan = plan
+        self._head = head
+        self._partials: list[PartialImage] = []
+        self._finals: list[StreamEvent] = []
+        self._whole: HttpReply | None = None
+        self._notes: list[str] = []
+        self._unread: list[bytes] = []
+        self._took = False
+
+    def take(self, event: ServerEvent) -> PartialImage | None:
+        """Read one event; returns the preview in it, if any.
+
+        Raises:
+            ApiError: The service reports a failure; it carries the previews so far.
+        """
+        self._took = True
+        try:
+            parsed = read_event(event)
+        except ValueError:
+            if event.data.strip() != b"[DONE]":
+                self._notes.append("an event of the stream could not be read")
+                self._unread.append(bytes(event.data))
+            return None
+        if parsed.kind == "partial":
+            return self._preview(parsed)
+        if parsed.kind == "completed":
+            self._finals.append(parsed)
+        elif parsed.kind == "error":
+            self._failed(parsed)
+        elif items(parsed.document.value):
+            self._whole = evolve(self._head, body=event.data)
+        elif parsed.document.pictures:
+            self._unread.append(bytes(event.data))
+        return None
+
+    def end(
+        self,
+        broken: OutcomeUnknownError | None = None,
+        *,
+        now: datetime,
+        complete: Callable[[HttpReply], tuple[HttpReply, Mapping[str, str]]] = _as_it_is,
+    ) -> Completed:
+        """The result, once the stream is over.
+
+        Args:
+            broken: The failure that ended it early, if one did.
+            now: The time (UTC), for a stream that does not say when it was made.
+            complete: Downloads pictures a reply only names, and says why some could not be.
+
+        Raises:
+            OutcomeUnknownError: It ended without a finished picture; carries the previews.
+            ApiError: The answer was an error and no stream at all.
+        """
+        if not self._finals and self._whole is None and (broken or self._is_stream()):
+            raise self._cut_short(broken) from broken
+        reply, unreachable = complete(self.reply())
+        result = self._finish(reply, unreachable, now)
+        if broken:
+            self._notes.append(f"the stream broke after a finished picture: {broken}")
+        if len(self._finals) > 1:
+            self._notes.append("usage and cost are the sum over the finished pictures")
+        return Completed(result=result.warn(*self._notes))
+
+    def reply(self) -> HttpReply:
+        """The stream as one plain reply, in the form `finish` and the cache know."""
+        if not self._finals:
+            return self._whole or self._head  # some servers stream one plain answer
+        pictures: list[bytes] = []
+        values: list[dict[str, Any]] = []
+        for each in self._finals:
+            value = table(each.document.value)
+            index = value.get("b64_json")
+            if isinstance(index, int) and not 0 <= index < len(each.document.pictures):
+                # A number the service wrote, which is no image.
+                value = {name: part for name, part in value.items() if name != "b64_json"}
+            elif isinstance(index, int):
+                value = {**value, "b64_json": len(pictures) + index}
+                pictures += each.document.pictures
+            values.append(value)
+        return HttpReply(
+            status=200,
+            headers=self._head.headers,
+            body=json.dumps(merged(values)).encode(),
+            pictures=tuple(pictures),
+        )
+
+    def _finish(self, reply: HttpReply, unreachable: Mapping[str, str], now: datetime) -> Result:
+        try:
+            return finish(self._plan, reply, unreachable, now=now)
+        except MalformedReplyError as error:
+            error.partials = tuple(self._partials)
+            raise
+
+    def _is_stream(self) -> bool:
+        said = self._head.content_type == "text/event-stream" and not self._head.body
+        return self._head.status == 200 and (said or self._took)
+
+    def _preview(self, event: StreamEvent) -> PartialImage | None:
+        try:
+            image = Image.from_bytes(picture_of(event.document.value, event.document) or b"")
+        except ValueError as error:
+            self._notes.append(f"preview {event.index} could not be read: {error}")
+            return None
+        partial = PartialImage(image=image, index=event.index)
+        self._partials.append(partial)
+        return partial
+
+    def _failed(self, event: StreamEvent) -> None:
+        error = error_from_event(
+            event.document.value, request_id=self._head.request_id, partials=self._partials
+        )
+        if not self._finals:
+            raise error
+        self._notes.append(f"the stream reported an error after a finished picture: {error}")
+
+    def _cut_short(self, broken: OutcomeUnknownError | None) -> OutcomeUnknownError:
+        reason = str(broken) if broken else "the stream ended before the finished picture"
+        previews = f"{len(self._partials)} previews are in .partials"
+        told = f"{reason}: {possible_cost(self._plan)}; {previews}"
+        ceiling, request_id = self._plan.ceiling, self._head.request_id
+        if not self._unread:
+            return OutcomeUnknownError(
+                told, possible_cost=ceiling, partials=self._partials, request_id=request_id
+            )
+        # A picture may be in what could not be read; it is not thrown away.
+        return MalformedReplyError(
+            f"{told}, what could not be read is in .reply",
+            reply=b"\n\n".join(self._unread),
+            possible_cost=ceiling,
+            partials=self._partials,
+            request_id=request_id,
+        )

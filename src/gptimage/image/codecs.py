@@ -1,0 +1,303 @@
+"""Reading pixels: the one place that hands foreign bytes to Pillow.
+
+Pillow answers broken files with almost any exception; here all of them become
+ImageDecodeError. It is imported inside functions, so that importing gptimage stays light.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, cast
+
+from gptimage.errors import ConfigurationError, GptImageError, ImageDecodeError
+from gptimage.image.formats import png_chunks, sniff
+from gptimage.image.image import Image
+
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Pil
+    from PIL.ImageFile import ImageFile
+
+OTHER_FORMATS: Final = ("bmp", "tiff", "avif", "ico", "jpeg2000", "ppm")
+"""What users bring besides the service's formats.
+
+Pillow reads more, but some of it runs other programs (eps) or takes any bytes for a picture (tga).
+"""
+
+LIMIT_NAME: Final = "GPTIMAGE_MAX_DECODED_MB"
+"""The environment variable that sets `memory_limit`, in megabytes."""
+
+_MEMORY: Final = 512_000_000
+_PIXEL_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "LA": 4}
+"""Bytes of a pixel in Pillow's memory; 4 in every other mode."""
+
+_DECODER_BYTES: Final = {"webp": 17, "avif": 10, "jpeg2000": 20}
+"""Bytes a pixel takes while it is decoded, where that is more (measured with Pillow 13)."""
+
+_LARGEST_TEXT: Final = 1 << 20
+"""Bytes; Pillow refuses a whole PNG for a longer text or profile."""
+
+_ORIENTATION: Final = 0x0112
+"""The EXIF tag; 5 to 8 swap width and height."""
+
+
+def peek(data: bytes) -> tuple[str, int, int]:
+    """Format, width and height of a file in one of `OTHER_FORMATS`, from its header.
+
+    Raises:
+        ImageDecodeError: It is none of them.
+    """
+    with hostile("picture"):
+        picture = open_file(data, OTHER_FORMATS)
+        format = (picture.format or "").lower()
+    return format, picture.width, picture.height
+
+
+def open_header(image: Image, *, whole: bool = False) -> ImageFile:
+    """The picture as a PIL file with its header read and no pixels decoded yet.
+
+    Args:
+        image: The picture.
+        whole: Also read what a PNG says beside its pixels, which can be the reason to fail.
+
+    Raises:
+        ImageDecodeError: The header is broken, or it is an svg.
+    """
+    if image.format == "svg":
+        raise ImageDecodeError(
+            "an svg is a drawing program and never run here: it has no pixels to work on; "
+            "save it and open it in a browser or a drawing tool"
+        )
+    with hostile(image.format):
+        if image.format == "png" and not whole:
+            return open_file(without_texts(image.data), (image.format,))
+        return open_file(image.data, (image.format,))
+
+
+def decode(image: Image, *, at_least: int | None = None) -> Pil:
+    """The first frame, upright, in mode L, RGB or RGBA.
+
+    Args:
+        image: The picture.
+        at_least: Needed pixels on the longest edge; a JPEG is then decoded at a lower size.
+
+    Raises:
+        ImageDecodeError: It is broken, too large to unpack, or an svg.
+    """
+    picture = open_header(image)
+    with hostile(image.format):
+        if at_least is not None:
+            _draft(picture, at_least)
+        load(picture)
+        return plain(upright(picture))
+
+
+def oriented_size(image: Image) -> tuple[int, int]:
+    """Width and height in pixels as a viewer shows it, EXIF rotation applied.
+
+    Raises:
+        ImageDecodeError: It is broken, or an svg.
+    """
+    picture = open_header(image)
+    turned = orientation(picture) in (5, 6, 7, 8)
+    return (picture.height, picture.width) if turned else (picture.width, picture.height)
+
+
+def load(picture: ImageFile) -> None:
+    """Decode the pixels, once it is known that they fit into `memory_limit`.
+
+    Raises:
+        ImageDecodeError: They do not. Whatever else Pillow raises is passed on.
+    """
+    check_memory(picture.format or "", picture.mode, picture.width * picture.height)
+    picture.load()
+
+
+def check_memory(format: str, mode: str, pixels: int, *, copies: int = 1) -> None:
+    """Refuse what would unpack to more than `memory_limit`, before any pixel is decoded.
+
+    Args:
+        format: The format, whose decoder may need more than the pixels.
+        mode: Pillow's name of the pixel layout.
+        pixels: Of all frames that are held at the same time.
+        copies: How often each is held.
+
+    Raises:
+        ImageDecodeError: It would.
+    """
+    each = max(_DECODER_BYTES.get(format.lower(), 0), _PIXEL_BYTES.get(mode, 4)) * copies
+    if pixels * each > memory_limit():
+        raise ImageDecodeError(
+            f"it has {pixels:,} pixels, which take {pixels * each // 1_000_000:,} MB to unpack; "
+            f"the limit is {memory_limit() // 1_000_000:,} MB (environment variable {LIMIT_NAME})"
+        )
+
+
+def memory_limit() -> int:
+    """Bytes one picture may take when it is unpacked.
+
+    Raises:
+        ConfigurationError: The environment variable is no whole number from 1 up.
+    """
+    text = os.environ.get(LIMIT_NAME)
+    if text is None:
+        return _MEMORY
+    if not (text.isascii() and text.isdigit() and len(text) < 8 and int(text)):
+        raise ConfigurationError(f"{LIMIT_NAME} is {text[:20]!r}: write megabytes, such as 512")
+    return int(text) * 1_000_000
+
+
+def orientation(picture: Pil) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none that can be read.
+
+    Nothing else of EXIF is looked at: cameras and editors write values no reader accepts, and
+    every viewer shows such a photograph.
+    """
+    from PIL import Image as pil
+
+    try:
+        # Not the format's own method, which decodes a PNG to its end to look for more.
+        value: object = pil.Image.getexif(picture).get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001  # EXIF that is no TIFF, or anything at all
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def upright(picture: Pil) -> Pil:
+    """The picture turned the way its EXIF data says, or itself."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    turn = turns.get(orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def without_texts(data: bytes) -> bytes:
+    """A PNG without the texts and large profiles beside its pixels, over which Pillow gives up."""
+    kept = [data[:8]]
+    at = 8
+    for name, start, end in png_chunks(data):
+        if not _is_dead_weight(name, data[start:end]):
+            kept.append(data[start - 8 : end + 4])
+        at = end + 4
+    if sum(map(len, kept)) == at:
+        return data
+    return b"".join([*kept, data[at:]])  # what follows is cut short: that is Pillow's to find
+
+
+def plain(picture: Pil) -> Pil:
+    """The same pixels in mode L, RGB or RGBA, where every operation works.
+
+    Of what the file said besides pixels only the ICC profile stays, so that a comment or a
+    rotation already applied is not written again.
+    """
+    picture = _to_plain_mode(picture)
+    profile = picture.info.get("icc_profile")
+    picture.info = {} if profile is None else {"icc_profile": profile}
+    return picture
+
+
+def open_file(data: bytes, formats: tuple[str, ...]) -> ImageFile:
+    """A file in one of these formats with its header read.
+
+    As ``PIL.Image.open``, whose own limit on pixels does not know how many bytes one takes: it
+    warns at every photograph of a large phone camera, and lets small bombs through.
+    """
+    from PIL import Image as pil
+    from PIL import UnidentifiedImageError
+
+    for name in map(str.upper, formats):
+        if name not in pil.OPEN:
+            pil.init()
+        factory, accept = pil.OPEN.get(name, (None, None))
+        if factory is None or (accept is not None and accept(data[:16]) is not True):
+            continue
+        if name == "WEBP":  # its decoder takes its memory when it is made
+            _, width, height = sniff(data)
+            check_memory("webp", "RGBA", (width or 0) * (height or 0))
+        try:
+            return factory(io.BytesIO(data), "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue  # what Pillow's readers raise for a file that is not theirs
+    raise UnidentifiedImageError
+
+
+def _is_dead_weight(name: bytes, content: bytes) -> bool:
+    """Whether a chunk matters to no pixel; XMP may hold the orientation and stays while small."""
+    if name == b"iCCP":
+        packed = content.partition(b"\0")[2][1:]
+        unpacker = zlib.decompressobj()
+        try:
+            return len(unpacker.decompress(packed, _LARGEST_TEXT)) == _LARGEST_TEXT
+        except zlib.error:
+            return True
+    if name == b"iTXt":
+        plain_xmp = content.startswith(b"XML:com.adobe.xmp\0\0")
+        return not plain_xmp or len(content) > _LARGEST_TEXT
+    return name in {b"tEXt", b"zTXt"}
+
+
+def _draft(picture: ImageFile, at_least: int) -> None:
+    """Let libjpeg decode at 1/2, 1/4 or 1/8, no smaller than twice what is needed."""
+    scale = 2 * at_least / max(picture.size)
+    if scale < 1:
+        wanted = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
+        picture.draft(None, wanted)
+
+
+def _to_plain_mode(picture: Pil) -> Pil:
+    if picture.mode in {"I", "F"} or picture.mode.startswith("I;16"):
+        return _eight_bits(picture)
+    if picture.mode == "La":  # Pillow undoes the premultiplied alpha only this way
+        picture = picture.convert("LA")
+    if picture.has_transparency_data:
+        return picture if picture.mode == "RGBA" else picture.convert("RGBA")
+    if picture.mode == "1":
+        return picture.convert("L")
+    return picture if picture.mode in {"L", "RGB"} else picture.convert("RGB")
+
+
+def _eight_bits(picture: Pil) -> Pil:
+    """Grey of 16 or 32 bits as 8 bits; Pillow's own conversion would clip it to white."""
+    wide = picture.convert("F")
+    _, brightest = cast("tuple[float, float]", wide.getextrema())
+    top = 65_535 if picture.mode.startswith("I;16") else max(brightest, 1)
+    scale = 1 if top <= 255 and picture.mode == "I" else 255 / top
+    narrow = wide.point(lambda value: value * scale)  # pyright: ignore[reportUnknownMemberType]  # names numpy
+    return narrow.convert("L")
+
+
+@contextmanager
+def hostile(what: str) -> Generator[None]:
+    """Wrap every call that makes Pillow read foreign bytes: whatever it raises is mapped.
+
+    Args:
+        what: What is read, as it follows "this": a format, or "picture".
+
+    Raises:
+        ImageDecodeError: Pillow gave up.
+    """
+    try:
+        yield
+    except GptImageError:
+        raise
+    except Exception as error:  # Pillow raises nearly any kind on broken bytes
+        from PIL import UnidentifiedImageError
+
+        unknown = isinstance(error, UnidentifiedImageError)
+        said = " ".join(str(error).split()) or type(error).__name__
+        reason = "its format is not known here" if unknown else said
+        raise ImageDecodeError(f"this {what} cannot be decoded: {reason}") from error

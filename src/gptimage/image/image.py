@@ -1,0 +1,339 @@
+"""`Image`: the bytes of one picture, with its real format and pixel size.
+
+The bytes are never changed behind your back: `Image.data` is exactly what was read or
+received, so a provenance signature in it stays valid. Whatever makes new pixels
+(`thumbnail`, `convert`, `shrink`) returns a new `Image`. Reading looks at the header
+only; pixels are decoded when they are needed, and Pillow is imported then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol
+
+from attrs import field, frozen
+
+from gptimage.image.formats import KINDS, Kind, sniff
+
+
+Format = Literal["png", "jpeg", "webp", "gif", "svg"]
+"""The formats the service returns."""
+
+
+class PilImage(Protocol):
+    """What this library needs of a ``PIL.Image.Image``, so that Pillow is not in its types."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+        ...
+
+    @property
+    def mode(self) -> str:
+        """Pillow's name of the pixel layout, such as ``RGBA``."""
+        ...
+
+    @property
+    def info(self) -> Mapping[Any, Any]:
+        """What the file said besides pixels, such as ``duration`` or ``icc_profile``."""
+        ...
+
+    def convert(self, mode: str) -> PilImage:
+        """The same picture in another pixel layout."""
+        ...
+
+    def copy(self) -> PilImage:
+        """An independent copy."""
+        ...
+
+    def crop(self, box: tuple[float, float, float, float]) -> PilImage:
+        """The part inside ``(left, top, right, bottom)``, in pixels."""
+        ...
+
+    def resize(self, size: tuple[int, int]) -> PilImage:
+        """The whole picture at another pixel size."""
+        ...
+
+    def save(self, fp: IO[bytes], format: str | None = None, **params: Any) -> None:
+        """Write it to a binary file in Pillow's format of that name."""
+        ...
+
+
+class BinaryFile(Protocol):
+    """Anything that can be read as bytes: an open file, ``io.BytesIO``, an upload."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most ``size`` bytes from the current position on; all of them when negative."""
+        ...
+
+
+@frozen(kw_only=True)
+class Image:
+    """One picture: its bytes, and what they really are.
+
+    Make one with `Image.open` (anything), `from_path`, `from_bytes`, `from_file` or `from_pil`.
+    Two images are equal when their bytes are.
+
+    Attributes:
+        data: The file, byte for byte as it was read or received.
+        format: What the bytes are: ``png``, ``jpeg``, ``webp``, ``gif`` or ``svg``, or another
+            format Pillow reads (``bmp``, ``tiff``, ``avif``, ...) for pictures you bring.
+        width: Pixels across as stored; None only for an svg that states no size.
+        height: Pixels down as stored; None only for an svg that states no size.
+        original: The untouched picture as the service sent it, when this one was cut to the
+            size you asked for; otherwise None.
+    """
+
+    data: bytes = field(repr=False)
+    format: str
+    width: int | None = field(eq=False)
+    height: int | None = field(eq=False)
+    original: Image | None = field(default=None, eq=False, repr=False)
+
+    @classmethod
+    def open(cls, source: ImageSource) -> Image:
+        """Read a picture from whatever holds it.
+
+        Args:
+            source: A path, bytes, an open binary file, a PIL image, a ``data:`` URL, or an
+                `Image` (returned as it is).
+
+        Raises:
+            ImageDecodeError: The bytes are no picture.
+            InvalidRequestError: It is no source of a picture, or a web address.
+            OSError: The file cannot be read.
+        """
+        from gptimage._reading import read
+
+        return source if isinstance(source, cls) else read(source)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Image:
+        """Take the bytes of a file; its format and size are read from its header.
+
+        Raises:
+            ImageDecodeError: They are no picture, are cut short within the header, or would
+                unpack to more pixels than any picture has.
+        """
+        data = bytes(data)
+        header = sniff(data)
+        return cls(data=data, format=header.format, width=header.width, height=header.height)
+
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str]) -> Image:
+        """Read a file.
+
+        Raises:
+            ImageDecodeError: It is no picture.
+            OSError: It cannot be read.
+        """
+        from gptimage.image.lookalike import lookalike
+
+        return cls.from_bytes(lookalike(Path(path).expanduser()).read_bytes())
+
+    @classmethod
+    def from_file(cls, file: BinaryFile) -> Image:
+        """Read an open binary file from its current position to its end.
+
+        Raises:
+            ImageDecodeError: It holds no picture.
+            InvalidRequestError: It was opened as text.
+        """
+        from gptimage._reading import from_file
+
+        return from_file(file)
+
+    @classmethod
+    def from_pil(cls, picture: PilImage) -> Image:
+        """Encode a PIL image as PNG, turned upright if its EXIF data asks for it.
+
+        Of an animation the current frame is taken.
+
+        Raises:
+            ImageDecodeError: Its file turns out to be broken when the pixels are loaded.
+            InvalidRequestError: It is no PIL image.
+        """
+        from gptimage.image.transform import from_pil
+
+        return from_pil(picture)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """``(width, height)`` in pixels as stored; None for an svg that states none."""
+        if self.width is None or self.height is None:
+            return None
+        return self.width, self.height
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the file in bytes."""
+        return len(self.data)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes, in hex."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def mime_type(self) -> str:
+        """MIME type of the bytes, such as ``image/png``."""
+        return self._kind.mime_type
+
+    @property
+    def extension(self) -> str:
+        """The usual file name extension, without a dot: ``png``, ``jpg``, ``webp``, ..."""
+        return self._kind.extensions[0]
+
+    @property
+    def has_provenance(self) -> bool:
+        """Whether the file carries a C2PA manifest (signed content credentials).
+
+        It only says that one is there, not that its signature is valid. Re-encoded pictures
+        have none; the service's own bytes keep theirs.
+        """
+        from gptimage._provenance import has_c2pa
+
+        return has_c2pa(self.data, self.format)
+
+    @property
+    def data_url(self) -> str:
+        """The whole file as a ``data:`` URL, for HTML and JSON."""
+        import pybase64
+
+        return f"data:{self.mime_type};base64,{pybase64.b64encode_as_string(self.data)}"
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+        """Write the bytes to a file, unchanged and all at once.
+
+        The extension follows the bytes: ``save("fox.png")`` of a JPEG writes ``fox.jpg``. The
+        file appears complete or not at all; parent folders are made. (The data is handed to
+        the operating system, not forced onto the disk.)
+
+        Args:
+            path: A file name, with or without extension; or a folder that exists (or a path
+                that ends with a slash), which gets ``image-<first 8 of sha256>.<ext>``.
+            overwrite: Replace a file of that name, as Pillow does. A file you did *not* name
+                (``fox.jpg`` above) is never replaced: a number is added, ``fox-2.jpg``.
+
+        Returns:
+            The path of what was written.
+
+        Raises:
+            FileExistsError: The file exists and ``overwrite`` is False.
+            OSError: It cannot be written; the picture is still here.
+        """
+        from gptimage.image.files import save
+
+        return save(self, path, overwrite=overwrite)
+
+    def thumbnail(self, max_px: int) -> Image:
+        """A small version whose longest edge has at most ``max_px`` pixels.
+
+        A picture that is small enough already is returned as it is. PNG, JPEG and WebP keep
+        their format, everything else becomes a PNG of its first frame. EXIF rotation is applied.
+
+        Raises:
+            ImageDecodeError: The picture is broken, or an svg (which is never drawn here).
+            InvalidRequestError: ``max_px`` is not a positive whole number.
+        """
+        from gptimage.image.transform import thumbnail
+
+        return thumbnail(self, max_px)
+
+    def convert(self, format: str, quality: int | None = None) -> Image:
+        """The same picture in another format.
+
+        Without ``quality``, a picture that has the format already is returned as it is. JPEG
+        has no transparency: it is laid on white. Of an animation the first frame is taken,
+        except from gif to gif. EXIF rotation is applied; an ICC profile is kept where it fits.
+
+        Args:
+            format: ``png``, ``jpeg`` (or ``jpg``), ``webp`` or ``gif``.
+            quality: 1 to 100, for jpeg and webp only; 90 when left out.
+
+        Raises:
+            ImageDecodeError: The picture is broken, or an svg (which is never drawn here).
+            InvalidRequestError: The format or quality is not one of these, or the picture is
+                too large for the format.
+        """
+        from gptimage.image.transform import convert
+
+        return convert(self, format, quality)
+
+    def shrink(self, max_bytes: int) -> Image:
+        """A version of at most ``max_bytes`` bytes, for services with an upload limit.
+
+        A picture that fits already is returned as it is. Otherwise quality goes down first
+        (not below what still looks good), then the pixel size. Opaque pictures become JPEG
+        (WebP stays WebP), transparent ones WebP; an animated gif stays one with fewer pixels.
+
+        Raises:
+            ImageDecodeError: The picture is broken.
+            InvalidRequestError: It cannot be made that small, or it is an svg.
+        """
+        from gptimage._shrink import shrink
+
+        return shrink(self, max_bytes)
+
+    def to_pil(self) -> PilImage:
+        """The picture as a new PIL image, decoded: what ``PIL.Image.open`` would give.
+
+        An animation can be walked with ``seek``. EXIF rotation is *not* applied here (use
+        ``PIL.ImageOps.exif_transpose``).
+
+        Raises:
+            ImageDecodeError: The picture is broken, or an svg (which is never drawn here).
+        """
+        from gptimage.image.transform import to_pil
+
+        return to_pil(self)
+
+    def verify(self) -> None:
+        """Decode every pixel, and raise when the file is cut short or damaged.
+
+        Raises:
+            ImageDecodeError: The picture is not whole.
+        """
+        from gptimage._verify import verify
+
+        verify(self)
+
+    @property
+    def _kind(self) -> Kind:
+        return KINDS.get(self.format, KINDS[""])
+
+    def _repr_png_(self) -> bytes | None:
+        """PNG bytes for notebooks; None when another format is shown."""
+        from gptimage._notebook import preview
+
+        shown = preview(self)
+        return shown.data if shown is not None and shown.format == "png" else None
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """The picture under its true MIME type for notebooks, at most 1024 pixels large.
+
+        WebP and other formats notebooks cannot draw are shown as PNG; gif and svg as they are.
+        """
+        from gptimage._notebook import bundle
+
+        return bundle(self)
+
+
+ImageSource = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | PilImage | Image
+)
+"""Everything `Image.open` can read."""

@@ -1,0 +1,109 @@
+"""What a reply tells about the service's limits, from its headers and from the body of a 429."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from attrs import frozen
+
+from gptimage.transport.billing import duration, text_of, verdict, wait_in
+from gptimage.transport.http import HttpReply
+
+
+Kind = Literal["images", "requests", "tokens"]
+KINDS: Final[tuple[Kind, ...]] = ("images", "requests", "tokens")
+
+_NAMES: Final[Mapping[str, Kind]] = {
+    "requests": "requests",
+    "tokens": "tokens",
+    "images": "images",
+    "input-images": "images",
+}
+_STATED: Final = re.compile(
+    r"\bon (?P<name>[a-z][a-z -]{0,40}?) per (?P<period>\w+)\b[^:]{0,20}: "
+    r"Limit (?P<limit>\d{1,12})(?:, Used (?P<used>\d{1,12}))?"
+)
+
+
+@frozen(kw_only=True)
+class Stated:
+    """One limit as the service states it.
+
+    Attributes:
+        kind: What is counted.
+        limit: How many a minute; None when it counts over another time.
+        used: How many it has counted, or None.
+        reset: Seconds until none of them counts, or None.
+    """
+
+    kind: Kind
+    limit: int | None
+    used: int | None = None
+    reset: float | None = None
+
+
+@frozen(kw_only=True)
+class Refusal:
+    """A 429 for going too fast.
+
+    Attributes:
+        again: Seconds until the service wants to be asked again, or None.
+        stated: The limit that was reached, if it says.
+    """
+
+    again: float | None
+    stated: Stated | None
+
+
+def stated(headers: Mapping[str, str]) -> tuple[Stated, ...]:
+    """The limits in ``x-ratelimit-*`` headers."""
+    found: list[Stated] = []
+    for name, kind in _NAMES.items():
+        limit, remaining = (
+            _count(headers.get(f"x-ratelimit-{part}-{name}")) for part in ("limit", "remaining")
+        )
+        if limit is None:
+            continue
+        used = None if remaining is None else max(0, limit - remaining)
+        reset = duration(headers.get(f"x-ratelimit-reset-{name}", ""))
+        found.append(Stated(kind=kind, limit=limit, used=used, reset=reset))
+    return tuple(found)
+
+
+def refusal(reply: HttpReply, wait: float | None) -> Refusal | None:
+    """What a 429 says; None for every other reply, and when waiting is no use.
+
+    Args:
+        reply: Any reply.
+        wait: Seconds its headers ask to wait, or None.
+    """
+    if reply.status != 429 or verdict(reply) != "free":
+        return None
+    text = text_of(reply)
+    waits = [each for each in (wait, wait_in(text)) if each is not None]
+    return Refusal(again=max(waits, default=None), stated=_said(text))
+
+
+def age(headers: Mapping[str, str]) -> float:
+    """Seconds the service worked on the reply, so that old its headers may be."""
+    return (_count(headers.get("openai-processing-ms")) or 0) / 1000
+
+
+def _said(text: str) -> Stated | None:
+    match = _STATED.search(text)
+    kind = _NAMES.get(match["name"].replace(" ", "-")) if match else None
+    if match is None or kind is None:
+        return None
+    by_minute = match["period"].startswith("min")
+    return Stated(
+        kind=kind,
+        limit=int(match["limit"]) if by_minute else None,
+        used=int(match["used"]) if by_minute and match["used"] else None,
+    )
+
+
+def _count(text: str | None) -> int | None:
+    """A plain number of at most twelve digits, or None."""
+    return int(text) if text and re.fullmatch(r"[0-9]{1,12}", text) else None

@@ -1,0 +1,265 @@
+"""`Limits`: how fast a client may ask, so that the service need not refuse it.
+
+A `Limiter` is asked before every request is sent and told of every reply. It never waits by
+itself: it says how long to, and each client waits in its own way. Threads and tasks share one;
+processes and machines share their count through SQLite or Redis (extra ``limits``).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+
+from attrs import define, field, frozen
+
+from gptimage._internal.clock import Clock, utc_now
+from gptimage._internal.keywords import path, strict_class, text, whole
+from gptimage.errors import ConfigurationError, InvalidRequestError
+from gptimage.limits.headers import KINDS, Kind, Refusal, age, refusal, stated
+from gptimage.limits.line import Line, Place
+from gptimage.limits.window import SPAN, Window
+from gptimage.models.pricing import Estimate
+from gptimage.secrets import remember_url, scrub
+from gptimage.transport.http import HttpReply
+from gptimage.transport.retry import retry_after
+
+
+if TYPE_CHECKING:
+    from gptimage.limits.shared import SharedWindows
+
+
+_LONGEST_HOLD: Final = 600.0
+"""Seconds; after a longer wait that the service asks for, one try in between shows if it holds."""
+
+_SHORTEST_HOLD: Final = 1.0
+"""Seconds to hold back after a refusal that names no time."""
+
+_TICK: Final = 0.001
+"""Seconds; a shorter wait could round to no wait at all, again and again."""
+
+
+@runtime_checkable
+class Limiter(Protocol):
+    """Decides when a request may be sent. Safe for any number of threads."""
+
+    def acquire(self, n_images: int, tokens: int | None) -> float:
+        """Ask for a turn, without waiting.
+
+        Args:
+            n_images: How many pictures the request asks for.
+            tokens: How many tokens it should use, or None when that is not known.
+
+        Returns:
+            0 when it may be sent now, which is then counted; else how many seconds to wait
+            before asking again, and nothing is counted.
+
+        Raises:
+            InvalidRequestError: It could never be sent.
+        """
+        ...
+
+    def learn(self, reply: HttpReply) -> None:
+        """Take note of what a reply tells; called for every one."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections; harmless when done twice."""
+        ...
+
+
+def _without_password(shared: object) -> str:
+    return scrub(repr(shared))
+
+
+@strict_class
+@frozen(kw_only=True)
+class Limits:
+    """How fast to ask. What is None is learned from the service's replies alone.
+
+    The lower one holds of what you set and what the service states.
+
+    Attributes:
+        images_per_minute: How many pictures may be asked for.
+        requests_per_minute: How many requests may be sent.
+        tokens_per_minute: How many tokens requests may use; one whose tokens cannot be
+            estimated (automatic size or quality) counts as none.
+        shared: Where processes count together: a file for those of one machine, or
+            ``redis://...`` for several machines; needs the extra ``limits``.
+        name: Those who share a place count together only under the same name: one per account.
+
+    Raises:
+        ConfigurationError: A limit is below 1, or there is nothing to share.
+    """
+
+    images_per_minute: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    shared: str | os.PathLike[str] | None = field(default=None, repr=_without_password)
+    name: str = "gptimage"
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        for kind, limit in self.per_minute.items():
+            whole(f"{kind}_per_minute", limit, 1)
+        text("name", self.name)
+        if self.shared is not None:
+            path("shared", self.shared)
+            remember_url(os.fspath(self.shared))
+        if self.shared is not None and not self.per_minute:
+            raise ConfigurationError(
+                "shared limits need a number: Limits(images_per_minute=50, shared=...)"
+            )
+
+    @property
+    def per_minute(self) -> Mapping[Kind, int]:
+        """The numbers that were set, by what they count."""
+        given = (self.images_per_minute, self.requests_per_minute, self.tokens_per_minute)
+        return {kind: limit for kind, limit in zip(KINDS, given, strict=True) if limit is not None}
+
+    def limiter(self, *, clock: Clock = utc_now) -> Limiter:
+        """A limiter for several clients of this process; one client makes its own.
+
+        Args:
+            clock: Tells the time (UTC), for replies that name a date to wait for.
+
+        Raises:
+            ConfigurationError: A package is missing, or the shared place cannot be used.
+        """
+        if self.shared is None:
+            return WindowLimiter(self, utc=clock)
+        from gptimage.limits.shared import SharedWindows
+
+        shared = SharedWindows(os.fspath(self.shared), self.name, self.per_minute)
+        return WindowLimiter(self, shared=shared, utc=clock)
+
+
+@define(eq=False)
+class WindowLimiter:
+    """The `Limiter` that counts what was sent in the last minute; those who wait form a line.
+
+    Attributes:
+        limits: What the user set.
+        clock: Measures how long ago something was, in seconds from anywhere.
+        utc: Tells the time (UTC), for replies that name a date to wait for.
+    """
+
+    limits: Limits
+    shared: SharedWindows | None = field(default=None, kw_only=True)
+    clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
+    utc: Clock = field(default=utc_now, kw_only=True)
+    _windows: dict[Kind, Window] = field(init=False)
+    _line: Line = field(init=False, factory=Line)
+    _refused: Window = field(init=False, factory=Window)
+    _held_until: float = field(init=False, default=0.0)
+    _told: bool = field(init=False, default=False)
+    _lock: threading.Lock = field(init=False, factory=threading.Lock, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        """One window for each thing that is counted."""
+        self._windows = {kind: Window(self.limits.per_minute.get(kind)) for kind in KINDS}
+
+    def acquire(self, n_images: int, tokens: int | None) -> float:
+        """Ask for a turn; see `Limiter.acquire`."""
+        needs: dict[Kind, int] = {"images": n_images, "requests": 1, "tokens": tokens or 0}
+        self._check(needs)
+        with self._lock:
+            now = self.clock()
+            place, ahead = self._line.find(needs, now)
+            wait = max(self._held_until - now, self._room(needs, ahead, now))
+            if wait <= 0 and self.shared is not None:
+                wait = self.shared.take(needs)
+            if wait > 0:
+                # Nobody asks again before those who go first.
+                behind = ahead[-1].due - now + _TICK if ahead else _TICK
+                wait = max(wait, behind)
+                self._line.keep(place, needs, now + wait)
+                return wait
+            self._line.leave(place)
+            for kind, window in self._windows.items():
+                window.take(needs[kind], now)
+        return 0.0
+
+    def learn(self, reply: HttpReply) -> None:
+        """Take note of what a reply tells; see `Limiter.learn`."""
+        refused = refusal(reply, retry_after(reply.headers, self.utc()))
+        with self._lock:
+            now = self.clock()
+            as_of = now - age(reply.headers)
+            for each in stated(reply.headers):
+                if each.limit is not None:
+                    self._told = True
+                    self._windows[each.kind].learn(each.limit, now)
+                if each.used is not None and each.reset is not None:
+                    self._windows[each.kind].others(each.used, each.reset, as_of, now)
+            if refused is not None:
+                self._hold(refused, now)
+
+    def per_minute(self) -> int | None:
+        """How many requests for one picture each fit into a minute; None while nothing is known."""
+        with self._lock:
+            now = self.clock()
+            known = [self._windows[kind].limit(now) for kind in ("images", "requests")]
+        return min((limit for limit in known if limit is not None), default=None)
+
+    def close(self) -> None:
+        """Release what is shared."""
+        if self.shared is not None:
+            self.shared.close()
+
+    def _room(self, needs: Mapping[Kind, int], ahead: list[Place], now: float) -> float:
+        """Seconds until there is room for a request and for those before it."""
+        return max(
+            window.wait(needs[kind], now, [place.needs[kind] for place in ahead])
+            for kind, window in self._windows.items()
+        )
+
+    def _hold(self, refused: Refusal, now: float) -> None:
+        """Nobody asks before the time the service named, nor faster than it bears."""
+        again = _SHORTEST_HOLD if refused.again is None else refused.again
+        self._held_until = max(self._held_until, now + min(again, _LONGEST_HOLD))
+        self._refused.take(1, now)
+        said = refused.stated
+        if said is not None and said.limit is not None:
+            self._told = True
+            self._windows[said.kind].learn(said.limit, now)
+            reset = SPAN * (said.used or 0) / max(1, said.limit)
+            self._windows[said.kind].others(said.used or 0, reset, now, now)
+        elif not self.limits.per_minute and not self._told:
+            # It names no limit, so what it has just accepted is the best guess.
+            requests = self._windows["requests"]
+            requests.learn(requests.used(now) - self._refused.used(now), now)
+
+    def _check(self, needs: Mapping[Kind, int]) -> None:
+        """Refuse what can never fit into a limit of the user's own."""
+        for kind, limit in self.limits.per_minute.items():
+            if needs[kind] > limit:
+                raise InvalidRequestError(
+                    f"one call for {needs[kind]} {kind} never fits into "
+                    f"{kind}_per_minute={limit}: ask for less at once, or raise the limit",
+                    field="n" if kind == "images" else "size",
+                    value=needs[kind],
+                    allowed=f"up to {limit} {kind}",
+                )
+
+
+def limiter_of(limits: Limits | Limiter | None, *, clock: Clock = utc_now) -> Limiter | None:
+    """The limiter a client's setting stands for; None never holds anything back.
+
+    Raises:
+        ConfigurationError: It is neither, or its shared place cannot be used.
+    """
+    if limits is None:
+        return None
+    if isinstance(limits, Limits):
+        return limits.limiter(clock=clock)
+    if isinstance(limits, Limiter):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        return limits
+    raise ConfigurationError("limits must be a Limits(...) or a Limiter")
+
+
+def tokens_of(estimate: Estimate | None) -> int | None:
+    """How many tokens a request should use, or None when that cannot be known."""
+    return None if estimate is None else estimate.input_tokens + estimate.output_tokens

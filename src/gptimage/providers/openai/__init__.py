@@ -1,0 +1,3 @@
+"""OpenAI's dialect: requests to wire format, errors to the tree."""
+
+from __future__ import annotations

@@ -1,0 +1,242 @@
+"""OpenAI's Images API: a request to its wire form, and its replies to plain values.
+
+Edits go as multipart forms, like the official client sends them. Two things exist only
+in the JSON form of an edit, pictures named by file id and ``moderation``; such an edit
+goes as JSON, with its other pictures as data URLs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from gptimage._internal.json import count, label, table
+from gptimage._shown import shown
+from gptimage.errors import InvalidRequestError
+from gptimage.image.image import Image
+from gptimage.models.pricing import Usage
+from gptimage.transport.base64_body import Document, parse
+from gptimage.transport.http import FilePart, HttpRequest, ServerEvent
+from gptimage.transport.wrapped_body import is_final
+from gptimage.types.request import Edit, FileRef, Generate
+
+
+GENERATE_PATH: Final = "/images/generations"
+EDIT_PATH: Final = "/images/edits"
+MAX_DATA_URL: Final = 20_971_520
+"""Characters of one data URL in a JSON edit (OpenAI's OpenAPI document)."""
+
+WIRE_NAMES: Final[Mapping[str, str]] = {
+    "n": "n",
+    "quality": "quality",
+    "background": "background",
+    "format": "output_format",
+    "compression": "output_compression",
+    "moderation": "moderation",
+    "complexity": "complexity",
+    "safety_identifier": "safety_identifier",
+    "frame_count": "frame_count",
+    "frame_duration_ms": "frame_duration_ms",
+    "svg": "svg",
+    "partial_images": "partial_images",
+    "input_fidelity": "input_fidelity",
+}
+"""What each parameter is called on the wire."""
+
+
+def to_wire(
+    request: Generate,
+    *,
+    size: str | None,
+    mask: Image | FileRef | None = None,
+) -> HttpRequest:
+    """The HTTP request for a checked request.
+
+    Args:
+        request: What was asked.
+        size: The legal size to draw, or None to leave it to the service.
+        mask: The legal mask of an edit.
+
+    Raises:
+        InvalidRequestError: A picture is too large for the JSON form its edit needs.
+    """
+    fields = _fields(request, size)
+    if not isinstance(request, Edit):
+        return HttpRequest(method="POST", path=GENERATE_PATH, body=fields)
+    if _needs_json(request, mask):
+        body = {**fields, **_json_pictures(request, mask)}
+        return HttpRequest(method="POST", path=EDIT_PATH, body=body)
+    return HttpRequest(method="POST", path=EDIT_PATH, body=fields, files=_parts(request, mask))
+
+
+def _fields(request: Generate, size: str | None) -> dict[str, object]:
+    values: dict[str, object] = {"model": request.model, "prompt": request.prompt}
+    if size is not None:
+        values["size"] = size
+    for name, wire_name in WIRE_NAMES.items():
+        value = getattr(request, name, None)
+        if value is not None:
+            values[wire_name] = value
+    if request.stream:
+        values["stream"] = True
+    return {**values, **(request.extra_body or {})}
+
+
+def _needs_json(request: Edit, mask: Image | FileRef | None) -> bool:
+    named = any(isinstance(each, FileRef) for each in (*request.images, mask, request.markup))
+    return named or request.moderation is not None
+
+
+def _parts(request: Edit, mask: Image | FileRef | None) -> tuple[FilePart, ...]:
+    """One picture goes as ``image``, several as ``image[]``, as the official client does."""
+    name = "image" if len(request.images) == 1 else "image[]"
+    named: list[tuple[str, object, str]] = [
+        (name, image, f"image-{k}") for k, image in enumerate(request.images, 1)
+    ]
+    named += [("mask", mask, "mask"), ("markup", request.markup, "markup")]
+    return tuple(
+        FilePart(
+            name=name,
+            filename=f"{stem}.{image.extension}",
+            content_type=image.mime_type,
+            data=image.data,
+        )
+        for name, image, stem in named
+        if isinstance(image, Image)
+    )
+
+
+def _json_pictures(request: Edit, mask: Image | FileRef | None) -> dict[str, object]:
+    pictures: dict[str, object] = {"images": [_reference("images", i) for i in request.images]}
+    if mask is not None:
+        pictures["mask"] = _reference("mask", mask)
+    if request.markup is not None:
+        pictures["markup"] = _reference("markup", request.markup)
+    return pictures
+
+
+def _reference(name: str, picture: Image | FileRef) -> dict[str, str]:
+    if isinstance(picture, FileRef):
+        return {"file_id": picture.file_id}
+    if len(url := picture.data_url) > MAX_DATA_URL:
+        raise InvalidRequestError(
+            f"{name}: a picture of {len(picture.data):,} bytes is too large for an edit that uses "
+            "file ids or moderation: shrink it with Image.shrink(15_000_000), or upload it",
+            field=name,
+            value=f"<{len(picture.data)} bytes>",
+            allowed="about 15.7 million bytes",
+        )
+    return {"image_url": url}
+
+
+def read_usage(value: object, *, has_inputs: bool) -> Usage | None:
+    """The ``usage`` object of a reply; None when it is missing, broken or all zero."""
+    reply = table(value)
+    usage = _Counts(reply.get("usage"))
+    entered, drawn = usage("input_tokens"), usage("output_tokens")
+    total = usage("total_tokens") or (entered or 0) + (drawn or 0)
+    if not total or entered is None or drawn is None:
+        return None
+    details = _Counts(usage.table.get("input_tokens_details"))
+    text, images = details("text_tokens"), details("image_tokens")
+    if text is None and images is None and not has_inputs:
+        text, images = entered, 0
+    return Usage(
+        input_tokens=entered,
+        output_tokens=drawn,
+        total_tokens=total,
+        text_tokens=text,
+        image_tokens=images,
+        output_text_tokens=_Counts(usage.table.get("output_tokens_details"))("text_tokens"),
+        svg_tokens=_Counts(reply.get("svg_usage"))("total_tokens"),
+    )
+
+
+def odd_usage(value: object) -> list[str]:
+    """A sentence when a reply names numbers of tokens that no call can have used."""
+    reply = table(value)
+    usage = table(reply.get("usage"))
+    places = {
+        "usage.": (usage, ("input_tokens", "output_tokens", "total_tokens")),
+        **{
+            f"usage.{part}.": (table(usage.get(part)), ("text_tokens", "image_tokens"))
+            for part in ("input_tokens_details", "output_tokens_details")
+        },
+        "svg_usage.": (table(reply.get("svg_usage")), ("total_tokens",)),
+    }
+    return set_aside({p + n: found.get(n) for p, (found, names) in places.items() for n in names})
+
+
+def set_aside(counts: Mapping[str, object]) -> list[str]:
+    """A sentence for the numbers among these that are none a call can use; nothing for None."""
+    odd = {n: each for n, each in counts.items() if each is not None and count(each) is None}
+    if not odd:
+        return []
+    named = ", ".join(f"{name} {shown(each, 40)}" for name, each in odd.items())
+    return [f"the reply says {named}, which no call can use: what depends on it is not known"]
+
+
+class _Counts:
+    """Reads numbers of tokens from what should be a JSON object."""
+
+    def __init__(self, value: object) -> None:
+        self.table = table(value)
+
+    def __call__(self, name: str) -> int | None:
+        return count(self.table.get(name))
+
+
+def read_reported(value: object) -> dict[str, str]:
+    """What the service says it drew, of the fields in `REPORTED` that hold a plain word."""
+    reply = table(value)
+    found = {name: label(reply.get(name)) for name in REPORTED}
+    return {name: text for name, text in found.items() if text is not None}
+
+
+REPORTED: Final = ("size", "quality", "background", "output_format")
+"""Fields in which the service says what it drew; they have been seen to be wrong."""
+
+
+@frozen(kw_only=True)
+class StreamEvent:
+    """A parsed event of an image stream.
+
+    Attributes:
+        kind: ``partial``, ``completed``, ``error`` or ``other``.
+        document: The event's JSON, its picture still in base64.
+        index: The number of a partial image.
+    """
+
+    kind: str
+    document: Document
+    index: int = 0
+
+
+def read_event(event: ServerEvent) -> StreamEvent:
+    """Parse one event of an image stream.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    document = parse(event.data)
+    value = table(document.value)
+    kind, index = value.get("type"), value.get("partial_image_index")
+    return StreamEvent(
+        kind=_event_kind(kind if isinstance(kind, str) else event.name, value),
+        document=document,
+        index=count(index) or 0,
+    )
+
+
+def _event_kind(name: str, value: dict[str, Any]) -> str:
+    if not value:
+        return "other"
+    if is_final(name, value):
+        return "completed"
+    if name == "error" or value.get("error"):
+        return "error"
+    if name.endswith(".partial_image"):
+        return "partial"
+    return "completed" if name.endswith(".completed") else "other"

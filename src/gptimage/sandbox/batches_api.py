@@ -1,0 +1,297 @@
+"""The Batch API, offline: ``/batches`` over uploaded JSONL files, as strict as the service's.
+
+A batch moves on each time somebody looks at it, never by itself: the first look checks its
+file, each later one works on some of its lines. So tests see every state, and in order.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+from attrs import define, field
+
+from gptimage.sandbox._batch_input import Problem, read_input
+from gptimage.sandbox._reader import Reader
+from gptimage.sandbox._refusal import Refusal, missing, wrong_type
+from gptimage.sandbox.models_files_api import Uploads, expiry
+from gptimage.transport.http import HttpReply, HttpRequest
+
+
+ENDPOINTS: Final = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/images/edits",
+    "/v1/images/generations",
+    "/v1/moderations",
+    "/v1/responses",
+    "/v1/videos",
+)
+"""What the service takes batches for."""
+
+WINDOW: Final = 24 * 3600
+"""Seconds after which a batch expires."""
+
+_FIELDS: Final = (
+    "input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"
+)  # fmt: skip
+_WORKING: Final = ("validating", "in_progress", "finalizing")
+_EXPIRED: Final = "This request could not be executed before the completion window expired."
+
+
+@define(kw_only=True)
+class _Batch:
+    """One batch and its lines."""
+
+    about: dict[str, Any]
+    keeps: int | None = None
+    lines: list[dict[str, Any]] = field(factory=list[dict[str, Any]])
+    done: int = 0
+    output: bytearray = field(factory=bytearray)
+    errors: bytearray = field(factory=bytearray)
+    lock: threading.Lock = field(factory=threading.Lock)
+
+
+class Batches:
+    """Every batch of a sandbox.
+
+    Args:
+        uploads: The uploaded files; outputs go there, too.
+        work: Answers one request of a batch as its endpoint would.
+        serves: Whether batches of a model are drawn.
+        now: Tells the time, in whole seconds since 1970.
+
+    Attributes:
+        lines_per_look: How many requests are answered each time somebody looks; None for all.
+    """
+
+    def __init__(
+        self,
+        uploads: Uploads,
+        work: Callable[[HttpRequest], HttpReply],
+        serves: Callable[[str], bool],
+        *,
+        now: Callable[[], int],
+    ) -> None:
+        self._uploads = uploads
+        self._work = work
+        self._serves = serves
+        self._now = now
+        self._batches: dict[str, _Batch] = {}
+        self._lock = threading.Lock()
+        self.lines_per_look: int | None = None
+
+    def answer(self, request: HttpRequest, path: Sequence[str]) -> dict[str, Any] | None:
+        """The answer to a request about batches; None for any other.
+
+        Raises:
+            Refusal: It is wrong.
+        """
+        match request.method, *path:
+            case "POST", "batches":
+                return self.create(request)
+            case "GET", "batches":
+                return self.listed({name: str(value) for name, value in request.body.items()})
+            case "GET", "batches", str(batch_id):
+                return self.look(batch_id)
+            case "POST", "batches", str(batch_id), "cancel":
+                return self.cancel(batch_id)
+            case _:
+                return None
+
+    def create(self, request: HttpRequest) -> dict[str, Any]:
+        """``POST /batches``.
+
+        What is wrong with the file itself is found later, when it is checked.
+
+        Raises:
+            Refusal: A parameter is wrong.
+        """
+        read = Reader(request.body, form=False)
+        read.only(_FIELDS)
+        file_id = read.text("input_file_id", required=True) or ""
+        for name, allowed in (("endpoint", ENDPOINTS), ("completion_window", ("24h",))):
+            if read.choice(name, allowed) is None:
+                raise missing(name)
+        if not str(request.body["endpoint"]).startswith("/v1/images/"):
+            raise Refusal("The sandbox takes batches of images only.", param="endpoint")
+        keeps = expiry(read, "output_expires_after")
+        now = self._now()
+        about: dict[str, Any] = {
+            "id": f"batch_{uuid.uuid4().hex[:24]}",
+            "object": "batch",
+            "endpoint": request.body["endpoint"],
+            "errors": None,
+            "input_file_id": file_id,
+            "completion_window": "24h",
+            "status": "validating",
+            "output_file_id": None,
+            "error_file_id": None,
+            "created_at": now,
+            "expires_at": now + WINDOW,
+            "request_counts": {"total": 0, "completed": 0, "failed": 0},
+            "metadata": _metadata(request.body.get("metadata")),
+        }
+        with self._lock:
+            self._batches[about["id"]] = _Batch(about=about, keeps=keeps)
+        return dict(about)
+
+    def listed(self, query: dict[str, str]) -> dict[str, Any]:
+        """``GET /batches``, newest first.
+
+        Raises:
+            Refusal: The limit or the cursor is wrong.
+        """
+        read = Reader(dict(query), form=True)
+        read.only(("limit", "after"))
+        limit = read.whole("limit", 1, 100) or 20
+        with self._lock:
+            found = [batch.about for batch in reversed(self._batches.values())]
+        if after := query.get("after"):
+            ids = [about["id"] for about in found]
+            found = found[ids.index(after) + 1 :] if after in ids else []
+        page = [dict(about) for about in found[:limit]]
+        return {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": len(found) > limit,
+        }
+
+    def look(self, batch_id: str) -> dict[str, Any]:
+        """``GET /batches/{id}``; the batch gets on with its work before it answers.
+
+        Raises:
+            Refusal: There is no such batch.
+        """
+        batch = self._find(batch_id)
+        with batch.lock:
+            if batch.about["status"] == "cancelling":
+                self._close(batch, "cancelled")
+            elif batch.about["status"] in _WORKING:
+                self._advance(batch)
+            return dict(batch.about)
+
+    def cancel(self, batch_id: str) -> dict[str, Any]:
+        """``POST /batches/{id}/cancel``.
+
+        One that is cancelled already may be cancelled again, which changes nothing.
+
+        Raises:
+            Refusal: There is no such batch, or it has ended otherwise.
+        """
+        batch = self._find(batch_id)
+        with batch.lock:
+            status = batch.about["status"]
+            if status == "cancelled":
+                return dict(batch.about)
+            if status not in (*_WORKING, "cancelling"):
+                message = f"Cannot cancel a batch with status '{status}'."
+                raise Refusal(message, status=409)
+            batch.about |= {"status": "cancelling", "cancelling_at": self._now()}
+            return dict(batch.about)
+
+    def expire(self) -> None:
+        """End the window of every batch that is not done."""
+        for batch in tuple(self._batches.values()):
+            with batch.lock:
+                if batch.about["status"] in _WORKING:
+                    for line in batch.lines[batch.done :]:
+                        error = {"code": "batch_expired", "message": _EXPIRED}
+                        _write(batch.errors, line["custom_id"], None, error)
+                    self._close(batch, "expired")
+
+    def _find(self, batch_id: str) -> _Batch:
+        try:
+            return self._batches[batch_id]
+        except KeyError:
+            message = f"No batch found with id '{batch_id[:100]}'."
+            raise Refusal(message, status=404) from None
+
+    def _advance(self, batch: _Batch) -> None:
+        if batch.about["status"] == "validating":
+            problems = self._check(batch)
+            if problems:
+                errors = {"object": "list", "data": [problem.value() for problem in problems]}
+                batch.about |= {
+                    "status": "failed", "errors": errors, "failed_at": self._now()
+                }  # fmt: skip
+                return
+            batch.about |= {"status": "in_progress", "in_progress_at": self._now()}
+            return
+        end = len(batch.lines)
+        if self.lines_per_look is not None:
+            end = min(end, batch.done + self.lines_per_look)
+        for line in batch.lines[batch.done : end]:
+            self._do(batch, line)
+        batch.done = end
+        if end == len(batch.lines):
+            self._close(batch, "completed")
+
+    def _check(self, batch: _Batch) -> list[Problem]:
+        """Take in the input file; what is wrong with it, if anything is."""
+        file_id = batch.about["input_file_id"]
+        data = self._uploads.get(file_id)
+        if data is None or self._uploads.about(file_id)["purpose"] != "batch":
+            told = f"Cannot find file {file_id}, or organization org-sandbox does not have access"
+            return [Problem("invalid_request", f"{told} to it.", param="file_id")]
+        found = read_input(data, batch.about["endpoint"], self._serves)
+        batch.about["request_counts"] = {"total": found.total, "completed": 0, "failed": 0}
+        batch.lines = found.lines
+        return found.problems
+
+    def _do(self, batch: _Batch, line: dict[str, Any]) -> None:
+        path = batch.about["endpoint"].removeprefix("/v1")
+        reply = self._work(HttpRequest(method="POST", path=path, body=line["body"]))
+        good = reply.status == 200
+        answer = {
+            "status_code": reply.status,
+            "request_id": uuid.uuid4().hex,
+            "body": json.loads(bytes(reply.body)),
+        }
+        _write(batch.output if good else batch.errors, line["custom_id"], answer, None)
+        counts = batch.about["request_counts"]
+        counts["completed" if good else "failed"] += 1
+
+    def _close(self, batch: _Batch, status: str) -> None:
+        for name, data in (("output", batch.output), ("error", batch.errors)):
+            if data:
+                filename = f"{batch.about['id']}_{name}.jsonl"
+                kept = self._uploads.keep(bytes(data), filename, "batch_output", batch.keeps)
+                batch.about[f"{name}_file_id"] = kept["id"]
+                data.clear()
+        if status == "completed" and batch.about["error_file_id"] is None:
+            batch.about["error_file_id"] = ""  # seen at the service: not null when all went well
+        batch.about |= {"status": status, f"{status}_at": self._now()}
+
+
+def _write(file: bytearray, custom_id: str, response: object, error: object) -> None:
+    line = {
+        "id": f"batch_req_{uuid.uuid4().hex[:24]}",
+        "custom_id": custom_id,
+        "response": response,
+        "error": error,
+    }
+    file += json.dumps(line).encode() + b"\n"
+
+
+def _metadata(value: object) -> dict[str, str] | None:
+    """Up to 16 pairs of short texts."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise wrong_type("metadata", "an object", value)
+    pairs = cast("dict[str, object]", value)
+    for name, text in pairs.items():
+        if not isinstance(text, str):
+            raise wrong_type(f"metadata.{name}"[:200], "a string", text)
+        if len(name) > 64 or len(text) > 512:
+            raise Refusal(f"Invalid 'metadata.{name[:64]}': too long.", param="metadata")
+    if len(pairs) > 16:
+        raise Refusal("Invalid 'metadata': too many properties.", param="metadata")
+    return cast("dict[str, str]", pairs)

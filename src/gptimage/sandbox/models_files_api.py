@@ -1,0 +1,242 @@
+"""The endpoints that draw nothing: models, uploaded files, provenance checks."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from typing import Final
+
+from gptimage.models.catalog import Models, ModelSpec
+from gptimage.sandbox._reader import Reader
+from gptimage.sandbox._refusal import Refusal, duplicate, missing, unknown, wrong_type
+from gptimage.sandbox.wire import is_multipart, nested
+from gptimage.transport.http import FilePart, HttpRequest
+
+
+_PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+_READABLE: Final = ("batch", "batch_output", "fine-tune")
+_MONTH: Final = 2_592_000
+"""Seconds after which files for batches expire, and the longest life that can be asked for."""
+
+_KEPT_FILES: Final = 256
+_KEPT_BYTES: Final = 1024 * 1024 * 1024
+_AUDIO: Final = (
+    (0, b"ID3"),
+    (0, b"fLaC"),
+    (0, b"OggS"),
+    (8, b"WAVE"),
+    (0, b"\xff\xfb"),
+    (4, b"ftyp"),
+)
+
+
+def model_list(models: Models, today: date) -> dict[str, object]:
+    """``GET /models``: every image model that still answers."""
+    alive = [spec for spec in models if spec.state(today) != "shut_down"]
+    return {"object": "list", "data": [_model(spec) for spec in alive]}
+
+
+def one_model(name: str, models: Models, today: date) -> dict[str, object]:
+    """``GET /models/{id}``.
+
+    Raises:
+        Refusal: There is no such model, or no longer.
+    """
+    spec = models.get(name)
+    if spec is None or spec.state(today) == "shut_down":
+        message = f"The model '{name[:100]}' does not exist"
+        raise Refusal(message, code="model_not_found", param="model", status=404)
+    return _model(spec)
+
+
+def _model(spec: ModelSpec) -> dict[str, object]:
+    born = spec.released or date(2025, 4, 23)
+    return {
+        "id": spec.id,
+        "object": "model",
+        "created": int(datetime(born.year, born.month, born.day, tzinfo=UTC).timestamp()),
+        "owned_by": "system",
+        "shutdown_date": spec.shutdown.isoformat() if spec.shutdown else None,
+    }
+
+
+class Uploads(Mapping[str, bytes]):
+    """Uploaded files: their bytes by id. Past 256 files, or 1 GiB, the oldest are forgotten.
+
+    Args:
+        now: Tells the time, in whole seconds since 1970.
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self._bytes: dict[str, bytes] = {}
+        self._about: dict[str, dict[str, object]] = {}
+        self._lock = threading.Lock()
+
+    def __getitem__(self, file_id: str) -> bytes:
+        """The bytes of a file; KeyError when there is none."""
+        return self._bytes[file_id]
+
+    def __iter__(self) -> Iterator[str]:
+        """Ids, oldest first."""
+        return iter(tuple(self._bytes))
+
+    def __len__(self) -> int:
+        """How many files are kept."""
+        return len(self._bytes)
+
+    def add(self, request: HttpRequest) -> dict[str, object]:
+        """``POST /files``: keep the file and answer its object."""
+        part = _the_file(request, ("purpose", "expires_after"))
+        read = Reader(nested(request.body), form=True)
+        purpose = read.choice("purpose", _PURPOSES)
+        if purpose is None:
+            raise missing("purpose")
+        keeps = expiry(read, "expires_after")
+        if purpose == "batch":
+            _check_jsonl(part)
+            keeps = keeps or _MONTH
+        return self.keep(part.data, part.filename, purpose, keeps)
+
+    def keep(
+        self, data: bytes, filename: str, purpose: str, keeps: int | None = None
+    ) -> dict[str, object]:
+        """Keep a file, for so many seconds as far as its object says, and answer that."""
+        now = self._now()
+        file_id = f"file-{uuid.uuid4().hex[:24]}"
+        about: dict[str, object] = {
+            "id": file_id,
+            "object": "file",
+            "bytes": len(data),
+            "created_at": now,
+            "expires_at": None if keeps is None else now + keeps,
+            "filename": filename,
+            "purpose": purpose,
+            "status": "processed",
+            "status_details": None,
+        }
+        with self._lock:
+            self._bytes[file_id], self._about[file_id] = data, about
+            while len(self._bytes) > 1 and self._too_much():
+                oldest = next(iter(self._bytes))
+                del self._bytes[oldest], self._about[oldest]
+        return about
+
+    def _too_much(self) -> bool:
+        kept = sum(len(data) for data in self._bytes.values())
+        return len(self._bytes) > _KEPT_FILES or kept > _KEPT_BYTES
+
+    def content(self, file_id: str) -> bytes:
+        """``GET /files/{id}/content``.
+
+        Raises:
+            Refusal: There is no such file, or its purpose forbids reading it.
+        """
+        purpose = self.about(file_id)["purpose"]
+        if purpose not in _READABLE:
+            raise Refusal(f"Not allowed to download files of purpose: {purpose}")
+        return self._bytes[file_id]
+
+    def about(self, file_id: str) -> dict[str, object]:
+        """``GET /files/{id}``.
+
+        Raises:
+            Refusal: There is no such file.
+        """
+        try:
+            return self._about[file_id]
+        except KeyError:
+            message = f"No such File object: {file_id[:100]}"
+            raise Refusal(message, param="id", status=404) from None
+
+
+def expiry(read: Reader, name: str) -> int | None:
+    """The seconds of an expiry policy; None when there is none.
+
+    Raises:
+        Refusal: It is wrong.
+    """
+    inner = read.object(name)
+    if inner is None:
+        return None
+    inner.only(("anchor", "seconds"))
+    if inner.choice("anchor", ("created_at",)) is None:
+        raise missing(f"{name}.anchor")
+    seconds = inner.whole("seconds", 3600, _MONTH)
+    if seconds is None:
+        raise missing(f"{name}.seconds")
+    return seconds
+
+
+def provenance(
+    request: HttpRequest, has_manifest: Callable[[bytes], bool], now: int
+) -> dict[str, object]:
+    """``POST /content_provenance_checks``: is there a C2PA manifest that names OpenAI?
+
+    The sandbox finds the manifest but cannot verify its signature, so it never says
+    ``trusted``; it has no detector for the SynthID watermark and never claims to see one.
+    """
+    data = _the_file(request, ()).data
+    results: list[dict[str, object]] = []
+    try:
+        found = has_manifest(data)
+    except ValueError as error:
+        if not any(data[at:].startswith(magic) for at, magic in _AUDIO):
+            message = (
+                "Invalid file 'file': unsupported file format. Supported formats are PNG, JPEG,"
+                " WebP, GIF and audio."
+            )
+            raise Refusal(message, code="unsupported_file_mimetype", param="file") from error
+    else:
+        openai = found and b"OpenAI" in data
+        results.append(
+            {
+                "type": "c2pa",
+                "outcome": "detected" if openai else "not_detected",
+                "validation_state": "valid" if found else "not_present",
+                "issuer": "OpenAI" if openai else None,
+                "model": None,
+                "generated_at": None,
+            }
+        )
+    results.append(
+        {"type": "synthid", "outcome": "not_detected", "model": None, "generated_at": None}
+    )
+    return {
+        "object": "content_provenance_check",
+        "created_at": now,
+        "results": results,
+    }
+
+
+def _check_jsonl(part: FilePart) -> None:
+    """The service looks at the name and at the first line, and leaves the rest to the batch."""
+    first = part.data.lstrip().partition(b"\n")[0]
+    try:
+        is_jsonl = part.filename.endswith(".jsonl") and isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        is_jsonl = False
+    if not is_jsonl:
+        raise Refusal("Invalid file format for Batch API. Must be .jsonl")
+
+
+def _the_file(request: HttpRequest, fields: Iterable[str]) -> FilePart:
+    """The one file of a form."""
+    if not is_multipart(request):
+        if "file" in request.body:
+            raise wrong_type("file", "a file", request.body["file"])
+        raise missing("file")
+    Reader(nested(request.body), form=True).only(fields)
+    for part in request.files:
+        if part.name != "file":
+            raise unknown(part.name[:200])
+    match request.files:
+        case ():
+            raise missing("file")
+        case (part,):
+            return part
+        case _:
+            raise duplicate("file")

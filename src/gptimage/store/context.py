@@ -1,0 +1,101 @@
+"""What a store is made of; the functions that save, catch up, remove and verify share it."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from attrs import frozen
+
+from gptimage._internal.clock import files_now, utc_now
+from gptimage.errors import ImageNotFoundError
+from gptimage.store import sidecar
+from gptimage.store.ids import IdMaker
+from gptimage.store.index import Entry, Index
+from gptimage.store.names import Naming
+from gptimage.transport.protocols import Blobs
+
+
+class StoreWarning(UserWarning):
+    """Nothing is lost, but something about the store should be known."""
+
+
+@frozen(kw_only=True)
+class Parts:
+    """A store's parts.
+
+    Attributes:
+        blobs: Where the files are.
+        index: What is known of them.
+        naming: The names of new files.
+        new_id: Makes ids.
+        clock: Tells the time (UTC); see `files_now` for the age of files.
+        behind: A file that is there while the index may lack pictures.
+        shared: Whether everybody who uses the files uses this very index.
+    """
+
+    blobs: Blobs
+    index: Index
+    naming: Naming
+    new_id: IdMaker
+    clock: Callable[[], datetime]
+    behind: Path
+    shared: bool
+
+    def files_now(self) -> datetime:
+        """The time by which the place stamps its files: their age is judged by no other clock."""
+        if self.blobs.folder is None:
+            return utc_now()  # an object store tells no time of its own; ours is the nearest
+        return datetime.fromtimestamp(files_now(self.blobs.folder), UTC)
+
+    def load(self, data: bytes, key: str) -> sidecar.Sidecar:
+        """Read a sidecar's bytes.
+
+        Raises:
+            UnreadableSidecarError: They are none.
+        """
+        return sidecar.load(data, key=key, folder=self.blobs.folder)
+
+    def entry(self, key: str) -> tuple[Entry, bool] | None:
+        """A sidecar as it is on disk, and whether its picture is being removed; None if gone.
+
+        Raises:
+            UnreadableSidecarError: It is damaged.
+            OSError: It cannot be read.
+        """
+        try:
+            blob = self.blobs.read(key)
+        except FileNotFoundError:
+            return None
+        found = self.load(blob.data, key)
+        return Entry(record=found.record, stamp=blob.stamp, body=blob.data), found.deleted
+
+
+def warn(sentence: str) -> None:
+    """Tell the user in the way of Python."""
+    warnings.warn(StoreWarning(sentence), stacklevel=2)
+
+
+def not_found(id: str, name: str) -> ImageNotFoundError:
+    """The error for an id nothing is stored under."""
+    return ImageNotFoundError(f"{id} is not in {name}: history() lists what is")
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, in few words."""
+    text = getattr(error, "strerror", None) or str(error)
+    return text or type(error).__name__
+
+
+@functools.cache
+def library_version() -> str:
+    """The version of this library."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("gptimage")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,323 @@
+"""Saving: inputs, then the picture, then its sidecar, and only then the index.
+
+The sidecar is what makes a picture part of the store, so nothing is ever half saved. A
+failure after that is a warning; a failure before it raises an error that carries the
+pictures, and leaves a rescue copy in the user's state folder.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+from attrs import evolve, field, frozen
+
+from gptimage._internal.user_dirs import make_private, rescue_folder
+from gptimage.errors import GptImageError, InvalidRequestError, StoreError
+from gptimage.image.image import Image
+from gptimage.models.pricing import Cost, Usage
+from gptimage.store import sidecar
+from gptimage.store.asked import describe, key_of, pictures
+from gptimage.store.context import Parts, library_version, reason
+from gptimage.store.ids import time_of
+from gptimage.store.index import Entry
+from gptimage.store.keys import IMAGES, SIDECAR
+from gptimage.store.local_blobs import FileBlobs
+from gptimage.store.names import DEFAULT, Naming
+from gptimage.transport.protocols import Blobs
+from gptimage.types.record import Original, Record
+from gptimage.types.result import Result
+
+
+OWNER: Final = "rescued_for"
+"""The field of a rescue copy's sidecar that names the store it belongs to."""
+
+_JOINERS: Final = re.compile("[\u200c\u200d]")
+MAX_TAGS: Final = 64
+MAX_TAG: Final = 100
+
+
+@frozen(kw_only=True)
+class Call:
+    """What is known of the call that made some pictures.
+
+    Attributes:
+        asked: The request, as `asked.describe` writes it.
+        model: The model that was asked.
+        made: When the service says it answered (UTC).
+        inputs: The pictures the request needs.
+        usage: Tokens of the call.
+        cost: What the call cost.
+        warnings: What the caller was told.
+        request_id: The service's id of the call.
+        tags: The user's words.
+        parent: Id of the picture that was refined.
+        response_id: Id of the service's response.
+        call_id: Id of the image call within it.
+    """
+
+    asked: Mapping[str, object]
+    model: str
+    made: datetime
+    inputs: tuple[Image, ...] = field(default=(), repr=False)
+    usage: Usage | None = None
+    cost: Cost | None = None
+    warnings: tuple[str, ...] = ()
+    request_id: str | None = None
+    tags: tuple[str, ...] = ()
+    parent: str | None = None
+    response_id: str | None = None
+    call_id: str | None = None
+
+    @classmethod
+    def of(cls, result: Result) -> Call:
+        """What a result says."""
+        return cls(
+            asked=describe(result.request),
+            model=result.model,
+            made=result.created,
+            inputs=pictures(result.request),
+            usage=result.usage,
+            cost=result.cost,
+            warnings=result.warnings,
+            request_id=result.request_id,
+        )
+
+
+@frozen(kw_only=True)
+class Draft:
+    """One picture that is about to be saved.
+
+    Attributes:
+        record: What will be known of it.
+        image: The picture.
+        inputs: The pictures its request needs.
+    """
+
+    record: Record
+    image: Image
+    inputs: tuple[Image, ...] = ()
+
+
+def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """The tags, sorted and without doubles, once they are proved to be usable.
+
+    Raises:
+        InvalidRequestError: One is empty, long or holds control characters, or there are too
+            many.
+    """
+    if isinstance(tags, str):
+        tags = (tags,)
+    found = tuple(sorted({_tag(tag) for tag in tags}))
+    if len(found) > MAX_TAGS:
+        raise _bad_tag(f"{len(found)} tags are too many", found)
+    return found
+
+
+def draft(parts: Parts, call: Call, images: Sequence[Image]) -> list[Draft]:
+    """Give every picture of a call an id, a name and a record."""
+    return [
+        _draft(parts, call, image, number, len(images)) for number, image in enumerate(images, 1)
+    ]
+
+
+def save(
+    parts: Parts, drafts: Sequence[Draft], warn: Callable[[str], None], *, result: Result | None
+) -> tuple[Record, ...]:
+    """Write pictures and note them in the index.
+
+    Raises:
+        StoreError: At least one could not be written; the error carries all of them.
+    """
+    keys = [_sidecar_key(each) for each in drafts]
+    _try_index(parts, lambda: parts.index.begin(keys, parts.clock()))
+    entries: list[Entry] = []
+    failures: list[tuple[Draft, Exception]] = []
+    for each in drafts:
+        try:
+            entries.append(write(parts.blobs, each))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the paid pictures come first
+            failures.append((each, error))
+    unnoted = _try_index(parts, lambda: parts.index.add(entries))
+    if failures:
+        raise _failure(parts, result, entries, failures)
+    if unnoted:
+        warn(f"saved, but the index could not be told ({unnoted}); it will catch up by itself")
+    return tuple(entry.record for entry in entries)
+
+
+def write(blobs: Blobs, draft: Draft) -> Entry:
+    """Write one picture with all that belongs to it, the sidecar last.
+
+    Raises:
+        OSError: It could not be written; what was begun is removed again.
+    """
+    for image in draft.inputs:
+        blobs.keep(key_of(image), image.data)
+    record, original = draft.record, draft.image.original
+    body = sidecar.dump(record)
+    written: list[str] = []
+    # The sidecar lies in the same folder and settles the names before it as well.
+    try:
+        if record.original is not None and original is not None:
+            blobs.create(record.original.key, original.data, settle=False)
+            written.append(record.original.key)
+        blobs.create(record.key, draft.image.data, settle=False)
+        written.append(record.key)
+        stamp = blobs.create(_sidecar_key(draft), body)
+    except BaseException:
+        _take_back(blobs, draft, written)
+        raise
+    return Entry(record=record, stamp=stamp, body=body)
+
+
+def _take_back(blobs: Blobs, draft: Draft, written: Sequence[str]) -> None:
+    """Remove what a failed save began, unless its sidecar may have arrived after all."""
+    with suppress(OSError):
+        if blobs.stat(_sidecar_key(draft)) is None:
+            for key in written:
+                blobs.delete(key)
+
+
+def _draft(parts: Parts, call: Call, image: Image, number: int, count: int) -> Draft:
+    id = parts.new_id()
+    record = Record(
+        id=id,
+        created=time_of(id),
+        made=call.made,
+        operation=str(call.asked["operation"]),
+        request=call.asked,
+        model=call.model,
+        usage=call.usage,
+        cost=call.cost,
+        key="",
+        format=image.format,
+        width=image.width,
+        height=image.height,
+        bytes=image.nbytes,
+        sha256=image.sha256,
+        sources=tuple(dict.fromkeys(each.sha256 for each in call.inputs)),
+        parent=call.parent,
+        response_id=call.response_id,
+        call_id=call.call_id,
+        index=number,
+        of=count,
+        tags=call.tags,
+        provenance=image.has_provenance,
+        template=_maybe_text(call.asked.get("template")),
+        version=library_version(),
+        warnings=call.warnings,
+        request_id=call.request_id,
+    )
+    return Draft(
+        record=placed(record, image, parts.naming, parts.blobs), image=image, inputs=call.inputs
+    )
+
+
+def placed(record: Record, image: Image, naming: Naming, blobs: Blobs) -> Record:
+    """The record with the names its files get in a store."""
+    base = IMAGES + naming.stem(record)
+    key = f"{base}.{image.extension}"
+    return evolve(
+        record,
+        key=key,
+        path=blobs.folder.joinpath(*key.split("/")) if blobs.folder else None,
+        original=_original(base, image.original),
+    )
+
+
+def _original(base: str, image: Image | None) -> Original | None:
+    if image is None:
+        return None
+    return Original(
+        key=f"{base}.original.{image.extension}",
+        format=image.format,
+        width=image.width,
+        height=image.height,
+        bytes=image.nbytes,
+        sha256=image.sha256,
+    )
+
+
+def _sidecar_key(draft: Draft) -> str:
+    return draft.record.key.rpartition(".")[0] + SIDECAR
+
+
+def _try_index(parts: Parts, action: Callable[[], None]) -> str | None:
+    """Why the index could not be written, or None; it is then marked as behind."""
+    try:
+        action()
+    except StoreError as error:
+        with suppress(OSError):
+            parts.behind.touch()
+        return str(error)
+    return None
+
+
+def _failure(
+    parts: Parts,
+    result: Result | None,
+    entries: Sequence[Entry],
+    failures: Sequence[tuple[Draft, Exception]],
+) -> StoreError:
+    cause = failures[0][1]
+    owner = parts.blobs.name
+    rescued = _rescue([each for each, _ in failures], owner) if result else []
+    total = len(entries) + len(failures)
+    error = StoreError(
+        f"{len(failures)} of {total} pictures could not be saved in {parts.blobs.name} "
+        f"({reason(cause)}); {_where_they_are(result, rescued)}",
+        result=result and evolve(result, stored=tuple(entry.record for entry in entries)),
+        rescued=rescued,
+    )
+    error.__cause__ = cause
+    return error
+
+
+def _where_they_are(result: Result | None, rescued: Sequence[str]) -> str:
+    if result is None:
+        return "what they came from is left alone"
+    copies = (
+        f"rescue copies are in {rescue_folder()}: run 'gptimage rescue' when it works again"
+        if rescued
+        else "no rescue copy could be written either: save .result.images yourself"
+    )
+    return f"all are paid for and safe in .result, and {copies}"
+
+
+def _rescue(drafts: Sequence[Draft], owner: str) -> list[str]:
+    """Write pictures to the user's state folder, laid out like a store; their paths."""
+    paths: list[str] = []
+    for each in drafts:
+        with suppress(OSError, GptImageError):
+            # Pictures may be private, and this is not the place the user chose for them.
+            make_private(rescue_folder())
+            blobs = FileBlobs(rescue_folder())
+            record = placed(each.record, each.image, Naming(DEFAULT), blobs)
+            marked = evolve(record, extra={**record.extra, OWNER: owner})
+            write(blobs, evolve(each, record=marked))
+            paths.append(str(record.path))
+    return paths
+
+
+def _tag(tag: object) -> str:
+    text = unicodedata.normalize("NFC", tag).strip() if isinstance(tag, str) else ""
+    # A joiner holds the parts of an emoji together, and letters of some scripts apart.
+    if not text or len(text) > MAX_TAG or not _JOINERS.sub("", text).isprintable():
+        raise _bad_tag(f"tag {tag!r:.80} cannot be used", tag)
+    return text
+
+
+def _bad_tag(problem: str, value: object) -> InvalidRequestError:
+    allowed = f"up to {MAX_TAGS} tags of 1 to {MAX_TAG} printable characters"
+    return InvalidRequestError(
+        f"{problem}: use {allowed}", field="tags", value=value, allowed=allowed
+    )
+
+
+def _maybe_text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,239 @@
+"""Catching up: making the index say what the sidecars say.
+
+Machines that share a bucket only see each other's files. Names begin with their day, so
+what is new is found by listing from a day before the last listing: pictures that arrive
+late, or from a machine whose clock is wrong by less than a day, are not missed. `reindex`
+looks at everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from attrs import define, field
+
+from gptimage.errors import StoreError
+from gptimage.store.context import Parts, reason
+from gptimage.store.index import Entry
+from gptimage.store.keys import IMAGES, day_prefix, is_key, is_sidecar
+from gptimage.store.removal import finish
+from gptimage.store.sidecar import UnreadableSidecarError
+from gptimage.transport.protocols import BlobInfo
+from gptimage.types.record import Record
+
+
+OVERLAP: Final = timedelta(days=1)
+"""How much of what was listed before is listed again."""
+
+GRACE: Final = timedelta(hours=1)
+"""What is younger may still be in the hands of somebody who is writing it."""
+
+_BATCH: Final = 500
+_READERS: Final = 16
+_TRIES: Final = 100
+_END: Final = IMAGES[:-1] + chr(ord("/") + 1)
+_LISTED: Final = "listed"
+
+
+@define
+class Changes:
+    """What catching up found.
+
+    Attributes:
+        seen: Sidecars that were listed.
+        updated: Rows that were added or replaced.
+        removed: Rows without a sidecar.
+        unreadable: Keys of sidecars that are damaged, or no sidecars.
+    """
+
+    seen: int = 0
+    updated: int = 0
+    removed: int = 0
+    unreadable: list[str] = field(factory=list[str])
+
+
+def refresh(parts: Parts) -> Changes:
+    """Take in what was written elsewhere since the last time, a day of overlap included.
+
+    Raises:
+        StoreError: The store or the index cannot be read.
+    """
+    started = parts.clock()
+    recover(parts)
+    changes = catch_up(parts, after=_since(parts))
+    parts.index.set_state(_LISTED, started.isoformat())
+    return changes
+
+
+def refill(parts: Parts) -> int:
+    """Fill an index from every sidecar, whatever it holds already; how many there were.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    started = parts.clock()
+    changes = catch_up(parts, words=False, every=True)
+    parts.index.rebuild_words()
+    parts.index.set_state(_LISTED, started.isoformat())
+    return changes.seen - len(changes.unreadable)
+
+
+def recover(parts: Parts) -> None:
+    """Finish what was begun and not ended: by a process that was killed, or a full disk.
+
+    Raises:
+        StoreError: The store or the index cannot be read.
+    """
+    if before := _touched(parts.behind):
+        catch_up(parts)
+        if _touched(parts.behind) == before:
+            parts.behind.unlink(missing_ok=True)
+    limit = (parts.clock() - GRACE).timestamp()
+    for key, since in parts.index.journal():
+        if sync(parts, key, strike=False) is not None or since < limit:
+            parts.index.strike([key])
+
+
+def _touched(path: Path) -> int | None:
+    """When a file was last written, or None when it is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def catch_up(
+    parts: Parts, *, after: str = IMAGES, words: bool = True, every: bool = False
+) -> Changes:
+    """Compare the listing with the index, and read what differs.
+
+    Args:
+        parts: The store.
+        after: Only keys that sort after this one.
+        words: Keep full-text search up to date; otherwise it must be rebuilt afterwards.
+        every: Read every sidecar, also those whose stamp the index knows.
+
+    Raises:
+        StoreError: The store or the index cannot be read.
+    """
+    changes = Changes()
+    try:
+        listed = parts.blobs.list(IMAGES, after=after)
+        sidecars = (info for info in listed if is_sidecar(info.key) and is_key(info.key))
+        with _readers(parts) as readers:
+            for batch in _batches(sidecars):
+                _compare(parts, batch, after, batch[-1].key, changes, words, every, readers)
+                after = batch[-1].key
+            _compare(parts, [], after, _END, changes, words, every, readers)
+    except OSError as error:
+        raise StoreError(f"{parts.blobs.name} cannot be read: {reason(error)}") from error
+    return changes
+
+
+def sync(parts: Parts, key: str, *, strike: bool = True) -> Record | None:
+    """Make the row of one sidecar say what the file says; None when there is no picture.
+
+    A damaged sidecar leaves the row as it was: it is the last that was known.
+
+    Raises:
+        StoreError: Others keep changing it, or it cannot be read.
+    """
+    for _ in range(_TRIES):
+        before = parts.index.stamp(key)
+        try:
+            found = parts.entry(key)
+        except UnreadableSidecarError:
+            return None
+        except OSError as error:
+            raise StoreError(f"the sidecar {key} cannot be read: {reason(error)}") from error
+        if found is None:
+            if (before is None and not strike) or parts.index.forget_if(key, before=before):
+                return None
+            continue
+        entry, deleted = found
+        if deleted:
+            finish(parts, entry.record)
+            return None
+        if _is_double(parts, entry) or not parts.index.replace([(entry, before)]):
+            return entry.record
+    raise StoreError(f"the sidecar {key} keeps changing: try again")
+
+
+def _compare(
+    parts: Parts,
+    batch: Sequence[BlobInfo],
+    after: str,
+    upto: str,
+    changes: Changes,
+    words: bool,
+    every: bool,
+    readers: Executor | None,
+) -> None:
+    """Compare the sidecars between two keys with the rows between them."""
+    known = parts.index.stamps(after, upto)
+    changes.seen += len(batch)
+    before = {info.key: known.pop(info.key, None) for info in batch}
+    differing = [info.key for info in batch if every or before[info.key] != info.stamp]
+    # A copy of a picture's files has the same id; the first one counts.
+    found = {entry.record.id: entry for entry in _read(parts, differing[::-1], changes, readers)}
+    lost = parts.index.replace(
+        [(entry, before[entry.key]) for entry in found.values()], words=words
+    )
+    changes.updated += len(found)
+    for key in [*lost, *known]:
+        changes.removed += sync(parts, key) is None
+
+
+def _read(
+    parts: Parts, keys: Sequence[str], changes: Changes, readers: Executor | None
+) -> Iterator[Entry]:
+    """Read sidecars, several at once where each takes a round trip."""
+
+    def read(key: str) -> tuple[Entry, bool] | None:
+        try:
+            return parts.entry(key)
+        except UnreadableSidecarError:
+            changes.unreadable.append(key)
+            return None
+
+    for found in readers.map(read, keys) if readers else map(read, keys):
+        if found is None:
+            continue
+        entry, deleted = found
+        if deleted:
+            finish(parts, entry.record)
+        elif not _is_double(parts, entry):
+            yield entry
+
+
+def _is_double(parts: Parts, entry: Entry) -> bool:
+    """Whether the index knows this id from another sidecar that still exists: a copy."""
+    other = parts.index.key_of(entry.record.id)
+    if other is None or other == entry.key:
+        return False
+    if parts.blobs.stat(other) is not None:
+        return True
+    parts.index.forget(other)
+    return False
+
+
+def _since(parts: Parts) -> str:
+    """The key to list from."""
+    listed = parts.index.state(_LISTED)
+    return day_prefix(datetime.fromisoformat(listed) - OVERLAP) if listed else IMAGES
+
+
+def _readers(parts: Parts) -> AbstractContextManager[Executor | None]:
+    return nullcontext() if parts.blobs.folder else ThreadPoolExecutor(_READERS)
+
+
+def _batches(infos: Iterable[BlobInfo]) -> Iterator[list[BlobInfo]]:
+    remaining = iter(infos)
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch

@@ -1,0 +1,241 @@
+"""Reads a folder of template files and reports every problem of every file at once."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from attrs import field, frozen
+
+from gptimage.errors import TemplateError
+from gptimage.templates.arguments import did_you_mean, show
+from gptimage.templates.brand import BRAND_FIELDS, Brand
+from gptimage.templates.definition import TEMPLATE_NAME, Definition, build
+from gptimage.templates.from_json import from_json
+from gptimage.templates.table import Table, is_table
+from gptimage.templates.template import PromptTemplate
+
+
+BRAND_FILE: Final = "brand.toml"
+_LARGEST: Final = 256 * 1024
+_DEEPEST: Final = 16
+_PARTS: Final = 32
+_PART: Final = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_LONG_KEY: Final = re.compile(
+    rf"(?:^[ \t\[]*+|[{{,][ \t]*+)(?:{_PART}[ \t]*+\.[ \t]*+){{{_PARTS},}}+{_PART}[ \t]*+[=\]]",
+    re.MULTILINE,
+)
+"""A dotted key whose parsing takes memory by the square of its length: 1.5 GB for 40 kB."""
+
+Stamp: TypeAlias = frozenset[tuple[str, int, int]]
+"""Name, time of change in nanoseconds and size in bytes of every file."""
+
+
+@frozen
+class Folder:
+    """What a folder of templates holds.
+
+    Attributes:
+        templates: The templates, in the order of their names.
+        brand: The brand of ``brand.toml``, or None.
+    """
+
+    templates: tuple[PromptTemplate, ...]
+    brand: Brand | None
+
+
+@frozen
+class _Problems:
+    """Problems by file name."""
+
+    found: dict[str, list[str]] = field(factory=dict[str, list[str]])
+
+    def of(self, file: str) -> list[str]:
+        return self.found.setdefault(file, [])
+
+    def lines(self) -> list[str]:
+        return [f"{file}: {line}" for file, lines in self.found.items() for line in lines]
+
+
+@cache
+def builtin() -> tuple[PromptTemplate, ...]:
+    """The templates that come with the library, read once."""
+    problems = _Problems()
+    templates = _built(_builtin_definitions(), None, problems)
+    if lines := problems.lines():
+        raise TemplateError(f"built-in templates: {'; '.join(lines)}", problems=lines)
+    return templates
+
+
+def read(folder: Path) -> Folder:
+    """Read every ``*.toml`` and ``*.json`` file directly in a folder.
+
+    Raises:
+        TemplateError: Anything is wrong with any file; ``.problems`` names each problem.
+    """
+    problems = _Problems()
+    brand: Brand | None = None
+    definitions: dict[str, Definition] = {}
+    for path in _files(folder):
+        if path.name == BRAND_FILE:
+            brand = _brand(path, problems.of(path.name))
+            continue
+        definition = _definition(path, problems.of(path.name))
+        if definition is None:
+            continue
+        if other := definitions.get(definition.name):
+            twice = (
+                f"the name '{definition.name}' is already taken by {Path(other.file or '').name}"
+            )
+            problems.of(path.name).append(twice)
+        definitions.setdefault(definition.name, definition)
+    templates = _built(definitions, brand, problems)
+    if lines := problems.lines():
+        raise _failed(folder, lines, problems)
+    return Folder(templates, brand)
+
+
+def stamp(folder: Path) -> Stamp:
+    """What tells whether any file was added, changed or removed."""
+    found: set[tuple[str, int, int]] = set()
+    for path in _files(folder):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        found.add((path.name, status.st_mtime_ns, status.st_size))
+    return frozenset(found)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise TemplateError(
+            f"cannot read the template folder {folder}: {error.strerror or error}", file=str(folder)
+        ) from error
+    return [
+        path
+        for path in paths
+        if path.suffix in {".toml", ".json"} and not path.name.startswith(".")
+    ]
+
+
+def _definition(path: Path, problems: list[str]) -> Definition | None:
+    """The content of a file, or None when it cannot be read so far that building makes sense."""
+    content = _parsed(path, problems)
+    if problems:
+        return None
+    if not is_table(content):
+        problems.append("must hold one JSON object")
+        return None
+    data = from_json(content, problems) if path.suffix == ".json" else content
+    name = data.get("name", path.stem)
+    if not isinstance(name, str) or not TEMPLATE_NAME.fullmatch(name):
+        problems.append(
+            f"the name {show(name)} cannot be used: lower-case letters, digits, _ and -, "
+            "at most 64 characters; it is the key 'name' or else the file's own name"
+        )
+        return None
+    return Definition(name=name, data=data, file=str(path))
+
+
+def _parsed(path: Path, problems: list[str]) -> object:
+    if not path.is_file():  # opening a pipe would wait for its writer
+        problems.append("cannot be read: it is no file")
+        return None
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            problems.append(f"is larger than {_LARGEST // 1024} KiB, which no template needs")
+            return None
+        text = content.decode("utf-8-sig")
+        if path.suffix != ".json" and _LONG_KEY.search(text):
+            problems.append(f"has a key of more than {_PARTS} parts, which no template needs")
+            return None
+        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        problems.append(f"cannot be read: {error.strerror or error}")
+    except UnicodeDecodeError as error:
+        problems.append(f"is not UTF-8 text (byte {error.start})")
+    except RecursionError:
+        problems.append("is nested too deeply")
+    except ValueError as error:
+        problems.append(f"is not valid {path.suffix[1:].upper()}: {error}")
+    return None
+
+
+def _brand(path: Path, problems: list[str]) -> Brand | None:
+    data = _parsed(path, problems)
+    if not is_table(data):
+        return None
+    table = Table(data, problems=problems)
+    table.only(BRAND_FIELDS)
+    return Brand(**{field: table.phrase(field) for field in BRAND_FIELDS})
+
+
+def _built(
+    definitions: Mapping[str, Definition], brand: Brand | None, problems: _Problems
+) -> tuple[PromptTemplate, ...]:
+    found: list[PromptTemplate] = []
+    for name in sorted(definitions):
+        definition = definitions[name]
+        noted = problems.of(Path(definition.file or name).name)
+        whole = _extended(definition, definitions, noted)
+        if whole is not None:
+            found.append(build(whole, brand, noted))
+    return tuple(found)
+
+
+def _extended(
+    definition: Definition, others: Mapping[str, Definition], problems: list[str], depth: int = 0
+) -> Definition | None:
+    """The definition with all it extends, or None when that cannot be found."""
+    wanted = definition.data.get("extends")
+    if wanted is None:
+        return definition
+    builtins = _builtin_definitions()
+    known = sorted(({*others} - {definition.name}) | {*builtins})
+    if not isinstance(wanted, str) or wanted not in known:
+        problems.append(
+            f"extends {show(wanted)}, which does not exist{did_you_mean(str(wanted), known)}; "
+            f"there are {', '.join(known)}"
+        )
+        return None
+    if depth == _DEEPEST:
+        problems.append("extends a template that in the end extends itself")
+        return None
+    base = builtins.get(wanted) if wanted == definition.name else others.get(wanted)
+    whole = _extended(base or builtins[wanted], others, problems, depth + 1)
+    return None if whole is None else definition.over(whole)
+
+
+@cache
+def _builtin_definitions() -> Mapping[str, Definition]:
+    files = resources.files("gptimage.templates").joinpath("builtin").iterdir()
+    return {
+        file.name.removesuffix(".toml"): Definition(
+            name=file.name.removesuffix(".toml"), data=tomllib.loads(file.read_text("utf-8"))
+        )
+        for file in files
+        if file.name.endswith(".toml")
+    }
+
+
+def _failed(folder: Path, lines: list[str], problems: _Problems) -> TemplateError:
+    """One error that names the first problems and carries all."""
+    files = [file for file, noted in problems.found.items() if noted]
+    more = f"; and {len(lines) - 3} more, see .problems" if len(lines) > 3 else ""
+    what = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    return TemplateError(
+        f"{what} in the templates of {folder}: {'; '.join(lines[:3])}{more}",
+        file=str(folder / files[0]) if len(files) == 1 else str(folder),
+        problems=lines,
+    )

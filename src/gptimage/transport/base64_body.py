@@ -1,0 +1,301 @@
+"""Reads JSON replies of tens of megabytes, decoding pictures as their bytes arrive.
+
+A reply is mostly base64. Collecting it, parsing it as one JSON document and decoding the
+strings would hold every picture three or four times, and block an event loop for as long.
+A `Splitter` decodes each piece as it comes, so a reply never takes more memory than its
+pictures; only the small rest is parsed as JSON.
+
+Finding the pictures needs no JSON parser: inside a JSON string every quote is preceded by a
+backslash, so the bytes ``"b64_json":"`` without one can only be a real key (``"result":"`` in
+the Responses API). Base64 that is not plain (escaped letters, line breaks, a data URL) is left
+in the rest and read from there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import evolve, field, frozen
+
+from gptimage.transport.wrapped_body import from_events, is_bare_image, items, normal
+
+
+Body = bytes | bytearray | memoryview
+
+_PICTURE: Final = "b64_json"
+"""The key of the Images API."""
+_PADDING: Final = ord("=")
+_LARGEST: Final = 512_000_000
+"""Bytes to which a packed reply may unpack."""
+
+_OVERLAP: Final = 64
+"""Bytes searched again with the next piece, as a key may lie across the border."""
+_MAX_DIGITS: Final = 40
+_SPACE: Final = re.compile(rb"\s+")
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+"""From the URL-safe alphabet of base64 to the usual one."""
+
+
+@frozen
+class Document:
+    """A parsed reply.
+
+    Attributes:
+        value: The JSON value. A ``b64_json`` in it is an index into ``pictures``, or still
+            text where it was not plain base64.
+        pictures: The decoded bytes, in order.
+        cut_short: Whether the body was no JSON and these pictures are all that could be saved.
+    """
+
+    value: Any
+    pictures: tuple[bytes, ...] = field(default=(), repr=False)
+    cut_short: bool = field(default=False, kw_only=True)
+
+
+class Splitter:
+    """Feed it pieces of a JSON body; it keeps the pictures decoded and the rest as text.
+
+    Args:
+        key: The name the pictures have in it.
+    """
+
+    def __init__(self, key: str = _PICTURE) -> None:
+        self._key = re.compile(_named(key) + rb'"')
+        self._rest = bytearray()
+        self._searched = 0
+        self._settled = 0
+        self._pictures: list[bytes] = []
+        self._inside_picture = False
+        self._decoded = io.BytesIO()
+        self._tail = b""
+
+    def feed(self, piece: Body) -> None:
+        """Take the next piece."""
+        data = piece if isinstance(piece, (bytes, bytearray)) else bytes(piece)
+        at = 0
+        while at < len(data):
+            at = self._inside(data, at) if self._inside_picture else self._outside(data, at)
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether at least one picture has arrived whole."""
+        return bool(self._pictures)
+
+    def close(self) -> tuple[bytes, tuple[bytes, ...]]:
+        """The rest, with an index for each picture, and the pictures."""
+        if self._inside_picture:
+            self._give_up(b"")
+        return bytes(self._rest), tuple(self._pictures)
+
+    def _outside(self, data: bytes | bytearray, at: int) -> int:
+        """Collect text up to the next picture; returns where to go on."""
+        before = len(self._rest)
+        self._rest += memoryview(data)[at:]
+        match = self._key.search(self._rest, max(self._settled, self._searched - _OVERLAP))
+        if match is None:
+            self._searched = len(self._rest)
+            return len(data)
+        start = match.end()
+        del match  # it holds the buffer, which could not be cut below
+        del self._rest[start - 1 :]
+        self._inside_picture, self._decoded = True, io.BytesIO()
+        return at + start - before
+
+    def _inside(self, data: bytes | bytearray, at: int) -> int:
+        """Decode up to the end of the picture or of the data; returns where to go on."""
+        end = data.find(b'"', at)
+        stop = len(data) if end < 0 else end
+        view = memoryview(data)[at:stop]
+        text = self._tail + bytes(view) if self._tail else view
+        # The last four letters wait for what follows them: only at the end may padding be.
+        whole = len(text) if end >= 0 else max(0, len(text) - 1) // 4 * 4
+        try:
+            self._decode(text[:whole], last=end >= 0)
+        except ValueError:
+            self._tail = b""
+            self._give_up(text)
+            return stop
+        self._tail = bytes(text[whole:])
+        if end < 0:
+            return stop
+        self._finish()
+        return end + 1
+
+    def _decode(self, text: Body, *, last: bool) -> None:
+        import pybase64
+
+        if text and text[-1] == _PADDING and not last:
+            raise ValueError("padding in the middle")
+        self._decoded.write(pybase64.b64decode(text, validate=True))
+
+    def _finish(self) -> None:
+        """Put an index in the picture's place."""
+        self._rest += b"%d" % len(self._pictures)
+        self._settled = self._searched = len(self._rest)
+        # A BytesIO hands over its buffer without a copy.
+        self._pictures.append(self._decoded.getvalue())
+        self._inside_picture, self._decoded = False, io.BytesIO()
+
+    def _give_up(self, text: Body) -> None:
+        """Leave what is no plain base64 as the text it was."""
+        import pybase64
+
+        self._rest += b'"' + pybase64.b64encode(self._decoded.getvalue()) + self._tail + text
+        self._settled = self._searched = len(self._rest)
+        self._inside_picture, self._decoded, self._tail = False, io.BytesIO(), b""
+
+
+def split(body: Body) -> tuple[bytes, tuple[bytes, ...]]:
+    """Split a whole body into its text and its pictures."""
+    splitter = Splitter()
+    splitter.feed(body)
+    return splitter.close()
+
+
+def join(rest: Body, pictures: tuple[bytes, ...], key: str = _PICTURE) -> bytes:
+    """The body as it arrived: what `split` took apart, put together again."""
+    import pybase64
+
+    def text(match: re.Match[bytes]) -> bytes:
+        index = int(match[2])
+        known = index < len(pictures)
+        return b'%b"%b"' % (match[1], pybase64.b64encode(pictures[index])) if known else match[0]
+
+    if not pictures:
+        return bytes(rest)
+    return re.sub(b"(" + _named(key) + rb")(\d+)", text, bytes(rest))
+
+
+def parse(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
+    """Parse a body that was split, or one that is still whole.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    if not pictures:
+        rest, pictures = split(rest)
+    return Document(loads(bytes(rest)), pictures)
+
+
+def read(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
+    """Parse a whole reply in whatever wrapping it came: see ``_wrapped``.
+
+    Raises:
+        ValueError: It is none that can be read.
+    """
+    if not pictures:
+        rest = _unpacked(rest)
+        if is_bare_image(head := bytes(rest[:16])) and head:
+            return Document({"data": [{"b64_json": 0}]}, (bytes(rest),))
+        rest, pictures = split(rest)
+    try:
+        document = Document(loads(bytes(rest)), pictures)
+    except ValueError:
+        value = from_events(bytes(rest))
+        if value is None:
+            raise
+        document = Document(value, pictures)
+    return evolve(document, value=normal(document.value))
+
+
+def salvage(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
+    """The whole pictures of a body that is cut short or otherwise no JSON."""
+    found = pictures or split(rest)[1]
+    data = [{"b64_json": index} for index in range(len(found))]
+    return Document({"data": data}, found, cut_short=True)
+
+
+def picture_of(item: Mapping[str, Any], document: Document) -> bytes | None:
+    """The bytes of a reply's entry or of an event, or None when it has none.
+
+    Raises:
+        ValueError: They are not base64.
+    """
+    found = item.get("b64_json")
+    if isinstance(found, int) and not isinstance(found, bool):
+        return (0 <= found < len(document.pictures) and document.pictures[found]) or None
+    return decode(found.encode("utf-8", "replace")) if isinstance(found, str) and found else None
+
+
+def decode(text: bytes) -> bytes:
+    """Decode base64, also URL-safe, with line breaks, a ``data:`` prefix or missing padding.
+
+    Raises:
+        ValueError: It is not base64.
+    """
+    from urllib.parse import unquote_to_bytes
+
+    import pybase64
+
+    if text[:5].lower() == b"data:":
+        head, _, text = text.partition(b",")
+        text = unquote_to_bytes(text) if b"%" in text else text
+        if not head.lower().rstrip().endswith(b";base64"):
+            return text  # the file itself, such as an svg, with some letters escaped
+    plain = _SPACE.sub(b"", text).rstrip(b"=").translate(_STANDARD)
+    return pybase64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
+
+
+def pictures(body: Body) -> list[bytes]:
+    """The bytes of every picture that can be read from a raw reply, for rescues."""
+    try:
+        document = read(body)
+    except ValueError:
+        document = salvage(body)
+    found: list[bytes] = []
+    for item in items(document.value):
+        try:
+            found.append(picture_of(item, document) or b"")
+        except ValueError:
+            continue
+    return [data for data in found if data]
+
+
+def _unpacked(body: Body) -> Body:
+    """A body that is still packed with gzip because its header did not say so.
+
+    Raises:
+        ValueError: It is broken, or unpacks to more than any reply has.
+    """
+    if bytes(body[:2]) != b"\x1f\x8b":
+        return body
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        plain = unpacker.decompress(body, _LARGEST)
+    except zlib.error as error:
+        raise ValueError("the reply is packed with gzip, and broken") from error
+    if unpacker.unconsumed_tail:
+        raise ValueError(f"the reply unpacks to more than {_LARGEST:,} bytes")
+    return plain
+
+
+def _named(key: str) -> bytes:
+    """The pattern of a real key and its colon."""
+    return rb'(?<!\\)"' + re.escape(key.encode()) + rb'"\s*:\s*'
+
+
+def loads(text: bytes) -> Any:
+    """The JSON of a reply: no picture is lost because of a broken letter or a NaN beside it.
+
+    What is no number a program can use (NaN, thousands of digits) stays as text, so that
+    whoever wants a number sees that there was none.
+
+    Raises:
+        ValueError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(
+            text.decode("utf-8-sig", "replace"), strict=False, parse_constant=str, parse_int=_whole
+        )
+    except RecursionError as error:
+        raise ValueError("the reply is nested too deeply") from error
+
+
+def _whole(digits: str) -> int | str:
+    """A whole number; Python refuses to read one of thousands of digits."""
+    return int(digits) if len(digits) <= _MAX_DIGITS else digits[:_MAX_DIGITS]

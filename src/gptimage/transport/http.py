@@ -1,0 +1,105 @@
+"""Plain values for what crosses the wire: a request, a reply, a server-sent event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from attrs import field, frozen
+
+from gptimage._internal.json import label
+
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@frozen(kw_only=True)
+class FilePart:
+    """One file of a multipart body.
+
+    Attributes:
+        name: The form field, such as ``image[]`` or ``mask``.
+        filename: The name sent along; its extension fits the bytes.
+        content_type: The true MIME type, such as ``image/png``.
+        data: The bytes; empty when they are in a file.
+        path: The file of bytes that are too many to hold, or None; see `read`.
+    """
+
+    name: str
+    filename: str
+    content_type: str
+    data: bytes = field(default=b"", repr=False)
+    path: Path | None = None
+
+    def read(self) -> bytes:
+        """The bytes, wherever they are."""
+        return self.data if self.path is None else self.path.read_bytes()
+
+
+@frozen(kw_only=True)
+class HttpRequest:
+    """A request before it is encoded; multipart when it has files, JSON otherwise.
+
+    Attributes:
+        method: ``GET`` or ``POST``.
+        path: Below the base URL, such as ``/images/generations``.
+        body: JSON values; in a multipart request, the form fields.
+        files: The files of a multipart request, in order.
+        headers: Extra headers with lower-case names, never the key.
+        picture_key: Under which name the answer's JSON has its pictures, in base64.
+    """
+
+    method: str
+    path: str
+    body: Mapping[str, object] = field(factory=dict[str, object], repr=False)
+    files: tuple[FilePart, ...] = ()
+    headers: Mapping[str, str] = NO_HEADERS
+    picture_key: str = "b64_json"
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer is asked for as server-sent events."""
+        return self.body.get("stream") is True
+
+
+@frozen(kw_only=True)
+class HttpReply:
+    """A whole reply, whatever its status.
+
+    Attributes:
+        status: The HTTP status code.
+        headers: Header values under lower-case names.
+        body: The bytes as they arrived; where ``pictures`` were taken out of them while they
+            arrived, each one's base64 is replaced by its number (see ``_reply.Splitter``).
+        pictures: The pictures taken out, decoded.
+    """
+
+    status: int
+    headers: Mapping[str, str] = NO_HEADERS
+    body: bytes | bytearray = field(default=b"", repr=False)
+    pictures: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's id of the request (``x-request-id``), when it is one."""
+        return label(self.headers.get("x-request-id"))
+
+    @property
+    def content_type(self) -> str:
+        """The MIME type without its parameters, lower case, or an empty string."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@frozen(kw_only=True)
+class ServerEvent:
+    """One server-sent event.
+
+    Attributes:
+        name: The ``event:`` field, or an empty string.
+        data: The ``data:`` lines joined by a newline, as bytes of JSON.
+    """
+
+    name: str = ""
+    data: bytes | bytearray = field(default=b"", repr=False)

@@ -1,0 +1,288 @@
+"""What the user asks for, as frozen values: `Generate` and `Edit`.
+
+The parameter list of every operation is written here once, as a `TypedDict`; the
+clients unpack it, the values hold it, and `check` in ``check.py`` judges it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, TypedDict, TypeVar
+
+from attrs import field, frozen
+
+from gptimage.errors import InvalidRequestError
+from gptimage.image.image import Image, ImageSource
+from gptimage.image.mask import Mask
+from gptimage.models.sizes import Size
+from gptimage.prompt import Prompt
+from gptimage.types.record import Record
+
+
+Quality = Literal["low", "medium", "high", "xhigh", "max", "auto"]
+Background = Literal["transparent", "opaque", "auto"]
+OutputFormat = Literal["png", "jpeg", "webp", "gif", "svg"]
+Moderation = Literal["auto", "low"]
+Level = Literal["low", "medium", "high"]
+Operation = Literal["generate", "edit"]
+
+
+class SvgReasoning(TypedDict, total=False):
+    """How much the author of an SVG thinks."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+class Svg(TypedDict, total=False):
+    """Which model writes an SVG, for projects where that may be chosen."""
+
+    model: str
+    reasoning: SvgReasoning
+
+
+class Options(TypedDict, total=False):
+    """Parameters shared by every operation; one left out, or None, is not sent.
+
+    Attributes:
+        model: The image model; the client's default when left out.
+        n: How many pictures, 1 to 10.
+        size: Pixels (``"1920x1080"`` or a pair of numbers), a ratio (``"16:9"``), ``"auto"``, or
+            a name such as ``"landscape"`` or ``"og_image"``. You get exactly these pixels.
+        quality: ``low`` to ``max`` (``xhigh`` and ``max`` from 2.5 on), or ``auto``.
+        background: ``transparent`` (png or webp only), ``opaque`` or ``auto``.
+        format: ``png``, ``jpeg``, ``webp``, ``gif`` or ``svg``.
+        compression: 0 to 100 per cent, for jpeg and webp.
+        moderation: ``auto``, or ``low`` for less filtering.
+        complexity: How much the model plans before it draws (2.6).
+        safety_identifier: A stable, hashed id of your end user.
+        frame_count: Frames of a gif, 2 to 16.
+        frame_duration_ms: Milliseconds each gif frame is shown.
+        svg: The author model of an svg, where the project may choose one.
+        partial_images: Previews while streaming, 0 to 3 (`stream` only).
+        extra_body: Wire fields this library does not know yet, sent as they are.
+    """
+
+    model: str | None
+    n: int | None
+    size: str | Sequence[int] | Size | None
+    quality: Quality | None
+    background: Background | None
+    format: OutputFormat | None
+    compression: int | None
+    moderation: Moderation | None
+    complexity: Level | None
+    safety_identifier: str | None
+    frame_count: int | None
+    frame_duration_ms: int | None
+    svg: Svg | None
+    partial_images: int | None
+    extra_body: Mapping[str, object] | None
+
+
+@frozen
+class FileRef:
+    """A picture already uploaded to the service.
+
+    Attributes:
+        file_id: Its id there, such as ``file-abc123``.
+    """
+
+    file_id: str
+
+
+Source = ImageSource | FileRef | Record
+"""An input picture: a path, bytes, an open file, a PIL image, an `Image`, an ``http(s)`` or
+``data:`` URL, the id of an uploaded file (``file-...`` or `FileRef`), or a picture of the
+client's store (``img_...`` or its `Record`)."""
+
+Sources = Source | Sequence[Source]
+"""One input picture, or up to 16."""
+
+
+class EditOptions(Options, total=False):
+    """Parameters of edits besides those in `Options`.
+
+    Attributes:
+        mask: Where the first picture may change: a `Mask`, or a picture whose transparent
+            (or, when nothing is transparent, white) parts may.
+        markup: A transparent PNG with drawn hints, laid over the first picture (from 2.5 on).
+        input_fidelity: ``low`` or ``high``: how closely inputs are kept, on models that take it.
+    """
+
+    mask: Mask | Source | None
+    markup: Source | None
+    input_fidelity: Literal["low", "high"] | None
+
+
+def _size(value: str | Sequence[int] | Size | None) -> Size | None:
+    return None if value is None else Size.parse(value)
+
+
+@frozen(kw_only=True)
+class Generate:
+    """A request for new pictures; see `Options` for what each field means."""
+
+    prompt: str = field(repr=False)
+    model: str
+    n: int | None = None
+    size: Size | None = field(default=None, converter=_size)
+    quality: str | None = None
+    background: str | None = None
+    format: str | None = None
+    compression: int | None = None
+    moderation: str | None = None
+    complexity: str | None = None
+    safety_identifier: str | None = field(default=None, repr=False)
+    frame_count: int | None = None
+    frame_duration_ms: int | None = None
+    svg: Mapping[str, object] | None = None
+    partial_images: int | None = None
+    extra_body: Mapping[str, object] | None = None
+    stream: bool = False
+    template: str | None = None
+
+    @property
+    def operation(self) -> Operation:
+        """``generate`` or ``edit``."""
+        return "generate"
+
+    @property
+    def count(self) -> int:
+        """How many pictures are asked for."""
+        return 1 if self.n is None else self.n
+
+    @property
+    def inputs(self) -> tuple[Image | FileRef, ...]:
+        """The input pictures; none for a new picture."""
+        return ()
+
+
+@frozen(kw_only=True)
+class Edit(Generate):
+    """A request to change pictures.
+
+    Attributes:
+        images: 1 to 16 input pictures; mask and markup belong to the first.
+        mask: Where the first picture may change.
+        markup: A transparent PNG with drawn hints, laid over the first picture.
+        input_fidelity: How closely inputs are kept, on models that take it.
+    """
+
+    images: tuple[Image | FileRef, ...]
+    mask: Mask | FileRef | None = None
+    markup: Image | FileRef | None = None
+    input_fidelity: str | None = None
+
+    @property
+    def operation(self) -> Operation:
+        """``generate`` or ``edit``."""
+        return "edit"
+
+    @property
+    def inputs(self) -> tuple[Image | FileRef, ...]:
+        """The input pictures."""
+        return self.images
+
+
+RequestT = TypeVar("RequestT", bound=Generate)
+
+
+_NAMES: Final = tuple(Options.__annotations__)
+_HINTS: Final[Mapping[str, str]] = {
+    "output_format": "it is called format here",
+    "response_format": "it is called format here, and pictures always arrive as bytes",
+    "output_compression": "it is called compression here",
+    "style": "it went with DALL-E; describe the style in the prompt",
+    "user": "it is deprecated; use safety_identifier",
+    "seed": "OpenAI's image models take no seed",
+    "negative_prompt": "say in the prompt what to leave out",
+    "image": "it is called images here, and belongs to edit()",
+    "stream": "call stream() instead",
+    "images": "pictures to start from belong to edit()",
+    "mask": "a mask belongs to edit()",
+    "markup": "markup belongs to edit()",
+    "input_fidelity": "it belongs to edit()",
+}
+
+
+def generate_request(
+    prompt: str | Prompt, options: Mapping[str, Any], *, default_model: str, stream: bool = False
+) -> Generate:
+    """Build a `Generate` from what a caller wrote; explicit options win over a template's.
+
+    Raises:
+        InvalidRequestError: An option is unknown, or the size is not understood.
+    """
+    return _build(Generate, prompt, options, {}, default_model, stream)
+
+
+def edit_request(
+    prompt: str | Prompt,
+    options: Mapping[str, Any],
+    *,
+    images: tuple[Image | FileRef, ...],
+    mask: Mask | FileRef | None = None,
+    markup: Image | FileRef | None = None,
+    default_model: str,
+    stream: bool = False,
+) -> Edit:
+    """Build an `Edit` from resolved pictures and the remaining options.
+
+    Raises:
+        InvalidRequestError: An option is unknown, or the size is not understood.
+    """
+    pictures = {"images": images, "mask": mask, "markup": markup}
+    return _build(Edit, prompt, options, pictures, default_model, stream)
+
+
+def _build(
+    kind: type[RequestT],
+    prompt: str | Prompt,
+    options: Mapping[str, Any],
+    pictures: Mapping[str, Any],
+    default_model: str,
+    stream: bool,
+) -> RequestT:
+    known = (*_NAMES, "input_fidelity") if kind is Edit else _NAMES
+    for name in options:
+        if name not in known:
+            raise _unknown(name, known)
+    text, recommended = _prompt(prompt)
+    asked = {name: _habit(name, value) for name, value in options.items() if value is not None}
+    values = {"model": default_model, **recommended, **asked}
+    return kind(prompt=text, stream=stream, **values, **pictures)
+
+
+_LOWER: Final = frozenset(
+    ("quality", "background", "format", "moderation", "complexity", "input_fidelity")
+)
+_SAME: Final[Mapping[str, str]] = {"jpg": "jpeg"}
+_MARK: Final = "\ufeff"
+"""A byte order mark: what some editors put before a text is no part of it."""
+
+
+def _habit(name: str, value: Any) -> Any:
+    """The one spelling of a value that people write in several; what it means is never changed."""
+    if name in _LOWER and isinstance(value, str):
+        lower = value.lower()
+        return _SAME.get(lower, lower) if name == "format" else lower
+    return value
+
+
+def _prompt(prompt: str | Prompt) -> tuple[str, dict[str, Any]]:
+    """The text, and what a template recommends for it."""
+    if not isinstance(prompt, Prompt):
+        return prompt.removeprefix(_MARK) if isinstance(prompt, str) else prompt, {}  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+    names = ("size", "quality", "background", "format", "template")
+    found = {name: getattr(prompt, name) for name in names}
+    return prompt.text, {name: value for name, value in found.items() if value is not None}
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> InvalidRequestError:
+    hint = _HINTS.get(name)
+    close = difflib.get_close_matches(name, known, n=1)
+    advice = hint or (f"did you mean {close[0]}?" if close else "extra_body passes unknown fields")
+    return InvalidRequestError(
+        f"{name} is not a parameter here: {advice}", field=name, allowed=known
+    )

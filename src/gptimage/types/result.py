@@ -1,0 +1,106 @@
+"""What comes back: a `Result`, and the events of a stream."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from gptimage.errors import ImageDecodeError
+from gptimage.image.image import Image
+from gptimage.models.pricing import Cost, Usage
+from gptimage.types.request import Generate
+
+
+if TYPE_CHECKING:
+    from gptimage.types.record import Record
+
+
+@frozen(kw_only=True)
+class Result:
+    """The pictures of one call and everything known about it.
+
+    Attributes:
+        images: The pictures, in the order the service sent them.
+        request: What was asked.
+        model: The model that was asked.
+        usage: Tokens as the service counted them; None when it did not say.
+        cost: What it cost in USD; None when that cannot be known; 0 for a cache hit.
+        warnings: What you should know, one sentence each: a crop, a shutdown date, a lost picture.
+        created: When the service made them (UTC).
+        request_id: The service's id of the call.
+        reported: Size, quality, format and background as the service reports them; it can be wrong.
+        cached: Whether the answer came from the cache and no request was sent.
+        stored: The records of the store, one for each picture, when the client has a store.
+    """
+
+    images: tuple[Image, ...]
+    request: Generate
+    model: str
+    usage: Usage | None = None
+    cost: Cost | None = None
+    warnings: tuple[str, ...] = ()
+    created: datetime
+    request_id: str | None = None
+    reported: Mapping[str, object] = field(factory=dict[str, object])
+    cached: bool = False
+    stored: tuple[Record, ...] = ()
+
+    @property
+    def image(self) -> Image:
+        """The first picture."""
+        return self.images[0]
+
+    def warn(self, *sentences: str) -> Result:
+        """The same result with more warnings."""
+        return evolve(self, warnings=(*self.warnings, *sentences))
+
+    def _repr_html_(self) -> str:
+        """All pictures side by side with prompt, size and cost, for notebooks."""
+        pictures = "".join(_figure(image) for image in self.images)
+        cost = "cost unknown" if self.cost is None else str(self.cost)
+        caption = f"{html.escape(self.request.prompt[:200])} · {html.escape(self.model)} · {cost}"
+        return f"<div><div>{pictures}</div><small>{caption}</small></div>"
+
+
+@frozen(kw_only=True)
+class PartialImage:
+    """A preview of a picture that is still being drawn; never the final one.
+
+    Attributes:
+        image: The preview.
+        index: 0 for the first preview.
+    """
+
+    image: Image
+    index: int
+
+
+@frozen(kw_only=True)
+class Completed:
+    """The end of a stream: the finished pictures.
+
+    Attributes:
+        result: The same value `generate` and `edit` return.
+    """
+
+    result: Result
+
+    @property
+    def image(self) -> Image:
+        """The first finished picture."""
+        return self.result.image
+
+
+def _figure(image: Image) -> str:
+    try:
+        preview = image if image.format == "svg" else image.thumbnail(512)
+    except ImageDecodeError:  # a broken picture must not hide the others
+        preview = image
+    pixels = f"{image.width}×{image.height} {image.format}"
+    style = "display:inline-block;margin:4px;text-align:center"
+    picture = f'<img src="{preview.data_url}" style="max-width:320px" alt="">'
+    return f'<figure style="{style}">{picture}<figcaption>{pixels}</figcaption></figure>'

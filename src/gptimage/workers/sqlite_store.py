@@ -1,0 +1,173 @@
+"""`SqliteDesk`: a desk in a file, for the processes of one machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gptimage._internal.clock import unix_now
+from gptimage.errors import ConfigurationError
+from gptimage.workers.entry import Entry
+from gptimage.workers.job_store import DeskError
+
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_PATIENCE: Final = 30.0
+"""Seconds to wait for other processes; one of them takes a few milliseconds."""
+
+_VERSION: Final = 1
+_SCHEMA: Final = (
+    """CREATE TABLE jobs (
+        id TEXT PRIMARY KEY, revision INTEGER NOT NULL, at REAL NOT NULL,
+        settled INTEGER NOT NULL, entry TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX by_time ON jobs (settled, at)",
+)
+_INSERT: Final = (
+    "INSERT INTO jobs (revision, at, settled, entry, id) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (id) DO NOTHING"
+)
+_UPDATE: Final = (
+    "UPDATE jobs SET revision = ?, at = ?, settled = ?, entry = ? WHERE id = ? AND revision = ?"
+)
+_FOREIGN: Final = (
+    "it is no desk, or one of a newer version of gptimage, and is left as it is; name another file"
+)
+
+
+class SqliteDesk:
+    """A desk that processes of one machine share. The file must be on a local disk.
+
+    The file is opened for each look and closed again, so nothing is left open across a fork.
+    What was written is on the disk: a power cut forgets nothing. Requests are in it, prompts
+    and all; it is readable to you alone.
+
+    Args:
+        path: The SQLite file; it is made when it is not there.
+        keep: How long jobs that are done, failed or dropped are remembered; None is for ever.
+            One that is delivered again after that is a new job.
+        clock: Tells the Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        keep: timedelta | None = timedelta(days=30),
+        clock: Callable[[], float] = unix_now,
+    ) -> None:
+        self.path: Path = Path(path).expanduser()
+        self._keep = keep
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        """Where it is."""
+        return f"SqliteDesk({str(self.path)!r})"
+
+    def now(self) -> float:
+        """The time on this machine."""
+        return self._clock()
+
+    def read(self, id: str) -> Entry | None:
+        """What is known of a job."""
+        with self._opened() as connection:
+            text = _entry_of(connection, id)
+        return None if text is None else self._entry(text)
+
+    def swap(self, before: Entry | None, after: Entry) -> bool:
+        """Write an entry if nobody wrote another one meanwhile."""
+        text = after.to_text()
+        values = (after.revision, after.at, after.settled, text, after.id)
+        with self._opened() as connection:
+            if before is None:
+                self._forget(connection)
+                done = connection.execute(_INSERT, values).rowcount
+            else:
+                done = connection.execute(_UPDATE, (*values, before.revision)).rowcount
+            return bool(done) or _entry_of(connection, after.id) == text
+
+    def entries(self, *, settled: bool = False) -> Iterator[Entry]:
+        """What is known of jobs, those changed longest ago first; settled ones at the end."""
+        query = "SELECT entry FROM jobs WHERE settled <= ? ORDER BY settled, at, id"
+        with self._opened() as connection:
+            rows = connection.execute(query, (settled,)).fetchall()
+        return (self._entry(text) for (text,) in rows)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _forget(self, connection: sqlite3.Connection) -> None:
+        """Forget what was settled long ago."""
+        if self._keep is not None:
+            before = self.now() - self._keep.total_seconds()
+            connection.execute("DELETE FROM jobs WHERE settled = 1 AND at < ?", (before,))
+
+    def _entry(self, text: str) -> Entry:
+        try:
+            return Entry.from_text(text)
+        except ValueError as error:
+            raise DeskError(f"the desk {self.path} holds a damaged entry: {error}") from error
+
+    @contextmanager
+    def _opened(self) -> Generator[sqlite3.Connection]:
+        """A connection in which every statement is a transaction of its own.
+
+        Raises:
+            DeskError: The file cannot be used.
+        """
+        try:
+            import sqlite3
+        except ImportError as error:
+            raise ConfigurationError("this Python was built without SQLite") from error
+        try:
+            with closing(self._open()) as connection:
+                yield connection
+        except (sqlite3.Error, OSError) as error:
+            raise DeskError(f"the desk {self.path} cannot be used: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        import sqlite3
+
+        if not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # SQLite would make it readable to everybody; its journal copies these rights.
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous = EXTRA")  # also the end of a transaction lasts
+            if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+                _prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _entry_of(connection: sqlite3.Connection, id: str) -> str | None:
+    row = connection.execute("SELECT entry FROM jobs WHERE id = ?", (id,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new file; refuse one that is not ours."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+        if version != _VERSION and (version or tables):
+            raise OSError(_FOREIGN)
+        if not version:
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # a full disk may have rolled back already
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,323 @@
+"""Every error as an assistant is told it: what happened, and the next step it can take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from mcp.server.mcpserver.exceptions import ToolError
+
+import gptimage
+from gptimage.wording import for_assistant
+from gptimage_mcp.content.sanitize import plain, quoted, told
+
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+_LONGEST_SAID: Final = 800
+"""Characters of a quotation. With advice and details a message stays below 1,900, whatever the
+error holds; some clients cut long ones, and the SDK puts the tool's name before."""
+
+_LONGEST_DETAILS: Final = 500
+_SENT_NOTHING: Final = "Nothing was sent and nothing was billed."
+_OPERATOR: Final = "Only whoever runs this server can change that: tell the person."
+_PAID_MAYBE: Final = (
+    "Do NOT simply call again: it may be paid already, and would be paid twice. Look at "
+    "list_images whether the picture is there; if it is not, ask the person before trying again."
+)
+_Advice = Callable[[Any], str]
+
+
+@contextmanager
+def failing() -> Generator[None]:
+    """What goes wrong inside is told to the assistant; what nobody foresaw goes on as it is.
+
+    Raises:
+        ToolError: The library or the file system has failed.
+    """
+    try:
+        yield
+    except (gptimage.GptImageError, OSError) as error:
+        raise failure(error) from error
+
+
+def failure(error: Exception) -> ToolError:
+    """What an assistant is told of an error; raise it ``from`` that error.
+
+    The text is ours but for what the error says, which is quoted: it may come from anybody.
+    """
+    name, said = _named(error)
+    lines = [f"{name}: {quoted(said, _LONGEST_SAID)}", f"Next: {_advice(error)}"]
+    if found := _details(error):
+        lines.append(f"Details: {found}")
+    return ToolError("\n".join(lines))
+
+
+def misfit(error: ValidationError) -> ToolError:
+    """What an assistant is told of arguments that do not fit the tool's schema."""
+    problems = [
+        f"{_place(each['loc'])}: {told(each['msg'], 160)}"
+        for each in error.errors(include_url=False, include_context=False, include_input=False)
+        if each["type"] != "none_required"  # that it may be left out helps nobody
+    ]
+    shown = "; ".join(problems[:6]) + ("; ..." if len(problems) > 6 else "")
+    return ToolError(
+        f"InvalidArguments: {quoted(shown, _LONGEST_SAID)}\n"
+        f"Next: {_SENT_NOTHING} Correct these arguments and call again."
+    )
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """The parameter and the place in its list, without the SDK's names of types."""
+    places = "".join(f"[{each}]" for each in location[1:] if isinstance(each, int))
+    return f"{told(str(location[0]), 80)}{places}" if location else "arguments"
+
+
+def _named(error: Exception) -> tuple[str, str]:
+    """The kind of error and what it says; of one nobody foresaw, only the kind."""
+    if isinstance(error, gptimage.GptImageError):
+        return type(error).__name__, for_assistant(str(error)) or "it says nothing more"
+    if isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+        return "FileError", f"{error.filename}: {reason}" if error.filename else reason
+    return "InternalError", f"something went wrong in the server ({type(error).__name__})"
+
+
+def _advice(error: Exception) -> str:
+    for kind in type(error).__mro__:
+        if kind in ADVICE:
+            return ADVICE[kind](error)
+    if isinstance(error, OSError):
+        return f"Name another file or folder, or leave it out. {_OPERATOR}"
+    return "The server's log says more. Look at list_images before anything is asked for again."
+
+
+def _details(error: Exception) -> str:
+    """What can be read by a program: the attributes worth acting on, as JSON."""
+    found: dict[str, object] = {}
+    for name in _DETAILS:
+        value = getattr(error, name, None)
+        if value not in (None, (), ""):
+            found[name] = told(str(value), 200) if not isinstance(value, (int, float)) else value
+    text = json.dumps(plain(found), ensure_ascii=False)
+    while len(text) > _LONGEST_DETAILS:
+        found.popitem()
+        text = json.dumps(plain(found), ensure_ascii=False)
+    return text if found else ""
+
+
+_DETAILS: Final = (
+    "status",
+    "code",
+    "param",
+    "field",
+    "request_id",
+    "retry_after",
+    "possible_cost",
+    "estimate",
+    "limit",
+    "spent",
+    "stage",
+    "categories",
+    "url",
+    "template",
+    "argument",
+)
+
+
+def _configuration(error: gptimage.ConfigurationError) -> str:
+    return (
+        f"{_SENT_NOTHING} get_server_status says what is missing, such as OPENAI_API_KEY, or "
+        f"GPTIMAGE_SANDBOX=true to draw offline. {_OPERATOR} Never ask for a key in the chat."
+    )
+
+
+def _request(error: gptimage.InvalidRequestError) -> str:
+    return (
+        f"{_SENT_NOTHING} Change the parameter {told(error.field, 60)}{_allowed(error.allowed)} "
+        "and call again."
+    )
+
+
+def _retired(error: gptimage.ModelRetiredError) -> str:
+    use = f"model={error.replacements[0]}" if error.replacements else "another model"
+    return f"{_SENT_NOTHING} Call again with {told(use, 100)}; list_models has all that answer."
+
+
+def _decode(error: gptimage.ImageDecodeError) -> str:
+    return (
+        "Nothing was billed for reading it. Give another picture: an id of list_images, or a whole "
+        "PNG, JPEG or WebP file."
+    )
+
+
+def _fetch(error: gptimage.FetchError) -> str:
+    return (
+        f"{_SENT_NOTHING} Give a public https address of the picture itself, or save it where the "
+        "server may read (get_server_status lists input_folders), or use an id of list_images."
+    )
+
+
+def _template(error: gptimage.TemplateError) -> str:
+    argument = f"argument {told(error.argument, 60)}" if error.argument else "template"
+    return f"{_SENT_NOTHING} Correct the {argument}{_allowed(error.allowed)} and ask again."
+
+
+def _budget(error: gptimage.BudgetExceededError) -> str:
+    if error.estimate is None:
+        return (
+            f"{_SENT_NOTHING} Name a size, a quality and a model whose price is known "
+            "(list_models), so that the cost can be foreseen. Otherwise the person sets "
+            "GPTIMAGE_UNKNOWN_COST."
+        )
+    return (
+        f"{_SENT_NOTHING} Ask for less: fewer pictures, a lower quality or a smaller size; "
+        "estimate_cost compares them and get_server_status says what is left. Only the person can "
+        "raise GPTIMAGE_MAX_PER_CALL or GPTIMAGE_MAX_PER_DAY."
+    )
+
+
+def _transport(error: gptimage.TransportError) -> str:
+    if error.retryable:
+        return "The service was not reached, so nothing was billed. Call again in a minute."
+    return (
+        "The service was not reached, so nothing was billed, and trying again will not help: "
+        f"OPENAI_BASE_URL or the network of the server is wrong. {_OPERATOR}"
+    )
+
+
+def _unknown(error: gptimage.OutcomeUnknownError) -> str:
+    most = error.possible_cost
+    cost = "how much is not known" if most is None else f"at most about ${most:.4f}"
+    return f"It may have been billed, {cost}. {_PAID_MAYBE}"
+
+
+def _api(error: gptimage.ApiError) -> str:
+    return "The service refused. Change what it names and call again, or tell the person."
+
+
+def _bad(error: gptimage.BadRequestError) -> str:
+    what = f"the parameter {told(error.param, 60)}" if error.param else "what it names"
+    return f"The service drew nothing. Change {what} and call again; the same call fails again."
+
+
+def _moderation(error: gptimage.ModerationError) -> str:
+    what = {"input": "the prompt or the input pictures", "output": "what is to be drawn"}
+    return (
+        f"The safety system refused {what.get(error.stage or '', 'the request')}. Rephrase the "
+        "prompt or use other pictures; the same call is refused again. Do not try to get around it."
+    )
+
+
+def _authentication(error: gptimage.AuthenticationError) -> str:
+    return (
+        "The server's key is wrong or revoked: OPENAI_API_KEY (and OPENAI_BASE_URL) must be "
+        f"corrected. {_OPERATOR} Never ask for a key in the chat. Calling again will not help."
+    )
+
+
+def _permission(error: gptimage.PermissionDeniedError) -> str:
+    return f"Try another model of list_models. The key's project may not do this. {_OPERATOR}"
+
+
+def _unverified(error: gptimage.OrganizationNotVerifiedError) -> str:
+    return (
+        "An owner of the organisation verifies it under platform.openai.com > Settings > "
+        "Organization > General, and waits 15 minutes. Until then another model of list_models "
+        "may do."
+    )
+
+
+def _not_found(error: gptimage.NotFoundError) -> str:
+    return (
+        "Call again with a model of list_models, or without model. If that fails, too, "
+        f"OPENAI_BASE_URL is wrong. {_OPERATOR}"
+    )
+
+
+def _quota(error: gptimage.QuotaExceededError) -> str:
+    return (
+        "The account has no credit, or its billing limit is reached: waiting and calling again "
+        "will not help. The person adds credit under platform.openai.com > Settings > Billing."
+    )
+
+
+def _rate(error: gptimage.RateLimitError) -> str:
+    wait = "a minute" if error.retry_after is None else f"{error.retry_after:g} seconds"
+    return f"Nothing was billed. Wait {wait}, then call again, with fewer pictures at once."
+
+
+def _server(error: gptimage.ServerError) -> str:
+    return (
+        "The service failed. Look at list_images whether the picture is there after all; if not, "
+        "call once more in a minute, and stop if it fails again."
+    )
+
+
+def _cache(error: gptimage.CacheError) -> str:
+    return (
+        "Pictures can be drawn without the cache, so go on. It is configured by GPTIMAGE_CACHE or "
+        f"GPTIMAGE_REDIS_URL. {_OPERATOR}"
+    )
+
+
+def _store(error: gptimage.StoreError) -> str:
+    if error.result is None and not error.rescued:
+        return (
+            "get_server_status says how the store is. The person looks at its folder and disk, and "
+            "runs `gptimage verify`."
+        )
+    where = f" Copies are in {told(', '.join(error.rescued), 300)}." if error.rescued else ""
+    return (
+        f"The pictures are drawn and paid: do NOT ask for them again.{where} The person makes room "
+        "on the disk of the store and runs `gptimage rescue`."
+    )
+
+
+def _missing(error: gptimage.ImageNotFoundError) -> str:
+    return "list_images finds pictures by words, tags, model or date, and gives their ids."
+
+
+def _any(error: gptimage.GptImageError) -> str:
+    return "get_server_status says how the server is, and its log says more."
+
+
+def _allowed(allowed: object) -> str:
+    """What would be accepted, where that is known, as part of a sentence."""
+    if allowed is None:
+        return ""
+    values = list(map(str, allowed)) if isinstance(allowed, (tuple, list)) else [str(allowed)]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  # of anything
+    shown = ", ".join(values[:20]) + (", ..." if len(values) > 20 else "")
+    return f" (accepted: {told(for_assistant(shown), 300)})"
+
+
+ADVICE: Final[Mapping[type, _Advice]] = {
+    gptimage.GptImageError: _any,
+    gptimage.ConfigurationError: _configuration,
+    gptimage.InvalidRequestError: _request,
+    gptimage.ModelRetiredError: _retired,
+    gptimage.ImageDecodeError: _decode,
+    gptimage.FetchError: _fetch,
+    gptimage.TemplateError: _template,
+    gptimage.BudgetExceededError: _budget,
+    gptimage.TransportError: _transport,
+    gptimage.OutcomeUnknownError: _unknown,
+    gptimage.MalformedReplyError: _unknown,
+    gptimage.ApiError: _api,
+    gptimage.BadRequestError: _bad,
+    gptimage.ModerationError: _moderation,
+    gptimage.AuthenticationError: _authentication,
+    gptimage.PermissionDeniedError: _permission,
+    gptimage.OrganizationNotVerifiedError: _unverified,
+    gptimage.NotFoundError: _not_found,
+    gptimage.QuotaExceededError: _quota,
+    gptimage.RateLimitError: _rate,
+    gptimage.ServerError: _server,
+    gptimage.CacheError: _cache,
+    gptimage.StoreError: _store,
+    gptimage.ImageNotFoundError: _missing,
+}
+"""The next step after every class of error; a test proves that none is missing."""

@@ -1,0 +1,129 @@
+"""The JSON of what is in the store, the catalogue and the templates.
+
+Resources and tools share it; the field names are those of ``gptimage ... --json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any, Final
+
+import attrs
+
+import gptimage
+from gptimage.store import Page, Stats
+from gptimage_mcp.content.sanitize import told, visible
+
+
+_LONGEST: Final = 300
+_RECORD: Final = (
+    "id",
+    "created",
+    "operation",
+    "model",
+    "format",
+    "width",
+    "height",
+    "bytes",
+    "index",
+    "of",
+    "cost_usd",
+    "cost_is_upper_bound",
+    "parent",
+    "tags",
+    "pinned",
+)
+
+
+def history(page: Page) -> dict[str, Any]:
+    """A page of pictures; the prompts are cut, `get_image_info` has them whole."""
+    return {"records": [_record(record) for record in page], "next": page.next}
+
+
+def stats(name: str, stats: Stats) -> dict[str, Any]:
+    """What is in a store."""
+    plain = ("pictures", "bytes", "inputs", "input_bytes", "unknown_cost", "pinned")
+    return {
+        "store": name,
+        **{field: getattr(stats, field) for field in plain},
+        "cost_usd": str(stats.cost.usd),
+        "oldest": stats.oldest and stats.oldest.isoformat(),
+        "newest": stats.newest and stats.newest.isoformat(),
+        "by_model": dict(stats.by_model),
+        "by_operation": dict(stats.by_operation),
+        "by_format": dict(stats.by_format),
+    }
+
+
+def model(spec: gptimage.ModelSpec, catalogue: gptimage.Models, today: date) -> dict[str, Any]:
+    """What is known of a model, with the prices of this day in USD per million tokens."""
+    price = spec.price(today)
+    return {
+        "id": spec.id,
+        "default": spec.id == catalogue.default,
+        "role": spec.role,
+        "state": spec.state(today),
+        "released": _day(spec.released),
+        "snapshot": spec.snapshot,
+        "shutdown": _day(spec.shutdown),
+        "replacements": list(spec.replacements),
+        "sizes": str(spec.sizes),
+        "qualities": list(spec.qualities),
+        "formats": list(spec.formats),
+        "input_fidelity": list(spec.input_fidelity),
+        "transparent": spec.transparent,
+        "complexity": spec.complexity,
+        "markup": spec.markup,
+        "price": None if price is None else _price(price),
+        "images_per_minute": list(spec.images_per_minute),
+        "source": spec.source,
+        "checked": spec.checked.isoformat(),
+    }
+
+
+def templates(templates: gptimage.PromptTemplates, problem: str | None) -> dict[str, Any]:
+    """Every template; the problem is what keeps the folder from being read again."""
+    return {
+        "templates": [template.describe() for template in templates.values()],
+        "problem": problem,
+    }
+
+
+def template(template: gptimage.PromptTemplate) -> dict[str, Any]:
+    """Everything about one template, with the JSON Schema of its arguments."""
+    return {**template.describe(), "schema": template.schema()}
+
+
+def in_short(record: gptimage.Record) -> str:
+    """A picture's facts in one line, without its prompt."""
+    pixels = "?" if record.size is None else f"{record.width}x{record.height}"
+    facts = [f"{record.created:%Y-%m-%d %H:%M} UTC", f"{pixels} {record.format}", record.model]
+    return ", ".join([*facts, *_words(record)])
+
+
+def _words(record: gptimage.Record) -> Iterable[str]:
+    if record.share is not None:
+        yield str(record.share)
+    yield from (f"#{told(tag, 40)}" for tag in record.tags[:5])
+
+
+def _record(record: gptimage.Record) -> Mapping[str, Any]:
+    whole = record.to_json()
+    return {
+        **{name: whole[name] for name in _RECORD},
+        "prompt": visible(record.prompt, _LONGEST),
+        "uri": f"generated-images://{record.id}",
+        "path": record.path and str(record.path),
+    }
+
+
+def _day(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
+
+
+def _price(price: gptimage.Price) -> dict[str, Any]:
+    """Money as text, so that no digit is lost, and days as ISO 8601."""
+    values = attrs.asdict(price)
+    del values["batch"]
+    return {name: None if value is None else str(value) for name, value in values.items()}

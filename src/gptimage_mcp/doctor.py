@@ -1,0 +1,159 @@
+"""``gptimage-mcp --check``: the settings that apply, where each comes from, and what will not work.
+
+It opens the store, the templates and the cache as the server would, and asks nobody for anything.
+"""
+
+from __future__ import annotations
+
+import platform
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, cast
+
+import gptimage
+from gptimage.secrets import scrub
+from gptimage_mcp.config.loading import CONFIG, Loaded, load, usual_file
+from gptimage_mcp.config.settings import KINDS, Settings, SettingsError, Transport, variable
+from gptimage_mcp.folders import doubtful, unusable
+from gptimage_mcp.kinds import OFF
+from gptimage_mcp.moments import utc_now
+
+
+FINE: Final = 0
+WILL_NOT_WORK: Final = 1
+BAD_SETTINGS: Final = 2
+
+_PATIENCE: Final = 55.0
+"""Seconds; many clients give a call up after 60."""
+
+
+def run(*, transport: Transport | None = None) -> int:
+    """Print everything and return the exit code.
+
+    Args:
+        transport: What an option said.
+    """
+    print(_versions())
+    try:
+        loaded = load(transport=transport)
+    except SettingsError as error:
+        _print("These settings cannot be used:", error.problems)
+        _print("There are:", [CONFIG, *map(variable, KINDS)])
+        return BAD_SETTINGS
+    print(f"\nsettings file: {loaded.file or f'none (looked for {usual_file()})'}\n")
+    print("\n".join(_table(loaded)))
+    problems, notes = [*_problems(loaded.settings)], [*_notes(loaded)]
+    _print("Worth knowing:", notes)
+    _print("This will not work:", problems)
+    if not problems:
+        print("\nEverything is ready.")
+    return WILL_NOT_WORK if problems else FINE
+
+
+def _print(title: str, lines: Iterable[str]) -> None:
+    listed = [f"  {line}" for line in lines]
+    if listed:
+        print(f"\n{title}", *listed, sep="\n")
+
+
+def _versions() -> str:
+    parts = [f"{name} {_version(name)}" for name in ("gptimage", "mcp", "openai")]
+    return f"{', '.join(parts)}, Python {platform.python_version()} on {platform.platform()}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "is not installed"
+
+
+def _table(loaded: Loaded) -> Iterator[str]:
+    rows = [(variable(name), _value(loaded.settings, name), loaded.origins[name]) for name in KINDS]
+    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for name, value, origin in rows:
+        shown = "" if origin == name else origin
+        yield f"{name:<{first}}  {value:<{min(second, 60)}}  {shown}".rstrip()
+
+
+def _value(settings: Settings, name: str) -> str:
+    value: object = getattr(settings, name)
+    if value in (None, ()):
+        return OFF if name == "cache" else "-"
+    if KINDS[name].secret:
+        return "set, not shown"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, cast("tuple[object, ...]", value)))
+    return scrub(str(value))
+
+
+def _problems(settings: Settings) -> Iterator[str]:
+    """What the server would refuse or could not do."""
+    if settings.api_key is None and not settings.sandbox:
+        yield (
+            f"{variable('api_key')}: there is no key, so nothing can be drawn; set it, or set "
+            f"{variable('sandbox')}=true to draw offline"
+        )
+    missing = [*unusable(settings)]
+    yield from missing
+    try:
+        if not missing:
+            _open(settings)
+    except ModuleNotFoundError as error:
+        yield f'{error.name} is missing: pip install "gptimage[mcp]"'
+    except (gptimage.GptImageError, OSError) as error:
+        yield from str(error).splitlines()
+
+
+def _open(settings: Settings) -> None:
+    """Open what the server would."""
+    from gptimage_mcp.opening import open_app
+
+    app = open_app(settings)
+    app.store.close()
+    if settings.redis_url is not None and app.cache is not None:
+        app.cache.get("g1:check")
+    if settings.transport == "http":
+        from gptimage_mcp.auth import Auth
+        from gptimage_mcp.http.middleware import check_exposure
+
+        check_exposure(settings)
+        Auth.of(settings)
+
+
+def _notes(loaded: Loaded) -> Iterator[str]:
+    """What works, but perhaps otherwise than meant."""
+    settings = loaded.settings
+    yield from doubtful(settings)
+    if settings.sandbox:
+        yield "the sandbox is on: pictures are drawn by a program, nothing is sent or billed"
+    if settings.sandbox and settings.api_key is not None:
+        yield f"{variable('api_key')}: is not used while the sandbox is on"
+    if settings.wait > _PATIENCE:
+        yield f"{variable('wait')}: many clients give a call up after 60 seconds; 50 is safe"
+    yield from _models(settings)
+    if loaded.file is not None and _tells_secrets(loaded, loaded.file):
+        yield f"{loaded.file}: holds a secret, and other accounts may read it (chmod 600)"
+
+
+def _models(settings: Settings) -> Iterator[str]:
+    if settings.model is None:
+        return
+    spec = gptimage.Models.load().get(settings.model)
+    if spec is None:
+        yield f"{variable('model')}: {settings.model} is not in the catalogue; it is sent as it is"
+    elif spec.shutdown and (state := spec.state(utc_now().date())) != "live":
+        when = "was" if state == "shut_down" else "will be"
+        instead = f"; use {spec.replacements[0]}" if spec.replacements else ""
+        yield f"{variable('model')}: {spec.id} {when} shut down on {spec.shutdown}{instead}"
+
+
+def _tells_secrets(loaded: Loaded, file: Path) -> bool:
+    secret = any(KINDS[name].secret for name in KINDS if loaded.origins[name] == str(file))
+    others = stat.S_IRGRP | stat.S_IROTH
+    return secret and sys.platform != "win32" and bool(file.stat().st_mode & others)

@@ -1,0 +1,3 @@
+"""The server over HTTP: the app, its routes, middleware, image files and event streams."""
+
+from __future__ import annotations

@@ -1,0 +1,243 @@
+"""Streamable HTTP: the protocol, our own routes, and the guards in front of both.
+
+A request meets, in this order: the allowlists of hosts and origins, CORS, authentication, the
+rate limit, the gate, the limits on bodies, and the route. Both protocol eras share one path;
+with ``stateless`` the older one keeps no session either, so any replica can answer.
+
+The old HTTP+SSE transport is left out: the protocol deprecated it in 2025, and every client that
+speaks it also speaks Streamable HTTP or stdio.
+
+Answers of the older era are server-sent events, of which the SDK's own Python client reads 1 MiB
+and no more. A whole original may be larger: it is to be had under ``/images/{id}``.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from contextlib import suppress
+from typing import Any, Final
+
+import uvicorn
+from mcp.server import MCPServer
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
+from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from gptimage_mcp.app import App
+from gptimage_mcp.auth import Auth
+from gptimage_mcp.bodies import BodyGuard
+from gptimage_mcp.config.settings import Settings
+from gptimage_mcp.connections import Connection
+from gptimage_mcp.gate import Gate, unjudged
+from gptimage_mcp.http.middleware import Allowlist, HostGuard, check_exposure
+from gptimage_mcp.http.routes import HEALTH
+from gptimage_mcp.throttle import Buckets, Throttle
+
+
+_logger: Final = logging.getLogger(__name__)
+
+_SESSIONS: Final = 1_000
+"""Sessions of the older era at a time; each is a few tasks."""
+
+_CONNECTIONS: Final = 400
+"""Connections at a time, so that with a file for each a process stays below 1,024 handles."""
+
+_GOODBYE: Final = 10
+"""Seconds that open answers have to end at shutdown; running jobs then have theirs."""
+
+_ASKED: Final = (
+    "Authorization",
+    "Last-Event-ID",
+    "Mcp-Method",
+    "Mcp-Name",
+    "Mcp-Protocol-Version",
+    "Mcp-Session-Id",
+    "Range",
+    "If-None-Match",
+    "If-Range",
+)
+"""Headers that web pages may send."""
+
+_TOLD: Final = (
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Mcp-Protocol-Version",
+    "Mcp-Session-Id",
+    "Retry-After",
+    "WWW-Authenticate",
+)
+"""Headers that web pages may read."""
+
+
+def build_app(server: MCPServer[App], settings: Settings) -> Starlette:
+    """The ASGI application of a server that `build_server` made of the same settings.
+
+    Run it with one worker: sessions, running jobs and rate limits are in its memory.
+
+    Raises:
+        ConfigurationError: It would listen beyond this machine unprotected; names the variables.
+    """
+    check_exposure(settings)
+    auth = Auth.of(settings)
+    allowlist = Allowlist.of(settings)
+    app = server.streamable_http_app(
+        streamable_http_path=settings.path,
+        stateless_http=settings.stateless,
+        max_request_body_size=settings.max_body,
+        max_sessions=_SESSIONS,
+        # Without it the SDK stops checking as soon as the host is no loopback name.
+        transport_security=allowlist.for_sdk(),
+        host=settings.host,
+    )
+    app.router.redirect_slashes = False  # a redirect would name the host behind a proxy
+    metadata = _metadata(auth)
+    app.routes.extend(metadata)
+    for each in reversed(_guards(settings, auth, allowlist, [route.path for route in metadata])):
+        app.add_middleware(each.cls, *each.args, **each.kwargs)
+    return app
+
+
+def serve(settings: Settings) -> None:
+    """Build the server, answer over HTTP until interrupted, then let running jobs end.
+
+    Raises:
+        ConfigurationError: It would listen beyond this machine unprotected; names the variables.
+        OSError: The port is taken, or the address is not this machine's.
+    """
+    from gptimage_mcp.server import build_server
+
+    check_exposure(settings)
+    app = build_app(build_server(settings), settings)
+    sockets = listen(settings.host, settings.port)
+    for each in sockets:
+        host, port = each.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        _logger.info("listening on http://%s:%s%s", shown, port, settings.path)
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(configuration(app, settings)).run(sockets)
+
+
+def configuration(app: Starlette, settings: Settings) -> uvicorn.Config:
+    """How uvicorn is run: with bounds everywhere, and nothing on standard output.
+
+    ``X-Forwarded-*`` is not believed: uvicorn would take it from whoever is on this machine.
+    """
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level=settings.log_level.lower(),
+        access_log=settings.log_level in {"DEBUG", "INFO"},
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_CONNECTIONS,
+        backlog=128,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=_GOODBYE,
+    )
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets for every address a host stands for; a port of 0 takes a free one.
+
+    uvicorn would end the process itself when a port is taken.
+
+    Raises:
+        OSError: The port is taken, or the address is not this machine's.
+    """
+    found = socket.getaddrinfo(
+        host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    for family, _, _, _, address in dict.fromkeys(found):
+        try:
+            sockets.append(_bound(family, address))
+        except OSError as error:
+            absent = error
+            if error.errno not in _ABSENT:
+                break
+    if absent is None or (sockets and absent.errno in _ABSENT):
+        return sockets
+    for each in sockets:
+        each.close()
+    told = f"cannot listen on {host}, port {port}: {absent.strerror}"
+    raise OSError(absent.errno, told) from absent
+
+
+_ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""A machine without IPv6 still knows ``localhost`` by an address of it."""
+
+
+def _bound(family: int, address: Any) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it would share the port with whoever has it
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _metadata(auth: Auth | None) -> list[Route]:
+    """Where clients read who issues tokens for this server (RFC 9728)."""
+    if auth is None or auth.issuer is None:
+        return []
+    return create_protected_resource_routes(
+        resource_url=auth.resource_url,
+        authorization_servers=[auth.issuer_url],
+        scopes_supported=list(auth.scopes) or None,
+        resource_name="gptimage",
+    )
+
+
+def _guards(
+    settings: Settings, auth: Auth | None, allowlist: Allowlist, open: list[str]
+) -> list[Middleware]:
+    """Everything in front of the routes, outermost first."""
+    buckets = Buckets(settings.calls_per_minute)
+    return [
+        Middleware(HostGuard, allowlist=allowlist),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=("GET", "HEAD", "POST", "DELETE"),
+            allow_headers=_ASKED,
+            expose_headers=_TOLD,
+            allow_private_network=True,  # whoever is listed may call from the internet, too
+        ),
+        *(_authentication(auth) if auth else ()),
+        Middleware(Throttle, buckets=buckets, free=[HEALTH]),
+        *(_gates(auth, [HEALTH, *open]) if auth else ()),
+        Middleware(BodyGuard, most=settings.max_body),
+    ]
+
+
+def _authentication(auth: Auth) -> list[Middleware]:
+    """Find out who calls, and let everything behind know; the audience is always compared."""
+    backend = BearerAuthBackend(auth.verifier, resource_server_url=auth.resource_url)
+    return [
+        Middleware(AuthenticationMiddleware, backend=backend, on_error=unjudged),
+        Middleware(AuthContextMiddleware),
+    ]
+
+
+def _gates(auth: Auth, open: list[str]) -> list[Middleware]:
+    metadata = build_resource_metadata_url(auth.resource_url) if auth.issuer else None
+    return [Middleware(Gate, scopes=auth.scopes, metadata=metadata, open=open)]

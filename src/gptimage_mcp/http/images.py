@@ -1,0 +1,155 @@
+"""``GET /images/{id}``: a picture byte for byte as it was saved, from its file.
+
+The file is read piece by piece, no faster than the client takes it: a download holds one
+piece in memory, however large the picture is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Final
+
+import anyio
+from anyio.to_thread import run_sync
+from attrs import frozen
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+import gptimage
+from gptimage_mcp.http.errors import refusal
+from gptimage_mcp.ranges import UnsatisfiableError, has_already, span
+
+
+_PIECE: Final = 64 * 1024
+_SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+_FOR_GOOD: Final = "private, max-age=31536000, immutable"
+
+_loading: Final = anyio.CapacityLimiter(4)
+"""How many pictures of an object store are in memory at once, on their way to a file."""
+
+
+@frozen(kw_only=True)
+class Original:
+    """A picture's file, open for reading.
+
+    Attributes:
+        file: The file; whoever gets this closes it.
+        size: Its length in bytes.
+        record: What is known of it.
+    """
+
+    file: IO[bytes]
+    size: int
+    record: gptimage.Record
+
+    @property
+    def etag(self) -> str:
+        """The SHA-256 of the bytes, as HTTP writes it."""
+        return f'"{self.record.sha256}"'
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a browser must know to keep and show it safely.
+
+        An SVG can hold scripts: it is only ever a picture, and never opened as a page.
+        """
+        shown = "attachment" if self.record.format == "svg" else "inline"
+        return {
+            "accept-ranges": "bytes",
+            "cache-control": _FOR_GOOD,
+            "content-disposition": f'{shown}; filename="{self._name}"',
+            "content-security-policy": _SANDBOX,
+            "content-type": self.record.mime_type,
+            "etag": self.etag,
+        }
+
+    @property
+    def _name(self) -> str:
+        return f"{self.record.id}.{self.record.key.rpartition('.')[2]}"
+
+
+async def answer(request: Request, store: gptimage.Store) -> Response:
+    """The picture whose id is in the path; any other id is a 404, whatever it looks like."""
+    try:
+        original = await _open(store, request.path_params["id"])
+    except gptimage.ImageNotFoundError:
+        return refusal(404, "not_found", "the store has no picture of this id")
+    except (gptimage.StoreError, OSError):
+        return refusal(500, "unreadable", "the picture cannot be read: `gptimage verify`")
+    headers = {**original.headers}
+    if has_already(request.headers, etag=original.etag):
+        original.file.close()
+        return Response(status_code=304, headers=headers)
+    try:
+        part = span(request.headers, size=original.size, etag=original.etag)
+    except UnsatisfiableError:
+        original.file.close()
+        beyond = {"content-range": f"bytes */{original.size}"}
+        return refusal(416, "beyond_the_end", "the picture is shorter than that", headers=beyond)
+    start, stop = part or (0, original.size)
+    headers["content-length"] = str(stop - start)
+    if part is not None:
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{original.size}"
+    return _Download(original.file, start, stop, status=206 if part else 200, headers=headers)
+
+
+class _Download(StreamingResponse):
+    """Part of a file; it is closed when the client has it, or has gone."""
+
+    def __init__(
+        self, file: IO[bytes], start: int, stop: int, *, status: int, headers: dict[str, str]
+    ) -> None:
+        super().__init__(_pieces(file, start, stop), status, headers)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._file:
+            if scope["method"] == "HEAD":
+                await Response(status_code=self.status_code, headers=self.headers)(
+                    scope, receive, send
+                )
+            else:
+                await super().__call__(scope, receive, send)
+
+
+async def _pieces(file: IO[bytes], start: int, stop: int) -> AsyncIterator[bytes]:
+    await run_sync(file.seek, start)
+    while start < stop:
+        piece = await run_sync(file.read, min(_PIECE, stop - start))
+        if not piece:
+            raise OSError("the picture's file became shorter while it was read")
+        start += len(piece)
+        yield piece
+
+
+async def _open(store: gptimage.Store, id: str) -> Original:
+    record = await run_sync(store.get, id)
+    if record.path is None:
+        return await run_sync(_loaded, store, record, limiter=_loading)
+    return await run_sync(_opened, record, record.path)
+
+
+def _opened(record: gptimage.Record, path: Path) -> Original:
+    """The file of a store in a folder; links are not followed, wherever they lead."""
+    if Path(os.path.realpath(path)) != path:
+        raise OSError("a link inside the store is not followed")
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(handle, "rb", buffering=0)
+    size = os.fstat(handle).st_size
+    if size != record.bytes:
+        file.close()
+        raise OSError("the file has another length than its record")
+    return Original(file=file, size=record.bytes, record=record)
+
+
+def _loaded(store: gptimage.Store, record: gptimage.Record) -> Original:
+    """A picture of an object store, put down in a nameless file so that it leaves memory."""
+    data = store.open(record.id).data
+    file = TemporaryFile(buffering=0)  # noqa: SIM115  # whoever sends it closes it
+    file.write(data)
+    return Original(file=file, size=record.bytes, record=record)

@@ -1,0 +1,38 @@
+"""Our routes besides the protocol: ``/health``, ``/metrics``, ``/images/{id}`` and ``/stream``.
+
+The SDK leaves routes like these open to everybody; `http.build_app` guards all but ``/health``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mcp.server import MCPServer
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gptimage_mcp.app import App
+from gptimage_mcp.health import HealthRoute
+from gptimage_mcp.http import images
+from gptimage_mcp.http.stream import StreamRoute
+from gptimage_mcp.metrics import MetricsRoute
+
+
+HEALTH: Final = "/health"
+METRICS: Final = "/metrics"
+IMAGE: Final = "/images/{id}"
+STREAM: Final = "/stream"
+
+
+def add_routes(server: MCPServer[App], app: App) -> None:
+    """Register the routes; `build_server` calls it."""
+
+    async def image(request: Request) -> Response:
+        return await images.answer(request, app.store)
+
+    stream = StreamRoute(app)
+    server.custom_route(HEALTH, ["GET"])(HealthRoute(app).answer)
+    server.custom_route(METRICS, ["GET"])(MetricsRoute(app).answer)
+    server.custom_route(IMAGE, ["GET"])(image)
+    server.custom_route(STREAM, ["POST"])(stream.draw)
+    server.custom_route(f"{STREAM}/{{handle}}", ["GET"])(stream.follow)

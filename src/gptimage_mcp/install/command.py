@@ -1,0 +1,196 @@
+"""``gptimage-mcp install CLIENT``: the client's configuration, printed, or written into its file.
+
+The key is not written down unless asked for: each client is told where to take it from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+import gptimage
+from gptimage_mcp.install.clients import CLIENTS, KEY, Client, Launch
+
+
+if TYPE_CHECKING:
+    from gptimage_mcp.install.merge import Addition
+
+
+OK: Final = 0
+REFUSED: Final = 2
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}", re.ASCII)
+_SECONDS: Final = 60
+_UVX_SECONDS: Final = 120
+"""How long a client should wait for the first start; that of uvx downloads everything."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # pyright: ignore[reportPrivateUsage]  # argparse has no public name for it
+    """Add the sub-command."""
+    parser = subparsers.add_parser(
+        "install",
+        help="print or write the configuration of a client",
+        description="Print the configuration of a client, or write it into the client's file.",
+    )
+    parser.add_argument("client", choices=CLIENTS, metavar="CLIENT", help=", ".join(CLIENTS))
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--print", action="store_true", help="only print it (the default)")
+    how.add_argument(
+        "--write", action="store_true", help="put it into the file; what the file was is kept"
+    )
+    parser.add_argument("--file", type=Path, metavar="FILE", help="another file, as of a project")
+    parser.add_argument("--name", default="gptimage", help="the server's name there")
+    parser.add_argument(
+        "--uvx", action="store_true", help="start it with uvx, not with this Python"
+    )
+    parser.add_argument(
+        "--sandbox", action="store_true", help="draw offline: no key, no network, no cost"
+    )
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another setting, as GPTIMAGE_MAX_PER_DAY=5",
+    )
+    parser.add_argument(
+        "--with-key", action="store_true", help=f"write the value of {KEY} into the file, too"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print or write the configuration; the exit code is 2 when nothing was done."""
+    client = CLIENTS[args.client]
+    try:
+        path = args.file or client.file()
+        addition = _addition(client, args)
+        if not args.write:
+            return _print(client, addition, path)
+        return _write(client, addition, path, private=args.with_key)
+    except (gptimage.ConfigurationError, OSError, RuntimeError) as error:
+        print(f"gptimage-mcp: nothing was written: {error}", file=sys.stderr)
+        return REFUSED
+
+
+def _addition(client: Client, args: argparse.Namespace) -> Addition:
+    from gptimage_mcp.install.merge import Addition
+
+    if not _NAME.fullmatch(args.name):
+        raise gptimage.ConfigurationError(
+            f"--name {args.name!r}: clients want a letter, then letters, digits, - and _"
+        )
+    launch = _launch(args)
+    insisted = {*launch.env, *([KEY] if launch.key is not None else [])}
+    return Addition(
+        table=client.table,
+        name=args.name,
+        entry=client.entry(launch),
+        insisted=frozenset(insisted),
+        inputs=client.asks(launch),
+    )
+
+
+def _launch(args: argparse.Namespace) -> Launch:
+    env = dict(map(_setting, args.env))
+    if args.sandbox:
+        env["GPTIMAGE_SANDBOX"] = "true"
+    uvx = args.uvx or _is_passing()
+    return Launch(
+        command=(shutil.which("uvx") or "uvx") if uvx else sys.executable,
+        args=("--from", "gptimage[mcp]", "gptimage-mcp") if uvx else ("-m", "gptimage_mcp"),
+        env=env,
+        key=_key(args) if args.with_key else None,
+        needs_key=not args.sandbox,
+        seconds=_UVX_SECONDS if uvx else _SECONDS,
+    )
+
+
+def _is_passing() -> bool:
+    """Whether this Python is one that uvx made for this run and may throw away."""
+    return any(
+        re.fullmatch(r"(archive|environments)-v\d+", each) for each in Path(sys.prefix).parts
+    )
+
+
+def _key(args: argparse.Namespace) -> str:
+    if not args.write:
+        raise gptimage.ConfigurationError("--with-key goes with --write: a key is not for a screen")
+    if key := os.environ.get(KEY, "").strip():
+        return key
+    raise gptimage.ConfigurationError(f"--with-key: {KEY} is not set here")
+
+
+def _setting(text: str) -> tuple[str, str]:
+    """A setting of the command line, which must be one that exists and makes sense."""
+    from gptimage_mcp.config.settings import KINDS, variable
+    from gptimage_mcp.kinds import Unfit
+
+    name, equals, value = text.partition("=")
+    kinds = {variable(each): kind for each, kind in KINDS.items()}
+    if name == KEY:
+        raise gptimage.ConfigurationError(
+            f"--env {KEY}: a command line is no place for a key; set it in the environment, "
+            "and add --with-key if it shall be written down"
+        )
+    if not equals or (name not in kinds and name != "GPTIMAGE_CONFIG"):
+        raise gptimage.ConfigurationError(f"--env {name}: there is no such setting")
+    try:
+        if name in kinds:
+            kinds[name].check(kinds[name].read(value))
+    except Unfit as reason:
+        raise gptimage.ConfigurationError(f"--env {name}: its value {reason}") from None
+    return name, value
+
+
+def _merged(client: Client, text: str, addition: Addition) -> str:
+    from gptimage_mcp.install.merge import merge_json, merge_toml
+
+    return (merge_toml if client.forwards else merge_json)(text, addition)
+
+
+def _without_key(addition: Addition) -> Addition:
+    env = addition.entry.get("env", {})
+    if KEY not in addition.insisted:
+        return addition
+    return evolve(addition, entry={**addition.entry, "env": {**env, KEY: "your key"}})
+
+
+def _print(client: Client, addition: Addition, path: Path) -> int:
+    print(_merged(client, "", addition), end="")
+    print(f"\nThis goes into {path}; --write puts it there.\n{client.advice}", file=sys.stderr)
+    return OK
+
+
+def _write(client: Client, addition: Addition, path: Path, *, private: bool) -> int:
+    from gptimage_mcp.install.merge import read, replace
+
+    before = read(path)
+    try:
+        text = (before or b"").decode("utf-8-sig").replace("\r\n", "\n")
+        merged = _merged(client, text, addition)
+        after = _encoded(merged, before or b"")
+    except (gptimage.ConfigurationError, UnicodeError) as error:
+        print(_merged(client, "", _without_key(addition)), end="")
+        raise gptimage.ConfigurationError(
+            f"{path}: {error}. Put what is printed above there by hand"
+        ) from None
+    if before is not None and merged == text:
+        print(f"{path} says so already", file=sys.stderr)
+        return OK
+    kept = replace(path, before, after, private=private)
+    print(f"wrote {path}" + (f"; what it was is in {kept}" if kept else ""), file=sys.stderr)
+    print(client.advice, file=sys.stderr)
+    return OK
+
+
+def _encoded(text: str, before: bytes) -> bytes:
+    """The text with the line ends and the mark at its beginning that the file had."""
+    mark = b"\xef\xbb\xbf" if before.startswith(b"\xef\xbb\xbf") else b""
+    return mark + (text.replace("\n", "\r\n") if b"\r\n" in before else text).encode()

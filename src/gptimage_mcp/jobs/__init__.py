@@ -1,0 +1,3 @@
+"""Jobs that outlive a call, and the journal they are written in."""
+
+from __future__ import annotations

@@ -1,0 +1,230 @@
+"""`Jobs`: all work of a server, which a client's timeout, its leaving and a restart do not lose."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+
+import gptimage
+from gptimage_mcp.job import Elsewhere, Job, Outcome, Progress, Tell
+from gptimage_mcp.jobs.journal import Entry, Journal
+from gptimage_mcp.moments import Clock, utc_now
+
+
+__all__ = ["GRACE", "Job", "Jobs", "Outcome", "Progress", "Tell"]
+
+GRACE: Final = 60.0
+"""Seconds that running work has to end when the server is told to stop."""
+
+_REMEMBERED: Final = 8
+"""Outcomes kept in memory with all their pixels; of older ones the store has the pictures."""
+
+_MEMORY: Final = 64 * 1024 * 1024
+"""Bytes those outcomes may have together; the newest is kept in any case."""
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class Jobs:
+    """All work of a server. Enter it for as long as the server runs; several may at a time.
+
+    Args:
+        store: Where the work leaves its pictures.
+        folder: Where it is written down, for servers started later.
+        ended: Called after each job; what it raises is only logged.
+        grace: Seconds that running work has to end when the last one leaves.
+        clock: Tells the time (UTC).
+    """
+
+    def __init__(
+        self,
+        *,
+        store: gptimage.Store,
+        folder: Path,
+        ended: Callable[[Job], Awaitable[None]] | None = None,
+        grace: float = GRACE,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._store = store
+        self._journal = Journal(folder)
+        self._ended = ended
+        self._grace = grace
+        self._clock = clock
+        self._here: dict[str, Job] = {}
+        self._alike: dict[tuple[str, str | None], Job] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._users = 0
+
+    def start(
+        self,
+        operation: str,
+        work: Callable[[Job], Awaitable[Outcome]],
+        *,
+        owner: str | None = None,
+        alike: str | None = None,
+    ) -> Job:
+        """Begin; cancelling whoever asked does not end it.
+
+        Args:
+            operation: What is done: ``generate``, ``edit``, ``refine`` or ``variations``.
+            work: Does it, with ``client.gated(job)``. Its pictures must carry the handle as a
+                tag: so they are found even if the process is killed right after saving them.
+            owner: Who asks; see `gptimage_mcp.callers.caller`.
+            alike: What the call asks for: while one runs, `running_like` finds it.
+        """
+        entry = self._journal.begin(operation, owner=owner, started=self._clock())
+        job = self._here[entry.handle] = Job(entry, self._journal)
+        if alike is not None:
+            self._alike[alike, owner] = job
+        # A task of the loop, not of the request's task group: no cancel scope reaches it.
+        task = asyncio.get_running_loop().create_task(self._run(job, work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return job
+
+    def running_like(self, alike: str, *, owner: str | None = None) -> Job | None:
+        """A job that asks for the same and still runs: a client that gave up asks once more."""
+        job = self._alike.get((alike, owner))
+        return job if job is not None and job.state == "running" else None
+
+    async def get(self, handle: str, *, owner: str | None = None) -> Job | None:
+        """The job of this handle; None when nobody knows it, or it is not this owner's."""
+        job = self._here.get(handle)
+        if job is None and (entry := await asyncio.to_thread(self._journal.find, handle)):
+            age = (self._clock() - entry.started).total_seconds()
+            job = Elsewhere(entry, self._look, age=age)
+            await self._look(job)
+        return job if job is not None and job.owner == owner else None
+
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody has entered and not left."""
+        return self._users > 0
+
+    @property
+    def running(self) -> tuple[Job, ...]:
+        """Those that are not over, oldest first."""
+        return tuple(job for job in self._here.values() if job.state == "running")
+
+    async def __aenter__(self) -> Self:
+        """Count one more user."""
+        self._users += 1
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """When the last one leaves, give running work its time to end, whatever happens."""
+        self._users -= 1
+        if self._users:
+            return
+        closing = asyncio.ensure_future(self._close())
+        with anyio.CancelScope(shield=True):  # without it, a cancelled scope would have us spin
+            while not closing.done():
+                try:
+                    await asyncio.shield(closing)
+                except asyncio.CancelledError:  # paid work ends before we do
+                    if closing.cancelled():
+                        raise
+
+    async def _close(self) -> None:
+        if self._tasks:
+            _logger.info("waiting up to %g s for %d calls", self._grace, len(self._tasks))
+            _, late = await asyncio.wait(tuple(self._tasks), timeout=self._grace)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=5)
+        await asyncio.to_thread(self._journal.close)
+
+    async def _run(self, job: Job, work: Callable[[Job], Awaitable[Outcome]]) -> None:
+        try:
+            outcome = await work(job)
+        except gptimage.StoreError as error:
+            if error.result is None:
+                job.end("failed", error=error)
+            else:  # paid and at hand, perhaps nowhere else
+                job.end("done", outcome=error.result, error=error)
+        except gptimage.OutcomeUnknownError as error:
+            job.end("unknown", error=error)
+        except asyncio.CancelledError:
+            _stop(job)
+        except Exception as error:  # noqa: BLE001  # whoever asks for it is told
+            job.end("failed", error=error)
+        else:
+            result = outcome if isinstance(outcome, gptimage.Result) else outcome.result
+            job.end("done", outcome=outcome, records=result.stored)
+        self._forget()
+        try:
+            if self._ended is not None:
+                await self._ended(job)
+        except Exception:  # the job itself is over, and its waiters know
+            _logger.exception("telling that a job ended failed")
+
+    def _forget(self) -> None:
+        held = 0
+        over = [job for job in self._here.values() if job.state != "running"]
+        for place, job in enumerate(reversed(over)):
+            held += job.nbytes
+            if place >= _REMEMBERED or (place and held > _MEMORY):
+                del self._here[job.handle]
+        self._alike = {key: job for key, job in self._alike.items() if job.state == "running"}
+
+    async def _look(self, job: Job) -> None:
+        """End a job of another server here, if it ended there or its server did."""
+        found = await asyncio.to_thread(self._found, job.handle)
+        if found is None:
+            return
+        entry, records = found
+        if records or entry.state == "done":
+            job.end("done", records=records)
+        elif entry.state == "failed":
+            job.end("failed", error=gptimage.GptImageError(entry.error or "it failed"))
+        elif entry.error is not None:
+            job.end("unknown", error=gptimage.OutcomeUnknownError(entry.error))
+        else:
+            _stop(job)
+
+    def _found(self, handle: str) -> tuple[Entry, tuple[gptimage.Record, ...]] | None:
+        """How a job of another server ended, and what it left; None while it runs."""
+        entry = self._journal.find(handle)
+        if entry is None or (entry.state == "running" and self._journal.is_alive(entry)):
+            return None
+        entry = self._journal.find(handle) or entry  # its last word may have come in between
+        if entry.state == "failed":
+            return entry, ()
+        if not entry.images:
+            return entry, tuple(reversed(self._store.history(100, tag=handle).records))
+        return entry, tuple(self._saved(entry.images))
+
+    def _saved(self, images: tuple[str, ...]) -> Iterator[gptimage.Record]:
+        """Those of the pictures that are still there."""
+        for image in images:
+            with suppress(gptimage.ImageNotFoundError):
+                yield self._store.get(image)
+
+
+def _stop(job: Job) -> None:
+    """Say of a job whose server was stopped what is known: whether it may have been billed."""
+    begun = f"{job.operation} begun at {job.started:%Y-%m-%d %H:%M:%S} UTC: the server stopped"
+    if not job.sent:
+        told = f"{begun} before the request was sent; nothing was billed, so ask again"
+        job.end("failed", error=gptimage.GptImageError(told))
+        return
+    cost = "how much is not known" if job.most is None else f"up to ${job.most.normalize():f}"
+    told = (
+        f"{begun} meanwhile, and no picture of it is in the store. It may have been billed, "
+        f"{cost}: look at the usage page of the account before asking again. (`gptimage rescue` "
+        "brings home an answer that had arrived but was not saved yet.)"
+    )
+    job.end("unknown", error=gptimage.OutcomeUnknownError(told, possible_cost=job.most))

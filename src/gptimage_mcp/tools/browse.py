@@ -1,0 +1,233 @@
+"""The tools that look at pictures that are there: `view_image`, `list_images`, `get_image_info`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from anyio.to_thread import run_sync
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp_types import CallToolResult
+from pydantic import Field
+
+import gptimage
+from gptimage.types.request import OutputFormat
+from gptimage_mcp.app import App
+from gptimage_mcp.callers import caller, telling
+from gptimage_mcp.content import records as documents
+from gptimage_mcp.content.errors import failing, failure
+from gptimage_mcp.content.results import answered, data, trouble, viewed
+from gptimage_mcp.content.sanitize import told
+from gptimage_mcp.job import Job
+from gptimage_mcp.moments import moment
+from gptimage_mcp.resources import uri_of
+from gptimage_mcp.summaries import running
+from gptimage_mcp.tools import schemas
+from gptimage_mcp.tools.parameters import Nothing
+from gptimage_mcp.tools.register import LOOKS, offer, optional
+
+
+if TYPE_CHECKING:
+    from gptimage.store import Filters, Page
+
+_MOST_RELATIVES: Final = 100
+
+Id = Annotated[
+    str,
+    Field(
+        description="A picture (img_..., as list_images gives it, or its generated-images:// "
+        "address), or the handle of a call (job_...)",
+        min_length=1,
+        max_length=200,
+    ),
+]
+Pixels = Annotated[
+    Annotated[int, Field(ge=64, le=2000)] | Nothing,
+    optional("Long edge of what is shown, in pixels"),
+]
+Text = Annotated[
+    Annotated[str, Field(max_length=2000)] | Nothing,
+    optional('Words of prompt or tags; "red fox" is a phrase, light* a beginning'),
+]
+Limit = Annotated[int, Field(description="How many at most", ge=1, le=100)]
+Rank = Annotated[Literal["newest", "relevance"], Field(description="Order of what text finds")]
+Cursor = Annotated[
+    Annotated[str, Field(max_length=200)] | Nothing, optional("`next` of the page before")
+]
+Since = Annotated[
+    str | Nothing, optional("Saved then or later: 2026-11-20, 2026-11-20T08:00Z, or an age: 7d")
+]
+Until = Annotated[str | Nothing, optional("Saved before; written like since")]
+Model = Annotated[str | Nothing, optional("Made by exactly this model")]
+Tag = Annotated[str | Nothing, optional("With this tag")]
+Operation = Annotated[
+    Literal["generate", "edit", "recovered"] | Nothing,
+    optional("How it was made; recovered: only the picture survived a crash"),
+]
+Format = Annotated[OutputFormat | Nothing, optional("With this file format")]
+Pinned = Annotated[bool | Nothing, optional("Pinned, or not")]
+
+
+def add_looking(server: MCPServer[App], app: App) -> None:
+    """Offer the tools that look at pictures."""
+    tools = Looking(app)
+    offer(server, tools.view_image, title="View picture", hints=LOOKS, structured=False)
+    offer(server, tools.list_images, title="List pictures", hints=LOOKS, structured=True)
+    offer(server, tools.get_image_info, title="Get picture info", hints=LOOKS, structured=True)
+
+
+class Looking:
+    """Tools over the store and the work in progress.
+
+    Args:
+        app: The server.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def view_image(
+        self,
+        ctx: Context[App, Any],
+        id: Id,
+        max_px: Pixels = None,
+    ) -> CallToolResult:
+        """Show a saved picture, or wait for the pictures of a call that was still running.
+
+        Gives a preview to look at, and the path and address of the whole file. Of an animation the
+        first frame is shown; an svg is never drawn. Costs nothing.
+        """
+        with failing():
+            job = await self._job(id)
+            if job is not None:
+                await job.wait(self._app.settings.wait, telling(ctx))
+                return await answered(self._app, job, max_px=max_px)
+            record = await run_sync(self._app.store.get, bare(id))
+            return await viewed(self._app, record, max_px)
+
+    async def list_images(
+        self,
+        text: Text = None,
+        limit: Limit = 20,
+        cursor: Cursor = None,
+        rank: Rank = "newest",
+        since: Since = None,
+        until: Until = None,
+        model: Model = None,
+        tag: Tag = None,
+        operation: Operation = None,
+        format: Format = None,
+        pinned: Pinned = None,
+    ) -> Annotated[CallToolResult, schemas.Listing]:
+        """List or search saved pictures, newest first: id, prompt, size, cost, file.
+
+        Every picture this server drew is kept. All filters must fit. Costs nothing.
+        """
+        with failing():
+            filters: Filters = {
+                "since": moment(since, "since", self._app.clock),
+                "until": moment(until, "until", self._app.clock),
+                "model": model or None,
+                "tag": tag or None,
+                "operation": operation,
+                "format": format,
+                "pinned": pinned,
+            }
+            ask: partial[Page] = partial(self._app.store.history, limit)
+            if text and text.strip():
+                ask = partial(self._app.store.search, text, limit, rank=rank)
+            page = await run_sync(partial(ask, cursor=cursor or None, **filters))
+            return data(documents.history(page))
+
+    async def get_image_info(
+        self, ctx: Context[App, Any], id: Id
+    ) -> Annotated[CallToolResult, schemas.Info]:
+        """Tell all about a saved picture, or how a call is: prompt, parameters, cost, origin, file.
+
+        With the handle of a call that is running it waits a while for it. Costs nothing.
+        """
+        with failing():
+            job = await self._job(id)
+            if job is None:
+                return data(_info([await run_sync(self._told, bare(id))]))
+            await job.wait(self._app.settings.wait, telling(ctx))
+            if job.state == "running":
+                return data(_running(self._app, job))
+            if job.records:
+                ids = [record.id for record in job.records]
+                records = await run_sync(lambda: [self._told(each) for each in ids])
+                return data(_info(records, job.handle))
+            return data(_ended(job))
+
+    async def _job(self, id: str) -> Job | None:
+        """The job of a handle; None when it is not a handle.
+
+        Raises:
+            InvalidRequestError: Nobody, or not this caller, has a job of that handle.
+        """
+        handle = bare(id)
+        if not handle.startswith("job_"):
+            return None
+        job = await self._app.jobs.get(handle, owner=caller())
+        if job is None:
+            raise gptimage.InvalidRequestError(
+                f"no call has the handle {told(handle, 60)}: handles are kept for 30 days",
+                field="id",
+                value=handle,
+                allowed="a handle this server gave, or an id of list_images",
+            )
+        return job
+
+    def _told(self, id: str) -> dict[str, Any]:
+        """Everything about a picture; its prompt is told once."""
+        record, lineage = self._app.store.get(id), self._app.store.lineage(id)
+        request = {name: value for name, value in record.request.items() if name != "prompt"}
+        return {
+            **record.to_json(),
+            "request": request,
+            "prompt": record.prompt,
+            "uri": uri_of(record.id),
+            "path": record.path and str(record.path),
+            "key": record.key,
+            "ancestors": [each.id for each in lineage.ancestors[-_MOST_RELATIVES:]],
+            "descendants": [each.id for each in lineage.descendants[:_MOST_RELATIVES]],
+        }
+
+
+def bare(id: str) -> str:
+    """The id in an address, or what was given."""
+    return id.strip().removeprefix("generated-images://")
+
+
+def _info(records: list[dict[str, Any]], handle: str | None = None) -> dict[str, Any]:
+    return {
+        **_state("done", handle),
+        "records": records,
+        "next": "view_image shows a picture; edit_image and refine_image take its id.",
+    }
+
+
+def _running(app: App, job: Job) -> dict[str, Any]:
+    now = running(app, job)
+    told = {name: now[name] for name in ("seconds", "progress", "ceiling_usd", "next")}
+    return {**_state("running", job.handle), **told}
+
+
+def _ended(job: Job) -> dict[str, Any]:
+    """A job without saved pictures: what went wrong, and what to do next."""
+    what, _, then = str(failure(trouble(job))).partition("\nNext: ")
+    return {**_state(job.state, job.handle), "error": what, "next": then}
+
+
+def _state(status: str, handle: str | None) -> dict[str, Any]:
+    return {
+        "status": status,
+        "handle": handle,
+        "records": [],
+        "seconds": None,
+        "progress": None,
+        "ceiling_usd": None,
+        "error": None,
+        "next": "",
+    }

@@ -1,0 +1,116 @@
+"""Asking the person before a call that may cost more than they said, where the client can ask."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from typing import Any, Final
+
+from mcp.server.elicitation import AcceptedElicitation, render_elicitation_schema
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
+from mcp_types.version import is_version_at_least
+from pydantic import BaseModel, Field, ValidationError
+
+from gptimage_mcp.app import App
+from gptimage_mcp.tools.requests import Draft
+
+
+_KEY: Final = "consent"
+_ROUNDS_SINCE: Final = "2026-07-28"
+"""From this protocol on a question travels in the answer to a call, and the call is made again."""
+
+_SHOWN: Final = 200
+
+
+class Consent(BaseModel):
+    """What the person is asked."""
+
+    draw: bool = Field(default=True, title="Draw and pay", description="Untick to draw nothing")
+
+
+async def consent(ctx: Context[App, Any], draft: Draft) -> InputRequiredResult | None:
+    """Ask the person, if that is needed and possible.
+
+    Returns:
+        None when it may be drawn; otherwise the question, as the answer to this call.
+
+    Raises:
+        ToolError: The person said no.
+        InvalidRequestError: It breaks a documented rule.
+    """
+    app = ctx.request_context.lifespan_context
+    limit = app.settings.confirm_above
+    if limit is None or app.client is None or not _can_ask(ctx):
+        return None
+    ceiling = await draft.ceiling(app.client)
+    most = app.settings.unknown_cost if ceiling is None else ceiling
+    if most is not None and most <= limit:
+        return None
+    question = _question(draft, ceiling)
+    version = ctx.protocol_version
+    if version is not None and is_version_at_least(version, _ROUNDS_SINCE):
+        return _asked_by_rounds(ctx, question, draft)
+    answer = await ctx.elicit(question, Consent)
+    if not (isinstance(answer, AcceptedElicitation) and answer.data.draw):
+        raise _declined(ceiling)
+    return None
+
+
+def _can_ask(ctx: Context[App, Any]) -> bool:
+    """Whether the client shows forms to its person, and can be asked in the middle of a call."""
+    capabilities = ctx.client_capabilities
+    able = capabilities.elicitation if capabilities else None
+    if able is None or (able.form is None and able.url is not None):
+        return False
+    version = ctx.protocol_version
+    by_rounds = version is not None and is_version_at_least(version, _ROUNDS_SINCE)
+    return by_rounds or ctx.session.can_send_request
+
+
+def _asked_by_rounds(
+    ctx: Context[App, Any], question: str, draft: Draft
+) -> InputRequiredResult | None:
+    """The answer, if this very question was asked in the round before; otherwise the question."""
+    state = hashlib.sha256(f"{question}\0{draft.alike}".encode()).hexdigest()
+    answer = (ctx.input_responses or {}).get(_KEY)
+    if answer is None or ctx.request_state != state:
+        schema = render_elicitation_schema(Consent)
+        form = ElicitRequestFormParams(message=question, requested_schema=schema)
+        return InputRequiredResult(
+            input_requests={_KEY: ElicitRequest(params=form)}, request_state=state
+        )
+    if not (isinstance(answer, ElicitResult) and answer.action == "accept" and _agrees(answer)):
+        raise _declined(None)
+    return None
+
+
+def _agrees(answer: ElicitResult) -> bool:
+    try:
+        return Consent.model_validate(answer.content or {}).draw
+    except ValidationError:
+        return False
+
+
+def _question(draft: Draft, ceiling: Decimal | None) -> str:
+    """The same for the same draft: a client that asks by rounds is shown it again."""
+    pictures = "1 picture" if draft.count == 1 else f"{draft.count} pictures"
+    cost = "an amount that cannot be foreseen" if ceiling is None else f"up to {_usd(ceiling)}"
+    chat = ", and a little more for the chat model" if draft.operation == "refine" else ""
+    words = " ".join(draft.prompt.split())
+    about = f"\n\n{words[:_SHOWN]}{'…' if len(words) > _SHOWN else ''}" if words else ""
+    return f"Draw {pictures} ({draft.operation})? It may cost {cost}{chat}.{about}"
+
+
+def _usd(amount: Decimal) -> str:
+    return f"${amount:.4f}" if amount < 10 else f"${amount:.2f}"
+
+
+def _declined(ceiling: Decimal | None) -> ToolError:
+    cost = "" if ceiling is None else f" It may have cost up to {_usd(ceiling)}."
+    return ToolError(
+        f"Declined: the person did not agree to this call.{cost} Nothing was sent and nothing was "
+        "billed. Next: ask the person what to change; fewer pictures, a lower quality or a smaller "
+        "size cost less, and estimate_cost compares them."
+    )

@@ -1,0 +1,304 @@
+"""`Counter`: what can be asked for; each method has the parameters of the tool of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from attrs import frozen
+
+import gptimage
+from gptimage_mcp.tools import parameters as p
+from gptimage_mcp.tools.inputs import Picture, Sources, Upload, stored_id
+from gptimage_mcp.tools.requests import Drawing, Refining
+from gptimage_mcp.tools.submit import Desk, Order
+
+
+_RESPONSE: Final = "resp_"
+
+
+@frozen
+class Counter:
+    """Turns parameters into orders; each method is the manual of its tool.
+
+    Attributes:
+        desk: Where the orders go.
+    """
+
+    desk: Desk
+
+    async def generate_image(
+        self,
+        prompt: p.Prompt,
+        model: p.Model = None,
+        n: p.N = None,
+        size: p.Size = None,
+        quality: p.QualityOf = None,
+        background: p.BackgroundOf = None,
+        format: p.Format = None,
+        compression: p.Compression = None,
+        moderation: p.ModerationOf = None,
+        complexity: p.Complexity = None,
+        safety_identifier: p.SafetyIdentifier = None,
+        frame_count: p.FrameCount = None,
+        frame_duration_ms: p.FrameDuration = None,
+        svg_model: p.SvgModel = None,
+        svg_effort: p.SvgEffort = None,
+        partial_images: p.PartialImages = None,
+        refresh: p.Refresh = False,
+        tags: p.Tags = None,
+        save_to: p.SaveTo = None,
+    ) -> Order:
+        """Draw new pictures from a description. This costs money; estimate_cost says how much.
+
+        Every picture is kept in the store. If it takes long, the answer is a handle (job_...) to
+        pass to view_image, which waits for the pictures. The same call made again while it runs
+        joins it, and is not paid twice.
+        """
+        options = _given(
+            model=model,
+            n=n,
+            size=size,
+            quality=quality,
+            background=background,
+            format=format,
+            compression=compression,
+            moderation=moderation,
+            complexity=complexity,
+            safety_identifier=safety_identifier,
+            frame_count=frame_count,
+            frame_duration_ms=frame_duration_ms,
+            svg=_svg(svg_model, svg_effort),
+            partial_images=partial_images,
+        )
+        draft = Drawing(operation="generate", prompt=prompt, options=options, refresh=refresh)
+        return await self.desk.order(draft, tags or (), save_to)
+
+    async def edit_image(
+        self,
+        prompt: p.EditPrompt,
+        images: p.Images = None,
+        attached_image: p.Attached = None,
+        mask: p.Mask = None,
+        attached_mask: p.AttachedMask = None,
+        mask_box: p.MaskBox = None,
+        markup: p.Markup = None,
+        input_fidelity: p.InputFidelity = None,
+        model: p.Model = None,
+        n: p.N = None,
+        size: p.Size = None,
+        quality: p.QualityOf = None,
+        background: p.BackgroundOf = None,
+        format: p.Format = None,
+        compression: p.Compression = None,
+        moderation: p.ModerationOf = None,
+        complexity: p.Complexity = None,
+        safety_identifier: p.SafetyIdentifier = None,
+        frame_count: p.FrameCount = None,
+        frame_duration_ms: p.FrameDuration = None,
+        svg_model: p.SvgModel = None,
+        svg_effort: p.SvgEffort = None,
+        partial_images: p.PartialImages = None,
+        refresh: p.Refresh = False,
+        tags: p.Tags = None,
+        save_to: p.SaveTo = None,
+    ) -> Order:
+        """Change a picture, or make a new one from up to 16. This costs money, like generate_image.
+
+        Give images, or attached_image, or both. A mask or mask_box says where the first picture may
+        change. To go on with a picture step by step, refine_image is better.
+        """
+        options = _given(
+            mask=await self._mask(mask, attached_mask, mask_box),
+            markup=None if markup is None else await self._sources.picture(markup, field="markup"),
+            input_fidelity=input_fidelity,
+            model=model,
+            n=n,
+            size=size,
+            quality=quality,
+            background=background,
+            format=format,
+            compression=compression,
+            moderation=moderation,
+            complexity=complexity,
+            safety_identifier=safety_identifier,
+            frame_count=frame_count,
+            frame_duration_ms=frame_duration_ms,
+            svg=_svg(svg_model, svg_effort),
+            partial_images=partial_images,
+        )
+        draft = Drawing(
+            operation="edit",
+            prompt=prompt,
+            images=await self._images(attached_image, images or ()),
+            options=options,
+            refresh=refresh,
+        )
+        return await self.desk.order(draft, tags or (), save_to)
+
+    async def create_variations(
+        self,
+        image: p.Source = None,
+        attached_image: p.Attached = None,
+        prompt: p.OtherPrompt = None,
+        model: p.Model = None,
+        n: p.N = None,
+        size: p.Size = None,
+        quality: p.QualityOf = None,
+        background: p.BackgroundOf = None,
+        format: p.Format = None,
+        compression: p.Compression = None,
+        moderation: p.ModerationOf = None,
+        complexity: p.Complexity = None,
+        safety_identifier: p.SafetyIdentifier = None,
+        refresh: p.Refresh = False,
+        tags: p.Tags = None,
+        save_to: p.SaveTo = None,
+    ) -> Order:
+        """Draw other versions of one picture: same subject, another view. This costs money.
+
+        Give image or attached_image. The service's own variations are retired, so this is an edit.
+        """
+        options = _given(
+            model=model,
+            n=n,
+            size=size,
+            quality=quality,
+            background=background,
+            format=format,
+            compression=compression,
+            moderation=moderation,
+            complexity=complexity,
+            safety_identifier=safety_identifier,
+        )
+        draft = Drawing(
+            operation="variations",
+            prompt=prompt or "",
+            images=(await self._only(image, attached_image),),
+            options=options,
+            refresh=refresh,
+        )
+        return await self.desk.order(draft, tags or (), save_to)
+
+    async def refine_image(
+        self,
+        prompt: p.EditPrompt,
+        image: p.Continues = None,
+        attached_image: p.Attached = None,
+        more_images: p.Extra = None,
+        mask: p.Mask = None,
+        attached_mask: p.AttachedMask = None,
+        mask_box: p.MaskBox = None,
+        action: p.Action = "auto",
+        max_pictures: p.MaxPictures = None,
+        input_fidelity: p.InputFidelity = None,
+        model: p.Model = None,
+        size: p.Size = None,
+        quality: p.QualityOf = None,
+        background: p.BackgroundOf = None,
+        format: p.Format = None,
+        compression: p.Compression = None,
+        moderation: p.ModerationOf = None,
+        complexity: p.Complexity = None,
+        safety_identifier: p.SafetyIdentifier = None,
+        frame_count: p.FrameCount = None,
+        frame_duration_ms: p.FrameDuration = None,
+        svg_model: p.SvgModel = None,
+        svg_effort: p.SvgEffort = None,
+        partial_images: p.PartialImages = None,
+        tags: p.Tags = None,
+        save_to: p.SaveTo = None,
+    ) -> Order:
+        """Go on with a picture in words: "warmer light", "now without the hat". This costs money.
+
+        A chat model reads the words, remembers the turns before, and calls the image model; it is
+        billed a little, too. Give image or attached_image. Each result can be refined further.
+        """
+        options = _given(
+            mask=await self._mask(mask, attached_mask, mask_box),
+            action=action,
+            max_pictures=max_pictures,
+            input_fidelity=input_fidelity,
+            size=size,
+            quality=quality,
+            background=background,
+            format=format,
+            compression=compression,
+            moderation=moderation,
+            complexity=complexity,
+            safety_identifier=safety_identifier,
+            frame_count=frame_count,
+            frame_duration_ms=frame_duration_ms,
+            svg=_svg(svg_model, svg_effort),
+            partial_images=partial_images,
+        )
+        resume, known, given = await self._start(image, attached_image)
+        more = await self._sources.pictures(more_images or (), field="more_images")
+        draft = Refining(
+            prompt=prompt,
+            resume=resume,
+            known=known,
+            images=(*given, *more),
+            options=options,
+            model=model,
+            chat_model=self.desk.app.settings.chat_model,
+        )
+        return await self.desk.order(draft, tags or (), save_to)
+
+    @property
+    def _sources(self) -> Sources:
+        return Sources(self.desk.app)
+
+    async def _images(self, attached: Upload | None, named: Sequence[str]) -> tuple[Picture, ...]:
+        found: list[Picture] = []
+        if attached is not None:
+            found.append(await self._sources.picture(attached, field="attached_image"))
+        found += await self._sources.pictures(named, field="images")
+        if not found:
+            raise _refused("images", "name at least one picture, or pass attached_image")
+        return tuple(found)
+
+    async def _only(self, named: str | None, attached: Upload | None) -> Picture:
+        if named is not None and attached is None:
+            return await self._sources.picture(named, field="image")
+        if attached is not None and named is None:
+            return await self._sources.picture(attached, field="attached_image")
+        raise _refused("image", "give image or attached_image, and not both")
+
+    async def _start(
+        self, named: str | None, attached: Upload | None
+    ) -> tuple[str | None, Picture | None, tuple[Picture, ...]]:
+        """What a conversation goes on from, its picture, and the pictures it begins with."""
+        if named is not None and attached is None and named.startswith(_RESPONSE):
+            return named, None, ()
+        if named is not None and attached is None:
+            named = await self._sources.settled(named, field="image")
+            if (id := stored_id(named)) is not None:
+                return id, await self._sources.picture(id, field="image"), ()
+        return None, None, (await self._only(named, attached),)
+
+    async def _mask(
+        self, named: str | None, attached: Upload | None, box: list[int] | None
+    ) -> Picture | gptimage.Mask | None:
+        given = [each for each in (named, attached, box) if each is not None]
+        if len(given) > 1:
+            raise _refused("mask", "give one of mask, attached_mask and mask_box")
+        if box is not None:
+            left, top, width, height = box
+            return gptimage.Mask.from_box((left, top, left + width, top + height))
+        source = named if named is not None else attached
+        return None if source is None else await self._sources.picture(source, field="mask")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """What was not left out."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _svg(model: str | None, effort: str | None) -> dict[str, Any] | None:
+    found = _given(model=model, reasoning=None if effort is None else {"effort": effort})
+    return found or None
+
+
+def _refused(field: str, problem: str) -> gptimage.InvalidRequestError:
+    return gptimage.InvalidRequestError(f"{field}: {problem}", field=field, allowed=p.PICTURE)

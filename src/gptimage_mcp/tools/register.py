@@ -1,0 +1,72 @@
+"""`offer`: registers a method as a tool, with everything a client wants to know about it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from mcp.server import MCPServer
+from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
+from pydantic import Field
+
+from gptimage_mcp.app import App
+from gptimage_mcp.assets import VIEWER_META
+from gptimage_mcp.icons import icons
+
+
+LOOKS: Final = ToolAnnotations(
+    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+)
+"""Changes nothing and stays on this machine."""
+
+PAID: Final = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
+)
+"""Spends money and adds pictures; doing it twice may give others."""
+
+REMOVES: Final = ToolAnnotations(
+    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
+)
+"""Takes something away for good; doing it twice is doing it once."""
+
+
+def offer(
+    server: MCPServer[App],
+    tool: Callable[..., Awaitable[CallToolResult | InputRequiredResult]],
+    *,
+    title: str,
+    hints: ToolAnnotations,
+    structured: bool,
+    files: Sequence[str] = (),
+) -> None:
+    """Register a tool under its own name, with its docstring as the description.
+
+    Args:
+        server: The server.
+        tool: The method; its parameters are the tool's.
+        title: Its name for people.
+        hints: What it may do.
+        structured: Whether its answer has a schema; one with pixels must not.
+        files: Parameters a client fills with a file the person attached.
+    """
+    shown = {} if structured else VIEWER_META  # what has pixels is shown by the viewer
+    attached = {"openai/fileParams": list(files)} if files else {}
+    server.add_tool(
+        tool,
+        title=title,
+        description=inspect.getdoc(tool),
+        annotations=hints.model_copy(update={"title": title}),
+        icons=icons(tool.__name__),
+        meta={**shown, **attached} or None,
+        structured_output=structured,
+    )
+
+
+def optional(description: str) -> Any:
+    """Describes a parameter that may be left out; its schema speaks of no default and no null."""
+    return Field(description=description, json_schema_extra=_without_default)
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)

@@ -1,0 +1,207 @@
+"""What a call asks for, with its pictures read: ready to be asked about, and to be drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from decimal import Decimal
+from typing import Any, Final, Protocol
+
+from attrs import field, frozen
+
+import gptimage
+from gptimage_mcp.job import Job, Outcome
+from gptimage_mcp.tools.inputs import Picture
+
+
+class Draft(Protocol):
+    """What is to be drawn."""
+
+    @property
+    def operation(self) -> str:
+        """``generate``, ``edit``, ``refine`` or ``variations``."""
+        ...
+
+    @property
+    def prompt(self) -> str:
+        """The words; empty when there are none."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """The most pictures it asks for."""
+        ...
+
+    @property
+    def alike(self) -> str | None:
+        """Equal for drafts that ask for the same; None for one that wants an answer of its own."""
+        ...
+
+    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+        """The most it should cost, in USD; None when that is not known.
+
+        Raises:
+            InvalidRequestError: A documented rule is broken.
+        """
+        ...
+
+    async def draw(
+        self, client: gptimage.AsyncImageClient, job: Job, tags: tuple[str, ...]
+    ) -> Outcome:
+        """Ask for it, and pay.
+
+        Raises:
+            GptImageError: See the client.
+        """
+        ...
+
+
+@frozen(kw_only=True)
+class Drawing:
+    """New pictures, an edit, or variations of a picture.
+
+    Attributes:
+        operation: ``generate``, ``edit`` or ``variations``.
+        prompt: The words; empty for the usual variation.
+        images: The pictures to start from.
+        options: The library's parameters, those that were given.
+        refresh: Whether an answer that is kept already will not do.
+    """
+
+    operation: str
+    prompt: str = field(repr=False)
+    images: tuple[Picture, ...] = field(default=(), repr=False)
+    options: Mapping[str, Any] = field(repr=False)
+    refresh: bool = False
+
+    @property
+    def count(self) -> int:
+        """The most pictures it asks for."""
+        return int(self.options.get("n", 1))
+
+    @property
+    def alike(self) -> str | None:
+        """See `Draft`."""
+        parts = (self.operation, self.prompt, self.images, self.options)
+        return None if self.refresh else _digest(parts)
+
+    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+        """See `Draft`."""
+        images = list(self.images) or None
+        return await client.ceiling(self.prompt or "variation", images, **self.options)
+
+    async def draw(
+        self, client: gptimage.AsyncImageClient, job: Job, tags: tuple[str, ...]
+    ) -> Outcome:
+        """See `Draft`."""
+        asked: dict[str, Any] = {"refresh": self.refresh, "tags": tags, **self.options}
+        images = list(self.images)
+        if self.operation == "variations":
+            if self.prompt:
+                asked["prompt"] = self.prompt
+            return await client.variations(images[0], **asked)
+        if "partial_images" in self.options:
+            events = client.stream(self.prompt, images or None, **asked)
+            return await _last(events, job, self.options["partial_images"])
+        if images:
+            return await client.edit(self.prompt, images, **asked)
+        return await client.generate(self.prompt, **asked)
+
+
+@frozen(kw_only=True)
+class Refining:
+    """A turn of a conversation about a picture.
+
+    Attributes:
+        prompt: The words.
+        resume: The stored picture (``img_...``) or the response (``resp_...``) it goes on from;
+            None begins a conversation about `images`.
+        images: Pictures it is given.
+        known: The picture it goes on from, where it is at hand; only to foresee the cost.
+        options: The library's parameters of a turn, those that were given.
+        model: The model that draws, or None.
+        chat_model: The model that reads the words, or None.
+    """
+
+    prompt: str = field(repr=False)
+    resume: str | None
+    images: tuple[Picture, ...] = field(default=(), repr=False)
+    known: Picture | None = field(default=None, repr=False)
+    options: Mapping[str, Any] = field(repr=False)
+    model: str | None = None
+    chat_model: str | None = None
+
+    operation: Final = "refine"
+
+    @property
+    def count(self) -> int:
+        """The most pictures it asks for."""
+        return int(self.options.get("max_pictures", 1))
+
+    @property
+    def alike(self) -> str | None:
+        """See `Draft`."""
+        parts = (self.prompt, self.resume, self.images, self.options, self.model, self.chat_model)
+        return _digest(parts)
+
+    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+        """The picture's part, which is nearly all of it; see `Draft`."""
+        options = {name: self.options[name] for name in self.options if name not in _OF_A_TURN}
+        images = [*self.images, *((self.known,) if self.known else ())]
+        return await client.ceiling(
+            self.prompt, images or None, n=self.count, model=self.model, **options
+        )
+
+    async def draw(
+        self, client: gptimage.AsyncImageClient, job: Job, tags: tuple[str, ...]
+    ) -> Outcome:
+        """See `Draft`."""
+        conversation = client.conversation(
+            self.chat_model, image_model=self.model, resume=self.resume
+        )
+        images = list(self.images) or None
+        if "partial_images" in self.options:
+            events = conversation.stream(self.prompt, images, tags=tags, **self.options)
+            return await _last(events, job, self.options["partial_images"])
+        return await conversation.send(self.prompt, images, tags=tags, **self.options)
+
+
+_OF_A_TURN: Final = ("action", "max_pictures")
+
+
+async def _last(
+    events: AsyncIterator[gptimage.PartialImage | gptimage.Completed | gptimage.TurnCompleted],
+    job: Job,
+    asked: int,
+) -> Outcome:
+    """The outcome at the end of a stream, whose previews the job tells of."""
+    seen = 0
+    outcome: Outcome | None = None
+    async for event in events:
+        if isinstance(event, gptimage.PartialImage):
+            seen += 1
+            job.report(f"preview {seen} of up to {asked}", event.image)
+        elif isinstance(event, gptimage.Completed):
+            outcome = event.result
+        else:
+            outcome = event.turn
+    if outcome is None:
+        raise AssertionError("a stream that ends has an outcome, or raises")
+    return outcome
+
+
+def _digest(parts: object) -> str:
+    text = json.dumps(parts, default=_mark, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _mark(value: object) -> object:
+    """What tells a value from others of its kind."""
+    if isinstance(value, gptimage.Image):
+        return value.sha256
+    if isinstance(value, gptimage.Mask):
+        return [value.boxes, value.picture]
+    if isinstance(value, gptimage.FileRef):
+        return value.file_id
+    raise TypeError(f"{type(value).__name__} does not belong in a draft")
