@@ -26,8 +26,8 @@ from measure import Numbers, report
 
 from gptimage import Cost, Generate, Image, Result
 from gptimage.store import Record, Store, sidecar
-from gptimage.store.ids import IdMaker
 from gptimage.store.index import Entry, Index
+from gptimage.store.names import IdMaker
 
 
 FULL, QUICK, SAMPLE = 1_000_000, 50_000, 5_000

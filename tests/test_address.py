@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage._address import is_odd_number, is_public, shown
+from gptimage.image.download import is_odd_number, is_public, shown
 
 
 PRIVATE = [

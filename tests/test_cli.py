@@ -19,11 +19,11 @@ import pytest
 
 import gptimage
 from gptimage import Image
+from gptimage.cli.demo import STEPS
+from gptimage.cli.generate import pictures
 from gptimage.cli.main import build_parser, exit_code, main
 from gptimage.cli.options import chosen
 from gptimage.cli.output import Target, save, target
-from gptimage.commands.edit import pictures
-from gptimage.demo.demo import STEPS
 from gptimage.sandbox import Sandbox, SandboxServer
 
 
@@ -479,7 +479,7 @@ def test_demo_shows_what_came_before_a_failure(
     """A failure on the way keeps and lists what was already paid."""
     first, second, *_ = STEPS
     refused = attrs.evolve(second, prompt="A picture [sandbox:moderation]")
-    monkeypatch.setattr("gptimage.demo.demo.STEPS", (first, refused))
+    monkeypatch.setattr("gptimage.cli.demo.STEPS", (first, refused))
 
     assert main(["demo", "--yes"]) == 1
     assert Path("gptimage-demo/lighthouse.png").is_file()

@@ -413,7 +413,7 @@ def test_an_error_nobody_foresaw_can_be_seen(
     def broken(*_: Any) -> Any:
         raise RuntimeError("nobody foresaw this")
 
-    monkeypatch.setattr("gptimage.commands.models.run", broken)
+    monkeypatch.setattr("gptimage.cli.info.run_models", broken)
     assert main(["models", "--json"]) == 70
     told = capsys.readouterr()
     assert json.loads(told.out)["error"]["exit_code"] == 70

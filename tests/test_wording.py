@@ -191,7 +191,7 @@ def test_a_message_on_standard_error_is_reworded(
     def fail(*_: object) -> int:
         raise gptimage.OutcomeUnknownError("it may be paid; retry_unknown=True asks again")
 
-    monkeypatch.setattr("gptimage.commands.models.run", fail)
+    monkeypatch.setattr("gptimage.cli.info.run_models", fail)
 
     assert main.main(["models", "--json"]) == 4
     told = capsys.readouterr()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gptimage.budget.budget import Budget
     from gptimage.budget.ledger import Ledger
     from gptimage.cache import Cache
-    from gptimage.cached import CacheStats
+    from gptimage.cache.protocol import CacheStats
     from gptimage.client import ImageClient
     from gptimage.conversation import Turn, TurnCompleted
     from gptimage.errors import (
@@ -51,12 +51,11 @@ if TYPE_CHECKING:
     from gptimage.models.catalog import Models, ModelSpec, Price
     from gptimage.models.pricing import Cost, Estimate, Usage
     from gptimage.models.sizes import Size
-    from gptimage.prompt import Prompt
     from gptimage.store import Retention, Store
     from gptimage.templates import PromptTemplate, PromptTemplates
     from gptimage.transport.retry import Retry
     from gptimage.types.record import Record
-    from gptimage.types.request import Edit, EditOptions, FileRef, Generate, Options
+    from gptimage.types.request import Edit, EditOptions, FileRef, Generate, Options, Prompt
     from gptimage.types.result import Completed, PartialImage, Result
 
 
@@ -67,7 +66,7 @@ _ROOMS: Final = {
     "budget.budget": "Budget",
     "budget.ledger": "Ledger",
     "cache": "Cache",
-    "cached": "CacheStats",
+    "cache.protocol": "CacheStats",
     "client": "ImageClient",
     "conversation": "Turn TurnCompleted",
     "errors": "ApiError AuthenticationError BadRequestError BudgetExceededError CacheError "
@@ -84,12 +83,11 @@ _ROOMS: Final = {
     "models.catalog": "ModelSpec Models Price",
     "models.pricing": "Cost Estimate Usage",
     "models.sizes": "Size",
-    "prompt": "Prompt",
     "store": "Retention Store",
     "templates": "PromptTemplate PromptTemplates",
     "transport.retry": "Retry",
     "types.record": "Record",
-    "types.request": "Edit EditOptions FileRef Generate Options",
+    "types.request": "Edit EditOptions FileRef Generate Options Prompt",
     "types.result": "Completed PartialImage Result",
 }
 """Where each public name lives: a room is imported when one of its names is first used."""

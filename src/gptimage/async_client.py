@@ -6,19 +6,25 @@ Reading files, downloading inputs and decoding large replies leave the event loo
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Mapping,
+)
 from contextlib import aclosing
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
-from gptimage._call import Call
 from gptimage._internal.clock import Clock
+from gptimage._internal.keywords import strict
 from gptimage._internal.threads import in_thread
-from gptimage._jobs import AsyncJobs
-from gptimage._metering import meter_of
-from gptimage.cached import Fresh
+from gptimage.cache.protocol import CachePort, Fresh
+from gptimage.engine.accounting import Call, meter_of
 from gptimage.engine.arguments import cache_of, check_sandbox, check_settings, store_of
+from gptimage.engine.base_client import _NO_BATCH, Catalogue, check_batch, check_many, check_talk
 from gptimage.engine.config import (
     DEFAULT_TIMEOUT,
     VARIATION,
@@ -32,20 +38,139 @@ from gptimage.engine.plan import Plan
 from gptimage.engine.save import Keeper, Taken
 from gptimage.engine.send import AsyncSender, aside, metered, reserved
 from gptimage.engine.streaming import StreamReader
-from gptimage.errors import OutcomeUnknownError
+from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.pricing import Estimate
-from gptimage.prompt import Prompt
 from gptimage.transport.openai_sdk import AsyncOpenAITransport, AsyncSDK
-from gptimage.transport.protocols import AsyncTransport, CachePort
-from gptimage.types.request import EditOptions, Generate, Options, Source, Sources
+from gptimage.transport.protocols import AsyncTransport
+from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
 from gptimage.types.result import Completed, PartialImage, Result
 
 
 if TYPE_CHECKING:
+    from gptimage.batch import AsyncBatch, AsyncBatchLine
+    from gptimage.batch.job import StatePath
     from gptimage.budget.ledger import Ledger
+    from gptimage.bulk import Asked, CheckpointPath, Item, Stop, Watcher
+    from gptimage.conversation import AsyncConversation
+    from gptimage.conversation.turns import Resume
     from gptimage.sandbox import Sandbox
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
+
+
+# What a client does besides single calls: many at once, batches, conversations, look-ups.
+#
+# A client hands each its keeper, sender and meter.
+
+
+class AsyncJobs(Catalogue):
+    """The bigger jobs of an `AsyncImageClient`."""
+
+    _sender: AsyncSender
+    _transport: AsyncTransport
+
+    if TYPE_CHECKING:  # the client has it
+
+        async def run(
+            self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
+        ) -> Result: ...
+
+    @strict("generate_many")
+    def generate_many(
+        self,
+        requests: Iterable[Asked] | AsyncIterable[Asked],
+        *,
+        concurrency: int = 8,
+        progress: Watcher = False,
+        checkpoint: CheckpointPath = None,
+        retry_unknown: bool = False,
+        stop: Stop | None = None,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+    ) -> AsyncGenerator[Item]:
+        """Send many requests; the requests may be async, too; see `ImageClient.generate_many`."""
+        from gptimage.bulk import amany
+
+        check_many(concurrency, checkpoint, retry_unknown=retry_unknown, refresh=refresh)
+        return amany(
+            self,
+            self._keeper,
+            self._leaving,
+            requests,
+            concurrency=concurrency,
+            progress=progress,
+            checkpoint=checkpoint,
+            retry_unknown=retry_unknown,
+            stop=stop,
+            refresh=refresh,
+            tags=tags,
+        )
+
+    @strict("conversation")
+    def conversation(
+        self,
+        model: str | None = None,
+        *,
+        image_model: str | None = None,
+        resume: Resume | None = None,
+        stateless: bool = False,
+    ) -> AsyncConversation:
+        """Pictures made and changed turn by turn; see `ImageClient.conversation`."""
+        from gptimage.conversation import AsyncConversation
+        from gptimage.conversation.turns import AsyncLine
+
+        check_talk(model, image_model, stateless=stateless)
+        return AsyncConversation(
+            AsyncLine(keeper=self._keeper, sender=self._sender, meter=self._meter),
+            model=model,
+            image_model=image_model,
+            resume=resume,
+            stateless=stateless,
+        )
+
+    async def submit_batch(
+        self,
+        requests: Iterable[Asked],
+        *,
+        state: StatePath | None = None,
+        metadata: Mapping[str, str] | None = None,
+        max_lines: int = 50_000,
+        max_bytes: int = 200_000_000,
+    ) -> AsyncBatch:
+        """Send requests for half the price; see `ImageClient.submit_batch`."""
+        from gptimage.batch import AsyncBatch
+
+        check_batch(state, metadata)
+        return await AsyncBatch.submit(
+            self._batch_line(),
+            requests,
+            state=state,
+            metadata=metadata or {},
+            max_lines=max_lines,
+            max_bytes=max_bytes,
+        )
+
+    async def batch(self, where: StatePath) -> AsyncBatch:
+        """A batch that was submitted before: its state file, or its id (``batch_...``)."""
+        from gptimage.batch import AsyncBatch
+
+        return await AsyncBatch.open(self._batch_line(), where)
+
+    def _batch_line(self) -> AsyncBatchLine:
+        from gptimage.batch import AsyncBatchLine
+        from gptimage.transport.protocols import AsyncDownloads
+
+        if self._sender.gate is not None:
+            raise ConfigurationError(_NO_BATCH)
+        transport = self._transport
+        if not isinstance(transport, AsyncDownloads):
+            raise ConfigurationError("this transport cannot download, which a batch needs")
+        return AsyncBatchLine(
+            keeper=self._keeper,
+            meter=self._meter,
+            send=transport.send,
+            download=transport.download,
+        )
 
 
 class AsyncImageClient(AsyncJobs):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
-from gptimage._call import Call
 from gptimage._internal.clock import Clock
-from gptimage._jobs import Jobs
-from gptimage._metering import meter_of
-from gptimage.cached import Fresh
+from gptimage._internal.keywords import strict
+from gptimage.cache.protocol import CachePort, Fresh
+from gptimage.engine.accounting import Call, meter_of
 from gptimage.engine.arguments import cache_of, check_sandbox, check_settings, store_of
+from gptimage.engine.base_client import _NO_BATCH, Catalogue, check_batch, check_many, check_talk
 from gptimage.engine.config import (
     DEFAULT_TIMEOUT,
     VARIATION,
@@ -28,20 +28,186 @@ from gptimage.engine.plan import Plan
 from gptimage.engine.save import Keeper, Taken
 from gptimage.engine.send import Sender
 from gptimage.engine.streaming import StreamReader
-from gptimage.errors import OutcomeUnknownError
+from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.pricing import Estimate
-from gptimage.prompt import Prompt
 from gptimage.transport.openai_sdk import SDK, OpenAITransport
-from gptimage.transport.protocols import CachePort, Transport
-from gptimage.types.request import EditOptions, Generate, Options, Source, Sources
+from gptimage.transport.protocols import Transport
+from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
 from gptimage.types.result import Completed, PartialImage, Result
 
 
 if TYPE_CHECKING:
+    from gptimage.batch import Batch, BatchLine
+    from gptimage.batch.job import StatePath
     from gptimage.budget.ledger import Ledger
+    from gptimage.bulk import Asked, CheckpointPath, Item, Stop, Watcher
+    from gptimage.conversation import Conversation
+    from gptimage.conversation.turns import Resume
     from gptimage.sandbox import Sandbox
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
+
+
+# What a client does besides single calls: many at once, batches, conversations, look-ups.
+#
+# A client hands each its keeper, sender and meter.
+
+
+class Jobs(Catalogue):
+    """The bigger jobs of an `ImageClient`."""
+
+    _sender: Sender
+    _transport: Transport
+
+    if TYPE_CHECKING:  # the client has it
+
+        def run(
+            self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
+        ) -> Result: ...
+
+    @strict("generate_many")
+    def generate_many(
+        self,
+        requests: Iterable[Asked],
+        *,
+        concurrency: int = 8,
+        progress: Watcher = False,
+        checkpoint: CheckpointPath = None,
+        retry_unknown: bool = False,
+        stop: Stop | None = None,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+    ) -> Generator[Item]:
+        """Send many requests; items come as they finish, each with its index.
+
+        Args:
+            requests: Prompts, dicts of arguments, or requests; any iterable, of any length.
+            concurrency: How many are asked at the same time.
+            progress: True shows it on standard error; or a function called with a `Progress`.
+            checkpoint: A file; a second run with it asks only for what is missing.
+            retry_unknown: Ask again what an earlier run may have been billed for.
+            stop: Ends the run early when it is set: nothing new is sent, what was sent comes.
+            refresh: Ask even if the cache knows the answer.
+            tags: Tags for the store.
+
+        Raises:
+            InvalidRequestError: ``concurrency`` is below 1.
+            ConfigurationError: The checkpoint is in use, or belongs to other requests.
+            OSError: The checkpoint cannot be written; raised when all that was sent is yielded.
+        """
+        from gptimage.bulk import many
+
+        check_many(concurrency, checkpoint, retry_unknown=retry_unknown, refresh=refresh)
+        return many(
+            self,
+            self._keeper,
+            self._leaving,
+            requests,
+            concurrency=concurrency,
+            progress=progress,
+            checkpoint=checkpoint,
+            retry_unknown=retry_unknown,
+            stop=stop,
+            refresh=refresh,
+            tags=tags,
+        )
+
+    @strict("conversation")
+    def conversation(
+        self,
+        model: str | None = None,
+        *,
+        image_model: str | None = None,
+        resume: Resume | None = None,
+        stateless: bool = False,
+    ) -> Conversation:
+        """Pictures made and changed turn by turn, over the Responses API.
+
+        Args:
+            model: The outer model, which reads the words; it is billed apart.
+            image_model: The model that draws; the client's when left out.
+            resume: Where to go on: a turn, a response's id, a stored picture's id or record.
+            stateless: Send the last picture with every turn, and let the service keep nothing.
+
+        Raises:
+            InvalidRequestError: Nothing can be resumed that way.
+            ConfigurationError: A stored picture is named, and the client has no store.
+        """
+        from gptimage.conversation import Conversation
+        from gptimage.conversation.turns import Line
+
+        check_talk(model, image_model, stateless=stateless)
+        return Conversation(
+            Line(keeper=self._keeper, sender=self._sender, meter=self._meter),
+            model=model,
+            image_model=image_model,
+            resume=resume,
+            stateless=stateless,
+        )
+
+    @strict("submit_batch")
+    def submit_batch(
+        self,
+        requests: Iterable[Asked],
+        *,
+        state: StatePath | None = None,
+        metadata: Mapping[str, str] | None = None,
+        max_lines: int = 50_000,
+        max_bytes: int = 200_000_000,
+    ) -> Batch:
+        """Send requests for half the price, answered within a day.
+
+        Args:
+            requests: Prompts, dicts of arguments, or requests.
+            state: A file that lets another process go on, and never submits twice.
+            metadata: Your words about the batch, kept by the service: up to 15 short texts.
+            max_lines: Requests in one batch of the service; a larger job is several.
+            max_bytes: Bytes of one batch's file of requests.
+
+        Raises:
+            InvalidRequestError: A request is wrong; nothing was submitted.
+            BudgetExceededError: It could cross the budget; nothing was submitted.
+            ConfigurationError: The state file is another job's, or in use.
+            ApiError: The service refused; of several batches, some may be submitted.
+            OutcomeUnknownError: It may or may not have been accepted.
+        """
+        from gptimage.batch import Batch
+
+        check_batch(state, metadata)
+        return Batch.submit(
+            self._batch_line(),
+            requests,
+            state=state,
+            metadata=metadata or {},
+            max_lines=max_lines,
+            max_bytes=max_bytes,
+        )
+
+    def batch(self, where: StatePath) -> Batch:
+        """A batch that was submitted before: its state file, or its id (``batch_...``).
+
+        Raises:
+            ConfigurationError: The file holds no batch.
+        """
+        from gptimage.batch import Batch
+
+        return Batch.open(self._batch_line(), where)
+
+    def _batch_line(self) -> BatchLine:
+        from gptimage.batch import BatchLine
+        from gptimage.transport.protocols import Downloads
+
+        if self._sender.gate is not None:
+            raise ConfigurationError(_NO_BATCH)
+        transport = self._transport
+        if not isinstance(transport, Downloads):
+            raise ConfigurationError("this transport cannot download, which a batch needs")
+        return BatchLine(
+            keeper=self._keeper,
+            meter=self._meter,
+            send=transport.send,
+            download=transport.download,
+        )
 
 
 class ImageClient(Jobs):

@@ -30,10 +30,8 @@ Data is in attributes; the message is one line. Every error can be pickled and c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from gptimage._categories import filtered_categories, named_categories
-from gptimage._shown import plain
 from gptimage.secrets import scrub, scrub_value
 
 
@@ -43,6 +41,80 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from gptimage.types.result import PartialImage, Result
+
+
+# The categories a safety system names, from wherever a service or a gateway puts them.
+
+
+def filtered_categories(body: object) -> tuple[str, ...]:
+    """Read the categories Azure's content filter blocked from an error body.
+
+    They are in ``innererror.content_filter_result``; gateways put that some levels deeper.
+    """
+    return tuple(sorted(_filtered(body, 6)))
+
+
+def _filtered(value: object, depth: int) -> set[str]:
+    if not isinstance(value, dict) or not depth:
+        return set()
+    found: set[str] = set()
+    for name, part in cast("dict[object, object]", value).items():
+        if name in ("content_filter_result", "content_filter_results") and isinstance(part, dict):
+            for category, verdict in cast("dict[object, object]", part).items():
+                if isinstance(verdict, dict) and _is_blocked(cast("dict[str, object]", verdict)):
+                    found.add(str(category))
+        else:
+            found |= _filtered(part, depth - 1)
+    return found
+
+
+def _is_blocked(verdict: dict[str, object]) -> bool:
+    """Whether a category was the reason; ``detected`` is what its yes-or-no filters say."""
+    return verdict.get("filtered") is True or (
+        "filtered" not in verdict and verdict.get("detected") is True
+    )
+
+
+def named_categories(message: str) -> tuple[str, ...]:
+    """Read the categories from a message such as ``safety_violations=[sexual, violence]``."""
+    _, found, rest = message.partition("safety_violations=[")
+    names = rest.partition("]")[0].split(",") if found else []
+    return tuple(name.strip(" '\"") for name in names if name.strip(" '\""))
+
+
+# What a caller passed, cut short and made plain, so that errors stay readable and picklable.
+
+_READ: Final = 4096
+"""Characters looked at for secrets before a text is cut: half a secret no longer looks like one."""
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """The repr of whatever a caller passed, cut short, for a message; it never fails."""
+    if isinstance(value, (bytes, bytearray)):
+        return f"<{len(value)} bytes>"
+    try:
+        text = scrub(repr(value[:_READ] if isinstance(value, str) else value))
+    except Exception:  # noqa: BLE001  # endless integers, circles, objects with a broken repr
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def plain(value: object, limit: int = 200) -> object:
+    """Plain values and cut text are kept; anything else becomes text, so that it can be pickled."""
+    if isinstance(value, str):
+        text = scrub(value[:_READ])
+        return text if len(text) <= limit else text[: limit - 1] + "…"
+    if isinstance(value, (tuple, list)):
+        several = cast("list[object]", value)
+        return several if all(map(_is_plain, several)) else shown(several, limit)
+    return value if _is_plain(value) else shown(value, limit)
+
+
+def _is_plain(value: object) -> bool:
+    """Safe to keep, to pickle and to print; Python refuses to print endless integers."""
+    if isinstance(value, int):
+        return value.bit_length() <= 64
+    return value is None or isinstance(value, (str, float))
 
 
 class GptImageError(Exception):

@@ -138,8 +138,8 @@ def _look(settings: Settings) -> None:
     Raises:
         SettingsError: One that is needed cannot.
     """
+    from gptimage_mcp.config.loading import doubtful, unusable
     from gptimage_mcp.config.settings import SettingsError
-    from gptimage_mcp.folders import doubtful, unusable
 
     if problems := [*unusable(settings)]:
         raise SettingsError(problems)

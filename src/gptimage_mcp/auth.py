@@ -13,13 +13,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
+import json
+import logging
 import re
-from collections.abc import Iterable
-from typing import Final, Self
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final, Self, cast
+from urllib.parse import urlsplit
 
+import anyio
+import httpx2
+import jwt
 from attrs import field, frozen
+from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken, TokenVerifier, principal_components
 from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
+from starlette.authentication import AuthenticationError
 
 import gptimage
 from gptimage_mcp.config.settings import Settings
@@ -61,8 +71,6 @@ class Auth:
                 StaticTokens(settings.tokens, resource=resource, scopes=settings.auth_scopes)
             )
         if settings.auth_issuer is not None:
-            from gptimage_mcp.oauth import AccessTokens
-
             verifiers.append(AccessTokens.of(settings, resource=resource))
         return cls(
             resource=resource,
@@ -167,3 +175,278 @@ def _digest(token: str) -> bytes:
             f"make one with  python -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
     return hashlib.sha256(token.encode()).digest()
+
+
+# Which hosts and web pages are answered, and when listening at all would be careless.
+#
+# A page that is open in somebody's browser can send requests to this machine. It cannot hide its
+# ``Origin``, and when its name was made to point here (DNS rebinding) it cannot hide the ``Host``
+# it asked for. Both are checked in front of every route, whatever address is listened on: the
+# SDK checks its own path only, and nothing at all once ``host`` is not a loopback name.
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address; a name other than localhost may be any."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+# The public keys of an issuer of tokens: fetched when needed, kept, and fetched again with care.
+#
+# Anybody can send a token with a made-up key id, so an unknown one leads to a request to the
+# issuer at most once in `COOL_DOWN` seconds.
+
+
+FAMILIES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "RSA"),
+    **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
+    "EdDSA": "OKP",
+}
+ALGORITHMS: Final = frozenset(FAMILIES)
+"""Signatures that are accepted, all with a key pair."""
+
+COOL_DOWN: Final = 30.0
+_FRESH: Final = 3600.0
+_LAST_RESORT: Final = 24 * 3600.0
+_LARGEST: Final = 512 * 1024
+_PATIENCE: Final = 10.0
+
+
+class KeysUnavailableError(AuthenticationError):
+    """The issuer's keys cannot be fetched, so no token can be judged."""
+
+
+async def fetch(url: str) -> bytes:
+    """Read a key set; redirects are not followed.
+
+    Raises:
+        OSError: The issuer was not reached in time.
+        ValueError: Its answer is no key set.
+    """
+    body = bytearray()
+    try:
+        with anyio.fail_after(_PATIENCE):
+            async with httpx2.AsyncClient() as client, client.stream("GET", url) as reply:
+                if reply.status_code != 200:
+                    raise ValueError(f"it answered HTTP {reply.status_code}")
+                async for piece in reply.aiter_bytes():
+                    body += piece
+                    if len(body) > _LARGEST:
+                        raise ValueError("its answer is too large")
+    except httpx2.HTTPError as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+    return bytes(body)
+
+
+class KeySet:
+    """The keys under one URL. An hour old they are fetched again; after a day they are no use.
+
+    Args:
+        url: Where they are.
+        read: Fetches them.
+        clock: Tells seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        read: Callable[[str], Awaitable[bytes]] = fetch,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = url
+        self._read = read
+        self._clock = clock
+        self._lock = anyio.Lock()
+        self._keys: tuple[Mapping[str, Any], ...] = ()
+        self._fetched: float | None = None
+        self._tried: float | None = None
+
+    async def find(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
+        """The key of a token, or None when the issuer has none like it.
+
+        Raises:
+            KeysUnavailableError: There are no keys to look among.
+        """
+        if self._age() > _FRESH:
+            await self._refresh()
+        key = self._look(kid, algorithm)
+        if key is None:
+            await self._refresh()
+            key = self._look(kid, algorithm)
+        if self._age() > _LAST_RESORT:
+            raise KeysUnavailableError("the keys of the tokens' issuer cannot be fetched")
+        return key
+
+    def _age(self) -> float:
+        return float("inf") if self._fetched is None else self._clock() - self._fetched
+
+    def _look(self, kid: str | None, algorithm: str) -> jwt.PyJWK | None:
+        fitting = [key for key in self._keys if _fits(key, algorithm)]
+        if kid is not None:
+            fitting = [key for key in fitting if key.get("kid") == kid]
+        if len(fitting) != 1:  # without a key id there must be no choice
+            return None
+        return jwt.PyJWK(dict(fitting[0]), algorithm)
+
+    async def _refresh(self) -> None:
+        """Fetch them, unless that was tried a moment ago; a failure leaves the old ones."""
+        async with self._lock:  # those who waited find that it was just done
+            now = self._clock()
+            if self._tried is not None and now - self._tried < COOL_DOWN:
+                return
+            self._tried = now
+            try:
+                self._keys = _parse(await self._read(self._url))
+                self._fetched = now
+            except (OSError, ValueError) as error:
+                _logger.warning("the keys at %s cannot be fetched: %s", self._url, error)
+
+
+def _parse(body: bytes) -> tuple[Mapping[str, Any], ...]:
+    """The members of a key set (RFC 7517)."""
+    whole: object = json.loads(body)
+    keys = cast("dict[str, object]", whole).get("keys") if isinstance(whole, dict) else None
+    if not isinstance(keys, list):
+        raise ValueError("it is no key set")
+    found = cast("list[object]", keys)
+    return tuple(cast("dict[str, Any]", key) for key in found if isinstance(key, dict))
+
+
+def _fits(key: Mapping[str, Any], algorithm: str) -> bool:
+    """Whether a key may sign like this; a secret shared with the issuer never may."""
+    return (
+        key.get("kty") == FAMILIES[algorithm]
+        and key.get("use") in {None, "sig"}
+        and key.get("alg") in {None, algorithm}
+    )
+
+
+# Who calls, and how to tell them that their picture is on its way.
+
+
+def caller() -> str | None:
+    """The user, or else the client, as the access token says; None without one (stdio)."""
+    token = get_access_token()
+    return None if token is None else name_of(token)
+
+
+# OAuth access tokens in the form of a JWT: signature, issuer, audience and time are checked.
+#
+# Only signatures with a key pair are accepted: with a shared secret, or with ``alg: none``,
+# whoever can read the public keys could write tokens.
+
+_logger: Final = logging.getLogger(__name__)
+_LONGEST: Final = 16 * 1024
+_LEEWAY: Final = 10.0
+
+
+class AccessTokens:
+    """Judges JWTs of one issuer.
+
+    Args:
+        keys: The issuer's keys.
+        issuer: What ``iss`` must be, letter for letter.
+        audiences: ``aud`` must hold one of these.
+        resource: The URL of this server; reported for a token that passed.
+    """
+
+    def __init__(
+        self, keys: KeySet, *, issuer: str, audiences: Iterable[str], resource: str
+    ) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audiences = list(audiences)
+        self._resource = resource
+
+    @classmethod
+    def of(cls, settings: Settings, *, resource: str) -> Self:
+        """What the settings ask for.
+
+        Raises:
+            ConfigurationError: An URL is unsafe or missing; names the variable.
+        """
+        issuer = settings.auth_issuer or ""
+        url = settings.auth_jwks_url or f"{issuer.rstrip('/')}/.well-known/jwks.json"
+        _check_url("GPTIMAGE_AUTH_ISSUER", issuer)
+        _check_url("GPTIMAGE_AUTH_JWKS_URL", url)
+        return cls(
+            KeySet(url),
+            issuer=issuer,
+            audiences=[settings.auth_audience or resource],
+            resource=resource,
+        )
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Whom this token stands for, or None.
+
+        Raises:
+            KeysUnavailableError: The issuer's keys cannot be fetched, so nobody can tell.
+        """
+        if len(token) > _LONGEST or token.count(".") != 2:
+            return None
+        try:
+            return self._access(await self._claims(token))
+        except jwt.PyJWTError as error:
+            # A claim is quoted in the reason only once the signature was found to be good.
+            _logger.info("a bearer token was refused: %.200s", error)
+            return None
+
+    async def _claims(self, token: str) -> dict[str, Any]:
+        header = jwt.get_unverified_header(token)
+        algorithm = header.get("alg")
+        if algorithm not in ALGORITHMS:
+            raise jwt.InvalidAlgorithmError("its algorithm is not one with a key pair")
+        key = await self._keys.find(header.get("kid"), algorithm)
+        if key is None:
+            raise jwt.InvalidKeyError("it is signed with a key the issuer does not publish")
+        return jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            audience=self._audiences,
+            issuer=self._issuer,
+            leeway=_LEEWAY,
+            options={"require": ["exp", "iss", "aud"], "enforce_minimum_key_length": True},
+        )
+
+    def _access(self, claims: Mapping[str, Any]) -> AccessToken:
+        subject = claims.get("sub")
+        client = next((claims[name] for name in _CLIENT if claims.get(name)), subject)
+        if client is None:
+            raise jwt.MissingRequiredClaimError("sub")
+        # Whatever reads this later has no token to pass on.
+        return AccessToken(
+            token="",
+            client_id=str(client),
+            scopes=_scopes(claims),
+            expires_at=int(claims["exp"]),
+            resource=self._resource,
+            subject=subject,
+            claims={"iss": self._issuer},
+        )
+
+
+_CLIENT: Final = ("client_id", "azp", "cid")
+"""Where issuers name the client: RFC 9068, OpenID Connect, and Okta."""
+
+
+def _scopes(claims: Mapping[str, Any]) -> list[str]:
+    """``scope`` is a text (RFC 9068); ``scp`` is a text or a list with Entra and Okta."""
+    found: object = claims.get("scope", claims.get("scp"))
+    if isinstance(found, str):
+        return found.split()
+    return [str(each) for each in cast("list[object]", found)] if isinstance(found, list) else []
+
+
+def _check_url(variable: str, url: str) -> None:
+    parts = urlsplit(url)
+    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    if not safe or not parts.hostname:
+        raise gptimage.ConfigurationError(
+            f"{variable} must be an https URL, because who answers there decides who may call"
+        )

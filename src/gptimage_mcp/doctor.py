@@ -15,11 +15,9 @@ from typing import Final, cast
 
 import gptimage
 from gptimage.secrets import scrub
-from gptimage_mcp.config.loading import CONFIG, Loaded, load, usual_file
-from gptimage_mcp.config.settings import KINDS, Settings, SettingsError, Transport, variable
-from gptimage_mcp.folders import doubtful, unusable
-from gptimage_mcp.kinds import OFF
-from gptimage_mcp.moments import utc_now
+from gptimage_mcp.config.loading import CONFIG, Loaded, doubtful, load, unusable, usual_file
+from gptimage_mcp.config.settings import KINDS, OFF, Settings, SettingsError, Transport, variable
+from gptimage_mcp.content.records import utc_now
 
 
 FINE: Final = 0
@@ -112,7 +110,7 @@ def _problems(settings: Settings) -> Iterator[str]:
 
 def _open(settings: Settings) -> None:
     """Open what the server would."""
-    from gptimage_mcp.opening import open_app
+    from gptimage_mcp.app import open_app
 
     app = open_app(settings)
     app.store.close()

@@ -16,7 +16,7 @@ from gptimage_mcp.http.errors import refusal
 
 
 if TYPE_CHECKING:
-    from gptimage.transport.protocols import Observer
+    from gptimage.observers.protocol import Observer
     from gptimage_mcp.app import App
 
 

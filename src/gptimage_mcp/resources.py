@@ -13,20 +13,92 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
+from urllib.parse import parse_qsl
 
 import anyio.to_thread
+from attrs import frozen
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.subscriptions import ResourcesListChanged, ResourceUpdated, SubscriptionBus
-from mcp_types import Annotations, Resource, ResourceTemplate
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, Annotations, Resource, ResourceTemplate
 
 import gptimage
-from gptimage_mcp.addresses import Address
 from gptimage_mcp.app import App
 from gptimage_mcp.content import records
+from gptimage_mcp.content.records import uri_of
 from gptimage_mcp.content.sanitize import told
 from gptimage_mcp.dynamic_server import LiveServer
+
+
+# `Address`: a resource's URI taken apart, and refused by name where it makes no sense.
+
+
+@frozen(kw_only=True)
+class Address:
+    """A URI such as ``image-history://recent?limit=5``.
+
+    Attributes:
+        uri: The whole of it.
+        scheme: What stands before ``://``.
+        path: What stands between that and a question mark; taken as it is, nothing is decoded.
+        query: The parameters.
+    """
+
+    uri: str
+    scheme: str
+    path: str
+    query: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, uri: str) -> Self:
+        """Take a URI apart.
+
+        Raises:
+            MCPError: A parameter is there twice.
+        """
+        scheme, _, rest = uri.partition("://")
+        path, _, query = rest.partition("?")
+        pairs = parse_qsl(query, keep_blank_values=True)
+        address = cls(uri=uri, scheme=scheme, path=path, query=dict(pairs))
+        if len(address.query) != len(pairs):
+            raise address.refusal("a parameter is given twice")
+        return address
+
+    def takes(self, *parameters: str, path: str | None = None) -> None:
+        """Prove that it has this path, where one is given, and no other parameters.
+
+        Raises:
+            ResourceNotFoundError: It has another path.
+            MCPError: It has another parameter.
+        """
+        if path is not None and self.path != path:
+            raise ResourceNotFoundError(
+                f"there is no {self.uri!r:.200}, only {self.scheme}://{path}"
+            )
+        for name in self.query:
+            if name not in parameters:
+                known = f"it takes {' and '.join(parameters)}" if parameters else "it takes none"
+                raise self.refusal(f"{name!r:.80} is no parameter of {self.scheme}: {known}")
+
+    def number(self, name: str, allowed: range) -> int | None:
+        """A parameter that is a whole number; None when it is not given.
+
+        Raises:
+            MCPError: It is no such number.
+        """
+        text = self.query.get(name)
+        if text is None:
+            return None
+        if text.isascii() and text.isdecimal() and len(text) < 10 and int(text) in allowed:
+            return int(text)
+        limits = f"a whole number from {allowed[0]} to {allowed[-1]}"
+        raise self.refusal(f"{name} is {limits}, not {text!r:.80}")
+
+    def refusal(self, problem: str) -> MCPError:
+        """What is wrong with it."""
+        return MCPError(code=INVALID_PARAMS, message=problem, data={"uri": self.uri[:2000]})
 
 
 HISTORY_URI: Final = "image-history://recent"
@@ -43,11 +115,6 @@ _logger: Final = logging.getLogger(__name__)
 _LIMIT: Final = range(1, 101)
 _DAYS: Final = range(1, 36_501)
 _Reader = Callable[[Address], Awaitable[ReadResourceContents]]
-
-
-def uri_of(image_id: str) -> str:
-    """The address of a picture."""
-    return f"generated-images://{image_id}"
 
 
 def add_resources(server: LiveServer, app: App) -> None:

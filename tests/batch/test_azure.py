@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 
 from gptimage import AsyncImageClient, ImageClient, Retry
-from gptimage.sandbox import Sandbox, _multipart
+from gptimage.sandbox import Sandbox, wire
 from gptimage.store import Store
 from gptimage.transport.http import HttpRequest
 
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         fields: dict[str, Any] = {}
         parts: list[Any] = []
         if headers.get("content-type", "").startswith("multipart/"):
-            fields, parts = _multipart.split(body, headers["content-type"])
+            fields, parts = wire.split(body, headers["content-type"])
         elif body:
             fields = json.loads(body)
         path = self.path.removeprefix("/openai").replace(f"api-version={VERSION}", "")

@@ -17,9 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
 
-from gptimage.batch.driver import drive
+from gptimage.batch.driver import Line, Lines, drive
 from gptimage.batch.events import News
-from gptimage.batch.output import Line, Lines
 from gptimage.batch.prepare import Limits, place_of, prepare
 from gptimage.batch.results import BatchItem, Collector
 from gptimage.batch.state import Part, State

@@ -11,7 +11,7 @@ import pytest
 
 from gptimage import ConfigurationError, GptImageError, InvalidRequestError, OutcomeUnknownError
 from gptimage.batch import Batch, BatchPart, Status
-from gptimage.batch.waiting import OUTAGE, Waiting
+from gptimage.batch.status import OUTAGE, Waiting
 from gptimage.errors import (
     AuthenticationError,
     NotFoundError,

@@ -11,8 +11,8 @@ from decimal import Decimal
 
 from gptimage.cache import CachePort
 from gptimage.cache import flight as board
+from gptimage.cache.protocol import Fresh, Landed
 from gptimage.cache.single_flight import afly, fly
-from gptimage.cached import Fresh, Landed
 from gptimage.errors import GptImageError
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from gptimage.cache import Cache, CacheEntry
 from gptimage.cache.disk import DiskCache
-from gptimage.commands import cache as command
+from gptimage.cli import info as command
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def cache(root: Path) -> DiskCache:
 def run(*words: str) -> int:
     """Run the command as the command line does."""
     parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
+    command.add_cache(parser.add_subparsers())
     args = parser.parse_args(["cache", *words])
     code: int = args.func(args)
     return code

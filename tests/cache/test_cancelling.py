@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gptimage.cache import Cache, CachePort
+from gptimage.cache.protocol import Fresh, Landed
 from gptimage.cache.single_flight import afly, fly
-from gptimage.cached import Fresh, Landed
 from gptimage.errors import (
     OutcomeUnknownError,
 )

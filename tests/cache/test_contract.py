@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from gptimage.cache import CacheEntry, CachePort, CacheStats
-from gptimage.cached import Held
+from gptimage.cache.protocol import Held
 from gptimage.errors import ConfigurationError
 
 from .flying import Maker

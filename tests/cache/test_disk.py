@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from gptimage._internal import locks
 from gptimage.cache import Cache, CacheEntry, CacheStats, disk_index, entry_file
 from gptimage.cache.disk import DiskCache
+from gptimage.cache.protocol import Fresh, Held, Landed
 from gptimage.cache.single_flight import fly
-from gptimage.cached import Fresh, Held, Landed
 from gptimage.errors import CacheError
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gptimage.cache import Cache, CachePort
+from gptimage.cache.protocol import Landed
 from gptimage.cache.single_flight import fly
-from gptimage.cached import Landed
 from gptimage.errors import (
     AuthenticationError,
     BudgetExceededError,

@@ -11,12 +11,11 @@ import pytest
 
 from gptimage.cache import Cache, CacheEntry, CachePort, CacheStats, single_flight
 from gptimage.cache.memory import MemoryCache
+from gptimage.cache.protocol import Fresh, Held, Landed, Lease
 from gptimage.cache.single_flight import afly, fly
-from gptimage.cached import Fresh, Held, Landed
 from gptimage.errors import (
     CacheError,
 )
-from gptimage.transport.protocols import Lease
 
 from .flying import (
     COST,

@@ -16,9 +16,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from gptimage._internal.locks import ForkSafeLock
 from gptimage.cache import CacheEntry
 from gptimage.cache.disk import DiskCache
-from gptimage.cache.forks import ForkSafeLock
 from gptimage.cache.memory import MemoryCache
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import redis
 
-from gptimage.cache import Cache, CacheEntry, renewal
+from gptimage.cache import Cache, CacheEntry
 from gptimage.cache import redis as module
+from gptimage.cache import redis as renewal
+from gptimage.cache.protocol import Fresh, Held
 from gptimage.cache.redis import RedisCache
 from gptimage.cache.single_flight import fly
-from gptimage.cached import Fresh, Held
 from gptimage.errors import CacheError, ConfigurationError
 
 

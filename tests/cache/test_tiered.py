@@ -11,8 +11,8 @@ import pytest
 
 from gptimage.cache import Cache, CacheEntry
 from gptimage.cache.memory import MemoryCache
+from gptimage.cache.protocol import Fresh
 from gptimage.cache.single_flight import fly
-from gptimage.cached import Fresh
 from gptimage.errors import CacheError, ConfigurationError
 
 

@@ -18,9 +18,9 @@ from datetime import timedelta
 from decimal import Decimal
 
 from gptimage.cache import Cache, CacheEntry, CachePort
+from gptimage.cache.protocol import Fresh
 from gptimage.cache.redis import RedisCache
 from gptimage.cache.single_flight import fly
-from gptimage.cached import Fresh
 from gptimage.errors import GptImageError, ModerationError
 
 

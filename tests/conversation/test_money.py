@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from gptimage import BudgetExceededError, OutcomeUnknownError
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
-from gptimage.conversation.outer import DEFAULT_OUTER, outer_ceiling, outer_cost
-from gptimage.models.pricing import OuterUsage
+from gptimage.models.pricing import DEFAULT_OUTER, OuterUsage, outer_ceiling, outer_cost
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply

@@ -10,8 +10,7 @@ import pytest
 
 from gptimage import InvalidRequestError, Mask
 from gptimage.conversation import TurnOptions
-from gptimage.conversation.outer import DEFAULT_OUTER, OUTER_PRICES, outer_cost
-from gptimage.models.pricing import OuterUsage
+from gptimage.models.pricing import DEFAULT_OUTER, OUTER_PRICES, OuterUsage, outer_cost
 
 from .talk import Talks, call, picture, reply, response
 

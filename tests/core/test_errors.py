@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import Image, PartialImage, errors
-from gptimage._shown import shown
 from gptimage.errors import (
     ApiError,
     BudgetExceededError,
@@ -29,6 +28,7 @@ from gptimage.errors import (
     StoreError,
     TemplateError,
     TransportError,
+    shown,
 )
 
 from .making import answer, finished, picture

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gptimage._sse import EventDecoder
-from gptimage.transport.http import ServerEvent
+from gptimage.transport.http import EventDecoder, ServerEvent
 
 
 def read(*chunks: bytes) -> list[ServerEvent]:

@@ -21,9 +21,8 @@ from gptimage import (
     PartialImage,
     RateLimitError,
 )
-from gptimage._sse import EventDecoder
 from gptimage.engine.streaming import StreamReader
-from gptimage.transport.http import HttpReply, ServerEvent
+from gptimage.transport.http import EventDecoder, HttpReply, ServerEvent
 
 from .making import NOW, USAGE, answer, edit, event, generate, picture, planned, reply, text
 

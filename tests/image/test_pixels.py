@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptimage import Image, ImageDecodeError, InvalidRequestError, _encoding
-from gptimage.image import transform
+from gptimage import Image, ImageDecodeError, InvalidRequestError
+from gptimage.image import codecs, transform
 from gptimage.image.codecs import oriented_size
 
 
@@ -361,7 +361,7 @@ def test_gif_frames_survive_writing(frames: list[list[str]], loop: int | None) -
             picture.putpixel((x, 0), PIL.ImageColor.getcolor(colour, "RGBA"))
         pictures.append(picture)
 
-    gif = pil(_encoding.encode_gif(pictures, [20 * (n + 1) for n in range(len(frames))], loop))
+    gif = pil(codecs.encode_gif(pictures, [20 * (n + 1) for n in range(len(frames))], loop))
 
     assert (len(frames), loop) == (gif.n_frames, gif.info.get("loop"))  # type: ignore[attr-defined]  # a gif
     for number, picture in enumerate(pictures):

@@ -19,7 +19,7 @@ import pytest
 
 from gptimage import Image
 from gptimage.cli.main import main
-from gptimage.commands._rows import Rows
+from gptimage.cli.many import Rows
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.transport.http import HttpRequest
 

@@ -16,14 +16,13 @@ from mcp import Client
 from mcp_types import CallToolResult, TextContent
 
 import gptimage
+from gptimage.cache.protocol import CachePort
 from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox
 from gptimage.sandbox.service import Answer
 from gptimage.sandbox.transport import AsyncSandboxStream
-from gptimage.transport.protocols import CachePort
-from gptimage_mcp.app import App
+from gptimage_mcp.app import App, open_app
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.dynamic_server import LiveServer
-from gptimage_mcp.opening import open_app
 from gptimage_mcp.server import server_of
 
 

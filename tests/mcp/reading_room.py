@@ -20,10 +20,9 @@ from mcp_types import CallToolResult, ImageContent, ResourceLink, TextContent
 
 import gptimage
 from gptimage.sandbox import Sandbox
-from gptimage_mcp.app import App
+from gptimage_mcp.app import App, open_app
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.dynamic_server import LiveServer
-from gptimage_mcp.opening import open_app
 from gptimage_mcp.tools.admin import add_telling
 from gptimage_mcp.tools.browse import add_looking
 

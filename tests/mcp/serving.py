@@ -20,9 +20,8 @@ from attrs import evolve, frozen
 
 import gptimage
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.connections import Connection
 from gptimage_mcp.dynamic_server import LiveServer
-from gptimage_mcp.http.app import build_app, configuration, listen
+from gptimage_mcp.http.app import Connection, build_app, configuration, listen
 
 
 TOKEN = "a-token-nobody-would-guess"

@@ -19,12 +19,11 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import BlobResourceContents, ErrorData, TextResourceContents
 
 from gptimage import Cost, Generate, Image, PromptTemplates, Record, Result, Store
-from gptimage_mcp.app import App
+from gptimage_mcp.app import App, Templates
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.dynamic_server import LiveServer
 from gptimage_mcp.prompts import add_prompts
 from gptimage_mcp.resources import add_resources
-from gptimage_mcp.templates import Templates
 
 
 ERAS = ("auto", "legacy")

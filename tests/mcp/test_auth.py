@@ -20,9 +20,16 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.server.auth.provider import AccessToken
 
 import gptimage
-from gptimage_mcp.auth import Auth, StaticTokens, endpoint, name_of
+from gptimage_mcp.auth import (
+    COOL_DOWN,
+    Auth,
+    KeySet,
+    KeysUnavailableError,
+    StaticTokens,
+    endpoint,
+    name_of,
+)
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.jwks import COOL_DOWN, KeySet, KeysUnavailableError
 
 from .harness import ERAS, house
 from .issuer import PRIVATE, Issuer, issuer, public

@@ -169,7 +169,7 @@ def open_app(*args, before=opening.open_app):
 
 opening.open_app = open_app
 import gptimage_mcp.server
-gptimage_mcp.opening.open_app = open_app
+gptimage_mcp.app.open_app = open_app
 stats = gptimage.Store.stats
 gptimage.Store.stats = lambda self: (noise("while answering"), stats(self))[1]
 history = gptimage.Store.history

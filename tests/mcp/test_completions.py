@@ -8,7 +8,7 @@ import pytest
 from mcp_types import Completion, PromptReference, ResourceTemplateReference
 
 from gptimage import Models, PromptTemplates
-from gptimage_mcp.completions import MOST
+from gptimage_mcp.prompts import MOST
 
 from .shelves import ERAS, Shelves, shelves
 

@@ -17,11 +17,11 @@ from mcp_types import CallToolResult
 
 import gptimage
 from gptimage.conversation import FailedCall
-from gptimage.previews import previews
+from gptimage.image.transform import previews
 from gptimage_mcp.app import App
 from gptimage_mcp.content import results as content
 from gptimage_mcp.content.results import LARGEST, Drawn
-from gptimage_mcp.job import Job
+from gptimage_mcp.jobs.jobs import Job
 
 from .reading_room import Room, drawing, length, links, picture, room, said, shown, text_of
 

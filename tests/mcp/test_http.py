@@ -19,10 +19,11 @@ from starlette.requests import Request
 
 import gptimage
 from gptimage.sandbox import Sandbox, SandboxServer
+from gptimage_mcp.auth import is_loopback
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.health import KEPT, HealthRoute
 from gptimage_mcp.http.app import listen
-from gptimage_mcp.http.middleware import Allowlist, HostGuard, check_exposure, is_loopback
+from gptimage_mcp.http.middleware import Allowlist, HostGuard, check_exposure
 from gptimage_mcp.server import build_server
 
 from .harness import ERAS, House, house, said

@@ -24,7 +24,7 @@ from starlette.requests import Request
 
 import gptimage
 from gptimage_mcp.http import images
-from gptimage_mcp.ranges import UnsatisfiableError, has_already, span
+from gptimage_mcp.http.images import UnsatisfiableError, has_already, span
 
 from .harness import House, house, picture
 from .serving import TOKEN, Site, bearer, draw, run_command, serving, wait_for

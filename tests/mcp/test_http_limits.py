@@ -17,9 +17,8 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.responses import Response
 
-from gptimage_mcp.bodies import BodyGuard
-from gptimage_mcp.connections import Connection
-from gptimage_mcp.throttle import Buckets, client_of
+from gptimage_mcp.http.app import Connection
+from gptimage_mcp.http.middleware import BodyGuard, Buckets, client_of
 
 from .harness import house
 from .serving import Site, draw, serving

@@ -13,7 +13,7 @@ from mcp_types import CallToolResult
 
 import gptimage
 from gptimage_mcp.content.results import LARGEST
-from gptimage_mcp.job import Job
+from gptimage_mcp.jobs.jobs import Job
 
 from .harness import ERAS
 from .reading_room import Room, drawing, length, links, picture, room, said, shown, text_of

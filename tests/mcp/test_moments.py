@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gptimage import InvalidRequestError
-from gptimage_mcp.moments import age, moment
+from gptimage_mcp.content.records import age, moment
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
 
 from gptimage import Models, Store, StoreError
 from gptimage.store import Page
-from gptimage_mcp.resources import LARGEST_OVER_STDIO, LISTED, pictures_changed, uri_of
+from gptimage_mcp.content.records import uri_of
+from gptimage_mcp.resources import LARGEST_OVER_STDIO, LISTED, pictures_changed
 
 from .shelves import ERAS, Shelves, picture, shelves
 

@@ -17,8 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gptimage_mcp.config.loading import CONFIG, load, usual_file
-from gptimage_mcp.config.settings import KINDS, Settings, SettingsError, variable
-from gptimage_mcp.kinds import Place
+from gptimage_mcp.config.settings import KINDS, Place, Settings, SettingsError, variable
 
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -16,11 +16,11 @@ import pytest
 
 import gptimage
 from gptimage.sandbox import Sandbox
-from gptimage_mcp import sse
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.job import Progress
+from gptimage_mcp.http import stream
+from gptimage_mcp.http.stream import JobEvents
+from gptimage_mcp.jobs.jobs import Progress
 from gptimage_mcp.server import build_server
-from gptimage_mcp.sse import JobEvents
 
 from .harness import House, house, picture
 from .serving import JSON, Site, draw, events, serving
@@ -322,7 +322,7 @@ def test_a_slow_reader_is_told_less() -> None:
 
 def test_a_silent_job_keeps_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing happens a comment says that the connection lives, and a page sees no event."""
-    monkeypatch.setattr(sse, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(stream, "HEARTBEAT", 0.01)
 
     async def tell() -> bytes:
         work, reader = Work(), Reader()

@@ -16,8 +16,8 @@ from mcp.server.subscriptions import ResourceUpdated
 from mcp_types import ListToolsResult
 
 import gptimage
+from gptimage_mcp.assets import icons
 from gptimage_mcp.content.sanitize import visible
-from gptimage_mcp.icons import icons
 
 from .harness import ERAS, house
 from .reading_room import Room, picture, room, text_of
@@ -237,7 +237,7 @@ def test_status_when_everything_is_broken(tmp_path: Path) -> None:
     here.app.ledger.path.write_bytes(b"no database" * 1000)
     app = evolve(here.app, cache=gptimage.Cache.disk(tmp_path / "cache"))
     (tmp_path / "cache").write_text("no folder")
-    from gptimage_mcp.status import status
+    from gptimage_mcp.tools.admin import status
 
     told = status(app)
 

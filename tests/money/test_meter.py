@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from gptimage._call import Call
 from gptimage._internal.threads import to_its_end
 from gptimage.budget.ledger import Ledger
-from gptimage.engine.accounting import Meter
+from gptimage.engine.accounting import Call, Meter
 from gptimage.engine.plan import plan
 from gptimage.engine.send import metered
 from gptimage.errors import (

@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 
 import gptimage
-from gptimage._call import Call
 from gptimage.budget.budget import Budget
-from gptimage.budget.ledger import Ledger
+from gptimage.budget.ledger import Ledger, LedgerRow
 from gptimage.cache import Cache
+from gptimage.engine.accounting import Call
 from gptimage.observers.events import Event, Failed, Finished, Planned, Saved
 from gptimage.sandbox import Sandbox
-from gptimage.spending import LedgerRow
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply, HttpRequest
 

@@ -11,7 +11,7 @@ import pytest
 from gptimage.errors import ConfigurationError
 from gptimage.observers.dispatch import Guard
 from gptimage.observers.events import Event
-from gptimage.transport.protocols import Observer
+from gptimage.observers.protocol import Observer
 
 from .making import EVENTS
 

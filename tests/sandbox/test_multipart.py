@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage.sandbox._multipart import split
+from gptimage.sandbox.wire import split
 from gptimage.transport.http import FilePart
 
 

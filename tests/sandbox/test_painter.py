@@ -13,9 +13,8 @@ from PIL import ImageChops, ImageStat
 
 from gptimage.image.image import Image
 from gptimage.models.catalog import Models
-from gptimage.sandbox._label import NOTICE, prompt_head
 from gptimage.sandbox._scene import scene
-from gptimage.sandbox.drawing import paint, stages
+from gptimage.sandbox.drawing import NOTICE, paint, prompt_head, stages
 from gptimage.sandbox.job import Job, Picture
 
 from .pictures import encoded, markup, mask, opened, photo

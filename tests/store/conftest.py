@@ -14,8 +14,8 @@ from attrs import evolve
 
 from gptimage import Cost, Edit, Generate, Image, Mask, Result, Usage
 from gptimage.store import FileBlobs, Store
+from gptimage.store.blobs import Blobs
 from gptimage.store.object_blobs import ObjectBlobs
-from gptimage.transport.protocols import Blobs
 
 
 class Clock:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gptimage.transport.protocols import Blobs
+from gptimage.store.blobs import Blobs
 
 
 KEY = "images/2026/11/20/a.png"

@@ -16,8 +16,7 @@ import pytest
 
 from gptimage import ImageNotFoundError, InvalidRequestError
 from gptimage.cli import store as commands
-from gptimage.commands._store_care import size
-from gptimage.commands._store_look import moment
+from gptimage.cli.store import moment, size
 from gptimage.store import Spool, Store
 
 

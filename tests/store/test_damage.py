@@ -17,7 +17,7 @@ import pytest
 from gptimage.budget.accounts import Ending, Entry
 from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
-from gptimage.cached import CacheEntry
+from gptimage.cache.protocol import CacheEntry
 from gptimage.errors import ConfigurationError, GptImageError, ImageDecodeError
 from gptimage.store import Store
 

@@ -23,7 +23,7 @@ import pytest
 from gptimage.budget.accounts import Ending, Entry
 from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
-from gptimage.cached import CacheEntry
+from gptimage.cache.protocol import CacheEntry
 from gptimage.errors import CacheError, ConfigurationError, StoreError
 from gptimage.store import Spool, Store
 

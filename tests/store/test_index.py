@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from gptimage import StoreError
-from gptimage.store import Store, StoreWarning, database, migrations
+from gptimage.store import Store, StoreWarning, database
+from gptimage.store import database as migrations
 
 
 NOW = timedelta(0)

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import ConfigurationError, ImageNotFoundError
-from gptimage.store import Record, Store, ids
-from gptimage.store.keys import is_key, is_sidecar, stem
-from gptimage.store.names import EXPORT, Naming, slug
+from gptimage.store import Record, Store, names
+from gptimage.store.names import EXPORT, Naming, is_key, is_sidecar, slug, stem
 
 
 TIMES = st.datetimes(datetime(1970, 1, 2), datetime(2254, 12, 31)).map(  # made UTC
@@ -33,27 +32,29 @@ def record(make: Any, tmp_path_factory: pytest.TempPathFactory) -> Record:
 @given(TIMES)
 def test_an_id_tells_when_it_was_made(moment: datetime) -> None:
     """An id is valid, and gives back its time to the microsecond."""
-    id = ids.IdMaker(lambda: moment)()
+    id = names.IdMaker(lambda: moment)()
 
-    assert ids.is_id(id)
-    assert moment == ids.time_of(id)
-    assert ids.row_at(moment) <= ids.row_of(id) < ids.row_at(moment + timedelta(microseconds=1))
+    assert names.is_id(id)
+    assert moment == names.time_of(id)
+    assert (
+        names.row_at(moment) <= names.row_of(id) < names.row_at(moment + timedelta(microseconds=1))
+    )
 
 
 @given(TIMES, TIMES)
 def test_ids_sort_by_time(one: datetime, other: datetime) -> None:
     """Text order, row order and time order are the same."""
-    first, second = (ids.IdMaker(lambda m=moment: m)() for moment in (one, other))
+    first, second = (names.IdMaker(lambda m=moment: m)() for moment in (one, other))
 
     earlier, later = sorted([first, second])
 
-    assert ids.row_of(earlier) <= ids.row_of(later)
+    assert names.row_of(earlier) <= names.row_of(later)
     assert one == other or (one < other) == (first < second)
 
 
 def test_ids_of_one_moment_sort_as_they_were_made() -> None:
     """A clock that stands still does not mix up the pictures of one call."""
-    make_id = ids.IdMaker(lambda: datetime(2026, 11, 20, tzinfo=UTC))
+    make_id = names.IdMaker(lambda: datetime(2026, 11, 20, tzinfo=UTC))
     made = [make_id() for _ in range(100)]
 
     assert made == sorted(made)
@@ -63,9 +64,9 @@ def test_ids_of_one_moment_sort_as_they_were_made() -> None:
 def test_a_clock_set_back_is_followed() -> None:
     """A wrong clock that is put right does not leave the ids in the future."""
     times = [datetime(2030, 1, 1, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)]
-    make_id = ids.IdMaker(lambda: times.pop(0))
+    make_id = names.IdMaker(lambda: times.pop(0))
 
-    assert [ids.time_of(make_id()).year for _ in range(2)] == [2030, 2026]
+    assert [names.time_of(make_id()).year for _ in range(2)] == [2030, 2026]
 
 
 HOSTILE = [
@@ -98,16 +99,16 @@ def test_hostile_ids_are_no_pictures(store: Store, id: Any) -> None:
             call(id)
         assert len(str(caught.value)) < 300
 
-    assert not ids.is_id(id)
+    assert not names.is_id(id)
 
 
 @given(st.text())
 def test_only_ids_are_ids(text: str) -> None:
     """Random text is never an id, and finding one in it never fails."""
-    assert not ids.is_id(text)
-    assert ids.find_id(text) is None
-    assert ids.find_id(f"fox-{ID}.png") == ID
-    assert ids.find_id(f"{ID}-{ID}.png") is None
+    assert not names.is_id(text)
+    assert names.find_id(text) is None
+    assert names.find_id(f"fox-{ID}.png") == ID
+    assert names.find_id(f"{ID}-{ID}.png") is None
 
 
 SLUGS = "{date}/{prompt:slug}/{model:slug}/{template:slug}-{operation}-{id}"
@@ -125,7 +126,7 @@ def test_no_prompt_leaves_its_folder(
     assert key.startswith(f"images/{record.created:%Y/%m/%d}/")
     assert len(PurePosixPath(key).parts) == 7
     assert PurePosixPath(key).parts == PureWindowsPath(key).parts
-    assert record.id == ids.find_id(key.rpartition("/")[2])
+    assert record.id == names.find_id(key.rpartition("/")[2])
     assert max(len(part.encode()) for part in key.split("/")) <= 240
     assert stem(key) + ".json" == key.replace(".original.jpeg", ".json")
     assert is_sidecar(stem(key) + ".json")

@@ -18,7 +18,7 @@ import pytest
 
 from gptimage import Generate, Image, Size, StoreError
 from gptimage.store import FileBlobs, Spool, Store, note_of
-from gptimage.transport.protocols import BlobInfo, Blobs
+from gptimage.store.blobs import BlobInfo, Blobs
 
 
 NOW = timedelta(0)

@@ -15,7 +15,7 @@ import pytest
 
 from gptimage import Image, ImageNotFoundError
 from gptimage.store import Store
-from gptimage.store.ids import find_id
+from gptimage.store.names import find_id
 
 
 WORKER = Path(__file__).parent / "workers" / "busy.py"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gptimage import InvalidRequestError
 from gptimage.store import Retention, Store
-from gptimage.store.ids import IdMaker
-from gptimage.store.retention import Row, choose
+from gptimage.store.names import IdMaker
+from gptimage.store.prune import Row, choose
 
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -198,7 +198,7 @@ def test_a_damaged_sidecar_protects_its_picture(store: Store, make: Any) -> None
 
 def test_inputs_of_a_save_in_progress_stay(store: Store, make: Any) -> None:
     """Another process has kept an input and not yet written its sidecar."""
-    from gptimage.store.asked import key_of
+    from gptimage.store.sidecar import key_of
 
     image = make.image()
     key = key_of(image)

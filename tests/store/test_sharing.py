@@ -12,7 +12,7 @@ import pytest
 
 from gptimage import ImageNotFoundError
 from gptimage.store import Retention, Store, object_blobs
-from gptimage.transport.protocols import Blobs
+from gptimage.store.blobs import Blobs
 
 
 NOW = timedelta(0)

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from gptimage import Edit, FileRef, Generate, Mask, Size, StoreError
 from gptimage.store import Record, Store, sidecar
-from gptimage.store.asked import describe, inputs, rebuild
-from gptimage.store.sidecar import UnreadableSidecarError
+from gptimage.store.sidecar import UnreadableSidecarError, describe, inputs, rebuild
 
 
 EVERY_OPTION = {

@@ -12,8 +12,7 @@ import pytest
 
 from gptimage.errors import ConfigurationError
 from gptimage.store import Store
-from gptimage.store.keys import is_part
-from gptimage.store.names import Naming
+from gptimage.store.names import Naming, is_part
 
 
 Form = Literal["NFC", "NFD"]

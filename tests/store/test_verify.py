@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gptimage.store import Problem, Record, Store
-from gptimage.store.keys import SIDECAR
+from gptimage.store.names import SIDECAR
 from gptimage.store.sidecar import dump
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import pytest
 
 from gptimage.errors import TemplateError
-from gptimage.prompt import Prompt
 from gptimage.templates import Brand, PromptTemplate, PromptTemplates, Recommended
+from gptimage.types.request import Prompt
 
 
 BUILTIN = PromptTemplates.builtin()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage.templates.arguments import TemplateArgument
-from gptimage.templates.checking import check, used
+from gptimage.templates.definition import check, used
 from gptimage.templates.language import parse
 from gptimage.templates.render import Given, inside_quotes, render, with_article
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gptimage.errors import TemplateError
 from gptimage.templates import Brand, PromptTemplates
 from gptimage.templates.definition import Definition, build
-from gptimage.templates.from_json import from_json
+from gptimage.templates.loading import from_json
 
 
 CARD = """

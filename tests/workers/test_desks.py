@@ -20,7 +20,7 @@ from attrs import evolve
 
 from gptimage import ConfigurationError, InvalidRequestError
 from gptimage.workers import DeskError, Job, SqliteDesk, drop, retry
-from gptimage.workers.entry import Answer, Entry
+from gptimage.workers.job import Answer, Entry
 from gptimage.workers.job_store import Desk, change
 from gptimage.workers.redis_store import RedisDesk
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gptimage import ImageClient, InvalidRequestError, Size
 from gptimage.workers import Job, JobResult
-from gptimage.workers.entry import Entry
+from gptimage.workers.job import Entry
 
 
 IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,79}", fullmatch=True)

@@ -27,7 +27,7 @@ from gptimage.cache import CacheEntry
 from gptimage.errors import CacheError
 from gptimage.store import Store
 from gptimage.workers import DeskError, Entry, Job, JobResult, drop, retry, run_job, state_machine
-from gptimage.workers.entry import Answer
+from gptimage.workers.job import Answer
 from gptimage.workers.job_store import Desk, change
 
 from .world import JOB, LEASE, URL, Clock, Memory, Process, Service, Shared, answer, picture

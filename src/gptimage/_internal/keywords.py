@@ -13,8 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from gptimage._shown import shown
-from gptimage.errors import ConfigurationError
+from gptimage.errors import ConfigurationError, shown
 
 
 P = ParamSpec("P")

@@ -15,14 +15,12 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from gptimage._internal.threads import finished
-from gptimage.batch.adopt import Adoption, finding
 from gptimage.batch.driver import AsyncBatchLine, BatchLine, adrive, alines_of, drive, lines_of
-from gptimage.batch.job import Job, StatePath, beginning, is_id, reopening
+from gptimage.batch.job import Adoption, Job, StatePath, beginning, finding, is_id, reopening
 from gptimage.batch.prepare import Limits
 from gptimage.batch.results import BatchItem
-from gptimage.batch.status import Status
+from gptimage.batch.status import Status, Waiting, Watch
 from gptimage.batch.steps import cancel
-from gptimage.batch.waiting import Waiting, Watch
 from gptimage.bulk.items import Asked
 from gptimage.errors import GptImageError
 from gptimage.providers.openai.batches import MAX_BYTES, MAX_LINES

@@ -17,10 +17,9 @@ from gptimage.bulk.items import Asked, planned
 from gptimage.engine.config import Core
 from gptimage.engine.plan import Plan, plan
 from gptimage.errors import InvalidRequestError
-from gptimage.prompt import Prompt
 from gptimage.providers.openai import batches
 from gptimage.transport.http import FilePart
-from gptimage.types.request import Generate
+from gptimage.types.request import Generate, Prompt
 
 
 MARK: Final = "gptimage"

@@ -15,8 +15,8 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from gptimage.batch.driver import Line
 from gptimage.batch.events import News, entry_of
-from gptimage.batch.output import Line
 from gptimage.batch.state import Part, State
 from gptimage.batch.status import Status
 from gptimage.batch.uploads import Kept, Places

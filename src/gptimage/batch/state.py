@@ -22,7 +22,7 @@ from typing import IO, Any, Final
 
 from attrs import asdict, define, field
 
-from gptimage._claim import claim
+from gptimage._internal.locks import claim
 from gptimage.errors import ConfigurationError
 
 

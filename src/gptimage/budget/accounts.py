@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from attrs import field, frozen
 
-from gptimage.cache.forks import ForkSafeLock
+from gptimage._internal.locks import ForkSafeLock
 from gptimage.errors import BudgetExceededError
 from gptimage.models.pricing import Usage, format_usd
 

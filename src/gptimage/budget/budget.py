@@ -12,7 +12,6 @@ from attrs import evolve
 
 from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.keywords import one_of, strict_class
-from gptimage._shown import shown
 from gptimage.budget.accounts import (
     Accounts,
     Ending,
@@ -25,7 +24,7 @@ from gptimage.budget.accounts import (
     to_nanos,
 )
 from gptimage.budget.ledger import Ledger
-from gptimage.errors import ConfigurationError
+from gptimage.errors import ConfigurationError, shown
 
 
 Usd: TypeAlias = int | float | str | Decimal

@@ -14,9 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from gptimage._internal.locks import take
-from gptimage.cache.forks import ForkSafeLock
-from gptimage.cached import Held
+from gptimage._internal.locks import ForkSafeLock, take
 from gptimage.errors import ConfigurationError
 
 
@@ -127,7 +125,7 @@ class LedgerFile:
         """Keep other processes from opening it meanwhile."""
         deadline = time.monotonic() + _PATIENCE
         door = self.path.with_name(self.path.name + ".lock")
-        while isinstance(lock := take(door, str(os.getpid())), Held):
+        while isinstance(lock := take(door, str(os.getpid())), str):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{door} stays locked")
             time.sleep(0.005)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from gptimage.bulk.items import Asked, Item
 from gptimage.bulk.progress import Progress, Watcher
-from gptimage.bulk.run import amany, many
+from gptimage.bulk.run import CheckpointPath, amany, many
 from gptimage.bulk.run_state import NotTakenError
-from gptimage.bulk.runs import CheckpointPath
 from gptimage.bulk.stop import Stop
 
 

@@ -24,9 +24,9 @@ from typing import Any, BinaryIO, Final, Literal, Self
 
 from attrs import field, frozen
 
-from gptimage._claim import claim
 from gptimage._internal.json import array as items
 from gptimage._internal.json import table
+from gptimage._internal.locks import claim
 from gptimage.errors import ConfigurationError
 
 

@@ -15,14 +15,14 @@ from gptimage.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from gptimage.bulk.run_state import Book
-    from gptimage.store.spool import SpoolEntry
+    from gptimage.store.recovery import SpoolEntry
 
 
 def new_name() -> str:
     """A name for a reply that is still to come; the store is not imported before."""
-    from gptimage.store import spool
+    from gptimage.store import recovery
 
-    return spool.new_name()
+    return recovery.new_name()
 
 
 class RunStoppedError(ConfigurationError):
@@ -71,7 +71,7 @@ class Leaving:
 
     def keep(self, plan: Plan, body: bytes) -> SpoolEntry:
         """Keep the reply: from here on, neither a kill nor a loop that breaks loses it."""
-        from gptimage.store.spool import Spool, note_of
+        from gptimage.store.recovery import Spool, note_of
 
         self.entry = Spool().put(plan.key, body, note_of(plan.request), name=self.reply)
         self.body = body if self.entry.path is None else None

@@ -10,8 +10,7 @@ from attrs import field, frozen
 from gptimage.engine.config import Core
 from gptimage.engine.plan import Plan
 from gptimage.errors import InvalidRequestError
-from gptimage.prompt import Prompt
-from gptimage.types.request import Edit, Generate
+from gptimage.types.request import Edit, Generate, Prompt
 from gptimage.types.result import Result
 
 

@@ -7,20 +7,331 @@ memory than a hundred, and a slow reader slows the asking down.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
-from typing import Protocol
+import enum
+import itertools
+import queue
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Sized,
+)
+from contextlib import contextmanager, nullcontext
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+from attrs import frozen
 
 from gptimage._internal.threads import in_thread
+from gptimage.bulk.checkpoint import Checkpoint
 from gptimage.bulk.checkpoint_hook import Leaving, RunStoppedError
 from gptimage.bulk.items import Asked, Item, Ready, reads_pictures
-from gptimage.bulk.progress import Watcher
+from gptimage.bulk.progress import Tally, Watcher
 from gptimage.bulk.run_state import Book
-from gptimage.bulk.runs import UNSENT, CheckpointPath, Outcome, Run, in_tasks, in_threads
 from gptimage.bulk.stop import Stop
+from gptimage.cache.protocol import CachePort
 from gptimage.engine.save import Keeper
-from gptimage.transport.protocols import CachePort
+from gptimage.errors import InvalidRequestError
 from gptimage.types.request import Generate
 from gptimage.types.result import Result
+
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+
+# Running many at once, in threads or in tasks: bounded memory, and a clean end.
+
+CheckpointPath: TypeAlias = str | PathLike[str] | None
+"""The file of a run, or None."""
+
+
+class _Mark(enum.Enum):
+    END = enum.auto()
+    UNSENT = enum.auto()
+
+
+UNSENT: Final = _Mark.UNSENT
+"""What becomes of a request that the end of its run came before."""
+
+Outcome: TypeAlias = Item | _Mark | None
+"""None is an item an earlier run handed over."""
+
+_Queued: TypeAlias = Outcome | BaseException
+"""An exception ends the run, after everything that was sent is yielded."""
+
+
+@frozen(kw_only=True)
+class Run:
+    """What both ways of running open, count and close."""
+
+    keeper: Keeper
+    cache: CachePort | None
+    concurrency: int
+    total: int | None
+    watcher: Watcher
+    path: CheckpointPath
+    retry_unknown: bool
+    stop: Stop | None
+    tags: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        keeper: Keeper,
+        requests: object,
+        *,
+        cache: CachePort | None,
+        concurrency: int,
+        watcher: Watcher,
+        path: CheckpointPath,
+        retry_unknown: bool,
+        stop: Stop | None,
+        tags: Iterable[str],
+    ) -> Run:
+        """The run for what a caller passed.
+
+        Raises:
+            InvalidRequestError: ``concurrency`` is below 1, or the requests are one request.
+        """
+        if concurrency < 1:
+            raise InvalidRequestError(
+                "concurrency must be 1 or more",
+                field="concurrency",
+                value=concurrency,
+                allowed="1 or more",
+            )
+        if isinstance(requests, str):
+            raise InvalidRequestError(
+                "requests is a list of prompts, not one prompt", field="requests", value=requests
+            )
+        if stop is not None and not isinstance(stop, Stop):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise InvalidRequestError(
+                "stop is a gptimage.bulk.Stop", field="stop", value=stop, allowed="Stop()"
+            )
+        return cls(
+            keeper=keeper,
+            cache=cache,
+            concurrency=concurrency,
+            total=len(requests) if isinstance(requests, Sized) else None,
+            watcher=watcher,
+            path=path,
+            retry_unknown=retry_unknown,
+            stop=stop,
+            tags=(tags,) if isinstance(tags, str) else tuple(tags),
+        )
+
+    @property
+    def room(self) -> int:
+        """How many requests and results may be alive."""
+        return 2 * self.concurrency
+
+    @contextmanager
+    def opened(self) -> Generator[tuple[Book, Tally]]:
+        """The book and the tally, closed at the end of the run."""
+        with nullcontext() if self.path is None else Checkpoint(self.path) as file:
+            book = Book(
+                keeper=self.keeper,
+                cache=self.cache,
+                checkpoint=file,
+                retry_unknown=self.retry_unknown,
+                tags=self.tags,
+                stop=self.stop or Stop(),
+            )
+            tally = Tally(self.total, self.watcher, per_minute=self.keeper.core.per_minute)
+            try:
+                yield book, tally
+            finally:
+                tally.close()
+
+
+def in_threads(
+    run: Run, requests: Iterable[Asked], work: Callable[[Book, int, Asked], Outcome]
+) -> Generator[Item]:
+    """Yield items as threads finish them.
+
+    Whatever ends the run early, what was sent is waited for: when something fails in here, it is
+    yielded first; when the loop is left, it stays in the spool or the store.
+    """
+    done: queue.SimpleQueue[_Queued] = queue.SimpleQueue()
+    failure: BaseException | None = None
+
+    def job(index: int, asked: Asked) -> None:
+        try:
+            done.put(UNSENT if book.stopping else work(book, index, asked))
+        except BaseException as error:  # noqa: BLE001  # it ends the run, in the caller's thread
+            book.over.set()
+            done.put(error)
+
+    jobs: Iterator[tuple[int, Asked]] | None = enumerate(requests)
+    alive = 0
+    with run.opened() as (book, tally):
+        try:
+            with _pool(run.concurrency, book) as pool:
+                while jobs is not None or alive:
+                    if jobs is not None and book.stopping:
+                        jobs = None
+                        continue
+                    if jobs is not None and alive < run.room:
+                        try:
+                            following = next(jobs, None)
+                        except Exception as error:  # noqa: BLE001  # raised once the rest is yielded
+                            failure, following = failure or error, None
+                        if following is None:
+                            jobs = None
+                            continue
+                        pool.submit(job, *following)
+                        alive += 1
+                        if alive < run.room and done.empty():
+                            continue
+                    item, broken = _settled(done.get(), tally, book)
+                    failure = failure or broken
+                    if item is not None:
+                        yield item
+                        book.handed_over(item)
+                    alive -= 1
+        except BaseException as error:
+            book.close(_drained(done), error)
+            raise
+        if failure is not None:
+            raise failure
+
+
+async def in_tasks(
+    run: Run,
+    requests: Iterable[Asked] | AsyncIterable[Asked],
+    work: Callable[[Book, int, Asked], Awaitable[Outcome]],
+) -> AsyncGenerator[Item]:
+    """Yield items as tasks finish them; see `in_threads`.
+
+    When closed, it waits for those that were sent; when cancelled, it cancels them. It is no
+    `asyncio.TaskGroup`, which must not be left open where a generator yields.
+    """
+    import asyncio
+
+    done: asyncio.Queue[_Queued] = asyncio.Queue()
+    room, gate = asyncio.Semaphore(run.room), asyncio.Semaphore(run.concurrency)
+    tasks: set[asyncio.Task[None]] = set()
+    failure: BaseException | None = None
+
+    async def job(index: int, asked: Asked) -> None:
+        try:
+            async with gate:
+                done.put_nowait(UNSENT if book.stopping else await work(book, index, asked))
+        except BaseException as error:
+            book.over.set()
+            done.put_nowait(error)  # it ends the run, in the caller's task
+            if not isinstance(error, Exception):
+                raise
+
+    async def feed() -> None:
+        source = _as_async(requests)
+        try:
+            for index in itertools.count():
+                await room.acquire()
+                asked = _Mark.END if book.stopping else await anext(source, _Mark.END)
+                if isinstance(asked, _Mark):
+                    break
+                task = asyncio.create_task(job(index, asked))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        except Exception as error:  # noqa: BLE001  # the requests themselves failed
+            book.over.set()
+            done.put_nowait(error)
+
+    async def end() -> None:
+        await asyncio.wait((feeder,))
+        await asyncio.gather(*tasks, return_exceptions=True)
+        done.put_nowait(_Mark.END)
+
+    opened = run.opened()
+    book, tally = await in_thread(opened.__enter__)
+    feeder = asyncio.create_task(feed())
+    ender = asyncio.create_task(end())
+    try:
+        while (found := await done.get()) is not _Mark.END:
+            item, broken = _settled(found, tally, book)
+            failure = failure or broken
+            if item is not None:
+                yield item
+                book.handed_over(item)
+            if book.stopping:  # it may wait for a request that takes long to come
+                feeder.cancel()
+            room.release()
+        if failure is not None:
+            raise failure
+    except BaseException as error:
+        book.over.set()
+        feeder.cancel()
+        if isinstance(error, asyncio.CancelledError):
+            for task in tasks:
+                task.cancel()
+        await asyncio.gather(feeder, ender, *tasks, return_exceptions=True)
+        book.close(_drained(done), error)
+        raise
+    finally:
+        opened.__exit__(None, None, None)
+
+
+def _drained(done: Any) -> Iterator[object]:
+    """What is left in a queue."""
+    while not done.empty():
+        yield done.get_nowait()
+
+
+@contextmanager
+def _pool(threads: int, book: Book) -> Generator[ThreadPoolExecutor]:
+    """A pool that, at its end, forgets what was not sent and waits for the rest."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="gptimage-many")
+    try:
+        yield pool
+    finally:
+        book.over.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _settled(
+    outcome: _Queued, tally: Tally, book: Book
+) -> tuple[Item | None, BaseException | None]:
+    """Count what became of an item; it, if it is to be yielded, and what ends the run, if anything.
+
+    A function that is told of the progress and fails ends the run, and loses no item.
+    """
+    if isinstance(outcome, BaseException):
+        return None, outcome
+    if isinstance(outcome, _Mark):
+        return None, None
+    try:
+        _count(outcome, tally)
+    except Exception as error:  # noqa: BLE001  # raised once the rest is yielded
+        book.over.set()
+        return outcome, error
+    return outcome, None
+
+
+def _count(outcome: Item | None, tally: Tally) -> None:
+    if outcome is None or (outcome.resumed and outcome.error is None):
+        tally.resumed()
+    elif outcome.error is not None or outcome.result is None:
+        tally.failed()
+    else:
+        tally.done(outcome.result.cost)
+
+
+async def _as_async(requests: Iterable[Asked] | AsyncIterable[Asked]) -> AsyncIterator[Asked]:
+    if isinstance(requests, AsyncIterable):
+        async for asked in requests:
+            yield asked
+    else:
+        for asked in requests:
+            yield asked
 
 
 class Runs(Protocol):

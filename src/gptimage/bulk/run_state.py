@@ -14,6 +14,7 @@ from gptimage.bulk.checkpoint import Checkpoint, Entry, Status
 from gptimage.bulk.checkpoint_hook import Leaving
 from gptimage.bulk.items import Asked, Item, Ready, planned
 from gptimage.bulk.stop import Stop
+from gptimage.cache.protocol import CachePort
 from gptimage.engine.plan import Plan
 from gptimage.engine.save import Keeper, Taken
 from gptimage.errors import (
@@ -29,7 +30,6 @@ from gptimage.errors import (
 from gptimage.models.pricing import FREE, format_usd
 from gptimage.transport.billing import may_be_billed
 from gptimage.transport.http import HttpReply
-from gptimage.transport.protocols import CachePort
 from gptimage.types.result import Result
 
 
@@ -237,7 +237,7 @@ class Book:
 
     def _from_spool(self, reply: str, ready: Ready) -> Item | None:
         """An answer of an earlier run that nobody took, saved if there is a store; or None."""
-        from gptimage.store.spool import Spool, SpoolEntry
+        from gptimage.store.recovery import Spool, SpoolEntry
 
         try:
             left = Spool().find(reply)

@@ -12,9 +12,8 @@ from datetime import timedelta
 from gptimage._internal.keywords import strict
 from gptimage.cache.disk import DISK_BYTES, DiskCache
 from gptimage.cache.memory import MEMORY_BYTES, MemoryCache
+from gptimage.cache.protocol import CacheEntry, CachePort, CacheStats
 from gptimage.cache.tiered import TieredCache
-from gptimage.cached import CacheEntry, CacheStats
-from gptimage.transport.protocols import CachePort
 
 
 __all__ = ["Cache", "CacheEntry", "CachePort", "CacheStats"]

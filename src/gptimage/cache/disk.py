@@ -15,14 +15,19 @@ from gptimage._internal.keywords import function, strict_class
 from gptimage._internal.keywords import path as check_path
 from gptimage._internal.locks import FileLock, take
 from gptimage.cache import disk_index, entry_file
-from gptimage.cache.counters import dollars
 from gptimage.cache.disk_index import Index
 from gptimage.cache.entry_file import DamagedError, Head
-from gptimage.cache.limits import Limits
-from gptimage.cache.tickets import NOTE_SECONDS, Ticket
-from gptimage.cached import CacheEntry, CacheStats, Held
+from gptimage.cache.protocol import (
+    NOTE_SECONDS,
+    CacheEntry,
+    CacheStats,
+    Held,
+    Lease,
+    Limits,
+    Ticket,
+    dollars,
+)
 from gptimage.errors import CacheError
-from gptimage.transport.protocols import Lease
 
 
 if TYPE_CHECKING:
@@ -153,7 +158,9 @@ class DiskCache:
             folder = self._root / "leases"
             self._make(folder)
             found = take(folder / f"{entry_file.file_name(key)}.lock", token)
-        return found if isinstance(found, Held) else Ticket(partial(self._release, found, token))
+        return (
+            Held(found) if isinstance(found, str) else Ticket(partial(self._release, found, token))
+        )
 
     def outcome(self, token: str) -> str | None:
         """How a flight ended."""

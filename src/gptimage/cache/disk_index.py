@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from gptimage._internal.locks import take
-from gptimage.cache.counters import nanodollars
+from gptimage._internal.locks import ForkSafeLock, take
 from gptimage.cache.entry_file import Head
-from gptimage.cache.forks import ForkSafeLock
-from gptimage.cached import Held
+from gptimage.cache.protocol import nanodollars
 from gptimage.errors import CacheError
 
 
@@ -139,7 +137,7 @@ class Index:
     def _alone(self) -> Generator[None]:
         """Keep other processes from opening the index meanwhile."""
         deadline = time.monotonic() + 2 * _BUSY_SECONDS
-        while isinstance(lock := take(self._path.with_suffix(".lock"), str(os.getpid())), Held):
+        while isinstance(lock := take(self._path.with_suffix(".lock"), str(os.getpid())), str):
             if time.monotonic() > deadline:
                 raise CacheError(f"the index of the cache in {self._path.parent} stays locked")
             time.sleep(0.005)

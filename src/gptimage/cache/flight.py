@@ -8,10 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from gptimage.cache.forks import ForkSafeLock
+from gptimage._internal.locks import ForkSafeLock
 from gptimage.cache.outcomes import ASK, Failure
-from gptimage.cached import Landed
-from gptimage.transport.protocols import CachePort
+from gptimage.cache.protocol import CachePort, Landed
 
 
 if TYPE_CHECKING:

@@ -14,11 +14,16 @@ from attrs import evolve, frozen
 
 from gptimage._internal.clock import unix_now
 from gptimage._internal.keywords import function, strict_class
-from gptimage.cache.forks import ForkSafeLock
-from gptimage.cache.limits import Limits
-from gptimage.cache.tickets import NOTE_SECONDS, Ticket
-from gptimage.cached import CacheEntry, CacheStats, Held
-from gptimage.transport.protocols import Lease
+from gptimage._internal.locks import ForkSafeLock
+from gptimage.cache.protocol import (
+    NOTE_SECONDS,
+    CacheEntry,
+    CacheStats,
+    Held,
+    Lease,
+    Limits,
+    Ticket,
+)
 
 
 MEMORY_BYTES: Final = 256 * 2**20

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,17 +13,197 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from attrs import frozen
+
 from gptimage._internal.clock import unix_now
 from gptimage._internal.keywords import one_of, strict_class, text
+from gptimage._internal.locks import ForkSafeLock
 from gptimage._internal.redis import address, connect
-from gptimage.cache.counters import dollars, nanodollars
-from gptimage.cache.limits import Limits
-from gptimage.cache.renewal import LEASE_SECONDS, Renewable, Renewal
-from gptimage.cache.scripts import BOOK, RELEASE, TAKE
-from gptimage.cache.tickets import NOTE_SECONDS, Ticket
-from gptimage.cached import Body, CacheEntry, CacheStats, Held
+from gptimage.cache.protocol import (
+    NOTE_SECONDS,
+    Body,
+    CacheEntry,
+    CacheStats,
+    Held,
+    Lease,
+    Limits,
+    Ticket,
+    dollars,
+    nanodollars,
+)
 from gptimage.errors import CacheError, ConfigurationError
-from gptimage.transport.protocols import Lease
+
+
+# What Redis does in one step, in its own language: bookkeeping and leases.
+
+BOOK: Final = """
+local p, op, key = ARGV[1], ARGV[2], ARGV[3]
+local counts, used, ends, size = p..'counts', p..'used', p..'ends', p..'size'
+local clock = redis.call('TIME')
+local now = clock[1] + clock[2] / 1000000
+
+local function forget(k)
+  redis.call('DEL', p..'head:'..k, p..'body:'..k)
+  redis.call('ZREM', used, k)
+  redis.call('ZREM', ends, k)
+  local bytes = redis.call('HGET', size, k)
+  if not bytes then return 0 end
+  redis.call('HDEL', size, k)
+  redis.call('HINCRBY', counts, 'bytes', -bytes)
+  return 1
+end
+
+local function sweep()
+  for _, k in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now)) do forget(k) end
+end
+
+local function touch(k)
+  redis.call('ZADD', used, redis.call('HINCRBY', counts, 'uses', 1), k)
+end
+
+if op == 'forget' then
+  return forget(key)
+elseif op == 'keep' then
+  local bytes, seconds, limit = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+  redis.call('HSET', size, key, bytes)
+  local total = redis.call('HINCRBY', counts, 'bytes', bytes)
+  touch(key)
+  if seconds then
+    redis.call('ZADD', ends, now + seconds, key)
+    redis.call('PEXPIRE', p..'head:'..key, math.floor(seconds * 1000))
+    redis.call('PEXPIRE', p..'body:'..key, math.floor(seconds * 1000))
+  end
+  if limit and total > limit then
+    sweep()
+    while tonumber(redis.call('HGET', counts, 'bytes')) > limit do
+      local oldest = redis.call('ZRANGE', used, 0, 0)[1]
+      if not oldest then break end
+      forget(oldest)
+      redis.call('HINCRBY', counts, 'evictions', 1)
+    end
+  end
+elseif op == 'count' then
+  if redis.call('HEXISTS', size, key) == 1 then touch(key) end
+  local nanos = redis.call('HGET', p..'head:'..key, 'nanos') or 0
+  redis.call('HINCRBY', counts, 'hits', ARGV[4])
+  redis.call('HINCRBY', counts, 'misses', ARGV[5])
+  redis.call('HINCRBY', counts, 'nanos', ARGV[4] * nanos)
+elseif op == 'stats' then
+  sweep()
+  redis.call('HSET', counts, 'entries', redis.call('HLEN', size))
+  return redis.call('HGETALL', counts)
+end
+"""
+"""ARGV: prefix, operation, key, and what the operation takes.
+
+``head:KEY`` and ``body:KEY`` hold a reply, ``size`` its bytes, ``used`` the order of use (counted,
+not timed), ``ends`` when it expires. Redis removes expired replies by itself; ``sweep`` then
+corrects the sums. Keys are built here, so all of them must live on one server.
+"""
+
+TAKE: Final = """
+local holder = redis.call('GET', KEYS[1])
+if holder then return holder end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]
+"""
+"""KEYS: lease. ARGV: token, milliseconds. Gives the token of whoever holds it now."""
+
+RENEW: Final = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+"""KEYS: lease, note. ARGV: token, milliseconds. Gives 0 when it is lost or was released.
+
+A lease that is gone but not taken is taken again: Redis was restarted, the call is not over.
+"""
+
+RELEASE: Final = """
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""
+"""KEYS: lease, note. ARGV: token, outcome, milliseconds of the note."""
+
+
+# A background thread that keeps Redis leases alive for as long as their calls last.
+
+LEASE_SECONDS: Final = 8.0
+"""A lease whose machine died is free after this long."""
+
+_EVERY_SECONDS: Final = 2.0
+"""Three renewals in a row may fail before a lease is lost."""
+
+
+@frozen(kw_only=True)
+class Renewable:
+    """A lease as Redis knows it.
+
+    Attributes:
+        lease: The key that holds the token while the lease lasts.
+        note: The key that holds the outcome once it is over.
+        token: Names the flight.
+    """
+
+    lease: str
+    note: str
+    token: str
+
+
+class Renewal:
+    """Renews what is held; its thread runs only while something is."""
+
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
+        self._lock = ForkSafeLock()
+        self._process = os.getpid()
+        self._held: dict[str, Renewable] = {}
+        self._thread: threading.Thread | None = None
+
+    def add(self, lease: Renewable) -> None:
+        """Keep this lease alive until it is removed."""
+        with self._lock:
+            if self._process != os.getpid():  # those are our parent's, and so was the thread
+                self._process = os.getpid()
+                self._held.clear()
+                self._thread = None
+            self._held[lease.token] = lease
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._work, name="gptimage-lease", daemon=True
+                )
+                self._thread.start()
+
+    def remove(self, token: str) -> None:
+        """Let this lease end."""
+        with self._lock:
+            self._held.pop(token, None)
+
+    def _work(self) -> None:
+        while True:
+            time.sleep(_EVERY_SECONDS)
+            with self._lock:
+                held = list(self._held.values())
+                if not held:
+                    self._thread = None
+                    return
+            try:
+                kept = self._renew(held)
+            except Exception:  # noqa: BLE001, S112  # whatever it is, the next round may do better
+                continue
+            for lease, still_ours in zip(held, kept, strict=True):
+                if not still_ours:
+                    self.remove(lease.token)
+
+    def _renew(self, held: list[Renewable]) -> list[int]:
+        with self._redis.pipeline(transaction=False) as pipe:
+            for each in held:
+                milliseconds = int(LEASE_SECONDS * 1000)
+                pipe.eval(RENEW, 2, each.lease, each.note, each.token, milliseconds)
+            found: list[int] = pipe.execute()
+        return found
 
 
 T = TypeVar("T")

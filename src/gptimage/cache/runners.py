@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from gptimage._internal.threads import to_its_end
 from gptimage.cache.flight import Flight
 from gptimage.cache.outcomes import ASK, Failure
-from gptimage.cached import Fresh, Landed
+from gptimage.cache.protocol import Fresh, Landed
 
 
 if TYPE_CHECKING:

@@ -29,10 +29,9 @@ from attrs import evolve
 
 from gptimage.cache.flight import Flight
 from gptimage.cache.outcomes import ASK, LANDED, Failure, failure_from, failure_of
+from gptimage.cache.protocol import CacheEntry, CachePort, Fresh, Held, Landed, Lease
 from gptimage.cache.runners import Crew, LoopCrew, ThreadCrew
-from gptimage.cached import CacheEntry, Fresh, Held, Landed
 from gptimage.errors import CacheError
-from gptimage.transport.protocols import CachePort, Lease
 
 
 __all__ = ["Fresh", "Landed", "afly", "fly"]

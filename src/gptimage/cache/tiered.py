@@ -10,9 +10,8 @@ from typing import TypeVar
 from attrs import evolve
 
 from gptimage._internal.keywords import one_of, strict_class
-from gptimage.cached import CacheEntry, CacheStats, Held
+from gptimage.cache.protocol import CacheEntry, CachePort, CacheStats, Held, Lease
 from gptimage.errors import CacheError, ConfigurationError
-from gptimage.transport.protocols import CachePort, Lease
 
 
 T = TypeVar("T")

@@ -16,11 +16,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gptimage.cli.many import Rows
+from gptimage.cli.options import Subparsers, open_client
 from gptimage.cli.output import Target, keep_bytes, save
-from gptimage.commands._client import open_client
-from gptimage.commands._rows import Rows
-from gptimage.commands._shape import Subparsers
-from gptimage.commands._store_look import open_store
+from gptimage.cli.store import open_store
 from gptimage.errors import (
     ConfigurationError,
     GptImageError,

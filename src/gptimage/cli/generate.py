@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from gptimage.cli.output import Target, alone, prepare, save, save_one, target
-from gptimage.commands._progress import progress
+from gptimage.cli.options import (
+    Subparsers,
+    add_options,
+    add_sandbox_option,
+    chosen,
+    open_client,
+    read_prompt,
+)
+from gptimage.cli.output import Target, alone, prepare, progress, save, save_one, target
 from gptimage.errors import GptImageError, InvalidRequestError
 
 
 if TYPE_CHECKING:
-    from gptimage import Image, ImageClient, Result
+    from gptimage import Image, ImageClient, Mask, Result
 
 
 @frozen(kw_only=True)
@@ -187,3 +194,134 @@ def _document(result: Result, written: Sequence[Written]) -> dict[str, object]:
         "request_id": result.request_id,
         "cached": result.cached,
     }
+
+
+# ``gptimage edit``: change pictures.
+
+
+def add_edit(subparsers: Subparsers) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser("edit", help="change pictures", description=__doc__)
+    add_options(parser)
+    add_picture_options(parser, required=True)
+    add_output_options(parser)
+    add_sandbox_option(parser)
+    parser.set_defaults(func=run_edit)
+
+
+def add_picture_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Add the options that name input pictures."""
+    group = parser.add_argument_group("pictures")
+    group.add_argument(
+        "-i",
+        "--image",
+        action="append",
+        required=required,
+        metavar="PICTURE",
+        help="a path, URL or file id; up to 16 times, mask and markup belong to the first",
+    )
+    group.add_argument("--mask", metavar="PICTURE", help="where to change: transparent or white")
+    group.add_argument(
+        "--mask-box",
+        action="append",
+        metavar="LEFT,TOP,RIGHT,BOTTOM",
+        help="a box to change, in pixels of the first picture; may be repeated",
+    )
+    group.add_argument("--markup", metavar="PICTURE", help="transparent PNG with drawn hints")
+    group.add_argument("--input-fidelity", metavar="LEVEL", help="low or high (1.5 only)")
+
+
+def pictures(args: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments that name input pictures: what was given, nothing else.
+
+    Raises:
+        InvalidRequestError: A box is not four numbers, or there are a mask and boxes.
+    """
+    mask = _boxes(args.mask_box) if args.mask_box else args.mask
+    if args.mask_box and args.mask:
+        raise InvalidRequestError(
+            "--mask and --mask-box cannot be combined", field="mask", allowed="one of them"
+        )
+    given = {
+        "images": args.image,
+        "mask": mask,
+        "markup": args.markup,
+        "input_fidelity": args.input_fidelity,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def run_edit(args: argparse.Namespace) -> int:
+    """Edit, save and report."""
+    options = {**chosen(args), **pictures(args)}
+    with open_client(sandbox=args.sandbox) as client:
+        return draw(client, read_prompt(args.prompt), options, args)
+
+
+def _boxes(texts: list[str]) -> Mask:
+    from gptimage import Mask
+
+    return Mask.from_boxes([_box(text) for text in texts])
+
+
+def _box(text: str) -> tuple[int, int, int, int]:
+    try:
+        left, top, right, bottom = (int(edge) for edge in text.split(","))
+    except ValueError:
+        raise InvalidRequestError(
+            f"--mask-box {text}: four whole numbers are needed",
+            field="mask",
+            value=text,
+            allowed="LEFT,TOP,RIGHT,BOTTOM in pixels, such as 170,20,410,210",
+        ) from None
+    return left, top, right, bottom
+
+
+# ``gptimage generate``: new pictures from a prompt.
+
+
+def add_generate(subparsers: Subparsers) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser("generate", help="draw new pictures", description=__doc__)
+    add_options(parser)
+    add_output_options(parser)
+    add_sandbox_option(parser)
+    parser.set_defaults(func=run_generate)
+
+
+def run_generate(args: argparse.Namespace) -> int:
+    """Draw, save and report."""
+    with open_client(sandbox=args.sandbox) as client:
+        return draw(client, read_prompt(args.prompt), chosen(args), args)
+
+
+# ``gptimage estimate``: what a call may cost, without sending anything.
+
+
+def add_estimate(subparsers: Subparsers) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser(
+        "estimate", help="what a call may cost; sends nothing, needs no key", description=__doc__
+    )
+    add_options(parser)
+    add_picture_options(parser, required=False)
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.set_defaults(func=run_estimate)
+
+
+def run_estimate(args: argparse.Namespace) -> int:
+    """Print the estimate, or why there is none."""
+    from gptimage import ImageClient
+
+    options = {**chosen(args), **pictures(args)}
+    # The sandbox shares checks and prices with the service, and needs no key.
+    with ImageClient.sandbox() as client:
+        found = client.estimate(read_prompt(args.prompt), **options)
+    if args.json:
+        print(json.dumps({"usd": None if found is None else float(found.usd)}))
+    elif found is None:
+        print("cannot be estimated: name --size and --quality, and a model whose price is known")
+    else:
+        print(f"{found}: {found.output_tokens} tokens drawn, {found.input_tokens} tokens read")
+        print("".join(f"  {note}\n" for note in found.notes), end="")
+    return 0

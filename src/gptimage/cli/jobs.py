@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gptimage.commands._shape import Subparsers
-from gptimage.commands._store_look import printable
+from gptimage.cli.options import Subparsers
+from gptimage.cli.store import printable
 from gptimage.errors import InvalidRequestError
 
 

@@ -10,10 +10,9 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from gptimage.cli import batch, demo, info, jobs, many, refine, store, templates
+from gptimage.cli import batch, demo, generate, info, jobs, many, refine, store, templates
 from gptimage.cli.console import NotDeliveredError, Output, console, reason
 from gptimage.cli.output import keep_what_came
-from gptimage.commands import cache, edit, estimate, generate, models, sandbox
 from gptimage.errors import (
     ApiError,
     ConfigurationError,
@@ -39,20 +38,20 @@ INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
 _COMMANDS: Final = (
-    generate,
-    edit,
-    refine,
-    many,
-    batch,
-    jobs,
-    estimate,
-    models,
-    info,
-    templates,
-    store,
-    cache,
-    sandbox,
-    demo,
+    generate.add_generate,
+    generate.add_edit,
+    refine.add_parser,
+    many.add_parser,
+    batch.add_parser,
+    jobs.add_parser,
+    generate.add_estimate,
+    info.add_models,
+    info.add_spend,
+    templates.add_parser,
+    store.add_parser,
+    info.add_cache,
+    info.add_sandbox,
+    demo.add_parser,
 )
 _CODES: Final[tuple[tuple[tuple[type[BaseException], ...], int], ...]] = (
     ((NotDeliveredError,), NOT_DELIVERED),
@@ -132,8 +131,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in _COMMANDS:
-        command.add_parser(subparsers)
+    for add in _COMMANDS:
+        add(subparsers)
     for each in subparsers.choices.values():  # their docstrings are written for Sphinx
         each.description = (each.description or "").replace("``", "")
     return parser

@@ -8,11 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gptimage.cli.options import read_prompt
-from gptimage.cli.output import Target, alone, prepare, save_one, target
-from gptimage.commands._client import add_sandbox_option, open_client
-from gptimage.commands._progress import progress
-from gptimage.commands._shape import Subparsers
+from gptimage.cli.options import Subparsers, add_sandbox_option, open_client, read_prompt
+from gptimage.cli.output import Target, alone, prepare, progress, save_one, target
 from gptimage.errors import InvalidRequestError
 
 

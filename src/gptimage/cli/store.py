@@ -7,12 +7,331 @@ pictures folder.
 from __future__ import annotations
 
 import argparse
-from typing import Any, Final
+import json
+import os
+import re
+import shutil
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from gptimage.commands import _store_care as care
-from gptimage.commands import _store_look as look
-from gptimage.commands._shape import Subparsers
-from gptimage.commands.cache import age
+from gptimage._internal.clock import utc_now
+from gptimage.cli.info import age
+from gptimage.cli.options import Subparsers
+
+
+if TYPE_CHECKING:
+    from gptimage.store import Filters, Page, Problem, Record, Stats, Store
+
+
+# The commands that only look into a store: history, search, show, open, stats.
+
+_FILTER_NAMES: Final = ("since", "until", "model", "tag", "operation", "format", "pinned")
+
+
+def open_store(args: argparse.Namespace) -> Store:
+    """The store the user named, or his own."""
+    from gptimage.store import Store, default_folder
+
+    where = args.store or os.environ.get("GPTIMAGE_STORE") or default_folder()
+    if "://" in str(where):
+        from gptimage.store.object_blobs import ObjectBlobs
+
+        return Store(ObjectBlobs.from_url(str(where)))
+    return Store(where)
+
+
+def run_history(args: argparse.Namespace) -> int:
+    """Print a page of pictures."""
+    with open_store(args) as store:
+        page = store.history(args.limit, cursor=args.cursor, **filters(args))
+    return _print_page(page, as_json=args.json)
+
+
+def run_search(args: argparse.Namespace) -> int:
+    """Print the pictures that were found."""
+    with open_store(args) as store:
+        page = store.search(
+            args.text, args.limit, rank=args.rank, cursor=args.cursor, **filters(args)
+        )
+    return _print_page(page, as_json=args.json)
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Print everything known of a picture, and its relations."""
+    with open_store(args) as store:
+        record, lineage = store.get(args.id), store.lineage(args.id)
+    document = {
+        **document_of(record),
+        "ancestors": [each.id for each in lineage.ancestors],
+        "descendants": [each.id for each in lineage.descendants],
+    }
+    if args.json:
+        print(json.dumps(document))
+        return 0
+    for name, value in document.items():
+        if value not in (None, [], {}, ""):
+            text = value if isinstance(value, str) else json.dumps(value)
+            print(printable(f"{name:<20}{text}"))
+    return 0
+
+
+def run_open(args: argparse.Namespace) -> int:
+    """Show a picture with the program the system has for it, and print where it is."""
+    with open_store(args) as store:
+        path = store.get(args.id).path or _download(store, args.id)
+    print(json.dumps({"path": str(path)}) if args.json else path)
+    if not args.print and not _show(path):
+        print("gptimage: no program to show it with was found", file=sys.stderr)
+    return 0
+
+
+def run_stats(args: argparse.Namespace) -> int:
+    """Print what is in the store."""
+    with open_store(args) as store:
+        name, stats = store.name, store.stats()
+    document = {"store": name, **_stats(stats)}
+    if args.json:
+        print(json.dumps(document))
+        return 0
+    for key, value in document.items():
+        print(f"{key:<14}{value if isinstance(value, str) else json.dumps(value)}")
+    return 0
+
+
+def moment(text: str) -> datetime:
+    """A time such as ``2026-11-20`` or ``2026-11-20T12:00``, or an age such as ``7d``.
+
+    Raises:
+        argparse.ArgumentTypeError: It is neither.
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return utc_now() - age(text)
+    except (argparse.ArgumentTypeError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(
+            f"write a time as 2026-11-20, 2026-11-20T12:00 or 7d, not {text!r}"
+        ) from error
+
+
+def filters(args: argparse.Namespace) -> Filters:
+    """The filters that were given."""
+    return cast("Filters", {name: getattr(args, name) for name in _FILTER_NAMES})
+
+
+def document_of(record: Record) -> dict[str, object]:
+    """A record for other programs: its sidecar, and where the file is."""
+    return {**record.to_json(), "path": record.path and str(record.path), "key": record.key}
+
+
+def line(record: Record) -> str:
+    """A record for people, on one line."""
+    pixels = "?" if record.size is None else f"{record.width}x{record.height}"
+    cost = "-" if record.share is None else str(record.share)
+    marks = " ".join([*(["pinned"] if record.pinned else []), *(f"#{tag}" for tag in record.tags)])
+    prompt = " ".join(record.prompt.split())
+    prompt = prompt if len(prompt) <= 60 else prompt[:59] + "…"
+    local = record.created.astimezone()
+    shown = f"{record.id}  {local:%Y-%m-%d %H:%M}  {pixels:>9} {record.format:<4} {cost:>8}  "
+    return printable(f"{shown}{prompt}{'  ' + marks if marks else ''}")
+
+
+def _print_page(page: Page, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"records": [document_of(each) for each in page], "next": page.next}))
+        return 0
+    for record in page:
+        print(line(record))
+    if page.next:
+        print(f"more: --cursor {page.next}", file=sys.stderr)
+    return 0
+
+
+def _download(store: Store, id: str) -> Path:
+    """A copy of a picture that is in a bucket."""
+    import tempfile
+
+    return store.open(id).save(Path(tempfile.gettempdir()) / f"{id}.png")
+
+
+def _show(path: Path) -> bool:
+    """Start the system's picture viewer; whether there is one."""
+    if sys.platform == "win32":
+        os.startfile(path)  # noqa: S606  # the user asked to see this file
+        return True
+    viewer = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
+    if viewer is None:
+        return False
+    # Not waited for: a viewer stays open as long as somebody looks.
+    quiet = [(os.POSIX_SPAWN_OPEN, n, os.devnull, os.O_WRONLY, 0) for n in (1, 2)]
+    os.posix_spawn(viewer, [viewer, str(path)], os.environ, file_actions=quiet)
+    return True
+
+
+def _stats(stats: Stats) -> dict[str, object]:
+    return {
+        "pictures": stats.pictures,
+        "bytes": stats.bytes,
+        "inputs": stats.inputs,
+        "input_bytes": stats.input_bytes,
+        "cost_usd": str(stats.cost.usd),
+        "unknown_cost": stats.unknown_cost,
+        "pinned": stats.pinned,
+        "oldest": stats.oldest and stats.oldest.isoformat(),
+        "newest": stats.newest and stats.newest.isoformat(),
+        "by_model": dict(stats.by_model),
+        "by_operation": dict(stats.by_operation),
+        "by_format": dict(stats.by_format),
+    }
+
+
+def printable(text: str) -> str:
+    """Without what could move a terminal's cursor: prompts may come from anybody."""
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+# The commands that change a store: tag, pin, prune, verify, reindex, rescue, export.
+
+_UNITS: Final = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+
+def run_tag(args: argparse.Namespace) -> int:
+    """Change the tags of a picture."""
+    with open_store(args) as store:
+        record = (store.untag if args.remove else store.tag)(args.id, *args.tags)
+    return _print_record(record, as_json=args.json)
+
+
+def run_pin(args: argparse.Namespace) -> int:
+    """Pin a picture, or unpin it."""
+    with open_store(args) as store:
+        record = (store.unpin if args.remove else store.pin)(args.id)
+    return _print_record(record, as_json=args.json)
+
+
+def run_prune(args: argparse.Namespace) -> int:
+    """Remove what is not worth keeping, and say what that was."""
+    from gptimage.store import Retention
+
+    keep = Retention(max_age=args.max_age, max_bytes=args.max_bytes, max_count=args.max_count)
+    with open_store(args) as store:
+        report = store.prune(keep, dry_run=args.dry_run)
+    document = {
+        "removed": list(report.removed),
+        "bytes": report.bytes,
+        "inputs": report.inputs,
+        "kept": report.kept,
+        "skipped": [list(each) for each in report.skipped],
+        "dry_run": report.dry_run,
+    }
+    verb = "would remove" if report.dry_run else "removed"
+    text = f"{verb} {len(report.removed)} pictures, {report.bytes:,} bytes; {report.kept} stay"
+    print(json.dumps(document) if args.json else text)
+    for id, reason in report.skipped:
+        print(f"gptimage: {id} was not removed: {reason}", file=sys.stderr)
+    return 1 if report.skipped else 0
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Print every problem; the exit code is 1 when there is one."""
+    with open_store(args) as store:
+        report = store.verify(hashes=not args.quick, repair=args.repair)
+    if args.json:
+        document = {
+            "checked": report.checked,
+            "clean": report.clean,
+            "problems": [_problem(each) for each in report.problems],
+            "repaired": [_problem(each) for each in report.repaired],
+            "unfinished": list(report.unfinished),
+        }
+        print(json.dumps(document))
+    else:
+        for each in report.repaired:
+            print(_line("repaired", each))
+        for each in report.problems:
+            print(_line("", each))
+        print(f"{report.checked} pictures; {'clean' if report.clean else 'not clean'}")
+    return 0 if report.clean else 1
+
+
+def run_reindex(args: argparse.Namespace) -> int:
+    """Build the index anew."""
+    with open_store(args) as store:
+        count = store.reindex()
+    print(json.dumps({"pictures": count}) if args.json else f"{count} pictures")
+    return 0
+
+
+def run_rescue(args: argparse.Namespace) -> int:
+    """Save what waits in the user's state folder."""
+    older_than = timedelta(hours=1) if args.older_than is None else args.older_than
+    with open_store(args) as store:
+        report = store.rescue(older_than=older_than, every=args.all)
+    if args.json:
+        document = {
+            "saved": [document_of(each) for each in report.saved],
+            "known": report.known,
+            "failed": [list(each) for each in report.failed],
+            "others": dict(report.others),
+        }
+        print(json.dumps(document))
+    else:
+        for record in report.saved:
+            print(line(record))
+        print(f"saved {len(report.saved)} pictures; {report.known} were there already")
+        for name, count in report.others.items():
+            told = f"for the store {name}: rescue with --store {name}, or --all to save them here"
+            print(f"{count} more wait {told}")
+    for path, reason in report.failed:
+        print(f"gptimage: nothing could be saved from {path}: {reason}", file=sys.stderr)
+    return 1 if report.failed else 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Copy pictures and print their paths."""
+    naming = {"naming": args.naming} if args.naming else {}
+    with open_store(args) as store:
+        report = store.export(args.folder, sidecars=not args.no_sidecars, **naming, **filters(args))
+    if args.json:
+        paths = [str(path) for path in report.paths]
+        print(json.dumps({"paths": paths, "missing": list(report.missing)}))
+    else:
+        for path in report.paths:
+            print(path)
+    for id in report.missing:
+        print(f"gptimage: the file of {id} is gone", file=sys.stderr)
+    return 1 if report.missing else 0
+
+
+def size(text: str) -> int:
+    """A number of bytes such as ``10GB``, ``500 MB`` or ``12345``.
+
+    Raises:
+        argparse.ArgumentTypeError: It is written otherwise.
+    """
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]b|)", text.strip().lower(), re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"write a size as 10GB, 500MB or 12345, not {text!r}")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def _print_record(record: Record, *, as_json: bool) -> int:
+    print(json.dumps(document_of(record)) if as_json else line(record))
+    return 0
+
+
+def _problem(problem: Problem) -> dict[str, str]:
+    return {"kind": problem.kind, "key": problem.key, "detail": problem.detail}
+
+
+def _line(prefix: str, problem: Problem) -> str:
+    text = f"{problem.kind}: {problem.key}" + (f" ({problem.detail})" if problem.detail else "")
+    text = f"{prefix} {text}".strip()
+    return text.encode("utf-8", "replace").decode()
 
 
 _FILTERS: Final = (
@@ -27,34 +346,34 @@ _FILTERS: Final = (
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add the sub-commands."""
-    history = _add(subparsers, "history", look.run_history, "pictures, newest first")
+    history = _add(subparsers, "history", run_history, "pictures, newest first")
     _add_page(history)
-    search = _add(subparsers, "search", look.run_search, "pictures by the words of their prompts")
+    search = _add(subparsers, "search", run_search, "pictures by the words of their prompts")
     search.add_argument("text", help='all these words; "red fox" is a phrase, light* begins so')
     search.add_argument("--rank", choices=("newest", "relevance"), default="newest")
     _add_page(search)
-    _add_id(_add(subparsers, "show", look.run_show, "everything known of one picture"))
-    opening = _add(subparsers, "open", look.run_open, "show a picture in a window")
+    _add_id(_add(subparsers, "show", run_show, "everything known of one picture"))
+    opening = _add(subparsers, "open", run_open, "show a picture in a window")
     _add_id(opening)
     opening.add_argument("--print", action="store_true", help="only print where the file is")
-    _add(subparsers, "stats", look.run_stats, "how many pictures, bytes and dollars")
+    _add(subparsers, "stats", run_stats, "how many pictures, bytes and dollars")
     _add_care(subparsers)
 
 
 def _add_care(subparsers: Subparsers) -> None:
-    tag = _add(subparsers, "tag", care.run_tag, "add words to a picture, or take them away")
+    tag = _add(subparsers, "tag", run_tag, "add words to a picture, or take them away")
     _add_id(tag)
     tag.add_argument("tags", nargs="+", metavar="TAG")
     tag.add_argument("--remove", action="store_true", help="take these words away")
-    pin = _add(subparsers, "pin", care.run_pin, "keep a picture whatever prune would do")
+    pin = _add(subparsers, "pin", run_pin, "keep a picture whatever prune would do")
     _add_id(pin)
     pin.add_argument("--remove", action="store_true", help="unpin it")
-    _add_prune(_add(subparsers, "prune", care.run_prune, "remove old pictures"))
-    verify = _add(subparsers, "verify", care.run_verify, "look at every file and every row")
+    _add_prune(_add(subparsers, "prune", run_prune, "remove old pictures"))
+    verify = _add(subparsers, "verify", run_verify, "look at every file and every row")
     verify.add_argument("--quick", action="store_true", help="compare lengths, not every byte")
     verify.add_argument("--repair", action="store_true", help="put right what loses nothing")
-    _add(subparsers, "reindex", care.run_reindex, "build the index from the sidecars")
-    rescue = _add(subparsers, "rescue", care.run_rescue, "save what could not be saved before")
+    _add(subparsers, "reindex", run_reindex, "build the index from the sidecars")
+    rescue = _add(subparsers, "rescue", run_rescue, "save what could not be saved before")
     rescue.add_argument(
         "--older-than",
         type=age,
@@ -62,7 +381,7 @@ def _add_care(subparsers: Subparsers) -> None:
         help="also take replies this old whose process seems alive (default 1h)",
     )
     rescue.add_argument("--all", action="store_true", help="also take what belongs to other stores")
-    export = _add(subparsers, "export", care.run_export, "copy pictures under names for people")
+    export = _add(subparsers, "export", run_export, "copy pictures under names for people")
     export.add_argument("folder", help="where to; made when missing")
     export.add_argument("--naming", metavar="TEMPLATE", help="such as '{prompt:slug}-{id}'")
     export.add_argument("--no-sidecars", action="store_true", help="only the pictures")
@@ -71,7 +390,7 @@ def _add_care(subparsers: Subparsers) -> None:
 
 def _add_prune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-age", type=age, metavar="AGE", help="remove older ones: 30d, 12h")
-    parser.add_argument("--max-bytes", type=care.size, metavar="SIZE", help="10GB, 500MB or bytes")
+    parser.add_argument("--max-bytes", type=size, metavar="SIZE", help="10GB, 500MB or bytes")
     parser.add_argument("--max-count", type=int, metavar="N", help="keep so many of the newest")
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
 
@@ -96,6 +415,6 @@ def _add_page(parser: argparse.ArgumentParser) -> None:
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     for name, help in _FILTERS:
-        kind = look.moment if name in {"--since", "--until"} else str
+        kind = moment if name in {"--since", "--until"} else str
         parser.add_argument(name, type=kind, help=help)
     parser.add_argument("--pinned", action="store_true", default=None, help="only pinned ones")

@@ -9,9 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gptimage.cli.options import Subparsers, add_sandbox_option, open_client
 from gptimage.cli.output import prepare, save_one, target
-from gptimage.commands._client import add_sandbox_option, open_client
-from gptimage.commands._shape import Subparsers
 from gptimage.errors import InvalidRequestError, TemplateError
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from gptimage.conversation.conversation import AsyncConversation, Conversation
-from gptimage.conversation.outer import DEFAULT_OUTER
-from gptimage.conversation.said import Resume
-from gptimage.conversation.turns import Action, FailedCall, Turn, TurnCompleted, TurnOptions
+from gptimage.conversation.turns import Action, FailedCall, Resume, Turn, TurnCompleted, TurnOptions
+from gptimage.models.pricing import DEFAULT_OUTER
 
 
 __all__ = [

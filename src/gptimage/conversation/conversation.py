@@ -12,19 +12,26 @@ from typing import Final, Self, Unpack
 
 from attrs import evolve
 
-from gptimage._call import Call
 from gptimage._internal.threads import in_thread
-from gptimage.conversation.parsing import finish_turn
+from gptimage.conversation.parsing import TurnReader, finish_turn
 from gptimage.conversation.planning import TurnPlan
-from gptimage.conversation.said import AsyncLine, Done, Line, Resume, Said
 from gptimage.conversation.session import Dialogue
-from gptimage.conversation.stream import TurnReader
-from gptimage.conversation.turns import Action, Turn, TurnCompleted, TurnOptions
+from gptimage.conversation.turns import (
+    Action,
+    AsyncLine,
+    Done,
+    Line,
+    Resume,
+    Said,
+    Turn,
+    TurnCompleted,
+    TurnOptions,
+)
+from gptimage.engine.accounting import Call
 from gptimage.engine.send import aside, metered, reserved
 from gptimage.errors import ApiError, OutcomeUnknownError
 from gptimage.image.mask import Mask
-from gptimage.prompt import Prompt
-from gptimage.types.request import Source, Sources
+from gptimage.types.request import Prompt, Source, Sources
 from gptimage.types.result import PartialImage
 
 

@@ -16,17 +16,14 @@ from urllib.parse import urlsplit
 from attrs import evolve, frozen
 
 from gptimage._internal.json import canonical
-from gptimage._shown import shown
-from gptimage.conversation.outer import STANDARD, outer_ceiling
 from gptimage.conversation.turns import TurnOptions
 from gptimage.engine.plan import Plan, cache_key
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import InvalidRequestError, shown
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
-from gptimage.models.pricing import utf8_length
-from gptimage.prompt import Prompt
+from gptimage.models.pricing import STANDARD, outer_ceiling, utf8_length
 from gptimage.providers.openai.responses import OURS, Ask, to_wire
-from gptimage.types.request import FileRef, Generate, edit_request, generate_request
+from gptimage.types.request import FileRef, Generate, Prompt, edit_request, generate_request
 
 
 ACTIONS: Final = ("auto", "generate", "edit")

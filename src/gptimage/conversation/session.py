@@ -11,11 +11,9 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from gptimage.conversation.outer import DEFAULT_OUTER
 from gptimage.conversation.parsing import Finish, is_forgotten
 from gptimage.conversation.planning import TurnPlan, check_ask, image_request, plan_turn
-from gptimage.conversation.said import Done, Resume, Said
-from gptimage.conversation.turns import Turn
+from gptimage.conversation.turns import Done, Resume, Said, Turn
 from gptimage.engine.plan import Plan
 from gptimage.engine.save import Keeper, Taken
 from gptimage.errors import (
@@ -27,12 +25,12 @@ from gptimage.errors import (
 )
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
-from gptimage.prompt import Prompt
+from gptimage.models.pricing import DEFAULT_OUTER
 from gptimage.providers.openai.responses import Ask
 from gptimage.transport.http import HttpReply
 from gptimage.types.inputs import API_FORMATS, resolve, resolve_all
 from gptimage.types.record import Record
-from gptimage.types.request import FileRef, Source, Sources
+from gptimage.types.request import FileRef, Prompt, Source, Sources
 from gptimage.types.result import Result
 
 
@@ -287,7 +285,7 @@ class Dialogue:
         id = source.id if isinstance(source, Record) else source
         if store is None or not isinstance(id, str) or not id.startswith(_STORED):
             return source
-        from gptimage.store.ids import is_id
+        from gptimage.store.names import is_id
 
         return store.open(id) if is_id(id) else source
 

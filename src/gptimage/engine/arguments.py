@@ -17,10 +17,10 @@ from gptimage._internal.keywords import (
     seconds,
     text,
 )
+from gptimage.cache.protocol import CachePort
 from gptimage.errors import ConfigurationError
 from gptimage.image.download import Fetch
 from gptimage.models.catalog import Models
-from gptimage.transport.protocols import CachePort
 from gptimage.transport.retry import Retry
 
 

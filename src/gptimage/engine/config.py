@@ -13,7 +13,6 @@ from urllib.parse import urljoin
 from attrs import Factory, evolve, field, frozen
 
 from gptimage._internal.clock import Clock, in_utc
-from gptimage._shown import shown
 from gptimage.engine.arguments import (
     check_sdk,
     check_settings,
@@ -31,6 +30,7 @@ from gptimage.errors import (
     InvalidRequestError,
     OutcomeUnknownError,
     TransportError,
+    shown,
 )
 from gptimage.image.download import Fetch
 from gptimage.image.image import Image
@@ -38,14 +38,20 @@ from gptimage.image.mask import Mask
 from gptimage.limits.quota import RetryQuota
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import FREE, Estimate
-from gptimage.prompt import Prompt
 from gptimage.secrets import remember_url
 from gptimage.transport.environment import check_environment, check_key, check_url, split_login
 from gptimage.transport.http import HttpReply
 from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import is_sdk_file, resolve, resolve_all
 from gptimage.types.record import Record
-from gptimage.types.request import FileRef, Generate, Sources, edit_request, generate_request
+from gptimage.types.request import (
+    FileRef,
+    Generate,
+    Prompt,
+    Sources,
+    edit_request,
+    generate_request,
+)
 from gptimage.types.result import Result
 
 
@@ -53,8 +59,8 @@ if TYPE_CHECKING:
     from gptimage.budget.budget import Budget
     from gptimage.budget.ledger import Ledger
     from gptimage.limits import Limiter, Limits
+    from gptimage.observers.protocol import Observer
     from gptimage.store import Store
-    from gptimage.transport.protocols import Observer
 
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
@@ -313,7 +319,7 @@ class Core:
         id = source.id if isinstance(source, Record) else source
         if self.store is None or not isinstance(id, str) or not id.startswith("img_"):
             return source
-        from gptimage.store.ids import is_id
+        from gptimage.store.names import is_id
 
         return self.store.open(id) if is_id(id) else source
 

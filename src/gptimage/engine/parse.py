@@ -10,9 +10,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from gptimage._encoding import has_transparency
 from gptimage._internal.json import table
-from gptimage._shown import shown
 from gptimage.engine.plan import Plan, possible_cost
 from gptimage.errors import (
     ApiError,
@@ -20,10 +18,11 @@ from gptimage.errors import (
     MalformedReplyError,
     OutcomeUnknownError,
     ServerError,
+    shown,
 )
 from gptimage.image import transform
 from gptimage.image.codecs import decode as decode_pixels
-from gptimage.image.codecs import oriented_size
+from gptimage.image.codecs import has_transparency, oriented_size
 from gptimage.image.image import Image
 from gptimage.models.pricing import Cost, Usage, cost_of
 from gptimage.providers.openai.errors import (

@@ -20,7 +20,7 @@ _FOR_PIXELS: Final = (
     "PIL.ImageCms",
     *(f"PIL.{kind}ImagePlugin" for kind in ("Bmp", "Gif", "Jpeg", "Png", "Ppm", "WebP")),
 )
-_FOR_STORE: Final = ("sqlite3", "gptimage.store", "gptimage.store.spool")
+_FOR_STORE: Final = ("sqlite3", "gptimage.store", "gptimage.store.recovery")
 
 
 def prepare(plan: Plan, *, store: bool) -> None:

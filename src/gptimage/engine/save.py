@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from gptimage.cached import CacheEntry, Fresh, Landed
+from gptimage.cache.protocol import CacheEntry, CachePort, Fresh, Landed
 from gptimage.engine.config import Core
 from gptimage.engine.parse import addresses, malformed
 from gptimage.engine.plan import Plan
@@ -27,14 +27,13 @@ from gptimage.errors import (
 )
 from gptimage.transport.base64_body import join
 from gptimage.transport.http import HttpReply
-from gptimage.transport.protocols import CachePort
 from gptimage.types.record import Record
 from gptimage.types.result import Result
 
 
 if TYPE_CHECKING:
     from gptimage.store import Store
-    from gptimage.store.spool import SpoolEntry
+    from gptimage.store.recovery import SpoolEntry
 
 
 @frozen(kw_only=True)
@@ -221,7 +220,7 @@ class Keeper:
             return self.keep(plan, body)
         if self.store is None:
             return None
-        from gptimage.store.spool import Spool, SpoolEntry, note_of
+        from gptimage.store.recovery import Spool, SpoolEntry, note_of
 
         try:
             spool = Spool(clock=self.core.clock)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import ParamSpec, TypeAlias, TypeVar
+from decimal import Decimal
+from typing import ParamSpec, Protocol, TypeAlias, TypeVar
 
 from attrs import define, frozen
 
-from gptimage._call import Call
 from gptimage._internal.threads import in_thread, to_its_end
+from gptimage.engine.accounting import Call
 from gptimage.engine.config import Core
 from gptimage.engine.plan import Plan, possible_cost
 from gptimage.engine.preload import prepare
@@ -25,13 +26,74 @@ from gptimage.errors import (
     OutcomeUnknownError,
     TransportError,
 )
-from gptimage.gate import Gate
 from gptimage.providers.openai.errors import error_from_reply
 from gptimage.transport.billing import verdict
 from gptimage.transport.first_event import abegun, begun
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 from gptimage.transport.protocols import AsyncEventStream, AsyncTransport, EventStream, Transport
 from gptimage.transport.retry import is_outage, is_unknown
+
+
+# `Gate`: somebody who must agree before a request leaves; see `ImageClient.gated`.
+
+
+class Gate(Protocol):
+    """Is asked in the middle of a call, when everything else about it is settled.
+
+    An observer is told the same and cannot break a call; a gate can, and that is its purpose:
+    a request that must be noted somewhere first does not leave when that fails. With an async
+    client it is called in a thread, so it may wait.
+    """
+
+    def sending(self, key: str, ceiling: Decimal | None) -> None:
+        """A request is about to leave: once this returns, it may be billed.
+
+        What this raises reaches the caller, and nothing is sent.
+
+        Args:
+            key: What is asked; equal keys are the same question, as in a cache.
+            ceiling: The most it should cost in USD; None when that cannot be known.
+        """
+        ...
+
+    def unsent(self) -> None:
+        """What left was not billed; `sending` is asked again before the next try.
+
+        This must not raise.
+        """
+        ...
+
+
+@frozen
+class Both:
+    """Two gates: the second is asked once the first agrees.
+
+    Attributes:
+        first: Who is asked first.
+        second: Who is asked then.
+    """
+
+    first: Gate
+    second: Gate
+
+    def sending(self, key: str, ceiling: Decimal | None) -> None:
+        """Ask both; the first is told when the second does not agree."""
+        self.first.sending(key, ceiling)
+        try:
+            self.second.sending(key, ceiling)
+        except BaseException:
+            self.first.unsent()
+            raise
+
+    def unsent(self) -> None:
+        """Tell both."""
+        self.second.unsent()
+        self.first.unsent()
+
+
+def behind(gate: Gate, before: Gate | None) -> Gate:
+    """A gate, behind the one that is there already."""
+    return gate if before is None else Both(before, gate)
 
 
 T = TypeVar("T")

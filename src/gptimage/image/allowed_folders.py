@@ -21,8 +21,7 @@ from typing import Final
 
 from attrs import frozen
 
-from gptimage._shown import shown
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import InvalidRequestError, shown
 from gptimage.image.files import with_true_extension
 from gptimage.image.image import Image
 from gptimage.image.lookalike import lookalike

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from gptimage._encoding import encode, has_transparency
 from gptimage.errors import InvalidRequestError
-from gptimage.image.codecs import decode
+from gptimage.image.codecs import decode, encode, has_transparency
 from gptimage.image.formats import MAX_PIXELS
 from gptimage.image.image import Image
 

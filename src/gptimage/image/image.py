@@ -117,7 +117,7 @@ class Image:
             InvalidRequestError: It is no source of a picture, or a web address.
             OSError: The file cannot be read.
         """
-        from gptimage._reading import read
+        from gptimage.image.files import read
 
         return source if isinstance(source, cls) else read(source)
 
@@ -153,7 +153,7 @@ class Image:
             ImageDecodeError: It holds no picture.
             InvalidRequestError: It was opened as text.
         """
-        from gptimage._reading import from_file
+        from gptimage.image.files import from_file
 
         return from_file(file)
 
@@ -205,7 +205,7 @@ class Image:
         It only says that one is there, not that its signature is valid. Re-encoded pictures
         have none; the service's own bytes keep theirs.
         """
-        from gptimage._provenance import has_c2pa
+        from gptimage.image.formats import has_c2pa
 
         return has_c2pa(self.data, self.format)
 
@@ -285,7 +285,7 @@ class Image:
             ImageDecodeError: The picture is broken.
             InvalidRequestError: It cannot be made that small, or it is an svg.
         """
-        from gptimage._shrink import shrink
+        from gptimage.image.transform import shrink
 
         return shrink(self, max_bytes)
 
@@ -308,7 +308,7 @@ class Image:
         Raises:
             ImageDecodeError: The picture is not whole.
         """
-        from gptimage._verify import verify
+        from gptimage.image.files import verify
 
         verify(self)
 
@@ -318,7 +318,7 @@ class Image:
 
     def _repr_png_(self) -> bytes | None:
         """PNG bytes for notebooks; None when another format is shown."""
-        from gptimage._notebook import preview
+        from gptimage.image.files import preview
 
         shown = preview(self)
         return shown.data if shown is not None and shown.format == "png" else None
@@ -328,7 +328,7 @@ class Image:
 
         WebP and other formats notebooks cannot draw are shown as PNG; gif and svg as they are.
         """
-        from gptimage._notebook import bundle
+        from gptimage.image.files import bundle
 
         return bundle(self)
 

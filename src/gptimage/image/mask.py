@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from attrs import frozen
 
-from gptimage._encoding import encode_png, has_transparency, on_or_off
 from gptimage.errors import InvalidRequestError
-from gptimage.image.codecs import decode, oriented_size
+from gptimage.image.codecs import decode, encode_png, has_transparency, on_or_off, oriented_size
 from gptimage.image.image import Image, ImageSource
 
 

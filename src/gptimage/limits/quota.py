@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gptimage.cache.forks import ForkSafeLock
+from gptimage._internal.locks import ForkSafeLock
 
 
 _CAPACITY: Final = 100

@@ -15,8 +15,7 @@ from typing import Final, cast
 
 from attrs import evolve, frozen
 
-from gptimage._shown import shown
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import InvalidRequestError, shown
 
 
 _LONG_EDGE: Final = 1536

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gptimage.observers.events import Event
-from gptimage.transport.protocols import Observer
+from gptimage.observers.protocol import Observer
 
 
 class Guard:

@@ -6,10 +6,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from gptimage.sandbox._built import weather
-from gptimage.sandbox._raster import paint, resized
 from gptimage.sandbox._scene import Scene
 from gptimage.sandbox._scenery import stars
-from gptimage.sandbox.canvas import Canvas, Colour, Veil, mix, turned
+from gptimage.sandbox.canvas import Canvas, Colour, Veil, mix, paint, resized, turned
 
 
 if TYPE_CHECKING:

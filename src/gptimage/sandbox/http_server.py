@@ -17,12 +17,10 @@ from typing import Any, Final, Self, cast
 from attrs import evolve
 
 from gptimage._internal.keywords import one_of, refused, strict_class, text, whole
-from gptimage.sandbox import _multipart, replies
-from gptimage.sandbox._body import BadBodyError, read_body
-from gptimage.sandbox._refusal import Refusal
-from gptimage.sandbox.failures import wrong_key
-from gptimage.sandbox.service import Answer, Cut, Sandbox
-from gptimage.sandbox.wire import MULTIPART
+from gptimage.sandbox import replies, wire
+from gptimage.sandbox.failures import Cut, Refusal, wrong_key
+from gptimage.sandbox.service import Answer, Sandbox
+from gptimage.sandbox.wire import MULTIPART, BadBodyError, read_body
 from gptimage.transport.http import HttpReply, HttpRequest
 
 
@@ -210,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind = headers.get("content-type", "")
         if kind.lower().startswith(MULTIPART):
             try:
-                fields, files = _multipart.split(body, kind)
+                fields, files = wire.split(body, kind)
             except ValueError as error:
                 raise Refusal(f"Could not parse multipart form: {error}") from error
             return evolve(request, body=fields, files=tuple(files))

@@ -10,9 +10,8 @@ from datetime import UTC, date, datetime
 from typing import Final
 
 from gptimage.models.catalog import Models, ModelSpec
-from gptimage.sandbox._reader import Reader
-from gptimage.sandbox._refusal import Refusal, duplicate, missing, unknown, wrong_type
-from gptimage.sandbox.wire import is_multipart, nested
+from gptimage.sandbox.failures import Refusal, duplicate, missing, unknown, wrong_type
+from gptimage.sandbox.wire import Reader, is_multipart, nested
 from gptimage.transport.http import FilePart, HttpRequest
 
 

@@ -20,9 +20,8 @@ from gptimage.errors import OutcomeUnknownError
 from gptimage.image.image import Image
 from gptimage.models.catalog import Models
 from gptimage.sandbox import failures, models_files_api, replies
-from gptimage.sandbox._refusal import Refusal, user_error
 from gptimage.sandbox.batches_api import Batches
-from gptimage.sandbox.failures import Fault, Scenario
+from gptimage.sandbox.failures import Cut, Fault, Refusal, Scenario, user_error
 from gptimage.sandbox.images_api import Policy, accept
 from gptimage.sandbox.responses_api import Responses
 from gptimage.sandbox.wire import as_sent
@@ -39,10 +38,6 @@ _POSTS: Final = frozenset(
         "/content_provenance_checks", "/files", "/responses", "/batches",
     )
 )  # fmt: skip
-
-
-class Cut(Exception):  # noqa: N818  # how an event iterator says: break the connection here
-    """The connection is to break at this point."""
 
 
 @frozen(kw_only=True)

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from gptimage._internal.threads import in_thread
-from gptimage.sandbox.service import Answer, Cut, Sandbox, broken, with_events
+from gptimage.sandbox.failures import Cut
+from gptimage.sandbox.service import Answer, Sandbox, broken, with_events
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 

@@ -8,12 +8,246 @@ the rules see, and the log keeps, the same thing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BufferedIOBase
 from typing import Any, Final, cast
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from gptimage.transport.http import HttpRequest
+from gptimage.sandbox import failures
+from gptimage.transport.http import FilePart, HttpRequest
+
+
+# Reads the body of an HTTP/1.1 request: counted or chunked, up to a limit, in large pieces.
+
+_LARGEST: Final = 1_000_000_000
+"""Sixteen inputs of 50 MB, a mask and a markup fit; bytes."""
+_LINE: Final = 4096
+
+
+class BadBodyError(Exception):
+    """The body cannot be read; the connection is of no further use.
+
+    Attributes:
+        status: The HTTP status to answer with.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status: int = status
+
+
+def read_body(stream: BufferedIOBase, headers: Mapping[str, str]) -> bytearray:
+    """The whole body a request announces.
+
+    Args:
+        stream: The connection, after the headers.
+        headers: Header values under lower-case names.
+
+    Raises:
+        BadBodyError: Its length is unclear or too large, or it ends early.
+    """
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if coding is not None:
+        if coding.strip().lower() != "chunked" or length is not None:
+            raise BadBodyError(400, "only one of Content-Length and Transfer-Encoding: chunked")
+        return _chunked(stream)
+    if length is None:
+        return bytearray()
+    if not (length.isascii() and length.isdecimal() and len(length) < 16):
+        raise BadBodyError(400, "Content-Length is not a number")
+    return _counted(stream, int(length), bytearray())
+
+
+def _counted(stream: BufferedIOBase, length: int, body: bytearray) -> bytearray:
+    """Append exactly this many bytes."""
+    start = len(body)
+    if start + length > _LARGEST:
+        raise BadBodyError(413, "the request is too large")
+    body.extend(bytes(length))
+    with memoryview(body) as view:
+        while start < len(body):
+            if not (count := stream.readinto(view[start:])):
+                raise BadBodyError(400, "the request ended early")
+            start += count
+    return body
+
+
+def _chunked(stream: BufferedIOBase) -> bytearray:
+    body = bytearray()
+    while True:
+        size = stream.readline(_LINE).partition(b";")[0].strip()
+        try:
+            count = int(size, 16) if size[:1].isalnum() else -1
+        except ValueError:
+            count = -1
+        if not 0 <= count <= _LARGEST:
+            raise BadBodyError(400, "a chunk has no size")
+        if count == 0:
+            break
+        _counted(stream, count, body)
+        if stream.readline(_LINE) != b"\r\n":
+            raise BadBodyError(400, "a chunk does not end where it said")
+    while stream.readline(_LINE) not in {b"\r\n", b"\n", b""}:
+        pass  # trailers
+    return body
+
+
+# Splits a multipart form body (RFC 7578) strictly, in one pass.
+
+_BOUNDARY: Final = re.compile(r'boundary=(?:"([^"\r\n]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
+_NAME: Final = re.compile(rb'[;\s]name="((?:[^"\\\r\n]|\\.)*)"', re.IGNORECASE)
+_FILENAME: Final = re.compile(rb'[;\s]filename="((?:[^"\\\r\n]|\\.)*)"', re.IGNORECASE)
+_TYPE: Final = re.compile(rb"^content-type:[ \t]*([^\r\n;]+)", re.IGNORECASE | re.MULTILINE)
+_HEADER_LIMIT: Final = 8192
+_PART_LIMIT: Final = 1000
+
+
+def split(body: bytes | bytearray, content_type: str) -> tuple[dict[str, object], list[FilePart]]:
+    """The text fields and the files of a form.
+
+    A field given several times becomes a list.
+
+    Raises:
+        ValueError: The body is not a whole, well-formed form.
+    """
+    fields: dict[str, object] = {}
+    files: list[FilePart] = []
+    for head, data in _parts(body, content_type):
+        if not (name := _NAME.search(head)):
+            raise ValueError("a part has no name")
+        key = _unquoted(name[1])
+        if filename := _FILENAME.search(head):
+            kind = _TYPE.search(head)
+            mime = kind[1].strip().lower().decode("latin-1") if kind else "text/plain"
+            files.append(
+                FilePart(name=key, filename=_unquoted(filename[1]), content_type=mime, data=data)
+            )
+            continue
+        text = data.decode("utf-8")
+        if key in fields:
+            earlier = fields[key]
+            fields[key] = [*earlier, text] if isinstance(earlier, list) else [earlier, text]
+        else:
+            fields[key] = text
+    return fields, files
+
+
+def _parts(body: bytes | bytearray, content_type: str) -> Iterator[tuple[bytes, bytes]]:
+    """Headers and content of each part; every byte of the body is looked at once."""
+    if not (found := _BOUNDARY.search(content_type)):
+        raise ValueError("no boundary")
+    mark = b"--" + (found[1] or found[2]).encode("latin-1")
+    if not body.startswith(mark):
+        raise ValueError("the body does not begin with its boundary")
+    at = len(mark)
+    for _ in range(_PART_LIMIT):
+        if body[at : at + 2] == b"--":
+            return
+        head_end = body.find(b"\r\n\r\n", at, at + _HEADER_LIMIT)
+        if body[at : at + 2] != b"\r\n" or head_end < 0:
+            raise ValueError("a part has no headers")
+        end = body.find(b"\r\n" + mark, head_end + 2)
+        if end < 0:
+            raise ValueError("the form is cut short")
+        yield bytes(body[at + 2 : head_end]), bytes(memoryview(body)[head_end + 4 : end])
+        at = end + 2 + len(mark)
+    raise ValueError("too many parts")
+
+
+def _unquoted(text: bytes) -> str:
+    plain = re.sub(rb"\\(.)", rb"\1", text).decode("utf-8", "replace")
+    return plain.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
+
+
+# Reads parameters strictly: JSON types from JSON, text from forms.
+
+_WHOLE: Final = re.compile(r"-?\d{1,18}")
+
+
+@frozen
+class Reader:
+    """The parameters of one request, or of an object inside it.
+
+    Attributes:
+        body: The values as they were sent.
+        form: Whether they came from a multipart form, where everything is text.
+        prefix: The path of the object, such as ``svg.``.
+    """
+
+    body: Mapping[str, object]
+    form: bool
+    prefix: str = ""
+
+    def only(self, known: Iterable[str]) -> None:
+        """Refuse parameters that are not known, and those given twice."""
+        allowed = frozenset(known)
+        for name, value in self.body.items():
+            if name not in allowed:
+                raise failures.unknown(f"{self.prefix}{name}"[:200])
+            if self.form and isinstance(value, list):
+                raise failures.duplicate(f"{self.prefix}{name}")
+
+    def given(self, name: str) -> bool:
+        """Whether a parameter was sent with a value other than null."""
+        return self.body.get(name) is not None
+
+    def text(self, name: str, *, limit: int | None = None, required: bool = False) -> str | None:
+        """A string; None when left out."""
+        param = self.prefix + name
+        if required and name not in self.body:
+            raise failures.missing(param)
+        value = self.body.get(name)
+        if value is None and not required:
+            return None
+        if not isinstance(value, str):
+            raise failures.wrong_type(param, "a string", value)
+        if required and not value:
+            raise failures.empty(param)
+        if limit is not None and len(value) > limit:
+            raise failures.too_long(param, len(value), limit)
+        return value
+
+    def choice(self, name: str, allowed: Sequence[str]) -> str | None:
+        """A string from a list; None when left out."""
+        value = self.text(name)
+        if value is not None and value not in allowed:
+            raise failures.not_one_of(self.prefix + name, value, allowed)
+        return value
+
+    def whole(self, name: str, low: int, high: int) -> int | None:
+        """An integer within limits; None when left out."""
+        value, param = self.body.get(name), self.prefix + name
+        if value is None:
+            return None
+        if self.form and isinstance(value, str) and _WHOLE.fullmatch(value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise failures.wrong_type(param, "an integer", value)
+        if not low <= value <= high:
+            raise failures.out_of_range(param, value, low, high)
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A boolean; False when left out."""
+        value = self.body.get(name)
+        if self.form and isinstance(value, str):
+            value = {"true": True, "false": False}.get(value, value)
+        if value is None:
+            return False
+        if not isinstance(value, bool):
+            raise failures.wrong_type(self.prefix + name, "a boolean", value)
+        return value
+
+    def object(self, name: str) -> Reader | None:
+        """A nested object; None when left out."""
+        value = self.body.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise failures.wrong_type(self.prefix + name, "an object", value)
+        return Reader(cast("dict[str, object]", value), self.form, f"{self.prefix}{name}.")
 
 
 MULTIPART: Final = "multipart/form-data"

@@ -6,14 +6,12 @@ from gptimage._internal.user_dirs import default_folder, state_folder
 from gptimage.store.context import StoreWarning
 from gptimage.store.export import ExportReport
 from gptimage.store.local_blobs import FileBlobs
-from gptimage.store.pages import Filters, Page, Rank
+from gptimage.store.prune import PruneReport, Retention
 from gptimage.store.reader import Lineage, Reruns
-from gptimage.store.recovery import RescueReport
-from gptimage.store.reports import Problem, VerifyReport
-from gptimage.store.retention import PruneReport, Retention
-from gptimage.store.spool import Leftover, Spool, SpoolEntry, note_of
-from gptimage.store.stats import Stats
+from gptimage.store.recovery import Leftover, RescueReport, Spool, SpoolEntry, note_of
+from gptimage.store.search import Filters, Page, Rank, Stats
 from gptimage.store.store import Store
+from gptimage.store.verify import Problem, VerifyReport
 from gptimage.types.record import Original, Record
 
 

@@ -13,10 +13,9 @@ from attrs import frozen
 from gptimage._internal.clock import files_now, utc_now
 from gptimage.errors import ImageNotFoundError
 from gptimage.store import sidecar
-from gptimage.store.ids import IdMaker
+from gptimage.store.blobs import Blobs
 from gptimage.store.index import Entry, Index
-from gptimage.store.names import Naming
-from gptimage.transport.protocols import Blobs
+from gptimage.store.names import IdMaker, Naming
 
 
 class StoreWarning(UserWarning):

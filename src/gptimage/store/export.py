@@ -10,9 +10,8 @@ from attrs import evolve, frozen
 from gptimage.errors import StoreError
 from gptimage.store import sidecar
 from gptimage.store.context import Parts, reason
-from gptimage.store.keys import SIDECAR
 from gptimage.store.local_blobs import FileBlobs
-from gptimage.store.names import Naming
+from gptimage.store.names import SIDECAR, Naming
 from gptimage.types.record import Original, Record
 
 

@@ -17,9 +17,9 @@ from typing import Final
 from gptimage._internal.clock import files_now
 from gptimage._internal.keywords import flag, strict_class
 from gptimage._internal.keywords import path as path_like
-from gptimage.store._lock import locked
-from gptimage.store.keys import check_key
-from gptimage.transport.protocols import Blob, BlobInfo, Blobs
+from gptimage._internal.locks import locked
+from gptimage.store.blobs import Blob, BlobInfo, Blobs
+from gptimage.store.names import check_key
 
 
 TEMPORARY: Final = ".tmp"

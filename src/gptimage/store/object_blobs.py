@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from gptimage._internal.clock import utc_now
 from gptimage.errors import ConfigurationError
-from gptimage.store.keys import check_key
-from gptimage.transport.protocols import Blob, BlobInfo, Blobs
+from gptimage.store.blobs import Blob, BlobInfo, Blobs
+from gptimage.store.names import check_key
 
 
 _FRESH: Final = timedelta(minutes=30)

@@ -10,13 +10,20 @@ from attrs import evolve, frozen
 from gptimage.errors import ImageDecodeError, ImageNotFoundError, StoreError
 from gptimage.image.image import Image
 from gptimage.store import search as queries
-from gptimage.store.asked import inputs, rebuild
 from gptimage.store.context import Parts, not_found, reason
-from gptimage.store.ids import check_id, find_id, is_id, time_of
-from gptimage.store.keys import SIDECAR, day_prefix, input_digest, is_sidecar, stem
-from gptimage.store.pages import Filters, Page, Rank
-from gptimage.store.sidecar import UnreadableSidecarError
-from gptimage.store.stats import Stats, measure
+from gptimage.store.names import (
+    SIDECAR,
+    check_id,
+    day_prefix,
+    find_id,
+    input_digest,
+    is_id,
+    is_sidecar,
+    stem,
+    time_of,
+)
+from gptimage.store.search import Filters, Page, Rank, Stats, measure
+from gptimage.store.sidecar import UnreadableSidecarError, inputs, rebuild
 from gptimage.store.sync import recover, refresh, sync
 from gptimage.types.record import Record
 from gptimage.types.request import Generate

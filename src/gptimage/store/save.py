@@ -21,14 +21,12 @@ from gptimage.errors import GptImageError, InvalidRequestError, StoreError
 from gptimage.image.image import Image
 from gptimage.models.pricing import Cost, Usage
 from gptimage.store import sidecar
-from gptimage.store.asked import describe, key_of, pictures
+from gptimage.store.blobs import Blobs
 from gptimage.store.context import Parts, library_version, reason
-from gptimage.store.ids import time_of
 from gptimage.store.index import Entry
-from gptimage.store.keys import IMAGES, SIDECAR
 from gptimage.store.local_blobs import FileBlobs
-from gptimage.store.names import DEFAULT, Naming
-from gptimage.transport.protocols import Blobs
+from gptimage.store.names import DEFAULT, IMAGES, SIDECAR, Naming, time_of
+from gptimage.store.sidecar import describe, key_of, pictures
 from gptimage.types.record import Original, Record
 from gptimage.types.result import Result
 

@@ -2,22 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypedDict, overload
 
 from attrs import field, frozen
 
 from gptimage.errors import InvalidRequestError
-from gptimage.store.ids import is_id, row_at, row_of
-from gptimage.store.pages import Filters, Rank
-from gptimage.store.words import query, same, storable
+from gptimage.models.pricing import Cost
+from gptimage.store.index import query, same, storable
+from gptimage.store.names import is_id, row_at, row_of, time_of
+from gptimage.types.record import Record
 
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
     from gptimage.store.database import Database
+
+
+# Pages of records, and the filters that choose them.
+
+Rank = Literal["newest", "relevance"]
+"""The order of search results."""
+
+
+class Filters(TypedDict, total=False):
+    """Which pictures; what is left out, or None, does not matter.
+
+    Attributes:
+        since: Saved at this time or later; a time without a zone is local time.
+        until: Saved before this time.
+        model: Made by exactly this model.
+        tag: With this tag.
+        operation: ``generate`` or ``edit``.
+        format: With this file format, such as ``png``.
+        pinned: Pinned, or not.
+    """
+
+    since: datetime | None
+    until: datetime | None
+    model: str | None
+    tag: str | None
+    operation: str | None
+    format: str | None
+    pinned: bool | None
+
+
+@frozen
+class Page(Sequence[Record]):
+    """Some records in order, and how to get the next ones.
+
+    Attributes:
+        records: The records.
+        next: Give this as ``cursor`` for the next page; None when this is the last one.
+    """
+
+    records: tuple[Record, ...] = field(factory=tuple)
+    next: str | None = None
+
+    def __len__(self) -> int:
+        """How many records this page has."""
+        return len(self.records)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Record, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | tuple[Record, ...]:
+        """One record by number, or some."""
+        return self.records[index]
+
+    def __iter__(self) -> Iterator[Record]:
+        """The records."""
+        return iter(self.records)
+
+
+# `Stats`: what is in a store, and what it cost.
+
+_NANO: Final = 10**9
+
+
+@frozen(kw_only=True)
+class Stats:
+    """What is in a store.
+
+    Attributes:
+        pictures: How many.
+        bytes: What they take, originals included, in bytes.
+        inputs: How many input pictures of edits are kept.
+        input_bytes: What those take, in bytes.
+        cost: What the pictures cost, as far as it is known.
+        unknown_cost: How many pictures' cost is not known.
+        pinned: How many are pinned.
+        oldest: When the first was saved (UTC); None in an empty store.
+        newest: When the last was saved (UTC).
+        by_model: How many pictures each model made.
+        by_operation: How many were generated, edited, recovered.
+        by_format: How many files of each format there are.
+    """
+
+    pictures: int
+    bytes: int
+    inputs: int
+    input_bytes: int
+    cost: Cost
+    unknown_cost: int
+    pinned: int
+    oldest: datetime | None
+    newest: datetime | None
+    by_model: Mapping[str, int]
+    by_operation: Mapping[str, int]
+    by_format: Mapping[str, int]
+
+
+def measure(connection: Connection) -> Stats:
+    """Count and add up every row."""
+    count, size, nano, unknown, pinned = connection.execute(
+        "SELECT COUNT(*), TOTAL(bytes), SUM(nano_usd), COUNT(*) - COUNT(nano_usd), TOTAL(pinned) "
+        "FROM pictures"
+    ).fetchone()
+    inputs, input_bytes = connection.execute(
+        "SELECT COUNT(*), TOTAL(bytes) FROM (SELECT bytes FROM sources GROUP BY sha256)"
+    ).fetchone()
+    first, last = connection.execute("SELECT MIN(seq), MAX(seq) FROM pictures").fetchone()
+    return Stats(
+        pictures=count,
+        bytes=int(size),
+        inputs=inputs,
+        input_bytes=int(input_bytes),
+        cost=Cost(usd=Decimal(nano or 0) / _NANO),
+        unknown_cost=unknown,
+        pinned=int(pinned),
+        oldest=_when(connection, first),
+        newest=_when(connection, last),
+        by_model=_counts(connection, "model"),
+        by_operation=_counts(connection, "operation"),
+        by_format=_counts(connection, "format"),
+    )
+
+
+def _when(connection: Connection, row: int | None) -> datetime | None:
+    found = connection.execute("SELECT id FROM pictures WHERE seq = ?", (row,)).fetchone()
+    return time_of(found[0]) if found else None
+
+
+def _counts(connection: Connection, column: str) -> Mapping[str, int]:
+    query = f"SELECT {column}, COUNT(*) FROM pictures GROUP BY {column} ORDER BY 2 DESC, 1"  # noqa: S608  # a name of ours
+    return dict(connection.execute(query).fetchall())
+
 
 RANKED: Final = 5000
 """Relevance is judged among this many newest hits: ranking every hit takes seconds."""

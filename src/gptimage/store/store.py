@@ -2,41 +2,162 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Final, Self, Unpack
 
 from attrs import evolve
 
 from gptimage._internal.clock import utc_now
-from gptimage._internal.keywords import strict_class
-from gptimage.errors import InvalidRequestError, StoreError
+from gptimage._internal.keywords import flag, function, missing, strict_class, text
+from gptimage._internal.keywords import path as path_like
+from gptimage._internal.locks import locked
+from gptimage._internal.user_dirs import cache_folder
+from gptimage.errors import ConfigurationError, InvalidRequestError, StoreError
 from gptimage.store import export as exporting
 from gptimage.store import prune as pruning
-from gptimage.store import recovery, removal, search, sync
+from gptimage.store import recovery, search, sidecar, sync
 from gptimage.store import save as saving
 from gptimage.store import verify as verifying
-from gptimage.store._lock import locked
-from gptimage.store.asked import inputs
-from gptimage.store.context import not_found, reason, warn
-from gptimage.store.editing import edit
-from gptimage.store.ids import is_id
-from gptimage.store.keys import SIDECAR, stem
-from gptimage.store.names import EXPORT, Naming
-from gptimage.store.opening import Place, open_parts
-from gptimage.store.pages import Filters
+from gptimage.store.blobs import Blobs
+from gptimage.store.context import Parts, not_found, reason, warn
+from gptimage.store.index import Entry, Index, same
+from gptimage.store.local_blobs import FileBlobs
+from gptimage.store.names import DEFAULT, EXPORT, SIDECAR, IdMaker, Naming, is_id, stem
+from gptimage.store.prune import PruneReport, Retention
 from gptimage.store.reader import Reader
-from gptimage.store.reports import VerifyReport
-from gptimage.store.retention import PruneReport, Retention
-from gptimage.store.sidecar import UnreadableSidecarError
-from gptimage.store.spool import Spool
-from gptimage.store.words import same
+from gptimage.store.recovery import Spool
+from gptimage.store.search import Filters
+from gptimage.store.sidecar import UnreadableSidecarError, inputs
+from gptimage.store.verify import VerifyReport
 from gptimage.types.record import Record
 from gptimage.types.result import Result
+
+
+# Editing a sidecar so that whoever changes it at the same time is not overwritten.
+
+_TRIES: Final = 100
+
+
+def edit(parts: Parts, key: str, change: Callable[[Record], Record]) -> Record | None:
+    """Change what a sidecar says; the new record, or None when the picture is gone.
+
+    Args:
+        parts: The store.
+        key: The sidecar.
+        change: Makes the new record; called again when somebody else was quicker.
+
+    Raises:
+        StoreError: It cannot be read or written, or others keep changing it.
+    """
+    try:
+        parts.index.begin([key], parts.clock())
+        for _ in range(_TRIES):
+            found = parts.entry(key)
+            if found is None or found[1] or _replace(parts, found[0], change(found[0].record)):
+                return sync.sync(parts, key)
+    except (OSError, UnreadableSidecarError) as error:
+        raise StoreError(f"{key} cannot be changed: {reason(error)}") from error
+    raise StoreError(f"{key} keeps being changed by others: try again")
+
+
+def _replace(parts: Parts, old: Entry, new: Record) -> bool:
+    """Whether the sidecar says what is wanted now."""
+    if new == old.record:
+        return True
+    try:
+        return parts.blobs.replace(old.key, sidecar.dump(new), stamp=old.stamp) is not None
+    except FileNotFoundError:
+        return False
+
+
+# Opening: puts a store's parts together, and says early what cannot work.
+
+INDEX: Final = "index.sqlite"
+"""The index's file in a local store."""
+
+_BLOBS: Final = ("create", "keep", "replace", "read", "stat", "delete", "list", "leftovers")
+
+Place = str | os.PathLike[str] | Blobs
+"""Where a store may be."""
+
+
+def open_parts(
+    where: Place,
+    *,
+    naming: str | None,
+    index: str | os.PathLike[str] | None,
+    fsync: bool | None,
+    clock: Callable[[], datetime],
+) -> Parts:
+    """The parts of a store that is ready for use; see `Store`.
+
+    Raises:
+        ConfigurationError: An argument makes no sense.
+        StoreError: The folder or the index cannot be made.
+    """
+    if isinstance(where, str) or missing(where, _BLOBS):
+        path_like("where", where)
+    if index is not None:
+        path_like("index", index)
+    if naming is not None:
+        text("naming", naming)
+    if fsync is not None:
+        flag("fsync", fsync)
+    function("clock", clock, "a function that gives the time in UTC")
+    blobs = _blobs(where, fsync)
+    path = _index_path(blobs, index)
+    shared = blobs.folder == path.parent
+    parts = Parts(
+        blobs=blobs,
+        index=Index(path, fill=lambda: sync.refill(parts), report=warn, private=not shared),
+        naming=Naming(DEFAULT if naming is None else naming),
+        new_id=IdMaker(clock),
+        clock=clock,
+        behind=path.with_name(f".{path.name}.behind"),
+        shared=shared,
+    )
+    # An index others do not use is filled when it is first read: saving needs no listing.
+    parts.index.database.read(lambda _: None, filled=parts.shared)
+    if parts.shared:
+        sync.recover(parts)
+    return parts
+
+
+def _blobs(where: str | os.PathLike[str] | Blobs, fsync: bool | None) -> Blobs:
+    if not isinstance(where, (str, os.PathLike)):
+        if fsync is not None:
+            raise ConfigurationError("fsync is for a folder: give it to FileBlobs(..., fsync=...)")
+        return where
+    if "://" in str(where):
+        raise ConfigurationError(
+            f"{where} is no folder: use Store(ObjectBlobs.from_url({str(where)!r})), "
+            "from gptimage.store.object_blobs"
+        )
+    try:
+        return FileBlobs(where, fsync=fsync is not False)
+    except OSError as error:
+        raise StoreError(f"the folder {where} cannot be made: {reason(error)}") from error
+
+
+def _index_path(blobs: Blobs, index: str | os.PathLike[str] | None) -> Path:
+    if index is not None:
+        path = Path(index).expanduser()
+    elif blobs.folder is not None:
+        path = blobs.folder / INDEX
+    else:
+        name = hashlib.sha256(blobs.name.encode()).hexdigest()[:16]
+        path = cache_folder() / f"index-{name}.sqlite"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the index {path} cannot be made: {reason(error)}") from error
+    return path
 
 
 @strict_class
@@ -223,7 +344,7 @@ class Store(Reader):
         """
         record = self.get(id)
         try:
-            if removal.remove(self._parts, _sidecar_key(record)) is None:
+            if sync.remove(self._parts, _sidecar_key(record)) is None:
                 raise self._why_not_removed(record)
             pruning.sweep_inputs(self._parts, inputs(record.request))
         except (OSError, UnreadableSidecarError) as error:
@@ -348,7 +469,7 @@ class Store(Reader):
     def _why_not_removed(self, record: Record) -> StoreError:
         """Nothing was removed: because of a pin, or because somebody else was quicker."""
         row = sync.sync(self._parts, _sidecar_key(record))
-        return removal.pinned_error(record.id) if row else not_found(record.id, self.name)
+        return sync.pinned_error(record.id) if row else not_found(record.id, self.name)
 
 
 def _sidecar_key(record: Record) -> str:

@@ -3,22 +3,228 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import groupby
+from types import MappingProxyType
+from typing import Final, Literal
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from gptimage.errors import StoreError
-from gptimage.store.asked import inputs
-from gptimage.store.context import Parts, reason
-from gptimage.store.ids import find_id
+from gptimage.errors import ImageDecodeError, StoreError
+from gptimage.image.image import Image
+from gptimage.store import search, sidecar
+from gptimage.store.blobs import BlobInfo
+from gptimage.store.context import Parts, library_version, reason
 from gptimage.store.index import Entry
-from gptimage.store.keys import IMAGES, SIDECAR, input_digest, stem
-from gptimage.store.repair import repair_all
-from gptimage.store.reports import Kind, Problem, VerifyReport
-from gptimage.store.sidecar import UnreadableSidecarError
-from gptimage.transport.protocols import BlobInfo
-from gptimage.types.record import Record
+from gptimage.store.names import IMAGES, SIDECAR, find_id, input_digest, stem, time_of
+from gptimage.store.prune import sweep_inputs
+from gptimage.store.sidecar import UnreadableSidecarError, inputs
+from gptimage.store.sync import sync
+from gptimage.types.record import Original, Record
+
+
+# What `Store.verify` reports: every kind of problem by name.
+
+Kind = Literal[
+    "missing",
+    "changed",
+    "unclaimed",
+    "unreadable",
+    "double",
+    "unindexed",
+    "stale",
+    "lost input",
+    "unused input",
+    "leftover",
+    "foreign",
+]
+"""What can be wrong.
+
+``missing``: a sidecar whose picture is gone. ``changed``: a file that is not what its
+sidecar or its name says. ``unclaimed``: a picture of the store without a sidecar, from a save
+that was killed. ``unreadable``: a damaged sidecar. ``double``: a second sidecar with the same
+id. ``unindexed``: a sidecar the index does not know, or knows differently. ``stale``: a row
+without a sidecar. ``lost input``: an edit whose input picture is gone. ``unused input``: an
+input picture no sidecar names. ``leftover``: a temporary file, or a picture whose removal was
+cut short. ``foreign``: a file the store did not write; it is never touched.
+"""
+
+
+@frozen
+class Problem:
+    """One thing that is not as it should be.
+
+    Attributes:
+        kind: What kind it is; see `Kind`.
+        key: The file's name in the store, or the sidecar's of a row.
+        detail: More, in words.
+    """
+
+    kind: Kind
+    key: str
+    detail: str = ""
+
+
+@frozen(kw_only=True)
+class VerifyReport:
+    """What `Store.verify` found.
+
+    Attributes:
+        checked: How many pictures were looked at.
+        problems: What is wrong.
+        repaired: What was wrong and no longer is.
+        unfinished: Files too young to judge: somebody may be writing them right now.
+    """
+
+    checked: int = 0
+    problems: tuple[Problem, ...] = ()
+    repaired: tuple[Problem, ...] = ()
+    unfinished: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is wrong. Foreign files do not count: they are yours."""
+        return all(problem.kind == "foreign" for problem in self.problems)
+
+    def of(self, kind: Kind) -> tuple[Problem, ...]:
+        """The problems of one kind."""
+        return tuple(problem for problem in self.problems if problem.kind == kind)
+
+
+# Repairing: brings files, sidecars and index back into step without losing information.
+#
+# What was being removed is removed, temporary files go, rows follow the sidecars, inputs
+# nobody names go, and a picture whose sidecar never arrived gets one that says what its bytes
+# tell. Damaged and foreign files are left for people to judge.
+
+RECOVERED: Final = "recovered"
+"""The operation of a picture of which only the bytes survived."""
+
+
+def repair_all(parts: Parts, problems: Sequence[Problem], grace: timedelta) -> list[Problem]:
+    """Put right what can be; the problems that are gone.
+
+    Raises:
+        OSError: The store cannot be written.
+        StoreError: The index cannot be written.
+    """
+    settled = set(parts.blobs.leftovers(grace, remove=True))
+    unclaimed = [problem.key for problem in problems if problem.kind == "unclaimed"]
+    for _, keys in groupby(unclaimed, key=stem):
+        settled |= _adopt(parts, list(keys))
+    for problem in problems:
+        fix = _FIXES.get(problem.kind)
+        if fix is not None and problem.key not in settled and fix(parts, problem.key):
+            settled.add(problem.key)
+    return [problem for problem in problems if problem.key in settled]
+
+
+def _follow(parts: Parts, key: str) -> bool:
+    """Make the row say what the sidecar says; a marked sidecar ends the removal."""
+    sync(parts, key)
+    return True
+
+
+def _sweep(parts: Parts, key: str) -> bool:
+    sweep_inputs(parts, [key])
+    return parts.blobs.stat(key) is None
+
+
+_FIXES: Final[Mapping[Kind, Callable[[Parts, str], bool]]] = MappingProxyType(
+    {"unindexed": _follow, "stale": _follow, "leftover": _follow, "unused input": _sweep}
+)
+
+
+def _adopt(parts: Parts, keys: Sequence[str]) -> set[str]:
+    """Give a picture without a sidecar one; those that are settled.
+
+    The index may still know what the sidecar said. A file whose bytes are on record
+    elsewhere is only removed: after a crash, that is the same reply saved by a rescue.
+    """
+    sidecar_key = stem(keys[0]) + SIDECAR
+    if row := search.by_key(parts.index.database, sidecar_key):
+        parts.blobs.create(sidecar_key, row.body)
+        sync(parts, sidecar_key)
+        return {*keys, sidecar_key}
+    images: dict[str, Image] = {}
+    settled: set[str] = set()
+    for key in keys:
+        try:
+            image = Image.from_bytes(parts.blobs.read(key).data)
+        except (FileNotFoundError, ImageDecodeError):
+            continue
+        if _is_elsewhere(parts, image):
+            parts.blobs.delete(key)
+            settled.add(key)
+        else:
+            images[key] = image
+    if images:
+        _describe(parts, images)
+    return settled | images.keys()
+
+
+def _is_elsewhere(parts: Parts, image: Image) -> bool:
+    """Whether another picture of the store really has these bytes, on disk and not on paper."""
+    for found in search.by_digest(parts.index.database, image.sha256):
+        with suppress(FileNotFoundError):
+            record = parts.load(found.body, found.key).record
+            if parts.blobs.read(record.key).data == image.data:
+                return True
+    return False
+
+
+def _describe(parts: Parts, images: Mapping[str, Image]) -> None:
+    """Write a sidecar for a picture, and its original if that is there too."""
+    key = max(images, key=_is_final)
+    others = [each for each in images if each != key]
+    original = _original(others[0], images[others[0]]) if others else None
+    record = _record(key, images[key], original)
+    body = sidecar.dump(record)
+    sidecar_key = stem(key) + SIDECAR
+    with suppress(FileExistsError):
+        stamp = parts.blobs.create(sidecar_key, body)
+        parts.index.add([Entry(record=record, stamp=stamp, body=body)])
+
+
+def _is_final(key: str) -> bool:
+    return ".original." not in key
+
+
+def _original(key: str, image: Image) -> Original:
+    return Original(
+        key=key,
+        format=image.format,
+        width=image.width,
+        height=image.height,
+        bytes=image.nbytes,
+        sha256=image.sha256,
+    )
+
+
+def _record(key: str, image: Image, original: Original | None) -> Record:
+    id = find_id(key.rpartition("/")[2])
+    if id is None:
+        raise StoreError(f"{key} has no id in its name")
+    return Record(
+        id=id,
+        created=time_of(id),
+        made=time_of(id),
+        operation=RECOVERED,
+        request={},
+        model="unknown",
+        key=key,
+        format=image.format,
+        width=image.width,
+        height=image.height,
+        bytes=image.nbytes,
+        sha256=image.sha256,
+        original=original,
+        provenance=image.has_provenance,
+        version=library_version(),
+        warnings=("the sidecar never arrived: only the picture is known",),
+    )
 
 
 Group = dict[str, BlobInfo]

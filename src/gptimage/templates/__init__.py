@@ -5,11 +5,9 @@ Rendering one makes a `Prompt` (text and recommended settings) and never sends o
 
 from __future__ import annotations
 
-from gptimage.templates.arguments import TemplateArgument
-from gptimage.templates.brand import Brand
+from gptimage.templates.arguments import Brand, TemplateArgument
 from gptimage.templates.collection import PromptTemplates
-from gptimage.templates.recommended import Recommended
-from gptimage.templates.template import PromptTemplate
+from gptimage.templates.template import PromptTemplate, Recommended
 
 
 __all__ = ["Brand", "PromptTemplate", "PromptTemplates", "Recommended", "TemplateArgument"]

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, TypeVar, overload
 from attrs import evolve
 
 from gptimage.errors import TemplateError
-from gptimage.prompt import Prompt
-from gptimage.templates.arguments import did_you_mean
-from gptimage.templates.brand import Brand
+from gptimage.templates.arguments import Brand, did_you_mean
 from gptimage.templates.template import PromptTemplate
+from gptimage.types.request import Prompt
 
 
 if TYPE_CHECKING:

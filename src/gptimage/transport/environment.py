@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from gptimage._address import shown as shown_url
 from gptimage.errors import ConfigurationError
+from gptimage.image.download import shown as shown_url
 from gptimage.secrets import remember, remember_url
 
 

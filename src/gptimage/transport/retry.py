@@ -15,8 +15,7 @@ from typing import Final
 from attrs import field, frozen
 
 from gptimage._internal.keywords import seconds, strict_class, whole
-from gptimage._shown import shown
-from gptimage.errors import ConfigurationError, OutcomeUnknownError, TransportError
+from gptimage.errors import ConfigurationError, OutcomeUnknownError, TransportError, shown
 from gptimage.transport.billing import text_of, verdict, wait_in
 from gptimage.transport.http import HttpReply
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final, cast
 
 from gptimage._internal.json import array, count, table
-from gptimage._sse import EventDecoder
+from gptimage.transport.http import EventDecoder
 
 
 _BASE64: Final = ("b64_json", "b64", "base64", "image_base64", "bytesBase64Encoded")

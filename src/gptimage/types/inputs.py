@@ -14,9 +14,9 @@ from typing import Any, Final, TypeGuard, cast
 
 from attrs import evolve
 
-from gptimage._address import shown
 from gptimage._internal.keywords import is_async
 from gptimage.errors import ImageDecodeError, InvalidRequestError
+from gptimage.image.download import shown
 from gptimage.image.formats import jpeg_segments
 from gptimage.image.image import BinaryFile, Image, ImageSource, PilImage
 from gptimage.image.lookalike import lookalike

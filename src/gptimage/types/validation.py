@@ -13,8 +13,7 @@ from datetime import date
 from typing import Final, cast
 
 from gptimage._internal.json import canonical
-from gptimage._shown import shown
-from gptimage.errors import InvalidRequestError, ModelRetiredError
+from gptimage.errors import InvalidRequestError, ModelRetiredError, shown
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.models.catalog import ModelSpec

@@ -7,10 +7,8 @@ their own modules: ``from gptimage.workers.redis_store import RedisDesk`` and
 
 from __future__ import annotations
 
-from gptimage.workers.entry import Entry, State
-from gptimage.workers.job import Job
+from gptimage.workers.job import Entry, Job, JobResult, State, Status
 from gptimage.workers.job_store import Desk, DeskError, drop, retry
-from gptimage.workers.result import JobResult, Status
 from gptimage.workers.sqlite_store import SqliteDesk
 from gptimage.workers.worker import run_job
 

@@ -15,10 +15,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from gptimage.client import ImageClient
 from gptimage.errors import ConfigurationError, StoreError
-from gptimage.workers.claim import LEASE
+from gptimage.workers.job import JobResult
 from gptimage.workers.job_store import Desk, DeskError
-from gptimage.workers.result import JobResult
-from gptimage.workers.worker import run_job
+from gptimage.workers.worker import LEASE, run_job
 
 
 T = TypeVar("T")

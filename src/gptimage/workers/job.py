@@ -6,19 +6,176 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Self, Unpack, cast
+from decimal import Decimal
+from typing import Any, Final, Literal, Self, Unpack, cast, get_args
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from gptimage._internal.json import array, canonical, table
-from gptimage._shown import shown
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import InvalidRequestError, shown
 from gptimage.models.sizes import Size
-from gptimage.prompt import Prompt
-from gptimage.store.ids import is_id
+from gptimage.store.names import is_id
 from gptimage.store.save import MAX_TAGS, check_tags
 from gptimage.types.inputs import MAX_IMAGES
-from gptimage.types.request import EditOptions
+from gptimage.types.request import EditOptions, Prompt
+
+
+# `Entry`: what a desk knows of one job, as a frozen value and as the text a desk keeps.
+
+State = Literal["open", "claimed", "sending", "done", "parked", "failed", "dropped"]
+"""How far a job is.
+
+``open``: somebody decided that it may be asked again; nobody has it. ``claimed``: a worker
+prepares it, or waits for its turn. ``sending``: its request left, or was about to; it may be
+billed. ``done``: its pictures are in the store. ``parked``: it may have been billed, and there
+is no picture; a person decides. ``failed``: nothing was billed. ``dropped``: a person gave it up.
+"""
+
+_STATES: Final = frozenset(get_args(State))
+
+
+@frozen(kw_only=True)
+class Answer:
+    """The pictures of a job.
+
+    Attributes:
+        images: The ids of their records.
+        cost: What they cost, in USD; None when that is not known.
+        warnings: What is to be known about them, one sentence each.
+    """
+
+    images: tuple[str, ...]
+    cost: Decimal | None
+    warnings: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Entry:
+    """What a desk knows of one job.
+
+    Attributes:
+        id: The job's id.
+        request: Its request, as `Job.text` writes it.
+        state: How far it is; see `State`.
+        revision: Counts the changes, so that of two at once only one is made.
+        attempt: How often somebody began with it, from 1.
+        deaths: How many workers died with it before anything was sent.
+        holder: The worker that has it: ``machine:process:random``; empty when nobody has.
+        until: When that worker counts as dead, unless it shows a sign of life (Unix time).
+        at: When the state changed (Unix time).
+        key: The cache key of what left, or was about to; None when nothing did.
+        possible_cost: What that may have cost at most, in USD; None when it cannot be known.
+        images: Ids of its pictures in the store.
+        cost: What it cost, in USD; None when that is not known.
+        reason: Why it is parked or failed: the error's class and message, or a sentence.
+        retryable: Whether a failed job is tried again when it is delivered again.
+        warnings: What is to be known about its pictures, one sentence each.
+    """
+
+    id: str
+    request: str = field(repr=False)
+    state: State
+    revision: int = 1
+    attempt: int = 1
+    deaths: int = 0
+    holder: str = ""
+    until: float = 0.0
+    at: float
+    key: str | None = None
+    possible_cost: Decimal | None = Decimal(0)
+    images: tuple[str, ...] = ()
+    cost: Decimal | None = None
+    reason: str | None = field(default=None, repr=False)
+    retryable: bool = False
+    warnings: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will happen to it, unless somebody asks for it."""
+        return self.state in ("done", "failed", "dropped")
+
+    @property
+    def held(self) -> bool:
+        """Whether a worker has it, dead or alive."""
+        return self.state in ("claimed", "sending")
+
+    def abandoned(self, now: float) -> bool:
+        """Whether the worker that has it gave no sign of life for too long."""
+        return self.held and self.until <= now
+
+    def to_text(self) -> str:
+        """The entry as a desk keeps it."""
+        values = {each.name: _plain(getattr(self, each.name)) for each in fields(Entry)}
+        return json.dumps(values, sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str | bytes) -> Self:
+        """The entry a desk kept; fields a newer version added are left out.
+
+        Raises:
+            ValueError: The text is no entry.
+        """
+        values = table(json.loads(text))
+        try:
+            return cls(**{name: read(values[name]) for name, read in _READ.items()})
+        except (KeyError, TypeError, ArithmeticError) as error:
+            raise ValueError(f"{type(error).__name__} in an entry: {error}") from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # tuples of text
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("text expected")
+    return value
+
+
+def _state(value: Any) -> Any:
+    if value not in _STATES:
+        raise TypeError(f"unknown state {value!r:.40}")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError("a number expected")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(map(_text, array(value)))
+
+
+def _maybe(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _money(value: Any) -> Decimal | None:
+    return None if value is None else Decimal(_text(value))
+
+
+_READ: Final[dict[str, Any]] = {
+    "id": _text,
+    "request": _text,
+    "state": _state,
+    "revision": _whole,
+    "attempt": _whole,
+    "deaths": _whole,
+    "holder": _text,
+    "until": float,
+    "at": float,
+    "key": _maybe,
+    "possible_cost": _money,
+    "images": _texts,
+    "cost": _money,
+    "reason": _maybe,
+    "retryable": bool,
+    "warnings": _texts,
+}
 
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,79}", re.ASCII)
@@ -241,3 +398,113 @@ def _refuse(field: str, value: object, allowed: str) -> InvalidRequestError:
         value=value,
         allowed=allowed,
     )
+
+
+# `JobResult`: what a worker says about a job, as a frozen value and as JSON.
+
+Status = Literal["done", "parked", "failed", "busy", "dropped"]
+"""How a job stands.
+
+``done``: its pictures are in the store. ``parked``: it may have been billed, and there is no
+picture; it is not asked again until a person says so. ``failed``: nothing was billed.
+``busy``: a worker has it right now, or nobody can tell yet; deliver it again later.
+``dropped``: a person gave it up.
+"""
+
+_STATUSES: Final = frozenset(("done", "parked", "failed", "busy", "dropped"))
+
+
+@frozen(kw_only=True)
+class JobResult:
+    """How a job stands after it was delivered.
+
+    Attributes:
+        id: The job's id.
+        status: See `Status`.
+        images: Ids of its pictures in the store.
+        cost: What it cost, in USD; None when that is not known, or nothing came of it.
+        possible_cost: What it may have cost at most although there is no picture, in USD; 0 when
+            nothing was billed, None when that cannot be known.
+        attempt: How often a worker began with it.
+        reason: Why it is parked, failed or busy.
+        retryable: Whether it is tried again when it is delivered again.
+        retry_after: Seconds after which that makes sense; None when waiting alone does not help.
+        warnings: What is to be known about its pictures, one sentence each.
+    """
+
+    id: str
+    status: Status
+    images: tuple[str, ...] = ()
+    cost: Decimal | None = None
+    possible_cost: Decimal | None = Decimal(0)
+    attempt: int = 1
+    reason: str | None = field(default=None, repr=False)
+    retryable: bool = False
+    retry_after: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, entry: Entry, *, now: float, retry_after: float | None = None) -> Self:
+        """What a desk knows, as seen from outside.
+
+        Args:
+            entry: The entry.
+            now: The time, by the desk's clock.
+            retry_after: Seconds after which to try again, where that is not just the lease's end.
+        """
+        busy = entry.held or entry.state == "open"
+        reason = entry.reason
+        if busy:
+            retry_after = retry_after or max(0.0, entry.until - now) + 1.0
+            reason = reason or f"{entry.holder or 'nobody'} has it"
+        return cls(
+            id=entry.id,
+            status="busy" if busy else cast("Status", entry.state),
+            images=entry.images,
+            cost=entry.cost,
+            possible_cost=entry.possible_cost,
+            attempt=entry.attempt,
+            reason=reason,
+            retryable=busy or (entry.state == "failed" and entry.retryable),
+            retry_after=retry_after,
+            warnings=entry.warnings,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as JSON; amounts of money are text, which loses nothing."""
+        return {
+            "id": self.id,
+            "status": self.status,
+            "images": list(self.images),
+            "cost_usd": None if self.cost is None else str(self.cost),
+            "possible_cost_usd": None if self.possible_cost is None else str(self.possible_cost),
+            "attempt": self.attempt,
+            "reason": self.reason,
+            "retryable": self.retryable,
+            "retry_after": self.retry_after,
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """A result from what `to_json` gave.
+
+        Raises:
+            ValueError: It is none.
+        """
+        found = table(values)
+        if found.get("status") not in _STATUSES or not isinstance(found.get("id"), str):
+            raise ValueError("no result of a job")
+        cost, possible = found.get("cost_usd"), found.get("possible_cost_usd")
+        return cls(
+            id=found["id"],
+            status=found["status"],
+            images=tuple(map(str, array(found.get("images")))),
+            cost=None if cost is None else Decimal(cost),
+            possible_cost=None if possible is None else Decimal(possible),
+            attempt=int(found.get("attempt", 1)),
+            reason=found.get("reason"),
+            retryable=bool(found.get("retryable")),
+            retry_after=found.get("retry_after"),
+            warnings=tuple(map(str, array(found.get("warnings")))),
+        )

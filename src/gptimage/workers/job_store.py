@@ -9,7 +9,7 @@ from attrs import evolve
 
 from gptimage.errors import ConfigurationError
 from gptimage.workers import state_machine
-from gptimage.workers.entry import Entry
+from gptimage.workers.job import Entry
 
 
 class DeskError(ConfigurationError):

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from gptimage._internal.redis import address, connect
 from gptimage.errors import ConfigurationError
-from gptimage.workers.entry import Entry
+from gptimage.workers.job import Entry
 from gptimage.workers.job_store import DeskError
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gptimage._internal.clock import unix_now
 from gptimage.errors import ConfigurationError
-from gptimage.workers.entry import Entry
+from gptimage.workers.job import Entry
 from gptimage.workers.job_store import DeskError
 
 

@@ -20,8 +20,7 @@ from attrs import evolve, frozen
 
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import format_usd
-from gptimage.workers.entry import Answer, Entry, State
-from gptimage.workers.job import Job
+from gptimage.workers.job import Answer, Entry, Job, State
 
 
 MOST_DEATHS: Final = 5

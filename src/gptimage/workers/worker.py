@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import platform
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self
 
 from attrs import frozen
 
+from gptimage.cache import Cache, CacheEntry
 from gptimage.client import ImageClient
 from gptimage.errors import (
     ApiError,
@@ -25,15 +32,282 @@ from gptimage.errors import (
     StoreError,
     TransportError,
 )
+from gptimage.models.pricing import Cost, cost_of
+from gptimage.store import Leftover, Spool, Store
 from gptimage.transport.billing import may_be_billed
+from gptimage.types.record import Record
+from gptimage.types.request import Prompt
 from gptimage.types.result import Result
 from gptimage.workers import state_machine
-from gptimage.workers.answers import ask, earlier, waits
-from gptimage.workers.claim import LEASE, Claim, ClaimLostError
-from gptimage.workers.entry import Answer, Entry
-from gptimage.workers.job import Job
+from gptimage.workers.job import Answer, Entry, Job, JobResult
 from gptimage.workers.job_store import Desk, DeskError, change
-from gptimage.workers.result import JobResult
+from gptimage.workers.state_machine import Worker
+
+
+# Where the pictures of a job come from: the service, or wherever an earlier reply was kept.
+#
+# A reply is kept in this order: on the worker's own disk (the spool) as soon as it arrived, in
+# the cache, as pictures in the store. A worker may be killed after any of these steps.
+
+_MOST: Final = 1000
+
+
+def ask(client: ImageClient, job: Job) -> Answer:
+    """Ask for the pictures of a job, and save them.
+
+    Raises:
+        GptImageError: As `ImageClient.generate` and `ImageClient.edit`.
+    """
+    result = _result(client, job)
+    return _answer(result.stored, result.cost, result.warnings)
+
+
+def _result(client: ImageClient, job: Job) -> Result:
+    options = dict(job.request)
+    prompt = Prompt(options.pop("prompt"), template=options.pop("template", None))
+    images = options.pop("images", None)
+    tags = (*options.pop("tags", ()), job.tag)
+    if images is None:
+        return client.generate(prompt, tags=tags, **options)
+    return client.edit(prompt, images, tags=tags, **options)
+
+
+def earlier(client: ImageClient, job: Job, entry: Entry) -> Answer | None:
+    """What an earlier worker brought home, wherever it is; nothing is asked for it.
+
+    Args:
+        client: The worker's client.
+        job: The job.
+        entry: What the desk knows of it.
+
+    Raises:
+        CacheError: The cache cannot be read, so that nobody can tell.
+        StoreError: The store cannot be read, or not take the pictures that were found.
+    """
+    if entry.attempt == 1 and entry.key is None:
+        return None
+    answer = _stored(client.store, job) if client.store is not None else None
+    return answer or (_kept(client, job, entry.key) if entry.key else None)
+
+
+def _stored(store: Store, job: Job) -> Answer | None:
+    """What is in the store, if it is everything one call returned."""
+    store.refresh()
+    calls: dict[object, dict[int, Record]] = {}
+    for record in store.history(_MOST, tag=job.tag):
+        calls.setdefault((record.made, record.request_id), {}).setdefault(record.index, record)
+    for found in calls.values():  # the newest first
+        records = [found[index] for index in sorted(found)]
+        if len(records) == records[0].of:
+            return _answer(records, records[0].cost, records[0].warnings)
+    return None
+
+
+def _kept(client: ImageClient, job: Job, key: str) -> Answer | None:
+    """What is in the cache or in the spool of this machine, saved in the store."""
+    entry = client.cache.get(key) if client.cache is not None else None
+    answer = _replayed(client, job) if entry is not None else None
+    return answer or _spooled(client, job, key)
+
+
+def _spooled(client: ImageClient, job: Job, key: str) -> Answer | None:
+    """A reply that arrived on this machine and could not be saved by whoever asked."""
+    for left in _leftovers(client, key):
+        twin = client.gated(_Closed())
+        twin.cache = Cache.memory(max_bytes=None)
+        try:
+            twin.cache.put(key, CacheEntry(body=left.read()))
+        except OSError:  # somebody else rescues it right now
+            continue
+        if answer := _replayed(twin, job):
+            with suppress(OSError):
+                left.path.unlink()
+            return answer
+    return None
+
+
+def waits(client: ImageClient, key: str | None) -> bool:
+    """Whether a reply to this request waits in the cache or in the spool of this machine."""
+    if key is None:
+        return False
+    with suppress(CacheError):  # one that cannot be read keeps nothing for the next worker
+        if client.cache is not None and client.cache.get(key) is not None:
+            return True
+    return any(True for _ in _leftovers(client, key))
+
+
+def _leftovers(client: ImageClient, key: str) -> Iterator[Leftover]:
+    """Replies to this request that wait for a rescue. Their processes may live: saving failed."""
+    try:
+        found = Spool().leftovers(older_than=timedelta(0))
+    except StoreError:  # a folder nobody can read is no reason to wait for it
+        return iter(())
+    own = (None, client.store.name if client.store is not None else None)
+    return (left for left in found if left.key == key and left.store in own)
+
+
+def _replayed(client: ImageClient, job: Job) -> Answer | None:
+    """The answer without sending anything; None when that does not work."""
+    try:
+        result = _result(client.gated(_Closed()), job)
+    except StoreError as error:
+        if error.result is not None:
+            raise
+        return None
+    except (GptImageError, OSError):
+        return None  # a source is gone, or the request is planned otherwise here
+    spec = client.models().get(result.model)
+    cost = cost_of(spec, result.usage, result.created.date())
+    return _answer(result.stored, cost, result.warnings)
+
+
+def _answer(records: Iterable[Record], cost: Cost | None, warnings: Iterable[str]) -> Answer:
+    return Answer(
+        images=tuple(record.id for record in records),
+        cost=None if cost is None else cost.usd,
+        warnings=tuple(warnings),
+    )
+
+
+class _Closed:
+    """A gate that nothing passes."""
+
+    def sending(self, key: str, ceiling: Decimal | None) -> NoReturn:
+        del key, ceiling
+        raise ConfigurationError("this request is not to be sent again")
+
+    def unsent(self) -> None:
+        pass
+
+
+# `Claim`: a job in the hands of a live worker, and the gate its request has to pass.
+
+LEASE: Final = timedelta(seconds=30)
+"""A worker that gave no sign of life for so long counts as dead."""
+
+_SIGNS: Final = 3
+"""Signs of life in one lease: all but one of them may be lost."""
+
+
+class ClaimLostError(DeskError):
+    """The job is somebody else's now, or finished. Nothing was sent."""
+
+
+class Claim:
+    """A job that this worker has, from `__enter__` to `__exit__` with signs of life.
+
+    It is the `gptimage.engine.send.Gate` of the job's request: that it leaves is on the desk first.
+
+    Args:
+        desk: The desk.
+        entry: The job, with this worker's name on it.
+        lease: Seconds until this worker counts as dead.
+
+    Attributes:
+        entry: The job as it was when this worker got it.
+        sent: Whether a request left, or was about to, that may be billed.
+        key: The cache key of what left, or was about to; None when nothing did.
+    """
+
+    def __init__(self, desk: Desk, entry: Entry, lease: float) -> None:
+        self.entry: Entry = entry
+        self.sent: bool = entry.state == "sending"
+        self.key: str | None = entry.key
+        self._desk = desk
+        self._lease = lease
+        self._over = threading.Event()
+        self._heart = threading.Thread(target=self._live, name="gptimage-job", daemon=True)
+
+    @classmethod
+    def of(cls, desk: Desk, job: Job, lease: timedelta) -> Claim | Entry:
+        """The job, if this worker may have it, or else what the desk knows of it.
+
+        Raises:
+            InvalidRequestError: The id belongs to another request.
+            DeskError: The desk cannot be used.
+        """
+        name = f"{platform.node()}:{os.getpid()}:{secrets.token_hex(8)}"
+        seconds = lease.total_seconds()
+        worker = Worker(name=name, now=desk.now(), lease=seconds)
+        entry = change(desk, job.id, lambda entry: state_machine.claim(entry, job, worker))
+        assert entry is not None  # noqa: S101  # the rule always gives one
+        return cls(desk, entry, seconds) if entry.holder == name else entry
+
+    def __enter__(self) -> Self:
+        """Begin to give signs of life."""
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End them."""
+        self._over.set()
+
+    def sending(self, key: str, ceiling: Decimal | None) -> None:
+        """Note that the request is about to leave; it does not when that fails.
+
+        Raises:
+            ClaimLostError: Somebody else has the job.
+            DeskError: The desk cannot be written.
+        """
+        if (
+            self._change(lambda entry, worker: state_machine.sending(entry, worker, key, ceiling))
+            is None
+        ):
+            raise ClaimLostError(
+                f"the job {self.entry.id} is not this worker's any more: somebody else finished "
+                f"it, or has it because there was no sign of life for {self._lease:.0f} s; "
+                "nothing was sent"
+            )
+        self.sent, self.key = True, key
+
+    def unsent(self) -> None:
+        """Note that what left was not billed; if that fails, it stays noted as sent."""
+        with suppress(DeskError):
+            self._change(state_machine.unsent)
+            self.sent = False
+
+    def done(self, answer: Answer) -> Entry | None:
+        """The pictures are in the store."""
+        now = self._desk.now()
+        return change(
+            self._desk, self.entry.id, lambda entry: state_machine.done(entry, answer, now)
+        )
+
+    def failed(self, reason: str, *, retryable: bool) -> Entry | None:
+        """Nothing was billed."""
+        return self._change(
+            lambda entry, worker: state_machine.failed(entry, worker, reason, retryable=retryable)
+        )
+
+    def parked(self, reason: str) -> Entry | None:
+        """It may have been billed, and there is no picture."""
+        return self._change(lambda entry, worker: state_machine.parked(entry, worker, reason))
+
+    def released(self, reason: str) -> Entry | None:
+        """Whoever gets it next looks again for what left, if anything did."""
+        return self._change(lambda entry, worker: state_machine.released(entry, worker, reason))
+
+    def known(self) -> Entry | None:
+        """What the desk knows of the job."""
+        return self._desk.read(self.entry.id)
+
+    def _change(self, rule: Callable[[Entry | None, Worker], Entry | None]) -> Entry | None:
+        worker = Worker(name=self.entry.holder, now=self._desk.now(), lease=self._lease)
+        return change(self._desk, self.entry.id, lambda entry: rule(entry, worker))
+
+    def _live(self) -> None:
+        """Give signs of life until the end, or until the job is somebody else's."""
+        while not self._over.wait(self._lease / _SIGNS):
+            try:
+                if self._change(state_machine.beat) is None:
+                    return
+            except Exception:  # noqa: BLE001, S112  # whatever it is, the next sign may get through
+                continue
 
 
 _PAUSE: Final = 30.0

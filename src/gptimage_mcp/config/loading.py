@@ -10,6 +10,7 @@ import difflib
 import os
 import re
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,8 +18,21 @@ from typing import Any, Final, cast
 
 from attrs import field, frozen
 
-from gptimage_mcp.config.settings import KINDS, Settings, SettingsError, Transport, shown, variable
-from gptimage_mcp.kinds import OFF, Flag, Kind, Number, Place, Several, Unfit
+from gptimage_mcp.config.settings import (
+    KINDS,
+    OFF,
+    Flag,
+    Kind,
+    Number,
+    Place,
+    Settings,
+    SettingsError,
+    Several,
+    Transport,
+    Unfit,
+    shown,
+    variable,
+)
 
 
 CONFIG: Final = "GPTIMAGE_CONFIG"
@@ -229,3 +243,55 @@ _PLACES: Final[tuple[tuple[str, str, str, Callable[[], Path]], ...]] = (
     ("ledger", "the ledger", "XDG_STATE_HOME", _ledger),
 )
 """What has a usual place: the setting, its content, the variable that moves it, and the place."""
+
+
+# Whether the folders and files the settings name can be used; asked before anything is paid.
+
+
+def unusable(settings: Settings) -> Iterator[str]:
+    """What the server cannot do without and cannot have, a line each with its variable."""
+    if why := _unwritable(settings.store):
+        yield (
+            f"{variable('store')}: pictures cannot be saved in {settings.store}: {why}; "
+            "name a folder you may write to"
+        )
+    if why := _unwritable(settings.ledger.parent) or _not_a_file(settings.ledger):
+        yield (
+            f"{variable('ledger')}: calls cannot be entered in {settings.ledger}: {why}; "
+            "name a file in a folder you may write to"
+        )
+    if settings.templates is not None and not settings.templates.is_dir():
+        yield f"{variable('templates')}: {settings.templates} is no folder"
+
+
+def doubtful(settings: Settings) -> Iterator[str]:
+    """What the server goes on without, a line each with its variable."""
+    if settings.cache is not None and (why := _unwritable(settings.cache)):
+        yield (
+            f"{variable('cache')}: answers cannot be kept in {settings.cache}: {why}; "
+            "the same request may be paid for twice"
+        )
+    for folder in settings.input_folders:
+        if not os.access(folder, os.R_OK | os.X_OK):
+            yield f"{variable('input_folders')}: {folder} is not there, or may not be read"
+    for folder in settings.output_folders:
+        if not os.access(folder, os.W_OK | os.X_OK):
+            yield f"{variable('output_folders')}: {folder} is not there, or may not be written to"
+
+
+def _unwritable(folder: Path) -> str | None:
+    """Why nothing can be written to a folder, or None; it is made as it would be later."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:  # asking for rights beforehand says yes to root everywhere
+        return f"{error.strerror} ({error.filename or folder})"
+
+
+def _not_a_file(path: Path) -> str | None:
+    if path.is_dir():
+        return "it is a folder"
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        return "it is read-only"
+    return None

@@ -5,9 +5,10 @@ Resources and tools share it; the field names are those of ``gptimage ... --json
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import date
-from typing import Any, Final
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -127,3 +128,70 @@ def _price(price: gptimage.Price) -> dict[str, Any]:
     values = attrs.asdict(price)
     del values["batch"]
     return {name: None if value is None else str(value) for name, value in values.items()}
+
+
+# Times and lengths of time as tools take them: ``2026-11-20``, ``2026-11-20T08:00Z`` or ``7d``.
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", re.ASCII)
+
+
+Clock: TypeAlias = Callable[[], datetime]
+"""Tells the time (UTC)."""
+
+
+def utc_now() -> datetime:
+    """The time of this machine, in UTC; asked where no clock was given."""
+    return datetime.now(UTC)
+
+
+def age(text: str, field: str) -> timedelta:
+    """A length of time such as ``90s``, ``30m``, ``12h``, ``7d`` or ``2w``.
+
+    Raises:
+        InvalidRequestError: It is written otherwise; names the field.
+    """
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        raise _refused(text, field, "a length of time such as 90s, 30m, 12h, 7d or 2w")
+    try:
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    except OverflowError:
+        raise _refused(text, field, "a length of time below 2,000 years") from None
+
+
+def moment(text: str | None, field: str, clock: Clock = utc_now) -> datetime | None:
+    """A date, a time, or as long ago as an age says; without a zone it is the server's time.
+
+    Raises:
+        InvalidRequestError: It is none of these; names the field.
+    """
+    if text is None or not text.strip():
+        return None
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return clock() - age(text, field)
+    except (gptimage.InvalidRequestError, OverflowError):
+        raise _refused(text, field, "2026-11-20, 2026-11-20T08:00Z, or an age: 7d") from None
+
+
+def _refused(text: str, field: str, allowed: str) -> gptimage.InvalidRequestError:
+    return gptimage.InvalidRequestError(
+        f"{field} {told(text, 60)!r} is not understood", field=field, value=text, allowed=allowed
+    )
+
+
+# Pictures, history, storage, models and templates as MCP resources.
+#
+# A picture is given byte for byte as it was saved, under its own MIME type. Over stdio one message
+# can be too large for the client: TypeScript clients close the connection at 10 MiB, and the server
+# is gone for the session. So a larger picture is refused there, with the other ways to get it.
+# Over HTTP nothing breaks, and every picture is given.
+
+
+def uri_of(image_id: str) -> str:
+    """The address of a picture."""
+    return f"generated-images://{image_id}"

@@ -13,12 +13,14 @@ and no more. A whole original may be larger: it is to be had under ``/images/{id
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 from mcp.server import MCPServer
@@ -30,16 +32,111 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import Auth
-from gptimage_mcp.bodies import BodyGuard
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.connections import Connection
-from gptimage_mcp.gate import Gate, unjudged
-from gptimage_mcp.http.middleware import Allowlist, HostGuard, check_exposure
+from gptimage_mcp.http.middleware import (
+    Allowlist,
+    BodyGuard,
+    Buckets,
+    Gate,
+    HostGuard,
+    Throttle,
+    check_exposure,
+    unjudged,
+)
 from gptimage_mcp.http.routes import HEALTH
-from gptimage_mcp.throttle import Buckets, Throttle
+
+
+# HTTP/1.1 connections with deadlines, for uvicorn.
+#
+# uvicorn (0.54) waits without end for the first request of a connection, and for a reader that
+# stopped reading; each holds a connection, a file and a buffer. Here a request's head must come
+# within `HEAD` seconds, and a reader must take what is buffered for it (at most 64 KiB and one
+# piece) within `STALL` seconds, or the connection is cut. The work of a picture goes on.
+
+HEAD: Final = 20.0
+"""Seconds for the head of a request."""
+
+STALL: Final = 30.0
+"""Seconds for a reader to take what is buffered."""
+
+
+class Connection(H11Protocol):
+    """One connection of a client."""
+
+    head: float = HEAD
+    stall: float = STALL
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._asking = _Deadline(self.loop, self.head, self._cut)
+        self._reading = _Deadline(self.loop, self.stall, self._cut)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._asking.start()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._asking.stop()
+        self._reading.stop()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; what is no whole head yet does not put off the deadline."""
+        super().data_received(data)
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
+        if cycle is None or cycle.response_complete:
+            self._asking.start()
+        else:
+            self._asking.stop()
+
+    def pause_writing(self) -> None:
+        """The reader is behind: give it a while."""
+        super().pause_writing()
+        self._reading.start()
+
+    def resume_writing(self) -> None:
+        """The reader caught up."""
+        self._reading.stop()
+        super().resume_writing()
+
+    def _cut(self) -> None:
+        """End it at once; closing would wait for a reader who does not read."""
+        self.transport.abort()
+
+
+class _Deadline:
+    """Calls once when too much time passes between `start` and `stop`; starting twice is once."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, seconds: float, missed: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._missed = missed
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds, self._missed)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 _logger: Final = logging.getLogger(__name__)

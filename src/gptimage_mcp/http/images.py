@@ -7,6 +7,7 @@ piece in memory, however large the picture is.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -15,13 +16,54 @@ from typing import IO, Final
 import anyio
 from anyio.to_thread import run_sync
 from attrs import frozen
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 import gptimage
 from gptimage_mcp.http.errors import refusal
-from gptimage_mcp.ranges import UnsatisfiableError, has_already, span
+
+
+# Which bytes of a file a request asks for, and whether it has them already (RFC 9110).
+
+_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+
+
+class UnsatisfiableError(Exception):
+    """The range lies beyond the end of the file."""
+
+
+def span(headers: Headers, *, size: int, etag: str) -> tuple[int, int] | None:
+    """The first byte asked for and the one after the last; None for the whole file.
+
+    Several ranges at once, other units and nonsense are answered with the whole file, which
+    the RFC allows; so is a range of a file that is not the one the client began with.
+
+    Raises:
+        UnsatisfiableError: Nothing of the file lies in the range.
+    """
+    asked = _RANGE.fullmatch(headers.get("range", "").strip())
+    if asked is None or headers.get("if-range", etag) != etag:
+        return None
+    first, last = asked[1], asked[2]
+    if not first and not last:
+        return None
+    start = int(first) if first else max(size - int(last), 0)
+    stop = min(int(last) + 1, size) if first and last else size
+    if first and last and int(last) < start:
+        return None
+    if start >= size:
+        raise UnsatisfiableError
+    return start, stop
+
+
+def has_already(headers: Headers, *, etag: str) -> bool:
+    """Whether the client's copy is the current one (``If-None-Match``)."""
+    known = headers.get("if-none-match", "")
+    return known.strip() == "*" or etag in {
+        each.strip().removeprefix("W/") for each in known.split(",")
+    }
 
 
 _PIECE: Final = 64 * 1024

@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 from attrs import field, frozen
 
 import gptimage
-from gptimage_mcp.moments import utc_now
+from gptimage_mcp.content.records import utc_now
 
 
 _OURS: Final = ("type", "command", "args")

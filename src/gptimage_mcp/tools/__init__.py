@@ -7,7 +7,7 @@ from mcp.server import MCPServer
 from gptimage_mcp.app import App
 from gptimage_mcp.tools.admin import add_telling
 from gptimage_mcp.tools.browse import add_looking
-from gptimage_mcp.tools.drawing import add_drawing
+from gptimage_mcp.tools.generate import add_drawing
 
 
 def add_tools(server: MCPServer[App], app: App) -> None:

@@ -14,18 +14,16 @@ from pydantic import Field
 import gptimage
 from gptimage.types.request import OutputFormat
 from gptimage_mcp.app import App
-from gptimage_mcp.callers import caller, telling
+from gptimage_mcp.auth import caller
 from gptimage_mcp.content import records as documents
 from gptimage_mcp.content.errors import failing, failure
-from gptimage_mcp.content.results import answered, data, trouble, viewed
+from gptimage_mcp.content.records import moment, uri_of
+from gptimage_mcp.content.results import answered, data, running_summary, trouble, viewed
 from gptimage_mcp.content.sanitize import told
-from gptimage_mcp.job import Job
-from gptimage_mcp.moments import moment
-from gptimage_mcp.resources import uri_of
-from gptimage_mcp.summaries import running
+from gptimage_mcp.jobs.jobs import Job
 from gptimage_mcp.tools import schemas
 from gptimage_mcp.tools.parameters import Nothing
-from gptimage_mcp.tools.register import LOOKS, offer, optional
+from gptimage_mcp.tools.register import LOOKS, offer, optional, telling
 
 
 if TYPE_CHECKING:
@@ -209,7 +207,7 @@ def _info(records: list[dict[str, Any]], handle: str | None = None) -> dict[str,
 
 
 def _running(app: App, job: Job) -> dict[str, Any]:
-    now = running(app, job)
+    now = running_summary(app, job)
     told = {name: now[name] for name in ("seconds", "progress", "ceiling_usd", "next")}
     return {**_state("running", job.handle), **told}
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import gptimage
 from gptimage.image.allowed_folders import Folders
-from gptimage_mcp.callers import caller
+from gptimage_mcp.auth import caller
 from gptimage_mcp.config.settings import variable
 from gptimage_mcp.jobs.journal import is_handle
 

@@ -7,12 +7,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field
 
 from gptimage_mcp.app import App
-from gptimage_mcp.assets import VIEWER_META
-from gptimage_mcp.icons import icons
+from gptimage_mcp.assets import VIEWER_META, icons
+from gptimage_mcp.jobs.jobs import Progress, Tell
+
+
+# Who calls, and how to tell them that their picture is on its way.
+
+
+def telling(ctx: Context[App, Any]) -> Tell:
+    """Tells the client of this request how far a job is, if it asked to know."""
+
+    async def tell(progress: Progress) -> None:
+        await ctx.report_progress(progress.seconds, None, progress.message)
+
+    return tell
 
 
 LOOKS: Final = ToolAnnotations(

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from attrs import field, frozen
 
 import gptimage
-from gptimage_mcp.job import Job, Outcome
+from gptimage_mcp.jobs.jobs import Job, Outcome
 from gptimage_mcp.tools.inputs import Picture
 
 

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.config.settings import variable
-from gptimage_mcp.job import Job, Outcome
+from gptimage_mcp.jobs.jobs import Job, Outcome
 from gptimage_mcp.tools.inputs import writable
 from gptimage_mcp.tools.requests import Draft
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from attrs import frozen
 
 from gptimage._internal.json import MAX_LABEL, array, prose, table
-from gptimage._shown import shown
 from gptimage.errors import (
     ApiError,
     AuthenticationError,
@@ -22,6 +21,7 @@ from gptimage.errors import (
     QuotaExceededError,
     RateLimitError,
     ServerError,
+    shown,
 )
 from gptimage.providers.openai.advice import advice_for
 from gptimage.transport.billing import is_no_credit, text_of

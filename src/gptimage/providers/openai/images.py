@@ -13,8 +13,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from gptimage._internal.json import count, label, table
-from gptimage._shown import shown
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import InvalidRequestError, shown
 from gptimage.image.image import Image
 from gptimage.models.pricing import Usage
 from gptimage.transport.base64_body import Document, parse

@@ -12,8 +12,7 @@ from typing import Any, Final, cast
 from attrs import field, frozen
 
 from gptimage._internal.json import MAX_TEXT, count, label, prose
-from gptimage._shown import shown
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import InvalidRequestError, shown
 from gptimage.models.pricing import OuterUsage
 from gptimage.providers.openai.images import MAX_DATA_URL, WIRE_NAMES, read_reported, set_aside
 from gptimage.transport.base64_body import decode, loads

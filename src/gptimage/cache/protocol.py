@@ -1,0 +1,254 @@
+"""Caches: the protocol to implement, entries, statistics, leases and the outcome of a shared request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Final, Protocol, TypeAlias, runtime_checkable
+
+from attrs import evolve, field, frozen
+
+from gptimage._internal.keywords import one_of, whole
+from gptimage.errors import ConfigurationError
+
+
+_NANO: Final = Decimal(10**9)
+
+
+def nanodollars(usd: Decimal | None) -> int:
+    """USD as a whole number of billionths; 0 for what is unknown.
+
+    The cheapest token costs hundreds of nanodollars, so real costs are exact.
+    """
+    return 0 if usd is None else int((usd * _NANO).to_integral_value())
+
+
+def dollars(nanos: int) -> Decimal:
+    """The amount in USD."""
+    return Decimal(nanos) / _NANO
+
+
+# What goes into a cache and what comes out: plain values.
+
+Body: TypeAlias = bytes | bytearray | memoryview
+"""The bytes of a reply; whoever holds them does not change them any more."""
+
+
+@frozen(kw_only=True)
+class CacheEntry:
+    """A reply as a cache keeps it.
+
+    Attributes:
+        body: The body of the reply; its meaning is no business of the cache.
+        usd: What the reply cost, in USD, so that a hit counts as saved; None when unknown.
+        created: When it was first kept (Unix time in seconds); a cache fills it in.
+        expires: When it stops being an answer (Unix time in seconds); None is never.
+    """
+
+    body: Body = field(repr=False)
+    usd: Decimal | None = None
+    created: float | None = None
+    expires: float | None = None
+
+
+@frozen(kw_only=True)
+class CacheStats:
+    """What a cache holds, and what it has been good for.
+
+    Attributes:
+        entries: How many replies it holds.
+        bytes: How many bytes their bodies have.
+        hits: Calls answered without asking the service, be it by sharing a call in flight.
+        misses: Calls the service was asked for and answered.
+        evictions: Replies thrown out because the cache was full.
+        saved_usd: What the hits would have cost, in USD, as far as it is known.
+        tiers: The statistics of each tier, fastest first; empty for a plain cache.
+    """
+
+    entries: int = 0
+    bytes: int = 0
+    hits: int = 0
+    misses: int = 0
+    evictions: int = 0
+    saved_usd: Decimal = Decimal(0)
+    tiers: tuple[CacheStats, ...] = ()
+
+    @property
+    def hit_rate(self) -> float | None:
+        """The share of calls answered without asking, from 0 to 1; None before the first."""
+        calls = self.hits + self.misses
+        return self.hits / calls if calls else None
+
+
+@frozen
+class Held:
+    """Somebody else is asking the same thing right now.
+
+    Attributes:
+        token: Names that flight; `CachePort.outcome` tells how it ended.
+    """
+
+    token: str
+
+
+@frozen(kw_only=True)
+class Fresh:
+    """What the one who asked came back with.
+
+    Attributes:
+        body: The body of a good reply; None when it must neither be kept nor shared.
+        usd: What it cost, in USD; None when unknown.
+    """
+
+    body: Body | None = field(repr=False)
+    usd: Decimal | None = None
+
+
+@frozen(kw_only=True)
+class Landed:
+    """An answer, asked for by us or by somebody else.
+
+    Attributes:
+        body: The body of the reply; empty when the one who asked had none to share.
+        cached: Whether it came without a request of our own, so that it costs nothing.
+        warnings: What went wrong with the cache, one sentence each.
+    """
+
+    body: Body = field(repr=False)
+    cached: bool
+    warnings: tuple[str, ...] = ()
+
+
+# The lease every cache hands out, and how long the outcome of a flight can be read.
+
+NOTE_SECONDS: Final = 60.0
+"""Waiters look several times a second; a minute is plenty, and soon forgotten."""
+
+
+@frozen
+class Ticket:
+    """A lease that ends by calling the cache that granted it."""
+
+    _end: Callable[[str], None] = field(repr=False)
+
+    def release(self, outcome: str) -> None:
+        """Let go, leaving behind how it ended."""
+        self._end(outcome)
+
+
+# The two limits every cache has: how long a reply lasts, and how many bytes there may be.
+
+
+@frozen(kw_only=True)
+class Limits:
+    """A time to live and a size.
+
+    Attributes:
+        seconds: How long a reply lasts; None is for ever.
+        max_bytes: How many bytes all bodies may have together; None is no bound.
+    """
+
+    seconds: float | None
+    max_bytes: int | None
+
+    @classmethod
+    def of(cls, ttl: timedelta | None, max_bytes: int | None) -> Limits:
+        """Check what a user wrote.
+
+        Raises:
+            ConfigurationError: A limit is zero or less.
+        """
+        if ttl is not None:
+            one_of("ttl", ttl, timedelta, "a datetime.timedelta, such as timedelta(days=30)")
+        if ttl is not None and ttl <= timedelta(0):
+            raise ConfigurationError(
+                f"ttl must be longer than nothing, not {ttl}; None is for ever"
+            )
+        if max_bytes is not None:
+            whole("max_bytes", max_bytes, 1)
+        return cls(seconds=None if ttl is None else ttl.total_seconds(), max_bytes=max_bytes)
+
+    def dated(self, entry: CacheEntry, now: float) -> CacheEntry:
+        """The entry with its dates: it expires by its own or by ours, whichever is first."""
+        own = None if self.seconds is None else now + self.seconds
+        dates = [each for each in (own, entry.expires) if each is not None]
+        created = now if entry.created is None else entry.created
+        return evolve(entry, created=created, expires=min(dates, default=None))
+
+    def admits(self, size: int) -> bool:
+        """Whether a body of this many bytes fits at all."""
+        return self.max_bytes is None or size <= self.max_bytes
+
+
+# What the core asks of the outside world: small Protocols with their contracts.
+#
+# Implementations need not inherit from them. One contract suite per Protocol in
+# ``tests/contracts`` runs over every implementation.
+
+
+class Lease(Protocol):
+    """The right to be the one who asks, while everybody else waits.
+
+    It stays valid however long the call takes, and frees itself when its process dies.
+    """
+
+    def release(self, outcome: str) -> None:
+        """Let go, leaving behind for about a minute how it ended; harmless when done twice."""
+        ...
+
+
+@runtime_checkable
+class CachePort(Protocol):
+    """Keeps replies by key, for as many threads and processes as it reaches.
+
+    Every method may raise CacheError, and nothing else; calls then go on without the
+    cache. No method blocks for more than a few seconds. Entries are checked: one that
+    is damaged or has expired is removed and counts as absent. An object may be used
+    after a fork, in both processes.
+    """
+
+    def get(self, key: str) -> CacheEntry | None:
+        """The reply under this key. Reading counts nothing: `count` does."""
+        ...
+
+    def put(self, key: str, entry: CacheEntry) -> None:
+        """Keep a reply, replacing an older one, and evict what was used least recently.
+
+        It expires when the entry says or after the cache's own time to live, whichever
+        is first. A reply larger than the whole cache is not kept.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Forget a reply; harmless when there is none."""
+        ...
+
+    def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
+        """Note that a key was used just now, and add to the statistics."""
+        ...
+
+    def stats(self) -> CacheStats:
+        """What it holds now, and the counts so far."""
+        ...
+
+    def clear(self, older_than: timedelta | None = None) -> int:
+        """Forget all replies, or those kept longer ago; gives how many. Counts stay."""
+        ...
+
+    def lease(self, key: str, token: str) -> Lease | Held:
+        """Try once, without waiting, to become the one who asks.
+
+        Args:
+            key: What is asked.
+            token: A name for this flight that nobody else uses.
+        """
+        ...
+
+    def outcome(self, token: str) -> str | None:
+        """How a flight ended; None when it did not, when it crashed, or after a minute."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections; harmless when done twice."""
+        ...

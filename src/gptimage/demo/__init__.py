@@ -1,1 +1,0 @@
-"""The demo: every kind of call once, with real files to look at."""
