@@ -26,7 +26,7 @@ from measure import Numbers, report
 
 from gptimage import Cost, Generate, Image, Result
 from gptimage.store import Record, Store, sidecar
-from gptimage.store.index import Entry, Index
+from gptimage.store.index import Index, IndexEntry
 from gptimage.store.names import IdMaker
 
 
@@ -144,7 +144,7 @@ def _by_hand(folder: Path, image: Image, *, fsync: bool, sha: bool = False) -> N
                 os.fsync(file.fileno())
 
 
-def _entries(record: Record, count: int) -> Iterator[Entry]:
+def _entries(record: Record, count: int) -> Iterator[IndexEntry]:
     """Synthetic pictures of the last two years, with prompts of 8 to 30 words."""
     chance = random.Random(1)
     moment = [record.created - timedelta(days=730)]
@@ -170,7 +170,7 @@ def _entries(record: Record, count: int) -> Iterator[Entry]:
             pinned=chance.random() < 0.01,
             path=None,
         )
-        yield Entry(record=synthetic, stamp="synthetic", body=sidecar.dump(synthetic))
+        yield IndexEntry(record=synthetic, stamp="synthetic", body=sidecar.dump(synthetic))
 
 
 def _result(image: Image) -> Result:

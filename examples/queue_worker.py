@@ -13,7 +13,7 @@ from celery import Celery  # type: ignore[import-untyped]  # no types  # pyright
 
 from gptimage import ImageClient
 from gptimage.store import Store
-from gptimage.workers import Job, SqliteDesk
+from gptimage.workers import Job, SqliteJobStore
 from gptimage.workers.celery import configure, image_task
 
 
@@ -26,9 +26,9 @@ def client() -> ImageClient:
     return ImageClient(store=Store("pictures"))
 
 
-def desk() -> SqliteDesk:
+def desk() -> SqliteJobStore:
     """Remembers the jobs; workers of several machines share a `RedisDesk` instead."""
-    return SqliteDesk("jobs.sqlite")
+    return SqliteJobStore("jobs.sqlite")
 
 
 draw = image_task(app, client=client, desk=desk)

@@ -26,9 +26,9 @@ def celery() -> None:
     app = library.Celery("smoke", broker="memory://")
     configure(app)
     with tempfile.TemporaryDirectory() as folder:
-        from gptimage.workers import SqliteDesk
+        from gptimage.workers import SqliteJobStore
 
-        desk = SqliteDesk(Path(folder, "jobs.sqlite"))
+        desk = SqliteJobStore(Path(folder, "jobs.sqlite"))
         assert image_task(app, client=ImageClient.sandbox, desk=lambda: desk).name
 
 
@@ -37,12 +37,12 @@ def celery_and_redis() -> None:
     import celery as library
 
     from gptimage.workers.celery import configure
-    from gptimage.workers.redis_store import RedisDesk
+    from gptimage.workers.redis_store import RedisJobStore
 
     app = library.Celery("smoke", broker="redis://127.0.0.1:9")
     configure(app)
     assert "redis" in app.connection_for_write().transport.driver_type
-    RedisDesk("redis://127.0.0.1:9")
+    RedisJobStore("redis://127.0.0.1:9")
 
 
 def cli() -> None:

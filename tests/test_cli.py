@@ -20,9 +20,9 @@ import pytest
 import gptimage
 from gptimage import Image
 from gptimage.cli.demo import STEPS
-from gptimage.cli.generate import pictures
+from gptimage.cli.generate import image_args
 from gptimage.cli.main import build_parser, exit_code, main
-from gptimage.cli.options import chosen
+from gptimage.cli.options import options_from_args
 from gptimage.cli.output import Target, save, target
 from gptimage.sandbox import Sandbox, SandboxServer
 
@@ -233,7 +233,7 @@ def test_every_parameter_has_an_option() -> None:
         words += [f"--{name}", "x"]
     args = parser.parse_args([*words, "--safety-identifier", "x"])
 
-    given = {**chosen(args), **pictures(args)}
+    given = {**options_from_args(args), **image_args(args)}
     assert given.keys() == {*gptimage.EditOptions.__annotations__, "images"}
     assert given["svg"] == {"model": "x", "reasoning": {"effort": "low"}}
 

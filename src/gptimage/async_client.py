@@ -20,23 +20,28 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import strict
-from gptimage._internal.threads import in_thread
-from gptimage.cache.protocol import CachePort, Fresh
-from gptimage.engine.accounting import Call, meter_of
+from gptimage._internal.threads import to_thread
+from gptimage.cache.protocol import CachePort, NewReply
+from gptimage.engine.accounting import CallTracker, accounting_from
 from gptimage.engine.arguments import cache_of, check_sandbox, check_settings, store_of
-from gptimage.engine.base_client import _NO_BATCH, Catalogue, check_batch, check_many, check_talk
+from gptimage.engine.base_client import NO_BATCH, Catalogue, check_batch, check_many, check_talk
 from gptimage.engine.config import (
     DEFAULT_TIMEOUT,
     VARIATION,
     VARIATION_NOTE,
-    Core,
+    ClientConfig,
     Settings,
     check_arguments,
     connect,
 )
 from gptimage.engine.plan import Plan
-from gptimage.engine.save import Keeper, Taken
-from gptimage.engine.send import AsyncSender, aside, metered, reserved
+from gptimage.engine.save import ParsedReply, ResultSaver
+from gptimage.engine.send import (
+    AsyncRetryingSender,
+    parse_large_in_thread,
+    reserve_budget,
+    run_accounting,
+)
 from gptimage.engine.streaming import StreamReader
 from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.pricing import Estimate
@@ -50,7 +55,7 @@ if TYPE_CHECKING:
     from gptimage.batch import AsyncBatch, AsyncBatchLine
     from gptimage.batch.job import StatePath
     from gptimage.budget.ledger import Ledger
-    from gptimage.bulk import Asked, CheckpointPath, Item, Stop, Watcher
+    from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
     from gptimage.conversation import AsyncConversation
     from gptimage.conversation.turns import Resume
     from gptimage.sandbox import Sandbox
@@ -66,7 +71,7 @@ if TYPE_CHECKING:
 class AsyncJobs(Catalogue):
     """The bigger jobs of an `AsyncImageClient`."""
 
-    _sender: AsyncSender
+    _sender: AsyncRetryingSender
     _transport: AsyncTransport
 
     if TYPE_CHECKING:  # the client has it
@@ -78,10 +83,10 @@ class AsyncJobs(Catalogue):
     @strict("generate_many")
     def generate_many(
         self,
-        requests: Iterable[Asked] | AsyncIterable[Asked],
+        requests: Iterable[RequestInput] | AsyncIterable[RequestInput],
         *,
         concurrency: int = 8,
-        progress: Watcher = False,
+        progress: ProgressCallback = False,
         checkpoint: CheckpointPath = None,
         retry_unknown: bool = False,
         stop: Stop | None = None,
@@ -117,11 +122,11 @@ class AsyncJobs(Catalogue):
     ) -> AsyncConversation:
         """Pictures made and changed turn by turn; see `ImageClient.conversation`."""
         from gptimage.conversation import AsyncConversation
-        from gptimage.conversation.turns import AsyncLine
+        from gptimage.conversation.turns import AsyncClientParts
 
         check_talk(model, image_model, stateless=stateless)
         return AsyncConversation(
-            AsyncLine(keeper=self._keeper, sender=self._sender, meter=self._meter),
+            AsyncClientParts(keeper=self._keeper, sender=self._sender, meter=self._meter),
             model=model,
             image_model=image_model,
             resume=resume,
@@ -130,7 +135,7 @@ class AsyncJobs(Catalogue):
 
     async def submit_batch(
         self,
-        requests: Iterable[Asked],
+        requests: Iterable[RequestInput],
         *,
         state: StatePath | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -158,12 +163,12 @@ class AsyncJobs(Catalogue):
 
     def _batch_line(self) -> AsyncBatchLine:
         from gptimage.batch import AsyncBatchLine
-        from gptimage.transport.protocols import AsyncDownloads
+        from gptimage.transport.protocols import AsyncSupportsDownload
 
         if self._sender.gate is not None:
-            raise ConfigurationError(_NO_BATCH)
+            raise ConfigurationError(NO_BATCH)
         transport = self._transport
-        if not isinstance(transport, AsyncDownloads):
+        if not isinstance(transport, AsyncSupportsDownload):
             raise ConfigurationError("this transport cannot download, which a batch needs")
         return AsyncBatchLine(
             keeper=self._keeper,
@@ -230,13 +235,13 @@ class AsyncImageClient(AsyncJobs):
             )
         self.store: Store | None = store_of(store)
         self.cache: CachePort | None = cache_of(cache)
-        self._core = Core.of(settings, endpoint=endpoint, store=self.store)
-        self._keeper = Keeper(core=self._core, caches=self.cache is not None)
+        self._core = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
+        self._keeper = ResultSaver(core=self._core, caches=self.cache is not None)
         self._templates = templates
         self._transport: AsyncTransport = transport
-        self._sender = AsyncSender(self._core, self._transport)
+        self._sender = AsyncRetryingSender(self._core, self._transport)
         self.clock: Clock = self._core.clock
-        self._meter = meter_of(settings, self._core.clock)
+        self._meter = accounting_from(settings, self._core.clock)
         self.ledger: Ledger | None = self._meter.ledger
 
     @classmethod
@@ -289,7 +294,7 @@ class AsyncImageClient(AsyncJobs):
     ) -> Result:
         """Change pictures; arguments and errors are those of `ImageClient.edit`."""
         words = self._keeper.check_tags(tags)
-        plan = await in_thread(self._core.plan_edit, prompt, images, options)
+        plan = await to_thread(self._core.plan_edit, prompt, images, options)
         return await self._answer(plan, refresh, words)
 
     async def variations(
@@ -320,30 +325,30 @@ class AsyncImageClient(AsyncJobs):
         Nothing is checked or sent before the first step of the iteration.
         """
         words = self._keeper.check_tags(tags)
-        plan = await in_thread(self._core.plan_any, prompt, images, options, stream=True)
+        plan = await to_thread(self._core.plan_any, prompt, images, options, stream=True)
         with self._meter.call(plan) as call:
             taken = None
             if not refresh and self.cache:
-                taken = await in_thread(self._keeper.look, plan, self.cache)
+                taken = await to_thread(self._keeper.cache_lookup, plan, self.cache)
             if taken:
-                taken = await metered(call, taken.change, call.cache_hit)
+                taken = await run_accounting(call, taken.change, call.cache_hit)
             else:
-                async with reserved(call):
+                async with reserve_budget(call):
                     async with aclosing(await self._sender.stream(plan, call)) as source:
                         reader = StreamReader(plan, source.reply)
                         broken = None
                         try:
                             async for event in source:
-                                preview = await aside(event, reader.take)
+                                preview = await parse_large_in_thread(event, reader.take)
                                 if preview is not None:
                                     call.partial(preview)
                                     yield preview
                         except OutcomeUnknownError as error:
                             broken = error
-                    taken = await in_thread(
-                        self._keeper.take_stream, plan, reader, broken, self.cache
+                    taken = await to_thread(
+                        self._keeper.parse_stream_and_spool, plan, reader, broken, self.cache
                     )
-                    taken = await metered(call, taken.change, call.finished)
+                    taken = await run_accounting(call, taken.change, call.finished)
             result = call.saved(await self._save(taken, words))
         yield Completed(result=result)
 
@@ -354,13 +359,13 @@ class AsyncImageClient(AsyncJobs):
         **options: Unpack[EditOptions],
     ) -> Estimate | None:
         """What a call with these arguments may cost; see `ImageClient.estimate`."""
-        return await in_thread(self._core.estimate, prompt, images, options)
+        return await to_thread(self._core.estimate, prompt, images, options)
 
     async def ceiling(
         self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Decimal | None:
         """The most such a call should cost, in USD; see `ImageClient.ceiling`."""
-        return await in_thread(self._core.ceiling, prompt, images, options)
+        return await to_thread(self._core.ceiling, prompt, images, options)
 
     async def run(
         self, request: Generate, *, refresh: bool = False, tags: Iterable[str] = ()
@@ -368,7 +373,7 @@ class AsyncImageClient(AsyncJobs):
         """Send a request that is already a value; see `ImageClient.run`."""
         words = self._keeper.check_tags(tags)
         if request.inputs:  # megabytes to be hashed
-            plan = await in_thread(self._core.plan, request)
+            plan = await to_thread(self._core.plan, request)
         else:
             plan = self._core.plan(request)
         return await self._answer(plan, refresh, words)
@@ -404,30 +409,34 @@ class AsyncImageClient(AsyncJobs):
                 taken = await self._fly(self.cache, plan, call, refresh)
             return call.saved(await self._save(taken, tags))
 
-    async def _fly(self, cache: CachePort, plan: Plan, call: Call, refresh: bool) -> Taken:
+    async def _fly(
+        self, cache: CachePort, plan: Plan, call: CallTracker, refresh: bool
+    ) -> ParsedReply:
         """From the cache, from a request like this one in flight, or by asking."""
-        from gptimage.cache.single_flight import afly
+        from gptimage.cache.single_flight import asingle_flight
 
-        asked: list[Taken] = []
+        asked: list[ParsedReply] = []
 
-        async def ask() -> Fresh:
+        async def ask() -> NewReply:
             asked.append(await self._ask(plan, call))
             return asked[0].fresh
 
-        landed = await afly(cache, plan.key, ask, refresh=refresh, sent=lambda: call.posted)
-        taken = await in_thread(self._keeper.landed, plan, landed, asked)
-        return taken if asked else await metered(call, taken.change, call.cache_hit)
+        landed = await asingle_flight(
+            cache, plan.key, ask, refresh=refresh, sent=lambda: call.posted
+        )
+        taken = await to_thread(self._keeper.from_single_flight, plan, landed, asked)
+        return taken if asked else await run_accounting(call, taken.change, call.cache_hit)
 
-    async def _ask(self, plan: Plan, call: Call) -> Taken:
-        async with reserved(call):
+    async def _ask(self, plan: Plan, call: CallTracker) -> ParsedReply:
+        async with reserve_budget(call):
             reply = await self._sender.send(plan, call)
-            if self._keeper.is_quick(plan, reply):
-                taken = self._keeper.take(plan, reply)
+            if self._keeper.is_cheap(plan, reply):
+                taken = self._keeper.parse_and_spool(plan, reply)
             else:
-                taken = await in_thread(self._keeper.take, plan, reply)
-            return await metered(call, taken.change, call.finished)
+                taken = await to_thread(self._keeper.parse_and_spool, plan, reply)
+            return await run_accounting(call, taken.change, call.finished)
 
-    async def _save(self, taken: Taken, tags: tuple[str, ...]) -> Result:
+    async def _save(self, taken: ParsedReply, tags: tuple[str, ...]) -> Result:
         if self.store is None:
             return self._keeper.save(taken, tags)
-        return await in_thread(self._keeper.save, taken, tags)
+        return await to_thread(self._keeper.save, taken, tags)

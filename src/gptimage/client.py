@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import strict
-from gptimage.cache.protocol import CachePort, Fresh
-from gptimage.engine.accounting import Call, meter_of
+from gptimage.cache.protocol import CachePort, NewReply
+from gptimage.engine.accounting import CallTracker, accounting_from
 from gptimage.engine.arguments import cache_of, check_sandbox, check_settings, store_of
-from gptimage.engine.base_client import _NO_BATCH, Catalogue, check_batch, check_many, check_talk
+from gptimage.engine.base_client import NO_BATCH, Catalogue, check_batch, check_many, check_talk
 from gptimage.engine.config import (
     DEFAULT_TIMEOUT,
     VARIATION,
     VARIATION_NOTE,
-    Core,
+    ClientConfig,
     Settings,
     check_arguments,
     connect,
 )
 from gptimage.engine.plan import Plan
-from gptimage.engine.save import Keeper, Taken
-from gptimage.engine.send import Sender
+from gptimage.engine.save import ParsedReply, ResultSaver
+from gptimage.engine.send import RetryingSender
 from gptimage.engine.streaming import StreamReader
 from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.pricing import Estimate
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from gptimage.batch import Batch, BatchLine
     from gptimage.batch.job import StatePath
     from gptimage.budget.ledger import Ledger
-    from gptimage.bulk import Asked, CheckpointPath, Item, Stop, Watcher
+    from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
     from gptimage.conversation import Conversation
     from gptimage.conversation.turns import Resume
     from gptimage.sandbox import Sandbox
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 class Jobs(Catalogue):
     """The bigger jobs of an `ImageClient`."""
 
-    _sender: Sender
+    _sender: RetryingSender
     _transport: Transport
 
     if TYPE_CHECKING:  # the client has it
@@ -68,10 +68,10 @@ class Jobs(Catalogue):
     @strict("generate_many")
     def generate_many(
         self,
-        requests: Iterable[Asked],
+        requests: Iterable[RequestInput],
         *,
         concurrency: int = 8,
-        progress: Watcher = False,
+        progress: ProgressCallback = False,
         checkpoint: CheckpointPath = None,
         retry_unknown: bool = False,
         stop: Stop | None = None,
@@ -124,7 +124,7 @@ class Jobs(Catalogue):
         """Pictures made and changed turn by turn, over the Responses API.
 
         Args:
-            model: The outer model, which reads the words; it is billed apart.
+            model: The chat model, which reads the words; it is billed apart.
             image_model: The model that draws; the client's when left out.
             resume: Where to go on: a turn, a response's id, a stored picture's id or record.
             stateless: Send the last picture with every turn, and let the service keep nothing.
@@ -134,11 +134,11 @@ class Jobs(Catalogue):
             ConfigurationError: A stored picture is named, and the client has no store.
         """
         from gptimage.conversation import Conversation
-        from gptimage.conversation.turns import Line
+        from gptimage.conversation.turns import ClientParts
 
         check_talk(model, image_model, stateless=stateless)
         return Conversation(
-            Line(keeper=self._keeper, sender=self._sender, meter=self._meter),
+            ClientParts(keeper=self._keeper, sender=self._sender, meter=self._meter),
             model=model,
             image_model=image_model,
             resume=resume,
@@ -148,7 +148,7 @@ class Jobs(Catalogue):
     @strict("submit_batch")
     def submit_batch(
         self,
-        requests: Iterable[Asked],
+        requests: Iterable[RequestInput],
         *,
         state: StatePath | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -195,12 +195,12 @@ class Jobs(Catalogue):
 
     def _batch_line(self) -> BatchLine:
         from gptimage.batch import BatchLine
-        from gptimage.transport.protocols import Downloads
+        from gptimage.transport.protocols import SupportsDownload
 
         if self._sender.gate is not None:
-            raise ConfigurationError(_NO_BATCH)
+            raise ConfigurationError(NO_BATCH)
         transport = self._transport
-        if not isinstance(transport, Downloads):
+        if not isinstance(transport, SupportsDownload):
             raise ConfigurationError("this transport cannot download, which a batch needs")
         return BatchLine(
             keeper=self._keeper,
@@ -267,13 +267,13 @@ class ImageClient(Jobs):
             )
         self.store: Store | None = store_of(store)
         self.cache: CachePort | None = cache_of(cache)
-        self._core = Core.of(settings, endpoint=endpoint, store=self.store)
-        self._keeper = Keeper(core=self._core, caches=self.cache is not None)
+        self._core = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
+        self._keeper = ResultSaver(core=self._core, caches=self.cache is not None)
         self._templates = templates
         self._transport: Transport = transport
-        self._sender = Sender(self._core, self._transport)
+        self._sender = RetryingSender(self._core, self._transport)
         self.clock: Clock = self._core.clock
-        self._meter = meter_of(settings, self._core.clock)
+        self._meter = accounting_from(settings, self._core.clock)
         self.ledger: Ledger | None = self._meter.ledger
 
     @classmethod
@@ -418,7 +418,9 @@ class ImageClient(Jobs):
         words = self._keeper.check_tags(tags)
         plan = self._core.plan_any(prompt, images, options, stream=True)
         with self._meter.call(plan) as call:
-            cached = self._keeper.look(plan, self.cache) if self.cache and not refresh else None
+            cached = (
+                self._keeper.cache_lookup(plan, self.cache) if self.cache and not refresh else None
+            )
             if cached:
                 taken = cached.change(call.cache_hit)
             else:
@@ -433,7 +435,7 @@ class ImageClient(Jobs):
                                     yield preview
                         except OutcomeUnknownError as error:
                             broken = error
-                    taken = self._keeper.take_stream(plan, reader, broken, self.cache)
+                    taken = self._keeper.parse_stream_and_spool(plan, reader, broken, self.cache)
                     taken = taken.change(call.finished)
             result = call.saved(self._keeper.save(taken, words))
         yield Completed(result=result)
@@ -510,21 +512,21 @@ class ImageClient(Jobs):
                 taken = self._fly(self.cache, plan, call, refresh)
             return call.saved(self._keeper.save(taken, tags))
 
-    def _fly(self, cache: CachePort, plan: Plan, call: Call, refresh: bool) -> Taken:
+    def _fly(self, cache: CachePort, plan: Plan, call: CallTracker, refresh: bool) -> ParsedReply:
         """From the cache, from a request like this one in flight, or by asking."""
-        from gptimage.cache.single_flight import fly
+        from gptimage.cache.single_flight import single_flight
 
-        asked: list[Taken] = []
+        asked: list[ParsedReply] = []
 
-        def ask() -> Fresh:
+        def ask() -> NewReply:
             asked.append(self._ask(plan, call))
             return asked[0].fresh
 
-        landed = fly(cache, plan.key, ask, refresh=refresh, sent=lambda: call.posted)
-        taken = self._keeper.landed(plan, landed, asked)
+        landed = single_flight(cache, plan.key, ask, refresh=refresh, sent=lambda: call.posted)
+        taken = self._keeper.from_single_flight(plan, landed, asked)
         return taken if asked else taken.change(call.cache_hit)
 
-    def _ask(self, plan: Plan, call: Call) -> Taken:
+    def _ask(self, plan: Plan, call: CallTracker) -> ParsedReply:
         with call.reserved():
             reply = self._sender.send(plan, call)
-            return self._keeper.take(plan, reply).change(call.finished)
+            return self._keeper.parse_and_spool(plan, reply).change(call.finished)

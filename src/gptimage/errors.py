@@ -88,7 +88,7 @@ _READ: Final = 4096
 """Characters looked at for secrets before a text is cut: half a secret no longer looks like one."""
 
 
-def shown(value: object, limit: int = 80) -> str:
+def truncated_repr(value: object, limit: int = 80) -> str:
     """The repr of whatever a caller passed, cut short, for a message; it never fails."""
     if isinstance(value, (bytes, bytearray)):
         return f"<{len(value)} bytes>"
@@ -99,18 +99,18 @@ def shown(value: object, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def plain(value: object, limit: int = 200) -> object:
+def picklable_value(value: object, limit: int = 200) -> object:
     """Plain values and cut text are kept; anything else becomes text, so that it can be pickled."""
     if isinstance(value, str):
         text = scrub(value[:_READ])
         return text if len(text) <= limit else text[: limit - 1] + "…"
     if isinstance(value, (tuple, list)):
         several = cast("list[object]", value)
-        return several if all(map(_is_plain, several)) else shown(several, limit)
-    return value if _is_plain(value) else shown(value, limit)
+        return several if all(map(_is_picklable, several)) else truncated_repr(several, limit)
+    return value if _is_picklable(value) else truncated_repr(value, limit)
 
 
-def _is_plain(value: object) -> bool:
+def _is_picklable(value: object) -> bool:
     """Safe to keep, to pickle and to print; Python refuses to print endless integers."""
     if isinstance(value, int):
         return value.bit_length() <= 64
@@ -156,7 +156,7 @@ class InvalidRequestError(GptImageError, ValueError):
     ) -> None:
         super().__init__(message)
         self.field = field
-        self.value: object = plain(value)
+        self.value: object = picklable_value(value)
         self.allowed = allowed
 
 

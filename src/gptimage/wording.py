@@ -54,7 +54,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ("pass store= to the client", "add --store", "set GPTIMAGE_STORE"),
     (
         "client.conversation(model=..., image_model=...)",
-        "--outer-model and --model",
+        "--chat-model and --model",
         "the server chooses the model that reads the words",
     ),
     (

@@ -10,9 +10,9 @@ from attrs import evolve
 
 from gptimage import Retry
 from gptimage.batch import AsyncBatchLine, BatchLine
-from gptimage.engine.accounting import Meter
-from gptimage.engine.config import Core, Settings
-from gptimage.engine.save import Keeper
+from gptimage.engine.accounting import CallAccounting
+from gptimage.engine.config import ClientConfig, Settings
+from gptimage.engine.save import ResultSaver
 from gptimage.errors import OutcomeUnknownError
 from gptimage.observers.events import Event
 from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox, SandboxTransport
@@ -155,10 +155,10 @@ def line(
     told = clock or Clock()
     way = transport or SandboxTransport(sandbox)
     settings: Settings = {"clock": told, "retry": retry}
-    core = Core.of(settings, base_url=SANDBOX_URL, store=store)
+    core = ClientConfig.from_settings(settings, base_url=SANDBOX_URL, store=store)
     return BatchLine(
-        keeper=Keeper(core=core, caches=False),
-        meter=Meter.of(meter, told),
+        keeper=ResultSaver(core=core, caches=False),
+        meter=CallAccounting.of(meter, told),
         send=way.send,
         download=way.download,
     )
@@ -169,10 +169,12 @@ def async_line(
 ) -> AsyncBatchLine:
     """An async client's side."""
     clock, way = Clock(), way or AsyncSandboxTransport(sandbox)
-    core = Core.of({"clock": clock, "retry": AT_ONCE}, base_url=SANDBOX_URL, store=store)
+    core = ClientConfig.from_settings(
+        {"clock": clock, "retry": AT_ONCE}, base_url=SANDBOX_URL, store=store
+    )
     return AsyncBatchLine(
-        keeper=Keeper(core=core, caches=False),
-        meter=Meter.of({}, clock),
+        keeper=ResultSaver(core=core, caches=False),
+        meter=CallAccounting.of({}, clock),
         send=way.send,
         download=way.download,
     )

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from PIL import Image as PilImage
 
 from gptimage.batch.driver import Line, Lines, drive
-from gptimage.batch.events import News
-from gptimage.batch.prepare import Limits, place_of, prepare
+from gptimage.batch.events import BatchEvents
+from gptimage.batch.prepare import FileLimits, place_of, prepare
 from gptimage.batch.results import BatchItem, Collector
 from gptimage.batch.state import Part, State
-from gptimage.batch.status import Status
-from gptimage.batch.uploads import Kept, Places, Uploads, input_file, writing
+from gptimage.batch.status import BatchStatus
+from gptimage.batch.uploads import InputFiles, RequestLine, Uploads, input_file, writing
 from gptimage.errors import ApiError, MalformedReplyError
 from gptimage.providers.openai.batches import BatchPart, compact, read_line
 from gptimage.sandbox import Sandbox
@@ -49,7 +49,7 @@ def test_parts_hold_what_the_service_allows(
     asked: list[tuple[str, str, int]], lines: int, size: int
 ) -> None:
     """Each part has one endpoint, one model, and neither too many lines nor too many bytes."""
-    limits, parts = Limits(lines=lines, size=size), list[Part]()
+    limits, parts = FileLimits(lines=lines, size=size), list[Part]()
     placed: list[int] = []
     for path, model, length in asked:
         number = place_of(parts, path, model, length, limits)
@@ -88,7 +88,7 @@ def test_files_hold_every_request_once(asked: list[tuple[str, str]], lines: int,
     requests = [{"prompt": prompt, "model": model, "quality": "low"} for prompt, model in asked]
     with tempfile.TemporaryDirectory() as folder:
         state = State.new(Path(folder, "b.json"), NOW, core.endpoint, {})
-        drive(prepare(core, state, requests, Limits(lines=lines, size=size)), line(Sandbox()))
+        drive(prepare(core, state, requests, FileLimits(lines=lines, size=size)), line(Sandbox()))
         found: dict[int, tuple[str, str]] = {}
         for number, part in enumerate(State.load(state.path).parts):
             with input_file(state, number) as path:
@@ -101,7 +101,7 @@ def test_files_hold_every_request_once(asked: list[tuple[str, str]], lines: int,
                 assert int(value["custom_id"]) not in found
                 body = value["body"]
                 found[int(value["custom_id"])] = (body["prompt"], body["model"])
-        places = Places(state.requests)
+        places = InputFiles(state.requests)
 
         assert [found[number] for number in range(len(asked))] == asked
         assert [places.number(str(n)) for n in range(len(asked) + 1)] == [*range(len(asked)), None]
@@ -126,8 +126,8 @@ def test_requests_are_found_by_any_name(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         state = State.new(Path(folder, "b.json"), NOW, "x", {})
         with writing(state) as file:
-            file.writelines(Kept(custom_id=name, part=0, body={}).line() for name in names)
-        places = Places(state.requests)
+            file.writelines(RequestLine(custom_id=name, part=0, body={}).line() for name in names)
+        places = InputFiles(state.requests)
         with state.requests.open("rb") as file:
             read = [places.read(file, number).custom_id for number in range(len(places))]
 
@@ -290,10 +290,10 @@ def _collected(
     with writing(state) as file:
         for number in range(REQUESTS):
             body = {"model": "gpt-image-2", "prompt": f"Fox {number}"}
-            file.write(Kept(custom_id=str(number), part=0, body=body).line())
+            file.write(RequestLine(custom_id=str(number), part=0, body=body).line())
     state.parts = [Part(path=GENERATE, model="gpt-image-2", lines=REQUESTS)]
-    end = Status(parts=(BatchPart(id="batch_1", status=status),), total=REQUESTS)
-    collector = Collector(keeper, state, end, News(line(Sandbox()).meter, state))
+    end = BatchStatus(parts=(BatchPart(id="batch_1", status=status),), total=REQUESTS)
+    collector = Collector(keeper, state, end, BatchEvents(line(Sandbox()).meter, state))
     data = b"\n".join(answer.text() for answer in answers)
     for known in (data[: len(data) * again // 4], data):
         lines = Lines()
@@ -337,11 +337,11 @@ def test_a_line_of_a_request_without_a_prompt_keeps_its_answer(tmp_path: Path) -
     """A line that was paid but asks for no picture we know of carries the answer as it is."""
     state = State.new(tmp_path / "b.json", NOW, "x", {})
     with writing(state) as file:
-        file.write(Kept(custom_id="0", part=0, body={"prompt": "no model"}).line())
+        file.write(RequestLine(custom_id="0", part=0, body={"prompt": "no model"}).line())
     state.parts = [Part(path=GENERATE, model="x", lines=1)]
-    end = Status(parts=(BatchPart(id="batch_1", status="completed"),), total=1)
+    end = BatchStatus(parts=(BatchPart(id="batch_1", status="completed"),), total=1)
     client = line(Sandbox())
-    collector = Collector(client.keeper, state, end, News(client.meter, state))
+    collector = Collector(client.keeper, state, end, BatchEvents(client.meter, state))
     text = Answer("good", 0, 1).text()
     item = collector.take(Line(*split(text)))
     collector.close()

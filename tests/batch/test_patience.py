@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gptimage import ConfigurationError, GptImageError, InvalidRequestError, OutcomeUnknownError
-from gptimage.batch import Batch, BatchPart, Status
-from gptimage.batch.status import OUTAGE, Waiting
+from gptimage.batch import Batch, BatchPart, BatchStatus
+from gptimage.batch.status import OUTAGE, StatusPoller
 from gptimage.errors import (
     AuthenticationError,
     NotFoundError,
@@ -239,7 +239,7 @@ def test_a_wait_that_never_reached_anything_ends(sandbox: Sandbox, file: Path) -
         Batch.open(line(sandbox, transport=way), file).wait(poll=0)
 
 
-UNENDED = Status(parts=(BatchPart(id="batch_1", status="in_progress", total=2),), total=2)
+UNENDED = BatchStatus(parts=(BatchPart(id="batch_1", status="in_progress", total=2),), total=2)
 
 
 def ticking() -> tuple[list[float], Callable[[], float]]:
@@ -259,7 +259,7 @@ def ticking() -> tuple[list[float], Callable[[], float]]:
 )
 def test_what_does_not_pass_ends_the_wait(error: GptImageError) -> None:
     """An error that waiting does not mend is raised, also after looks that worked."""
-    waiting = Waiting(False, 1.0, None)
+    waiting = StatusPoller(False, 1.0, None)
     waiting.saw(UNENDED)
 
     with pytest.raises(type(error)):
@@ -273,7 +273,7 @@ def test_what_does_not_pass_ends_the_wait(error: GptImageError) -> None:
 def test_an_outage_of_an_hour_ends_the_wait(error: GptImageError) -> None:
     """Failures pass by for an hour after the last answer, not longer."""
     now, clock = ticking()
-    waiting = Waiting(False, 30.0, None, clock=clock)
+    waiting = StatusPoller(False, 30.0, None, clock=clock)
     waiting.saw(UNENDED)
     now[0] = OUTAGE
     assert waiting.failed(error) == 30.0
@@ -287,7 +287,7 @@ def test_an_outage_of_an_hour_ends_the_wait(error: GptImageError) -> None:
 def test_a_timeout_holds_while_looks_fail() -> None:
     """The longest wait is kept although nothing is heard, and the last pause is no longer."""
     now, clock = ticking()
-    waiting = Waiting(False, 30.0, 100.0, clock=clock)
+    waiting = StatusPoller(False, 30.0, 100.0, clock=clock)
     waiting.saw(UNENDED)
     now[0] = 90.0
 

@@ -11,8 +11,8 @@ from decimal import Decimal
 
 from gptimage.cache import CachePort
 from gptimage.cache import flight as board
-from gptimage.cache.protocol import Fresh, Landed
-from gptimage.cache.single_flight import afly, fly
+from gptimage.cache.protocol import FlightResult, NewReply
+from gptimage.cache.single_flight import asingle_flight, single_flight
 from gptimage.errors import GptImageError
 
 
@@ -37,7 +37,7 @@ class Service:
         self.go.set()
         self.crowd = 0
 
-    def __call__(self) -> Fresh:
+    def __call__(self) -> NewReply:
         """Answer a thread."""
         number = self._begin()
         self.go.wait()
@@ -45,7 +45,7 @@ class Service:
         time.sleep(self.delay)
         return self._end(number)
 
-    async def awaited(self) -> Fresh:
+    async def awaited(self) -> NewReply:
         """Answer a task."""
         number = self._begin()
         await asyncio.sleep(self.delay)
@@ -56,15 +56,15 @@ class Service:
         self.begun.set()
         return self.asked
 
-    def _end(self, number: int) -> Fresh:
+    def _end(self, number: int) -> NewReply:
         if self.failures:
             raise self.failures.pop(0)
-        return Fresh(body=f"reply {number}".encode(), usd=COST)
+        return NewReply(body=f"reply {number}".encode(), usd=COST)
 
 
 def waiting() -> int:
     """How many in this process wait for somebody else's flight."""
-    return sum(flight._passengers for flight in list(board._flying.values()))
+    return sum(flight._passengers for flight in list(board._in_flight.values()))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -75,11 +75,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def in_threads(count: int, work: Callable[[], Landed]) -> list[Landed | BaseException]:
+def in_threads(count: int, work: Callable[[], FlightResult]) -> list[FlightResult | BaseException]:
     """What each of some threads that start together gets."""
     barrier = threading.Barrier(count)
 
-    def run() -> Landed | BaseException:
+    def run() -> FlightResult | BaseException:
         barrier.wait()
         try:
             return work()
@@ -90,36 +90,38 @@ def in_threads(count: int, work: Callable[[], Landed]) -> list[Landed | BaseExce
         return [job.result() for job in [pool.submit(run) for _ in range(count)]]
 
 
-def in_tasks(count: int, work: Callable[[], Awaitable[Landed]]) -> list[Landed | BaseException]:
+def in_tasks(
+    count: int, work: Callable[[], Awaitable[FlightResult]]
+) -> list[FlightResult | BaseException]:
     """What each of some tasks that start together gets."""
 
-    async def main() -> list[Landed | BaseException]:
+    async def main() -> list[FlightResult | BaseException]:
         return await asyncio.gather(*(work() for _ in range(count)), return_exceptions=True)
 
     return asyncio.run(main())
 
 
 Maker = Callable[..., CachePort]
-Together = Callable[[int, CachePort, Service], list[Landed | BaseException]]
+Together = Callable[[int, CachePort, Service], list[FlightResult | BaseException]]
 
 
-def threads(count: int, cache: CachePort, service: Service) -> list[Landed | BaseException]:
+def threads(count: int, cache: CachePort, service: Service) -> list[FlightResult | BaseException]:
     """Ask the same in threads."""
     service.crowd = count
-    return in_threads(count, lambda: fly(cache, KEY, service))
+    return in_threads(count, lambda: single_flight(cache, KEY, service))
 
 
-def tasks(count: int, cache: CachePort, service: Service) -> list[Landed | BaseException]:
+def tasks(count: int, cache: CachePort, service: Service) -> list[FlightResult | BaseException]:
     """Ask the same in tasks."""
-    return in_tasks(count, lambda: afly(cache, KEY, service.awaited))
+    return in_tasks(count, lambda: asingle_flight(cache, KEY, service.awaited))
 
 
-def body(landed: Landed | BaseException) -> bytes:
+def body(landed: FlightResult | BaseException) -> bytes:
     """The body of an answer that is one."""
-    assert isinstance(landed, Landed), landed
+    assert isinstance(landed, FlightResult), landed
     return bytes(landed.body)
 
 
-def errors(found: list[Landed | BaseException]) -> list[BaseException]:
+def errors(found: list[FlightResult | BaseException]) -> list[BaseException]:
     """Those that failed."""
     return [each for each in found if isinstance(each, BaseException)]

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gptimage.cache import Cache, CachePort
-from gptimage.cache.protocol import Fresh, Landed
-from gptimage.cache.single_flight import afly, fly
+from gptimage.cache.protocol import FlightResult, NewReply
+from gptimage.cache.single_flight import asingle_flight, single_flight
 from gptimage.errors import (
     OutcomeUnknownError,
 )
@@ -26,9 +26,9 @@ def test_ctrl_c_after_sending_pays_nothing_twice(cache: CachePort) -> None:
     """The one who is interrupted is; those who waited are told that it may have been billed."""
     service = Service(KeyboardInterrupt())
     with ThreadPoolExecutor(2) as pool:
-        leader = pool.submit(fly, cache, KEY, service)
+        leader = pool.submit(single_flight, cache, KEY, service)
         service.begun.wait()
-        waiter = pool.submit(fly, cache, KEY, service)
+        waiter = pool.submit(single_flight, cache, KEY, service)
 
         with pytest.raises(KeyboardInterrupt):
             leader.result()
@@ -41,9 +41,9 @@ def test_ctrl_c_before_sending_lets_somebody_else_ask(cache: CachePort) -> None:
     """What was certainly not sent is sent by the next."""
     service = Service(KeyboardInterrupt())
     with ThreadPoolExecutor(2) as pool:
-        leader = pool.submit(fly, cache, KEY, service, sent=lambda: False)
+        leader = pool.submit(single_flight, cache, KEY, service, sent=lambda: False)
         service.begun.wait()
-        waiter = pool.submit(fly, cache, KEY, service)
+        waiter = pool.submit(single_flight, cache, KEY, service)
 
         with pytest.raises(KeyboardInterrupt):
             leader.result()
@@ -56,9 +56,9 @@ def test_a_cancelled_leader_lets_another_process_lead_if_nothing_was_sent(
     """What was given up before sending is no failure of those who wait elsewhere."""
     service = Service(KeyboardInterrupt(), delay=0.2)
     with ThreadPoolExecutor(2) as pool:
-        leader = pool.submit(fly, elsewhere(), KEY, service, sent=lambda: False)
+        leader = pool.submit(single_flight, elsewhere(), KEY, service, sent=lambda: False)
         service.begun.wait()
-        landed = fly(elsewhere(), KEY, service)
+        landed = single_flight(elsewhere(), KEY, service)
 
         assert isinstance(leader.exception(), KeyboardInterrupt)
     assert body(landed) == b"reply 2"
@@ -68,10 +68,12 @@ def test_a_cancelled_leader_leaves_its_flight_in_the_air(cache: CachePort) -> No
     """Those who wait get the reply, and so does the cache: it is paid for."""
     service = Service(delay=0.2)
 
-    async def main() -> list[Landed]:
-        leader = asyncio.ensure_future(afly(cache, KEY, service.awaited))
+    async def main() -> list[FlightResult]:
+        leader = asyncio.ensure_future(asingle_flight(cache, KEY, service.awaited))
         await asyncio.to_thread(service.begun.wait)
-        waiters = [asyncio.ensure_future(afly(cache, KEY, service.awaited)) for _ in range(3)]
+        waiters = [
+            asyncio.ensure_future(asingle_flight(cache, KEY, service.awaited)) for _ in range(3)
+        ]
         await asyncio.sleep(0.01)
         leader.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -82,17 +84,17 @@ def test_a_cancelled_leader_leaves_its_flight_in_the_air(cache: CachePort) -> No
 
     assert {body(each) for each in found} == {b"reply 1"}
     assert service.asked == 1
-    assert body(fly(cache, KEY, service)) == b"reply 1"
+    assert body(single_flight(cache, KEY, service)) == b"reply 1"
 
 
 def test_a_paid_reply_reaches_the_cache_although_nobody_waits(cache: CachePort) -> None:
     """A caller that gives up on a request that was sent finds the reply next time."""
     service = Service(delay=0.1)
 
-    async def main() -> Landed:
+    async def main() -> FlightResult:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(afly(cache, KEY, service.awaited), 0.03)
-        return await afly(cache, KEY, service.awaited)
+            await asyncio.wait_for(asingle_flight(cache, KEY, service.awaited), 0.03)
+        return await asingle_flight(cache, KEY, service.awaited)
 
     assert body(asyncio.run(main())) == b"reply 1"
     assert service.asked == 1
@@ -103,14 +105,14 @@ def test_what_nobody_wants_is_not_sent(cache: CachePort) -> None:
     sent: list[bool] = []
     begun = asyncio.Event()
 
-    async def call() -> Fresh:
+    async def call() -> NewReply:
         begun.set()
         await asyncio.sleep(0.05)  # waits its turn, as a rate limit makes it
         sent.append(True)
-        return Fresh(body=b"unwanted")
+        return NewReply(body=b"unwanted")
 
     async def main() -> None:
-        task = asyncio.ensure_future(afly(cache, KEY, call, sent=lambda: bool(sent)))
+        task = asyncio.ensure_future(asingle_flight(cache, KEY, call, sent=lambda: bool(sent)))
         await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -120,21 +122,22 @@ def test_what_nobody_wants_is_not_sent(cache: CachePort) -> None:
     asyncio.run(main())
 
     assert sent == []
-    assert body(fly(cache, KEY, Service())) == b"reply 1"
+    assert body(single_flight(cache, KEY, Service())) == b"reply 1"
 
 
 def test_the_last_passenger_to_leave_ends_what_was_not_sent() -> None:
     """A flight goes on for its passengers, and no longer."""
     cache, sent = Cache.memory(), list[bool]()
 
-    async def call() -> Fresh:
+    async def call() -> NewReply:
         await asyncio.sleep(0.1)
         sent.append(True)
-        return Fresh(body=b"unwanted")
+        return NewReply(body=b"unwanted")
 
     async def main() -> None:
         flights = [
-            asyncio.ensure_future(afly(cache, KEY, call, sent=lambda: bool(sent))) for _ in range(3)
+            asyncio.ensure_future(asingle_flight(cache, KEY, call, sent=lambda: bool(sent)))
+            for _ in range(3)
         ]
         await asyncio.sleep(0.02)
         for task in flights:
@@ -152,9 +155,9 @@ def test_an_event_loop_that_ends_tells_those_who_wait_elsewhere() -> None:
     cache, service = Cache.memory(), Service(delay=30)
 
     async def main() -> None:
-        task = asyncio.ensure_future(afly(cache, KEY, service.awaited))
+        task = asyncio.ensure_future(asingle_flight(cache, KEY, service.awaited))
         await asyncio.to_thread(service.begun.wait)
-        jobs.append(pool.submit(fly, cache, KEY, service))
+        jobs.append(pool.submit(single_flight, cache, KEY, service))
         await asyncio.sleep(0.1)
         task.cancel()
 
@@ -172,12 +175,12 @@ def test_a_flight_whose_loop_was_closed_is_not_waited_for(cache: CachePort) -> N
     service = Service(delay=30)
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda *_: None)  # it would complain about the task thrown away
-    task = loop.create_task(afly(cache, KEY, service.awaited))
+    task = loop.create_task(asingle_flight(cache, KEY, service.awaited))
     while not service.begun.is_set():
         loop.run_until_complete(asyncio.sleep(0.01))
     loop.close()
     with ThreadPoolExecutor(1) as pool:
-        landed = pool.submit(fly, cache, KEY, Service(delay=0)).result()
+        landed = pool.submit(single_flight, cache, KEY, Service(delay=0)).result()
 
     assert (body(landed), landed.warnings) == (b"reply 1", ())
     assert not task.done()
@@ -186,14 +189,14 @@ def test_a_flight_whose_loop_was_closed_is_not_waited_for(cache: CachePort) -> N
 def test_a_flight_cancelled_before_it_began_is_not_waited_for(cache: CachePort) -> None:
     """Cancelling a flight that has not taken its first step leaves nothing behind."""
 
-    async def main() -> Landed:
-        task = asyncio.ensure_future(afly(cache, KEY, Service().awaited))
+    async def main() -> FlightResult:
+        task = asyncio.ensure_future(asingle_flight(cache, KEY, Service().awaited))
         await asyncio.sleep(0)  # it has made its flight
         for each in asyncio.all_tasks() - {asyncio.current_task()}:
             each.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return await afly(cache, KEY, Service(delay=0).awaited)
+        return await asingle_flight(cache, KEY, Service(delay=0).awaited)
 
     landed = asyncio.run(main())
 

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from gptimage.cache import CacheEntry, CachePort, CacheStats
-from gptimage.cache.protocol import Held
+from gptimage.cache.protocol import LeaseHeld
 from gptimage.errors import ConfigurationError
 
 from .flying import Maker
@@ -210,21 +210,21 @@ def test_clears_by_age(cache: CachePort) -> None:
 def test_grants_one_lease_at_a_time(cache: CachePort) -> None:
     """While somebody asks, others are told who; afterwards one of them may."""
     first = cache.lease(KEY, "first")
-    assert Held("first") == cache.lease(KEY, "second")
-    assert not isinstance(cache.lease(OTHER, "other"), Held)
-    assert not isinstance(first, Held)
+    assert LeaseHeld("first") == cache.lease(KEY, "second")
+    assert not isinstance(cache.lease(OTHER, "other"), LeaseHeld)
+    assert not isinstance(first, LeaseHeld)
 
     first.release("fine")
     second = cache.lease(KEY, "second")
 
-    assert not isinstance(second, Held)
+    assert not isinstance(second, LeaseHeld)
     second.release("fine")
 
 
 def test_tells_how_a_flight_ended(cache: CachePort) -> None:
     """The outcome is known once the lease was released, and only then."""
     lease = cache.lease(KEY, "first")
-    assert not isinstance(lease, Held)
+    assert not isinstance(lease, LeaseHeld)
     assert cache.outcome("first") is None
 
     lease.release("it – ended")
@@ -236,13 +236,13 @@ def test_tells_how_a_flight_ended(cache: CachePort) -> None:
 def test_releasing_twice_frees_only_once(cache: CachePort) -> None:
     """The second release does not take away somebody else's lease."""
     first = cache.lease(KEY, "first")
-    assert not isinstance(first, Held)
+    assert not isinstance(first, LeaseHeld)
     first.release("over")
     second = cache.lease(KEY, "second")
     first.release("over again")
 
-    assert Held("second") == cache.lease(KEY, "third")
-    assert not isinstance(second, Held)
+    assert LeaseHeld("second") == cache.lease(KEY, "third")
+    assert not isinstance(second, LeaseHeld)
     second.release("over")
 
 
@@ -254,7 +254,7 @@ def test_many_threads_win_one_lease(cache: CachePort) -> None:
     def attempt(number: int) -> None:
         barrier.wait()
         found = cache.lease(KEY, f"token-{number}")
-        if not isinstance(found, Held):
+        if not isinstance(found, LeaseHeld):
             won.append(found)
 
     threads = [threading.Thread(target=attempt, args=(number,)) for number in range(12)]

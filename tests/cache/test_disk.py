@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from gptimage._internal import locks
 from gptimage.cache import Cache, CacheEntry, CacheStats, disk_index, entry_file
 from gptimage.cache.disk import DiskCache
-from gptimage.cache.protocol import Fresh, Held, Landed
-from gptimage.cache.single_flight import fly
+from gptimage.cache.protocol import FlightResult, LeaseHeld, NewReply
+from gptimage.cache.single_flight import single_flight
 from gptimage.errors import CacheError
 
 
@@ -49,9 +49,11 @@ def file_of(root: Path) -> Path:
     return path
 
 
-def ask(cache: DiskCache, key: str = KEY, **options: bool) -> Landed:
+def ask(cache: DiskCache, key: str = KEY, **options: bool) -> FlightResult:
     """A call through the cache."""
-    return fly(cache, key, lambda: Fresh(body=b"fresh", usd=Decimal("0.04")), **options)
+    return single_flight(
+        cache, key, lambda: NewReply(body=b"fresh", usd=Decimal("0.04")), **options
+    )
 
 
 def test_touches_nothing_before_it_is_used(cache: DiskCache, root: Path) -> None:
@@ -325,7 +327,7 @@ def test_a_full_disk_is_a_warning(
         return real(descriptor, data)
 
     monkeypatch.setattr(os, "write", full)
-    landed = fly(cache, KEY, lambda: Fresh(body=b"a longer reply"), refresh=True)
+    landed = single_flight(cache, KEY, lambda: NewReply(body=b"a longer reply"), refresh=True)
     monkeypatch.undo()
 
     assert (bytes(landed.body), landed.cached) == (b"a longer reply", False)
@@ -390,7 +392,7 @@ DiskCache(sys.argv[1]).put(sys.argv[2], CacheEntry(body=b"x" * 10))
 def test_clearing_sweeps_up_after_dead_processes(cache: DiskCache, root: Path) -> None:
     """Old temporary files and locks nobody holds go; young ones and foreign files stay."""
     lease = cache.lease(OTHER, "held")
-    assert not isinstance(lease, Held)
+    assert not isinstance(lease, LeaseHeld)
     ask(cache)
     old, young = root / "tmp" / "old.tmp", root / "tmp" / "young.tmp"
     lock, foreign = root / "leases" / "dead.lock", root / "aa" / "holiday.jpg"
@@ -400,7 +402,7 @@ def test_clearing_sweeps_up_after_dead_processes(cache: DiskCache, root: Path) -
 
     assert cache.clear() == 1
     assert [path.exists() for path in (old, young, lock, foreign)] == [False, True, False, True]
-    assert isinstance(cache.lease(OTHER, "another"), Held)
+    assert isinstance(cache.lease(OTHER, "another"), LeaseHeld)
     lease.release("over")
 
 
@@ -409,7 +411,7 @@ def test_a_lock_left_by_a_dead_process_is_free(cache: DiskCache, root: Path) -> 
     (root / "leases").mkdir(parents=True)
     (root / "leases" / f"g1-{'a' * 64}.lock").write_text("the dead one's token")
 
-    assert not isinstance(cache.lease(KEY, "mine"), Held)
+    assert not isinstance(cache.lease(KEY, "mine"), LeaseHeld)
 
 
 def test_a_lock_released_while_we_take_it_is_not_ours(
@@ -419,7 +421,7 @@ def test_a_lock_released_while_we_take_it_is_not_ours(
     path = tmp_path / "some.lock"
     first = locks.take(path, "first")
     real = locks._lock
-    taken: list[locks.FileLock | Held] = []
+    taken: list[locks.FileLock | LeaseHeld] = []
 
     def slow(descriptor: int) -> bool:
         monkeypatch.setattr(locks, "_lock", real)
@@ -430,7 +432,7 @@ def test_a_lock_released_while_we_take_it_is_not_ours(
 
     monkeypatch.setattr(locks, "_lock", slow)
 
-    assert locks.take(path, "third") == Held("second")
+    assert locks.take(path, "third") == LeaseHeld("second")
     assert isinstance(taken[0], locks.FileLock)
     taken[0].release()
 
@@ -445,7 +447,7 @@ def test_leases_are_won_one_after_the_other(cache: DiskCache, root: Path) -> Non
         nonlocal held, most, turns
         while turns < 100:
             lease = each.lease(KEY, f"{threading.get_ident()}")
-            if isinstance(lease, Held):
+            if isinstance(lease, LeaseHeld):
                 continue
             with guard:
                 held += 1
@@ -468,7 +470,7 @@ def test_outcomes_are_forgotten(cache: DiskCache, root: Path) -> None:
     """An outcome can be read for a minute, and is then swept up by the next."""
     for token in ("first", "second"):
         lease = cache.lease(KEY, token)
-        assert not isinstance(lease, Held)
+        assert not isinstance(lease, LeaseHeld)
         lease.release(f"{token} is over")
         with sqlite3.connect(root / "index.sqlite") as database:
             database.execute("UPDATE outcomes SET expires = expires - 61 WHERE token = 'first'")

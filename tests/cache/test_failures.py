@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage.cache.outcomes import ASK, LANDED, Failure, failure_from, failure_of
+from gptimage.cache.outcomes import COMPLETED, RETRY, Failure, failure_from, failure_of
 from gptimage.errors import (
     ApiError,
     BudgetExceededError,
@@ -165,6 +165,6 @@ def test_no_text_makes_reading_fail(text: str) -> None:
 
 def test_outcomes_without_error() -> None:
     """Landing is no failure, and giving up carries no error."""
-    assert failure_from(LANDED) is None
-    assert failure_from(ASK.text()) == ASK
-    assert ASK.patience(0) == 0
+    assert failure_from(COMPLETED) is None
+    assert failure_from(RETRY.text()) == RETRY
+    assert RETRY.patience(0) == 0

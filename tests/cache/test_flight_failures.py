@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gptimage.cache import Cache, CachePort
-from gptimage.cache.protocol import Landed
-from gptimage.cache.single_flight import fly
+from gptimage.cache.protocol import FlightResult
+from gptimage.cache.single_flight import single_flight
 from gptimage.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -83,14 +83,14 @@ def test_after_a_failure_that_cost_nothing_somebody_else_leads(
 
     assert service.asked == 2
     assert [type(each) for each in errors(found)] == [type(failure)]
-    assert {body(each) for each in found if isinstance(each, Landed)} == {b"reply 2"}
+    assert {body(each) for each in found if isinstance(each, FlightResult)} == {b"reply 2"}
 
 
 def behind(leader: CachePort, waiter: CachePort, service: Service, together: Together) -> Any:
     """What those get who wait for a leader in another process."""
     service.go.clear()
     with ThreadPoolExecutor(2) as pool:
-        job = pool.submit(fly, leader, KEY, service)
+        job = pool.submit(single_flight, leader, KEY, service)
         service.begun.wait()
         others = pool.submit(together, 3, waiter, service)
         wait_until(lambda: waiting() == 2 or others.done())
@@ -143,16 +143,16 @@ def test_somebody_elses_budget_is_not_mine(together: Together) -> None:
     found = together(5, Cache.memory(), service)
 
     assert [type(each) for each in errors(found)] == [BudgetExceededError] * 3
-    assert {body(each) for each in found if isinstance(each, Landed)} == {b"reply 4"}
+    assert {body(each) for each in found if isinstance(each, FlightResult)} == {b"reply 4"}
 
 
 def test_a_failure_is_soon_forgotten(cache: CachePort) -> None:
     """A request that starts after a failure asks anew."""
     service = Service(OutcomeUnknownError("no answer"), delay=0)
     with pytest.raises(OutcomeUnknownError):
-        fly(cache, KEY, service)
+        single_flight(cache, KEY, service)
 
-    assert body(fly(cache, KEY, service)) == b"reply 2"
+    assert body(single_flight(cache, KEY, service)) == b"reply 2"
 
 
 def test_a_bug_reaches_others_as_an_unknown_outcome(together: Together) -> None:
@@ -161,9 +161,9 @@ def test_a_bug_reaches_others_as_an_unknown_outcome(together: Together) -> None:
     service.crowd = 4
     cache = Cache.memory()
 
-    def work() -> Landed:
+    def work() -> FlightResult:
         try:
-            return fly(cache, KEY, service)
+            return single_flight(cache, KEY, service)
         except ZeroDivisionError as error:
             raise ServerError("was a bug", status=599) from error
 

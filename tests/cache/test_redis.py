@@ -19,9 +19,9 @@ import redis
 from gptimage.cache import Cache, CacheEntry
 from gptimage.cache import redis as module
 from gptimage.cache import redis as renewal
-from gptimage.cache.protocol import Fresh, Held
+from gptimage.cache.protocol import LeaseHeld, NewReply
 from gptimage.cache.redis import RedisCache
-from gptimage.cache.single_flight import fly
+from gptimage.cache.single_flight import single_flight
 from gptimage.errors import CacheError, ConfigurationError
 
 
@@ -60,7 +60,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask(cache: Any, body: bytes = b"fresh", **options: bool) -> Any:
     """A call through the cache."""
-    return fly(cache, KEY, lambda: Fresh(body=body, usd=Decimal("0.04")), **options)
+    return single_flight(cache, KEY, lambda: NewReply(body=body, usd=Decimal("0.04")), **options)
 
 
 @pytest.mark.parametrize("size", [256 * 1024, 256 * 1024 + 1, 20_000_000])
@@ -148,17 +148,17 @@ def test_a_lease_outlasts_a_slow_call(redis_url: str, prefix: str) -> None:
     asked: list[float] = []
     begun = threading.Event()
 
-    def slow() -> Fresh:
+    def slow() -> NewReply:
         asked.append(time.monotonic())
         begun.set()
         time.sleep(2)
-        return Fresh(body=b"slow")
+        return NewReply(body=b"slow")
 
     caches = [RedisCache(redis_url, prefix=prefix) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        jobs = [pool.submit(fly, caches[0], KEY, slow)]
+        jobs = [pool.submit(single_flight, caches[0], KEY, slow)]
         begun.wait()
-        jobs += [pool.submit(fly, each, KEY, slow) for each in caches[1:]]
+        jobs += [pool.submit(single_flight, each, KEY, slow) for each in caches[1:]]
         found = [job.result() for job in jobs]
     for each in caches:
         each.close()
@@ -171,7 +171,7 @@ def test_a_lease_outlasts_a_slow_call(redis_url: str, prefix: str) -> None:
 def test_a_released_lease_is_not_renewed(cache: RedisCache, raw: Any, prefix: str) -> None:
     """Renewing never brings back what was released, and the thread ends when nothing is held."""
     lease = cache.lease(KEY, "mine")
-    assert not isinstance(lease, Held)
+    assert not isinstance(lease, LeaseHeld)
     time.sleep(0.8)
     assert raw.get(f"{prefix}lease:{KEY}") == b"mine"
 
@@ -187,7 +187,7 @@ def test_a_renewal_that_comes_too_late_does_nothing(
 ) -> None:
     """A renewal that was on its way while the lease was released does not bring it back."""
     lease = cache.lease(KEY, "mine")
-    assert not isinstance(lease, Held)
+    assert not isinstance(lease, LeaseHeld)
     (late,) = cache._renewal._held.values()
     assert cache._renewal._renew([late]) == [1]
     lease.release("over")
@@ -200,7 +200,7 @@ def test_a_renewal_that_comes_too_late_does_nothing(
 def test_a_lease_that_was_lost_is_not_taken_back(cache: RedisCache, raw: Any, prefix: str) -> None:
     """When somebody else holds it by now, neither renewing nor releasing touches theirs."""
     lease = cache.lease(KEY, "mine")
-    assert not isinstance(lease, Held)
+    assert not isinstance(lease, LeaseHeld)
     raw.set(f"{prefix}lease:{KEY}", "theirs")
     time.sleep(0.3)
     lease.release("over")
@@ -213,7 +213,7 @@ def test_a_lease_survives_a_restart_of_redis(own_redis: Any) -> None:
     """A server that forgot everything is told again who is asking."""
     cache, other = RedisCache(own_redis.url), RedisCache(own_redis.url)
     lease = cache.lease(KEY, "mine")
-    assert not isinstance(lease, Held)
+    assert not isinstance(lease, LeaseHeld)
     own_redis.stop()
     own_redis.start()
     client = redis.Redis.from_url(own_redis.url)
@@ -221,7 +221,7 @@ def test_a_lease_survives_a_restart_of_redis(own_redis: Any) -> None:
         time.sleep(0.02)
     client.close()
 
-    assert other.lease(KEY, "theirs") == Held("mine")
+    assert other.lease(KEY, "theirs") == LeaseHeld("mine")
     lease.release("over")
     cache.close()
     other.close()
@@ -250,15 +250,15 @@ def test_redis_that_dies_during_a_call_costs_no_picture(own_redis: Any) -> None:
     leading, waiting = RedisCache(own_redis.url), RedisCache(own_redis.url)
     begun, go = threading.Event(), threading.Event()
 
-    def slow() -> Fresh:
+    def slow() -> NewReply:
         begun.set()
         go.wait()
-        return Fresh(body=b"slow")
+        return NewReply(body=b"slow")
 
     with ThreadPoolExecutor(2) as pool:
-        leader = pool.submit(fly, leading, KEY, slow)
+        leader = pool.submit(single_flight, leading, KEY, slow)
         begun.wait()
-        waiter = pool.submit(fly, waiting, KEY, lambda: Fresh(body=b"alone"))
+        waiter = pool.submit(single_flight, waiting, KEY, lambda: NewReply(body=b"alone"))
         time.sleep(0.3)
         assert not waiter.done()
         own_redis.stop()

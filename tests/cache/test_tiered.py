@@ -11,8 +11,8 @@ import pytest
 
 from gptimage.cache import Cache, CacheEntry
 from gptimage.cache.memory import MemoryCache
-from gptimage.cache.protocol import Fresh
-from gptimage.cache.single_flight import fly
+from gptimage.cache.protocol import NewReply
+from gptimage.cache.single_flight import single_flight
 from gptimage.errors import CacheError, ConfigurationError
 
 
@@ -66,7 +66,7 @@ def test_statistics_are_those_of_the_slowest() -> None:
     """Each call is counted once, whichever tier answers it, and each tier shows what it holds."""
     cache = Cache.tiered(MemoryCache(max_bytes=5), MemoryCache())
     for _ in range(3):
-        fly(cache, KEY, lambda: Fresh(body=b"a reply", usd=Decimal("0.04")))
+        single_flight(cache, KEY, lambda: NewReply(body=b"a reply", usd=Decimal("0.04")))
     found = cache.stats()
 
     assert (found.misses, found.hits, found.saved_usd) == (1, 2, Decimal("0.08"))
@@ -93,8 +93,8 @@ def test_one_dead_tier_leaves_the_other(broken: str) -> None:
     alive = MemoryCache()
     alive.put(KEY, ENTRY)
     cache = Cache.tiered(Dead(), alive) if broken == "fast" else Cache.tiered(alive, Dead())
-    hit = fly(cache, KEY, lambda: Fresh(body=b"asked"))
-    miss = fly(cache, "g1:other", lambda: Fresh(body=b"asked"))
+    hit = single_flight(cache, KEY, lambda: NewReply(body=b"asked"))
+    miss = single_flight(cache, "g1:other", lambda: NewReply(body=b"asked"))
 
     assert (hit.body, hit.cached) == (b"a reply", True)
     assert (miss.body, miss.cached) == (b"asked", False)

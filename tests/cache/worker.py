@@ -18,9 +18,9 @@ from datetime import timedelta
 from decimal import Decimal
 
 from gptimage.cache import Cache, CacheEntry, CachePort
-from gptimage.cache.protocol import Fresh
+from gptimage.cache.protocol import NewReply
 from gptimage.cache.redis import RedisCache
-from gptimage.cache.single_flight import fly
+from gptimage.cache.single_flight import single_flight
 from gptimage.errors import GptImageError, ModerationError
 
 
@@ -37,16 +37,16 @@ def open_cache(kind: str, place: str, prefix: str) -> CachePort:
     return disk if kind == "disk" else Cache.tiered(Cache.memory(), disk)
 
 
-def ask(url: str) -> Fresh:
+def ask(url: str) -> NewReply:
     """Ask the service over HTTP."""
     with urllib.request.urlopen(url) as reply:
-        return Fresh(body=reply.read(), usd=Decimal("0.04"))
+        return NewReply(body=reply.read(), usd=Decimal("0.04"))
 
 
 def many(cache: CachePort, url: str, count: int) -> object:
     """Ask the same so many times at once."""
     with ThreadPoolExecutor(count) as pool:
-        jobs = [pool.submit(fly, cache, KEY, lambda: ask(url)) for _ in range(count)]
+        jobs = [pool.submit(single_flight, cache, KEY, lambda: ask(url)) for _ in range(count)]
         landed = [job.result() for job in jobs]
     return {
         "bodies": sorted({bytes(each.body).decode() for each in landed}),
@@ -58,7 +58,7 @@ def many(cache: CachePort, url: str, count: int) -> object:
 def fail(cache: CachePort, url: str, count: int) -> object:
     """Ask, be refused by the safety system, and tell what was raised."""
 
-    def refused() -> Fresh:
+    def refused() -> NewReply:
         ask(url)
         details = {"moderation_stage": "output", "categories": ["gore"]}
         raise ModerationError(
@@ -66,7 +66,7 @@ def fail(cache: CachePort, url: str, count: int) -> object:
         )
 
     try:
-        fly(cache, KEY, refused)
+        single_flight(cache, KEY, refused)
     except GptImageError as error:
         return {"kind": type(error).__name__, "text": str(error), "data": vars(error)}
     return "no error"
@@ -78,12 +78,12 @@ def fork(cache: CachePort, url: str, count: int) -> object:
     cache.put(OTHER, CacheEntry(body=b"from the parent", usd=Decimal(1)))
     begun = threading.Event()
 
-    def slow() -> Fresh:
+    def slow() -> NewReply:
         begun.set()
         return ask(url)
 
     with ThreadPoolExecutor(1) as pool:
-        leader = pool.submit(fly, cache, KEY, slow)
+        leader = pool.submit(single_flight, cache, KEY, slow)
         begun.wait()
         child = os.fork()
         if child == 0:
@@ -105,11 +105,11 @@ def orphan(cache: CachePort, url: str, count: int) -> object:
     warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is the point
     begun = threading.Event()
 
-    def slow() -> Fresh:
+    def slow() -> NewReply:
         begun.set()
         return ask(url)
 
-    threading.Thread(target=fly, args=(cache, KEY, slow), daemon=True).start()
+    threading.Thread(target=single_flight, args=(cache, KEY, slow), daemon=True).start()
     begun.wait()
     child = os.fork()
     if child == 0:
@@ -121,9 +121,9 @@ def orphan(cache: CachePort, url: str, count: int) -> object:
 
 def in_child(cache: CachePort, url: str) -> int:
     """The parent's thread is not here; its lease and its flight are not ours either."""
-    old = fly(cache, OTHER, lambda: ask(url))
-    new = fly(cache, THIRD, lambda: Fresh(body=b"from the child"))
-    shared = fly(cache, KEY, lambda: ask(url))
+    old = single_flight(cache, OTHER, lambda: ask(url))
+    new = single_flight(cache, THIRD, lambda: NewReply(body=b"from the child"))
+    shared = single_flight(cache, KEY, lambda: ask(url))
     good = (
         (bytes(old.body), old.cached) == (b"from the parent", True)
         and (bytes(new.body), new.cached) == (b"from the child", False)

@@ -213,7 +213,7 @@ def test_an_edit_can_be_run_again_from_the_store(harness: Harness, store: Store)
     client, service = harness.fake(OK, store=store)
     mask = gptimage.Mask.from_box((0, 0, 16, 16))
     result = client.edit("Night", images=picture(64, 64), mask=mask, quality="low")
-    store.rerun(result.stored[0].id, client)
+    store.repeat(result.stored[0].id, client)
     assert service.requests[0] == service.requests[1]
 
 

@@ -135,7 +135,7 @@ def test_an_odd_response_costs_no_picture(tmp_path: Path, odd: Any) -> None:
         (record,) = store.history()
 
     assert (turn.result.image.original or turn.result.image).data == BYTES
-    assert (turn.outer_usage, turn.result.usage) == (None, None)
+    assert (turn.chat_usage, turn.result.usage) == (None, None)
     assert len(turn.response_id or "") <= 200
     assert (record.response_id or "").isprintable()
     assert any("of the chat model" in note for note in turn.result.warnings)
@@ -193,7 +193,7 @@ def test_whatever_the_reading_raises_carries_the_reply(
     def surprised(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a surprise")
 
-    monkeypatch.setattr("gptimage.engine.parse.finish", surprised)
+    monkeypatch.setattr("gptimage.engine.parse.parse_response", surprised)
     reply = answer(BYTES)
     client, _ = harness.fake(reply)
     with pytest.raises(MalformedReplyError, match="a surprise") as caught:

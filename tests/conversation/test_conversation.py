@@ -29,9 +29,9 @@ def test_a_turn_says_all_about_itself(talks: Talks) -> None:
     assert len(turn.call_ids) == len(turn.images) == 1
     assert turn.result.usage is not None
     assert turn.result.cost is not None
-    assert turn.outer_usage is not None
-    assert turn.outer_cost is not None
-    assert turn.total_cost == turn.result.cost.usd + turn.outer_cost.usd
+    assert turn.chat_usage is not None
+    assert turn.chat_cost is not None
+    assert turn.total_cost == turn.result.cost.usd + turn.chat_cost.usd
     assert turn.failed == ()
 
 

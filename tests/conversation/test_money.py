@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gptimage import BudgetExceededError, OutcomeUnknownError
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
-from gptimage.models.pricing import DEFAULT_OUTER, OuterUsage, outer_ceiling, outer_cost
+from gptimage.models.pricing import DEFAULT_CHAT_MODEL, ChatUsage, chat_ceiling, chat_cost
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply
@@ -39,7 +39,7 @@ def possible(talks: Talks, *before: Any, resume: Any = None, how: Any = None, **
 
 
 def read(tokens: int) -> Decimal:
-    """What so many tokens cost that the outer model reads, at the dearest price."""
+    """What so many tokens cost that the chat model reads, at the dearest price."""
     return tokens * Decimal("0.125") / 1_000_000
 
 
@@ -102,11 +102,15 @@ def test_one_unknown_price_is_enough(talks: Talks, how: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("model", "on", "history"),
-    [("gpt-6.1-sol", ON, 0), (DEFAULT_OUTER, date(2026, 9, 1), 0), (DEFAULT_OUTER, ON, 270_000)],
+    [
+        ("gpt-6.1-sol", ON, 0),
+        (DEFAULT_CHAT_MODEL, date(2026, 9, 1), 0),
+        (DEFAULT_CHAT_MODEL, ON, 270_000),
+    ],
 )
 def test_no_outer_ceiling_without_a_price(model: str, on: date, history: int) -> None:
     """No row, another day, or a prompt that costs more than the row says."""
-    assert outer_ceiling(model, on, text=10, pictures=0, history=history) is None
+    assert chat_ceiling(model, on, text=10, pictures=0, history=history) is None
 
 
 @given(
@@ -120,21 +124,21 @@ def test_the_outer_ceiling_holds_what_it_allows_for(
     text: int, pictures: int, history: int, drawn: int, shares: list[float]
 ) -> None:
     """Whatever is used of each allowance, and however it was cached, it costs no more."""
-    most = outer_ceiling(
-        DEFAULT_OUTER, ON, text=text, pictures=pictures, history=history, drawn=drawn
+    most = chat_ceiling(
+        DEFAULT_CHAT_MODEL, ON, text=text, pictures=pictures, history=history, drawn=drawn
     )
     written = int(4_096 * shares[0])
     each = history + int(text * shares[1]) + 512 + int(4_000 * shares[2]) * (pictures + drawn)
     entered = (drawn + 1) * (each + written)
     cached = int(entered * shares[3])
-    usage = OuterUsage(
+    usage = ChatUsage(
         input_tokens=entered,
         output_tokens=written,
         total_tokens=entered + written,
         cached_tokens=cached,
         cache_write_tokens=int((entered - cached) * shares[4]),
     )
-    cost = outer_cost(DEFAULT_OUTER, usage, ON)
+    cost = chat_cost(DEFAULT_CHAT_MODEL, usage, ON)
 
     assert most is not None
     assert cost is None or cost.usd <= most

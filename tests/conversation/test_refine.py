@@ -38,7 +38,7 @@ def test_each_prompt_is_a_turn(service: Sandbox, capsys: pytest.CaptureFixture[s
     assert Image.from_path("out/cabin-2.jpg").format == "jpeg"
     assert service.requests[-1].body["previous_response_id"] == first["response_id"]
     assert second["cost_usd"] > 0
-    assert second["outer_cost_usd"] > 0
+    assert second["chat_cost_usd"] > 0
 
 
 def test_a_later_command_goes_on(service: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,9 +68,9 @@ def test_a_reply_is_read_whole(talks: Talks) -> None:
     assert turn.result.usage is not None
     assert turn.result.usage.image_tokens == 1024
     assert turn.result.cost == Decimal("0.014122")  # 10 x 5 + 1024 x 8 + 196 x 30, per million
-    assert turn.outer_usage is not None
-    assert turn.outer_usage.reasoning_tokens == 60
-    assert turn.outer_cost == Decimal("0.000119")
+    assert turn.chat_usage is not None
+    assert turn.chat_usage.reasoning_tokens == 60
+    assert turn.chat_cost == Decimal("0.000119")
 
 
 def test_several_pictures_keep_their_ids(talks: Talks) -> None:
@@ -299,7 +299,7 @@ def test_a_rate_limit_is_waited_for(talks: Talks) -> None:
 
 
 def test_an_unknown_outcome_says_what_it_may_cost(talks: Talks) -> None:
-    """Up to as many pictures as the model may draw, and what the outer model may use."""
+    """Up to as many pictures as the model may draw, and what the chat model may use."""
     talk, _ = talks.fake(OutcomeUnknownError("timed out"))
     picture = Decimal((196 * 30) + (7 + 1_000) * 5) / 1_000_000  # drawn, and its two prompts
 
@@ -313,7 +313,7 @@ def test_an_unknown_outcome_says_what_it_may_cost(talks: Talks) -> None:
 
 
 def said(drawn: int) -> Decimal:
-    """The most the outer model may cost, by the figures of ``docs/conversations.md``."""
+    """The most the chat model may cost, by the figures of ``docs/conversations.md``."""
     read = 512 + 7 + 4_000 * drawn + 4_096
     return ((drawn + 1) * read * Decimal("0.125") + 4_096 * Decimal("0.5")) / 1_000_000
 

@@ -10,7 +10,7 @@ import pytest
 
 from gptimage import InvalidRequestError, Mask
 from gptimage.conversation import TurnOptions
-from gptimage.models.pricing import DEFAULT_OUTER, OUTER_PRICES, OuterUsage, outer_cost
+from gptimage.models.pricing import CHAT_PRICES, DEFAULT_CHAT_MODEL, ChatUsage, chat_cost
 
 from .talk import Talks, call, picture, reply, response
 
@@ -103,7 +103,7 @@ def test_the_whole_request_is_what_the_api_documents(talks: Talks) -> None:
 
     assert service.requests[0].path == "/responses"
     assert service.requests[0].body == {
-        "model": DEFAULT_OUTER,
+        "model": DEFAULT_CHAT_MODEL,
         "input": [{"role": "user", "content": [{"type": "input_text", "text": "A cabin"}]}],
         "tools": [{"type": "image_generation", "action": "auto", "model": "gpt-image-2.5-flare"}],
         "tool_choice": {"type": "image_generation"},
@@ -126,14 +126,14 @@ def test_uploaded_files_are_named_by_id(talks: Talks) -> None:
 
 
 def test_both_models_are_settable(talks: Talks) -> None:
-    """The outer model reads the words, the image model draws."""
+    """The chat model reads the words, the image model draws."""
     talk, service = talks.fake(DRAWN, outer="gpt-6.1-sol", image_model="gpt-image-2")
     turn = talk.send("A cabin")
 
     assert service.requests[0].body["model"] == "gpt-6.1-sol"
     assert service.requests[0].body["tools"][0]["model"] == "gpt-image-2"
-    assert (turn.outer_model, turn.result.model) == ("gpt-6.1-sol", "gpt-image-2")
-    assert turn.outer_cost is None
+    assert (turn.chat_model, turn.result.model) == ("gpt-6.1-sol", "gpt-image-2")
+    assert turn.chat_cost is None
 
 
 def test_azure_learns_the_deployment(talks: Talks) -> None:
@@ -196,14 +196,14 @@ def test_a_new_picture_takes_no_mask(talks: Talks) -> None:
 
 def test_outer_tokens_have_their_own_prices() -> None:
     """Read, cached, written to the cache and said: each at its price."""
-    usage = OuterUsage(
+    usage = ChatUsage(
         input_tokens=1_000,
         output_tokens=100,
         total_tokens=1_100,
         cached_tokens=400,
         cache_write_tokens=200,
     )
-    found = outer_cost("gpt-6-luna", usage, date(2026, 11, 20))
+    found = chat_cost("gpt-6-luna", usage, date(2026, 11, 20))
 
     assert found == Decimal("0.000119")  # 400 x 0.10 + 400 x 0.01 + 200 x 0.125 + 100 x 0.50
 
@@ -221,14 +221,14 @@ def test_unknown_outer_prices_are_none(
     model: str, entered: int, on: date, tier: str | None
 ) -> None:
     """No row, a long prompt, another day, another tier: no guess."""
-    usage = OuterUsage(input_tokens=entered, output_tokens=1, total_tokens=entered + 1)
+    usage = ChatUsage(input_tokens=entered, output_tokens=1, total_tokens=entered + 1)
 
-    assert outer_cost(model, usage, on, tier=tier) is None
-    assert outer_cost(model, None, on) is None
+    assert chat_cost(model, usage, on, tier=tier) is None
+    assert chat_cost(model, None, on) is None
 
 
 def test_outer_prices_are_dated_and_sourced() -> None:
     """Rows only follow each other, and each says where it comes from."""
-    for rows in OUTER_PRICES.values():
+    for rows in CHAT_PRICES.values():
         assert [row.start for row in rows] == sorted({row.start for row in rows})
         assert all(row.source and row.checked >= row.start for row in rows)

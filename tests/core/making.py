@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image as PilImage
 
 from gptimage import Edit, Generate, Image, Models
-from gptimage.engine.parse import finish
+from gptimage.engine.parse import parse_response
 from gptimage.engine.plan import Plan, plan
 from gptimage.transport.http import HttpReply, ServerEvent
 from gptimage.types.request import edit_request, generate_request
@@ -103,7 +103,7 @@ def answer(*pictures: bytes, **fields: object) -> HttpReply:
 
 def finished(answer: HttpReply, request: Generate | None = None, **options: Any) -> Result:
     """What the core makes of a reply."""
-    return finish(planned(request, **options), answer, now=NOW)
+    return parse_response(planned(request, **options), answer, now=NOW)
 
 
 def event(kind: str, data: bytes | None = None, **fields: object) -> ServerEvent:

@@ -22,7 +22,7 @@ from gptimage import (
     Models,
 )
 from gptimage.providers.openai.images import WIRE_NAMES
-from gptimage.types.validation import check
+from gptimage.types.validation import validate
 
 from .making import TODAY, cutout, edit, generate, image
 
@@ -42,7 +42,7 @@ LONG = "x" * 32_001
 
 def judged(request: Generate, today: date = TODAY) -> tuple[str, ...]:
     """The warnings about a request."""
-    return check(request, MODELS.get(request.model), today)
+    return validate(request, MODELS.get(request.model), today)
 
 
 def refused(request: Generate, today: date = TODAY) -> InvalidRequestError:

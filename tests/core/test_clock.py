@@ -20,7 +20,7 @@ from gptimage.cache.disk import DiskCache
 from gptimage.cache.memory import MemoryCache
 from gptimage.limits import WindowLimiter
 from gptimage.sandbox import Sandbox, SandboxTransport
-from gptimage.store import Spool, Store
+from gptimage.store import PendingReplies, Store
 from gptimage.transport.http import HttpReply, HttpRequest
 
 
@@ -156,7 +156,7 @@ def test_a_sandbox_dates_everything_it_makes(day: datetime) -> None:
 def test_replies_wait_by_the_spool_s_own_clock(tmp_path: Path, day: datetime) -> None:
     """A reply that waits is left over once it is old enough by the clock that dated it."""
     clock = Clock(day)
-    spool = Spool(tmp_path, clock=clock)
+    spool = PendingReplies(tmp_path, clock=clock)
     spool.put("g1:abc", b"x", {})
     young = spool.leftovers()
     clock.now += timedelta(hours=2)
@@ -166,8 +166,8 @@ def test_replies_wait_by_the_spool_s_own_clock(tmp_path: Path, day: datetime) ->
 
 def test_every_reply_is_left_over_when_no_age_is_asked(tmp_path: Path) -> None:
     """A reply dated by a clock that is ahead is found as well: it was paid for."""
-    Spool(tmp_path, clock=lambda: DAYS[1]).put("g1:abc", b"x", {})
-    found = Spool(tmp_path, clock=lambda: DAYS[0]).leftovers(timedelta(0))
+    PendingReplies(tmp_path, clock=lambda: DAYS[1]).put("g1:abc", b"x", {})
+    found = PendingReplies(tmp_path, clock=lambda: DAYS[0]).leftovers(timedelta(0))
 
     assert [each.key for each in found] == ["g1:abc"]
 

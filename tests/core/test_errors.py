@@ -28,7 +28,7 @@ from gptimage.errors import (
     StoreError,
     TemplateError,
     TransportError,
-    shown,
+    truncated_repr,
 )
 
 from .making import answer, finished, picture
@@ -167,7 +167,7 @@ class Unprintable:
         ((10**5000, 1), "<tuple>"),
         ({"a": {1}}, "{'a': {1}}"),
     ],
-    ids=lambda value: shown(value, 20),
+    ids=lambda value: truncated_repr(value, 20),
 )
 def test_the_value_at_fault_is_kept_short_and_plain(value: object, kept: object) -> None:
     """Whatever was passed, the error can be printed, logged and pickled."""
@@ -187,4 +187,4 @@ def test_a_function_as_value_can_be_pickled() -> None:
 @given(st.one_of(st.text(), st.binary(), st.integers(), st.lists(st.text()), st.floats()))
 def test_shown_never_fails_and_is_short(value: object) -> None:
     """A message may hold any value in one short piece."""
-    assert len(shown(value)) <= 80
+    assert len(truncated_repr(value)) <= 80

@@ -26,7 +26,7 @@ from gptimage import (
     RateLimitError,
     ServerError,
 )
-from gptimage.engine.parse import addresses, embed, finish
+from gptimage.engine.parse import image_urls, inline_images, parse_response
 from gptimage.image import transform
 from gptimage.transport.http import HttpReply
 
@@ -412,7 +412,7 @@ def test_addresses_are_found() -> None:
         ]
     }
 
-    assert addresses(reply(body)) == (
+    assert image_urls(reply(body)) == (
         "https://example.com/a.png",
         "http://example.com/c.png",
         "https://example.com/d.png",
@@ -432,17 +432,17 @@ def test_addresses_are_found() -> None:
 )
 def test_no_addresses(answered: HttpReply) -> None:
     """Errors and broken replies name none."""
-    assert addresses(answered) == ()
+    assert image_urls(answered) == ()
 
 
 def test_downloads_take_the_place_of_addresses() -> None:
     """The reply is complete then, and can be kept after the address has expired."""
     named = reply({"data": [{"url": "https://example.com/a.png"}, {"b64_json": text(picture())}]})
-    whole = embed(named, {"https://example.com/a.png": picture(16, 16)})
+    whole = inline_images(named, {"https://example.com/a.png": picture(16, 16)})
     found = finished(whole, n=2)
 
     assert [each.size for each in found.images] == [(16, 16), (8, 8)]
-    assert addresses(whole) == ()
+    assert image_urls(whole) == ()
     assert found.warnings == ()
 
 
@@ -451,7 +451,7 @@ def test_embedding_takes_any_address(url: object) -> None:
     """An address that is none is left alone."""
     body = reply({"data": [{"url": url}, {"url": "https://x.y/z"}, 1]})
 
-    assert (picture(),) == embed(body, {"https://x.y/z": picture()}).pictures
+    assert (picture(),) == inline_images(body, {"https://x.y/z": picture()}).pictures
 
 
 def test_a_failed_download_is_told() -> None:
@@ -459,11 +459,11 @@ def test_a_failed_download_is_told() -> None:
     unreachable: Mapping[str, str] = {"https://example.com/a.png": "it is gone"}
     one = {"url": "https://example.com/a.png"}
     both = reply({"data": [one, {"b64_json": text(picture())}]})
-    found = finish(planned(n=2), both, unreachable, now=NOW)
+    found = parse_response(planned(n=2), both, unreachable, now=NOW)
 
     kept(found, "picture 1 of the reply could not be read: it is gone")
     with pytest.raises(MalformedReplyError, match="it is gone"):
-        finish(planned(), reply({"data": [one]}), unreachable, now=NOW)
+        parse_response(planned(), reply({"data": [one]}), unreachable, now=NOW)
 
 
 def test_a_data_url_is_a_picture() -> None:
@@ -492,7 +492,7 @@ VALUES = st.recursive(
 def test_garbage_is_a_result_or_a_gptimage_error(body: bytes, status: int) -> None:
     """Whatever comes back, nothing else is raised, and addresses are found or not."""
     answered = reply(body, status=status)
-    addresses(answered)
+    image_urls(answered)
     try:
         found = finished(answered, size="64x64", model="gpt-image-9")
     except GptImageError as error:

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from gptimage._internal.json import array, table
 from gptimage.transport.base64_body import (
-    Document,
-    Splitter,
+    Base64Extractor,
+    ParsedBody,
     decode,
-    join,
+    extract_complete_images,
     parse,
     picture_of,
     pictures,
-    salvage,
+    reassemble,
     split,
 )
 from gptimage.transport.wrapped_body import items
@@ -133,7 +133,7 @@ def test_it_may_arrive_in_any_pieces(
 ) -> None:
     """Where the network cuts a reply makes no difference."""
     body = json.dumps(value, separators=spaces).encode()
-    splitter = Splitter()
+    splitter = Base64Extractor()
     for piece in pieces(body, cuts):
         splitter.feed(piece)
     rest, found = splitter.close()
@@ -141,8 +141,8 @@ def test_it_may_arrive_in_any_pieces(
     assert meaning(json.loads(body)) == meaning(_parsed(rest, found).value, found)
 
 
-def _parsed(rest: bytes, found: tuple[bytes, ...]) -> Document:
-    return parse(rest, found) if found else Document(json.loads(rest))
+def _parsed(rest: bytes, found: tuple[bytes, ...]) -> ParsedBody:
+    return parse(rest, found) if found else ParsedBody(json.loads(rest))
 
 
 @given(DOCUMENTS, SPACES)
@@ -150,7 +150,7 @@ def test_a_body_is_put_together_again(value: object, spaces: tuple[str, str]) ->
     """What was split for speed can be shown as it arrived."""
     body = json.dumps(value, separators=spaces).encode()
 
-    assert meaning(json.loads(body)) == meaning(json.loads(join(*split(body))))
+    assert meaning(json.loads(body)) == meaning(json.loads(reassemble(*split(body))))
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=3), SPACES, CUTS)
@@ -160,14 +160,14 @@ def test_pictures_may_have_another_key(
     """In the Responses API it is ``result``, and everything else is as ever."""
     value = {"output": [{"result": text(data), "b64_json": "QUJD"} for data in found]}
     body = json.dumps(value, separators=spaces).encode()
-    splitter = Splitter("result")
+    splitter = Base64Extractor("result")
     for piece in pieces(body, cuts):
         splitter.feed(piece)
     rest, taken = splitter.close()
 
     assert taken == tuple(found)
     assert [each["result"] for each in json.loads(rest)["output"]] == [*range(len(found))]
-    assert join(rest, taken, "result") == body
+    assert reassemble(rest, taken, "result") == body
 
 
 @given(st.lists(st.binary(max_size=100), max_size=5), SPACES)
@@ -178,7 +178,7 @@ def test_plain_replies_are_put_together_exactly(
     value = {"created": 1, "data": [{"b64_json": text(data), "n": 0} for data in found]}
     body = json.dumps(value, separators=spaces).encode()
 
-    assert body == join(*split(body))
+    assert body == reassemble(*split(body))
     assert tuple(found) == parse(body).pictures
 
 
@@ -188,7 +188,7 @@ def test_a_picture_is_found_wherever_the_reply_is_cut(
 ) -> None:
     """Even inside its key: the fast way is never missed."""
     body = json.dumps({"data": [{"b64_json": text(b"ABCD")}]}, separators=spaces).encode()
-    splitter = Splitter()
+    splitter = Base64Extractor()
     for piece in (body[:one], body[one : one + other], body[one + other :]):
         splitter.feed(piece)
 
@@ -211,7 +211,7 @@ def test_garbage_is_a_value_error(body: bytes) -> None:
     try:
         parse(body)
     except ValueError:
-        assert salvage(body).cut_short
+        assert extract_complete_images(body).cut_short
     pictures(body)
 
 
@@ -283,7 +283,7 @@ def test_what_is_no_base64(written: str) -> None:
 def test_padding_in_the_middle_is_no_base64(cut: int) -> None:
     """A picture is whole or broken, wherever the network cuts it."""
     body = b'{"b64_json":"QQ==QQ=="}'
-    splitter = Splitter()
+    splitter = Base64Extractor()
     splitter.feed(body[: 13 + cut])
     splitter.feed(body[13 + cut :])
 
@@ -322,7 +322,7 @@ def test_a_cut_reply_keeps_its_whole_pictures() -> None:
     """Of four pictures the first two arrived; they are saved."""
     body = json.dumps({"data": [{"b64_json": text(picture(color=c))} for c in COLORS]}).encode()
     end = body.index(text(picture(color="red")).encode()) + 50
-    document = salvage(body[:end])
+    document = extract_complete_images(body[:end])
 
     assert document.cut_short
     assert tuple(picture(color=c) for c in COLORS[:2]) == document.pictures
@@ -336,7 +336,7 @@ def test_thirty_megabytes_in_small_pieces() -> None:
     """A large picture is read in one pass, piece by piece."""
     data = random.Random(1).randbytes(22_000_000)
     body = b'{"created":1,"data":[{"b64_json":"%b"}]}' % text(data).encode()
-    splitter = Splitter()
+    splitter = Base64Extractor()
     for at in range(0, len(body), 65_536):
         splitter.feed(memoryview(body)[at : at + 65_536])
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gptimage import ApiError, MalformedReplyError
-from gptimage.engine.parse import addresses
-from gptimage.transport.base64_body import join, split
+from gptimage.engine.parse import image_urls
+from gptimage.transport.base64_body import reassemble, split
 
 from .making import USAGE, answer, finished, picture, reply, text
 
@@ -55,7 +55,7 @@ def test_a_stream_nobody_asked_for(body: bytes) -> None:
     rest, pictures = split(body)
 
     assert [image.data for image in finished(reply(body)).images] == [TEAL]
-    assert join(rest, pictures) == body
+    assert reassemble(rest, pictures) == body
 
 
 def test_the_usage_of_such_a_stream_counts() -> None:
@@ -137,7 +137,7 @@ def test_pretty_printed_json_under_the_wrong_content_type() -> None:
 )
 def test_relative_addresses_are_named(named: str, found: bool) -> None:  # a column
     """A reply may leave out the host; whoever downloads completes it."""
-    assert addresses(reply({"data": [{"url": named}]})) == ((named,) if found else ())
+    assert image_urls(reply({"data": [{"url": named}]})) == ((named,) if found else ())
 
 
 def test_an_error_is_not_searched_for_images() -> None:
@@ -147,7 +147,7 @@ def test_an_error_is_not_searched_for_images() -> None:
         "data": "https://x.test",
     }
 
-    assert addresses(reply(failed)) == ()
+    assert image_urls(reply(failed)) == ()
     with pytest.raises(ApiError):
         finished(reply(failed))
 

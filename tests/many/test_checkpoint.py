@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import ConfigurationError
-from gptimage.bulk.checkpoint import Checkpoint, Entry
+from gptimage.bulk.checkpoint import Checkpoint, CheckpointLine
 
 
 ENTRIES = st.builds(
-    Entry,
+    CheckpointLine,
     index=st.integers(0, 50),
     key=st.text(max_size=20),
     status=st.sampled_from(("begun", "answered", "done", "failed", "unknown")),
@@ -28,24 +28,26 @@ ENTRIES = st.builds(
 
 
 @given(ENTRIES)
-def test_an_entry_survives_its_line(entry: Entry) -> None:
+def test_an_entry_survives_its_line(entry: CheckpointLine) -> None:
     """What is written is what is read, on one line."""
     line = entry.line()
 
     assert line.count(b"\n") == 1
-    assert Entry.read(line) == entry
+    assert CheckpointLine.read(line) == entry
 
 
 @given(st.binary(max_size=200))
 def test_no_line_breaks_the_reader(line: bytes) -> None:
     """Any bytes are an entry or nothing."""
-    found = Entry.read(line)
+    found = CheckpointLine.read(line)
 
     assert found is None or found.index >= 0
 
 
 @given(st.lists(ENTRIES, max_size=30))
-def test_the_last_line_counts(tmp_path_factory: pytest.TempPathFactory, wrote: list[Entry]) -> None:
+def test_the_last_line_counts(
+    tmp_path_factory: pytest.TempPathFactory, wrote: list[CheckpointLine]
+) -> None:
     """A later run knows of each item what was written last."""
     path = tmp_path_factory.mktemp("run") / "run.jsonl"
     with Checkpoint(path) as file:
@@ -63,12 +65,12 @@ def test_the_last_line_counts(tmp_path_factory: pytest.TempPathFactory, wrote: l
 def test_a_torn_line_is_no_harm(tmp_path: Path, kept: int) -> None:
     """A run killed while it wrote leaves a piece of a line; runs after it go on."""
     path = tmp_path / "run.jsonl"
-    whole = Entry(index=0, key="g1:abc", status="begun").line()
+    whole = CheckpointLine(index=0, key="g1:abc", status="begun").line()
     path.write_bytes(whole[: min(kept, len(whole) - 1)])
 
     for index in (1, 2, 3):
         with Checkpoint(path) as file:
-            file.write(Entry(index=index, key="k", status="done"))
+            file.write(CheckpointLine(index=index, key="k", status="done"))
     with Checkpoint(path) as file:
         found = [file.look(index) is not None for index in range(5)]
 
@@ -128,4 +130,4 @@ os.kill(os.getpid(), signal.SIGKILL)
     lines = path.read_text().splitlines()
     assert [json.loads(line)["index"] for line in lines] == list(range(100))
     with Checkpoint(path) as file:
-        assert file.look(99) == Entry(index=99, key="k", status="done")
+        assert file.look(99) == CheckpointLine(index=99, key="k", status="done")

@@ -13,9 +13,9 @@ import pytest
 
 from gptimage import InvalidRequestError, OutcomeUnknownError
 from gptimage.bulk import Item, NotTakenError, Progress, Stop
-from gptimage.bulk.checkpoint import Checkpoint, Entry
+from gptimage.bulk.checkpoint import Checkpoint, CheckpointLine
 from gptimage.cache import Cache
-from gptimage.store import Spool, Store
+from gptimage.store import PendingReplies, Store
 from gptimage.transport.http import HttpReply, HttpRequest
 
 from .conftest import Both
@@ -51,7 +51,7 @@ def leave(item: Item) -> None:
 
 def waiting() -> int:
     """How many replies are in the spool."""
-    return len(Spool().leftovers(older_than=timedelta(0)))
+    return len(PendingReplies().leftovers(older_than=timedelta(0)))
 
 
 @pytest.mark.parametrize("kind", ["plain", "store", "cache"])
@@ -144,7 +144,7 @@ def test_a_full_checkpoint_loses_no_image(
     service, found, path = Together(4), list[Item](), tmp_path / "run.jsonl"
     write, lines = Checkpoint.write, list[int]()
 
-    def full(self: Checkpoint, entry: Entry) -> None:
+    def full(self: Checkpoint, entry: CheckpointLine) -> None:
         lines.append(entry.index)
         if len(lines) > 4:
             raise OSError("no space left on device")
@@ -192,7 +192,7 @@ def test_a_reply_that_is_gone(both: Both, tmp_path: Path) -> None:
     service, path = Together(1), tmp_path / "run.jsonl"
     with pytest.raises(KeyError):
         both.many(both.client(service), FOXES[:1], checkpoint=path, take=leave)
-    for left in Spool().leftovers(older_than=timedelta(0)):
+    for left in PendingReplies().leftovers(older_than=timedelta(0)):
         left.path.unlink()
     (item,) = both.many(both.client(service), FOXES[:1], checkpoint=path)
 

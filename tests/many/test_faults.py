@@ -20,7 +20,7 @@ from PIL import Image as PilImage
 
 from gptimage.budget.ledger import Ledger
 from gptimage.bulk import Item
-from gptimage.store import Spool, Store
+from gptimage.store import PendingReplies, Store
 from gptimage.transport.base64_body import pictures
 from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.types.result import Result
@@ -71,7 +71,7 @@ def held_by(error: BaseException) -> list[Result | None]:
 
 def spooled() -> set[str]:
     """The pictures that wait in the spool."""
-    bodies = [left.read() for left in Spool().leftovers(older_than=timedelta(0))]
+    bodies = [left.read() for left in PendingReplies().leftovers(older_than=timedelta(0))]
     return {hashlib.sha256(data).hexdigest() for body in bodies for data in pictures(body)}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gptimage import OutcomeUnknownError, RateLimitError
-from gptimage.bulk.checkpoint import Checkpoint, Entry
+from gptimage.bulk.checkpoint import Checkpoint, CheckpointLine
 from gptimage.cache import Cache
 from gptimage.sandbox import Sandbox
 from gptimage.transport.http import HttpReply
@@ -89,7 +89,7 @@ def test_without_its_line_nothing_leaves(
     """A checkpoint that cannot be written ends the run before the request is sent."""
     sandbox = Sandbox()
 
-    def full(self: Checkpoint, entry: Entry) -> None:
+    def full(self: Checkpoint, entry: CheckpointLine) -> None:
         if entry.status == "begun":
             raise OSError("no space left on device")
 
@@ -108,7 +108,7 @@ def test_a_line_too_many_errs_on_the_safe_side(
     path, sandbox = tmp_path / "run.jsonl", Sandbox()
     write = Checkpoint.write
 
-    def once_full(self: Checkpoint, entry: Entry) -> None:
+    def once_full(self: Checkpoint, entry: CheckpointLine) -> None:
         if entry.status == "failed" and entry.error is None:
             raise OSError("no space left on device")
         write(self, entry)

@@ -139,18 +139,18 @@ class Viewer:
         )
         return (await self.asked(method))[-1]
 
-    async def hear(self, method: str, params: Mapping[str, object]) -> None:
+    async def resolve_inputs(self, method: str, params: Mapping[str, object]) -> None:
         """Send it a notification."""
         await self.page.evaluate("([m, p]) => notify(m, p)", [method, params])
 
     async def give(self, result: CallToolResult | Mapping[str, object]) -> None:
         """Send it the result of a tool."""
         plain = wire(result) if isinstance(result, CallToolResult) else result
-        await self.hear("ui/notifications/tool-result", plain)
+        await self.resolve_inputs("ui/notifications/tool-result", plain)
 
     async def call(self, tool: str, **arguments: object) -> CallToolResult:
         """Call a tool of the server as the model does, and show the viewer what it gave."""
-        await self.hear("ui/notifications/tool-input", {"arguments": arguments})
+        await self.resolve_inputs("ui/notifications/tool-input", {"arguments": arguments})
         result = await self.client.call_tool(tool, arguments)
         await self.give(result)
         return result

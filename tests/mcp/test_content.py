@@ -280,7 +280,7 @@ def test_the_sandbox_says_so(tmp_path: Path) -> None:
 
 def turn(result: gptimage.Result, **fields: Any) -> gptimage.Turn:
     """A turn of a conversation."""
-    return gptimage.Turn(result=result, outer_model="gpt-5.6", response_id="resp_1", **fields)
+    return gptimage.Turn(result=result, chat_model="gpt-5.6", response_id="resp_1", **fields)
 
 
 def test_a_turn_tells_how_to_go_on(here: Room) -> None:
@@ -290,7 +290,7 @@ def test_a_turn_tells_how_to_go_on(here: Room) -> None:
         result,
         text="Here they are.",
         revised_prompts=("A red fox at dusk", None),
-        outer_cost=gptimage.Cost(usd=Decimal("0.002")),
+        chat_cost=gptimage.Cost(usd=Decimal("0.002")),
     )
 
     document = said(show(here.app, talk))
@@ -300,7 +300,7 @@ def test_a_turn_tells_how_to_go_on(here: Room) -> None:
     assert "revised_prompt" not in document["images"][1]
     assert document["response_id"] == "resp_1"
     assert document["text"] == "Here they are."
-    assert (document["cost_usd"], document["outer_cost_usd"]) == ("0.0131", "0.002")
+    assert (document["cost_usd"], document["chat_cost_usd"]) == ("0.0131", "0.002")
 
 
 def test_words_of_others_are_harmless(here: Room) -> None:

@@ -394,7 +394,7 @@ def test_work_that_does_not_end_in_time_is_given_up_and_told(tmp_path: Path) -> 
 
     async def work(job: Job) -> gptimage.Result:
         handles.append(job.handle)
-        job.sending("key", Decimal("0.25"))
+        job.before_send("key", Decimal("0.25"))
         await asyncio.Event().wait()
         raise AssertionError("nobody sets it")
 

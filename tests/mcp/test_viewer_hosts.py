@@ -54,10 +54,12 @@ def test_waiting_and_cancelling_are_told(chromium: Chromium, here: House) -> Non
     """While a call runs its prompt is shown; when it is cancelled, what became of it is said."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.hear("ui/notifications/tool-input", {"arguments": {"prompt": "An owl"}})
+        await viewer.resolve_inputs(
+            "ui/notifications/tool-input", {"arguments": {"prompt": "An owl"}}
+        )
         await viewer.status("Drawing…")
         await viewer.sees("heading", "An owl")
-        await viewer.hear("ui/notifications/tool-cancelled", {"reason": "user action"})
+        await viewer.resolve_inputs("ui/notifications/tool-cancelled", {"reason": "user action"})
         await viewer.status("Cancelled: user action.")
 
     chromium.tell(story, here.server)
@@ -158,7 +160,7 @@ def test_messages_of_others_are_not_heard(chromium: Chromium, here: House) -> No
         await viewer.drawn(2)
         forged = {"jsonrpc": "2.0", "method": "ui/notifications/tool-result", "params": made_up()}
         await viewer.frame.evaluate("(forged) => window.postMessage(forged, '*')", forged)
-        await viewer.hear("ui/notifications/host-context-changed", {"theme": "dark"})
+        await viewer.resolve_inputs("ui/notifications/host-context-changed", {"theme": "dark"})
         await viewer.holds("document.documentElement.dataset.theme === 'dark'")
         assert await viewer.frame.locator(".tile").count() == 2
 
@@ -189,7 +191,7 @@ def test_the_theme_follows_the_host(chromium: Chromium, here: House) -> None:
 
     async def story(viewer: Viewer) -> None:
         assert await viewer.frame.evaluate(colour) == "rgb(29, 29, 27)"
-        await viewer.hear("ui/notifications/host-context-changed", {"theme": "light"})
+        await viewer.resolve_inputs("ui/notifications/host-context-changed", {"theme": "light"})
         await viewer.holds(f"{colour} === 'rgb(255, 255, 255)'")
 
     chromium.tell(story, here.server, context={"theme": "dark"})
@@ -264,7 +266,7 @@ def test_the_focus_stays_where_it_was(chromium: Chromium, here: House) -> None:
             await viewer.page.keyboard.press("Enter")
             assert await viewer.frame.evaluate(focus) == name
         context = {"availableDisplayModes": ["inline", "fullscreen"]}
-        await viewer.hear("ui/notifications/host-context-changed", context)
+        await viewer.resolve_inputs("ui/notifications/host-context-changed", context)
         await viewer.sees("button", "Full screen")
         assert await viewer.frame.evaluate(focus) == "Compare two"
 
@@ -298,7 +300,7 @@ def test_the_protocols_own_host_understands_it(
         drawn = await viewer.call("generate_image", prompt="A lighthouse")
         old = said(drawn)["images"][0]["id"]
         await viewer.drawn(1)
-        await viewer.hear("ui/notifications/host-context-changed", {"theme": "dark"})
+        await viewer.resolve_inputs("ui/notifications/host-context-changed", {"theme": "dark"})
         await viewer.holds("document.documentElement.dataset.theme === 'dark'")
         await viewer.button("Use as source").click()
         await viewer.status("Chosen.")

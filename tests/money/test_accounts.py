@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gptimage.budget.accounts import Entry
+from gptimage.budget.accounts import CallRecord
 from gptimage.budget.budget import Budget, Reservation
 from gptimage.budget.ledger import Ledger
 from gptimage.errors import BudgetExceededError, ConfigurationError
@@ -28,9 +28,9 @@ ids = itertools.count()
 Make = Callable[..., Budget]
 
 
-def entry(at: datetime = NOON) -> Entry:
+def entry(at: datetime = NOON) -> CallRecord:
     """A call."""
-    return Entry(call_id=f"call{next(ids)}", at=at, operation="generate", model="m")
+    return CallRecord(call_id=f"call{next(ids)}", at=at, operation="generate", model="m")
 
 
 def reserve(budget: Budget, usd: str | None, at: datetime = NOON) -> Reservation:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gptimage.budget.accounts import Ending, Entry
+from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
 from gptimage.errors import ConfigurationError, InvalidRequestError
@@ -28,18 +28,20 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "spend.sqlite"
 
 
-def entry(**fields: object) -> Entry:
+def entry(**fields: object) -> CallRecord:
     """A call."""
     whole = {"at": NOON, "operation": "generate", "model": "flare", "prompt": "A secret fox"}
-    return Entry(**{"call_id": os.urandom(16).hex(), **whole, **fields})  # type: ignore[arg-type]  # checked by attrs
+    return CallRecord(**{"call_id": os.urandom(16).hex(), **whole, **fields})  # type: ignore[arg-type]  # checked by attrs
 
 
-def paid(ledger: Ledger, usd: str | None, **fields: object) -> Entry:
+def paid(ledger: Ledger, usd: str | None, **fields: object) -> CallRecord:
     """A call that was answered."""
     made = entry(reserved=Decimal("0.50"), **fields)
     ledger.begin(made)
     cost = None if usd is None else Decimal(usd)
-    ledger.end(made, Ending(outcome="ok", cost=cost, usage=USAGE, images=2, request_id="req_1"))
+    ledger.end(
+        made, CallOutcome(outcome="ok", cost=cost, usage=USAGE, images=2, request_id="req_1")
+    )
     return made
 
 
@@ -53,7 +55,7 @@ def test_a_call_is_one_row(path: Path) -> None:
     (waiting,) = ledger.rows()
     ledger.end(
         made,
-        Ending(
+        CallOutcome(
             outcome="ok",
             cost=Decimal("0.0131"),
             usage=USAGE,
@@ -95,10 +97,10 @@ def test_summary_adds_up(path: Path) -> None:
     paid(ledger, "0.40", model="sunburst", at=NOON + timedelta(days=1))
     paid(ledger, None, model="mystery")
     ledger.begin(lost := entry(reserved=Decimal("0.07")))
-    ledger.end(lost, Ending(outcome="unknown", error="OutcomeUnknownError"))
+    ledger.end(lost, CallOutcome(outcome="unknown", error="OutcomeUnknownError"))
     ledger.begin(refused := entry(reserved=Decimal("0.09")))
-    ledger.end(refused, Ending(outcome="failed", error="RateLimitError"))
-    ledger.end(entry(), Ending(outcome="ok", cost=Decimal(0), images=1, cached=True))
+    ledger.end(refused, CallOutcome(outcome="failed", error="RateLimitError"))
+    ledger.end(entry(), CallOutcome(outcome="ok", cost=Decimal(0), images=1, cached=True))
     by_model = ledger.summary("model")
 
     assert [(each.name, each.calls, each.cost) for each in by_model] == [
@@ -167,7 +169,7 @@ def test_a_late_answer_settles_after_all(path: Path) -> None:
     made = entry(reserved=Decimal("0.07"), at=datetime.now(UTC) - timedelta(hours=2))
     ledger.begin(made)
     assert ledger.summary().total.unknown == 1
-    ledger.end(made, Ending(outcome="ok", cost=Decimal("0.02"), images=1))
+    ledger.end(made, CallOutcome(outcome="ok", cost=Decimal("0.02"), images=1))
 
     total = ledger.summary().total
     assert (total.unknown, total.held, ledger.spent()) == (0, 0, Decimal("0.02"))
@@ -178,13 +180,13 @@ def test_an_unknown_outcome_can_be_resolved(path: Path, usd: str, outcome: str) 
     """After a look at the usage page a user says what it cost."""
     ledger = Ledger(path)
     ledger.begin(made := entry(reserved=Decimal("0.07")))
-    ledger.end(made, Ending(outcome="unknown"))
-    ledger.resolve(made.call_id, Decimal(usd))
+    ledger.end(made, CallOutcome(outcome="unknown"))
+    ledger.set_cost(made.call_id, Decimal(usd))
 
     (row,) = ledger.rows()
     assert (row.outcome, row.cost, ledger.spent()) == (outcome, Decimal(usd), Decimal(usd))
     with pytest.raises(InvalidRequestError, match="no call"):
-        ledger.resolve(made.call_id, Decimal(1))
+        ledger.set_cost(made.call_id, Decimal(1))
 
 
 def test_budgets_count_what_others_spent(path: Path) -> None:
@@ -250,7 +252,7 @@ def test_a_deleted_file_starts_anew(path: Path) -> None:
     made = entry(reserved=Decimal("0.50"))
     ledger.begin(made)
     path.unlink()
-    ledger.end(made, Ending(outcome="ok", cost=Decimal("0.20")))
+    ledger.end(made, CallOutcome(outcome="ok", cost=Decimal("0.20")))
 
     assert ledger.spent() == Decimal("0.20")
     assert [row.id for row in Ledger(path).rows()] == [made.call_id]

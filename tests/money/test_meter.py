@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from gptimage._internal.threads import to_its_end
+from gptimage._internal.threads import to_thread_shielded
 from gptimage.budget.ledger import Ledger
-from gptimage.engine.accounting import Call, Meter
+from gptimage.engine.accounting import CallAccounting, CallTracker
 from gptimage.engine.plan import plan
-from gptimage.engine.send import metered
+from gptimage.engine.send import run_accounting
 from gptimage.errors import (
     ApiError,
     BadRequestError,
@@ -79,7 +79,7 @@ def test_what_may_be_billed(error: BaseException, billed: bool) -> None:
 def test_a_call_given_up_cannot_be_reserved(tmp_path: Path) -> None:
     """A cancelled call whose reservation still waits for a thread never gets one."""
     ledger = Ledger(tmp_path / "spend.sqlite")
-    meter = Meter.of({"ledger": ledger}, lambda: datetime.now(UTC))
+    meter = CallAccounting.of({"ledger": ledger}, lambda: datetime.now(UTC))
     request = generate_request("A fox", {}, default_model="gpt-image-2.5-flare", stream=False)
     made = plan(
         request, models=Models.load(), today=date(2026, 11, 20), endpoint="https://a.invalid"
@@ -96,12 +96,12 @@ def test_what_waits_for_a_thread_is_done_after_all() -> None:
     """A cancelled task's note in the ledger is written first, even when no thread was free yet."""
     busy, done = threading.Event(), threading.Event()
 
-    class Blocking(Call):
+    class Blocking(CallTracker):
         blocks = True
 
     async def main() -> None:
-        holders = [asyncio.create_task(to_its_end(busy.wait)) for _ in range(50)]
-        task = asyncio.create_task(metered(Blocking(), done.set))
+        holders = [asyncio.create_task(to_thread_shielded(busy.wait)) for _ in range(50)]
+        task = asyncio.create_task(run_accounting(Blocking(), done.set))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.sleep(0)

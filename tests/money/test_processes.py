@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from gptimage.budget.accounts import Entry
+from gptimage.budget.accounts import CallRecord
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
 from gptimage.errors import BudgetExceededError
@@ -156,10 +156,10 @@ def test_a_killed_call_goes_on_counting(path: Path, start: Start) -> None:
     total = ledger.summary().total
     assert (total.waiting, total.unknown, total.held) == (0, 1, Decimal("0.30"))
     now = datetime.now(UTC)
-    note = Entry(call_id="next", at=now, operation="generate", model="m")
+    note = CallRecord(call_id="next", at=now, operation="generate", model="m")
     budget = Budget("0.50", per="total", ledger=ledger)
     with pytest.raises(BudgetExceededError):
         budget.reserve(Decimal("0.30"), on=now, note=note)
     (row,) = ledger.rows(since=now - timedelta(hours=1))
-    ledger.resolve(row.id, Decimal(0))
+    ledger.set_cost(row.id, Decimal(0))
     budget.reserve(Decimal("0.30"), on=now, note=note)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gptimage.budget.accounts import Ending, Entry
+from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.ledger import Ledger
 from gptimage.cli import info
 from gptimage.errors import InvalidRequestError
@@ -22,11 +22,11 @@ def path(tmp_path: Path) -> Path:
     ledger = Ledger(tmp_path / "spend.sqlite")
     for number, (model, cost) in enumerate([("flare", "0.10"), ("flare", "0.20"), ("new", None)]):
         at = datetime(2026, 11, 18 + number, tzinfo=UTC)
-        entry = Entry(
+        entry = CallRecord(
             call_id=str(number), at=at, operation="edit", model=model, reserved=Decimal("0.50")
         )
         ledger.begin(entry)
-        ledger.end(entry, Ending(outcome="ok", cost=Decimal(cost) if cost else None, images=1))
+        ledger.end(entry, CallOutcome(outcome="ok", cost=Decimal(cost) if cost else None, images=1))
     ledger.close()
     return ledger.path
 

@@ -17,7 +17,7 @@ import gptimage
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger, LedgerRow
 from gptimage.cache import Cache
-from gptimage.engine.accounting import Call
+from gptimage.engine.accounting import CallTracker
 from gptimage.observers.events import Event, Failed, Finished, Planned, Saved
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
@@ -301,7 +301,7 @@ def test_nothing_configured_meters_nothing(bench: Bench) -> None:
     client = bench.client(ledger=None, observers=())
     plan = client._core.plan_generate("A fox", OPTIONS)
 
-    assert type(client._meter.call(plan)) is Call
+    assert type(client._meter.call(plan)) is CallTracker
     assert bench.generate(client).images
     assert not bench.ledger.path.exists()
 

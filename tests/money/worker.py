@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import gptimage
-from gptimage.budget.accounts import Entry
+from gptimage.budget.accounts import CallRecord
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
 from gptimage.errors import BudgetExceededError
@@ -30,9 +30,9 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def entry() -> Entry:
+def entry() -> CallRecord:
     """A call that begins now."""
-    return Entry(
+    return CallRecord(
         call_id=os.urandom(16).hex(), at=datetime.now(UTC), operation="generate", model="m"
     )
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from gptimage.errors import ConfigurationError
-from gptimage.observers.dispatch import Guard
+from gptimage.observers.dispatch import ObserverDispatcher
 from gptimage.observers.events import Event
 from gptimage.observers.protocol import Observer
 
@@ -39,10 +39,10 @@ class Breaks(Keeps):
 def test_all_are_told_and_failures_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """A failing observer goes on being told, one warning is logged, the others hear everything."""
     broken, fine = Breaks(), Keeps()
-    guard = Guard([broken, fine])
+    guard = ObserverDispatcher([broken, fine])
     with caplog.at_level(logging.WARNING, logger="gptimage"):
         for event in EVENTS:
-            guard.tell(event)
+            guard.dispatch(event)
 
     assert broken.seen == fine.seen == list(EVENTS)
     assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -17,7 +17,7 @@ import pytest
 from gptimage import ImageNotFoundError, InvalidRequestError
 from gptimage.cli import store as commands
 from gptimage.cli.store import moment, size
-from gptimage.store import Spool, Store
+from gptimage.store import PendingReplies, Store
 
 
 Run = Callable[..., Any]
@@ -243,8 +243,8 @@ def test_rescue(run: Run, store: Store, make: Any) -> None:
 
     result = make.result("A rescued fox")
     body = {"data": [{"b64_json": pybase64.b64encode_as_string(result.image.data)}]}
-    Spool().put("key", json.dumps(body).encode(), note_of(result.request))
-    Spool().put("key", b"garbage", note_of(result.request))
+    PendingReplies().put("key", json.dumps(body).encode(), note_of(result.request))
+    PendingReplies().put("key", b"garbage", note_of(result.request))
     assert run("rescue")[1] == {"saved": [], "known": 0, "failed": [], "others": {}}
     code, document = run("rescue", "--older-than", "0s")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gptimage.budget.accounts import Ending, Entry
+from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
 from gptimage.cache.protocol import CacheEntry
@@ -207,9 +207,9 @@ def test_a_bit_of_a_ledger_is_told_and_empties_nothing(tmp_path: Path) -> None:
     ledger = Ledger(path)
     for number in range(20):
         at = datetime(2026, 11, 20, number, tzinfo=UTC)
-        entry = Entry(call_id=f"c{number}", at=at, operation="generate", model="m")
+        entry = CallRecord(call_id=f"c{number}", at=at, operation="generate", model="m")
         ledger.begin(entry)
-        ledger.end(entry, Ending(outcome="ok", cost=Decimal("0.01"), images=1))
+        ledger.end(entry, CallOutcome(outcome="ok", cost=Decimal("0.01"), images=1))
     ledger.close()
     fold(path)
     sound = path.read_bytes()
@@ -231,9 +231,9 @@ def test_a_ledger_whose_sums_disagree_is_told(tmp_path: Path) -> None:
     """A number changed where SQLite cannot see it is seen in the sums kept beside it."""
     path = tmp_path / "ledger.sqlite"
     ledger = Ledger(path)
-    entry = Entry(call_id="c", at=datetime(2026, 11, 20, tzinfo=UTC), operation="x", model="m")
+    entry = CallRecord(call_id="c", at=datetime(2026, 11, 20, tzinfo=UTC), operation="x", model="m")
     ledger.begin(entry)
-    ledger.end(entry, Ending(outcome="ok", cost=Decimal("0.01"), images=1))
+    ledger.end(entry, CallOutcome(outcome="ok", cost=Decimal("0.01"), images=1))
     ledger.close()
     fold(path)
     connection = sqlite3.connect(path)

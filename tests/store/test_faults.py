@@ -20,12 +20,12 @@ from typing import Any, Self
 
 import pytest
 
-from gptimage.budget.accounts import Ending, Entry
+from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
 from gptimage.cache.protocol import CacheEntry
 from gptimage.errors import CacheError, ConfigurationError, StoreError
-from gptimage.store import Spool, Store
+from gptimage.store import PendingReplies, Store
 
 
 NOW = timedelta(0)
@@ -155,7 +155,7 @@ def test_a_spool(tmp_path: Path, kind: str, for_good: bool) -> None:
     """It never raises: the reply is kept whole, or the caller is warned."""
 
     def run(fault: Fault, folder: Path) -> None:
-        spool = Spool(folder / "spool")
+        spool = PendingReplies(folder / "spool")
         with fault.on(kind):
             entry = spool.put("g1:abc", b"reply" * 1000, {"operation": "generate"})
         assert (entry.path is None) == (entry.warning is not None)
@@ -194,13 +194,15 @@ def test_a_ledger(tmp_path: Path, kind: str, for_good: bool) -> None:
     def run(fault: Fault, folder: Path) -> None:
         ledger = Ledger(folder / "ledger.sqlite")
         at = datetime(2026, 11, 20, tzinfo=UTC)
-        entry = Entry(call_id="c", at=at, operation="generate", model="m", reserved=Decimal("0.05"))
+        entry = CallRecord(
+            call_id="c", at=at, operation="generate", model="m", reserved=Decimal("0.05")
+        )
         begun = ended = False
         with fault.on(kind):
             try:
                 ledger.begin(entry)
                 begun = True
-                ledger.end(entry, Ending(outcome="ok", cost=Decimal("0.01")))
+                ledger.end(entry, CallOutcome(outcome="ok", cost=Decimal("0.01")))
                 ended = True
             except ConfigurationError:
                 pass

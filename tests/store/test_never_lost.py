@@ -17,7 +17,7 @@ import pybase64
 import pytest
 
 from gptimage import Generate, Image, Size, StoreError
-from gptimage.store import FileBlobs, Spool, Store, note_of
+from gptimage.store import FileBlobs, PendingReplies, Store, note_of
 from gptimage.store.blobs import BlobInfo, Blobs
 
 
@@ -224,12 +224,12 @@ def reply(*images: Image) -> bytes:
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Spool:
+def spool(tmp_path: Path) -> PendingReplies:
     """An empty spool."""
-    return Spool(tmp_path / "spool")
+    return PendingReplies(tmp_path / "spool")
 
 
-def of_the_dead(spool: Spool, body: bytes, request: Generate) -> Path:
+def of_the_dead(spool: PendingReplies, body: bytes, request: Generate) -> Path:
     """A reply whose process is gone."""
     path = spool.put("g1:abc", body, note_of(request)).path
     assert path is not None
@@ -243,7 +243,7 @@ def of_the_dead(spool: Spool, body: bytes, request: Generate) -> Path:
     return path
 
 
-def test_a_spooled_reply_is_there_until_it_is_done(spool: Spool) -> None:
+def test_a_spooled_reply_is_there_until_it_is_done(spool: PendingReplies) -> None:
     """The bytes are kept as they came, in any kind of buffer, and go when they are saved."""
     for body in (b"a\nb", bytearray(b"a\nb"), memoryview(b"a\nb")):
         entry = spool.put("g1:abc", body, {"operation": "generate"})
@@ -251,12 +251,12 @@ def test_a_spooled_reply_is_there_until_it_is_done(spool: Spool) -> None:
         assert (left.read(), left.key, left.note) == (b"a\nb", "g1:abc", {"operation": "generate"})
         assert abs(datetime.now(UTC) - left.at) < timedelta(minutes=1)
         assert entry.warning is None
-        entry.done()
-        entry.done()
+        entry.discard()
+        entry.discard()
         assert spool.leftovers(NOW) == ()
 
 
-def test_a_reply_in_work_is_no_leftover(spool: Spool) -> None:
+def test_a_reply_in_work_is_no_leftover(spool: PendingReplies) -> None:
     """Its process is alive and it is young: nobody takes it away."""
     spool.put("g1:abc", b"x", {})
 
@@ -266,15 +266,15 @@ def test_a_reply_in_work_is_no_leftover(spool: Spool) -> None:
 def test_a_spool_that_cannot_write_only_warns(tmp_path: Path) -> None:
     """A full disk must not stand between the user and the picture."""
     (tmp_path / "file").touch()
-    entry = Spool(tmp_path / "file").put("g1:abc", b"x", {})
+    entry = PendingReplies(tmp_path / "file").put("g1:abc", b"x", {})
 
     assert entry.path is None
     assert entry.warning is not None
     assert "could not be kept" in entry.warning
-    entry.done()
+    entry.discard()
 
 
-def test_a_killed_process_is_rescued(store: Store, make: Any, spool: Spool) -> None:
+def test_a_killed_process_is_rescued(store: Store, make: Any, spool: PendingReplies) -> None:
     """What was asked, used and paid comes back with the pictures."""
     images = [make.image(), make.image()]
     request = Generate(prompt="A red fox", model="gpt-image-2", quality="low", template="product")
@@ -295,7 +295,7 @@ def test_a_killed_process_is_rescued(store: Store, make: Any, spool: Spool) -> N
 
 
 def test_a_rescue_gives_the_pixels_that_were_asked_for(
-    store: Store, make: Any, spool: Spool
+    store: Store, make: Any, spool: PendingReplies
 ) -> None:
     """The client would have cropped the picture; so does the rescue, keeping the original."""
     image = make.image()
@@ -306,7 +306,9 @@ def test_a_rescue_gives_the_pixels_that_were_asked_for(
     assert store.open(record.id, original=True) == image
 
 
-def test_what_is_saved_already_is_not_saved_twice(store: Store, make: Any, spool: Spool) -> None:
+def test_what_is_saved_already_is_not_saved_twice(
+    store: Store, make: Any, spool: PendingReplies
+) -> None:
     """The process was killed after the save and before the spool was emptied."""
     result = make.result()
     store.save(result)
@@ -318,7 +320,7 @@ def test_what_is_saved_already_is_not_saved_twice(store: Store, make: Any, spool
     assert not path.exists()
 
 
-def test_a_rescue_after_a_repair_knows_more(store: Store, make: Any, spool: Spool) -> None:
+def test_a_rescue_after_a_repair_knows_more(store: Store, make: Any, spool: PendingReplies) -> None:
     """A picture the repair adopted without its story gets the story."""
     result = make.result("A fox")
     orphan = store.save(result)[0]
@@ -333,7 +335,7 @@ def test_a_rescue_after_a_repair_knows_more(store: Store, make: Any, spool: Spoo
     assert store.verify(grace=NOW).clean
 
 
-def test_a_rescued_edit_names_its_inputs(store: Store, make: Any, spool: Spool) -> None:
+def test_a_rescued_edit_names_its_inputs(store: Store, make: Any, spool: PendingReplies) -> None:
     """Its inputs were not kept, which verify says; the picture is there all the same."""
     request = make.edit(make.image()).request
     of_the_dead(spool, reply(make.image()), request)
@@ -346,7 +348,9 @@ def test_a_rescued_edit_names_its_inputs(store: Store, make: Any, spool: Spool) 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b'{"data": []}', b'{"data": [{"b64_json": "AAAA"}]}']
 )
-def test_a_reply_without_a_picture_is_left_alone(store: Store, spool: Spool, body: bytes) -> None:
+def test_a_reply_without_a_picture_is_left_alone(
+    store: Store, spool: PendingReplies, body: bytes
+) -> None:
     """Perhaps somebody can still read something out of it."""
     path = of_the_dead(spool, body, Generate(prompt="x", model="m"))
     report = store.rescue(spool)
@@ -355,7 +359,7 @@ def test_a_reply_without_a_picture_is_left_alone(store: Store, spool: Spool, bod
     assert path.exists()
 
 
-def test_files_that_are_no_replies_are_passed_over(store: Store, spool: Spool) -> None:
+def test_files_that_are_no_replies_are_passed_over(store: Store, spool: PendingReplies) -> None:
     """Garbage in the spool is not a crash."""
     spool.folder.mkdir()
     for number, content in enumerate([b"", b"garbage", b"{}\nx", b"[]\n", b'{"at": 7}\n', b"\xff"]):
@@ -382,7 +386,7 @@ def test_a_damaged_rescue_copy_is_reported(
 
 
 def test_a_rescue_that_fails_leaves_everything(
-    tmp_path: Path, make: Any, state: Path, spool: Spool
+    tmp_path: Path, make: Any, state: Path, spool: PendingReplies
 ) -> None:
     """The disk is still full: copies and replies stay where they are for the next try."""
     with failing(tmp_path, FULL, after=0) as store:

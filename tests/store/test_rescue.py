@@ -17,7 +17,7 @@ import gptimage
 from gptimage import Generate, Image, StoreError
 from gptimage._internal import user_dirs
 from gptimage.errors import ConfigurationError
-from gptimage.store import FileBlobs, Spool, Store, note_of
+from gptimage.store import FileBlobs, PendingReplies, Store, note_of
 
 
 NOW = timedelta(0)
@@ -59,7 +59,7 @@ def test_a_rescue_takes_its_own_and_counts_the_others(
 ) -> None:
     """Neither the replies nor the copies of one project go into another one's store."""
     one, other = Store(tmp_path / "one"), Store(tmp_path / "other")
-    Spool().put("g1:abc", reply(make.image()), note_of(ASKED), store=one.name)
+    PendingReplies().put("g1:abc", reply(make.image()), note_of(ASKED), store=one.name)
     failed_save(one, make.result("A secret"), monkeypatch)
 
     assert other.rescue(older_than=NOW).saved == ()
@@ -76,7 +76,7 @@ def test_a_store_that_was_moved_takes_every_one(
 ) -> None:
     """The old name is nobody's any more; whoever moved it says so."""
     gone = Store(tmp_path / "gone")
-    Spool().put("g1:abc", reply(make.image()), note_of(ASKED), store=gone.name)
+    PendingReplies().put("g1:abc", reply(make.image()), note_of(ASKED), store=gone.name)
     failed_save(gone, make.result(), monkeypatch)
 
     assert len(Store(tmp_path / "here").rescue(older_than=NOW, every=True).saved) == 2
@@ -84,7 +84,7 @@ def test_a_store_that_was_moved_takes_every_one(
 
 def test_what_0_1_0_left_is_anybodys(tmp_path: Path, make: Any) -> None:
     """Its replies name no store, and its rescue copies neither."""
-    entry = Spool().put("g1:abc", reply(make.image()), note_of(ASKED))
+    entry = PendingReplies().put("g1:abc", reply(make.image()), note_of(ASKED))
     assert entry.path is not None
     head, _, body = entry.path.read_bytes().partition(b"\n")
     old = {name: value for name, value in json.loads(head).items() if name != "store"}
@@ -110,7 +110,7 @@ def test_a_client_names_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with pytest.raises(StoreError, match="killed"):
             client.generate("A fox", size="1024x640", quality="low")
 
-    assert [each.store for each in Spool().leftovers(NOW)] == [store.name]
+    assert [each.store for each in PendingReplies().leftovers(NOW)] == [store.name]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_client_names_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_an_odd_reply_does_not_block_the_others(store: Store, make: Any, odd: Any) -> None:
     """Its picture is saved like theirs; what it used is not known."""
     usage = dict.fromkeys(("input_tokens", "output_tokens", "total_tokens"), odd)
-    spool = Spool()
+    spool = PendingReplies()
     spool.put("g1:abc", reply(make.image(), usage=usage, created=odd), note_of(ASKED))
     spool.put("g1:abd", reply(make.image()), {**note_of(ASKED), "size": odd, "model": odd})
     spool.put("g1:abe", reply(make.image()), note_of(ASKED))
@@ -135,7 +135,7 @@ def test_whatever_a_reply_raises_the_others_are_saved(
     """A surprise nobody thought of stays in the spool, with its reason in the report."""
     bad, good = make.image(), make.image()
     for image in (bad, good):
-        Spool().put("g1:abc", reply(image), note_of(ASKED))
+        PendingReplies().put("g1:abc", reply(image), note_of(ASKED))
     read = Image.from_bytes
 
     def surprised(data: Any) -> Image:
@@ -148,7 +148,7 @@ def test_whatever_a_reply_raises_the_others_are_saved(
 
     assert [record.sha256 for record in report.saved] == [good.sha256]
     assert [why for _, why in report.failed] == ["a surprise"]
-    assert len(Spool().leftovers(NOW)) == 1
+    assert len(PendingReplies().leftovers(NOW)) == 1
 
 
 RESCUER = """
@@ -169,7 +169,7 @@ def test_two_rescues_at_once_save_each_picture_once(
     """A person and a job of the night start it in the same moment."""
     store = Store(tmp_path / "pictures")
     for number in range(6):
-        Spool().put(f"g1:{number}", reply(make.image()), note_of(ASKED), store=store.name)
+        PendingReplies().put(f"g1:{number}", reply(make.image()), note_of(ASKED), store=store.name)
         failed_save(store, make.result(), monkeypatch)
     rescuers = [
         subprocess.Popen(
@@ -247,7 +247,7 @@ def test_a_spool_of_another_user_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder is there, may be written to, and is not ours: prompts do not go there."""
-    spool = Spool(tmp_path / "spool")
+    spool = PendingReplies(tmp_path / "spool")
     spool.folder.mkdir(mode=0o777)
     monkeypatch.setattr(os, "geteuid", lambda: spool.folder.stat().st_uid + 1)
     entry = spool.put("g1:abc", b"x", {})

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 
 from gptimage import Edit, FileRef, Generate, Mask, Size, StoreError
 from gptimage.store import Record, Store, sidecar
-from gptimage.store.sidecar import UnreadableSidecarError, describe, inputs, rebuild
+from gptimage.store.sidecar import (
+    UnreadableSidecarError,
+    inputs,
+    request_from_json,
+    request_to_json,
+)
 
 
 EVERY_OPTION = {
@@ -194,10 +199,10 @@ def test_every_parameter_of_generate_survives() -> None:
     """The walk over every field proves that none is forgotten."""
     request = Generate(prompt="A fox", model="gpt-image-2", **EVERY_OPTION)
     unset = [each.name for each in attrs.fields(Generate) if getattr(request, each.name) is None]
-    described = describe(request)
+    described = request_to_json(request)
 
     assert unset == []
-    assert request == rebuild(json.loads(json.dumps(described)), no_inputs)
+    assert request == request_from_json(json.loads(json.dumps(described)), no_inputs)
     assert inputs(described) == {}
 
 
@@ -221,11 +226,11 @@ def test_every_parameter_of_edit_survives(make: Any, kind: str) -> None:
     kept = {
         key: each
         for each in pictures
-        for key in inputs(describe(Edit(prompt="", model="", images=(each,))))
+        for key in inputs(request_to_json(Edit(prompt="", model="", images=(each,))))
     }
-    described = json.loads(json.dumps(describe(request)))
+    described = json.loads(json.dumps(request_to_json(request)))
 
-    assert request == rebuild(described, kept.__getitem__)
+    assert request == request_from_json(described, kept.__getitem__)
     assert inputs(described).keys() <= kept.keys()
     assert {each.nbytes for each in pictures} >= set(inputs(described).values())
 
@@ -241,7 +246,7 @@ def test_a_damaged_request_is_a_store_error(asked: dict[str, Any]) -> None:
     asked = {"operation": "edit", "prompt": "x", "model": "m", **asked}
     inputs(asked)
     try:
-        rebuild(asked, no_inputs)
+        request_from_json(asked, no_inputs)
     except StoreError:
         return
 
@@ -251,7 +256,9 @@ def test_a_damaged_request_is_a_store_error(asked: dict[str, Any]) -> None:
 def test_a_request_of_a_newer_version_says_so() -> None:
     """A parameter this version does not know is not dropped silently."""
     with pytest.raises(StoreError, match="upgrade"):
-        rebuild({"operation": "generate", "prompt": "x", "model": "m", "lens": 50}, no_inputs)
+        request_from_json(
+            {"operation": "generate", "prompt": "x", "model": "m", "lens": 50}, no_inputs
+        )
 
 
 def test_a_rerun_reads_only_inputs(store: Store, record: Record) -> None:

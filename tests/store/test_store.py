@@ -408,7 +408,7 @@ def test_an_edit_can_be_asked_again(store: Store, make: Any) -> None:
     client = Client()
 
     assert store.request(record.id) == result.request
-    assert store.rerun(record.id, client) is client.result
+    assert store.repeat(record.id, client) is client.result
     assert client.seen == [result.request]
 
 
@@ -417,7 +417,7 @@ def test_a_rerun_does_not_stream(store: Store, make: Any) -> None:
     request = Generate(prompt="x", model="gpt-image-2", stream=True, partial_images=2)
     record = store.save(make.result(request=request))[0]
     client = Client()
-    store.rerun(record.id, client)
+    store.repeat(record.id, client)
 
     assert store.request(record.id) == request
     assert client.seen == [Generate(prompt="x", model="gpt-image-2")]

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage.templates.arguments import TemplateArgument
-from gptimage.templates.definition import check, used
+from gptimage.templates.definition import used, validate
 from gptimage.templates.language import parse
-from gptimage.templates.render import Given, inside_quotes, render, with_article
+from gptimage.templates.render import ArgumentValue, inside_quotes, render, with_article
 
 
 ARGUMENTS = {
@@ -28,7 +28,7 @@ def problems(template: str) -> list[str]:
     """Everything wrong with a template over the arguments above."""
     found: list[str] = []
     parts = parse(template, found)
-    return [*found, *check(parts, ARGUMENTS, frozenset())]
+    return [*found, *validate(parts, ARGUMENTS, frozenset())]
 
 
 def rendered(template: str, **values: str | bool) -> str:
@@ -36,7 +36,7 @@ def rendered(template: str, **values: str | bool) -> str:
     found: list[str] = []
     parts = parse(template, found)
     assert found == []
-    return render(parts, {name: Given(value, str(value)) for name, value in values.items()})
+    return render(parts, {name: ArgumentValue(value, str(value)) for name, value in values.items()})
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     """Garbage becomes problems; text without problems renders."""
     found: list[str] = []
     parts = parse(text, found)
-    if not found and not check(parts, ARGUMENTS, frozenset()):
-        render(parts, {"subject": Given("fox", "fox")})
+    if not found and not validate(parts, ARGUMENTS, frozenset()):
+        render(parts, {"subject": ArgumentValue("fox", "fox")})
 
 
 names = st.sampled_from(["subject", "mood", "style", "metal"])
@@ -189,7 +189,7 @@ def test_checked_templates_render_with_every_subset(template: str) -> None:
     found: list[str] = []
     parts = parse(template, found)
     assert found == []
-    if check(parts, ARGUMENTS, frozenset()):
+    if validate(parts, ARGUMENTS, frozenset()):
         return
     values: dict[str, str | bool] = {
         "mood": "calm",
@@ -198,8 +198,8 @@ def test_checked_templates_render_with_every_subset(template: str) -> None:
         "framed": True,
     }
     for chosen in subsets(values):
-        known = {name: Given(values[name], str(values[name])) for name in chosen}
-        text = render(parts, {"subject": Given("fox", "fox"), **known})
+        known = {name: ArgumentValue(values[name], str(values[name])) for name in chosen}
+        text = render(parts, {"subject": ArgumentValue("fox", "fox"), **known})
         assert "  " not in text
         assert " ," not in text
         assert text == text.strip()

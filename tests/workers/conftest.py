@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gptimage.workers import SqliteDesk
-from gptimage.workers.job_store import Desk
-from gptimage.workers.redis_store import RedisDesk
+from gptimage.workers import SqliteJobStore
+from gptimage.workers.job_store import JobStore
+from gptimage.workers.redis_store import RedisJobStore
 
 from .world import Clock, Service, Shared
 
@@ -22,13 +22,13 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "redis"])
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
     """A desk of each kind."""
     if request.param == "redis":
         url: str = request.getfixturevalue("redis_url")
-        desk: Desk = RedisDesk(url, prefix=f"{request.node.name}:")
+        desk: JobStore = RedisJobStore(url, prefix=f"{request.node.name}:")
     else:
-        desk = SqliteDesk(tmp_path / "desk.sqlite")
+        desk = SqliteJobStore(tmp_path / "desk.sqlite")
     yield desk
     desk.close()
 
@@ -42,5 +42,5 @@ def clock() -> Clock:
 @pytest.fixture
 def shared(tmp_path: Path, clock: Clock) -> Shared:
     """A world with a service that answers, a cache, a store and a desk."""
-    desk = SqliteDesk(tmp_path / "desk.sqlite", clock=clock)
+    desk = SqliteJobStore(tmp_path / "desk.sqlite", clock=clock)
     return Shared(service=Service(), desk=desk, folder=tmp_path / "pictures")

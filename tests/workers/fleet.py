@@ -19,9 +19,9 @@ from celery import Celery
 from gptimage import ImageClient
 from gptimage.cache.redis import RedisCache
 from gptimage.store import Store
-from gptimage.workers import Entry
+from gptimage.workers import JobRecord
 from gptimage.workers.celery import configure, image_task
-from gptimage.workers.redis_store import RedisDesk
+from gptimage.workers.redis_store import RedisJobStore
 
 
 warnings.filterwarnings("error", module=r"gptimage\.")  # Celery's own are its own affair
@@ -40,10 +40,10 @@ def die(place: str, id: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Table(RedisDesk):
+class Table(RedisJobStore):
     """A desk that is deadly to some jobs' workers."""
 
-    def swap(self, before: Entry | None, after: Entry) -> bool:
+    def swap(self, before: JobRecord | None, after: JobRecord) -> bool:
         if after.state == "sending":
             die("unsent", after.id)
         if after.state == "done":
@@ -68,7 +68,7 @@ def client() -> ImageClient:
     return ImageClient(store=store, cache=RedisCache(REDIS))
 
 
-def desk() -> RedisDesk:
+def desk() -> RedisJobStore:
     """What each worker process notes its jobs on."""
     return Table(REDIS)
 

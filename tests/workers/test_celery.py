@@ -19,7 +19,7 @@ import pytest
 from gptimage.cli.main import main
 from gptimage.sandbox import SandboxServer
 from gptimage.workers import Job, JobResult
-from gptimage.workers.redis_store import RedisDesk
+from gptimage.workers.redis_store import RedisJobStore
 
 
 celery = pytest.importorskip("celery")
@@ -35,7 +35,7 @@ class Fleet:
 
     def __init__(self, redis: str, folder: Path, server: SandboxServer) -> None:
         self.server, self.folder, self.redis = server, folder, redis
-        self.desk = RedisDesk(redis)
+        self.desk = RedisJobStore(redis)
         self.app: Any = celery.Celery("fleet", broker=redis)
         self.results: Any = redis_client.Redis.from_url(redis)
         self.workers: list[subprocess.Popen[bytes]] = []

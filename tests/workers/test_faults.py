@@ -12,16 +12,16 @@ import pytest
 
 from gptimage import ImageClient, Retry, StoreError
 from gptimage.cache import Cache
-from gptimage.store import Spool, Store
+from gptimage.store import PendingReplies, Store
 from gptimage.transport.base64_body import pictures
-from gptimage.workers import SqliteDesk, run_job
+from gptimage.workers import SqliteJobStore, run_job
 
 from .world import JOB, LEASE, URL, Clock, Service, picture
 
 
 def on_disk(folder: Path) -> set[str]:
     """The images in the store, in the spool and among the rescue copies."""
-    bodies = [left.read() for left in Spool().leftovers(older_than=timedelta(0))]
+    bodies = [left.read() for left in PendingReplies().leftovers(older_than=timedelta(0))]
     found = {hashlib.sha256(data).hexdigest() for body in bodies for data in pictures(body)}
     files = [*folder.rglob("*.png")]
     return found | {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -59,7 +59,7 @@ def test_no_fault_loses_a_paid_image(
                     cache=Cache.disk(folder / "cache") if cached else None,
                     retry=Retry(attempts=1),
                 ) as client:
-                    desk = SqliteDesk(folder / "desk" / "jobs.sqlite", clock=clock)
+                    desk = SqliteJobStore(folder / "desk" / "jobs.sqlite", clock=clock)
                     run_job(JOB, client=client, desk=desk, lease=LEASE)
 
             disk = faults(*(folder / name for name in broken), at=points, for_good=for_good)

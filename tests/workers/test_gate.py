@@ -37,13 +37,13 @@ class Note:
     closed: bool = False
     keys: list[tuple[str, Decimal | None]] = field(factory=list)
 
-    def sending(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, ceiling: Decimal | None) -> None:
         self.notes.append(f"{self.name} sending")
         self.keys.append((key, ceiling))
         if self.closed:
             raise ConfigurationError("not today")
 
-    def unsent(self) -> None:
+    def not_billed(self) -> None:
         self.notes.append(f"{self.name} unsent")
 
 
@@ -93,7 +93,7 @@ def test_it_is_asked_before_every_try(make: Any) -> None:
     service = Service(says=lambda: next(says))
     notes: list[str] = []
     note = Note("gate", notes)
-    client = make(service, retry=Retry(first_delay=0.0)).gated(note)
+    client = make(service, retry=Retry(first_delay=0.0)).with_send_hook(note)
 
     wait(client.generate("A fox", size="1024x1024", quality="low"))
 
@@ -108,7 +108,7 @@ def test_it_is_asked_before_every_try(make: Any) -> None:
 def test_it_is_asked_last(make: Any) -> None:
     """While a request waits for its turn nothing is noted as sent."""
     notes: list[str] = []
-    client = make(Service(), limits=Turns(notes)).gated(Note("gate", notes))
+    client = make(Service(), limits=Turns(notes)).with_send_hook(Note("gate", notes))
 
     wait(client.generate("A fox"))
 
@@ -119,7 +119,7 @@ def test_nothing_leaves_when_it_says_no(make: Any) -> None:
     """What a gate raises reaches the caller; the client it was made from has no gate."""
     service = Service()
     client = make(service)
-    gated = client.gated(Note("gate", [], closed=True))
+    gated = client.with_send_hook(Note("gate", [], closed=True))
 
     with pytest.raises(ConfigurationError, match="not today"):
         wait(gated.generate("A fox"))
@@ -134,7 +134,7 @@ def test_a_known_answer_passes_no_gate(make: Any) -> None:
     client = make(service, cache=Cache.memory())
     wait(client.generate("A fox"))
 
-    again = wait(client.gated(Note("gate", notes, closed=True)).generate("A fox"))
+    again = wait(client.with_send_hook(Note("gate", notes, closed=True)).generate("A fox"))
 
     assert (again.cached, notes, len(service.asked)) == (True, [], 1)
 
@@ -145,7 +145,7 @@ def test_every_gate_is_asked(make: Any) -> None:
     first, second = Note("first", notes), Note("second", notes, closed=True)
 
     with pytest.raises(ConfigurationError):
-        wait(make(Service()).gated(first).gated(second).generate("A fox"))
+        wait(make(Service()).with_send_hook(first).with_send_hook(second).generate("A fox"))
 
     assert notes == ["first sending", "second sending", "first unsent"]
 
@@ -153,4 +153,4 @@ def test_every_gate_is_asked(make: Any) -> None:
 def test_a_batch_is_not_behind_a_gate(make: Any) -> None:
     """A gate that would not be asked is no gate: batches are refused."""
     with pytest.raises(ConfigurationError, match="gate"):
-        wait(make(Service()).gated(Note("gate", [])).submit_batch(["A fox"]))
+        wait(make(Service()).with_send_hook(Note("gate", [])).submit_batch(["A fox"]))

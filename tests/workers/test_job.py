@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gptimage import ImageClient, InvalidRequestError, Size
 from gptimage.workers import Job, JobResult
-from gptimage.workers.job import Entry
+from gptimage.workers.job import JobRecord
 
 
 IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,79}", fullmatch=True)
@@ -141,7 +141,7 @@ def test_a_misspelt_name_gets_advice() -> None:
 def test_prompts_stay_out_of_reprs() -> None:
     """Jobs, entries and results are logged; prompts and messages are not."""
     job = Job("a", {"prompt": "secret words"})
-    entry = Entry(id="a", request=job.text, state="failed", at=0.0, reason="secret words")
+    entry = JobRecord(id="a", request=job.text, state="failed", at=0.0, reason="secret words")
     result = JobResult.of(entry, now=0.0)
 
     assert "secret" not in f"{job!r} {entry!r} {result!r}"

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from gptimage.cli.main import BAD_INPUT, NOT_CONFIGURED, OK, main
-from gptimage.workers import Entry, Job, SqliteDesk
+from gptimage.workers import Job, JobRecord, SqliteJobStore
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A desk with a job in every state, named in the environment."""
-    desk = SqliteDesk(tmp_path / "desk.sqlite", keep=None)
+    desk = SqliteJobStore(tmp_path / "desk.sqlite", keep=None)
     states: dict[str, dict[str, Any]] = {
         "parked": {"reason": "OutcomeUnknownError: \x1b[2Jtimeout"},
         "sending": {"holder": "m:1:x", "until": desk.now() + 1000},
@@ -26,7 +26,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     for number, (state, values) in enumerate(states.items()):
         request = Job(f"job-{state}", {"prompt": "A red fox"}).text
         fields: Any = {"state": state, "request": request, **values}
-        desk.swap(None, Entry(id=f"job-{state}", at=1_795_000_000.0 + number, **fields))
+        desk.compare_and_swap(
+            None, JobRecord(id=f"job-{state}", at=1_795_000_000.0 + number, **fields)
+        )
     monkeypatch.setenv("GPTIMAGE_DESK", str(desk.path))
     return str(desk.path)
 
@@ -80,7 +82,7 @@ def test_a_person_decides(place: str, capsys: pytest.CaptureFixture[str]) -> Non
     first, second = capsys.readouterr().out.splitlines()
     assert "delivered again" in first
     assert json.loads(second)["state"] == "dropped"
-    desk = SqliteDesk(place, keep=None)
+    desk = SqliteJobStore(place, keep=None)
     states = {each.id: each.state for each in desk.entries(settled=True)}
     assert (states["job-parked"], states["job-claimed"]) == ("open", "dropped")
 

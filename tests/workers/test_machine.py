@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gptimage import InvalidRequestError, OutcomeUnknownError, Retry, TransportError
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply
-from gptimage.workers import JobResult, drop, retry
+from gptimage.workers import JobResult, discard, retry
 
 from .world import JOB, Clock, Paper, Process, Service, Shared, answer, refusal
 
@@ -132,7 +132,7 @@ class World:
         if result.status == "parked":
             assert (kept, left) == (False, True)
             assert result.possible_cost
-            drop(self.shared.desk, JOB["id"])
+            discard(self.shared.desk, JOB["id"])
             given_up = self.deliver(Fate(dies=99))
             assert given_up is not None
             assert given_up.status == "dropped"

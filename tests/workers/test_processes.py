@@ -15,7 +15,7 @@ from gptimage import ImageClient
 from gptimage.cache import Cache
 from gptimage.sandbox import SandboxServer
 from gptimage.store import Store
-from gptimage.workers import SqliteDesk, run_job
+from gptimage.workers import SqliteJobStore, run_job
 
 from .world import JOB
 
@@ -56,7 +56,7 @@ def test_a_killed_process_is_paid_once(tmp_path: Path, deadly: str, status: str)
             worker.kill()
         assert worker.wait() == -signal.SIGKILL
 
-        desk = SqliteDesk(tmp_path / "desk.sqlite")
+        desk = SqliteJobStore(tmp_path / "desk.sqlite")
         while next(desk.entries()).until > desk.now():
             time.sleep(0.02)
         store, cache = Store(tmp_path / "pictures"), Cache.disk(tmp_path / "cache")

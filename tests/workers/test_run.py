@@ -26,9 +26,18 @@ from gptimage.budget.ledger import Ledger
 from gptimage.cache import CacheEntry
 from gptimage.errors import CacheError
 from gptimage.store import Store
-from gptimage.workers import DeskError, Entry, Job, JobResult, drop, retry, run_job, state_machine
-from gptimage.workers.job import Answer
-from gptimage.workers.job_store import Desk, change
+from gptimage.workers import (
+    Job,
+    JobRecord,
+    JobResult,
+    JobStoreError,
+    discard,
+    retry,
+    run_job,
+    state_machine,
+)
+from gptimage.workers.job import JobAnswer
+from gptimage.workers.job_store import JobStore, change
 
 from .world import JOB, LEASE, URL, Clock, Memory, Process, Service, Shared, answer, picture
 from .world import refusal as refused
@@ -38,7 +47,7 @@ DEAD = 31.0
 """Seconds after which a worker counts as dead."""
 
 
-def entry_of(shared: Shared) -> Entry:
+def entry_of(shared: Shared) -> JobRecord:
     """What the desk knows of the job."""
     found = shared.desk.read(JOB["id"])
     assert found is not None
@@ -316,7 +325,9 @@ def test_a_retry_takes_what_turned_up(shared: Shared, clock: Clock) -> None:
     shared.replies = None
     killed(shared, clock, "saved")
     entry = entry_of(shared)
-    assert shared.desk.swap(entry, evolve(entry, revision=entry.revision + 1, state="parked"))
+    assert shared.desk.compare_and_swap(
+        entry, evolve(entry, revision=entry.revision + 1, state="parked")
+    )
 
     retry(shared.desk, "order-17")
 
@@ -338,7 +349,7 @@ def test_what_comes_late_closes_the_gate(shared: Shared, clock: Clock) -> None:
 
     def finish() -> None:
         entry = entry_of(shared)
-        late = Answer(images=("img_late",), cost=None)
+        late = JobAnswer(images=("img_late",), cost=None)
         assert change(
             shared.desk, "order-17", lambda found: state_machine.done(found, late, entry.at)
         )
@@ -350,11 +361,11 @@ def test_what_comes_late_closes_the_gate(shared: Shared, clock: Clock) -> None:
 
 
 def test_a_person_gives_it_up(shared: Shared, clock: Clock) -> None:
-    """After `drop` it is not asked, however often it is delivered."""
+    """After `discard` it is not asked, however often it is delivered."""
     killed(shared, clock, "leaves")
     deliver(shared)
 
-    drop(shared.desk, "order-17")
+    discard(shared.desk, "order-17")
 
     assert deliver(shared).status == "dropped"
     assert list(shared.desk.entries()) == []
@@ -488,16 +499,16 @@ def test_a_cache_that_cannot_answer_is_waited_for(
 class Broken:
     """A desk that cannot be written from some change on."""
 
-    def __init__(self, desk: Desk, states: set[str]) -> None:
+    def __init__(self, desk: JobStore, states: set[str]) -> None:
         self.desk, self.states = desk, states
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.desk, name)
 
-    def swap(self, before: Entry | None, after: Entry) -> bool:
+    def swap(self, before: JobRecord | None, after: JobRecord) -> bool:
         if after.state in self.states:
-            raise DeskError("the desk is on fire")
-        return self.desk.swap(before, after)
+            raise JobStoreError("the desk is on fire")
+        return self.desk.compare_and_swap(before, after)
 
 
 def test_nothing_leaves_that_cannot_be_noted(shared: Shared) -> None:
@@ -516,7 +527,7 @@ def test_a_desk_that_is_down_is_raised(shared: Shared) -> None:
     """When nothing can be noted, the caller is told to deliver the job again."""
     shared.desk = Broken(shared.desk, {"claimed", "sending", "failed"})  # type: ignore[assignment]  # it passes the rest on
 
-    with pytest.raises(DeskError, match="on fire"):
+    with pytest.raises(JobStoreError, match="on fire"):
         Process(shared).run()
     assert shared.service.asked == []
 
@@ -573,7 +584,7 @@ def test_nobody_pays_unasked_for_a_request_like_this(
         raise OutcomeUnknownError("the same request, sent by somebody else, was broken off")
 
     with monkeypatch.context() as patch:
-        patch.setattr("gptimage.cache.single_flight.fly", joined)
+        patch.setattr("gptimage.cache.single_flight.single_flight", joined)
         first = deliver(shared)
     again = deliver(shared)
 

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from gptimage import ConfigurationError, ImageClient, InvalidRequestError, Retry
 from gptimage.store import Store
-from gptimage.workers import DeskError
+from gptimage.workers import JobStoreError
 from gptimage.workers.celery import PerProcess, configure, image_task
 
 from .world import JOB, URL, Process, Shared, answer, refusal
@@ -59,7 +59,7 @@ class Down:
     """A desk that cannot be used."""
 
     def now(self) -> float:
-        raise DeskError("the desk is on fire")
+        raise JobStoreError("the desk is on fire")
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_a_desk_that_is_down_puts_the_job_back(app: App, shared: Shared) -> None
 
     with pytest.raises(PutBackError) as caught:
         task_of(app, shared)(JOB)
-    assert isinstance(caught.value.exc, DeskError)
+    assert isinstance(caught.value.exc, JobStoreError)
     assert shared.service.asked == []
 
 

@@ -18,8 +18,8 @@ from gptimage import ImageClient, Retry, TransportError
 from gptimage.cache import CacheEntry, CacheStats
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply, HttpRequest
-from gptimage.workers import Entry, JobResult, run_job
-from gptimage.workers.job_store import Desk
+from gptimage.workers import JobRecord, JobResult, run_job
+from gptimage.workers.job_store import JobStore
 
 
 URL = "https://fake.invalid/v1"
@@ -109,21 +109,21 @@ class Paper:
     """A desk in memory, for many short lives: a file waits for the disk at every change."""
 
     clock: Clock
-    notes: dict[str, Entry] = field(factory=dict)
+    notes: dict[str, JobRecord] = field(factory=dict)
 
     def now(self) -> float:
         return self.clock()
 
-    def read(self, id: str) -> Entry | None:
+    def read(self, id: str) -> JobRecord | None:
         return self.notes.get(id)
 
-    def swap(self, before: Entry | None, after: Entry) -> bool:
+    def swap(self, before: JobRecord | None, after: JobRecord) -> bool:
         if self.notes.get(after.id) != before:
             return False
         self.notes[after.id] = after
         return True
 
-    def entries(self, *, settled: bool = False) -> Iterator[Entry]:
+    def entries(self, *, settled: bool = False) -> Iterator[JobRecord]:
         return (entry for entry in self.notes.values() if settled or not entry.settled)
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class Shared:
     """What outlives a worker: the service, the desk, the store's folder, replies in a cache."""
 
     service: Service
-    desk: Desk
+    desk: JobStore
     folder: Path
     replies: dict[str, CacheEntry] | None = field(factory=dict)
 
@@ -227,23 +227,23 @@ class Table:
     """A desk whose worker may die just before and just after it writes."""
 
     process: Process
-    desk: Desk
+    desk: JobStore
 
     def now(self) -> float:
         return self.desk.now()
 
-    def read(self, id: str) -> Entry | None:
+    def read(self, id: str) -> JobRecord | None:
         if self.process.dead:
             raise Killed
         return self.desk.read(id)
 
-    def swap(self, before: Entry | None, after: Entry) -> bool:
+    def swap(self, before: JobRecord | None, after: JobRecord) -> bool:
         self.process.step(f"writes {after.state}")
-        done = self.desk.swap(before, after)
+        done = self.desk.compare_and_swap(before, after)
         self.process.step(f"wrote {after.state}")
         return done
 
-    def entries(self, *, settled: bool = False) -> Iterator[Entry]:
+    def entries(self, *, settled: bool = False) -> Iterator[JobRecord]:
         return self.desk.entries(settled=settled)
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from gptimage.errors import ConfigurationError, shown
+from gptimage.errors import ConfigurationError, truncated_repr
 
 
 P = ParamSpec("P")
@@ -72,7 +72,7 @@ def refuse_unknown(
 
 def refused(name: str, value: object, wanted: str) -> ConfigurationError:
     """The error for a value of the wrong kind."""
-    return ConfigurationError(f"{name}={shown(value)}: it must be {wanted}")
+    return ConfigurationError(f"{name}={truncated_repr(value)}: it must be {wanted}")
 
 
 def text(name: str, value: object) -> None:

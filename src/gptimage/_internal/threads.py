@@ -20,35 +20,35 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = ParamSpec("P")
 
-PATIENT: Final = "gptimage"
+IO_POOL: Final = "gptimage"
 """Files, downloads, decoding: each may take a while."""
 
-QUICK: Final = "gptimage-quick"
+CACHE_POOL: Final = "gptimage-quick"
 """Caches, ledgers and limits, which others wait for: nothing that takes long may fill it."""
 
-_SIZES: Final = {PATIENT: 32, QUICK: 8}
+_SIZES: Final = {IO_POOL: 32, CACHE_POOL: 8}
 _pools: Final[dict[tuple[int, str], ThreadPoolExecutor]] = {}
 """By process, too: the threads of a forked parent are not there any more."""
 
 
-async def in_thread(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+async def to_thread(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     """`asyncio.to_thread`, with a thread of the library's own. Cancelling does not wait for it."""
     import asyncio
 
-    return await asyncio.wrap_future(_submit(PATIENT, work, *args, **options))
+    return await asyncio.wrap_future(_submit(IO_POOL, work, *args, **options))
 
 
-async def to_its_end(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+async def to_thread_shielded(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     """Run quick work in a thread; whoever is cancelled meanwhile is so once it is done."""
-    return await _outlasting(_submit(QUICK, work, *args, **options))
+    return await _shielded(_submit(CACHE_POOL, work, *args, **options))
 
 
-async def finished(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-    """`to_its_end` for work that may take a while, and must not be left half done."""
-    return await _outlasting(_submit(PATIENT, work, *args, **options))
+async def to_io_thread_shielded(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """`to_thread_shielded` for work that may take a while, and must not be left half done."""
+    return await _shielded(_submit(IO_POOL, work, *args, **options))
 
 
-async def _outlasting(future: Future[T]) -> T:
+async def _shielded(future: Future[T]) -> T:
     import asyncio
 
     job = asyncio.wrap_future(future)

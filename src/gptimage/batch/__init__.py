@@ -6,7 +6,7 @@ from gptimage.batch.batch import AsyncBatch, Batch
 from gptimage.batch.driver import AsyncBatchLine, BatchLine
 from gptimage.batch.prepare import BatchWarning
 from gptimage.batch.results import BatchItem
-from gptimage.batch.status import Status
+from gptimage.batch.status import BatchStatus
 from gptimage.providers.openai.batches import BatchPart
 
 
@@ -18,5 +18,5 @@ __all__ = [
     "BatchLine",
     "BatchPart",
     "BatchWarning",
-    "Status",
+    "BatchStatus",
 ]

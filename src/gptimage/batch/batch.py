@@ -14,14 +14,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self
 
-from gptimage._internal.threads import finished
+from gptimage._internal.threads import to_io_thread_shielded
 from gptimage.batch.driver import AsyncBatchLine, BatchLine, adrive, alines_of, drive, lines_of
-from gptimage.batch.job import Adoption, Job, StatePath, beginning, finding, is_id, reopening
-from gptimage.batch.prepare import Limits
+from gptimage.batch.job import (
+    BatchJob,
+    BatchRecovery,
+    StatePath,
+    create_or_resume,
+    is_id,
+    load,
+    recover_by_id,
+)
+from gptimage.batch.prepare import FileLimits
 from gptimage.batch.results import BatchItem
-from gptimage.batch.status import Status, Waiting, Watch
+from gptimage.batch.status import BatchStatus, StatusPoller, Watch
 from gptimage.batch.steps import cancel
-from gptimage.bulk.items import Asked
+from gptimage.bulk.items import RequestInput
 from gptimage.errors import GptImageError
 from gptimage.providers.openai.batches import MAX_BYTES, MAX_LINES
 
@@ -35,7 +43,7 @@ _NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
 class _Handle:
     """A job at hand."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: BatchJob) -> None:
         self._job = job
 
     @property
@@ -61,7 +69,7 @@ class _Handle:
 class Batch(_Handle):
     """A batch job; made by ``ImageClient.submit_batch()`` and ``ImageClient.batch()``."""
 
-    def __init__(self, line: BatchLine, job: Job) -> None:
+    def __init__(self, line: BatchLine, job: BatchJob) -> None:
         self._line = line
         super().__init__(job)
 
@@ -69,7 +77,7 @@ class Batch(_Handle):
     def submit(
         cls,
         line: BatchLine,
-        requests: Iterable[Asked],
+        requests: Iterable[RequestInput],
         *,
         state: StatePath | None = None,
         metadata: Mapping[str, str] = _NO_METADATA,
@@ -77,21 +85,21 @@ class Batch(_Handle):
         max_bytes: int = MAX_BYTES,
     ) -> Self:
         """Submit requests, or go on with the job of the state file; see `submit_batch`."""
-        limits = Limits(lines=max_lines, size=max_bytes)
-        return cls(line, drive(beginning(line, requests, state, metadata, limits), line))
+        limits = FileLimits(lines=max_lines, size=max_bytes)
+        return cls(line, drive(create_or_resume(line, requests, state, metadata, limits), line))
 
     @classmethod
     def open(cls, line: BatchLine, where: StatePath) -> Self:
         """The job of a state file, or the batch of an id."""
         if not is_id(where):
-            return cls(line, reopening(line, where))
-        part = drive(finding(line, str(where)), line)
-        with closing(Adoption(line, part)) as adoption:
+            return cls(line, load(line, where))
+        part = drive(recover_by_id(line, str(where)), line)
+        with closing(BatchRecovery(line, part)) as adoption:
             for text in lines_of(line, str(part.input_file_id)):
                 adoption.take(text)
             return cls(line, adoption.job())
 
-    def status(self) -> Status:
+    def status(self) -> BatchStatus:
         """How far it is now; a submission that was interrupted is completed first.
 
         Raises:
@@ -102,7 +110,7 @@ class Batch(_Handle):
 
     def wait(
         self, *, progress: Watch = False, poll: float = POLL, timeout: float | None = None
-    ) -> Status:
+    ) -> BatchStatus:
         """Wait until it has ended, whatever the end.
 
         A look that fails for a while (no network, the service is busy) does not end the wait;
@@ -118,7 +126,7 @@ class Batch(_Handle):
             ApiError: The service refused.
             TransportError: The service was not reached; it goes on there.
         """
-        waiting = Waiting(progress, poll, timeout)
+        waiting = StatusPoller(progress, poll, timeout)
         while True:
             try:
                 status = self.status()
@@ -147,7 +155,7 @@ class Batch(_Handle):
             yield from collector.missing()
         self._job.settle(collector)
 
-    def cancel(self) -> Status:
+    def cancel(self) -> BatchStatus:
         """Cancel what is not drawn yet; what is drawn is paid and stays in `results`."""
         drive(cancel(self._job.core, self.status()), self._line)
         return self.status()
@@ -156,7 +164,7 @@ class Batch(_Handle):
 class AsyncBatch(_Handle):
     """`Batch`, awaited; files are read and written in worker threads."""
 
-    def __init__(self, line: AsyncBatchLine, job: Job) -> None:
+    def __init__(self, line: AsyncBatchLine, job: BatchJob) -> None:
         self._line = line
         super().__init__(job)
 
@@ -164,7 +172,7 @@ class AsyncBatch(_Handle):
     async def submit(
         cls,
         line: AsyncBatchLine,
-        requests: Iterable[Asked],
+        requests: Iterable[RequestInput],
         *,
         state: StatePath | None = None,
         metadata: Mapping[str, str] = _NO_METADATA,
@@ -172,22 +180,24 @@ class AsyncBatch(_Handle):
         max_bytes: int = MAX_BYTES,
     ) -> Self:
         """Submit requests, or go on with the job of the state file; see `submit_batch`."""
-        limits = Limits(lines=max_lines, size=max_bytes)
-        return cls(line, await adrive(beginning(line, requests, state, metadata, limits), line))
+        limits = FileLimits(lines=max_lines, size=max_bytes)
+        return cls(
+            line, await adrive(create_or_resume(line, requests, state, metadata, limits), line)
+        )
 
     @classmethod
     async def open(cls, line: AsyncBatchLine, where: StatePath) -> Self:
         """The job of a state file, or the batch of an id."""
         if not is_id(where):
-            return cls(line, reopening(line, where))
-        part = await adrive(finding(line, str(where)), line)
-        with closing(Adoption(line, part)) as adoption:
+            return cls(line, load(line, where))
+        part = await adrive(recover_by_id(line, str(where)), line)
+        with closing(BatchRecovery(line, part)) as adoption:
             async with aclosing(alines_of(line, str(part.input_file_id))) as lines:
                 async for text in lines:
                     adoption.take(text)
-            return cls(line, await finished(adoption.job))
+            return cls(line, await to_io_thread_shielded(adoption.job))
 
-    async def status(self) -> Status:
+    async def status(self) -> BatchStatus:
         """How far it is now; see `Batch.status`."""
         return await adrive(self._job.looking(), self._line)
 
@@ -197,7 +207,7 @@ class AsyncBatch(_Handle):
         progress: Watch = False,
         poll: float = POLL,
         timeout: float | None = None,  # noqa: ASYNC109  # the same arguments as its twin
-    ) -> Status:
+    ) -> BatchStatus:
         """Wait until it has ended, whatever the end; see `Batch.wait`.
 
         Raises:
@@ -205,7 +215,7 @@ class AsyncBatch(_Handle):
         """
         import asyncio
 
-        waiting = Waiting(progress, poll, timeout)
+        waiting = StatusPoller(progress, poll, timeout)
         while True:
             try:
                 status = await self.status()
@@ -224,19 +234,19 @@ class AsyncBatch(_Handle):
             InvalidRequestError: The batch has not ended.
         """
         status = await self.status()
-        collector = await finished(self._job.collector, status)
+        collector = await to_io_thread_shielded(self._job.collector, status)
         with closing(collector):
             for file_id in collector.files():
                 async with aclosing(alines_of(self._line, file_id)) as lines:
                     async for text in lines:
-                        item = await finished(collector.take, text)
+                        item = await to_io_thread_shielded(collector.take, text)
                         if item is not None:
                             yield item
             for item in collector.missing():
                 yield item
-        await finished(self._job.settle, collector)
+        await to_io_thread_shielded(self._job.settle, collector)
 
-    async def cancel(self) -> Status:
+    async def cancel(self) -> BatchStatus:
         """Cancel what is not drawn yet; see `Batch.cancel`."""
         await adrive(cancel(self._job.core, await self.status()), self._line)
         return await self.status()

@@ -11,13 +11,13 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from attrs import field, frozen
 
-from gptimage._internal.threads import finished
-from gptimage.batch.steps import Flow, Patience, ReturnT
-from gptimage.engine.accounting import Meter
-from gptimage.engine.save import Keeper
+from gptimage._internal.threads import to_io_thread_shielded
+from gptimage.batch.steps import RetryState, ReturnT, Steps
+from gptimage.engine.accounting import CallAccounting
+from gptimage.engine.save import ResultSaver
 from gptimage.errors import NotFoundError, OutcomeUnknownError, TransportError
 from gptimage.providers.openai.errors import error_from_reply
-from gptimage.transport.base64_body import Splitter, join
+from gptimage.transport.base64_body import Base64Extractor, reassemble
 from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.transport.protocols import AsyncDownload, Download
 
@@ -46,7 +46,7 @@ class Line:
     @property
     def raw(self) -> bytes:
         """The line as it arrived."""
-        return join(self.rest, self.pictures)
+        return reassemble(self.rest, self.pictures)
 
     @property
     def name(self) -> str | None:
@@ -68,7 +68,7 @@ class Lines:
     """Feed it pieces of a file; it gives the lines that are whole."""
 
     def __init__(self) -> None:
-        self._current = Splitter()
+        self._current = Base64Extractor()
 
     def feed(self, piece: bytes) -> Iterator[Line]:
         """The lines that are whole now, empty ones left out."""
@@ -83,7 +83,7 @@ class Lines:
     def close(self) -> Iterator[Line]:
         """A last line that has no newline."""
         rest, pictures = self._current.close()
-        self._current = Splitter()
+        self._current = Base64Extractor()
         if rest.strip():
             yield Line(rest, pictures)
 
@@ -110,8 +110,8 @@ class BatchLine:
         download: Sends a request and returns at the head of the answer.
     """
 
-    keeper: Keeper
-    meter: Meter
+    keeper: ResultSaver
+    meter: CallAccounting
     send: Callable[[HttpRequest], HttpReply]
     download: Callable[[HttpRequest], Download]
 
@@ -120,13 +120,13 @@ class BatchLine:
 class AsyncBatchLine:
     """`BatchLine` for an `AsyncBatch`."""
 
-    keeper: Keeper
-    meter: Meter
+    keeper: ResultSaver
+    meter: CallAccounting
     send: Callable[[HttpRequest], Awaitable[HttpReply]]
     download: Callable[[HttpRequest], Awaitable[AsyncDownload]]
 
 
-def drive(flow: Flow[ReturnT], line: BatchLine) -> ReturnT:
+def drive(flow: Steps[ReturnT], line: BatchLine) -> ReturnT:
     """Do what a flow asks for, and give it what comes back."""
     answer: HttpReply | None = None
     error: Exception | None = None
@@ -146,7 +146,7 @@ def drive(flow: Flow[ReturnT], line: BatchLine) -> ReturnT:
                 error = failure
 
 
-async def adrive(flow: Flow[ReturnT], line: AsyncBatchLine) -> ReturnT:
+async def adrive(flow: Steps[ReturnT], line: AsyncBatchLine) -> ReturnT:
     """`drive`, awaited; the flow itself, which reads and writes files, runs in threads."""
     import asyncio
 
@@ -154,7 +154,7 @@ async def adrive(flow: Flow[ReturnT], line: AsyncBatchLine) -> ReturnT:
     error: Exception | None = None
     try:
         while True:
-            step, value = await finished(_step, flow, answer, error)
+            step, value = await to_io_thread_shielded(_step, flow, answer, error)
             if step is None:
                 found: ReturnT = value
                 return found
@@ -177,7 +177,7 @@ def lines_of(line: BatchLine, file_id: str) -> Generator[Line]:
         ApiError: The service refused.
         TransportError: It broke off again and again.
     """
-    patience = Patience(line.keeper.core)
+    patience = RetryState(line.keeper.core)
     furthest = 0
     while True:
         lines, arrived = Lines(), 0
@@ -202,7 +202,7 @@ async def alines_of(line: AsyncBatchLine, file_id: str) -> AsyncGenerator[Line]:
     """`lines_of`, awaited."""
     import asyncio
 
-    patience = Patience(line.keeper.core)
+    patience = RetryState(line.keeper.core)
     furthest = 0
     while True:
         lines, arrived = Lines(), 0
@@ -234,7 +234,7 @@ def content(file_id: str) -> HttpRequest:
 
 
 def _again(
-    patience: Patience, file_id: str, outcome: HttpReply | TransportError | OutcomeUnknownError
+    patience: RetryState, file_id: str, outcome: HttpReply | TransportError | OutcomeUnknownError
 ) -> float:
     """Seconds until a file is fetched again.
 
@@ -257,7 +257,7 @@ def _again(
 
 
 def _step(
-    flow: Flow[ReturnT], answer: HttpReply | None, error: Exception | None
+    flow: Steps[ReturnT], answer: HttpReply | None, error: Exception | None
 ) -> tuple[HttpRequest | float | None, Any]:
     """The next step, or None and the flow's value; a StopIteration cannot leave a thread."""
     try:

@@ -14,9 +14,9 @@ from typing import Final
 from attrs import frozen
 
 from gptimage.batch.state import State
-from gptimage.batch.steps import Told
-from gptimage.budget.accounts import Entry
-from gptimage.engine.accounting import Meter
+from gptimage.batch.steps import RetryCallback
+from gptimage.budget.accounts import CallRecord
+from gptimage.engine.accounting import CallAccounting
 from gptimage.errors import ApiError, GptImageError, OutcomeUnknownError, TransportError
 from gptimage.observers.events import Event, Failed, Finished, Retried, Saved, Sent, Submitted
 from gptimage.transport.http import HttpReply
@@ -29,7 +29,7 @@ OPERATION: Final = "batch"
 
 
 @frozen
-class News:
+class BatchEvents:
     """Tells a client's observers.
 
     Attributes:
@@ -37,14 +37,14 @@ class News:
         state: The job.
     """
 
-    meter: Meter
+    meter: CallAccounting
     state: State
 
     def sent(self, number: int, attempt: int) -> None:
         """A batch is asked for."""
         self._tell(Sent, number, attempt=attempt)
 
-    def retrying(self, number: int) -> Told:
+    def retrying(self, number: int) -> RetryCallback:
         """Who is to be called before something about a part is sent again."""
 
         def told(delay: float, outcome: HttpReply | TransportError) -> None:
@@ -127,15 +127,15 @@ class News:
                 model=entry.model,
                 **details,
             )
-            self.meter.guard.tell(event)
+            self.meter.guard.dispatch(event)
 
 
-def entry_of(state: State, number: int) -> Entry:
+def entry_of(state: State, number: int) -> CallRecord:
     """A part as it is entered in a ledger; the same row in every process."""
     from datetime import timedelta
 
     part = state.parts[number]
-    return Entry(
+    return CallRecord(
         call_id=sha256(f"{state.name}-{number}".encode()).hexdigest()[:32],
         at=state.on,
         operation=OPERATION,

@@ -11,20 +11,20 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from gptimage.batch.driver import AsyncBatchLine, BatchLine, Line
-from gptimage.batch.events import News, entry_of
-from gptimage.batch.prepare import Limits, check_metadata, check_several, digest_of, prepare
+from gptimage.batch.events import BatchEvents, entry_of
+from gptimage.batch.prepare import FileLimits, check_metadata, check_several, digest_of, prepare
 from gptimage.batch.results import Collector
 from gptimage.batch.state import Part, State, private
-from gptimage.batch.status import Status
-from gptimage.batch.steps import Flow, look
+from gptimage.batch.status import BatchStatus
+from gptimage.batch.steps import Steps, look
 from gptimage.batch.submit import submit
-from gptimage.batch.uploads import Kept
-from gptimage.budget.accounts import Ending
+from gptimage.batch.uploads import RequestLine
+from gptimage.budget.accounts import CallOutcome
 from gptimage.budget.budget import Reservation
-from gptimage.bulk.items import Asked
-from gptimage.engine.accounting import Meter
-from gptimage.engine.config import Core
-from gptimage.engine.save import Keeper
+from gptimage.bulk.items import RequestInput
+from gptimage.engine.accounting import CallAccounting
+from gptimage.engine.config import ClientConfig
+from gptimage.engine.save import ResultSaver
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.providers.openai.batches import BatchPart
 from gptimage.transport.base64_body import parse
@@ -34,30 +34,30 @@ StatePath: TypeAlias = str | os.PathLike[str]
 
 
 @frozen(kw_only=True)
-class Job:
+class BatchJob:
     """One job: its state, and what is reserved for it."""
 
-    keeper: Keeper
-    meter: Meter
+    keeper: ResultSaver
+    meter: CallAccounting
     state: State
     reservations: dict[int, Reservation] = field(factory=dict[int, Reservation], repr=False)
 
     @property
-    def core(self) -> Core:
+    def core(self) -> ClientConfig:
         """The client's settings."""
         return self.keeper.core
 
     @property
-    def news(self) -> News:
+    def news(self) -> BatchEvents:
         """The client's observers."""
-        return News(self.meter, self.state)
+        return BatchEvents(self.meter, self.state)
 
     @property
     def ids(self) -> tuple[str, ...]:
         """The ids of its batches; of those that are submitted."""
         return tuple(part.batch_id for part in self.state.parts if part.batch_id)
 
-    def submitting(self) -> Flow[None]:
+    def submitting(self) -> Steps[None]:
         """Reserve the money, then submit what is not submitted yet; nobody else does so meanwhile.
 
         Raises:
@@ -70,7 +70,7 @@ class Job:
             self._release()
             raise
 
-    def looking(self) -> Flow[Status]:
+    def looking(self) -> Steps[BatchStatus]:
         """How far it is; whatever is not submitted yet is submitted first."""
         if len(self.ids) < len(self.state.parts) or not self.state.ready:
             with self.state.alone():
@@ -82,7 +82,7 @@ class Job:
         tolds = map(self.news.retrying, range(len(parts)))
         return (yield from look(self.core, self.ids, total, tolds))
 
-    def collector(self, status: Status) -> Collector:
+    def collector(self, status: BatchStatus) -> Collector:
         """What reads its results.
 
         Raises:
@@ -144,19 +144,21 @@ class Job:
                 if reservation is not None:
                     reservation.release()
                 elif self.meter.ledger is not None:
-                    self.meter.ledger.end(entry_of(self.state, number), Ending(outcome="failed"))
+                    self.meter.ledger.end(
+                        entry_of(self.state, number), CallOutcome(outcome="failed")
+                    )
                 part.entered = False
         if self.state.ready:
             self.state.save()
 
 
-def beginning(
+def create_or_resume(
     line: BatchLine | AsyncBatchLine,
-    requests: Iterable[Asked],
+    requests: Iterable[RequestInput],
     path: StatePath | None,
     metadata: Mapping[str, str],
-    limits: Limits,
-) -> Flow[Job]:
+    limits: FileLimits,
+) -> Steps[BatchJob]:
     """The job for these requests, submitted: a new one, or the one of the state file.
 
     Raises:
@@ -174,12 +176,12 @@ def beginning(
         else:
             state = old
             _check_same(state, core, requests, metadata)
-        job = Job(keeper=line.keeper, meter=line.meter, state=state)
+        job = BatchJob(keeper=line.keeper, meter=line.meter, state=state)
         yield from job.submitting()
     return job
 
 
-def reopening(line: BatchLine | AsyncBatchLine, path: StatePath) -> Job:
+def load(line: BatchLine | AsyncBatchLine, path: StatePath) -> BatchJob:
     """The job of a state file.
 
     Raises:
@@ -188,7 +190,7 @@ def reopening(line: BatchLine | AsyncBatchLine, path: StatePath) -> Job:
     """
     state = State.load(path)
     _check_endpoint(state, line.keeper.core)
-    return Job(keeper=line.keeper, meter=line.meter, state=state)
+    return BatchJob(keeper=line.keeper, meter=line.meter, state=state)
 
 
 def is_id(where: StatePath) -> bool:
@@ -197,7 +199,7 @@ def is_id(where: StatePath) -> bool:
 
 
 def _check_same(
-    state: State, core: Core, requests: Iterable[Asked], metadata: Mapping[str, str]
+    state: State, core: ClientConfig, requests: Iterable[RequestInput], metadata: Mapping[str, str]
 ) -> None:
     _check_endpoint(state, core)
     other = "other requests" if state.digest != digest_of(core, requests) else ""
@@ -208,7 +210,7 @@ def _check_same(
         )
 
 
-def _check_endpoint(state: State, core: Core) -> None:
+def _check_endpoint(state: State, core: ClientConfig) -> None:
     if state.endpoint != core.endpoint:
         raise ConfigurationError(
             f"{state.path} belongs to a batch at {state.endpoint}, "
@@ -219,7 +221,7 @@ def _check_endpoint(state: State, core: Core) -> None:
 # Taking over a batch of which only its id is known: its requests are read from its own file.
 
 
-def finding(line: BatchLine | AsyncBatchLine, batch_id: str) -> Flow[BatchPart]:
+def recover_by_id(line: BatchLine | AsyncBatchLine, batch_id: str) -> Steps[BatchPart]:
     """The batch of an id.
 
     Raises:
@@ -235,7 +237,7 @@ def finding(line: BatchLine | AsyncBatchLine, batch_id: str) -> Flow[BatchPart]:
     return part
 
 
-class Adoption:
+class BatchRecovery:
     """A batch whose file of requests is being read; close it.
 
     Args:
@@ -266,9 +268,9 @@ class Adoption:
         if name not in self._seen:
             self._seen.add(name)
             self._add(path, body, len(text.rest))
-            self._file.write(Kept(custom_id=name, part=0, body=body).line())
+            self._file.write(RequestLine(custom_id=name, part=0, body=body).line())
 
-    def job(self) -> Job:
+    def job(self) -> BatchJob:
         """The job, once everything was taken.
 
         Raises:
@@ -279,7 +281,7 @@ class Adoption:
         self._file.close()
         self._state.ready = True
         self._state.save()
-        return Job(keeper=self._line.keeper, meter=self._line.meter, state=self._state)
+        return BatchJob(keeper=self._line.keeper, meter=self._line.meter, state=self._state)
 
     def close(self) -> None:
         """Close the file of requests; harmless when done twice."""

@@ -11,10 +11,10 @@ from attrs import frozen
 
 from gptimage._internal.json import canonical
 from gptimage.batch.state import Part, State
-from gptimage.batch.steps import Flow, upload
-from gptimage.batch.uploads import Kept, Uploads, writing
-from gptimage.bulk.items import Asked, planned
-from gptimage.engine.config import Core
+from gptimage.batch.steps import Steps, upload
+from gptimage.batch.uploads import RequestLine, Uploads, writing
+from gptimage.bulk.items import RequestInput, planned
+from gptimage.engine.config import ClientConfig
 from gptimage.engine.plan import Plan, plan
 from gptimage.errors import InvalidRequestError
 from gptimage.providers.openai import batches
@@ -38,7 +38,7 @@ _BREATH: Final = 256
 
 
 @frozen(kw_only=True)
-class Limits:
+class FileLimits:
     """How large one batch may be.
 
     Attributes:
@@ -62,7 +62,7 @@ class Limits:
 
 
 @frozen(kw_only=True)
-class Ready:
+class PreparedRequest:
     """A request that was checked.
 
     Attributes:
@@ -84,7 +84,9 @@ class Ready:
         return canonical([self.plan.key, self.size, self.plan.request.template, list(self.tags)])
 
 
-def prepare(core: Core, state: State, requests: Iterable[Asked], limits: Limits) -> Flow[None]:
+def prepare(
+    core: ClientConfig, state: State, requests: Iterable[RequestInput], limits: FileLimits
+) -> Steps[None]:
     """Check and write down every request, and upload its pictures. Costs nothing yet.
 
     Raises:
@@ -97,7 +99,7 @@ def prepare(core: Core, state: State, requests: Iterable[Asked], limits: Limits)
         raise
 
 
-def digest_of(core: Core, requests: Iterable[Asked]) -> str:
+def digest_of(core: ClientConfig, requests: Iterable[RequestInput]) -> str:
     """The digest of requests, to see whether a state file belongs to them."""
     digest = hashlib.sha256()
     for number, asked in enumerate(requests):
@@ -138,7 +140,9 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
         )
 
 
-def _prepare(core: Core, state: State, requests: Iterable[Asked], limits: Limits) -> Flow[None]:
+def _prepare(
+    core: ClientConfig, state: State, requests: Iterable[RequestInput], limits: FileLimits
+) -> Steps[None]:
     state.save()
     uploads, digest = Uploads(state), hashlib.sha256()
     models = set[str]()
@@ -160,17 +164,17 @@ def _prepare(core: Core, state: State, requests: Iterable[Asked], limits: Limits
     uploads.forget()
 
 
-def _ready(core: Core, asked: Asked, number: int) -> Ready:
+def _ready(core: ClientConfig, asked: RequestInput, number: int) -> PreparedRequest:
     """Check one request."""
     try:
         single, tags = planned(core, asked)
-        return Ready(plan=_batched(core, single), tags=_checked(tags))
+        return PreparedRequest(plan=_batched(core, single), tags=_checked(tags))
     except InvalidRequestError as error:
         error.args = (f"request {number}: {error}",)
         raise
 
 
-def _batched(core: Core, single: Plan) -> Plan:
+def _batched(core: ClientConfig, single: Plan) -> Plan:
     """The plan with the prices of a batch."""
     request = single.request
     if request.stream or request.partial_images is not None:
@@ -181,7 +185,7 @@ def _batched(core: Core, single: Plan) -> Plan:
     return plan(request, models=core.models, today=today, endpoint=core.endpoint, batch=True)
 
 
-def _warn_of_no_batch(core: Core, model: str) -> None:
+def _warn_of_no_batch(core: ClientConfig, model: str) -> None:
     """Say before its first picture is uploaded that it will fail: the service says so later.
 
     No refusal: that 2.6 has no batches is what others write, and may change any day.
@@ -202,7 +206,7 @@ def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
     return check_tags(tags)
 
 
-def _body(core: Core, ready: Ready, uploads: Uploads) -> Flow[dict[str, object]]:
+def _body(core: ClientConfig, ready: PreparedRequest, uploads: Uploads) -> Steps[dict[str, object]]:
     """The body of a line, once its pictures are uploaded."""
     wire, ids = ready.plan.wire, list[str]()
     for part in batches.pictures(wire):
@@ -211,7 +215,7 @@ def _body(core: Core, ready: Ready, uploads: Uploads) -> Flow[dict[str, object]]
     return batches.body_of(wire, ids)
 
 
-def _picture(core: Core, part: FilePart, uploads: Uploads) -> Flow[str]:
+def _picture(core: ClientConfig, part: FilePart, uploads: Uploads) -> Steps[str]:
     digest = hashlib.sha256(part.data).hexdigest()
     file_id = uploads.get(digest)
     if file_id is None:
@@ -224,9 +228,9 @@ def _write(
     file: IO[bytes],
     state: State,
     number: int,
-    ready: Ready,
+    ready: PreparedRequest,
     body: dict[str, object],
-    limits: Limits,
+    limits: FileLimits,
 ) -> None:
     """Write a request down as one of the part it belongs to."""
     custom_id, asked = str(number), ready.plan
@@ -244,7 +248,7 @@ def _write(
     state.parts[place].add(
         size, asked.request.count, asked.estimate.usd if asked.estimate else None, asked.ceiling
     )
-    kept = Kept(
+    kept = RequestLine(
         custom_id=custom_id,
         part=place,
         body=body,
@@ -255,7 +259,7 @@ def _write(
     file.write(kept.line())
 
 
-def place_of(parts: list[Part], path: str, model: str, size: int, limits: Limits) -> int:
+def place_of(parts: list[Part], path: str, model: str, size: int, limits: FileLimits) -> int:
     """The number of the part a request goes to: one endpoint and one model each.
 
     Args:

@@ -16,13 +16,13 @@ from typing import Final
 from attrs import evolve, frozen
 
 from gptimage.batch.driver import Line
-from gptimage.batch.events import News, entry_of
+from gptimage.batch.events import BatchEvents, entry_of
 from gptimage.batch.state import Part, State
-from gptimage.batch.status import Status
-from gptimage.batch.uploads import Kept, Places
-from gptimage.budget.accounts import Ending, Entry
+from gptimage.batch.status import BatchStatus
+from gptimage.batch.uploads import InputFiles, RequestLine
+from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.engine.plan import Plan
-from gptimage.engine.save import Keeper, Taken
+from gptimage.engine.save import ParsedReply, ResultSaver
 from gptimage.errors import (
     ApiError,
     GptImageError,
@@ -77,12 +77,14 @@ class Collector:
         news: Who is told.
     """
 
-    def __init__(self, keeper: Keeper, state: State, status: Status, news: News) -> None:
+    def __init__(
+        self, keeper: ResultSaver, state: State, status: BatchStatus, news: BatchEvents
+    ) -> None:
         self._keeper = keeper
         self._state = state
         self._status = status
         self._news = news
-        self._places = Places(state.requests)
+        self._places = InputFiles(state.requests)
         self._marks = array("Q", bytes(8 * len(self._places)))
         self._more: set[tuple[int, int]] = set()
         self._strays: set[bytes] = set()
@@ -120,7 +122,7 @@ class Collector:
                 item = BatchItem(index=number, custom_id=kept.custom_id, error=error)
                 yield self._told(number, item)
 
-    def endings(self) -> Iterator[tuple[Part, Entry, Ending]]:
+    def endings(self) -> Iterator[tuple[Part, CallRecord, CallOutcome]]:
         """What the ledger is told of each part, once everything has been read."""
         for number, (part, total) in enumerate(zip(self._state.parts, self._sums, strict=True)):
             refused = self._status.parts[number].status == "failed" and not total.images
@@ -167,11 +169,11 @@ class Collector:
         error = MalformedReplyError(told, reply=line.raw)
         return BatchItem(index=None, custom_id=custom_id, error=error)
 
-    def _read(self, number: int, kept: Kept, reply: HttpReply, line: Line) -> BatchItem:
+    def _read(self, number: int, kept: RequestLine, reply: HttpReply, line: Line) -> BatchItem:
         error: GptImageError
         try:
             plan = plan_of(self._keeper, self._state, kept)
-            taken = self._keeper.take(plan, reply)
+            taken = self._keeper.parse_and_spool(plan, reply)
         except InvalidRequestError as cause:
             told = f"{cause}; its answer is in .reply"
             error = MalformedReplyError(told, reply=line.raw)
@@ -183,7 +185,7 @@ class Collector:
             self._sums[kept.part].unknown()
         return BatchItem(index=number, custom_id=kept.custom_id, error=error)
 
-    def _kept(self, number: int, kept: Kept, taken: Taken) -> BatchItem:
+    def _kept(self, number: int, kept: RequestLine, taken: ParsedReply) -> BatchItem:
         """The item of pictures that were read: save them, unless an earlier run did."""
         self._sums[kept.part].add(taken.result)
         store = self._keeper.store
@@ -196,10 +198,10 @@ class Collector:
             return BatchItem(index=number, custom_id=kept.custom_id, error=error)
         return BatchItem(index=number, custom_id=kept.custom_id, result=result)
 
-    def _saved(self, number: int, kept: Kept, taken: Taken) -> Result:
+    def _saved(self, number: int, kept: RequestLine, taken: ParsedReply) -> Result:
         if before := self._before(taken.result):
             if taken.entry is not None:
-                taken.entry.done()
+                taken.entry.discard()
             return evolve(taken.result, stored=before)
         if not self._state.parts[kept.part].settled:
             self._news.finished(kept.part, number, taken.result)
@@ -248,13 +250,13 @@ class _Sum:
         """An answer that cannot be read may have been billed."""
         self.usd = None
 
-    def ending(self, *, refused: bool) -> Ending:
+    def ending(self, *, refused: bool) -> CallOutcome:
         if refused:
-            return Ending(outcome="failed", error="ApiError")
-        return Ending(outcome="ok", cost=self.usd, usage=self.usage, images=self.images)
+            return CallOutcome(outcome="failed", error="ApiError")
+        return CallOutcome(outcome="ok", cost=self.usd, usage=self.usage, images=self.images)
 
 
-def plan_of(keeper: Keeper, state: State, kept: Kept) -> Plan:
+def plan_of(keeper: ResultSaver, state: State, kept: RequestLine) -> Plan:
     """The plan of a request that was sent in a batch: nothing is checked, it is paid already.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`Status`: how far a batch job is, over all its batches at the service."""
+"""`BatchStatus`: how far a batch job is, over all its batches at the service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gptimage.providers.openai.batches import BatchPart
 
 
 @frozen(kw_only=True)
-class Status:
+class BatchStatus:
     """How far a batch job is.
 
     Attributes:
@@ -63,14 +63,14 @@ class Status:
 
 # Waiting for a batch: when to look again, what to show, and which failures only pass by.
 
-Watch: TypeAlias = bool | Callable[[Status], None]
+Watch: TypeAlias = bool | Callable[[BatchStatus], None]
 """True shows each change on standard error; a function is called with each status."""
 
 OUTAGE: Final = 3600.0
 """Seconds without any answer after which waiting ends with the error; the batch goes on."""
 
 
-class Waiting:
+class StatusPoller:
     """One wait for the end of a batch.
 
     Args:
@@ -93,10 +93,10 @@ class Waiting:
         self._clock = clock
         self._until = None if timeout is None else clock() + timeout
         self._answered: float | None = None
-        self._last: Status | None = None
+        self._last: BatchStatus | None = None
         self._shown = ""
 
-    def saw(self, status: Status) -> float | None:
+    def saw(self, status: BatchStatus) -> float | None:
         """Seconds until the next look; None when the batch has ended.
 
         Raises:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from gptimage.batch.status import Status
-from gptimage.engine.config import Core
+from gptimage.batch.status import BatchStatus
+from gptimage.engine.config import ClientConfig
 from gptimage.errors import (
     ConfigurationError,
     MalformedReplyError,
@@ -28,22 +28,22 @@ from gptimage.transport.retry import waiting_time
 
 
 ReturnT = TypeVar("ReturnT")
-Flow: TypeAlias = Generator[HttpRequest | float, Any, ReturnT]
+Steps: TypeAlias = Generator[HttpRequest | float, Any, ReturnT]
 """Yields a request and is sent its reply, or yields seconds to wait and is sent None."""
 
-Told: TypeAlias = Callable[[float, HttpReply | TransportError], None]
+RetryCallback: TypeAlias = Callable[[float, HttpReply | TransportError], None]
 """Is called before a request is sent again: after how many seconds, and what came of it."""
 
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 
 
-def unheard(delay: float, outcome: HttpReply | TransportError) -> None:
+def ignore(delay: float, outcome: HttpReply | TransportError) -> None:
     """Nobody wants to know."""
     del delay, outcome
 
 
-class Patience:
+class RetryState:
     """How long something that costs nothing is tried again.
 
     Args:
@@ -51,7 +51,7 @@ class Patience:
         told: Who hears of it.
     """
 
-    def __init__(self, core: Core, told: Told = unheard) -> None:
+    def __init__(self, core: ClientConfig, told: RetryCallback = ignore) -> None:
         self._core = core
         self._told = told
         self._tries = 0
@@ -64,20 +64,20 @@ class Patience:
         """Seconds to wait before the next try, or None when this was the last one."""
         self._tries += 1
         if isinstance(outcome, OutcomeUnknownError):
-            outcome = never_mind(outcome)
+            outcome = as_transport_error(outcome)
         delay = self._core.delay(self._tries, outcome, costs_nothing=True)
         if delay is not None:
             self._told(delay, outcome)
         return delay
 
 
-def ask(core: Core, request: HttpRequest, told: Told = unheard) -> Flow[HttpReply]:
+def ask(core: ClientConfig, request: HttpRequest, told: RetryCallback = ignore) -> Steps[HttpReply]:
     """Send what costs nothing with the client's patience.
 
     Raises:
         TransportError: The service was not reached, or its answer did not arrive.
     """
-    patience = Patience(core, told)
+    patience = RetryState(core, told)
     while True:
         outcome: HttpReply | TransportError = yield from tried(request)
         delay = patience.after(outcome)
@@ -89,18 +89,18 @@ def ask(core: Core, request: HttpRequest, told: Told = unheard) -> Flow[HttpRepl
             return outcome
 
 
-def tried(request: HttpRequest) -> Flow[HttpReply | TransportError]:
+def tried(request: HttpRequest) -> Steps[HttpReply | TransportError]:
     """Send what costs nothing once."""
     try:
         reply: HttpReply = yield request
     except OutcomeUnknownError as error:
-        return never_mind(error)
+        return as_transport_error(error)
     except TransportError as error:
         return error
     return reply
 
 
-def upload(core: Core, request: HttpRequest, told: Told = unheard) -> Flow[str]:
+def upload(core: ClientConfig, request: HttpRequest, told: RetryCallback = ignore) -> Steps[str]:
     """Upload a file; gives its id.
 
     Raises:
@@ -114,21 +114,23 @@ def upload(core: Core, request: HttpRequest, told: Told = unheard) -> Flow[str]:
     return file_id
 
 
-def look(core: Core, ids: Iterable[str], total: int, tolds: Iterable[Told] = ()) -> Flow[Status]:
+def look(
+    core: ClientConfig, ids: Iterable[str], total: int, tolds: Iterable[RetryCallback] = ()
+) -> Steps[BatchStatus]:
     """How far the batches are."""
     parts: list[BatchPart] = []
     listeners = iter(tolds)
     for batch_id in ids:
         request = HttpRequest(method="GET", path=f"/batches/{batch_id}")
-        reply = yield from ask(core, request, next(listeners, unheard))
+        reply = yield from ask(core, request, next(listeners, ignore))
         if reply.status == _NOT_FOUND:
             told = f"the service knows no batch {batch_id}: does the key belong to its project?"
             raise NotFoundError(told, status=_NOT_FOUND, request_id=reply.request_id)
         parts.append(_part(good(core, reply)))
-    return Status(parts=tuple(parts), total=total or sum(part.total for part in parts))
+    return BatchStatus(parts=tuple(parts), total=total or sum(part.total for part in parts))
 
 
-def cancel(core: Core, status: Status) -> Flow[None]:
+def cancel(core: ClientConfig, status: BatchStatus) -> Steps[None]:
     """Cancel whatever has not ended."""
     for part in status.parts:
         if not part.ended and part.status != "cancelling":
@@ -138,7 +140,7 @@ def cancel(core: Core, status: Status) -> Flow[None]:
                 good(core, reply)
 
 
-def listed(core: Core, since: float) -> Flow[list[dict[str, Any]]]:
+def listed(core: ClientConfig, since: float) -> Steps[list[dict[str, Any]]]:
     """The service's batches made since then, newest first.
 
     Args:
@@ -159,7 +161,7 @@ def listed(core: Core, since: float) -> Flow[list[dict[str, Any]]]:
         cursor = f"&after={batches[-1]['id']}"
 
 
-def good(core: Core, reply: HttpReply) -> HttpReply:
+def good(core: ClientConfig, reply: HttpReply) -> HttpReply:
     """The reply, if it is no refusal.
 
     Raises:
@@ -179,7 +181,7 @@ def json_of(reply: HttpReply) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def never_mind(error: OutcomeUnknownError) -> TransportError:
+def as_transport_error(error: OutcomeUnknownError) -> TransportError:
     """A lost answer to something that costs nothing is as good as none."""
     return TransportError(str(error))
 

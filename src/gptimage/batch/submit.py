@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from gptimage._internal.json import table
-from gptimage.batch.events import News
+from gptimage.batch.events import BatchEvents
 from gptimage.batch.prepare import MARK
 from gptimage.batch.state import Part, State
-from gptimage.batch.steps import Flow, good, json_of, listed, upload
+from gptimage.batch.steps import Steps, good, json_of, listed, upload
 from gptimage.batch.uploads import input_file
-from gptimage.engine.config import DEFAULT_TIMEOUT, Core
+from gptimage.engine.config import DEFAULT_TIMEOUT, ClientConfig
 from gptimage.errors import (
     ConfigurationError,
     GptImageError,
@@ -42,7 +42,7 @@ _LOOKS: Final = (2.0, 5.0, 10.0)
 """Seconds before each look for a batch whose answer was lost."""
 
 
-def submit(core: Core, state: State, news: News) -> Flow[None]:
+def submit(core: ClientConfig, state: State, news: BatchEvents) -> Steps[None]:
     """Submit what is not submitted yet.
 
     Raises:
@@ -60,11 +60,11 @@ def submit(core: Core, state: State, news: News) -> Flow[None]:
                 yield from _submit(core, state, news, number)
             except GptImageError as error:
                 news.not_submitted(number, error)
-                _tell_rest(state, error)
+                _emit_rest(state, error)
                 raise
 
 
-def _submit(core: Core, state: State, news: News, number: int) -> Flow[None]:
+def _submit(core: ClientConfig, state: State, news: BatchEvents, number: int) -> Steps[None]:
     part = state.parts[number]
     if part.intended is not None:  # an earlier process was interrupted while it asked
         found = yield from _find(core, state, number)
@@ -79,7 +79,7 @@ def _submit(core: Core, state: State, news: News, number: int) -> Flow[None]:
     yield from _create(core, state, news, number)
 
 
-def _upload(core: Core, state: State, news: News, number: int) -> Flow[str]:
+def _upload(core: ClientConfig, state: State, news: BatchEvents, number: int) -> Steps[str]:
     name = f"gptimage-{state.name[:8]}-{number}.jsonl"
     with input_file(state, number) as path:
         file = FilePart(name="file", filename=name, content_type="application/jsonl", path=path)
@@ -87,18 +87,18 @@ def _upload(core: Core, state: State, news: News, number: int) -> Flow[str]:
         return (yield from upload(core, request, news.retrying(number)))
 
 
-def _create(core: Core, state: State, news: News, number: int) -> Flow[None]:
+def _create(core: ClientConfig, state: State, news: BatchEvents, number: int) -> Steps[None]:
     """Ask for a batch; again only when it surely was not made."""
     part = state.parts[number]
     metadata = {**state.metadata, MARK: _mark(state, number)}
     request = batches.create(part.file_id or "", part.path, metadata)
     for attempt in itertools.count(1):
-        _doubt(state, part, core.clock() + _CONNECTION)
+        _mark_unconfirmed(state, part, core.clock() + _CONNECTION)
         news.sent(number, attempt)
         outcome = yield from _once(request)
         found = _id(outcome)
         if found is None and _in_doubt(outcome):
-            _doubt(state, part, core.clock())
+            _mark_unconfirmed(state, part, core.clock())
             found = yield from _look_for(core, state, number)
             if found is None and not _is_turned_away(outcome):
                 raise _undecided(core, state, part)
@@ -109,7 +109,7 @@ def _create(core: Core, state: State, news: News, number: int) -> Flow[None]:
         yield _patience(core, news, number, attempt, outcome)
 
 
-def _once(request: HttpRequest) -> Flow[HttpReply | TransportError | None]:
+def _once(request: HttpRequest) -> Steps[HttpReply | TransportError | None]:
     """Send what costs money once; None when the answer was lost."""
     try:
         reply: HttpReply = yield request
@@ -133,7 +133,11 @@ def _is_turned_away(outcome: HttpReply | TransportError | None) -> bool:
 
 
 def _patience(
-    core: Core, news: News, number: int, attempt: int, outcome: HttpReply | TransportError | None
+    core: ClientConfig,
+    news: BatchEvents,
+    number: int,
+    attempt: int,
+    outcome: HttpReply | TransportError | None,
 ) -> float:
     """Seconds until a batch that was surely not made is asked for again.
 
@@ -153,7 +157,7 @@ def _patience(
     raise AssertionError("unreachable: it is a refusal")
 
 
-def _look_for(core: Core, state: State, number: int) -> Flow[str | None]:
+def _look_for(core: ClientConfig, state: State, number: int) -> Steps[str | None]:
     """Look for a batch whose answer was lost."""
     for seconds in _LOOKS:
         yield seconds
@@ -166,7 +170,7 @@ def _look_for(core: Core, state: State, number: int) -> Flow[str | None]:
     return None
 
 
-def _find(core: Core, state: State, number: int) -> Flow[str | None]:
+def _find(core: ClientConfig, state: State, number: int) -> Steps[str | None]:
     """The batch made of a part's file, among those made since the job was begun."""
     since = (state.on - timedelta(hours=1)).timestamp()
     mark, file_id = _mark(state, number), state.parts[number].file_id
@@ -188,7 +192,7 @@ def _mark(state: State, number: int) -> str:
     return f"{state.name}-{number}"
 
 
-def _doubt(state: State, part: Part, until: datetime) -> None:
+def _mark_unconfirmed(state: State, part: Part, until: datetime) -> None:
     """From now on it may have been made."""
     part.intended = until.isoformat()
     state.save()
@@ -200,13 +204,13 @@ def _settle(state: State, part: Part) -> None:
     state.save()
 
 
-def _made(state: State, news: News, number: int, batch_id: str) -> None:
+def _made(state: State, news: BatchEvents, number: int, batch_id: str) -> None:
     state.parts[number].batch_id = batch_id
     state.save()
     news.submitted(number, batch_id)
 
 
-def _undecided(core: Core, state: State, part: Part) -> OutcomeUnknownError:
+def _undecided(core: ClientConfig, state: State, part: Part) -> OutcomeUnknownError:
     state.keep()
     left = datetime.fromisoformat(part.intended or "") + SETTLED - core.clock()
     minutes = max(1, -(-int(left.total_seconds()) // 60))
@@ -217,7 +221,7 @@ def _undecided(core: Core, state: State, part: Part) -> OutcomeUnknownError:
     )
 
 
-def _tell_rest(state: State, error: GptImageError) -> None:
+def _emit_rest(state: State, error: GptImageError) -> None:
     """When some batches are made and others are not, nobody must lose the first."""
     made = sum(part.batch_id is not None for part in state.parts)
     if made:

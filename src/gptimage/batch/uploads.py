@@ -20,7 +20,7 @@ from gptimage.providers.openai import batches
 
 
 @frozen(kw_only=True)
-class Kept:
+class RequestLine:
     """One request as it is kept.
 
     Attributes:
@@ -44,7 +44,7 @@ class Kept:
         return batches.compact(asdict(self))
 
     @classmethod
-    def read(cls, text: bytes) -> Kept:
+    def read(cls, text: bytes) -> RequestLine:
         """The request in a line.
 
         Raises:
@@ -58,7 +58,7 @@ class Kept:
             raise ConfigurationError("the file of the batch's requests is damaged") from error
 
 
-class Places:
+class InputFiles:
     """Where each request is in the file, by its name.
 
     Requests are named by their number, which takes 8 bytes each to remember; other names are
@@ -74,7 +74,7 @@ class Places:
         place = 0
         with path.open("rb") as file:
             for number, text in enumerate(file):
-                self._name(number, Kept.read(text).custom_id)
+                self._name(number, RequestLine.read(text).custom_id)
                 self._starts.append(place)
                 place += len(text)
 
@@ -91,10 +91,10 @@ class Places:
         number = int(name)
         return number if number < len(self._starts) and name == str(number) else None
 
-    def read(self, file: IO[bytes], number: int) -> Kept:
+    def read(self, file: IO[bytes], number: int) -> RequestLine:
         """One request, from the file of requests."""
         file.seek(self._starts[number])
-        return Kept.read(file.readline())
+        return RequestLine.read(file.readline())
 
     def _name(self, number: int, name: str) -> None:
         if not self._numbers and name != str(number):
@@ -167,6 +167,6 @@ def _input(state: State, number: int) -> Iterator[bytes]:
     part = state.parts[number]
     with state.requests.open("rb") as file:
         file.seek(part.start)
-        mine = (kept for kept in map(Kept.read, file) if kept.part == number)
+        mine = (kept for kept in map(RequestLine.read, file) if kept.part == number)
         for kept in islice(mine, part.lines):
             yield batches.line(kept.custom_id, part.path, kept.body)

@@ -26,15 +26,15 @@ Period: TypeAlias = Literal["call", "hour", "day", "month", "total"]
 Outcome: TypeAlias = Literal["open", "ok", "failed", "unknown"]
 """``open`` is not answered yet; ``failed`` cost nothing; ``unknown`` may have been billed."""
 
-Span: TypeAlias = tuple[int, int]
+HourRange: TypeAlias = tuple[int, int]
 """The first hour, and the first one after; hours are counted from 1970 (UTC)."""
 
-EVER: Final[Span] = (0, 1 << 60)
+ALL_TIME: Final[HourRange] = (0, 1 << 60)
 _NANO: Final = Decimal(10**9)
 
 
 @frozen(kw_only=True)
-class Entry:
+class CallRecord:
     """A call as it is entered before it is sent.
 
     Attributes:
@@ -60,7 +60,7 @@ class Entry:
 
 
 @frozen(kw_only=True)
-class Ending:
+class CallOutcome:
     """How a call ended.
 
     Attributes:
@@ -96,7 +96,7 @@ class Limit:
 
     usd: Decimal
     per: Period
-    span: Span
+    span: HourRange
 
     def check(self, reserved: Decimal, spent: int) -> None:
         """Refuse what could cross the limit.
@@ -113,9 +113,9 @@ class Limit:
 
 
 class Accounts(Protocol):
-    """Where calls are entered: a `Ledger` or a `Purse`."""
+    """Where calls are entered: a `Ledger` or a `MemoryLedger`."""
 
-    def begin(self, entry: Entry, limits: Sequence[Limit] = ()) -> None:
+    def begin(self, entry: CallRecord, limits: Sequence[Limit] = ()) -> None:
         """Enter a call, unless that could cross a limit; nobody else comes in between.
 
         Raises:
@@ -124,7 +124,7 @@ class Accounts(Protocol):
         """
         ...
 
-    def end(self, entry: Entry, ending: Ending) -> None:
+    def end(self, entry: CallRecord, ending: CallOutcome) -> None:
         """Say how a call ended; once more when it becomes known later.
 
         Raises:
@@ -132,7 +132,7 @@ class Accounts(Protocol):
         """
         ...
 
-    def spent(self, span: Span = EVER) -> Decimal:
+    def spent(self, span: HourRange = ALL_TIME) -> Decimal:
         """What is spent or reserved in some hours, in USD.
 
         Raises:
@@ -141,43 +141,43 @@ class Accounts(Protocol):
         ...
 
 
-class Purse:
+class MemoryLedger:
     """Accounts in memory: for the threads and tasks of this process, until it ends."""
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
         self._hours: dict[int, int] = {}
         # What each call counts with, for as long as somebody may still end it.
-        self._counted: WeakKeyDictionary[Entry, int] = WeakKeyDictionary()
+        self._counted: WeakKeyDictionary[CallRecord, int] = WeakKeyDictionary()
 
-    def begin(self, entry: Entry, limits: Sequence[Limit] = ()) -> None:
+    def begin(self, entry: CallRecord, limits: Sequence[Limit] = ()) -> None:
         """See `Accounts.begin`."""
         with self._lock:
             for limit in limits:
                 limit.check(entry.reserved, self._sum(limit.span))
             self._count(entry, entry.reserved)
 
-    def end(self, entry: Entry, ending: Ending) -> None:
+    def end(self, entry: CallRecord, ending: CallOutcome) -> None:
         """See `Accounts.end`."""
         with self._lock:
-            self._count(entry, counts(entry, ending))
+            self._count(entry, counted_amount(entry, ending))
 
-    def spent(self, span: Span = EVER) -> Decimal:
+    def spent(self, span: HourRange = ALL_TIME) -> Decimal:
         """See `Accounts.spent`."""
         with self._lock:
             return to_usd(self._sum(span))
 
-    def _sum(self, span: Span) -> int:
+    def _sum(self, span: HourRange) -> int:
         first, end = span
         return sum(nanos for hour, nanos in self._hours.items() if first <= hour < end)
 
-    def _count(self, entry: Entry, usd: Decimal) -> None:
+    def _count(self, entry: CallRecord, usd: Decimal) -> None:
         hour, nanos = hour_of(entry.at), to_nanos(usd)
         self._hours[hour] = self._hours.get(hour, 0) + nanos - self._counted.get(entry, 0)
         self._counted[entry] = nanos
 
 
-def counts(entry: Entry, ending: Ending) -> Decimal:
+def counted_amount(entry: CallRecord, ending: CallOutcome) -> Decimal:
     """What a call counts with, in USD: its cost, or what was reserved while that is unknown."""
     if ending.outcome == "failed":
         return Decimal(0)
@@ -186,7 +186,7 @@ def counts(entry: Entry, ending: Ending) -> Decimal:
     return Decimal(0) if ending.cached else entry.reserved
 
 
-def span_of(per: Period, on: datetime) -> Span:
+def span_of(per: Period, on: datetime) -> HourRange:
     """The hours of a period; none for a single call, which is looked at alone."""
     on = on.astimezone(UTC)
     hour = hour_of(on)
@@ -202,7 +202,7 @@ def span_of(per: Period, on: datetime) -> Span:
             first = hour - on.hour - 24 * (on.day - 1)
             return first, first + 24 * monthrange(on.year, on.month)[1]
         case "total":
-            return EVER
+            return ALL_TIME
 
 
 def hour_of(moment: datetime) -> int:

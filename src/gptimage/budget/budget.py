@@ -14,17 +14,17 @@ from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.keywords import one_of, strict_class
 from gptimage.budget.accounts import (
     Accounts,
-    Ending,
-    Entry,
+    CallOutcome,
+    CallRecord,
     Limit,
+    MemoryLedger,
     Period,
-    Purse,
     exceeded,
     span_of,
     to_nanos,
 )
 from gptimage.budget.ledger import Ledger
-from gptimage.errors import ConfigurationError, shown
+from gptimage.errors import ConfigurationError, truncated_repr
 
 
 Usd: TypeAlias = int | float | str | Decimal
@@ -42,8 +42,8 @@ class Reservation:
         entry: What was entered.
     """
 
-    def __init__(self, accounts: Accounts, entry: Entry) -> None:
-        self.entry: Entry = entry
+    def __init__(self, accounts: Accounts, entry: CallRecord) -> None:
+        self.entry: CallRecord = entry
         self._accounts = accounts
 
     def settle(self, cost: Decimal | None) -> None:
@@ -55,7 +55,7 @@ class Reservation:
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
         """
-        self.end(Ending(outcome="ok", cost=cost))
+        self.end(CallOutcome(outcome="ok", cost=cost))
 
     def release(self) -> None:
         """The call was never sent, or was refused: nothing counts.
@@ -63,7 +63,7 @@ class Reservation:
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
         """
-        self.end(Ending(outcome="failed"))
+        self.end(CallOutcome(outcome="failed"))
 
     def unknown(self) -> None:
         """It was sent and no usable answer came: what was reserved stays counted.
@@ -71,9 +71,9 @@ class Reservation:
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
         """
-        self.end(Ending(outcome="unknown"))
+        self.end(CallOutcome(outcome="unknown"))
 
-    def end(self, ending: Ending) -> None:
+    def end(self, ending: CallOutcome) -> None:
         """Any of these, with all that is known of the call.
 
         Raises:
@@ -122,7 +122,7 @@ class Budget:
         self.unknown: Decimal | None = None if unknown == "refuse" else _usd(unknown, "unknown")
         self._own_clock = clock
         self._clock: Clock = utc_now if clock is None else clock
-        self._accounts: Accounts = Purse() if ledger is None else ledger
+        self._accounts: Accounts = MemoryLedger() if ledger is None else ledger
 
     def go_by(self, clock: Clock) -> None:
         """Take over a client's clock, unless the budget was given one of its own.
@@ -134,7 +134,7 @@ class Budget:
         if self.ledger is not None:
             self.ledger.go_by(clock)
 
-    def counted_in(self, ledger: Ledger) -> Budget:
+    def with_ledger(self, ledger: Ledger) -> Budget:
         """The same limits, counted in this ledger.
 
         Raises:
@@ -151,7 +151,7 @@ class Budget:
         again.unknown = self.unknown
         return again
 
-    def reserve(self, amount: Decimal | None, *, on: datetime, note: Entry) -> Reservation:
+    def reserve(self, amount: Decimal | None, *, on: datetime, note: CallRecord) -> Reservation:
         """Reserve what a call may cost.
 
         Args:
@@ -208,7 +208,9 @@ def _limits(limit: Usd | Mapping[Period, Usd], per: Period | None) -> dict[Perio
         several = {per: limit}
     for name in several:
         if name not in _PERIODS:
-            raise ConfigurationError(f"no budget is per {shown(name)}; take one of {_PERIODS}")
+            raise ConfigurationError(
+                f"no budget is per {truncated_repr(name)}; take one of {_PERIODS}"
+            )
     return {name: _usd(usd, f"the limit per {name}") for name, usd in several.items()}
 
 
@@ -220,5 +222,7 @@ def _usd(value: object, what: str) -> Decimal:
     except (ValueError, DecimalException):
         amount = Decimal("NaN")
     if not (amount.is_finite() and 0 <= amount <= _MOST):
-        raise ConfigurationError(f"{what} is an amount in USD, such as 2.50, not {shown(value)}")
+        raise ConfigurationError(
+            f"{what} is an amount in USD, such as 2.50, not {truncated_repr(value)}"
+        )
     return amount

@@ -20,8 +20,17 @@ from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.json import prose
 from gptimage._internal.keywords import flag, strict_class
 from gptimage._internal.keywords import path as check_path
-from gptimage.budget.accounts import EVER, Ending, Entry, Limit, Span, counts, to_nanos, to_usd
-from gptimage.budget.ledger_db import HOST, LedgerFile, check_sums, is_over
+from gptimage.budget.accounts import (
+    ALL_TIME,
+    CallOutcome,
+    CallRecord,
+    HourRange,
+    Limit,
+    counted_amount,
+    to_nanos,
+    to_usd,
+)
+from gptimage.budget.ledger_db import HOST, LedgerFile, check_sums, is_abandoned
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import Usage
 
@@ -220,14 +229,16 @@ class Ledger:
         """
         self._clock = self._own_clock or clock
 
-    def begin(self, entry: Entry, limits: Sequence[Limit] = ()) -> None:
+    def begin(self, entry: CallRecord, limits: Sequence[Limit] = ()) -> None:
         """Enter a call, unless that could cross a limit; no process comes in between.
 
         Raises:
             BudgetExceededError: It could; nothing was entered.
             ConfigurationError: The file cannot be used; nothing may be sent.
         """
-        row = self._row(entry, Ending(outcome="open"), pid=None if entry.until else os.getpid())
+        row = self._row(
+            entry, CallOutcome(outcome="open"), pid=None if entry.until else os.getpid()
+        )
 
         def work(connection: sqlite3.Connection) -> None:
             for limit in limits:
@@ -236,7 +247,7 @@ class Ledger:
 
         self._file.run(work)
 
-    def end(self, entry: Entry, ending: Ending) -> None:
+    def end(self, entry: CallRecord, ending: CallOutcome) -> None:
         """Say how a call ended; once more when it becomes known later.
 
         Raises:
@@ -245,7 +256,7 @@ class Ledger:
         row = self._row(entry, ending, pid=os.getpid())
         self._file.run(lambda connection: connection.execute(_WRITE, row))
 
-    def resolve(self, call_id: str, usd: Decimal) -> None:
+    def set_cost(self, call_id: str, usd: Decimal) -> None:
         """Say what a call of unknown outcome cost, after a look at your usage page.
 
         Args:
@@ -275,7 +286,7 @@ class Ledger:
                 allowed='the id of a row whose outcome is "unknown"',
             )
 
-    def spent(self, span: Span = EVER) -> Decimal:
+    def spent(self, span: HourRange = ALL_TIME) -> Decimal:
         """What is spent or reserved in USD, in all or in some hours.
 
         Args:
@@ -365,10 +376,12 @@ class Ledger:
         now = self._clock().timestamp()
         query = "SELECT id, host, pid, until FROM calls WHERE outcome = 'open'"
         found = connection.execute(query).fetchall()
-        over = [(call,) for call, host, pid, until in found if is_over(host, pid, until, now)]
+        over = [(call,) for call, host, pid, until in found if is_abandoned(host, pid, until, now)]
         connection.executemany("UPDATE calls SET outcome = 'unknown' WHERE id = ?", over)
 
-    def _row(self, entry: Entry, ending: Ending, *, pid: int | None) -> tuple[object, ...]:
+    def _row(
+        self, entry: CallRecord, ending: CallOutcome, *, pid: int | None
+    ) -> tuple[object, ...]:
         usage = ending.usage
         cost = Decimal(0) if ending.outcome == "failed" else ending.cost
         return (
@@ -382,7 +395,7 @@ class Ledger:
             None if entry.estimate is None else to_nanos(entry.estimate),
             to_nanos(entry.reserved),
             None if cost is None else to_nanos(cost),
-            to_nanos(counts(entry, ending)),
+            to_nanos(counted_amount(entry, ending)),
             *(None if usage is None else getattr(usage, name) for name in _TOKENS),
             ending.request_id,
             ending.error,
@@ -394,7 +407,7 @@ class Ledger:
         )
 
 
-def _spent(connection: sqlite3.Connection, span: Span) -> int:
+def _spent(connection: sqlite3.Connection, span: HourRange) -> int:
     query = "SELECT COALESCE(SUM(nanos), 0) FROM hours WHERE hour >= ? AND hour < ?"
     return int(connection.execute(query, span).fetchone()[0])
 

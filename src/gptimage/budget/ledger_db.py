@@ -180,7 +180,7 @@ class LedgerFile:
             connection.close()
 
 
-def is_over(host: str, pid: int | None, until: float, now: float) -> bool:
+def is_abandoned(host: str, pid: int | None, until: float, now: float) -> bool:
     """Whether nobody can be waiting any more for the answer to an open call.
 
     A process is looked for only on its own machine. Numbers of processes are used again, so

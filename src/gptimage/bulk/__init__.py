@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from gptimage.bulk.items import Asked, Item
-from gptimage.bulk.progress import Progress, Watcher
+from gptimage.bulk.items import Item, RequestInput
+from gptimage.bulk.progress import Progress, ProgressCallback
 from gptimage.bulk.run import CheckpointPath, amany, many
 from gptimage.bulk.run_state import NotTakenError
 from gptimage.bulk.stop import Stop
 
 
 __all__ = [
-    "Asked",
+    "RequestInput",
     "CheckpointPath",
     "Item",
     "NotTakenError",
     "Progress",
     "Stop",
-    "Watcher",
+    "ProgressCallback",
     "amany",
     "many",
 ]

@@ -30,7 +30,7 @@ from gptimage._internal.locks import claim
 from gptimage.errors import ConfigurationError
 
 
-Status = Literal["begun", "answered", "done", "failed", "unknown"]
+ItemStatus = Literal["begun", "answered", "done", "failed", "unknown"]
 
 _STATUSES: Final = frozenset(("begun", "answered", "done", "failed", "unknown"))
 _NOWHERE: Final = -1
@@ -39,7 +39,7 @@ _SPARE: Final = 1_000_000
 
 
 @frozen(kw_only=True)
-class Entry:
+class CheckpointLine:
     """What a checkpoint knows of one item.
 
     Attributes:
@@ -54,7 +54,7 @@ class Entry:
 
     index: int
     key: str
-    status: Status
+    status: ItemStatus
     stored: tuple[str, ...] = ()
     usd: str | None = None
     reply: str | None = None
@@ -123,16 +123,16 @@ class Checkpoint:
             self._file.close()
             raise
 
-    def look(self, index: int) -> Entry | None:
+    def look(self, index: int) -> CheckpointLine | None:
         """What is known of an item from earlier runs and from this one."""
         with self._lock:
             place = self._places[index] if index < len(self._places) else _NOWHERE
             if place == _NOWHERE:
                 return None
             self._file.seek(place)
-            return Entry.read(_line_at(self._file))
+            return CheckpointLine.read(_line_at(self._file))
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: CheckpointLine) -> None:
         """Add a line. It survives the end of this process, though not a power cut.
 
         Raises:
@@ -177,7 +177,7 @@ class Checkpoint:
         self._file.seek(0)
         with open(os.dup(self._file.fileno()), "rb") as reader:  # noqa: PTH123  # a buffer of its own
             for line in reader:
-                entry = Entry.read(line)
+                entry = CheckpointLine.read(line)
                 lines += 1
                 if entry is not None and entry.index <= lines + _SPARE:
                     self._note(entry.index, place)

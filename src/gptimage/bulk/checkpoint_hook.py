@@ -1,4 +1,4 @@
-"""`Leaving`: one request of a run of many, from the moment it leaves until its images are taken."""
+"""`CheckpointHook`: one request of a run of many, from the moment it leaves until its images are taken."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from gptimage.bulk.items import Ready
+from gptimage.bulk.items import PlannedItem
 from gptimage.engine.plan import Plan
 from gptimage.errors import ConfigurationError
 
 
 if TYPE_CHECKING:
-    from gptimage.bulk.run_state import Book
-    from gptimage.store.recovery import SpoolEntry
+    from gptimage.bulk.run_state import RunState
+    from gptimage.store.recovery import SpooledReply
 
 
 def new_name() -> str:
@@ -30,7 +30,7 @@ class RunStoppedError(ConfigurationError):
 
 
 @define(eq=False)
-class Leaving:
+class CheckpointHook:
     """The `Gate` of an item's request, and what keeps its reply until the images are taken.
 
     Attributes:
@@ -43,37 +43,37 @@ class Leaving:
         usd: What it cost in USD, as text, or None.
     """
 
-    book: Book
-    ready: Ready
+    book: RunState
+    ready: PlannedItem
     reply: str = field(factory=new_name)
     failure: OSError | None = None
-    entry: SpoolEntry | None = None
+    entry: SpooledReply | None = None
     body: bytes | None = field(default=None, repr=False)
     usd: str | None = None
 
-    def sending(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, ceiling: Decimal | None) -> None:
         """See `Gate.sending`."""
         del key, ceiling
         if self.book.stopping:
             raise RunStoppedError("the run was stopped before this request was sent")
         try:
-            self.book.begun(self)
+            self.book.mark_sent(self)
         except OSError as error:
             self.failure = error
             raise
         self.book.stop.add(self)
 
-    def unsent(self) -> None:
+    def not_billed(self) -> None:
         """See `Gate.unsent`; if it cannot be written, the item counts as may have been billed."""
         self.book.stop.discard(self)
         with suppress(OSError):
-            self.book.unsent(self.ready)
+            self.book.not_billed(self.ready)
 
-    def keep(self, plan: Plan, body: bytes) -> SpoolEntry:
+    def keep(self, plan: Plan, body: bytes) -> SpooledReply:
         """Keep the reply: from here on, neither a kill nor a loop that breaks loses it."""
-        from gptimage.store.recovery import Spool, note_of
+        from gptimage.store.recovery import PendingReplies, note_of
 
-        self.entry = Spool().put(plan.key, body, note_of(plan.request), name=self.reply)
+        self.entry = PendingReplies().put(plan.key, body, note_of(plan.request), name=self.reply)
         self.body = body if self.entry.path is None else None
         return self.entry
 

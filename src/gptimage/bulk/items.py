@@ -7,14 +7,14 @@ from typing import Any, TypeAlias, cast
 
 from attrs import field, frozen
 
-from gptimage.engine.config import Core
+from gptimage.engine.config import ClientConfig
 from gptimage.engine.plan import Plan
 from gptimage.errors import InvalidRequestError
 from gptimage.types.request import Edit, Generate, Prompt
 from gptimage.types.result import Result
 
 
-Asked: TypeAlias = str | Prompt | Mapping[str, Any] | Generate
+RequestInput: TypeAlias = str | Prompt | Mapping[str, Any] | Generate
 """One request: a prompt, the arguments of `generate` or `edit` by name (``images`` makes it an
 edit, ``tags`` are for the store), or a request that is already a value."""
 
@@ -31,7 +31,7 @@ class Item:
     """
 
     index: int
-    asked: Asked = field(repr=False)
+    asked: RequestInput = field(repr=False)
     error: Exception | None = None
     resumed: bool = False
     _open: Callable[[], Result] | None = field(default=None, alias="open", repr=False, eq=False)
@@ -47,7 +47,7 @@ class Item:
 
 
 @frozen(kw_only=True)
-class Ready:
+class PlannedItem:
     """A request that is to be sent.
 
     Attributes:
@@ -58,12 +58,12 @@ class Ready:
     """
 
     index: int
-    asked: Asked = field(repr=False)
+    asked: RequestInput = field(repr=False)
     plan: Plan = field(repr=False)
     tags: tuple[str, ...] = ()
 
 
-def planned(core: Core, asked: Asked) -> tuple[Plan, tuple[str, ...]]:
+def planned(core: ClientConfig, asked: RequestInput) -> tuple[Plan, tuple[str, ...]]:
     """The plan of one request, and its tags.
 
     Raises:
@@ -88,6 +88,6 @@ def planned(core: Core, asked: Asked) -> tuple[Plan, tuple[str, ...]]:
     )
 
 
-def reads_pictures(asked: Asked) -> bool:
+def reads_pictures(asked: RequestInput) -> bool:
     """Whether planning this request may read files, download, or hash megabytes."""
     return isinstance(asked, Edit) or (isinstance(asked, Mapping) and "images" in asked)

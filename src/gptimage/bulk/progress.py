@@ -71,16 +71,16 @@ class Progress:
         return " · ".join(parts)
 
 
-Watcher: TypeAlias = bool | Callable[[Progress], object]
+ProgressCallback: TypeAlias = bool | Callable[[Progress], object]
 """Whether to show the progress on standard error, or what to call after every item."""
 
 
-class Tally:
+class ProgressTracker:
     """Counts the items of a run, and shows the count.
 
     Args:
         total: How many there are, if that is known.
-        watcher: See `Watcher`.
+        watcher: See `ProgressCallback`.
         per_minute: Tells how many items limits let through in a minute, or None.
         clock: Tells the time, in seconds from anywhere.
     """
@@ -88,7 +88,7 @@ class Tally:
     def __init__(
         self,
         total: int | None,
-        watcher: Watcher,
+        watcher: ProgressCallback,
         *,
         per_minute: Callable[[], int | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,

@@ -27,15 +27,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from attrs import frozen
 
-from gptimage._internal.threads import in_thread
+from gptimage._internal.threads import to_thread
 from gptimage.bulk.checkpoint import Checkpoint
-from gptimage.bulk.checkpoint_hook import Leaving, RunStoppedError
-from gptimage.bulk.items import Asked, Item, Ready, reads_pictures
-from gptimage.bulk.progress import Tally, Watcher
-from gptimage.bulk.run_state import Book
+from gptimage.bulk.checkpoint_hook import CheckpointHook, RunStoppedError
+from gptimage.bulk.items import Item, PlannedItem, RequestInput, reads_pictures
+from gptimage.bulk.progress import ProgressCallback, ProgressTracker
+from gptimage.bulk.run_state import RunState
 from gptimage.bulk.stop import Stop
 from gptimage.cache.protocol import CachePort
-from gptimage.engine.save import Keeper
+from gptimage.engine.save import ResultSaver
 from gptimage.errors import InvalidRequestError
 from gptimage.types.request import Generate
 from gptimage.types.result import Result
@@ -51,15 +51,15 @@ CheckpointPath: TypeAlias = str | PathLike[str] | None
 """The file of a run, or None."""
 
 
-class _Mark(enum.Enum):
+class _EndMark(enum.Enum):
     END = enum.auto()
     UNSENT = enum.auto()
 
 
-UNSENT: Final = _Mark.UNSENT
+UNSENT: Final = _EndMark.UNSENT
 """What becomes of a request that the end of its run came before."""
 
-Outcome: TypeAlias = Item | _Mark | None
+Outcome: TypeAlias = Item | _EndMark | None
 """None is an item an earlier run handed over."""
 
 _Queued: TypeAlias = Outcome | BaseException
@@ -70,11 +70,11 @@ _Queued: TypeAlias = Outcome | BaseException
 class Run:
     """What both ways of running open, count and close."""
 
-    keeper: Keeper
+    keeper: ResultSaver
     cache: CachePort | None
     concurrency: int
     total: int | None
-    watcher: Watcher
+    watcher: ProgressCallback
     path: CheckpointPath
     retry_unknown: bool
     stop: Stop | None
@@ -83,12 +83,12 @@ class Run:
     @classmethod
     def of(
         cls,
-        keeper: Keeper,
+        keeper: ResultSaver,
         requests: object,
         *,
         cache: CachePort | None,
         concurrency: int,
-        watcher: Watcher,
+        watcher: ProgressCallback,
         path: CheckpointPath,
         retry_unknown: bool,
         stop: Stop | None,
@@ -132,10 +132,10 @@ class Run:
         return 2 * self.concurrency
 
     @contextmanager
-    def opened(self) -> Generator[tuple[Book, Tally]]:
+    def opened(self) -> Generator[tuple[RunState, ProgressTracker]]:
         """The book and the tally, closed at the end of the run."""
         with nullcontext() if self.path is None else Checkpoint(self.path) as file:
-            book = Book(
+            book = RunState(
                 keeper=self.keeper,
                 cache=self.cache,
                 checkpoint=file,
@@ -143,7 +143,9 @@ class Run:
                 tags=self.tags,
                 stop=self.stop or Stop(),
             )
-            tally = Tally(self.total, self.watcher, per_minute=self.keeper.core.per_minute)
+            tally = ProgressTracker(
+                self.total, self.watcher, per_minute=self.keeper.core.per_minute
+            )
             try:
                 yield book, tally
             finally:
@@ -151,7 +153,9 @@ class Run:
 
 
 def in_threads(
-    run: Run, requests: Iterable[Asked], work: Callable[[Book, int, Asked], Outcome]
+    run: Run,
+    requests: Iterable[RequestInput],
+    work: Callable[[RunState, int, RequestInput], Outcome],
 ) -> Generator[Item]:
     """Yield items as threads finish them.
 
@@ -161,14 +165,14 @@ def in_threads(
     done: queue.SimpleQueue[_Queued] = queue.SimpleQueue()
     failure: BaseException | None = None
 
-    def job(index: int, asked: Asked) -> None:
+    def job(index: int, asked: RequestInput) -> None:
         try:
             done.put(UNSENT if book.stopping else work(book, index, asked))
         except BaseException as error:  # noqa: BLE001  # it ends the run, in the caller's thread
             book.over.set()
             done.put(error)
 
-    jobs: Iterator[tuple[int, Asked]] | None = enumerate(requests)
+    jobs: Iterator[tuple[int, RequestInput]] | None = enumerate(requests)
     alive = 0
     with run.opened() as (book, tally):
         try:
@@ -193,7 +197,7 @@ def in_threads(
                     failure = failure or broken
                     if item is not None:
                         yield item
-                        book.handed_over(item)
+                        book.mark_delivered(item)
                     alive -= 1
         except BaseException as error:
             book.close(_drained(done), error)
@@ -204,8 +208,8 @@ def in_threads(
 
 async def in_tasks(
     run: Run,
-    requests: Iterable[Asked] | AsyncIterable[Asked],
-    work: Callable[[Book, int, Asked], Awaitable[Outcome]],
+    requests: Iterable[RequestInput] | AsyncIterable[RequestInput],
+    work: Callable[[RunState, int, RequestInput], Awaitable[Outcome]],
 ) -> AsyncGenerator[Item]:
     """Yield items as tasks finish them; see `in_threads`.
 
@@ -219,7 +223,7 @@ async def in_tasks(
     tasks: set[asyncio.Task[None]] = set()
     failure: BaseException | None = None
 
-    async def job(index: int, asked: Asked) -> None:
+    async def job(index: int, asked: RequestInput) -> None:
         try:
             async with gate:
                 done.put_nowait(UNSENT if book.stopping else await work(book, index, asked))
@@ -234,8 +238,8 @@ async def in_tasks(
         try:
             for index in itertools.count():
                 await room.acquire()
-                asked = _Mark.END if book.stopping else await anext(source, _Mark.END)
-                if isinstance(asked, _Mark):
+                asked = _EndMark.END if book.stopping else await anext(source, _EndMark.END)
+                if isinstance(asked, _EndMark):
                     break
                 task = asyncio.create_task(job(index, asked))
                 tasks.add(task)
@@ -247,19 +251,19 @@ async def in_tasks(
     async def end() -> None:
         await asyncio.wait((feeder,))
         await asyncio.gather(*tasks, return_exceptions=True)
-        done.put_nowait(_Mark.END)
+        done.put_nowait(_EndMark.END)
 
     opened = run.opened()
-    book, tally = await in_thread(opened.__enter__)
+    book, tally = await to_thread(opened.__enter__)
     feeder = asyncio.create_task(feed())
     ender = asyncio.create_task(end())
     try:
-        while (found := await done.get()) is not _Mark.END:
+        while (found := await done.get()) is not _EndMark.END:
             item, broken = _settled(found, tally, book)
             failure = failure or broken
             if item is not None:
                 yield item
-                book.handed_over(item)
+                book.mark_delivered(item)
             if book.stopping:  # it may wait for a request that takes long to come
                 feeder.cancel()
             room.release()
@@ -285,7 +289,7 @@ def _drained(done: Any) -> Iterator[object]:
 
 
 @contextmanager
-def _pool(threads: int, book: Book) -> Generator[ThreadPoolExecutor]:
+def _pool(threads: int, book: RunState) -> Generator[ThreadPoolExecutor]:
     """A pool that, at its end, forgets what was not sent and waits for the rest."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -298,7 +302,7 @@ def _pool(threads: int, book: Book) -> Generator[ThreadPoolExecutor]:
 
 
 def _settled(
-    outcome: _Queued, tally: Tally, book: Book
+    outcome: _Queued, tally: ProgressTracker, book: RunState
 ) -> tuple[Item | None, BaseException | None]:
     """Count what became of an item; it, if it is to be yielded, and what ends the run, if anything.
 
@@ -306,7 +310,7 @@ def _settled(
     """
     if isinstance(outcome, BaseException):
         return None, outcome
-    if isinstance(outcome, _Mark):
+    if isinstance(outcome, _EndMark):
         return None, None
     try:
         _count(outcome, tally)
@@ -316,7 +320,7 @@ def _settled(
     return outcome, None
 
 
-def _count(outcome: Item | None, tally: Tally) -> None:
+def _count(outcome: Item | None, tally: ProgressTracker) -> None:
     if outcome is None or (outcome.resumed and outcome.error is None):
         tally.resumed()
     elif outcome.error is not None or outcome.result is None:
@@ -325,7 +329,9 @@ def _count(outcome: Item | None, tally: Tally) -> None:
         tally.done(outcome.result.cost)
 
 
-async def _as_async(requests: Iterable[Asked] | AsyncIterable[Asked]) -> AsyncIterator[Asked]:
+async def _as_async(
+    requests: Iterable[RequestInput] | AsyncIterable[RequestInput],
+) -> AsyncIterator[RequestInput]:
     if isinstance(requests, AsyncIterable):
         async for asked in requests:
             yield asked
@@ -334,7 +340,7 @@ async def _as_async(requests: Iterable[Asked] | AsyncIterable[Asked]) -> AsyncIt
             yield asked
 
 
-class Runs(Protocol):
+class SyncRunner(Protocol):
     """A client that sends requests and waits."""
 
     @property
@@ -347,7 +353,7 @@ class Runs(Protocol):
         ...
 
 
-class AsyncRuns(Protocol):
+class AsyncRunner(Protocol):
     """A client whose requests are awaited."""
 
     @property
@@ -363,13 +369,13 @@ class AsyncRuns(Protocol):
 
 
 def many(
-    client: Runs,
-    keeper: Keeper,
-    noted: Callable[[Leaving], Runs],
-    requests: Iterable[Asked],
+    client: SyncRunner,
+    keeper: ResultSaver,
+    noted: Callable[[CheckpointHook], SyncRunner],
+    requests: Iterable[RequestInput],
     *,
     concurrency: int = 8,
-    progress: Watcher = False,
+    progress: ProgressCallback = False,
     checkpoint: CheckpointPath = None,
     retry_unknown: bool = False,
     stop: Stop | None = None,
@@ -408,11 +414,11 @@ def many(
         tags=tags,
     )
 
-    def work(book: Book, index: int, asked: Asked) -> Outcome:
+    def work(book: RunState, index: int, asked: RequestInput) -> Outcome:
         ready = book.prepare(index, asked)
-        if not isinstance(ready, Ready):
+        if not isinstance(ready, PlannedItem):
             return ready
-        leaving = Leaving(book, ready)
+        leaving = CheckpointHook(book, ready)
         sender = noted(leaving)
         try:
             result = sender.run(ready.plan.request, refresh=refresh, tags=ready.tags)
@@ -430,13 +436,13 @@ def many(
 
 
 def amany(
-    client: AsyncRuns,
-    keeper: Keeper,
-    noted: Callable[[Leaving], AsyncRuns],
-    requests: Iterable[Asked] | AsyncIterable[Asked],
+    client: AsyncRunner,
+    keeper: ResultSaver,
+    noted: Callable[[CheckpointHook], AsyncRunner],
+    requests: Iterable[RequestInput] | AsyncIterable[RequestInput],
     *,
     concurrency: int = 8,
-    progress: Watcher = False,
+    progress: ProgressCallback = False,
     checkpoint: CheckpointPath = None,
     retry_unknown: bool = False,
     stop: Stop | None = None,
@@ -461,14 +467,14 @@ def amany(
         tags=tags,
     )
 
-    async def work(book: Book, index: int, asked: Asked) -> Outcome:
+    async def work(book: RunState, index: int, asked: RequestInput) -> Outcome:
         if reads_pictures(asked) or book.checkpoint is not None:  # a reply may wait in the spool
-            ready = await in_thread(book.prepare, index, asked)
+            ready = await to_thread(book.prepare, index, asked)
         else:  # a fraction of a millisecond, less than the way to a thread and back
             ready = book.prepare(index, asked)
-        if not isinstance(ready, Ready):
+        if not isinstance(ready, PlannedItem):
             return ready
-        leaving = Leaving(book, ready)
+        leaving = CheckpointHook(book, ready)
         sender = noted(leaving)
         try:
             result = await sender.run(ready.plan.request, refresh=refresh, tags=ready.tags)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, field, frozen
 
-from gptimage.bulk.checkpoint import Checkpoint, Entry, Status
-from gptimage.bulk.checkpoint_hook import Leaving
-from gptimage.bulk.items import Asked, Item, Ready, planned
+from gptimage.bulk.checkpoint import Checkpoint, CheckpointLine, ItemStatus
+from gptimage.bulk.checkpoint_hook import CheckpointHook
+from gptimage.bulk.items import Item, PlannedItem, RequestInput, planned
 from gptimage.bulk.stop import Stop
 from gptimage.cache.protocol import CachePort
 from gptimage.engine.plan import Plan
-from gptimage.engine.save import Keeper, Taken
+from gptimage.engine.save import ParsedReply, ResultSaver
 from gptimage.errors import (
     BudgetExceededError,
     CacheError,
@@ -58,7 +58,7 @@ class NotTakenError(StoreError):
 
 
 @frozen(kw_only=True)
-class Book:
+class RunState:
     """Settles what is sent and what is written down. Safe for many threads.
 
     Attributes:
@@ -71,21 +71,21 @@ class Book:
         over: Set when the run ends by itself: the loop was left, or something failed.
     """
 
-    keeper: Keeper
+    keeper: ResultSaver
     cache: CachePort | None
     checkpoint: Checkpoint | None
     retry_unknown: bool
     tags: tuple[str, ...]
     stop: Stop
     over: Event = field(factory=Event)
-    _waiting: dict[int, Leaving] = field(factory=dict[int, Leaving], init=False)
+    _waiting: dict[int, CheckpointHook] = field(factory=dict[int, CheckpointHook], init=False)
 
     @property
     def stopping(self) -> bool:
         """Whether nothing new may be sent."""
         return self.over.is_set() or self.stop.is_set()
 
-    def prepare(self, index: int, asked: Asked) -> Ready | Item | None:
+    def prepare(self, index: int, asked: RequestInput) -> PlannedItem | Item | None:
         """Plan a request and look up whether an earlier run settled it.
 
         Returns:
@@ -100,7 +100,7 @@ class Book:
             plan, tags = planned(self.keeper.core, asked)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with one, the others go on
             return Item(index=index, asked=asked, error=error)
-        ready = Ready(index=index, asked=asked, plan=plan, tags=(*self.tags, *tags))
+        ready = PlannedItem(index=index, asked=asked, plan=plan, tags=(*self.tags, *tags))
         before = self.checkpoint.look(index) if self.checkpoint else None
         if before is None or before.status == "failed":
             return ready
@@ -113,7 +113,7 @@ class Book:
             return ready
         return Item(index=index, asked=asked, error=_unknown(before, plan), resumed=True)
 
-    def begun(self, leaving: Leaving) -> None:
+    def mark_sent(self, leaving: CheckpointHook) -> None:
         """It leaves, and may be billed from now on.
 
         Raises:
@@ -121,16 +121,16 @@ class Book:
         """
         self._write(leaving.ready, "begun", reply=leaving.reply)
 
-    def unsent(self, ready: Ready) -> None:
+    def not_billed(self, ready: PlannedItem) -> None:
         """What left was not billed, and waits to be sent again."""
         self._write(ready, "failed")
 
-    def answered(self, leaving: Leaving, result: Result) -> Item:
+    def answered(self, leaving: CheckpointHook, result: Result) -> Item:
         """The images are here: in the store if there is one, else in the spool until taken."""
         told = result.warn(*self._noted(leaving, result))
         return Item(index=leaving.ready.index, asked=leaving.ready.asked, open=lambda: told)
 
-    def _noted(self, leaving: Leaving, result: Result) -> list[str]:
+    def _noted(self, leaving: CheckpointHook, result: Result) -> list[str]:
         """Write that they are here; what went wrong is a sentence."""
         ready, stored = leaving.ready, tuple(record.id for record in result.stored)
         leaving.usd = None if result.cost is None else str(result.cost.usd)
@@ -148,7 +148,7 @@ class Book:
             return [_not_noted(error)]
         return []
 
-    def failed(self, leaving: Leaving, error: Exception) -> Item:
+    def failed(self, leaving: CheckpointHook, error: Exception) -> Item:
         """There are no images, or they could not be saved."""
         ready = leaving.ready
         billed = not isinstance(error, _NEVER_SENT) and may_be_billed(error)
@@ -165,7 +165,7 @@ class Book:
             error.add_note(_not_noted(broken))
         return Item(index=ready.index, asked=ready.asked, error=error)
 
-    def handed_over(self, item: Item) -> None:
+    def mark_delivered(self, item: Item) -> None:
         """The caller has done with it: images without a store were theirs to keep."""
         leaving = self._waiting.pop(item.index, None)
         if item.error is not None or leaving is None:
@@ -178,7 +178,7 @@ class Book:
             _LOG.warning("item %d: %s", item.index, _not_noted(error))
             return
         if leaving.entry is not None:
-            leaving.entry.done()
+            leaving.entry.discard()
 
     def close(self, left: Iterable[object], error: BaseException) -> None:
         """End a run whose loop was left, with outcomes nobody took.
@@ -215,19 +215,19 @@ class Book:
         leaving = self._waiting.get(item.index)
         return leaving is None or leaving.is_kept()
 
-    def _write(self, ready: Ready, status: Status, **values: Any) -> None:
+    def _write(self, ready: PlannedItem, status: ItemStatus, **values: Any) -> None:
         if self.checkpoint is not None:
-            entry = Entry(index=ready.index, key=ready.plan.key, status=status, **values)
+            entry = CheckpointLine(index=ready.index, key=ready.plan.key, status=status, **values)
             self.checkpoint.write(entry)
 
-    def _check(self, before: Entry, plan: Plan) -> None:
+    def _check(self, before: CheckpointLine, plan: Plan) -> None:
         if before.key != plan.key:
             raise ConfigurationError(
                 f"item {before.index} of the checkpoint was another request: it belongs to other "
                 "requests, another model or another service; nothing was asked twice"
             )
 
-    def _resumed(self, before: Entry, asked: Asked, plan: Plan) -> Item | None:
+    def _resumed(self, before: CheckpointLine, asked: RequestInput, plan: Plan) -> Item | None:
         """Pictures of an earlier run, which only a store can still show."""
         store = self.keeper.store
         if store is None or not before.stored:
@@ -235,26 +235,26 @@ class Book:
         load = cache(lambda: _from_store(store, before.stored, plan))
         return Item(index=before.index, asked=asked, resumed=True, open=load)
 
-    def _from_spool(self, reply: str, ready: Ready) -> Item | None:
+    def _from_spool(self, reply: str, ready: PlannedItem) -> Item | None:
         """An answer of an earlier run that nobody took, saved if there is a store; or None."""
-        from gptimage.store.recovery import Spool, SpoolEntry
+        from gptimage.store.recovery import PendingReplies, SpooledReply
 
         try:
-            left = Spool().find(reply)
+            left = PendingReplies().find(reply)
             if left is None:
                 return None
             body = left.read()
-            result = self.keeper.core.read(ready.plan, HttpReply(status=200, body=body), {})
+            result = self.keeper.core.parse(ready.plan, HttpReply(status=200, body=body), {})
         except (GptImageError, OSError) as error:
             _LOG.warning("item %d: its reply in the spool cannot be read: %s", ready.index, error)
             return None
-        entry = SpoolEntry(path=left.path)
+        entry = SpooledReply(path=left.path)
         try:
             tags = self.keeper.check_tags(ready.tags)
-            result = self.keeper.save(Taken(result=result, entry=entry), tags)
+            result = self.keeper.save(ParsedReply(result=result, entry=entry), tags)
         except Exception as error:  # noqa: BLE001  # the others go on, and the reply stays where it is
             return Item(index=ready.index, asked=ready.asked, error=error, resumed=True)
-        leaving = Leaving(self, ready, reply=reply, entry=entry)
+        leaving = CheckpointHook(self, ready, reply=reply, entry=entry)
         warnings = self._noted(leaving, result)
         # An earlier run paid for it; the line keeps what it cost.
         free = evolve(result, cached=True, cost=FREE).warn(*warnings)
@@ -283,7 +283,7 @@ def _not_noted(error: OSError) -> str:
     )
 
 
-def _unknown(before: Entry, plan: Plan) -> OutcomeUnknownError:
+def _unknown(before: CheckpointLine, plan: Plan) -> OutcomeUnknownError:
     """The error an item ended with, or was left with, in an earlier run."""
     what = {
         "begun": "an earlier run ended while this was being asked",

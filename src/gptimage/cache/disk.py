@@ -16,15 +16,15 @@ from gptimage._internal.keywords import path as check_path
 from gptimage._internal.locks import FileLock, take
 from gptimage.cache import disk_index, entry_file
 from gptimage.cache.disk_index import Index
-from gptimage.cache.entry_file import DamagedError, Head
+from gptimage.cache.entry_file import DamagedError, EntryHeader
 from gptimage.cache.protocol import (
-    NOTE_SECONDS,
+    OUTCOME_TTL,
     CacheEntry,
     CacheStats,
-    Held,
+    CallbackLease,
+    EntryLimits,
     Lease,
-    Limits,
-    Ticket,
+    LeaseHeld,
     dollars,
 )
 from gptimage.errors import CacheError
@@ -69,7 +69,7 @@ class DiskCache:
             check_path("path", path)
         function("clock", clock, "a function that tells the time, such as time.time")
         self._root = default_folder() if path is None else Path(path).expanduser()
-        self._limits = Limits.of(ttl, max_bytes)
+        self._limits = EntryLimits.of(ttl, max_bytes)
         self._clock = clock
         self._index = Index(self._root / "index.sqlite", self._heads)
 
@@ -85,7 +85,7 @@ class DiskCache:
         """The reply under this key, proved by its hash."""
         with self._said("read"):
             try:
-                head, body = entry_file.read(entry_file.place(self._root, key), key)
+                head, body = entry_file.read(entry_file.entry_path(self._root, key), key)
             except FileNotFoundError:
                 return None
             except DamagedError:
@@ -102,7 +102,7 @@ class DiskCache:
             self.delete(key)
             return
         entry = self._limits.dated(entry, self._clock())
-        target = entry_file.place(self._root, key)
+        target = entry_file.entry_path(self._root, key)
         with self._said("written"):
             for folder in (self._root / "tmp", target.parent):
                 self._make(folder)
@@ -117,7 +117,7 @@ class DiskCache:
 
     def delete(self, key: str) -> None:
         """Forget a reply."""
-        target = entry_file.place(self._root, key)
+        target = entry_file.entry_path(self._root, key)
         with self._said("changed"):
             if self._root.exists():
                 self._index.write(lambda connection: _unlink(connection, key, target))
@@ -152,14 +152,16 @@ class DiskCache:
             self._sweep_leftovers()
             return self._index.write(lambda connection: self._clear(connection, age))
 
-    def lease(self, key: str, token: str) -> Lease | Held:
+    def lease(self, key: str, token: str) -> Lease | LeaseHeld:
         """Become the one who asks, among all processes that use this folder."""
         with self._said("written"):
             folder = self._root / "leases"
             self._make(folder)
             found = take(folder / f"{entry_file.file_name(key)}.lock", token)
         return (
-            Held(found) if isinstance(found, str) else Ticket(partial(self._release, found, token))
+            LeaseHeld(found)
+            if isinstance(found, str)
+            else CallbackLease(partial(self._release, found, token))
         )
 
     def outcome(self, token: str) -> str | None:
@@ -185,7 +187,7 @@ class DiskCache:
             lock.release()
 
     def _publish(
-        self, connection: sqlite3.Connection, *, head: Head, path: Path, target: Path
+        self, connection: sqlite3.Connection, *, head: EntryHeader, path: Path, target: Path
     ) -> None:
         """Put the file in its place and make room for it."""
         disk_index.insert(connection, head)  # again: somebody may have cleared in between
@@ -194,7 +196,7 @@ class DiskCache:
         if self._is_over(connection):
             self._sweep_expired(connection)
         while self._is_over(connection) and (key := disk_index.least_used(connection)):
-            _unlink(connection, key, entry_file.place(self._root, key))
+            _unlink(connection, key, entry_file.entry_path(self._root, key))
             disk_index.add(connection, "evictions", 1)
 
     def _is_over(self, connection: sqlite3.Connection) -> bool:
@@ -207,14 +209,14 @@ class DiskCache:
     def _sweep_expired(self, connection: sqlite3.Connection) -> None:
         query = "SELECT key FROM entries WHERE expires <= ?"
         for (key,) in connection.execute(query, (self._clock(),)).fetchall():
-            _unlink(connection, key, entry_file.place(self._root, key))
+            _unlink(connection, key, entry_file.entry_path(self._root, key))
 
     def _clear(self, connection: sqlite3.Connection, age: float) -> int:
         self._sweep_expired(connection)
         query = "SELECT key FROM entries WHERE created < ?"
         found = connection.execute(query, (self._clock() - age,)).fetchall()
         for (key,) in found:
-            _unlink(connection, key, entry_file.place(self._root, key))
+            _unlink(connection, key, entry_file.entry_path(self._root, key))
         return len(found)
 
     def _remove(self, key: str) -> None:
@@ -222,12 +224,12 @@ class DiskCache:
         with suppress(CacheError):
             self.delete(key)
 
-    def _heads(self) -> Iterator[Head]:
+    def _heads(self) -> Iterator[EntryHeader]:
         """What the files say; one that is damaged or not ours is left where it is."""
         for path in entry_file.files(self._root):
             with suppress(DamagedError, CacheError):
                 head = entry_file.read_head(path)
-                if entry_file.place(self._root, head.key) == path:
+                if entry_file.entry_path(self._root, head.key) == path:
                     yield head
 
     def _sweep_leftovers(self) -> None:
@@ -282,5 +284,5 @@ def _count(connection: sqlite3.Connection, key: str, hits: int, misses: int) -> 
 def _note(connection: sqlite3.Connection, token: str, outcome: str, now: float) -> None:
     connection.execute("DELETE FROM outcomes WHERE expires <= ?", (now,))
     connection.execute(
-        "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?)", (token, outcome, now + NOTE_SECONDS)
+        "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?)", (token, outcome, now + OUTCOME_TTL)
     )

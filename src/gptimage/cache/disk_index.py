@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gptimage._internal.locks import ForkSafeLock, take
-from gptimage.cache.entry_file import Head
+from gptimage.cache.entry_file import EntryHeader
 from gptimage.cache.protocol import nanodollars
 from gptimage.errors import CacheError
 
@@ -75,7 +75,7 @@ class Index:
         find: Reads the heads of all files, for an index that is new.
     """
 
-    def __init__(self, path: Path, find: Callable[[], Iterable[Head]]) -> None:
+    def __init__(self, path: Path, find: Callable[[], Iterable[EntryHeader]]) -> None:
         self._path = path
         self._find = find
         self._lock = ForkSafeLock()
@@ -197,7 +197,7 @@ class Index:
         return CacheError(f"the index of the cache in {self._path.parent} cannot be used: {error}")
 
 
-def insert(connection: sqlite3.Connection, head: Head) -> None:
+def insert(connection: sqlite3.Connection, head: EntryHeader) -> None:
     """Enter a reply as the one used last, in place of an older one."""
     forget(connection, head.key)
     connection.execute(

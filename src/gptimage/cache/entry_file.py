@@ -34,7 +34,7 @@ class DamagedError(Exception):
 
 
 @frozen(kw_only=True)
-class Head:
+class EntryHeader:
     """What a file says about its body.
 
     Attributes:
@@ -54,7 +54,7 @@ class Head:
     usd: Decimal | None
 
 
-def place(root: Path, key: str) -> Path:
+def entry_path(root: Path, key: str) -> Path:
     """Where the reply under a key belongs.
 
     Raises:
@@ -80,7 +80,7 @@ def files(root: Path) -> Iterator[Path]:
     return root.glob(f"??/*{SUFFIX}")
 
 
-def write(folder: Path, entry: CacheEntry, *, key: str) -> tuple[Path, Head]:
+def write(folder: Path, entry: CacheEntry, *, key: str) -> tuple[Path, EntryHeader]:
     """Write a new temporary file; the caller renames it into place.
 
     It is not synced to the disk: after a power cut the hash tells, and the reply is
@@ -90,7 +90,7 @@ def write(folder: Path, entry: CacheEntry, *, key: str) -> tuple[Path, Head]:
         OSError: The disk is full, or the folder cannot be written to.
     """
     body = memoryview(entry.body).cast("B")
-    head = Head(
+    head = EntryHeader(
         key=key,
         size=len(body),
         sha256=hashlib.sha256(body).hexdigest(),
@@ -109,7 +109,7 @@ def write(folder: Path, entry: CacheEntry, *, key: str) -> tuple[Path, Head]:
     return path, head
 
 
-def read(path: Path, key: str) -> tuple[Head, bytes]:
+def read(path: Path, key: str) -> tuple[EntryHeader, bytes]:
     """Read a file and prove its body.
 
     Raises:
@@ -126,7 +126,7 @@ def read(path: Path, key: str) -> tuple[Head, bytes]:
     return head, body
 
 
-def read_head(path: Path) -> Head:
+def read_head(path: Path) -> EntryHeader:
     """Read only what the file says about its body.
 
     Raises:
@@ -137,7 +137,7 @@ def read_head(path: Path) -> Head:
         return _head(file.read(_HEAD_BYTES) or b"")
 
 
-def _head_bytes(head: Head) -> bytes:
+def _head_bytes(head: EntryHeader) -> bytes:
     found = {
         "key": head.key,
         "bytes": head.size,
@@ -150,7 +150,7 @@ def _head_bytes(head: Head) -> bytes:
     return line.ljust(_HEAD_BYTES - 1) + b"\n"
 
 
-def _head(line: bytes) -> Head:
+def _head(line: bytes) -> EntryHeader:
     if not line.startswith(_MAGIC) or len(line) != _HEAD_BYTES:
         raise DamagedError("no head")
     try:
@@ -159,7 +159,7 @@ def _head(line: bytes) -> Head:
         if "crc" in found and found.pop("crc") != _crc(found):
             raise DamagedError("a changed head")
         expires, usd = found["expires"], found["usd"]
-        return Head(
+        return EntryHeader(
             key=str(found["key"]),
             size=int(found["bytes"]),
             sha256=str(found["sha256"]),

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gptimage._internal.locks import ForkSafeLock
-from gptimage.cache.outcomes import ASK, Failure
-from gptimage.cache.protocol import CachePort, Landed
+from gptimage.cache.outcomes import RETRY, Failure
+from gptimage.cache.protocol import CachePort, FlightResult
 
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Slot: TypeAlias = tuple[int, int, str, bool]
 
 _lock: Final = ForkSafeLock()
-_flying: Final[dict[Slot, Flight]] = {}
+_in_flight: Final[dict[Slot, Flight]] = {}
 """Keyed by process as well, so that a forked child starts with nothing in the air."""
 
 
@@ -42,10 +42,10 @@ class Flight:
         self, was_sent: Callable[[], bool], loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
         self.thread: int = threading.get_ident()
-        self.landing: Future[Landed | Failure] = Future()
+        self.landing: Future[FlightResult | Failure] = Future()
         self.landing.set_running_or_notify_cancel()  # a waiter that is cancelled leaves it alone
         self.abort: Callable[[], object] | None = None
-        self.bury: Callable[[], object] | None = None
+        self.close_abandoned: Callable[[], object] | None = None
         self._was_sent = was_sent
         self._loop = loop
         self._slot: Slot | None = None
@@ -53,17 +53,17 @@ class Flight:
         self._captain = True
         self._passengers = 0
 
-    def land(self, outcome: Landed | Failure) -> int:
+    def resolve(self, outcome: FlightResult | Failure) -> int:
         """Tell the passengers, once; gives how many there are. Nobody can join any more."""
         with _lock:
-            if self._slot is not None and _flying.get(self._slot) is self:
-                del _flying[self._slot]
+            if self._slot is not None and _in_flight.get(self._slot) is self:
+                del _in_flight[self._slot]
             first, self._landed = not self._landed, True
         if first:
             self.landing.set_result(outcome)
         return self._passengers
 
-    def leave(self, *, captain: bool = False) -> None:
+    def cancel(self, *, captain: bool = False) -> None:
         """Somebody does not want it any more; if nobody does, and it was not sent, it ends."""
         with _lock:
             if captain:
@@ -75,7 +75,7 @@ class Flight:
             self.abort()
 
     @classmethod
-    def board(
+    def join(
         cls, flight: Flight, cache: CachePort, key: str, *, refresh: bool
     ) -> tuple[Flight, bool]:
         """Join the flight that asks the same, or make this one the flight others join.
@@ -86,21 +86,21 @@ class Flight:
         slot = (os.getpid(), id(cache), key, refresh)
         while True:
             with _lock:
-                other = _flying.setdefault(slot, flight)
+                other = _in_flight.setdefault(slot, flight)
                 if other is flight:
                     flight._slot = slot
                     return flight, True
-                if not other._is_stranded():
+                if not other._is_abandoned():
                     other._passengers += 1
                     return other, False
             other._end()
 
-    def _is_stranded(self) -> bool:
+    def _is_abandoned(self) -> bool:
         """Whether its event loop was closed under it, so that it cannot land by itself."""
         return self._loop is not None and self._loop.is_closed()
 
     def _end(self) -> None:
         """Let a stranded flight give back what it holds, and tell its passengers."""
-        if self.bury is not None:
-            self.bury()
-        self.land(ASK)
+        if self.close_abandoned is not None:
+            self.close_abandoned()
+        self.resolve(RETRY)

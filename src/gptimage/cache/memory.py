@@ -16,13 +16,13 @@ from gptimage._internal.clock import unix_now
 from gptimage._internal.keywords import function, strict_class
 from gptimage._internal.locks import ForkSafeLock
 from gptimage.cache.protocol import (
-    NOTE_SECONDS,
+    OUTCOME_TTL,
     CacheEntry,
     CacheStats,
-    Held,
+    CallbackLease,
+    EntryLimits,
     Lease,
-    Limits,
-    Ticket,
+    LeaseHeld,
 )
 
 
@@ -52,7 +52,7 @@ class MemoryCache:
         clock: Callable[[], float] = unix_now,
     ) -> None:
         function("clock", clock, "a function that tells the time, such as time.time")
-        self._limits = Limits.of(ttl, max_bytes)
+        self._limits = EntryLimits.of(ttl, max_bytes)
         self._clock = clock
         self._lock = ForkSafeLock()
         self._kept: OrderedDict[str, CacheEntry] = OrderedDict()
@@ -119,16 +119,16 @@ class MemoryCache:
                 self._drop(key)
             return len(found)
 
-    def lease(self, key: str, token: str) -> Lease | Held:
+    def lease(self, key: str, token: str) -> Lease | LeaseHeld:
         """Become the one who asks, among all that use this very object."""
         with self._lock:
             if self._process != os.getpid():  # nobody of the process we were copied from
                 self._process = os.getpid()
                 self._held.clear()
             if key in self._held:
-                return Held(self._held[key])
+                return LeaseHeld(self._held[key])
             self._held[key] = token
-            return Ticket(partial(self._release, key, token))
+            return CallbackLease(partial(self._release, key, token))
 
     def outcome(self, token: str) -> str | None:
         """How a flight ended."""
@@ -145,7 +145,7 @@ class MemoryCache:
                 return
             now = self._clock()
             self._notes = {name: note for name, note in self._notes.items() if note.expires > now}
-            self._notes[token] = _Note(outcome, expires=now + NOTE_SECONDS)
+            self._notes[token] = _Note(outcome, expires=now + OUTCOME_TTL)
             del self._held[key]
 
     def _make_room(self, now: float) -> None:

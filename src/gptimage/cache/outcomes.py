@@ -28,7 +28,7 @@ from gptimage.errors import (
 )
 
 
-LANDED: Final = "landed"
+COMPLETED: Final = "landed"
 """The outcome of a flight whose reply is in the cache."""
 
 _MAX_TEXT: Final = 32_768
@@ -54,7 +54,7 @@ class Failure:
     then: Literal["ask", "ask once", "raise"]
     error: GptImageError | None = None
 
-    def patience(self, left: int) -> int:
+    def retries_left(self, left: int) -> int:
         """How many more failures to bear.
 
         Args:
@@ -82,7 +82,7 @@ class Failure:
         )
 
 
-ASK: Final = Failure("ask")
+RETRY: Final = Failure("ask")
 """The one who led gave up before anything was sent."""
 
 
@@ -100,7 +100,7 @@ def failure_of(error: BaseException, *, sent: bool) -> Failure:
     if isinstance(error, GptImageError):
         return Failure("raise", error)
     if not sent:
-        return ASK
+        return RETRY
     return Failure(
         "raise",
         OutcomeUnknownError(

@@ -82,7 +82,7 @@ class CacheStats:
 
 
 @frozen
-class Held:
+class LeaseHeld:
     """Somebody else is asking the same thing right now.
 
     Attributes:
@@ -93,7 +93,7 @@ class Held:
 
 
 @frozen(kw_only=True)
-class Fresh:
+class NewReply:
     """What the one who asked came back with.
 
     Attributes:
@@ -106,7 +106,7 @@ class Fresh:
 
 
 @frozen(kw_only=True)
-class Landed:
+class FlightResult:
     """An answer, asked for by us or by somebody else.
 
     Attributes:
@@ -122,12 +122,12 @@ class Landed:
 
 # The lease every cache hands out, and how long the outcome of a flight can be read.
 
-NOTE_SECONDS: Final = 60.0
+OUTCOME_TTL: Final = 60.0
 """Waiters look several times a second; a minute is plenty, and soon forgotten."""
 
 
 @frozen
-class Ticket:
+class CallbackLease:
     """A lease that ends by calling the cache that granted it."""
 
     _end: Callable[[str], None] = field(repr=False)
@@ -141,7 +141,7 @@ class Ticket:
 
 
 @frozen(kw_only=True)
-class Limits:
+class EntryLimits:
     """A time to live and a size.
 
     Attributes:
@@ -153,7 +153,7 @@ class Limits:
     max_bytes: int | None
 
     @classmethod
-    def of(cls, ttl: timedelta | None, max_bytes: int | None) -> Limits:
+    def of(cls, ttl: timedelta | None, max_bytes: int | None) -> EntryLimits:
         """Check what a user wrote.
 
         Raises:
@@ -236,7 +236,7 @@ class CachePort(Protocol):
         """Forget all replies, or those kept longer ago; gives how many. Counts stay."""
         ...
 
-    def lease(self, key: str, token: str) -> Lease | Held:
+    def lease(self, key: str, token: str) -> Lease | LeaseHeld:
         """Try once, without waiting, to become the one who asks.
 
         Args:

@@ -20,14 +20,14 @@ from gptimage._internal.keywords import one_of, strict_class, text
 from gptimage._internal.locks import ForkSafeLock
 from gptimage._internal.redis import address, connect
 from gptimage.cache.protocol import (
-    NOTE_SECONDS,
+    OUTCOME_TTL,
     Body,
     CacheEntry,
     CacheStats,
-    Held,
+    CallbackLease,
+    EntryLimits,
     Lease,
-    Limits,
-    Ticket,
+    LeaseHeld,
     dollars,
     nanodollars,
 )
@@ -36,7 +36,7 @@ from gptimage.errors import CacheError, ConfigurationError
 
 # What Redis does in one step, in its own language: bookkeeping and leases.
 
-BOOK: Final = """
+CACHE_OPS: Final = """
 local p, op, key = ARGV[1], ARGV[2], ARGV[3]
 local counts, used, ends, size = p..'counts', p..'used', p..'ends', p..'size'
 local clock = redis.call('TIME')
@@ -101,7 +101,7 @@ not timed), ``ends`` when it expires. Redis removes expired replies by itself; `
 corrects the sums. Keys are built here, so all of them must live on one server.
 """
 
-TAKE: Final = """
+ACQUIRE: Final = """
 local holder = redis.call('GET', KEYS[1])
 if holder then return holder end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -152,7 +152,7 @@ class Renewable:
     token: str
 
 
-class Renewal:
+class LeaseRenewer:
     """Renews what is held; its thread runs only while something is."""
 
     def __init__(self, redis: Any) -> None:
@@ -248,12 +248,12 @@ class RedisCache:
         if timeout <= timedelta(0):
             raise ConfigurationError("timeout must be longer than nothing")
         text("prefix", prefix)
-        self._limits = Limits.of(ttl, max_bytes)
+        self._limits = EntryLimits.of(ttl, max_bytes)
         self._prefix = prefix
         self._redis: Any = connect(
             url, timeout=timeout.total_seconds(), retries=0, user="RedisCache"
         )
-        self._renewal = Renewal(self._redis)
+        self._renewal = LeaseRenewer(self._redis)
         self._resting_until = 0.0
 
     def __repr__(self) -> str:
@@ -313,19 +313,19 @@ class RedisCache:
             if created < before
         )
 
-    def lease(self, key: str, token: str) -> Lease | Held:
+    def lease(self, key: str, token: str) -> Lease | LeaseHeld:
         """Become the one who asks, among all machines that use this server and prefix."""
         mine = Renewable(
             lease=self._name("lease", key), note=self._name("note", token), token=token
         )
         milliseconds = int(LEASE_SECONDS * 1000)
         holder: bytes = self._ask(
-            lambda redis: redis.eval(TAKE, 1, mine.lease, token, milliseconds)
+            lambda redis: redis.eval(ACQUIRE, 1, mine.lease, token, milliseconds)
         )
         if holder != token.encode():
-            return Held(holder.decode("utf-8", "replace"))
+            return LeaseHeld(holder.decode("utf-8", "replace"))
         self._renewal.add(mine)
-        return Ticket(partial(self._release, mine))
+        return CallbackLease(partial(self._release, mine))
 
     def outcome(self, token: str) -> str | None:
         """How a flight ended."""
@@ -338,7 +338,7 @@ class RedisCache:
 
     def _release(self, lease: Renewable, outcome: str) -> None:
         self._renewal.remove(lease.token)
-        note = int(NOTE_SECONDS * 1000)
+        note = int(OUTCOME_TTL * 1000)
         self._ask(
             lambda redis: redis.eval(
                 RELEASE, 2, lease.lease, lease.note, lease.token, outcome, note
@@ -356,12 +356,12 @@ class RedisCache:
         self, key: str, entry: CacheEntry, body: memoryview, left: float | None, redis: Any
     ) -> None:
         with redis.pipeline(transaction=True) as pipe:
-            pipe.eval(BOOK, 0, self._prefix, "forget", key)
+            pipe.eval(CACHE_OPS, 0, self._prefix, "forget", key)
             for start in range(0, len(body), _CHUNK_BYTES):
                 pipe.rpush(self._name("body", key), body[start : start + _CHUNK_BYTES])
             pipe.hset(self._name("head", key), mapping=_head(entry, body))
             limits = ("" if left is None else left, self._limits.max_bytes or "")
-            pipe.eval(BOOK, 0, self._prefix, "keep", key, len(body), *limits)
+            pipe.eval(CACHE_OPS, 0, self._prefix, "keep", key, len(body), *limits)
             pipe.execute()
 
     def _ages(self, redis: Any) -> list[tuple[str, float]]:
@@ -375,7 +375,9 @@ class RedisCache:
         ]
 
     def _book(self, operation: str, key: str, *values: int) -> Any:
-        return self._ask(lambda redis: redis.eval(BOOK, 0, self._prefix, operation, key, *values))
+        return self._ask(
+            lambda redis: redis.eval(CACHE_OPS, 0, self._prefix, operation, key, *values)
+        )
 
     def _name(self, kind: str, key: str) -> str:
         return f"{self._prefix}{kind}:{key}" if key else f"{self._prefix}{kind}"

@@ -28,13 +28,13 @@ from typing import Any, Final, TypeVar
 from attrs import evolve
 
 from gptimage.cache.flight import Flight
-from gptimage.cache.outcomes import ASK, LANDED, Failure, failure_from, failure_of
-from gptimage.cache.protocol import CacheEntry, CachePort, Fresh, Held, Landed, Lease
-from gptimage.cache.runners import Crew, LoopCrew, ThreadCrew
+from gptimage.cache.outcomes import COMPLETED, RETRY, Failure, failure_from, failure_of
+from gptimage.cache.protocol import CacheEntry, CachePort, FlightResult, Lease, LeaseHeld, NewReply
+from gptimage.cache.runners import AsyncRunner, Runner, ThreadRunner
 from gptimage.errors import CacheError
 
 
-__all__ = ["Fresh", "Landed", "afly", "fly"]
+__all__ = ["NewReply", "FlightResult", "asingle_flight", "single_flight"]
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ _LONGEST_PAUSE: Final = 0.25
 _LONGEST_WAIT: Final = 1800.0
 """Seconds; no call takes so long, but a suspended process can hold a lease for days."""
 
-_PATIENCE: Final = 1
+_RETRIES: Final = 1
 """How many failures that were never billed a waiter bears before one is its own."""
 
 _ITSELF: Final = (
@@ -54,14 +54,14 @@ _ITSELF: Final = (
 _SEED: Final = secrets.token_hex(8)
 
 
-def fly(
+def single_flight(
     cache: CachePort,
     key: str,
-    call: Callable[[], Fresh],
+    call: Callable[[], NewReply],
     *,
     refresh: bool = False,
     sent: Callable[[], bool] | None = None,
-) -> Landed:
+) -> FlightResult:
     """Answer from the cache, or from a request like this one in flight, or by ``call``.
 
     Args:
@@ -76,17 +76,19 @@ def fly(
     Raises:
         GptImageError: What ``call`` raised, or a copy of what it raised for the one who led.
     """
-    return _in_one_go(_fly(ThreadCrew(call, sent), cache, key, refresh=refresh))
+    return _run_without_suspending(
+        _single_flight(ThreadRunner(call, sent), cache, key, refresh=refresh)
+    )
 
 
-async def afly(
+async def asingle_flight(
     cache: CachePort,
     key: str,
-    call: Callable[[], Awaitable[Fresh]],
+    call: Callable[[], Awaitable[NewReply]],
     *,
     refresh: bool = False,
     sent: Callable[[], bool] | None = None,
-) -> Landed:
+) -> FlightResult:
     """`fly` for asyncio: waiting takes no thread, and the cache never blocks the loop.
 
     Args:
@@ -100,31 +102,33 @@ async def afly(
     Raises:
         GptImageError: What ``call`` raised, or a copy of what it raised for the one who led.
     """
-    return await _fly(LoopCrew(call, sent), cache, key, refresh=refresh)
+    return await _single_flight(AsyncRunner(call, sent), cache, key, refresh=refresh)
 
 
-async def _fly(crew: Crew, cache: CachePort, key: str, *, refresh: bool) -> Landed:
-    patience = _PATIENCE
+async def _single_flight(
+    crew: Runner, cache: CachePort, key: str, *, refresh: bool
+) -> FlightResult:
+    patience = _RETRIES
     while True:
-        flight, leads = Flight.board(crew.flight(), cache, key, refresh=refresh)
+        flight, leads = Flight.join(crew.flight(), cache, key, refresh=refresh)
         if leads:
-            journey = _Journey(crew, cache, key, flight, refresh=refresh)
+            journey = _Attempt(crew, cache, key, flight, refresh=refresh)
             return await crew.lead(flight, journey.run())
-        if crew.waits_for_itself(flight.thread):
-            flight.leave()
-            return await _Journey(crew, cache, key, crew.flight(), refresh=refresh).run(alone=True)
+        if crew.would_deadlock(flight.thread):
+            flight.cancel()
+            return await _Attempt(crew, cache, key, crew.flight(), refresh=refresh).run(alone=True)
         outcome = await crew.wait(flight)
         if isinstance(outcome, Failure):
-            patience = outcome.patience(patience)
+            patience = outcome.retries_left(patience)
         elif outcome.body:
             return evolve(outcome, cached=True)
 
 
-class _Journey:
+class _Attempt:
     """One flight from the first look into the cache to the landing."""
 
     def __init__(
-        self, crew: Crew, cache: CachePort, key: str, flight: Flight, *, refresh: bool
+        self, crew: Runner, cache: CachePort, key: str, flight: Flight, *, refresh: bool
     ) -> None:
         self._crew = crew
         self._cache = cache
@@ -134,7 +138,7 @@ class _Journey:
         self._lease: Lease | None = None
         self._warnings: list[str] = []
 
-    async def run(self, *, alone: bool = False) -> Landed:
+    async def run(self, *, alone: bool = False) -> FlightResult:
         """Get the answer, tell everybody, count it.
 
         Args:
@@ -146,12 +150,12 @@ class _Journey:
             failure = failure_of(error, sent=self._crew.was_sent())
             # At once, in this thread: whoever is cancelled or interrupted has no more turns.
             # Somebody else's error is not passed on: it is told by its own outcome.
-            self._let_go(failure.text() if self._crew.has_asked() else ASK.text())
-            self._flight.land(failure)
+            self._let_go(failure.text() if self._crew.has_asked() else RETRY.text())
+            self._flight.resolve(failure)
             raise
         return evolve(landed, warnings=tuple(self._warnings))
 
-    async def _arrive(self, *, alone: bool) -> Landed:
+    async def _arrive(self, *, alone: bool) -> FlightResult:
         if not self._refresh and (entry := await self._do(self._look)):
             return await self._found(entry)
         if alone:
@@ -159,24 +163,24 @@ class _Journey:
         elif entry := await self._turn():
             return await self._found(entry)
         fresh = await self._crew.ask()
-        landed = Landed(body=fresh.body or b"", cached=False)
-        others = self._flight.land(landed)
+        landed = FlightResult(body=fresh.body or b"", cached=False)
+        others = self._flight.resolve(landed)
         await self._crew.do(partial(self._keep, fresh, hits=others if fresh.body else 0))
         return landed
 
-    async def _found(self, entry: CacheEntry) -> Landed:
-        landed = Landed(body=entry.body, cached=True)
-        hits = 1 + self._flight.land(landed)
-        self._let_go(LANDED)
+    async def _found(self, entry: CacheEntry) -> FlightResult:
+        landed = FlightResult(body=entry.body, cached=True)
+        hits = 1 + self._flight.resolve(landed)
+        self._let_go(COMPLETED)
         await self._do(partial(self._cache.count, self._key, hits=hits))
         return landed
 
-    def _keep(self, fresh: Fresh, *, hits: int) -> None:
+    def _keep(self, fresh: NewReply, *, hits: int) -> None:
         """All that is left to do after an answer, in one go that nothing can break off."""
         if fresh.body:
             entry = CacheEntry(body=fresh.body, usd=fresh.usd)
             self._guarded(partial(self._cache.put, self._key, entry))
-        self._let_go(LANDED if fresh.body else ASK.text())
+        self._let_go(COMPLETED if fresh.body else RETRY.text())
         self._guarded(partial(self._cache.count, self._key, hits=hits, misses=1))
 
     async def _turn(self) -> CacheEntry | None:
@@ -185,41 +189,41 @@ class _Journey:
         Raises:
             GptImageError: Whoever led failed, and it is our failure as well.
         """
-        behind: Held | None = None
-        patience = _PATIENCE
+        behind: LeaseHeld | None = None
+        patience = _RETRIES
         for pause in _pauses():
             held = await self._do(self._take)
             news = await self._news(behind) if behind and held != behind else ""
             # Even with the lease in hand: the reply may have come while we were on the way.
-            may_be_there = news == LANDED or (held is None and not self._refresh)
+            may_be_there = news == COMPLETED or (held is None and not self._refresh)
             if may_be_there and (entry := await self._do(self._look)):
                 return entry
             if failure := failure_from(news):
-                patience = failure.patience(patience)
+                patience = failure.retries_left(patience)
             if held is None:
                 return None
-            if self._crew.waits_for_itself(_thread_of(held.token)):
+            if self._crew.would_deadlock(_thread_of(held.token)):
                 self._warn(_ITSELF)
                 return None
             behind = held
-            await self._crew.nap(pause)
+            await self._crew.sleep(pause)
         self._warn(
             "somebody has been sending the same request for half an hour: it was asked again"
         )
         return None
 
-    async def _news(self, behind: Held) -> str:
+    async def _news(self, behind: LeaseHeld) -> str:
         """How the flight we waited for ended; empty when nobody knows."""
         return await self._do(lambda: self._cache.outcome(behind.token)) or ""
 
     def _look(self) -> CacheEntry | None:
         return self._cache.get(self._key)
 
-    def _take(self) -> Held | None:
+    def _take(self) -> LeaseHeld | None:
         """Whoever is in front of us; None when we are in front, or nobody can tell."""
         token = f"{_SEED}.{os.getpid()}.{self._flight.thread}.{secrets.token_hex(8)}"
         found = self._cache.lease(self._key, token)
-        if isinstance(found, Held):
+        if isinstance(found, LeaseHeld):
             return found
         self._lease = found
         return None
@@ -248,7 +252,7 @@ class _Journey:
             self._warnings.append(sentence)
 
 
-def _in_one_go(flight: Coroutine[Any, Any, T]) -> T:
+def _run_without_suspending(flight: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never suspends."""
     try:
         flight.send(None)

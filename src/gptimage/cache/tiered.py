@@ -10,7 +10,7 @@ from typing import TypeVar
 from attrs import evolve
 
 from gptimage._internal.keywords import one_of, strict_class
-from gptimage.cache.protocol import CacheEntry, CachePort, CacheStats, Held, Lease
+from gptimage.cache.protocol import CacheEntry, CachePort, CacheStats, Lease, LeaseHeld
 from gptimage.errors import CacheError, ConfigurationError
 
 
@@ -83,7 +83,7 @@ class TieredCache:
         """Clear every tier; gives how many replies the slowest forgot."""
         return self._each(lambda tier: tier.clear(older_than))[-1]
 
-    def lease(self, key: str, token: str) -> Lease | Held:
+    def lease(self, key: str, token: str) -> Lease | LeaseHeld:
         """Become the one who asks, among all who share the slowest tier."""
         return self._tiers[-1].lease(key, token)
 

@@ -32,7 +32,7 @@ from gptimage.wording import for_command_line
 
 if TYPE_CHECKING:
     from gptimage import ImageClient
-    from gptimage.batch import BatchItem, Status
+    from gptimage.batch import BatchItem, BatchStatus
     from gptimage.store import Store
 
 
@@ -202,7 +202,7 @@ def _print(item: BatchItem, **values: object) -> None:
     print(json.dumps({**about, **values}), flush=True)
 
 
-def _show(status: Status, *, as_json: bool) -> None:
+def _show(status: BatchStatus, *, as_json: bool) -> None:
     if not as_json:
         print(status)
         return

@@ -15,8 +15,8 @@ from gptimage.cli.options import (
     Subparsers,
     add_options,
     add_sandbox_option,
-    chosen,
     open_client,
+    options_from_args,
     read_prompt,
 )
 from gptimage.cli.output import Target, alone, prepare, progress, save, save_one, target
@@ -231,7 +231,7 @@ def add_picture_options(parser: argparse.ArgumentParser, *, required: bool) -> N
     group.add_argument("--input-fidelity", metavar="LEVEL", help="low or high (1.5 only)")
 
 
-def pictures(args: argparse.Namespace) -> dict[str, Any]:
+def image_args(args: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments that name input pictures: what was given, nothing else.
 
     Raises:
@@ -253,7 +253,7 @@ def pictures(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_edit(args: argparse.Namespace) -> int:
     """Edit, save and report."""
-    options = {**chosen(args), **pictures(args)}
+    options = {**options_from_args(args), **image_args(args)}
     with open_client(sandbox=args.sandbox) as client:
         return draw(client, read_prompt(args.prompt), options, args)
 
@@ -292,7 +292,7 @@ def add_generate(subparsers: Subparsers) -> None:
 def run_generate(args: argparse.Namespace) -> int:
     """Draw, save and report."""
     with open_client(sandbox=args.sandbox) as client:
-        return draw(client, read_prompt(args.prompt), chosen(args), args)
+        return draw(client, read_prompt(args.prompt), options_from_args(args), args)
 
 
 # ``gptimage estimate``: what a call may cost, without sending anything.
@@ -313,7 +313,7 @@ def run_estimate(args: argparse.Namespace) -> int:
     """Print the estimate, or why there is none."""
     from gptimage import ImageClient
 
-    options = {**chosen(args), **pictures(args)}
+    options = {**options_from_args(args), **image_args(args)}
     # The sandbox shares checks and prices with the service, and needs no key.
     with ImageClient.sandbox() as client:
         found = client.estimate(read_prompt(args.prompt), **options)

@@ -19,7 +19,7 @@ from gptimage.errors import InvalidRequestError
 
 
 if TYPE_CHECKING:
-    from gptimage.workers import Desk, Entry
+    from gptimage.workers import JobRecord, JobStore
 
 
 _REDIS: Final = ("redis://", "rediss://", "unix://")
@@ -81,18 +81,18 @@ def _retry(args: argparse.Namespace) -> int:
 
 
 def _drop(args: argparse.Namespace) -> int:
-    from gptimage.workers import drop
+    from gptimage.workers import discard
 
     desk = _open(args)
-    return _told(drop(desk, args.id), desk, args, "given up")
+    return _told(discard(desk, args.id), desk, args, "given up")
 
 
-def _told(entry: Entry, desk: Desk, args: argparse.Namespace, what: str) -> int:
+def _told(entry: JobRecord, desk: JobStore, args: argparse.Namespace, what: str) -> int:
     print(json.dumps(_document(entry, desk.now())) if args.json else f"{entry.id}: {what}")
     return 0
 
 
-def _open(args: argparse.Namespace) -> Desk:
+def _open(args: argparse.Namespace) -> JobStore:
     """The desk the user named; a file must be there.
 
     Raises:
@@ -106,28 +106,28 @@ def _open(args: argparse.Namespace) -> Desk:
             field="desk",
         )
     if where.startswith(_REDIS):
-        from gptimage.workers.redis_store import RedisDesk
+        from gptimage.workers.redis_store import RedisJobStore
 
-        return RedisDesk(where)
-    from gptimage.workers import SqliteDesk
+        return RedisJobStore(where)
+    from gptimage.workers import SqliteJobStore
 
     if not Path(where).expanduser().is_file():
         raise FileNotFoundError(f"there is no desk {where}")
-    return SqliteDesk(where)
+    return SqliteJobStore(where)
 
 
-def _line(entry: Entry, now: float) -> str:
+def _line(entry: JobRecord, now: float) -> str:
     reason = entry.reason or " ".join(entry.images) or entry.holder
     shown = f"{_time(entry.at)}  {_state(entry, now):<8}  {entry.id:<24}  {reason}"
     return printable(shown.rstrip())
 
 
-def _state(entry: Entry, now: float) -> str:
+def _state(entry: JobRecord, now: float) -> str:
     """The state; ``lost`` when the worker is gone and nobody delivered the job again."""
     return "lost" if entry.abandoned(now) else entry.state
 
 
-def _document(entry: Entry, now: float) -> dict[str, Any]:
+def _document(entry: JobRecord, now: float) -> dict[str, Any]:
     possible, cost = entry.possible_cost, entry.cost
     return {
         "id": entry.id,

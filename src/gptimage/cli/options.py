@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen(args: argparse.Namespace) -> dict[str, Any]:
+def options_from_args(args: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments for the library: what was given, nothing else.
 
     Raises:

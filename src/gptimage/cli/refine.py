@@ -52,7 +52,7 @@ def add_parser(subparsers: Subparsers) -> None:
     group.add_argument("--mask", metavar="PICTURE", help="where the 1st turn may change it")
     group.add_argument("--stateless", action="store_true", help="let the service keep nothing")
     group = parser.add_argument_group("parameters of the service")
-    group.add_argument("--outer-model", metavar="MODEL", help="the model that reads the words")
+    group.add_argument("--chat-model", metavar="MODEL", help="the model that reads the words")
     group.add_argument("--model", metavar="MODEL", help="the image model")
     group.add_argument("--action", default="auto", help="auto, generate or edit")
     for flag, kind, metavar, help_text in _OPTIONS:
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     prepare(where)
     with open_client(sandbox=args.sandbox, store=_store(args.store)) as client:
         chat = client.conversation(
-            args.outer_model,
+            args.chat_model,
             image_model=args.model,
             resume=args.resume,
             stateless=args.stateless,
@@ -162,7 +162,7 @@ def _next(turn: Turn) -> str:
 
 
 def _document(turn: Turn, paths: list[Path]) -> dict[str, object]:
-    drawn, said = turn.result.cost, turn.outer_cost
+    drawn, said = turn.result.cost, turn.chat_cost
     return {
         "files": [str(path) for path in paths],
         "text": turn.text,
@@ -171,9 +171,9 @@ def _document(turn: Turn, paths: list[Path]) -> dict[str, object]:
         "call_ids": list(turn.call_ids),
         "stored": [record.id for record in turn.result.stored],
         "model": turn.result.model,
-        "outer_model": turn.outer_model,
+        "chat_model": turn.chat_model,
         "cost_usd": None if drawn is None else float(drawn),
-        "outer_cost_usd": None if said is None else float(said),
+        "chat_cost_usd": None if said is None else float(said),
         "warnings": list(turn.warnings),
         "request_id": turn.result.request_id,
     }

@@ -12,23 +12,23 @@ from typing import Final, Self, Unpack
 
 from attrs import evolve
 
-from gptimage._internal.threads import in_thread
+from gptimage._internal.threads import to_thread
 from gptimage.conversation.parsing import TurnReader, finish_turn
 from gptimage.conversation.planning import TurnPlan
-from gptimage.conversation.session import Dialogue
+from gptimage.conversation.session import ConversationSession
 from gptimage.conversation.turns import (
     Action,
-    AsyncLine,
-    Done,
-    Line,
+    AsyncClientParts,
+    ClientParts,
+    CompletedTurn,
     Resume,
-    Said,
     Turn,
     TurnCompleted,
+    TurnInput,
     TurnOptions,
 )
-from gptimage.engine.accounting import Call
-from gptimage.engine.send import aside, metered, reserved
+from gptimage.engine.accounting import CallTracker
+from gptimage.engine.send import parse_large_in_thread, reserve_budget, run_accounting
 from gptimage.errors import ApiError, OutcomeUnknownError
 from gptimage.image.mask import Mask
 from gptimage.types.request import Prompt, Source, Sources
@@ -39,10 +39,10 @@ TURN: Final = "turn"
 """What the ledger and observers call a turn."""
 
 
-class _Talk:
+class _ConversationBase:
     """Where a conversation stands."""
 
-    def __init__(self, dialogue: Dialogue, resume: Resume | None) -> None:
+    def __init__(self, dialogue: ConversationSession, resume: Resume | None) -> None:
         self._dialogue = dialogue
         self._resume = resume
         self._turns: tuple[Turn, ...] = ()
@@ -60,8 +60,8 @@ class _Talk:
 
     @property
     def model(self) -> str:
-        """The outer model, which reads the words and calls the image model."""
-        return self._dialogue.outer_model
+        """The chat model, which reads the words and calls the image model."""
+        return self._dialogue.chat_model
 
     @property
     def image_model(self) -> str:
@@ -89,12 +89,12 @@ class _Talk:
         return self._turns[: places[0]] if places else (turn,)
 
 
-class Conversation(_Talk):
+class Conversation(_ConversationBase):
     """Pictures made and changed turn by turn; made by ``ImageClient.conversation()``.
 
     Args:
         line: The client's side.
-        model: The outer model, which reads the words; `DEFAULT_OUTER` when left out.
+        model: The chat model, which reads the words; `DEFAULT_OUTER` when left out.
         image_model: The model that draws; the client's when left out.
         resume: Where to go on: a turn, a record, a response's id or a stored picture's id.
         stateless: Send the last picture with every turn and let the service keep nothing.
@@ -106,7 +106,7 @@ class Conversation(_Talk):
 
     def __init__(
         self,
-        line: Line,
+        line: ClientParts,
         *,
         model: str | None = None,
         image_model: str | None = None,
@@ -114,7 +114,7 @@ class Conversation(_Talk):
         stateless: bool = False,
     ) -> None:
         self._line = line
-        dialogue = Dialogue.of(
+        dialogue = ConversationSession.of(
             line.keeper, model=model, image_model=image_model, resume=resume, stateless=stateless
         )
         super().__init__(dialogue, resume)
@@ -147,12 +147,12 @@ class Conversation(_Talk):
             StoreError: The pictures could not be saved; they are in its ``result``, and in the
                 last of `turns`.
         """
-        said = self._dialogue.hear(prompt, images, mask, action, options, tags=tags)
+        said = self._dialogue.resolve_inputs(prompt, images, mask, action, options, tags=tags)
         start = self._resume
         try:
             return self._exchange(self._dialogue.plan(start, said), start, said)
         except ApiError as error:
-            plan = self._dialogue.without_memory(start, said, error)
+            plan = self._dialogue.plan_without_previous(start, said, error)
             return self._exchange(plan, start, said)
 
     def stream(
@@ -183,25 +183,27 @@ class Conversation(_Talk):
             StoreError: The pictures could not be saved; they are in its ``result``, and in the
                 last of `turns`.
         """
-        said = self._dialogue.hear(prompt, images, mask, action, options, tags=tags, stream=True)
+        said = self._dialogue.resolve_inputs(
+            prompt, images, mask, action, options, tags=tags, stream=True
+        )
         start = self._resume
         try:
             yield from self._events(self._dialogue.plan(start, said), start, said)
         except ApiError as error:
-            plan = self._dialogue.without_memory(start, said, error)
+            plan = self._dialogue.plan_without_previous(start, said, error)
             yield from self._events(plan, start, said)
 
-    def _exchange(self, turn: TurnPlan, start: Resume | None, said: Said) -> Turn:
+    def _exchange(self, turn: TurnPlan, start: Resume | None, said: TurnInput) -> Turn:
         with self._line.meter.call(turn.plan, operation=TURN) as call:
             with call.reserved():
                 reply = self._line.sender.send(turn.plan, call)
-                done = self._dialogue.conclude(
+                done = self._dialogue.parse_turn(
                     start, said, lambda read: finish_turn(turn, reply, read)
                 ).settled(call)
             return self._saved(done, call)
 
     def _events(
-        self, turn: TurnPlan, start: Resume | None, said: Said
+        self, turn: TurnPlan, start: Resume | None, said: TurnInput
     ) -> Iterator[PartialImage | TurnCompleted]:
         with self._line.meter.call(turn.plan, operation=TURN) as call:
             with call.reserved():
@@ -215,13 +217,13 @@ class Conversation(_Talk):
                                 yield preview
                     except OutcomeUnknownError as error:
                         broken.append(error)
-                done = self._dialogue.conclude(
+                done = self._dialogue.parse_turn(
                     start, said, lambda read: reader.end(broken, read)
                 ).settled(call)
             saved = self._saved(done, call)
         yield TurnCompleted(turn=saved)
 
-    def _saved(self, done: Done, call: Call) -> Turn:
+    def _saved(self, done: CompletedTurn, call: CallTracker) -> Turn:
         """Once read, a turn is part of the conversation, even if saving it fails."""
         before = self._turns
         self._go_on(done.turn, before)
@@ -229,12 +231,12 @@ class Conversation(_Talk):
         return self._go_on(evolve(turn, result=call.saved(turn.result)), before)
 
 
-class AsyncConversation(_Talk):
+class AsyncConversation(_ConversationBase):
     """`Conversation` for asyncio: same arguments, errors and methods, awaited."""
 
     def __init__(
         self,
-        line: AsyncLine,
+        line: AsyncClientParts,
         *,
         model: str | None = None,
         image_model: str | None = None,
@@ -242,7 +244,7 @@ class AsyncConversation(_Talk):
         stateless: bool = False,
     ) -> None:
         self._line = line
-        dialogue = Dialogue.of(
+        dialogue = ConversationSession.of(
             line.keeper, model=model, image_model=image_model, resume=resume, stateless=stateless
         )
         super().__init__(dialogue, resume)
@@ -263,12 +265,14 @@ class AsyncConversation(_Talk):
             GptImageError: As `Conversation.send`.
         """
         dialogue, start = self._dialogue, self._resume
-        said = await in_thread(dialogue.hear, prompt, images, mask, action, options, tags=tags)
+        said = await to_thread(
+            dialogue.resolve_inputs, prompt, images, mask, action, options, tags=tags
+        )
         try:
-            plan = await in_thread(dialogue.plan, start, said)
+            plan = await to_thread(dialogue.plan, start, said)
             return await self._exchange(plan, start, said)
         except ApiError as error:
-            plan = await in_thread(dialogue.without_memory, start, said, error)
+            plan = await to_thread(dialogue.plan_without_previous, start, said, error)
             return await self._exchange(plan, start, said)
 
     async def stream(
@@ -287,58 +291,60 @@ class AsyncConversation(_Talk):
             GptImageError: As `Conversation.stream`.
         """
         dialogue, start = self._dialogue, self._resume
-        said = await in_thread(
-            dialogue.hear, prompt, images, mask, action, options, tags=tags, stream=True
+        said = await to_thread(
+            dialogue.resolve_inputs, prompt, images, mask, action, options, tags=tags, stream=True
         )
         try:
-            plan = await in_thread(dialogue.plan, start, said)
+            plan = await to_thread(dialogue.plan, start, said)
             async with aclosing(self._events(plan, start, said)) as events:
                 async for event in events:
                     yield event
         except ApiError as error:
-            plan = await in_thread(dialogue.without_memory, start, said, error)
+            plan = await to_thread(dialogue.plan_without_previous, start, said, error)
             async with aclosing(self._events(plan, start, said)) as events:
                 async for event in events:
                     yield event
 
-    async def _exchange(self, turn: TurnPlan, start: Resume | None, said: Said) -> Turn:
+    async def _exchange(self, turn: TurnPlan, start: Resume | None, said: TurnInput) -> Turn:
         with self._line.meter.call(turn.plan, operation=TURN) as call:
-            async with reserved(call):
+            async with reserve_budget(call):
                 reply = await self._line.sender.send(turn.plan, call)
-                done = await in_thread(
-                    self._dialogue.conclude,
+                done = await to_thread(
+                    self._dialogue.parse_turn,
                     start,
                     said,
                     lambda read: finish_turn(turn, reply, read),
                 )
-                done = await metered(call, done.settled, call)
+                done = await run_accounting(call, done.settled, call)
             return await self._saved(done, call)
 
     async def _events(
-        self, turn: TurnPlan, start: Resume | None, said: Said
+        self, turn: TurnPlan, start: Resume | None, said: TurnInput
     ) -> AsyncGenerator[PartialImage | TurnCompleted]:
         with self._line.meter.call(turn.plan, operation=TURN) as call:
-            async with reserved(call):
+            async with reserve_budget(call):
                 async with aclosing(await self._line.sender.stream(turn.plan, call)) as source:
                     reader = TurnReader(turn, source.reply)
                     broken: list[OutcomeUnknownError] = []
                     try:
                         async for event in source:
-                            if (preview := await aside(event, reader.take)) is not None:
+                            if (
+                                preview := await parse_large_in_thread(event, reader.take)
+                            ) is not None:
                                 call.partial(preview)
                                 yield preview
                     except OutcomeUnknownError as error:
                         broken.append(error)
-                done = await in_thread(
-                    self._dialogue.conclude, start, said, lambda read: reader.end(broken, read)
+                done = await to_thread(
+                    self._dialogue.parse_turn, start, said, lambda read: reader.end(broken, read)
                 )
-                done = await metered(call, done.settled, call)
+                done = await run_accounting(call, done.settled, call)
             saved = await self._saved(done, call)
         yield TurnCompleted(turn=saved)
 
-    async def _saved(self, done: Done, call: Call) -> Turn:
+    async def _saved(self, done: CompletedTurn, call: CallTracker) -> Turn:
         """Once read, a turn is part of the conversation, even if saving it fails."""
         before = self._turns
         self._go_on(done.turn, before)
-        turn = await in_thread(self._dialogue.save, done)
+        turn = await to_thread(self._dialogue.save, done)
         return self._go_on(evolve(turn, result=call.saved(turn.result)), before)

@@ -22,7 +22,7 @@ from gptimage.errors import (
     OutcomeUnknownError,
 )
 from gptimage.image.image import Image
-from gptimage.models.pricing import outer_cost
+from gptimage.models.pricing import chat_cost
 from gptimage.providers.openai.errors import error_from_event
 from gptimage.providers.openai.responses import (
     PICTURE,
@@ -34,7 +34,7 @@ from gptimage.providers.openai.responses import (
     read_answer,
     read_turn_event,
 )
-from gptimage.transport.base64_body import decode, join, loads
+from gptimage.transport.base64_body import decode, loads, reassemble
 from gptimage.transport.http import EventDecoder, HttpReply, ServerEvent
 from gptimage.transport.wrapped_body import loads as loads_or_none
 from gptimage.types.result import PartialImage, Result
@@ -78,7 +78,7 @@ def finish_turn(turn: TurnPlan, reply: HttpReply, finish: Finish) -> Turn:
         # An error, or a body that was cut short: the Images API's rescue finds whole pictures.
         renamed = _RESULT.sub(rb'"b64_json"\1', bytes(reply.body))
         result = finish(turn.plan, evolve(reply, body=renamed))
-        return Turn(result=result, outer_model=turn.ask.outer_model)
+        return Turn(result=result, chat_model=turn.ask.chat_model)
     return turn_of(turn, read_answer(value, reply.pictures), reply, finish)
 
 
@@ -116,9 +116,9 @@ def turn_of(
         response_id=answer.id,
         call_ids=tuple(call.id for call in readable),
         failed=failed,
-        outer_model=turn.ask.outer_model,
-        outer_usage=answer.usage,
-        outer_cost=outer_cost(turn.ask.outer_model, answer.usage, turn.plan.on, tier=answer.tier),
+        chat_model=turn.ask.chat_model,
+        chat_usage=answer.usage,
+        chat_cost=chat_cost(turn.ask.chat_model, answer.usage, turn.plan.on, tier=answer.tier),
     )
 
 
@@ -202,7 +202,7 @@ def _nothing(
         why = f"the model drew nothing and answered: {_quoted(answer.text)}"
     return MalformedReplyError(
         f"{why}: {cost}; the raw reply is in .reply",
-        reply=join(reply.body, reply.pictures, PICTURE),
+        reply=reassemble(reply.body, reply.pictures, PICTURE),
         status=reply.status,
         possible_cost=turn.plan.ceiling,
         partials=partials,
@@ -245,7 +245,7 @@ def _events(reply: HttpReply) -> list[ServerEvent]:
     if not 200 <= reply.status < 300:
         return []
     decoder = EventDecoder()
-    body = join(reply.body, reply.pictures, PICTURE)
+    body = reassemble(reply.body, reply.pictures, PICTURE)
     found = [*decoder.feed(body), *decoder.finish()]
     return found if any(table(loads_or_none(event.data)).get("type") for event in found) else []
 

@@ -18,10 +18,10 @@ from attrs import evolve, frozen
 from gptimage._internal.json import canonical
 from gptimage.conversation.turns import TurnOptions
 from gptimage.engine.plan import Plan, cache_key
-from gptimage.errors import InvalidRequestError, shown
+from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
-from gptimage.models.pricing import STANDARD, outer_ceiling, utf8_length
+from gptimage.models.pricing import STANDARD, chat_ceiling, utf8_length
 from gptimage.providers.openai.responses import OURS, Ask, to_wire
 from gptimage.types.request import FileRef, Generate, Prompt, edit_request, generate_request
 
@@ -29,7 +29,7 @@ from gptimage.types.request import FileRef, Generate, Prompt, edit_request, gene
 ACTIONS: Final = ("auto", "generate", "edit")
 MAX_PICTURES: Final = 10
 _REWRITTEN: Final = 1_000
-"""Tokens of the prompt the outer model writes for a picture; some 50 to 100 were recorded."""
+"""Tokens of the prompt the chat model writes for a picture; some 50 to 100 were recorded."""
 _KNOWN: Final = tuple(TurnOptions.__annotations__)
 _REFUSED: Final[Mapping[str, str]] = {
     "n": "the image tool takes none; max_pictures bounds how many the model may draw",
@@ -138,13 +138,13 @@ def _ceiling(plan: Plan, ask: Ask, history: int | None) -> Decimal | None:
 
 
 def _said(request: Generate, on: date, ask: Ask, history: int | None) -> Decimal | None:
-    """The outer model's part; its bytes are those of the prompt and of all extra fields."""
+    """The chat model's part; its bytes are those of the prompt and of all extra fields."""
     extra = request.extra_body or {}
     if extra.get("service_tier") not in STANDARD:
         return None
     most = extra.get("max_output_tokens")
-    return outer_ceiling(
-        ask.outer_model,
+    return chat_ceiling(
+        ask.chat_model,
         on,
         text=utf8_length(request.prompt) + (len(canonical(extra)) if extra else 0),
         pictures=len(request.inputs) if ask.shows else 0,
@@ -166,5 +166,5 @@ def _refuse(
     field: str, value: object, problem: str, allowed: str | tuple[str, ...]
 ) -> InvalidRequestError:
     hint = allowed if isinstance(allowed, str) else ", ".join(allowed)
-    message = f"{field}={shown(value)}: {problem}; allowed: {hint}"
+    message = f"{field}={truncated_repr(value)}: {problem}; allowed: {hint}"
     return InvalidRequestError(message, field=field, value=value, allowed=allowed)

@@ -13,9 +13,9 @@ from attrs import evolve, frozen
 
 from gptimage.conversation.parsing import Finish, is_forgotten
 from gptimage.conversation.planning import TurnPlan, check_ask, image_request, plan_turn
-from gptimage.conversation.turns import Done, Resume, Said, Turn
+from gptimage.conversation.turns import CompletedTurn, Resume, Turn, TurnInput
 from gptimage.engine.plan import Plan
-from gptimage.engine.save import Keeper, Taken
+from gptimage.engine.save import ParsedReply, ResultSaver
 from gptimage.errors import (
     ApiError,
     ConfigurationError,
@@ -25,7 +25,7 @@ from gptimage.errors import (
 )
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
-from gptimage.models.pricing import DEFAULT_OUTER
+from gptimage.models.pricing import DEFAULT_CHAT_MODEL
 from gptimage.providers.openai.responses import Ask
 from gptimage.transport.http import HttpReply
 from gptimage.types.inputs import API_FORMATS, resolve, resolve_all
@@ -40,7 +40,7 @@ _COUNTED_BYTES: Final = 15_000_000
 
 
 @frozen(kw_only=True)
-class _Head:
+class _ResumePoint:
     """What a turn goes on from: the service's memory, the picture itself, or both.
 
     Attributes:
@@ -55,31 +55,31 @@ class _Head:
 
 
 @frozen(kw_only=True)
-class Dialogue:
+class ConversationSession:
     """The settings of a conversation, and how a turn is planned.
 
     Attributes:
         keeper: The client's settings, and its store.
-        outer_model: The model that reads the words.
+        chat_model: The model that reads the words.
         image_model: The model that draws.
         stateless: Whether every turn carries the last picture, and the service keeps nothing.
     """
 
-    keeper: Keeper
-    outer_model: str
+    keeper: ResultSaver
+    chat_model: str
     image_model: str
     stateless: bool
 
     @classmethod
     def of(
         cls,
-        keeper: Keeper,
+        keeper: ResultSaver,
         *,
         model: str | None,
         image_model: str | None,
         resume: Resume | None,
         stateless: bool,
-    ) -> Dialogue:
+    ) -> ConversationSession:
         """The dialogue for these settings, with defaults for the rest.
 
         Raises:
@@ -98,12 +98,12 @@ class Dialogue:
             raise _refuse_resume("a stateless conversation goes on from a picture", resume)
         return cls(
             keeper=keeper,
-            outer_model=model or DEFAULT_OUTER,
+            chat_model=model or DEFAULT_CHAT_MODEL,
             image_model=image_model or keeper.core.model,
             stateless=stateless,
         )
 
-    def hear(
+    def resolve_inputs(
         self,
         prompt: str | Prompt,
         images: Sources | None,
@@ -113,7 +113,7 @@ class Dialogue:
         *,
         tags: Iterable[str] = (),
         stream: bool = False,
-    ) -> Said:
+    ) -> TurnInput:
         """Read or download what the caller passed, once.
 
         Raises:
@@ -124,7 +124,7 @@ class Dialogue:
         if isinstance(images, (list, tuple)):
             found = [self._stored(each) for each in images]
         fetch = self.keeper.core.fetch
-        return Said(
+        return TurnInput(
             prompt=prompt,
             images=() if images is None else resolve_all(found, fetch=fetch),
             mask=self._mask(mask),
@@ -134,7 +134,7 @@ class Dialogue:
             tags=self.keeper.check_tags(tags),
         )
 
-    def plan(self, resume: Resume | None, said: Said) -> TurnPlan:
+    def plan(self, resume: Resume | None, said: TurnInput) -> TurnPlan:
         """Check and plan a turn.
 
         Args:
@@ -147,7 +147,9 @@ class Dialogue:
         """
         return self._plan(self._head(resume), said)
 
-    def without_memory(self, resume: Resume | None, said: Said, error: ApiError) -> TurnPlan:
+    def plan_without_previous(
+        self, resume: Resume | None, said: TurnInput, error: ApiError
+    ) -> TurnPlan:
         """The same turn once the service has forgotten the one before: with the picture itself.
 
         Raises:
@@ -165,7 +167,9 @@ class Dialogue:
         )
         return evolve(turn, plan=evolve(turn.plan, warnings=(*turn.plan.warnings, note)))
 
-    def conclude(self, resume: Resume | None, said: Said, read: Callable[[Finish], Turn]) -> Done:
+    def parse_turn(
+        self, resume: Resume | None, said: TurnInput, read: Callable[[Finish], Turn]
+    ) -> CompletedTurn:
         """Read a turn's answer, with the raw reply safe on disk meanwhile.
 
         Args:
@@ -176,16 +180,16 @@ class Dialogue:
         Raises:
             GptImageError: It is an error, or holds no picture.
         """
-        kept: list[Taken] = []
+        kept: list[ParsedReply] = []
 
         def finish(plan: Plan, reply: HttpReply) -> Result:
-            kept.append(self.keeper.take(plan, reply))
+            kept.append(self.keeper.parse_and_spool(plan, reply))
             return kept[-1].result
 
         turn = read(finish)
-        return Done(turn=turn, taken=kept[-1], parent=_stored_id(resume), tags=said.tags)
+        return CompletedTurn(turn=turn, taken=kept[-1], parent=_stored_id(resume), tags=said.tags)
 
-    def save(self, done: Done) -> Turn:
+    def save(self, done: CompletedTurn) -> Turn:
         """Save the pictures, if there is a store, with the ids that go on from them.
 
         Raises:
@@ -201,7 +205,7 @@ class Dialogue:
         )
         return evolve(turn, result=result)
 
-    def _plan(self, head: _Head | None, said: Said) -> TurnPlan:
+    def _plan(self, head: _ResumePoint | None, said: TurnInput) -> TurnPlan:
         previous = None if head is None or self.stateless else head.response_id
         last = head.image if head else None
         if last is None and (said.mask is not None and not said.images):
@@ -228,7 +232,7 @@ class Dialogue:
             stream=said.stream,
         )
         ask = Ask(
-            outer_model=self.outer_model,
+            chat_model=self.chat_model,
             action=said.action,
             max_pictures=most,
             previous=previous,
@@ -240,7 +244,7 @@ class Dialogue:
         return plan_turn(core.plan(request), ask, endpoint=core.endpoint, history=history)
 
     def _inputs(
-        self, said: Said, last: Image | None, *, carried: bool, shows: bool
+        self, said: TurnInput, last: Image | None, *, carried: bool, shows: bool
     ) -> tuple[Image | FileRef, ...]:
         """The pictures a turn starts from, the mask's first.
 
@@ -265,19 +269,19 @@ class Dialogue:
         proved = resolve(last, field="images", fetch=self.keeper.core.fetch)
         return (*said.images, proved) if said.mask is not None else (proved, *said.images)
 
-    def _head(self, resume: Resume | None) -> _Head | None:
+    def _head(self, resume: Resume | None) -> _ResumePoint | None:
         if resume is None:
             return None
         if isinstance(resume, Turn):
-            usage = resume.outer_usage
+            usage = resume.chat_usage
             tokens = usage.total_tokens if usage else None
-            return _Head(response_id=resume.response_id, image=resume.image, tokens=tokens)
+            return _ResumePoint(response_id=resume.response_id, image=resume.image, tokens=tokens)
         store = self.keeper.store
         if isinstance(resume, str):
             if store is None or not resume.startswith(_STORED):
-                return _Head(response_id=resume, image=None)
+                return _ResumePoint(response_id=resume, image=None)
             resume = store.get(resume)
-        return _Head(response_id=resume.response_id, image=self._picture(resume))
+        return _ResumePoint(response_id=resume.response_id, image=self._picture(resume))
 
     def _stored(self, source: Any) -> Any:
         """The picture a store's id or record stands for; anything else as it is."""

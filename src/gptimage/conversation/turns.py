@@ -7,12 +7,12 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 from attrs import evolve, field, frozen
 
-from gptimage.engine.accounting import Call, Meter
-from gptimage.engine.save import Keeper, Taken
-from gptimage.engine.send import AsyncSender, Sender
+from gptimage.engine.accounting import CallAccounting, CallTracker
+from gptimage.engine.save import ParsedReply, ResultSaver
+from gptimage.engine.send import AsyncRetryingSender, RetryingSender
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
-from gptimage.models.pricing import Cost, OuterUsage
+from gptimage.models.pricing import ChatUsage, Cost
 from gptimage.models.sizes import Size
 from gptimage.types.record import Record
 from gptimage.types.request import (
@@ -98,15 +98,15 @@ class Turn:
 
     Attributes:
         result: The pictures with the image model's usage and cost, as `generate` returns them.
-        text: What the outer model said beside the picture; often empty.
+        text: What the chat model said beside the picture; often empty.
         revised_prompts: For each picture the prompt it was really drawn from, or None.
         response_id: The service's id of the turn, with which it can be continued; None when the
             reply did not say.
         call_ids: For each picture the id of the image call that drew it.
         failed: Image calls that drew nothing, beside those that did.
-        outer_model: The model that read the words and called the image model.
-        outer_usage: Its tokens; None when the service did not say.
-        outer_cost: Its cost in USD, not part of ``result.cost``; None when unknown.
+        chat_model: The model that read the words and called the image model.
+        chat_usage: Its tokens; None when the service did not say.
+        chat_cost: Its cost in USD, not part of ``result.cost``; None when unknown.
     """
 
     result: Result
@@ -115,9 +115,9 @@ class Turn:
     response_id: str | None = None
     call_ids: tuple[str | None, ...] = ()
     failed: tuple[FailedCall, ...] = ()
-    outer_model: str
-    outer_usage: OuterUsage | None = None
-    outer_cost: Cost | None = None
+    chat_model: str
+    chat_usage: ChatUsage | None = None
+    chat_cost: Cost | None = None
 
     @property
     def image(self) -> Image:
@@ -141,8 +141,8 @@ class Turn:
 
     @property
     def total_cost(self) -> Cost | None:
-        """Picture and outer model together, in USD; None when one of them is unknown."""
-        drawn, said = self.result.cost, self.outer_cost
+        """Picture and chat model together, in USD; None when one of them is unknown."""
+        drawn, said = self.result.cost, self.chat_cost
         if drawn is None or said is None:
             return None
         return Cost(usd=drawn.usd + said.usd, upper_bound=drawn.upper_bound or said.upper_bound)
@@ -176,7 +176,7 @@ its id (``img_...``)."""
 
 
 @frozen(kw_only=True)
-class Line:
+class ClientParts:
     """What a `Conversation` needs of its client.
 
     Attributes:
@@ -185,22 +185,22 @@ class Line:
         meter: Its budget, ledger and observers.
     """
 
-    keeper: Keeper
-    sender: Sender
-    meter: Meter
+    keeper: ResultSaver
+    sender: RetryingSender
+    meter: CallAccounting
 
 
 @frozen(kw_only=True)
-class AsyncLine:
-    """`Line` for an `AsyncConversation`; the keeper is used in worker threads."""
+class AsyncClientParts:
+    """`ClientParts` for an `AsyncConversation`; the keeper is used in worker threads."""
 
-    keeper: Keeper
-    sender: AsyncSender
-    meter: Meter
+    keeper: ResultSaver
+    sender: AsyncRetryingSender
+    meter: CallAccounting
 
 
 @frozen(kw_only=True)
-class Said:
+class TurnInput:
     """What the caller says in one turn, its pictures read.
 
     Attributes:
@@ -223,7 +223,7 @@ class Said:
 
 
 @frozen(kw_only=True)
-class Done:
+class CompletedTurn:
     """A turn that was read, but is not saved yet.
 
     Attributes:
@@ -234,11 +234,11 @@ class Done:
     """
 
     turn: Turn
-    taken: Taken
+    taken: ParsedReply
     parent: str | None = None
     tags: tuple[str, ...] = ()
 
-    def settled(self, call: Call) -> Done:
-        """The same, once the meter knows what it cost, the outer model included."""
-        result = call.finished(self.turn.result, extra=self.turn.outer_cost)
+    def settled(self, call: CallTracker) -> CompletedTurn:
+        """The same, once the meter knows what it cost, the chat model included."""
+        result = call.finished(self.turn.result, extra=self.turn.chat_cost)
         return evolve(self, turn=evolve(self.turn, result=result))

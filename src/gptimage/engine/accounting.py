@@ -15,13 +15,13 @@ from typing import Any, Self, cast
 
 from attrs import evolve, frozen
 
-from gptimage.budget.accounts import Ending, Entry
+from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.budget import Budget, Reservation
 from gptimage.budget.ledger import Ledger
 from gptimage.engine.plan import Plan
 from gptimage.errors import ApiError, OutcomeUnknownError, TransportError
 from gptimage.models.pricing import FREE, Cost
-from gptimage.observers.dispatch import Guard
+from gptimage.observers.dispatch import ObserverDispatcher
 from gptimage.observers.events import (
     CacheHit,
     Event,
@@ -40,13 +40,13 @@ from gptimage.types.request import Edit
 from gptimage.types.result import PartialImage, Result
 
 
-# `Call`: what a client tells its meter of one call; this one only notes whether it was sent.
+# `CallTracker`: what a client tells its meter of one call; this one only notes whether it was sent.
 #
-# It never waits. A ledger is a file, though, so an async client calls `Call.reserve`,
-# `Call.finished`, `Call.refused` and `Call.cache_hit` in a thread when `Call.blocks` says so.
+# It never waits. A ledger is a file, though, so an async client calls `CallTracker.reserve`,
+# `CallTracker.finished`, `CallTracker.refused` and `CallTracker.cache_hit` in a thread when `CallTracker.blocks` says so.
 
 
-class Call:
+class CallTracker:
     """One call as the meter sees it. This one counts nothing, for a client that does not.
 
     Used as a context it takes note when an exception reaches the caller.
@@ -103,7 +103,7 @@ class Call:
 
         Args:
             result: The answer.
-            extra: What was paid on top of it, such as a conversation's outer model; None when
+            extra: What was paid on top of it, such as a conversation's chat model; None when
                 that is not known, so that what the whole call cost is not known either.
         """
         del extra
@@ -153,8 +153,8 @@ class Call:
 # Which meter a client gets: one that counts, or one that costs nothing, not even its import.
 
 
-class Silent:
-    """A `Meter` without budget, ledger or observers."""
+class NullAccounting:
+    """A `CallAccounting` without budget, ledger or observers."""
 
     budget: None = None
     ledger: None = None
@@ -163,13 +163,13 @@ class Silent:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock: Callable[[], datetime] = clock
 
-    def call(self, plan: Plan, *, operation: str | None = None) -> Call:
+    def call(self, plan: Plan, *, operation: str | None = None) -> CallTracker:
         """A call nobody listens to."""
         del plan, operation
-        return Call()
+        return CallTracker()
 
 
-def meter_of(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> Meter:
+def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
     """The meter for a client's settings ``budget``, ``ledger`` and ``observers``.
 
     Raises:
@@ -177,13 +177,13 @@ def meter_of(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> Mete
     """
     given = (settings.get("budget"), settings.get("ledger"), settings.get("observers") or None)
     if given == (None, None, None):
-        return cast("Meter", Silent(clock))
+        return cast("CallAccounting", NullAccounting(clock))
 
-    return Meter.of(settings, clock)
+    return CallAccounting.of(settings, clock)
 
 
 @frozen(kw_only=True)
-class Meter:
+class CallAccounting:
     """What a client counts, and whom it tells.
 
     Attributes:
@@ -195,11 +195,11 @@ class Meter:
 
     budget: Budget | None
     ledger: Ledger | None
-    guard: Guard
+    guard: ObserverDispatcher
     clock: Callable[[], datetime]
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any], clock: Callable[[], datetime]) -> Meter:
+    def of(cls, settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
         """The meter for a client's settings ``budget``, ``ledger`` and ``observers``.
 
         Raises:
@@ -210,18 +210,18 @@ class Meter:
         if budget is not None:
             budget.go_by(clock)  # the one the user holds: its `remaining` is asked later
         if budget is not None and ledger is not None:
-            budget = budget.counted_in(ledger)
+            budget = budget.with_ledger(ledger)
             budget.go_by(clock)
         elif ledger is not None:
             ledger.go_by(clock)
         return cls(
             budget=budget,
             ledger=budget.ledger if ledger is None and budget is not None else ledger,
-            guard=Guard(settings.get("observers") or ()),
+            guard=ObserverDispatcher(settings.get("observers") or ()),
             clock=clock,
         )
 
-    def call(self, plan: Plan, *, operation: str | None = None) -> Call:
+    def call(self, plan: Plan, *, operation: str | None = None) -> CallTracker:
         """A new call, told to the observers.
 
         Args:
@@ -229,19 +229,19 @@ class Meter:
             operation: What it is called; ``generate`` or ``edit`` when left out.
         """
         if self.budget is None and self.ledger is None and not self.guard:
-            return Call()
+            return CallTracker()
         name = operation or ("edit" if isinstance(plan.request, Edit) else "generate")
-        return _Metered(self, plan, name)
+        return _TrackedCall(self, plan, name)
 
 
-class _Metered(Call):
-    def __init__(self, meter: Meter, plan: Plan, operation: str) -> None:
+class _TrackedCall(CallTracker):
+    def __init__(self, meter: CallAccounting, plan: Plan, operation: str) -> None:
         self.blocks = meter.ledger is not None
         self._meter = meter
         self._plan = plan
         self._started = time.monotonic()
         self._lock = threading.Lock()  # a cancelled call is given up while it is being reserved
-        self._entry = Entry(
+        self._entry = CallRecord(
             call_id=secrets.token_hex(16),
             at=meter.clock(),
             operation=operation,
@@ -284,7 +284,7 @@ class _Metered(Call):
     def repeated(self, delay: float, outcome: HttpReply | OutcomeUnknownError) -> None:
         # The row of the try before stays as it is, with what was reserved: it may be billed.
         # The next one is reserved anew, so that the budget counts both.
-        ending = Ending(
+        ending = CallOutcome(
             outcome="unknown",
             request_id=outcome.request_id,
             error=_reason(outcome),
@@ -310,7 +310,7 @@ class _Metered(Call):
         cost = _sum(result.cost, extra)
         self._in_flight = False
         self._over = True
-        ending = Ending(
+        ending = CallOutcome(
             outcome="ok",
             cost=cost.usd if cost else None,
             usage=result.usage,
@@ -331,7 +331,7 @@ class _Metered(Call):
 
     def refused(self, error: BaseException) -> None:
         billed = self._in_flight and may_be_billed(error)
-        ending = Ending(
+        ending = CallOutcome(
             outcome="unknown" if billed else "failed",
             request_id=getattr(error, "request_id", None),
             error=type(error).__name__,
@@ -381,7 +381,7 @@ class _Metered(Call):
         meter.ledger.begin(self._entry)
         return Reservation(meter.ledger, self._entry)
 
-    def _end(self, ending: Ending) -> list[str]:
+    def _end(self, ending: CallOutcome) -> list[str]:
         """End the reservation, if there is one; what went wrong is a sentence."""
         with self._lock:
             reservation, self._reservation = self._reservation, None
@@ -392,7 +392,7 @@ class _Metered(Call):
 
     def _enter_hit(self, result: Result) -> None:
         if self._meter.ledger is not None:
-            hit = Ending(outcome="ok", cost=Decimal(0), images=len(result.images), cached=True)
+            hit = CallOutcome(outcome="ok", cost=Decimal(0), images=len(result.images), cached=True)
             self._meter.ledger.end(self._entry, hit)
 
     def _seconds(self) -> float:
@@ -408,7 +408,7 @@ class _Metered(Call):
                 model=entry.model,
                 **details,
             )
-            self._meter.guard.tell(event)
+            self._meter.guard.dispatch(event)
 
 
 def _reason(outcome: HttpReply | TransportError | OutcomeUnknownError) -> str:

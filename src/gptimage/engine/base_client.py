@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from attrs import evolve
 
 from gptimage._internal.keywords import flag, one_of, path, refused, text
-from gptimage.engine.send import Gate, behind
+from gptimage.engine.send import SendHook, chain
 from gptimage.models.catalog import Models
 
 
 if TYPE_CHECKING:
     from gptimage.budget.ledger import Ledger
-    from gptimage.bulk.checkpoint_hook import Leaving
+    from gptimage.bulk.checkpoint_hook import CheckpointHook
     from gptimage.cache.protocol import CachePort
-    from gptimage.engine.accounting import Meter
-    from gptimage.engine.config import Core
-    from gptimage.engine.save import Keeper
+    from gptimage.engine.accounting import CallAccounting
+    from gptimage.engine.config import ClientConfig
+    from gptimage.engine.save import ResultSaver
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
     from gptimage.types.request import Prompt
 
 
-_NO_BATCH: Final = "a gate is not asked about batches: use the client that has none"
+NO_BATCH: Final = "a gate is not asked about batches: use the client that has none"
 
 
 def check_many(
@@ -74,9 +74,9 @@ class Catalogue:
     store: Store | None
     cache: CachePort | None
     ledger: Ledger | None
-    _core: Core
-    _keeper: Keeper
-    _meter: Meter
+    _core: ClientConfig
+    _keeper: ResultSaver
+    _meter: CallAccounting
     _templates: PromptTemplates | None
     _sender: Any
 
@@ -96,7 +96,7 @@ class Catalogue:
             self._templates = PromptTemplates.builtin()
         return self._templates.render(template, **arguments)
 
-    def gated(self, gate: Gate) -> Self:
+    def with_send_hook(self, gate: SendHook) -> Self:
         """This client once more, whose requests leave only when ``gate`` agrees.
 
         It is asked before every try, after the gates this client has already; an answer from
@@ -107,10 +107,10 @@ class Catalogue:
             gate: Who is asked.
         """
         twin = copy.copy(self)
-        twin._sender = evolve(self._sender, gate=behind(gate, self._sender.gate))
+        twin._sender = evolve(self._sender, gate=chain(gate, self._sender.gate))
         return twin
 
-    def _leaving(self, leaving: Leaving) -> Self:
-        twin = self.gated(leaving)
+    def _leaving(self, leaving: CheckpointHook) -> Self:
+        twin = self.with_send_hook(leaving)
         twin._keeper = evolve(self._keeper, keep=leaving.keep)
         return twin

@@ -21,7 +21,7 @@ from gptimage.engine.arguments import (
     check_transport,
     retry_of,
 )
-from gptimage.engine.parse import addresses, embed, finish
+from gptimage.engine.parse import image_urls, inline_images, parse_response
 from gptimage.engine.plan import Plan, plan
 from gptimage.errors import (
     ConfigurationError,
@@ -30,7 +30,7 @@ from gptimage.errors import (
     InvalidRequestError,
     OutcomeUnknownError,
     TransportError,
-    shown,
+    truncated_repr,
 )
 from gptimage.image.download import Fetch
 from gptimage.image.image import Image
@@ -108,7 +108,7 @@ class Settings(TypedDict, total=False):
 
 
 @frozen(kw_only=True)
-class Core:
+class ClientConfig:
     """The settings of a client.
 
     Attributes:
@@ -138,7 +138,9 @@ class Core:
     )
 
     @classmethod
-    def of(cls, settings: Settings, *, endpoint: str, store: Store | None) -> Core:
+    def from_settings(
+        cls, settings: Settings, *, endpoint: str, store: Store | None
+    ) -> ClientConfig:
         """The core for these settings, with defaults for the rest."""
         models = settings.get("models") or Models.load()
         limits = settings.get("limits")
@@ -211,7 +213,7 @@ class Core:
         now = self.clock()
         if not isinstance(now, datetime) or now.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             raise ConfigurationError(
-                f"clock= gives {shown(now)}, which must be a time with its zone: "
+                f"clock= gives {truncated_repr(now)}, which must be a time with its zone: "
                 "lambda: datetime.now(UTC)"
             )
         return plan(request, models=self.models, today=now.date(), endpoint=self.endpoint)
@@ -220,15 +222,15 @@ class Core:
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
     ) -> Estimate | None:
         """What a call with these arguments may cost."""
-        return self._asked(prompt, images, options).estimate
+        return self._plan_for_estimate(prompt, images, options).estimate
 
     def ceiling(
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
     ) -> Decimal | None:
         """The most a call with these arguments should cost, in USD."""
-        return self._asked(prompt, images, options).ceiling
+        return self._plan_for_estimate(prompt, images, options).ceiling
 
-    def _asked(
+    def _plan_for_estimate(
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
     ) -> Plan:
         streams = options.get("partial_images") is not None
@@ -262,7 +264,7 @@ class Core:
             return delay
         return None
 
-    def turn(self, plan: Plan) -> float:
+    def acquire_rate_limit(self, plan: Plan) -> float:
         """Seconds until a request may be sent; 0 when it may be sent now, and is counted."""
         if self.limiter is None:
             return 0.0
@@ -278,7 +280,7 @@ class Core:
 
         return self.limiter.per_minute() if isinstance(self.limiter, WindowLimiter) else None
 
-    def learn(self, reply: HttpReply) -> None:
+    def update_limits(self, reply: HttpReply) -> None:
         """Tell the limiter what came back."""
         if self.limiter is not None:
             self.limiter.learn(reply)
@@ -288,11 +290,11 @@ class Core:
         if self.limiter is not None and self.owns_limiter:
             self.limiter.close()
 
-    def read(self, plan: Plan, reply: HttpReply, unreachable: Mapping[str, str]) -> Result:
+    def parse(self, plan: Plan, reply: HttpReply, unreachable: Mapping[str, str]) -> Result:
         """Read a reply whose pictures are at hand."""
-        return finish(plan, reply, unreachable, now=self.clock())
+        return parse_response(plan, reply, unreachable, now=self.clock())
 
-    def complete(self, reply: HttpReply) -> tuple[HttpReply, dict[str, str]]:
+    def inline_image_urls(self, reply: HttpReply) -> tuple[HttpReply, dict[str, str]]:
         """The reply with all its pictures in it, and why some could not be downloaded.
 
         Pictures a reply names by address are downloaded without the key, and kept only when
@@ -300,18 +302,18 @@ class Core:
         """
         found: dict[str, bytes] = {}
         unreachable: dict[str, str] = {}
-        for url in addresses(reply):
+        for url in image_urls(reply):
             try:
                 whole = urljoin(f"{self.endpoint.rstrip('/')}/", url)
                 found[url] = Image.from_bytes(self.fetch.from_service(whole, self.endpoint)).data
             except (FetchError, ImageDecodeError, ValueError) as error:
                 unreachable[url] = str(error)
-        return embed(reply, found) if found else reply, unreachable
+        return inline_images(reply, found) if found else reply, unreachable
 
-    def recall(self, plan: Plan, body: bytes | bytearray | memoryview) -> Result:
+    def parse_cached(self, plan: Plan, body: bytes | bytearray | memoryview) -> Result:
         """Read a reply that was kept earlier: it costs nothing now."""
         plain = body if isinstance(body, (bytes, bytearray)) else bytes(body)
-        result = finish(plan, HttpReply(status=200, body=plain), now=self.clock())
+        result = parse_response(plan, HttpReply(status=200, body=plain), now=self.clock())
         return evolve(result, cached=True, cost=FREE)
 
     def _stored(self, source: Any) -> Any:

@@ -18,7 +18,7 @@ from gptimage.errors import (
     MalformedReplyError,
     OutcomeUnknownError,
     ServerError,
-    shown,
+    truncated_repr,
 )
 from gptimage.image import transform
 from gptimage.image.codecs import decode as decode_pixels
@@ -33,7 +33,14 @@ from gptimage.providers.openai.errors import (
     message_of,
 )
 from gptimage.providers.openai.images import odd_usage, read_reported, read_usage
-from gptimage.transport.base64_body import Document, decode, join, picture_of, read, salvage
+from gptimage.transport.base64_body import (
+    ParsedBody,
+    decode,
+    extract_complete_images,
+    picture_of,
+    read,
+    reassemble,
+)
 from gptimage.transport.billing import STOPPED_WAITING, may_be_billed, shows_work, text_of, verdict
 from gptimage.transport.http import HttpReply
 from gptimage.transport.redirects import advice
@@ -56,7 +63,7 @@ _OPAQUE: Final = (
 _YEAR_2100: Final = 4_102_444_800
 
 
-def finish(
+def parse_response(
     plan: Plan, reply: HttpReply, unreachable: Mapping[str, str] | None = None, *, now: datetime
 ) -> Result:
     """Read a whole reply into a result.
@@ -75,17 +82,19 @@ def finish(
     document = _document(plan, reply, now)
     images, lost = _images(document, unreachable or {})
     if not images:
-        raise _nothing(plan, reply, document, lost)
+        raise _no_image_error(plan, reply, document, lost)
     usage = read_usage(document.value, has_inputs=bool(plan.request.inputs))
     fitted = [_exact(plan, image) for image in images]
     notes = ["the reply was cut short; these pictures were whole"] if document.cut_short else []
-    warnings = [*plan.warnings, *notes, *lost, *_surprises(plan, images)]
+    warnings = [*plan.warnings, *notes, *lost, *_mismatch_warnings(plan, images)]
     warnings += [note for _, cuts in fitted for note in cuts]
     warnings += odd_usage(document.value)
     stamp = table(document.value).get("created")
     created = moment_of(stamp)
     if created is None and stamp is not None:
-        warnings.append(f"the reply says created {shown(stamp, 40)}, which is no time: now is used")
+        warnings.append(
+            f"the reply says created {truncated_repr(stamp, 40)}, which is no time: now is used"
+        )
     return Result(
         images=tuple(image for image, _ in fitted),
         request=plan.request,
@@ -99,7 +108,7 @@ def finish(
     )
 
 
-def embed(reply: HttpReply, found: Mapping[str, bytes]) -> HttpReply:
+def inline_images(reply: HttpReply, found: Mapping[str, bytes]) -> HttpReply:
     """The reply with downloaded pictures in place of their addresses, which may expire."""
     document = read(reply.body, reply.pictures)
     pictures = list(document.pictures)
@@ -112,7 +121,7 @@ def embed(reply: HttpReply, found: Mapping[str, bytes]) -> HttpReply:
     return evolve(reply, body=body, pictures=tuple(pictures))
 
 
-def addresses(reply: HttpReply) -> tuple[str, ...]:
+def image_urls(reply: HttpReply) -> tuple[str, ...]:
     """The addresses a reply names instead of sending bytes, also relative ones; usually none."""
     if not 200 <= reply.status < 300 or not (b'url"' in reply.body or b"http" in reply.body):
         return ()
@@ -124,14 +133,14 @@ def addresses(reply: HttpReply) -> tuple[str, ...]:
     return tuple(url for url in found if isinstance(url, str) and _is_address(url))
 
 
-def _document(plan: Plan, reply: HttpReply, now: datetime) -> Document:
+def _document(plan: Plan, reply: HttpReply, now: datetime) -> ParsedBody:
     """The reply's JSON, once its status says that it is an answer."""
     if not 200 <= reply.status < 300:
         raise _refused(plan, reply, now)
     try:
         document = read(reply.body, reply.pictures)
     except ValueError as error:
-        document = salvage(reply.body, reply.pictures)
+        document = extract_complete_images(reply.body, reply.pictures)
         # A stream nobody asked for may hold previews, which are no pictures.
         if not document.pictures or b"partial_image" in reply.body:
             raise malformed(plan, reply, _not_json(reply)) from error
@@ -183,7 +192,7 @@ def _quoted(reply: HttpReply) -> str:
     return f", {words!r}" if words else ""
 
 
-def _images(document: Document, unreachable: Mapping[str, str]) -> tuple[list[Image], list[str]]:
+def _images(document: ParsedBody, unreachable: Mapping[str, str]) -> tuple[list[Image], list[str]]:
     """Every picture that can be read, and a sentence for each that cannot."""
     images: list[Image] = []
     lost: list[str] = []
@@ -195,7 +204,7 @@ def _images(document: Document, unreachable: Mapping[str, str]) -> tuple[list[Im
     return images, lost
 
 
-def _bytes(item: Mapping[str, Any], document: Document, unreachable: Mapping[str, str]) -> bytes:
+def _bytes(item: Mapping[str, Any], document: ParsedBody, unreachable: Mapping[str, str]) -> bytes:
     if (data := picture_of(item, document)) is not None:
         return data
     url = item.get("url")
@@ -211,7 +220,7 @@ def _is_address(url: str) -> bool:
         return False
 
 
-def _has_bytes(item: Mapping[str, Any], document: Document) -> bool:
+def _has_bytes(item: Mapping[str, Any], document: ParsedBody) -> bool:
     try:
         return picture_of(item, document) is not None
     except ValueError:
@@ -252,7 +261,7 @@ def _done(image: Image, asked: tuple[int, int]) -> str:
     return " and ".join([*steps, *(["cropped"] if cut else [])])
 
 
-def _surprises(plan: Plan, images: list[Image]) -> list[str]:
+def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
     """Where the service did something else than asked."""
     notes: list[str] = []
     if len(images) != plan.request.count:
@@ -281,8 +290,8 @@ def moment_of(stamp: object) -> datetime | None:
     return datetime.fromtimestamp(stamp, UTC) if 0 <= stamp < _YEAR_2100 else None
 
 
-def _nothing(
-    plan: Plan, reply: HttpReply, document: Document, lost: list[str]
+def _no_image_error(
+    plan: Plan, reply: HttpReply, document: ParsedBody, lost: list[str]
 ) -> ApiError | MalformedReplyError:
     """What is wrong with a reply that holds no picture."""
     if has_error(document.value):
@@ -296,7 +305,7 @@ def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError
     return MalformedReplyError(
         f"{problem} (HTTP {reply.status}, {reply.content_type or 'no content type'}): "
         f"{possible_cost(plan)}; the raw reply is in .reply",
-        reply=join(reply.body, reply.pictures),
+        reply=reassemble(reply.body, reply.pictures),
         status=reply.status,
         possible_cost=plan.ceiling,
         request_id=reply.request_id,

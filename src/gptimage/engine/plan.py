@@ -25,7 +25,7 @@ from gptimage.providers.openai.images import to_wire
 from gptimage.transport.http import HttpRequest
 from gptimage.types.inputs import API_FORMATS, MAX_BYTES
 from gptimage.types.request import Edit, FileRef, Generate
-from gptimage.types.validation import check
+from gptimage.types.validation import validate
 
 
 _UNCOUNTED: Final = ("gif", "svg")
@@ -84,7 +84,7 @@ def plan(
         InvalidRequestError: A documented rule is broken; nothing may be sent.
     """
     spec = _spec(models, request.model, endpoint)
-    warnings = list(check(request, spec, today, [each.id for each in models]))
+    warnings = list(validate(request, spec, today, [each.id for each in models]))
     drawn, wire_size = _sizes(request, spec)
     mask, mask_warnings = _legal_mask(request)
     wire = to_wire(request, size=wire_size, mask=mask)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from gptimage.cache.protocol import CacheEntry, CachePort, Fresh, Landed
-from gptimage.engine.config import Core
-from gptimage.engine.parse import addresses, malformed
+from gptimage.cache.protocol import CacheEntry, CachePort, FlightResult, NewReply
+from gptimage.engine.config import ClientConfig
+from gptimage.engine.parse import image_urls, malformed
 from gptimage.engine.plan import Plan
 from gptimage.engine.streaming import LARGE, StreamReader
 from gptimage.errors import (
@@ -25,7 +25,7 @@ from gptimage.errors import (
     OutcomeUnknownError,
     StoreError,
 )
-from gptimage.transport.base64_body import join
+from gptimage.transport.base64_body import reassemble
 from gptimage.transport.http import HttpReply
 from gptimage.types.record import Record
 from gptimage.types.result import Result
@@ -33,11 +33,11 @@ from gptimage.types.result import Result
 
 if TYPE_CHECKING:
     from gptimage.store import Store
-    from gptimage.store.recovery import SpoolEntry
+    from gptimage.store.recovery import SpooledReply
 
 
 @frozen(kw_only=True)
-class Taken:
+class ParsedReply:
     """A reply that was read.
 
     Attributes:
@@ -48,21 +48,21 @@ class Taken:
 
     result: Result
     body: bytes | None = field(default=None, repr=False)
-    entry: SpoolEntry | None = None
+    entry: SpooledReply | None = None
 
     @property
-    def fresh(self) -> Fresh:
+    def fresh(self) -> NewReply:
         """What goes into the cache."""
         cost = self.result.cost
-        return Fresh(body=self.body, usd=cost.usd if cost else None)
+        return NewReply(body=self.body, usd=cost.usd if cost else None)
 
-    def change(self, work: Callable[[Result], Result]) -> Taken:
+    def change(self, work: Callable[[Result], Result]) -> ParsedReply:
         """The same reply with the result that ``work`` makes of it."""
         return evolve(self, result=work(self.result))
 
 
 @frozen(kw_only=True)
-class Keeper:
+class ResultSaver:
     """Reads replies and saves results.
 
     Attributes:
@@ -72,9 +72,9 @@ class Keeper:
             when there is a store.
     """
 
-    core: Core
+    core: ClientConfig
     caches: bool
-    keep: Callable[[Plan, bytes], SpoolEntry] | None = None
+    keep: Callable[[Plan, bytes], SpooledReply] | None = None
 
     @property
     def store(self) -> Store | None:
@@ -105,14 +105,14 @@ class Keeper:
 
         return check_tags(found)
 
-    def is_quick(self, plan: Plan, reply: HttpReply) -> bool:
+    def is_cheap(self, plan: Plan, reply: HttpReply) -> bool:
         """Whether `take` takes no time worth a thread: nothing to save, download or crop."""
         size = len(reply.body) + sum(map(len, reply.pictures))
         cropped = plan.exact and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)
         writes = self.store is not None or self.keep is not None
-        return not writes and size < LARGE and not cropped and not addresses(reply)
+        return not writes and size < LARGE and not cropped and not image_urls(reply)
 
-    def take(self, plan: Plan, reply: HttpReply) -> Taken:
+    def parse_and_spool(self, plan: Plan, reply: HttpReply) -> ParsedReply:
         """Read a reply, with the raw bytes safe on disk meanwhile.
 
         Raises:
@@ -120,39 +120,39 @@ class Keeper:
         """
         good = reply.status == 200 and self._wants_body
         with _carried(plan, reply):
-            whole, unreachable = self.core.complete(reply)
-            body = join(whole.body, whole.pictures) if good else None
+            whole, unreachable = self.core.inline_image_urls(reply)
+            body = reassemble(whole.body, whole.pictures) if good else None
             entry = self._spool(plan, body)
             try:
-                result = self.core.read(plan, whole, unreachable)
+                result = self.core.parse(plan, whole, unreachable)
             except GptImageError:
-                _done(entry)
+                _discard_spooled(entry)
                 raise
         return self._taken(result, body, entry, complete=len(result.images) >= plan.request.count)
 
-    def take_stream(
+    def parse_stream_and_spool(
         self,
         plan: Plan,
         reader: StreamReader,
         broken: OutcomeUnknownError | None,
         cache: CachePort | None,
-    ) -> Taken:
+    ) -> ParsedReply:
         """The end of a stream, kept like any other reply.
 
         Raises:
             GptImageError: It ended without a finished picture.
         """
-        completed = reader.end(broken, now=self.core.clock(), complete=self.core.complete)
+        completed = reader.end(broken, now=self.core.clock(), complete=self.core.inline_image_urls)
         reply = reader.reply()
-        wanted = self._wants_body and not addresses(reply)
-        body = join(reply.body, reply.pictures) if wanted else None
+        wanted = self._wants_body and not image_urls(reply)
+        body = reassemble(reply.body, reply.pictures) if wanted else None
         result = completed.result
         whole = broken is None and len(result.images) >= plan.request.count
         taken = self._taken(result, body, self._spool(plan, body), complete=whole)
-        notes = _put(cache, plan.key, taken.fresh) if cache else []
+        notes = _cache_put(cache, plan.key, taken.fresh) if cache else []
         return evolve(taken, result=taken.result.warn(*notes))
 
-    def look(self, plan: Plan, cache: CachePort) -> Taken | None:
+    def cache_lookup(self, plan: Plan, cache: CachePort) -> ParsedReply | None:
         """What the cache knows; a cache that fails knows nothing."""
         try:
             entry = cache.get(plan.key)
@@ -161,20 +161,22 @@ class Keeper:
             cache.count(plan.key, hits=1)
         except Exception:  # noqa: BLE001  # nothing was sent yet; putting the answer says what is wrong
             return None
-        return Taken(result=self.core.recall(plan, entry.body))
+        return ParsedReply(result=self.core.parse_cached(plan, entry.body))
 
-    def landed(self, plan: Plan, landed: Landed, asked: Sequence[Taken]) -> Taken:
+    def from_single_flight(
+        self, plan: Plan, landed: FlightResult, asked: Sequence[ParsedReply]
+    ) -> ParsedReply:
         """What we asked ourselves, or else the reply somebody else paid for."""
         if asked:
             taken = asked[0]
         else:
-            result = self.core.recall(plan, landed.body)
+            result = self.core.parse_cached(plan, landed.body)
             # Whoever paid may be done with it before this one is: it is kept for both.
             entry = self.keep(plan, bytes(landed.body)) if self.keep else None
             taken = self._taken(result, None, entry, complete=False)
         return evolve(taken, result=taken.result.warn(*landed.warnings))
 
-    def save(self, taken: Taken, tags: tuple[str, ...], **lineage: str | None) -> Result:
+    def save(self, taken: ParsedReply, tags: tuple[str, ...], **lineage: str | None) -> Result:
         """Save the pictures, if there is a store; cached ones that are there get the tags.
 
         Args:
@@ -189,7 +191,7 @@ class Keeper:
             return taken.result
         notes: list[str] = []
         try:
-            records = _known(self.store, taken.result, tags, notes) or self.store.save(
+            records = _already_stored(self.store, taken.result, tags, notes) or self.store.save(
                 taken.result, tags=tags, warn=notes.append, **lineage
             )
         except StoreError as error:
@@ -198,7 +200,7 @@ class Keeper:
         except Exception as error:
             told = f"saving failed ({type(error).__name__}: {error}); the pictures are in .result"
             raise StoreError(told, result=taken.result) from error
-        _done(taken.entry)
+        _discard_spooled(taken.entry)
         return evolve(taken.result, stored=records).warn(*notes)
 
     @property
@@ -206,26 +208,26 @@ class Keeper:
         return self.caches or self.store is not None or self.keep is not None
 
     def _taken(
-        self, result: Result, body: bytes | None, entry: SpoolEntry | None, *, complete: bool
-    ) -> Taken:
+        self, result: Result, body: bytes | None, entry: SpooledReply | None, *, complete: bool
+    ) -> ParsedReply:
         """Only whole answers are cached: the rest may be asked for again."""
         notes = [entry.warning] if entry and entry.warning else []
         keep = body if self.caches and complete else None
-        return Taken(result=result.warn(*notes), body=keep, entry=entry)
+        return ParsedReply(result=result.warn(*notes), body=keep, entry=entry)
 
-    def _spool(self, plan: Plan, body: bytes | None) -> SpoolEntry | None:
+    def _spool(self, plan: Plan, body: bytes | None) -> SpooledReply | None:
         if body is None:
             return None
         if self.keep is not None:
             return self.keep(plan, body)
         if self.store is None:
             return None
-        from gptimage.store.recovery import Spool, SpoolEntry, note_of
+        from gptimage.store.recovery import PendingReplies, SpooledReply, note_of
 
         try:
-            spool = Spool(clock=self.core.clock)
+            spool = PendingReplies(clock=self.core.clock)
         except GptImageError as error:  # this account has no folder for it
-            return SpoolEntry(warning=f"the reply could not be kept for a rescue: {error}")
+            return SpooledReply(warning=f"the reply could not be kept for a rescue: {error}")
         return spool.put(plan.key, body, note_of(plan.request), store=self.store.name)
 
 
@@ -241,7 +243,7 @@ def _carried(plan: Plan, reply: HttpReply) -> Generator[None]:
         raise malformed(plan, reply, told) from error
 
 
-def _put(cache: CachePort, key: str, fresh: Fresh) -> list[str]:
+def _cache_put(cache: CachePort, key: str, fresh: NewReply) -> list[str]:
     """Cache the reply of a stream; a failure is a sentence for the warnings."""
     if fresh.body is None:
         return []
@@ -253,7 +255,7 @@ def _put(cache: CachePort, key: str, fresh: Fresh) -> list[str]:
     return []
 
 
-def _known(
+def _already_stored(
     store: Store, result: Result, tags: tuple[str, ...], notes: list[str]
 ) -> tuple[Record, ...]:
     """The records, tagged, of a cached result whose pictures are all in the store already."""
@@ -276,6 +278,6 @@ def _tagged(store: Store, record: Record, tags: tuple[str, ...], notes: list[str
         return record
 
 
-def _done(entry: SpoolEntry | None) -> None:
+def _discard_spooled(entry: SpooledReply | None) -> None:
     if entry is not None:
-        entry.done()
+        entry.discard()

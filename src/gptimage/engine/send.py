@@ -1,6 +1,6 @@
 """Sending with patience, for both clients: again and again what cannot have been billed.
 
-`Call.reserve` and its kin may write a ledger's file. The async client does that in a thread,
+`CallTracker.reserve` and its kin may write a ledger's file. The async client does that in a thread,
 and to its end even if it is cancelled meanwhile.
 """
 
@@ -14,9 +14,9 @@ from typing import ParamSpec, Protocol, TypeAlias, TypeVar
 
 from attrs import define, frozen
 
-from gptimage._internal.threads import in_thread, to_its_end
-from gptimage.engine.accounting import Call
-from gptimage.engine.config import Core
+from gptimage._internal.threads import to_thread, to_thread_shielded
+from gptimage.engine.accounting import CallTracker
+from gptimage.engine.config import ClientConfig
 from gptimage.engine.plan import Plan, possible_cost
 from gptimage.engine.preload import prepare
 from gptimage.engine.streaming import LARGE
@@ -28,16 +28,16 @@ from gptimage.errors import (
 )
 from gptimage.providers.openai.errors import error_from_reply
 from gptimage.transport.billing import verdict
-from gptimage.transport.first_event import abegun, begun
+from gptimage.transport.first_event import await_first_event, wait_for_first_event
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 from gptimage.transport.protocols import AsyncEventStream, AsyncTransport, EventStream, Transport
 from gptimage.transport.retry import is_outage, is_unknown
 
 
-# `Gate`: somebody who must agree before a request leaves; see `ImageClient.gated`.
+# `SendHook`: somebody who must agree before a request leaves; see `ImageClient.gated`.
 
 
-class Gate(Protocol):
+class SendHook(Protocol):
     """Is asked in the middle of a call, when everything else about it is settled.
 
     An observer is told the same and cannot break a call; a gate can, and that is its purpose:
@@ -45,7 +45,7 @@ class Gate(Protocol):
     client it is called in a thread, so it may wait.
     """
 
-    def sending(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, ceiling: Decimal | None) -> None:
         """A request is about to leave: once this returns, it may be billed.
 
         What this raises reaches the caller, and nothing is sent.
@@ -56,8 +56,8 @@ class Gate(Protocol):
         """
         ...
 
-    def unsent(self) -> None:
-        """What left was not billed; `sending` is asked again before the next try.
+    def not_billed(self) -> None:
+        """What left was not billed; `before_send` is asked again before the next try.
 
         This must not raise.
         """
@@ -65,7 +65,7 @@ class Gate(Protocol):
 
 
 @frozen
-class Both:
+class ChainedHook:
     """Two gates: the second is asked once the first agrees.
 
     Attributes:
@@ -73,27 +73,27 @@ class Both:
         second: Who is asked then.
     """
 
-    first: Gate
-    second: Gate
+    first: SendHook
+    second: SendHook
 
-    def sending(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, ceiling: Decimal | None) -> None:
         """Ask both; the first is told when the second does not agree."""
-        self.first.sending(key, ceiling)
+        self.first.before_send(key, ceiling)
         try:
-            self.second.sending(key, ceiling)
+            self.second.before_send(key, ceiling)
         except BaseException:
-            self.first.unsent()
+            self.first.not_billed()
             raise
 
-    def unsent(self) -> None:
+    def not_billed(self) -> None:
         """Tell both."""
-        self.second.unsent()
-        self.first.unsent()
+        self.second.not_billed()
+        self.first.not_billed()
 
 
-def behind(gate: Gate, before: Gate | None) -> Gate:
+def chain(gate: SendHook, before: SendHook | None) -> SendHook:
     """A gate, behind the one that is there already."""
-    return gate if before is None else Both(before, gate)
+    return gate if before is None else ChainedHook(before, gate)
 
 
 T = TypeVar("T")
@@ -115,9 +115,9 @@ class _Tries:
         unknown: How many of them may have been billed without an answer.
     """
 
-    core: Core
+    core: ClientConfig
     plan: Plan
-    call: Call
+    call: CallTracker
     number: int = 0
     unknown: int = 0
 
@@ -136,7 +136,7 @@ class _Tries:
         earlier = self.unknown
         self.unknown += is_unknown(outcome)
         if isinstance(outcome, HttpReply):
-            self.core.learn(outcome)
+            self.core.update_limits(outcome)
             if outcome.status != 429 and not is_outage(outcome):
                 self.core.quota.answered(retried=self.number > 1)
         delay = self.core.delay(self.number, outcome, unknown=earlier)
@@ -179,7 +179,7 @@ class _Tries:
 
 
 @frozen
-class Sender:
+class RetryingSender:
     """Sends plans, as `Retry` allows.
 
     Attributes:
@@ -188,43 +188,45 @@ class Sender:
         gate: Who must agree before each try, or None.
     """
 
-    core: Core
+    core: ClientConfig
     transport: Transport
-    gate: Gate | None = None
+    gate: SendHook | None = None
 
-    def send(self, plan: Plan, call: Call) -> HttpReply:
+    def send(self, plan: Plan, call: CallTracker) -> HttpReply:
         """Send and wait for the whole answer.
 
         Raises:
             TransportError: The service was not reached.
             OutcomeUnknownError: No usable answer arrived; it may have been billed.
         """
-        return self._patiently(plan, call, self.transport.send)
+        return self._send_with_retry(plan, call, self.transport.send)
 
-    def stream(self, plan: Plan, call: Call) -> EventStream:
+    def stream(self, plan: Plan, call: CallTracker) -> EventStream:
         """Send and return at the head of the answer.
 
         Raises:
             TransportError: The service was not reached.
             OutcomeUnknownError: No usable answer arrived; it may have been billed.
         """
-        return self._patiently(plan, call, self._stream)
+        return self._send_with_retry(plan, call, self._stream)
 
     def _stream(self, request: HttpRequest) -> EventStream:
         source = self.transport.stream(request)
-        return begun(source) if self.core.retry.unknown else source
+        return wait_for_first_event(source) if self.core.retry.unknown else source
 
-    def _patiently(self, plan: Plan, call: Call, send: Callable[[HttpRequest], AnswerT]) -> AnswerT:
+    def _send_with_retry(
+        self, plan: Plan, call: CallTracker, send: Callable[[HttpRequest], AnswerT]
+    ) -> AnswerT:
         """Send until the answer is worth reading."""
         outcome: Outcome
         prepare(plan, store=self.core.store is not None)
         tries = _Tries(self.core, plan, call)
         while True:
-            while (wait := self.core.turn(plan)) > 0:
+            while (wait := self.core.acquire_rate_limit(plan)) > 0:
                 call.waiting("limits", wait)
                 time.sleep(wait)
             if self.gate is not None:
-                self.gate.sending(plan.key, plan.ceiling)
+                self.gate.before_send(plan.key, plan.ceiling)
             tries.begin()
             answer = None
             try:
@@ -240,13 +242,13 @@ class Sender:
             tries.again(delay, outcome)
             # Once a try may have been billed, nothing takes that back.
             if self.gate is not None and not tries.unknown:
-                self.gate.unsent()
+                self.gate.not_billed()
             time.sleep(delay)
 
 
 @frozen
-class AsyncSender:
-    """`Sender`, awaited.
+class AsyncRetryingSender:
+    """`RetryingSender`, awaited.
 
     Attributes:
         core: The client's settings.
@@ -254,24 +256,24 @@ class AsyncSender:
         gate: Who must agree before each try, or None.
     """
 
-    core: Core
+    core: ClientConfig
     transport: AsyncTransport
-    gate: Gate | None = None
+    gate: SendHook | None = None
 
-    async def send(self, plan: Plan, call: Call) -> HttpReply:
-        """Send and wait for the whole answer; see `Sender.send`."""
-        return await self._patiently(plan, call, self.transport.send)
+    async def send(self, plan: Plan, call: CallTracker) -> HttpReply:
+        """Send and wait for the whole answer; see `RetryingSender.send`."""
+        return await self._send_with_retry(plan, call, self.transport.send)
 
-    async def stream(self, plan: Plan, call: Call) -> AsyncEventStream:
-        """Send and return at the head of the answer; see `Sender.stream`."""
-        return await self._patiently(plan, call, self._stream)
+    async def stream(self, plan: Plan, call: CallTracker) -> AsyncEventStream:
+        """Send and return at the head of the answer; see `RetryingSender.stream`."""
+        return await self._send_with_retry(plan, call, self._stream)
 
     async def _stream(self, request: HttpRequest) -> AsyncEventStream:
         source = await self.transport.stream(request)
-        return await abegun(source) if self.core.retry.unknown else source
+        return await await_first_event(source) if self.core.retry.unknown else source
 
-    async def _patiently(
-        self, plan: Plan, call: Call, send: Callable[[HttpRequest], Awaitable[AsyncAnswerT]]
+    async def _send_with_retry(
+        self, plan: Plan, call: CallTracker, send: Callable[[HttpRequest], Awaitable[AsyncAnswerT]]
     ) -> AsyncAnswerT:
         """Send until the answer is worth reading."""
         import asyncio
@@ -284,7 +286,7 @@ class AsyncSender:
                 call.waiting("limits", wait)
                 await asyncio.sleep(wait)
             if self.gate is not None:
-                await in_thread(self.gate.sending, plan.key, plan.ceiling)
+                await to_thread(self.gate.before_send, plan.key, plan.ceiling)
             tries.begin()
             answer = None
             try:
@@ -298,41 +300,43 @@ class AsyncSender:
                     raise AssertionError("unreachable: a failure is raised, or tried again")
                 return answer
             if is_unknown(outcome):  # a row of the ledger ends and another begins
-                await metered(call, tries.again, delay, outcome)
+                await run_accounting(call, tries.again, delay, outcome)
             else:
                 tries.again(delay, outcome)
             # Once a try may have been billed, nothing takes that back.
             if self.gate is not None and not tries.unknown:
-                await in_thread(self.gate.unsent)
+                await to_thread(self.gate.not_billed)
             await asyncio.sleep(delay)
 
     async def _turn(self, plan: Plan) -> float:
-        """`Core.turn`, in a thread, because a shared limiter asks a file or a server."""
+        """`ClientConfig.turn`, in a thread, because a shared limiter asks a file or a server."""
         if self.core.limiter is None:
             return 0.0
-        return await to_its_end(self.core.turn, plan)
+        return await to_thread_shielded(self.core.acquire_rate_limit, plan)
 
 
-async def aside(event: ServerEvent, take: Callable[[ServerEvent], T]) -> T:
+async def parse_large_in_thread(event: ServerEvent, take: Callable[[ServerEvent], T]) -> T:
     """Read an event, a large one in a thread, so that the event loop goes on."""
-    return await in_thread(take, event) if len(event.data) > LARGE else take(event)
+    return await to_thread(take, event) if len(event.data) > LARGE else take(event)
 
 
-async def metered(call: Call, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+async def run_accounting(
+    call: CallTracker, work: Callable[P, T], *args: P.args, **options: P.kwargs
+) -> T:
     """Do what may write the ledger, off the event loop if it does; it is never left half done."""
     if not call.blocks:
         return work(*args, **options)
-    return await to_its_end(work, *args, **options)
+    return await to_thread_shielded(work, *args, **options)
 
 
 @asynccontextmanager
-async def reserved(call: Call) -> AsyncGenerator[None]:
-    """`Call.reserved`, awaited."""
+async def reserve_budget(call: CallTracker) -> AsyncGenerator[None]:
+    """`CallTracker.reserved`, awaited."""
     try:
-        await metered(call, call.reserve)
+        await run_accounting(call, call.reserve)
         yield
     except BaseException as error:
-        await metered(call, call.refused, error)
+        await run_accounting(call, call.refused, error)
         raise
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from gptimage._internal.json import table
-from gptimage.engine.parse import finish
+from gptimage.engine.parse import parse_response
 from gptimage.engine.plan import Plan, possible_cost
 from gptimage.errors import MalformedReplyError, OutcomeUnknownError
 from gptimage.image.image import Image
@@ -107,7 +107,7 @@ class StreamReader:
         return Completed(result=result.warn(*self._notes))
 
     def reply(self) -> HttpReply:
-        """The stream as one plain reply, in the form `finish` and the cache know."""
+        """The stream as one plain reply, in the form `parse_response` and the cache know."""
         if not self._finals:
             return self._whole or self._head  # some servers stream one plain answer
         pictures: list[bytes] = []
@@ -131,7 +131,7 @@ class StreamReader:
 
     def _finish(self, reply: HttpReply, unreachable: Mapping[str, str], now: datetime) -> Result:
         try:
-            return finish(self._plan, reply, unreachable, now=now)
+            return parse_response(self._plan, reply, unreachable, now=now)
         except MalformedReplyError as error:
             error.partials = tuple(self._partials)
             raise

@@ -21,7 +21,7 @@ from typing import Final
 
 from attrs import frozen
 
-from gptimage.errors import InvalidRequestError, shown
+from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.image.files import with_true_extension
 from gptimage.image.image import Image
 from gptimage.image.lookalike import lookalike
@@ -168,7 +168,7 @@ class Folders:
     ) -> InvalidRequestError:
         inside = ", ".join(map(str, self.folders)) or "none"
         return InvalidRequestError(
-            f"{field}: {shown(os.fspath(path))} {problem}; folders that may be used: {inside}",
+            f"{field}: {truncated_repr(os.fspath(path))} {problem}; folders that may be used: {inside}",
             field=field,
             value=os.fspath(path),
             allowed=f"a path in {inside}",

@@ -211,13 +211,13 @@ _ORIENTATION: Final = 0x0112
 """The EXIF tag; 5 to 8 swap width and height."""
 
 
-def peek(data: bytes) -> tuple[str, int, int]:
+def read_header(data: bytes) -> tuple[str, int, int]:
     """Format, width and height of a file in one of `OTHER_FORMATS`, from its header.
 
     Raises:
         ImageDecodeError: It is none of them.
     """
-    with hostile("picture"):
+    with decode_errors("picture"):
         picture = open_file(data, OTHER_FORMATS)
         format = (picture.format or "").lower()
     return format, picture.width, picture.height
@@ -238,7 +238,7 @@ def open_header(image: Image, *, whole: bool = False) -> ImageFile:
             "an svg is a drawing program and never run here: it has no pixels to work on; "
             "save it and open it in a browser or a drawing tool"
         )
-    with hostile(image.format):
+    with decode_errors(image.format):
         if image.format == "png" and not whole:
             return open_file(without_texts(image.data), (image.format,))
         return open_file(image.data, (image.format,))
@@ -255,11 +255,11 @@ def decode(image: Image, *, at_least: int | None = None) -> Pil:
         ImageDecodeError: It is broken, too large to unpack, or an svg.
     """
     picture = open_header(image)
-    with hostile(image.format):
+    with decode_errors(image.format):
         if at_least is not None:
             _draft(picture, at_least)
         load(picture)
-        return plain(upright(picture))
+        return to_rgb_or_rgba(upright(picture))
 
 
 def oriented_size(image: Image) -> tuple[int, int]:
@@ -363,7 +363,7 @@ def without_texts(data: bytes) -> bytes:
     return b"".join([*kept, data[at:]])  # what follows is cut short: that is Pillow's to find
 
 
-def plain(picture: Pil) -> Pil:
+def to_rgb_or_rgba(picture: Pil) -> Pil:
     """The same pixels in mode L, RGB or RGBA, where every operation works.
 
     Of what the file said besides pixels only the ICC profile stays, so that a comment or a
@@ -446,7 +446,7 @@ def _eight_bits(picture: Pil) -> Pil:
 
 
 @contextmanager
-def hostile(what: str) -> Generator[None]:
+def decode_errors(what: str) -> Generator[None]:
     """Wrap every call that makes Pillow read foreign bytes: whatever it raises is mapped.
 
     Args:

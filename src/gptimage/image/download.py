@@ -169,15 +169,15 @@ class Fetch:
         """The body, or where a redirect leads."""
         import httpcore2
 
-        from gptimage.image.pinned_address import Dialer, trust
+        from gptimage.image.pinned_address import PinnedAddressBackend, ssl_context
 
-        dialer = Dialer(self._addresses(target, endpoint), deadline)
+        dialer = PinnedAddressBackend(self._addresses(target, endpoint), deadline)
         steps = dict.fromkeys(("connect", "read", "write", "pool"), self.timeout)
         scheme, host, path = target.raw_scheme, target.raw_host, target.raw_path
         url = httpcore2.URL(scheme=scheme, host=host, port=_port(target), target=path)
         with (
             self._failures(target),
-            httpcore2.ConnectionPool(trust(url), network_backend=dialer) as pool,
+            httpcore2.ConnectionPool(ssl_context(url), network_backend=dialer) as pool,
             pool.stream("GET", url, headers=_headers(target), extensions={"timeout": steps}) as got,
         ):
             headers = {name.lower(): value for name, value in got.headers}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import transform
-from gptimage.image.codecs import hostile, load, open_header
-from gptimage.image.formats import KINDS, check_svg, svg_text
+from gptimage.image.codecs import decode_errors, load, open_header
+from gptimage.image.formats import FORMATS, check_svg, svg_text
 from gptimage.image.image import Image
 
 
@@ -129,14 +129,14 @@ def verify(image: Image) -> None:
         check_svg(image.data)
         return
     header = open_header(image)
-    with hostile(image.format):
+    with decode_errors(image.format):
         header.verify()  # PNG checksums, which decoding skips
     if image.format == "gif":
         transform.check_frames(image)
         _check_gif_end(image.data)
     else:
         picture = open_header(image)
-        with hostile(image.format):
+        with decode_errors(image.format):
             load(picture)
 
 
@@ -147,7 +147,7 @@ def _check_gif_end(data: bytes) -> None:
 
 
 _PICTURE_EXTENSIONS: Final = frozenset(
-    f".{extension}" for name, kind in KINDS.items() if name for extension in kind.extensions
+    f".{extension}" for name, kind in FORMATS.items() if name for extension in kind.extensions
 )
 
 
@@ -174,7 +174,7 @@ def save(image: Image, path: str | os.PathLike[str], *, overwrite: bool) -> Path
 def with_true_extension(path: Path, image: Image) -> Path:
     """Keep a fitting extension, replace a picture's wrong one, add a missing one."""
     suffix = path.suffix.lower()
-    kind = KINDS.get(image.format, KINDS[""])
+    kind = FORMATS.get(image.format, FORMATS[""])
     if suffix.removeprefix(".") in kind.extensions:
         return path
     if suffix in _PICTURE_EXTENSIONS:

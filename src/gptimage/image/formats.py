@@ -202,7 +202,7 @@ The service draws 8 million pixels at most; the largest phone cameras take 108 m
 """
 
 
-class Kind(NamedTuple):
+class FormatInfo(NamedTuple):
     """How the world names a format."""
 
     mime_type: str
@@ -217,20 +217,20 @@ class Header(NamedTuple):
     height: int | None
 
 
-KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+FORMATS: Final[Mapping[str, FormatInfo]] = MappingProxyType(
     {
-        "png": Kind("image/png", ("png", "apng")),
-        "jpeg": Kind("image/jpeg", ("jpg", "jpeg", "jpe", "jfif")),
-        "webp": Kind("image/webp", ("webp",)),
-        "gif": Kind("image/gif", ("gif",)),
-        "svg": Kind("image/svg+xml", ("svg",)),
-        "bmp": Kind("image/bmp", ("bmp", "dib")),
-        "tiff": Kind("image/tiff", ("tiff", "tif")),
-        "avif": Kind("image/avif", ("avif",)),
-        "ico": Kind("image/x-icon", ("ico",)),
-        "jpeg2000": Kind("image/jp2", ("jp2", "j2k", "jpx")),
-        "ppm": Kind("image/x-portable-anymap", ("ppm", "pgm", "pbm", "pnm")),
-        "": Kind("application/octet-stream", ("bin",)),
+        "png": FormatInfo("image/png", ("png", "apng")),
+        "jpeg": FormatInfo("image/jpeg", ("jpg", "jpeg", "jpe", "jfif")),
+        "webp": FormatInfo("image/webp", ("webp",)),
+        "gif": FormatInfo("image/gif", ("gif",)),
+        "svg": FormatInfo("image/svg+xml", ("svg",)),
+        "bmp": FormatInfo("image/bmp", ("bmp", "dib")),
+        "tiff": FormatInfo("image/tiff", ("tiff", "tif")),
+        "avif": FormatInfo("image/avif", ("avif",)),
+        "ico": FormatInfo("image/x-icon", ("ico",)),
+        "jpeg2000": FormatInfo("image/jp2", ("jp2", "j2k", "jpx")),
+        "ppm": FormatInfo("image/x-portable-anymap", ("ppm", "pgm", "pbm", "pnm")),
+        "": FormatInfo("application/octet-stream", ("bin",)),
     }
 )
 """Every format an `Image` can have, and the empty name for any other."""
@@ -404,9 +404,9 @@ def _ask_pillow(data: bytes) -> Header:
             raise ImageDecodeError(f"this is {what}, not a picture")
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"heim", b"heis"):
         raise ImageDecodeError("this is HEIC, which is not read here: save it as JPEG or PNG first")
-    from gptimage.image.codecs import peek
+    from gptimage.image.codecs import read_header
 
-    return Header(*peek(data))
+    return Header(*read_header(data))
 
 
 def _cut_short(format: str) -> ImageDecodeError:

@@ -17,7 +17,7 @@ from typing import IO, Any, Literal, Protocol
 
 from attrs import field, frozen
 
-from gptimage.image.formats import KINDS, Kind, sniff
+from gptimage.image.formats import FORMATS, FormatInfo, sniff
 
 
 Format = Literal["png", "jpeg", "webp", "gif", "svg"]
@@ -313,8 +313,8 @@ class Image:
         verify(self)
 
     @property
-    def _kind(self) -> Kind:
-        return KINDS.get(self.format, KINDS[""])
+    def _kind(self) -> FormatInfo:
+        return FORMATS.get(self.format, FORMATS[""])
 
     def _repr_png_(self) -> bytes | None:
         """PNG bytes for notebooks; None when another format is shown."""

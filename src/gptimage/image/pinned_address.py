@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import ssl
 
 
-def trust(url: httpcore2.URL) -> ssl.SSLContext | None:
+def ssl_context(url: httpcore2.URL) -> ssl.SSLContext | None:
     """Whom to trust, settled before connecting: a bad ``SSL_CERT_FILE`` later leaks a socket."""
     return httpcore2.default_ssl_context() if url.scheme == b"https" else None
 
 
-class Dialer(httpcore2.NetworkBackend):
+class PinnedAddressBackend(httpcore2.NetworkBackend):
     """Connects to the given addresses, whatever host the request names."""
 
     def __init__(self, addresses: Sequence[str], deadline: float) -> None:

@@ -14,14 +14,14 @@ from gptimage.image.codecs import (
     MAX_EDGE,
     check_memory,
     decode,
+    decode_errors,
     encode,
     encode_gif,
     has_transparency,
-    hostile,
     load,
     open_header,
     oriented_size,
-    plain,
+    to_rgb_or_rgba,
     upright,
 )
 from gptimage.image.formats import MAX_PIXELS, gif_blocks, resized, riff_chunks
@@ -99,12 +99,12 @@ def decode_animation(image: Image) -> Animation:
     count = frame_count(image.data)
     frames: list[Pil] = []
     durations: list[int] = []
-    with hostile(image.format):
+    with decode_errors(image.format):
         for frame in islice(ImageSequence.Iterator(picture), count):
             # Each time, as a later frame may enlarge the canvas.
             _check_total(count, *frame.size, held=_FRAMES_HELD)
             durations.append(int(frame.info.get("duration", 0)))
-            frames.append(plain(frame.copy()))
+            frames.append(to_rgb_or_rgba(frame.copy()))
     if not frames:
         raise ImageDecodeError("this gif has no frames")
     loop = picture.info.get("loop")
@@ -122,7 +122,7 @@ def check_frames(image: Image) -> None:
     picture = open_header(image)
     count = frame_count(image.data)
     found = 0
-    with hostile(image.format):
+    with decode_errors(image.format):
         for frame in islice(ImageSequence.Iterator(picture), count):
             _check_total(count, *frame.size, held=0)
             frame.load()
@@ -363,7 +363,7 @@ def to_pil(image: Image) -> PilImage:
 
 def _loaded(image: Image, *, whole: bool) -> PilImage:
     picture = open_header(image, whole=whole)
-    with hostile(image.format):
+    with decode_errors(image.format):
         load(picture)
     return picture
 
@@ -382,9 +382,9 @@ def from_pil(picture: PilImage) -> Image:
         )
     if 0 in picture.size:
         raise ImageDecodeError(f"this PIL image has no pixels: it is {picture.size} large")
-    with hostile("PIL image"):
+    with decode_errors("PIL image"):
         picture.load()
-        turned = plain(upright(picture.copy()))  # a copy: `picture` is not ours
+        turned = to_rgb_or_rgba(upright(picture.copy()))  # a copy: `picture` is not ours
     return Image.from_bytes(encode(turned, "png"))
 
 

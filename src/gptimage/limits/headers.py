@@ -28,7 +28,7 @@ _STATED: Final = re.compile(
 
 
 @frozen(kw_only=True)
-class Stated:
+class ReportedLimits:
     """One limit as the service states it.
 
     Attributes:
@@ -45,7 +45,7 @@ class Stated:
 
 
 @frozen(kw_only=True)
-class Refusal:
+class RateLimited:
     """A 429 for going too fast.
 
     Attributes:
@@ -54,12 +54,12 @@ class Refusal:
     """
 
     again: float | None
-    stated: Stated | None
+    stated: ReportedLimits | None
 
 
-def stated(headers: Mapping[str, str]) -> tuple[Stated, ...]:
+def stated(headers: Mapping[str, str]) -> tuple[ReportedLimits, ...]:
     """The limits in ``x-ratelimit-*`` headers."""
-    found: list[Stated] = []
+    found: list[ReportedLimits] = []
     for name, kind in _NAMES.items():
         limit, remaining = (
             _count(headers.get(f"x-ratelimit-{part}-{name}")) for part in ("limit", "remaining")
@@ -68,11 +68,11 @@ def stated(headers: Mapping[str, str]) -> tuple[Stated, ...]:
             continue
         used = None if remaining is None else max(0, limit - remaining)
         reset = duration(headers.get(f"x-ratelimit-reset-{name}", ""))
-        found.append(Stated(kind=kind, limit=limit, used=used, reset=reset))
+        found.append(ReportedLimits(kind=kind, limit=limit, used=used, reset=reset))
     return tuple(found)
 
 
-def refusal(reply: HttpReply, wait: float | None) -> Refusal | None:
+def refusal(reply: HttpReply, wait: float | None) -> RateLimited | None:
     """What a 429 says; None for every other reply, and when waiting is no use.
 
     Args:
@@ -83,7 +83,7 @@ def refusal(reply: HttpReply, wait: float | None) -> Refusal | None:
         return None
     text = text_of(reply)
     waits = [each for each in (wait, wait_in(text)) if each is not None]
-    return Refusal(again=max(waits, default=None), stated=_said(text))
+    return RateLimited(again=max(waits, default=None), stated=_said(text))
 
 
 def age(headers: Mapping[str, str]) -> float:
@@ -91,13 +91,13 @@ def age(headers: Mapping[str, str]) -> float:
     return (_count(headers.get("openai-processing-ms")) or 0) / 1000
 
 
-def _said(text: str) -> Stated | None:
+def _said(text: str) -> ReportedLimits | None:
     match = _STATED.search(text)
     kind = _NAMES.get(match["name"].replace(" ", "-")) if match else None
     if match is None or kind is None:
         return None
     by_minute = match["period"].startswith("min")
-    return Stated(
+    return ReportedLimits(
         kind=kind,
         limit=int(match["limit"]) if by_minute else None,
         used=int(match["used"]) if by_minute and match["used"] else None,

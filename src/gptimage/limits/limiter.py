@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.keywords import path, strict_class, text, whole
 from gptimage.errors import ConfigurationError, InvalidRequestError
-from gptimage.limits.headers import KINDS, Kind, Refusal, age, refusal, stated
+from gptimage.limits.headers import KINDS, Kind, RateLimited, age, refusal, stated
 from gptimage.limits.window import SPAN, Window
 from gptimage.models.pricing import Estimate
 from gptimage.secrets import remember_url, scrub
@@ -43,7 +43,7 @@ _EARLY: Final = 0.001
 
 
 @define(eq=False)
-class Place:
+class Slot:
     """One place in the line.
 
     Attributes:
@@ -56,12 +56,12 @@ class Place:
 
 
 @define
-class Line:
+class FairQueue:
     """The places of those who wait, oldest first."""
 
-    _places: list[Place] = field(factory=list[Place])
+    _places: list[Slot] = field(factory=list[Slot])
 
-    def find(self, needs: Mapping[Kind, int], now: float) -> tuple[Place | None, list[Place]]:
+    def find(self, needs: Mapping[Kind, int], now: float) -> tuple[Slot | None, list[Slot]]:
         """The place of a request, and those before it; all of them when it is new.
 
         Nobody says who asks, so a place belongs to whoever comes when it is due and needs the
@@ -73,14 +73,14 @@ class Line:
                 return place, self._places[:number]
         return None, self._places
 
-    def keep(self, place: Place | None, needs: Mapping[Kind, int], due: float) -> None:
+    def keep(self, place: Slot | None, needs: Mapping[Kind, int], due: float) -> None:
         """Keep a place, or give a new one at the end, until it is due."""
         if place is None:
-            self._places.append(Place(needs, due))
+            self._places.append(Slot(needs, due))
         else:
             place.due = due
 
-    def leave(self, place: Place | None) -> None:
+    def leave(self, place: Slot | None) -> None:
         """It has got its turn."""
         if place is not None:
             self._places.remove(place)
@@ -206,7 +206,7 @@ class WindowLimiter:
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
     utc: Clock = field(default=utc_now, kw_only=True)
     _windows: dict[Kind, Window] = field(init=False)
-    _line: Line = field(init=False, factory=Line)
+    _line: FairQueue = field(init=False, factory=FairQueue)
     _refused: Window = field(init=False, factory=Window)
     _held_until: float = field(init=False, default=0.0)
     _told: bool = field(init=False, default=False)
@@ -264,14 +264,14 @@ class WindowLimiter:
         if self.shared is not None:
             self.shared.close()
 
-    def _room(self, needs: Mapping[Kind, int], ahead: list[Place], now: float) -> float:
+    def _room(self, needs: Mapping[Kind, int], ahead: list[Slot], now: float) -> float:
         """Seconds until there is room for a request and for those before it."""
         return max(
             window.wait(needs[kind], now, [place.needs[kind] for place in ahead])
             for kind, window in self._windows.items()
         )
 
-    def _hold(self, refused: Refusal, now: float) -> None:
+    def _hold(self, refused: RateLimited, now: float) -> None:
         """Nobody asks before the time the service named, nor faster than it bears."""
         again = _SHORTEST_HOLD if refused.again is None else refused.again
         self._held_until = max(self._held_until, now + min(again, _LONGEST_HOLD))

@@ -59,8 +59,8 @@ class Usage:
 
 
 @frozen(kw_only=True)
-class OuterUsage:
-    """Tokens a conversation's outer model used, counted apart; None is not reported.
+class ChatUsage:
+    """Tokens a conversation's chat model used, counted apart; None is not reported.
 
     Attributes:
         input_tokens: All tokens it read: your words, earlier turns, and pictures as it sees them.
@@ -293,11 +293,11 @@ def _amount(value: object) -> Decimal | None:
     return Decimal(str(value)) if isinstance(value, float) else None
 
 
-# The outer model of a conversation: the one that reads the words and calls the image model.
+# The chat model of a conversation: the one that reads the words and calls the image model.
 #
 # Its tokens are text, bill apart from the picture's, and are a small part of the cost.
 
-DEFAULT_OUTER: Final = "gpt-6-luna"
+DEFAULT_CHAT_MODEL: Final = "gpt-6-luna"
 """The cheapest current model that calls the image tool; argued in ``docs/conversations.md``."""
 
 _LONG: Final = 272_000
@@ -308,14 +308,14 @@ STANDARD: Final = (None, "default")
 _TOOL: Final = 512
 """Tokens of the image tool's description; 255 were measured."""
 _PICTURE: Final = 4_000
-"""Tokens of a picture as the outer model sees it; at most 3,779 for any small model so far."""
+"""Tokens of a picture as the chat model sees it; at most 3,779 for any small model so far."""
 _WRITTEN: Final = 4_096
 """Tokens a turn may write where it sets no ``max_output_tokens``; 119 and 210 were recorded."""
 
 
 @frozen(kw_only=True)
-class OuterPrice:
-    """One dated price row of an outer model, in USD per million tokens.
+class ChatPrice:
+    """One dated price row of a chat model, in USD per million tokens.
 
     Attributes:
         start: The first day it holds.
@@ -336,9 +336,9 @@ class OuterPrice:
     checked: date
 
 
-OUTER_PRICES: Final[Mapping[str, tuple[OuterPrice, ...]]] = {
+CHAT_PRICES: Final[Mapping[str, tuple[ChatPrice, ...]]] = {
     "gpt-6-luna": (
-        OuterPrice(
+        ChatPrice(
             start=date(2026, 9, 22),
             text_input=Decimal("0.10"),
             text_input_cached=Decimal("0.01"),
@@ -357,7 +357,7 @@ OUTER_PRICES: Final[Mapping[str, tuple[OuterPrice, ...]]] = {
 gpt-5.6-luna is missing on purpose, as its sources contradict each other."""
 
 
-def outer_ceiling(
+def chat_ceiling(
     model: str,
     on: date,
     *,
@@ -367,14 +367,14 @@ def outer_ceiling(
     drawn: int = 1,
     written: int | None = None,
 ) -> Decimal | None:
-    """The most the outer model should cost in one turn, or None when its price is not known.
+    """The most the chat model should cost in one turn, or None when its price is not known.
 
     It reads everything before each image call and once more after the last; what it has written
     and the pictures drawn so far are then part of it. The figures are argued in
     ``docs/conversations.md``.
 
     Args:
-        model: The outer model.
+        model: The chat model.
         on: The day whose price row holds.
         text: Bytes of what the turn says.
         pictures: How many pictures it shows.
@@ -395,13 +395,13 @@ def outer_ceiling(
     return ((drawn + 1) * read * dearest + output * price.text_output) / _MILLION
 
 
-def outer_cost(
-    model: str, usage: OuterUsage | None, on: date, *, tier: str | None = None
+def chat_cost(
+    model: str, usage: ChatUsage | None, on: date, *, tier: str | None = None
 ) -> Cost | None:
-    """What the outer model cost, or None when its price that day is not known.
+    """What the chat model cost, or None when its price that day is not known.
 
     Args:
-        model: The outer model that was asked.
+        model: The chat model that was asked.
         usage: Its tokens.
         on: The day whose price row holds.
         tier: The processing tier the service says it used; only the standard one is priced.
@@ -422,7 +422,7 @@ def outer_cost(
     return Cost(usd=usd / _MILLION, upper_bound=False)
 
 
-def _price(model: str, on: date) -> OuterPrice | None:
+def _price(model: str, on: date) -> ChatPrice | None:
     """The row that holds on a day."""
-    rows = [row for row in OUTER_PRICES.get(model, ()) if row.start <= on]
+    rows = [row for row in CHAT_PRICES.get(model, ()) if row.start <= on]
     return rows[-1] if rows else None

@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from attrs import evolve, frozen
 
-from gptimage.errors import InvalidRequestError, shown
+from gptimage.errors import InvalidRequestError, truncated_repr
 
 
 _LONG_EDGE: Final = 1536
@@ -297,7 +297,7 @@ def _is_edge(value: object) -> bool:
 def _not_a_size(value: object) -> InvalidRequestError:
     allowed = ("auto", "WIDTHxHEIGHT", "RATIO such as 16:9", *PRESETS)
     return InvalidRequestError(
-        f"size {shown(value)} is not understood: use pixels ('1920x1080'), a ratio ('16:9'), "
+        f"size {truncated_repr(value)} is not understood: use pixels ('1920x1080'), a ratio ('16:9'), "
         "'auto', 'square', 'landscape', 'portrait' or a preset such as 'og_image'",
         field="size",
         value=value,

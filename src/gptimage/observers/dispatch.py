@@ -8,7 +8,7 @@ from gptimage.observers.events import Event
 from gptimage.observers.protocol import Observer
 
 
-class Guard:
+class ObserverDispatcher:
     """Tells several observers of events; none of them can break a call.
 
     Args:
@@ -23,7 +23,7 @@ class Guard:
         """Whether anybody listens."""
         return bool(self._observers)
 
-    def tell(self, event: Event) -> None:
+    def dispatch(self, event: Event) -> None:
         """Tell everybody; an observer that fails is told of later events all the same."""
         for number, observer in enumerate(self._observers):
             try:

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from attrs import define, field, frozen
 
 from gptimage._internal.json import table
-from gptimage.sandbox.failures import Refusal, missing, wrong_type
+from gptimage.sandbox.failures import ErrorReply, missing, wrong_type
 from gptimage.sandbox.models_files_api import Uploads, expiry
 from gptimage.sandbox.wire import Reader
 from gptimage.transport.http import HttpReply, HttpRequest
@@ -251,7 +251,7 @@ class Batches:
             if read.choice(name, allowed) is None:
                 raise missing(name)
         if not str(request.body["endpoint"]).startswith("/v1/images/"):
-            raise Refusal("The sandbox takes batches of images only.", param="endpoint")
+            raise ErrorReply("The sandbox takes batches of images only.", param="endpoint")
         keeps = expiry(read, "output_expires_after")
         now = self._now()
         about: dict[str, Any] = {
@@ -325,7 +325,7 @@ class Batches:
                 return dict(batch.about)
             if status not in (*_WORKING, "cancelling"):
                 message = f"Cannot cancel a batch with status '{status}'."
-                raise Refusal(message, status=409)
+                raise ErrorReply(message, status=409)
             batch.about |= {"status": "cancelling", "cancelling_at": self._now()}
             return dict(batch.about)
 
@@ -344,7 +344,7 @@ class Batches:
             return self._batches[batch_id]
         except KeyError:
             message = f"No batch found with id '{batch_id[:100]}'."
-            raise Refusal(message, status=404) from None
+            raise ErrorReply(message, status=404) from None
 
     def _advance(self, batch: _Batch) -> None:
         if batch.about["status"] == "validating":
@@ -424,7 +424,7 @@ def _metadata(value: object) -> dict[str, str] | None:
         if not isinstance(text, str):
             raise wrong_type(f"metadata.{name}"[:200], "a string", text)
         if len(name) > 64 or len(text) > 512:
-            raise Refusal(f"Invalid 'metadata.{name[:64]}': too long.", param="metadata")
+            raise ErrorReply(f"Invalid 'metadata.{name[:64]}': too long.", param="metadata")
     if len(pairs) > 16:
-        raise Refusal("Invalid 'metadata': too many properties.", param="metadata")
+        raise ErrorReply("Invalid 'metadata': too many properties.", param="metadata")
     return cast("dict[str, str]", pairs)

@@ -121,7 +121,7 @@ _ADDING: Final = re.compile(
 )
 
 
-def retouch(job: Job, seen: Scene, index: int, phase: float) -> Image:
+def edit_image(job: Job, seen: Scene, index: int, phase: float) -> Image:
     """The edited picture, RGBA when the job asks for transparency and RGB otherwise."""
     source = _covering(job.inputs[0], job)
     if job.mask:
@@ -376,7 +376,7 @@ def _hex(colour: Colour) -> str:
 
 def _embedded(job: Job, index: int) -> str:
     seen = scene(job.prompt, job.spec.id, job.width, job.height, job.quality, index)
-    picture = retouch(job, seen, index, 0.0)
+    picture = edit_image(job, seen, index, 0.0)
     picture.thumbnail((_EMBEDDED_EDGE, _EMBEDDED_EDGE))
     out = io.BytesIO()
     picture.save(out, "PNG", compress_level=6)
@@ -410,7 +410,7 @@ def _picture(job: Job, index: int, phase: float = 0.0) -> Image:
     """The picture without its mark."""
     seen = scene(job.prompt, job.spec.id, job.width, job.height, job.quality, index)
     if job.inputs:
-        return retouch(job, seen, index, phase)
+        return edit_image(job, seen, index, phase)
     canvas = Canvas(job.width, job.height, seen.chance(), job.detail, phase)
     if job.transparent and seen.subject:
         return _sticker(canvas, seen)
@@ -450,7 +450,7 @@ def _soften(picture: Image, softness: int) -> Image:
 
 def _finish(picture: Image, job: Job) -> bytes:
     image = picture.copy()
-    if not job.mask:  # a masked edit is marked inside the mask, by `retouch`
+    if not job.mask:  # a masked edit is marked inside the mask, by `edit_image`
         mark(image, job.prompt)
     return _encode(image, job)
 

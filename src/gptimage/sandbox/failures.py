@@ -32,7 +32,7 @@ CONTACT: Final = (
 )
 
 
-class Refusal(Exception):  # noqa: N818  # control flow inside the sandbox, never raised to a caller
+class ErrorReply(Exception):  # noqa: N818  # control flow inside the sandbox, never raised to a caller
     """An error reply in the making.
 
     Attributes:
@@ -69,34 +69,34 @@ class Refusal(Exception):  # noqa: N818  # control flow inside the sandbox, neve
         return {**self.error, "message": message}
 
 
-def unknown(param: str) -> Refusal:
+def unknown(param: str) -> ErrorReply:
     """A parameter the endpoint does not have."""
-    return Refusal(f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
+    return ErrorReply(f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
 
 
-def missing(param: str) -> Refusal:
+def missing(param: str) -> ErrorReply:
     """A parameter the endpoint cannot do without."""
     message = f"Missing required parameter: '{param}'."
-    return Refusal(message, code="missing_required_parameter", param=param)
+    return ErrorReply(message, code="missing_required_parameter", param=param)
 
 
-def wrong_type(param: str, expected: str, value: object) -> Refusal:
+def wrong_type(param: str, expected: str, value: object) -> ErrorReply:
     """A value of the wrong JSON type."""
     message = f"Invalid type for '{param}': expected {expected}, but got {_kind(value)} instead."
-    return Refusal(message, code="invalid_type", param=param)
+    return ErrorReply(message, code="invalid_type", param=param)
 
 
-def not_one_of(param: str, value: str, allowed: Sequence[str]) -> Refusal:
+def not_one_of(param: str, value: str, allowed: Sequence[str]) -> ErrorReply:
     """A value that is not in the list."""
     quoted = [f"'{name}'" for name in allowed]
     listed = (
         " and ".join(quoted) if len(quoted) < 3 else f"{', '.join(quoted[:-1])}, and {quoted[-1]}"
     )
     message = f"Invalid value: '{value[:100]}'. Supported values are: {listed}."
-    return Refusal(message, code="invalid_value", param=param)
+    return ErrorReply(message, code="invalid_value", param=param)
 
 
-def out_of_range(param: str, value: int, low: int, high: int) -> Refusal:
+def out_of_range(param: str, value: int, low: int, high: int) -> ErrorReply:
     """An integer outside its limits."""
     if value < low:
         word, sign, limit, code = "below minimum", ">=", low, "integer_below_min_value"
@@ -106,40 +106,40 @@ def out_of_range(param: str, value: int, low: int, high: int) -> Refusal:
         f"Invalid '{param}': integer {word} value."
         f" Expected a value {sign} {limit}, but got {value} instead."
     )
-    return Refusal(message, code=code, param=param)
+    return ErrorReply(message, code=code, param=param)
 
 
-def too_long(param: str, length: int, limit: int) -> Refusal:
+def too_long(param: str, length: int, limit: int) -> ErrorReply:
     """A string longer than allowed."""
     message = (
         f"Invalid '{param}': string too long. Expected a string with maximum length {limit},"
         f" but got a string with length {length} instead."
     )
-    return Refusal(message, code="string_above_max_length", param=param)
+    return ErrorReply(message, code="string_above_max_length", param=param)
 
 
-def empty(param: str) -> Refusal:
+def empty(param: str) -> ErrorReply:
     """A string that must say something."""
     message = (
         f"Invalid '{param}': empty string. Expected a string with minimum length 1,"
         " but got an empty string instead."
     )
-    return Refusal(message, code="empty_string", param=param)
+    return ErrorReply(message, code="empty_string", param=param)
 
 
-def user_error(message: str, param: str | None, code: str = "invalid_value") -> Refusal:
+def user_error(message: str, param: str | None, code: str = "invalid_value") -> ErrorReply:
     """What the image system itself refuses, as opposed to the request's form."""
-    return Refusal(message, code=code, param=param, type=USER_ERROR)
+    return ErrorReply(message, code=code, param=param, type=USER_ERROR)
 
 
-def duplicate(param: str) -> Refusal:
+def duplicate(param: str) -> ErrorReply:
     """A parameter given twice."""
     message = (
         f"Duplicate parameter: '{param}'. You provided multiple values for this parameter, whereas"
         " only one is allowed. If you are trying to provide a list of values, use the array syntax"
         f" instead e.g. '{param}[]=<value>'."
     )
-    return Refusal(message, code="duplicate_parameter", param=param)
+    return ErrorReply(message, code="duplicate_parameter", param=param)
 
 
 def _kind(value: object) -> str:
@@ -237,11 +237,13 @@ def asked_for(header: str | None, prompt: object) -> Fault | None:
         return None
     if name not in SCENARIOS:
         message = f"The sandbox has no failure '{name[:40]}'. It has: {', '.join(SCENARIOS)}."
-        raise Refusal(message, code="invalid_value", param="x-sandbox-fail" if header else "prompt")
+        raise ErrorReply(
+            message, code="invalid_value", param="x-sandbox-fail" if header else "prompt"
+        )
     return Fault(scenario=name)
 
 
-def at_once(fault: Fault, model: str) -> HttpReply | Refusal | None:
+def at_once(fault: Fault, model: str) -> HttpReply | ErrorReply | None:
     """The answer of a fault that strikes before anything is drawn; None for the later ones."""
     if fault.scenario == "reply":
         return fault.reply
@@ -258,9 +260,9 @@ def at_once(fault: Fault, model: str) -> HttpReply | Refusal | None:
     return _FIXED.get(fault.scenario, lambda: None)()
 
 
-def moderation(stage: str) -> Refusal:
+def moderation(stage: str) -> ErrorReply:
     """The safety system's no, to the prompt (``input``) or to the result (``output``)."""
-    return Refusal(
+    return ErrorReply(
         "Your request was rejected by the safety system. If you believe this is an error, contact"
         " us at help.openai.com and include the request ID {request_id}."
         " safety_violations=[sexual].",
@@ -270,9 +272,9 @@ def moderation(stage: str) -> Refusal:
     )
 
 
-def failed() -> Refusal:
+def failed() -> ErrorReply:
     """Generation failed on the service's side."""
-    return Refusal(
+    return ErrorReply(
         "Image generation failed",
         code="image_generation_failed",
         type="image_generation_server_error",
@@ -280,9 +282,9 @@ def failed() -> Refusal:
     )
 
 
-def _rate_limit(model: str, wait: float) -> Refusal:
+def _rate_limit(model: str, wait: float) -> ErrorReply:
     shown = f"{wait:g}s" if wait >= 1 else f"{math.ceil(wait * 1000)}ms"
-    return Refusal(
+    return ErrorReply(
         f"Rate limit reached for {model} (for limit gpt-image) in organization org-sandbox on"
         f" input-images per min: Limit 5, Used 5, Requested 1. Please try again in {shown}.",
         code="rate_limit_exceeded",
@@ -298,8 +300,8 @@ def _rate_limit(model: str, wait: float) -> Refusal:
     )
 
 
-def _unverified(model: str) -> Refusal:
-    return Refusal(
+def _unverified(model: str) -> ErrorReply:
+    return ErrorReply(
         f"Your organization must be verified to use the model `{model}`. Please go to:"
         " https://platform.openai.com/settings/organization/general and click on Verify"
         " Organization. If you just verified, it can take up to 15 minutes for access to"
@@ -308,8 +310,8 @@ def _unverified(model: str) -> Refusal:
     )
 
 
-def _quota() -> Refusal:
-    return Refusal(
+def _quota() -> ErrorReply:
+    return ErrorReply(
         "You exceeded your current quota, please check your plan and billing details. For more"
         " information on this error, read the docs:"
         " https://platform.openai.com/docs/guides/error-codes/api-errors.",
@@ -319,12 +321,12 @@ def _quota() -> Refusal:
     )
 
 
-def _billing() -> Refusal:
-    return Refusal("Billing hard limit has been reached", code="billing_hard_limit_reached")
+def _billing() -> ErrorReply:
+    return ErrorReply("Billing hard limit has been reached", code="billing_hard_limit_reached")
 
 
-def _overloaded() -> Refusal:
-    return Refusal(
+def _overloaded() -> ErrorReply:
+    return ErrorReply(
         "The server is currently overloaded with other requests. Sorry about that! You can retry"
         " your request, or contact us through our help center at help.openai.com if the error"
         " persists.",
@@ -333,9 +335,9 @@ def _overloaded() -> Refusal:
     )
 
 
-def wrong_key(shown: str) -> Refusal:
+def wrong_key(shown: str) -> ErrorReply:
     """The key is not one the service knows."""
-    return Refusal(
+    return ErrorReply(
         f"Incorrect API key provided: {shown}. You can find your API key at"
         " https://platform.openai.com/account/api-keys.",
         code="invalid_api_key",

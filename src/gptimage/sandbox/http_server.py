@@ -18,7 +18,7 @@ from attrs import evolve
 
 from gptimage._internal.keywords import one_of, refused, strict_class, text, whole
 from gptimage.sandbox import replies, wire
-from gptimage.sandbox.failures import Cut, Refusal, wrong_key
+from gptimage.sandbox.failures import Cut, ErrorReply, wrong_key
 from gptimage.sandbox.service import Answer, Sandbox
 from gptimage.sandbox.wire import MULTIPART, BadBodyError, read_body
 from gptimage.transport.http import HttpReply, HttpRequest
@@ -188,11 +188,11 @@ class _Handler(BaseHTTPRequestHandler):
             body = read_body(self.rfile, headers)
         except BadBodyError as error:
             self.close_connection = True
-            self._whole(_refused(Refusal(str(error), status=error.status)))
+            self._whole(_refused(ErrorReply(str(error), status=error.status)))
             return
         try:
             request = self._request(headers, body)
-        except Refusal as refusal:
+        except ErrorReply as refusal:
             self._whole(_refused(refusal))
             return
         self._send(self._answered(request))
@@ -210,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 fields, files = wire.split(body, kind)
             except ValueError as error:
-                raise Refusal(f"Could not parse multipart form: {error}") from error
+                raise ErrorReply(f"Could not parse multipart form: {error}") from error
             return evolve(request, body=fields, files=tuple(files))
         return evolve(request, body=_parsed(body))
 
@@ -219,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._listener.sandbox.arrived(request)
         except Exception:
             _logger.exception("the sandbox failed on %s %s", request.method, request.path)
-            fault = Refusal(
+            fault = ErrorReply(
                 "The sandbox itself failed; see its log.", type="server_error", status=500
             )
             return Answer(reply=_refused(fault))
@@ -285,7 +285,7 @@ _KEPT: Final = frozenset({"content-type", "openai-beta", "openai-organization", 
 def _check_key(authorization: str) -> None:
     scheme, _, key = authorization.partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
-        raise Refusal(_NO_KEY, status=401)
+        raise ErrorReply(_NO_KEY, status=401)
     if key.strip() == "sk-invalid":
         raise wrong_key("sk-inv***lid")
 
@@ -296,9 +296,9 @@ def _parsed(body: bytearray) -> dict[str, object]:
     try:
         value = json.loads(body, parse_constant=_no_such_number)
     except (ValueError, RecursionError) as error:
-        raise Refusal(_JSON_HINT) from error
+        raise ErrorReply(_JSON_HINT) from error
     if not isinstance(value, dict):
-        raise Refusal(_JSON_HINT)
+        raise ErrorReply(_JSON_HINT)
     return cast("dict[str, object]", value)
 
 
@@ -306,7 +306,7 @@ def _no_such_number(name: str) -> object:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _refused(refusal: Refusal) -> HttpReply:
+def _refused(refusal: ErrorReply) -> HttpReply:
     """A refusal from before the sandbox was asked."""
     request_id = f"req_{uuid.uuid4().hex}"
     headers = {"content-type": "application/json", "x-request-id": request_id, **refusal.headers}

@@ -25,7 +25,7 @@ from gptimage.models.sizes import SizeRule
 from gptimage.sandbox._scene import scene
 from gptimage.sandbox.failures import (
     CONTACT,
-    Refusal,
+    ErrorReply,
     duplicate,
     missing,
     unknown,
@@ -114,18 +114,18 @@ def _check_file(part: FilePart, name: str, types: tuple[str, ...], limit: int) -
             f"Invalid file '{name}': unsupported mimetype ('{part.content_type[:100]}')."
             f" Supported file formats are {listed}."
         )
-        raise Refusal(message, code="unsupported_file_mimetype", param=name)
+        raise ErrorReply(message, code="unsupported_file_mimetype", param=name)
     if len(part.data) >= limit:
         message = f"Invalid file '{name}': the file must be smaller than {limit // 1_000_000}MB."
-        raise Refusal(message, code="file_too_large", param=name)
+        raise ErrorReply(message, code="file_too_large", param=name)
 
 
-def _too_many(param: str, count: int) -> Refusal:
+def _too_many(param: str, count: int) -> ErrorReply:
     message = (
         f"Invalid '{param}': array too long. Expected an array with maximum length {_MAX_INPUTS},"
         f" but got an array with length {count} instead."
     )
-    return Refusal(message, code="array_above_max_length", param=param)
+    return ErrorReply(message, code="array_above_max_length", param=param)
 
 
 def _from_json(read: Reader, uploads: Mapping[str, bytes]) -> dict[str, list[FilePart]]:
@@ -140,7 +140,7 @@ def _from_json(read: Reader, uploads: Mapping[str, bytes]) -> dict[str, list[Fil
             "Invalid 'images': empty array. Expected an array with minimum length 1,"
             " but got an empty array instead."
         )
-        raise Refusal(message, code="empty_array", param="images")
+        raise ErrorReply(message, code="empty_array", param="images")
     if len(images) > _MAX_INPUTS:
         raise _too_many("images", len(images))
     found: dict[str, list[FilePart]] = {
@@ -164,11 +164,11 @@ def _referenced(value: object, name: str, uploads: Mapping[str, bytes], limit: i
     url, file_id = read.text("image_url", limit=_MAX_URL), read.text("file_id")
     if (url is None) == (file_id is None):
         message = f"Invalid '{name}': provide exactly one of 'image_url' or 'file_id'."
-        raise Refusal(message, code="invalid_value", param=name)
+        raise ErrorReply(message, code="invalid_value", param=name)
     if file_id is not None:
         if file_id not in uploads:
             message = f"No such File object: {file_id[:100]}"
-            raise Refusal(message, param=f"{name}.file_id", status=404)
+            raise ErrorReply(message, param=f"{name}.file_id", status=404)
         part = FilePart(name=name, filename=file_id, content_type="", data=uploads[file_id])
     else:
         part = _from_url(url or "", name)
@@ -183,15 +183,15 @@ def _from_url(url: str, name: str) -> FilePart:
         try:
             data = base64.b64decode(url[match.end() :], validate=True)
         except (binascii.Error, ValueError) as error:
-            raise Refusal(
+            raise ErrorReply(
                 "Invalid base64 image_url.", code="invalid_base64", param=f"{name}.image_url"
             ) from error
         return FilePart(name=name, filename=name, content_type=match[1].lower(), data=data)
     if url.startswith(("http://", "https://")):  # the sandbox has no network: nothing is reachable
         message = f"Error while downloading {url[:200]}."
-        raise Refusal(message, code="invalid_image_url", param=f"{name}.image_url")
+        raise ErrorReply(message, code="invalid_image_url", param=f"{name}.image_url")
     message = f"Invalid '{name}.image_url': expected an http(s) URL or a base64 data URL."
-    raise Refusal(message, code="invalid_image_url", param=f"{name}.image_url")
+    raise ErrorReply(message, code="invalid_image_url", param=f"{name}.image_url")
 
 
 def _decoded(part: FilePart, number: int) -> Picture:
@@ -331,7 +331,7 @@ def _parsed(asked: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _bad(asked: str, why: str) -> Refusal:
+def _bad(asked: str, why: str) -> ErrorReply:
     return user_error(f"Invalid size '{asked[:100]}'. {why}", "size")
 
 
@@ -423,13 +423,13 @@ def accept(request: HttpRequest, operation: Literal["generation", "edit"], polic
     return _completed(read, job, policy)
 
 
-def _json_only() -> Refusal:
+def _json_only() -> ErrorReply:
     message = (
         f"Unsupported content type: '{MULTIPART}'. This API method only accepts 'application/json'"
         f" requests, but you specified the header 'Content-Type: {MULTIPART}'. Please try again"
         " with a supported content type."
     )
-    return Refusal(message, code="unsupported_content_type")
+    return ErrorReply(message, code="unsupported_content_type")
 
 
 def _user(read: Reader) -> str | None:

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Final
 
 from gptimage.models.catalog import Models, ModelSpec
-from gptimage.sandbox.failures import Refusal, duplicate, missing, unknown, wrong_type
+from gptimage.sandbox.failures import ErrorReply, duplicate, missing, unknown, wrong_type
 from gptimage.sandbox.wire import Reader, is_multipart, nested
 from gptimage.transport.http import FilePart, HttpRequest
 
@@ -47,7 +47,7 @@ def one_model(name: str, models: Models, today: date) -> dict[str, object]:
     spec = models.get(name)
     if spec is None or spec.state(today) == "shut_down":
         message = f"The model '{name[:100]}' does not exist"
-        raise Refusal(message, code="model_not_found", param="model", status=404)
+        raise ErrorReply(message, code="model_not_found", param="model", status=404)
     return _model(spec)
 
 
@@ -136,7 +136,7 @@ class Uploads(Mapping[str, bytes]):
         """
         purpose = self.about(file_id)["purpose"]
         if purpose not in _READABLE:
-            raise Refusal(f"Not allowed to download files of purpose: {purpose}")
+            raise ErrorReply(f"Not allowed to download files of purpose: {purpose}")
         return self._bytes[file_id]
 
     def about(self, file_id: str) -> dict[str, object]:
@@ -149,7 +149,7 @@ class Uploads(Mapping[str, bytes]):
             return self._about[file_id]
         except KeyError:
             message = f"No such File object: {file_id[:100]}"
-            raise Refusal(message, param="id", status=404) from None
+            raise ErrorReply(message, param="id", status=404) from None
 
 
 def expiry(read: Reader, name: str) -> int | None:
@@ -188,7 +188,7 @@ def provenance(
                 "Invalid file 'file': unsupported file format. Supported formats are PNG, JPEG,"
                 " WebP, GIF and audio."
             )
-            raise Refusal(message, code="unsupported_file_mimetype", param="file") from error
+            raise ErrorReply(message, code="unsupported_file_mimetype", param="file") from error
     else:
         openai = found and b"OpenAI" in data
         results.append(
@@ -219,7 +219,7 @@ def _check_jsonl(part: FilePart) -> None:
     except (ValueError, RecursionError):
         is_jsonl = False
     if not is_jsonl:
-        raise Refusal("Invalid file format for Batch API. Must be .jsonl")
+        raise ErrorReply("Invalid file format for Batch API. Must be .jsonl")
 
 
 def _the_file(request: HttpRequest, fields: Iterable[str]) -> FilePart:

@@ -1,6 +1,6 @@
 """``POST /responses``: a conversation with one tool, which draws; whole or as events.
 
-The sandbox's outer model does not think. It draws what the words say, changes the last
+The sandbox's chat model does not think. It draws what the words say, changes the last
 picture when there is one, and says so in a sentence.
 """
 
@@ -20,7 +20,7 @@ from pybase64 import b64encode
 
 from gptimage.image.image import Image
 from gptimage.sandbox import drawing, failures
-from gptimage.sandbox.failures import Fault, Refusal, missing, not_one_of, user_error, wrong_type
+from gptimage.sandbox.failures import ErrorReply, Fault, missing, not_one_of, user_error, wrong_type
 from gptimage.sandbox.images_api import Policy, accept
 from gptimage.sandbox.job import Job
 from gptimage.sandbox.replies import svg_usage, usage
@@ -52,7 +52,7 @@ _DETAILS: Final = ("low", "high", "auto", "original")
 
 
 @frozen(kw_only=True)
-class Memory:
+class StoredResponse:
     """What a stored response left behind.
 
     Attributes:
@@ -63,18 +63,18 @@ class Memory:
 
 
 @frozen(kw_only=True)
-class Heard:
+class ValidatedTurn:
     """A turn the rules have accepted.
 
     Attributes:
-        model: The outer model.
+        model: The chat model.
         prompt: All words of the turn.
         job: What is to be drawn; None when the turn is answered in words.
         action: ``generate`` or ``edit``, decided.
         stream: Whether the answer is a stream of events.
         stored: Whether the response may be continued.
         previous: The response it continues.
-        seen: How many pictures the outer model looks at.
+        seen: How many pictures the chat model looks at.
     """
 
     model: str
@@ -93,7 +93,9 @@ class _Input:
     pictures: list[dict[str, str]]
 
 
-def hear(request: HttpRequest, policy: Policy, recall: Callable[[str], Memory | None]) -> Heard:
+def validate_turn(
+    request: HttpRequest, policy: Policy, recall: Callable[[str], StoredResponse | None]
+) -> ValidatedTurn:
     """The turn a request asks for.
 
     Args:
@@ -106,7 +108,7 @@ def hear(request: HttpRequest, policy: Policy, recall: Callable[[str], Memory | 
     """
     read = Reader(request.body, form=False)
     read.only(_BODY)
-    model = _outer(read)
+    model = _chat_model(read)
     for name in ("instructions", "safety_identifier", "user", "service_tier"):
         read.text(name)
     for name in ("parallel_tool_calls",):
@@ -124,7 +126,7 @@ def hear(request: HttpRequest, policy: Policy, recall: Callable[[str], Memory | 
         context = _context(said, memory, masked=tool.given("input_image_mask"))
         action = _action(tool, context)
         job = _job(tool, said.text, context if action == "edit" else [], policy, stream=stream)
-    return Heard(
+    return ValidatedTurn(
         model=model,
         prompt=said.text,
         job=job,
@@ -156,21 +158,21 @@ def _strings(value: object, depth: int) -> list[str]:
     return [text for each in nested for text in _strings(each, depth + 1)]
 
 
-def _outer(read: Reader) -> str:
+def _chat_model(read: Reader) -> str:
     name = read.text("model", required=True) or ""
     if not _OUTER.fullmatch(name):
         message = f"The requested model '{name[:100]}' does not exist."
-        raise Refusal(message, code="model_not_found", param="model")
+        raise ErrorReply(message, code="model_not_found", param="model")
     return name
 
 
-def _memory(previous: str | None, recall: Callable[[str], Memory | None]) -> Memory:
+def _memory(previous: str | None, recall: Callable[[str], StoredResponse | None]) -> StoredResponse:
     if previous is None:
-        return Memory(pictures={})
+        return StoredResponse(pictures={})
     found = recall(previous)
     if found is None:
         message = f"Previous response with id '{previous[:100]}' not found."
-        raise Refusal(message, code="previous_response_not_found", param="previous_response_id")
+        raise ErrorReply(message, code="previous_response_not_found", param="previous_response_id")
     return found
 
 
@@ -188,7 +190,7 @@ def _tool(read: Reader) -> Reader | None:
         raise missing("tools[0].type")
     if len(tools) > 1:
         message = "The sandbox has one tool, 'image_generation', and takes it once."
-        raise Refusal(message, code="invalid_value", param="tools")
+        raise ErrorReply(message, code="invalid_value", param="tools")
     tool.only(_TOOL)
     return tool
 
@@ -210,7 +212,7 @@ def _action(tool: Reader, context: list[dict[str, str]]) -> str:
     return ("edit" if context else "generate") if action == "auto" else action
 
 
-def _context(said: _Input, memory: Memory, *, masked: bool) -> list[dict[str, str]]:
+def _context(said: _Input, memory: StoredResponse, *, masked: bool) -> list[dict[str, str]]:
     """The pictures a turn may change, the one its mask belongs to first."""
     before = [_as_url(data) for data in list(memory.pictures.values())[-1:]]
     return [*said.pictures, *before] if masked else [*before, *said.pictures]
@@ -251,7 +253,7 @@ def _job(
         raise user_error(message, "tools[0].input_image_mask")
     try:
         return accept(HttpRequest(method="POST", path="", body=body), operation, policy)
-    except Refusal as refusal:
+    except ErrorReply as refusal:
         refusal.error["param"] = _named(str(refusal.error["param"]))
         raise
 
@@ -263,7 +265,7 @@ def _named(param: str) -> str:
     return f"tools[0].{'input_image_mask' if param == 'mask' else param}"
 
 
-def _input(read: Reader, recall: Callable[[str], Memory | None]) -> _Input:
+def _input(read: Reader, recall: Callable[[str], StoredResponse | None]) -> _Input:
     value = read.body.get("input")
     if isinstance(value, str):
         return _Input(text=value, pictures=[])
@@ -283,12 +285,12 @@ def _input(read: Reader, recall: Callable[[str], Memory | None]) -> _Input:
     return _Input(text="\n".join(texts), pictures=pictures)
 
 
-def _called(part: Reader, recall: Callable[[str], Memory | None]) -> dict[str, str]:
+def _called(part: Reader, recall: Callable[[str], StoredResponse | None]) -> dict[str, str]:
     call_id = part.text("id", required=True) or ""
     memory = recall(call_id)
     if memory is None:
         message = f"Item with id '{call_id[:100]}' not found."
-        raise Refusal(message, param="input", status=404)
+        raise ErrorReply(message, param="input", status=404)
     return _as_url(memory.pictures[call_id])
 
 
@@ -324,7 +326,7 @@ def _content(part: Reader, texts: list[str], pictures: list[dict[str, str]]) -> 
     url, file_id = part.text("image_url"), part.text("file_id")
     if (url is None) == (file_id is None):
         message = f"Invalid '{part.prefix[:-1]}': provide exactly one of 'image_url' or 'file_id'."
-        raise Refusal(message, code="invalid_value", param=part.prefix[:-1])
+        raise ErrorReply(message, code="invalid_value", param=part.prefix[:-1])
     pictures.append({"image_url": url} if url is not None else {"file_id": file_id or ""})
 
 
@@ -342,7 +344,7 @@ _PARTIAL: Final = "response.image_generation_call.partial_image"
 
 
 @frozen(kw_only=True)
-class Spoken:
+class TurnReply:
     """An answer in the making.
 
     Attributes:
@@ -367,12 +369,12 @@ class Responses:
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
-        self._kept: OrderedDict[str, Memory] = OrderedDict()
+        self._kept: OrderedDict[str, StoredResponse] = OrderedDict()
         self._lock = threading.Lock()
 
     def answer(
         self, request: HttpRequest, request_id: str, fault: Fault | None, policy: Policy
-    ) -> Spoken:
+    ) -> TurnReply:
         """The answer to a request.
 
         Args:
@@ -389,25 +391,25 @@ class Responses:
         if fault and scenario != "moderation":  # in a response that is a failed image call
             model = request.body.get("model")
             reply = failures.at_once(fault, model if isinstance(model, str) else "gpt-6-luna")
-            if isinstance(reply, Refusal):
+            if isinstance(reply, ErrorReply):
                 raise reply
             if reply is not None:
-                return Spoken(reply=reply)
-        heard = hear(request, policy, self._recall)
+                return TurnReply(reply=reply)
+        heard = validate_turn(request, policy, self._recall)
         turn = _Turn(heard, scenario, request_id, policy, created=self._now())
         if turn.heard.stream and scenario not in {"timeout", "empty"}:
             events = self._told(turn)
             partials = turn.heard.job.partials if turn.heard.job else 0
             head = HttpReply(status=200, headers=_STREAM)
-            return Spoken(reply=head, events=events, steps=12 + partials)
+            return TurnReply(reply=head, events=events, steps=12 + partials)
         if scenario == "stream_error":
             raise failures.failed()
         if scenario == "timeout":
-            return Spoken(reply=HttpReply(status=200, headers=_JSON), fault=fault)
+            return TurnReply(reply=HttpReply(status=200, headers=_JSON), fault=fault)
         output = [] if scenario == "empty" else turn.output()
         body = json.dumps(turn.response("completed", output)).encode()
         self._keep(turn)
-        return Spoken(reply=HttpReply(status=200, headers=_JSON, body=body), fault=fault)
+        return TurnReply(reply=HttpReply(status=200, headers=_JSON, body=body), fault=fault)
 
     def _told(self, turn: _Turn) -> Iterator[ServerEvent]:
         for event in turn.events():
@@ -415,7 +417,7 @@ class Responses:
                 self._keep(turn)
             yield event
 
-    def _recall(self, id: str) -> Memory | None:
+    def _recall(self, id: str) -> StoredResponse | None:
         with self._lock:
             return self._kept.get(id)
 
@@ -424,8 +426,8 @@ class Responses:
         if not turn.heard.stored:
             return
         with self._lock:
-            before = self._kept.get(turn.heard.previous or "", Memory(pictures={}))
-            memory = Memory(pictures=turn.drawn) if turn.drawn else before
+            before = self._kept.get(turn.heard.previous or "", StoredResponse(pictures={}))
+            memory = StoredResponse(pictures=turn.drawn) if turn.drawn else before
             self._kept |= {turn.id: memory, **dict.fromkeys(turn.drawn, memory)}
             while len(self._kept) > 2 * _KEPT:
                 self._kept.popitem(last=False)
@@ -435,7 +437,7 @@ class _Turn:
     """One turn while it is answered."""
 
     def __init__(
-        self, heard: Heard, scenario: str, request_id: str, policy: Policy, *, created: int
+        self, heard: ValidatedTurn, scenario: str, request_id: str, policy: Policy, *, created: int
     ) -> None:
         self.heard = heard
         self.id = f"resp_{uuid.uuid4().hex}"
@@ -562,7 +564,7 @@ class _Turn:
         return _SAID["refused" if refused else self.heard.action]
 
     def _usage(self) -> dict[str, object]:
-        """The outer model's tokens; the figures are made up, their shape is not."""
+        """The chat model's tokens; the figures are made up, their shape is not."""
         heard = self.heard
         entered = 40 + math.ceil(len(heard.prompt) / 4) + _TOKENS_PER_PICTURE * heard.seen
         return {

@@ -21,7 +21,7 @@ from gptimage.image.image import Image
 from gptimage.models.catalog import Models
 from gptimage.sandbox import failures, models_files_api, replies
 from gptimage.sandbox.batches_api import Batches
-from gptimage.sandbox.failures import Cut, Fault, Refusal, Scenario, user_error
+from gptimage.sandbox.failures import Cut, ErrorReply, Fault, Scenario, user_error
 from gptimage.sandbox.images_api import Policy, accept
 from gptimage.sandbox.responses_api import Responses
 from gptimage.sandbox.wire import as_sent
@@ -177,7 +177,7 @@ class Sandbox:
             fault = self._faults.popleft() if self._faults else None
         try:
             answer = self._answer(request, request_id, fault)
-        except Refusal as refusal:
+        except ErrorReply as refusal:
             reply = HttpReply(
                 status=refusal.status,
                 headers={**_JSON, **refusal.headers},
@@ -201,7 +201,7 @@ class Sandbox:
             reply = failures.at_once(
                 fault, model if isinstance(model, str) else "gpt-image-2.5-flare"
             )
-            if isinstance(reply, Refusal):
+            if isinstance(reply, ErrorReply):
                 raise reply
             if reply is not None:
                 return Answer(reply=reply)
@@ -214,7 +214,7 @@ class Sandbox:
         request_id = f"req_{uuid.uuid4().hex}"
         try:
             return self._answer(request, request_id, None).reply
-        except Refusal as refusal:
+        except ErrorReply as refusal:
             return HttpReply(status=refusal.status, body=refusal.body(request_id))
 
     def _serves(self, model: str) -> bool:
@@ -284,7 +284,7 @@ class Sandbox:
         )
 
 
-_LATE: Final[dict[str, Callable[[], Refusal]]] = {
+_LATE: Final[dict[str, Callable[[], ErrorReply]]] = {
     "moderation_output": lambda: failures.moderation("output"),
     "stream_error": failures.failed,
 }
@@ -339,15 +339,17 @@ def _path(path: str) -> str:
     return bare.removeprefix("/v1") if bare.startswith("/v1/") else bare
 
 
-def _no_such(request: HttpRequest) -> Refusal:
+def _no_such(request: HttpRequest) -> ErrorReply:
     if request.path in _POSTS or f"{request.path}/".startswith("/models/"):
         message = (
             f"Not allowed to {request.method} on /v1{request.path}."
             " (HINT: Perhaps you meant to use a different HTTP method?)"
         )
         allow = "POST" if request.path in _POSTS else "GET"
-        return Refusal(message, code="method_not_supported", status=405, headers={"allow": allow})
-    return Refusal(f"Invalid URL ({request.method} /v1{request.path[:200]})", status=404)
+        return ErrorReply(
+            message, code="method_not_supported", status=405, headers={"allow": allow}
+        )
+    return ErrorReply(f"Invalid URL ({request.method} /v1{request.path[:200]})", status=404)
 
 
 def _json(value: dict[str, object]) -> HttpReply:

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
-from gptimage._internal.threads import in_thread
+from gptimage._internal.threads import to_thread
 from gptimage.sandbox.failures import Cut
 from gptimage.sandbox.service import Answer, Sandbox, broken, with_events
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
@@ -70,7 +70,7 @@ class AsyncSandboxTransport:
         """Send and return as soon as the answer's head is there."""
         import asyncio
 
-        answer = await in_thread(self._sandbox.respond, request)
+        answer = await to_thread(self._sandbox.respond, request)
         if answer.events is None:
             await asyncio.sleep(answer.pause)
             if answer.ends != "whole":
@@ -126,7 +126,7 @@ class AsyncSandboxStream:
 
         events = self._answer.events or iter(())
         try:
-            while (event := await in_thread(next, events, None)) is not None:
+            while (event := await to_thread(next, events, None)) is not None:
                 await asyncio.sleep(self._answer.pause)
                 yield event
         except Cut as error:

@@ -7,8 +7,14 @@ from gptimage.store.context import StoreWarning
 from gptimage.store.export import ExportReport
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.prune import PruneReport, Retention
-from gptimage.store.reader import Lineage, Reruns
-from gptimage.store.recovery import Leftover, RescueReport, Spool, SpoolEntry, note_of
+from gptimage.store.reader import CanRun, Lineage
+from gptimage.store.recovery import (
+    PendingReplies,
+    PendingReply,
+    RecoverReport,
+    SpooledReply,
+    note_of,
+)
 from gptimage.store.search import Filters, Page, Rank, Stats
 from gptimage.store.store import Store
 from gptimage.store.verify import Problem, VerifyReport
@@ -19,7 +25,7 @@ __all__ = [
     "ExportReport",
     "FileBlobs",
     "Filters",
-    "Leftover",
+    "PendingReply",
     "Lineage",
     "Original",
     "Page",
@@ -27,11 +33,11 @@ __all__ = [
     "PruneReport",
     "Rank",
     "Record",
-    "Reruns",
-    "RescueReport",
+    "CanRun",
+    "RecoverReport",
     "Retention",
-    "Spool",
-    "SpoolEntry",
+    "PendingReplies",
+    "SpooledReply",
     "Stats",
     "Store",
     "StoreWarning",

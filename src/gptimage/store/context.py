@@ -14,7 +14,7 @@ from gptimage._internal.clock import files_now, utc_now
 from gptimage.errors import ImageNotFoundError
 from gptimage.store import sidecar
 from gptimage.store.blobs import Blobs
-from gptimage.store.index import Entry, Index
+from gptimage.store.index import Index, IndexEntry
 from gptimage.store.names import IdMaker, Naming
 
 
@@ -23,7 +23,7 @@ class StoreWarning(UserWarning):
 
 
 @frozen(kw_only=True)
-class Parts:
+class StoreContext:
     """A store's parts.
 
     Attributes:
@@ -58,7 +58,7 @@ class Parts:
         """
         return sidecar.load(data, key=key, folder=self.blobs.folder)
 
-    def entry(self, key: str) -> tuple[Entry, bool] | None:
+    def entry(self, key: str) -> tuple[IndexEntry, bool] | None:
         """A sidecar as it is on disk, and whether its picture is being removed; None if gone.
 
         Raises:
@@ -70,7 +70,7 @@ class Parts:
         except FileNotFoundError:
             return None
         found = self.load(blob.data, key)
-        return Entry(record=found.record, stamp=blob.stamp, body=blob.data), found.deleted
+        return IndexEntry(record=found.record, stamp=blob.stamp, body=blob.data), found.deleted
 
 
 def warn(sentence: str) -> None:

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from gptimage.errors import StoreError
 from gptimage.store import sidecar
-from gptimage.store.context import Parts, reason
+from gptimage.store.context import StoreContext, reason
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import SIDECAR, Naming
 from gptimage.types.record import Original, Record
@@ -29,7 +29,7 @@ class ExportReport:
 
 
 def export(
-    parts: Parts, records: Iterable[Record], folder: Path, naming: Naming, *, sidecars: bool
+    parts: StoreContext, records: Iterable[Record], folder: Path, naming: Naming, *, sidecars: bool
 ) -> ExportReport:
     """Copy pictures, each with its original and its sidecar; see `Store.export`.
 
@@ -50,7 +50,9 @@ def export(
     return ExportReport(paths=tuple(paths), missing=tuple(missing))
 
 
-def _copy(parts: Parts, record: Record, target: FileBlobs, base: str, sidecars: bool) -> Path:
+def _copy(
+    parts: StoreContext, record: Record, target: FileBlobs, base: str, sidecars: bool
+) -> Path:
     copied = _renamed(record, base)
     target.create(copied.key, parts.blobs.read(record.key).data)
     if record.original and copied.original:

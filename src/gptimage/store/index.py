@@ -107,7 +107,7 @@ _INSERT: Final = {
 
 
 @frozen(kw_only=True)
-class Entry:
+class IndexEntry:
     """A sidecar as the index takes it.
 
     Attributes:
@@ -146,13 +146,13 @@ class Index:
     ) -> None:
         self.database: Database = Database(path, fill=fill, report=report, private=private)
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[IndexEntry]) -> None:
         """Add new pictures and strike their keys from the journal, all or none."""
         self.database.write(lambda connection: _add(connection, entries))
 
-    def load(self, entries: Iterable[Entry]) -> None:
+    def load(self, entries: Iterable[IndexEntry]) -> None:
         """Add very many new pictures to an index; full-text search is built at the end."""
-        batch: list[Entry] = []
+        batch: list[IndexEntry] = []
         for entry in entries:
             batch.append(entry)
             if len(batch) == _BATCH:
@@ -161,7 +161,7 @@ class Index:
         self._load(batch)
         self.rebuild_words()
 
-    def _load(self, batch: Sequence[Entry]) -> None:
+    def _load(self, batch: Sequence[IndexEntry]) -> None:
         self.database.write(lambda connection: _add(connection, batch, words=False))
 
     def rebuild_words(self) -> None:
@@ -169,7 +169,7 @@ class Index:
         self.database.write(_rebuild_words)
 
     def replace(
-        self, entries: Sequence[tuple[Entry, str | None]], *, words: bool = True
+        self, entries: Sequence[tuple[IndexEntry, str | None]], *, words: bool = True
     ) -> list[str]:
         """Write rows that still have the stamp given with them (None: if there is none).
 
@@ -248,7 +248,7 @@ class Index:
         query = "SELECT key, since FROM journal"
         return self.database.read(lambda c: c.execute(query).fetchall(), filled=False)
 
-    def says(self, entry: Entry) -> bool:
+    def says(self, entry: IndexEntry) -> bool:
         """Whether every row of a picture says what its sidecar says."""
 
         def work(connection: Connection) -> bool:
@@ -276,7 +276,7 @@ def _rebuild_words(connection: Connection) -> None:
     connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
 
 
-def _add(connection: Connection, entries: Sequence[Entry], *, words: bool = True) -> None:
+def _add(connection: Connection, entries: Sequence[IndexEntry], *, words: bool = True) -> None:
     for entry in entries:
         # A row that is there was read from the same file by somebody quicker, or from a newer one.
         if not connection.execute("SELECT 1 FROM pictures WHERE key = ?", (entry.key,)).fetchone():
@@ -284,7 +284,7 @@ def _add(connection: Connection, entries: Sequence[Entry], *, words: bool = True
     _strike(connection, [entry.key for entry in entries])
 
 
-def _replace(connection: Connection, entry: Entry, before: str | None, words: bool) -> bool:
+def _replace(connection: Connection, entry: IndexEntry, before: str | None, words: bool) -> bool:
     row, stamp = _found(connection, entry.key)
     if stamp != before:
         return False
@@ -320,7 +320,7 @@ def _free_row(connection: Connection, id: str) -> int:
     return row
 
 
-def _insert(connection: Connection, entry: Entry, row: int, words: bool) -> None:
+def _insert(connection: Connection, entry: IndexEntry, row: int, words: bool) -> None:
     for table, rows in _rows(entry, row).items():
         for values in rows:
             marks = ", ".join("?" * len(values))
@@ -330,7 +330,7 @@ def _insert(connection: Connection, entry: Entry, row: int, words: bool) -> None
                 connection.execute(statement, values[:3])
 
 
-def _rows(entry: Entry, row: int) -> dict[str, list[tuple[object, ...]]]:
+def _rows(entry: IndexEntry, row: int) -> dict[str, list[tuple[object, ...]]]:
     """What the index holds of a sidecar, by table."""
     record = entry.record
     picture = (

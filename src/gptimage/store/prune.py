@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from attrs import field, frozen
 
 from gptimage.errors import InvalidRequestError, StoreError
-from gptimage.store.context import Parts, reason
+from gptimage.store.context import StoreContext, reason
 from gptimage.store.index import stored_bytes
 from gptimage.store.names import INPUTS, input_digest, time_of
 from gptimage.store.sidecar import UnreadableSidecarError
@@ -157,7 +157,7 @@ _ROWS: Final = """
 _USES: Final = "SELECT s.sha256, s.bytes, p.id FROM sources s JOIN pictures p ON p.seq = s.seq"
 
 
-def prune(parts: Parts, retention: Retention, *, dry_run: bool) -> PruneReport:
+def prune(parts: StoreContext, retention: Retention, *, dry_run: bool) -> PruneReport:
     """Remove what is not kept, oldest last to be looked at; see `Store.prune`.
 
     Raises:
@@ -169,7 +169,7 @@ def prune(parts: Parts, retention: Retention, *, dry_run: bool) -> PruneReport:
     return _forecast(parts, choice) if dry_run else _carry_out(parts, choice)
 
 
-def sweep_inputs(parts: Parts, keys: Iterable[str] | None = None) -> list[int]:
+def sweep_inputs(parts: StoreContext, keys: Iterable[str] | None = None) -> list[int]:
     """Remove input pictures that no sidecar names; the length of each in bytes.
 
     Args:
@@ -191,7 +191,7 @@ def sweep_inputs(parts: Parts, keys: Iterable[str] | None = None) -> list[int]:
     return parts.index.database.write(lambda c: _sweep(parts, c, candidates))
 
 
-def _carry_out(parts: Parts, choice: Choice) -> PruneReport:
+def _carry_out(parts: StoreContext, choice: Choice) -> PruneReport:
     removed: list[Record] = []
     skipped: list[tuple[str, str]] = []
     for row in choice.remove:
@@ -211,7 +211,7 @@ def _carry_out(parts: Parts, choice: Choice) -> PruneReport:
     )
 
 
-def _forecast(parts: Parts, choice: Choice) -> PruneReport:
+def _forecast(parts: StoreContext, choice: Choice) -> PruneReport:
     """What would be removed, if nothing changes until then."""
     going = {row.id for row in choice.remove}
     uses = parts.index.database.read(lambda c: c.execute(_USES).fetchall())
@@ -226,7 +226,7 @@ def _forecast(parts: Parts, choice: Choice) -> PruneReport:
     )
 
 
-def _sweep(parts: Parts, connection: Connection, keys: list[str]) -> list[int]:
+def _sweep(parts: StoreContext, connection: Connection, keys: list[str]) -> list[int]:
     busy = connection.execute("SELECT 1 FROM journal").fetchone() or parts.behind.exists()
     limit = parts.files_now() - GRACE
     gone: list[int] = []

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from gptimage.errors import ImageDecodeError, ImageNotFoundError, StoreError
 from gptimage.image.image import Image
 from gptimage.store import search as queries
-from gptimage.store.context import Parts, not_found, reason
+from gptimage.store.context import StoreContext, not_found, reason
 from gptimage.store.names import (
     SIDECAR,
     check_id,
@@ -23,7 +23,7 @@ from gptimage.store.names import (
     time_of,
 )
 from gptimage.store.search import Filters, Page, Rank, Stats, measure
-from gptimage.store.sidecar import UnreadableSidecarError, inputs, rebuild
+from gptimage.store.sidecar import UnreadableSidecarError, inputs, request_from_json
 from gptimage.store.sync import recover, refresh, sync
 from gptimage.types.record import Record
 from gptimage.types.request import Generate
@@ -33,7 +33,7 @@ from gptimage.types.result import Result
 _MAX_FAMILY: Final = 1000
 
 
-class Reruns(Protocol):
+class CanRun(Protocol):
     """Whoever can send a request again: an `ImageClient`."""
 
     def run(self, request: Generate, /) -> Result:
@@ -57,7 +57,7 @@ class Lineage:
 class Reader:
     """What `Store` knows without changing anything; made by `Store` only."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: StoreContext) -> None:
         self._parts = parts
         self._caught_up = parts.shared
 
@@ -205,9 +205,9 @@ class Reader:
             ImageNotFoundError: No picture has this id.
             StoreError: An input is gone, or the request is not known.
         """
-        return rebuild(self.get(id).request, self._input)
+        return request_from_json(self.get(id).request, self._input)
 
-    def rerun(self, id: str, client: Reruns) -> Result:
+    def repeat(self, id: str, client: CanRun) -> Result:
         """Ask again what made a picture. This is a new call, and it costs what calls cost.
 
         Args:

@@ -33,11 +33,11 @@ from gptimage.models.sizes import Size
 from gptimage.providers.openai.images import read_usage
 from gptimage.store import search, sidecar
 from gptimage.store.blobs import Blobs
-from gptimage.store.context import Parts, reason, warn
+from gptimage.store.context import StoreContext, reason, warn
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import IMAGES, INPUTS, SIDECAR, input_digest, is_sidecar, stem
-from gptimage.store.save import OWNER, Call, Draft, draft, placed, save
-from gptimage.store.sidecar import describe, inputs
+from gptimage.store.save import OWNER, CallMetadata, PendingImage, draft, placed, save
+from gptimage.store.sidecar import inputs, request_to_json
 from gptimage.store.sync import remove
 from gptimage.store.verify import RECOVERED
 from gptimage.transport.base64_body import pictures, read
@@ -45,7 +45,7 @@ from gptimage.types.record import Record
 from gptimage.types.request import Generate
 
 
-# `Spool`: keeps a raw reply from the moment it arrived until its pictures are saved.
+# `PendingReplies`: keeps a raw reply from the moment it arrived until its pictures are saved.
 #
 # A process killed in between leaves the reply on disk, and `gptimage rescue` saves its
 # pictures. Nothing is forced to the disk: a killed process loses nothing that way, and only a
@@ -57,7 +57,7 @@ _NAME: Final = re.compile(r"[0-9A-Za-z-]{1,100}")
 
 
 @frozen(kw_only=True)
-class SpoolEntry:
+class SpooledReply:
     """A reply on its way into the store.
 
     Attributes:
@@ -68,7 +68,7 @@ class SpoolEntry:
     path: Path | None = None
     warning: str | None = None
 
-    def done(self) -> None:
+    def discard(self) -> None:
         """Remove it: its pictures are saved, or handed to the caller."""
         if self.path is not None:
             with suppress(OSError):
@@ -76,7 +76,7 @@ class SpoolEntry:
 
 
 @frozen(kw_only=True)
-class Leftover:
+class PendingReply:
     """A reply whose process did not come to an end.
 
     Attributes:
@@ -104,7 +104,7 @@ class Leftover:
             return file.read()
 
 
-class Spool:
+class PendingReplies:
     """A folder of replies that are not yet pictures in a store.
 
     Args:
@@ -130,7 +130,7 @@ class Spool:
         *,
         name: str | None = None,
         store: str | None = None,
-    ) -> SpoolEntry:
+    ) -> SpooledReply:
         """Keep a reply. It never raises: a full disk must not stand between you and it.
 
         Args:
@@ -157,16 +157,16 @@ class Spool:
             with temporary.open("xb") as file:
                 file.write(json.dumps(head, default=str).encode() + b"\n")
                 file.write(body)
-            return SpoolEntry(path=temporary.rename(self.folder / f"{name}{_SUFFIX}"))
+            return SpooledReply(path=temporary.rename(self.folder / f"{name}{_SUFFIX}"))
         except Exception as error:  # noqa: BLE001  # the picture comes first
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            return SpoolEntry(
+            return SpooledReply(
                 warning=f"the reply could not be kept for a rescue ({reason(error)}): "
                 "if this process is killed before the pictures are saved, they are lost"
             )
 
-    def find(self, name: str) -> Leftover | None:
+    def find(self, name: str) -> PendingReply | None:
         """The reply that was kept under this name; None when there is none, or it is damaged.
 
         Raises:
@@ -177,7 +177,7 @@ class Spool:
         found = _read(self.folder / f"{name}{_SUFFIX}")
         return found and found[0]
 
-    def leftovers(self, older_than: timedelta = timedelta(hours=1)) -> tuple[Leftover, ...]:
+    def leftovers(self, older_than: timedelta = timedelta(hours=1)) -> tuple[PendingReply, ...]:
         """Replies of processes that died, and those older than some time, oldest first.
 
         Args:
@@ -204,15 +204,15 @@ def new_name() -> str:
 
 def note_of(request: Generate) -> dict[str, object]:
     """What a rescue must know of a request, as JSON; input pictures are named, not kept."""
-    return describe(request)
+    return request_to_json(request)
 
 
-def _read(path: Path) -> tuple[Leftover, bool] | None:
+def _read(path: Path) -> tuple[PendingReply, bool] | None:
     """A leftover, and whether its process is dead; None for a file that is none."""
     try:
         with path.open("rb") as file:
             head = cast("dict[str, Any]", json.loads(file.readline(_MAX_NOTE)))
-        left = Leftover(
+        left = PendingReply(
             path=path,
             key=str(head["key"]),
             at=datetime.fromisoformat(head["at"]).astimezone(UTC),
@@ -245,7 +245,7 @@ NOTE: Final = "recovered from a raw reply after a crash"
 
 
 @frozen(kw_only=True)
-class RescueReport:
+class RecoverReport:
     """What `Store.rescue` brought home.
 
     Attributes:
@@ -265,9 +265,9 @@ class _OthersError(Exception):
     """It belongs to another store, whose name this is."""
 
 
-def rescue(
-    parts: Parts, spool: Spool, older_than: timedelta, *, every: bool = False
-) -> RescueReport:
+def recover(
+    parts: StoreContext, spool: PendingReplies, older_than: timedelta, *, every: bool = False
+) -> RecoverReport:
     """Save rescue copies and leftover replies, and remove each once it is saved.
 
     Raises:
@@ -293,7 +293,7 @@ def rescue(
             else:
                 saved += records
                 known += there
-    return RescueReport(saved=tuple(saved), known=known, failed=tuple(failed), others=dict(others))
+    return RecoverReport(saved=tuple(saved), known=known, failed=tuple(failed), others=dict(others))
 
 
 def _alone(folder: Path) -> AbstractContextManager[None]:
@@ -301,13 +301,13 @@ def _alone(folder: Path) -> AbstractContextManager[None]:
     return locked(folder / _LOCK) if folder.is_dir() else nullcontext()
 
 
-def _check_owner(parts: Parts, owner: object) -> None:
+def _check_owner(parts: StoreContext, owner: object) -> None:
     """What 0.1.0 left names no owner, and is anybody's."""
     if isinstance(owner, str) and owner != parts.blobs.name:
         raise _OthersError(owner)
 
 
-def _copies(parts: Parts, folder: Path, every: bool) -> Iterator[_Job]:
+def _copies(parts: StoreContext, folder: Path, every: bool) -> Iterator[_Job]:
     if folder.is_dir():
         blobs = FileBlobs(folder)
         for info in list(blobs.list(IMAGES)):
@@ -316,7 +316,9 @@ def _copies(parts: Parts, folder: Path, every: bool) -> Iterator[_Job]:
                 yield path, partial(_copy, parts, blobs, info.key, every)
 
 
-def _copy(parts: Parts, blobs: Blobs, key: str, every: bool) -> tuple[tuple[Record, ...], int]:
+def _copy(
+    parts: StoreContext, blobs: Blobs, key: str, every: bool
+) -> tuple[tuple[Record, ...], int]:
     """Save one rescue copy under the id it has, and remove it."""
     record = sidecar.load(blobs.read(key).data, key=key, folder=None).record
     rest = dict(record.extra)
@@ -331,7 +333,7 @@ def _copy(parts: Parts, blobs: Blobs, key: str, every: bool) -> tuple[tuple[Reco
     if record.original is not None:
         image = evolve(image, original=Image.from_bytes(blobs.read(record.original.key).data))
     named = [key for key in inputs(record.request) if input_digest(key)]
-    made = Draft(
+    made = PendingImage(
         record=placed(record, image, parts.naming, parts.blobs),
         image=image,
         inputs=tuple(Image.from_bytes(blobs.read(key).data) for key in named),
@@ -352,12 +354,14 @@ def _clear(blobs: Blobs, record: Record) -> None:
             blobs.delete(info.key)
 
 
-def _replies(parts: Parts, spool: Spool, older_than: timedelta, every: bool) -> Iterator[_Job]:
+def _replies(
+    parts: StoreContext, spool: PendingReplies, older_than: timedelta, every: bool
+) -> Iterator[_Job]:
     for left in spool.leftovers(older_than):
         yield str(left.path), partial(_reply, parts, left, every)
 
 
-def _reply(parts: Parts, left: Leftover, every: bool) -> tuple[tuple[Record, ...], int]:
+def _reply(parts: StoreContext, left: PendingReply, every: bool) -> tuple[tuple[Record, ...], int]:
     """Save the pictures of one raw reply, and remove it."""
     if not every:
         _check_owner(parts, left.store)
@@ -369,7 +373,7 @@ def _reply(parts: Parts, left: Leftover, every: bool) -> tuple[tuple[Record, ...
     if not images:
         raise ImageDecodeError("the reply holds no picture")
     known = {each.sha256: search.by_digest(parts.index.database, each.sha256) for each in images}
-    bare = [found for rows in known.values() for found in rows if _is_bare(parts, found)]
+    bare = [found for rows in known.values() for found in rows if _has_no_metadata(parts, found)]
     new = [image for image in images if all(found in bare for found in known[image.sha256])]
     call = _call(left, body)
     saved = save(parts, draft(parts, call, new), warn, result=None) if new else ()
@@ -380,16 +384,16 @@ def _reply(parts: Parts, left: Leftover, every: bool) -> tuple[tuple[Record, ...
     return saved, len(images) - len(new)
 
 
-def _is_bare(parts: Parts, found: search.Found) -> bool:
+def _has_no_metadata(parts: StoreContext, found: search.Found) -> bool:
     return parts.load(found.body, found.key).record.operation == RECOVERED
 
 
-def _call(left: Leftover, body: bytes) -> Call:
+def _call(left: PendingReply, body: bytes) -> CallMetadata:
     """What is known of a call: the note, and the usage in the reply."""
     asked = left.note if "operation" in left.note else {"operation": RECOVERED}
     model = str(asked.get("model", "unknown"))
     usage = read_usage(read(body).value, has_inputs=asked["operation"] == "edit")
-    return Call(
+    return CallMetadata(
         asked=asked,
         model=model,
         made=left.at,

@@ -22,11 +22,11 @@ from gptimage.image.image import Image
 from gptimage.models.pricing import Cost, Usage
 from gptimage.store import sidecar
 from gptimage.store.blobs import Blobs
-from gptimage.store.context import Parts, library_version, reason
-from gptimage.store.index import Entry
+from gptimage.store.context import StoreContext, library_version, reason
+from gptimage.store.index import IndexEntry
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, IMAGES, SIDECAR, Naming, time_of
-from gptimage.store.sidecar import describe, key_of, pictures
+from gptimage.store.sidecar import key_of, pictures, request_to_json
 from gptimage.types.record import Original, Record
 from gptimage.types.result import Result
 
@@ -40,7 +40,7 @@ MAX_TAG: Final = 100
 
 
 @frozen(kw_only=True)
-class Call:
+class CallMetadata:
     """What is known of the call that made some pictures.
 
     Attributes:
@@ -72,10 +72,10 @@ class Call:
     call_id: str | None = None
 
     @classmethod
-    def of(cls, result: Result) -> Call:
+    def of(cls, result: Result) -> CallMetadata:
         """What a result says."""
         return cls(
-            asked=describe(result.request),
+            asked=request_to_json(result.request),
             model=result.model,
             made=result.created,
             inputs=pictures(result.request),
@@ -87,7 +87,7 @@ class Call:
 
 
 @frozen(kw_only=True)
-class Draft:
+class PendingImage:
     """One picture that is about to be saved.
 
     Attributes:
@@ -116,7 +116,7 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def draft(parts: Parts, call: Call, images: Sequence[Image]) -> list[Draft]:
+def draft(parts: StoreContext, call: CallMetadata, images: Sequence[Image]) -> list[PendingImage]:
     """Give every picture of a call an id, a name and a record."""
     return [
         _draft(parts, call, image, number, len(images)) for number, image in enumerate(images, 1)
@@ -124,7 +124,11 @@ def draft(parts: Parts, call: Call, images: Sequence[Image]) -> list[Draft]:
 
 
 def save(
-    parts: Parts, drafts: Sequence[Draft], warn: Callable[[str], None], *, result: Result | None
+    parts: StoreContext,
+    drafts: Sequence[PendingImage],
+    warn: Callable[[str], None],
+    *,
+    result: Result | None,
 ) -> tuple[Record, ...]:
     """Write pictures and note them in the index.
 
@@ -133,8 +137,8 @@ def save(
     """
     keys = [_sidecar_key(each) for each in drafts]
     _try_index(parts, lambda: parts.index.begin(keys, parts.clock()))
-    entries: list[Entry] = []
-    failures: list[tuple[Draft, Exception]] = []
+    entries: list[IndexEntry] = []
+    failures: list[tuple[PendingImage, Exception]] = []
     for each in drafts:
         try:
             entries.append(write(parts.blobs, each))
@@ -148,7 +152,7 @@ def save(
     return tuple(entry.record for entry in entries)
 
 
-def write(blobs: Blobs, draft: Draft) -> Entry:
+def write(blobs: Blobs, draft: PendingImage) -> IndexEntry:
     """Write one picture with all that belongs to it, the sidecar last.
 
     Raises:
@@ -168,12 +172,12 @@ def write(blobs: Blobs, draft: Draft) -> Entry:
         written.append(record.key)
         stamp = blobs.create(_sidecar_key(draft), body)
     except BaseException:
-        _take_back(blobs, draft, written)
+        _roll_back(blobs, draft, written)
         raise
-    return Entry(record=record, stamp=stamp, body=body)
+    return IndexEntry(record=record, stamp=stamp, body=body)
 
 
-def _take_back(blobs: Blobs, draft: Draft, written: Sequence[str]) -> None:
+def _roll_back(blobs: Blobs, draft: PendingImage, written: Sequence[str]) -> None:
     """Remove what a failed save began, unless its sidecar may have arrived after all."""
     with suppress(OSError):
         if blobs.stat(_sidecar_key(draft)) is None:
@@ -181,7 +185,9 @@ def _take_back(blobs: Blobs, draft: Draft, written: Sequence[str]) -> None:
                 blobs.delete(key)
 
 
-def _draft(parts: Parts, call: Call, image: Image, number: int, count: int) -> Draft:
+def _draft(
+    parts: StoreContext, call: CallMetadata, image: Image, number: int, count: int
+) -> PendingImage:
     id = parts.new_id()
     record = Record(
         id=id,
@@ -211,7 +217,7 @@ def _draft(parts: Parts, call: Call, image: Image, number: int, count: int) -> D
         warnings=call.warnings,
         request_id=call.request_id,
     )
-    return Draft(
+    return PendingImage(
         record=placed(record, image, parts.naming, parts.blobs), image=image, inputs=call.inputs
     )
 
@@ -241,11 +247,11 @@ def _original(base: str, image: Image | None) -> Original | None:
     )
 
 
-def _sidecar_key(draft: Draft) -> str:
+def _sidecar_key(draft: PendingImage) -> str:
     return draft.record.key.rpartition(".")[0] + SIDECAR
 
 
-def _try_index(parts: Parts, action: Callable[[], None]) -> str | None:
+def _try_index(parts: StoreContext, action: Callable[[], None]) -> str | None:
     """Why the index could not be written, or None; it is then marked as behind."""
     try:
         action()
@@ -257,10 +263,10 @@ def _try_index(parts: Parts, action: Callable[[], None]) -> str | None:
 
 
 def _failure(
-    parts: Parts,
+    parts: StoreContext,
     result: Result | None,
-    entries: Sequence[Entry],
-    failures: Sequence[tuple[Draft, Exception]],
+    entries: Sequence[IndexEntry],
+    failures: Sequence[tuple[PendingImage, Exception]],
 ) -> StoreError:
     cause = failures[0][1]
     owner = parts.blobs.name
@@ -287,7 +293,7 @@ def _where_they_are(result: Result | None, rescued: Sequence[str]) -> str:
     return f"all are paid for and safe in .result, and {copies}"
 
 
-def _rescue(drafts: Sequence[Draft], owner: str) -> list[str]:
+def _rescue(drafts: Sequence[PendingImage], owner: str) -> list[str]:
     """Write pictures to the user's state folder, laid out like a store; their paths."""
     paths: list[str] = []
     for each in drafts:

@@ -34,7 +34,7 @@ _FILE: Final = "file_id"
 _KINDS: Final[Mapping[str, type[Generate]]] = {"generate": Generate, "edit": Edit}
 
 
-def describe(request: Generate) -> dict[str, object]:
+def request_to_json(request: Generate) -> dict[str, object]:
     """Every parameter that was given, as JSON; pictures as ``{"key": "inputs/…", "bytes": …}``."""
     given = {each.name: getattr(request, each.name) for each in attrs.fields(type(request))}
     asked = {name: _plain(value) for name, value in given.items() if value is not None}
@@ -63,7 +63,7 @@ def _length(value: object) -> int:
     return value if isinstance(value, int) and 0 <= value < 2**40 else 0
 
 
-def rebuild(asked: Mapping[str, object], load: Load) -> Generate:
+def request_from_json(asked: Mapping[str, object], load: Load) -> Generate:
     """The request that was described.
 
     Raises:

@@ -25,13 +25,13 @@ from gptimage.store import recovery, search, sidecar, sync
 from gptimage.store import save as saving
 from gptimage.store import verify as verifying
 from gptimage.store.blobs import Blobs
-from gptimage.store.context import Parts, not_found, reason, warn
-from gptimage.store.index import Entry, Index, same
+from gptimage.store.context import StoreContext, not_found, reason, warn
+from gptimage.store.index import Index, IndexEntry, same
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, EXPORT, SIDECAR, IdMaker, Naming, is_id, stem
 from gptimage.store.prune import PruneReport, Retention
 from gptimage.store.reader import Reader
-from gptimage.store.recovery import Spool
+from gptimage.store.recovery import PendingReplies
 from gptimage.store.search import Filters
 from gptimage.store.sidecar import UnreadableSidecarError, inputs
 from gptimage.store.verify import VerifyReport
@@ -44,7 +44,7 @@ from gptimage.types.result import Result
 _TRIES: Final = 100
 
 
-def edit(parts: Parts, key: str, change: Callable[[Record], Record]) -> Record | None:
+def edit(parts: StoreContext, key: str, change: Callable[[Record], Record]) -> Record | None:
     """Change what a sidecar says; the new record, or None when the picture is gone.
 
     Args:
@@ -66,7 +66,7 @@ def edit(parts: Parts, key: str, change: Callable[[Record], Record]) -> Record |
     raise StoreError(f"{key} keeps being changed by others: try again")
 
 
-def _replace(parts: Parts, old: Entry, new: Record) -> bool:
+def _replace(parts: StoreContext, old: IndexEntry, new: Record) -> bool:
     """Whether the sidecar says what is wanted now."""
     if new == old.record:
         return True
@@ -94,7 +94,7 @@ def open_parts(
     index: str | os.PathLike[str] | None,
     fsync: bool | None,
     clock: Callable[[], datetime],
-) -> Parts:
+) -> StoreContext:
     """The parts of a store that is ready for use; see `Store`.
 
     Raises:
@@ -113,7 +113,7 @@ def open_parts(
     blobs = _blobs(where, fsync)
     path = _index_path(blobs, index)
     shared = blobs.folder == path.parent
-    parts = Parts(
+    parts = StoreContext(
         blobs=blobs,
         index=Index(path, fill=lambda: sync.refill(parts), report=warn, private=not shared),
         naming=Naming(DEFAULT if naming is None else naming),
@@ -260,7 +260,7 @@ class Store(Reader):
             )
         try:
             call = evolve(
-                saving.Call.of(result),
+                saving.CallMetadata.of(result),
                 tags=words,
                 parent=parent,
                 response_id=response_id,
@@ -437,11 +437,11 @@ class Store(Reader):
 
     def rescue(
         self,
-        spool: Spool | None = None,
+        spool: PendingReplies | None = None,
         *,
         older_than: timedelta = sync.GRACE,
         every: bool = False,
-    ) -> recovery.RescueReport:
+    ) -> recovery.RecoverReport:
         """Save what was paid for and could not be saved at the time.
 
         That is rescue copies in the user's state folder, and replies of processes that were
@@ -457,8 +457,8 @@ class Store(Reader):
             StoreError: The folders cannot be read.
         """
         self._ready()
-        spool = spool or Spool(clock=self._parts.clock)
-        return recovery.rescue(self._parts, spool, older_than, every=every)
+        spool = spool or PendingReplies(clock=self._parts.clock)
+        return recovery.recover(self._parts, spool, older_than, every=every)
 
     def _edit(self, id: str, change: Callable[[Record], Record]) -> Record:
         record = edit(self._parts, _sidecar_key(self.get(id)), change)

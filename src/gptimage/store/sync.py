@@ -21,8 +21,8 @@ from attrs import define, field
 from gptimage.errors import StoreError
 from gptimage.store import sidecar
 from gptimage.store.blobs import BlobInfo
-from gptimage.store.context import Parts, reason
-from gptimage.store.index import Entry
+from gptimage.store.context import StoreContext, reason
+from gptimage.store.index import IndexEntry
 from gptimage.store.names import IMAGES, SIDECAR, day_prefix, is_key, is_sidecar, stem
 from gptimage.store.sidecar import UnreadableSidecarError
 from gptimage.types.record import Record
@@ -34,7 +34,7 @@ from gptimage.types.record import Record
 # picture at the same time. Whoever finds a marked sidecar later finishes the job.
 
 
-def remove(parts: Parts, key: str) -> Record | None:
+def remove(parts: StoreContext, key: str) -> Record | None:
     """Remove the picture of a sidecar, and its files; None if it is pinned or gone already.
 
     Nothing is touched without a sidecar that proves that the store wrote it.
@@ -56,7 +56,7 @@ def remove(parts: Parts, key: str) -> Record | None:
     return None
 
 
-def finish(parts: Parts, record: Record) -> None:
+def finish(parts: StoreContext, record: Record) -> None:
     """Remove what is left of a picture whose sidecar is marked."""
     key = stem(record.key) + SIDECAR
     # The row goes before the files, so that nobody is shown a picture that is gone; the
@@ -69,7 +69,7 @@ def finish(parts: Parts, record: Record) -> None:
     parts.index.strike([key])
 
 
-def _mark(parts: Parts, entry: Entry) -> bool:
+def _mark(parts: StoreContext, entry: IndexEntry) -> bool:
     """Mark a sidecar if nobody changed it meanwhile."""
     body = sidecar.dump(entry.record, deleted=True)
     try:
@@ -113,7 +113,7 @@ class Changes:
     unreadable: list[str] = field(factory=list[str])
 
 
-def refresh(parts: Parts) -> Changes:
+def refresh(parts: StoreContext) -> Changes:
     """Take in what was written elsewhere since the last time, a day of overlap included.
 
     Raises:
@@ -126,7 +126,7 @@ def refresh(parts: Parts) -> Changes:
     return changes
 
 
-def refill(parts: Parts) -> int:
+def refill(parts: StoreContext) -> int:
     """Fill an index from every sidecar, whatever it holds already; how many there were.
 
     Raises:
@@ -139,7 +139,7 @@ def refill(parts: Parts) -> int:
     return changes.seen - len(changes.unreadable)
 
 
-def recover(parts: Parts) -> None:
+def recover(parts: StoreContext) -> None:
     """Finish what was begun and not ended: by a process that was killed, or a full disk.
 
     Raises:
@@ -164,7 +164,7 @@ def _touched(path: Path) -> int | None:
 
 
 def catch_up(
-    parts: Parts, *, after: str = IMAGES, words: bool = True, every: bool = False
+    parts: StoreContext, *, after: str = IMAGES, words: bool = True, every: bool = False
 ) -> Changes:
     """Compare the listing with the index, and read what differs.
 
@@ -191,7 +191,7 @@ def catch_up(
     return changes
 
 
-def sync(parts: Parts, key: str, *, strike: bool = True) -> Record | None:
+def sync(parts: StoreContext, key: str, *, strike: bool = True) -> Record | None:
     """Make the row of one sidecar say what the file says; None when there is no picture.
 
     A damaged sidecar leaves the row as it was: it is the last that was known.
@@ -221,7 +221,7 @@ def sync(parts: Parts, key: str, *, strike: bool = True) -> Record | None:
 
 
 def _compare(
-    parts: Parts,
+    parts: StoreContext,
     batch: Sequence[BlobInfo],
     after: str,
     upto: str,
@@ -246,11 +246,11 @@ def _compare(
 
 
 def _read(
-    parts: Parts, keys: Sequence[str], changes: Changes, readers: Executor | None
-) -> Iterator[Entry]:
+    parts: StoreContext, keys: Sequence[str], changes: Changes, readers: Executor | None
+) -> Iterator[IndexEntry]:
     """Read sidecars, several at once where each takes a round trip."""
 
-    def read(key: str) -> tuple[Entry, bool] | None:
+    def read(key: str) -> tuple[IndexEntry, bool] | None:
         try:
             return parts.entry(key)
         except UnreadableSidecarError:
@@ -267,7 +267,7 @@ def _read(
             yield entry
 
 
-def _is_double(parts: Parts, entry: Entry) -> bool:
+def _is_double(parts: StoreContext, entry: IndexEntry) -> bool:
     """Whether the index knows this id from another sidecar that still exists: a copy."""
     other = parts.index.key_of(entry.record.id)
     if other is None or other == entry.key:
@@ -278,13 +278,13 @@ def _is_double(parts: Parts, entry: Entry) -> bool:
     return False
 
 
-def _since(parts: Parts) -> str:
+def _since(parts: StoreContext) -> str:
     """The key to list from."""
     listed = parts.index.state(_LISTED)
     return day_prefix(datetime.fromisoformat(listed) - OVERLAP) if listed else IMAGES
 
 
-def _readers(parts: Parts) -> AbstractContextManager[Executor | None]:
+def _readers(parts: StoreContext) -> AbstractContextManager[Executor | None]:
     return nullcontext() if parts.blobs.folder else ThreadPoolExecutor(_READERS)
 
 

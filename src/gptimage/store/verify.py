@@ -16,8 +16,8 @@ from gptimage.errors import ImageDecodeError, StoreError
 from gptimage.image.image import Image
 from gptimage.store import search, sidecar
 from gptimage.store.blobs import BlobInfo
-from gptimage.store.context import Parts, library_version, reason
-from gptimage.store.index import Entry
+from gptimage.store.context import StoreContext, library_version, reason
+from gptimage.store.index import IndexEntry
 from gptimage.store.names import IMAGES, SIDECAR, find_id, input_digest, stem, time_of
 from gptimage.store.prune import sweep_inputs
 from gptimage.store.sidecar import UnreadableSidecarError, inputs
@@ -103,7 +103,7 @@ RECOVERED: Final = "recovered"
 """The operation of a picture of which only the bytes survived."""
 
 
-def repair_all(parts: Parts, problems: Sequence[Problem], grace: timedelta) -> list[Problem]:
+def repair_all(parts: StoreContext, problems: Sequence[Problem], grace: timedelta) -> list[Problem]:
     """Put right what can be; the problems that are gone.
 
     Raises:
@@ -121,23 +121,23 @@ def repair_all(parts: Parts, problems: Sequence[Problem], grace: timedelta) -> l
     return [problem for problem in problems if problem.key in settled]
 
 
-def _follow(parts: Parts, key: str) -> bool:
+def _follow(parts: StoreContext, key: str) -> bool:
     """Make the row say what the sidecar says; a marked sidecar ends the removal."""
     sync(parts, key)
     return True
 
 
-def _sweep(parts: Parts, key: str) -> bool:
+def _sweep(parts: StoreContext, key: str) -> bool:
     sweep_inputs(parts, [key])
     return parts.blobs.stat(key) is None
 
 
-_FIXES: Final[Mapping[Kind, Callable[[Parts, str], bool]]] = MappingProxyType(
+_FIXES: Final[Mapping[Kind, Callable[[StoreContext, str], bool]]] = MappingProxyType(
     {"unindexed": _follow, "stale": _follow, "leftover": _follow, "unused input": _sweep}
 )
 
 
-def _adopt(parts: Parts, keys: Sequence[str]) -> set[str]:
+def _adopt(parts: StoreContext, keys: Sequence[str]) -> set[str]:
     """Give a picture without a sidecar one; those that are settled.
 
     The index may still know what the sidecar said. A file whose bytes are on record
@@ -165,7 +165,7 @@ def _adopt(parts: Parts, keys: Sequence[str]) -> set[str]:
     return settled | images.keys()
 
 
-def _is_elsewhere(parts: Parts, image: Image) -> bool:
+def _is_elsewhere(parts: StoreContext, image: Image) -> bool:
     """Whether another picture of the store really has these bytes, on disk and not on paper."""
     for found in search.by_digest(parts.index.database, image.sha256):
         with suppress(FileNotFoundError):
@@ -175,7 +175,7 @@ def _is_elsewhere(parts: Parts, image: Image) -> bool:
     return False
 
 
-def _describe(parts: Parts, images: Mapping[str, Image]) -> None:
+def _describe(parts: StoreContext, images: Mapping[str, Image]) -> None:
     """Write a sidecar for a picture, and its original if that is there too."""
     key = max(images, key=_is_final)
     others = [each for each in images if each != key]
@@ -185,7 +185,7 @@ def _describe(parts: Parts, images: Mapping[str, Image]) -> None:
     sidecar_key = stem(key) + SIDECAR
     with suppress(FileExistsError):
         stamp = parts.blobs.create(sidecar_key, body)
-        parts.index.add([Entry(record=record, stamp=stamp, body=body)])
+        parts.index.add([IndexEntry(record=record, stamp=stamp, body=body)])
 
 
 def _is_final(key: str) -> bool:
@@ -252,7 +252,7 @@ class _Findings:
         return True
 
 
-def verify(parts: Parts, *, hashes: bool, repair: bool, grace: timedelta) -> VerifyReport:
+def verify(parts: StoreContext, *, hashes: bool, repair: bool, grace: timedelta) -> VerifyReport:
     """Look at every file and every row; see `Store.verify`.
 
     Raises:
@@ -272,7 +272,7 @@ def verify(parts: Parts, *, hashes: bool, repair: bool, grace: timedelta) -> Ver
     )
 
 
-def _look(parts: Parts, found: _Findings, hashes: bool) -> None:
+def _look(parts: StoreContext, found: _Findings, hashes: bool) -> None:
     # Rows before files: a picture that is saved meanwhile is then a young file, not a stale row.
     query = "SELECT key, stamp FROM pictures"
     rows = dict(parts.index.database.read(lambda c: c.execute(query).fetchall()))
@@ -299,12 +299,17 @@ def _base(info: BlobInfo) -> str:
     return stem(info.key)
 
 
-def _is_index(parts: Parts, key: str) -> bool:
+def _is_index(parts: StoreContext, key: str) -> bool:
     return parts.shared and key.startswith(parts.index.database.path.name)
 
 
 def _pictures(
-    parts: Parts, found: _Findings, key: str, group: Group, rows: dict[str, str], hashes: bool
+    parts: StoreContext,
+    found: _Findings,
+    key: str,
+    group: Group,
+    rows: dict[str, str],
+    hashes: bool,
 ) -> None:
     """Judge the files of one id; those that belong to it are taken out of the group."""
     sidecar = group.pop(key, None)
@@ -337,7 +342,9 @@ def _pictures(
     group.pop(record.original.key if record.original else "", None)
 
 
-def _files(parts: Parts, found: _Findings, record: Record, group: Group, hashes: bool) -> None:
+def _files(
+    parts: StoreContext, found: _Findings, record: Record, group: Group, hashes: bool
+) -> None:
     files = [(record.key, record.bytes, record.sha256)]
     if record.original:
         files.append((record.original.key, record.original.bytes, record.original.sha256))
@@ -353,7 +360,7 @@ def _files(parts: Parts, found: _Findings, record: Record, group: Group, hashes:
             _hash(parts, found, key, sha256)
 
 
-def _hash(parts: Parts, found: _Findings, key: str, sha256: str) -> None:
+def _hash(parts: StoreContext, found: _Findings, key: str, sha256: str) -> None:
     try:
         data = parts.blobs.read(key).data
     except FileNotFoundError:
@@ -363,7 +370,7 @@ def _hash(parts: Parts, found: _Findings, key: str, sha256: str) -> None:
 
 
 def _row(
-    parts: Parts, found: _Findings, sidecar: BlobInfo, entry: Entry, stamp: str | None
+    parts: StoreContext, found: _Findings, sidecar: BlobInfo, entry: IndexEntry, stamp: str | None
 ) -> None:
     if stamp == sidecar.stamp and parts.index.says(entry):
         return
@@ -379,7 +386,7 @@ def _row(
         found.add("unindexed", sidecar.key, detail)
 
 
-def _inputs(parts: Parts, found: _Findings, kept: Group, hashes: bool) -> None:
+def _inputs(parts: StoreContext, found: _Findings, kept: Group, hashes: bool) -> None:
     for key in sorted(found.needed.keys() - kept.keys()):
         found.add("lost input", key, f"{found.needed[key]} cannot be asked again")
     for key, info in kept.items():

@@ -9,8 +9,8 @@ from typing import Final, Literal, TypeAlias, TypeGuard
 from attrs import field, fields, frozen
 
 from gptimage.errors import TemplateError
-from gptimage.templates.language import fold
-from gptimage.templates.render import Given, with_article
+from gptimage.templates.language import normalise
+from gptimage.templates.render import ArgumentValue, with_article
 
 
 ArgumentType: TypeAlias = Literal["string", "choice", "boolean", "integer"]
@@ -76,10 +76,10 @@ class TemplateArgument:
             return self._integer(value)
         return self._text(value)
 
-    def given(self, value: str | bool | int) -> Given:
+    def given(self, value: str | bool | int) -> ArgumentValue:
         """A checked value with its wording."""
         text = str(value)
-        return Given(value, self.wording.get(text, text))
+        return ArgumentValue(value, self.wording.get(text, text))
 
     def schema(self) -> dict[str, object]:
         """JSON Schema (2020-12) of this argument."""
@@ -150,10 +150,10 @@ class TemplateArgument:
     def _canonical(self, text: str) -> str:
         """The choice or suggestion meant, however it is cased and hyphenated."""
         for value in self.choices or self.suggestions:
-            if fold(text) == fold(value):
+            if normalise(text) == normalise(value):
                 return value
         if self.choices:
-            meant = did_you_mean(fold(text), self.choices)
+            meant = did_you_mean(normalise(text), self.choices)
             raise self._wrong(
                 f"{show(text)} is not allowed{meant}; use one of {', '.join(self.choices)}",
                 allowed=self.choices,
@@ -197,12 +197,12 @@ class Brand:
     tone: str | None = None
     avoid: str | None = None
 
-    def known(self) -> Iterator[tuple[str, Given]]:
+    def known(self) -> Iterator[tuple[str, ArgumentValue]]:
         """The fields that are set, as the template language names them."""
         for name in BRAND_FIELDS:
             words = getattr(self, name)
             if words:
-                yield f"brand.{name}", Given(words, words)
+                yield f"brand.{name}", ArgumentValue(words, words)
 
 
 BRAND_FIELDS: Final[tuple[str, ...]] = tuple(field.name for field in fields(Brand))
@@ -215,7 +215,7 @@ BRAND_FIELDS: Final[tuple[str, ...]] = tuple(field.name for field in fields(Bran
 
 
 @frozen(kw_only=True)
-class Table:
+class TomlReader:
     """A table and where it stands.
 
     Attributes:
@@ -275,14 +275,14 @@ class Table:
         self.note(f"{key} {show(value)} is not one of {', '.join(names)}")
         return None
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str) -> TomlReader:
         """The table under this key; empty when absent."""
         value = self.data.get(key, {})
         where = f"{self.where.removesuffix(': ')}.{key}: ".lstrip(".")
         if is_table(value):
-            return Table(value, problems=self.problems, where=where)
+            return TomlReader(value, problems=self.problems, where=where)
         self.note(f"{key} must be a table")
-        return Table({}, problems=self.problems, where=where)
+        return TomlReader({}, problems=self.problems, where=where)
 
     def worded(self, key: str) -> dict[str, str]:
         """A list of values, or a table of value to wording, as the latter."""

@@ -13,8 +13,8 @@ from gptimage.templates.arguments import (
     ARGUMENT_TYPES,
     BRAND_FIELDS,
     Brand,
-    Table,
     TemplateArgument,
+    TomlReader,
     did_you_mean,
     is_table,
 )
@@ -27,7 +27,7 @@ from gptimage.templates.language import (
     Section,
     Text,
     Variable,
-    fold,
+    normalise,
     parse,
 )
 from gptimage.templates.template import PromptTemplate, read_settings
@@ -39,7 +39,7 @@ from gptimage.templates.template import PromptTemplate, read_settings
 # be missing stands in a section or a branch that goes with it.
 
 
-def check(
+def validate(
     parts: tuple[Part, ...], arguments: Mapping[str, TemplateArgument], brand: frozenset[str]
 ) -> list[str]:
     """Every problem, one sentence each.
@@ -123,7 +123,7 @@ def _condition(condition: Condition, arguments: Mapping[str, TemplateArgument]) 
         yield f"line {condition.line}: {problem}"
         return
     spec = arguments.get(condition.name)
-    known = {fold(value) for value in spec.values} if spec else set[str]()
+    known = {normalise(value) for value in spec.values} if spec else set[str]()
     if condition.values and (spec is None or spec.type == "boolean" or not known):
         yield (
             f"line {condition.line}: {condition.name} has no choices or suggestions to compare "
@@ -219,7 +219,7 @@ def build(definition: Definition, brand: Brand | None, problems: list[str]) -> P
         brand: The brand of its folder, or None.
         problems: Receives the problems; when it grows, the template must not be used.
     """
-    table = Table(definition.data, problems=problems)
+    table = TomlReader(definition.data, problems=problems)
     table.only(_KEYS)
     source = table.text("template") or ""
     if "template" not in definition.data:
@@ -237,7 +237,7 @@ def build(definition: Definition, brand: Brand | None, problems: list[str]) -> P
         for name in arguments.keys() - names - deciding:
             table.note(f"argument '{name}' is declared and never used in the template")
         given = frozenset(name for name, _ in brand.known()) if brand else frozenset[str]()
-        problems += check(parts, arguments, given)
+        problems += validate(parts, arguments, given)
     return PromptTemplate(
         name=definition.name,
         title=table.text("title") or definition.name.replace("_", " ").replace("-", " ").title(),
@@ -252,7 +252,7 @@ def build(definition: Definition, brand: Brand | None, problems: list[str]) -> P
     )
 
 
-def _arguments(table: Table) -> dict[str, TemplateArgument]:
+def _arguments(table: TomlReader) -> dict[str, TemplateArgument]:
     found: dict[str, TemplateArgument] = {}
     for name in table.data:
         if not NAME.fullmatch(name) or name in RESERVED:
@@ -262,7 +262,7 @@ def _arguments(table: Table) -> dict[str, TemplateArgument]:
     return found
 
 
-def _argument(name: str, table: Table) -> TemplateArgument:
+def _argument(name: str, table: TomlReader) -> TemplateArgument:
     table.only(_ARGUMENT_KEYS)
     choices, suggestions = table.worded("choices"), table.worded("suggestions")
     kind = table.one_of("type", ARGUMENT_TYPES) or ("choice" if choices else "string")
@@ -282,7 +282,7 @@ def _argument(name: str, table: Table) -> TemplateArgument:
     return _with_default(argument, table)
 
 
-def _consistent(argument: TemplateArgument, table: Table) -> None:
+def _consistent(argument: TemplateArgument, table: TomlReader) -> None:
     """Note keys that contradict the type or each other."""
     kind = argument.type
     if (kind == "choice") != bool(argument.choices) and "choices" not in table.data:
@@ -292,7 +292,7 @@ def _consistent(argument: TemplateArgument, table: Table) -> None:
     for key in ("suggestions", "max_length", "if_true", "from_brand"):
         if key in table.data and kind != "string":
             table.note(f"{key} belongs to type 'string', not '{kind}'")
-    folded = {fold(value) for value in argument.values}
+    folded = {normalise(value) for value in argument.values}
     if len(folded) < len(argument.values):
         table.note("two of its values differ only in case, spaces or hyphens")
     for key in ("default", "from_brand"):
@@ -300,7 +300,7 @@ def _consistent(argument: TemplateArgument, table: Table) -> None:
             table.note(f"a required argument is always given, so {key} would never be used")
 
 
-def _with_default(argument: TemplateArgument, table: Table) -> TemplateArgument:
+def _with_default(argument: TemplateArgument, table: TomlReader) -> TemplateArgument:
     if "default" not in table.data:
         off = argument.type == "boolean" and not argument.required
         return evolve(argument, default=False) if off else argument
@@ -312,7 +312,7 @@ def _with_default(argument: TemplateArgument, table: Table) -> TemplateArgument:
 
 
 def _example(
-    table: Table, arguments: Mapping[str, TemplateArgument], inherited: frozenset[str]
+    table: TomlReader, arguments: Mapping[str, TemplateArgument], inherited: frozenset[str]
 ) -> dict[str, object]:
     """The example's values, checked; those of arguments that were not inherited are left out."""
     example = table.table("example")
@@ -321,7 +321,7 @@ def _example(
         for name, value in example.data.items()
         if name in arguments or name not in inherited
     }
-    Table(given, problems=table.problems, where="example: ").only(arguments)
+    TomlReader(given, problems=table.problems, where="example: ").only(arguments)
     for name, spec in arguments.items():
         try:
             missing = spec.read(given.get(name)) is None

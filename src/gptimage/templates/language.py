@@ -129,7 +129,7 @@ def parse(text: str, problems: list[str]) -> tuple[Part, ...]:
         return ()
 
 
-def fold(value: str) -> str:
+def normalise(value: str) -> str:
     """The form in which values are compared: case, spaces and underscores do not matter."""
     return re.sub(r"[\s_-]+", "-", value.strip()).lower()
 
@@ -229,7 +229,7 @@ class _Parser:
             )
             return Condition("", line=line)
         values = tuple(
-            fold(value.strip().strip('"'))
+            normalise(value.strip().strip('"'))
             for value in re.split(r"\s+or\s+", match[4] or "")
             if value
         )

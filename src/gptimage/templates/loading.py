@@ -17,7 +17,7 @@ from gptimage.errors import TemplateError
 from gptimage.templates.arguments import (
     BRAND_FIELDS,
     Brand,
-    Table,
+    TomlReader,
     did_you_mean,
     is_list,
     is_table,
@@ -49,7 +49,7 @@ def from_json(data: Mapping[str, object], problems: list[str]) -> dict[str, obje
         data: The file's object.
         problems: Receives one sentence per problem.
     """
-    table = Table(data, problems=problems)
+    table = TomlReader(data, problems=problems)
     table.only(_KEYS)
     metadata = table.table("metadata")
     metadata.only(_METADATA)
@@ -62,7 +62,7 @@ def from_json(data: Mapping[str, object], problems: list[str]) -> dict[str, obje
     return found
 
 
-def _arguments(table: Table) -> dict[str, object]:
+def _arguments(table: TomlReader) -> dict[str, object]:
     table.only(("required", "optional"))
     found: dict[str, object] = {}
     for key in ("required", "optional"):
@@ -74,7 +74,7 @@ def _arguments(table: Table) -> dict[str, object]:
     return found
 
 
-def _named(key: str, table: Table) -> Mapping[str, object]:
+def _named(key: str, table: TomlReader) -> Mapping[str, object]:
     """A list of names, or a table of name to definition, as the latter."""
     value = table.data.get(key, [])
     if is_table(value):
@@ -87,7 +87,7 @@ def _named(key: str, table: Table) -> Mapping[str, object]:
     return {}
 
 
-def _recommended(metadata: Table) -> dict[str, object]:
+def _recommended(metadata: TomlReader) -> dict[str, object]:
     found = {
         setting: metadata.data[key]
         for key, setting in (
@@ -264,7 +264,7 @@ def _brand(path: Path, problems: list[str]) -> Brand | None:
     data = _parsed(path, problems)
     if not is_table(data):
         return None
-    table = Table(data, problems=problems)
+    table = TomlReader(data, problems=problems)
     table.only(BRAND_FIELDS)
     return Brand(**{field: table.phrase(field) for field in BRAND_FIELDS})
 

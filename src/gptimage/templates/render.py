@@ -13,7 +13,15 @@ from typing import Final
 
 from attrs import frozen
 
-from gptimage.templates.language import Branches, Condition, Part, Section, Text, Variable, fold
+from gptimage.templates.language import (
+    Branches,
+    Condition,
+    Part,
+    Section,
+    Text,
+    Variable,
+    normalise,
+)
 
 
 _GAPS: Final = ("", " ", "\n", "\n\n")
@@ -28,7 +36,7 @@ _OPENING: Final = re.compile(r'(?:(?<=\s)|(?<=[(\[{“‘\'—–/-])|^)"')
 
 
 @frozen
-class Given:
+class ArgumentValue:
     """What is known about one argument.
 
     Attributes:
@@ -44,7 +52,7 @@ class MissingError(Exception):
     """A variable outside every section has no value; the message is its name."""
 
 
-def render(parts: tuple[Part, ...], known: Mapping[str, Given]) -> str:
+def render(parts: tuple[Part, ...], known: Mapping[str, ArgumentValue]) -> str:
     """The prompt's text.
 
     Args:
@@ -59,19 +67,19 @@ def render(parts: tuple[Part, ...], known: Mapping[str, Given]) -> str:
     return prose.text()
 
 
-def holds(condition: Condition, known: Mapping[str, Given]) -> bool:
+def evaluate(condition: Condition, known: Mapping[str, ArgumentValue]) -> bool:
     """Whether a condition is true of these arguments."""
     given = known.get(condition.name)
     if given is None:
         found = False
     elif condition.values:
-        found = fold(str(given.value)) in condition.values
+        found = normalise(str(given.value)) in condition.values
     else:
         found = given.value is not False
     return found != condition.negated
 
 
-def _write(parts: tuple[Part, ...], known: Mapping[str, Given], prose: _Prose) -> None:
+def _write(parts: tuple[Part, ...], known: Mapping[str, ArgumentValue], prose: _Prose) -> None:
     for part in parts:
         if isinstance(part, Text):
             prose.literal(part.text)
@@ -84,14 +92,14 @@ def _write(parts: tuple[Part, ...], known: Mapping[str, Given], prose: _Prose) -
             _write(_chosen(part, known), known, prose)
 
 
-def _chosen(branches: Branches, known: Mapping[str, Given]) -> tuple[Part, ...]:
+def _chosen(branches: Branches, known: Mapping[str, ArgumentValue]) -> tuple[Part, ...]:
     for condition, parts in branches.cases:
-        if condition is None or holds(condition, known):
+        if condition is None or evaluate(condition, known):
             return parts
     return ()
 
 
-def _words(variable: Variable, known: Mapping[str, Given]) -> str:
+def _words(variable: Variable, known: Mapping[str, ArgumentValue]) -> str:
     given = known.get(variable.name)
     if given is None:
         raise MissingError(variable.name)

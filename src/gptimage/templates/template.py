@@ -11,14 +11,14 @@ from gptimage.errors import InvalidRequestError, TemplateError
 from gptimage.models.sizes import Size
 from gptimage.templates.arguments import (
     Brand,
-    Table,
     TemplateArgument,
+    TomlReader,
     did_you_mean,
     is_table,
     show,
 )
 from gptimage.templates.language import Part
-from gptimage.templates.render import Given, MissingError, render
+from gptimage.templates.render import ArgumentValue, MissingError, render
 from gptimage.types.request import Prompt
 
 
@@ -64,7 +64,7 @@ class Setting:
     argument: str | None = None
     by_value: Mapping[str, str] = field(factory=dict[str, str], hash=False)
 
-    def choose(self, known: Mapping[str, Given]) -> str | None:
+    def choose(self, known: Mapping[str, ArgumentValue]) -> str | None:
         """The recommendation for these arguments."""
         given = known.get(self.argument) if self.argument else None
         return self.value if given is None else self.by_value.get(_key(given), self.value)
@@ -77,13 +77,13 @@ class Setting:
         return {self.argument: {**self.by_value, **otherwise}}
 
 
-def choose(settings: Mapping[str, Setting], known: Mapping[str, Given]) -> Recommended:
+def choose(settings: Mapping[str, Setting], known: Mapping[str, ArgumentValue]) -> Recommended:
     """Every setting for these arguments."""
     return Recommended(**{name: setting.choose(known) for name, setting in settings.items()})
 
 
 def read_settings(
-    table: Table, arguments: Mapping[str, TemplateArgument]
+    table: TomlReader, arguments: Mapping[str, TemplateArgument]
 ) -> tuple[Mapping[str, Setting], frozenset[str]]:
     """The ``[recommended]`` table, and the names of the arguments it depends on."""
     table.only(SETTINGS)
@@ -92,7 +92,9 @@ def read_settings(
     return found, by
 
 
-def _read_setting(name: str, table: Table, arguments: Mapping[str, TemplateArgument]) -> Setting:
+def _read_setting(
+    name: str, table: TomlReader, arguments: Mapping[str, TemplateArgument]
+) -> Setting:
     if not is_table(table.data[name]):
         value = table.text(name)
         return Setting(value=_checked(name, value, table) if value else None)
@@ -118,7 +120,7 @@ def _read_setting(name: str, table: Table, arguments: Mapping[str, TemplateArgum
     return Setting(value=otherwise, argument=argument, by_value=checked)
 
 
-def _checked(name: str, value: str, table: Table) -> str:
+def _checked(name: str, value: str, table: TomlReader) -> str:
     if name == "size":
         try:
             Size.parse(value)
@@ -129,7 +131,7 @@ def _checked(name: str, value: str, table: Table) -> str:
     return value
 
 
-def _key(given: Given) -> str:
+def _key(given: ArgumentValue) -> str:
     return str(given.value).lower() if isinstance(given.value, bool) else str(given.value)
 
 
@@ -267,7 +269,7 @@ class PromptTemplate:
             raise self._failed(errors)
         return found
 
-    def _known(self, values: Mapping[str, str | bool | int]) -> dict[str, Given]:
+    def _known(self, values: Mapping[str, str | bool | int]) -> dict[str, ArgumentValue]:
         known = dict(self.brand.known()) if self.brand else {}
         for argument in self.arguments:
             if argument.name in values:
@@ -276,7 +278,7 @@ class PromptTemplate:
                 known[argument.name] = given
         return known
 
-    def _text(self, known: Mapping[str, Given]) -> str:
+    def _text(self, known: Mapping[str, ArgumentValue]) -> str:
         try:
             text = render(self._parts, known)
         except MissingError as error:

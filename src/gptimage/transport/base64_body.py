@@ -2,7 +2,7 @@
 
 A reply is mostly base64. Collecting it, parsing it as one JSON document and decoding the
 strings would hold every picture three or four times, and block an event loop for as long.
-A `Splitter` decodes each piece as it comes, so a reply never takes more memory than its
+A `Base64Extractor` decodes each piece as it comes, so a reply never takes more memory than its
 pictures; only the small rest is parsed as JSON.
 
 Finding the pictures needs no JSON parser: inside a JSON string every quote is preceded by a
@@ -42,7 +42,7 @@ _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 @frozen
-class Document:
+class ParsedBody:
     """A parsed reply.
 
     Attributes:
@@ -57,7 +57,7 @@ class Document:
     cut_short: bool = field(default=False, kw_only=True)
 
 
-class Splitter:
+class Base64Extractor:
     """Feed it pieces of a JSON body; it keeps the pictures decoded and the rest as text.
 
     Args:
@@ -152,12 +152,12 @@ class Splitter:
 
 def split(body: Body) -> tuple[bytes, tuple[bytes, ...]]:
     """Split a whole body into its text and its pictures."""
-    splitter = Splitter()
+    splitter = Base64Extractor()
     splitter.feed(body)
     return splitter.close()
 
 
-def join(rest: Body, pictures: tuple[bytes, ...], key: str = _PICTURE) -> bytes:
+def reassemble(rest: Body, pictures: tuple[bytes, ...], key: str = _PICTURE) -> bytes:
     """The body as it arrived: what `split` took apart, put together again."""
     import pybase64
 
@@ -171,7 +171,7 @@ def join(rest: Body, pictures: tuple[bytes, ...], key: str = _PICTURE) -> bytes:
     return re.sub(b"(" + _named(key) + rb")(\d+)", text, bytes(rest))
 
 
-def parse(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
+def parse(rest: Body, pictures: tuple[bytes, ...] = ()) -> ParsedBody:
     """Parse a body that was split, or one that is still whole.
 
     Raises:
@@ -179,10 +179,10 @@ def parse(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
     """
     if not pictures:
         rest, pictures = split(rest)
-    return Document(loads(bytes(rest)), pictures)
+    return ParsedBody(loads(bytes(rest)), pictures)
 
 
-def read(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
+def read(rest: Body, pictures: tuple[bytes, ...] = ()) -> ParsedBody:
     """Parse a whole reply in whatever wrapping it came: see ``_wrapped``.
 
     Raises:
@@ -191,26 +191,26 @@ def read(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
     if not pictures:
         rest = _unpacked(rest)
         if is_bare_image(head := bytes(rest[:16])) and head:
-            return Document({"data": [{"b64_json": 0}]}, (bytes(rest),))
+            return ParsedBody({"data": [{"b64_json": 0}]}, (bytes(rest),))
         rest, pictures = split(rest)
     try:
-        document = Document(loads(bytes(rest)), pictures)
+        document = ParsedBody(loads(bytes(rest)), pictures)
     except ValueError:
         value = from_events(bytes(rest))
         if value is None:
             raise
-        document = Document(value, pictures)
+        document = ParsedBody(value, pictures)
     return evolve(document, value=normal(document.value))
 
 
-def salvage(rest: Body, pictures: tuple[bytes, ...] = ()) -> Document:
+def extract_complete_images(rest: Body, pictures: tuple[bytes, ...] = ()) -> ParsedBody:
     """The whole pictures of a body that is cut short or otherwise no JSON."""
     found = pictures or split(rest)[1]
     data = [{"b64_json": index} for index in range(len(found))]
-    return Document({"data": data}, found, cut_short=True)
+    return ParsedBody({"data": data}, found, cut_short=True)
 
 
-def picture_of(item: Mapping[str, Any], document: Document) -> bytes | None:
+def picture_of(item: Mapping[str, Any], document: ParsedBody) -> bytes | None:
     """The bytes of a reply's entry or of an event, or None when it has none.
 
     Raises:
@@ -246,7 +246,7 @@ def pictures(body: Body) -> list[bytes]:
     try:
         document = read(body)
     except ValueError:
-        document = salvage(body)
+        document = extract_complete_images(body)
     found: list[bytes] = []
     for item in items(document.value):
         try:

@@ -53,7 +53,7 @@ class _AsyncBegun:
         await self.source.aclose()
 
 
-def begun(source: EventStream) -> EventStream:
+def wait_for_first_event(source: EventStream) -> EventStream:
     """Read the first event of a stream: one that breaks before it is like no answer at all."""
     events = iter(source)
     try:
@@ -63,8 +63,8 @@ def begun(source: EventStream) -> EventStream:
         raise
 
 
-async def abegun(source: AsyncEventStream) -> AsyncEventStream:
-    """Do the same as `begun`, awaited."""
+async def await_first_event(source: AsyncEventStream) -> AsyncEventStream:
+    """Do the same as `wait_for_first_event`, awaited."""
     events = aiter(source)
     try:
         return _AsyncBegun(source, await anext(events, None), events)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 from gptimage.errors import ConfigurationError, GptImageError, OutcomeUnknownError, TransportError
 from gptimage.secrets import guard_logs, scrub_error
-from gptimage.transport.base64_body import Splitter
+from gptimage.transport.base64_body import Base64Extractor
 from gptimage.transport.environment import certificate_advice, settings_of
 from gptimage.transport.http import EventDecoder, FilePart, HttpReply, HttpRequest, ServerEvent
 from gptimage.transport.protocols import AsyncDownload, AsyncEventStream, Download, EventStream
@@ -234,7 +234,7 @@ def reply_of(
 def read_all(
     response: httpx2.Response, picture_key: str, chunks: Iterator[bytes] | None = None
 ) -> HttpReply:
-    splitter = Splitter(picture_key)
+    splitter = Base64Extractor(picture_key)
     try:
         for chunk in chunks or response.iter_bytes():
             splitter.feed(chunk)
@@ -249,7 +249,7 @@ def read_all(
 async def aread_all(
     response: httpx2.Response, picture_key: str, chunks: AsyncIterator[bytes] | None = None
 ) -> HttpReply:
-    splitter = Splitter(picture_key)
+    splitter = Base64Extractor(picture_key)
     try:
         async for chunk in chunks or response.aiter_bytes():
             splitter.feed(chunk)

@@ -123,7 +123,7 @@ class AsyncDownload(Protocol):
 
 
 @runtime_checkable
-class Downloads(Protocol):
+class SupportsDownload(Protocol):
     """A `Transport` that can also hand over a body while it arrives; batches need one."""
 
     def download(self, request: HttpRequest) -> Download:
@@ -132,8 +132,8 @@ class Downloads(Protocol):
 
 
 @runtime_checkable
-class AsyncDownloads(Protocol):
-    """`Downloads`, awaited."""
+class AsyncSupportsDownload(Protocol):
+    """`SupportsDownload`, awaited."""
 
     async def download(self, request: HttpRequest) -> AsyncDownload:
         """Send and return as soon as the answer's head is there."""

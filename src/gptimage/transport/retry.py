@@ -15,7 +15,7 @@ from typing import Final
 from attrs import field, frozen
 
 from gptimage._internal.keywords import seconds, strict_class, whole
-from gptimage.errors import ConfigurationError, OutcomeUnknownError, TransportError, shown
+from gptimage.errors import ConfigurationError, OutcomeUnknownError, TransportError, truncated_repr
 from gptimage.transport.billing import text_of, verdict, wait_in
 from gptimage.transport.http import HttpReply
 
@@ -31,7 +31,7 @@ def _check_unknown(retry: Retry, attribute: object, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ConfigurationError(
             f"Retry(unknown=...) is how often a request that may have been billed is sent again, "
-            f"0 or more, not {shown(value)}"
+            f"0 or more, not {truncated_repr(value)}"
         )
     if value and value >= retry.attempts:
         raise ConfigurationError(

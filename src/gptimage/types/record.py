@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from gptimage.image.formats import KINDS
+from gptimage.image.formats import FORMATS
 from gptimage.models.pricing import Cost, Usage
 
 
@@ -122,7 +122,7 @@ class Record:
     @property
     def mime_type(self) -> str:
         """MIME type of the picture's file, such as ``image/png``."""
-        return KINDS.get(self.format, KINDS[""]).mime_type
+        return FORMATS.get(self.format, FORMATS[""]).mime_type
 
     @property
     def share(self) -> Cost | None:

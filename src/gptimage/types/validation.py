@@ -13,7 +13,7 @@ from datetime import date
 from typing import Final, cast
 
 from gptimage._internal.json import canonical
-from gptimage.errors import InvalidRequestError, ModelRetiredError, shown
+from gptimage.errors import InvalidRequestError, ModelRetiredError, truncated_repr
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.models.catalog import ModelSpec
@@ -34,7 +34,7 @@ Warnings = Iterator[str]
 Rule = Callable[[Generate, ModelSpec], Warnings]
 
 
-def check(
+def validate(
     request: Generate, spec: ModelSpec | None, today: date, known: Collection[str] = ()
 ) -> tuple[str, ...]:
     """Refuse what cannot work; return what the caller should know.
@@ -49,19 +49,19 @@ def check(
         InvalidRequestError: A rule is broken: names the field, the value and what is allowed.
         ModelRetiredError: The model has been shut down.
     """
-    _shape(request)
+    _check_types(request)
     if spec is None:
         close = difflib.get_close_matches(request.model.lower(), known, n=1, cutoff=0.8)
         meant = f" (did you mean {close[0]}?)" if close else ""
         unknown = f"{request.model} is not in this library's catalogue{meant}"
         return (f"{unknown}: sent unchecked, no estimate",)
-    found = list(_alive(request, spec, today))
+    found = list(_check_not_retired(request, spec, today))
     for rule in _RULES:
         found += rule(request, spec)
     return tuple(found)
 
 
-def _shape(request: Generate) -> None:
+def _check_types(request: Generate) -> None:
     """What holds for any model: types, and parameters that only make sense together."""
     _text("prompt", request.prompt)
     for name in ("n", "compression", "frame_count", "frame_duration_ms", "partial_images"):
@@ -142,7 +142,7 @@ def _pictures(request: Edit) -> None:
                 raise _refuse(name, each, "it must be read first, as edit() does", allowed)
 
 
-def _alive(request: Generate, spec: ModelSpec, today: date) -> Warnings:
+def _check_not_retired(request: Generate, spec: ModelSpec, today: date) -> Warnings:
     if spec.shutdown is None:
         return
     instead = spec.instead
@@ -316,7 +316,7 @@ def _refuse(
     hint = allowed if isinstance(allowed, str) else ", ".join(map(str, allowed))
     if field == "prompt":  # a person's own words belong in no log, and errors end in logs
         value = f"<{len(value)} characters>" if isinstance(value, str) else type(value).__name__
-    told = value if field == "prompt" else shown(value)
+    told = value if field == "prompt" else truncated_repr(value)
     message = f"{field}={told}: {problem}; allowed: {hint}"
     return InvalidRequestError(message, field=field, value=value, allowed=allowed)
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from gptimage.client import ImageClient
 from gptimage.errors import ConfigurationError, StoreError
 from gptimage.workers.job import JobResult
-from gptimage.workers.job_store import Desk, DeskError
+from gptimage.workers.job_store import JobStore, JobStoreError
 from gptimage.workers.worker import LEASE, run_job
 
 
@@ -89,7 +89,7 @@ def image_task(
     app: CeleryApp,
     *,
     client: Callable[[], ImageClient],
-    desk: Callable[[], Desk],
+    desk: Callable[[], JobStore],
     name: str = "gptimage.image",
     lease: timedelta = LEASE,
     paths: bool = False,
@@ -117,7 +117,7 @@ def image_task(
     def image(task: Any, spec: Mapping[str, Any]) -> dict[str, Any]:
         try:
             result = run_job(spec, client=clients(), desk=desks(), lease=lease, paths=paths)
-        except (DeskError, StoreError) as error:  # the next delivery looks for what was paid
+        except (JobStoreError, StoreError) as error:  # the next delivery looks for what was paid
             raise task.retry(exc=error, countdown=_DESK_PAUSE) from error
         pause = _pause(result, attempts)
         if pause is None:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Self, Unpack, cast, get_args
 from attrs import field, fields, frozen
 
 from gptimage._internal.json import array, canonical, table
-from gptimage.errors import InvalidRequestError, shown
+from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.models.sizes import Size
 from gptimage.store.names import is_id
 from gptimage.store.save import MAX_TAGS, check_tags
@@ -20,22 +20,22 @@ from gptimage.types.inputs import MAX_IMAGES
 from gptimage.types.request import EditOptions, Prompt
 
 
-# `Entry`: what a desk knows of one job, as a frozen value and as the text a desk keeps.
+# `JobRecord`: what a desk knows of one job, as a frozen value and as the text a desk keeps.
 
-State = Literal["open", "claimed", "sending", "done", "parked", "failed", "dropped"]
+JobState = Literal["open", "claimed", "sending", "done", "parked", "failed", "dropped"]
 """How far a job is.
 
 ``open``: somebody decided that it may be asked again; nobody has it. ``claimed``: a worker
-prepares it, or waits for its turn. ``sending``: its request left, or was about to; it may be
+prepares it, or waits for its turn. ``before_send``: its request left, or was about to; it may be
 billed. ``done``: its pictures are in the store. ``parked``: it may have been billed, and there
 is no picture; a person decides. ``failed``: nothing was billed. ``dropped``: a person gave it up.
 """
 
-_STATES: Final = frozenset(get_args(State))
+_STATES: Final = frozenset(get_args(JobState))
 
 
 @frozen(kw_only=True)
-class Answer:
+class JobAnswer:
     """The pictures of a job.
 
     Attributes:
@@ -50,13 +50,13 @@ class Answer:
 
 
 @frozen(kw_only=True)
-class Entry:
+class JobRecord:
     """What a desk knows of one job.
 
     Attributes:
         id: The job's id.
         request: Its request, as `Job.text` writes it.
-        state: How far it is; see `State`.
+        state: How far it is; see `JobState`.
         revision: Counts the changes, so that of two at once only one is made.
         attempt: How often somebody began with it, from 1.
         deaths: How many workers died with it before anything was sent.
@@ -74,7 +74,7 @@ class Entry:
 
     id: str
     request: str = field(repr=False)
-    state: State
+    state: JobState
     revision: int = 1
     attempt: int = 1
     deaths: int = 0
@@ -105,7 +105,7 @@ class Entry:
 
     def to_text(self) -> str:
         """The entry as a desk keeps it."""
-        values = {each.name: _plain(getattr(self, each.name)) for each in fields(Entry)}
+        values = {each.name: _plain(getattr(self, each.name)) for each in fields(JobRecord)}
         return json.dumps(values, sort_keys=True)
 
     @classmethod
@@ -387,13 +387,13 @@ def _unknown(name: object) -> InvalidRequestError:
     )
     allowed = tuple(each for each in _KNOWN if each not in _UNWANTED)
     return InvalidRequestError(
-        f"{shown(name)} is no parameter of a job: {advice}", field=text, allowed=allowed
+        f"{truncated_repr(name)} is no parameter of a job: {advice}", field=text, allowed=allowed
     )
 
 
 def _refuse(field: str, value: object, allowed: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f"{field}: {shown(value)} cannot be used in a job: write {allowed}",
+        f"{field}: {truncated_repr(value)} cannot be used in a job: write {allowed}",
         field=field,
         value=value,
         allowed=allowed,
@@ -402,7 +402,7 @@ def _refuse(field: str, value: object, allowed: str) -> InvalidRequestError:
 
 # `JobResult`: what a worker says about a job, as a frozen value and as JSON.
 
-Status = Literal["done", "parked", "failed", "busy", "dropped"]
+JobStatus = Literal["done", "parked", "failed", "busy", "dropped"]
 """How a job stands.
 
 ``done``: its pictures are in the store. ``parked``: it may have been billed, and there is no
@@ -420,7 +420,7 @@ class JobResult:
 
     Attributes:
         id: The job's id.
-        status: See `Status`.
+        status: See `JobStatus`.
         images: Ids of its pictures in the store.
         cost: What it cost, in USD; None when that is not known, or nothing came of it.
         possible_cost: What it may have cost at most although there is no picture, in USD; 0 when
@@ -433,7 +433,7 @@ class JobResult:
     """
 
     id: str
-    status: Status
+    status: JobStatus
     images: tuple[str, ...] = ()
     cost: Decimal | None = None
     possible_cost: Decimal | None = Decimal(0)
@@ -444,7 +444,7 @@ class JobResult:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, entry: Entry, *, now: float, retry_after: float | None = None) -> Self:
+    def of(cls, entry: JobRecord, *, now: float, retry_after: float | None = None) -> Self:
         """What a desk knows, as seen from outside.
 
         Args:
@@ -459,7 +459,7 @@ class JobResult:
             reason = reason or f"{entry.holder or 'nobody'} has it"
         return cls(
             id=entry.id,
-            status="busy" if busy else cast("Status", entry.state),
+            status="busy" if busy else cast("JobStatus", entry.state),
             images=entry.images,
             cost=entry.cost,
             possible_cost=entry.possible_cost,

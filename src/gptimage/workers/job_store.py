@@ -1,4 +1,4 @@
-"""`Desk`: remembers what became of every job, for as many workers as it reaches."""
+"""`JobStore`: remembers what became of every job, for as many workers as it reaches."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from attrs import evolve
 
 from gptimage.errors import ConfigurationError
 from gptimage.workers import state_machine
-from gptimage.workers.job import Entry
+from gptimage.workers.job import JobRecord
 
 
-class DeskError(ConfigurationError):
+class JobStoreError(ConfigurationError):
     """The desk cannot be read or written. No request leaves meanwhile; try again later.
 
     It is a class of its own because waiting helps, as it does with no other configuration.
@@ -20,11 +20,11 @@ class DeskError(ConfigurationError):
 
 
 @runtime_checkable
-class Desk(Protocol):
-    """Keeps one `Entry` for each job. It decides nothing: the rules are in ``rules.py``.
+class JobStore(Protocol):
+    """Keeps one `JobRecord` for each job. It decides nothing: the rules are in ``rules.py``.
 
     Safe for many threads, processes and, where it says so, machines; an object may be used
-    after a fork, in both processes. Whatever fails is a `DeskError`. What `swap` has written is
+    after a fork, in both processes. Whatever fails is a `JobStoreError`. What `swap` has written is
     there after a crash of any worker.
     """
 
@@ -32,11 +32,11 @@ class Desk(Protocol):
         """The Unix time in seconds, by a clock that all who share the desk agree on."""
         ...
 
-    def read(self, id: str) -> Entry | None:
+    def read(self, id: str) -> JobRecord | None:
         """What is known of a job; None when nothing is."""
         ...
 
-    def swap(self, before: Entry | None, after: Entry) -> bool:
+    def compare_and_swap(self, before: JobRecord | None, after: JobRecord) -> bool:
         """Write an entry if nobody wrote another one meanwhile.
 
         Writing the very same entry twice succeeds, so that a lost answer does no harm.
@@ -50,7 +50,7 @@ class Desk(Protocol):
         """
         ...
 
-    def entries(self, *, settled: bool = False) -> Iterator[Entry]:
+    def entries(self, *, settled: bool = False) -> Iterator[JobRecord]:
         """What is known of all jobs that are not settled, those changed longest ago first.
 
         Args:
@@ -63,7 +63,9 @@ class Desk(Protocol):
         ...
 
 
-def change(desk: Desk, id: str, rule: Callable[[Entry | None], Entry | None]) -> Entry | None:
+def change(
+    desk: JobStore, id: str, rule: Callable[[JobRecord | None], JobRecord | None]
+) -> JobRecord | None:
     """Apply a rule to what a desk knows of a job, again when somebody else was quicker.
 
     Args:
@@ -83,11 +85,11 @@ def change(desk: Desk, id: str, rule: Callable[[Entry | None], Entry | None]) ->
         if after is None or after == before:
             return after
         after = evolve(after, revision=before.revision + 1 if before else 1)
-        if desk.swap(before, after):
+        if desk.compare_and_swap(before, after):
             return after
 
 
-def retry(desk: Desk, id: str) -> Entry:
+def retry(desk: JobStore, id: str) -> JobRecord:
     """Let a job be asked again when it is delivered next, even if that pays a second time.
 
     Should its pictures turn up after all, in the store or in the cache, they are taken from
@@ -106,7 +108,7 @@ def retry(desk: Desk, id: str) -> Entry:
     return entry
 
 
-def drop(desk: Desk, id: str) -> Entry:
+def discard(desk: JobStore, id: str) -> JobRecord:
     """Give a job up: delivered again, it is not asked.
 
     Args:
@@ -117,6 +119,6 @@ def drop(desk: Desk, id: str) -> Entry:
         InvalidRequestError: It is done, a worker has it, or there is no such job.
         DeskError: The desk cannot be read or written.
     """
-    entry = change(desk, id, lambda entry: state_machine.dropped(entry, id, desk.now()))
+    entry = change(desk, id, lambda entry: state_machine.discarded(entry, id, desk.now()))
     assert entry is not None  # noqa: S101  # the rule always gives one
     return entry

@@ -1,4 +1,4 @@
-"""`RedisDesk` (extra ``redis``): a desk that machines share."""
+"""`RedisJobStore` (extra ``redis``): a desk that machines share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 
 from gptimage._internal.redis import address, connect
 from gptimage.errors import ConfigurationError
-from gptimage.workers.job import Entry
-from gptimage.workers.job_store import DeskError
+from gptimage.workers.job import JobRecord
+from gptimage.workers.job_store import JobStoreError
 
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ return 1
 revision after, id, time of the change, whether it is settled, milliseconds to keep it then."""
 
 
-class RedisDesk:
+class RedisJobStore:
     """A desk in one Redis server (6 or newer, not a cluster) that machines share.
 
     What the desk forgets may be paid for twice. So a server that throws keys out when its memory
@@ -68,7 +68,7 @@ class RedisDesk:
         timeout: timedelta = timedelta(seconds=5),
     ) -> None:
         self._redis: Any = connect(
-            url, timeout=timeout.total_seconds(), retries=1, user="RedisDesk"
+            url, timeout=timeout.total_seconds(), retries=1, user="RedisJobStore"
         )  # writing twice does no harm: see `Desk.swap`
         self._prefix = prefix
         self._keep = "" if keep is None else str(int(keep.total_seconds() * 1000))
@@ -83,12 +83,12 @@ class RedisDesk:
         seconds, microseconds = self._ask(lambda redis: redis.time())
         return int(seconds) + int(microseconds) / 1_000_000
 
-    def read(self, id: str) -> Entry | None:
+    def read(self, id: str) -> JobRecord | None:
         """What is known of a job."""
         text: bytes | None = self._ask(lambda redis: redis.hget(self._key(id), "entry"))
         return None if text is None else self._entry(text)
 
-    def swap(self, before: Entry | None, after: Entry) -> bool:
+    def compare_and_swap(self, before: JobRecord | None, after: JobRecord) -> bool:
         """Write an entry if nobody wrote another one meanwhile."""
         values = (
             "" if before is None else before.revision,
@@ -102,7 +102,7 @@ class RedisDesk:
         keys = (self._key(after.id), f"{self._prefix}unsettled")
         return bool(self._ask(lambda redis: redis.eval(_SWAP, len(keys), *keys, *values)))
 
-    def entries(self, *, settled: bool = False) -> Iterator[Entry]:
+    def entries(self, *, settled: bool = False) -> Iterator[JobRecord]:
         """What is known of jobs, those changed longest ago first; settled ones at the end."""
         names: list[bytes] = self._ask(
             lambda redis: redis.zrange(f"{self._prefix}unsettled", 0, -1)
@@ -117,7 +117,7 @@ class RedisDesk:
         """Close the connections; using the desk again opens new ones."""
         self._redis.close()
 
-    def _several(self, keys: list[str]) -> Iterator[Entry]:
+    def _several(self, keys: list[str]) -> Iterator[JobRecord]:
         for start in range(0, len(keys), _PAGE):
             page = keys[start : start + _PAGE]
             yield from map(self._entry, filter(None, self._ask(partial(_texts, page))))
@@ -130,11 +130,11 @@ class RedisDesk:
     def _key(self, id: str) -> str:
         return f"{self._prefix}job:{id}"
 
-    def _entry(self, text: bytes) -> Entry:
+    def _entry(self, text: bytes) -> JobRecord:
         try:
-            return Entry.from_text(text)
+            return JobRecord.from_text(text)
         except ValueError as error:
-            raise DeskError(
+            raise JobStoreError(
                 f"the desk in {self._where()} holds a damaged entry: {error}"
             ) from error
 
@@ -154,7 +154,7 @@ class RedisDesk:
                 self._look()
             return work(self._redis)
         except (exceptions.RedisError, OSError) as error:
-            raise DeskError(
+            raise JobStoreError(
                 f"the desk in Redis at {self._where()} cannot be used: {error}; "
                 "nothing is sent until it answers"
             ) from error

@@ -1,4 +1,4 @@
-"""`SqliteDesk`: a desk in a file, for the processes of one machine."""
+"""`SqliteJobStore`: a desk in a file, for the processes of one machine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from gptimage._internal.clock import unix_now
 from gptimage.errors import ConfigurationError
-from gptimage.workers.job import Entry
-from gptimage.workers.job_store import DeskError
+from gptimage.workers.job import JobRecord
+from gptimage.workers.job_store import JobStoreError
 
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _FOREIGN: Final = (
 )
 
 
-class SqliteDesk:
+class SqliteJobStore:
     """A desk that processes of one machine share. The file must be on a local disk.
 
     The file is opened for each look and closed again, so nothing is left open across a fork.
@@ -74,13 +74,13 @@ class SqliteDesk:
         """The time on this machine."""
         return self._clock()
 
-    def read(self, id: str) -> Entry | None:
+    def read(self, id: str) -> JobRecord | None:
         """What is known of a job."""
         with self._opened() as connection:
             text = _entry_of(connection, id)
         return None if text is None else self._entry(text)
 
-    def swap(self, before: Entry | None, after: Entry) -> bool:
+    def compare_and_swap(self, before: JobRecord | None, after: JobRecord) -> bool:
         """Write an entry if nobody wrote another one meanwhile."""
         text = after.to_text()
         values = (after.revision, after.at, after.settled, text, after.id)
@@ -92,7 +92,7 @@ class SqliteDesk:
                 done = connection.execute(_UPDATE, (*values, before.revision)).rowcount
             return bool(done) or _entry_of(connection, after.id) == text
 
-    def entries(self, *, settled: bool = False) -> Iterator[Entry]:
+    def entries(self, *, settled: bool = False) -> Iterator[JobRecord]:
         """What is known of jobs, those changed longest ago first; settled ones at the end."""
         query = "SELECT entry FROM jobs WHERE settled <= ? ORDER BY settled, at, id"
         with self._opened() as connection:
@@ -108,11 +108,11 @@ class SqliteDesk:
             before = self.now() - self._keep.total_seconds()
             connection.execute("DELETE FROM jobs WHERE settled = 1 AND at < ?", (before,))
 
-    def _entry(self, text: str) -> Entry:
+    def _entry(self, text: str) -> JobRecord:
         try:
-            return Entry.from_text(text)
+            return JobRecord.from_text(text)
         except ValueError as error:
-            raise DeskError(f"the desk {self.path} holds a damaged entry: {error}") from error
+            raise JobStoreError(f"the desk {self.path} holds a damaged entry: {error}") from error
 
     @contextmanager
     def _opened(self) -> Generator[sqlite3.Connection]:
@@ -129,7 +129,7 @@ class SqliteDesk:
             with closing(self._open()) as connection:
                 yield connection
         except (sqlite3.Error, OSError) as error:
-            raise DeskError(f"the desk {self.path} cannot be used: {error}") from error
+            raise JobStoreError(f"the desk {self.path} cannot be used: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
         import sqlite3

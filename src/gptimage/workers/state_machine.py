@@ -20,10 +20,10 @@ from attrs import evolve, frozen
 
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import format_usd
-from gptimage.workers.job import Answer, Entry, Job, State
+from gptimage.workers.job import Job, JobAnswer, JobRecord, JobState
 
 
-MOST_DEATHS: Final = 5
+MAX_CRASHES: Final = 5
 """A job that took so many workers with it before anything was sent is not given to another."""
 
 
@@ -42,14 +42,14 @@ class Worker:
     lease: float
 
 
-def claim(entry: Entry | None, job: Job, worker: Worker) -> Entry:
+def claim(entry: JobRecord | None, job: Job, worker: Worker) -> JobRecord:
     """The entry after a worker asked for a job; it has it if its name is on it.
 
     Raises:
         InvalidRequestError: The id belongs to another request.
     """
     if entry is None:
-        return _taken(Entry(id=job.id, request=job.text, state="open", at=worker.now), worker)
+        return _taken(JobRecord(id=job.id, request=job.text, state="open", at=worker.now), worker)
     if entry.request != job.text:
         raise InvalidRequestError(
             f"id: {job.id} is the id of another request already; a new request needs a new id",
@@ -64,30 +64,32 @@ def claim(entry: Entry | None, job: Job, worker: Worker) -> Entry:
     return entry
 
 
-def beat(entry: Entry | None, worker: Worker) -> Entry | None:
+def heartbeat(entry: JobRecord | None, worker: Worker) -> JobRecord | None:
     """The worker is alive."""
     if entry is None or entry.holder != worker.name or not entry.held:
         return None
     return evolve(entry, until=worker.now + worker.lease)
 
 
-def sending(entry: Entry | None, worker: Worker, key: str, ceiling: Decimal | None) -> Entry | None:
+def before_send(
+    entry: JobRecord | None, worker: Worker, key: str, ceiling: Decimal | None
+) -> JobRecord | None:
     """The request is about to leave."""
-    alive = beat(entry, worker)
+    alive = heartbeat(entry, worker)
     if alive is None:
         return None
     return evolve(alive, state="sending", key=key, possible_cost=ceiling, at=worker.now)
 
 
-def unsent(entry: Entry | None, worker: Worker) -> Entry | None:
+def not_billed(entry: JobRecord | None, worker: Worker) -> JobRecord | None:
     """What left was not billed."""
-    alive = beat(entry, worker)
+    alive = heartbeat(entry, worker)
     if alive is None:
         return None
     return evolve(alive, state="claimed", key=None, possible_cost=Decimal(0), at=worker.now)
 
 
-def done(entry: Entry | None, answer: Answer, now: float) -> Entry | None:
+def done(entry: JobRecord | None, answer: JobAnswer, now: float) -> JobRecord | None:
     """The pictures are in the store, whoever brought them and whoever has the job by now."""
     if entry is None or entry.state in ("done", "dropped"):
         return None
@@ -102,9 +104,11 @@ def done(entry: Entry | None, answer: Answer, now: float) -> Entry | None:
     )
 
 
-def failed(entry: Entry | None, worker: Worker, reason: str, *, retryable: bool) -> Entry | None:
+def failed(
+    entry: JobRecord | None, worker: Worker, reason: str, *, retryable: bool
+) -> JobRecord | None:
     """It failed, and nothing was billed."""
-    if beat(entry, worker) is None or entry is None:
+    if heartbeat(entry, worker) is None or entry is None:
         return None
     return evolve(
         _let_go(entry, worker.now),
@@ -116,23 +120,23 @@ def failed(entry: Entry | None, worker: Worker, reason: str, *, retryable: bool)
     )
 
 
-def parked(entry: Entry | None, worker: Worker, reason: str) -> Entry | None:
+def needs_review(entry: JobRecord | None, worker: Worker, reason: str) -> JobRecord | None:
     """It may have been billed, and there is no picture; the reason says up to how much."""
-    if beat(entry, worker) is None or entry is None:
+    if heartbeat(entry, worker) is None or entry is None:
         return None
     told = reason if entry.state == "claimed" else f"{reason}: {may_cost(entry.possible_cost)}"
     return evolve(_let_go(entry, worker.now), state="parked", reason=told)
 
 
-def released(entry: Entry | None, worker: Worker, reason: str) -> Entry | None:
+def released(entry: JobRecord | None, worker: Worker, reason: str) -> JobRecord | None:
     """The worker lets go before the end; what left is looked for again by whoever is next."""
-    if beat(entry, worker) is None or entry is None:
+    if heartbeat(entry, worker) is None or entry is None:
         return None
-    state: State = "sending" if entry.state == "sending" else "open"
+    state: JobState = "sending" if entry.state == "sending" else "open"
     return evolve(_let_go(entry, worker.now), state=state, reason=reason)
 
 
-def reopened(entry: Entry | None, id: str, now: float) -> Entry:
+def reopened(entry: JobRecord | None, id: str, now: float) -> JobRecord:
     """A person decided: it may be asked again, even if that pays a second time.
 
     Raises:
@@ -142,7 +146,7 @@ def reopened(entry: Entry | None, id: str, now: float) -> Entry:
     return evolve(_let_go(entry, now), state="open", deaths=0, retryable=False)
 
 
-def dropped(entry: Entry | None, id: str, now: float) -> Entry:
+def discarded(entry: JobRecord | None, id: str, now: float) -> JobRecord:
     """A person decided: it is given up.
 
     Raises:
@@ -158,7 +162,7 @@ def may_cost(usd: Decimal | None) -> str:
     return f"it may have been billed up to {format_usd(usd)}"
 
 
-def _taken(entry: Entry, worker: Worker) -> Entry:
+def _taken(entry: JobRecord, worker: Worker) -> JobRecord:
     return evolve(
         entry,
         state="claimed",
@@ -170,23 +174,23 @@ def _taken(entry: Entry, worker: Worker) -> Entry:
     )
 
 
-def _inherited(entry: Entry, worker: Worker) -> Entry:
+def _inherited(entry: JobRecord, worker: Worker) -> JobRecord:
     """The job of a worker that died."""
     if entry.state == "sending":
         reason = entry.reason or f"its worker ({entry.holder}) was gone after the request had left"
         return evolve(entry, holder=worker.name, until=worker.now + worker.lease, reason=reason)
     deaths = entry.deaths + 1
-    if deaths >= MOST_DEATHS:
+    if deaths >= MAX_CRASHES:
         reason = f"{deaths} workers died with this job before anything was sent"
         return evolve(_let_go(entry, worker.now), state="failed", deaths=deaths, reason=reason)
     return _taken(evolve(entry, attempt=entry.attempt + 1, deaths=deaths), worker)
 
 
-def _let_go(entry: Entry, now: float) -> Entry:
+def _let_go(entry: JobRecord, now: float) -> JobRecord:
     return evolve(entry, holder="", until=0.0, at=now)
 
 
-def _undecided(entry: Entry | None, id: str, now: float, what: str) -> Entry:
+def _undecided(entry: JobRecord | None, id: str, now: float, what: str) -> JobRecord:
     if entry is None:
         problem = "the desk knows no such job"
     elif entry.state == "done":

@@ -33,14 +33,14 @@ from gptimage.errors import (
     TransportError,
 )
 from gptimage.models.pricing import Cost, cost_of
-from gptimage.store import Leftover, Spool, Store
+from gptimage.store import PendingReplies, PendingReply, Store
 from gptimage.transport.billing import may_be_billed
 from gptimage.types.record import Record
 from gptimage.types.request import Prompt
 from gptimage.types.result import Result
 from gptimage.workers import state_machine
-from gptimage.workers.job import Answer, Entry, Job, JobResult
-from gptimage.workers.job_store import Desk, DeskError, change
+from gptimage.workers.job import Job, JobAnswer, JobRecord, JobResult
+from gptimage.workers.job_store import JobStore, JobStoreError, change
 from gptimage.workers.state_machine import Worker
 
 
@@ -52,7 +52,7 @@ from gptimage.workers.state_machine import Worker
 _MOST: Final = 1000
 
 
-def ask(client: ImageClient, job: Job) -> Answer:
+def call_service(client: ImageClient, job: Job) -> JobAnswer:
     """Ask for the pictures of a job, and save them.
 
     Raises:
@@ -72,7 +72,7 @@ def _result(client: ImageClient, job: Job) -> Result:
     return client.edit(prompt, images, tags=tags, **options)
 
 
-def earlier(client: ImageClient, job: Job, entry: Entry) -> Answer | None:
+def find_existing_result(client: ImageClient, job: Job, entry: JobRecord) -> JobAnswer | None:
     """What an earlier worker brought home, wherever it is; nothing is asked for it.
 
     Args:
@@ -90,7 +90,7 @@ def earlier(client: ImageClient, job: Job, entry: Entry) -> Answer | None:
     return answer or (_kept(client, job, entry.key) if entry.key else None)
 
 
-def _stored(store: Store, job: Job) -> Answer | None:
+def _stored(store: Store, job: Job) -> JobAnswer | None:
     """What is in the store, if it is everything one call returned."""
     store.refresh()
     calls: dict[object, dict[int, Record]] = {}
@@ -103,17 +103,17 @@ def _stored(store: Store, job: Job) -> Answer | None:
     return None
 
 
-def _kept(client: ImageClient, job: Job, key: str) -> Answer | None:
+def _kept(client: ImageClient, job: Job, key: str) -> JobAnswer | None:
     """What is in the cache or in the spool of this machine, saved in the store."""
     entry = client.cache.get(key) if client.cache is not None else None
     answer = _replayed(client, job) if entry is not None else None
     return answer or _spooled(client, job, key)
 
 
-def _spooled(client: ImageClient, job: Job, key: str) -> Answer | None:
+def _spooled(client: ImageClient, job: Job, key: str) -> JobAnswer | None:
     """A reply that arrived on this machine and could not be saved by whoever asked."""
     for left in _leftovers(client, key):
-        twin = client.gated(_Closed())
+        twin = client.with_send_hook(_Closed())
         twin.cache = Cache.memory(max_bytes=None)
         try:
             twin.cache.put(key, CacheEntry(body=left.read()))
@@ -136,20 +136,20 @@ def waits(client: ImageClient, key: str | None) -> bool:
     return any(True for _ in _leftovers(client, key))
 
 
-def _leftovers(client: ImageClient, key: str) -> Iterator[Leftover]:
+def _leftovers(client: ImageClient, key: str) -> Iterator[PendingReply]:
     """Replies to this request that wait for a rescue. Their processes may live: saving failed."""
     try:
-        found = Spool().leftovers(older_than=timedelta(0))
+        found = PendingReplies().leftovers(older_than=timedelta(0))
     except StoreError:  # a folder nobody can read is no reason to wait for it
         return iter(())
     own = (None, client.store.name if client.store is not None else None)
     return (left for left in found if left.key == key and left.store in own)
 
 
-def _replayed(client: ImageClient, job: Job) -> Answer | None:
+def _replayed(client: ImageClient, job: Job) -> JobAnswer | None:
     """The answer without sending anything; None when that does not work."""
     try:
-        result = _result(client.gated(_Closed()), job)
+        result = _result(client.with_send_hook(_Closed()), job)
     except StoreError as error:
         if error.result is not None:
             raise
@@ -161,8 +161,8 @@ def _replayed(client: ImageClient, job: Job) -> Answer | None:
     return _answer(result.stored, cost, result.warnings)
 
 
-def _answer(records: Iterable[Record], cost: Cost | None, warnings: Iterable[str]) -> Answer:
-    return Answer(
+def _answer(records: Iterable[Record], cost: Cost | None, warnings: Iterable[str]) -> JobAnswer:
+    return JobAnswer(
         images=tuple(record.id for record in records),
         cost=None if cost is None else cost.usd,
         warnings=tuple(warnings),
@@ -172,31 +172,31 @@ def _answer(records: Iterable[Record], cost: Cost | None, warnings: Iterable[str
 class _Closed:
     """A gate that nothing passes."""
 
-    def sending(self, key: str, ceiling: Decimal | None) -> NoReturn:
+    def before_send(self, key: str, ceiling: Decimal | None) -> NoReturn:
         del key, ceiling
         raise ConfigurationError("this request is not to be sent again")
 
-    def unsent(self) -> None:
+    def not_billed(self) -> None:
         pass
 
 
-# `Claim`: a job in the hands of a live worker, and the gate its request has to pass.
+# `JobLease`: a job in the hands of a live worker, and the gate its request has to pass.
 
 LEASE: Final = timedelta(seconds=30)
 """A worker that gave no sign of life for so long counts as dead."""
 
-_SIGNS: Final = 3
+_HEARTBEATS: Final = 3
 """Signs of life in one lease: all but one of them may be lost."""
 
 
-class ClaimLostError(DeskError):
+class LeaseLostError(JobStoreError):
     """The job is somebody else's now, or finished. Nothing was sent."""
 
 
-class Claim:
+class JobLease:
     """A job that this worker has, from `__enter__` to `__exit__` with signs of life.
 
-    It is the `gptimage.engine.send.Gate` of the job's request: that it leaves is on the desk first.
+    It is the `gptimage.engine.send.SendHook` of the job's request: that it leaves is on the desk first.
 
     Args:
         desk: The desk.
@@ -209,8 +209,8 @@ class Claim:
         key: The cache key of what left, or was about to; None when nothing did.
     """
 
-    def __init__(self, desk: Desk, entry: Entry, lease: float) -> None:
-        self.entry: Entry = entry
+    def __init__(self, desk: JobStore, entry: JobRecord, lease: float) -> None:
+        self.entry: JobRecord = entry
         self.sent: bool = entry.state == "sending"
         self.key: str | None = entry.key
         self._desk = desk
@@ -219,7 +219,7 @@ class Claim:
         self._heart = threading.Thread(target=self._live, name="gptimage-job", daemon=True)
 
     @classmethod
-    def of(cls, desk: Desk, job: Job, lease: timedelta) -> Claim | Entry:
+    def of(cls, desk: JobStore, job: Job, lease: timedelta) -> JobLease | JobRecord:
         """The job, if this worker may have it, or else what the desk knows of it.
 
         Raises:
@@ -247,7 +247,7 @@ class Claim:
         """End them."""
         self._over.set()
 
-    def sending(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, ceiling: Decimal | None) -> None:
         """Note that the request is about to leave; it does not when that fails.
 
         Raises:
@@ -255,56 +255,60 @@ class Claim:
             DeskError: The desk cannot be written.
         """
         if (
-            self._change(lambda entry, worker: state_machine.sending(entry, worker, key, ceiling))
+            self._change(
+                lambda entry, worker: state_machine.before_send(entry, worker, key, ceiling)
+            )
             is None
         ):
-            raise ClaimLostError(
+            raise LeaseLostError(
                 f"the job {self.entry.id} is not this worker's any more: somebody else finished "
                 f"it, or has it because there was no sign of life for {self._lease:.0f} s; "
                 "nothing was sent"
             )
         self.sent, self.key = True, key
 
-    def unsent(self) -> None:
+    def not_billed(self) -> None:
         """Note that what left was not billed; if that fails, it stays noted as sent."""
-        with suppress(DeskError):
-            self._change(state_machine.unsent)
+        with suppress(JobStoreError):
+            self._change(state_machine.not_billed)
             self.sent = False
 
-    def done(self, answer: Answer) -> Entry | None:
+    def done(self, answer: JobAnswer) -> JobRecord | None:
         """The pictures are in the store."""
         now = self._desk.now()
         return change(
             self._desk, self.entry.id, lambda entry: state_machine.done(entry, answer, now)
         )
 
-    def failed(self, reason: str, *, retryable: bool) -> Entry | None:
+    def failed(self, reason: str, *, retryable: bool) -> JobRecord | None:
         """Nothing was billed."""
         return self._change(
             lambda entry, worker: state_machine.failed(entry, worker, reason, retryable=retryable)
         )
 
-    def parked(self, reason: str) -> Entry | None:
+    def parked(self, reason: str) -> JobRecord | None:
         """It may have been billed, and there is no picture."""
-        return self._change(lambda entry, worker: state_machine.parked(entry, worker, reason))
+        return self._change(lambda entry, worker: state_machine.needs_review(entry, worker, reason))
 
-    def released(self, reason: str) -> Entry | None:
+    def released(self, reason: str) -> JobRecord | None:
         """Whoever gets it next looks again for what left, if anything did."""
         return self._change(lambda entry, worker: state_machine.released(entry, worker, reason))
 
-    def known(self) -> Entry | None:
+    def known(self) -> JobRecord | None:
         """What the desk knows of the job."""
         return self._desk.read(self.entry.id)
 
-    def _change(self, rule: Callable[[Entry | None, Worker], Entry | None]) -> Entry | None:
+    def _change(
+        self, rule: Callable[[JobRecord | None, Worker], JobRecord | None]
+    ) -> JobRecord | None:
         worker = Worker(name=self.entry.holder, now=self._desk.now(), lease=self._lease)
         return change(self._desk, self.entry.id, lambda entry: rule(entry, worker))
 
     def _live(self) -> None:
         """Give signs of life until the end, or until the job is somebody else's."""
-        while not self._over.wait(self._lease / _SIGNS):
+        while not self._over.wait(self._lease / _HEARTBEATS):
             try:
-                if self._change(state_machine.beat) is None:
+                if self._change(state_machine.heartbeat) is None:
                     return
             except Exception:  # noqa: BLE001, S112  # whatever it is, the next sign may get through
                 continue
@@ -325,7 +329,7 @@ def run_job(
     spec: Job | Mapping[str, Any],
     *,
     client: ImageClient,
-    desk: Desk,
+    desk: JobStore,
     lease: timedelta = LEASE,
     paths: bool = False,
 ) -> JobResult:
@@ -363,19 +367,19 @@ def run_job(
             "a worker's client needs a store: the pictures must be somewhere when the worker is "
             "gone; for instance ImageClient(store=Store('pictures'))"
         )
-    found = Claim.of(desk, job, lease)
-    if isinstance(found, Entry):
+    found = JobLease.of(desk, job, lease)
+    if isinstance(found, JobRecord):
         return JobResult.of(_late(found, job, client, desk), now=desk.now())
     with found as claim:
         return _Work(job=job, client=client, desk=desk, claim=claim).run()
 
 
-def _late(entry: Entry, job: Job, client: ImageClient, desk: Desk) -> Entry:
+def _late(entry: JobRecord, job: Job, client: ImageClient, desk: JobStore) -> JobRecord:
     """A parked job is done after all when its pictures have turned up since."""
     if entry.state != "parked":
         return entry
     try:
-        answer = earlier(client, job, entry)
+        answer = find_existing_result(client, job, entry)
     except (CacheError, StoreError):
         return entry
     if answer is None:
@@ -390,34 +394,34 @@ class _Work:
 
     job: Job
     client: ImageClient
-    desk: Desk
-    claim: Claim
+    desk: JobStore
+    claim: JobLease
 
     def run(self) -> JobResult:
         try:
-            answer = earlier(self.client, self.job, self.claim.entry)
+            answer = find_existing_result(self.client, self.job, self.claim.entry)
             if answer is None and self.claim.sent:
                 lost = f"{self.claim.entry.reason}, and its reply is nowhere to be found"
                 return self._told(self.claim.parked(lost))
         except (CacheError, StoreError) as error:
             return self._wait(f"{type(error).__name__}: {error}")
         try:
-            answer = answer or ask(self.client.gated(self.claim), self.job)
-        except ClaimLostError:
+            answer = answer or call_service(self.client.with_send_hook(self.claim), self.job)
+        except LeaseLostError:
             return self._told(None)
         except GptImageError as error:
             return self._broke(error)
         except BaseException as error:
-            with suppress(DeskError):  # what happened is told in any case
+            with suppress(JobStoreError):  # what happened is told in any case
                 self._broke(error)
             raise
         return self._done(answer)
 
-    def _done(self, answer: Answer) -> JobResult:
+    def _done(self, answer: JobAnswer) -> JobResult:
         """The pictures are in the store; if the desk cannot be told, they are found there later."""
         try:
             entry = self.claim.done(answer)
-        except DeskError as error:
+        except JobStoreError as error:
             return JobResult(
                 id=self.job.id,
                 status="done",
@@ -451,7 +455,7 @@ class _Work:
         told = f"the pictures are there, but not saved: {reason}{copies}"
         try:
             answer = self._wait(told)
-        except DeskError as broken:
+        except JobStoreError as broken:
             error.add_note(f"the job {self.job.id} could not be noted as not saved: {broken}")
             raise error from broken
         if not kept:
@@ -463,7 +467,7 @@ class _Work:
         """Whoever gets the job next looks again for what was paid."""
         return self._told(self.claim.released(reason), retry_after=_PAUSE)
 
-    def _told(self, entry: Entry | None, *, retry_after: float | None = None) -> JobResult:
+    def _told(self, entry: JobRecord | None, *, retry_after: float | None = None) -> JobResult:
         """How the job stands; when it was somebody else's to say, what the desk knows."""
         entry = entry or self.claim.known()
         now = self.desk.now()
@@ -483,5 +487,5 @@ def _pause(error: BaseException, attempt: int) -> float | None:
 def _may_pass(error: BaseException) -> bool:
     if isinstance(error, TransportError):
         return error.retryable
-    passing = (RateLimitError, ServerError, DeskError, StoreError)
+    passing = (RateLimitError, ServerError, JobStoreError, StoreError)
     return isinstance(error, passing) and not isinstance(error, ImageNotFoundError)

@@ -181,8 +181,8 @@ def _turn(turn: gptimage.Turn) -> dict[str, object]:
     return {
         "response_id": turn.response_id,
         "text": _speech(turn.text),
-        "outer_model": told(turn.outer_model, 100),
-        "outer_cost_usd": usd(turn.outer_cost),
+        "chat_model": told(turn.chat_model, 100),
+        "chat_cost_usd": usd(turn.chat_cost),
         "failed": [
             {"message": told(each.message, _LONGEST), "code": each.code and told(each.code, 60)}
             for each in turn.failed[:10]

@@ -55,7 +55,7 @@ Tell: TypeAlias = Callable[[Progress], Awaitable[None]]
 class Job:
     """A piece of work, running or over, here or in a server that was stopped.
 
-    It is a `gptimage.engine.send.Gate`: draw with ``client.gated(job)``, and that the request
+    It is a `gptimage.engine.send.SendHook`: draw with ``client.gated(job)``, and that the request
     left, and what it may cost, is written down before it leaves.
 
     Attributes:
@@ -147,13 +147,13 @@ class Job:
         self._message, self._preview = message, preview or self._preview
         self._tell_all()
 
-    def sending(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, ceiling: Decimal | None) -> None:
         """A request is about to leave; the client calls it, in a thread."""
         del key
         self._note(evolve(self._entry, sent=True, most=ceiling))
         self._message = "the service is drawing"
 
-    def unsent(self) -> None:
+    def not_billed(self) -> None:
         """What left was not billed, and will be sent again; the client calls it, in a thread."""
         self._note(evolve(self._entry, sent=False))
         self._message = "the service is busy: asking again soon"

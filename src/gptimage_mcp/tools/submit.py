@@ -101,7 +101,7 @@ class Desk:
         own = (job.handle, *(("sandbox",) if self.app.settings.sandbox else ()))
         try:
             outcome = await order.draft.draw(
-                self.check_key().gated(job), job, tags=(*order.tags, *own)
+                self.check_key().with_send_hook(job), job, tags=(*order.tags, *own)
             )
         except gptimage.StoreError as error:
             if error.result is not None:  # a copy may be all that is left of it

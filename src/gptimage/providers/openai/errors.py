@@ -21,7 +21,7 @@ from gptimage.errors import (
     QuotaExceededError,
     RateLimitError,
     ServerError,
-    shown,
+    truncated_repr,
 )
 from gptimage.providers.openai.advice import advice_for
 from gptimage.transport.billing import is_no_credit, text_of
@@ -218,13 +218,17 @@ def _told(said: object) -> str:
     try:
         return said if isinstance(said, str) else json.dumps(said)
     except (ValueError, RecursionError):
-        return shown(said, _LONGEST)
+        return truncated_repr(said, _LONGEST)
 
 
 def _text(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
-    return (prose(value) or "")[:MAX_LABEL] if isinstance(value, str) else shown(value, MAX_LABEL)
+    return (
+        (prose(value) or "")[:MAX_LABEL]
+        if isinstance(value, str)
+        else truncated_repr(value, MAX_LABEL)
+    )
 
 
 def _clean(message: str) -> str:

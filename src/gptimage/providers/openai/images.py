@@ -13,10 +13,10 @@ from typing import Any, Final
 from attrs import frozen
 
 from gptimage._internal.json import count, label, table
-from gptimage.errors import InvalidRequestError, shown
+from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.image.image import Image
 from gptimage.models.pricing import Usage
-from gptimage.transport.base64_body import Document, parse
+from gptimage.transport.base64_body import ParsedBody, parse
 from gptimage.transport.http import FilePart, HttpRequest, ServerEvent
 from gptimage.transport.wrapped_body import is_final
 from gptimage.types.request import Edit, FileRef, Generate
@@ -173,7 +173,7 @@ def set_aside(counts: Mapping[str, object]) -> list[str]:
     odd = {n: each for n, each in counts.items() if each is not None and count(each) is None}
     if not odd:
         return []
-    named = ", ".join(f"{name} {shown(each, 40)}" for name, each in odd.items())
+    named = ", ".join(f"{name} {truncated_repr(each, 40)}" for name, each in odd.items())
     return [f"the reply says {named}, which no call can use: what depends on it is not known"]
 
 
@@ -209,7 +209,7 @@ class StreamEvent:
     """
 
     kind: str
-    document: Document
+    document: ParsedBody
     index: int = 0
 
 

@@ -1,6 +1,6 @@
 """OpenAI's Responses API: a turn of a conversation to its wire form, and replies to values.
 
-An outer model reads the words and calls the tool ``image_generation``, whose parameters are
+An chat model reads the words and calls the tool ``image_generation``, whose parameters are
 those of the Images API under the same wire names; only the envelope differs.
 """
 
@@ -12,8 +12,8 @@ from typing import Any, Final, cast
 from attrs import field, frozen
 
 from gptimage._internal.json import MAX_TEXT, count, label, prose
-from gptimage.errors import InvalidRequestError, shown
-from gptimage.models.pricing import OuterUsage
+from gptimage.errors import InvalidRequestError, truncated_repr
+from gptimage.models.pricing import ChatUsage
 from gptimage.providers.openai.images import MAX_DATA_URL, WIRE_NAMES, read_reported, set_aside
 from gptimage.transport.base64_body import decode, loads
 from gptimage.transport.http import FilePart, HttpRequest, ServerEvent
@@ -39,16 +39,16 @@ class Ask:
     """How a turn is put to the service.
 
     Attributes:
-        outer_model: The model that reads the words.
+        chat_model: The model that reads the words.
         action: ``auto``, ``generate`` or ``edit``.
-        max_pictures: The most image calls the outer model may make.
+        max_pictures: The most image calls the chat model may make.
         previous: The response this turn continues, or None.
         remembered: Whether the service keeps the turn, so that it can be continued.
         shows: Whether the request's pictures are sent along; else the service has them.
         azure: Whether the service is Azure's.
     """
 
-    outer_model: str
+    chat_model: str
     action: str = "auto"
     max_pictures: int = 1
     previous: str | None = None
@@ -77,7 +77,7 @@ def to_wire(request: Generate, drawn: HttpRequest, ask: Ask) -> HttpRequest:
     if ask.shows:
         content += [_shown(each) for each in pictures]
     body: dict[str, object] = {
-        "model": ask.outer_model,
+        "model": ask.chat_model,
         "input": [{"role": "user", "content": content}],
         "tools": [tool],
         "tool_choice": {"type": TOOL},
@@ -159,9 +159,9 @@ class Answer:
         reason: Why it is incomplete.
         error: Why it failed.
         calls: Its image calls, in order.
-        text: What the outer model said.
+        text: What the chat model said.
         refusal: In which words it refused to answer; empty when it did not.
-        usage: The outer model's tokens.
+        usage: The chat model's tokens.
         image_usage: The image calls' tokens, in the Images API's shape.
         tier: The processing tier that was used.
         odd: A sentence for each field that was set aside because it cannot be true.
@@ -175,7 +175,7 @@ class Answer:
     calls: tuple[ImageCall, ...] = ()
     text: str = field(default="", repr=False)
     refusal: str = field(default="", repr=False)
-    usage: OuterUsage | None = None
+    usage: ChatUsage | None = None
     image_usage: object = None
     tier: str | None = None
     odd: tuple[str, ...] = ()
@@ -273,14 +273,14 @@ def _picture(found: object, pictures: tuple[bytes, ...]) -> bytes | str | None:
 def _odd(table: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Iterator[str]:
     """What is set aside, one sentence each."""
     if table.get("id") is not None and label(table.get("id")) is None:
-        yield f"the id of the response is no id ({shown(table['id'], 40)}) and was set aside"
+        yield f"the id of the response is no id ({truncated_repr(table['id'], 40)}) and was set aside"
     usage = as_table(table.get("usage"))
     names = ("input_tokens", "output_tokens", "total_tokens")
     yield from set_aside({f"usage.{name} of the chat model": usage.get(name) for name in names})
     for each in outputs:
         said = each.get("revised_prompt")
         if said is not None and said != prose(said):
-            yield f"a revised prompt ({shown(said, 40)}) was cut to what can be kept"
+            yield f"a revised prompt ({truncated_repr(said, 40)}) was cut to what can be kept"
 
 
 def _said(outputs: list[Mapping[str, Any]], *names: str) -> str:
@@ -294,12 +294,12 @@ def _said(outputs: list[Mapping[str, Any]], *names: str) -> str:
     return "\n".join(text for text in texts if text)[:MAX_TEXT]
 
 
-def _usage(table: Mapping[str, Any]) -> OuterUsage | None:
+def _usage(table: Mapping[str, Any]) -> ChatUsage | None:
     entered, written = count(table.get("input_tokens")), count(table.get("output_tokens"))
     if entered is None or written is None:
         return None
     details = as_table(table.get("input_tokens_details"))
-    return OuterUsage(
+    return ChatUsage(
         input_tokens=entered,
         output_tokens=written,
         total_tokens=count(table.get("total_tokens")) or entered + written,
