@@ -16,8 +16,7 @@ from gptimage.sandbox import AsyncSandboxTransport, Sandbox
 from gptimage.sandbox.transport import AsyncSandboxDownload
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply, HttpRequest
-
-from .lines import async_line, fox, line, made, uploaded
+from tests.batch.helpers import async_line, fox, line, made, uploaded
 
 
 @pytest.fixture

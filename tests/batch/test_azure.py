@@ -20,8 +20,7 @@ from gptimage import AsyncImageClient, ImageClient, Retry
 from gptimage.sandbox import Sandbox, wire
 from gptimage.store import Store
 from gptimage.transport.http import HttpRequest
-
-from .lines import fox
+from tests.batch.helpers import fox
 
 
 VERSION = "2025-04-01-preview"

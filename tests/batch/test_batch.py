@@ -19,8 +19,7 @@ from gptimage.errors import ApiError, BudgetExceededError, ModerationError, NotF
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply, HttpRequest
-
-from .lines import CHEAP, Clock, Damaging, Losing, Meddling, fox, line, made
+from tests.batch.helpers import CHEAP, Clock, Damaging, Losing, Meddling, fox, line, made
 
 
 @pytest.fixture(autouse=True)

@@ -28,8 +28,7 @@ from gptimage.errors import ApiError, MalformedReplyError
 from gptimage.providers.openai.batches import BatchPart, compact, read_line
 from gptimage.sandbox import Sandbox
 from gptimage.transport.base64_body import split
-
-from .lines import NOW, line
+from tests.batch.helpers import NOW, line
 
 
 GENERATE, EDIT = "/images/generations", "/images/edits"

@@ -18,8 +18,7 @@ from gptimage.batch import Batch
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.store import Store
 from gptimage.transport.http import HttpRequest
-
-from .lines import Meddling, fox, line, made, uploaded
+from tests.batch.helpers import Meddling, fox, line, made, uploaded
 
 
 CHILD = """

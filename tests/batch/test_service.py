@@ -13,8 +13,7 @@ import pytest
 
 from gptimage.sandbox import Sandbox
 from gptimage.transport.http import FilePart, HttpReply, HttpRequest
-
-from .lines import CHEAP
+from tests.batch.helpers import CHEAP
 
 
 GENERATIONS = "/v1/images/generations"

@@ -15,8 +15,7 @@ import pytest
 
 from gptimage.cache import Cache, CachePort
 from gptimage.cache.redis import RedisCache
-
-from .flying import Maker, Together, tasks, threads
+from tests.cache.single_flight_helpers import Maker, Together, tasks, threads
 
 
 KINDS = ("memory", "disk", "tiered", "redis")

@@ -13,13 +13,7 @@ from gptimage.cache.single_flight import asingle_flight, single_flight
 from gptimage.errors import (
     OutcomeUnknownError,
 )
-
-from .flying import (
-    KEY,
-    Maker,
-    Service,
-    body,
-)
+from tests.cache.single_flight_helpers import KEY, Maker, Service, body
 
 
 def test_ctrl_c_after_sending_pays_nothing_twice(cache: CachePort) -> None:

@@ -14,8 +14,7 @@ from attrs import evolve
 from gptimage.cache import CacheEntry, CachePort, CacheStats
 from gptimage.cache.protocol import LeaseHeld
 from gptimage.errors import ConfigurationError
-
-from .flying import Maker
+from tests.cache.single_flight_helpers import Maker
 
 
 KEY = "g1:" + "0" * 63 + "1"

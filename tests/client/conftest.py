@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .harness import Harness
+from tests.client.harness import Harness
 
 
 @pytest.fixture(params=["sync", "async"])

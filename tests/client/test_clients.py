@@ -14,8 +14,7 @@ import pytest
 
 import gptimage
 from gptimage.transport.http import HttpReply
-
-from .harness import TODAY, Harness, answer, event, failure, picture
+from tests.client.harness import TODAY, Harness, answer, event, failure, picture
 
 
 BYTES = picture()

@@ -16,8 +16,7 @@ from gptimage.cache import Cache
 from gptimage.limits import Limits
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
-
-from .harness import picture
+from tests.client.harness import picture
 
 
 LOW: dict[str, Any] = {"quality": "low", "size": "1024x640"}

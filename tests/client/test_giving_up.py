@@ -20,8 +20,7 @@ from gptimage.cache import Cache
 from gptimage.cache import flight as board
 from gptimage.observers.events import Event, Retried
 from gptimage.transport.http import HttpReply
-
-from .harness import AsyncFakeTransport, FakeTransport, answer, failure, picture
+from tests.client.harness import AsyncFakeTransport, FakeTransport, answer, failure, picture
 
 
 DRAWN = answer(picture())

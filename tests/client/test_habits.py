@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 import gptimage
-
-from .harness import Harness, answer, picture
+from tests.client.harness import Harness, answer, picture
 
 
 PNG = picture(64, 64)

@@ -17,8 +17,15 @@ from gptimage.cache import Cache
 from gptimage.errors import CacheError
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply
-
-from .harness import AsyncFakeTransport, FakeTransport, Harness, answer, event, failure, picture
+from tests.client.harness import (
+    AsyncFakeTransport,
+    FakeTransport,
+    Harness,
+    answer,
+    event,
+    failure,
+    picture,
+)
 
 
 BYTES = picture()

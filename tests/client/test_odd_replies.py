@@ -16,8 +16,7 @@ from gptimage.budget.ledger import Ledger
 from gptimage.errors import MalformedReplyError
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply
-
-from .harness import TODAY, USAGE, FakeTransport, Harness, answer, event, picture
+from tests.client.harness import TODAY, USAGE, FakeTransport, Harness, answer, event, picture
 
 
 BYTES = picture(64, 64)

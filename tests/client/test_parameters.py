@@ -12,8 +12,7 @@ from PIL import Image as PilImage
 
 import gptimage
 from gptimage.transport.http import HttpRequest
-
-from .harness import Harness, answer, picture
+from tests.client.harness import Harness, answer, picture
 
 
 def transparent(width: int = 64, height: int = 64) -> gptimage.Image:

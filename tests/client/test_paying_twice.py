@@ -11,8 +11,7 @@ import pytest
 import gptimage
 from gptimage.engine.config import utc_now
 from gptimage.observers.events import Event, Failed, Retried
-
-from .harness import Answer, Harness, answer, failure, picture
+from tests.client.harness import Answer, Harness, answer, failure, picture
 
 
 BYTES = picture(64, 64)

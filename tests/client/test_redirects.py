@@ -11,9 +11,8 @@ import pytest
 import gptimage
 from gptimage.transport.http import HttpReply
 from gptimage.transport.redirects import advice
-
-from .harness import Harness
-from .test_wire import JSON, Service, whole
+from tests.client.harness import Harness
+from tests.client.test_wire import JSON, Service, whole
 
 
 PLAIN: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
@@ -103,7 +102,7 @@ def test_the_same_server_may_ask_for_it_again(
 
 def service_picture() -> bytes:
     """An input image."""
-    from .harness import picture
+    from tests.client.harness import picture
 
     return picture(64, 64)
 

@@ -16,8 +16,7 @@ import openai
 import pytest
 
 import gptimage
-
-from .harness import Harness, answer, picture
+from tests.client.harness import Harness, answer, picture
 
 
 BYTES = picture(64, 64)

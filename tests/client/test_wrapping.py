@@ -14,8 +14,7 @@ import pytest
 from attrs import define, field
 
 import gptimage
-
-from .harness import picture
+from tests.client.harness import picture
 
 
 TEAL = picture()

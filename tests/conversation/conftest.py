@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .talk import Talks
+from tests.conversation.helpers import Talks
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -13,8 +13,7 @@ from gptimage.conversation import AsyncConversation, Conversation, TurnCompleted
 from gptimage.errors import ConfigurationError, ImageNotFoundError
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
-
-from .talk import LOW, Talks, picture
+from tests.conversation.helpers import LOW, Talks, picture
 
 
 def test_a_turn_says_all_about_itself(talks: Talks) -> None:

@@ -14,8 +14,7 @@ from gptimage import AsyncImageClient, Image, ImageClient
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport
-
-from .talk import encoded, picture
+from tests.conversation.helpers import encoded, picture
 
 
 TOOL = {

@@ -18,8 +18,7 @@ from gptimage.models.pricing import DEFAULT_CHAT_MODEL, ChatUsage, chat_ceiling,
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply
-
-from .talk import LOW, Talks, call, picture, reply, response
+from tests.conversation.helpers import LOW, Talks, call, picture, reply, response
 
 
 DRAWN = reply(response(call(picture())))

@@ -26,8 +26,7 @@ from gptimage import (
 )
 from gptimage.store import Store
 from gptimage.transport.http import ServerEvent
-
-from .talk import (
+from tests.conversation.helpers import (
     BLOCKED,
     EVENT_STREAM,
     Fake,

@@ -11,8 +11,7 @@ import pytest
 from gptimage import InvalidRequestError, Mask
 from gptimage.conversation import TurnOptions
 from gptimage.models.pricing import CHAT_PRICES, DEFAULT_CHAT_MODEL, ChatUsage, chat_cost
-
-from .talk import Talks, call, picture, reply, response
+from tests.conversation.helpers import Talks, call, picture, reply, response
 
 
 DRAWN = reply(response(call(picture(64, 64))))

@@ -9,13 +9,13 @@ import pytest
 
 
 if TYPE_CHECKING:
-    from .browsers import Chromium
+    from tests.mcp.browsers import Chromium
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Chromium]:
     """One browser for all tests of the viewer."""
-    from .browsers import chromium_running, require_chromium  # late: most tests need no browser
+    from tests.mcp.browsers import chromium_running, require_chromium
 
     require_chromium()
     with chromium_running() as browser:

@@ -30,10 +30,9 @@ from gptimage_mcp.auth import (
     name_of,
 )
 from gptimage_mcp.config.settings import Settings
-
-from .harness import ERAS, house
-from .issuer import PRIVATE, Issuer, issuer, public
-from .serving import OTHER, TOKEN, Site, bearer, events, serving
+from tests.mcp.harness import ERAS, house
+from tests.mcp.http_helpers import OTHER, TOKEN, Site, bearer, events, serving
+from tests.mcp.issuer import PRIVATE, Issuer, issuer, public
 
 
 ROUTES = ("/metrics", "/images/x", "/stream", "/stream/job_x", "/mcp", "/none", "//health")

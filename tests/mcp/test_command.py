@@ -23,8 +23,7 @@ from gptimage.sandbox import SandboxServer
 from gptimage_mcp.__main__ import build_parser, main
 from gptimage_mcp.config.settings import KINDS, variable
 from gptimage_mcp.install.clients import CLIENTS
-
-from .harness import Slow
+from tests.mcp.harness import Slow
 
 
 SECRET = "sk-very-secret"

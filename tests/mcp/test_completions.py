@@ -9,8 +9,7 @@ from mcp_types import Completion, PromptReference, ResourceTemplateReference
 
 from gptimage import Models, PromptTemplates
 from gptimage_mcp.prompts import MOST
-
-from .shelves import ERAS, Shelves, shelves
+from tests.mcp.store_helpers import ERAS, Shelves, shelves
 
 
 _PICTURES = "generated-images://{image_id}"

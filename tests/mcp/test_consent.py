@@ -12,8 +12,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult
 
 import gptimage
-
-from .harness import ERAS, House, house, picture, said, text
+from tests.mcp.harness import ERAS, House, house, picture, said, text
 
 
 DEAR = {"prompt": "A fox", "size": "1024x1024", "quality": "high", "n": 2}

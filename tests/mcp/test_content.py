@@ -22,8 +22,17 @@ from gptimage_mcp.app import App
 from gptimage_mcp.content import results as content
 from gptimage_mcp.content.results import LARGEST, Drawn
 from gptimage_mcp.jobs.jobs import Job
-
-from .reading_room import Room, drawing, length, links, picture, room, said, shown, text_of
+from tests.mcp.resource_helpers import (
+    Room,
+    drawing,
+    length,
+    links,
+    picture,
+    room,
+    said,
+    shown,
+    text_of,
+)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .harness import house, said, text
+from tests.mcp.harness import house, said, text
 
 
 BEFORE = datetime(2026, 11, 30, 23, 59, tzinfo=UTC)

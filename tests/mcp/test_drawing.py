@@ -14,8 +14,7 @@ from mcp import Client
 import gptimage
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.server import build_server
-
-from .harness import ERAS, house, picture, said, text
+from tests.mcp.harness import ERAS, house, picture, said, text
 
 
 CHEAP = {"size": "1024x1024", "quality": "low"}

@@ -20,8 +20,7 @@ from PIL import Image as Pil
 
 from gptimage.sandbox import Sandbox
 from gptimage.types import request as requests
-
-from .harness import ERAS, House, house, picture, said, text
+from tests.mcp.harness import ERAS, House, house, picture, said, text
 
 
 NEWEST = "gpt-image-2.6-flare"

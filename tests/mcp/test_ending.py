@@ -17,8 +17,7 @@ import pytest
 import gptimage
 from gptimage.sandbox import SandboxServer
 from gptimage_mcp.jobs.journal import Journal
-
-from .harness import JOBS, Slow
+from tests.mcp.harness import JOBS, Slow
 
 
 Process = subprocess.Popen[str]

@@ -19,8 +19,7 @@ from gptimage import errors
 from gptimage.providers.openai.errors import error_from_reply
 from gptimage.sandbox import Sandbox
 from gptimage_mcp.content.errors import ADVICE, failing, failure, misfit
-
-from .reading_room import drawing
+from tests.mcp.resource_helpers import drawing
 
 
 def every_class(root: type[BaseException] = errors.GptImageError) -> Iterator[type[BaseException]]:

@@ -25,9 +25,8 @@ from gptimage_mcp.health import KEPT, HealthRoute
 from gptimage_mcp.http.app import listen
 from gptimage_mcp.http.middleware import Allowlist, HostGuard, check_exposure
 from gptimage_mcp.server import build_server
-
-from .harness import ERAS, House, house, said
-from .serving import JSON, OTHER, TOKEN, Site, draw, run_command, serving, wait_for
+from tests.mcp.harness import ERAS, House, house, said
+from tests.mcp.http_helpers import JSON, OTHER, TOKEN, Site, draw, run_command, serving, wait_for
 
 
 QUIET: dict[str, Any] = {"transport": "http", "log_level": "ERROR"}

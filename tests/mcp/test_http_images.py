@@ -25,9 +25,8 @@ from starlette.requests import Request
 import gptimage
 from gptimage_mcp.http import images
 from gptimage_mcp.http.images import UnsatisfiableError, has_already, span
-
-from .harness import House, house, picture
-from .serving import TOKEN, Site, bearer, draw, run_command, serving, wait_for
+from tests.mcp.harness import House, house, picture
+from tests.mcp.http_helpers import TOKEN, Site, bearer, draw, run_command, serving, wait_for
 
 
 QUIET: dict[str, Any] = {"transport": "http", "log_level": "ERROR"}

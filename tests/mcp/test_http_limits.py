@@ -19,10 +19,9 @@ from starlette.responses import Response
 
 from gptimage_mcp.http.app import Connection
 from gptimage_mcp.http.middleware import BodyGuard, Buckets, client_of
-
-from .harness import house
-from .serving import Site, draw, serving
-from .test_http_images import keep, large
+from tests.mcp.harness import house
+from tests.mcp.http_helpers import Site, draw, serving
+from tests.mcp.test_http_images import keep, large
 
 
 QUIET: dict[str, Any] = {"transport": "http", "log_level": "ERROR"}

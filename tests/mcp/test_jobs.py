@@ -31,9 +31,8 @@ from gptimage_mcp.jobs import jobs as job_module
 from gptimage_mcp.jobs import journal as journal_module
 from gptimage_mcp.jobs.jobs import Job, Jobs, Progress
 from gptimage_mcp.jobs.journal import Journal, is_handle
-
-from .harness import ERAS, JOBS, House, Slow, house, said, text
-from .serving import serving
+from tests.mcp.harness import ERAS, JOBS, House, Slow, house, said, text
+from tests.mcp.http_helpers import serving
 
 
 HANDLE = re.compile(r"job_[0-9a-f]{32}")

@@ -14,9 +14,18 @@ from mcp_types import CallToolResult
 import gptimage
 from gptimage_mcp.content.results import LARGEST
 from gptimage_mcp.jobs.jobs import Job
-
-from .harness import ERAS
-from .reading_room import Room, drawing, length, links, picture, room, said, shown, text_of
+from tests.mcp.harness import ERAS
+from tests.mcp.resource_helpers import (
+    Room,
+    drawing,
+    length,
+    links,
+    picture,
+    room,
+    said,
+    shown,
+    text_of,
+)
 
 
 _T = TypeVar("_T")

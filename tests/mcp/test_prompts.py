@@ -12,8 +12,7 @@ from mcp.server.subscriptions import PromptsListChanged, ResourceUpdated, Server
 from mcp_types import INVALID_PARAMS, TextContent
 
 from gptimage import PromptTemplates
-
-from .shelves import ERAS, Shelves, shelves
+from tests.mcp.store_helpers import ERAS, Shelves, shelves
 
 
 _OWN = """\

@@ -18,8 +18,7 @@ from gptimage import Models, Store, StoreError
 from gptimage.store import Page
 from gptimage_mcp.content.records import uri_of
 from gptimage_mcp.resources import LARGEST_OVER_STDIO, LISTED, pictures_changed
-
-from .shelves import ERAS, Shelves, picture, shelves
+from tests.mcp.store_helpers import ERAS, Shelves, picture, shelves
 
 
 @pytest.fixture

@@ -18,8 +18,7 @@ from mcp import Client
 
 import gptimage
 from gptimage_mcp.tools.inputs import LARGEST_DATA
-
-from .harness import ERAS, House, house, picture, said, text
+from tests.mcp.harness import ERAS, House, house, picture, said, text
 
 
 FOX, OWL = picture(64, 64), picture(64, 64, color="red")

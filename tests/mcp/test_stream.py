@@ -21,9 +21,8 @@ from gptimage_mcp.http import stream
 from gptimage_mcp.http.stream import JobEvents
 from gptimage_mcp.jobs.jobs import Progress
 from gptimage_mcp.server import build_server
-
-from .harness import House, house, picture
-from .serving import JSON, Site, draw, events, serving
+from tests.mcp.harness import House, house, picture
+from tests.mcp.http_helpers import JSON, Site, draw, events, serving
 
 
 QUIET: dict[str, Any] = {"transport": "http", "log_level": "ERROR", "calls_per_minute": 1000}

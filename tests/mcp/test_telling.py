@@ -18,9 +18,8 @@ from mcp_types import ListToolsResult
 import gptimage
 from gptimage_mcp.assets import icons
 from gptimage_mcp.content.sanitize import visible
-
-from .harness import ERAS, house
-from .reading_room import Room, picture, room, text_of
+from tests.mcp.harness import ERAS, house
+from tests.mcp.resource_helpers import Room, picture, room, text_of
 
 
 KEY = "sk-proj-abcdefghijklmnop1234"

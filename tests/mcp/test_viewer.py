@@ -14,10 +14,9 @@ import pytest
 
 from gptimage import Generate, Image, Result
 from gptimage_mcp.assets import VIEWER_URI, html
-
-from .browsers import CAN, Chromium, Viewer
-from .harness import House, house, said
-from .made_up import made_up, picture_id
+from tests.mcp.browsers import CAN, Chromium, Viewer
+from tests.mcp.factories import made_up, picture_id
+from tests.mcp.harness import House, house, said
 
 
 @pytest.fixture

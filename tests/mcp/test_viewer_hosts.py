@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from gptimage_mcp.assets import html
-
-from .browsers import Chromium, Viewer, official_host
-from .harness import House, house, said
-from .made_up import HOSTILE, made_up, picture_id
+from tests.mcp.browsers import Chromium, Viewer, official_host
+from tests.mcp.factories import HOSTILE, made_up, picture_id
+from tests.mcp.harness import House, house, said
 
 
 @pytest.fixture

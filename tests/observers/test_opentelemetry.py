@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .making import EVENTS, of
+from tests.observers.factories import EVENTS, of
 
 
 pytest.importorskip("opentelemetry")

@@ -9,8 +9,7 @@ import pytest
 
 from gptimage.models.pricing import Cost
 from gptimage.observers.events import CacheHit, Failed, Finished, Planned, Waiting
-
-from .making import of
+from tests.observers.factories import of
 
 
 console = pytest.importorskip("rich.console")

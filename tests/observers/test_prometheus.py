@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gptimage.observers.events import Finished, Planned
-
-from .making import EVENTS, of
+from tests.observers.factories import EVENTS, of
 
 
 prometheus_client = pytest.importorskip("prometheus_client")

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gptimage.sandbox import Sandbox, SandboxServer
-
-from .pictures import TODAY
+from tests.sandbox.pictures import TODAY
 
 
 @pytest.fixture

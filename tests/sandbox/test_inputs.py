@@ -13,8 +13,7 @@ from PIL import Image as pil
 
 from gptimage.sandbox import Sandbox
 from gptimage.transport.http import FilePart, HttpRequest
-
-from .pictures import edit, encoded, error, json_edit, markup, mask, part, photo
+from tests.sandbox.pictures import edit, encoded, error, json_edit, markup, mask, part, photo
 
 
 USER = "image_generation_user_error"

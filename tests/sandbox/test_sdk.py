@@ -14,8 +14,7 @@ import pytest
 
 from gptimage.image.image import Image
 from gptimage.sandbox import Sandbox, SandboxServer
-
-from .pictures import MODEL, SMALL, mask, photo
+from tests.sandbox.pictures import MODEL, SMALL, mask, photo
 
 
 QUICK: dict[str, Any] = {"model": MODEL, "prompt": "A red fox", "size": SMALL, "quality": "low"}

@@ -15,8 +15,18 @@ from gptimage.errors import InvalidRequestError, OutcomeUnknownError
 from gptimage.sandbox import Sandbox
 from gptimage.sandbox.failures import SCENARIOS
 from gptimage.transport.http import HttpReply, HttpRequest
-
-from .pictures import EDITS, GENERATIONS, SMALL, TODAY, edit, error, generate, opened, part, photo
+from tests.sandbox.pictures import (
+    EDITS,
+    GENERATIONS,
+    SMALL,
+    TODAY,
+    edit,
+    error,
+    generate,
+    opened,
+    part,
+    photo,
+)
 
 
 USER = "image_generation_user_error"

@@ -13,8 +13,7 @@ from gptimage.errors import OutcomeUnknownError
 from gptimage.sandbox import AsyncSandboxTransport, Sandbox, SandboxTransport
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 from gptimage.transport.protocols import AsyncTransport, Transport
-
-from .pictures import SMALL, TODAY, edit, generate, mask, part, photo
+from tests.sandbox.pictures import SMALL, TODAY, edit, generate, mask, part, photo
 
 
 QUICK = {"size": SMALL, "quality": "low"}

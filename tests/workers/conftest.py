@@ -10,8 +10,7 @@ import pytest
 from gptimage.workers import SqliteJobStore
 from gptimage.workers.job_store import JobStore
 from gptimage.workers.redis_store import RedisJobStore
-
-from .world import Clock, Service, Shared
+from tests.workers.helpers import Clock, Service, Shared
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,7 @@ from gptimage.cache import Cache
 from gptimage.store import PendingReplies, Store
 from gptimage.transport.base64_body import pictures
 from gptimage.workers import SqliteJobStore, run_job
-
-from .world import JOB, LEASE, URL, Clock, Service, picture
+from tests.workers.helpers import JOB, LEASE, URL, Clock, Service, picture
 
 
 def on_disk(folder: Path) -> set[str]:

@@ -16,8 +16,7 @@ from gptimage import InvalidRequestError, OutcomeUnknownError, Retry, TransportE
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply
 from gptimage.workers import JobResult, discard, retry
-
-from .world import JOB, Clock, Paper, Process, Service, Shared, answer, refusal
+from tests.workers.helpers import JOB, Clock, Paper, Process, Service, Shared, answer, refusal
 
 
 STEPS = 13

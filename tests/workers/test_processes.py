@@ -16,8 +16,7 @@ from gptimage.cache import Cache
 from gptimage.sandbox import SandboxServer
 from gptimage.store import Store
 from gptimage.workers import SqliteJobStore, run_job
-
-from .world import JOB
+from tests.workers.helpers import JOB
 
 
 WORKER = """

@@ -38,9 +38,19 @@ from gptimage.workers import (
 )
 from gptimage.workers.job import JobAnswer
 from gptimage.workers.job_store import JobStore, change
-
-from .world import JOB, LEASE, URL, Clock, Memory, Process, Service, Shared, answer, picture
-from .world import refusal as refused
+from tests.workers.helpers import (
+    JOB,
+    LEASE,
+    URL,
+    Clock,
+    Memory,
+    Process,
+    Service,
+    Shared,
+    answer,
+    picture,
+)
+from tests.workers.helpers import refusal as refused
 
 
 DEAD = 31.0

@@ -16,8 +16,7 @@ from gptimage import ConfigurationError, ImageClient, InvalidRequestError, Retry
 from gptimage.store import Store
 from gptimage.workers import JobStoreError
 from gptimage.workers.celery import PerProcess, configure, image_task
-
-from .world import JOB, URL, Process, Shared, answer, refusal
+from tests.workers.helpers import JOB, URL, Process, Shared, answer, refusal
 
 
 class Conf(dict[str, Any]):
