@@ -27,7 +27,7 @@ FOLDERS = (
     "conversation bulk",
     "batch",
     "client async_client",
-    "workers pytest_plugin",
+    "workers service pytest_plugin",
     "cli",
     "__main__",
 )
