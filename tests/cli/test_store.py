@@ -337,7 +337,7 @@ def test_moments() -> None:
 def test_help_is_light() -> None:
     """Asking for help loads neither SQLite nor anything else that is heavy."""
     code = (
-        "import argparse, sys; from gptimage.commands import store;"
+        "import argparse, sys; from gptimage.cli import store;"
         "store.add_parser(argparse.ArgumentParser().add_subparsers());"
         "print({'sqlite3', 'obstore', 'PIL', 'openai'} & set(sys.modules))"
     )

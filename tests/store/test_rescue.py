@@ -260,9 +260,9 @@ def test_a_spool_of_another_user_is_refused(
 FEW = """
 import errno, importlib.abc, os, sys
 import gptimage
-from gptimage._http import HttpReply
+from gptimage.transport.http import HttpReply
 from gptimage.cache import Cache
-from gptimage.ledger import Ledger
+from gptimage.budget.ledger import Ledger
 from gptimage.store import Store
 
 class Nothing(importlib.abc.MetaPathFinder):
