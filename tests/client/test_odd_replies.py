@@ -38,7 +38,7 @@ NAMED = ["2**66", "-1", "1.5", "true", "text", "no UTF-8", "[]", "{}", "NaN", "I
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Rescue copies and spooled replies go to a folder of the test."""
+    """Recovery copies and spooled replies go to a folder of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state"
 

@@ -213,7 +213,7 @@ def test_a_sidecar_comes_back_from_the_index(store: Store, record: Record) -> No
 
 
 def test_a_picture_on_record_elsewhere_is_not_adopted(store: Store, make: Any) -> None:
-    """After a rescue saved the same bytes again, the orphan goes."""
+    """After a recovery saved the same bytes again, the orphan goes."""
     image = make.image()
     orphan, again = (store.save(make.result("x", image))[0] for _ in range(2))
     unclaimed_only(store, orphan)

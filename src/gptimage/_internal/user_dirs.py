@@ -1,4 +1,4 @@
-"""Where a user's pictures, rescue copies and indexes go when nobody says otherwise."""
+"""Where a user's pictures, recovery copies and indexes go when nobody says otherwise."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def default_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """What must survive a reboot but is nobody's document: rescue copies and spooled replies.
+    """What must survive a reboot but is nobody's document: recovery copies and spooled replies.
 
     ``XDG_STATE_HOME`` (or ``~/.local/state``), on macOS and Windows the usual places.
     """
     return _place("XDG_STATE_HOME", ".local/state", "Library/Application Support") / _NAME
 
 
-def rescue_folder() -> Path:
+def recovery_folder() -> Path:
     """Where pictures go whose store could not take them."""
-    return state_folder() / "rescue"
+    return state_folder() / "rescue"  # as 0.1.0 named it, so that its copies are found
 
 
 def spool_folder() -> Path:

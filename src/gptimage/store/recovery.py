@@ -1,6 +1,6 @@
-"""Rescuing: brings pictures home that were paid for and could not be saved at the time.
+"""Recovery: brings pictures home that were paid for and could not be saved at the time.
 
-They wait in two places: as rescue copies, written when a store failed, and as raw replies in
+They wait in two places: as recovery copies, written when a store failed, and as raw replies in
 the spool, left by processes that were killed.
 """
 
@@ -23,7 +23,7 @@ from attrs import evolve, field, frozen
 
 from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.locks import locked
-from gptimage._internal.user_dirs import make_private, rescue_folder, spool_folder
+from gptimage._internal.user_dirs import make_private, recovery_folder, spool_folder
 from gptimage.errors import GptImageError, ImageDecodeError, StoreError
 from gptimage.image.image import Image
 from gptimage.image.transform import fit
@@ -47,7 +47,7 @@ from gptimage.types.request import Generate
 
 # `PendingReplies`: keeps a raw reply from the moment it arrived until its pictures are saved.
 #
-# A process killed in between leaves the reply on disk, and `gptimage rescue` saves its
+# A process killed in between leaves the reply on disk, and `gptimage recover` saves its
 # pictures. Nothing is forced to the disk: a killed process loses nothing that way, and only a
 # power cut within seconds could.
 
@@ -138,7 +138,7 @@ class PendingReplies:
             body: The reply as it arrived.
             note: What was asked, as JSON; see `note_of`.
             name: What `find` will ask for, from `new_name`; a new one when left out.
-            store: The name of the store the pictures are for; only its rescue takes them.
+            store: The name of the store the pictures are for; only its own `recover` takes them.
         """
         now = self._clock().astimezone(UTC)
         head = {
@@ -162,7 +162,7 @@ class PendingReplies:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             return SpooledReply(
-                warning=f"the reply could not be kept for a rescue ({reason(error)}): "
+                warning=f"the reply could not be kept for recovery ({reason(error)}): "
                 "if this process is killed before the pictures are saved, they are lost"
             )
 
@@ -203,7 +203,7 @@ def new_name() -> str:
 
 
 def note_of(request: Generate) -> dict[str, object]:
-    """What a rescue must know of a request, as JSON; input pictures are named, not kept."""
+    """What a recovery must know of a request, as JSON; input pictures are named, not kept."""
     return request_to_json(request)
 
 
@@ -246,7 +246,7 @@ NOTE: Final = "recovered from a raw reply after a crash"
 
 @frozen(kw_only=True)
 class RecoverReport:
-    """What `Store.rescue` brought home.
+    """What `Store.recover` brought home.
 
     Attributes:
         saved: The pictures that are in the store now.
@@ -268,7 +268,7 @@ class _OthersError(Exception):
 def recover(
     parts: StoreContext, spool: PendingReplies, older_than: timedelta, *, every: bool = False
 ) -> RecoverReport:
-    """Save rescue copies and leftover replies, and remove each once it is saved.
+    """Save recovery copies and leftover replies, and remove each once it is saved.
 
     Raises:
         StoreError: The folders cannot be read.
@@ -277,8 +277,8 @@ def recover(
     failed: list[tuple[str, str]] = []
     others: Counter[str] = Counter()
     known = 0
-    copies = rescue_folder()
-    # Two rescues at once would both find a picture unknown, and save it twice.
+    copies = recovery_folder()
+    # Two recoveries at once would both find a picture unknown, and save it twice.
     with _alone(copies), _alone(spool.folder):
         found = itertools.chain(
             _copies(parts, copies, every), _replies(parts, spool, older_than, every)
@@ -297,7 +297,7 @@ def recover(
 
 
 def _alone(folder: Path) -> AbstractContextManager[None]:
-    """Keep other rescues away from a folder, where there is one."""
+    """Keep other recoveries away from a folder, where there is one."""
     return locked(folder / _LOCK) if folder.is_dir() else nullcontext()
 
 
@@ -319,7 +319,7 @@ def _copies(parts: StoreContext, folder: Path, every: bool) -> Iterator[_Job]:
 def _copy(
     parts: StoreContext, blobs: Blobs, key: str, every: bool
 ) -> tuple[tuple[Record, ...], int]:
-    """Save one rescue copy under the id it has, and remove it."""
+    """Save one recovery copy under the id it has, and remove it."""
     record = sidecar.load(blobs.read(key).data, key=key, folder=None).record
     rest = dict(record.extra)
     owner = rest.pop(OWNER, None)
@@ -344,7 +344,7 @@ def _copy(
 
 
 def _clear(blobs: Blobs, record: Record) -> None:
-    """Remove a rescue copy; its inputs go with the last one."""
+    """Remove a recovery copy; its inputs go with the last one."""
     blobs.delete(record.key)
     if record.original is not None:
         blobs.delete(record.original.key)

@@ -2,7 +2,7 @@
 
 The sidecar is what makes a picture part of the store, so nothing is ever half saved. A
 failure after that is a warning; a failure before it raises an error that carries the
-pictures, and leaves a rescue copy in the user's state folder.
+pictures, and leaves a recovery copy in the user's state folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from gptimage._internal.user_dirs import make_private, rescue_folder
+from gptimage._internal.user_dirs import make_private, recovery_folder
 from gptimage.errors import GptImageError, InvalidRequestError, StoreError
 from gptimage.image.image import Image
 from gptimage.models.pricing import Cost, Usage
@@ -32,7 +32,7 @@ from gptimage.types.result import Result
 
 
 OWNER: Final = "rescued_for"
-"""The field of a rescue copy's sidecar that names the store it belongs to."""
+"""The field of a recovery copy's sidecar that names the store it belongs to."""
 
 _JOINERS: Final = re.compile("[\u200c\u200d]")
 MAX_TAGS: Final = 64
@@ -270,37 +270,37 @@ def _failure(
 ) -> StoreError:
     cause = failures[0][1]
     owner = parts.blobs.name
-    rescued = _rescue([each for each, _ in failures], owner) if result else []
+    recovery_copies = _write_copies([each for each, _ in failures], owner) if result else []
     total = len(entries) + len(failures)
     error = StoreError(
         f"{len(failures)} of {total} pictures could not be saved in {parts.blobs.name} "
-        f"({reason(cause)}); {_where_they_are(result, rescued)}",
+        f"({reason(cause)}); {_where_they_are(result, recovery_copies)}",
         result=result and evolve(result, stored=tuple(entry.record for entry in entries)),
-        rescued=rescued,
+        recovery_copies=recovery_copies,
     )
     error.__cause__ = cause
     return error
 
 
-def _where_they_are(result: Result | None, rescued: Sequence[str]) -> str:
+def _where_they_are(result: Result | None, recovery_copies: Sequence[str]) -> str:
     if result is None:
         return "what they came from is left alone"
     copies = (
-        f"rescue copies are in {rescue_folder()}: run 'gptimage rescue' when it works again"
-        if rescued
-        else "no rescue copy could be written either: save .result.images yourself"
+        f"recovery copies are in {recovery_folder()}: run 'gptimage recover' when it works again"
+        if recovery_copies
+        else "no recovery copy could be written either: save .result.images yourself"
     )
     return f"all are paid for and safe in .result, and {copies}"
 
 
-def _rescue(drafts: Sequence[PendingImage], owner: str) -> list[str]:
+def _write_copies(drafts: Sequence[PendingImage], owner: str) -> list[str]:
     """Write pictures to the user's state folder, laid out like a store; their paths."""
     paths: list[str] = []
     for each in drafts:
         with suppress(OSError, GptImageError):
             # Pictures may be private, and this is not the place the user chose for them.
-            make_private(rescue_folder())
-            blobs = FileBlobs(rescue_folder())
+            make_private(recovery_folder())
+            blobs = FileBlobs(recovery_folder())
             record = placed(each.record, each.image, Naming(DEFAULT), blobs)
             marked = evolve(record, extra={**record.extra, OWNER: owner})
             write(blobs, evolve(each, record=marked))

@@ -251,7 +251,7 @@ class Store(Reader):
         Raises:
             InvalidRequestError: A tag or the parent makes no sense; nothing was saved.
             StoreError: A picture could not be saved. ``.result`` has all of them, and
-                ``.rescued`` the paths of copies in the user's state folder.
+                ``.recovery_copies`` the paths of copies in the user's state folder.
         """
         words = saving.check_tags(tags)
         if parent is not None and not is_id(parent):
@@ -435,7 +435,7 @@ class Store(Reader):
         records = (self._record(row) for row in rows)
         return exporting.export(self._parts, records, Path(folder), names, sidecars=sidecars)
 
-    def rescue(
+    def recover(
         self,
         spool: PendingReplies | None = None,
         *,
@@ -444,7 +444,7 @@ class Store(Reader):
     ) -> recovery.RecoverReport:
         """Save what was paid for and could not be saved at the time.
 
-        That is rescue copies in the user's state folder, and replies of processes that were
+        That is recovery copies in the user's state folder, and replies of processes that were
         killed before they had saved their pictures. What belongs to another store waits for
         that store, and is counted in ``others``.
 

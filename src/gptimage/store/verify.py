@@ -141,7 +141,7 @@ def _adopt(parts: StoreContext, keys: Sequence[str]) -> set[str]:
     """Give a picture without a sidecar one; those that are settled.
 
     The index may still know what the sidecar said. A file whose bytes are on record
-    elsewhere is only removed: after a crash, that is the same reply saved by a rescue.
+    elsewhere is only removed: after a crash, that is the same reply saved by a recovery.
     """
     sidecar_key = stem(keys[0]) + SIDECAR
     if row := search.by_key(parts.index.database, sidecar_key):

@@ -117,7 +117,7 @@ def _spooled(client: ImageClient, job: Job, key: str) -> JobAnswer | None:
         twin.cache = Cache.memory(max_bytes=None)
         try:
             twin.cache.put(key, CacheEntry(body=left.read()))
-        except OSError:  # somebody else rescues it right now
+        except OSError:  # another process recovers it right now
             continue
         if answer := _replayed(twin, job):
             with suppress(OSError):
@@ -137,7 +137,7 @@ def waits(client: ImageClient, key: str | None) -> bool:
 
 
 def _leftovers(client: ImageClient, key: str) -> Iterator[PendingReply]:
-    """Replies to this request that wait for a rescue. Their processes may live: saving failed."""
+    """Replies to this request that wait for recovery. Their processes may live: saving failed."""
     try:
         found = PendingReplies().leftovers(older_than=timedelta(0))
     except StoreError:  # a folder nobody can read is no reason to wait for it
@@ -449,8 +449,8 @@ class _Work:
             StoreError: No disk of this machine keeps them, or the desk cannot be told: the error
                 is then the only one that has them, or that knows of them.
         """
-        copies = f" (copies: {', '.join(error.rescued)})" if error.rescued else ""
-        copied = len(error.rescued) + len(result.stored) >= len(result.images)
+        copies = f" (copies: {', '.join(error.recovery_copies)})" if error.recovery_copies else ""
+        copied = len(error.recovery_copies) + len(result.stored) >= len(result.images)
         kept = copied or waits(self.client, self.claim.key)
         told = f"the pictures are there, but not saved: {reason}{copies}"
         try:

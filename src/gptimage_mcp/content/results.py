@@ -54,7 +54,7 @@ _NEXT: Final = (
 _NEXT_UNSAVED: Final = (
     "The pictures are paid but NOT in the store, and these previews may be all the person ever "
     "sees: say so. Do not draw them again. The person makes room on the disk of the store and runs "
-    "`gptimage rescue`."
+    "`gptimage recover`."
 )
 
 
@@ -73,7 +73,7 @@ def completed_summary(app: App, drawn: Drawn) -> dict[str, Any]:
         "warnings": _warnings([*result.warnings, *drawn.notes]),
         "revised_prompt": _speech(turn.revised_prompt if turn else None),
         **(_turn(turn) if turn else {}),
-        **({"rescued": list(drawn.unsaved.rescued)} if drawn.unsaved else {}),
+        **({"recovery_copies": list(drawn.unsaved.recovery_copies)} if drawn.unsaved else {}),
         **_sandbox(app),
         "next": _NEXT_UNSAVED if unsaved else _NEXT,
     }
