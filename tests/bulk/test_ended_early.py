@@ -50,7 +50,7 @@ def leave(item: Item) -> None:
 
 def waiting() -> int:
     """How many replies are in the spool."""
-    return len(PendingReplies().leftovers(older_than=timedelta(0)))
+    return len(PendingReplies().abandoned(older_than=timedelta(0)))
 
 
 @pytest.mark.parametrize("kind", ["plain", "store", "cache"])
@@ -191,7 +191,7 @@ def test_a_reply_that_is_gone(both: Both, tmp_path: Path) -> None:
     service, path = Together(1), tmp_path / "run.jsonl"
     with pytest.raises(KeyError):
         both.many(both.client(service), FOXES[:1], checkpoint=path, take=leave)
-    for left in PendingReplies().leftovers(older_than=timedelta(0)):
+    for left in PendingReplies().abandoned(older_than=timedelta(0)):
         left.path.unlink()
     (item,) = both.many(both.client(service), FOXES[:1], checkpoint=path)
 

@@ -159,7 +159,7 @@ def test_a_spool(tmp_path: Path, kind: str, for_good: bool) -> None:
         with fault.on(kind):
             entry = spool.put("g1:abc", b"reply" * 1000, {"operation": "generate"})
         assert (entry.path is None) == (entry.warning is not None)
-        left = [each.read() for each in spool.leftovers(NOW)]
+        left = [each.read() for each in spool.abandoned(NOW)]
         assert left == ([b"reply" * 1000] if entry.path else [])
 
     points(run, tmp_path, kind, for_good)

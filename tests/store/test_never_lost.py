@@ -47,15 +47,15 @@ class Failing:
         if self._left < 0:
             raise self._error
 
-    def create(self, key: str, data: bytes, *, settle: bool = True) -> str:
+    def create(self, key: str, data: bytes, *, fsync_dir: bool = True) -> str:
         """Write, or fail."""
         self._may()
-        return self._blobs.create(key, data, settle=settle)
+        return self._blobs.create(key, data, fsync_dir=fsync_dir)
 
-    def keep(self, key: str, data: bytes) -> None:
+    def touch_or_create(self, key: str, data: bytes) -> None:
         """Write, or fail."""
         self._may()
-        self._blobs.keep(key, data)
+        self._blobs.touch_or_create(key, data)
 
     def stat(self, key: str) -> BlobInfo | None:
         """Looking still works."""
@@ -169,7 +169,7 @@ def test_a_warning_that_is_an_error_comes_after_the_save(store: Store, make: Any
     def strict(sentence: str) -> None:
         raise RuntimeError(sentence)
 
-    store._parts.index.add = raising  # type: ignore[method-assign]  # as if the disk were full
+    store._context.index.add = raising  # type: ignore[method-assign]  # as if the disk were full
     with pytest.raises(RuntimeError):
         store.save(make.result(), warn=strict)
 
@@ -250,20 +250,20 @@ def test_a_spooled_reply_is_there_until_it_is_done(spool: PendingReplies) -> Non
     """The bytes are kept as they came, in any kind of buffer, and go when they are saved."""
     for body in (b"a\nb", bytearray(b"a\nb"), memoryview(b"a\nb")):
         entry = spool.put("g1:abc", body, {"operation": "generate"})
-        (left,) = spool.leftovers(NOW)
+        (left,) = spool.abandoned(NOW)
         assert (left.read(), left.key, left.note) == (b"a\nb", "g1:abc", {"operation": "generate"})
         assert abs(datetime.now(UTC) - left.at) < timedelta(minutes=1)
         assert entry.warning is None
         entry.discard()
         entry.discard()
-        assert spool.leftovers(NOW) == ()
+        assert spool.abandoned(NOW) == ()
 
 
 def test_a_reply_in_work_is_no_leftover(spool: PendingReplies) -> None:
     """Its process is alive and it is young: nobody takes it away."""
     spool.put("g1:abc", b"x", {})
 
-    assert spool.leftovers() == ()
+    assert spool.abandoned() == ()
 
 
 def test_a_spool_that_cannot_write_only_warns(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_the_reply_of_a_killed_process_is_recovered(
     assert [store.open(record.id) for record in report.saved] == images
     assert report.failed == ()
     record = report.saved[0]
-    assert (record.prompt, record.of, record.template) == ("A red fox", 2, "product")
+    assert (record.prompt, record.batch_count, record.template) == ("A red fox", 2, "product")
     assert record.usage is not None
     assert record.usage.total_tokens == 206
     assert record.cost is not None
@@ -333,7 +333,7 @@ def test_a_recovery_after_a_repair_knows_more(
     orphan = store.save(result)[0]
     assert orphan.path is not None
     orphan.path.with_suffix(".json").unlink()
-    store._parts.index.forget(orphan.key.replace(".png", ".json"))
+    store._context.index.forget(orphan.key.replace(".png", ".json"))
     store.verify(repair=True, grace=NOW)
     of_the_dead(spool, reply(result.image), result.request)
     store.recover(spool)
@@ -372,7 +372,7 @@ def test_files_that_are_no_replies_are_passed_over(store: Store, spool: PendingR
     for number, content in enumerate([b"", b"garbage", b"{}\nx", b"[]\n", b'{"at": 7}\n', b"\xff"]):
         (spool.folder / f"{number}.reply").write_bytes(content)
 
-    assert spool.leftovers(NOW) == ()
+    assert spool.abandoned(NOW) == ()
     assert store.recover(spool, older_than=NOW).saved == ()
 
 
@@ -420,7 +420,7 @@ def killed(tmp_path: Path, make: Any) -> Iterator[Store]:
         record = store.save(make.result("A fox"))[0]
         assert record.path is not None
         record.path.with_suffix(".json").unlink()
-        store._parts.index.forget(record.key.replace(".png", ".json"))
+        store._context.index.forget(record.key.replace(".png", ".json"))
         yield store
 
 

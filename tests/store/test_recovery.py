@@ -42,10 +42,10 @@ def reply(image: Image, **fields: Any) -> bytes:
 def failed_save(store: Store, result: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A save on a disk that takes nothing; a recovery copy is left."""
 
-    def full(self: FileBlobs, key: str, data: bytes, *, settle: bool = True) -> str:
+    def full(self: FileBlobs, key: str, data: bytes, *, fsync_dir: bool = True) -> str:
         if self.name == store.name:
             raise OSError(28, "No space left on device")
-        return create(self, key, data, settle=settle)
+        return create(self, key, data, fsync_dir=fsync_dir)
 
     create = FileBlobs.create
     with monkeypatch.context() as patch:
@@ -110,7 +110,7 @@ def test_a_client_names_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with pytest.raises(StoreError, match="killed"):
             client.generate("A fox", size="1024x640", quality="low")
 
-    assert [each.store for each in PendingReplies().leftovers(NOW)] == [store.name]
+    assert [each.store for each in PendingReplies().abandoned(NOW)] == [store.name]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_whatever_a_reply_raises_the_others_are_saved(
 
     assert [record.sha256 for record in report.saved] == [good.sha256]
     assert [why for _, why in report.failed] == ["a surprise"]
-    assert len(PendingReplies().leftovers(NOW)) == 1
+    assert len(PendingReplies().abandoned(NOW)) == 1
 
 
 RECOVERER = """
@@ -277,6 +277,8 @@ class Arriving:
         sys.path_importer_cache.clear()
         sys.meta_path.insert(0, Nothing())
         return HttpReply(status=200, headers={"x-request-id": "req_1"}, body=self.body)
+    def stream(self, request):
+        raise AssertionError("nothing is streamed here")
     def close(self):
         pass
 

@@ -20,7 +20,7 @@ from tests.workers.helpers import JOB, LEASE, URL, Clock, Service, picture
 
 def on_disk(folder: Path) -> set[str]:
     """The images in the store, in the spool and among the recovery copies."""
-    bodies = [left.read() for left in PendingReplies().leftovers(older_than=timedelta(0))]
+    bodies = [left.read() for left in PendingReplies().abandoned(older_than=timedelta(0))]
     found = {hashlib.sha256(data).hexdigest() for body in bodies for data in pictures(body)}
     files = [*folder.rglob("*.png")]
     return found | {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -308,7 +308,7 @@ def _from_store(store: Store, ids: tuple[str, ...], plan: Plan) -> Result:
         usage=first.usage,
         cost=FREE,
         warnings=first.warnings,
-        created=first.made,
+        created=first.created_at_service,
         request_id=first.request_id,
         cached=True,
         stored=records,

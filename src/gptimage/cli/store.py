@@ -131,7 +131,7 @@ def document_of(record: Record) -> dict[str, object]:
 def line(record: Record) -> str:
     """A record for people, on one line."""
     pixels = "?" if record.size is None else f"{record.width}x{record.height}"
-    cost = "-" if record.share is None else str(record.share)
+    cost = "-" if record.cost_share is None else str(record.cost_share)
     marks = " ".join([*(["pinned"] if record.pinned else []), *(f"#{tag}" for tag in record.tags)])
     prompt = " ".join(record.prompt.split())
     prompt = prompt if len(prompt) <= 60 else prompt[:59] + "…"

@@ -68,8 +68,8 @@ class FileBlobs:
         """The folder."""
         return self._root
 
-    def create(self, key: str, data: bytes, *, settle: bool = True) -> str:
-        """Write a new file and return its stamp; see `Blobs.create`."""
+    def create(self, key: str, data: bytes, *, fsync_dir: bool = True) -> str:
+        """Write a new file and return its etag; see `Blobs.create`."""
         path = self._path(key)
         temporary = self._write(data)
         try:
@@ -78,15 +78,15 @@ class FileBlobs:
             blob = self.read(key)
             if blob.data != data:
                 raise
-            return blob.stamp
+            return blob.etag
         finally:
             temporary.unlink(missing_ok=True)
-        if settle:
+        if fsync_dir:
             self._sync_folder(path.parent)
-        return _stamp(path.stat())
+        return _etag(path.stat())
 
-    def keep(self, key: str, data: bytes) -> None:
-        """Make sure that a file named by its own hash is there, and fresh; see `Blobs.keep`."""
+    def touch_or_create(self, key: str, data: bytes) -> None:
+        """Make sure that a file named by its own hash is there; see `Blobs.touch_or_create`."""
         path = self._path(key)
         with suppress(FileNotFoundError):
             if path.stat().st_size == len(data):
@@ -96,17 +96,17 @@ class FileBlobs:
             self.delete(key)
         self.create(key, data)
 
-    def replace(self, key: str, data: bytes, *, stamp: str) -> str | None:
-        """Write a new content if the stamp still holds; see `Blobs.replace`."""
+    def replace(self, key: str, data: bytes, *, etag: str) -> str | None:
+        """Write a new content if the etag still holds; see `Blobs.replace`."""
         path = self._path(key)
         temporary = self._write(data)
         try:
             with self._locked():
-                if _stamp(path.lstat()) != stamp:
+                if _etag(path.lstat()) != etag:
                     return None
                 temporary.replace(path)
                 self._sync_folder(path.parent)
-                return _stamp(path.lstat())
+                return _etag(path.lstat())
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -116,7 +116,7 @@ class FileBlobs:
         # A link in the last place is refused by the system; links before it by _path.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | _BINARY)
         with os.fdopen(handle, "rb") as file:
-            return Blob(file.read(), _stamp(os.fstat(handle)))
+            return Blob(file.read(), _etag(os.fstat(handle)))
 
     def stat(self, key: str) -> BlobInfo | None:
         """What is known of a file, or None; see `Blobs.stat`."""
@@ -144,8 +144,8 @@ class FileBlobs:
         folder = self._path(prefix.rstrip("/")) if prefix else self._root
         return _walk(folder, prefix, after)
 
-    def leftovers(self, older_than: timedelta, *, remove: bool = False) -> tuple[str, ...]:
-        """Temporary files of writes that were killed; see `Blobs.leftovers`."""
+    def temp_files(self, older_than: timedelta, *, remove: bool = False) -> tuple[str, ...]:
+        """Temporary files of writes that were killed; see `Blobs.temp_files`."""
         limit = files_now(self._root) - older_than.total_seconds()
         found: list[str] = []
         for entry in _entries(self._root / TEMPORARY):
@@ -234,13 +234,13 @@ def _link(temporary: Path, path: Path) -> None:
         temporary.rename(path)
 
 
-def _stamp(status: os.stat_result) -> str:
+def _etag(status: os.stat_result) -> str:
     return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
 
 
 def _info(key: str, status: os.stat_result) -> BlobInfo:
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
-    return BlobInfo(key, size=status.st_size, modified=modified, stamp=_stamp(status))
+    return BlobInfo(key, size=status.st_size, modified=modified, etag=_etag(status))
 
 
 def _walk(folder: Path, prefix: str, after: str) -> Iterator[BlobInfo]:

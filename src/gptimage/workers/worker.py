@@ -95,10 +95,12 @@ def _stored(store: Store, job: Job) -> JobAnswer | None:
     store.refresh()
     calls: dict[object, dict[int, Record]] = {}
     for record in store.history(_MOST, tag=job.tag):
-        calls.setdefault((record.made, record.request_id), {}).setdefault(record.index, record)
+        calls.setdefault((record.created_at_service, record.request_id), {}).setdefault(
+            record.index, record
+        )
     for found in calls.values():  # the newest first
         records = [found[index] for index in sorted(found)]
-        if len(records) == records[0].of:
+        if len(records) == records[0].batch_count:
             return _answer(records, records[0].cost, records[0].warnings)
     return None
 
@@ -139,7 +141,7 @@ def waits(client: ImageClient, key: str | None) -> bool:
 def _leftovers(client: ImageClient, key: str) -> Iterator[PendingReply]:
     """Replies to this request that wait for recovery. Their processes may live: saving failed."""
     try:
-        found = PendingReplies().leftovers(older_than=timedelta(0))
+        found = PendingReplies().abandoned(older_than=timedelta(0))
     except StoreError:  # a folder nobody can read is no reason to wait for it
         return iter(())
     own = (None, client.store.name if client.store is not None else None)

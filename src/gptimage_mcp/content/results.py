@@ -90,7 +90,7 @@ def restored_summary(
         "handle": handle,
         "images": [],
         "model": told(first.model, 100),
-        "cost_usd": usd(first.cost if len(records) == first.of else _together(records)),
+        "cost_usd": usd(first.cost if len(records) == first.batch_count else _together(records)),
         "usage": _usage(first.usage),
         "cached": False,
         "warnings": _warnings([*warnings, *notes]),
@@ -197,7 +197,7 @@ def _usage(usage: gptimage.Usage | None) -> dict[str, int] | None:
 
 
 def _together(records: Sequence[gptimage.Record]) -> gptimage.Cost | None:
-    shares = [record.share for record in records]
+    shares = [record.cost_share for record in records]
     known = [share.usd for share in shares if share is not None]
     if len(known) < len(shares):
         return None
