@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from gptimage._internal import atomic
 from gptimage._internal.clock import files_now
 from gptimage._internal.keywords import flag, strict_class
 from gptimage._internal.keywords import path as path_like
@@ -170,16 +171,7 @@ class FileBlobs:
         folder = self._root / TEMPORARY
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / os.urandom(16).hex()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                if self._fsync:
-                    os.fsync(handle)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        atomic.create(path, data, mode=atomic.PUBLIC, fsync=self._fsync)
         return path
 
     def _place(self, temporary: Path, path: Path) -> None:
@@ -201,15 +193,9 @@ class FileBlobs:
             self._sync_folder(self._root / parent)
 
     def _sync_folder(self, folder: Path) -> None:
-        """Force a folder's entries to the disk, where the system can."""
-        if not self._fsync or os.name == "nt":
-            return
-        with suppress(FileNotFoundError):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        if self._fsync:
+            with suppress(FileNotFoundError):  # removed by another process because it was empty
+                atomic.fsync_dir(folder)
 
     def _locked(self) -> AbstractContextManager[None]:
         """Keep others from replacing or deleting; creating needs no lock."""

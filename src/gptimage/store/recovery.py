@@ -21,6 +21,7 @@ from typing import Any, Final, cast
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal import atomic
 from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.locks import locked
 from gptimage._internal.user_dirs import make_private, recovery_folder, spool_folder
@@ -150,17 +151,13 @@ class PendingReplies:
             "store": store,
             "note": dict(note),
         }
-        name = name or new_name()
-        temporary = self.folder / f".{name}"
+        path = self.folder / f"{name or new_name()}{_SUFFIX}"
         try:
             make_private(self.folder)
-            with temporary.open("xb") as file:
-                file.write(json.dumps(head, default=str).encode() + b"\n")
-                file.write(body)
-            return SpooledReply(path=temporary.rename(self.folder / f"{name}{_SUFFIX}"))
+            line = json.dumps(head, default=str).encode() + b"\n"
+            atomic.replace(path, line, body, fsync=False)
+            return SpooledReply(path=path)
         except Exception as error:  # noqa: BLE001  # the picture comes first
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
             return SpooledReply(
                 warning=f"the reply could not be kept for recovery ({reason(error)}): "
                 "if this process is killed before the pictures are saved, they are lost"
