@@ -13,8 +13,9 @@ from PIL import ImageChops, ImageStat
 
 from gptimage.image.image import Image
 from gptimage.models.catalog import Models
-from gptimage.sandbox._scene import scene
-from gptimage.sandbox.drawing import NOTICE, paint, prompt_head, stages
+from gptimage.sandbox.scene import prompt_head, read_scene
+from gptimage.sandbox.drawing import paint, stages
+from gptimage.sandbox.images import NOTICE
 from gptimage.sandbox.job import Job, Picture
 from tests.sandbox.pictures import encoded, markup, mask, opened, photo
 
@@ -198,7 +199,7 @@ def test_markers_are_not_drawn() -> None:
 @given(st.text(max_size=80), st.integers(0, 9))
 def test_any_prompt_is_a_scene(prompt: str, index: int) -> None:
     """Reading a prompt never fails, and is repeatable."""
-    assert scene(prompt, index) == scene(prompt, index)
+    assert read_scene(prompt, index) == read_scene(prompt, index)
 
 
 @pytest.mark.parametrize("partials", [1, 2, 3])
