@@ -378,6 +378,7 @@ class Policy:
         previews: Whether features in preview, or undocumented for a model, are granted.
         svg_model_selection: Whether the author model of an SVG may (and must) be chosen.
         uploads: Uploaded files by id.
+        draw: ``scene`` or ``plain``, as `Job.draw`.
     """
 
     models: Models
@@ -385,6 +386,7 @@ class Policy:
     previews: bool
     svg_model_selection: bool
     uploads: Mapping[str, bytes]
+    draw: Literal["scene", "plain"] = "scene"
 
 
 def accept(request: HttpRequest, operation: Literal["generation", "edit"], policy: Policy) -> Job:
@@ -415,6 +417,7 @@ def accept(request: HttpRequest, operation: Literal["generation", "edit"], polic
         partials=read.whole("partial_images", 0, 3) or 0,
         safety_identifier=read.text("safety_identifier") or _user(read),
         fidelity=read.choice("input_fidelity", ("high", "low")) or "low",
+        draw=policy.draw,
     )
     read.choice("moderation", ("low", "auto"))
     _judge(read, job, policy, files)
