@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from gptimage_mcp.server import build_server
 else:
     _LATE: Final = {
-        "Settings": "gptimage_mcp.settings",
-        "SettingsError": "gptimage_mcp.settings",
+        "Settings": "gptimage_mcp.config.settings",
+        "SettingsError": "gptimage_mcp.config.settings",
         "build_server": "gptimage_mcp.server",
     }
 

@@ -155,7 +155,7 @@ def line(
     told = clock or Clock()
     way = transport or SandboxTransport(sandbox)
     settings: Settings = {"clock": told, "retry": retry}
-    core = ClientConfig.from_settings(settings, base_url=SANDBOX_URL, store=store)
+    core = ClientConfig.from_settings(settings, endpoint=SANDBOX_URL, store=store)
     return BatchLine(
         keeper=ResultSaver(core=core, caches=False),
         meter=CallAccounting.of(meter, told),

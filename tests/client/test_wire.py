@@ -303,7 +303,7 @@ def test_connecting_has_a_limit_of_its_own(name: str, timeout: float, connecting
     from gptimage.engine.config import ClientConfig
     from gptimage.engine.config import connect as connected
 
-    core = ClientConfig.from_settings({}, base_url="http://127.0.0.1:9/v1", store=None)
+    core = ClientConfig.from_settings({}, endpoint="http://127.0.0.1:9/v1", store=None)
     steps = connected(name, "sk-secret-key", core, timeout)().timeout
 
     assert (steps.connect, steps.read, steps.write) == (connecting, timeout, timeout)

@@ -14,7 +14,12 @@ from typing import Final
 from gptimage.engine.plan import Plan
 
 
-_ALWAYS: Final = ("pybase64", "encodings.utf_8_sig", "gptimage._reading", "gptimage._provenance")
+_ALWAYS: Final = (
+    "pybase64",
+    "encodings.utf_8_sig",
+    "gptimage.image.files",
+    "gptimage.image.formats",
+)
 _FOR_PIXELS: Final = (
     "PIL.ImageOps",
     "PIL.ImageCms",
