@@ -110,7 +110,7 @@ def test_a_call_is_overdue_by_the_clock_that_dated_it(tmp_path: Path, day: datet
     )  # fmt: skip
     client.generate("A fox", **SMALL)
 
-    assert seen == ["open", "unknown"]
+    assert seen == ["sent", "unknown"]
 
 
 def test_a_clock_of_its_own_stays(tmp_path: Path) -> None:
