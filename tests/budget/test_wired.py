@@ -420,7 +420,7 @@ def test_the_event_loop_goes_on_while_the_ledger_is_locked(tmp_path: Path) -> No
         held, release = threading.Event(), threading.Event()
 
         def hold() -> None:
-            bench.ledger._file.run(lambda _: (held.set(), release.wait()))
+            bench.ledger._file.write(lambda _: (held.set(), release.wait()))
 
         holder = asyncio.create_task(asyncio.to_thread(hold))
         await asyncio.to_thread(held.wait)

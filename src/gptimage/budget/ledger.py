@@ -30,7 +30,7 @@ from gptimage.budget.accounts import (
     to_nanos,
     to_usd,
 )
-from gptimage.budget.ledger_db import HOST, LedgerFile, check_sums, is_abandoned
+from gptimage.budget.ledger_db import HOST, check_sums, is_abandoned, open_ledger
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import Usage
 from gptimage.transport.billing import Billing
@@ -228,7 +228,7 @@ class Ledger:
         self.prompts: bool = prompts
         self._own_clock = clock
         self._clock: Clock = clock or utc_now
-        self._file = LedgerFile(self.path)
+        self._file = open_ledger(self.path)
 
     def go_by(self, clock: Clock) -> None:
         """Take over a client's clock, unless the ledger was given one of its own.
@@ -254,7 +254,7 @@ class Ledger:
                 limit.check(entry.reserved, _spent(connection, limit.span))
             connection.execute(_WRITE, row)
 
-        self._file.run(work)
+        self._file.write(work)
 
     def end(self, entry: CallRecord, ending: CallOutcome) -> None:
         """Say how a call ended; once more when it becomes known later.
@@ -270,7 +270,7 @@ class Ledger:
             if before is None or _BILLING[before[0]].can_become(ending.billing):
                 connection.execute(_WRITE, row)  # else what is paid stays counted
 
-        self._file.run(work)
+        self._file.write(work)
 
     def set_cost(self, call_id: str, usd: Decimal) -> None:
         """Say what a call of unknown outcome cost, after a look at your usage page.
@@ -295,7 +295,7 @@ class Ledger:
                 values,
             ).rowcount
 
-        if not self._file.run(work):
+        if not self._file.write(work):
             raise InvalidRequestError(
                 f"no call {call_id!r} of unknown outcome is in the ledger {self.path}",
                 field="call_id",
@@ -312,7 +312,7 @@ class Ledger:
         Raises:
             ConfigurationError: The file cannot be used.
         """
-        return to_usd(self._file.run(lambda connection: _spent(connection, span)))
+        return to_usd(self._file.write(lambda connection: _spent(connection, span)))
 
     def summary(
         self,
@@ -354,7 +354,7 @@ class Ledger:
             ).fetchone()
             return Summary(by=by, groups=tuple(map(_spending, groups)), total=_spending(total))
 
-        return self._file.run(work)
+        return self._file.write(work)
 
     def rows(
         self, *, since: datetime | None = None, until: datetime | None = None
@@ -378,7 +378,7 @@ class Ledger:
                 _span(since, until),
             ).fetchall()
 
-        return tuple(map(_ledger_row, self._file.run(work)))
+        return tuple(map(_ledger_row, self._file.write(work)))
 
     def close(self) -> None:
         """Close the file; it is opened again when needed."""
