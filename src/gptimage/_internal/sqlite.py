@@ -207,9 +207,10 @@ class SqliteFile:
             path, timeout=self.busy_seconds, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             self._prepare(connection)
+            # After `prepare`, because it changes the file, which may be another program's.
+            connection.execute("PRAGMA journal_mode = WAL")
             # A damaged page can hide rows without an error. What is found nowhere else is proved.
             if not self._replaceable and path.stat().st_size <= _CHECKED_BYTES:
                 (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
