@@ -70,7 +70,7 @@ class SqliteJobStore:
 
     def __repr__(self) -> str:
         """Where it is."""
-        return f"SqliteDesk({str(self.path)!r})"
+        return f"SqliteJobStore({str(self.path)!r})"
 
     def now(self) -> float:
         """The time on this machine."""
