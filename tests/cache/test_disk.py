@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from gptimage._internal import locks
 from gptimage.cache import Cache, CacheEntry, CacheStats, entry_file
+from gptimage.cache.base import FlightResult, LeaseHeld, NewReply
 from gptimage.cache.disk import DiskCache
-from gptimage.cache.protocol import FlightResult, LeaseHeld, NewReply
 from gptimage.cache.single_flight import single_flight
 from gptimage.errors import CacheError
 
@@ -344,7 +344,8 @@ def test_a_file_system_that_ends_is_a_warning(root: Path) -> None:
         "import resource, sys; from gptimage.cache import *;"
         "from gptimage.cache.single_flight import *;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
-        "found = single_flight(Cache.disk(sys.argv[1]), 'g1:key', lambda: NewReply(body=b'x' * 400_000));"
+        "found = single_flight(Cache.disk(sys.argv[1]), 'g1:key',"
+        "lambda: NewReply(body=b'x' * 400_000));"
         "sys.stdout.write(f'{len(found.body)} {found.warnings}')"
     )
     command = [sys.executable, "-W", "error", "-c", code, str(root)]

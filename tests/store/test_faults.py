@@ -24,7 +24,7 @@ from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
-from gptimage.cache.protocol import CacheEntry
+from gptimage.cache.base import CacheEntry
 from gptimage.errors import CacheError, ConfigurationError, StoreError
 from gptimage.store import PendingReplies, Store
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gptimage._internal.sqlite import SqliteFile, damage, run_script, transaction
+from gptimage.cache.base import nanodollars
 from gptimage.cache.entry_file import EntryHeader
-from gptimage.cache.protocol import nanodollars
 from gptimage.errors import CacheError
 
 

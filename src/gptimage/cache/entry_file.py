@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from gptimage.cache.protocol import CacheEntry
+from gptimage.cache.base import CacheEntry
 from gptimage.errors import CacheError
 
 
