@@ -125,6 +125,19 @@ def test_a_clock_of_its_own_stays(tmp_path: Path) -> None:
     assert [row.at for row in ledger.rows()] == [DAYS[1]]
 
 
+def test_two_clocks_on_one_ledger(tmp_path: Path) -> None:
+    """Each call has its own client's day; the ledger goes on by the clock of the first one."""
+    ledger = gptimage.Ledger(tmp_path / "spend.sqlite")
+    budget = gptimage.Budget("1.00", per="day", ledger=ledger)
+    for day in DAYS:
+        client = gptimage.ImageClient.sandbox(budget=budget, clock=lambda day=day: day)
+        client.generate(f"A fox on {day}", **SMALL)
+    rows = ledger.rows()
+
+    assert [(row.at, row.billing) for row in rows] == [(day, "billed") for day in DAYS]
+    assert budget.remaining() == 1 - rows[0].counted
+
+
 @pytest.mark.parametrize("day", DAYS, ids=str)
 def test_the_sandbox_lives_on_the_day_of_its_client(day: datetime) -> None:
     """A sandbox the client makes knows the client's models and dates its replies likewise."""

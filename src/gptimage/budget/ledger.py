@@ -208,8 +208,8 @@ class Ledger:
     Args:
         path: The SQLite file; it is made when it is not there, readable to you alone.
         prompts: Keep the prompts, too.
-        clock: Tells the time (UTC); when left out, the clock of the client that uses it, and
-            this machine's until a client does.
+        clock: Tells the time (UTC); when left out, the clock of the first client that uses it,
+            and this machine's until a client does.
 
     Raises:
         ConfigurationError: An argument makes no sense.
@@ -226,17 +226,18 @@ class Ledger:
         flag("prompts", prompts)
         self.path: Path = Path(path)
         self.prompts: bool = prompts
-        self._own_clock = clock
-        self._clock: Clock = clock or utc_now
+        self._clock: Clock | None = clock
         self._file = open_ledger(self.path)
 
     def go_by(self, clock: Clock) -> None:
-        """Take over a client's clock, unless the ledger was given one of its own.
+        """Take over the clock of the first client that uses it, unless it was given its own.
 
         Rows are dated by the client. Whether a call is overdue must be judged by the same
-        clock, or a row of yesterday's test would be overdue today.
+        clock, or a row of yesterday's test would be overdue today. A later client with another
+        clock changes nothing here: its rows have its own dates, and what they count with does
+        not depend on any clock.
         """
-        self._clock = self._own_clock or clock
+        self._clock = self._clock or clock
 
     def begin(self, entry: CallRecord, limits: Sequence[Limit] = ()) -> None:
         """Enter a call, unless that could cross a limit; no process comes in between.
@@ -390,7 +391,7 @@ class Ledger:
 
     def _bury(self, connection: sqlite3.Connection) -> None:
         """Calls whose process died are of unknown outcome; they go on counting."""
-        now = self._clock().timestamp()
+        now = (self._clock or utc_now)().timestamp()
         query = "SELECT id, host, pid, until FROM calls WHERE outcome = 'open'"
         found = connection.execute(query).fetchall()
         over = [(call,) for call, host, pid, until in found if is_abandoned(host, pid, until, now)]
