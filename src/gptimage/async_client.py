@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import strict
 from gptimage._internal.threads import to_thread
-from gptimage.cache.protocol import CachePort, NewReply
+from gptimage.cache.base import Cache, NewReply
 from gptimage.engine.accounting import CallTracker, accounting_from
 from gptimage.engine.arguments import cache_of, check_sandbox, check_settings, store_of
 from gptimage.engine.base_client import NO_BATCH, Catalogue, check_batch, check_many, check_talk
@@ -212,7 +212,7 @@ class AsyncImageClient(AsyncJobs):
         openai: AsyncSDK | None = None,
         transport: AsyncTransport | None = None,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
@@ -234,7 +234,7 @@ class AsyncImageClient(AsyncJobs):
                 owned=openai is None,
             )
         self.store: Store | None = store_of(store)
-        self.cache: CachePort | None = cache_of(cache)
+        self.cache: Cache | None = cache_of(cache)
         self._core = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
         self._keeper = ResultSaver(core=self._core, caches=self.cache is not None)
         self._templates = templates
@@ -250,7 +250,7 @@ class AsyncImageClient(AsyncJobs):
         sandbox: Sandbox | None = None,
         *,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> Self:
@@ -410,7 +410,7 @@ class AsyncImageClient(AsyncJobs):
             return call.saved(await self._save(taken, tags))
 
     async def _fly(
-        self, cache: CachePort, plan: Plan, call: CallTracker, refresh: bool
+        self, cache: Cache, plan: Plan, call: CallTracker, refresh: bool
     ) -> ParsedReply:
         """From the cache, from a request like this one in flight, or by asking."""
         from gptimage.cache.single_flight import asingle_flight

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import strict
-from gptimage.cache.protocol import CachePort, NewReply
+from gptimage.cache.base import Cache, NewReply
 from gptimage.engine.accounting import CallTracker, accounting_from
 from gptimage.engine.arguments import cache_of, check_sandbox, check_settings, store_of
 from gptimage.engine.base_client import NO_BATCH, Catalogue, check_batch, check_many, check_talk
@@ -244,7 +244,7 @@ class ImageClient(Jobs):
         openai: SDK | None = None,
         transport: Transport | None = None,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
@@ -266,7 +266,7 @@ class ImageClient(Jobs):
                 owned=openai is None,
             )
         self.store: Store | None = store_of(store)
-        self.cache: CachePort | None = cache_of(cache)
+        self.cache: Cache | None = cache_of(cache)
         self._core = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
         self._keeper = ResultSaver(core=self._core, caches=self.cache is not None)
         self._templates = templates
@@ -282,7 +282,7 @@ class ImageClient(Jobs):
         sandbox: Sandbox | None = None,
         *,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> Self:
@@ -512,7 +512,7 @@ class ImageClient(Jobs):
                 taken = self._fly(self.cache, plan, call, refresh)
             return call.saved(self._keeper.save(taken, tags))
 
-    def _fly(self, cache: CachePort, plan: Plan, call: CallTracker, refresh: bool) -> ParsedReply:
+    def _fly(self, cache: Cache, plan: Plan, call: CallTracker, refresh: bool) -> ParsedReply:
         """From the cache, from a request like this one in flight, or by asking."""
         from gptimage.cache.single_flight import single_flight
 

@@ -14,7 +14,7 @@ from gptimage.bulk.checkpoint import Checkpoint, CheckpointLine, ItemStatus
 from gptimage.bulk.checkpoint_hook import CheckpointHook
 from gptimage.bulk.items import Item, PlannedItem, RequestInput, planned
 from gptimage.bulk.stop import Stop
-from gptimage.cache.protocol import CachePort
+from gptimage.cache.base import Cache
 from gptimage.engine.plan import Plan
 from gptimage.engine.save import ParsedReply, ResultSaver
 from gptimage.errors import (
@@ -72,7 +72,7 @@ class RunState:
     """
 
     keeper: ResultSaver
-    cache: CachePort | None
+    cache: Cache | None
     checkpoint: Checkpoint | None
     retry_unknown: bool
     tags: tuple[str, ...]

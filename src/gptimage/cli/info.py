@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gptimage import ModelSpec
     from gptimage.budget.ledger import Spending, Summary
     from gptimage.cache.disk import DiskCache
-    from gptimage.cache.protocol import CacheStats
+    from gptimage.cache.base import CacheStats
 
 
 def add_spend(subparsers: Subparsers) -> None:

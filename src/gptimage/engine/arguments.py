@@ -17,7 +17,7 @@ from gptimage._internal.keywords import (
     seconds,
     text,
 )
-from gptimage.cache.protocol import CachePort
+from gptimage.cache.base import Cache
 from gptimage.errors import ConfigurationError
 from gptimage.image.download import Fetch
 from gptimage.models.catalog import Models
@@ -68,9 +68,6 @@ _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "transport": ("send", "stream", "close"),
     "async transport": ("send", "stream", "aclose"),
     "openai": ("post", "get", "close"),
-    "cache": (
-        "get", "put", "delete", "count", "stats", "clear", "lease", "outcome", "close",
-    ),
     "store": ("get", "open", "save"),
     "templates": ("render",),
     "limits": ("acquire", "learn", "close"),
@@ -167,19 +164,20 @@ def store_of(store: Store | str | os.PathLike[str] | None) -> Store | None:
     return store
 
 
-def cache_of(cache: CachePort | str | os.PathLike[str] | None) -> CachePort | None:
+def cache_of(cache: Cache | str | os.PathLike[str] | None) -> Cache | None:
     """The cache that was given, or one in the folder that was named.
 
     Raises:
         ConfigurationError: It is neither.
     """
     if isinstance(cache, (str, os.PathLike)):
-        from gptimage.cache import Cache
-
         path("cache", cache)
         return Cache.disk(cache)
-    if cache is not None and (missing(cache, _METHODS["cache"]) or is_async(cache.get)):
-        raise refused("cache", cache, "a path or a cache, such as Cache.disk(), or be left out")
+    if cache is not None:
+        wanted = "a path or a cache, such as Cache.disk(), or be left out"
+        one_of("cache", cache, Cache, wanted)
+        if is_async(cache.get):
+            raise refused("cache", cache, wanted)
     return cache
 
 
