@@ -20,7 +20,7 @@ FOLDERS = (
     "errors secrets wording",
     "_internal",
     "image models cache transport",
-    "types observers budget limits sandbox",
+    "types observers budget limits sandbox config",
     "templates providers",
     "store",
     "engine",

@@ -31,16 +31,14 @@ from gptimage.config.settings import (
     variable,
 )
 from gptimage.errors import ConfigurationError
-from gptimage.transport.environment import shown_url
+from gptimage.transport.environment import check_key, environment_key, shown_url
 
 
-KEY_FILE: Final = "OPENAI_API_KEY_FILE"
 PROJECT_FILES: Final = ("gptimage.toml", "pyproject.toml")
 DEFAULT: Final = "default"
 
 _CONFIG: Final = "GPTIMAGE_CONFIG"
 _LARGEST: Final = 1 << 20
-_LARGEST_KEY: Final = 1 << 14
 
 
 @frozen(kw_only=True)
@@ -183,39 +181,6 @@ def user_file() -> Path | None:
     return folder / "gptimage" / "config.toml"
 
 
-def read_key_file(path: str) -> str:
-    """The key that a secret file holds, without the line break at its end.
-
-    Raises:
-        ConfigurationError: It cannot be read, or holds no text.
-    """
-    try:
-        with Path(path).expanduser().open("rb") as file:
-            key = file.read(_LARGEST_KEY + 1).decode("utf-8-sig").strip()
-    except (OSError, RuntimeError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise ConfigurationError(
-            f"{KEY_FILE}: {path} cannot be read ({why}): name a file that holds the key alone"
-        ) from None
-    if not key or len(key) > _LARGEST_KEY:
-        raise ConfigurationError(f"{KEY_FILE}: {path} does not hold a key")
-    return key
-
-
-def environment_key() -> str | None:
-    """The key of ``OPENAI_API_KEY``, or of the file that ``OPENAI_API_KEY_FILE`` names.
-
-    Raises:
-        ConfigurationError: Both are set, or the file cannot be used.
-    """
-    key, file = os.environ.get("OPENAI_API_KEY"), os.environ.get(KEY_FILE)
-    if not file:
-        return key
-    if key:
-        raise ConfigurationError(f"OPENAI_API_KEY and {KEY_FILE} are both set: keep one of them")
-    return read_key_file(file)
-
-
 class _Layer:
     """The settings of one source, read with every problem noted.
 
@@ -237,9 +202,9 @@ class _Layer:
         for name in SETTINGS:
             if name != "api_key" and (text := os.environ.get(variable(name), "").strip()):
                 self._read(name, text, variable(name))
-        if key := environment_key():
-            self.values["api_key"] = key
-            self.origins["api_key"] = KEY_FILE if os.environ.get(KEY_FILE) else "OPENAI_API_KEY"
+        named, key = environment_key()
+        if key:
+            self.values["api_key"], self.origins["api_key"] = check_key(named, key), named
 
     def read_flags(self, flags: Mapping[str, str | bool | None]) -> None:
         """Read what options of a command say."""
