@@ -84,7 +84,7 @@ async def test_the_async_client_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_variable_reaches_a_plain_client(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """``ImageClient()`` draws offline, also with a key in the environment, and the logger says so."""
+    """``ImageClient()`` draws offline, also where there is a key, and the logger says so."""
     monkeypatch.setenv("GPTIMAGE_SANDBOX", "1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     with caplog.at_level(logging.WARNING, "gptimage"), ImageClient(timeout=30) as client:
@@ -117,9 +117,9 @@ def test_the_variable_can_be_off(monkeypatch: pytest.MonkeyPatch, value: str) ->
 def test_an_explicit_address_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who names a key or an address means that service."""
     monkeypatch.setenv("GPTIMAGE_SANDBOX", "1")
-    with ImageClient(api_key="sk-x", base_url="http://127.0.0.1:1/v1", retry=0) as client:
-        with pytest.raises(TransportError):
-            client.generate("A fox")
+    client = ImageClient(api_key="sk-x", base_url="http://127.0.0.1:1/v1", retry=0)
+    with client, pytest.raises(TransportError):
+        client.generate("A fox")
 
 
 def test_a_wrong_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,6 +135,6 @@ def test_the_key_file_reaches_a_plain_client(
     """``OPENAI_API_KEY_FILE`` is enough for ``ImageClient()``."""
     (project / "key").write_text("sk-of-the-file\n")
     monkeypatch.setenv("OPENAI_API_KEY_FILE", str(project / "key"))
-    with ImageClient(base_url="http://127.0.0.1:1/v1", retry=0) as client:
-        with pytest.raises(TransportError):
-            client.generate("A fox")
+    client = ImageClient(base_url="http://127.0.0.1:1/v1", retry=0)
+    with client, pytest.raises(TransportError):
+        client.generate("A fox")
