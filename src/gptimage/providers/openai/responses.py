@@ -273,7 +273,8 @@ def _picture(found: object, pictures: tuple[bytes, ...]) -> bytes | str | None:
 def _odd(table: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Iterator[str]:
     """What is set aside, one sentence each."""
     if table.get("id") is not None and label(table.get("id")) is None:
-        yield f"the id of the response is no id ({truncated_repr(table['id'], 40)}) and was set aside"
+        shown = truncated_repr(table["id"], 40)
+        yield f"the id of the response is no id ({shown}) and was set aside"
     usage = as_table(table.get("usage"))
     names = ("input_tokens", "output_tokens", "total_tokens")
     yield from set_aside({f"usage.{name} of the chat model": usage.get(name) for name in names})
