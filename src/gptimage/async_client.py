@@ -85,7 +85,9 @@ class AsyncJobs(Catalogue):
 
         async def run(
             self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
-        ) -> Result: ...
+        ) -> Result:
+            """Send a request that is already a value; see `AsyncImageClient.run`."""
+            ...
 
     @strict("generate_many")
     def generate_many(
@@ -195,7 +197,7 @@ class AsyncImageClient(AsyncJobs):
         timeout: Seconds to wait for an answer. A call given up on may still be billed.
         openai: A configured ``openai.AsyncOpenAI`` or ``AsyncAzureOpenAI`` client to send
             with; it stays yours to close. Its own retries are not used.
-        transport: Anything else that sends requests; see `gptimage.transport.protocols.AsyncTransport`.
+        transport: Anything else that sends requests; see `gptimage.transport.AsyncTransport`.
         store: Where every picture is saved: a folder, or a `Store`.
         cache: Where answers are kept, so that the same request is paid for once: a folder, or
             what `Cache` makes.

@@ -70,7 +70,9 @@ class Jobs(Catalogue):
 
         def run(
             self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
-        ) -> Result: ...
+        ) -> Result:
+            """Send a request that is already a value; see `ImageClient.run`."""
+            ...
 
     @strict("generate_many")
     def generate_many(
@@ -227,7 +229,7 @@ class ImageClient(Jobs):
         timeout: Seconds to wait for an answer. A call given up on may still be billed.
         openai: A configured ``openai.OpenAI`` or ``AzureOpenAI`` client to send with; it
             stays yours to close. Its own retries are not used.
-        transport: Anything else that sends requests; see `gptimage.transport.protocols.Transport`.
+        transport: Anything else that sends requests; see `gptimage.transport.Transport`.
         store: Where every picture is saved: a folder, or a `Store`.
         cache: Where answers are kept, so that the same request is paid for once: a folder, or
             what `Cache` makes.

@@ -12,7 +12,7 @@ from mcp_types import CallToolResult
 from pydantic import Field
 
 import gptimage
-from gptimage.types.request import OutputFormat
+from gptimage.types.parameters import OutputFormat
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import caller
 from gptimage_mcp.content import records as documents

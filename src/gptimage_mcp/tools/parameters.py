@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from gptimage.types.request import Background, Level, Moderation, OutputFormat, Quality
+from gptimage.types.parameters import Background, Level, Moderation, OutputFormat, Quality
 from gptimage_mcp.tools.inputs import Upload
 from gptimage_mcp.tools.register import optional
 
