@@ -311,5 +311,6 @@ def _from_store(store: Store, ids: tuple[str, ...], plan: Plan) -> Result:
         created=first.created_at_service,
         request_id=first.request_id,
         cached=True,
+        sandbox=first.sandbox,
         stored=records,
     )

@@ -20,8 +20,8 @@ from gptimage.errors import InvalidRequestError
 if TYPE_CHECKING:
     from gptimage import ModelSpec
     from gptimage.budget.ledger import Spending, Summary
-    from gptimage.cache.disk import DiskCache
     from gptimage.cache.base import CacheStats
+    from gptimage.cache.disk import DiskCache
 
 
 def add_spend(subparsers: Subparsers) -> None:
