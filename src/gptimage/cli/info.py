@@ -295,6 +295,16 @@ def add_sandbox(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--latency", type=_seconds, default=0.0, metavar="SECONDS", help="wait before each answer"
     )
+    parser.add_argument(
+        "--previews", action="store_true", help="grant features that are in preview"
+    )
+    parser.add_argument(
+        "--fail", type=_rates, action="append", default=[], metavar="SCENARIO=RATE",
+        help="make a share of the requests fail, such as cut=0.02; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, metavar="NUMBER", help="make the same requests fail each time"
+    )
     parser.set_defaults(func=run_sandbox)
 
 
@@ -305,8 +315,14 @@ def run_sandbox(args: argparse.Namespace) -> int:
     def announce(base_url: str) -> None:
         print(f"sandbox at {base_url} (any key; Ctrl-C ends it)", flush=True)
 
+    sandbox = Sandbox(
+        latency=args.latency,
+        previews=args.previews,
+        failures={name: rate for rates in args.fail for name, rate in rates.items()},
+        seed=args.seed,
+    )
     try:
-        serve(args.host, args.port, Sandbox(latency=args.latency), on_ready=announce)
+        serve(host=args.host, port=args.port, sandbox=sandbox, on_ready=announce)
     except KeyboardInterrupt:
         print("sandbox ended", file=sys.stderr)
     except NotDeliveredError:
@@ -325,6 +341,15 @@ def _port(text: str) -> int:
     if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
     return int(text)
+
+
+def _rates(text: str) -> dict[str, float]:
+    from gptimage.sandbox.failures import read_rates
+
+    try:
+        return read_rates(text)
+    except InvalidRequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _seconds(text: str) -> float:
