@@ -384,17 +384,19 @@ def test_azure_names_the_image_deployment_in_a_header() -> None:
 
 def test_the_sdk_reads_all_of_it() -> None:
     """OpenAI's client: retrieve, input items, cancel, delete, and the text of a stream once."""
-    with SandboxServer() as server:
-        with openai.OpenAI(api_key="k", base_url=server.base_url, max_retries=0) as client:
-            made: Any = client.responses.create(**TURN, background=True)
-            cancelled: Any = client.responses.cancel(made.id)
-            items = list(client.responses.input_items.list(made.id))
-            again: Any = client.responses.retrieve(made.id)
-            client.responses.delete(made.id)
-            with pytest.raises(openai.NotFoundError):
-                client.responses.retrieve(made.id)
-            with client.responses.stream(**TURN) as stream:
-                final: Any = stream.get_final_response()
+    with (
+        SandboxServer() as server,
+        openai.OpenAI(api_key="k", base_url=server.base_url, max_retries=0) as client,
+    ):
+        made: Any = client.responses.create(**TURN, background=True)
+        cancelled: Any = client.responses.cancel(made.id)
+        items = list(client.responses.input_items.list(made.id))
+        again: Any = client.responses.retrieve(made.id)
+        client.responses.delete(made.id)
+        with pytest.raises(openai.NotFoundError):
+            client.responses.retrieve(made.id)
+        with client.responses.stream(**TURN) as stream:
+            final: Any = stream.get_final_response()
 
     assert (made.status, cancelled.status, again.status) == ("queued", "cancelled", "cancelled")
     assert [item.type for item in items] == ["message"]

@@ -227,7 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Return the request as a value, with its key checked and left behind."""
         bare = headers.pop("api-key", ""), headers.pop("authorization", "")
         path = self.path.partition("?")[0]
-        if not path.startswith(CONTROL) and route(path)[0] != VARIATIONS:
+        gone = route(path)[0] == VARIATIONS
+        if not path.startswith(CONTROL) and not gone:
             _check_key(*bare, azure=path.startswith("/openai/"))
         kept = {
             name: headers[name]
@@ -236,6 +237,8 @@ class _Handler(BaseHTTPRequestHandler):
         }
         method = "GET" if self.command == "HEAD" else self.command
         request = HttpRequest(method=method, path=self.path, headers=kept)
+        if gone:  # neither its key nor its body is looked at
+            return request
         kind = headers.get("content-type", "")
         if kind.lower().startswith(MULTIPART):
             try:
