@@ -27,7 +27,8 @@ FOLDERS = (
     "conversation bulk",
     "batch",
     "client async_client",
-    "workers pytest_plugin",
+    "workers testing",
+    "pytest_plugin",
     "cli",
     "__main__",
 )

@@ -45,6 +45,7 @@ from gptimage.engine.send import (
 from gptimage.engine.streaming import StreamReader
 from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.pricing import Estimate
+from gptimage.transport.interception import aintercepted
 from gptimage.transport.openai_sdk import AsyncOpenAITransport, AsyncSDK
 from gptimage.transport.protocols import AsyncTransport
 from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
@@ -238,7 +239,7 @@ class AsyncImageClient(AsyncJobs):
         self._core = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
         self._keeper = ResultSaver(core=self._core, caches=self.cache is not None)
         self._templates = templates
-        self._transport: AsyncTransport = transport
+        self._transport: AsyncTransport = aintercepted(transport)
         self._sender = AsyncRetryingSender(self._core, self._transport)
         self.clock: Clock = self._core.clock
         self._meter = accounting_from(settings, self._core.clock)

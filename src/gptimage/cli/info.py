@@ -305,6 +305,9 @@ def add_sandbox(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--seed", type=int, metavar="NUMBER", help="make the same requests fail each time"
     )
+    parser.add_argument(
+        "--record", metavar="FOLDER", help="record what is drawn as a cassette for tests"
+    )
     parser.set_defaults(func=run_sandbox)
 
 
@@ -315,12 +318,18 @@ def run_sandbox(args: argparse.Namespace) -> int:
     def announce(base_url: str) -> None:
         print(f"sandbox at {base_url} (any key; Ctrl-C ends it)", flush=True)
 
-    sandbox = Sandbox(
-        latency=args.latency,
-        previews=args.previews,
-        failures={name: rate for rates in args.fail for name, rate in rates.items()},
-        seed=args.seed,
-    )
+    settings: dict[str, Any] = {
+        "latency": args.latency,
+        "previews": args.previews,
+        "failures": {name: rate for rates in args.fail for name, rate in rates.items()},
+        "seed": args.seed,
+    }
+    if args.record is None:
+        sandbox = Sandbox(**settings)
+    else:
+        from gptimage.testing import RecordingSandbox
+
+        sandbox = RecordingSandbox(args.record, **settings)
     try:
         serve(host=args.host, port=args.port, sandbox=sandbox, on_ready=announce)
     except KeyboardInterrupt:
