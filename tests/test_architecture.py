@@ -28,7 +28,8 @@ FOLDERS = (
     "conversation bulk",
     "batch",
     "client async_client",
-    "workers service pytest_plugin",
+    "workers service testing",
+    "pytest_plugin",
     "cli",
     "__main__",
 )

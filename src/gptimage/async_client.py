@@ -52,6 +52,7 @@ from gptimage.engine.send import (
 from gptimage.engine.streaming import StreamReader
 from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.pricing import Estimate
+from gptimage.transport.interception import aintercepted
 from gptimage.transport.openai_sdk import AsyncOpenAITransport, AsyncSDK
 from gptimage.transport.protocols import SANDBOX_URL, AsyncTransport
 from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
@@ -254,7 +255,7 @@ class AsyncImageClient(AsyncJobs):
         self._core = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
         self._keeper = ResultSaver(core=self._core, caches=self.cache is not None)
         self._templates = templates
-        self._transport: AsyncTransport = transport
+        self._transport: AsyncTransport = aintercepted(transport)
         self._sender = AsyncRetryingSender(self._core, self._transport)
         self.clock: Clock = self._core.clock
         self._meter = accounting_from(settings, self._core.clock)
@@ -452,9 +453,7 @@ class AsyncImageClient(AsyncJobs):
                 taken = await self._fly(self.cache, plan, call, refresh)
             return call.saved(await self._save(taken, tags))
 
-    async def _fly(
-        self, cache: Cache, plan: Plan, call: CallTracker, refresh: bool
-    ) -> ParsedReply:
+    async def _fly(self, cache: Cache, plan: Plan, call: CallTracker, refresh: bool) -> ParsedReply:
         """From the cache, from a request like this one in flight, or by asking."""
         from gptimage.cache.single_flight import asingle_flight
 

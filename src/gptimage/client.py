@@ -37,6 +37,7 @@ from gptimage.engine.send import RetryingSender
 from gptimage.engine.streaming import StreamReader
 from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.pricing import Estimate
+from gptimage.transport.interception import intercepted
 from gptimage.transport.openai_sdk import SDK, OpenAITransport
 from gptimage.transport.protocols import SANDBOX_URL, Transport
 from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
@@ -286,7 +287,7 @@ class ImageClient(Jobs):
         self._core = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
         self._keeper = ResultSaver(core=self._core, caches=self.cache is not None)
         self._templates = templates
-        self._transport: Transport = transport
+        self._transport: Transport = intercepted(transport)
         self._sender = RetryingSender(self._core, self._transport)
         self.clock: Clock = self._core.clock
         self._meter = accounting_from(settings, self._core.clock)
