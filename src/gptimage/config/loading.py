@@ -31,7 +31,8 @@ from gptimage.config.settings import (
     variable,
 )
 from gptimage.errors import ConfigurationError
-from gptimage.transport.environment import check_key, environment_key, shown_url
+from gptimage.image.download import shown as shown_url
+from gptimage.transport.environment import check_key, environment_key
 
 
 PROJECT_FILES: Final = ("gptimage.toml", "pyproject.toml")
