@@ -296,6 +296,7 @@ def add_sandbox(subparsers: Subparsers) -> None:
         "--latency", type=_seconds, default=0.0, metavar="SECONDS", help="wait before each answer"
     )
     parser.add_argument(
+<<<<<<< HEAD
         "--previews", action="store_true", help="grant features that are in preview"
     )
     parser.add_argument(
@@ -307,6 +308,12 @@ def add_sandbox(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--record", metavar="FOLDER", help="record what is drawn as a cassette for tests"
+=======
+        "--draw",
+        choices=("scene", "plain"),
+        default="scene",
+        help="plain draws a few flat colours in a tenth of the time (default: scene)",
+>>>>>>> main
     )
     parser.set_defaults(func=run_sandbox)
 
@@ -331,7 +338,12 @@ def run_sandbox(args: argparse.Namespace) -> int:
 
         sandbox = RecordingSandbox(args.record, **settings)
     try:
+<<<<<<< HEAD
         serve(host=args.host, port=args.port, sandbox=sandbox, on_ready=announce)
+=======
+        sandbox = Sandbox(latency=args.latency, draw=args.draw)
+        serve(args.host, args.port, sandbox, on_ready=announce)
+>>>>>>> main
     except KeyboardInterrupt:
         print("sandbox ended", file=sys.stderr)
     except NotDeliveredError:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote
 from attrs import evolve, field, frozen
 
 from gptimage._internal.clock import Clock, in_utc
-from gptimage._internal.keywords import flag, function, one_of, seconds, strict_class
+from gptimage._internal.keywords import flag, function, one_of, refused, seconds, strict_class
 from gptimage.errors import OutcomeUnknownError
 from gptimage.image.image import Image
 from gptimage.models.catalog import Models
@@ -84,9 +84,13 @@ class Sandbox:
         models: The catalogue; the shipped one when left out.
         previews: Grant features that are in preview, or undocumented for a model.
         svg_model_selection: Let (and make) callers choose the author model of an SVG.
+<<<<<<< HEAD
         failures: How often a request that draws fails, by scenario: ``{"cut": 0.02}`` breaks two
             connections in a hundred.
         seed: Makes the same requests fail each time, as long as they arrive in the same order.
+=======
+        draw: ``scene``, or ``plain`` for a few flat colours in a tenth of the time.
+>>>>>>> main
 
     Attributes:
         latency: Seconds each drawing takes; may be changed at any time.
@@ -102,12 +106,18 @@ class Sandbox:
         models: Models | None = None,
         previews: bool = False,
         svg_model_selection: bool = False,
+<<<<<<< HEAD
         failures: Mapping[Scenario, float] | None = None,
         seed: int | None = None,
+=======
+        draw: Literal["scene", "plain"] = "scene",
+>>>>>>> main
     ) -> None:
         seconds("latency", latency, zero=True)
         flag("previews", previews)
         flag("svg_model_selection", svg_model_selection)
+        if draw not in {"scene", "plain"}:
+            raise refused("draw", draw, "'scene' or 'plain'")
         if today is not None:
             function("today", today, "a function that gives a date, such as date.today")
         if models is not None:
@@ -123,6 +133,7 @@ class Sandbox:
         self._models = Models.load() if models is None else models
         self._previews = previews
         self._svg_model_selection = svg_model_selection
+        self._draws: Literal["scene", "plain"] = draw
         self._uploads = models_files_api.Uploads(self._seconds)
         self._responses = Responses(self._seconds)
         batches = Batches(self._uploads, self._batched, self._serves, now=self._seconds)
@@ -354,6 +365,7 @@ class Sandbox:
             previews=self._previews,
             svg_model_selection=self._svg_model_selection,
             uploads=self._uploads,
+            draw=self._draws,
         )
 
 
