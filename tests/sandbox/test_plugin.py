@@ -29,7 +29,6 @@ def test_client_and_sandbox(gptimage_client, gptimage_sandbox):
     assert [request.path for request in gptimage_sandbox.requests] == ["/images/generations"]
 
 
-<<<<<<< HEAD
 @pytest.mark.anyio
 async def test_async_client(gptimage_async_client, gptimage_sandbox):
     result = await gptimage_async_client.generate("A red fox", quality="low", size="1024x640")
@@ -54,11 +53,11 @@ def test_replayed():
 @pytest.mark.gptimage_cassette
 def test_recorded(word, gptimage_client):
     gptimage_client.generate(word, quality="low", size="1024x640")
-=======
+
+
 def test_plain_drawing(gptimage_client):
     """The project's configuration file asks for plain images."""
     assert len(gptimage_client.generate("A red fox", quality="low").image.data) < 20_000
->>>>>>> main
 
 
 def test_failures(gptimage_client, gptimage_sandbox):
@@ -82,13 +81,10 @@ def test_server(gptimage_server, gptimage_sandbox):
 def test_fixtures_work_in_a_project_of_their_own(tmp_path: Path) -> None:
     """Each fixture does what its name says, and loading the plugin costs nothing."""
     (tmp_path / "test_own.py").write_text(TESTS)
-<<<<<<< HEAD
-    (tmp_path / "pytest.ini").write_text("[pytest]\nstrict_markers = true\n")
+    settings = "[pytest]\nstrict_markers = true\ngptimage_draw = plain\n"
+    (tmp_path / "pytest.ini").write_text(settings)
     with cassette(tmp_path / "recorded"):
         ImageClient.sandbox().generate("A red fox", quality="low", size="1024x640")
-=======
-    (tmp_path / "pytest.ini").write_text("[pytest]\ngptimage_draw = plain\n")
->>>>>>> main
     installed = entry_points(group="pytest11", name="gptimage")
     plugin = [] if installed else ["-p", "gptimage.pytest_plugin"]
     options = ["-q", "-p", "no:cacheprovider", *plugin, str(tmp_path)]
@@ -99,9 +95,5 @@ def test_fixtures_work_in_a_project_of_their_own(tmp_path: Path) -> None:
     )
 
     assert run.returncode == 0, run.stdout + run.stderr
-<<<<<<< HEAD
-    assert "7 passed" in run.stdout
+    assert "8 passed" in run.stdout
     assert (tmp_path / "cassettes/test_own/test_recorded-a-b-").is_dir()
-=======
-    assert "5 passed" in run.stdout
->>>>>>> main

@@ -296,7 +296,6 @@ def add_sandbox(subparsers: Subparsers) -> None:
         "--latency", type=_seconds, default=0.0, metavar="SECONDS", help="wait before each answer"
     )
     parser.add_argument(
-<<<<<<< HEAD
         "--previews", action="store_true", help="grant features that are in preview"
     )
     parser.add_argument(
@@ -308,12 +307,12 @@ def add_sandbox(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--record", metavar="FOLDER", help="record what is drawn as a cassette for tests"
-=======
+    )
+    parser.add_argument(
         "--draw",
         choices=("scene", "plain"),
         default="scene",
         help="plain draws a few flat colours in a tenth of the time (default: scene)",
->>>>>>> main
     )
     parser.set_defaults(func=run_sandbox)
 
@@ -327,6 +326,7 @@ def run_sandbox(args: argparse.Namespace) -> int:
 
     settings: dict[str, Any] = {
         "latency": args.latency,
+        "draw": args.draw,
         "previews": args.previews,
         "failures": {name: rate for rates in args.fail for name, rate in rates.items()},
         "seed": args.seed,
@@ -338,12 +338,7 @@ def run_sandbox(args: argparse.Namespace) -> int:
 
         sandbox = RecordingSandbox(args.record, **settings)
     try:
-<<<<<<< HEAD
         serve(host=args.host, port=args.port, sandbox=sandbox, on_ready=announce)
-=======
-        sandbox = Sandbox(latency=args.latency, draw=args.draw)
-        serve(args.host, args.port, sandbox, on_ready=announce)
->>>>>>> main
     except KeyboardInterrupt:
         print("sandbox ended", file=sys.stderr)
     except NotDeliveredError:

@@ -84,13 +84,10 @@ class Sandbox:
         models: The catalogue; the shipped one when left out.
         previews: Grant features that are in preview, or undocumented for a model.
         svg_model_selection: Let (and make) callers choose the author model of an SVG.
-<<<<<<< HEAD
         failures: How often a request that draws fails, by scenario: ``{"cut": 0.02}`` breaks two
             connections in a hundred.
         seed: Makes the same requests fail each time, as long as they arrive in the same order.
-=======
         draw: ``scene``, or ``plain`` for a few flat colours in a tenth of the time.
->>>>>>> main
 
     Attributes:
         latency: Seconds each drawing takes; may be changed at any time.
@@ -106,12 +103,9 @@ class Sandbox:
         models: Models | None = None,
         previews: bool = False,
         svg_model_selection: bool = False,
-<<<<<<< HEAD
         failures: Mapping[Scenario, float] | None = None,
         seed: int | None = None,
-=======
         draw: Literal["scene", "plain"] = "scene",
->>>>>>> main
     ) -> None:
         seconds("latency", latency, zero=True)
         flag("previews", previews)
