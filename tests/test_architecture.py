@@ -21,7 +21,7 @@ FOLDERS = (
     "errors wording",
     "_internal",
     "image models cache transport",
-    "types observers budget limits sandbox",
+    "types observers budget limits sandbox config",
     "templates providers",
     "store",
     "engine",

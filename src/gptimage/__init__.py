@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gptimage.budget.budget import Budget
     from gptimage.budget.ledger import Ledger
     from gptimage.cache import Cache
-    from gptimage.cache.protocol import CacheStats
+    from gptimage.cache.base import CacheStats
     from gptimage.client import ImageClient
     from gptimage.conversation import Turn, TurnCompleted
     from gptimage.errors import (
@@ -66,7 +66,7 @@ _ROOMS: Final = {
     "budget.budget": "Budget",
     "budget.ledger": "Ledger",
     "cache": "Cache",
-    "cache.protocol": "CacheStats",
+    "cache.base": "CacheStats",
     "client": "ImageClient",
     "conversation": "Turn TurnCompleted",
     "errors": "ApiError AuthenticationError BadRequestError BudgetExceededError CacheError "

@@ -29,6 +29,9 @@ def test_client_and_sandbox(gptimage_client, gptimage_sandbox):
     assert [request.path for request in gptimage_sandbox.requests] == ["/images/generations"]
 
 
+def test_plain_drawing(gptimage_client):
+    """The project's configuration file asks for plain images."""
+    assert len(gptimage_client.generate("A red fox", quality="low").image.data) < 20_000
 @pytest.mark.anyio
 async def test_async_client(gptimage_async_client, gptimage_sandbox):
     result = await gptimage_async_client.generate("A red fox", quality="low", size="1024x640")
@@ -55,11 +58,6 @@ def test_recorded(word, gptimage_client):
     gptimage_client.generate(word, quality="low", size="1024x640")
 
 
-def test_plain_drawing(gptimage_client):
-    """The project's configuration file asks for plain images."""
-    assert len(gptimage_client.generate("A red fox", quality="low").image.data) < 20_000
-
-
 def test_failures(gptimage_client, gptimage_sandbox):
     import gptimage
 
@@ -81,8 +79,7 @@ def test_server(gptimage_server, gptimage_sandbox):
 def test_fixtures_work_in_a_project_of_their_own(tmp_path: Path) -> None:
     """Each fixture does what its name says, and loading the plugin costs nothing."""
     (tmp_path / "test_own.py").write_text(TESTS)
-    settings = "[pytest]\nstrict_markers = true\ngptimage_draw = plain\n"
-    (tmp_path / "pytest.ini").write_text(settings)
+    (tmp_path / "pytest.ini").write_text("[pytest]\ngptimage_draw = plain\nstrict_markers = true\n")
     with cassette(tmp_path / "recorded"):
         ImageClient.sandbox().generate("A red fox", quality="low", size="1024x640")
     installed = entry_points(group="pytest11", name="gptimage")

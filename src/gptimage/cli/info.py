@@ -20,8 +20,8 @@ from gptimage.errors import InvalidRequestError
 if TYPE_CHECKING:
     from gptimage import ModelSpec
     from gptimage.budget.ledger import Spending, Summary
+    from gptimage.cache.base import CacheStats
     from gptimage.cache.disk import DiskCache
-    from gptimage.cache.protocol import CacheStats
 
 
 def add_spend(subparsers: Subparsers) -> None:
@@ -296,6 +296,12 @@ def add_sandbox(subparsers: Subparsers) -> None:
         "--latency", type=_seconds, default=0.0, metavar="SECONDS", help="wait before each answer"
     )
     parser.add_argument(
+        "--draw",
+        choices=("scene", "plain"),
+        default="scene",
+        help="plain draws a few flat colours in a tenth of the time (default: scene)",
+    )
+    parser.add_argument(
         "--previews", action="store_true", help="grant features that are in preview"
     )
     parser.add_argument(
@@ -307,12 +313,6 @@ def add_sandbox(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--record", metavar="FOLDER", help="record what is drawn as a cassette for tests"
-    )
-    parser.add_argument(
-        "--draw",
-        choices=("scene", "plain"),
-        default="scene",
-        help="plain draws a few flat colours in a tenth of the time (default: scene)",
     )
     parser.set_defaults(func=run_sandbox)
 
@@ -326,10 +326,10 @@ def run_sandbox(args: argparse.Namespace) -> int:
 
     settings: dict[str, Any] = {
         "latency": args.latency,
-        "draw": args.draw,
         "previews": args.previews,
         "failures": {name: rate for rates in args.fail for name, rate in rates.items()},
         "seed": args.seed,
+        "draw": args.draw,
     }
     if args.record is None:
         sandbox = Sandbox(**settings)

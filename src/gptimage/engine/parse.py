@@ -112,6 +112,7 @@ def parse_response(
         created=created or now,
         request_id=reply.request_id,
         reported=read_reported(document.value),
+        sandbox=plan.sandbox,
     )
 
 

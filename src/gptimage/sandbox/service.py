@@ -84,10 +84,10 @@ class Sandbox:
         models: The catalogue; the shipped one when left out.
         previews: Grant features that are in preview, or undocumented for a model.
         svg_model_selection: Let (and make) callers choose the author model of an SVG.
+        draw: ``scene``, or ``plain`` for a few flat colours in a tenth of the time.
         failures: How often a request that draws fails, by scenario: ``{"cut": 0.02}`` breaks two
             connections in a hundred.
         seed: Makes the same requests fail each time, as long as they arrive in the same order.
-        draw: ``scene``, or ``plain`` for a few flat colours in a tenth of the time.
 
     Attributes:
         latency: Seconds each drawing takes; may be changed at any time.
@@ -103,9 +103,9 @@ class Sandbox:
         models: Models | None = None,
         previews: bool = False,
         svg_model_selection: bool = False,
+        draw: Literal["scene", "plain"] = "scene",
         failures: Mapping[Scenario, float] | None = None,
         seed: int | None = None,
-        draw: Literal["scene", "plain"] = "scene",
     ) -> None:
         seconds("latency", latency, zero=True)
         flag("previews", previews)
