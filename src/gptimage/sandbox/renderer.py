@@ -92,8 +92,9 @@ class Canvas:
     def stamp(self, name: str, foot: Point, size: float) -> None:
         """Draw what ``scenes.toml`` has under this name for the weather or the light."""
         stamps, scene = scene_data()["stamps"], self.scene
-        found = (stamps.get(f"{name}_{each}") for each in (scene.weather, scene.light))
-        self.draw(next(filter(None, found), stamps[name]), foot, size)
+        names = [f"{name}_{each}" for each in (scene.weather, scene.light)]
+        found = next((each for each in names if each in stamps), name)
+        self.draw(stamps[found], foot, size)
 
     def compose(self) -> None:
         """Draw the whole scene: the place, the subject in it, the weather in front."""
