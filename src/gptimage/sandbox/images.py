@@ -246,9 +246,8 @@ def _svg(job: Job, index: int) -> bytes:
         for number, fill in enumerate(canvas.sky)
     )
     whole = {"width": job.width, "height": job.height, "blur": unit // 9, "sky": "".join(sky)}
-    return (
-        marks["document"].lstrip().format(caption=caption, body="\n".join(body), **whole).encode()
-    )
+    document: str = marks["document"].lstrip()
+    return document.format(caption=caption, body="\n".join(body), **whole).encode()
 
 
 def _hex(colour: Colour) -> str:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from gptimage._internal.sqlite import damage
 from gptimage.errors import InvalidRequestError
-from gptimage.store.database import Database, damaged
+from gptimage.store.database import Database
 from gptimage.store.names import SIDECAR, input_digest, row_of, stem
 from gptimage.store.sidecar import inputs
 from gptimage.types.record import Record
@@ -369,7 +370,7 @@ def _rows_of(connection: Connection, table: str, row: int) -> list[tuple[object,
 def _check(connection: Connection) -> None:
     (told,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if told != "ok":
-        raise damaged(told)
+        raise damage(told)
     connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
 
 

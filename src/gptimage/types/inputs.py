@@ -18,9 +18,10 @@ from gptimage._internal.keywords import is_async
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image.formats import jpeg_segments
 from gptimage.image.image import Image, ImageSource
-from gptimage.image.protocols import BinaryFile, PilImage
 from gptimage.image.lookalike import lookalike
+from gptimage.image.protocols import BinaryFile, PilImage
 from gptimage.secrets import display_url
+from gptimage.types.parameters import MAX_IMAGES
 from gptimage.types.record import Record
 from gptimage.types.request import FileRef, Source, Sources
 
@@ -28,7 +29,6 @@ from gptimage.types.request import FileRef, Source, Sources
 API_FORMATS: Final = ("png", "jpeg", "webp")
 """What the service takes as input."""
 
-MAX_IMAGES: Final = 16
 MAX_BYTES: Final = 50_000_000
 """The service takes less than 50 MB for each picture."""
 
