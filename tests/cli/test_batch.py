@@ -82,7 +82,7 @@ def test_json(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     assert submitted["estimate_usd"] > "0"
     assert looked["ids"] == submitted["ids"]
     assert (waited["ended"], waited["completed"], waited["problems"]) == (True, 1, [])
-    assert (result["index"], len(result["stored"])) == (0, 1)
+    assert (result["index"], len(result["ids"])) == (0, 1)
     assert Decimal(result["cost_usd"]) > 0
     assert made(sandbox)
 
