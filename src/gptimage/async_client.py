@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import strict
 from gptimage._internal.threads import to_thread
-from gptimage.cache.protocol import CachePort, NewReply
+from gptimage.cache.base import Cache, NewReply
 from gptimage.engine.accounting import CallTracker, accounting_from
 from gptimage.engine.arguments import (
     cache_of,
@@ -52,6 +52,7 @@ from gptimage.engine.send import (
 from gptimage.engine.streaming import StreamReader
 from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.pricing import Estimate
+from gptimage.transport.interception import aintercepted
 from gptimage.transport.openai_sdk import AsyncOpenAITransport, AsyncSDK
 from gptimage.transport.protocols import SANDBOX_URL, AsyncTransport
 from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
@@ -221,7 +222,7 @@ class AsyncImageClient(AsyncJobs):
         openai: AsyncSDK | None = None,
         transport: AsyncTransport | None = None,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
@@ -250,11 +251,11 @@ class AsyncImageClient(AsyncJobs):
                 owned=openai is None,
             )
         self.store: Store | None = store_of(store)
-        self.cache: CachePort | None = cache_of(cache)
+        self.cache: Cache | None = cache_of(cache)
         self._core = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
         self._keeper = ResultSaver(core=self._core, caches=self.cache is not None)
         self._templates = templates
-        self._transport: AsyncTransport = transport
+        self._transport: AsyncTransport = aintercepted(transport)
         self._sender = AsyncRetryingSender(self._core, self._transport)
         self.clock: Clock = self._core.clock
         self._meter = accounting_from(settings, self._core.clock)
@@ -266,7 +267,7 @@ class AsyncImageClient(AsyncJobs):
         sandbox: Sandbox | None = None,
         *,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> Self:
@@ -452,9 +453,7 @@ class AsyncImageClient(AsyncJobs):
                 taken = await self._fly(self.cache, plan, call, refresh)
             return call.saved(await self._save(taken, tags))
 
-    async def _fly(
-        self, cache: CachePort, plan: Plan, call: CallTracker, refresh: bool
-    ) -> ParsedReply:
+    async def _fly(self, cache: Cache, plan: Plan, call: CallTracker, refresh: bool) -> ParsedReply:
         """From the cache, from a request like this one in flight, or by asking."""
         from gptimage.cache.single_flight import asingle_flight
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import strict
-from gptimage.cache.protocol import CachePort, NewReply
+from gptimage.cache.base import Cache, NewReply
 from gptimage.engine.accounting import CallTracker, accounting_from
 from gptimage.engine.arguments import (
     cache_of,
@@ -37,6 +37,7 @@ from gptimage.engine.send import RetryingSender
 from gptimage.engine.streaming import StreamReader
 from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.pricing import Estimate
+from gptimage.transport.interception import intercepted
 from gptimage.transport.openai_sdk import SDK, OpenAITransport
 from gptimage.transport.protocols import SANDBOX_URL, Transport
 from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
@@ -253,7 +254,7 @@ class ImageClient(Jobs):
         openai: SDK | None = None,
         transport: Transport | None = None,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
@@ -282,11 +283,11 @@ class ImageClient(Jobs):
                 owned=openai is None,
             )
         self.store: Store | None = store_of(store)
-        self.cache: CachePort | None = cache_of(cache)
+        self.cache: Cache | None = cache_of(cache)
         self._core = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
         self._keeper = ResultSaver(core=self._core, caches=self.cache is not None)
         self._templates = templates
-        self._transport: Transport = transport
+        self._transport: Transport = intercepted(transport)
         self._sender = RetryingSender(self._core, self._transport)
         self.clock: Clock = self._core.clock
         self._meter = accounting_from(settings, self._core.clock)
@@ -298,7 +299,7 @@ class ImageClient(Jobs):
         sandbox: Sandbox | None = None,
         *,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> Self:
@@ -557,7 +558,7 @@ class ImageClient(Jobs):
                 taken = self._fly(self.cache, plan, call, refresh)
             return call.saved(self._keeper.save(taken, tags))
 
-    def _fly(self, cache: CachePort, plan: Plan, call: CallTracker, refresh: bool) -> ParsedReply:
+    def _fly(self, cache: Cache, plan: Plan, call: CallTracker, refresh: bool) -> ParsedReply:
         """From the cache, from a request like this one in flight, or by asking."""
         from gptimage.cache.single_flight import single_flight
 

@@ -172,7 +172,7 @@ def test_an_answer_nobody_can_read_is_kept(
     """A line of results that makes no sense is written to a file as it is."""
     run("submit", write(fox(0)))
     run("wait", "batch.json", "--poll", "0")
-    answer = sandbox.arrived
+    answer = sandbox.handle
 
     def spoiled(request: Any) -> Any:
         if request.path.endswith("/content"):

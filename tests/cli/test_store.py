@@ -172,7 +172,7 @@ def test_prune(run: Run, store: Store, make: Any) -> None:
 
     assert run("prune", "--max-count", "1", "--dry-run")[1]["removed"] == [old]
     assert (
-        "would remove 1 pictures" in run("prune", "--max-count", "1", "--dry-run", as_json=False)[1]
+        "would remove 1 images" in run("prune", "--max-count", "1", "--dry-run", as_json=False)[1]
     )
     code, document = run("prune", "--max-count", "1", "--max-age", "30000d", "--max-bytes", "1GB")
     assert (code, document["removed"], document["kept"]) == (0, [old], 1)
@@ -205,9 +205,9 @@ def test_verify_and_reindex(run: Run, store: Store, make: Any) -> None:
     assert code == 1
     assert {each["kind"] for each in document["problems"]} == {"missing", "foreign"}
     assert "missing: images/" in text
-    assert "1 pictures; not clean" in text
+    assert "1 images; not clean" in text
     assert run("reindex") == (0, {"pictures": 1})
-    assert run("reindex", as_json=False)[1] == "1 pictures\n"
+    assert run("reindex", as_json=False)[1] == "1 images\n"
 
 
 def test_stats(run: Run, store: Store, make: Any) -> None:
@@ -233,23 +233,23 @@ def test_export(run: Run, store: Store, make: Any, tmp_path: Path) -> None:
     assert document["paths"] == [str(tmp_path / "all" / f"{one.id}.png")]
 
 
-def test_rescue(run: Run, store: Store, make: Any) -> None:
+def test_recovery(run: Run, store: Store, make: Any) -> None:
     """What a killed process left is saved and listed; what cannot be read is named."""
     import pybase64
 
     from gptimage.store import note_of
 
-    result = make.result("A rescued fox")
+    result = make.result("A recovered fox")
     body = {"data": [{"b64_json": pybase64.b64encode_as_string(result.image.data)}]}
     PendingReplies().put("key", json.dumps(body).encode(), note_of(result.request))
     PendingReplies().put("key", b"garbage", note_of(result.request))
-    assert run("rescue")[1] == {"saved": [], "known": 0, "failed": [], "others": {}}
-    code, document = run("rescue", "--older-than", "0s")
+    assert run("recover")[1] == {"saved": [], "known": 0, "failed": [], "others": {}}
+    code, document = run("recover", "--older-than", "0s")
 
     assert code == 1
-    assert [each["request"]["prompt"] for each in document["saved"]] == ["A rescued fox"]
+    assert [each["request"]["prompt"] for each in document["saved"]] == ["A recovered fox"]
     assert len(document["failed"]) == 1
-    assert "saved 0 pictures" in run("rescue", as_json=False)[1]
+    assert "saved 0 images" in run("recover", as_json=False)[1]
 
 
 def test_where_the_store_is(

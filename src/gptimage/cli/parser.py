@@ -73,13 +73,13 @@ ALIASES: Final = (
     "prune",
     "verify",
     "reindex",
-    "rescue",
+    "recover",
     "export",
 )
 """The commands of ``gptimage store`` that also work without the word ``store``."""
 
 _EPILOG: Final = """\
-history, search, show, open, stats, tag, pin, prune, verify, reindex, rescue and export are short
+history, search, show, open, stats, tag, pin, prune, verify, reindex, recover and export are short
 for `gptimage store history`...
 
 exit codes: 0 done; 1 the service refused, failed or was not reached; 2 bad input, nothing

@@ -71,14 +71,14 @@ def open_store(args: argparse.Namespace, *, must_exist: bool = True) -> Store:
 
 
 def run_history(args: argparse.Namespace) -> int:
-    """Print a page of pictures."""
+    """Print a page of images."""
     with open_store(args) as store:
         page = store.history(args.limit, cursor=args.cursor, **filters(args))
     return _print_page(page, as_json=args.json)
 
 
 def run_search(args: argparse.Namespace) -> int:
-    """Print the pictures that were found."""
+    """Print the images that were found."""
     with open_store(args) as store:
         page = store.search(
             args.text, args.limit, rank=args.rank, cursor=args.cursor, **filters(args)
@@ -87,7 +87,7 @@ def run_search(args: argparse.Namespace) -> int:
 
 
 def run_show(args: argparse.Namespace) -> int:
-    """Print everything known of a picture, and its relations."""
+    """Print everything known of an image, and its relations."""
     with open_store(args) as store:
         record, lineage = store.get(args.id), store.lineage(args.id)
     document = {
@@ -106,7 +106,7 @@ def run_show(args: argparse.Namespace) -> int:
 
 
 def run_open(args: argparse.Namespace) -> int:
-    """Show a picture with the program the system has for it, and print where it is."""
+    """Show an image with the program the system has for it, and print where it is."""
     with open_store(args) as store:
         path = store.get(args.id).path or _download(store, args.id)
     print(json.dumps({"ids": [args.id], "path": str(path)}) if args.json else path)
@@ -129,19 +129,19 @@ def run_stats(args: argparse.Namespace) -> int:
 
 
 def filters(args: argparse.Namespace) -> Filters:
-    """The filters that were given."""
+    """Return the filters that were given."""
     return cast("Filters", {name: getattr(args, name) for name in _FILTER_NAMES})
 
 
 def document_of(record: Record) -> dict[str, object]:
-    """A record for other programs: its sidecar, and where the file is."""
+    """Return a record for other programs: its sidecar, and where the file is."""
     return {**record.to_json(), "path": record.path and str(record.path), "key": record.key}
 
 
 def line(record: Record) -> str:
-    """A record for people, on one line."""
+    """Return a record for people, on one line."""
     pixels = "?" if record.size is None else f"{record.width}x{record.height}"
-    cost = "-" if record.share is None else str(record.share)
+    cost = "-" if record.cost_share is None else str(record.cost_share)
     flags = [name for name in ("sandbox", "pinned") if getattr(record, name)]
     marks = " ".join([*flags, *(f"#{tag}" for tag in record.tags)])
     prompt = " ".join(record.prompt.split())
@@ -163,14 +163,14 @@ def _print_page(page: Page, *, as_json: bool) -> int:
 
 
 def _download(store: Store, id: str) -> Path:
-    """A copy of a picture that is in a bucket."""
+    """Save a copy of an image that is in a bucket."""
     import tempfile
 
     return store.open(id).save(Path(tempfile.gettempdir()) / f"{id}.png")
 
 
 def _show(path: Path) -> bool:
-    """Start the system's picture viewer; whether there is one."""
+    """Start the system's image viewer; whether there is one."""
     if sys.platform == "win32":
         os.startfile(path)  # noqa: S606  # the user asked to see this file
         return True
@@ -201,22 +201,22 @@ def _stats(stats: Stats) -> dict[str, object]:
 
 
 def printable(text: str) -> str:
-    """Without what could move a terminal's cursor: prompts may come from anybody."""
+    """Replace what could move a terminal's cursor: prompts may come from anybody."""
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
-# The commands that change a store: tag, pin, prune, verify, reindex, rescue, export.
+# The commands that change a store: tag, pin, prune, verify, reindex, recover, export.
 
 
 def run_tag(args: argparse.Namespace) -> int:
-    """Change the tags of a picture."""
+    """Change the tags of an image."""
     with open_store(args) as store:
         record = (store.untag if args.remove else store.tag)(args.id, *args.tags)
     return _print_record(record, as_json=args.json)
 
 
 def run_pin(args: argparse.Namespace) -> int:
-    """Pin a picture, or unpin it."""
+    """Pin an image, or unpin it."""
     with open_store(args) as store:
         record = (store.unpin if args.remove else store.pin)(args.id)
     return _print_record(record, as_json=args.json)
@@ -238,7 +238,7 @@ def run_prune(args: argparse.Namespace) -> int:
         "dry_run": report.dry_run,
     }
     verb = "would remove" if report.dry_run else "removed"
-    text = f"{verb} {len(report.removed)} pictures, {report.bytes:,} bytes; {report.kept} stay"
+    text = f"{verb} {len(report.removed)} images, {report.bytes:,} bytes; {report.kept} stay"
     print(json.dumps(document) if args.json else text)
     for id, reason in report.skipped:
         print(f"gptimage: {id} was not removed: {reason}", file=sys.stderr)
@@ -263,7 +263,7 @@ def run_verify(args: argparse.Namespace) -> int:
             print(_line("repaired", each))
         for each in report.problems:
             print(_line("", each))
-        print(f"{report.checked} pictures; {'clean' if report.clean else 'not clean'}")
+        print(f"{report.checked} images; {'clean' if report.clean else 'not clean'}")
     return 0 if report.clean else 1
 
 
@@ -271,15 +271,15 @@ def run_reindex(args: argparse.Namespace) -> int:
     """Build the index anew."""
     with open_store(args) as store:
         count = store.reindex()
-    print(json.dumps({"pictures": count}) if args.json else f"{count} pictures")
+    print(json.dumps({"pictures": count}) if args.json else f"{count} images")
     return 0
 
 
-def run_rescue(args: argparse.Namespace) -> int:
+def run_recover(args: argparse.Namespace) -> int:
     """Save what waits in the user's state folder."""
     older_than = timedelta(hours=1) if args.older_than is None else args.older_than
     with open_store(args, must_exist=False) as store:
-        report = store.rescue(older_than=older_than, every=args.all)
+        report = store.recover(older_than=older_than, every=args.all)
     if args.json:
         document = {
             "saved": [document_of(each) for each in report.saved],
@@ -291,17 +291,17 @@ def run_rescue(args: argparse.Namespace) -> int:
     else:
         for record in report.saved:
             print(line(record))
-        print(f"saved {len(report.saved)} pictures; {report.known} were there already")
+        print(f"saved {len(report.saved)} images; {report.known} were there already")
         for name, count in report.others.items():
-            told = f"for the store {name}: rescue with --store {name}, or --all to save them here"
-            print(f"{count} more wait {told}")
+            where = f"for the store {name}: recover with --store {name}, or --all to save them here"
+            print(f"{count} more wait {where}")
     for path, reason in report.failed:
         print(f"gptimage: nothing could be saved from {path}: {reason}", file=sys.stderr)
     return 1 if report.failed else 0
 
 
 def run_export(args: argparse.Namespace) -> int:
-    """Copy pictures and print their paths."""
+    """Copy images and print their paths."""
     naming = {"naming": args.naming} if args.naming else {}
     with open_store(args) as store:
         report = store.export(args.folder, sidecars=not args.no_sidecars, **naming, **filters(args))
@@ -380,7 +380,7 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repair", action="store_true", help="put right what loses nothing")
 
 
-def _add_rescue(parser: argparse.ArgumentParser) -> None:
+def _add_recover(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--older-than",
         type=age,
@@ -421,7 +421,7 @@ _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
     "prune": (run_prune, "remove old images"),
     "verify": (run_verify, "look at every file and every row"),
     "reindex": (run_reindex, "build the index from the sidecars"),
-    "rescue": (run_rescue, "save what could not be saved before"),
+    "recover": (run_recover, "save what could not be saved before"),
     "export": (run_export, "copy images under names for people"),
 }
 _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], object]]] = {
@@ -432,6 +432,6 @@ _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], object]]] = {
     "tag": lambda parser: parser.add_argument("tags", nargs="+", metavar="TAG"),
     "prune": _add_prune,
     "verify": _add_verify,
-    "rescue": _add_rescue,
+    "recover": _add_recover,
     "export": _add_export,
 }

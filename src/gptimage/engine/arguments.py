@@ -18,7 +18,7 @@ from gptimage._internal.keywords import (
     seconds,
     text,
 )
-from gptimage.cache.protocol import CachePort
+from gptimage.cache.base import Cache
 from gptimage.errors import ConfigurationError
 from gptimage.image.download import Fetch
 from gptimage.models.catalog import Models
@@ -69,9 +69,6 @@ _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "transport": ("send", "stream", "close"),
     "async transport": ("send", "stream", "aclose"),
     "openai": ("post", "get", "close"),
-    "cache": (
-        "get", "put", "delete", "count", "stats", "clear", "lease", "outcome", "close",
-    ),
     "store": ("get", "open", "save"),
     "templates": ("render",),
     "limits": ("acquire", "learn", "close"),
@@ -139,13 +136,15 @@ def check_transport(transport: object, *, wants_async: bool) -> None:
     if lacks := missing(given, _METHODS["async transport" if wants_async else "transport"]):
         meant = f"; for this one use {twin}" if not missing(given, other) else ""
         raise refused(
-            "transport", given, f"a gptimage.ports.{wanted}, and has no {lacks[0]}(){meant}"
+            "transport",
+            given,
+            f"a gptimage.transport.protocols.{wanted}, and has no {lacks[0]}(){meant}",
         )
     if is_async(given.send) != wants_async and _is_plain(given.send):
         how = "does not await" if wants_async else "would have to be awaited"
         raise ConfigurationError(
             f"transport= is {_article(given)}, whose send() {how}, and {ours} cannot use it: "
-            f"give it a gptimage.ports.{wanted}, or use {twin}"
+            f"give it a gptimage.transport.protocols.{wanted}, or use {twin}"
         )
 
 
@@ -166,19 +165,20 @@ def store_of(store: Store | str | os.PathLike[str] | None) -> Store | None:
     return store
 
 
-def cache_of(cache: CachePort | str | os.PathLike[str] | None) -> CachePort | None:
+def cache_of(cache: Cache | str | os.PathLike[str] | None) -> Cache | None:
     """The cache that was given, or one in the folder that was named.
 
     Raises:
         ConfigurationError: It is neither.
     """
     if isinstance(cache, (str, os.PathLike)):
-        from gptimage.cache import Cache
-
         path("cache", cache)
         return Cache.disk(cache)
-    if cache is not None and (missing(cache, _METHODS["cache"]) or is_async(cache.get)):
-        raise refused("cache", cache, "a path or a cache, such as Cache.disk(), or be left out")
+    if cache is not None:
+        wanted = "a path or a cache, such as Cache.disk(), or be left out"
+        one_of("cache", cache, Cache, wanted)
+        if is_async(cache.get):
+            raise refused("cache", cache, wanted)
     return cache
 
 

@@ -47,6 +47,7 @@ from gptimage.transport.environment import (
     split_login,
 )
 from gptimage.transport.http import HttpReply
+from gptimage.transport.interception import active
 from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import is_sdk_file, resolve, resolve_all
 from gptimage.types.record import Record
@@ -75,6 +76,11 @@ DEFAULT_TIMEOUT: Final = 600.0
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds; a host that takes no connection by then is down, and nothing was sent to it yet."""
+
+_NO_KEY: Final = (
+    "no API key: set the environment variable OPENAI_API_KEY (or OPENAI_API_KEY_FILE, the "
+    "path of a file that holds it), pass api_key=, or use ImageClient.sandbox(), which needs none"
+)
 
 VARIATION: Final = (
     "Make a new variation of this picture: keep its subject, style and mood, "
@@ -431,11 +437,13 @@ def connect(
     if key is None:
         named, key = environment_key()
     if key is None:
-        raise ConfigurationError(
-            "no API key: set the environment variable OPENAI_API_KEY (or OPENAI_API_KEY_FILE, the "
-            "path of a file that holds it), pass api_key=, "
-            "or use ImageClient.sandbox(), which needs none"
-        )
+        if active() is None:
+            raise ConfigurationError(_NO_KEY)
+
+        def refuse() -> Any:  # a cassette knows the replies; what it does not know needs a key
+            raise ConfigurationError(_NO_KEY)
+
+        return refuse
     check_key(named, key)
     check_environment()
     headers = None if login is None else {"Authorization": login}
