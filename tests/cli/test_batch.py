@@ -179,7 +179,7 @@ def test_an_answer_nobody_can_read_is_kept(
             sandbox.fail_next(HttpReply(status=200, body=b"what is this?\n"))
         return answer(request)
 
-    monkeypatch.setattr(sandbox, "arrived", spoiled)
+    monkeypatch.setattr(sandbox, "handle", spoiled)
     assert run("results", "batch.json") == 4
     said = capsys.readouterr().err
     path = said.partition("the answer as it is, in ")[2].partition("\n")[0]
