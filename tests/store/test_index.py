@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gptimage import StoreError
-from gptimage.store import Store, StoreWarning, database, search
+from gptimage.store import Store, StoreWarning, search
 from gptimage.store import database as migrations
 
 
