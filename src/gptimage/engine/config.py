@@ -40,16 +40,19 @@ from gptimage.models.pricing import FREE
 from gptimage.secrets import remember_url
 from gptimage.transport.environment import check_environment, check_key, check_url, split_login
 from gptimage.transport.http import NO_HEADERS, HttpReply, HttpRequest
+from gptimage.transport.openai_sdk import time_limits
 from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import is_sdk_file, resolve, resolve_all
 from gptimage.types.record import Record
 from gptimage.types.request import (
+    SAME_SIZE,
     FileRef,
     Generate,
     Prompt,
     Sources,
     edit_request,
     generate_request,
+    size_of_first,
 )
 from gptimage.types.result import Result
 
@@ -65,9 +68,6 @@ if TYPE_CHECKING:
 OPENAI_URL: Final = "https://api.openai.com/v1"
 DEFAULT_TIMEOUT: Final = 600.0
 """Seconds; high quality takes minutes, and a call given up on is a call paid for nothing."""
-
-CONNECT_TIMEOUT: Final = 10.0
-"""Seconds; a host that takes no connection by then is down, and nothing was sent to it yet."""
 
 
 class Settings(TypedDict, total=False):
@@ -173,10 +173,13 @@ class ClientConfig:
         found: Any = self._stored(images)
         if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
+        resolved = resolve_all(found, fetch=self.fetch)
+        if rest.get("size") == SAME_SIZE:
+            rest["size"] = size_of_first(resolved)
         request = edit_request(
             prompt,
             rest,
-            images=resolve_all(found, fetch=self.fetch),
+            images=resolved,
             mask=self._mask(mask),
             markup=None if markup is None else resolve(markup, field="markup", fetch=self.fetch),
             default_model=self.model,
@@ -443,14 +446,12 @@ def _sdk_maker(
     headers = None if login is None else {"Authorization": login}
 
     def make() -> Any:
-        import httpx2
         import openai
 
         check_environment()  # it may have changed, and the SDK reads it now
-        # The model takes minutes to answer, a host that is up takes no minutes to connect.
-        steps = httpx2.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))
+        limits = time_limits(timeout)
         return getattr(openai, name)(
-            api_key=key, base_url=endpoint, timeout=steps, default_headers=headers
+            api_key=key, base_url=endpoint, timeout=limits, default_headers=headers
         )
 
     return make
