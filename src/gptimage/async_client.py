@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from gptimage.templates import PromptTemplates
 
 
+@shows(Settings)
 class AsyncImageClient(BaseClient):
     """Makes and edits pictures under asyncio; close it, or use ``async with``.
 

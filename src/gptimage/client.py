@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gptimage.templates import PromptTemplates
 
 
+@shows(Settings)
 class ImageClient(BaseClient):
     """Makes and edits pictures. Safe to use from several threads; close it, or use ``with``.
 

@@ -1,51 +1,63 @@
-"""Signatures that name every option, for ``help()``, IPython and Jupyter.
+"""Signatures and docstrings that name every option, for ``help()``, IPython and Jupyter.
 
-A checker reads ``**options: Unpack[Options]``; a person at a prompt sees only ``**options``.
+A type checker reads ``**options: Unpack[Options]``; a person at a prompt sees only ``**options``.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Callable
-from typing import Any, ForwardRef, ParamSpec, TypeVar, cast
-
-from gptimage.types.parameters import PARAMETERS
+from typing import Any, ForwardRef, Protocol, TypeVar, cast
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
+class _Documented(Protocol):
+    __doc__: str | None
 
 
-def shows(options: type) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let the signature and docstring of a function list the keys of a TypedDict it unpacks."""
+DocumentedT = TypeVar("DocumentedT", bound=_Documented)
 
-    def change(function: Callable[P, T]) -> Callable[P, T]:
-        plain = inspect.signature(function)
-        fixed = [each for each in plain.parameters.values() if each.kind is not each.VAR_KEYWORD]
-        more = [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_written(hint)
+_UNPACKED = re.compile(r"^( *)\*\*\w+: See `\w+`.*$", re.MULTILINE)
+
+
+def shows(options: type) -> Callable[[DocumentedT], DocumentedT]:
+    """Let a function list the keys of the TypedDict it unpacks, or a class in its docstring.
+
+    The line ``**options: See `Options` `` of the docstring becomes one line for each key.
+    """
+
+    def change(target: DocumentedT) -> DocumentedT:
+        if not isinstance(target, type):
+            cast("Any", target).__signature__ = _signature(cast("Any", target), options)
+        attributes = _attributes(options)
+        if target.__doc__ and attributes:
+            target.__doc__ = _UNPACKED.sub(
+                lambda found: textwrap.indent(attributes, found[1]), target.__doc__
             )
-            for name, hint in options.__annotations__.items()
-        ]
-        changed = cast("Any", function)
-        changed.__signature__ = plain.replace(parameters=[*fixed, *more])
-        if function.__doc__:
-            changed.__doc__ = re.sub(
-                r"^( *)\*\*options: See `\w+`(?:[.;])?[ ]?(.*)$",
-                lambda found: _lines(options, found[1], found[2]),
-                function.__doc__,
-                flags=re.MULTILINE,
-            )
-        return function
+        return target
 
     return change
 
 
-def _lines(options: type, indent: str, remark: str) -> str:
-    lines = [f"{indent}{name}: {PARAMETERS[name].help}." for name in options.__annotations__]
-    return "\n".join(lines)
+def _signature(function: Callable[..., object], options: type) -> inspect.Signature:
+    plain = inspect.signature(function)
+    fixed = [each for each in plain.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    more = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_written(hint)
+        )
+        for name, hint in options.__annotations__.items()
+    ]
+    return plain.replace(parameters=[*fixed, *more])
+
+
+def _attributes(options: type) -> str:
+    """What the docstrings of a TypedDict and of those it extends say of its keys."""
+    bases: tuple[Any, ...] = getattr(options, "__orig_bases__", ())
+    texts = [_attributes(base) for base in bases if hasattr(base, "__total__")]
+    own = inspect.cleandoc(options.__doc__ or "").partition("Attributes:\n")[2]
+    return "\n".join([*texts, textwrap.dedent(own).rstrip()]).strip("\n")
 
 
 def _written(hint: object) -> object:
