@@ -150,7 +150,7 @@ class AsyncImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return await self._generate(prompt, options, how)
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     async def edit(
         self,
         prompt: str | Prompt,
@@ -166,7 +166,7 @@ class AsyncImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return await self._edit(prompt, images, options, how)
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     async def variations(
         self,
         image: Source,
@@ -182,7 +182,7 @@ class AsyncImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return (await self._edit(prompt, image, options, how)).warn(VARIATION_NOTE)
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     def stream(
         self,
         prompt: str | Prompt,
@@ -201,7 +201,7 @@ class AsyncImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return self._stream(prompt, images, options, how)
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     async def estimate(
         self,
         prompt: str | Prompt,
@@ -211,7 +211,7 @@ class AsyncImageClient(BaseClient):
         """What a call with these arguments may cost; see `ImageClient.estimate`."""
         return await self._estimate(prompt, images, options)
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     async def ceiling(
         self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Decimal | None:

@@ -172,7 +172,7 @@ class ImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return run_blocking(self._generate(prompt, options, how))
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     def edit(
         self,
         prompt: str | Prompt,
@@ -207,7 +207,7 @@ class ImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return run_blocking(self._edit(prompt, images, options, how))
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     def variations(
         self,
         image: Source,
@@ -236,7 +236,7 @@ class ImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return run_blocking(self._edit(prompt, image, options, how)).warn(VARIATION_NOTE)
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     def stream(
         self,
         prompt: str | Prompt,
@@ -269,7 +269,7 @@ class ImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return iterate_blocking(self._stream(prompt, images, options, how))
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     def estimate(
         self,
         prompt: str | Prompt,
@@ -285,7 +285,7 @@ class ImageClient(BaseClient):
         """
         return run_blocking(self._estimate(prompt, images, options))
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     def ceiling(
         self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Decimal | None:
