@@ -17,17 +17,19 @@ PACKAGE = Path(gptimage.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
 
 FOLDERS = (
-    "errors secrets wording",
+    "secrets",
+    "errors wording",
     "_internal",
     "image models cache transport",
-    "types observers budget limits sandbox",
+    "types observers budget limits sandbox config",
     "templates providers",
     "store",
     "engine",
     "conversation bulk",
     "batch",
     "client async_client",
-    "workers pytest_plugin",
+    "workers service testing",
+    "pytest_plugin",
     "cli",
     "__main__",
 )

@@ -9,10 +9,10 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from gptimage._internal.keywords import strict
-from gptimage.cache.protocol import CachePort
+from gptimage.cache.base import Cache
 from gptimage.engine.arguments import check_sandbox, check_settings
 from gptimage.engine.base_client import (
     VARIATION,
@@ -28,8 +28,8 @@ from gptimage.engine.runtime import AsyncRuntime
 from gptimage.engine.signatures import shows
 from gptimage.errors import ConfigurationError
 from gptimage.models.pricing import Estimate
-from gptimage.transport.openai_sdk import AsyncOpenAITransport, AsyncSDK
-from gptimage.transport.protocols import AsyncTransport
+from gptimage.transport.openai_sdk import AsyncSDK
+from gptimage.transport.protocols import SANDBOX_URL, AsyncTransport
 from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
 from gptimage.types.result import Completed, PartialImage, Result
 
@@ -71,6 +71,8 @@ class AsyncImageClient(BaseClient):
             ignored. Nothing was sent.
     """
 
+    _transport: AsyncTransport
+
     @shows(Settings)
     def __init__(
         self,
@@ -81,11 +83,11 @@ class AsyncImageClient(BaseClient):
         openai: AsyncSDK | None = None,
         transport: AsyncTransport | None = None,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        endpoint, make = connection(
+        endpoint, self._transport = connection(
             "AsyncImageClient",
             settings,
             openai=openai,
@@ -95,9 +97,6 @@ class AsyncImageClient(BaseClient):
             timeout=timeout,
             templates=templates,
         )
-        if transport is None:
-            transport = AsyncOpenAITransport(make, owned=openai is None)
-        self._transport: AsyncTransport = transport
         super().__init__(
             AsyncRuntime(self._transport),
             endpoint=endpoint,
@@ -114,12 +113,12 @@ class AsyncImageClient(BaseClient):
         sandbox: Sandbox | None = None,
         *,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> Self:
         """A client of the offline sandbox; see `ImageClient.sandbox`."""
-        from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox
+        from gptimage.sandbox import AsyncSandboxTransport, Sandbox
 
         check_settings("AsyncImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
@@ -134,6 +133,34 @@ class AsyncImageClient(BaseClient):
             templates=templates,
             **settings,
         )
+
+    @classmethod
+    @shows(Settings)
+    def from_config(
+        cls,
+        file: str | os.PathLike[str] | None = None,
+        *,
+        project: bool = True,
+        **settings: Unpack[Settings],
+    ) -> Self:
+        """A client with the shared settings; see `ImageClient.from_config`.
+
+        Args:
+            file: The user's file; ``GPTIMAGE_CONFIG`` or the usual one when left out.
+            project: Whether ``gptimage.toml`` or ``[tool.gptimage]`` of the working folder counts.
+            **settings: See `Settings`.
+
+        Raises:
+            ConfigurationError: A setting cannot be used; nothing was sent.
+        """
+        from gptimage.config import load
+        from gptimage.engine.from_config import client_arguments
+
+        check_settings(f"{cls.__name__}.from_config", Settings.__annotations__, settings)
+        config = load(file=file, project=project)
+        make: Any = cls.sandbox if config.sandbox else cls
+        client: Self = make(**client_arguments(config, settings))
+        return client
 
     @shows(Options)
     async def generate(
@@ -278,7 +305,7 @@ class AsyncImageClient(BaseClient):
         check_conversation(model, image_model, stateless=stateless)
         return AsyncConversation(
             ClientParts(keeper=self._saver, sender=self._sender, meter=self._accounting),
-            model=model,
+            model=model or self._config.chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,

@@ -34,8 +34,8 @@ SOURCES = [
     for path in sorted(Path(gptimage.__file__).parents[1].joinpath(name).rglob("*.py"))
 ]
 ASKS = {
-    "gptimage/_clock.py": {"datetime.now", "time.time"},
-    "gptimage_mcp/moments.py": {"datetime.now"},
+    "gptimage/_internal/clock.py": {"datetime.now", "time.time"},
+    "gptimage_mcp/content/records.py": {"datetime.now"},
 }
 """Where this machine is asked for the time; the server uses only public names of the library."""
 
@@ -66,12 +66,12 @@ def asked(path: Path) -> Iterator[str]:
 
 def test_one_file_asks_the_machine() -> None:
     """A module that takes a clock cannot forget it: none but these knows another one."""
+    source = Path(gptimage.__file__).parents[1]
     found = {
-        f"{path.parent.name}/{path.name}" if path.parent.name in ("gptimage", "gptimage_mcp")
-        else str(path): names
+        path.relative_to(source).as_posix(): names
         for path in SOURCES
         if (names := set(asked(path)))
-    }  # fmt: skip
+    }
 
     assert found == ASKS
 
@@ -99,9 +99,9 @@ def test_a_call_is_overdue_by_the_clock_that_dated_it(tmp_path: Path, day: datet
 
     class Looking(SandboxTransport):
         def send(self, request: HttpRequest) -> HttpReply:
-            seen.extend(row.outcome for row in ledger.rows())
+            seen.extend(row.billing for row in ledger.rows())
             clock.now += timedelta(hours=2)
-            seen.extend(row.outcome for row in ledger.rows())
+            seen.extend(row.billing for row in ledger.rows())
             return super().send(request)
 
     client = gptimage.ImageClient(
@@ -110,7 +110,7 @@ def test_a_call_is_overdue_by_the_clock_that_dated_it(tmp_path: Path, day: datet
     )  # fmt: skip
     client.generate("A fox", **SMALL)
 
-    assert seen == ["open", "unknown"]
+    assert seen == ["sent", "unknown"]
 
 
 def test_a_clock_of_its_own_stays(tmp_path: Path) -> None:
@@ -123,6 +123,19 @@ def test_a_clock_of_its_own_stays(tmp_path: Path) -> None:
 
     assert budget.remaining() == Decimal("1.00")
     assert [row.at for row in ledger.rows()] == [DAYS[1]]
+
+
+def test_two_clocks_on_one_ledger(tmp_path: Path) -> None:
+    """Each call has its own client's day; the ledger goes on by the clock of the first one."""
+    ledger = gptimage.Ledger(tmp_path / "spend.sqlite")
+    budget = gptimage.Budget("1.00", per="day", ledger=ledger)
+    for day in DAYS:
+        client = gptimage.ImageClient.sandbox(budget=budget, clock=lambda day=day: day)
+        client.generate(f"A fox on {day}", **SMALL)
+    rows = ledger.rows()
+
+    assert [(row.at, row.billing) for row in rows] == [(day, "billed") for day in DAYS]
+    assert budget.remaining() == 1 - rows[0].counted
 
 
 @pytest.mark.parametrize("day", DAYS, ids=str)
@@ -158,16 +171,16 @@ def test_replies_wait_by_the_spool_s_own_clock(tmp_path: Path, day: datetime) ->
     clock = Clock(day)
     spool = PendingReplies(tmp_path, clock=clock)
     spool.put("g1:abc", b"x", {})
-    young = spool.leftovers()
+    young = spool.abandoned()
     clock.now += timedelta(hours=2)
 
-    assert ([each.key for each in young], [each.at for each in spool.leftovers()]) == ([], [day])
+    assert ([each.key for each in young], [each.at for each in spool.abandoned()]) == ([], [day])
 
 
 def test_every_reply_is_left_over_when_no_age_is_asked(tmp_path: Path) -> None:
     """A reply dated by a clock that is ahead is found as well: it was paid for."""
     PendingReplies(tmp_path, clock=lambda: DAYS[1]).put("g1:abc", b"x", {})
-    found = PendingReplies(tmp_path, clock=lambda: DAYS[0]).leftovers(timedelta(0))
+    found = PendingReplies(tmp_path, clock=lambda: DAYS[0]).abandoned(timedelta(0))
 
     assert [each.key for each in found] == ["g1:abc"]
 

@@ -106,9 +106,9 @@ def test_nothing_to_read_or_copy_names_a_model_that_ends() -> None:
     known = {
         "sandbox.md": "shows what happens on the day",
         "errors.md": "shows the error of a model that is gone",
-        "responses_api.py": "says in a comment why a formula stands in",
-        "rules.py": "says in a comment what leaving the model out used to mean",
-        "images_api.py": "refuses as the endpoint of dall-e-2 does",
+        "replies.py": "says in a comment why a formula stands in",
+        "images_api.py": "says in a comment what leaving the model out used to mean",
+        "service.py": "refuses as the endpoint of dall-e-2 does",
     }
     guilty = {
         f"{path.name}: {match[0]}"

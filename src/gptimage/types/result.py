@@ -36,6 +36,7 @@ class Result:
             hit.
         reported: Size, quality, format and background as the service reports them; it can be wrong.
         cached: Whether the answer came from the cache and no request was sent.
+        sandbox: Whether the sandbox drew them, which costs nothing.
         stored: The records of the store, one for each picture, when the client has a store.
     """
 
@@ -50,6 +51,7 @@ class Result:
     headers: Mapping[str, str] = field(factory=dict[str, str], repr=False, eq=False)
     reported: Mapping[str, object] = field(factory=dict[str, object])
     cached: bool = False
+    sandbox: bool = False
     stored: tuple[Record, ...] = ()
 
     @property
