@@ -295,7 +295,7 @@ def size_of_first(images: Sequence[Image | FileRef]) -> Size:
             value=SAME_SIZE,
             allowed="a size such as '1024x1024'",
         )
-    return Size(*oriented_size(first))
+    return Size(*oriented_size(first.data, first.format))
 
 
 def generate_request(
