@@ -8,7 +8,7 @@ from typing import Final
 
 from gptimage._internal.threads import to_thread
 from gptimage.sandbox.failures import Cut
-from gptimage.sandbox.service import Answer, Sandbox, broken, with_events
+from gptimage.sandbox.service import Sandbox, SandboxReply, broken, with_events
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
@@ -27,21 +27,21 @@ class SandboxTransport:
         self._sandbox = sandbox
 
     def send(self, request: HttpRequest) -> HttpReply:
-        """Send and read the whole answer."""
-        return self._sandbox.answer(request)
+        """Send and read the whole found."""
+        return self._sandbox.send(request)
 
     def stream(self, request: HttpRequest) -> SandboxStream:
         """Send and return as soon as the answer's head is there."""
-        answer = self._sandbox.respond(request)
-        if answer.events is None:
-            time.sleep(answer.pause)
-            if answer.ends != "whole":
-                raise broken(answer)
-        return SandboxStream(answer)
+        found = self._sandbox.respond(request)
+        if found.events is None:
+            time.sleep(found.pause)
+            if found.ends != "whole":
+                raise broken(found)
+        return SandboxStream(found)
 
     def download(self, request: HttpRequest) -> SandboxDownload:
         """Send and return as soon as the answer's head is there."""
-        return SandboxDownload(self._sandbox.answer(request))
+        return SandboxDownload(self._sandbox.send(request))
 
     def close(self) -> None:
         """Nothing to release."""
@@ -58,7 +58,7 @@ class AsyncSandboxTransport:
         self._sandbox = sandbox
 
     async def send(self, request: HttpRequest) -> HttpReply:
-        """Send and read the whole answer."""
+        """Send and read the whole found."""
         stream = await self.stream(request)
         events = [event async for event in stream]
         return with_events(stream.reply, events)
@@ -67,12 +67,12 @@ class AsyncSandboxTransport:
         """Send and return as soon as the answer's head is there."""
         import asyncio
 
-        answer = await to_thread(self._sandbox.respond, request)
-        if answer.events is None:
-            await asyncio.sleep(answer.pause)
-            if answer.ends != "whole":
-                raise broken(answer)
-        return AsyncSandboxStream(answer)
+        found = await to_thread(self._sandbox.respond, request)
+        if found.events is None:
+            await asyncio.sleep(found.pause)
+            if found.ends != "whole":
+                raise broken(found)
+        return AsyncSandboxStream(found)
 
     async def download(self, request: HttpRequest) -> AsyncSandboxDownload:
         """Send and return as soon as the answer's head is there."""
@@ -85,22 +85,22 @@ class AsyncSandboxTransport:
 class SandboxStream:
     """`EventStream` of a sandbox; pictures are drawn as they are read."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, found: SandboxReply) -> None:
+        self._found = found
 
     @property
     def reply(self) -> HttpReply:
         """Status and headers, and the whole body of an answer that is no event stream."""
-        return self._answer.reply
+        return self._found.reply
 
     def __iter__(self) -> Iterator[ServerEvent]:
         """Events as they are drawn; OutcomeUnknownError when a scenario breaks the connection."""
         try:
-            for event in self._answer.events or ():
-                time.sleep(self._answer.pause)
+            for event in self._found.events or ():
+                time.sleep(self._found.pause)
                 yield event
         except Cut as error:
-            raise broken(self._answer) from error
+            raise broken(self._found) from error
 
     def close(self) -> None:
         """Nothing to release."""
@@ -109,25 +109,25 @@ class SandboxStream:
 class AsyncSandboxStream:
     """`AsyncEventStream` of a sandbox; pictures are drawn in worker threads."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, found: SandboxReply) -> None:
+        self._found = found
 
     @property
     def reply(self) -> HttpReply:
         """Status and headers, and the whole body of an answer that is no event stream."""
-        return self._answer.reply
+        return self._found.reply
 
     async def __aiter__(self) -> AsyncIterator[ServerEvent]:
         """Events as they are drawn; OutcomeUnknownError when a scenario breaks the connection."""
         import asyncio
 
-        events = self._answer.events or iter(())
+        events = self._found.events or iter(())
         try:
             while (event := await to_thread(next, events, None)) is not None:
-                await asyncio.sleep(self._answer.pause)
+                await asyncio.sleep(self._found.pause)
                 yield event
         except Cut as error:
-            raise broken(self._answer) from error
+            raise broken(self._found) from error
 
     async def aclose(self) -> None:
         """Nothing to release."""
