@@ -1,10 +1,12 @@
-"""The sandbox's door inside the process: `Transport` and `AsyncTransport` without a network."""
+"""The sandbox inside this process: `Transport` and `AsyncTransport` without a network."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
+
+from attrs import evolve
 
 from gptimage._internal.threads import to_thread
 from gptimage.sandbox.failures import Cut
@@ -20,19 +22,20 @@ class SandboxTransport:
     """`Transport` to a sandbox in this process.
 
     Args:
-        sandbox: The sandbox that answers.
+        sandbox: The sandbox that replies.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
     def send(self, request: HttpRequest) -> HttpReply:
-        """Send and read the whole found."""
-        return self._sandbox.send(request)
+        """Send and read the whole reply."""
+        stream = self.stream(request)
+        return with_events(stream.reply, stream)
 
     def stream(self, request: HttpRequest) -> SandboxStream:
-        """Send and return as soon as the answer's head is there."""
-        found = self._sandbox.respond(request)
+        """Send and return as soon as the head of the reply is there."""
+        found = _within(self._sandbox.respond(request), request.timeout)
         if found.events is None:
             time.sleep(found.pause)
             if found.ends != "whole":
@@ -40,34 +43,34 @@ class SandboxTransport:
         return SandboxStream(found)
 
     def download(self, request: HttpRequest) -> SandboxDownload:
-        """Send and return as soon as the answer's head is there."""
-        return SandboxDownload(self._sandbox.send(request))
+        """Send and return as soon as the head of the reply is there."""
+        return SandboxDownload(self.send(request))
 
     def close(self) -> None:
         """Nothing to release."""
 
 
 class AsyncSandboxTransport:
-    """`AsyncTransport` to a sandbox in this process; pictures are drawn in worker threads.
+    """`AsyncTransport` to a sandbox in this process; images are drawn in worker threads.
 
     Args:
-        sandbox: The sandbox that answers.
+        sandbox: The sandbox that replies.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
     async def send(self, request: HttpRequest) -> HttpReply:
-        """Send and read the whole found."""
+        """Send and read the whole reply."""
         stream = await self.stream(request)
         events = [event async for event in stream]
         return with_events(stream.reply, events)
 
     async def stream(self, request: HttpRequest) -> AsyncSandboxStream:
-        """Send and return as soon as the answer's head is there."""
+        """Send and return as soon as the head of the reply is there."""
         import asyncio
 
-        found = await to_thread(self._sandbox.respond, request)
+        found = _within(await to_thread(self._sandbox.respond, request), request.timeout)
         if found.events is None:
             await asyncio.sleep(found.pause)
             if found.ends != "whole":
@@ -75,22 +78,29 @@ class AsyncSandboxTransport:
         return AsyncSandboxStream(found)
 
     async def download(self, request: HttpRequest) -> AsyncSandboxDownload:
-        """Send and return as soon as the answer's head is there."""
+        """Send and return as soon as the head of the reply is there."""
         return AsyncSandboxDownload(await self.send(request))
 
     async def aclose(self) -> None:
         """Nothing to release."""
 
 
+def _within(found: SandboxReply, timeout: float | None) -> SandboxReply:
+    """Let a response that takes longer than its request waits never come."""
+    if timeout is None or found.pause <= timeout:
+        return found
+    return evolve(found, events=None, pause=timeout, ends="never")
+
+
 class SandboxStream:
-    """`EventStream` of a sandbox; pictures are drawn as they are read."""
+    """`EventStream` of a sandbox; images are drawn as they are read."""
 
     def __init__(self, found: SandboxReply) -> None:
         self._found = found
 
     @property
     def reply(self) -> HttpReply:
-        """Status and headers, and the whole body of an answer that is no event stream."""
+        """Status and headers, and the whole body of a reply that is no event stream."""
         return self._found.reply
 
     def __iter__(self) -> Iterator[ServerEvent]:
@@ -107,14 +117,14 @@ class SandboxStream:
 
 
 class AsyncSandboxStream:
-    """`AsyncEventStream` of a sandbox; pictures are drawn in worker threads."""
+    """`AsyncEventStream` of a sandbox; images are drawn in worker threads."""
 
     def __init__(self, found: SandboxReply) -> None:
         self._found = found
 
     @property
     def reply(self) -> HttpReply:
-        """Status and headers, and the whole body of an answer that is no event stream."""
+        """Status and headers, and the whole body of a reply that is no event stream."""
         return self._found.reply
 
     async def __aiter__(self) -> AsyncIterator[ServerEvent]:
