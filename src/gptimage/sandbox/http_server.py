@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             _logger.debug("connection ended: %r", error)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Requests are headers_kept in `Sandbox.requests`; the terminal stays quiet."""
+        """Requests are in `Sandbox.requests`; the terminal stays quiet."""
         _logger.debug(format, *args)
 
     def _serve(self) -> None:
