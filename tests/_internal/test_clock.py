@@ -153,7 +153,7 @@ def test_a_sandbox_dates_everything_it_makes(day: datetime) -> None:
     sandbox = Sandbox(clock=lambda: day)
 
     def body(method: str, path: str, **asked: Any) -> Any:
-        reply = sandbox.answer(HttpRequest(method=method, path=path, body=asked))
+        reply = sandbox.send(HttpRequest(method=method, path=path, body=asked))
         return json.loads(bytes(reply.body))
 
     picture = body("POST", "/images/generations", model="gpt-image-2", prompt="A fox", **SMALL)
