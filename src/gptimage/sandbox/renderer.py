@@ -91,17 +91,10 @@ class Canvas:
 
     def stamp(self, name: str, foot: Point, size: float) -> None:
         """Draw what ``scenes.toml`` has under this name for the weather or the light."""
-<<<<<<< HEAD
-        stamps, scene = scene_data()["stamps"], self.scene
-        names = [f"{name}_{each}" for each in (scene.weather, scene.light)]
-        found = next((each for each in names if each in stamps), name)
-        self.draw(stamps[found], foot, size)
-=======
         stamps: dict[str, str] = scene_data()["stamps"]
         scene = self.scene
         found = (stamps.get(f"{name}_{each}") for each in (scene.weather, scene.light))
         self.draw(next(filter(None, found), stamps[name]), foot, size)
->>>>>>> main
 
     def compose(self) -> None:
         """Draw the whole scene: the place, the subject in it, the weather in front."""
