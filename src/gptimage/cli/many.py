@@ -28,11 +28,12 @@ from gptimage.errors import (
     QuotaExceededError,
     StoreError,
 )
+from gptimage.types.result import Result
 from gptimage.wording import for_command_line
 
 
 if TYPE_CHECKING:
-    from gptimage import ImageClient, Result
+    from gptimage import ImageClient
     from gptimage.bulk import Item, Stop
 
 
@@ -412,7 +413,7 @@ def _report(item: Item, args: argparse.Namespace) -> int:
 
 
 def _report_error(item: Item, error: Exception, args: argparse.Namespace) -> int:
-    if isinstance(error, StoreError) and error.result is not None:
+    if isinstance(error, StoreError) and isinstance(error.result, Result):
         paths = ", ".join(map(str, _save(item, error.result, args)))
         print(f"gptimage: {item.index + 1}: not in the store, but in {paths}", file=sys.stderr)
     if isinstance(error, MalformedReplyError) and error.reply:
