@@ -166,7 +166,7 @@ def test_imports_at_the_top_make_no_circle() -> None:
 
 
 def test_no_import_of_any_kind_makes_a_circle() -> None:
-    """Counting imports for type checkers and in functions, too, only these modules go in circles."""
+    """Imports for type checkers and in functions count, too; `CIRCLES` lists what is left."""
     graph = {
         dotted(path): {name.partition(".")[2] for name in imported(path)} - {dotted(path), ""}
         for path in MODULES
