@@ -38,10 +38,19 @@ FOLDERS = (
 Imports for type checkers and imports inside functions count, too.
 """
 
-UPWARD = {
-    "errors -> types": "`StoreError.result` is typed as what it carries",
-}
+UPWARD: dict[str, str] = {}
 """Imports that still point up or sideways, each with its reason."""
+
+CIRCLES = (
+    # What is known of a run goes into the checkpoint, whose hook tells the run.
+    ("bulk.checkpoint_hook", "bulk.run_state"),
+    # `Cache` names its kinds as constructors: `Cache.disk(...)` and the others.
+    ("cache.base", "cache.disk"),
+    ("cache.base", "cache.memory"),
+    ("cache.base", "cache.redis"),
+    ("cache.base", "cache.tiered"),
+)
+"""Imports, of types or in functions, that still close a circle."""
 
 MAX_LINES = 600
 
@@ -150,6 +159,19 @@ def test_imports_at_the_top_make_no_circle() -> None:
         }
         for path in MODULES
     }
+
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_no_import_of_any_kind_makes_a_circle() -> None:
+    """Imports for type checkers and in functions count, too; `CIRCLES` lists what is left."""
+    graph = {
+        dotted(path): {name.partition(".")[2] for name in imported(path)} - {dotted(path), ""}
+        for path in MODULES
+    }
+    for one, other in CIRCLES:
+        assert other in graph[one], "an exception nobody uses any more is taken off the list"
+        graph[one].discard(other)
 
     assert list(graphlib.TopologicalSorter(graph).static_order())
 
