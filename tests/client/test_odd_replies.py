@@ -85,7 +85,7 @@ def test_an_odd_field_costs_no_picture(tmp_path: Path, harness: Harness, odd: An
     assert any("no call can use" in note for note in result.warnings)
     assert len(json.dumps([*result.warnings, dict(result.reported)]).encode()) < 10_000
     (row,) = ledger.rows()
-    assert (row.outcome, row.cost, row.usage) == ("ok", None, None)
+    assert (row.billing, row.cost, row.usage) == ("billed", None, None)
 
 
 @pytest.mark.parametrize("odd", ODD, ids=NAMED)
@@ -192,7 +192,7 @@ def test_whatever_the_reading_raises_carries_the_reply(
     def surprised(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a surprise")
 
-    monkeypatch.setattr("gptimage.engine.parse.parse_response", surprised)
+    monkeypatch.setattr("gptimage.engine.config.parse_response", surprised)
     reply = answer(BYTES)
     client, _ = harness.fake(reply)
     with pytest.raises(MalformedReplyError, match="a surprise") as caught:

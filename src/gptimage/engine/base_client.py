@@ -16,7 +16,7 @@ from gptimage.models.catalog import Models
 if TYPE_CHECKING:
     from gptimage.budget.ledger import Ledger
     from gptimage.bulk.checkpoint_hook import CheckpointHook
-    from gptimage.cache.protocol import CachePort
+    from gptimage.cache.base import Cache
     from gptimage.engine.accounting import CallAccounting
     from gptimage.engine.config import ClientConfig
     from gptimage.engine.save import ResultSaver
@@ -72,7 +72,7 @@ class Catalogue:
     """What both clients tell without asking anybody."""
 
     store: Store | None
-    cache: CachePort | None
+    cache: Cache | None
     ledger: Ledger | None
     _core: ClientConfig
     _keeper: ResultSaver

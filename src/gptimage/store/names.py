@@ -66,8 +66,8 @@ def check_id(id: str) -> str:
     """
     if not is_id(id):
         raise ImageNotFoundError(
-            f"{truncated_repr(id)} is no picture of a store: ids look like img_20261120T114205123456_ "
-            "and 32 more characters; history() lists them"
+            f"{truncated_repr(id)} is no image of a store: ids look like "
+            "img_20261120T114205123456_ and 32 more characters; history() lists them"
         )
     return id
 
