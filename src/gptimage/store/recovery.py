@@ -120,7 +120,7 @@ class PendingReplies:
 
     def __repr__(self) -> str:
         """The class and the folder."""
-        return f"Spool({str(self.folder)!r})"
+        return f"PendingReplies({str(self.folder)!r})"
 
     def put(
         self,
