@@ -1,4 +1,4 @@
-"""How fast a client may ask: `Limits` says it, and a `Limiter` keeps to it."""
+"""`Limits`: how fast a client may send requests; a `Limiter` enforces it."""
 
 from __future__ import annotations
 
