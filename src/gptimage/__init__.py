@@ -100,6 +100,8 @@ if not TYPE_CHECKING:  # a checker would take any misspelt name for one this fun
             from importlib.metadata import version
 
             return version("gptimage")
+        if name == "testing":
+            return importlib.import_module("gptimage.testing")
         room = next((room for room, names in _ROOMS.items() if name in names.split()), None)
         if room is None:
             raise AttributeError(f"module 'gptimage' has no attribute {name!r}")

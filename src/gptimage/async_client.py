@@ -16,14 +16,21 @@ from collections.abc import (
 from contextlib import aclosing
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import strict
 from gptimage._internal.threads import to_thread
 from gptimage.cache.base import Cache, NewReply
 from gptimage.engine.accounting import CallTracker, accounting_from
-from gptimage.engine.arguments import cache_of, check_sandbox, check_settings, store_of
+from gptimage.engine.arguments import (
+    cache_of,
+    check_sandbox,
+    check_settings,
+    check_timeout,
+    store_of,
+    wants_sandbox,
+)
 from gptimage.engine.base_client import NO_BATCH, Catalogue, check_batch, check_many, check_talk
 from gptimage.engine.config import (
     DEFAULT_TIMEOUT,
@@ -45,8 +52,9 @@ from gptimage.engine.send import (
 from gptimage.engine.streaming import StreamReader
 from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.pricing import Estimate
+from gptimage.transport.interception import aintercepted
 from gptimage.transport.openai_sdk import AsyncOpenAITransport, AsyncSDK
-from gptimage.transport.protocols import AsyncTransport
+from gptimage.transport.protocols import SANDBOX_URL, AsyncTransport
 from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
 from gptimage.types.result import Completed, PartialImage, Result
 
@@ -78,7 +86,9 @@ class AsyncJobs(Catalogue):
 
         async def run(
             self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
-        ) -> Result: ...
+        ) -> Result:
+            """Send a request that is already a value; see `AsyncImageClient.run`."""
+            ...
 
     @strict("generate_many")
     def generate_many(
@@ -127,7 +137,7 @@ class AsyncJobs(Catalogue):
         check_talk(model, image_model, stateless=stateless)
         return AsyncConversation(
             AsyncClientParts(keeper=self._keeper, sender=self._sender, meter=self._meter),
-            model=model,
+            model=model or self._keeper.core.chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,
@@ -188,7 +198,7 @@ class AsyncImageClient(AsyncJobs):
         timeout: Seconds to wait for an answer. A call given up on may still be billed.
         openai: A configured ``openai.AsyncOpenAI`` or ``AsyncAzureOpenAI`` client to send
             with; it stays yours to close. Its own retries are not used.
-        transport: Anything else that sends requests; see `gptimage.transport.protocols.AsyncTransport`.
+        transport: Anything else that sends requests; see `gptimage.transport.AsyncTransport`.
         store: Where every picture is saved: a folder, or a `Store`.
         cache: Where answers are kept, so that the same request is paid for once: a folder, or
             what `Cache` makes.
@@ -216,6 +226,13 @@ class AsyncImageClient(AsyncJobs):
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
+        if wants_sandbox(api_key, base_url, openai, transport):
+            from gptimage.sandbox import AsyncSandboxTransport, Sandbox
+
+            check_settings("AsyncImageClient", Settings.__annotations__, settings)
+            check_timeout(timeout)
+            timeout, base_url = DEFAULT_TIMEOUT, SANDBOX_URL
+            transport = AsyncSandboxTransport(Sandbox(clock=settings.get("clock")))
         endpoint, login = check_arguments(
             "AsyncImageClient",
             settings,
@@ -238,7 +255,7 @@ class AsyncImageClient(AsyncJobs):
         self._core = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
         self._keeper = ResultSaver(core=self._core, caches=self.cache is not None)
         self._templates = templates
-        self._transport: AsyncTransport = transport
+        self._transport: AsyncTransport = aintercepted(transport)
         self._sender = AsyncRetryingSender(self._core, self._transport)
         self.clock: Clock = self._core.clock
         self._meter = accounting_from(settings, self._core.clock)
@@ -255,7 +272,7 @@ class AsyncImageClient(AsyncJobs):
         **settings: Unpack[Settings],
     ) -> Self:
         """A client of the offline sandbox; see `ImageClient.sandbox`."""
-        from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox
+        from gptimage.sandbox import AsyncSandboxTransport, Sandbox
 
         check_settings("AsyncImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
@@ -270,6 +287,33 @@ class AsyncImageClient(AsyncJobs):
             templates=templates,
             **settings,
         )
+
+    @classmethod
+    def from_config(
+        cls,
+        file: str | os.PathLike[str] | None = None,
+        *,
+        project: bool = True,
+        **settings: Unpack[Settings],
+    ) -> Self:
+        """A client with the shared settings; see `ImageClient.from_config`.
+
+        Args:
+            file: The user's file; ``GPTIMAGE_CONFIG`` or the usual one when left out.
+            project: Whether ``gptimage.toml`` or ``[tool.gptimage]`` of the working folder counts.
+            **settings: See `Settings`; each beats what is configured.
+
+        Raises:
+            ConfigurationError: A setting cannot be used; nothing was sent.
+        """
+        from gptimage.config import load
+        from gptimage.engine.from_config import client_arguments
+
+        check_settings(f"{cls.__name__}.from_config", Settings.__annotations__, settings)
+        config = load(file=file, project=project)
+        make: Any = cls.sandbox if config.sandbox else cls
+        client: Self = make(**client_arguments(config, settings))
+        return client
 
     async def generate(
         self,
@@ -409,9 +453,7 @@ class AsyncImageClient(AsyncJobs):
                 taken = await self._fly(self.cache, plan, call, refresh)
             return call.saved(await self._save(taken, tags))
 
-    async def _fly(
-        self, cache: Cache, plan: Plan, call: CallTracker, refresh: bool
-    ) -> ParsedReply:
+    async def _fly(self, cache: Cache, plan: Plan, call: CallTracker, refresh: bool) -> ParsedReply:
         """From the cache, from a request like this one in flight, or by asking."""
         from gptimage.cache.single_flight import asingle_flight
 

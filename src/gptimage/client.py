@@ -7,13 +7,20 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import strict
 from gptimage.cache.base import Cache, NewReply
 from gptimage.engine.accounting import CallTracker, accounting_from
-from gptimage.engine.arguments import cache_of, check_sandbox, check_settings, store_of
+from gptimage.engine.arguments import (
+    cache_of,
+    check_sandbox,
+    check_settings,
+    check_timeout,
+    store_of,
+    wants_sandbox,
+)
 from gptimage.engine.base_client import NO_BATCH, Catalogue, check_batch, check_many, check_talk
 from gptimage.engine.config import (
     DEFAULT_TIMEOUT,
@@ -30,8 +37,9 @@ from gptimage.engine.send import RetryingSender
 from gptimage.engine.streaming import StreamReader
 from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.pricing import Estimate
+from gptimage.transport.interception import intercepted
 from gptimage.transport.openai_sdk import SDK, OpenAITransport
-from gptimage.transport.protocols import Transport
+from gptimage.transport.protocols import SANDBOX_URL, Transport
 from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
 from gptimage.types.result import Completed, PartialImage, Result
 
@@ -63,7 +71,9 @@ class Jobs(Catalogue):
 
         def run(
             self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
-        ) -> Result: ...
+        ) -> Result:
+            """Send a request that is already a value; see `ImageClient.run`."""
+            ...
 
     @strict("generate_many")
     def generate_many(
@@ -139,7 +149,7 @@ class Jobs(Catalogue):
         check_talk(model, image_model, stateless=stateless)
         return Conversation(
             ClientParts(keeper=self._keeper, sender=self._sender, meter=self._meter),
-            model=model,
+            model=model or self._keeper.core.chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,
@@ -220,7 +230,7 @@ class ImageClient(Jobs):
         timeout: Seconds to wait for an answer. A call given up on may still be billed.
         openai: A configured ``openai.OpenAI`` or ``AzureOpenAI`` client to send with; it
             stays yours to close. Its own retries are not used.
-        transport: Anything else that sends requests; see `gptimage.transport.protocols.Transport`.
+        transport: Anything else that sends requests; see `gptimage.transport.Transport`.
         store: Where every picture is saved: a folder, or a `Store`.
         cache: Where answers are kept, so that the same request is paid for once: a folder, or
             what `Cache` makes.
@@ -248,6 +258,13 @@ class ImageClient(Jobs):
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
+        if wants_sandbox(api_key, base_url, openai, transport):
+            from gptimage.sandbox import Sandbox, SandboxTransport
+
+            check_settings("ImageClient", Settings.__annotations__, settings)
+            check_timeout(timeout)
+            timeout, base_url = DEFAULT_TIMEOUT, SANDBOX_URL
+            transport = SandboxTransport(Sandbox(clock=settings.get("clock")))
         endpoint, login = check_arguments(
             "ImageClient",
             settings,
@@ -270,7 +287,7 @@ class ImageClient(Jobs):
         self._core = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
         self._keeper = ResultSaver(core=self._core, caches=self.cache is not None)
         self._templates = templates
-        self._transport: Transport = transport
+        self._transport: Transport = intercepted(transport)
         self._sender = RetryingSender(self._core, self._transport)
         self.clock: Clock = self._core.clock
         self._meter = accounting_from(settings, self._core.clock)
@@ -295,7 +312,7 @@ class ImageClient(Jobs):
             templates: The prompt templates of `render`.
             **settings: See `Settings`.
         """
-        from gptimage.sandbox import SANDBOX_URL, Sandbox, SandboxTransport
+        from gptimage.sandbox import Sandbox, SandboxTransport
 
         check_settings("ImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
@@ -310,6 +327,35 @@ class ImageClient(Jobs):
             templates=templates,
             **settings,
         )
+
+    @classmethod
+    def from_config(
+        cls,
+        file: str | os.PathLike[str] | None = None,
+        *,
+        project: bool = True,
+        **settings: Unpack[Settings],
+    ) -> Self:
+        """A client with the settings that the command line and the MCP server share.
+
+        The store and the ledger are the user's usual ones where no setting names others.
+
+        Args:
+            file: The user's file; ``GPTIMAGE_CONFIG`` or the usual one when left out.
+            project: Whether ``gptimage.toml`` or ``[tool.gptimage]`` of the working folder counts.
+            **settings: See `Settings`; each beats what is configured.
+
+        Raises:
+            ConfigurationError: A setting cannot be used; nothing was sent.
+        """
+        from gptimage.config import load
+        from gptimage.engine.from_config import client_arguments
+
+        check_settings(f"{cls.__name__}.from_config", Settings.__annotations__, settings)
+        config = load(file=file, project=project)
+        make: Any = cls.sandbox if config.sandbox else cls
+        client: Self = make(**client_arguments(config, settings))
+        return client
 
     def generate(
         self,

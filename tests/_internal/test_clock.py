@@ -171,16 +171,16 @@ def test_replies_wait_by_the_spool_s_own_clock(tmp_path: Path, day: datetime) ->
     clock = Clock(day)
     spool = PendingReplies(tmp_path, clock=clock)
     spool.put("g1:abc", b"x", {})
-    young = spool.leftovers()
+    young = spool.abandoned()
     clock.now += timedelta(hours=2)
 
-    assert ([each.key for each in young], [each.at for each in spool.leftovers()]) == ([], [day])
+    assert ([each.key for each in young], [each.at for each in spool.abandoned()]) == ([], [day])
 
 
 def test_every_reply_is_left_over_when_no_age_is_asked(tmp_path: Path) -> None:
     """A reply dated by a clock that is ahead is found as well: it was paid for."""
     PendingReplies(tmp_path, clock=lambda: DAYS[1]).put("g1:abc", b"x", {})
-    found = PendingReplies(tmp_path, clock=lambda: DAYS[0]).leftovers(timedelta(0))
+    found = PendingReplies(tmp_path, clock=lambda: DAYS[0]).abandoned(timedelta(0))
 
     assert [each.key for each in found] == ["g1:abc"]
 

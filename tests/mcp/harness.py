@@ -68,11 +68,11 @@ class Slow(Sandbox):
         self.here = threading.Event()
         self.go = threading.Event()
 
-    def arrived(self, request: Any) -> Answer:
+    def handle(self, request: Any) -> Answer:
         """A request is there."""
         self.here.set()
         assert self.go.wait(120)
-        return super().arrived(request)
+        return super().handle(request)
 
 
 @frozen(kw_only=True)

@@ -25,7 +25,7 @@ NO_HINTS: Final[Mapping[str, str]] = {}
 
 def strict_class(made: ClassT) -> ClassT:
     """Let the constructor of a class refuse unknown keywords with a suggestion."""
-    plain: Callable[..., None] = made.__init__
+    plain: Callable[..., None] = vars(made)["__init__"]
     setattr(made, "__init__", strict(made.__name__)(plain))  # noqa: B010  # typed access is refused
     return made
 

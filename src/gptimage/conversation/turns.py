@@ -14,17 +14,9 @@ from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.models.pricing import ChatUsage, Cost
 from gptimage.models.sizes import Size
+from gptimage.types.parameters import Background, Level, Moderation, OutputFormat, Quality
 from gptimage.types.record import Record
-from gptimage.types.request import (
-    Background,
-    FileRef,
-    Level,
-    Moderation,
-    OutputFormat,
-    Prompt,
-    Quality,
-    Svg,
-)
+from gptimage.types.request import FileRef, Prompt, Svg
 from gptimage.types.result import Result
 
 

@@ -42,8 +42,8 @@ from gptimage.types.result import PartialImage, Result
 
 # `CallTracker`: what a client tells its meter of one call; this one only notes whether it was sent.
 #
-# It never waits. A ledger is a file, though, so an async client calls `CallTracker.reserve`,
-# `CallTracker.finished`, `CallTracker.refused` and `CallTracker.cache_hit` in a thread when `CallTracker.blocks` says so.
+# It never waits. A ledger is a file, though, so an async client calls `reserve`, `finished`,
+# `refused` and `cache_hit` in a thread when `CallTracker.blocks` says so.
 
 
 class CallTracker:

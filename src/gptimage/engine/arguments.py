@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -191,6 +192,31 @@ def check_templates(templates: object) -> None:
         raise refused("templates", templates, "templates, such as PromptTemplates.load('folder')")
 
 
+def wants_sandbox(*named: object) -> bool:
+    """Return whether ``GPTIMAGE_SANDBOX`` is on, and say so to the logger.
+
+    Args:
+        named: An explicit key, address, client and transport; any of them wins.
+
+    Raises:
+        ConfigurationError: The variable is neither yes nor no.
+    """
+    text = os.environ.get("GPTIMAGE_SANDBOX", "").strip()
+    if not text or any(each is not None for each in named):
+        return False
+    from gptimage.config.settings import BadValueError, read_flag
+
+    try:
+        on = read_flag(text)
+    except BadValueError as error:
+        raise ConfigurationError(f"GPTIMAGE_SANDBOX: {text!r:.40} {error}") from None
+    if on:
+        logging.getLogger("gptimage").warning(
+            "GPTIMAGE_SANDBOX is set: images come from the offline sandbox and cost nothing"
+        )
+    return on
+
+
 def check_sandbox(sandbox: object) -> None:
     """Refuse what answers no request.
 
@@ -262,6 +288,7 @@ def _limits(name: str, value: object) -> None:
 
 _CHECKS: Final = {
     "model": text,
+    "chat_model": text,
     "retry": _retry,
     "models": _models,
     "fetch": _fetch,

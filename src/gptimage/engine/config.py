@@ -39,8 +39,15 @@ from gptimage.limits.quota import RetryQuota
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import FREE, Estimate
 from gptimage.secrets import remember_url
-from gptimage.transport.environment import check_environment, check_key, check_url, split_login
+from gptimage.transport.environment import (
+    check_environment,
+    check_key,
+    check_url,
+    environment_key,
+    split_login,
+)
 from gptimage.transport.http import HttpReply
+from gptimage.transport.interception import active
 from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import is_sdk_file, resolve, resolve_all
 from gptimage.types.record import Record
@@ -70,6 +77,11 @@ DEFAULT_TIMEOUT: Final = 600.0
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds; a host that takes no connection by then is down, and nothing was sent to it yet."""
 
+_NO_KEY: Final = (
+    "no API key: set the environment variable OPENAI_API_KEY (or OPENAI_API_KEY_FILE, the "
+    "path of a file that holds it), pass api_key=, or use ImageClient.sandbox(), which needs none"
+)
+
 VARIATION: Final = (
     "Make a new variation of this picture: keep its subject, style and mood, "
     "and change composition, viewpoint and details."
@@ -84,6 +96,7 @@ class Settings(TypedDict, total=False):
 
     Attributes:
         model: The model used when a call names none.
+        chat_model: The model that reads the words of a conversation that names none.
         retry: When to send again; ``Retry(attempts=1)`` or 0 never does. Another number is
             refused: some mean all tries by it, some only the further ones.
         models: Another catalogue.
@@ -97,6 +110,7 @@ class Settings(TypedDict, total=False):
     """
 
     model: str
+    chat_model: str
     retry: Retry | Literal[0]
     models: Models
     fetch: Fetch
@@ -121,6 +135,7 @@ class ClientConfig:
         store: Where pictures named by their id are found, or None.
         limiter: Decides when a request may be sent, or None.
         owns_limiter: Whether `close` ends it: it was made from `Limits` for this client.
+        chat_model: The model that reads the words of a conversation that names none, or None.
         quota: How many retries are left while the service is down.
     """
 
@@ -133,6 +148,7 @@ class ClientConfig:
     store: Store | None = None
     limiter: Limiter | None = None
     owns_limiter: bool = False
+    chat_model: str | None = None
     quota: RetryQuota = field(
         default=Factory(lambda self: RetryQuota(self.retry.attempts), takes_self=True), eq=False
     )
@@ -156,6 +172,7 @@ class ClientConfig:
             store=store,
             limiter=limiter,
             owns_limiter=limiter is not limits,
+            chat_model=settings.get("chat_model"),
         )
 
     def plan_generate(
@@ -416,13 +433,17 @@ def connect(
     Raises:
         ConfigurationError: There is no key, or it or the environment is wrong.
     """
-    named = "OPENAI_API_KEY" if api_key is None else "api_key"
-    key = os.environ.get(named) if api_key is None else api_key
+    named, key = "api_key", api_key
     if key is None:
-        raise ConfigurationError(
-            "no API key: set the environment variable OPENAI_API_KEY, pass api_key=, "
-            "or use ImageClient.sandbox(), which needs none"
-        )
+        named, key = environment_key()
+    if key is None:
+        if active() is None:
+            raise ConfigurationError(_NO_KEY)
+
+        def refuse() -> Any:  # a cassette knows the replies; what it does not know needs a key
+            raise ConfigurationError(_NO_KEY)
+
+        return refuse
     check_key(named, key)
     check_environment()
     headers = None if login is None else {"Authorization": login}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -32,7 +33,12 @@ from gptimage.providers.openai.errors import (
     is_bare,
     message_of,
 )
-from gptimage.providers.openai.images import odd_usage, read_reported, read_usage
+from gptimage.providers.openai.images import (
+    json_reasons,
+    odd_usage,
+    read_reported,
+    read_usage,
+)
 from gptimage.transport.base64_body import (
     ParsedBody,
     decode,
@@ -46,6 +52,7 @@ from gptimage.transport.http import HttpReply
 from gptimage.transport.redirects import advice
 from gptimage.transport.retry import waiting_time
 from gptimage.transport.wrapped_body import items
+from gptimage.types.request import Edit
 from gptimage.types.result import Result
 
 
@@ -105,6 +112,7 @@ def parse_response(
         created=created or now,
         request_id=reply.request_id,
         reported=read_reported(document.value),
+        sandbox=plan.sandbox,
     )
 
 
@@ -133,6 +141,15 @@ def image_urls(reply: HttpReply) -> tuple[str, ...]:
     return tuple(url for url in found if isinstance(url, str) and _is_address(url))
 
 
+_FORM_STATUSES: Final = (400, 415, 422)
+_FORM_ALONE: Final = re.compile(
+    r"JSON body|multipart|form[- ]data|content[- ]type|missing required parameter|field required"
+    r"|\b(?:image|prompt)\b.{0,40}\b(?:missing|required)\b",
+    re.IGNORECASE,
+)
+"""How servers that read edits as forms alone speak of a JSON body."""
+
+
 def _document(plan: Plan, reply: HttpReply, now: datetime) -> ParsedBody:
     """The reply's JSON, once its status says that it is an answer."""
     if not 200 <= reply.status < 300:
@@ -147,9 +164,24 @@ def _document(plan: Plan, reply: HttpReply, now: datetime) -> ParsedBody:
     return document
 
 
+def _unread_json(plan: Plan, error: ApiError) -> str | None:
+    """Say why an edit went as JSON, where the other side seems to read forms alone."""
+    if not isinstance(plan.request, Edit) or plan.wire.files or error.status not in _FORM_STATUSES:
+        return None
+    if error.status != 415 and not _FORM_ALONE.search(str(error)):
+        return None
+    reasons = " and ".join(json_reasons(plan.request, plan.request.mask))
+    return (
+        f"{reasons} made this edit go as JSON, which this server seems not to read: leave out "
+        "moderation=, and give images instead of file ids"
+    )
+
+
 def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeUnknownError:
     """What an error status means, and what it may have cost."""
     error = error_from_reply(reply, waiting_time(reply, now))
+    if note := _unread_json(plan, error):
+        error.args = (f"{error} ({note})",)
     redirect = 300 <= reply.status < 400
     if redirect:
         error.args = (advice(reply, plan.wire.path),)

@@ -12,9 +12,6 @@ from gptimage.sandbox.service import Answer, Sandbox, broken, with_events
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
-SANDBOX_URL: Final = "https://sandbox.invalid/v1"
-"""What a client of the sandbox shows as its address; the name cannot exist (RFC 2606)."""
-
 _PIECE: Final = 65536
 """Bytes of each piece of a download."""
 

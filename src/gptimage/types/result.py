@@ -34,6 +34,7 @@ class Result:
         request_id: The service's id of the call.
         reported: Size, quality, format and background as the service reports them; it can be wrong.
         cached: Whether the answer came from the cache and no request was sent.
+        sandbox: Whether the sandbox drew them, which costs nothing.
         stored: The records of the store, one for each picture, when the client has a store.
     """
 
@@ -47,6 +48,7 @@ class Result:
     request_id: str | None = None
     reported: Mapping[str, object] = field(factory=dict[str, object])
     cached: bool = False
+    sandbox: bool = False
     stored: tuple[Record, ...] = ()
 
     @property
