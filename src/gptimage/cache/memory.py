@@ -9,7 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from gptimage._internal.clock import unix_now
 from gptimage._internal.keywords import function, strict_class
@@ -58,7 +58,7 @@ class MemoryCache(Cache):
         self._counts = CacheStats()
         self._process = os.getpid()
         self._held: dict[str, str] = {}
-        self._notes: dict[str, _Note] = {}
+        self._outcomes: dict[str, tuple[str, float]] = {}
 
     def get(self, key: str) -> CacheEntry | None:
         """Return the reply under this key; its body is not hashed again, as in other caches."""
@@ -131,8 +131,8 @@ class MemoryCache(Cache):
     def outcome(self, token: str) -> str | None:
         """Return how the attempt of this token ended."""
         with self._lock:
-            note = self._notes.get(token)
-            return note.text if note and note.expires > self._clock() else None
+            text, expires = self._outcomes.get(token, (None, 0.0))
+            return text if expires > self._clock() else None
 
     def close(self) -> None:
         """Do nothing: there is nothing open, and the replies stay."""
@@ -142,8 +142,8 @@ class MemoryCache(Cache):
             if self._held.get(key) != token:
                 return
             now = self._clock()
-            self._notes = {name: note for name, note in self._notes.items() if note.expires > now}
-            self._notes[token] = _Note(outcome, expires=now + OUTCOME_TTL)
+            self._outcomes = {name: each for name, each in self._outcomes.items() if each[1] > now}
+            self._outcomes[token] = (outcome, now + OUTCOME_TTL)
             del self._held[key]
 
     def _make_room(self, now: float) -> None:
@@ -165,12 +165,6 @@ class MemoryCache(Cache):
         kept = self._entries.pop(key, None)
         if kept is not None:
             self._bytes -= len(kept.body)
-
-
-@frozen
-class _Note:
-    text: str
-    expires: float
 
 
 def _expired(entry: CacheEntry, now: float) -> bool:
