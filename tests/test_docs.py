@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from gptimage.cli.main import build_parser
+from gptimage.cli.parser import build_parser
 from gptimage.sandbox import SandboxServer
 
 

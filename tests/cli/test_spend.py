@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,7 +13,7 @@ import gptimage
 from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.ledger import Ledger
-from gptimage.cli import info
+from gptimage.cli.parser import build_parser
 from gptimage.errors import InvalidRequestError
 
 
@@ -22,10 +21,10 @@ from gptimage.errors import InvalidRequestError
 def path(tmp_path: Path) -> Path:
     """A ledger with a few calls."""
     ledger = Ledger(tmp_path / "spend.sqlite")
-    for number, (model, cost) in enumerate([("flare", "0.10"), ("flare", "0.20"), ("new", None)]):
+    for number, (model, cost) in enumerate([("flare", "0.10"), ("flare", "0.2"), ("new", None)]):
         at = datetime(2026, 11, 18 + number, tzinfo=UTC)
         entry = CallRecord(
-            call_id=str(number), at=at, operation="edit", model=model, reserved=Decimal("0.50")
+            call_id=str(number), at=at, operation="edit", model=model, reserved=Decimal("0.5")
         )
         ledger.begin(entry)
         ledger.end(
@@ -38,9 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 def run(*arguments: str) -> int:
     """Run the sub-command."""
-    parser = argparse.ArgumentParser()
-    info.add_spend(parser.add_subparsers())
-    args = parser.parse_args(["spend", *arguments])
+    args = build_parser().parse_args(["spend", *arguments])
     code: int = args.func(args)
     return code
 
@@ -66,8 +63,8 @@ def test_json_since(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "day",
         ["2026-11-19", "2026-11-20"],
     )
-    assert (found["total"]["calls"], found["total"]["cost_usd"]) == (2, 0.2)
-    assert (found["total"]["unpriced"], found["total"]["reserved_usd"]) == (1, 0.5)
+    assert (found["total"]["calls"], found["total"]["cost_usd"]) == (2, "0.2")
+    assert (found["total"]["unpriced"], found["total"]["reserved_usd"]) == (1, "0.5")
 
 
 def test_no_ledger_is_made(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from attrs import evolve
 
 from gptimage._internal.json import table
+from gptimage._internal.lenient_base64 import decode
 from gptimage.engine.plan import Plan, possible_cost
 from gptimage.errors import (
     ApiError,
@@ -21,7 +22,6 @@ from gptimage.errors import (
     ServerError,
     truncated_repr,
 )
-from gptimage.image import transform
 from gptimage.image.codecs import decode as decode_pixels
 from gptimage.image.codecs import has_transparency, oriented_size
 from gptimage.image.image import Image
@@ -41,7 +41,6 @@ from gptimage.providers.openai.images import (
 )
 from gptimage.transport.base64_body import (
     ParsedBody,
-    decode,
     extract_complete_images,
     picture_of,
     read,
@@ -111,6 +110,7 @@ def parse_response(
         warnings=tuple(dict.fromkeys(warnings)),
         created=created or now,
         request_id=reply.request_id,
+        headers={name: text for name, text in reply.headers.items() if name != "set-cookie"},
         reported=read_reported(document.value),
         sandbox=plan.sandbox,
     )
@@ -273,7 +273,7 @@ def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
     asked = "x".join(map(str, exact))
     came = "without a size" if image.size is None else f"at {image.width}x{image.height}"
     try:
-        fitted = transform.fit(image, *exact, quality=plan.request.compression)
+        fitted = image.fit(*exact, quality=plan.request.compression)
     except Exception as error:  # noqa: BLE001  # a paid picture is never dropped for its size
         return image, [f"the picture came {came}, not at {asked}: it could not be fitted ({error})"]
     if fitted is image:  # its EXIF data turns it to the size asked for
@@ -286,7 +286,7 @@ def _done(image: Image, asked: tuple[int, int]) -> str:
     """What brought a picture to the size asked: scaling, cutting, or both."""
     if image.size is None:
         return "set"
-    came = image.size if image.format == "svg" else oriented_size(image)
+    came = image.size if image.format == "svg" else oriented_size(image.data, image.format)
     scale = max(asked[0] / came[0], asked[1] / came[1])
     cut = any(round(edge * scale) > wanted for edge, wanted in zip(came, asked, strict=True))
     steps = [] if scale == 1 else ["enlarged" if scale > 1 else "scaled down"]
@@ -310,7 +310,9 @@ def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
 def _is_opaque(image: Image) -> bool:
     """Whether a picture has no transparent pixel; False where that cannot be known."""
     try:
-        return image.format != "svg" and not has_transparency(decode_pixels(image))
+        return image.format != "svg" and not has_transparency(
+            decode_pixels(image.data, image.format)
+        )
     except GptImageError:
         return False
 

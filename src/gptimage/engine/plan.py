@@ -232,9 +232,9 @@ def _legal_mask(request: Generate) -> tuple[Image | FileRef | None, tuple[str, .
         return None, ()
     first = request.images[0]
     if isinstance(request.markup, Image) and isinstance(first, Image):
-        check_markup(request.markup, *oriented_size(first))
+        check_markup(request.markup, *oriented_size(first.data, first.format))
     if not isinstance(request.mask, Mask):
         return request.mask, ()
-    size = oriented_size(first) if isinstance(first, Image) else None
+    size = oriented_size(first.data, first.format) if isinstance(first, Image) else None
     image, notes = request.mask.legal(size)
     return image, tuple(notes)
