@@ -194,4 +194,4 @@ def test_ctrl_c_while_waiting_lets_the_next_thread_ask(
 
 def passengers() -> int:
     """How many wait for somebody else's request."""
-    return sum(flight._passengers for flight in list(board._in_flight.values()))
+    return sum(flight._waiters for flight in list(board._in_flight.values()))
