@@ -141,7 +141,7 @@ def test_a_ledger(old: Path) -> None:
     (unknown, *_) = [row for row in rows if row.prompt == "CUT"]
     ledger.close()
 
-    assert Counter((row.billing.value, row.cached) for row in rows) == {
+    assert Counter((row.billing, row.cached) for row in rows) == {
         ("billed", False): 4,
         ("not_billed", True): 1,
         ("unknown", False): 4,
