@@ -31,7 +31,6 @@ from gptimage.config.settings import (
     variable,
 )
 from gptimage.errors import ConfigurationError
-from gptimage.transport.environment import check_key, environment_key, shown_url
 
 
 PROJECT_FILES: Final = ("gptimage.toml", "pyproject.toml")
@@ -107,6 +106,8 @@ class Config:
         if SETTINGS[name].secret:
             return None if value is None else "(set)"
         if name == "base_url" and isinstance(value, str):
+            from gptimage.transport.environment import shown_url
+
             return shown_url(value)
         if name in {"store", "ledger"}:
             return self.place(name) or OFF
@@ -202,6 +203,8 @@ class _Layer:
         for name in SETTINGS:
             if name != "api_key" and (text := os.environ.get(variable(name), "").strip()):
                 self._read(name, text, variable(name))
+        from gptimage.transport.environment import check_key, environment_key
+
         named, key = environment_key()
         if key:
             self.values["api_key"], self.origins["api_key"] = check_key(named, key), named

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gptimage.budget.accounts import Period
     from gptimage.budget.budget import Budget, Usd
     from gptimage.budget.ledger import Ledger
-    from gptimage.cache.protocol import CachePort
+    from gptimage.cache import Cache
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
 
@@ -67,16 +67,15 @@ def open_store(config: Config) -> Store | None:
     return Store(ObjectBlobs.from_url(where))
 
 
-def open_cache(config: Config) -> CachePort | None:
+def open_cache(config: Config) -> Cache | None:
     """Open the cache of a configuration: a folder, a Redis server, or None."""
-    if url := config.text("redis_url"):
-        from gptimage.cache.redis import RedisCache
-
-        return RedisCache(url)
-    if config.is_off("cache"):
+    url = config.text("redis_url")
+    if url is None and config.is_off("cache"):
         return None
     from gptimage.cache import Cache
 
+    if url is not None:
+        return Cache.redis(url)
     return Cache.disk(config.place("cache"))
 
 
