@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import calls
 import cli
+import drawing
 import files
 import imports
 import many
@@ -17,6 +18,7 @@ import stall
 BENCHMARKS = {
     "import": imports.run,
     "cli": cli.run,
+    "drawing": drawing.run,
     "files": files.run,
     "stall": stall.run,
     "calls": calls.run,

@@ -30,7 +30,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 RUNNABLE = {"python", "sh"}
-KNOWN = RUNNABLE | {"toml", "text", "json"}
+KNOWN = RUNNABLE | {"toml", "text", "json", "yaml"}
 
 
 def name(path: Path) -> str:

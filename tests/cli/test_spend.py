@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import gptimage
 from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.ledger import Ledger
@@ -46,7 +47,7 @@ def test_table(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--ledger", str(path)) == 0
     head, flare, new, total, note = capsys.readouterr().out.splitlines()
 
-    assert head.split() == ["model", "calls", "cached", "images", "cost", "held"]
+    assert head.split() == ["model", "calls", "cached", "images", "cost", "reserved"]
     assert flare.split() == ["flare", "2", "0", "2", "$0.3000", "$0.0000"]
     assert new.split() == ["new", "1", "0", "1", "$0.0000", "$0.5000"]
     assert total.split() == ["total", "3", "0", "3", "$0.3000", "$0.5000"]
@@ -63,7 +64,7 @@ def test_json_since(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ["2026-11-19", "2026-11-20"],
     )
     assert (found["total"]["calls"], found["total"]["cost_usd"]) == (2, "0.2")
-    assert (found["total"]["unpriced"], found["total"]["held_usd"]) == (1, "0.5")
+    assert (found["total"]["unpriced"], found["total"]["reserved_usd"]) == (1, "0.5")
 
 
 def test_no_ledger_is_made(tmp_path: Path) -> None:
@@ -71,6 +72,17 @@ def test_no_ledger_is_made(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no ledger"):
         run("--ledger", str(tmp_path / "nowhere.sqlite"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"a list of expenses"])
+def test_another_file_is_no_ledger(tmp_path: Path, content: bytes) -> None:
+    """A file that is empty or something else is refused by name, and stays as it is."""
+    path = tmp_path / "file"
+    path.write_bytes(content)
+
+    with pytest.raises(gptimage.ConfigurationError, match="is no ledger"):
+        run("--ledger", str(path))
+    assert path.read_bytes() == content
 
 
 def test_a_time_that_is_none(path: Path) -> None:

@@ -119,7 +119,7 @@ def run_edit(args: argparse.Namespace) -> int:
 
 def run_variations(args: argparse.Namespace) -> int:
     """Draw variations, save and report."""
-    from gptimage.engine.config import VARIATION
+    from gptimage.engine.base_client import VARIATION
 
     prompt = VARIATION if args.prompt is None else read_prompt(args.prompt)
 

@@ -88,22 +88,22 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _table(found: Summary) -> str:
-    head = f"{found.by:<34}{'calls':>8}{'cached':>8}{'images':>8}{'cost':>12}{'held':>12}"
+    head = f"{found.by:<34}{'calls':>8}{'cached':>8}{'images':>8}{'cost':>12}{'reserved':>12}"
     lines = [head, *map(_spend_line, [*found.groups, found.total]), *_notes(found.total)]
     return "\n".join(lines)
 
 
 def _spend_line(row: Spending) -> str:
     counts = f"{row.calls:>8}{row.cached:>8}{row.images:>8}"
-    return f"{row.name:<34}{counts}{f'${row.cost:.4f}':>12}{f'${row.held:.4f}':>12}"
+    return f"{row.name:<34}{counts}{f'${row.cost:.4f}':>12}{f'${row.reserved:.4f}':>12}"
 
 
 def _notes(total: Spending) -> list[str]:
     """What the sums do not say."""
     notes = {
-        "may have been billed, though no usable answer came; see `held`": total.unknown,
-        "were answered, but what they cost is not known; see `held`": total.unpriced,
-        "are not answered yet; see `held`": total.waiting,
+        "may have been billed, though no usable answer came; see `reserved`": total.unknown,
+        "were answered, but what they cost is not known; see `reserved`": total.unpriced,
+        "are not answered yet; see `reserved`": total.waiting,
         "failed and cost nothing": total.failed,
     }
     return [f"{count} {what}" for what, count in notes.items() if count]
@@ -125,7 +125,7 @@ def _values(row: Spending) -> dict[str, Any]:
         "unpriced": row.unpriced,
         "images": row.images,
         "cost_usd": usd(row.cost),
-        "held_usd": usd(row.held),
+        "reserved_usd": usd(row.reserved),
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
     }

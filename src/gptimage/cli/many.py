@@ -136,14 +136,14 @@ def check_all(client: ImageClient, rows: Rows, path: Path) -> tuple[int, Decimal
         unknown += found is None
         total += Decimal(0) if found is None else found.usd
     if wrong:
-        number, error = wrong[0]
+        number, first = wrong[0]
         others = ", ".join(str(each) for each, _ in wrong[1:10])
         more = f" (and {len(wrong) - 1} others: {others})" if others else ""
         raise InvalidRequestError(
-            f"{path}, line {number}: {error}{more}; nothing was sent",
+            f"{path}, line {number}: {first}{more}; nothing was sent",
             field="FILE",
             value=str(path),
-        ) from error
+        ) from first
     return images, total, unknown
 
 

@@ -31,6 +31,7 @@ from gptimage.config.settings import (
     variable,
 )
 from gptimage.errors import ConfigurationError
+from gptimage.secrets import display_url
 
 
 PROJECT_FILES: Final = ("gptimage.toml", "pyproject.toml")
@@ -106,9 +107,7 @@ class Config:
         if SETTINGS[name].secret:
             return None if value is None else "(set)"
         if name == "base_url" and isinstance(value, str):
-            from gptimage.transport.environment import shown_url
-
-            return shown_url(value)
+            return display_url(value)
         if name in {"store", "ledger"}:
             return self.place(name) or OFF
         if name == "cache":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gptimage.budget.accounts import Period
     from gptimage.budget.budget import Budget, Usd
     from gptimage.budget.ledger import Ledger
-    from gptimage.cache import Cache
+    from gptimage.cache.base import Cache
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
 
