@@ -18,7 +18,7 @@ from gptimage.models.catalog import Models
 from gptimage.sandbox import images
 from gptimage.sandbox.drawing import paint, stages
 from gptimage.sandbox.images import NOTICE
-from gptimage.sandbox.job import Job, InputImage
+from gptimage.sandbox.job import InputImage, Job
 from gptimage.sandbox.renderer import Canvas
 from gptimage.sandbox.scene import prompt_head, read_scene
 from gptimage.sandbox.scene import scene_data as read_data

@@ -32,7 +32,6 @@ from gptimage.config.settings import (
 )
 from gptimage.errors import ConfigurationError
 from gptimage.secrets import display_url
-from gptimage.transport.environment import check_key, environment_key
 
 
 PROJECT_FILES: Final = ("gptimage.toml", "pyproject.toml")
@@ -203,6 +202,8 @@ class _Layer:
         for name in SETTINGS:
             if name != "api_key" and (text := os.environ.get(variable(name), "").strip()):
                 self._read(name, text, variable(name))
+        from gptimage.transport.environment import check_key, environment_key
+
         named, key = environment_key()
         if key:
             self.values["api_key"], self.origins["api_key"] = check_key(named, key), named

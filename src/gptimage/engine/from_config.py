@@ -69,14 +69,13 @@ def open_store(config: Config) -> Store | None:
 
 def open_cache(config: Config) -> Cache | None:
     """Open the cache of a configuration: a folder, a Redis server, or None."""
-    if url := config.text("redis_url"):
-        from gptimage.cache.redis import RedisCache
-
-        return RedisCache(url)
-    if config.is_off("cache"):
+    url = config.text("redis_url")
+    if url is None and config.is_off("cache"):
         return None
     from gptimage.cache import Cache
 
+    if url is not None:
+        return Cache.redis(url)
     return Cache.disk(config.place("cache"))
 
 

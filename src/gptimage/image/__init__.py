@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gptimage.image.allowed_folders import Folders as Folders
+from typing import TYPE_CHECKING
+
 from gptimage.image.contact_sheet import contact_sheet as contact_sheet
-from gptimage.image.download import Fetch as Fetch
 from gptimage.image.image import Format as Format
 from gptimage.image.image import Image as Image
 from gptimage.image.image import ImageSource as ImageSource
@@ -13,3 +13,20 @@ from gptimage.image.mask import Mask as Mask
 from gptimage.image.previews import previews as previews
 from gptimage.image.protocols import BinaryFile as BinaryFile
 from gptimage.image.protocols import PilImage as PilImage
+
+
+if TYPE_CHECKING:
+    from gptimage.image.allowed_folders import Folders as Folders
+    from gptimage.image.download import Fetch as Fetch
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import what needs sockets and certificates when it is first used."""
+        if name == "Fetch":
+            from gptimage.image.download import Fetch as found
+        elif name == "Folders":
+            from gptimage.image.allowed_folders import Folders as found
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found
+        return found

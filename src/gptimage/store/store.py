@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, Unpack
+from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from attrs import evolve
 
@@ -19,11 +19,9 @@ from gptimage._internal.keywords import path as path_like
 from gptimage._internal.locks import locked
 from gptimage._internal.user_dirs import cache_folder
 from gptimage.errors import ConfigurationError, InvalidRequestError, StoreError
-from gptimage.store import export as exporting
 from gptimage.store import prune as pruning
-from gptimage.store import recovery, search, sidecar, sync
 from gptimage.store import save as saving
-from gptimage.store import verify as verifying
+from gptimage.store import search, sidecar, sync
 from gptimage.store.blobs import Blobs
 from gptimage.store.context import StoreContext, not_found, reason, warn
 from gptimage.store.index import Index, IndexEntry, same
@@ -31,12 +29,16 @@ from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, EXPORT, SIDECAR, IdMaker, Naming, is_id, stem
 from gptimage.store.prune import PruneReport, Retention
 from gptimage.store.reader import Reader
-from gptimage.store.recovery import PendingReplies
 from gptimage.store.search import Filters
 from gptimage.store.sidecar import UnreadableSidecarError, inputs
-from gptimage.store.verify import VerifyReport
 from gptimage.types.record import Record
 from gptimage.types.result import Result
+
+
+if TYPE_CHECKING:  # imported when they are needed: looking into a store needs none of them
+    from gptimage.store.export import ExportReport
+    from gptimage.store.recovery import PendingReplies, RecoverReport
+    from gptimage.store.verify import VerifyReport
 
 
 # Editing a sidecar so that whoever changes it at the same time is not overwritten.
@@ -392,7 +394,9 @@ class Store(Reader):
             StoreError: The store or the index cannot be read or written.
         """
         self._ready()
-        return verifying.verify(self._context, hashes=hashes, repair=repair, grace=grace)
+        from gptimage.store.verify import verify
+
+        return verify(self._context, hashes=hashes, repair=repair, grace=grace)
 
     def refresh(self) -> int:
         """Take in images saved elsewhere, on a machine that shares the bucket or folder.
@@ -425,7 +429,7 @@ class Store(Reader):
         naming: str = EXPORT,
         sidecars: bool = True,
         **filters: Unpack[Filters],
-    ) -> exporting.ExportReport:
+    ) -> ExportReport:
         """Copy images into a folder, under names for people; nothing is overwritten.
 
         Args:
@@ -442,7 +446,9 @@ class Store(Reader):
         self._ready()
         rows = search.each(self._context.index.database, filters)
         records = (self._record(row) for row in rows)
-        return exporting.export(self._context, records, Path(folder), names, sidecars=sidecars)
+        from gptimage.store.export import export
+
+        return export(self._context, records, Path(folder), names, sidecars=sidecars)
 
     def recover(
         self,
@@ -450,7 +456,7 @@ class Store(Reader):
         *,
         older_than: timedelta = sync.GRACE,
         every: bool = False,
-    ) -> recovery.RecoverReport:
+    ) -> RecoverReport:
         """Save what was paid for and could not be saved at the time.
 
         That is recovery copies in the user's state folder, and replies of processes that were
@@ -466,8 +472,10 @@ class Store(Reader):
             StoreError: The folders cannot be read.
         """
         self._ready()
+        from gptimage.store.recovery import PendingReplies, recover
+
         spool = spool or PendingReplies(clock=self._context.clock)
-        return recovery.recover(self._context, spool, older_than, every=every)
+        return recover(self._context, spool, older_than, every=every)
 
     def _edit(self, id: str, change: Callable[[Record], Record]) -> Record:
         record = edit(self._context, _sidecar_key(self.get(id)), change)

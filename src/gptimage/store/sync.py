@@ -9,12 +9,11 @@ looks at everything.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
@@ -26,6 +25,10 @@ from gptimage.store.index import IndexEntry
 from gptimage.store.names import IMAGES, SIDECAR, day_prefix, is_key, is_sidecar, stem
 from gptimage.store.sidecar import UnreadableSidecarError
 from gptimage.types.record import Record
+
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 # Removing an image so that a crash at any point leaves either the image or nothing.
@@ -287,7 +290,11 @@ def _since(context: StoreContext) -> str:
 
 
 def _readers(context: StoreContext) -> AbstractContextManager[Executor | None]:
-    return nullcontext() if context.blobs.folder else ThreadPoolExecutor(_READERS)
+    if context.blobs.folder:
+        return nullcontext()
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(_READERS)
 
 
 def _batches(infos: Iterable[BlobInfo]) -> Iterator[list[BlobInfo]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, TypeAlias, TypeGuard
 
-from attrs import field, fields, frozen
+from attrs import asdict, field, fields, frozen
 
 from gptimage._internal.text import closest
-from gptimage.errors import TemplateError
+from gptimage.errors import TemplateError, truncated_repr
 from gptimage.templates.language import normalise
-from gptimage.templates.render import ArgumentValue, with_article
+from gptimage.templates.render import ArgumentValue
 
 
 ArgumentType: TypeAlias = Literal["string", "choice", "boolean", "integer"]
@@ -22,7 +22,7 @@ _FALSE: Final = frozenset({"false", "no", "off", "0"})
 
 @frozen(kw_only=True)
 class TemplateArgument:
-    """What a template takes under one name.
+    """One argument of a template.
 
     Attributes:
         name: The keyword to pass it by.
@@ -52,7 +52,7 @@ class TemplateArgument:
 
     @property
     def values(self) -> tuple[str, ...]:
-        """Values worth offering for completion: choices, suggestions, or true and false."""
+        """Return values worth offering for completion: choices, suggestions, or true and false."""
         return ("true", "false") if self.type == "boolean" else self.choices or self.suggestions
 
     def read(self, value: object) -> str | bool | int | None:
@@ -77,12 +77,12 @@ class TemplateArgument:
         return self._text(value)
 
     def given(self, value: str | bool | int) -> ArgumentValue:
-        """A checked value with its wording."""
+        """Return a checked value with its wording."""
         text = str(value)
         return ArgumentValue(value, self.wording.get(text, text))
 
     def schema(self) -> dict[str, object]:
-        """JSON Schema (2020-12) of this argument."""
+        """Return the JSON Schema (2020-12) of this argument."""
         kind = {"choice": "string"}.get(self.type, self.type)
         found: dict[str, object] = {"type": [kind, "boolean"] if self.if_true else kind}
         if self.description:
@@ -100,17 +100,10 @@ class TemplateArgument:
         return found
 
     def describe(self) -> dict[str, object]:
-        """Everything a form or a completion needs, as JSON values."""
-        return {
-            "name": self.name,
-            "type": self.type,
-            "required": self.required,
-            "default": self.default,
-            "choices": list(self.choices),
-            "suggestions": list(self.suggestions),
-            "description": self.description,
-            "max_length": self.max_length,
-        }
+        """Describe everything a form or a completion needs, as JSON values."""
+        hidden = {"if_true", "from_brand", "wording"}
+        found = asdict(self, filter=lambda field, _: field.name not in hidden)
+        return {**found, "choices": list(self.choices), "suggestions": list(self.suggestions)}
 
     def _boolean(self, value: object) -> bool:
         if isinstance(value, bool):
@@ -148,7 +141,7 @@ class TemplateArgument:
         return text
 
     def _canonical(self, text: str) -> str:
-        """The choice or suggestion meant, however it is cased and hyphenated."""
+        """Return the choice or suggestion meant, however it is cased and hyphenated."""
         for value in self.choices or self.suggestions:
             if normalise(text) == normalise(value):
                 return value
@@ -165,17 +158,15 @@ class TemplateArgument:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``" (did you mean 'x'?)"``, or nothing when no known name is close."""
+    """Return ``" (did you mean 'x'?)"``, or nothing when no known name is close."""
     close = closest(word, known)
     return f" (did you mean '{close}'?)" if close else ""
 
 
 def show(value: object) -> str:
-    """A wrong value, short enough for one line of an error."""
-    if not isinstance(value, (str, bool, int, float)):
-        return with_article(type(value).__name__)
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:36]}…{text[-1]}"
+    """Return a wrong value, short enough for one line of an error."""
+    plain = isinstance(value, (str, bool, int, float))
+    return truncated_repr(value, 40) if plain else f"a {type(value).__name__}"
 
 
 # A brand that templates can share: its name, palette, tone and what it avoids.
@@ -183,13 +174,13 @@ def show(value: object) -> str:
 
 @frozen(kw_only=True)
 class Brand:
-    """What every template of a folder may use as ``{brand.name}``, ``{brand.palette}``...
+    """A brand, which every template of a folder may use as ``{brand.name}``, ``{brand.palette}``...
 
     Attributes:
         name: The brand's name, spelled as it should appear.
         palette: Its colours in words, such as ``"deep navy (#0B1F3A), coral and white"``.
         tone: How it looks and speaks, such as ``"calm, precise, a little dry"``.
-        avoid: What its pictures never show, such as ``"clip art or stock-photo handshakes"``.
+        avoid: What its images never show, such as ``"clip art or stock-photo handshakes"``.
     """
 
     name: str | None = None
@@ -198,7 +189,7 @@ class Brand:
     avoid: str | None = None
 
     def known(self) -> Iterator[tuple[str, ArgumentValue]]:
-        """The fields that are set, as the template language names them."""
+        """Yield the fields that are set, as the template language names them."""
         for name in BRAND_FIELDS:
             words = getattr(self, name)
             if words:
@@ -240,7 +231,7 @@ class TomlReader:
         self.problems.append(f"{self.where}{problem}")
 
     def text(self, key: str) -> str | None:
-        """Text that is not blank, stripped."""
+        """Read text that is not blank, stripped."""
         value = self.data.get(key)
         if value is None:
             return None
@@ -250,7 +241,7 @@ class TomlReader:
         return None
 
     def flag(self, key: str) -> bool:
-        """``true`` or ``false``; false when absent."""
+        """Read ``true`` or ``false``; false when absent."""
         value = self.data.get(key, False)
         if isinstance(value, bool):
             return value
@@ -258,7 +249,7 @@ class TomlReader:
         return False
 
     def positive(self, key: str) -> int | None:
-        """A whole number above zero."""
+        """Read a whole number above zero."""
         value = self.data.get(key)
         if value is None:
             return None
@@ -268,7 +259,7 @@ class TomlReader:
         return None
 
     def one_of(self, key: str, allowed: Iterable[str]) -> str | None:
-        """One of these words."""
+        """Read one of these words."""
         value, names = self.text(key), tuple(allowed)
         if value is None or value in names:
             return value
@@ -276,7 +267,7 @@ class TomlReader:
         return None
 
     def table(self, key: str) -> TomlReader:
-        """The table under this key; empty when absent."""
+        """Return the table under this key; empty when absent."""
         value = self.data.get(key, {})
         where = f"{self.where.removesuffix(': ')}.{key}: ".lstrip(".")
         if is_table(value):
@@ -285,7 +276,7 @@ class TomlReader:
         return TomlReader({}, problems=self.problems, where=where)
 
     def worded(self, key: str) -> dict[str, str]:
-        """A list of values, or a table of value to wording, as the latter."""
+        """Read a list of values, or a table of value to wording, as the latter."""
         value = self.data.get(key)
         if value is None:
             return {}
@@ -301,7 +292,7 @@ class TomlReader:
         return {}
 
     def phrase(self, key: str) -> str | None:
-        """Text, or a list of texts joined as in a sentence."""
+        """Read text, or a list of texts joined as in a sentence."""
         value = self.data.get(key)
         if is_list(value) and value:
             items = [item.strip() for item in value if _is_word(item)]
@@ -314,12 +305,12 @@ class TomlReader:
 
 
 def is_table(value: object) -> TypeGuard[Mapping[str, object]]:
-    """Whether a value read from TOML or JSON is a table (whose keys are always text)."""
+    """Return whether a value of TOML or JSON is a table (whose keys are always text)."""
     return isinstance(value, dict)
 
 
 def is_list(value: object) -> TypeGuard[list[object]]:
-    """Whether a value read from TOML or JSON is a list."""
+    """Return whether a value of TOML or JSON is a list."""
     return isinstance(value, list)
 
 

@@ -53,7 +53,7 @@ class MissingError(Exception):
 
 
 def render(parts: tuple[Part, ...], known: Mapping[str, ArgumentValue]) -> str:
-    """The prompt's text.
+    """Return the prompt's text.
 
     Args:
         parts: The parsed template.
@@ -68,7 +68,7 @@ def render(parts: tuple[Part, ...], known: Mapping[str, ArgumentValue]) -> str:
 
 
 def evaluate(condition: Condition, known: Mapping[str, ArgumentValue]) -> bool:
-    """Whether a condition is true of these arguments."""
+    """Return whether a condition is true of these arguments."""
     given = known.get(condition.name)
     if given is None:
         found = False
@@ -108,13 +108,13 @@ def _words(variable: Variable, known: Mapping[str, ArgumentValue]) -> str:
 
 
 def inside_quotes(words: str) -> str:
-    """On one line, with straight double quotes made typographic so that they cannot close it."""
+    """Put words on one line; straight double quotes become typographic, so that none closes it."""
     line = " ".join(words.split())
     return _OPENING.sub("“", line).replace('"', "”")
 
 
 def with_article(words: str, *, capital: bool = False) -> str:
-    """``a`` or ``an`` before the words, unless they bring an article of their own."""
+    """Put ``a`` or ``an`` before the words, unless they bring an article of their own."""
     if re.match(r"(?:an?|the)\s", words, re.IGNORECASE):
         return words[0].upper() + words[1:] if capital else words
     first = words.lstrip("\"'“‘(")

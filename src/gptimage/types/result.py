@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -84,6 +83,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         """All pictures side by side with prompt, size and cost, for notebooks."""
+        import html
+
         pictures = "".join(_figure(image) for image in self.images)
         cost = "cost unknown" if self.cost is None else str(self.cost)
         caption = f"{html.escape(self.request.prompt[:200])} · {html.escape(self.model)} · {cost}"
