@@ -16,6 +16,7 @@ from gptimage.errors import (
     ApiError,
     GptImageError,
     MalformedReplyError,
+    NotFoundError,
     OutcomeUnknownError,
     ServerError,
     truncated_repr,
@@ -155,6 +156,8 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
     redirect = 300 <= reply.status < 400
     if redirect:
         error.args = (advice(reply, plan.wire.path),)
+    if isinstance(error, NotFoundError) and plan.meant is not None:
+        error.args = (f"{error}; did you mean model={plan.meant!r}?",)
     if verdict(reply) != "unknown":
         return error
     if redirect:

@@ -26,7 +26,7 @@ from gptimage.transport.http import HttpRequest
 from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.types.inputs import API_FORMATS, MAX_BYTES
 from gptimage.types.request import Edit, FileRef, Generate
-from gptimage.types.validation import validate
+from gptimage.types.validation import closest_model, validate
 
 
 _UNCOUNTED: Final = ("gif", "svg")
@@ -49,6 +49,7 @@ class Plan:
         on: The day whose prices hold.
         batch: Whether the Batch API's prices hold.
         most: The most pictures it may draw, where that is not how many were asked for.
+        meant: The model of the catalogue that a name it does not have may be a misspelling of.
         sandbox: Whether the sandbox draws.
     """
 
@@ -63,6 +64,7 @@ class Plan:
     on: date
     batch: bool = False
     most: int | None = None
+    meant: str | None = None
     sandbox: bool = False
 
     @property
@@ -87,7 +89,8 @@ def plan(
         InvalidRequestError: A documented rule is broken; nothing may be sent.
     """
     spec = _spec(models, request.model, endpoint)
-    warnings = list(validate(request, spec, today, [each.id for each in models]))
+    known = [each.id for each in models]
+    warnings = list(validate(request, spec, today, known))
     drawn, wire_size = _sizes(request, spec)
     mask, mask_warnings = _legal_mask(request)
     wire = to_wire(request, size=wire_size, mask=mask)
@@ -102,6 +105,7 @@ def plan(
         ceiling=money.ceiling(),
         warnings=(*warnings, *_made_fit(request), *mask_warnings),
         on=today,
+        meant=closest_model(request.model, known) if spec is None else None,
         batch=batch,
         sandbox=endpoint == SANDBOX_URL,
     )

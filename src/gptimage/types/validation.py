@@ -47,14 +47,19 @@ def validate(
     """
     _check_types(request)
     if spec is None:
-        close = difflib.get_close_matches(request.model.lower(), known, n=1, cutoff=0.8)
-        meant = f" (did you mean {close[0]}?)" if close else ""
+        close = closest_model(request.model, known)
+        meant = f" (did you mean {close}?)" if close else ""
         unknown = f"{request.model} is not in this library's catalogue{meant}"
         return (f"{unknown}: sent unchecked, no estimate",)
     found = list(_check_not_retired(request, spec, today))
     for rule in _RULES:
         found += rule(request, spec)
     return tuple(found)
+
+
+def closest_model(model: str, known: Collection[str]) -> str | None:
+    """Return the model that a misspelt name may mean, or None."""
+    return next(iter(difflib.get_close_matches(model.lower(), known, n=1, cutoff=0.8)), None)
 
 
 def _check_types(request: Generate) -> None:
