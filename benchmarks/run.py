@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import calls
 import files
+import first_call
 import imports
 import many
 import stall
@@ -17,6 +18,7 @@ BENCHMARKS = {
     "import": imports.run,
     "files": files.run,
     "stall": stall.run,
+    "first": first_call.run,
     "calls": calls.run,
     "many": many.run,
 }
