@@ -7,6 +7,7 @@ import platform
 from importlib.metadata import version
 
 import calls
+import drawing
 import files
 import first_call
 import imports
@@ -16,6 +17,7 @@ import stall
 
 BENCHMARKS = {
     "import": imports.run,
+    "drawing": drawing.run,
     "files": files.run,
     "stall": stall.run,
     "first": first_call.run,

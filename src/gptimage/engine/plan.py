@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from attrs import evolve, frozen
 
 from gptimage._internal.json import canonical
+from gptimage._internal.text import closest
 from gptimage.image.codecs import oriented_size
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask, check_markup
@@ -26,7 +27,7 @@ from gptimage.transport.http import HttpRequest
 from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.types.inputs import API_FORMATS, MAX_BYTES
 from gptimage.types.request import Edit, FileRef, Generate
-from gptimage.types.validation import closest_model, validate
+from gptimage.types.validation import SPELLING_CUTOFF, validate
 
 
 _UNCOUNTED: Final = ("gif", "svg")
@@ -93,7 +94,7 @@ def plan(
     warnings = list(validate(request, spec, today, known))
     drawn, wire_size = _sizes(request, spec)
     mask, mask_warnings = _legal_mask(request)
-    wire = to_wire(request, size=wire_size, mask=mask)
+    wire = to_wire(request, size=wire_size, mask=mask, azure=is_azure(endpoint))
     money = _Money(request, spec, drawn, today, batch=batch)
     return Plan(
         request=request,
@@ -105,7 +106,7 @@ def plan(
         ceiling=money.ceiling(),
         warnings=(*warnings, *_made_fit(request), *mask_warnings),
         on=today,
-        meant=closest_model(request.model, known) if spec is None else None,
+        meant=None if spec else closest(request.model, known, cutoff=SPELLING_CUTOFF),
         batch=batch,
         sandbox=endpoint == SANDBOX_URL,
     )
@@ -175,7 +176,7 @@ class _Money:
 def _spec(models: Models, model: str, endpoint: str) -> ModelSpec | None:
     """What is known of the model there: Azure has dates and successors of its own."""
     spec = models.get(model)
-    if spec is None or not (urlsplit(endpoint).hostname or "").endswith(".azure.com"):
+    if spec is None or not is_azure(endpoint):
         return spec
     return evolve(
         spec,
@@ -183,6 +184,11 @@ def _spec(models: Models, model: str, endpoint: str) -> ModelSpec | None:
         replacements=spec.azure_replacements,
         costable_replacement=None,
     )
+
+
+def is_azure(endpoint: str) -> bool:
+    """Whether an address is one of Azure's, whose dialect differs."""
+    return (urlsplit(endpoint).hostname or "").endswith(".azure.com")
 
 
 def _known_size(image: Image | FileRef) -> tuple[int, int] | None:
@@ -231,9 +237,9 @@ def _legal_mask(request: Generate) -> tuple[Image | FileRef | None, tuple[str, .
         return None, ()
     first = request.images[0]
     if isinstance(request.markup, Image) and isinstance(first, Image):
-        check_markup(request.markup, *oriented_size(first))
+        check_markup(request.markup, *oriented_size(first.data, first.format))
     if not isinstance(request.mask, Mask):
         return request.mask, ()
-    size = oriented_size(first) if isinstance(first, Image) else None
+    size = oriented_size(first.data, first.format) if isinstance(first, Image) else None
     image, notes = request.mask.legal(size)
     return image, tuple(notes)

@@ -7,12 +7,12 @@ in the catalogue are only checked for what holds on any service.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from typing import Final, cast
 
 from gptimage._internal.json import canonical
+from gptimage._internal.text import closest
 from gptimage.errors import InvalidRequestError, ModelRetiredError, truncated_repr
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
@@ -25,6 +25,8 @@ from gptimage.types.request import Edit, FileRef, Generate
 _LARGEST: Final = 2**53
 """Whole numbers beyond it are not the same to every JSON reader."""
 _DEFAULT_FORMAT: Final = "png"
+SPELLING_CUTOFF: Final = 0.8
+"""How alike a misspelt model and the one it may mean must be."""
 
 Warnings = Iterator[str]
 Rule = Callable[[Generate, ModelSpec], Warnings]
@@ -47,7 +49,7 @@ def validate(
     """
     _check_types(request)
     if spec is None:
-        close = closest_model(request.model, known)
+        close = closest(request.model, known, cutoff=SPELLING_CUTOFF)
         meant = f" (did you mean {close}?)" if close else ""
         unknown = f"{request.model} is not in this library's catalogue{meant}"
         return (f"{unknown}: sent unchecked, no estimate",)
@@ -55,11 +57,6 @@ def validate(
     for rule in _RULES:
         found += rule(request, spec)
     return tuple(found)
-
-
-def closest_model(model: str, known: Collection[str]) -> str | None:
-    """Return the model that a misspelt name may mean, or None."""
-    return next(iter(difflib.get_close_matches(model.lower(), known, n=1, cutoff=0.8)), None)
 
 
 def _check_types(request: Generate) -> None:
