@@ -49,7 +49,7 @@ class Plan:
         warnings: What the caller should know already now.
         on: The day whose prices hold.
         batch: Whether the Batch API's prices hold.
-        most: The most pictures it may draw, where that is not how many were asked for.
+        most: The most images it may draw, where that is not how many were asked for.
         meant: The model of the catalogue that a name it does not have may be a misspelling of.
         sandbox: Whether the sandbox draws.
     """
@@ -70,7 +70,7 @@ class Plan:
 
     @property
     def pictures(self) -> int:
-        """How many pictures it may draw."""
+        """How many images it may draw."""
         return self.request.count if self.most is None else self.most
 
 
@@ -80,7 +80,7 @@ def plan(
     """Check a request and decide how it is sent.
 
     Args:
-        request: What was asked, with its pictures at hand.
+        request: What was asked, with its images at hand.
         models: The catalogue.
         today: The day, for shutdown dates and prices.
         endpoint: The base URL, part of the cache key.
@@ -113,7 +113,7 @@ def plan(
 
 
 def cache_key(wire: HttpRequest, endpoint: str) -> str:
-    """The same key for the same answer: streaming changes the delivery, not the picture."""
+    """The same key for the same answer: streaming changes the delivery, not the image."""
     delivery = ("stream", "partial_images")
     parts = {
         "endpoint": endpoint.rstrip("/"),

@@ -2,7 +2,7 @@
 
 Only its low-level ``post`` and ``get`` are used: it brings authentication, Azure, proxies and base
 URLs. Its retries are off, because it repeats calls that may have been billed, and its
-parsing is not used, because it copies every picture several times.
+parsing is not used, because it copies every image several times.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def _extra(request: Generate) -> None:
 
 
 def _pictures(request: Edit) -> None:
-    """An edit that was built by hand holds pictures that were read already."""
+    """An edit that was built by hand holds images that were read already."""
     if not isinstance(request.images, tuple) or not request.images:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise _refuse("images", request.images, "an edit starts from pictures", "1 to 16 pictures")
     for name, kinds, given in (
