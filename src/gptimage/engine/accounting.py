@@ -39,7 +39,7 @@ from gptimage.types.request import Edit
 from gptimage.types.result import PartialImage, Result
 
 
-# `CallTracker`: what a client tells its meter of one call; this one only notes whether it was sent.
+# `CallTracker`: how a client accounts for one call; this one only notes whether it was sent.
 #
 # It never waits. A ledger is a file, though, so an async client calls `reserve`, `finished`,
 # `refused` and `cache_hit` in a thread when `CallTracker.blocks` says so.
@@ -139,7 +139,7 @@ class CallTracker:
         """Take note of what reached the caller."""
 
 
-# Which meter a client gets: one that counts, or one that costs nothing, not even its import.
+# Which accounting a client gets: one that counts, or one that costs nothing, not even its import.
 
 
 class NullAccounting:
