@@ -80,6 +80,11 @@ class LedgerRow:
     seconds: float | None
     prompt: str | None = field(default=None, repr=False)
 
+    @property
+    def outcome(self) -> str:
+        """`billing` in the words of the file: ``open``, ``ok``, ``failed`` or ``unknown``."""
+        return "ok" if self.cached else _WORDS[self.billing]
+
 
 @frozen(kw_only=True)
 class Spending:

@@ -1,4 +1,7 @@
-"""`Observer` and the events it gets. Ready-made observers are modules here; some need an extra."""
+"""What happens during a call: the events, and the protocol of who is notified.
+
+Ready-made observers are in modules of their own, because some need an extra.
+"""
 
 from __future__ import annotations
 
