@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from measure import report, take_turns
+from measure import MODEL, report, take_turns
 
 
 PROMPTS = (
@@ -30,15 +30,17 @@ def child(draw: str) -> None:
     from gptimage.sandbox import Sandbox
     from gptimage.transport.http import HttpRequest
 
-    sandbox, requests = Sandbox(draw="plain" if draw == "plain" else "scene"), []
-    for prompt in PROMPTS:
-        body = {"model": "gpt-image-2.5-flare", "prompt": prompt, "size": "1024x1024"}
-        requests.append(HttpRequest(method="POST", path="/images/generations", body=body))
+    sandbox = Sandbox(draw="plain" if draw == "plain" else "scene")
+    body = {"model": MODEL, "size": "1024x1024"}
+    requests = [
+        HttpRequest(method="POST", path="/images/generations", body={**body, "prompt": prompt})
+        for prompt in PROMPTS
+    ]
     for request in requests:
-        sandbox.answer(request)
+        sandbox.send(request)
     start, rounds = time.process_time(), 5
     for request in requests * rounds:
-        sandbox.answer(request)
+        sandbox.send(request)
     taken = (time.process_time() - start) / (rounds * len(requests))
     print(json.dumps({"ms": taken * 1000}))
 

@@ -234,7 +234,7 @@ def _svg(job: Job, index: int) -> bytes:
         body = [marks["disc"].format(body="\n".join(body))]
     high, top, lines = _words(job, scene, size)
     for y, line in enumerate(lines if not job.inputs else ()):
-        place = {"y": top + high * (0.8 + 1.2 * y), "high": high, "rim": high / 15}
+        place = {"y": top + high * (0.8 + 1.2 * y), "high": high * 0.85, "rim": high / 15}
         body.append(marks["word"].format(**place, text=escape(line)))
     caption, strip = escape(_caption(job.prompt)), max(14, round(unit * 0.042))
     if not job.transparent:
