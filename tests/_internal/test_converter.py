@@ -62,6 +62,7 @@ def test_json_says_time_and_money_as_text() -> None:
         ("share", "0.5"),
         ("is_done", 1),
         ("path", 7),
+        ("parts", "abc"),
         ("parts", [{"at": "2026-11-28T00:00:00"}]),
         ("parts", [{"at": "2026-11-28T00:00:00+00:00", "cost": 0.04}]),
         ("parts", [{"at": "2026-11-28T00:00:00+00:00", "cost": "NaN"}]),

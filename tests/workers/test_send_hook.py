@@ -1,4 +1,4 @@
-"""A gate is asked before every try, on both clients, and nothing leaves when it says no."""
+"""A send hook is asked before every try, on both clients, and nothing leaves when it says no."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ class Awaited:
     async def send(self, request: Any) -> Any:
         return self._service.send(request)
 
+    async def stream(self, request: Any) -> Any:
+        raise NotImplementedError
+
     async def aclose(self) -> None:
         pass
 
 
 @define
 class Note:
-    """A gate that takes notes, and may say no."""
+    """A send hook that takes notes, and may say no."""
 
     name: str
     notes: list[str]
@@ -115,7 +118,7 @@ def test_it_is_asked_last(make: Any) -> None:
 
 
 def test_nothing_leaves_when_it_says_no(make: Any) -> None:
-    """What a gate raises reaches the caller; the client it was made from has no gate."""
+    """What a send hook raises reaches the caller; the client it was made from has no gate."""
     service = Service()
     client = make(service)
     gated = client.with_send_hook(Note("gate", [], closed=True))
@@ -150,6 +153,6 @@ def test_every_gate_is_asked(make: Any) -> None:
 
 
 def test_a_batch_is_not_behind_a_gate(make: Any) -> None:
-    """A gate that would not be asked is no gate: batches are refused."""
+    """A send hook that would not be asked is no send hook: batches are refused."""
     with pytest.raises(ConfigurationError, match="gate"):
         wait(make(Service()).with_send_hook(Note("gate", [])).submit_batch(["A fox"]))

@@ -1,4 +1,4 @@
-"""`SqliteJobStore`: a desk in a file, for the processes of one machine."""
+"""`SqliteJobStore`: a job store in a file, for the processes of one machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gptimage.workers.job_store import JobStoreError
 if TYPE_CHECKING:
     import sqlite3
 
-_PATIENCE: Final = 30.0
+_TIMEOUT: Final = 30.0
 """Seconds to wait for other processes; one of them takes a few milliseconds."""
 
 _VERSION: Final = 1
@@ -37,22 +37,22 @@ _UPDATE: Final = (
     "UPDATE jobs SET revision = ?, at = ?, settled = ?, entry = ? WHERE id = ? AND revision = ?"
 )
 _FOREIGN: Final = (
-    "it is no desk, or one of a newer version of gptimage, and is left as it is; name another file"
+    "it is no job store, or one of a newer gptimage, and was left as it is: name another"
 )
 
 
 class SqliteJobStore:
-    """A desk that processes of one machine share. The file must be on a local disk.
+    """A job store that the processes of one machine share. The file must be on a local disk.
 
-    The file is opened for each look and closed again, so nothing is left open across a fork.
-    What was written is on the disk: a power cut forgets nothing. Requests are in it, prompts
+    The file is opened for each call and closed again, so nothing stays open across a fork.
+    What was written is on the disk: it survives a power cut. Requests are in it, prompts
     and all; it is readable to you alone.
 
     Args:
-        path: The SQLite file; it is made when it is not there.
-        keep: How long jobs that are done, failed or dropped are remembered; None is for ever.
+        path: The SQLite file; it is created when it is missing.
+        keep: How long jobs that are done, failed or discarded are remembered; None is for ever.
             One that is delivered again after that is a new job.
-        clock: Tells the Unix time in seconds.
+        clock: Returns the Unix time in seconds.
     """
 
     def __init__(
@@ -67,59 +67,61 @@ class SqliteJobStore:
         self._clock = clock
 
     def __repr__(self) -> str:
-        """Where it is."""
-        return f"SqliteDesk({str(self.path)!r})"
+        """Return where it is."""
+        return f"SqliteJobStore({str(self.path)!r})"
 
     def now(self) -> float:
-        """The time on this machine."""
+        """Return the time on this machine."""
         return self._clock()
 
     def read(self, id: str) -> JobRecord | None:
-        """What is known of a job."""
-        with self._opened() as connection:
-            text = _entry_of(connection, id)
-        return None if text is None else self._entry(text)
+        """Return the record of a job, or None."""
+        with self._connection() as connection:
+            text = _text_of(connection, id)
+        return None if text is None else self._record(text)
 
     def compare_and_swap(self, before: JobRecord | None, after: JobRecord) -> bool:
-        """Write an entry if nobody wrote another one meanwhile."""
+        """Write a record unless another one was written meanwhile."""
         text = after.to_text()
         values = (after.revision, after.at, after.settled, text, after.id)
-        with self._opened() as connection:
+        with self._connection() as connection:
             if before is None:
-                self._forget(connection)
+                self._delete_old(connection)
                 done = connection.execute(_INSERT, values).rowcount
             else:
                 done = connection.execute(_UPDATE, (*values, before.revision)).rowcount
-            return bool(done) or _entry_of(connection, after.id) == text
+            return bool(done) or _text_of(connection, after.id) == text
 
-    def entries(self, *, settled: bool = False) -> Iterator[JobRecord]:
-        """What is known of jobs, those changed longest ago first; settled ones at the end."""
+    def records(self, *, settled: bool = False) -> Iterator[JobRecord]:
+        """Return the records, those changed longest ago first; settled ones at the end."""
         query = "SELECT entry FROM jobs WHERE settled <= ? ORDER BY settled, at, id"
-        with self._opened() as connection:
+        with self._connection() as connection:
             rows = connection.execute(query, (settled,)).fetchall()
-        return (self._entry(text) for (text,) in rows)
+        return (self._record(text) for (text,) in rows)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file stays open."""
 
-    def _forget(self, connection: sqlite3.Connection) -> None:
-        """Forget what was settled long ago."""
+    def _delete_old(self, connection: sqlite3.Connection) -> None:
+        """Delete jobs that were settled long ago."""
         if self._keep is not None:
             before = self.now() - self._keep.total_seconds()
             connection.execute("DELETE FROM jobs WHERE settled = 1 AND at < ?", (before,))
 
-    def _entry(self, text: str) -> JobRecord:
+    def _record(self, text: str) -> JobRecord:
         try:
             return JobRecord.from_text(text)
         except ValueError as error:
-            raise JobStoreError(f"the desk {self.path} holds a damaged entry: {error}") from error
+            raise JobStoreError(
+                f"the job store {self.path} has a damaged record: {error}"
+            ) from error
 
     @contextmanager
-    def _opened(self) -> Generator[sqlite3.Connection]:
-        """A connection in which every statement is a transaction of its own.
+    def _connection(self) -> Generator[sqlite3.Connection]:
+        """Open the file; every statement is a transaction of its own.
 
         Raises:
-            DeskError: The file cannot be used.
+            JobStoreError: The file cannot be used.
         """
         try:
             import sqlite3
@@ -129,7 +131,7 @@ class SqliteJobStore:
             with closing(self._open()) as connection:
                 yield connection
         except (sqlite3.Error, OSError) as error:
-            raise JobStoreError(f"the desk {self.path} cannot be used: {error}") from error
+            raise JobStoreError(f"the job store {self.path} cannot be used: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
         import sqlite3
@@ -138,7 +140,7 @@ class SqliteJobStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # SQLite would make it readable to everybody; its journal copies these rights.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=_TIMEOUT, isolation_level=None)
         try:
             connection.execute("PRAGMA synchronous = EXTRA")  # also the end of a transaction lasts
             if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
@@ -149,13 +151,13 @@ class SqliteJobStore:
         return connection
 
 
-def _entry_of(connection: sqlite3.Connection, id: str) -> str | None:
+def _text_of(connection: sqlite3.Connection, id: str) -> str | None:
     row = connection.execute("SELECT entry FROM jobs WHERE id = ?", (id,)).fetchone()
     return None if row is None else str(row[0])
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new file; refuse one that is not ours."""
+    """Create the tables of a new file; refuse one that is no job store."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
