@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
@@ -40,7 +41,8 @@ def paid(ledger: Ledger, usd: str | None, **fields: object) -> CallRecord:
     ledger.begin(made)
     cost = None if usd is None else Decimal(usd)
     ledger.end(
-        made, CallOutcome(outcome="ok", cost=cost, usage=USAGE, images=2, request_id="req_1")
+        made,
+        CallOutcome(billing=Billing.BILLED, cost=cost, usage=USAGE, images=2, request_id="req_1"),
     )
     return made
 
@@ -56,7 +58,7 @@ def test_a_call_is_one_row(path: Path) -> None:
     ledger.end(
         made,
         CallOutcome(
-            outcome="ok",
+            billing=Billing.BILLED,
             cost=Decimal("0.0131"),
             usage=USAGE,
             images=1,
@@ -66,9 +68,9 @@ def test_a_call_is_one_row(path: Path) -> None:
     )
     (row,) = ledger.rows()
 
-    assert (waiting.outcome, waiting.counted) == ("open", Decimal("0.05"))
+    assert (waiting.billing, waiting.counted) == ("sent", Decimal("0.05"))
     assert (row.id, row.at, row.operation, row.model) == (made.call_id, NOON, "generate", "flare")
-    assert (row.outcome, row.cached, row.images) == ("ok", False, 1)
+    assert (row.billing, row.cached, row.images) == ("billed", False, 1)
     assert (row.estimate, row.reserved) == (Decimal("0.02"), Decimal("0.05"))
     assert row.cost == row.counted == Decimal("0.0131")
     assert (row.usage, row.request_id, row.seconds) == (USAGE, "req_7", 2.5)
@@ -97,10 +99,10 @@ def test_summary_adds_up(path: Path) -> None:
     paid(ledger, "0.40", model="sunburst", at=NOON + timedelta(days=1))
     paid(ledger, None, model="mystery")
     ledger.begin(lost := entry(reserved=Decimal("0.07")))
-    ledger.end(lost, CallOutcome(outcome="unknown", error="OutcomeUnknownError"))
+    ledger.end(lost, CallOutcome(billing=Billing.UNKNOWN, error="OutcomeUnknownError"))
     ledger.begin(refused := entry(reserved=Decimal("0.09")))
-    ledger.end(refused, CallOutcome(outcome="failed", error="RateLimitError"))
-    ledger.end(entry(), CallOutcome(outcome="ok", cost=Decimal(0), images=1, cached=True))
+    ledger.end(refused, CallOutcome(billing=Billing.NOT_BILLED, error="RateLimitError"))
+    ledger.end(entry(), CallOutcome(billing=Billing.NOT_BILLED, images=1, cached=True))
     by_model = ledger.summary("model")
 
     assert [(each.name, each.calls, each.cost) for each in by_model] == [
@@ -169,22 +171,22 @@ def test_a_late_answer_settles_after_all(path: Path) -> None:
     made = entry(reserved=Decimal("0.07"), at=datetime.now(UTC) - timedelta(hours=2))
     ledger.begin(made)
     assert ledger.summary().total.unknown == 1
-    ledger.end(made, CallOutcome(outcome="ok", cost=Decimal("0.02"), images=1))
+    ledger.end(made, CallOutcome(billing=Billing.BILLED, cost=Decimal("0.02"), images=1))
 
     total = ledger.summary().total
     assert (total.unknown, total.held, ledger.spent()) == (0, 0, Decimal("0.02"))
 
 
-@pytest.mark.parametrize(("usd", "outcome"), [("0.03", "ok"), ("0", "failed")])
+@pytest.mark.parametrize(("usd", "outcome"), [("0.03", "billed"), ("0", "not_billed")])
 def test_an_unknown_outcome_can_be_resolved(path: Path, usd: str, outcome: str) -> None:
     """After a look at the usage page a user says what it cost."""
     ledger = Ledger(path)
     ledger.begin(made := entry(reserved=Decimal("0.07")))
-    ledger.end(made, CallOutcome(outcome="unknown"))
+    ledger.end(made, CallOutcome(billing=Billing.UNKNOWN))
     ledger.set_cost(made.call_id, Decimal(usd))
 
     (row,) = ledger.rows()
-    assert (row.outcome, row.cost, ledger.spent()) == (outcome, Decimal(usd), Decimal(usd))
+    assert (row.billing, row.cost, ledger.spent()) == (outcome, Decimal(usd), Decimal(usd))
     with pytest.raises(InvalidRequestError, match="no call"):
         ledger.set_cost(made.call_id, Decimal(1))
 
@@ -252,7 +254,7 @@ def test_a_deleted_file_starts_anew(path: Path) -> None:
     made = entry(reserved=Decimal("0.50"))
     ledger.begin(made)
     path.unlink()
-    ledger.end(made, CallOutcome(outcome="ok", cost=Decimal("0.20")))
+    ledger.end(made, CallOutcome(billing=Billing.BILLED, cost=Decimal("0.20")))
 
     assert ledger.spent() == Decimal("0.20")
     assert [row.id for row in Ledger(path).rows()] == [made.call_id]

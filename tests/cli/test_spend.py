@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.ledger import Ledger
 from gptimage.cli import info
@@ -26,7 +27,10 @@ def path(tmp_path: Path) -> Path:
             call_id=str(number), at=at, operation="edit", model=model, reserved=Decimal("0.50")
         )
         ledger.begin(entry)
-        ledger.end(entry, CallOutcome(outcome="ok", cost=Decimal(cost) if cost else None, images=1))
+        ledger.end(
+            entry,
+            CallOutcome(billing=Billing.BILLED, cost=Decimal(cost) if cost else None, images=1),
+        )
     ledger.close()
     return ledger.path
 

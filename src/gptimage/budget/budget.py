@@ -25,6 +25,7 @@ from gptimage.budget.accounts import (
 )
 from gptimage.budget.ledger import Ledger
 from gptimage.errors import ConfigurationError, truncated_repr
+from gptimage.transport.billing import Billing
 
 
 Usd: TypeAlias = int | float | str | Decimal
@@ -55,7 +56,7 @@ class Reservation:
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
         """
-        self.end(CallOutcome(outcome="ok", cost=cost))
+        self.end(CallOutcome(billing=Billing.BILLED, cost=cost))
 
     def release(self) -> None:
         """The call was never sent, or was refused: nothing counts.
@@ -63,7 +64,7 @@ class Reservation:
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
         """
-        self.end(CallOutcome(outcome="failed"))
+        self.end(CallOutcome(billing=Billing.NOT_BILLED))
 
     def unknown(self) -> None:
         """It was sent and no usable answer came: what was reserved stays counted.
@@ -71,7 +72,7 @@ class Reservation:
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
         """
-        self.end(CallOutcome(outcome="unknown"))
+        self.end(CallOutcome(billing=Billing.UNKNOWN))
 
     def end(self, ending: CallOutcome) -> None:
         """Any of these, with all that is known of the call.

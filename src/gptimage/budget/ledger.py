@@ -33,6 +33,7 @@ from gptimage.budget.accounts import (
 from gptimage.budget.ledger_db import HOST, LedgerFile, check_sums, is_abandoned
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import Usage
+from gptimage.transport.billing import Billing
 
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ class LedgerRow:
         at: When it began (UTC).
         operation: ``generate``, ``edit`` or ``turn``.
         model: The model that was asked.
-        outcome: ``open`` while it is not answered; ``ok``; ``failed``, which cost nothing; or
-            ``unknown``: it may have been billed.
+        billing: Whether it was billed; ``sent`` until there is a response.
         cached: Whether the answer came from the cache.
         images: How many pictures came.
         estimate: What it was expected to cost in USD, or None.
@@ -70,7 +70,7 @@ class LedgerRow:
     at: datetime
     operation: str
     model: str
-    outcome: str
+    billing: Billing
     cached: bool
     images: int
     estimate: Decimal | None
@@ -174,6 +174,15 @@ _WRITE: Final = (
     "ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("id", "at"))
 )
+_WORDS: Final = {
+    Billing.SENT: "open",  # written before it is sent: a process that dies is taken to have sent it
+    Billing.BILLED: "ok",
+    Billing.NOT_BILLED: "failed",
+    Billing.UNKNOWN: "unknown",
+}
+"""The words of the file, as 0.1.0 wrote them; a response from the cache is ``ok`` there."""
+
+_BILLING: Final = {word: billing for billing, word in _WORDS.items()}
 _GROUPS: Final = {
     "model": "model",
     "operation": "operation",
@@ -237,7 +246,7 @@ class Ledger:
             ConfigurationError: The file cannot be used; nothing may be sent.
         """
         row = self._row(
-            entry, CallOutcome(outcome="open"), pid=None if entry.until else os.getpid()
+            entry, CallOutcome(billing=Billing.SENT), pid=None if entry.until else os.getpid()
         )
 
         def work(connection: sqlite3.Connection) -> None:
@@ -254,7 +263,14 @@ class Ledger:
             ConfigurationError: The file cannot be used; what was reserved stays counted.
         """
         row = self._row(entry, ending, pid=os.getpid())
-        self._file.run(lambda connection: connection.execute(_WRITE, row))
+
+        def work(connection: sqlite3.Connection) -> None:
+            query = "SELECT outcome FROM calls WHERE id = ? AND NOT cached"
+            before = connection.execute(query, (entry.call_id,)).fetchone()
+            if before is None or _BILLING[before[0]].can_become(ending.billing):
+                connection.execute(_WRITE, row)  # else what is paid stays counted
+
+        self._file.run(work)
 
     def set_cost(self, call_id: str, usd: Decimal) -> None:
         """Say what a call of unknown outcome cost, after a look at your usage page.
@@ -268,7 +284,8 @@ class Ledger:
             ConfigurationError: The file cannot be used.
         """
         nanos = to_nanos(usd)
-        values = ("ok" if nanos else "failed", nanos, nanos, call_id)
+        billing = Billing.BILLED if nanos else Billing.NOT_BILLED
+        values = (_WORDS[billing], nanos, nanos, call_id)
 
         def work(connection: sqlite3.Connection) -> int:
             self._bury(connection)
@@ -283,7 +300,7 @@ class Ledger:
                 f"no call {call_id!r} of unknown outcome is in the ledger {self.path}",
                 field="call_id",
                 value=call_id,
-                allowed='the id of a row whose outcome is "unknown"',
+                allowed='the id of a row whose billing is "unknown"',
             )
 
     def spent(self, span: HourRange = ALL_TIME) -> Decimal:
@@ -383,13 +400,13 @@ class Ledger:
         self, entry: CallRecord, ending: CallOutcome, *, pid: int | None
     ) -> tuple[object, ...]:
         usage = ending.usage
-        cost = Decimal(0) if ending.outcome == "failed" else ending.cost
+        cost = Decimal(0) if ending.billing is Billing.NOT_BILLED else ending.cost
         return (
             entry.call_id,
             entry.at.timestamp(),
             entry.operation,
             entry.model,
-            ending.outcome,
+            "ok" if ending.cached else _WORDS[ending.billing],
             ending.cached,
             ending.images,
             None if entry.estimate is None else to_nanos(entry.estimate),
@@ -444,6 +461,7 @@ def _ledger_row(values: tuple[Any, ...]) -> LedgerRow:
     row["usage"] = None if tokens["total_tokens"] is None else Usage(**tokens)
     row["at"] = datetime.fromtimestamp(row["at"], UTC)
     row["cached"] = bool(row["cached"])
-    for name in ("host", "pid", "until"):
+    row["billing"] = Billing.NOT_BILLED if row["cached"] else _BILLING[row["outcome"]]
+    for name in ("outcome", "host", "pid", "until"):
         del row[name]
     return LedgerRow(**row)

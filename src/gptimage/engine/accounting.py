@@ -34,7 +34,7 @@ from gptimage.observers.events import (
     Sent,
     Waiting,
 )
-from gptimage.transport.billing import may_be_billed
+from gptimage.transport.billing import Billing, may_be_billed
 from gptimage.transport.http import HttpReply
 from gptimage.types.request import Edit
 from gptimage.types.result import PartialImage, Result
@@ -285,7 +285,7 @@ class _TrackedCall(CallTracker):
         # The row of the try before stays as it is, with what was reserved: it may be billed.
         # The next one is reserved anew, so that the budget counts both.
         ending = CallOutcome(
-            outcome="unknown",
+            billing=Billing.UNKNOWN,
             request_id=outcome.request_id,
             error=_reason(outcome),
             seconds=self._seconds(),
@@ -311,7 +311,7 @@ class _TrackedCall(CallTracker):
         self._in_flight = False
         self._over = True
         ending = CallOutcome(
-            outcome="ok",
+            billing=Billing.BILLED,
             cost=cost.usd if cost else None,
             usage=result.usage,
             images=len(result.images),
@@ -332,7 +332,7 @@ class _TrackedCall(CallTracker):
     def refused(self, error: BaseException) -> None:
         billed = self._in_flight and may_be_billed(error)
         ending = CallOutcome(
-            outcome="unknown" if billed else "failed",
+            billing=Billing.UNKNOWN if billed else Billing.NOT_BILLED,
             request_id=getattr(error, "request_id", None),
             error=type(error).__name__,
             seconds=self._seconds(),
@@ -392,7 +392,7 @@ class _TrackedCall(CallTracker):
 
     def _enter_hit(self, result: Result) -> None:
         if self._meter.ledger is not None:
-            hit = CallOutcome(outcome="ok", cost=Decimal(0), images=len(result.images), cached=True)
+            hit = CallOutcome(billing=Billing.NOT_BILLED, images=len(result.images), cached=True)
             self._meter.ledger.end(self._entry, hit)
 
     def _seconds(self) -> float:

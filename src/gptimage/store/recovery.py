@@ -199,7 +199,7 @@ class PendingReplies:
 
 def new_name() -> str:
     """A name for a reply that is still to come; names sort by time."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}-{os.urandom(6).hex()}"
+    return f"{utc_now():%Y%m%dT%H%M%S%f}-{os.getpid()}-{os.urandom(6).hex()}"
 
 
 def note_of(request: Generate) -> dict[str, object]:
