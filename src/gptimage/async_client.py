@@ -80,7 +80,6 @@ class AsyncJobs(Catalogue):
             self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
         ) -> Result: ...
 
-    @strict("generate_many")
     def generate_many(
         self,
         requests: Iterable[RequestInput] | AsyncIterable[RequestInput],
@@ -92,6 +91,7 @@ class AsyncJobs(Catalogue):
         stop: Stop | None = None,
         refresh: bool = False,
         tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
     ) -> AsyncGenerator[Item]:
         """Send many requests; the requests may be async, too; see `ImageClient.generate_many`."""
         from gptimage.bulk import amany
@@ -109,6 +109,7 @@ class AsyncJobs(Catalogue):
             stop=stop,
             refresh=refresh,
             tags=tags,
+            options=options,
         )
 
     @strict("conversation")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gptimage import InvalidRequestError, OutcomeUnknownError
-from gptimage.bulk import Item, NotTakenError, Progress, Stop
+from gptimage.bulk import Item, Progress, Stop, UndeliveredError
 from gptimage.bulk.checkpoint import Checkpoint, CheckpointLine
 from gptimage.cache import Cache
 from gptimage.store import PendingReplies, Store
@@ -176,10 +176,10 @@ def test_no_disk_at_all(
         taken.append(item.index)
         raise KeyError
 
-    with pytest.raises((KeyError, NotTakenError)) as caught:
+    with pytest.raises((KeyError, UndeliveredError)) as caught:
         both.many(both.client(service), FOXES, concurrency=4, take=take)
 
-    assert isinstance(caught.value, NotTakenError)
+    assert isinstance(caught.value, UndeliveredError)
     indices = [item.index for item in caught.value.items]
     assert len(indices) + len(taken) == len(service.asked)
     assert all(item.result for item in caught.value.items)

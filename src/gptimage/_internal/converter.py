@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
@@ -53,6 +54,7 @@ def converter() -> Converter:
     made.register_structure_hook(float, _number)
     made.register_structure_hook(datetime, _moment)
     made.register_structure_hook(Decimal, _amount)
+    made.register_structure_hook(StrEnum, _member)  # the hook of str would give plain text
     made.register_structure_hook_factory(_is_array, _array)
     made.register_structure_hook(Path, lambda value, _: Path(_text(value)))
     made.register_unstructure_hook(datetime, datetime.isoformat)
@@ -68,6 +70,10 @@ def _exactly(kind: type[T]) -> Callable[[object, Any], T]:
         return value
 
     return hook
+
+
+def _member(value: object, kind: Any) -> object:
+    return kind(value)
 
 
 def _is_array(kind: Any) -> bool:

@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from gptimage.batch.driver import AsyncBatchLine, BatchLine, Line
 from gptimage.batch.events import BatchEvents, entry_of
-from gptimage.batch.prepare import FileLimits, check_metadata, check_several, digest_of, prepare
+from gptimage.batch.prepare import FileLimits, check_metadata, digest_of, prepare
 from gptimage.batch.results import Collector
 from gptimage.batch.state import Part, State, private
 from gptimage.batch.status import BatchStatus
@@ -22,7 +22,7 @@ from gptimage.batch.uploads import RequestLine
 from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome
 from gptimage.budget.budget import Reservation
-from gptimage.bulk.items import RequestInput
+from gptimage.bulk.items import RequestInput, check_requests
 from gptimage.engine.accounting import CallAccounting
 from gptimage.engine.config import ClientConfig
 from gptimage.engine.save import ResultSaver
@@ -166,7 +166,7 @@ def create_or_resume(
         ConfigurationError: The state file belongs to other requests, or is in use.
     """
     core = line.keeper.core
-    check_several(requests)
+    check_requests(requests)
     check_metadata(metadata)
     new = State.new(path, core.clock(), core.endpoint, dict(metadata))
     with new.alone():  # two processes that begin the same job must not both submit it

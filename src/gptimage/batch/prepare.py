@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import IO, Final, cast
+from typing import IO, Final
 
 from attrs import frozen
 
@@ -19,7 +19,6 @@ from gptimage.engine.plan import Plan, plan
 from gptimage.errors import InvalidRequestError
 from gptimage.providers.openai import batches
 from gptimage.transport.http import FilePart
-from gptimage.types.request import Generate, Prompt
 
 
 MARK: Final = "gptimage"
@@ -105,20 +104,6 @@ def digest_of(core: ClientConfig, requests: Iterable[RequestInput]) -> str:
     for number, asked in enumerate(requests):
         digest.update(_ready(core, asked, number).identity)
     return digest.hexdigest()
-
-
-def check_several(requests: object) -> None:
-    """Refuse one request where several are meant: its letters or keys are no requests.
-
-    Raises:
-        InvalidRequestError: It is one.
-    """
-    if isinstance(requests, (str, Prompt, Mapping, Generate)):
-        raise InvalidRequestError(
-            "requests is a list of requests, not one",
-            field="requests",
-            value=cast("object", requests),
-        )
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:

@@ -433,7 +433,7 @@ def _save(item: Item, result: Result, args: argparse.Namespace) -> list[Path]:
 
 def _where(item: Item, args: argparse.Namespace) -> Target:
     """The number of the line and the words of its prompt."""
-    row = cast("Mapping[str, Any]", item.asked)  # `Rows` gives nothing else
+    row = cast("Mapping[str, Any]", item.request)  # `Rows` gives nothing else
     words = target(None, str(row["prompt"])).stem
     folder = Path(args.output).expanduser()
     return Target(folder=folder, stem=f"{item.index + 1:06}-{words}", overwrite=args.overwrite)
