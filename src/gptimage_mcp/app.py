@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
@@ -18,13 +18,14 @@ from mcp.server.subscriptions import (
 import gptimage
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.content.records import Clock, utc_now
+from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger
 from gptimage_mcp.jobs.jobs import Job, Jobs
+from gptimage_mcp.jobs.journal import folder_beside
 
 
 if TYPE_CHECKING:
-    from gptimage.budget.budget import Budget
-    from gptimage.budget.ledger import Ledger
     from gptimage.cache.protocol import CachePort
+    from gptimage.service import Runner
     from gptimage_mcp.metrics import Metrics
 
 
@@ -85,8 +86,7 @@ def _jobs(app: App) -> Jobs:
         if job.records:
             await pictures_changed(app.news, *(record.id for record in job.records))
 
-    ledger = app.settings.ledger
-    folder = ledger.with_name(f"{ledger.name}.jobs")
+    folder = folder_beside(app.settings.ledger)
     return Jobs(store=app.store, folder=folder, ended=ended, clock=app.clock)
 
 
@@ -105,6 +105,7 @@ class App:
         fetch: How pictures named by URL are downloaded.
         jobs: What is being drawn, and what was.
         clock: Tells the time (UTC): the client's own clock where there is a client.
+        runner: The process that draws, where this one may be killed by its client; or None.
         metrics: What ``/metrics`` tells; None over stdio, or without the extra ``prometheus``.
     """
 
@@ -118,6 +119,7 @@ class App:
     fetch: gptimage.Fetch = FETCH
     clock: Clock = utc_now
     jobs: Jobs = field(default=Factory(_jobs, takes_self=True), repr=False)
+    runner: Runner | None = field(default=None, repr=False)
     metrics: Metrics | None = field(default=None, repr=False)
 
 
@@ -128,6 +130,8 @@ def open_app(
     settings: Settings,
     client: gptimage.AsyncImageClient | None = None,
     fetch: gptimage.Fetch | None = None,
+    *,
+    detached: bool = False,
 ) -> App:
     """Everything a server works with.
 
@@ -135,6 +139,7 @@ def open_app(
         settings: What the server was told.
         client: Draws with this one and its store, cache and ledger; made when left out.
         fetch: Downloads pictures named by URL; one with short limits when left out.
+        detached: Whether another process draws, which survives this one.
 
     Raises:
         ConfigurationError: A setting makes no sense, or the client has no store.
@@ -147,8 +152,9 @@ def open_app(
         if store is None:
             raise gptimage.ConfigurationError("the client of an MCP server needs a store=")
     else:
-        store, cache, ledger = gptimage.Store(settings.store), _cache(settings), _ledger(settings)
-        client = _client(settings, store, cache, ledger, metrics)
+        store, cache = gptimage.Store(settings.store), open_cache(settings)
+        ledger = open_ledger(settings)
+        client = open_client(settings, store, cache, ledger, metrics)
     news = InMemorySubscriptionBus()
     return App(
         settings=settings,
@@ -161,33 +167,15 @@ def open_app(
         fetch=fetch or FETCH,
         clock=utc_now if client is None else client.clock,
         metrics=metrics,
+        runner=_runner(settings) if detached else None,
     )
 
 
-def _client(
-    settings: Settings,
-    store: gptimage.Store,
-    cache: CachePort | None,
-    ledger: Ledger,
-    metrics: Metrics | None,
-) -> gptimage.AsyncImageClient | None:
-    """What draws; None when there is no key."""
-    parts: dict[str, Any] = {"store": store, "cache": cache, "ledger": ledger}
-    if settings.model is not None:
-        parts["model"] = settings.model
-    if (budget := _budget(settings, ledger)) is not None:
-        parts["budget"] = budget
-    if metrics is not None:
-        parts["observers"] = [metrics.observer]
-    if settings.images_per_minute is not None:
-        parts["limits"] = gptimage.Limits(images_per_minute=settings.images_per_minute)
-    if settings.sandbox:
-        return gptimage.AsyncImageClient.sandbox(**parts)
-    if settings.api_key is None:
-        return None
-    return gptimage.AsyncImageClient(
-        api_key=settings.api_key, base_url=settings.base_url, timeout=settings.timeout, **parts
-    )
+def _runner(settings: Settings) -> Runner:
+    """The sandbox remembers responses in its process, which therefore waits for its server."""
+    from gptimage.service.runner import IDLE, Runner
+
+    return Runner("gptimage_mcp.work:open_work", settings, idle=None if settings.sandbox else IDLE)
 
 
 def _metrics(settings: Settings) -> Metrics | None:
@@ -197,32 +185,6 @@ def _metrics(settings: Settings) -> Metrics | None:
     from gptimage_mcp.metrics import Metrics
 
     return Metrics.make()
-
-
-def _cache(settings: Settings) -> CachePort | None:
-    if settings.redis_url is not None:
-        from gptimage.cache.redis import RedisCache
-
-        return RedisCache(settings.redis_url)
-    return None if settings.cache is None else gptimage.Cache.disk(settings.cache)
-
-
-def _ledger(settings: Settings) -> Ledger:
-    """The sandbox keeps an account of its own: play money must not use up the day's budget."""
-    path = settings.ledger
-    return gptimage.Ledger(path.with_name(f"sandbox-{path.name}") if settings.sandbox else path)
-
-
-def _budget(settings: Settings, ledger: Ledger) -> Budget | None:
-    limits: dict[Any, Any] = {}
-    if settings.max_per_call is not None:
-        limits["call"] = settings.max_per_call
-    if settings.max_per_day is not None:
-        limits["day"] = settings.max_per_day
-    if not limits:
-        return None
-    unknown = "refuse" if settings.unknown_cost is None else settings.unknown_cost
-    return gptimage.Budget(limits, ledger=ledger, unknown=unknown)
 
 
 def _templates(settings: Settings) -> gptimage.PromptTemplates:

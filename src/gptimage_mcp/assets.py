@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any, Final
+from urllib.parse import quote
 
 from mcp.server.apps import Apps, ResourceCsp
 from mcp_types import Icon
@@ -53,7 +54,7 @@ def html() -> str:
 
 _SVG: Final = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#8b6cf6" '
-    'stroke-width="2" stroke-linecap="round" stroke-linejoin="round">{}</svg>'
+    'stroke-width="2" stroke-linecap="round">{}</svg>'
 )
 """The colour can be seen on white and on black, so that one icon serves both themes."""
 
@@ -77,6 +78,7 @@ _DRAWINGS: Final[Mapping[str, str]] = {
     "estimate_cost": '<circle cx="12" cy="12" r="9"/><path d="M15 9q-3-2-5 0t2 3 2 3-5 0m3-9v12"/>',
     "list_models": '<path d="m12 3 9 5-9 5-9-5Zm-9 9 9 5 9-5M3 16l9 5 9-5"/>',
     "get_server_status": '<path d="M2 12h5l3-8 4 16 3-8h5"/>',
+    "cancel_call": '<circle cx="12" cy="12" r="9"/><path d="m6 6 12 12"/>',
     "manage_cache": (
         '<ellipse cx="12" cy="6" rx="8" ry="3"/><path d="M4 6v12q0 3 8 3t8-3V6M4 12q0 3 8 3t8-3"/>'
     ),
@@ -86,6 +88,7 @@ _DRAWINGS: Final[Mapping[str, str]] = {
 
 def icons(name: str) -> list[Icon]:
     """The icon of a tool (``generate_image`` ...), or of the server (``server``)."""
-    drawing = base64.b64encode(_SVG.format(_DRAWINGS[name]).encode()).decode()
-    uri = f"data:image/svg+xml;base64,{drawing}"
-    return [Icon(src=uri, mime_type="image/svg+xml", sizes=["any"])]
+    # Not base64, which is twice as long to a model that is shown the list.
+    drawing = quote(_SVG.format(_DRAWINGS[name]).replace('"', "'"), safe=" '/:=;,-.")
+    uri = f"data:image/svg+xml,{drawing}"
+    return [Icon(src=uri, mime_type="image/svg+xml")]

@@ -7,8 +7,8 @@ and template folders are edited while the server runs, so these answer for thems
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, cast
 
 from mcp.server import MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -50,10 +50,102 @@ class TextStaysText(FuncMetadata):
         return {**parsed, **{name: data[name] for name in texts}}
 
 
-def closed(tool: Tool) -> Tool:
-    """The tool with a schema that says so."""
-    schema = {**tool.input_schema, "additionalProperties": False}
-    return tool.model_copy(update={"input_schema": schema})
+# What a tool's schema says, and arguments made to fit it or refused by name.
+#
+# A schema is read by the model at every turn, so what says nothing is left out of it. Arguments a
+# tool does not have are refused: the SDK would ignore them in silence.
+
+_EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
+
+
+def published(tool: Tool) -> Tool:
+    """The tool with schemas as short as they can be; it takes no argument it does not name."""
+    schema = {**_bare(tool.input_schema), "additionalProperties": False}
+    output = tool.output_schema
+    return tool.model_copy(
+        update={
+            "input_schema": schema,
+            "output_schema": None if output is None else _outline(output),
+        }
+    )
+
+
+def given(arguments: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that say something.
+
+    Proxies, and converters that make every parameter required, fill what a model left out with
+    an empty text, list or object, or with null.
+    """
+    required = schema.get("required", ())
+    said = {
+        name: value
+        for name, value in arguments.items()
+        if name in required or not _says_nothing(value)
+    }
+    return {name: _without_empty(value) for name, value in said.items()}
+
+
+def gathered(arguments: dict[str, Any], place: str, names: Container[str]) -> dict[str, Any]:
+    """The arguments, with those that belong into an object of theirs put there.
+
+    Models write them beside it, too; what they mean is clear.
+
+    Args:
+        arguments: What was sent.
+        place: The name of the object.
+        names: What belongs there.
+    """
+    inside = {name: value for name, value in arguments.items() if name in names}
+    if not inside:
+        return arguments
+    outside = {name: value for name, value in arguments.items() if name not in names}
+    there: object = outside.get(place) or {}
+    if not isinstance(there, dict):
+        return arguments
+    return {**outside, place: {**cast("dict[str, Any]", there), **inside}}
+
+
+def _without_empty(value: Any) -> Any:
+    """An object of parameters in the same way."""
+    if not isinstance(value, dict):
+        return value
+    members = cast("Mapping[str, object]", value)
+    return {name: each for name, each in members.items() if each not in _EMPTY}
+
+
+def _says_nothing(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(each in _EMPTY for each in cast("dict[str, object]", value).values())
+    return value in _EMPTY
+
+
+def _bare(schema: Any) -> Any:
+    """A schema without titles and defaults, neither of which a parameter needs."""
+    if isinstance(schema, list):
+        return [_bare(each) for each in cast("Iterable[object]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    members = cast("dict[str, Any]", schema)
+    return {
+        name: {each: _bare(part) for each, part in value.items()}
+        if name == "properties"
+        else _bare(value)
+        for name, value in members.items()
+        if name not in ("title", "default")
+    }
+
+
+def _outline(schema: dict[str, Any]) -> dict[str, Any]:
+    """What an answer has at its first level: enough to read it by, and true of every answer."""
+    definitions: dict[str, Any] = schema.get("$defs", {})
+
+    def kind(part: dict[str, Any]) -> dict[str, Any]:
+        if "$ref" in part:
+            part = definitions[part["$ref"].rpartition("/")[2]]
+        return {"type": part["type"]} if "type" in part else {}
+
+    properties = {name: kind(part) for name, part in schema.get("properties", {}).items()}
+    return {"type": "object", "properties": properties}
 
 
 def refuse_unknown(tool: str, arguments: Iterable[str], schema: dict[str, Any]) -> None:
@@ -75,19 +167,6 @@ def refuse_unknown(tool: str, arguments: Iterable[str], schema: dict[str, Any]) 
             f"InvalidArguments: {tool} has no argument {named}\n"
             f"Next: Nothing was sent and nothing was billed. It takes {', '.join(known) or 'none'}."
         )
-
-
-def given(arguments: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """The arguments without optional ones that are null or empty text.
-
-    Proxies and models that fill in every field of a schema mean by these that nothing was given.
-    """
-    required = schema.get("required", ())
-    return {
-        name: value
-        for name, value in arguments.items()
-        if name in required or (value is not None and value != "")
-    }
 
 
 def _named(name: str, known: list[str]) -> str:
@@ -137,10 +216,17 @@ class LiveServer(MCPServer[App]):
     Attributes:
         resources: Answers after what was registered with the SDK.
         prompts: Answers after what was registered with the SDK.
+        offers: The names of the tools there may be; all when empty.
+        inner: For tools with an object of rare parameters, its name and those of the parameters.
     """
 
+    offers: frozenset[str] = frozenset()
     resources: LiveResources | None = None
     prompts: LivePrompts | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.inner: dict[str, tuple[str, frozenset[str]]] = {}
 
     def add_tool(self, fn: Callable[..., Any], *args: Any, **options: Any) -> None:
         """Register a tool; text for it stays text."""
@@ -160,8 +246,10 @@ class LiveServer(MCPServer[App]):
         """
         for tool in await super().list_tools():
             if tool.name == name:
-                refuse_unknown(name, arguments, tool.input_schema)
+                if name in self.inner:
+                    arguments = gathered(arguments, *self.inner[name])
                 arguments = given(arguments, tool.input_schema)
+                refuse_unknown(name, arguments, tool.input_schema)
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
@@ -171,7 +259,7 @@ class LiveServer(MCPServer[App]):
 
     async def list_tools(self) -> list[Tool]:
         """The tools; none takes arguments it does not name."""
-        return [closed(tool) for tool in await super().list_tools()]
+        return [published(tool) for tool in await super().list_tools()]
 
     async def list_resources(self) -> list[Resource]:
         """Registered resources first, then the live ones."""

@@ -14,7 +14,7 @@ from mcp.server.caching import CacheableMethod, CacheHint
 import gptimage
 from gptimage_mcp.app import App, open_app
 from gptimage_mcp.assets import icons, viewer
-from gptimage_mcp.config.settings import Settings, variable
+from gptimage_mcp.config.settings import Settings, offered, variable
 from gptimage_mcp.dynamic_server import LiveServer
 from gptimage_mcp.http.routes import add_routes
 from gptimage_mcp.prompts import add_prompts
@@ -49,9 +49,17 @@ def _ways(app: App) -> Iterator[str]:
     )
     yield (
         f"A call that takes longer than {settings.wait:g} s answers with a handle (job_...), and "
-        "goes on: pass it to view_image, which waits. Do not make the call again; it is paid once. "
-        "After a timeout, list_images and get_server_status show what came of it."
+        "goes on: pass it to view_image, which waits. Do not make the call again; it is paid once."
+        f"{_afterwards(offered(settings))}"
     )
+
+
+def _afterwards(tools: frozenset[str]) -> str:
+    """Where to look, among the tools there are."""
+    looking = [each for each in ("list_images", "get_server_status") if each in tools]
+    if not looking:
+        return ""
+    return f" After a timeout, {' and '.join(looking)} can tell what came of it."
 
 
 def _money(settings: Settings) -> Iterator[str]:
@@ -60,7 +68,8 @@ def _money(settings: Settings) -> Iterator[str]:
         limits.append(f"{_usd(settings.max_per_call)} per call")
     if settings.max_per_day is not None:
         limits.append(f"{_usd(settings.max_per_day)} per day (UTC)")
-    yield f"Limits: {', '.join(limits)}. estimate_cost tells the cost of a call before it is made."
+    told = " estimate_cost tells the cost of a call before it is made."
+    yield f"Limits: {', '.join(limits)}.{told if 'estimate_cost' in offered(settings) else ''}"
     if settings.confirm_above is not None:
         yield (
             f"Before a call that may cost more than {_usd(settings.confirm_above)} the person is "
@@ -90,6 +99,7 @@ def build_server(
     *,
     client: gptimage.AsyncImageClient | None = None,
     fetch: gptimage.Fetch | None = None,
+    detached: bool = False,
 ) -> LiveServer:
     """A server with every tool, resource and prompt.
 
@@ -98,13 +108,18 @@ def build_server(
         client: Draws with this one, which stays yours to close; made from the settings when
             left out. It must have a store; if it is one of the sandbox, say so in the settings.
         fetch: Downloads pictures named by URL; one with short limits when left out.
+        detached: Draw in another process, which finishes what was sent when this one is ended. For
+            servers that a client starts, and ends when it closes; not with ``client``.
 
     Raises:
         ConfigurationError: A setting makes no sense, or the client has no store.
         StoreError: The folder of the store cannot be made.
         TemplateError: The folder of templates holds one that is wrong.
     """
-    return server_of(open_app(settings, client, fetch), owned=client is None)
+    if detached and client is not None:
+        raise gptimage.ConfigurationError("detached=True draws with a client of its own")
+    app = open_app(settings, client, fetch, detached=detached)
+    return server_of(app, owned=client is None)
 
 
 def server_of(app: App, *, owned: bool = False) -> LiveServer:
@@ -119,6 +134,8 @@ def server_of(app: App, *, owned: bool = False) -> LiveServer:
     async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:
         async with app.jobs:
             yield app
+        if app.runner is not None and not app.jobs.in_use:
+            app.runner.close()
         if owned and app.client is not None and not app.jobs.in_use:
             await app.client.aclose()
 

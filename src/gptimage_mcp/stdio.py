@@ -1,5 +1,7 @@
 """Serving one client over standard input and output, until it hangs up or a signal says to end.
 
+The client kills this process soon after it closed; what draws is another one, which it does not.
+
 Standard output is the protocol. Whatever else is written to it while the server is made, while
 it answers or when the process ends goes to standard error.
 """
@@ -49,7 +51,7 @@ def serve(settings: Settings) -> None:
     with _off_the_wire():
         from gptimage_mcp.server import build_server
 
-        server = build_server(settings)
+        server = build_server(settings, detached=True)
     gc.freeze()  # what is there now stays
     gc.enable()
     if sys.stdin.isatty():
@@ -57,7 +59,7 @@ def serve(settings: Settings) -> None:
     try:
         with _ended_by_signals():
             server.run("stdio")
-    except* BrokenPipeError:  # running calls had their time all the same
+    except* BrokenPipeError:  # what was sent is finished elsewhere all the same
         _logger.info("the client went away before it had its answer")
     os.dup2(2, 1)  # the client is gone: nothing printed from here on may reach it
 

@@ -9,8 +9,7 @@ export async function report(client, call) {
   );
   const told = JSON.parse(drawn.content[0].text);
   const preview = drawn.content.find((block) => block.type === "image");
-  const link = drawn.content.find((block) => block.type === "resource_link");
-  const original = (await client.readResource({ uri: link.uri })).contents[0];
+  const original = (await client.readResource({ uri: told.images[0].uri })).contents[0];
   const seen = await call({ name: "view_image", arguments: { id: told.images[0].id } });
   const listed = await call({ name: "list_images", arguments: { limit: 5 } });
   const wrong = await call({ name: "view_image", arguments: { id: "img_nothing" } });

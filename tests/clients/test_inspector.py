@@ -59,12 +59,12 @@ def test_the_tools_are_portable(inspector: Inspector) -> None:
 
 
 def test_a_picture_is_drawn(inspector: Inspector) -> None:
-    """A call gives a summary, a preview and a link."""
+    """A call gives a summary and a preview."""
     done = inspector.ask(*DRAW, json.dumps({"prompt": "A red fox", "size": "1024x1024"}))
 
     assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout)["result"]["content"]
-    assert [block["type"] for block in content] == ["text", "image", "resource_link"]
+    assert [block["type"] for block in content] == ["text", "image"]
 
 
 def test_a_refusal_is_an_error(inspector: Inspector) -> None:

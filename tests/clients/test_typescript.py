@@ -52,7 +52,7 @@ def test_a_host_at_work(
     report: dict[str, Any] = json.loads(done.stdout)
 
     assert report["tools"][0] == "generate_image"
-    assert report["kinds"] == ["text", "image", "resource_link"]
+    assert report["kinds"] == ["text", "image"]
     assert not report["structured"]
     assert report["told"]["status"] == "done"
     assert report["preview"] > 1_000

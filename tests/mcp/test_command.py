@@ -162,9 +162,9 @@ def noise(where):
     warnings.warn("STRAY warning " + where)
     logging.getLogger("anything").warning("STRAY log %s", where)
 
-def open_app(*args, before=opening.open_app):
+def open_app(*args, before=opening.open_app, **options):
     noise("while building")
-    return before(*args)
+    return before(*args, **options)
 
 opening.open_app = open_app
 import gptimage_mcp.server
@@ -242,8 +242,9 @@ def test_the_end_of_input_ends_it(account: dict[str, str]) -> None:
 def test_a_client_that_leaves_does_not_lose_its_picture(
     how: str, account: dict[str, str], tmp_path: Path
 ) -> None:
-    """What is being paid for when the client goes is saved before the process ends, cleanly."""
+    """The process ends at once, cleanly; what was sent is saved all the same."""
     service = Slow()
+    pictures = tmp_path / "Pictures" / "gptimage" / "images"
     del account["GPTIMAGE_SANDBOX"]
     with SandboxServer(sandbox=service) as door:
         account |= {"OPENAI_API_KEY": SECRET, "OPENAI_BASE_URL": door.base_url}
@@ -266,13 +267,15 @@ def test_a_client_that_leaves_does_not_lose_its_picture(
                 process.stdin.close()
             if how == "break off":
                 process.stdout.close()
-            service.go.set()
             code = process.wait(timeout=PATIENCE)
             assert process.stderr is not None
             err = process.stderr.read()
+            service.go.set()
+            while not [*pictures.rglob("*.json")]:  # its sidecar is written last
+                time.sleep(0.05)
 
     assert (code, "Traceback" in err) == (0, False), err
-    assert len([*(tmp_path / "Pictures" / "gptimage" / "images").rglob("*.png")]) == 1
+    assert len([*pictures.rglob("*.png")]) == 1
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -58,19 +58,40 @@ def show(app: App, result: gptimage.Result | gptimage.Turn, **options: Any) -> C
     return asyncio.run(content.drawn(app, Drawn.of(result, **options)))
 
 
+def app_with(app: App, **settings: Any) -> App:
+    """The same server with other settings."""
+    return evolve(app, settings=evolve(app.settings, **settings))
+
+
 def test_the_blocks_of_a_finished_call(here: Room) -> None:
-    """First the JSON, then a preview for each picture, then a link for each; nothing structured."""
+    """First the JSON, then a preview for each picture; no link and nothing structured."""
     result = show(here.app, saved(here.app, drawing(picture(), picture())), handle="job_1")
 
-    assert [block.type for block in result.content] == [
-        "text",
-        "image",
-        "image",
-        "resource_link",
-        "resource_link",
-    ]
+    assert [block.type for block in result.content] == ["text", "image", "image"]
     assert result.structured_content is None
     assert not result.is_error
+
+
+def test_links_for_those_who_want_them(here: Room) -> None:
+    """With the setting a link for each picture follows the previews."""
+    app = app_with(here.app, links=True)
+
+    result = show(app, saved(app, drawing(picture(), picture())))
+
+    kinds = [block.type for block in result.content]
+    assert kinds == ["text", "image", "image", "resource_link", "resource_link"]
+
+
+def test_previews_can_be_off(here: Room) -> None:
+    """Without previews a result is its JSON alone, below 1 kB, and warns of nothing."""
+    app = app_with(here.app, preview_pixels=0)
+
+    result = show(app, saved(app, drawing(picture())), handle=f"job_{'0' * 32}")
+
+    document = said(result)
+    assert [block.type for block in result.content] == ["text"]
+    assert ("preview" in document["images"][0], document["warnings"]) == (False, [])
+    assert length(result) <= 1024
 
 
 def test_the_json_of_a_finished_call(here: Room) -> None:
@@ -101,7 +122,6 @@ def test_the_json_of_a_finished_call(here: Room) -> None:
         "usage": {"input_tokens": 5, "output_tokens": 196, "total_tokens": 201},
         "cached": False,
         "warnings": ["the picture was cropped", "nothing was replaced"],
-        "revised_prompt": None,
     }
 
 
@@ -118,7 +138,7 @@ def test_the_links_lead_to_the_whole_pictures(here: Room) -> None:
     result = saved(here.app, drawing(picture(format="webp")))
     (record,) = result.stored
 
-    (link,) = links(show(here.app, result))
+    (link,) = links(show(app_with(here.app, links=True), result))
 
     assert (link.uri, link.mime_type, link.size) == (
         f"generated-images://{record.id}",
@@ -159,11 +179,11 @@ def test_pictures_that_cannot_be_compressed_fit(here: Room, count: int) -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_more_pictures_than_a_call_can_draw_fit(here: Room, mode: str) -> None:
-    """Forty pictures of noise are too much for nothing: each has its preview and its link."""
+    """Forty pictures of noise are too much for nothing: each has its preview."""
     result = show(here.app, saved(here.app, drawing(*[picture((400, 400), mode=mode)] * 40)))
 
     assert length(result) < LARGEST
-    assert len(shown(result)) == len(links(result)) == 40
+    assert len(shown(result)) == 40
 
 
 def test_long_words_leave_less_room_for_previews(here: Room) -> None:
@@ -193,11 +213,6 @@ def edge_whose_preview_has(image: gptimage.Image, nbytes: int) -> int:
         assert preview is not None
         low, high = (middle, high) if preview.nbytes <= nbytes else (low, middle)
     return low
-
-
-def app_with(app: App, **settings: Any) -> App:
-    """The same server with other settings."""
-    return evolve(app, settings=evolve(app.settings, **settings))
 
 
 def test_previews_are_as_large_as_set(here: Room) -> None:
@@ -235,7 +250,6 @@ def test_an_svg_is_never_drawn(here: Room) -> None:
 
     document = said(result)
     assert len(shown(result)) == 1
-    assert [link.mime_type for link in links(result)] == ["image/svg+xml", "image/png"]
     assert [image["preview"] for image in document["images"]] == [None, "64x48 jpeg"]
     assert "svg" in document["warnings"][0]
     assert document["images"][0]["id"] in document["warnings"][0]
@@ -258,7 +272,6 @@ def test_previews_that_fail_lose_no_result(here: Room, caplog: pytest.LogCapture
     result = asyncio.run(content.drawn(here.app, Drawn.of(saved(here.app, drawing())), max_px=-1))
 
     assert said(result)["images"][0]["path"]
-    assert len(links(result)) == 1
     assert "previews could not be made" in caplog.text
 
 
@@ -351,7 +364,6 @@ def test_pictures_that_could_not_be_saved_are_shown(here: Room) -> None:
     assert "Do not draw them again" in document["next"]
     assert [image["id"] for image in document["images"]] == [None, None]
     assert len(shown(answer)) == 2
-    assert links(answer) == []
 
 
 def test_copies_are_named(here: Room, tmp_path: Path) -> None:
@@ -374,7 +386,6 @@ def test_saved_pictures_of_an_old_call(here: Room) -> None:
     assert [image["id"] for image in document["images"]] == [record.id for record in records]
     assert document["cost_usd"] == "0.0131"
     assert [image.size for image in shown(answer)] == [(64, 48), (300, 200)]
-    assert len(links(answer)) == 2
 
 
 def test_part_of_an_old_call_costs_its_part(here: Room) -> None:

@@ -36,7 +36,7 @@ def test_a_picture_is_answered_with_text_preview_and_link(
     where.put("fox.png")
     answer = where.call(tool, era, **WISHES[tool])
 
-    assert [block.type for block in answer.content] == ["text", "image", "resource_link"]
+    assert [block.type for block in answer.content] == ["text", "image"]
     assert answer.structured_content is None
     facts = said(answer)
     record = where.store.get(facts["images"][0]["id"])
@@ -251,3 +251,11 @@ def test_the_cache_gives_a_picture_the_tags_and_no_handles(tmp_path: Path) -> No
     assert len(where.sandbox.requests) == 1
     assert answers[1]["cached"]
     assert set(record.tags) == {"hero", "blog", "sandbox", answers[0]["handle"]}
+
+
+@pytest.mark.parametrize(("max_px", "blocks"), [(0, ["text"]), (64, ["text", "image"])])
+def test_the_preview_of_one_call(tmp_path: Path, max_px: int, blocks: list[str]) -> None:
+    """A call that draws says how large its previews are, or that it wants none."""
+    answer = house(tmp_path).call("generate_image", prompt="A fox", advanced={"max_px": max_px})
+
+    assert [block.type for block in answer.content] == blocks

@@ -142,6 +142,7 @@ SAMPLES: Mapping[str, tuple[Any, dict[str, Any], Seen, Any]] = {
 
 ELSEWHERE = {
     "refresh": "test_refresh_pays_again",
+    "max_px": "test_the_preview_of_one_call",
     "save_to": "test_a_copy_is_written_where_it_was_asked_for",
     "attached_image": "test_attached_files_are_downloaded",
     "attached_mask": "test_attached_files_are_downloaded",
@@ -176,8 +177,21 @@ def zoo(folder: Path) -> House:
 
 
 def parameters(tool: str) -> set[str]:
-    """What a tool takes, as it tells its clients."""
-    return set(tools()[tool].input_schema["properties"])
+    """What a tool takes, as it tells its clients, with what goes into ``advanced``."""
+    return set(tools()[tool].input_schema["properties"]) - {"advanced"} | rare(tool)
+
+
+def rare(tool: str) -> set[str]:
+    """What a tool takes in ``advanced``, as it tells its clients."""
+    words = tools()[tool].input_schema["properties"]["advanced"]["description"]
+    return set(words.partition(": ")[2].split(", "))
+
+
+def placed(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, the rare ones where they belong."""
+    inside = {name: value for name, value in arguments.items() if name in rare(tool)}
+    outside = {name: value for name, value in arguments.items() if name not in inside}
+    return {**outside, "advanced": inside}
 
 
 @cache
@@ -208,11 +222,59 @@ def test_a_parameter_arrives(tmp_path: Path, tool: str, name: str) -> None:
     """Each parameter of each tool is found in the request that went out, or in the store."""
     value, beside, seen, expected = SAMPLES[name]
     where = zoo(tmp_path)
-    answer = said(where.call(tool, **{**USUAL[tool], **beside, name: value}))
+    answer = said(where.call(tool, **placed(tool, {**USUAL[tool], **beside, name: value})))
 
     found = seen(where, where.sandbox.requests[0], answer)
 
     assert as_sent(found, expected) == expected
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_rare_parameter_beside_the_object_counts_too(tmp_path: Path, tool: str) -> None:
+    """Models forget the object; what they mean is clear, so it has its effect."""
+    where = zoo(tmp_path)
+
+    said(where.call(tool, **USUAL[tool], format="jpeg", compression=55))
+
+    assert as_sent(SAMPLES["compression"][2](where, where.sandbox.requests[0], None), 55) == 55
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_is_wrong_inside_is_named(tmp_path: Path, tool: str) -> None:
+    """A rare parameter that does not fit, or is none, is refused by its own name."""
+    where = zoo(tmp_path)
+
+    for wrong in ({"moderation": "none"}, {"moderatoin": "low"}):
+        answer = where.call(tool, **USUAL[tool], advanced=wrong)
+        assert answer.is_error
+        assert f"advanced.{next(iter(wrong))}" in text(answer)
+    assert where.sandbox.requests == []
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_can_be_called_with_everything_filled_in(tmp_path: Path, tool: str) -> None:
+    """Converters make each parameter required: a model fills them with empty values."""
+    where = zoo(tmp_path)
+    empty: dict[str, Any] = {"string": "", "array": [], "object": {}, "boolean": False}
+    schema = tools()[tool].input_schema["properties"]
+    filled = {name: empty[each["type"]] for name, each in schema.items() if each["type"] in empty}
+    filled |= {name: {"download_url": "", "file_id": ""} for name in filled if "attached" in name}
+
+    inside: dict[str, Any] = {**dict.fromkeys(rare(tool), ""), "moderation": "low"}
+
+    said(where.call(tool, **{**filled, **USUAL[tool]}))
+    said(where.call(tool, **{**filled, **USUAL[tool], "advanced": inside}))
+
+    assert len(where.sandbox.requests) == 2
+
+
+def test_list_models_explains_what_is_rare(tmp_path: Path) -> None:
+    """Every parameter that goes into ``advanced`` has its help, and nothing else has."""
+    answer = zoo(tmp_path).call("list_models").structured_content
+    assert answer
+
+    assert answer["advanced"].keys() == set().union(*map(rare, TOOLS))
+    assert [name for name, words in answer["advanced"].items() if len(words) < 20] == []
 
 
 def as_sent(found: object, expected: object) -> object:
@@ -294,7 +356,7 @@ def test_schemas_are_flat_and_plain(tool: str) -> None:
     assert set(schema.get("required", [])) <= {"prompt"}
     assert found.title
     assert found.icons
-    assert len(found.description or "") > 100
+    assert len(found.description or "") > 60
     hints = found.annotations
     assert hints is not None
     assert (hints.read_only_hint, hints.destructive_hint) == (False, False)
@@ -319,8 +381,6 @@ def test_choices_are_the_library_s() -> None:
         "quality": requests.Quality,
         "background": requests.Background,
         "format": requests.OutputFormat,
-        "moderation": requests.Moderation,
-        "complexity": requests.Level,
     }
 
     assert {name: tuple(properties[name]["enum"]) for name in kinds} == {

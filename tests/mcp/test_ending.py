@@ -1,4 +1,4 @@
-"""A real server process over stdio: it ends only after what is paid was drawn and saved."""
+"""A real server process over stdio: whatever its client does to it, what was sent is finished."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -16,11 +17,12 @@ import pytest
 
 import gptimage
 from gptimage.sandbox import SandboxServer
-from gptimage_mcp.jobs.journal import Journal
-from tests.mcp.harness import JOBS, Slow
+from gptimage_mcp.jobs.journal import Entry, Journal
+from tests.mcp.harness import JOBS, Slow, house, said
 
 
 Process = subprocess.Popen[str]
+CHEAP = {"size": "1024x1024", "quality": "low"}
 
 
 @pytest.fixture
@@ -32,16 +34,17 @@ def service() -> Iterator[Slow]:
 
 
 @contextmanager
-def server(folder: Path, service: Slow) -> Iterator[Process]:
-    """A server that was asked for a picture, and whose request has arrived."""
+def server(folder: Path, service: Slow, **settings: str) -> Generator[Process]:
+    """A server process in a group of its own, after the handshake."""
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OPENAI_API_KEY": "sk-of-nobody",
         "GPTIMAGE_STORE": str(folder / "store"),
         "GPTIMAGE_LEDGER": str(folder / "spend.sqlite"),
-        "GPTIMAGE_CACHE": str(folder / "cache"),
+        "GPTIMAGE_CACHE": "off",
         "XDG_STATE_HOME": str(folder / "state"),
+        **settings,
     }
     with SandboxServer(sandbox=service) as door:
         env["OPENAI_BASE_URL"] = door.base_url
@@ -52,31 +55,67 @@ def server(folder: Path, service: Slow) -> Iterator[Process]:
             stderr=subprocess.PIPE,
             text=True,
             env=env,
+            start_new_session=True,
         ) as process:
             try:
-                ask(process)
-                assert service.here.wait(120)
+                shake_hands(process)
                 yield process
+                service.go.set()  # while the service can still be reached
+                while is_drawing(folder):
+                    time.sleep(0.05)
             finally:
                 process.kill()
+                service.go.set()
 
 
-def ask(process: Process) -> None:
-    """Shake hands, and ask for a picture."""
-    assert process.stdin
+def shake_hands(process: Process) -> None:
+    """Begin."""
     client = {"name": "test", "version": "1"}
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
-    send(process.stdin, {"id": 1, "method": "initialize", "params": hello})
-    send(process.stdin, {"method": "notifications/initialized"})
-    wish = {"prompt": "A fox", "size": "1024x1024", "quality": "low"}
-    call = {"name": "generate_image", "arguments": wish, "_meta": {"progressToken": "p"}}
-    send(process.stdin, {"id": 2, "method": "tools/call", "params": call})
+    ask(process, "initialize", hello, id=1)
+    ask(process, "notifications/initialized")
+
+
+def draw(process: Process, prompt: str, id: int) -> None:
+    """Ask for a picture."""
+    call = {"name": "generate_image", "arguments": {"prompt": prompt, **CHEAP}}
+    ask(process, "tools/call", call, id=id)
+
+
+def ask(process: Process, method: str, params: Any = None, **id: int) -> None:
+    """One message."""
+    assert process.stdin
+    send(process.stdin, {**id, "method": method, "params": params or {}})
 
 
 def send(file: IO[str], message: dict[str, Any]) -> None:
     """One message."""
     file.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
     file.flush()
+
+
+def entries(folder: Path) -> list[Entry]:
+    """What is written down."""
+    journal = Journal(folder / JOBS)
+    found = [journal.find(each.stem) for each in (folder / JOBS).glob("job_*.json")]
+    return [each for each in found if each is not None]
+
+
+def is_drawing(folder: Path) -> bool:
+    """Whether a process that lives has work."""
+    journal = Journal(folder / JOBS)
+    return any(each.state == "running" and journal.is_alive(each) for each in entries(folder))
+
+
+def wait_for_entries(folder: Path, count: int) -> None:
+    """Until so many calls were handed over."""
+    while len(entries(folder)) < count:
+        time.sleep(0.05)
+
+
+def runners(folder: Path) -> list[Path]:
+    """The locks of the processes that draw."""
+    return [*(folder / JOBS).glob("server_*.lock")]
 
 
 def hang_up(process: Process) -> None:
@@ -90,22 +129,102 @@ def terminate(process: Process) -> None:
     process.send_signal(signal.SIGTERM)
 
 
-@pytest.mark.parametrize("leave", [hang_up, terminate])
-def test_a_server_ends_after_its_paid_work(
+def kill_the_group(process: Process) -> None:
+    """What the SDK does with a server that does not end, and all it has started."""
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("leave", [hang_up, terminate, kill_the_group])
+def test_what_was_sent_is_finished(
     tmp_path: Path, service: Slow, leave: Callable[[Process], None]
 ) -> None:
-    """The client hangs up or the machine shuts down in the middle of a call: nothing is lost."""
+    """The server ends at once and is not waited for; the picture is saved, and nothing lingers."""
     with server(tmp_path, service) as process:
+        draw(process, "A fox", 2)
+        assert service.here.wait(120)
         leave(process)
-        service.go.set()
-        assert process.wait(120) == 0
+        process.wait(120)  # although nothing was drawn yet
+        assert not service.go.is_set()
         assert process.stdout
         lines = process.stdout.read().splitlines()
 
+    (entry,) = entries(tmp_path)
     records = gptimage.Store(tmp_path / "store").history().records
     assert [record.prompt for record in records] == ["A fox"]
-    handle = next(tag for tag in records[0].tags if tag.startswith("job_"))
-    entry = Journal(tmp_path / JOBS).find(handle)
-    assert entry
     assert (entry.state, entry.images) == ("done", (records[0].id,))
     assert [each for each in lines if json.loads(each)["jsonrpc"] != "2.0"] == []
+    later = house(tmp_path).call("view_image", id=entry.handle)
+    assert [each["id"] for each in said(later)["images"]] == [records[0].id]
+    while runners(tmp_path):  # it lets go of its lock as the last thing it does
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_what_was_not_sent_is_listed_and_never_sent(tmp_path: Path, service: Slow) -> None:
+    """A call that waits for its turn when the client leaves costs nothing, and is told of."""
+    with server(tmp_path, service, GPTIMAGE_IMAGES_PER_MINUTE="1") as process:
+        draw(process, "A fox", 2)
+        assert service.here.wait(120)
+        draw(process, "A cat", 3)
+        wait_for_entries(tmp_path, 2)
+        kill_the_group(process)
+
+    status = house(tmp_path).call("get_server_status").structured_content
+    assert status
+    fox, cat = sorted(entries(tmp_path), key=lambda each: each.started)
+    assert [fox.state, cat.state, cat.sent, cat.stopped] == ["done", "failed", False, True]
+    assert [(each["handle"], each["state"]) for each in status["undecided"]] == [
+        (cat.handle, "not_sent")
+    ]
+    assert len(service.requests) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_call_that_waits_can_be_cancelled(tmp_path: Path, service: Slow) -> None:
+    """It is never sent and costs nothing; what was sent is finished, and that is said."""
+    with server(tmp_path, service, GPTIMAGE_IMAGES_PER_MINUTE="1") as process:
+        assert process.stdout
+        process.stdout.readline()
+        draw(process, "A fox", 2)
+        assert service.here.wait(120)
+        draw(process, "A cat", 3)
+        wait_for_entries(tmp_path, 2)
+        fox, cat = sorted(entries(tmp_path), key=lambda each: each.started)
+        answers: dict[int, Any] = {}
+        for number, each in ((4, cat), (5, fox)):
+            call = {"name": "cancel_call", "arguments": {"id": each.handle}}
+            ask(process, "tools/call", call, id=number)
+            while number not in answers:
+                answer = json.loads(process.stdout.readline())
+                answers[answer["id"]] = answer["result"]
+        hang_up(process)
+
+    told = [answers[number]["structuredContent"] for number in (4, 5)]
+    assert [(each["sent"], each["status"]) for each in told] == [
+        (False, "failed"),
+        (True, "running"),
+    ]
+    assert "it was cancelled before the request was sent" in answers[3]["content"][0]["text"]
+    assert len(service.requests) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_runner_that_is_killed_is_owned_up_to(tmp_path: Path, service: Slow) -> None:
+    """Its server says that the call may be billed, and draws the next one with another."""
+    with server(tmp_path, service) as process:
+        assert process.stdout
+        process.stdout.readline()
+        draw(process, "A fox", 2)
+        assert service.here.wait(120)
+        (lock,) = runners(tmp_path)
+        os.kill(int(lock.name.split("_")[1]), signal.SIGKILL)
+        answer = json.loads(process.stdout.readline())
+        service.go.set()
+        draw(process, "A cat", 3)
+        again = json.loads(process.stdout.readline())
+        hang_up(process)
+
+    assert answer["result"]["isError"]
+    assert "may have been billed" in answer["result"]["content"][0]["text"]
+    assert json.loads(again["result"]["content"][0]["text"])["status"] == "done"

@@ -27,10 +27,12 @@ from mcp.shared.exceptions import MCPError
 
 import gptimage
 from gptimage.sandbox import Sandbox
+from gptimage.service import Runner
 from gptimage_mcp.jobs import jobs as job_module
 from gptimage_mcp.jobs import journal as journal_module
 from gptimage_mcp.jobs.jobs import Job, Jobs, Progress
 from gptimage_mcp.jobs.journal import Journal, is_handle
+from gptimage_mcp.server import server_of
 from tests.mcp.harness import ERAS, JOBS, House, Slow, house, said, text
 from tests.mcp.http_helpers import serving
 
@@ -592,6 +594,23 @@ def test_a_job_of_a_running_server_is_waited_for_elsewhere(tmp_path: Path) -> No
     assert "another process" in heard[0].message
     assert job.state == "done"
     assert [record.id for record in job.records] == [answer["images"][0]["id"]]
+
+
+def test_where_no_other_process_can_draw_the_server_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A runner that cannot work costs no picture: the server draws, writes it down, and says so."""
+    where = house(tmp_path)
+    runner = Runner("tests.service.works:open_nothing", tmp_path)
+    alone = evolve(where, server=server_of(evolve(where.app, runner=runner)))
+
+    answer = said(alone.call("generate_image", prompt="A fox", **CHEAP))
+
+    entry = Journal(tmp_path / JOBS).find(answer["handle"])
+    assert entry
+    assert (entry.state, entry.images) == ("done", (answer["images"][0]["id"],))
+    assert "this process draws by itself" in caplog.text
+    assert len(where.sandbox.requests) == 1
 
 
 KILLED = """

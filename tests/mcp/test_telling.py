@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import shutil
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from attrs import evolve
@@ -17,6 +17,7 @@ from mcp_types import ListToolsResult
 
 import gptimage
 from gptimage_mcp.assets import icons
+from gptimage_mcp.config.settings import CORE, TOOLS
 from gptimage_mcp.content.sanitize import visible
 from tests.mcp.harness import ERAS, house
 from tests.mcp.resource_helpers import Room, picture, room, text_of
@@ -383,14 +384,24 @@ def test_what_the_tools_say_of_themselves(tmp_path: Path, era: str) -> None:
             continue
         hints = tool.annotations
         assert hints
-        assert hints.read_only_hint == (tool.name not in removing)
+        assert hints.read_only_hint == (tool.name not in {*removing, "cancel_call"})
         assert hints.destructive_hint == (tool.name in removing)
         assert hints.idempotent_hint is True
         assert hints.title == tool.title
         assert tool.icons
-        assert tool.icons[0].src.startswith("data:image/svg+xml;base64,")
+        assert tool.icons[0].src.startswith("data:image/svg+xml,")
         assert tool.output_schema
         assert tool.output_schema["type"] == "object"
+
+
+def test_schemas_say_nothing_twice(tmp_path: Path) -> None:
+    """No title of a parameter and no default: the model reads the list at every turn."""
+    tools = house(tmp_path, allow_delete=True).ask(list_tools).tools
+    words = {
+        word for tool in tools for each in tool.input_schema["properties"].values() for word in each
+    }
+
+    assert words & {"title", "default", "anyOf", "$ref"} == set()
 
 
 def test_no_schema_has_anything_hidden(tmp_path: Path) -> None:
@@ -411,9 +422,9 @@ def test_every_icon_is_a_small_svg_that_runs_nothing(tmp_path: Path) -> None:
     for name in ["server", *tools]:
         (icon,) = icons(name)
         head, _, encoded = icon.src.partition(",")
-        svg = base64.b64decode(encoded).decode()
+        svg = unquote(encoded)
         drawn.add(svg)
-        assert head == "data:image/svg+xml;base64"
+        assert head == "data:image/svg+xml"
         assert len(icon.src) < 600
         assert Xml.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
         assert not any(word in svg for word in ("script", "href", "foreignObject", " on"))
@@ -424,3 +435,26 @@ def test_every_icon_is_a_small_svg_that_runs_nothing(tmp_path: Path) -> None:
 async def list_tools(client: Client) -> ListToolsResult:
     """Ask for the tools."""
     return await client.list_tools()
+
+
+@pytest.mark.parametrize(
+    ("tools", "there"),
+    [
+        (("core",), set(CORE)),
+        (("view_image", "generate_image"), {"view_image", "generate_image"}),
+        (("core", "cancel_call"), {*CORE, "cancel_call"}),
+        (("full",), set(TOOLS) - {"delete_image"}),
+    ],
+)
+def test_the_settings_say_which_tools_there_are(
+    tmp_path: Path, tools: tuple[str, ...], there: set[str]
+) -> None:
+    """Those that are not named are neither listed nor answered, and nothing tells of them."""
+    where = house(tmp_path, tools=tools)
+
+    listed = {tool.name for tool in where.ask(list_tools).tools}
+    told = str(where.server.instructions)
+
+    assert listed == there
+    assert ("estimate_cost" in told) == ("estimate_cost" in there)
+    assert ("get_server_status" in told) == ("get_server_status" in there)

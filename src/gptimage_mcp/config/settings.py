@@ -65,6 +65,7 @@ class Number:
         most: The largest one.
         above: Whether the smallest one itself is too small.
         example: How one may be written.
+        may_be_off: Whether ``off`` may be written for 0.
         secret: Whether it is never shown.
     """
 
@@ -74,10 +75,13 @@ class Number:
     most: float = math.inf
     above: bool = False
     example: str
+    may_be_off: bool = False
     secret: bool = False
 
     def read(self, text: str) -> float | Decimal:
         """See `Kind`."""
+        if self.may_be_off and text.lower() in _NOT_ON:
+            return self.make("0")
         try:
             return self.make(text)
         except (ValueError, DecimalException):
@@ -97,6 +101,8 @@ class Number:
                 return False
         except (OverflowError, ValueError):  # too long for a float; a signalling Decimal
             return False
+        if self.may_be_off and value == 0:
+            return True
         enough = value > self.least if self.above else value >= self.least
         return enough and value <= self.most
 
@@ -104,7 +110,8 @@ class Number:
     def _range(self) -> str:
         if self.above:
             return f"above {self.least}"
-        return f"from {self.least}" + ("" if self.most == math.inf else f" to {self.most:g}")
+        upper = "" if self.most == math.inf else f" to {self.most:g}"
+        return f"from {self.least}{upper}" + (f", or {OFF}" if self.may_be_off else "")
 
 
 @frozen(kw_only=True)
@@ -285,6 +292,28 @@ _HOST: Final = re.compile(r"\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+|[0-9a-fA-F:.]+", re
 _HOST_PORT: Final = re.compile(rf"(?:{_HOST.pattern})(?::(?:\d+|\*))?", re.ASCII)
 _ORIGIN: Final = re.compile(rf"https?://(?:{_HOST_PORT.pattern})", re.ASCII)
 
+CORE: Final = (
+    "generate_image",
+    "edit_image",
+    "refine_image",
+    "view_image",
+    "list_images",
+    "list_models",
+)
+"""The tools without which little can be done."""
+
+TOOLS: Final = (
+    *CORE,
+    "create_variations",
+    "get_image_info",
+    "estimate_cost",
+    "get_server_status",
+    "cancel_call",
+    "manage_cache",
+    "delete_image",
+)
+"""All tools; ``delete_image`` only where it is allowed."""
+
 KINDS: Final[Mapping[str, Kind]] = {
     "api_key": Text(noun="key", shape=_SECRET, example="sk-...", secret=True),
     "base_url": Url(example="https://api.openai.com/v1"),
@@ -309,8 +338,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     "max_images": Number(noun="number", make=int, least=1, most=10, example="4"),
     "images_per_minute": _PER_MINUTE,
     "wait": Number(noun="number of seconds", make=float, most=3600, example="50"),
-    "preview_pixels": Number(noun="number of pixels", make=int, least=64, most=2048, example="768"),
+    "preview_pixels": Number(
+        noun="number of pixels", make=int, least=64, most=2048, example="768", may_be_off=True
+    ),
+    "links": Flag(),
     "allow_delete": Flag(),
+    "tools": Several(Choice(("core", "full", *TOOLS))),
     "transport": Choice(("stdio", "http")),
     "host": Text(noun="host name or address", shape=_HOST, example="127.0.0.1"),
     "port": Number(noun="port", make=int, most=65535, example="8000"),
@@ -377,8 +410,13 @@ class Settings:
         max_images: The most pictures one call may ask for.
         images_per_minute: How fast to ask the service; None is as fast as it lets us.
         wait: Seconds a call waits for its pictures before it answers with a handle.
-        preview_pixels: Long edge of the pictures shown to the model, in pixels.
+        preview_pixels: Long edge of the pictures shown to the model, in pixels; 0 (``off``) shows
+            none, for frameworks that hand a model the base64 text.
+        links: Whether results also hold a ``resource_link`` for each picture; several frameworks
+            fail on one.
         allow_delete: Whether there is a ``delete_image`` tool.
+        tools: Which tools there are: ``full``, names, or ``core`` (draw, edit, refine, view, list,
+            models).
         transport: ``stdio`` or ``http`` (Streamable HTTP).
         host: The address to listen on.
         port: The port to listen on.
@@ -419,7 +457,9 @@ class Settings:
     images_per_minute: int | None = None
     wait: float = 50.0
     preview_pixels: int = 1568
+    links: bool = False
     allow_delete: bool = False
+    tools: tuple[str, ...] = ("full",)
     transport: Transport = "stdio"
     host: str = "127.0.0.1"
     port: int = 8000
@@ -446,6 +486,13 @@ class Settings:
         problems = [*_misfits(self)] or [*_contradictions(self)]
         if problems:
             raise SettingsError(problems)
+
+
+def offered(settings: Settings) -> frozenset[str]:
+    """The names of the tools there are."""
+    sets = {"core": CORE, "full": TOOLS}
+    named = {tool for name in settings.tools for tool in sets.get(name, (name,))}
+    return frozenset(named - (set() if settings.allow_delete else {"delete_image"}))
 
 
 def variable(name: str) -> str:
@@ -483,6 +530,10 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             yield f"{variable(name)}: has no effect without GPTIMAGE_AUTH_ISSUER"
     if settings.auth_scopes and not _any(settings, ("tokens", "auth_issuer")):
         yield f"GPTIMAGE_AUTH_SCOPES: has no effect without {_or(('tokens', 'auth_issuer'))}"
+    if "delete_image" in settings.tools and not settings.allow_delete:
+        yield "GPTIMAGE_TOOLS: delete_image is not there without GPTIMAGE_ALLOW_DELETE=true"
+    if not settings.tools:
+        yield "GPTIMAGE_TOOLS: names no tool; write full, core or names of tools"
     first = "/" + settings.path.strip("/").partition("/")[0]
     if first in _ROUTES:
         yield f"GPTIMAGE_PATH: {settings.path!r} is one of the server's own routes; write /mcp"

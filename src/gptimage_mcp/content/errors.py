@@ -12,6 +12,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 import gptimage
 from gptimage.wording import for_assistant
 from gptimage_mcp.content.sanitize import plain, quoted, told
+from gptimage_mcp.jobs.jobs import EarlierUnknownError
 
 
 if TYPE_CHECKING:
@@ -56,6 +57,16 @@ def failure(error: Exception) -> ToolError:
     return ToolError("\n".join(lines))
 
 
+def unknown_handle(handle: str) -> gptimage.InvalidRequestError:
+    """Nobody, or not this caller, has a call of this handle."""
+    return gptimage.InvalidRequestError(
+        f"no call has the handle {told(handle, 60)}: handles are kept for 30 days",
+        field="id",
+        value=handle,
+        allowed="a handle this server gave, or an id of list_images",
+    )
+
+
 def misfit(error: ValidationError) -> ToolError:
     """What an assistant is told of arguments that do not fit the tool's schema."""
     problems = [
@@ -72,8 +83,12 @@ def misfit(error: ValidationError) -> ToolError:
 
 def _place(location: tuple[int | str, ...]) -> str:
     """The parameter and the place in its list, without the SDK's names of types."""
-    places = "".join(f"[{each}]" for each in location[1:] if isinstance(each, int))
-    return f"{told(str(location[0]), 80)}{places}" if location else "arguments"
+    first, *others = location or ("arguments",)
+    places = "".join(f"[{each}]" for each in others if isinstance(each, int))
+    if first == "advanced":  # what is wrong is one of its parameters
+        inner = [each for each in others if isinstance(each, str) and each.islower()]
+        return f"advanced.{told(inner[0], 80)}{places}" if inner else "advanced"
+    return f"{told(str(first), 80)}{places}"
 
 
 def _named(error: Exception) -> tuple[str, str]:
@@ -117,6 +132,7 @@ _DETAILS: Final = (
     "request_id",
     "retry_after",
     "possible_cost",
+    "handle",
     "estimate",
     "limit",
     "spent",
@@ -193,6 +209,16 @@ def _unknown(error: gptimage.OutcomeUnknownError) -> str:
     most = error.possible_cost
     cost = "how much is not known" if most is None else f"at most about ${most:.4f}"
     return f"It may have been billed, {cost}. {_PAID_MAYBE}"
+
+
+def _earlier(error: EarlierUnknownError) -> str:
+    most = error.possible_cost
+    cost = "an amount that is not known" if most is None else f"up to about ${most:.4f}"
+    return (
+        f"Nothing was sent now. The earlier call may have been billed, {cost}: view_image with "
+        f"id={error.handle} and list_images show whether its picture came after all. If it did "
+        "not, ask the person; only if they agree to pay again, call with refresh=true."
+    )
 
 
 def _api(error: gptimage.ApiError) -> str:
@@ -305,6 +331,7 @@ ADVICE: Final[Mapping[type, _Advice]] = {
     gptimage.BudgetExceededError: _budget,
     gptimage.TransportError: _transport,
     gptimage.OutcomeUnknownError: _unknown,
+    EarlierUnknownError: _earlier,
     gptimage.MalformedReplyError: _unknown,
     gptimage.ApiError: _api,
     gptimage.BadRequestError: _bad,

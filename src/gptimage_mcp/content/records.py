@@ -18,6 +18,7 @@ from gptimage_mcp.content.sanitize import told, visible
 
 
 _LONGEST: Final = 300
+_BRIEF: Final = 80
 _RECORD: Final = (
     "id",
     "created",
@@ -40,6 +41,11 @@ _RECORD: Final = (
 def history(page: Page) -> dict[str, Any]:
     """A page of pictures; the prompts are cut, `get_image_info` has them whole."""
     return {"records": [_record(record) for record in page], "next": page.next}
+
+
+def listing(page: Page) -> dict[str, Any]:
+    """The same in as few words as an assistant needs to choose; it pays for each of them."""
+    return {"records": [_in_brief(record) for record in page], "next": page.next}
 
 
 def stats(name: str, stats: Stats) -> dict[str, Any]:
@@ -117,6 +123,24 @@ def _record(record: gptimage.Record) -> Mapping[str, Any]:
         "uri": f"generated-images://{record.id}",
         "path": record.path and str(record.path),
     }
+
+
+def _in_brief(record: gptimage.Record) -> Mapping[str, Any]:
+    facts = {
+        "id": record.id,
+        "prompt": _brief(record.prompt, _BRIEF),
+        "size": None if record.size is None else f"{record.width}x{record.height}",
+        "format": None if record.format == "png" else record.format,
+        "tags": [_brief(tag, 20) for tag in record.tags if not tag.startswith("job_")][:3],
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _brief(text: str, longest: int) -> str:
+    """The beginning of a text, in bytes: of most scripts each letter is paid for."""
+    line = " ".join(text.split())
+    cut = line.encode("utf-8", "replace")[:longest].decode("utf-8", "ignore")
+    return visible(cut) if cut == line else f"{visible(cut)}…"
 
 
 def _day(day: date | None) -> str | None:

@@ -1,8 +1,10 @@
 """What a picture becomes on the wire: the only place that knows MCP content and how big it may be.
 
-A result that shows pixels is a list of blocks: a short JSON text, one preview per picture, one
-link per picture. It never has structured content: several clients drop the pictures of a result
-that has. A result without pixels is structured, with the same JSON as text.
+A result that shows pixels is a list of blocks: a short JSON text, then one preview per picture. It
+never has structured content: several clients drop the pictures of a result that has. Links are
+left out unless a setting asks for them: AutoGen refuses a whole result for one, and LangChain
+makes an image address of it that other adapters cannot read. A result without pixels is
+structured, with the same JSON as text.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
 import anyio.to_thread
-import attrs
 from attrs import frozen
 from mcp_types import (
     Annotations,
@@ -43,13 +44,14 @@ if TYPE_CHECKING:
 #
 # Claude Code, Codex and others show text where they show no pixels, so it names file and address.
 
-SANDBOX: Final = "drawn by the offline sandbox: test pictures, and nothing was billed"
+SANDBOX: Final = "offline sandbox: test pictures, nothing billed"
 
+_TOKENS: Final = ("input_tokens", "output_tokens", "total_tokens")
 _LONGEST: Final = 500
 _LONGEST_SPEECH: Final = 4_000
 _NEXT: Final = (
-    "Tell the person where the file is. view_image shows a picture larger; edit_image, "
-    "create_variations and refine_image take its id."
+    "Tell the person where the file is. view_image shows it larger; edit_image and refine_image "
+    "take its id."
 )
 _NEXT_UNSAVED: Final = (
     "The pictures are paid but NOT in the store, and these previews may be all the person ever "
@@ -71,7 +73,7 @@ def completed_summary(app: App, drawn: Drawn) -> dict[str, Any]:
         "usage": _usage(result.usage),
         "cached": result.cached,
         "warnings": _warnings([*result.warnings, *drawn.notes]),
-        "revised_prompt": _speech(turn.revised_prompt if turn else None),
+        **({} if turn is None else {"revised_prompt": _speech(turn.revised_prompt)}),
         **(_turn(turn) if turn else {}),
         **({"rescued": list(drawn.unsaved.rescued)} if drawn.unsaved else {}),
         **_sandbox(app),
@@ -94,7 +96,6 @@ def restored_summary(
         "usage": _usage(first.usage),
         "cached": False,
         "warnings": _warnings([*warnings, *notes]),
-        "revised_prompt": None,
         **_sandbox(app),
         "next": _NEXT,
     }
@@ -178,22 +179,24 @@ def _why_hidden(facts: Mapping[str, object]) -> str:
 
 
 def _turn(turn: gptimage.Turn) -> dict[str, object]:
+    failed = [
+        {"message": told(each.message, _LONGEST), "code": each.code and told(each.code, 60)}
+        for each in turn.failed[:10]
+    ]
     return {
         "response_id": turn.response_id,
         "text": _speech(turn.text),
         "chat_model": told(turn.chat_model, 100),
         "chat_cost_usd": usd(turn.chat_cost),
-        "failed": [
-            {"message": told(each.message, _LONGEST), "code": each.code and told(each.code, 60)}
-            for each in turn.failed[:10]
-        ],
+        **({"failed": failed} if failed else {}),
     }
 
 
 def _usage(usage: gptimage.Usage | None) -> dict[str, int] | None:
     if usage is None:
         return None
-    return {name: count for name, count in attrs.asdict(usage).items() if count is not None}
+    # get_image_info tells the parts; what is here is paid for at every turn that follows.
+    return {name: getattr(usage, name) for name in _TOKENS}
 
 
 def _together(records: Sequence[gptimage.Record]) -> gptimage.Cost | None:
@@ -311,7 +314,7 @@ async def answered(
         app: The server.
         job: The job.
         notes: More warnings for the assistant, one sentence each.
-        max_px: Long edge of the previews; ``settings.preview_pixels`` when left out.
+        max_px: Long edge of the previews, 0 for none; ``settings.preview_pixels`` when left out.
 
     Raises:
         ToolError: It has failed.
@@ -336,17 +339,18 @@ def trouble(job: Job) -> Exception:
 
 
 async def drawn(app: App, drawn: Drawn, *, max_px: int | None = None) -> CallToolResult:
-    """A finished call: JSON, previews, links.
+    """A finished call: JSON, and previews.
 
     Args:
         app: The server.
         drawn: What there is to show.
-        max_px: Long edge of the previews; ``settings.preview_pixels`` when left out.
+        max_px: Long edge of the previews, 0 for none; ``settings.preview_pixels`` when left out.
     """
     result = drawn.result
     records = [*result.stored, *[None] * len(result.images)]
     copies = [*map(str, drawn.copies), *[None] * len(result.images)]
-    prompts = drawn.turn.revised_prompts if drawn.turn else ()
+    several = len(result.images) > 1  # that of a single picture is told for the whole turn
+    prompts = drawn.turn.revised_prompts if drawn.turn and several else ()
     pictures = [
         _Picture(
             facts=picture_facts(image, record, copy=copy, revised_prompt=_at(prompts, place)),
@@ -405,7 +409,7 @@ async def _shown(
     *,
     needed: bool = False,
 ) -> CallToolResult:
-    """The summary with what it says about each picture, the previews, the links.
+    """The summary with what it says about each picture, and the previews.
 
     Args:
         app: The server.
@@ -414,10 +418,13 @@ async def _shown(
         max_px: Long edge of the previews; ``settings.preview_pixels`` when left out.
         needed: Whether a file that cannot be read is an error, and not only a warning.
     """
-    links = [_link(each.record) for each in pictures if each.record is not None]
-    without = _result(summary, pictures, [None] * len(pictures), links)
-    room = LARGEST - len(without.model_dump_json(by_alias=True, exclude_none=True).encode())
+    linked = pictures if app.settings.links else ()
+    links = [_link(each.record) for each in linked if each.record is not None]
     pixels = app.settings.preview_pixels if max_px is None else max_px
+    without = _result(summary, pictures, [None] * len(pictures), links, shows=pixels != 0)
+    if pixels == 0:
+        return without
+    room = LARGEST - len(without.model_dump_json(by_alias=True, exclude_none=True).encode())
     max_bytes = (room - _BLOCK * len(pictures)) // 4 * 3
     try:
         small = await anyio.to_thread.run_sync(
@@ -461,12 +468,14 @@ def _result(
     pictures: Sequence[_Picture],
     small: Sequence[gptimage.Image | None],
     links: Sequence[ResourceLink],
+    *,
+    shows: bool = True,
 ) -> CallToolResult:
     facts = [
-        {**picture.facts, "preview": preview_text(shown)}
+        {**picture.facts, **({"preview": preview_text(shown)} if shows else {})}
         for picture, shown in zip(pictures, small, strict=True)
     ]
-    warnings = [*summary["warnings"], *hidden(facts)]
+    warnings = [*summary["warnings"], *(hidden(facts) if shows else ())]
     blocks: list[ContentBlock] = [
         _text({**summary, "images": facts, "warnings": warnings}),
         *(_preview(shown) for shown in small if shown is not None),
@@ -476,7 +485,9 @@ def _result(
 
 
 def _text(document: Mapping[str, Any]) -> TextContent:
-    return TextContent(text=json.dumps(plain(document), ensure_ascii=False))
+    # Without spaces: the model pays for each of them.
+    words = json.dumps(plain(document), ensure_ascii=False, separators=(",", ":"))
+    return TextContent(text=words)
 
 
 def _preview(image: gptimage.Image) -> ImageContent:

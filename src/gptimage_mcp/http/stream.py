@@ -31,8 +31,9 @@ from gptimage_mcp.content.results import Drawn
 from gptimage_mcp.content.sanitize import plain
 from gptimage_mcp.http.errors import refusal
 from gptimage_mcp.jobs.jobs import Job, Progress
+from gptimage_mcp.jobs.work import Order
 from gptimage_mcp.tools.generate import Counter
-from gptimage_mcp.tools.submit import Desk, Order
+from gptimage_mcp.tools.submit import Desk
 
 
 # How far a job is, as server-sent events to one reader, who may be slow or leave at any time.
@@ -175,7 +176,11 @@ class Starter:
         ask = self._edit if _OF_EDITS & asked.keys() else self._generate
         try:
             self._counter.desk.check_key()  # before pictures are read for nothing
-            return self._counter.desk.begin(await ask(**asked), caller())
+            order, owner = await ask(**asked), caller()
+            job = await self._counter.desk.earlier(order, owner)
+            if job is not None and job.state == "running":
+                return job
+            return self._counter.desk.begin(order, owner)
         except ValidationError as error:
             raise misfit(error) from error
         except gptimage.GptImageError as error:
@@ -232,7 +237,8 @@ class StreamRoute:
         return self._events(job)
 
     def _events(self, job: Job) -> JobEvents:
-        pixels = min(self._app.settings.preview_pixels, _PREVIEW_PIXELS)
+        # Without previews for models there are some for pages: they asked with partial_images.
+        pixels = min(self._app.settings.preview_pixels or _PREVIEW_PIXELS, _PREVIEW_PIXELS)
         return JobEvents(job, self._end, pixels=pixels)
 
     async def _end(self, job: Job) -> tuple[str, Mapping[str, Any]]:

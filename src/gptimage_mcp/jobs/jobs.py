@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -17,14 +19,18 @@ import anyio
 from attrs import evolve, field, frozen
 
 import gptimage
+from gptimage.service import RunnerLostError
 from gptimage_mcp.content.records import Clock, utc_now
-from gptimage_mcp.jobs.journal import Entry, Journal, State
+from gptimage_mcp.jobs.journal import Entry, Journal, State, new_entry
 
 
 # `Job`: a piece of work that outlives the request that asked for it, and how to wait for it.
 
 HEARTBEAT: Final = 10.0
 """Seconds between two signs of life, at most."""
+
+CANCELLED: Final = "it was cancelled"
+"""Why a job was stopped that somebody did not want any more."""
 
 _LOOK: Final = 1.0
 """Seconds between two looks at work that another server does."""
@@ -48,6 +54,36 @@ class Progress:
     preview: gptimage.Image | None = field(default=None, repr=False)
 
 
+@frozen(kw_only=True)
+class Told:
+    """What the process that draws tells of a job.
+
+    Attributes:
+        sent: See `Job`.
+        most: See `Job`.
+        message: What happens now.
+        preview: The newest partial image, or None.
+    """
+
+    sent: bool
+    most: Decimal | None
+    message: str
+    preview: gptimage.Image | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class Ended:
+    """What came of a job in the process that drew it; see `Job`."""
+
+    outcome: Outcome | None = None
+    error: Exception | None = None
+    copies: tuple[Path, ...] = ()
+
+
+class NotSentError(gptimage.GptImageError):
+    """Somebody did not want it any more before it was sent, so nothing was billed."""
+
+
 Tell: TypeAlias = Callable[[Progress], Awaitable[None]]
 """How somebody who waits hears how far it is."""
 
@@ -67,7 +103,15 @@ class Job:
         copies: Where ``save_to`` wrote copies.
     """
 
-    def __init__(self, entry: Entry, journal: Journal | None = None, *, age: float = 0.0) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        journal: Journal | None = None,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        settling: float = 0.0,
+        age: float = 0.0,
+    ) -> None:
         self.state: State = "running"
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
@@ -79,6 +123,25 @@ class Job:
         self._message = "begun"
         self._preview: gptimage.Image | None = None
         self._changed = asyncio.Event()
+        self._loop = loop
+        self._settling = settling
+        self._stopping: str | None = None
+        self._leaving = threading.Lock()
+
+    @property
+    def entry(self) -> Entry:
+        """What is written down about it."""
+        return self._entry
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set when something happens next; take it before looking."""
+        return self._changed
+
+    @property
+    def told(self) -> Told:
+        """How it is now, for another process."""
+        return Told(sent=self.sent, most=self.most, message=self._message, preview=self._preview)
 
     @property
     def handle(self) -> str:
@@ -133,8 +196,15 @@ class Job:
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
+        # Who has the handle may leave, and then only what was sent is finished. So nobody is told
+        # it while another process is only just about to send.
+        settled = clock() + max(0.0, self._settling - self.progress.seconds)
         while self.state == "running":
             changed = self._changed  # before telling: what happens meanwhile is not missed
+            unsettled = 0.0 if self.sent else settled - clock()
+            if unsettled > 0:
+                await self._until(changed, unsettled)
+                continue
             if tell is not None:
                 await tell(self.progress)
             left = deadline - clock()
@@ -147,16 +217,57 @@ class Job:
         self._message, self._preview = message, preview or self._preview
         self._tell_all()
 
+    def follow(self, told: Told) -> None:
+        """Be as the process that draws it says."""
+        self._entry = evolve(self._entry, sent=told.sent, most=told.most)
+        self.report(told.message, told.preview)
+
+    def know(self, entry: Entry) -> None:
+        """Be as it was written down."""
+        self._entry = entry
+
+    def write_down(self, journal: Journal) -> None:
+        """From now on this process does it, and writes down how it is."""
+        self._journal, self._settling = journal, 0.0
+
+    def stop(self, why: str) -> bool:
+        """Let nothing be sent for it from now on; whether nothing was, so that it can end at once.
+
+        Args:
+            why: Why, as in "its client left".
+        """
+        with self._leaving:  # it is sent, and we know, or it will not be
+            self._stopping = why
+            return not self.sent
+
     def before_send(self, key: str, ceiling: Decimal | None) -> None:
-        """A request is about to leave; the client calls it, in a thread."""
+        """A request is about to leave; the client calls it, in a thread.
+
+        Raises:
+            NotSentError: Nobody wants it any more; it does not leave.
+        """
         del key
-        self._note(evolve(self._entry, sent=True, most=ceiling))
+        with self._leaving:
+            if self._journal is not None and self._journal.is_cancelled(self.handle):
+                self._stopping = self._stopping or CANCELLED
+            if self._stopping is not None:
+                raise NotSentError(self.stopped())
+            self._note(evolve(self._entry, sent=True, most=ceiling))
         self._message = "the service is drawing"
+        self._wake()
 
     def not_billed(self) -> None:
         """What left was not billed, and will be sent again; the client calls it, in a thread."""
-        self._note(evolve(self._entry, sent=False))
+        with self._leaving:
+            self._note(evolve(self._entry, sent=False))
         self._message = "the service is busy: asking again soon"
+        self._wake()
+
+    def stopped(self) -> str:
+        """What is said of it when it ends before it was sent."""
+        begun = f"{self.operation} begun at {self.started:%Y-%m-%d %H:%M:%S} UTC"
+        why = self._stopping or "the server stopped"
+        return f"{begun}: {why} before the request was sent; nothing was billed, so ask again"
 
     def end(
         self,
@@ -169,7 +280,15 @@ class Job:
         """Say how it ended; whoever runs it calls it."""
         told = str(error) if isinstance(error, gptimage.GptImageError) else type(error).__name__
         images = tuple(record.id for record in records)
-        self._note(evolve(self._entry, state=state, images=images, error=told if error else None))
+        self._note(
+            evolve(
+                self._entry,
+                state=state,
+                images=images,
+                error=told if error else None,
+                stopped=state == "failed" and self._stopping is not None and not self.sent,
+            )
+        )
         self.state, self.outcome, self.error, self.records = state, outcome, error, records
         self._preview = None
         self._tell_all()
@@ -179,16 +298,38 @@ class Job:
         if self._journal is not None:
             self._journal.put(entry)
 
+    def _wake(self) -> None:
+        """Tell whoever waits, from a thread."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it is over, and nobody waits
+                self._loop.call_soon_threadsafe(self._tell_all)
+
     def _tell_all(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     async def _until(self, changed: asyncio.Event, seconds: float) -> None:
         """Until something happens, or for so many seconds."""
-        try:
-            await asyncio.wait_for(changed.wait(), seconds)
-        except TimeoutError:
-            return
+        # Not `wait_for`: on Python 3.11 it forgets that it was cancelled when both come at once.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await changed.wait()
+
+
+class EarlierUnknownError(gptimage.OutcomeUnknownError):
+    """The same call was made before and may have been paid; nothing was sent this time.
+
+    Attributes:
+        handle: The handle of the earlier call.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.handle: str = job.handle
+        super().__init__(
+            f"the same call was begun at {job.started:%Y-%m-%d %H:%M:%S} UTC ({job.handle}), and "
+            "what became of it is not known",
+            possible_cost=job.most,
+        )
 
 
 class Elsewhere(Job):
@@ -215,6 +356,12 @@ __all__ = ["GRACE", "Job", "Jobs", "Outcome", "Progress", "Tell"]
 
 GRACE: Final = 60.0
 """Seconds that running work has to end when the server is told to stop."""
+
+_SETTLING: Final = 10.0
+"""Seconds within which another process should have sent; what waits longer waits for its turn."""
+
+_LOOKS: Final = 30
+"""How often the journal is asked about a process that is gone."""
 
 _REMEMBERED: Final = 8
 """Outcomes kept in memory with all their pixels; of older ones the store has the pictures."""
@@ -252,7 +399,8 @@ class Jobs:
         self._clock = clock
         self._here: dict[str, Job] = {}
         self._alike: dict[tuple[str, str | None], Job] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._elsewhere: set[asyncio.Task[None]] = set()
         self._users = 0
 
     def start(
@@ -261,7 +409,10 @@ class Jobs:
         work: Callable[[Job], Awaitable[Outcome]],
         *,
         owner: str | None = None,
+        handle: str | None = None,
+        digest: str | None = None,
         alike: str | None = None,
+        elsewhere: bool = False,
     ) -> Job:
         """Begin; cancelling whoever asked does not end it.
 
@@ -270,22 +421,100 @@ class Jobs:
             work: Does it, with ``client.gated(job)``. Its pictures must carry the handle as a
                 tag: so they are found even if the process is killed right after saving them.
             owner: Who asks; see `gptimage_mcp.auth.caller`.
-            alike: What the call asks for: while one runs, `running_like` finds it.
+            handle: Its handle, if another process gave it one.
+            digest: What is asked of the service: `earlier` finds it, also after a restart.
+            alike: What the call asks for in all: while one runs, `running_like` finds it.
+            elsewhere: Whether ``work`` has another process do it, which writes it down; this one
+                does not wait for it when it ends.
         """
-        entry = self._journal.begin(operation, owner=owner, started=self._clock())
-        job = self._here[entry.handle] = Job(entry, self._journal)
+        begin = new_entry if elsewhere else self._journal.begin
+        entry = begin(
+            operation,
+            owner=owner,
+            started=self._clock(),
+            handle=handle,
+            digest=digest,
+            alike=alike,
+        )
+        job = self._here[entry.handle] = Job(
+            entry,
+            None if elsewhere else self._journal,
+            loop=asyncio.get_running_loop(),
+            settling=_SETTLING if elsewhere else 0.0,
+        )
         if alike is not None:
             self._alike[alike, owner] = job
         # A task of the loop, not of the request's task group: no cancel scope reaches it.
         task = asyncio.get_running_loop().create_task(self._run(job, work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[entry.handle] = task
+        task.add_done_callback(partial(self._over, job))
+        if elsewhere:
+            self._elsewhere.add(task)
+            task.add_done_callback(self._elsewhere.discard)
         return job
+
+    def write_down(self, job: Job) -> None:
+        """Do a job here after all, which was begun to be done elsewhere."""
+        self._elsewhere.discard(self._tasks[job.handle])
+        job.write_down(self._journal)
+        self._journal.put(self._journal.taken(job.entry))
+
+    def stop(self, job: Job, why: str) -> bool:
+        """Send nothing for a job; whether nothing was sent, so that it ends now.
+
+        Args:
+            job: One of this process.
+            why: Why, as in "its client left".
+        """
+        unsent = job.stop(why)
+        if unsent and (task := self._tasks.get(job.handle)) is not None:
+            task.cancel()
+        return unsent
+
+    async def cancel(self, job: Job) -> None:
+        """Somebody does not want a job any more: it is not sent, if it was not, wherever it is."""
+        await asyncio.to_thread(self._journal.cancel, job.handle)
+        if job.handle in self._here and job.handle in self._tasks:
+            task = self._tasks[job.handle]
+            if task not in self._elsewhere:
+                self.stop(job, CANCELLED)
 
     def running_like(self, alike: str, *, owner: str | None = None) -> Job | None:
         """A job that asks for the same and still runs: a client that gave up asks once more."""
         job = self._alike.get((alike, owner))
         return job if job is not None and job.state == "running" else None
+
+    async def earlier(
+        self, digest: str, alike: str | None, *, owner: str | None = None
+    ) -> Job | None:
+        """The same call, made before by this or another server.
+
+        Args:
+            digest: What is asked of the service.
+            alike: What is asked for in all; None joins nobody.
+            owner: Who asks.
+
+        Returns:
+            One that runs and can be joined; or else one whose outcome is not known; or None.
+        """
+        if alike is not None and (job := self.running_like(alike, owner=owner)) is not None:
+            return job
+        unknown: Job | None = None
+        for entry in await asyncio.to_thread(self._journal.still_open, digest):
+            job = await self.get(entry.handle, owner=owner)
+            if job is None:
+                continue
+            if job.state == "running" and alike is not None and entry.alike == alike:
+                return job
+            if job.state == "unknown":
+                unknown = unknown or job
+        return unknown
+
+    async def undecided(self, *, owner: str | None = None) -> list[Job]:
+        """Calls that may have been paid without a picture, or were never sent; newest first."""
+        entries = await asyncio.to_thread(self._journal.still_open)
+        found = [await self.get(entry.handle, owner=owner) for entry in entries]
+        return [job for job in found if job is not None and job.state in ("unknown", "failed")]
 
     async def get(self, handle: str, *, owner: str | None = None) -> Job | None:
         """The job of this handle; None when nobody knows it, or it is not this owner's."""
@@ -330,10 +559,17 @@ class Jobs:
                     if closing.cancelled():
                         raise
 
+    async def aclose(self) -> None:
+        """Let running work end, and others see that this process does none any more."""
+        await self._close()
+
     async def _close(self) -> None:
+        for task in self._elsewhere:  # which goes on without us
+            task.cancel()
         if self._tasks:
-            _logger.info("waiting up to %g s for %d calls", self._grace, len(self._tasks))
-            _, late = await asyncio.wait(tuple(self._tasks), timeout=self._grace)
+            tasks = tuple(self._tasks.values())
+            _logger.info("waiting up to %g s for %d calls", self._grace, len(tasks))
+            _, late = await asyncio.wait(tasks, timeout=self._grace)
             for task in late:
                 task.cancel()
             if late:
@@ -350,6 +586,8 @@ class Jobs:
                 job.end("done", outcome=error.result, error=error)
         except gptimage.OutcomeUnknownError as error:
             job.end("unknown", error=error)
+        except RunnerLostError:
+            await self._lost(job)
         except asyncio.CancelledError:
             _stop(job)
         except Exception as error:  # noqa: BLE001  # whoever asks for it is told
@@ -363,6 +601,20 @@ class Jobs:
                 await self._ended(job)
         except Exception:  # the job itself is over, and its waiters know
             _logger.exception("telling that a job ended failed")
+
+    def _over(self, job: Job, _: asyncio.Task[None]) -> None:
+        self._tasks.pop(job.handle, None)
+        if job.state == "running":  # cancelled before its first step
+            _stop(job)
+
+    async def _lost(self, job: Job) -> None:
+        """End a job whose process was killed, as that process wrote down."""
+        for _ in range(_LOOKS):  # its lock may be freed a moment after its pipes
+            await self._look(job)
+            if job.state != "running":
+                return
+            await asyncio.sleep(0.1)
+        _stop(job)
 
     def _forget(self) -> None:
         held = 0
@@ -379,6 +631,7 @@ class Jobs:
         if found is None:
             return
         entry, records = found
+        job.know(entry)
         if records or entry.state == "done":
             job.end("done", records=records)
         elif entry.state == "failed":
@@ -409,11 +662,10 @@ class Jobs:
 
 def _stop(job: Job) -> None:
     """Say of a job whose server was stopped what is known: whether it may have been billed."""
-    begun = f"{job.operation} begun at {job.started:%Y-%m-%d %H:%M:%S} UTC: the server stopped"
     if not job.sent:
-        told = f"{begun} before the request was sent; nothing was billed, so ask again"
-        job.end("failed", error=gptimage.GptImageError(told))
+        job.end("failed", error=NotSentError(job.stopped()))
         return
+    begun = f"{job.operation} begun at {job.started:%Y-%m-%d %H:%M:%S} UTC: the server stopped"
     cost = "how much is not known" if job.most is None else f"up to ${job.most.normalize():f}"
     told = (
         f"{begun} meanwhile, and no picture of it is in the store. It may have been billed, "

@@ -19,7 +19,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 
 State: TypeAlias = Literal["running", "done", "failed", "unknown"]
@@ -28,6 +28,7 @@ State: TypeAlias = Literal["running", "done", "failed", "unknown"]
 KEPT: Final = 30 * 86_400.0
 """Seconds; then nobody asks any more."""
 
+_OPEN: Final = ".open"
 _HANDLE: Final = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
 _logger: Final = logging.getLogger(__name__)
 
@@ -42,6 +43,11 @@ def is_handle(text: str) -> bool:
     return _HANDLE.fullmatch(text) is not None
 
 
+def folder_beside(ledger: Path) -> Path:
+    """Where the work of servers with this ledger is written down."""
+    return ledger.with_name(f"{ledger.name}.jobs")
+
+
 @frozen(kw_only=True)
 class Entry:
     """What is written down about a piece of work; never its prompt.
@@ -53,10 +59,13 @@ class Entry:
         started: When it began (UTC).
         server: The lock of the server that does it.
         state: How it was when this was written.
+        digest: Equal for calls that ask the service for the same; None when nobody may know.
+        alike: Equal for calls that also want the same tags and copies; they share one job.
         sent: Whether a request has left for it, so that it may be billed.
         most: The most that request should cost, in USD; None when that is not known.
         images: The pictures it left in the store.
         error: Why it ended without any.
+        stopped: Whether it was never sent because its client left or cancelled it.
     """
 
     handle: str
@@ -69,6 +78,44 @@ class Entry:
     most: Decimal | None = None
     images: tuple[str, ...] = field(default=(), converter=tuple[str, ...])
     error: str | None = field(default=None, repr=False)
+    digest: str | None = None
+    alike: str | None = None
+    stopped: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody may still have to decide about it."""
+        return self.state in ("running", "unknown") or self.stopped
+
+
+def new_entry(
+    operation: str,
+    *,
+    owner: str | None,
+    started: datetime,
+    handle: str | None = None,
+    digest: str | None = None,
+    alike: str | None = None,
+) -> Entry:
+    """An entry that nobody has written down yet.
+
+    Args:
+        operation: What is done.
+        owner: Who asked, or None.
+        started: When it begins (UTC).
+        handle: Its handle, if somebody gave it one already; a new one when left out.
+        digest: See `Entry`.
+        alike: See `Entry`.
+    """
+    return Entry(
+        handle=handle or new_handle(),
+        operation=operation,
+        owner=owner,
+        started=started,
+        server="",
+        digest=digest,
+        alike=alike,
+    )
 
 
 class Journal:
@@ -83,26 +130,43 @@ class Journal:
         self._server = f"server_{os.getpid()}_{secrets.token_hex(8)}"
         self._lock: int | None = None
 
-    def begin(self, operation: str, *, owner: str | None, started: datetime) -> Entry:
-        """Write down that work begins."""
-        entry = Entry(
-            handle=new_handle(),
-            operation=operation,
-            owner=owner,
-            started=started,
-            server=self._server,
+    def begin(
+        self,
+        operation: str,
+        *,
+        owner: str | None,
+        started: datetime,
+        handle: str | None = None,
+        digest: str | None = None,
+        alike: str | None = None,
+    ) -> Entry:
+        """Write down that work begins; see `new_entry`."""
+        entry = self.taken(
+            new_entry(
+                operation,
+                owner=owner,
+                started=started,
+                handle=handle,
+                digest=digest,
+                alike=alike,
+            )
         )
+        self.put(entry)
+        return entry
+
+    def taken(self, entry: Entry) -> Entry:
+        """The same, done by this server, whose lock others can see."""
         try:
             self._open()
         except OSError as error:
             _logger.warning("%s cannot be used: %s", self.folder, error)
-        self.put(entry)
-        return entry
+        return evolve(entry, server=self._server)
 
     def put(self, entry: Entry) -> None:
         """Write down how it is now; a full disk is only logged, as it costs no picture."""
         try:
             self._write(entry)
+            self._mark(entry)
         except OSError as error:
             _logger.warning("%s cannot be written: %s", self.folder, error)
 
@@ -114,6 +178,28 @@ class Journal:
             return _entry(json.loads(self._path(handle).read_bytes()))
         except (OSError, ValueError, TypeError, KeyError):
             return None
+
+    def still_open(self, digest: str | None = None) -> list[Entry]:
+        """Work that runs, or about which somebody may have to decide, newest first.
+
+        Args:
+            digest: Only work that asks for this; all when left out.
+        """
+        found = [
+            entry
+            for path in self._marks(digest or "*")
+            if (entry := self.find(path.name.split(".")[1])) is not None and entry.is_open
+        ]
+        return sorted(found, key=lambda entry: entry.started, reverse=True)
+
+    def cancel(self, handle: str) -> None:
+        """Let whoever does this work see that nothing is to be sent for it."""
+        with suppress(OSError):
+            self._cancelled(handle).touch(mode=0o600)
+
+    def is_cancelled(self, handle: str) -> bool:
+        """Whether nothing is to be sent for this work."""
+        return self._cancelled(handle).exists()
 
     def is_alive(self, entry: Entry) -> bool:
         """Whether the server that does it still runs."""
@@ -155,6 +241,30 @@ class Journal:
             temporary.unlink(missing_ok=True)
             raise
 
+    def _mark(self, entry: Entry) -> None:
+        """Let work that is open be found by what it asks for, without reading every entry."""
+        if entry.digest is None:
+            return
+        mark = self.folder / f"{entry.digest}.{entry.handle}{_OPEN}"
+        if entry.is_open:
+            mark.touch(mode=0o600)
+            return
+        mark.unlink(missing_ok=True)
+        if entry.state == "done":  # the same, asked for once more, answers what was open
+            for other in self.still_open(entry.digest):
+                going = other.state == "running" and self.is_alive(other)
+                if other.owner == entry.owner and not going:
+                    (self.folder / f"{other.digest}.{other.handle}{_OPEN}").unlink(missing_ok=True)
+
+    def _marks(self, digest: str) -> list[Path]:
+        try:
+            return [*self.folder.glob(f"{digest}.job_*{_OPEN}")]
+        except OSError:
+            return []
+
+    def _cancelled(self, handle: str) -> Path:
+        return self.folder / f"{handle}.cancelled"
+
     def _path(self, handle: str) -> Path:
         return self.folder / f"{handle}.json"
 
@@ -171,6 +281,9 @@ def _plain(entry: Entry) -> dict[str, object]:
         "most": None if entry.most is None else str(entry.most),
         "images": entry.images,
         "error": entry.error,
+        "digest": entry.digest,
+        "alike": entry.alike,
+        "stopped": entry.stopped,
     }
 
 

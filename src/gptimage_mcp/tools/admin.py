@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, Final, Literal, TypeVar
+from inspect import signature
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from anyio.to_thread import run_sync
-from mcp.server import MCPServer
 from mcp_types import CallToolResult
-from pydantic import Field
+from pydantic import Field, ValidationError, WithJsonSchema, validate_call
 
 import gptimage
 from gptimage_mcp.app import App
+from gptimage_mcp.auth import caller
 from gptimage_mcp.content import records
-from gptimage_mcp.content.errors import failing
+from gptimage_mcp.content.errors import failing, misfit, unknown_handle
 from gptimage_mcp.content.records import age
 from gptimage_mcp.content.results import data
 from gptimage_mcp.content.sanitize import told
+from gptimage_mcp.dynamic_server import LiveServer, refuse_unknown
+from gptimage_mcp.jobs.work import Order
 from gptimage_mcp.resources import pictures_changed
 from gptimage_mcp.tools import parameters as p
 from gptimage_mcp.tools import schemas
-from gptimage_mcp.tools.generate import Counter
-from gptimage_mcp.tools.register import LOOKS, REMOVES, offer, optional
-from gptimage_mcp.tools.requests import Drawing
+from gptimage_mcp.tools.generate import DRAWING, Counter
+from gptimage_mcp.tools.register import LOOKS, REMOVES, STOPS, offer, optional
+from gptimage_mcp.tools.requests import Draft
 from gptimage_mcp.tools.submit import Desk
+
+
+if TYPE_CHECKING:
+    from gptimage_mcp.jobs.jobs import Job
 
 
 # How the server is: what works, what does not, and what to do about it; never a key.
@@ -52,8 +59,16 @@ _CACHE: Final = "the cache cannot be used: pictures are drawn, and paid for, wit
 _SANDBOX: Final = "the sandbox draws test pictures offline: no key, no network, no cost"
 
 
-def status(app: App) -> dict[str, Any]:
-    """Look at everything; slow where a disk or a Redis is."""
+_MOST_CALLS: Final = 20
+
+
+def status(app: App, undecided: Sequence[Job] = ()) -> dict[str, Any]:
+    """Look at everything; slow where a disk or a Redis is.
+
+    Args:
+        app: The server.
+        undecided: The calls of whoever asks that left no picture.
+    """
     store, cache, spend = _store(app), cache_state(app), _spend(app)
     problems = [_NO_KEY] if app.client is None else []
     problems += [f"{_STORE} ({store['error']})"] if store["error"] else _disk(app)
@@ -66,6 +81,7 @@ def status(app: App) -> dict[str, Any]:
         "sandbox": app.settings.sandbox,
         "transport": app.settings.transport,
         "running": len(app.jobs.running),
+        "undecided": [_undecided(job) for job in undecided[:_MOST_CALLS]],
         "versions": _versions(),
         "settings": _abilities(app),
         "store": store,
@@ -159,6 +175,16 @@ def _spend(app: App) -> schemas.Spend:
     return state
 
 
+def _undecided(job: Job) -> schemas.Undecided:
+    return {
+        "handle": job.handle,
+        "operation": job.operation,
+        "started": job.started.isoformat(timespec="seconds"),
+        "state": "unknown" if job.state == "unknown" else "not_sent",
+        "most_usd": _usd(job.most),
+    }
+
+
 def _abilities(app: App) -> schemas.Abilities:
     settings = app.settings
     return {
@@ -168,6 +194,7 @@ def _abilities(app: App) -> schemas.Abilities:
         "images_per_minute": settings.images_per_minute,
         "wait": settings.wait,
         "preview_pixels": settings.preview_pixels,
+        "links": settings.links,
         "fetch_urls": settings.fetch_urls,
         "input_folders": [str(folder) for folder in settings.input_folders],
         "output_folders": [str(folder) for folder in settings.output_folders],
@@ -213,14 +240,19 @@ def _usd(amount: Decimal | None) -> str | None:
     return None if amount is None else format(amount, "f")
 
 
-ModelId = Annotated[str | p.Nothing, optional("Only this model")]
-Every = Annotated[bool, Field(description="Also those that are shut down")]
-Action = Annotated[
-    Literal["stats", "clear"], Field(description="Tell what it holds, or forget answers")
+Tool = Annotated[
+    Literal["generate_image", "edit_image", "refine_image", "create_variations"] | p.Nothing,
+    optional("generate_image, or with images edit_image, by default"),
 ]
-OlderThan = Annotated[
-    str | p.Nothing, optional("clear: only answers kept longer ago, such as 12h or 7d")
+Arguments = Annotated[
+    Annotated[dict[str, Any], WithJsonSchema({"type": "object"})] | p.Nothing,
+    optional("Its arguments"),
 ]
+ModelId = Annotated[str | p.Nothing, optional("Only this one")]
+Every = Annotated[bool, Field(description="Also those shut down")]
+Action = Annotated[Literal["stats", "clear"], Field(description="stats by default")]
+OlderThan = Annotated[str | p.Nothing, optional("clear only what is older, such as 7d")]
+Handle = Annotated[str, Field(description="Its handle (job_...)", min_length=1, max_length=60)]
 PictureId = Annotated[
     str,
     Field(
@@ -229,15 +261,29 @@ PictureId = Annotated[
 ]
 
 
-def add_telling(server: MCPServer[App], app: App) -> None:
+_OF_EDITS: Final = frozenset({"images", "attached_image"})
+"""What only edits take, so that it says which tool is meant."""
+
+
+def add_telling(server: LiveServer, app: App) -> None:
     """Offer the tools that tell; `delete_image` only where the settings allow it."""
     tools = Telling(app)
+    names = {name for tool in DRAWING for name in signature(getattr(Counter, tool)).parameters}
+    server.inner["estimate_cost"] = ("arguments", frozenset(names - {"self"} | {"advanced"}))
     offer(server, tools.estimate_cost, title="Estimate cost", hints=LOOKS, structured=True)
     offer(server, tools.list_models, title="List models", hints=LOOKS, structured=True)
     offer(server, tools.get_server_status, title="Server status", hints=LOOKS, structured=True)
+    offer(server, tools.cancel_call, title="Cancel call", hints=STOPS, structured=True)
     offer(server, tools.manage_cache, title="Manage cache", hints=REMOVES, structured=True)
     if app.settings.allow_delete:
         offer(server, tools.delete_image, title="Delete picture", hints=REMOVES, structured=True)
+
+
+_STOPPING: Final = 2.0
+"""Seconds a job has to end that need not be sent."""
+
+_SENT: Final = "It was sent, so it is paid: view_image with this handle waits for its pictures."
+_NOT_SENT: Final = "It will not be sent, and nothing was billed."
 
 
 class Telling:
@@ -251,74 +297,31 @@ class Telling:
         self._app = app
 
     async def estimate_cost(
-        self,
-        prompt: p.Prompt,
-        images: p.Images = None,
-        mask: p.Mask = None,
-        mask_box: p.MaskBox = None,
-        markup: p.Markup = None,
-        input_fidelity: p.InputFidelity = None,
-        model: p.Model = None,
-        n: p.N = None,
-        size: p.Size = None,
-        quality: p.QualityOf = None,
-        background: p.BackgroundOf = None,
-        format: p.Format = None,
-        compression: p.Compression = None,
-        moderation: p.ModerationOf = None,
-        complexity: p.Complexity = None,
-        safety_identifier: p.SafetyIdentifier = None,
-        frame_count: p.FrameCount = None,
-        frame_duration_ms: p.FrameDuration = None,
-        svg_model: p.SvgModel = None,
-        svg_effort: p.SvgEffort = None,
-        partial_images: p.PartialImages = None,
+        self, tool: Tool = None, arguments: Arguments = None
     ) -> Annotated[CallToolResult, schemas.Estimated]:
-        """Tell what generate_image (or, with images, edit_image) may cost with these arguments.
+        """Tell what a call of a tool that draws may cost. Nothing is sent or billed.
 
-        Nothing is sent and nothing is billed. It is an estimate, not a bill: usd is the likely
-        amount and ceiling_usd the most it should cost, in USD. null cannot be known beforehand:
-        name size and quality, because auto has no price. It fails where the call would be refused.
+        usd is the likely amount, ceiling_usd the most; null cannot be known: name size and quality.
         """
-        of_edits: dict[str, Any] = {
-            "images": images,
-            "mask": mask,
-            "mask_box": mask_box,
-            "markup": markup,
-            "input_fidelity": input_fidelity,
-        }
-        of_both: dict[str, Any] = {
-            "model": model,
-            "n": n,
-            "size": size,
-            "quality": quality,
-            "background": background,
-            "format": format,
-            "compression": compression,
-            "moderation": moderation,
-            "complexity": complexity,
-            "safety_identifier": safety_identifier,
-            "frame_count": frame_count,
-            "frame_duration_ms": frame_duration_ms,
-            "svg_model": svg_model,
-            "svg_effort": svg_effort,
-            "partial_images": partial_images,
-        }
+        asked = dict(arguments or {})
+        more: dict[str, Any] = asked.pop("advanced", None) or {}
         with failing():
             counter = Counter(Desk(self._app))
-            if all(value is None for value in of_edits.values()):
-                order = await counter.generate_image(prompt, **of_both)
-            else:
-                order = await counter.edit_image(prompt, **of_edits, **of_both)
-            assert isinstance(order.draft, Drawing)  # noqa: S101  # both make one
-            return data(await self._estimated(order.draft, model))
+            tool = tool or ("edit_image" if _OF_EDITS & asked.keys() else "generate_image")
+            ask = validate_call(getattr(counter, tool))
+            refuse_unknown(tool, {**asked, **more}, {"properties": signature(ask).parameters})
+            try:
+                order: Order = await ask(**asked, **more)
+            except ValidationError as error:
+                raise misfit(error) from error
+            return data(await self._estimated(order.draft, asked.get("model")))
 
     async def list_models(
         self, model: ModelId = None, all: Every = False
     ) -> Annotated[CallToolResult, schemas.Catalogue]:
-        """List the image models: what each draws and costs, until when it answers, its replacement.
+        """List the image models, their limits, prices and ends, and the advanced parameters.
 
-        Prices are in USD per million tokens; estimate_cost tells what a picture costs.
+        Prices are in USD per million tokens.
         """
         with failing():
             catalogue, today = gptimage.Models.load(), self._app.clock().date()
@@ -330,6 +333,7 @@ class Telling:
                 {
                     "default": default,
                     "checked": catalogue.checked.isoformat(),
+                    "advanced": p.help_of(getattr(Counter, name) for name in DRAWING),
                     "models": [
                         {**records.model(each, catalogue, today), "default": each.id == default}
                         for each in specs
@@ -338,19 +342,35 @@ class Telling:
             )
 
     async def get_server_status(self) -> Annotated[CallToolResult, schemas.Status]:
-        """Tell whether the server can draw and, if not, what to do; its limits, spending and store.
+        """Tell whether the server can draw and, if not, what to do; limits, spending and store.
 
-        Look here first when something fails. It works without a key and when parts are broken.
+        undecided lists calls that may have been billed without a picture.
         """
-        return data(await run_sync(status, self._app))
+        undecided = await self._app.jobs.undecided(owner=caller())
+        return data(await run_sync(status, self._app, undecided))
+
+    async def cancel_call(self, id: Handle) -> Annotated[CallToolResult, schemas.Cancelled]:
+        """Keep a call that waits from being sent. What was sent is paid, finished and kept."""
+        with failing():
+            job = await self._app.jobs.get(id.strip(), owner=caller())
+            if job is None:
+                raise unknown_handle(id)
+            await Desk(self._app).cancel(job)
+            await job.wait(_STOPPING)
+            document: schemas.Cancelled = {
+                "handle": job.handle,
+                "sent": job.sent,
+                "status": job.state,
+                "next": _SENT if job.sent else _NOT_SENT,
+            }
+            return data(document)
 
     async def manage_cache(
         self, action: Action = "stats", older_than: OlderThan = None
     ) -> Annotated[CallToolResult, schemas.Cache]:
-        """Tell what the cache of answers holds and has saved, or clear it.
+        """Tell what the cache of answers holds, or clear it.
 
-        The same call is answered from it for free. Clearing deletes no picture: the next same call
-        is sent and paid again. A cache in Redis is shared with other machines.
+        Clearing deletes no picture, but the same call is then paid again.
         """
         with failing():
             cache = self._app.cache
@@ -384,12 +404,14 @@ class Telling:
             document: schemas.Deleted = {"deleted": image_id}
             return data(document)
 
-    async def _estimated(self, draft: Drawing, model: str | None) -> schemas.Estimated:
+    async def _estimated(self, draft: Draft, model: str | None) -> schemas.Estimated:
         async with self._judge() as client:
-            images = list(draft.images) or None
-            found = await client.estimate(draft.prompt, images, **draft.options)
+            prompt, images, options = draft.priced
+            found = await client.estimate(prompt, images, **options)
             ceiling = await draft.ceiling(client)
         notes = list(found.notes) if found else ["null: name size and quality, or another model"]
+        if draft.operation == "refine":
+            notes.append("the chat model, which reads the words, comes on top")
         if self._app.settings.sandbox:
             notes.append("the sandbox costs nothing; this is what the service would charge")
         return {

@@ -6,23 +6,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from anyio.to_thread import run_sync
-from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
 from pydantic import Field
 
-import gptimage
 from gptimage.types.request import OutputFormat
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import caller
 from gptimage_mcp.content import records as documents
-from gptimage_mcp.content.errors import failing, failure
+from gptimage_mcp.content.errors import failing, failure, unknown_handle
 from gptimage_mcp.content.records import moment, uri_of
 from gptimage_mcp.content.results import answered, data, running_summary, trouble, viewed
-from gptimage_mcp.content.sanitize import told
+from gptimage_mcp.dynamic_server import LiveServer
 from gptimage_mcp.jobs.jobs import Job
 from gptimage_mcp.tools import schemas
-from gptimage_mcp.tools.parameters import Nothing
+from gptimage_mcp.tools.parameters import MaxPixels, Nothing
 from gptimage_mcp.tools.register import LOOKS, offer, optional, telling
 
 
@@ -34,40 +32,33 @@ _MOST_RELATIVES: Final = 100
 Id = Annotated[
     str,
     Field(
-        description="A picture (img_..., as list_images gives it, or its generated-images:// "
-        "address), or the handle of a call (job_...)",
+        description="A picture (img_...) or the handle of a call (job_...)",
         min_length=1,
         max_length=200,
     ),
 ]
-Pixels = Annotated[
-    Annotated[int, Field(ge=64, le=2000)] | Nothing,
-    optional("Long edge of what is shown, in pixels"),
-]
 Text = Annotated[
     Annotated[str, Field(max_length=2000)] | Nothing,
-    optional('Words of prompt or tags; "red fox" is a phrase, light* a beginning'),
+    optional('Words of prompt or tags; "red fox", light*'),
 ]
-Limit = Annotated[int, Field(description="How many at most", ge=1, le=100)]
-Rank = Annotated[Literal["newest", "relevance"], Field(description="Order of what text finds")]
+Limit = Annotated[int, Field(description="20 by default", ge=1, le=100)]
+Rank = Annotated[Literal["newest", "relevance"], Field(description="newest by default")]
 Cursor = Annotated[
     Annotated[str, Field(max_length=200)] | Nothing, optional("`next` of the page before")
 ]
-Since = Annotated[
-    str | Nothing, optional("Saved then or later: 2026-11-20, 2026-11-20T08:00Z, or an age: 7d")
-]
-Until = Annotated[str | Nothing, optional("Saved before; written like since")]
-Model = Annotated[str | Nothing, optional("Made by exactly this model")]
-Tag = Annotated[str | Nothing, optional("With this tag")]
+Since = Annotated[str | Nothing, optional("Saved since: 2026-11-20, or an age such as 7d")]
+Until = Annotated[str | Nothing, optional("Saved before")]
+Model = Annotated[str | Nothing, optional("")]
+Tag = Annotated[str | Nothing, optional("")]
 Operation = Annotated[
     Literal["generate", "edit", "recovered"] | Nothing,
-    optional("How it was made; recovered: only the picture survived a crash"),
+    optional(""),
 ]
-Format = Annotated[OutputFormat | Nothing, optional("With this file format")]
-Pinned = Annotated[bool | Nothing, optional("Pinned, or not")]
+Format = Annotated[OutputFormat | Nothing, optional("")]
+Pinned = Annotated[bool | Nothing, optional("")]
 
 
-def add_looking(server: MCPServer[App], app: App) -> None:
+def add_looking(server: LiveServer, app: App) -> None:
     """Offer the tools that look at pictures."""
     tools = Looking(app)
     offer(server, tools.view_image, title="View picture", hints=LOOKS, structured=False)
@@ -89,12 +80,11 @@ class Looking:
         self,
         ctx: Context[App, Any],
         id: Id,
-        max_px: Pixels = None,
+        max_px: MaxPixels = None,
     ) -> CallToolResult:
         """Show a saved picture, or wait for the pictures of a call that was still running.
 
-        Gives a preview to look at, and the path and address of the whole file. Of an animation the
-        first frame is shown; an svg is never drawn. Costs nothing.
+        Gives a preview and the path of the whole file; an svg is never drawn. Free.
         """
         with failing():
             job = await self._job(id)
@@ -118,10 +108,7 @@ class Looking:
         format: Format = None,
         pinned: Pinned = None,
     ) -> Annotated[CallToolResult, schemas.Listing]:
-        """List or search saved pictures, newest first: id, prompt, size, cost, file.
-
-        Every picture this server drew is kept. All filters must fit. Costs nothing.
-        """
+        """List or search saved pictures, in short; get_image_info tells all. Free."""
         with failing():
             filters: Filters = {
                 "since": moment(since, "since", self._app.clock),
@@ -136,15 +123,12 @@ class Looking:
             if text and text.strip():
                 ask = partial(self._app.store.search, text, limit, rank=rank)
             page = await run_sync(partial(ask, cursor=cursor or None, **filters))
-            return data(documents.history(page))
+            return data(documents.listing(page))
 
     async def get_image_info(
         self, ctx: Context[App, Any], id: Id
     ) -> Annotated[CallToolResult, schemas.Info]:
-        """Tell all about a saved picture, or how a call is: prompt, parameters, cost, origin, file.
-
-        With the handle of a call that is running it waits a while for it. Costs nothing.
-        """
+        """Tell all about a saved picture, or how a call is; no pixels. Free."""
         with failing():
             job = await self._job(id)
             if job is None:
@@ -169,12 +153,7 @@ class Looking:
             return None
         job = await self._app.jobs.get(handle, owner=caller())
         if job is None:
-            raise gptimage.InvalidRequestError(
-                f"no call has the handle {told(handle, 60)}: handles are kept for 30 days",
-                field="id",
-                value=handle,
-                allowed="a handle this server gave, or an id of list_images",
-            )
+            raise unknown_handle(handle)
         return job
 
     def _told(self, id: str) -> dict[str, Any]:

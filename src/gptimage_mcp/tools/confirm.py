@@ -14,6 +14,7 @@ from mcp_types.version import is_version_at_least
 from pydantic import BaseModel, Field, ValidationError
 
 from gptimage_mcp.app import App
+from gptimage_mcp.jobs.jobs import Job
 from gptimage_mcp.tools.requests import Draft
 
 
@@ -30,8 +31,16 @@ class Consent(BaseModel):
     draw: bool = Field(default=True, title="Draw and pay", description="Untick to draw nothing")
 
 
-async def consent(ctx: Context[App, Any], draft: Draft) -> InputRequiredResult | None:
+async def consent(
+    ctx: Context[App, Any], draft: Draft, earlier: Job | None = None
+) -> InputRequiredResult | None:
     """Ask the person, if that is needed and possible.
+
+    Args:
+        ctx: The request.
+        draft: What is to be drawn.
+        earlier: The same call, if one was made that may have been paid: then the person is asked
+            whatever it costs.
 
     Returns:
         None when it may be drawn; otherwise the question, as the answer to this call.
@@ -42,13 +51,13 @@ async def consent(ctx: Context[App, Any], draft: Draft) -> InputRequiredResult |
     """
     app = ctx.request_context.lifespan_context
     limit = app.settings.confirm_above
-    if limit is None or app.client is None or not _can_ask(ctx):
+    if (limit is None and earlier is None) or app.client is None or not _can_ask(ctx):
         return None
     ceiling = await draft.ceiling(app.client)
     most = app.settings.unknown_cost if ceiling is None else ceiling
-    if most is not None and most <= limit:
+    if earlier is None and limit is not None and most is not None and most <= limit:
         return None
-    question = _question(draft, ceiling)
+    question = _again(earlier) + _question(draft, ceiling)
     version = ctx.protocol_version
     if version is not None and is_version_at_least(version, _ROUNDS_SINCE):
         return _asked_by_rounds(ctx, question, draft)
@@ -73,7 +82,7 @@ def _asked_by_rounds(
     ctx: Context[App, Any], question: str, draft: Draft
 ) -> InputRequiredResult | None:
     """The answer, if this very question was asked in the round before; otherwise the question."""
-    state = hashlib.sha256(f"{question}\0{draft.alike}".encode()).hexdigest()
+    state = hashlib.sha256(f"{question}\0{draft.digest}".encode()).hexdigest()
     answer = (ctx.input_responses or {}).get(_KEY)
     if answer is None or ctx.request_state != state:
         schema = render_elicitation_schema(Consent)
@@ -101,6 +110,16 @@ def _question(draft: Draft, ceiling: Decimal | None) -> str:
     words = " ".join(draft.prompt.split())
     about = f"\n\n{words[:_SHOWN]}{'…' if len(words) > _SHOWN else ''}" if words else ""
     return f"Draw {pictures} ({draft.operation})? It may cost {cost}{chat}.{about}"
+
+
+def _again(earlier: Job | None) -> str:
+    if earlier is None:
+        return ""
+    cost = "" if earlier.most is None else f", up to {_usd(earlier.most)}"
+    return (
+        f"The same was asked for at {earlier.started:%Y-%m-%d %H:%M} UTC and may have been billed"
+        f"{cost}; no picture of it came. Pay once more? "
+    )
 
 
 def _usd(amount: Decimal) -> str:

@@ -8,22 +8,27 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias, get_type_hints
 
 from attrs import frozen
-from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, InputRequiredResult
+from pydantic import BaseModel
 
 import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import caller
 from gptimage_mcp.content.errors import failing
 from gptimage_mcp.content.results import answered
+from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.jobs.work import Order
 from gptimage_mcp.tools import parameters as p
 from gptimage_mcp.tools.confirm import consent
-from gptimage_mcp.tools.inputs import Picture, Sources, Upload, stored_id
+from gptimage_mcp.tools.inputs import Sources, Upload, stored_id
 from gptimage_mcp.tools.register import PAID, offer, telling
-from gptimage_mcp.tools.requests import Drawing, Refining
-from gptimage_mcp.tools.submit import Desk, Order
+from gptimage_mcp.tools.requests import Drawing, Picture, Refining
+from gptimage_mcp.tools.submit import Desk
 
+
+DRAWING: Final = ("generate_image", "edit_image", "refine_image", "create_variations")
+"""The tools that draw; each is a method of `Counter`."""
 
 _RESPONSE: Final = "resp_"
 
@@ -59,12 +64,12 @@ class Counter:
         refresh: p.Refresh = False,
         tags: p.Tags = None,
         save_to: p.SaveTo = None,
+        max_px: p.MaxPixels = None,
     ) -> Order:
-        """Draw new pictures from a description. This costs money; estimate_cost says how much.
+        """Draw new pictures from a description. Costs money; every picture is kept.
 
-        Every picture is kept in the store. If it takes long, the answer is a handle (job_...) to
-        pass to view_image, which waits for the pictures. The same call made again while it runs
-        joins it, and is not paid twice.
+        If it takes long, the answer is a handle (job_...): pass it to view_image, which waits. The
+        same call made again joins it, or gets the same pictures, free of charge.
         """
         options = _given(
             model=model,
@@ -83,7 +88,7 @@ class Counter:
             partial_images=partial_images,
         )
         draft = Drawing(operation="generate", prompt=prompt, options=options, refresh=refresh)
-        return await self.desk.order(draft, tags or (), save_to)
+        return await self.desk.order(draft, tags or (), save_to, max_px)
 
     async def edit_image(
         self,
@@ -113,11 +118,11 @@ class Counter:
         refresh: p.Refresh = False,
         tags: p.Tags = None,
         save_to: p.SaveTo = None,
+        max_px: p.MaxPixels = None,
     ) -> Order:
-        """Change a picture, or make a new one from up to 16. This costs money, like generate_image.
+        """Change a picture, or make a new one from several. Costs money, like generate_image.
 
-        Give images, or attached_image, or both. A mask or mask_box says where the first picture may
-        change. To go on with a picture step by step, refine_image is better.
+        Give images or attached_image. To go on step by step, refine_image is better.
         """
         options = _given(
             mask=await self._mask(mask, attached_mask, mask_box),
@@ -145,7 +150,7 @@ class Counter:
             options=options,
             refresh=refresh,
         )
-        return await self.desk.order(draft, tags or (), save_to)
+        return await self.desk.order(draft, tags or (), save_to, max_px)
 
     async def create_variations(
         self,
@@ -165,11 +170,9 @@ class Counter:
         refresh: p.Refresh = False,
         tags: p.Tags = None,
         save_to: p.SaveTo = None,
+        max_px: p.MaxPixels = None,
     ) -> Order:
-        """Draw other versions of one picture: same subject, another view. This costs money.
-
-        Give image or attached_image. The service's own variations are retired, so this is an edit.
-        """
+        """Draw other versions of one picture: same subject, another view. Costs money."""
         options = _given(
             model=model,
             n=n,
@@ -189,7 +192,7 @@ class Counter:
             options=options,
             refresh=refresh,
         )
-        return await self.desk.order(draft, tags or (), save_to)
+        return await self.desk.order(draft, tags or (), save_to, max_px)
 
     async def refine_image(
         self,
@@ -217,13 +220,15 @@ class Counter:
         svg_model: p.SvgModel = None,
         svg_effort: p.SvgEffort = None,
         partial_images: p.PartialImages = None,
+        refresh: p.Refresh = False,
         tags: p.Tags = None,
         save_to: p.SaveTo = None,
+        max_px: p.MaxPixels = None,
     ) -> Order:
-        """Go on with a picture in words: "warmer light", "now without the hat". This costs money.
+        """Go on with a picture in words: "warmer light", "now without the hat". Costs money.
 
-        A chat model reads the words, remembers the turns before, and calls the image model; it is
-        billed a little, too. Give image or attached_image. Each result can be refined further.
+        A chat model remembers the turns before and is billed a little, too. Give image or
+        attached_image.
         """
         options = _given(
             mask=await self._mask(mask, attached_mask, mask_box),
@@ -253,8 +258,9 @@ class Counter:
             options=options,
             model=model,
             chat_model=self.desk.app.settings.chat_model,
+            refresh=refresh,
         )
-        return await self.desk.order(draft, tags or (), save_to)
+        return await self.desk.order(draft, tags or (), save_to, max_px)
 
     @property
     def _sources(self) -> Sources:
@@ -334,7 +340,7 @@ _TITLES: Final = {
 _FILES: Final = ("attached_image", "attached_mask")
 
 
-def add_drawing(server: MCPServer[App], app: App) -> None:
+def add_drawing(server: LiveServer, app: App) -> None:
     """Offer the tools that draw."""
     desk = Desk(app)
     counter, drawer = Counter(desk), Drawer(desk)
@@ -343,6 +349,7 @@ def add_drawing(server: MCPServer[App], app: App) -> None:
         files = [each for each in _FILES if each in inspect.signature(ask).parameters]
         tool = _tool(drawer, ask)
         offer(server, tool, title=title, hints=PAID, structured=False, files=files)
+        server.inner[name] = ("advanced", frozenset(p.rare_of(ask)))
 
 
 @frozen
@@ -365,28 +372,42 @@ class Drawer:
         with failing():
             self.desk.check_key()  # before pictures are read for nothing
             order = await ask(**asked)
-            if self.desk.running_like(order, owner) is None:
-                question = await consent(ctx, order.draft)
+            job = await self.desk.earlier(order, owner)
+            if job is None or job.state != "running":
+                question = await consent(ctx, order.draft, job)
                 if question is not None:
                     return question
-            job = self.desk.begin(order, owner)
+                job = self.desk.begin(order, owner)
         await job.wait(app.settings.wait, telling(ctx))
-        return await answered(app, job)
+        return await answered(app, job, max_px=order.max_px)
 
 
 def _tool(drawer: Drawer, ask: Ask) -> Callable[..., Awaitable[Answer]]:
     """A tool with the name, the manual and the parameters of a method of `Counter`."""
+    rare = p.rare_of(ask)
 
     @functools.wraps(ask)
     async def tool(ctx: Context[App, Any], **asked: Any) -> Answer:
-        return await drawer.answer(ctx, ask, asked)
+        advanced: BaseModel | None = asked.pop("advanced")
+        more = {} if advanced is None else advanced.model_dump(exclude_unset=True)
+        return await drawer.answer(ctx, ask, {**asked, **more})
 
-    hints = {"ctx": Context[App, Any], **get_type_hints(ask, include_extras=True), "return": Answer}
-    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=hints["ctx"])
+    hints: dict[str, Any] = {
+        "ctx": Context[App, Any],
+        **get_type_hints(ask, include_extras=True),
+        "advanced": p.advanced_of(ask),
+        "return": Answer,
+    }
+    keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
-        each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for each in inspect.signature(ask).parameters.values()
+        inspect.Parameter("ctx", keyword, annotation=hints["ctx"]),
+        *(
+            each.replace(annotation=hints[each.name], kind=keyword)
+            for each in inspect.signature(ask).parameters.values()
+            if each.name not in rare
+        ),
+        inspect.Parameter("advanced", keyword, default=None, annotation=hints["advanced"]),
     ]
-    tool.__annotations__ = hints
-    tool.__signature__ = inspect.Signature([context, *parameters], return_annotation=Answer)  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
+    tool.__annotations__ = {name: hint for name, hint in hints.items() if name not in rare}
+    tool.__signature__ = inspect.Signature(parameters, return_annotation=Answer)  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
     return tool

@@ -21,13 +21,12 @@ from gptimage.image.allowed_folders import Folders
 from gptimage_mcp.auth import caller
 from gptimage_mcp.config.settings import variable
 from gptimage_mcp.jobs.journal import is_handle
+from gptimage_mcp.tools.requests import Picture
 
 
 if TYPE_CHECKING:
     from gptimage_mcp.app import App
 
-
-Picture = gptimage.Image | gptimage.FileRef
 
 LARGEST_DATA: Final = 1_000_000
 """Characters of a ``data:`` URL; whatever is larger has a better way in."""

@@ -6,9 +6,19 @@ several clients and models stumble over either. Sent as null it counts as left o
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, TypeAlias
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    create_model,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from gptimage.types.request import Background, Level, Moderation, OutputFormat, Quality
@@ -20,13 +30,9 @@ Nothing: TypeAlias = SkipJsonSchema[None]
 
 
 def _flat(model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of a model, without titles."""
-    schema = model.model_json_schema()
-    fields: dict[str, dict[str, Any]] = schema["properties"]
-    plain = {
-        name: {"type": "string", "description": fields[name]["description"]} for name in fields
-    }
-    return {"type": "object", "properties": plain, "required": schema["required"]}
+    """The schema of a model's required fields, none of which is forced on anybody."""
+    names: list[str] = model.model_json_schema()["required"]
+    return {"type": "object", "properties": {name: {"type": "string"} for name in names}}
 
 
 def _listed(value: object) -> object:
@@ -34,10 +40,15 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-PICTURE: Final = (
-    "an id (img_...), a handle (job_...), a path in an allowed folder, an https URL, a small data: "
-    "URL, or the id of an uploaded file (file-...)"
-)
+PICTURE: Final = "id (img_...), handle (job_...), allowed path, https or data: URL, or file-... id"
+
+
+def _visible(pixels: int) -> int:
+    """See that something could be recognised, or that nothing is to be shown."""
+    if 0 < pixels < 64:
+        raise ValueError("should be 0, or 64 to 2000")
+    return pixels
+
 
 Prompt = Annotated[
     str, Field(min_length=1, description="What to draw, in full: subject, style, light, text")
@@ -45,72 +56,55 @@ Prompt = Annotated[
 EditPrompt = Annotated[
     str, Field(min_length=1, description="What to change, and what has to stay as it is")
 ]
-OtherPrompt = Annotated[
-    str | Nothing, optional("What should differ; by default composition, viewpoint and details")
-]
-Model = Annotated[
-    str | Nothing, optional("The image model; list_models has them. Usually left out")
-]
-N = Annotated[
-    Annotated[int, Field(ge=1, le=10)] | Nothing,
-    optional("How many pictures, 1 by default; each one is paid"),
-]
+OtherPrompt = Annotated[str | Nothing, optional("What should differ")]
+Model = Annotated[str | Nothing, optional("Image model of list_models; usually left out")]
+N = Annotated[Annotated[int, Field(ge=1, le=10)] | Nothing, optional("Pictures, 1 by default")]
 Size = Annotated[
     str | Nothing,
-    optional(
-        "Exact pixels (1920x1080), a ratio (16:9), auto, or a name: square, portrait, landscape, "
-        "og_image, blog_header, ... The picture gets exactly these pixels"
-    ),
+    optional("Exact pixels (1920x1080), ratio (16:9), auto, or a name: square, og_image, ..."),
 ]
-QualityOf = Annotated[
-    Quality | Nothing,
-    optional("Dearer and slower from low to max; xhigh and max need a 2.5 model. auto by default"),
-]
-BackgroundOf = Annotated[
-    Background | Nothing, optional("transparent needs format png or webp (2.6 also gif, svg)")
-]
-Format = Annotated[OutputFormat | Nothing, optional("The file format; png by default")]
+QualityOf = Annotated[Quality | Nothing, optional("Cheap to dear; xhigh and max: 2.5 models")]
+BackgroundOf = Annotated[Background | Nothing, optional("transparent: png or webp (2.6: gif, svg)")]
+Format = Annotated[OutputFormat | Nothing, optional("png by default")]
 Compression = Annotated[
-    Annotated[int, Field(ge=0, le=100)] | Nothing, optional("Per cent, for jpeg and webp only")
+    Annotated[int, Field(ge=0, le=100)] | Nothing, optional("Per cent, 0 to 100; jpeg and webp")
 ]
-ModerationOf = Annotated[Moderation | Nothing, optional("low filters less; auto by default")]
+ModerationOf = Annotated[
+    Moderation | Nothing, optional("auto (default) or low, which filters less")
+]
 Complexity = Annotated[
-    Level | Nothing, optional("How much the model plans before it draws (2.6 models)")
+    Level | Nothing,
+    optional("low to high: how much the model plans before it draws (2.6 models)"),
 ]
 SafetyIdentifier = Annotated[
     str | Nothing, optional("A stable, hashed id of the end user, if the application has one")
 ]
 FrameCount = Annotated[
-    Annotated[int, Field(ge=2, le=16)] | Nothing, optional("Frames of a gif (format gif only)")
+    Annotated[int, Field(ge=2, le=16)] | Nothing, optional("2 to 16 frames of a gif")
 ]
 FrameDuration = Annotated[
     Annotated[int, Field(ge=1)] | Nothing, optional("Milliseconds each frame of a gif is shown")
 ]
 SvgModel = Annotated[
-    str | Nothing, optional("Which model writes an svg, where the account may choose (format svg)")
+    str | Nothing, optional("Which model writes an svg, where the account may choose")
 ]
 SvgEffort = Annotated[
     Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | Nothing,
-    optional("How much the author of an svg thinks, where the account may choose (format svg)"),
+    optional("none to max: how much the author of an svg thinks, where the account may choose"),
 ]
 PartialImages = Annotated[
     Annotated[int, Field(ge=0, le=3)] | Nothing,
     optional(
-        "Previews while it is drawn, told as progress; each costs about 100 output tokens. None by "
-        "default"
+        "0 to 3 previews while it is drawn, told as progress; each costs about 100 output tokens"
     ),
 ]
 Refresh = Annotated[
-    bool,
-    Field(
-        description="Pay for a new answer even if the same call was answered before; otherwise "
-        "the same call gives the same pictures, free of charge"
-    ),
+    bool, Field(description="Pay again although the same call was, or may have been, answered")
 ]
 Tags = Annotated[
     Annotated[list[str], Field(max_length=20)] | Nothing,
     BeforeValidator(_listed),
-    optional("Words to find the pictures by, with list_images"),
+    optional("To find it by, with list_images"),
 ]
 SaveTo = Annotated[
     str | Nothing,
@@ -119,56 +113,107 @@ SaveTo = Annotated[
         "absolute. Nothing is replaced, and the extension follows the format"
     ),
 ]
+MaxPixels = Annotated[
+    Annotated[int, Field(ge=0, le=2000), AfterValidator(_visible)] | Nothing,
+    optional("Long edge of the preview, 64 to 2000 pixels; 0 shows none"),
+]
 Images = Annotated[
     Annotated[list[str], Field(max_length=16)] | Nothing,
     BeforeValidator(_listed),
-    optional(
-        f"The pictures to start from, 1 to 16; each is {PICTURE}. A mask belongs to the first"
-    ),
+    optional(f"1 to 16 pictures to start from, each {PICTURE}"),
 ]
-Source = Annotated[str | Nothing, optional(f"The picture to start from: {PICTURE}")]
+Source = Annotated[str | Nothing, optional("Picture to start from, named as in edit_image")]
 File = Annotated[Upload, WithJsonSchema(_flat(Upload))]
 """In the schema without ``$ref``, which some clients cannot follow."""
 
-Attached = Annotated[
-    File | Nothing, optional("A picture the person attached in the client; it goes first")
-]
+Attached = Annotated[File | Nothing, optional("Picture attached by the person; goes first")]
 Mask = Annotated[
     str | Nothing,
-    optional(
-        "Where the first picture may change: a picture whose transparent parts (or, if nothing is "
-        f"transparent, white parts) may; {PICTURE}"
-    ),
+    optional("Picture whose transparent (or else white) parts may change in the first one"),
 ]
-AttachedMask = Annotated[File | Nothing, optional("A mask the person attached in the client")]
+AttachedMask = Annotated[File | Nothing, optional("Mask attached by the person")]
 MaskBox = Annotated[
     Annotated[list[int], Field(min_length=4, max_length=4)] | Nothing,
-    optional("Instead of a mask: the rectangle that may change, [x, y, width, height] in pixels"),
+    optional("Instead of mask: [x, y, width, height] that may change"),
 ]
 Markup = Annotated[
     str | Nothing,
-    optional(f"A transparent png with drawn hints, of the first picture's size; {PICTURE}"),
+    optional("A transparent png with drawn hints, of the first picture's size"),
 ]
 InputFidelity = Annotated[
-    Literal["low", "high"] | Nothing, optional("How closely inputs are kept (1.5 models only)")
+    Literal["low", "high"] | Nothing,
+    optional("low or high: how closely inputs are kept (1.5 models only)"),
 ]
 Continues = Annotated[
     str | Nothing,
-    optional(
-        "What to go on from: the picture's id (img_...), its handle (job_...) or a response_id "
-        f"(resp_...) of an earlier refine_image; or any other picture: {PICTURE}"
-    ),
+    optional("What to go on from: a picture, or response_id (resp_...) of an earlier turn"),
 ]
 Extra = Annotated[
     Annotated[list[str], Field(max_length=15)] | Nothing,
     BeforeValidator(_listed),
-    optional(f"More pictures to use, such as a style or an object to add; each is {PICTURE}"),
+    optional("More pictures to use, such as a style or an object"),
 ]
 Action = Annotated[
     Literal["auto", "generate", "edit"],
-    Field(description="Whether to draw anew, change the picture, or let the model decide"),
+    Field(description="auto (default), generate (draw anew) or edit (change the picture)"),
 ]
 MaxPictures = Annotated[
     Annotated[int, Field(ge=1, le=10)] | Nothing,
-    optional("The most pictures the model may draw in this turn; 1 by default, each is paid"),
+    optional("1 (default) to 10 pictures the model may draw in this turn; each is paid"),
 ]
+
+RARE: Final = (
+    "compression",
+    "moderation",
+    "complexity",
+    "safety_identifier",
+    "frame_count",
+    "frame_duration_ms",
+    "svg_model",
+    "svg_effort",
+    "partial_images",
+    "save_to",
+    "max_px",
+    "markup",
+    "input_fidelity",
+    "action",
+    "max_pictures",
+)
+"""Parameters that tools take in their ``advanced`` object, so that a tool's schema stays short."""
+
+
+def rare_of(method: Callable[..., Any]) -> list[str]:
+    """The rare parameters of a method of `Counter`."""
+    names = inspect.signature(method).parameters
+    return [name for name in RARE if name in names]
+
+
+def advanced_of(method: Callable[..., Any]) -> Any:
+    """The type of the ``advanced`` parameter of a method of `Counter`.
+
+    In the schema it is any object: ``list_models`` tells of what is in it. Converters that make
+    every parameter required can then leave it empty.
+    """
+    hints = get_type_hints(method, include_extras=True)
+    defaults = inspect.signature(method).parameters
+    rare = rare_of(method)
+    fields: dict[str, Any] = {name: (hints[name], defaults[name].default) for name in rare}
+    model = create_model("Advanced", __config__=ConfigDict(extra="forbid"), **fields)
+    words = f"Rarely needed, see list_models: {', '.join(rare)}"
+    return Annotated[
+        Annotated[model, WithJsonSchema({"type": "object"})] | Nothing, optional(words)
+    ]
+
+
+def help_of(methods: Iterable[Callable[..., Any]]) -> dict[str, str]:
+    """What each rare parameter is, in words."""
+    found: dict[str, str] = {}
+    for method in methods:
+        hints = get_type_hints(method, include_extras=True)
+        for name in rare_of(method):
+            found[name] = next(
+                each.description
+                for each in hints[name].__metadata__
+                if getattr(each, "description", None)
+            )
+    return found

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field
 
-from gptimage_mcp.app import App
 from gptimage_mcp.assets import VIEWER_META, icons
+from gptimage_mcp.dynamic_server import LiveServer
 from gptimage_mcp.jobs.jobs import Progress, Tell
+
+
+if TYPE_CHECKING:
+    from gptimage_mcp.app import App
 
 
 # Who calls, and how to tell them that their picture is on its way.
@@ -38,6 +41,11 @@ PAID: Final = ToolAnnotations(
 )
 """Spends money and adds pictures; doing it twice may give others."""
 
+STOPS: Final = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+)
+"""Keeps something from happening; doing it twice is doing it once."""
+
 REMOVES: Final = ToolAnnotations(
     read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
 )
@@ -45,7 +53,7 @@ REMOVES: Final = ToolAnnotations(
 
 
 def offer(
-    server: MCPServer[App],
+    server: LiveServer,
     tool: Callable[..., Awaitable[CallToolResult | InputRequiredResult]],
     *,
     title: str,
@@ -63,6 +71,8 @@ def offer(
         structured: Whether its answer has a schema; one with pixels must not.
         files: Parameters a client fills with a file the person attached.
     """
+    if server.offers and tool.__name__ not in server.offers:
+        return
     shown = {} if structured else VIEWER_META  # what has pixels is shown by the viewer
     attached = {"openai/fileParams": list(files)} if files else {}
     server.add_tool(
@@ -77,8 +87,12 @@ def offer(
 
 
 def optional(description: str) -> Any:
-    """Describes a parameter that may be left out; its schema speaks of no default and no null."""
-    return Field(description=description, json_schema_extra=_without_default)
+    """Describes a parameter that may be left out; its schema speaks of no default and no null.
+
+    Args:
+        description: What its name and choices do not say; empty when they say it all.
+    """
+    return Field(description=description or None, json_schema_extra=_without_default)
 
 
 def _without_default(schema: dict[str, Any]) -> None:

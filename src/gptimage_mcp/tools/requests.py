@@ -6,13 +6,16 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from attrs import field, frozen
 
 import gptimage
 from gptimage_mcp.jobs.jobs import Job, Outcome
-from gptimage_mcp.tools.inputs import Picture
+
+
+Picture: TypeAlias = gptimage.Image | gptimage.FileRef
+"""What a request may be given to look at."""
 
 
 class Draft(Protocol):
@@ -34,8 +37,18 @@ class Draft(Protocol):
         ...
 
     @property
-    def alike(self) -> str | None:
-        """Equal for drafts that ask for the same; None for one that wants an answer of its own."""
+    def refresh(self) -> bool:
+        """Whether it wants an answer of its own, even if that is paid once more."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Equal for drafts that ask the service for the same; it tells nothing of the prompt."""
+        ...
+
+    @property
+    def priced(self) -> tuple[str, list[Picture] | None, dict[str, Any]]:
+        """Prompt, pictures and options by which its cost is foreseen."""
         ...
 
     async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
@@ -81,15 +94,19 @@ class Drawing:
         return int(self.options.get("n", 1))
 
     @property
-    def alike(self) -> str | None:
+    def digest(self) -> str:
         """See `Draft`."""
-        parts = (self.operation, self.prompt, self.images, self.options)
-        return None if self.refresh else _digest(parts)
+        return _digest((self.operation, self.prompt, self.images, self.options))
+
+    @property
+    def priced(self) -> tuple[str, list[Picture] | None, dict[str, Any]]:
+        """See `Draft`."""
+        return self.prompt or "variation", list(self.images) or None, dict(self.options)
 
     async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
         """See `Draft`."""
-        images = list(self.images) or None
-        return await client.ceiling(self.prompt or "variation", images, **self.options)
+        prompt, images, options = self.priced
+        return await client.ceiling(prompt, images, **options)
 
     async def draw(
         self, client: gptimage.AsyncImageClient, job: Job, tags: tuple[str, ...]
@@ -122,6 +139,7 @@ class Refining:
         options: The library's parameters of a turn, those that were given.
         model: The model that draws, or None.
         chat_model: The model that reads the words, or None.
+        refresh: Whether it is paid once more although an earlier one may have been.
     """
 
     prompt: str = field(repr=False)
@@ -131,6 +149,7 @@ class Refining:
     options: Mapping[str, Any] = field(repr=False)
     model: str | None = None
     chat_model: str | None = None
+    refresh: bool = False
 
     operation: Final = "refine"
 
@@ -140,18 +159,22 @@ class Refining:
         return int(self.options.get("max_pictures", 1))
 
     @property
-    def alike(self) -> str | None:
+    def digest(self) -> str:
         """See `Draft`."""
         parts = (self.prompt, self.resume, self.images, self.options, self.model, self.chat_model)
         return _digest(parts)
 
-    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+    @property
+    def priced(self) -> tuple[str, list[Picture] | None, dict[str, Any]]:
         """The picture's part, which is nearly all of it; see `Draft`."""
         options = {name: self.options[name] for name in self.options if name not in _OF_A_TURN}
         images = [*self.images, *((self.known,) if self.known else ())]
-        return await client.ceiling(
-            self.prompt, images or None, n=self.count, model=self.model, **options
-        )
+        return self.prompt, images or None, {"n": self.count, "model": self.model, **options}
+
+    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+        """See `Draft`."""
+        prompt, images, options = self.priced
+        return await client.ceiling(prompt, images, **options)
 
     async def draw(
         self, client: gptimage.AsyncImageClient, job: Job, tags: tuple[str, ...]

@@ -23,6 +23,16 @@ class Usage(TypedDict):
     svg_tokens: int | None
 
 
+class Brief(TypedDict, total=False):
+    """A saved picture in brief; what is not there is not known, empty or usual (a png)."""
+
+    id: str
+    prompt: str
+    size: str
+    format: str
+    tags: list[str]
+
+
 class Listed(TypedDict):
     """A saved picture in short. ``cost_usd`` is of its whole call, which drew ``of`` pictures."""
 
@@ -49,7 +59,7 @@ class Listed(TypedDict):
 class Listing(TypedDict):
     """A page of pictures, newest first; ``next`` is the cursor of the next page, or null."""
 
-    records: list[Listed]
+    records: list[Brief]
     next: str | None
 
 
@@ -149,10 +159,14 @@ class Model(TypedDict):
 
 
 class Catalogue(TypedDict):
-    """The models; ``checked`` is the day the catalogue was last compared with its sources."""
+    """The models, and what ``advanced`` parameters are.
+
+    ``checked`` is the day the catalogue was last compared with its sources.
+    """
 
     default: str
     checked: str
+    advanced: dict[str, str]
     models: list[Model]
 
 
@@ -233,14 +247,31 @@ class Abilities(TypedDict):
     images_per_minute: int | None
     wait: float
     preview_pixels: int
+    links: bool
     fetch_urls: bool
     input_folders: list[str]
     output_folders: list[str]
     allow_delete: bool
 
 
+class Undecided(TypedDict):
+    """A call without a picture.
+
+    ``unknown``: it may have been billed, at most ``most_usd``. ``not_sent``: nothing was billed.
+    """
+
+    handle: str
+    operation: str
+    started: str
+    state: Literal["unknown", "not_sent"]
+    most_usd: str | None
+
+
 class Status(TypedDict):
-    """How the server is. ``problems`` each say what to do; without any, it can draw."""
+    """How the server is. ``problems`` each say what to do; without any, it can draw.
+
+    ``undecided`` are calls of the caller that left no picture, newest first.
+    """
 
     ready: bool
     problems: list[str]
@@ -248,11 +279,21 @@ class Status(TypedDict):
     sandbox: bool
     transport: str
     running: int
+    undecided: list[Undecided]
     versions: Versions
     settings: Abilities
     store: StoreState
     cache: CacheState
     spend: Spend
+
+
+class Cancelled(TypedDict):
+    """A call nobody wants any more; ``sent`` when it was too late, as it is paid then."""
+
+    handle: str
+    sent: bool
+    status: str
+    next: str
 
 
 class Deleted(TypedDict):

@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
+import logging
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
+from typing import Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 import gptimage
+from gptimage.service import RunnerError
 from gptimage_mcp.app import App
 from gptimage_mcp.config.settings import variable
-from gptimage_mcp.jobs.jobs import Job, Outcome
+from gptimage_mcp.jobs.jobs import EarlierUnknownError, Ended, Job, Outcome
+from gptimage_mcp.jobs.work import Drawer, Order
 from gptimage_mcp.tools.inputs import writable
 from gptimage_mcp.tools.requests import Draft
 
 
-@frozen(kw_only=True)
-class Order:
-    """What is to be drawn, and what is to be done with it.
-
-    Attributes:
-        draft: What is to be drawn.
-        tags: Words for the store.
-        save_to: Where copies go, or None.
-        alike: Equal for orders that ask for the same; None for one that wants an answer of its
-            own.
-    """
-
-    draft: Draft
-    tags: tuple[str, ...] = ()
-    save_to: str | None = None
-    alike: str | None = None
+_logger: Final = logging.getLogger(__name__)
 
 
 @frozen
@@ -58,13 +48,20 @@ class Desk:
             )
         return self.app.client
 
-    async def order(self, draft: Draft, tags: Sequence[str], save_to: str | None) -> Order:
+    async def order(
+        self,
+        draft: Draft,
+        tags: Sequence[str],
+        save_to: str | None,
+        max_px: int | None = None,
+    ) -> Order:
         """An order that may be taken; nothing of it is paid yet.
 
         Args:
             draft: What is to be drawn.
             tags: Words for the store.
             save_to: Where copies go, or None.
+            max_px: Long edge of previews, or None.
 
         Raises:
             InvalidRequestError: It asks for too many pictures, or for a copy elsewhere.
@@ -81,60 +78,76 @@ class Desk:
         if save_to is not None:
             writable(self.app, "save_to").target(save_to, field="save_to")
         # In a thread: it may have to hash many megabytes.
-        same = await asyncio.to_thread(lambda: draft.alike)
-        alike = None if same is None else f"{same} {sorted(tags)} {save_to}"
-        return Order(draft=draft, tags=tuple(tags), save_to=save_to, alike=alike)
-
-    def running_like(self, order: Order, owner: str | None) -> Job | None:
-        """A job that draws the same just now: a client that gave up waiting asks once more."""
-        if order.alike is None:
-            return None
-        return self.app.jobs.running_like(order.alike, owner=owner)
-
-    def begin(self, order: Order, owner: str | None) -> Job:
-        """Begin to draw, or join whoever draws the same just now."""
-        return self.running_like(order, owner) or self.app.jobs.start(
-            order.draft.operation, partial(self._draw, order), owner=owner, alike=order.alike
+        digest = await asyncio.to_thread(lambda: draft.digest)
+        words = json.dumps([digest, sorted(tags), save_to]).encode()
+        alike = None if draft.refresh else hashlib.sha256(words).hexdigest()
+        return Order(
+            draft=draft,
+            tags=tuple(tags),
+            save_to=save_to,
+            max_px=max_px,
+            digest=digest,
+            alike=alike,
         )
 
-    async def _draw(self, order: Order, job: Job) -> Outcome:
-        own = (job.handle, *(("sandbox",) if self.app.settings.sandbox else ()))
-        try:
-            outcome = await order.draft.draw(
-                self.check_key().with_send_hook(job), job, tags=(*order.tags, *own)
-            )
-        except gptimage.StoreError as error:
-            if error.result is not None:  # a copy may be all that is left of it
-                error.result = await asyncio.to_thread(self._copied, order, job, error.result)
-            raise
-        return await asyncio.to_thread(self._finished, order, job, outcome)
+    async def earlier(self, order: Order, owner: str | None) -> Job | None:
+        """The same, asked for before: a job to join, or one whose outcome is not known.
 
-    def _finished(self, order: Order, job: Job, outcome: Outcome) -> Outcome:
-        if isinstance(outcome, gptimage.Result):
-            return self._copied(order, job, self._handed_back(job, outcome))
-        return evolve(outcome, result=self._copied(order, job, outcome.result))
+        A client that gave up waiting, or that was started again, asks once more.
 
-    def _copied(self, order: Order, job: Job, result: gptimage.Result) -> gptimage.Result:
-        """The same, with its copies written; a copy that fails is a warning: the rest is paid."""
-        if order.save_to is None:
-            return result
-        copies: list[Path] = []
-        try:
-            folders = writable(self.app, "save_to")
-            copies.extend(
-                folders.save(image, order.save_to, field="save_to") for image in result.images
-            )
-        except (gptimage.GptImageError, OSError) as error:
-            result = result.warn(f"a copy could not be written: {error}")
-        job.copies = tuple(copies)
-        return result
+        Raises:
+            EarlierUnknownError: It may have been paid, and the order does not say ``refresh``.
+        """
+        if order.digest is None:
+            return None
+        job = await self.app.jobs.earlier(order.digest, order.alike, owner=owner)
+        if job is not None and job.state == "unknown" and not order.draft.refresh:
+            raise EarlierUnknownError(job)
+        return job
 
-    def _handed_back(self, job: Job, result: gptimage.Result) -> gptimage.Result:
-        """The same; a picture from the cache does not collect the handles of all who asked."""
-        if not result.cached:
-            return result
+    def begin(self, order: Order, owner: str | None) -> Job:
+        """Begin to draw, or join whoever in this server draws the same just now."""
+        if order.alike and (job := self.app.jobs.running_like(order.alike, owner=owner)):
+            return job
+        elsewhere = self.app.runner is not None
+        draw = partial(self._hand_over, order, owner) if elsewhere else None
+        return self.app.jobs.start(
+            order.draft.operation,
+            draw or partial(self._drawer.draw, order),
+            owner=owner,
+            digest=order.digest,
+            alike=order.alike,
+            elsewhere=elsewhere,
+        )
+
+    async def cancel(self, job: Job) -> None:
+        """Send nothing for a job, if nothing was sent."""
+        await self.app.jobs.cancel(job)
+        if self.app.runner is not None:
+            self.app.runner.cancel(job.handle)
+
+    async def _hand_over(self, order: Order, owner: str | None, job: Job) -> Outcome:
+        """Have the runner draw; this process draws where none can be started.
+
+        Raises:
+            RunnerLostError: The runner was killed meanwhile.
+            Exception: What went wrong there.
+        """
+        runner = self.app.runner
+        assert runner is not None  # noqa: S101  # see `begin`
         try:
-            kept = [self.app.store.untag(each.id, job.handle) for each in result.stored]
-        except gptimage.StoreError:  # one tag too many harms nobody
-            return result
-        return evolve(result, stored=tuple(kept))
+            ended: Ended = await runner.run(job.handle, (order, owner), job.follow)
+        except RunnerError as error:  # nothing was begun; when the client closes, it may be lost
+            _logger.warning("this process draws by itself: %s", error)
+            self.app.jobs.write_down(job)
+            return await self._drawer.draw(order, job)
+        job.copies = ended.copies
+        if ended.outcome is None:
+            raise ended.error or gptimage.GptImageError("it ended without a picture")
+        if ended.error is not None:  # paid, and not in the store
+            raise ended.error
+        return ended.outcome
+
+    @property
+    def _drawer(self) -> Drawer:
+        return Drawer(self.check_key(), self.app.store, self.app.settings)

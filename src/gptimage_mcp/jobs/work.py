@@ -1,0 +1,185 @@
+"""Drawing what an order asks for, in the server itself or in its runner; free of the protocol.
+
+`open_work` is what a `gptimage.service.Runner` makes in its process: a second start of the
+protocol's SDK would cost more than all the rest of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve, frozen
+
+import gptimage
+from gptimage.image.allowed_folders import Folders
+from gptimage_mcp.config.settings import Settings
+from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger
+from gptimage_mcp.jobs.jobs import CANCELLED, Ended, Job, Jobs, Outcome
+from gptimage_mcp.jobs.journal import folder_beside
+
+
+if TYPE_CHECKING:
+    from gptimage.service import Tell
+    from gptimage_mcp.tools.requests import Draft
+
+_LEFT: Final = "its client left"
+
+
+@frozen(kw_only=True)
+class Order:
+    """What is to be drawn, and what is to be done with it.
+
+    Attributes:
+        draft: What is to be drawn.
+        tags: Words for the store.
+        save_to: Where copies go, or None.
+        max_px: Long edge of the previews that are shown, or None.
+        digest: Equal for orders that ask the service for the same.
+        alike: Equal for orders that share one answer; None for one that wants its own.
+    """
+
+    draft: Draft
+    tags: tuple[str, ...] = ()
+    save_to: str | None = None
+    max_px: int | None = None
+    digest: str | None = None
+    alike: str | None = None
+
+
+@frozen
+class Drawer:
+    """Draws what orders ask for.
+
+    Attributes:
+        client: What draws.
+        store: Where pictures are saved.
+        settings: What the server was told.
+    """
+
+    client: gptimage.AsyncImageClient
+    store: gptimage.Store
+    settings: Settings
+
+    async def draw(self, order: Order, job: Job) -> Outcome:
+        """Ask for it, pay, save it, and write the copies.
+
+        Raises:
+            GptImageError: See the client.
+        """
+        own = (job.handle, *(("sandbox",) if self.settings.sandbox else ()))
+        try:
+            outcome = await order.draft.draw(
+                self.client.with_send_hook(job), job, tags=(*order.tags, *own)
+            )
+        except gptimage.StoreError as error:
+            if error.result is not None:  # a copy may be all that is left of it
+                error.result = await asyncio.to_thread(self._copied, order, job, error.result)
+            raise
+        return await asyncio.to_thread(self._finished, order, job, outcome)
+
+    def _finished(self, order: Order, job: Job, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, gptimage.Result):
+            return self._copied(order, job, self._handed_back(job, outcome))
+        return evolve(outcome, result=self._copied(order, job, outcome.result))
+
+    def _copied(self, order: Order, job: Job, result: gptimage.Result) -> gptimage.Result:
+        """The same, with its copies written; a copy that fails is a warning: the rest is paid."""
+        if order.save_to is None:
+            return result
+        copies: list[Path] = []
+        try:
+            folders = Folders(*self.settings.output_folders)
+            copies.extend(
+                folders.save(image, order.save_to, field="save_to") for image in result.images
+            )
+        except (gptimage.GptImageError, OSError) as error:
+            result = result.warn(f"a copy could not be written: {error}")
+        job.copies = tuple(copies)
+        return result
+
+    def _handed_back(self, job: Job, result: gptimage.Result) -> gptimage.Result:
+        """The same; a picture from the cache does not collect the handles of all who asked."""
+        if not result.cached:
+            return result
+        try:
+            kept = [self.store.untag(each.id, job.handle) for each in result.stored]
+        except gptimage.StoreError:  # one tag too many harms nobody
+            return result
+        return evolve(result, stored=tuple(kept))
+
+
+class DrawingWork:
+    """The calls of one server, in its runner; see `gptimage.service.Work`.
+
+    Args:
+        drawer: Draws.
+        jobs: Writes down what is done.
+    """
+
+    def __init__(self, drawer: Drawer, jobs: Jobs) -> None:
+        self._drawer = drawer
+        self._jobs = jobs
+        self._left = False
+
+    async def run(self, id: str, call: tuple[Order, str | None], tell: Tell) -> Ended:
+        """Draw, and tell of every step."""
+        order, owner = call
+        job = self._jobs.start(
+            order.draft.operation,
+            partial(self._drawer.draw, order),
+            owner=owner,
+            handle=id,
+            digest=order.digest,
+            alike=order.alike,
+        )
+        if self._left:  # it came with the last words of a client that is gone
+            self._jobs.stop(job, _LEFT)
+        while job.state == "running":
+            changed = job.changed
+            tell(job.told)
+            await changed.wait()
+        return Ended(outcome=job.outcome, error=job.error, copies=job.copies)
+
+    def cancel(self, id: str) -> None:
+        """Send nothing for this call, if nothing was sent."""
+        for job in self._jobs.running:
+            if job.handle == id:
+                self._jobs.stop(job, CANCELLED)
+
+    def leave(self) -> None:
+        """Send nothing more; what was sent is paid, and goes on."""
+        self._left = True
+        for job in self._jobs.running:
+            self._jobs.stop(job, _LEFT)
+
+    async def aclose(self) -> None:
+        """Let others see that nothing runs here any more."""
+        await self._jobs.aclose()
+        await self._drawer.client.aclose()
+
+
+def open_work(settings: Settings) -> DrawingWork:
+    """What draws for a server with these settings.
+
+    Raises:
+        ConfigurationError: There is no key, or another setting makes no sense.
+        StoreError: The folder of the store cannot be made.
+    """
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("gptimage", "gptimage_mcp"):
+        logging.getLogger(name).setLevel(level)
+    store, cache, ledger = (
+        gptimage.Store(settings.store),
+        open_cache(settings),
+        open_ledger(settings),
+    )
+    client = open_client(settings, store, cache, ledger)
+    if client is None:
+        raise gptimage.ConfigurationError("there is no key")
+    jobs = Jobs(store=store, folder=folder_beside(settings.ledger))
+    return DrawingWork(Drawer(client, store, settings), jobs)
