@@ -299,9 +299,9 @@ def test_a_ledger_that_fails_after(bench: Bench, tmp_path: Path) -> None:
 def test_nothing_configured_meters_nothing(bench: Bench) -> None:
     """A plain client makes no ledger, and its calls count nothing."""
     client = bench.client(ledger=None, observers=())
-    plan = client._core.plan_generate("A fox", OPTIONS)
+    plan = client._config.plan_generate("A fox", OPTIONS)
 
-    assert type(client._meter.call(plan)) is CallTracker
+    assert type(client._accounting.call(plan)) is CallTracker
     assert bench.generate(client).images
     assert not bench.ledger.path.exists()
 

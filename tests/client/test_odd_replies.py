@@ -192,7 +192,7 @@ def test_whatever_the_reading_raises_carries_the_reply(
     def surprised(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a surprise")
 
-    monkeypatch.setattr("gptimage.engine.parse.parse_response", surprised)
+    monkeypatch.setattr("gptimage.engine.config.parse_response", surprised)
     reply = answer(BYTES)
     client, _ = harness.fake(reply)
     with pytest.raises(MalformedReplyError, match="a surprise") as caught:

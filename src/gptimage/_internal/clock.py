@@ -30,7 +30,15 @@ def in_utc(clock: Clock | None) -> Clock:
 
     Models end and prices begin at midnight in UTC.
     """
-    return utc_now if clock is None else lambda: clock().astimezone(UTC)
+    if clock is None:
+        return utc_now
+
+    def now() -> datetime:
+        given = clock()
+        # A time without a zone would be taken for local time; whoever asks refuses it by name.
+        return given if getattr(given, "tzinfo", None) is None else given.astimezone(UTC)
+
+    return now
 
 
 def unix_now() -> float:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -42,8 +41,8 @@ from gptimage.types.result import PartialImage, Result
 
 # `CallTracker`: what a client tells its meter of one call; this one only notes whether it was sent.
 #
-# It never waits. A ledger is a file, though, so an async client calls `CallTracker.reserve`,
-# `CallTracker.finished`, `CallTracker.refused` and `CallTracker.cache_hit` in a thread when `CallTracker.blocks` says so.
+# It never waits. A ledger is a file, though, so an async client calls `reserve`, `finished`,
+# `refused` and `cache_hit` in a thread when `CallTracker.blocks` says so.
 
 
 class CallTracker:
@@ -126,16 +125,6 @@ class CallTracker:
             return ()
         tries = "one earlier try" if self.doubtful == 1 else f"{self.doubtful} earlier tries"
         return (f"{tries} of this call got no answer and may have been billed as well",)
-
-    @contextmanager
-    def reserved(self) -> Generator[None]:
-        """Reserve before the block, and give back if it fails."""
-        try:
-            self.reserve()
-            yield
-        except BaseException as error:
-            self.refused(error)
-            raise
 
     def __enter__(self) -> Self:
         """The call itself."""

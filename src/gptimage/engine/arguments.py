@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gptimage._internal.keywords import (
@@ -18,7 +20,7 @@ from gptimage._internal.keywords import (
     text,
 )
 from gptimage.cache.protocol import CachePort
-from gptimage.errors import ConfigurationError
+from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.image.download import Fetch
 from gptimage.models.catalog import Models
 from gptimage.transport.retry import Retry
@@ -76,6 +78,20 @@ _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "limits": ("acquire", "learn", "close"),
     "sandbox": ("respond",),
 }  # fmt: skip
+
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+_OWN_HEADERS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("authorization", "api-key"), "api_key= or openai= brings the key"),
+    **dict.fromkeys(
+        ("content-type", "content-length", "transfer-encoding", "host", "connection", "expect"),
+        "it belongs to the request as it is sent",
+    ),
+    "accept-encoding": "a response that cannot be unpacked would be paid for nothing",
+    "x-stainless-raw-response": "the SDK's response is read as it arrives",
+}
+"""Headers a caller may not set, each with the reason or what to do instead."""
 
 
 def check_settings(what: str, known: Iterable[str], given: Mapping[str, Any]) -> None:
@@ -138,15 +154,13 @@ def check_transport(transport: object, *, wants_async: bool) -> None:
     if lacks := missing(given, _METHODS["async transport" if wants_async else "transport"]):
         meant = f"; for this one use {twin}" if not missing(given, other) else ""
         raise refused(
-            "transport",
-            given,
-            f"a gptimage.transport.protocols.{wanted}, and has no {lacks[0]}(){meant}",
+            "transport", given, f"a gptimage.transport.{wanted}, and has no {lacks[0]}(){meant}"
         )
     if is_async(given.send) != wants_async and _is_plain(given.send):
         how = "does not await" if wants_async else "would have to be awaited"
         raise ConfigurationError(
             f"transport= is {_article(given)}, whose send() {how}, and {ours} cannot use it: "
-            f"give it a gptimage.transport.protocols.{wanted}, or use {twin}"
+            f"give it a gptimage.transport.{wanted}, or use {twin}"
         )
 
 
@@ -201,6 +215,50 @@ def check_sandbox(sandbox: object) -> None:
     """
     if sandbox is not None and missing(sandbox, _METHODS["sandbox"]):
         raise refused("sandbox", sandbox, "a gptimage.sandbox.Sandbox")
+
+
+def check_headers(headers: object) -> dict[str, str]:
+    """Return the headers with lower-case names; refuse what cannot be sent or is not theirs.
+
+    Raises:
+        ConfigurationError: A name or value is none, or the library or the SDK sets that header.
+    """
+    if not isinstance(headers, Mapping):
+        raise refused("extra_headers", headers, "a dict of header names and texts")
+    found: dict[str, str] = {}
+    for name, value in cast("Mapping[object, object]", headers).items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise refused("extra_headers", name, "a dict whose keys are header names")
+        if name.lower() in _OWN_HEADERS:
+            raise ConfigurationError(
+                f"extra_headers may not set {name}: {_OWN_HEADERS[name.lower()]}"
+            )
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            # The value is not shown: it may be a password of a gateway.
+            raise ConfigurationError(
+                f"extra_headers: the value of {name} must be one line of printable ASCII text"
+            )
+        found[name.lower()] = value
+    return found
+
+
+@contextmanager
+def refuse_in_call(field: str, value: object) -> Generator[None]:
+    """Refuse a value of a call as `InvalidRequestError`, in the words for a setting."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise InvalidRequestError(str(error), field=field, value=value) from None
+
+
+def check_retry(retry: object) -> Retry:
+    """Return when to send again.
+
+    Raises:
+        ConfigurationError: It is neither a `Retry` nor 0.
+    """
+    _retry("retry", retry)
+    return retry_of(cast("Retry | int", retry))
 
 
 def retry_of(retry: Retry | int | None) -> Retry:

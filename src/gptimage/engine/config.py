@@ -6,7 +6,6 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 from urllib.parse import urljoin
 
@@ -37,10 +36,10 @@ from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.limits.quota import RetryQuota
 from gptimage.models.catalog import Models
-from gptimage.models.pricing import FREE, Estimate
+from gptimage.models.pricing import FREE
 from gptimage.secrets import remember_url
 from gptimage.transport.environment import check_environment, check_key, check_url, split_login
-from gptimage.transport.http import HttpReply
+from gptimage.transport.http import NO_HEADERS, HttpReply, HttpRequest
 from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import is_sdk_file, resolve, resolve_all
 from gptimage.types.record import Record
@@ -69,14 +68,6 @@ DEFAULT_TIMEOUT: Final = 600.0
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds; a host that takes no connection by then is down, and nothing was sent to it yet."""
-
-VARIATION: Final = (
-    "Make a new variation of this picture: keep its subject, style and mood, "
-    "and change composition, viewpoint and details."
-)
-"""The prompt of `variations`; the endpoint of that name is retired."""
-
-VARIATION_NOTE: Final = "OpenAI's variations endpoint is retired; this was made by an edit"
 
 
 class Settings(TypedDict, total=False):
@@ -121,6 +112,8 @@ class ClientConfig:
         store: Where pictures named by their id are found, or None.
         limiter: Decides when a request may be sent, or None.
         owns_limiter: Whether `close` ends it: it was made from `Limits` for this client.
+        timeout: Seconds to wait for each response; None leaves it to the transport.
+        headers: Headers sent with each request, under lower-case names.
         quota: How many retries are left while the service is down.
     """
 
@@ -133,6 +126,8 @@ class ClientConfig:
     store: Store | None = None
     limiter: Limiter | None = None
     owns_limiter: bool = False
+    timeout: float | None = None
+    headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False)
     quota: RetryQuota = field(
         default=Factory(lambda self: RetryQuota(self.retry.attempts), takes_self=True), eq=False
     )
@@ -218,23 +213,26 @@ class ClientConfig:
             )
         return plan(request, models=self.models, today=now.date(), endpoint=self.endpoint)
 
-    def estimate(
-        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
-    ) -> Estimate | None:
-        """What a call with these arguments may cost."""
-        return self._plan_for_estimate(prompt, images, options).estimate
-
-    def ceiling(
-        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
-    ) -> Decimal | None:
-        """The most a call with these arguments should cost, in USD."""
-        return self._plan_for_estimate(prompt, images, options).ceiling
-
-    def _plan_for_estimate(
-        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    def with_call(
+        self, plan: Plan, *, timeout: float | None, headers: Mapping[str, str] | None
     ) -> Plan:
-        streams = options.get("partial_images") is not None
-        return self.plan_any(prompt, images, options, stream=streams)
+        """Return the plan with what a call says about its own delivery; its key stays the same."""
+        if timeout is None and not headers:
+            return plan
+        own = {name.lower(): value for name, value in (headers or {}).items()}
+        wire = evolve(plan.wire, headers={**plan.wire.headers, **own}, timeout=timeout)
+        return evolve(plan, wire=wire)
+
+    def with_retry(self, retry: Retry) -> ClientConfig:
+        """Return these settings with another `Retry`, which has a quota of its own."""
+        return evolve(self, retry=retry, quota=RetryQuota(retry.attempts))
+
+    def delivered(self, request: HttpRequest) -> HttpRequest:
+        """Return the request with the client's headers and timeout where it has none."""
+        if self.timeout is None and not self.headers:
+            return request
+        timeout = self.timeout if request.timeout is None else request.timeout
+        return evolve(request, headers={**self.headers, **request.headers}, timeout=timeout)
 
     def delay(
         self,
@@ -357,24 +355,34 @@ def refuse_ignored(openai: object, transport: object, **given: object) -> None:
         )
 
 
-def check_arguments(
+def connection(
     what: str,
     settings: Settings,
     *,
-    openai: object,
+    openai: Any,
     transport: object,
-    api_key: object,
-    base_url: object,
-    timeout: object,
+    api_key: str | None,
+    base_url: str | None,
+    timeout: float,
     templates: object,
-) -> tuple[str, str | None]:
+) -> tuple[str, Callable[[], Any]]:
     """Refuse arguments of a client that are wrong or would be ignored.
 
+    Args:
+        what: ``ImageClient`` or ``AsyncImageClient``.
+        settings: What was given under a name of its own.
+        openai: A client of the SDK, or None.
+        transport: What sends instead, or None.
+        api_key: The key, or None for that of the environment.
+        base_url: Where it sends, or None for the environment's or OpenAI.
+        timeout: Seconds to wait for a response.
+        templates: Prompt templates, or None.
+
     Returns:
-        Where it sends, and the user and password for it as a header sends them.
+        Where it sends, and what makes the client of the SDK once it is needed.
 
     Raises:
-        ConfigurationError: One is.
+        ConfigurationError: One is, or there is no key, or the environment is wrong.
     """
     wants_async = what.startswith("Async")
     check_settings(what, Settings.__annotations__, settings)
@@ -394,14 +402,21 @@ def check_arguments(
     if openai is not None:
         url = str(getattr(openai, "base_url", None))
         remember_url(url)
-        return split_login(url)[0], None  # its client has the login, and sends it
+        # Its client has the user and password of the address, and sends them.
+        return split_login(url)[0], lambda: openai
     if base_url is not None:
-        return split_login(check_url("base_url", base_url))
-    named = os.environ.get("OPENAI_BASE_URL")
-    return split_login(OPENAI_URL if named is None else check_url("OPENAI_BASE_URL", named))
+        endpoint, login = split_login(check_url("base_url", base_url))
+    else:
+        named = os.environ.get("OPENAI_BASE_URL")
+        url = OPENAI_URL if named is None else check_url("OPENAI_BASE_URL", named)
+        endpoint, login = split_login(url)
+    if transport is not None:
+        return endpoint, lambda: transport
+    name = "AsyncOpenAI" if wants_async else "OpenAI"
+    return endpoint, _sdk_maker(name, api_key, endpoint, timeout, login)
 
 
-def connect(
+def _sdk_maker(
     name: str, api_key: str | None, endpoint: str, timeout: float, login: str | None
 ) -> Callable[[], Any]:
     """How to make the SDK client of that class, once it is needed.

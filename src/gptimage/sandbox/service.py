@@ -220,8 +220,9 @@ class Sandbox:
     def _serves(self, model: str) -> bool:
         """Whether a model is alive, and one that the Batch API has."""
         spec = self._models.get(model)
-        alive = spec is not None and spec.state(self._today()) != "shut_down"
-        return alive and spec.batch != "no"
+        if spec is None or spec.state(self._today()) == "shut_down":
+            return False
+        return spec.batch != "no"
 
     def _file(self, request: HttpRequest) -> HttpReply:
         """A file's content, or else JSON."""

@@ -75,6 +75,7 @@ class ArrivingStream:
         self.reply: HttpReply = reply
 
     def __iter__(self) -> Iterator[ServerEvent]:
+        """Yield events as they arrive."""
         if self._response is None:
             return
         decoder = EventDecoder()
@@ -86,6 +87,7 @@ class ArrivingStream:
         yield from decoder.finish()
 
     def close(self) -> None:
+        """Release the connection; harmless when done twice."""
         if self._response is not None:
             self._response.close()
 
@@ -104,6 +106,7 @@ class AsyncArrivingStream:
         self.reply: HttpReply = reply
 
     async def __aiter__(self) -> AsyncIterator[ServerEvent]:
+        """Yield events as they arrive."""
         if self._response is None:
             return
         decoder = EventDecoder()
@@ -117,6 +120,7 @@ class AsyncArrivingStream:
             yield event
 
     async def aclose(self) -> None:
+        """Release the connection; harmless when done twice."""
         if self._response is not None:
             await self._response.aclose()
 
@@ -129,6 +133,7 @@ class ArrivingDownload:
         self.reply: HttpReply = reply
 
     def __iter__(self) -> Iterator[bytes]:
+        """Yield pieces as they arrive."""
         if self._response is None:
             return
         try:
@@ -137,6 +142,7 @@ class ArrivingDownload:
             raise failure(error) from error
 
     def close(self) -> None:
+        """Release the connection; harmless when done twice."""
         if self._response is not None:
             self._response.close()
 
@@ -149,6 +155,7 @@ class AsyncArrivingDownload:
         self.reply: HttpReply = reply
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield pieces as they arrive."""
         if self._response is None:
             return
         try:
@@ -158,6 +165,7 @@ class AsyncArrivingDownload:
             raise failure(error) from error
 
     async def aclose(self) -> None:
+        """Release the connection; harmless when done twice."""
         if self._response is not None:
             await self._response.aclose()
 
@@ -227,6 +235,7 @@ def _begins_events(start: bytes) -> bool:
 def reply_of(
     response: httpx2.Response, body: bytes = b"", pictures: tuple[bytes, ...] = ()
 ) -> HttpReply:
+    """Build the reply of a response, with this body."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     return HttpReply(status=response.status_code, headers=headers, body=body, pictures=pictures)
 
@@ -234,6 +243,7 @@ def reply_of(
 def read_all(
     response: httpx2.Response, picture_key: str, chunks: Iterator[bytes] | None = None
 ) -> HttpReply:
+    """Read a response to its end; a broken one counts if an image arrived whole."""
     splitter = Base64Extractor(picture_key)
     try:
         for chunk in chunks or response.iter_bytes():
@@ -249,6 +259,7 @@ def read_all(
 async def aread_all(
     response: httpx2.Response, picture_key: str, chunks: AsyncIterator[bytes] | None = None
 ) -> HttpReply:
+    """Do the same as `read_all`, awaited."""
     splitter = Base64Extractor(picture_key)
     try:
         async for chunk in chunks or response.aiter_bytes():

@@ -20,6 +20,7 @@ from gptimage.image.download import shown
 from gptimage.image.formats import jpeg_segments
 from gptimage.image.image import BinaryFile, Image, ImageSource, PilImage
 from gptimage.image.lookalike import lookalike
+from gptimage.types.parameters import MAX_IMAGES
 from gptimage.types.record import Record
 from gptimage.types.request import FileRef, Source, Sources
 
@@ -27,7 +28,6 @@ from gptimage.types.request import FileRef, Source, Sources
 API_FORMATS: Final = ("png", "jpeg", "webp")
 """What the service takes as input."""
 
-MAX_IMAGES: Final = 16
 MAX_BYTES: Final = 50_000_000
 """The service takes less than 50 MB for each picture."""
 

@@ -1,7 +1,7 @@
 """What the user asks for, as frozen values: `Generate` and `Edit`.
 
-The parameter list of every operation is written here once, as a `TypedDict`; the
-clients unpack it, the values hold it, and `check` in ``check.py`` judges it.
+`Options` and `EditOptions` are the typed face of the table in ``parameters.py``: the clients
+unpack them, the values hold what they name, and ``validation.py`` checks it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypedDict, TypeVar
+from typing import Any, Final, TypedDict, TypeVar
 
 from attrs import field, frozen
 
@@ -17,6 +17,18 @@ from gptimage.errors import InvalidRequestError
 from gptimage.image.image import Image, ImageSource
 from gptimage.image.mask import Mask
 from gptimage.models.sizes import Size
+from gptimage.types.parameters import (
+    PARAMETERS,
+    Background,
+    Effort,
+    Fidelity,
+    Level,
+    Moderation,
+    Operation,
+    OutputFormat,
+    Quality,
+    option_names,
+)
 from gptimage.types.record import Record
 
 
@@ -87,18 +99,10 @@ def _rebuild(
     )
 
 
-Quality = Literal["low", "medium", "high", "xhigh", "max", "auto"]
-Background = Literal["transparent", "opaque", "auto"]
-OutputFormat = Literal["png", "jpeg", "webp", "gif", "svg"]
-Moderation = Literal["auto", "low"]
-Level = Literal["low", "medium", "high"]
-Operation = Literal["generate", "edit"]
-
-
 class SvgReasoning(TypedDict, total=False):
     """How much the author of an SVG thinks."""
 
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+    effort: Effort
 
 
 class Svg(TypedDict, total=False):
@@ -179,7 +183,7 @@ class EditOptions(Options, total=False):
 
     mask: Mask | Source | None
     markup: Source | None
-    input_fidelity: Literal["low", "high"] | None
+    input_fidelity: Fidelity | None
 
 
 def _size(value: str | Sequence[int] | Size | None) -> Size | None:
@@ -255,7 +259,6 @@ class Edit(Generate):
 RequestT = TypeVar("RequestT", bound=Generate)
 
 
-_NAMES: Final = tuple(Options.__annotations__)
 _HINTS: Final[Mapping[str, str]] = {
     "output_format": "it is called format here",
     "response_format": "it is called format here, and pictures always arrive as bytes",
@@ -267,9 +270,7 @@ _HINTS: Final[Mapping[str, str]] = {
     "image": "it is called images here, and belongs to edit()",
     "stream": "call stream() instead",
     "images": "pictures to start from belong to edit()",
-    "mask": "a mask belongs to edit()",
-    "markup": "markup belongs to edit()",
-    "input_fidelity": "it belongs to edit()",
+    **dict.fromkeys(("mask", "markup", "input_fidelity"), "it belongs to edit()"),
 }
 
 
@@ -311,7 +312,7 @@ def _build(
     default_model: str,
     stream: bool,
 ) -> RequestT:
-    known = (*_NAMES, "input_fidelity") if kind is Edit else _NAMES
+    known = option_names("edit" if kind is Edit else "generate")
     for name in options:
         if name not in known:
             raise _unknown(name, known)
@@ -321,9 +322,6 @@ def _build(
     return kind(prompt=text, stream=stream, **values, **pictures)
 
 
-_LOWER: Final = frozenset(
-    ("quality", "background", "format", "moderation", "complexity", "input_fidelity")
-)
 _SAME: Final[Mapping[str, str]] = {"jpg": "jpeg"}
 _MARK: Final = "\ufeff"
 """A byte order mark: what some editors put before a text is no part of it."""
@@ -331,7 +329,7 @@ _MARK: Final = "\ufeff"
 
 def _habit(name: str, value: Any) -> Any:
     """The one spelling of a value that people write in several; what it means is never changed."""
-    if name in _LOWER and isinstance(value, str):
+    if PARAMETERS[name].kind == "choice" and isinstance(value, str):
         lower = value.lower()
         return _SAME.get(lower, lower) if name == "format" else lower
     return value

@@ -17,7 +17,7 @@ from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.models.sizes import Size
 from gptimage.store.names import is_id
 from gptimage.store.save import MAX_TAGS, check_tags
-from gptimage.types.inputs import MAX_IMAGES
+from gptimage.types.parameters import MAX_IMAGES
 from gptimage.types.request import EditOptions, Prompt
 
 

@@ -19,6 +19,7 @@ from gptimage.models.pricing import Usage
 from gptimage.transport.base64_body import ParsedBody, parse
 from gptimage.transport.http import FilePart, HttpRequest, ServerEvent
 from gptimage.transport.wrapped_body import is_final
+from gptimage.types.parameters import WIRE_NAMES
 from gptimage.types.request import Edit, FileRef, Generate
 
 
@@ -26,23 +27,6 @@ GENERATE_PATH: Final = "/images/generations"
 EDIT_PATH: Final = "/images/edits"
 MAX_DATA_URL: Final = 20_971_520
 """Characters of one data URL in a JSON edit (OpenAI's OpenAPI document)."""
-
-WIRE_NAMES: Final[Mapping[str, str]] = {
-    "n": "n",
-    "quality": "quality",
-    "background": "background",
-    "format": "output_format",
-    "compression": "output_compression",
-    "moderation": "moderation",
-    "complexity": "complexity",
-    "safety_identifier": "safety_identifier",
-    "frame_count": "frame_count",
-    "frame_duration_ms": "frame_duration_ms",
-    "svg": "svg",
-    "partial_images": "partial_images",
-    "input_fidelity": "input_fidelity",
-}
-"""What each parameter is called on the wire."""
 
 
 def to_wire(
