@@ -57,8 +57,7 @@ class CheckpointHook:
     def before_send(self, key: str, ceiling: Decimal | None) -> None:
         """See `SendHook.before_send`."""
         del key, ceiling
-        if self.state.stopping:
-            raise RunStoppedError("the run was stopped before this request was sent")
+        self.check_running()
         try:
             self.state.mark_sent(self)
         except OSError as error:
@@ -67,6 +66,15 @@ class CheckpointHook:
             raise
         self.billing = Billing.SENT
         self.state.stop.add(self)
+
+    def check_running(self) -> None:
+        """Refuse to go on once the run was stopped.
+
+        Raises:
+            RunStoppedError: It was.
+        """
+        if self.state.stopping:
+            raise RunStoppedError("the run was stopped before this request was sent")
 
     def not_billed(self) -> None:
         """See `SendHook.not_billed`; if it cannot be written, the item counts as unknown."""

@@ -46,7 +46,8 @@ from gptimage.bulk.run_state import RunState
 from gptimage.bulk.stop import Stop
 from gptimage.cache.protocol import CachePort
 from gptimage.engine.save import ResultSaver
-from gptimage.errors import InvalidRequestError, truncated_repr
+from gptimage.errors import InvalidRequestError, OutcomeUnknownError, truncated_repr
+from gptimage.transport.billing import Billing
 from gptimage.types.request import EditOptions, Generate
 from gptimage.types.result import Result
 
@@ -163,6 +164,12 @@ class Run:
                 tracker.close()
 
 
+def _given_up(error: RunStoppedError, item: PlannedItem) -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        f"{error}, and an earlier try of it may be billed", possible_cost=item.plan.ceiling
+    )
+
+
 def _check(field: str, value: object, allowed: str, *, good: bool) -> None:
     if not good:
         raise InvalidRequestError(
@@ -201,7 +208,9 @@ async def _process(
     hook = CheckpointHook(state, planned)
     try:
         result = await send(hook)
-    except RunStoppedError:
+    except RunStoppedError as error:
+        if hook.billing is Billing.SENT:  # an earlier try of it may be billed (`Retry.unknown`)
+            return state.failed(hook, _given_up(error, planned))
         return UNSENT
     except Exception as error:
         if hook.failure is not None:
