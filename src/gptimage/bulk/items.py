@@ -30,12 +30,14 @@ class Item:
         request: The request as you gave it.
         error: Why there are no images, or None.
         resumed: Whether an earlier run had settled it, and nothing was sent now.
+        stored_ids: Ids of the images an earlier run saved in the store; ``result`` reads them.
     """
 
     index: int
     request: RequestInput = field(repr=False)
     error: Exception | None = None
     resumed: bool = False
+    stored_ids: tuple[str, ...] = ()
     _open: Callable[[], Result] | None = field(default=None, alias="open", repr=False, eq=False)
 
     @property

@@ -390,6 +390,7 @@ def _count_outcome(
 
 
 def _count(outcome: Item | None, tracker: ProgressTracker) -> None:
+    # A resumed item is not opened to be counted: that would read every image of an earlier run.
     if outcome is None or (outcome.resumed and outcome.error is None):
         tracker.resumed()
     elif outcome.error is not None or outcome.result is None:

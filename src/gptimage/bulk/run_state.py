@@ -239,7 +239,9 @@ class RunState:
         if store is None or not before.stored:
             return None
         load = cache(lambda: _from_store(store, before.stored, plan))
-        return Item(index=before.index, request=request, resumed=True, open=load)
+        return Item(
+            index=before.index, request=request, resumed=True, stored_ids=before.stored, open=load
+        )
 
     def _from_spool(self, reply: str, item: PlannedItem) -> Item | None:
         """Return the item of a reply that no run delivered, saved if there is a store."""

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 from gptimage.cli.console import encoding_of
 from gptimage.cli.options import Subparsers, add_sandbox_option, open_client
-from gptimage.cli.output import Target, is_there, keep_bytes, prepare, save, save_missing, target
+from gptimage.cli.output import (
+    Target,
+    are_saved,
+    is_there,
+    keep_bytes,
+    prepare,
+    save,
+    save_missing,
+    target,
+)
 from gptimage.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -34,6 +43,7 @@ from gptimage.wording import for_command_line
 if TYPE_CHECKING:
     from gptimage import ImageClient, Result
     from gptimage.bulk import Item, Stop
+    from gptimage.store import Store
 
 
 # Reads the requests of ``gptimage many`` from a JSONL or CSV file, a line at a time.
@@ -256,7 +266,7 @@ _HOPELESS: Final = (
 
 _FAILED: Final = 1
 _UNKNOWN: Final = 4
-_INTERRUPTED: Final = 130
+_SIGNALLED: Final = 128
 _SHOW_CURSOR: Final = b"\x1b[?25h"
 
 
@@ -309,7 +319,7 @@ def run(args: argparse.Namespace) -> int:
             for item in items:
                 if hopeless and isinstance(item.error, _HOPELESS):
                     continue  # it was in flight, and says the same
-                codes.add(_report(item, args))
+                codes.add(_report(item, args, client.store))
                 if isinstance(item.error, _HOPELESS):
                     hopeless = True
                     stop.set()  # others in flight may be paid, and are written first
@@ -317,19 +327,23 @@ def run(args: argparse.Namespace) -> int:
     if interrupted:
         again = "the same command goes on" if args.checkpoint else "nothing that was paid is lost"
         print(f"gptimage: stopped before the end of {args.file}; {again}", file=sys.stderr)
-        codes.add(_INTERRUPTED)
+        codes.add(_SIGNALLED + interrupted[0])
     return max(codes)
 
 
 @contextmanager
-def _interruptible(stop: Stop) -> Generator[list[bool]]:
-    """Let Ctrl-C finish what is in flight, and a second one give it up; tells of the first."""
-    interrupted: list[bool] = []
+def _interruptible(stop: Stop) -> Generator[list[int]]:
+    """Let Ctrl-C or SIGTERM finish what is in flight, and a second one give it up.
 
-    def interrupt(*_: object) -> None:
-        if interrupted:
-            _give_up(stop.in_flight)
-        interrupted.append(True)
+    Yields:
+        The signals that came.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        if came:
+            _give_up(stop.in_flight, number)
+        came.append(number)
         stop.set()
         _say(
             f"finishing {stop.in_flight} in flight, again to give them up"
@@ -337,22 +351,22 @@ def _interruptible(stop: Stop) -> Generator[list[bool]]:
             else "nothing is in flight; stopping"
         )
 
+    before: dict[int, Any] = {}
     try:
-        before = signal.getsignal(signal.SIGINT)
-        if before is signal.SIG_IGN:  # as in a job of the background: the shell said so
-            yield interrupted
-            return
-        signal.signal(signal.SIGINT, interrupt)
-    except ValueError:  # only the main thread is told of signals
-        yield interrupted
-        return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Ignored by whoever started this, as in a job of the background: it stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, interrupt)
+    except ValueError:  # signals reach the main thread alone
+        before.clear()
     try:
-        yield interrupted
+        yield came
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _give_up(in_flight: int) -> None:
+def _give_up(in_flight: int, number: int) -> None:
     """End at once: an orderly end would wait for the requests.
 
     What has arrived is on the disk by now, and the checkpoint knows of the others.
@@ -362,7 +376,7 @@ def _give_up(in_flight: int) -> None:
         sys.stdout.flush()
     if sys.stderr.isatty():  # the progress bar hides it
         os.write(2, _SHOW_CURSOR)
-    os._exit(_INTERRUPTED)
+    os._exit(_SIGNALLED + number)
 
 
 def _say(message: str) -> None:
@@ -388,11 +402,16 @@ def _defaults(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
-def _report(item: Item, args: argparse.Namespace) -> int:
+def _report(item: Item, args: argparse.Namespace, store: Store | None) -> int:
     """Save what came, say so, and give the exit code of this item."""
     if item.error is not None:
         return _report_error(item, item.error, args)
     try:
+        # A run that goes on looks at its files by size and digest: its store may be in a bucket.
+        if store is not None and item.stored_ids:
+            records = [store.get(id) for id in item.stored_ids]
+            if are_saved(records, _where(item, args)):
+                return 0
         result = item.result
     except StoreError as error:  # an earlier run had saved it, and it was removed since
         if is_there(_where(item, args)):
