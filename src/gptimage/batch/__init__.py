@@ -17,6 +17,6 @@ __all__ = [
     "BatchItem",
     "BatchLine",
     "BatchPart",
-    "BatchWarning",
     "BatchStatus",
+    "BatchWarning",
 ]

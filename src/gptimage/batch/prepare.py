@@ -32,7 +32,7 @@ class BatchWarning(UserWarning):
 _PAIRS, _NAME, _TEXT = 15, 64, 512
 """The service takes 16 pairs of metadata, and one is ours."""
 
-_BREATH: Final = 256
+_PAUSE_EVERY: Final = 256
 """After so many requests an async driver looks up."""
 
 
@@ -101,8 +101,8 @@ def prepare(
 def digest_of(core: ClientConfig, requests: Iterable[RequestInput]) -> str:
     """The digest of requests, to see whether a state file belongs to them."""
     digest = hashlib.sha256()
-    for number, asked in enumerate(requests):
-        digest.update(_ready(core, asked, number).identity)
+    for number, request in enumerate(requests):
+        digest.update(_check_request(core, request, number).identity)
     return digest.hexdigest()
 
 
@@ -132,10 +132,10 @@ def _prepare(
     uploads, digest = Uploads(state), hashlib.sha256()
     models = set[str]()
     with writing(state) as file:
-        for number, asked in enumerate(requests):
-            if number % _BREATH == 0:
+        for number, request in enumerate(requests):
+            if number % _PAUSE_EVERY == 0:
                 yield 0.0
-            ready = _ready(core, asked, number)
+            ready = _check_request(core, request, number)
             digest.update(ready.identity)
             if (model := ready.plan.request.model) not in models:
                 models.add(model)
@@ -149,10 +149,10 @@ def _prepare(
     uploads.forget()
 
 
-def _ready(core: ClientConfig, asked: RequestInput, number: int) -> PreparedRequest:
+def _check_request(core: ClientConfig, request: RequestInput, number: int) -> PreparedRequest:
     """Check one request."""
     try:
-        single, tags = planned(core, asked)
+        single, tags = planned(core, request)
         return PreparedRequest(plan=_batched(core, single), tags=_checked(tags))
     except InvalidRequestError as error:
         error.args = (f"request {number}: {error}",)
@@ -233,7 +233,7 @@ def _write(
     state.parts[place].add(
         size, asked.request.count, asked.estimate.usd if asked.estimate else None, asked.ceiling
     )
-    kept = RequestLine(
+    line = RequestLine(
         custom_id=custom_id,
         part=place,
         body=body,
@@ -241,7 +241,7 @@ def _write(
         template=asked.request.template,
         tags=ready.tags,
     )
-    file.write(kept.line())
+    file.write(line.line())
 
 
 def place_of(parts: list[Part], path: str, model: str, size: int, limits: FileLimits) -> int:
