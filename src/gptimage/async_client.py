@@ -9,10 +9,10 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from gptimage._internal.keywords import strict
-from gptimage.cache.protocol import CachePort
+from gptimage.cache.base import Cache
 from gptimage.engine.arguments import check_sandbox, check_settings
 from gptimage.engine.base_client import (
     VARIATION,
@@ -28,8 +28,8 @@ from gptimage.engine.runtime import AsyncRuntime
 from gptimage.engine.signatures import shows
 from gptimage.errors import ConfigurationError
 from gptimage.models.pricing import Estimate
-from gptimage.transport.openai_sdk import AsyncOpenAITransport, AsyncSDK
-from gptimage.transport.protocols import AsyncTransport
+from gptimage.transport.openai_sdk import AsyncSDK
+from gptimage.transport.protocols import SANDBOX_URL, AsyncTransport
 from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
 from gptimage.types.result import Completed, PartialImage, Result
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from gptimage.templates import PromptTemplates
 
 
+@shows(Settings)
 class AsyncImageClient(BaseClient):
     """Makes and edits pictures under asyncio; close it, or use ``async with``.
 
@@ -70,6 +71,8 @@ class AsyncImageClient(BaseClient):
             ignored. Nothing was sent.
     """
 
+    _transport: AsyncTransport
+
     @shows(Settings)
     def __init__(
         self,
@@ -80,11 +83,11 @@ class AsyncImageClient(BaseClient):
         openai: AsyncSDK | None = None,
         transport: AsyncTransport | None = None,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        endpoint, make = connection(
+        endpoint, self._transport = connection(
             "AsyncImageClient",
             settings,
             openai=openai,
@@ -94,9 +97,6 @@ class AsyncImageClient(BaseClient):
             timeout=timeout,
             templates=templates,
         )
-        if transport is None:
-            transport = AsyncOpenAITransport(make, owned=openai is None)
-        self._transport: AsyncTransport = transport
         super().__init__(
             AsyncRuntime(self._transport),
             endpoint=endpoint,
@@ -113,12 +113,12 @@ class AsyncImageClient(BaseClient):
         sandbox: Sandbox | None = None,
         *,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> Self:
         """A client of the offline sandbox; see `ImageClient.sandbox`."""
-        from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox
+        from gptimage.sandbox import AsyncSandboxTransport, Sandbox
 
         check_settings("AsyncImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
@@ -133,6 +133,34 @@ class AsyncImageClient(BaseClient):
             templates=templates,
             **settings,
         )
+
+    @classmethod
+    @shows(Settings)
+    def from_config(
+        cls,
+        file: str | os.PathLike[str] | None = None,
+        *,
+        project: bool = True,
+        **settings: Unpack[Settings],
+    ) -> Self:
+        """A client with the shared settings; see `ImageClient.from_config`.
+
+        Args:
+            file: The user's file; ``GPTIMAGE_CONFIG`` or the usual one when left out.
+            project: Whether ``gptimage.toml`` or ``[tool.gptimage]`` of the working folder counts.
+            **settings: See `Settings`.
+
+        Raises:
+            ConfigurationError: A setting cannot be used; nothing was sent.
+        """
+        from gptimage.config import load
+        from gptimage.engine.from_config import client_arguments
+
+        check_settings(f"{cls.__name__}.from_config", Settings.__annotations__, settings)
+        config = load(file=file, project=project)
+        make: Any = cls.sandbox if config.sandbox else cls
+        client: Self = make(**client_arguments(config, settings))
+        return client
 
     @shows(Options)
     async def generate(
@@ -149,7 +177,7 @@ class AsyncImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return await self._generate(prompt, options, how)
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     async def edit(
         self,
         prompt: str | Prompt,
@@ -165,7 +193,7 @@ class AsyncImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return await self._edit(prompt, images, options, how)
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     async def variations(
         self,
         image: Source,
@@ -181,7 +209,7 @@ class AsyncImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return (await self._edit(prompt, image, options, how)).warn(VARIATION_NOTE)
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     def stream(
         self,
         prompt: str | Prompt,
@@ -200,7 +228,7 @@ class AsyncImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return self._stream(prompt, images, options, how)
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     async def estimate(
         self,
         prompt: str | Prompt,
@@ -210,7 +238,7 @@ class AsyncImageClient(BaseClient):
         """What a call with these arguments may cost; see `ImageClient.estimate`."""
         return await self._estimate(prompt, images, options)
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     async def ceiling(
         self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Decimal | None:
@@ -278,7 +306,7 @@ class AsyncImageClient(BaseClient):
         check_conversation(model, image_model, stateless=stateless)
         return AsyncConversation(
             ClientParts(keeper=self._saver, sender=self._sender, meter=self._accounting),
-            model=model,
+            model=model or self._config.chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,

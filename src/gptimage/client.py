@@ -6,11 +6,11 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from gptimage._internal.coroutines import iterate_blocking, run_blocking
 from gptimage._internal.keywords import strict
-from gptimage.cache.protocol import CachePort
+from gptimage.cache.base import Cache
 from gptimage.engine.arguments import check_sandbox, check_settings
 from gptimage.engine.base_client import (
     VARIATION,
@@ -26,8 +26,8 @@ from gptimage.engine.runtime import BlockingRuntime
 from gptimage.engine.signatures import shows
 from gptimage.errors import ConfigurationError
 from gptimage.models.pricing import Estimate
-from gptimage.transport.openai_sdk import SDK, OpenAITransport
-from gptimage.transport.protocols import Transport
+from gptimage.transport.openai_sdk import SDK
+from gptimage.transport.protocols import SANDBOX_URL, Transport
 from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
 from gptimage.types.result import Completed, PartialImage, Result
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gptimage.templates import PromptTemplates
 
 
+@shows(Settings)
 class ImageClient(BaseClient):
     """Makes and edits pictures. Safe to use from several threads; close it, or use ``with``.
 
@@ -68,6 +69,8 @@ class ImageClient(BaseClient):
             ignored. Nothing was sent.
     """
 
+    _transport: Transport
+
     @shows(Settings)
     def __init__(
         self,
@@ -78,11 +81,11 @@ class ImageClient(BaseClient):
         openai: SDK | None = None,
         transport: Transport | None = None,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        endpoint, make = connection(
+        endpoint, self._transport = connection(
             "ImageClient",
             settings,
             openai=openai,
@@ -92,9 +95,6 @@ class ImageClient(BaseClient):
             timeout=timeout,
             templates=templates,
         )
-        if transport is None:
-            transport = OpenAITransport(make, owned=openai is None)
-        self._transport: Transport = transport
         super().__init__(
             BlockingRuntime(self._transport),
             endpoint=endpoint,
@@ -111,7 +111,7 @@ class ImageClient(BaseClient):
         sandbox: Sandbox | None = None,
         *,
         store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> Self:
@@ -124,7 +124,7 @@ class ImageClient(BaseClient):
             templates: The prompt templates of `render`.
             **settings: See `Settings`.
         """
-        from gptimage.sandbox import SANDBOX_URL, Sandbox, SandboxTransport
+        from gptimage.sandbox import Sandbox, SandboxTransport
 
         check_settings("ImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
@@ -139,6 +139,38 @@ class ImageClient(BaseClient):
             templates=templates,
             **settings,
         )
+
+    @classmethod
+    @shows(Settings)
+    def from_config(
+        cls,
+        file: str | os.PathLike[str] | None = None,
+        *,
+        project: bool = True,
+        **settings: Unpack[Settings],
+    ) -> Self:
+        """Make a client with the settings that the command line and the MCP server share.
+
+        What is given here beats what is configured.
+
+        The store and the ledger are the user's usual ones where no setting names others.
+
+        Args:
+            file: The user's file; ``GPTIMAGE_CONFIG`` or the usual one when left out.
+            project: Whether ``gptimage.toml`` or ``[tool.gptimage]`` of the working folder counts.
+            **settings: See `Settings`.
+
+        Raises:
+            ConfigurationError: A setting cannot be used; nothing was sent.
+        """
+        from gptimage.config import load
+        from gptimage.engine.from_config import client_arguments
+
+        check_settings(f"{cls.__name__}.from_config", Settings.__annotations__, settings)
+        config = load(file=file, project=project)
+        make: Any = cls.sandbox if config.sandbox else cls
+        client: Self = make(**client_arguments(config, settings))
+        return client
 
     @shows(Options)
     def generate(
@@ -171,7 +203,7 @@ class ImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return run_blocking(self._generate(prompt, options, how))
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     def edit(
         self,
         prompt: str | Prompt,
@@ -206,7 +238,7 @@ class ImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return run_blocking(self._edit(prompt, images, options, how))
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     def variations(
         self,
         image: Source,
@@ -235,7 +267,7 @@ class ImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return run_blocking(self._edit(prompt, image, options, how)).warn(VARIATION_NOTE)
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     def stream(
         self,
         prompt: str | Prompt,
@@ -268,7 +300,7 @@ class ImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return iterate_blocking(self._stream(prompt, images, options, how))
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     def estimate(
         self,
         prompt: str | Prompt,
@@ -284,7 +316,7 @@ class ImageClient(BaseClient):
         """
         return run_blocking(self._estimate(prompt, images, options))
 
-    @shows(EditOptions)
+    @shows(Options, EditOptions)
     def ceiling(
         self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Decimal | None:
@@ -397,7 +429,7 @@ class ImageClient(BaseClient):
         check_conversation(model, image_model, stateless=stateless)
         return Conversation(
             ClientParts(keeper=self._saver, sender=self._sender, meter=self._accounting),
-            model=model,
+            model=model or self._config.chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,

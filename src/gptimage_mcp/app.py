@@ -24,7 +24,7 @@ from gptimage_mcp.jobs.journal import folder_beside
 
 
 if TYPE_CHECKING:
-    from gptimage.cache.protocol import CachePort
+    from gptimage.cache.base import Cache
     from gptimage.service import Runner
     from gptimage_mcp.metrics import Metrics
 
@@ -112,7 +112,7 @@ class App:
     settings: Settings
     client: gptimage.AsyncImageClient | None
     store: gptimage.Store
-    cache: CachePort | None
+    cache: Cache | None
     ledger: gptimage.Ledger | None
     templates: Templates
     news: SubscriptionBus

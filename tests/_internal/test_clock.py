@@ -125,6 +125,19 @@ def test_a_clock_of_its_own_stays(tmp_path: Path) -> None:
     assert [row.at for row in ledger.rows()] == [DAYS[1]]
 
 
+def test_two_clocks_on_one_ledger(tmp_path: Path) -> None:
+    """Each call has its own client's day; the ledger goes on by the clock of the first one."""
+    ledger = gptimage.Ledger(tmp_path / "spend.sqlite")
+    budget = gptimage.Budget("1.00", per="day", ledger=ledger)
+    for day in DAYS:
+        client = gptimage.ImageClient.sandbox(budget=budget, clock=lambda day=day: day)
+        client.generate(f"A fox on {day}", **SMALL)
+    rows = ledger.rows()
+
+    assert [(row.at, row.billing) for row in rows] == [(day, "billed") for day in DAYS]
+    assert budget.remaining() == 1 - rows[0].counted
+
+
 @pytest.mark.parametrize("day", DAYS, ids=str)
 def test_the_sandbox_lives_on_the_day_of_its_client(day: datetime) -> None:
     """A sandbox the client makes knows the client's models and dates its replies likewise."""
@@ -158,16 +171,16 @@ def test_replies_wait_by_the_spool_s_own_clock(tmp_path: Path, day: datetime) ->
     clock = Clock(day)
     spool = PendingReplies(tmp_path, clock=clock)
     spool.put("g1:abc", b"x", {})
-    young = spool.leftovers()
+    young = spool.abandoned()
     clock.now += timedelta(hours=2)
 
-    assert ([each.key for each in young], [each.at for each in spool.leftovers()]) == ([], [day])
+    assert ([each.key for each in young], [each.at for each in spool.abandoned()]) == ([], [day])
 
 
 def test_every_reply_is_left_over_when_no_age_is_asked(tmp_path: Path) -> None:
     """A reply dated by a clock that is ahead is found as well: it was paid for."""
     PendingReplies(tmp_path, clock=lambda: DAYS[1]).put("g1:abc", b"x", {})
-    found = PendingReplies(tmp_path, clock=lambda: DAYS[0]).leftovers(timedelta(0))
+    found = PendingReplies(tmp_path, clock=lambda: DAYS[0]).abandoned(timedelta(0))
 
     assert [each.key for each in found] == ["g1:abc"]
 

@@ -218,17 +218,38 @@ def test_a_file_that_is_no_ledger_is_left_alone(path: Path, content: bytes) -> N
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("left", [0, 60, 4_096])
+def test_a_ledger_cut_short_is_told(path: Path, left: int) -> None:
+    """A ledger that lost its rows is not taken for a new one: its budget would begin anew."""
+    for _ in range(60):
+        paid(Ledger(path), "0.40")
+    os.truncate(path, left)
+
+    with pytest.raises(ConfigurationError, match="left as it is"):
+        Budget(1, per="total", ledger=Ledger(path)).remaining()
+    with pytest.raises(ConfigurationError, match="left as it is"):
+        Ledger(path).begin(entry())
+    assert path.stat().st_size == left
+
+
+def test_an_empty_file_is_no_ledger(path: Path) -> None:
+    """An empty file is refused by name, and what to do is said."""
+    path.touch()
+
+    with pytest.raises(ConfigurationError, match=r"is no ledger.*it is empty.*name another file"):
+        Ledger(path).summary()
+
+
 def test_another_database_is_left_alone(path: Path) -> None:
-    """Somebody else's SQLite file is refused, and gets no table of ours."""
+    """Somebody else's SQLite file is refused, and no byte of it changes."""
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE theirs (a)")
     connection.close()
+    before = path.read_bytes()
 
     with pytest.raises(ConfigurationError, match="no ledger"):
         Ledger(path).begin(entry())
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("theirs",)]
-    connection.close()
+    assert path.read_bytes() == before
 
 
 def test_a_newer_ledger_is_left_alone(path: Path) -> None:

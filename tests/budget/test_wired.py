@@ -132,6 +132,24 @@ def test_the_ledger_is_the_clients(bench: Bench) -> None:
         bench.client(ledger=Ledger("other.sqlite"), budget=budget)
 
 
+def test_a_budget_beside_a_ledger_is_the_caller_s_own(bench: Bench) -> None:
+    """With both given, the object the caller holds counts, together with the ledger's calls."""
+    budget = Budget(1, per="total")
+    client = bench.client(budget=budget)
+    result = bench.generate(client)
+    assert result.cost is not None
+
+    assert budget.remaining() == 1 - result.cost.usd == 1 - bench.ledger.spent()
+
+
+def test_a_budget_that_has_counted_is_not_moved(bench: Bench) -> None:
+    """What a budget counted without a ledger is not forgotten for the sake of one."""
+    budget = Budget(1, per="total")
+    bench.generate(bench.client(ledger=None, budget=budget))
+    with pytest.raises(gptimage.ConfigurationError, match="would forget them"):
+        bench.client(budget=budget)
+
+
 def test_a_budget_stops_before_sending(bench: Bench) -> None:
     """A call that could cross the budget is not sent and leaves no row."""
     client = bench.client(budget=Budget("0.012", per="total"))
@@ -420,7 +438,7 @@ def test_the_event_loop_goes_on_while_the_ledger_is_locked(tmp_path: Path) -> No
         held, release = threading.Event(), threading.Event()
 
         def hold() -> None:
-            bench.ledger._file.run(lambda _: (held.set(), release.wait()))
+            bench.ledger._file.write(lambda _: (held.set(), release.wait()))
 
         holder = asyncio.create_task(asyncio.to_thread(hold))
         await asyncio.to_thread(held.wait)

@@ -215,9 +215,9 @@ class Holding(Sandbox):
         self.may_answer = threading.Event()
         self._first = itertools.count()
 
-    def arrived(self, request: HttpRequest) -> Any:
+    def handle(self, request: HttpRequest) -> Any:
         """The answer, in time."""
-        found = super().arrived(request)
+        found = super().handle(request)
         if next(self._first) >= 2:
             self.may_answer.wait()
         return found

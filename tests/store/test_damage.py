@@ -18,7 +18,7 @@ from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
-from gptimage.cache.protocol import CacheEntry
+from gptimage.cache.base import CacheEntry
 from gptimage.errors import ConfigurationError, GptImageError, ImageDecodeError
 from gptimage.store import Store
 

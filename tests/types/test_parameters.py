@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
@@ -82,3 +85,11 @@ def test_help_is_one_line(row: Parameter) -> None:
 def test_limits_in_words(name: str, said: str) -> None:
     """Messages and tables say limits and choices alike."""
     assert said == PARAMETERS[name].allowed
+
+
+def test_the_page_is_fresh() -> None:
+    """The table of the docs is the table of the code."""
+    program = Path(__file__).parents[2] / "docs" / "generate_parameters.py"
+    done = subprocess.run([sys.executable, program, "--check"], check=False)
+
+    assert done.returncode == 0, "run docs/generate_parameters.py"

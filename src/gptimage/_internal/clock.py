@@ -28,15 +28,15 @@ def utc_now() -> datetime:
 def in_utc(clock: Clock | None) -> Clock:
     """A clock whose dates are those of UTC, whatever zone the given one shows; ours for None.
 
-    Models end and prices begin at midnight in UTC.
+    Models end and prices begin at midnight in UTC. A time without a zone stays as it is: it
+    could be any, and a client refuses it before anything is sent.
     """
     if clock is None:
         return utc_now
 
     def now() -> datetime:
-        given = clock()
-        # A time without a zone would be taken for local time; whoever asks refuses it by name.
-        return given if getattr(given, "tzinfo", None) is None else given.astimezone(UTC)
+        found = clock()
+        return found if found.tzinfo is None else found.astimezone(UTC)
 
     return now
 

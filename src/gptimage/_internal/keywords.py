@@ -94,10 +94,10 @@ def flag(name: str, value: object) -> None:
         raise refused(name, value, "True or False")
 
 
-def whole(name: str, value: object, least: int) -> None:
+def whole(name: str, value: object, least: int, hint: str = "") -> None:
     """Refuse what is no whole number, or too small."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise refused(name, value, f"a whole number, {least} or more")
+        raise refused(name, value, f"a whole number, {least} or more{hint}")
 
 
 def seconds(name: str, value: object, *, zero: bool = False) -> None:

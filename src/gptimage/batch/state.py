@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 import weakref
 from collections.abc import Generator
@@ -22,6 +21,7 @@ from typing import IO, Any, Final
 
 from attrs import define, field
 
+from gptimage._internal import atomic
 from gptimage._internal.converter import from_json, to_json
 from gptimage._internal.json import table
 from gptimage._internal.locks import claim
@@ -177,14 +177,9 @@ class State:
         parts: list[dict[str, Any]] = values["parts"]
         values["parts"] = [{_KEYS.get(k, k): v for k, v in each.items()} for each in parts]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.new")
         # Never half a file: what it says decides whether a batch is made, and paid, again.
-        with private(temporary) as file:
-            file.write(json.dumps({"version": _VERSION, **values}, indent=1).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
-        _sync_folder(self.path.parent)
+        text = json.dumps({"version": _VERSION, **values}, indent=1)
+        atomic.replace(self.path, text.encode())
 
     def make_permanent(self) -> None:
         """Save a temporary job for good: something may be paid, and this process may end."""
@@ -219,17 +214,6 @@ def private(path: Path) -> IO[bytes]:
 
 def _sum(total: Decimal | None, more: Decimal | None) -> Decimal | None:
     return None if total is None or more is None else total + more
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force the new name to the disk, where the system can: a power cut must not undo it."""
-    if sys.platform == "win32":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _claim(handle: int, path: Path) -> None:

@@ -30,7 +30,7 @@ from gptimage.budget.accounts import (
     to_nanos,
     to_usd,
 )
-from gptimage.budget.ledger_db import HOST, LedgerFile, check_sums, is_abandoned
+from gptimage.budget.ledger_db import HOST, check_sums, is_abandoned, open_ledger
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import Usage
 from gptimage.transport.billing import Billing
@@ -208,8 +208,8 @@ class Ledger:
     Args:
         path: The SQLite file; it is made when it is not there, readable to you alone.
         prompts: Keep the prompts, too.
-        clock: Tells the time (UTC); when left out, the clock of the client that uses it, and
-            this machine's until a client does.
+        clock: Tells the time (UTC); when left out, the clock of the first client that uses it,
+            and this machine's until a client does.
 
     Raises:
         ConfigurationError: An argument makes no sense.
@@ -226,17 +226,18 @@ class Ledger:
         flag("prompts", prompts)
         self.path: Path = Path(path)
         self.prompts: bool = prompts
-        self._own_clock = clock
-        self._clock: Clock = clock or utc_now
-        self._file = LedgerFile(self.path)
+        self._clock: Clock | None = clock
+        self._file = open_ledger(self.path)
 
     def go_by(self, clock: Clock) -> None:
-        """Take over a client's clock, unless the ledger was given one of its own.
+        """Take over the clock of the first client that uses it, unless it was given its own.
 
         Rows are dated by the client. Whether a call is overdue must be judged by the same
-        clock, or a row of yesterday's test would be overdue today.
+        clock, or a row of yesterday's test would be overdue today. A later client with another
+        clock changes nothing here: its rows have its own dates, and what they count with does
+        not depend on any clock.
         """
-        self._clock = self._own_clock or clock
+        self._clock = self._clock or clock
 
     def begin(self, entry: CallRecord, limits: Sequence[Limit] = ()) -> None:
         """Enter a call, unless that could cross a limit; no process comes in between.
@@ -254,7 +255,7 @@ class Ledger:
                 limit.check(entry.reserved, _spent(connection, limit.span))
             connection.execute(_WRITE, row)
 
-        self._file.run(work)
+        self._file.write(work)
 
     def end(self, entry: CallRecord, ending: CallOutcome) -> None:
         """Say how a call ended; once more when it becomes known later.
@@ -270,7 +271,7 @@ class Ledger:
             if before is None or _BILLING[before[0]].can_become(ending.billing):
                 connection.execute(_WRITE, row)  # else what is paid stays counted
 
-        self._file.run(work)
+        self._file.write(work)
 
     def set_cost(self, call_id: str, usd: Decimal) -> None:
         """Say what a call of unknown outcome cost, after a look at your usage page.
@@ -295,7 +296,7 @@ class Ledger:
                 values,
             ).rowcount
 
-        if not self._file.run(work):
+        if not self._file.write(work):
             raise InvalidRequestError(
                 f"no call {call_id!r} of unknown outcome is in the ledger {self.path}",
                 field="call_id",
@@ -312,7 +313,7 @@ class Ledger:
         Raises:
             ConfigurationError: The file cannot be used.
         """
-        return to_usd(self._file.run(lambda connection: _spent(connection, span)))
+        return to_usd(self._file.write(lambda connection: _spent(connection, span)))
 
     def summary(
         self,
@@ -354,7 +355,7 @@ class Ledger:
             ).fetchone()
             return Summary(by=by, groups=tuple(map(_spending, groups)), total=_spending(total))
 
-        return self._file.run(work)
+        return self._file.write(work)
 
     def rows(
         self, *, since: datetime | None = None, until: datetime | None = None
@@ -378,7 +379,7 @@ class Ledger:
                 _span(since, until),
             ).fetchall()
 
-        return tuple(map(_ledger_row, self._file.run(work)))
+        return tuple(map(_ledger_row, self._file.write(work)))
 
     def close(self) -> None:
         """Close the file; it is opened again when needed."""
@@ -390,7 +391,7 @@ class Ledger:
 
     def _bury(self, connection: sqlite3.Connection) -> None:
         """Calls whose process died are of unknown outcome; they go on counting."""
-        now = self._clock().timestamp()
+        now = (self._clock or utc_now)().timestamp()
         query = "SELECT id, host, pid, until FROM calls WHERE outcome = 'open'"
         found = connection.execute(query).fetchall()
         over = [(call,) for call, host, pid, until in found if is_abandoned(host, pid, until, now)]

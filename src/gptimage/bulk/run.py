@@ -44,7 +44,7 @@ from gptimage.bulk.items import (
 from gptimage.bulk.progress import ProgressCallback, ProgressTracker
 from gptimage.bulk.run_state import RunState
 from gptimage.bulk.stop import Stop
-from gptimage.cache.protocol import CachePort
+from gptimage.cache.base import Cache
 from gptimage.engine.save import ResultSaver
 from gptimage.errors import InvalidRequestError, OutcomeUnknownError, truncated_repr
 from gptimage.transport.billing import Billing
@@ -93,7 +93,7 @@ class Run:
     """A run of many, the same for threads and tasks."""
 
     saver: ResultSaver
-    cache: CachePort | None
+    cache: Cache | None
     total: int | None
     tags: tuple[str, ...]
     concurrency: int = 8
@@ -108,7 +108,7 @@ class Run:
     def of(
         cls,
         saver: ResultSaver,
-        cache: CachePort | None,
+        cache: Cache | None,
         requests: object,
         settings: RunSettings,
     ) -> Run:
@@ -414,7 +414,7 @@ class SyncRunner(Protocol):
     """A client that sends requests and blocks."""
 
     @property
-    def cache(self) -> CachePort | None:
+    def cache(self) -> Cache | None:
         """Where responses are cached, or None."""
         ...
 
@@ -427,7 +427,7 @@ class AsyncRunner(Protocol):
     """A client whose requests are awaited."""
 
     @property
-    def cache(self) -> CachePort | None:
+    def cache(self) -> Cache | None:
         """Where responses are cached, or None."""
         ...
 

@@ -14,7 +14,7 @@ from gptimage.bulk.checkpoint import Checkpoint, CheckpointLine, ItemError
 from gptimage.bulk.checkpoint_hook import CheckpointHook
 from gptimage.bulk.items import Item, PlannedItem, RequestInput, planned
 from gptimage.bulk.stop import Stop
-from gptimage.cache.protocol import CachePort
+from gptimage.cache.base import Cache
 from gptimage.engine.plan import Plan
 from gptimage.engine.save import ParsedReply, ResultSaver
 from gptimage.errors import (
@@ -74,7 +74,7 @@ class RunState:
     """
 
     saver: ResultSaver
-    cache: CachePort | None
+    cache: Cache | None
     checkpoint: Checkpoint | None
     retry_unknown: bool
     tags: tuple[str, ...]
@@ -205,7 +205,7 @@ class RunState:
         if saved and self.checkpoint is None:
             _LOG.warning(
                 "%d items are paid, and the loop was left before it went on from them; their "
-                "replies are in the spool, and Store.rescue or 'gptimage rescue' saves them",
+                "replies are in the spool, and Store.recover or 'gptimage recover' saves them",
                 saved,
             )
         if not lost:
@@ -297,7 +297,7 @@ def _unknown(before: CheckpointLine, plan: Plan) -> OutcomeUnknownError:
     what = {
         Billing.SENT: "an earlier run ended after this was sent and before its response came",
         Billing.BILLED: "an earlier run ended before it delivered these images, which are paid, "
-        "and their reply is no longer in this machine's spool (did 'gptimage rescue' save it?)",
+        "and their reply is no longer in this machine's spool (did 'gptimage recover' save it?)",
     }.get(before.billing) or (
         f"{error.type}: {error.message}" if error else "an earlier run failed"
     )
@@ -319,8 +319,9 @@ def _from_store(store: Store, ids: tuple[str, ...], plan: Plan) -> Result:
         usage=first.usage,
         cost=FREE,
         warnings=first.warnings,
-        created=first.made,
+        created=first.created_at_service,
         request_id=first.request_id,
         cached=True,
+        sandbox=first.sandbox,
         stored=records,
     )

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gptimage._internal.locks import ForkSafeLock
+from gptimage.cache.base import Cache, FlightResult
 from gptimage.cache.outcomes import RETRY, Failure
-from gptimage.cache.protocol import CachePort, FlightResult
 
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ class Flight:
             self.abort()
 
     @classmethod
-    def join(
-        cls, flight: Flight, cache: CachePort, key: str, *, refresh: bool
-    ) -> tuple[Flight, bool]:
+    def join(cls, flight: Flight, cache: Cache, key: str, *, refresh: bool) -> tuple[Flight, bool]:
         """Join the flight that asks the same, or make this one the flight others join.
 
         Returns:

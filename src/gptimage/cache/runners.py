@@ -14,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from gptimage._internal.threads import to_thread_shielded
+from gptimage.cache.base import FlightResult, NewReply
 from gptimage.cache.flight import Flight
 from gptimage.cache.outcomes import RETRY, Failure
-from gptimage.cache.protocol import FlightResult, NewReply
 
 
 if TYPE_CHECKING:

@@ -27,14 +27,12 @@ from typing import Any, Final, TypeVar
 
 from attrs import evolve
 
+from gptimage.cache.base import Cache, CacheEntry, FlightResult, Lease, LeaseHeld, NewReply
 from gptimage.cache.flight import Flight
 from gptimage.cache.outcomes import COMPLETED, RETRY, Failure, failure_from, failure_of
-from gptimage.cache.protocol import CacheEntry, CachePort, FlightResult, Lease, LeaseHeld, NewReply
 from gptimage.cache.runners import AsyncRunner, Runner, ThreadRunner
 from gptimage.errors import CacheError
 
-
-__all__ = ["NewReply", "FlightResult", "asingle_flight", "single_flight"]
 
 T = TypeVar("T")
 
@@ -55,7 +53,7 @@ _SEED: Final = secrets.token_hex(8)
 
 
 def single_flight(
-    cache: CachePort,
+    cache: Cache,
     key: str,
     call: Callable[[], NewReply],
     *,
@@ -82,7 +80,7 @@ def single_flight(
 
 
 async def asingle_flight(
-    cache: CachePort,
+    cache: Cache,
     key: str,
     call: Callable[[], Awaitable[NewReply]],
     *,
@@ -105,9 +103,7 @@ async def asingle_flight(
     return await _single_flight(AsyncRunner(call, sent), cache, key, refresh=refresh)
 
 
-async def _single_flight(
-    crew: Runner, cache: CachePort, key: str, *, refresh: bool
-) -> FlightResult:
+async def _single_flight(crew: Runner, cache: Cache, key: str, *, refresh: bool) -> FlightResult:
     patience = _RETRIES
     while True:
         flight, leads = Flight.join(crew.flight(), cache, key, refresh=refresh)
@@ -128,7 +124,7 @@ class _Attempt:
     """One flight from the first look into the cache to the landing."""
 
     def __init__(
-        self, crew: Runner, cache: CachePort, key: str, flight: Flight, *, refresh: bool
+        self, crew: Runner, cache: Cache, key: str, flight: Flight, *, refresh: bool
     ) -> None:
         self._crew = crew
         self._cache = cache

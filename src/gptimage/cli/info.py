@@ -20,8 +20,8 @@ from gptimage.errors import InvalidRequestError
 if TYPE_CHECKING:
     from gptimage import ModelSpec
     from gptimage.budget.ledger import Spending, Summary
+    from gptimage.cache.base import CacheStats
     from gptimage.cache.disk import DiskCache
-    from gptimage.cache.protocol import CacheStats
 
 
 def add_spend(subparsers: Subparsers) -> None:
@@ -295,6 +295,25 @@ def add_sandbox(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--latency", type=_seconds, default=0.0, metavar="SECONDS", help="wait before each answer"
     )
+    parser.add_argument(
+        "--draw",
+        choices=("scene", "plain"),
+        default="scene",
+        help="plain draws a few flat colours in a tenth of the time (default: scene)",
+    )
+    parser.add_argument(
+        "--previews", action="store_true", help="grant features that are in preview"
+    )
+    parser.add_argument(
+        "--fail", type=_rates, action="append", default=[], metavar="SCENARIO=RATE",
+        help="make a share of the requests fail, such as cut=0.02; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, metavar="NUMBER", help="make the same requests fail each time"
+    )
+    parser.add_argument(
+        "--record", metavar="FOLDER", help="record what is drawn as a cassette for tests"
+    )
     parser.set_defaults(func=run_sandbox)
 
 
@@ -305,8 +324,21 @@ def run_sandbox(args: argparse.Namespace) -> int:
     def announce(base_url: str) -> None:
         print(f"sandbox at {base_url} (any key; Ctrl-C ends it)", flush=True)
 
+    settings: dict[str, Any] = {
+        "latency": args.latency,
+        "previews": args.previews,
+        "failures": {name: rate for rates in args.fail for name, rate in rates.items()},
+        "seed": args.seed,
+        "draw": args.draw,
+    }
+    if args.record is None:
+        sandbox = Sandbox(**settings)
+    else:
+        from gptimage.testing import RecordingSandbox
+
+        sandbox = RecordingSandbox(args.record, **settings)
     try:
-        serve(args.host, args.port, Sandbox(latency=args.latency), on_ready=announce)
+        serve(host=args.host, port=args.port, sandbox=sandbox, on_ready=announce)
     except KeyboardInterrupt:
         print("sandbox ended", file=sys.stderr)
     except NotDeliveredError:
@@ -325,6 +357,15 @@ def _port(text: str) -> int:
     if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
     return int(text)
+
+
+def _rates(text: str) -> dict[str, float]:
+    from gptimage.sandbox.failures import read_rates
+
+    try:
+        return read_rates(text)
+    except InvalidRequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _seconds(text: str) -> float:

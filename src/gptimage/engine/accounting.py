@@ -196,13 +196,11 @@ class CallAccounting:
         """
         budget: Budget | None = settings.get("budget")
         ledger: Ledger | None = settings.get("ledger")
-        if budget is not None:
-            budget.go_by(clock)  # the one the user holds: its `remaining` is asked later
         if budget is not None and ledger is not None:
-            budget = budget.with_ledger(ledger)
-            budget.go_by(clock)
-        elif ledger is not None:
-            ledger.go_by(clock)
+            budget.attach(ledger)  # the caller's own object counts: its `remaining` is asked later
+        for each in (budget, ledger):
+            if each is not None:
+                each.go_by(clock)
         return cls(
             budget=budget,
             ledger=budget.ledger if ledger is None and budget is not None else ledger,

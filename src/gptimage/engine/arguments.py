@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Generator, Iterable, Mapping
@@ -19,7 +20,7 @@ from gptimage._internal.keywords import (
     seconds,
     text,
 )
-from gptimage.cache.protocol import CachePort
+from gptimage.cache.base import Cache
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.image.download import Fetch
 from gptimage.models.catalog import Models
@@ -70,9 +71,6 @@ _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "transport": ("send", "stream", "close"),
     "async transport": ("send", "stream", "aclose"),
     "openai": ("post", "get", "close"),
-    "cache": (
-        "get", "put", "delete", "count", "stats", "clear", "lease", "outcome", "close",
-    ),
     "store": ("get", "open", "save"),
     "templates": ("render",),
     "limits": ("acquire", "learn", "close"),
@@ -181,19 +179,20 @@ def store_of(store: Store | str | os.PathLike[str] | None) -> Store | None:
     return store
 
 
-def cache_of(cache: CachePort | str | os.PathLike[str] | None) -> CachePort | None:
+def cache_of(cache: Cache | str | os.PathLike[str] | None) -> Cache | None:
     """The cache that was given, or one in the folder that was named.
 
     Raises:
         ConfigurationError: It is neither.
     """
     if isinstance(cache, (str, os.PathLike)):
-        from gptimage.cache import Cache
-
         path("cache", cache)
         return Cache.disk(cache)
-    if cache is not None and (missing(cache, _METHODS["cache"]) or is_async(cache.get)):
-        raise refused("cache", cache, "a path or a cache, such as Cache.disk(), or be left out")
+    if cache is not None:
+        wanted = "a path or a cache, such as Cache.disk(), or be left out"
+        one_of("cache", cache, Cache, wanted)
+        if is_async(cache.get):
+            raise refused("cache", cache, wanted)
     return cache
 
 
@@ -205,6 +204,31 @@ def check_templates(templates: object) -> None:
     """
     if templates is not None and missing(templates, _METHODS["templates"]):
         raise refused("templates", templates, "templates, such as PromptTemplates.load('folder')")
+
+
+def wants_sandbox(*named: object) -> bool:
+    """Return whether ``GPTIMAGE_SANDBOX`` is on, and say so to the logger.
+
+    Args:
+        named: An explicit key, address, client and transport; any of them wins.
+
+    Raises:
+        ConfigurationError: The variable is neither yes nor no.
+    """
+    text = os.environ.get("GPTIMAGE_SANDBOX", "").strip()
+    if not text or any(each is not None for each in named):
+        return False
+    from gptimage.config.settings import BadValueError, read_flag
+
+    try:
+        on = read_flag(text)
+    except BadValueError as error:
+        raise ConfigurationError(f"GPTIMAGE_SANDBOX: {text!r:.40} {error}") from None
+    if on:
+        logging.getLogger("gptimage").warning(
+            "GPTIMAGE_SANDBOX is set: images come from the offline sandbox and cost nothing"
+        )
+    return on
 
 
 def check_sandbox(sandbox: object) -> None:
@@ -322,6 +346,7 @@ def _limits(name: str, value: object) -> None:
 
 _CHECKS: Final = {
     "model": text,
+    "chat_model": text,
     "retry": _retry,
     "models": _models,
     "fetch": _fetch,

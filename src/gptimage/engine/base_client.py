@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 
 from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import flag, one_of, path, refused, text
-from gptimage.cache.protocol import CachePort, NewReply
+from gptimage.cache.base import Cache, NewReply
 from gptimage.engine.accounting import CallTracker, accounting_from
 from gptimage.engine.arguments import (
     cache_of,
@@ -151,12 +151,12 @@ class BaseClient:
         *,
         endpoint: str,
         store: Store | str | os.PathLike[str] | None,
-        cache: CachePort | str | os.PathLike[str] | None,
+        cache: Cache | str | os.PathLike[str] | None,
         templates: PromptTemplates | None,
         settings: Settings,
     ) -> None:
         self.store: Store | None = store_of(store)
-        self.cache: CachePort | None = cache_of(cache)
+        self.cache: Cache | None = cache_of(cache)
         self._config = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
         self._saver = ResultSaver(core=self._config, caches=self.cache is not None)
         self._sender = RetryingSender(self._config, runtime)
@@ -363,7 +363,7 @@ class BaseClient:
             return call.saved(await self._save(parsed, tags))
 
     async def _share(
-        self, cache: CachePort, plan: Plan, call: CallTracker, *, refresh: bool
+        self, cache: Cache, plan: Plan, call: CallTracker, *, refresh: bool
     ) -> ParsedReply:
         """Take the reply from the cache, from a request like this one in flight, or send it."""
         own: list[ParsedReply] = []

@@ -19,6 +19,7 @@ from gptimage.engine.arguments import (
     check_timeout,
     check_transport,
     retry_of,
+    wants_sandbox,
 )
 from gptimage.engine.parse import image_urls, inline_images, parse_response
 from gptimage.engine.plan import Plan, plan
@@ -38,18 +39,29 @@ from gptimage.limits.quota import RetryQuota
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import FREE
 from gptimage.secrets import remember_url
-from gptimage.transport.environment import check_environment, check_key, check_url, split_login
+from gptimage.transport.environment import (
+    check_environment,
+    check_key,
+    check_url,
+    environment_key,
+    split_login,
+)
 from gptimage.transport.http import NO_HEADERS, HttpReply, HttpRequest
+from gptimage.transport.interception import active, aintercepted, intercepted
+from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport, time_limits
+from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import is_sdk_file, resolve, resolve_all
 from gptimage.types.record import Record
 from gptimage.types.request import (
+    SAME_SIZE,
     FileRef,
     Generate,
     Prompt,
     Sources,
     edit_request,
     generate_request,
+    size_of_first,
 )
 from gptimage.types.result import Result
 
@@ -66,8 +78,11 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 DEFAULT_TIMEOUT: Final = 600.0
 """Seconds; high quality takes minutes, and a call given up on is a call paid for nothing."""
 
-CONNECT_TIMEOUT: Final = 10.0
-"""Seconds; a host that takes no connection by then is down, and nothing was sent to it yet."""
+
+_NO_KEY: Final = (
+    "no API key: set the environment variable OPENAI_API_KEY (or OPENAI_API_KEY_FILE, the "
+    "path of a file that holds it), pass api_key=, or use ImageClient.sandbox(), which needs none"
+)
 
 
 class Settings(TypedDict, total=False):
@@ -75,6 +90,7 @@ class Settings(TypedDict, total=False):
 
     Attributes:
         model: The model used when a call names none.
+        chat_model: The model that reads the words of a conversation that names none.
         retry: When to send again; ``Retry(attempts=1)`` or 0 never does. Another number is
             refused: some mean all tries by it, some only the further ones.
         models: Another catalogue.
@@ -88,6 +104,7 @@ class Settings(TypedDict, total=False):
     """
 
     model: str
+    chat_model: str
     retry: Retry | Literal[0]
     models: Models
     fetch: Fetch
@@ -114,6 +131,7 @@ class ClientConfig:
         owns_limiter: Whether `close` ends it: it was made from `Limits` for this client.
         timeout: Seconds to wait for each response; None leaves it to the transport.
         headers: Headers sent with each request, under lower-case names.
+        chat_model: The model that reads the words of a conversation that names none, or None.
         quota: How many retries are left while the service is down.
     """
 
@@ -128,6 +146,7 @@ class ClientConfig:
     owns_limiter: bool = False
     timeout: float | None = None
     headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False)
+    chat_model: str | None = None
     quota: RetryQuota = field(
         default=Factory(lambda self: RetryQuota(self.retry.attempts), takes_self=True), eq=False
     )
@@ -151,6 +170,7 @@ class ClientConfig:
             store=store,
             limiter=limiter,
             owns_limiter=limiter is not limits,
+            chat_model=settings.get("chat_model"),
         )
 
     def plan_generate(
@@ -173,10 +193,13 @@ class ClientConfig:
         found: Any = self._stored(images)
         if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
+        resolved = resolve_all(found, fetch=self.fetch)
+        if rest.get("size") == SAME_SIZE:
+            rest["size"] = size_of_first(resolved)
         request = edit_request(
             prompt,
             rest,
-            images=resolve_all(found, fetch=self.fetch),
+            images=resolved,
             mask=self._mask(mask),
             markup=None if markup is None else resolve(markup, field="markup", fetch=self.fetch),
             default_model=self.model,
@@ -365,8 +388,8 @@ def connection(
     base_url: str | None,
     timeout: float,
     templates: object,
-) -> tuple[str, Callable[[], Any]]:
-    """Refuse arguments of a client that are wrong or would be ignored.
+) -> tuple[str, Any]:
+    """Make the transport of a client; refuse arguments that are wrong or would be ignored.
 
     Args:
         what: ``ImageClient`` or ``AsyncImageClient``.
@@ -379,15 +402,21 @@ def connection(
         templates: Prompt templates, or None.
 
     Returns:
-        Where it sends, and what makes the client of the SDK once it is needed.
+        Where it sends, and the transport.
 
     Raises:
         ConfigurationError: One is, or there is no key, or the environment is wrong.
     """
     wants_async = what.startswith("Async")
+    cassette = aintercepted if wants_async else intercepted
     check_settings(what, Settings.__annotations__, settings)
     check_templates(templates)
     check_timeout(timeout)
+    if wants_sandbox(api_key, base_url, openai, transport):
+        from gptimage.sandbox import AsyncSandboxTransport, Sandbox, SandboxTransport
+
+        kind = AsyncSandboxTransport if wants_async else SandboxTransport
+        return SANDBOX_URL, cassette(cast("Any", kind(Sandbox(clock=settings.get("clock")))))
     if openai is not None:
         check_sdk(openai, wants_async=wants_async)
     if transport is not None:
@@ -399,24 +428,27 @@ def connection(
         base_url=None if openai is None else base_url,
         timeout=None if timeout == DEFAULT_TIMEOUT else timeout,
     )
+    sends = AsyncOpenAITransport if wants_async else OpenAITransport
     if openai is not None:
         url = str(getattr(openai, "base_url", None))
         remember_url(url)
-        # Its client has the user and password of the address, and sends them.
-        return split_login(url)[0], lambda: openai
+        endpoint, _ = split_login(url)  # its client has the user and password, and sends them
+        return endpoint, cassette(cast("Any", sends(lambda: openai, owned=False)))
+    endpoint, login = split_login(_address(base_url))
+    if transport is None:
+        name = "AsyncOpenAI" if wants_async else "OpenAI"
+        transport = sends(sdk_maker(name, api_key, endpoint, timeout, login), owned=True)
+    return endpoint, cassette(cast("Any", transport))
+
+
+def _address(base_url: str | None) -> str:
     if base_url is not None:
-        endpoint, login = split_login(check_url("base_url", base_url))
-    else:
-        named = os.environ.get("OPENAI_BASE_URL")
-        url = OPENAI_URL if named is None else check_url("OPENAI_BASE_URL", named)
-        endpoint, login = split_login(url)
-    if transport is not None:
-        return endpoint, lambda: transport
-    name = "AsyncOpenAI" if wants_async else "OpenAI"
-    return endpoint, _sdk_maker(name, api_key, endpoint, timeout, login)
+        return check_url("base_url", base_url)
+    named = os.environ.get("OPENAI_BASE_URL")
+    return OPENAI_URL if named is None else check_url("OPENAI_BASE_URL", named)
 
 
-def _sdk_maker(
+def sdk_maker(
     name: str, api_key: str | None, endpoint: str, timeout: float, login: str | None
 ) -> Callable[[], Any]:
     """How to make the SDK client of that class, once it is needed.
@@ -431,26 +463,28 @@ def _sdk_maker(
     Raises:
         ConfigurationError: There is no key, or it or the environment is wrong.
     """
-    named = "OPENAI_API_KEY" if api_key is None else "api_key"
-    key = os.environ.get(named) if api_key is None else api_key
+    named, key = "api_key", api_key
     if key is None:
-        raise ConfigurationError(
-            "no API key: set the environment variable OPENAI_API_KEY, pass api_key=, "
-            "or use ImageClient.sandbox(), which needs none"
-        )
+        named, key = environment_key()
+    if key is None:
+        if active() is None:
+            raise ConfigurationError(_NO_KEY)
+
+        def refuse() -> Any:  # a cassette knows the replies; what it does not know needs a key
+            raise ConfigurationError(_NO_KEY)
+
+        return refuse
     check_key(named, key)
     check_environment()
     headers = None if login is None else {"Authorization": login}
 
     def make() -> Any:
-        import httpx2
         import openai
 
         check_environment()  # it may have changed, and the SDK reads it now
-        # The model takes minutes to answer, a host that is up takes no minutes to connect.
-        steps = httpx2.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))
+        limits = time_limits(timeout)
         return getattr(openai, name)(
-            api_key=key, base_url=endpoint, timeout=steps, default_headers=headers
+            api_key=key, base_url=endpoint, timeout=limits, default_headers=headers
         )
 
     return make

@@ -104,7 +104,9 @@ def parse_response(
         warnings=tuple(dict.fromkeys(warnings)),
         created=created or now,
         request_id=reply.request_id,
+        headers={name: text for name, text in reply.headers.items() if name != "set-cookie"},
         reported=read_reported(document.value),
+        sandbox=plan.sandbox,
     )
 
 

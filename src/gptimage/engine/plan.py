@@ -23,6 +23,7 @@ from gptimage.models.pricing import Estimate, ceiling, estimate, format_usd
 from gptimage.models.sizes import DEFAULT_FRAMES
 from gptimage.providers.openai.images import to_wire
 from gptimage.transport.http import HttpRequest
+from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.types.inputs import API_FORMATS, MAX_BYTES
 from gptimage.types.request import Edit, FileRef, Generate
 from gptimage.types.validation import validate
@@ -48,6 +49,7 @@ class Plan:
         on: The day whose prices hold.
         batch: Whether the Batch API's prices hold.
         most: The most pictures it may draw, where that is not how many were asked for.
+        sandbox: Whether the sandbox draws.
     """
 
     request: Generate
@@ -61,6 +63,7 @@ class Plan:
     on: date
     batch: bool = False
     most: int | None = None
+    sandbox: bool = False
 
     @property
     def pictures(self) -> int:
@@ -100,6 +103,7 @@ def plan(
         warnings=(*warnings, *_made_fit(request), *mask_warnings),
         on=today,
         batch=batch,
+        sandbox=endpoint == SANDBOX_URL,
     )
 
 

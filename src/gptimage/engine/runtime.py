@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from gptimage._internal.coroutines import run_blocking
 from gptimage._internal.threads import to_thread, to_thread_shielded
-from gptimage.cache.protocol import CachePort, FlightResult, NewReply
+from gptimage.cache.base import Cache, FlightResult, NewReply
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 from gptimage.transport.protocols import AsyncEventStream, AsyncTransport, EventStream, Transport
 
@@ -48,7 +48,7 @@ class Runtime(Protocol):
 
     async def share(
         self,
-        cache: CachePort,
+        cache: Cache,
         key: str,
         call: Callable[[], Coroutine[Any, Any, NewReply]],
         *,
@@ -96,7 +96,7 @@ class AsyncRuntime:
 
     async def share(
         self,
-        cache: CachePort,
+        cache: Cache,
         key: str,
         call: Callable[[], Coroutine[Any, Any, NewReply]],
         *,
@@ -141,7 +141,7 @@ class BlockingRuntime:
 
     async def share(
         self,
-        cache: CachePort,
+        cache: Cache,
         key: str,
         call: Callable[[], Coroutine[Any, Any, NewReply]],
         *,

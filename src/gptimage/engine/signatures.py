@@ -1,51 +1,64 @@
-"""Signatures that name every option, for ``help()``, IPython and Jupyter.
+"""Signatures and docstrings that name every option, for ``help()``, IPython and Jupyter.
 
-A checker reads ``**options: Unpack[Options]``; a person at a prompt sees only ``**options``.
+A type checker reads ``**options: Unpack[Options]``; a person at a prompt sees only ``**options``.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any, ForwardRef, ParamSpec, TypeVar, cast
-
-from gptimage.types.parameters import PARAMETERS
-
-
-P = ParamSpec("P")
-T = TypeVar("T")
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any, ForwardRef, Protocol, TypeVar, cast
 
 
-def shows(options: type) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let the signature and docstring of a function list the keys of a TypedDict it unpacks."""
+class _Documented(Protocol):
+    __doc__: str | None
 
-    def change(function: Callable[P, T]) -> Callable[P, T]:
-        plain = inspect.signature(function)
-        fixed = [each for each in plain.parameters.values() if each.kind is not each.VAR_KEYWORD]
-        more = [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_written(hint)
+
+DocumentedT = TypeVar("DocumentedT", bound=_Documented)
+
+_UNPACKED = re.compile(r"^( *)\*\*\w+: See `\w+`.*$", re.MULTILINE)
+
+
+def shows(*options: type) -> Callable[[DocumentedT], DocumentedT]:
+    """Let a function list the keys of the TypedDict it unpacks, or a class in its docstring.
+
+    The line ``**options: See `Options` `` of the docstring becomes one line for each key. One
+    that extends another is given together with it, since it does not know the other's docstring.
+    """
+
+    def change(target: DocumentedT) -> DocumentedT:
+        if not isinstance(target, type):
+            cast("Any", target).__signature__ = _signature(
+                cast("Any", target),
+                {name: hint for each in options for name, hint in each.__annotations__.items()},
             )
-            for name, hint in options.__annotations__.items()
-        ]
-        changed = cast("Any", function)
-        changed.__signature__ = plain.replace(parameters=[*fixed, *more])
-        if function.__doc__:
-            changed.__doc__ = re.sub(
-                r"^( *)\*\*options: See `\w+`(?:[.;])?[ ]?(.*)$",
-                lambda found: _lines(options, found[1], found[2]),
-                function.__doc__,
-                flags=re.MULTILINE,
+        attributes = "\n".join(_attributes(each) for each in options).strip("\n")
+        if target.__doc__ and attributes:
+            target.__doc__ = _UNPACKED.sub(
+                lambda found: textwrap.indent(attributes, found[1]), target.__doc__
             )
-        return function
+        return target
 
     return change
 
 
-def _lines(options: type, indent: str, remark: str) -> str:
-    lines = [f"{indent}{name}: {PARAMETERS[name].help}." for name in options.__annotations__]
-    return "\n".join(lines)
+def _signature(function: Callable[..., object], hints: Mapping[str, object]) -> inspect.Signature:
+    plain = inspect.signature(function)
+    fixed = [each for each in plain.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    more = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_written(hint)
+        )
+        for name, hint in hints.items()
+    ]
+    return plain.replace(parameters=[*fixed, *more])
+
+
+def _attributes(options: type) -> str:
+    """Return what the docstring of a TypedDict says of its keys."""
+    return textwrap.dedent(inspect.cleandoc(options.__doc__ or "").partition("Attributes:\n")[2])
 
 
 def _written(hint: object) -> object:

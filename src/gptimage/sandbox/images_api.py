@@ -22,7 +22,6 @@ from attrs import evolve, frozen
 from gptimage.image.codecs import load, open_file, orientation, without_texts
 from gptimage.models.catalog import Models, ModelSpec
 from gptimage.models.sizes import SizeRule
-from gptimage.sandbox._scene import scene
 from gptimage.sandbox.failures import (
     CONTACT,
     ErrorReply,
@@ -33,6 +32,7 @@ from gptimage.sandbox.failures import (
     wrong_type,
 )
 from gptimage.sandbox.job import Job, Picture
+from gptimage.sandbox.scene import read_scene
 from gptimage.sandbox.wire import MULTIPART, Reader, is_multipart, nested
 from gptimage.transport.http import FilePart, HttpRequest
 
@@ -342,8 +342,8 @@ def _auto(job: Job) -> tuple[int, int]:
         return min(_STANDARD, key=lambda size: abs(math.log(size[0] / size[1]) - shape))
     if _TALL.search(job.prompt):
         return 1024, 1536
-    seen = scene(job.prompt)
-    wide = seen.place in _WIDE_PLACES and (seen.subject is None or seen.named_place)
+    scene = read_scene(job.prompt)
+    wide = scene.place in _WIDE_PLACES and (scene.subject is None or scene.named_place)
     return (1536, 1024) if wide else (1024, 1024)
 
 
@@ -378,6 +378,7 @@ class Policy:
         previews: Whether features in preview, or undocumented for a model, are granted.
         svg_model_selection: Whether the author model of an SVG may (and must) be chosen.
         uploads: Uploaded files by id.
+        draw: ``scene`` or ``plain``, as `Job.draw`.
     """
 
     models: Models
@@ -385,6 +386,7 @@ class Policy:
     previews: bool
     svg_model_selection: bool
     uploads: Mapping[str, bytes]
+    draw: Literal["scene", "plain"] = "scene"
 
 
 def accept(request: HttpRequest, operation: Literal["generation", "edit"], policy: Policy) -> Job:
@@ -415,6 +417,7 @@ def accept(request: HttpRequest, operation: Literal["generation", "edit"], polic
         partials=read.whole("partial_images", 0, 3) or 0,
         safety_identifier=read.text("safety_identifier") or _user(read),
         fidelity=read.choice("input_fidelity", ("high", "low")) or "low",
+        draw=policy.draw,
     )
     read.choice("moderation", ("low", "auto"))
     _judge(read, job, policy, files)
@@ -459,7 +462,7 @@ def _judge(read: Reader, job: Job, policy: Policy, files: AbstractSet[str]) -> N
     _quality_and_background(job, policy)
     _format(read, job, policy)
     _complexity_and_fidelity(read, job, policy)
-    if read.given("partial_images") and not job.stream:
+    if job.partials and not job.stream:  # recorded: 0 is let through
         raise user_error(
             "'partial_images' is only supported when 'stream' is true.", "partial_images"
         )
@@ -525,7 +528,7 @@ def _complexity_and_fidelity(read: Reader, job: Job, policy: Policy) -> None:
 def _gif(read: Reader, job: Job, *, masked: bool) -> None:
     for name, given in (
         ("stream", job.stream),
-        ("partial_images", read.given("partial_images")),
+        ("partial_images", job.partials > 0),
         ("mask", masked),
     ):
         if given:
@@ -535,7 +538,7 @@ def _gif(read: Reader, job: Job, *, masked: bool) -> None:
 def _svg(read: Reader, job: Job, policy: Policy) -> None:
     if job.n != 1:
         raise user_error("SVG output format requires 'n' to be 1", "n")
-    for name, given in (("stream", job.stream), ("partial_images", read.given("partial_images"))):
+    for name, given in (("stream", job.stream), ("partial_images", job.partials > 0)):
         if given:
             raise user_error(f"'{name}' is not supported for SVG output format", name)
     if read.given("svg") and not policy.svg_model_selection:
@@ -553,7 +556,8 @@ def _completed(read: Reader, job: Job, policy: Policy) -> Job:
     """The job with its size, and with what only its format uses."""
     frames = read.whole("frame_count", 2, 16) or 9
     frame_ms = read.whole("frame_duration_ms", 1, 10**9) or 200
-    asked = read.text("size") or "auto"
+    size = read.text("size")
+    asked = "auto" if size is None else size
     if job.format == "gif":
         width, height = gif_size(asked, job, frames)
     else:

@@ -33,6 +33,11 @@ _READ: Final = (
     "SSL_CERT_DIR",
     "OPENAI_CUSTOM_HEADERS",
 )
+KEY: Final = "OPENAI_API_KEY"
+KEY_FILE: Final = "OPENAI_API_KEY_FILE"
+"""Names a file that holds the key, as secrets are mounted into containers."""
+
+_LARGEST_KEY: Final = 1 << 14
 _UNREAD: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Read by other HTTP libraries, so people set them and expect them to hold."""
 
@@ -63,6 +68,30 @@ def check_key(name: str, key: object) -> str:
         raise ConfigurationError(f"{name} begins with 'Bearer': give the key alone")
     _header(name, key)
     return key
+
+
+def environment_key() -> tuple[str, str | None]:
+    """Return the variable that gives the key, and the key or None.
+
+    Raises:
+        ConfigurationError: Both variables are set, or the file cannot be used.
+    """
+    key, file = os.environ.get(KEY), os.environ.get(KEY_FILE)
+    if not file:
+        return KEY, key
+    if key:
+        raise ConfigurationError(f"{KEY} and {KEY_FILE} are both set: keep one of them")
+    try:
+        with Path(file).expanduser().open("rb") as opened:
+            found = opened.read(_LARGEST_KEY + 1).decode("utf-8-sig").strip()
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigurationError(
+            f"{KEY_FILE}: {file} cannot be read ({why}): name a file that holds the key alone"
+        ) from None
+    if not found or len(found) > _LARGEST_KEY:
+        raise ConfigurationError(f"{KEY_FILE}: {file} does not hold a key")
+    return KEY_FILE, found
 
 
 def check_url(name: str, url: object) -> str:

@@ -45,12 +45,12 @@ class Record:
     Attributes:
         id: Its id: ``img_``, the UTC time of saving, and 128 random bits.
         created: When it was saved (UTC); the same time as in the id.
-        made: When the service says it made the picture (UTC).
+        created_at_service: When the service says it made the picture (UTC).
         operation: ``generate`` or ``edit``; ``recovered`` when only the picture survived a crash.
         request: Every parameter that was asked for, as JSON; pictures are named by SHA-256.
         model: The model that was asked.
         usage: Tokens of the call that made the picture, or None.
-        cost: What the whole call cost, or None when unknown; `share` is this picture's part.
+        cost: What the whole call cost, or None when unknown; `cost_share` is this picture's part.
         key: The picture's name in the store.
         format: What the bytes are, such as ``png``.
         width: Pixels across; None only for an svg that states no size.
@@ -63,7 +63,7 @@ class Record:
         response_id: Id of the service's response, to go on with a conversation.
         call_id: Id of the image call within that response.
         index: Which picture of the call this is, from 1.
-        of: How many pictures the call returned.
+        batch_count: How many pictures the call returned.
         tags: Your words, sorted.
         pinned: Whether `prune` and `delete` must leave it alone.
         provenance: Whether the file carries a C2PA manifest.
@@ -71,13 +71,14 @@ class Record:
         version: The version of this library that saved it.
         warnings: What the caller was told about the result.
         request_id: The service's id of the call.
+        sandbox: Whether the sandbox drew it, which cost nothing.
         path: The picture's file, when the store is a local folder.
         extra: Fields written by a newer version of this library; kept when tags change.
     """
 
     id: str
     created: datetime = field(repr=False)
-    made: datetime = field(repr=False)
+    created_at_service: datetime = field(repr=False)
     operation: str
     request: Mapping[str, object] = field(repr=False)
     model: str
@@ -95,7 +96,7 @@ class Record:
     response_id: str | None = field(default=None, repr=False)
     call_id: str | None = field(default=None, repr=False)
     index: int = field(default=1, repr=False)
-    of: int = field(default=1, repr=False)
+    batch_count: int = field(default=1, repr=False)
     tags: tuple[str, ...] = ()
     pinned: bool = False
     provenance: bool = field(default=False, repr=False)
@@ -103,6 +104,7 @@ class Record:
     version: str = field(default="", repr=False)
     warnings: tuple[str, ...] = field(default=(), repr=False)
     request_id: str | None = field(default=None, repr=False)
+    sandbox: bool = field(default=False, repr=False)
     path: Path | None = field(default=None, repr=False, eq=False)
     extra: Mapping[str, object] = field(factory=dict[str, object], repr=False)
 
@@ -125,11 +127,11 @@ class Record:
         return FORMATS.get(self.format, FORMATS[""]).mime_type
 
     @property
-    def share(self) -> Cost | None:
+    def cost_share(self) -> Cost | None:
         """This picture's equal part of what the call cost, or None when that is unknown."""
-        if self.cost is None or self.of == 1:
+        if self.cost is None or self.batch_count == 1:
             return self.cost
-        return Cost(usd=self.cost.usd / self.of, upper_bound=self.cost.upper_bound)
+        return Cost(usd=self.cost.usd / self.batch_count, upper_bound=self.cost.upper_bound)
 
     def to_json(self) -> dict[str, object]:
         """The record as JSON values, with the field names of the sidecar."""
@@ -139,7 +141,8 @@ class Record:
             "gptimage": FORMAT,
             **plain,
             "created": to_text(self.created),
-            "made": to_text(self.made),
+            "made": to_text(self.created_at_service),
+            "of": self.batch_count,
             "request": dict(self.request),
             "usage": _usage(self.usage),
             "cost_usd": None if self.cost is None else str(self.cost.usd),
@@ -165,12 +168,12 @@ _PLAIN: Final = (
     "response_id",
     "call_id",
     "index",
-    "of",
     "pinned",
     "provenance",
     "template",
     "version",
     "request_id",
+    "sandbox",
 )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypedDict, TypeVar
 from attrs import field, frozen
 
 from gptimage.errors import InvalidRequestError
+from gptimage.image.codecs import oriented_size
 from gptimage.image.image import Image, ImageSource
 from gptimage.image.mask import Mask
 from gptimage.models.sizes import Size
@@ -119,7 +120,8 @@ class Options(TypedDict, total=False):
         model: The image model; the client's default when left out.
         n: How many pictures, 1 to 10.
         size: Pixels (``"1920x1080"`` or a pair of numbers), a ratio (``"16:9"``), ``"auto"``, or
-            a name such as ``"landscape"`` or ``"og_image"``. You get exactly these pixels.
+            a name such as ``"landscape"`` or ``"og_image"``. You get exactly these pixels;
+            ``"same"`` in an edit means those of the first image.
         quality: ``low`` to ``max`` (``xhigh`` and ``max`` from 2.5 on), or ``auto``.
         background: ``transparent`` (png or webp only), ``opaque`` or ``auto``.
         format: ``png``, ``jpeg``, ``webp``, ``gif`` or ``svg``.
@@ -274,6 +276,28 @@ _HINTS: Final[Mapping[str, str]] = {
 }
 
 
+SAME_SIZE: Final = "same"
+"""The size of an edit that means the pixels of its first image."""
+
+
+def size_of_first(images: Sequence[Image | FileRef]) -> Size:
+    """Return the pixels of the first image as they are shown, for ``size="same"``.
+
+    Raises:
+        InvalidRequestError: They are not known here.
+    """
+    first = images[0]
+    if isinstance(first, FileRef) or first.width is None or first.height is None:
+        raise InvalidRequestError(
+            "size='same' means the pixels of the first image, and those are not known here: "
+            "say the size, or pass the image itself",
+            field="size",
+            value=SAME_SIZE,
+            allowed="a size such as '1024x1024'",
+        )
+    return Size(*oriented_size(first))
+
+
 def generate_request(
     prompt: str | Prompt, options: Mapping[str, Any], *, default_model: str, stream: bool = False
 ) -> Generate:
@@ -282,6 +306,13 @@ def generate_request(
     Raises:
         InvalidRequestError: An option is unknown, or the size is not understood.
     """
+    if options.get("size") == SAME_SIZE:
+        raise InvalidRequestError(
+            "size='same' means the pixels of the first image, which only an edit has",
+            field="size",
+            value=SAME_SIZE,
+            allowed="a size such as '1024x1024', '16:9' or 'auto'",
+        )
     return _build(Generate, prompt, options, {}, default_model, stream)
 
 

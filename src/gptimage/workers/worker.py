@@ -109,10 +109,12 @@ def _from_store(store: Store, job: Job) -> JobOutput | None:
     store.refresh()
     calls: dict[object, dict[int, Record]] = {}
     for record in store.history(_MOST, tag=job.tag):
-        calls.setdefault((record.made, record.request_id), {}).setdefault(record.index, record)
+        calls.setdefault((record.created_at_service, record.request_id), {}).setdefault(
+            record.index, record
+        )
     for found in calls.values():  # the newest first
         records = [found[index] for index in sorted(found)]
-        if len(records) == records[0].of:
+        if len(records) == records[0].batch_count:
             return _output(records, records[0].cost, records[0].warnings)
     return None
 
@@ -152,7 +154,7 @@ def has_reply(client: ImageClient, key: str | None) -> bool:
 def _pending(client: ImageClient, key: str) -> Iterator[PendingReply]:
     """Return replies to this request in the spool, also those of live processes."""
     try:
-        found = PendingReplies().leftovers(older_than=timedelta(0))
+        found = PendingReplies().abandoned(older_than=timedelta(0))
     except StoreError:  # a folder that cannot be read is no reason to wait for it
         return iter(())
     own = (None, client.store.name if client.store is not None else None)
@@ -463,8 +465,8 @@ class _Delivery:
             UnsavedImagesError: They are not.
             StoreError: They are, and the job store cannot be written.
         """
-        copies = f" (copies: {', '.join(error.rescued)})" if error.rescued else ""
-        copied = len(error.rescued) + len(result.stored) >= len(result.images)
+        copies = f" (copies: {', '.join(error.recovery_copies)})" if error.recovery_copies else ""
+        copied = len(error.recovery_copies) + len(result.stored) >= len(result.images)
         if not copied and not has_reply(self.client, self.lease.key):
             raise self._unsaved(result, reason) from error
         try:

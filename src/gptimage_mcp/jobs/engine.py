@@ -14,14 +14,14 @@ from gptimage_mcp.config.settings import Settings
 if TYPE_CHECKING:
     from gptimage.budget.budget import Budget
     from gptimage.budget.ledger import Ledger
-    from gptimage.cache.protocol import CachePort
+    from gptimage.cache.base import Cache
     from gptimage_mcp.metrics import Metrics
 
 
 def open_client(
     settings: Settings,
     store: gptimage.Store,
-    cache: CachePort | None,
+    cache: Cache | None,
     ledger: Ledger,
     metrics: Metrics | None = None,
 ) -> gptimage.AsyncImageClient | None:
@@ -44,12 +44,10 @@ def open_client(
     )
 
 
-def open_cache(settings: Settings) -> CachePort | None:
+def open_cache(settings: Settings) -> Cache | None:
     """Where answers are kept, or None."""
     if settings.redis_url is not None:
-        from gptimage.cache.redis import RedisCache
-
-        return RedisCache(settings.redis_url)
+        return gptimage.Cache.redis(settings.redis_url)
     return None if settings.cache is None else gptimage.Cache.disk(settings.cache)
 
 
