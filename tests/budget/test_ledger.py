@@ -121,9 +121,9 @@ def test_summary_adds_up(path: Path) -> None:
     total = by_model.total
     assert (total.calls, total.cached, total.images) == (7, 1, 9)
     assert (total.failed, total.unknown, total.unpriced, total.waiting) == (1, 1, 1, 0)
-    assert (total.cost, total.held) == (Decimal("0.70"), Decimal("0.57"))
+    assert (total.cost, total.reserved) == (Decimal("0.70"), Decimal("0.57"))
     assert (total.input_tokens, total.output_tokens) == (40, 800)
-    assert total.cost + total.held == ledger.spent()
+    assert total.cost + total.reserved == ledger.spent()
 
 
 def test_summary_of_a_span(path: Path) -> None:
@@ -153,7 +153,7 @@ def test_an_overdue_call_is_unknown(path: Path) -> None:
     ledger.begin(entry(reserved=Decimal("0.05"), at=datetime.now(UTC)))
     total = ledger.summary().total
 
-    assert (total.unknown, total.waiting, total.held) == (1, 1, Decimal("0.12"))
+    assert (total.unknown, total.waiting, total.reserved) == (1, 1, Decimal("0.12"))
 
 
 def test_a_long_call_outlives_its_process(path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_late_answer_settles_after_all(path: Path) -> None:
     ledger.end(made, CallOutcome(billing=Billing.BILLED, cost=Decimal("0.02"), images=1))
 
     total = ledger.summary().total
-    assert (total.unknown, total.held, ledger.spent()) == (0, 0, Decimal("0.02"))
+    assert (total.unknown, total.reserved, ledger.spent()) == (0, 0, Decimal("0.02"))
 
 
 @pytest.mark.parametrize(("usd", "outcome"), [("0.03", "billed"), ("0", "not_billed")])

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 from gptimage.cache import Cache
-from gptimage.cache import flight as board
+from gptimage.cache import flight as flights
 from gptimage.cache.base import FlightResult, NewReply
 from gptimage.cache.single_flight import asingle_flight, single_flight
 from gptimage.errors import GptImageError
@@ -64,7 +64,7 @@ class Service:
 
 def waiting() -> int:
     """How many in this process wait for somebody else's flight."""
-    return sum(flight._passengers for flight in list(board._in_flight.values()))
+    return sum(flight._waiters for flight in list(flights._in_flight.values()))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

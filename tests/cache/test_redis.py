@@ -325,7 +325,7 @@ def test_no_password_is_shown() -> None:
 @pytest.mark.parametrize("url", ["", "http://localhost", "redis://host:port"])
 def test_a_wrong_address_is_refused_at_once(url: str) -> None:
     """What is no Redis URL is a mistake in the configuration."""
-    with pytest.raises(ConfigurationError, match="(?i)url"):
+    with pytest.raises(ConfigurationError, match=r"(?i)url"):
         RedisCache(url)
 
 

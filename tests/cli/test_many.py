@@ -67,7 +67,7 @@ def test_csv_is_drawn_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
     items = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert code == 0
     assert sorted((item["index"], len(item["files"])) for item in items) == [(0, 2), (1, 1)]
-    assert all(Path(path).is_file() for item in items for path in item["files"])
+    assert all(Path(file["path"]).is_file() for item in items for file in item["files"])
 
 
 class ImageFile:

@@ -97,7 +97,7 @@ class Spending:
         unknown: How many may have been billed, though no usable answer came.
         images: How many pictures came.
         cost: What the calls cost whose cost is known, in USD.
-        held: What counts in USD for the others, and for those that are not answered yet.
+        reserved: What counts in USD for the others, and for those that are not answered yet.
         unpriced: How many calls were answered but have no known cost.
         input_tokens: Tokens that went in, where the service counted them.
         output_tokens: Tokens that came out, where the service counted them.
@@ -111,7 +111,7 @@ class Spending:
     unknown: int
     images: int
     cost: Decimal
-    held: Decimal
+    reserved: Decimal
     unpriced: int
     input_tokens: int
     output_tokens: int
@@ -436,7 +436,7 @@ def _span(since: datetime | None, until: datetime | None) -> tuple[float, float]
 
 
 def _spending(row: tuple[Any, ...]) -> Spending:
-    name, calls, cached, waiting, failed, unknown, images, cost, held, unpriced, read, drawn = row
+    name, calls, cached, waiting, failed, unknown, images, cost, reserved, unpriced, read, drawn = row
     return Spending(
         name=name,
         calls=calls,
@@ -446,7 +446,7 @@ def _spending(row: tuple[Any, ...]) -> Spending:
         unknown=unknown,
         images=images,
         cost=to_usd(cost),
-        held=to_usd(held),
+        reserved=to_usd(reserved),
         unpriced=unpriced,
         input_tokens=read,
         output_tokens=drawn,

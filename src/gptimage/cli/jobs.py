@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gptimage.cli.options import Subparsers
+from gptimage.cli.json_output import usd
+from gptimage.cli.parser import add_actions, add_json
 from gptimage.cli.store import printable
 from gptimage.errors import InvalidRequestError
 
@@ -25,30 +26,25 @@ if TYPE_CHECKING:
 _REDIS: Final = ("redis://", "rediss://", "unix://")
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the sub-command and its own."""
-    parser = subparsers.add_parser(
-        "jobs",
-        help="List worker jobs that need a decision; retry or discard them",
-        description=__doc__,
-    )
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="jobs that need review, are open or in work")
-    listing.add_argument("--all", action="store_true", help="also done, failed and discarded ones")
-    listing.set_defaults(func=_list)
-    for name, func, text in (
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands."""
+    actions = add_actions(
+        parser,
+        ("list", _list, "list jobs that need review, are open or in work"),
         ("show", _show, "show everything about one job"),
         ("retry", _retry, "let it be sent again, even if that pays a second time"),
         ("discard", _discard, "give it up"),
-    ):
-        action = actions.add_parser(name, help=text)
-        action.add_argument("id", metavar="ID", help="the job's id")
-        action.set_defaults(func=func)
-    for action in actions.choices.values():
+    )
+    actions["list"].add_argument(
+        "--all", action="store_true", help="also done, failed and discarded ones"
+    )
+    for name, action in actions.items():
+        if name != "list":
+            action.add_argument("id", metavar="ID", help="the job's id")
         action.add_argument(
-            "--job-store", metavar="PATH", help="the job store's file, or redis://..."
+            "--job-store", metavar="PATH", help="the job store: a file, or redis://..."
         )
-        action.add_argument("--json", action="store_true", help="JSON on standard output")
+        add_json(action)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -133,15 +129,14 @@ def _state(record: JobRecord, now: float) -> str:
 
 
 def _document(record: JobRecord, now: float) -> dict[str, Any]:
-    possible, cost = record.possible_cost, record.cost
     return {
         "id": record.id,
         "state": _state(record, now),
         "at": _time(record.at),
         "reason": record.reason,
-        "possible_cost_usd": None if possible is None else float(possible),
+        "possible_cost_usd": usd(record.possible_cost),
         "images": list(record.images),
-        "cost_usd": None if cost is None else float(cost),
+        "cost_usd": usd(record.cost),
         "attempt": record.attempt,
         "owner": record.owner,
         "warnings": list(record.warnings),

@@ -31,7 +31,8 @@ from gptimage.config.settings import (
     variable,
 )
 from gptimage.errors import ConfigurationError
-from gptimage.transport.environment import check_key, environment_key, shown_url
+from gptimage.secrets import display_url
+from gptimage.transport.environment import check_key, environment_key
 
 
 PROJECT_FILES: Final = ("gptimage.toml", "pyproject.toml")
@@ -107,7 +108,7 @@ class Config:
         if SETTINGS[name].secret:
             return None if value is None else "(set)"
         if name == "base_url" and isinstance(value, str):
-            return shown_url(value)
+            return display_url(value)
         if name in {"store", "ledger"}:
             return self.place(name) or OFF
         if name == "cache":

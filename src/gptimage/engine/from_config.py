@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from gptimage.templates import PromptTemplates
 
 
-def client_arguments(config: Config, settings: Mapping[str, Any]) -> dict[str, Any]:
+def client_arguments(
+    config: Config, settings: Mapping[str, Any], *, without: Container[str] = ()
+) -> dict[str, Any]:
     """Make the keyword arguments of `ImageClient`, or of its ``sandbox``.
 
     Args:
         config: The configuration.
         settings: Keyword arguments that beat it.
+        without: ``store`` or ``ledger``, where that is not to be opened.
 
     Raises:
         ConfigurationError: A part cannot be made.
@@ -38,10 +41,11 @@ def client_arguments(config: Config, settings: Mapping[str, Any]) -> dict[str, A
         from gptimage.limits import Limits
 
         found["limits"] = Limits(images_per_minute=cast("int", speed))
-    found |= {"store": open_store(config), "cache": open_cache(config)}
+    found["store"] = None if "store" in without else open_store(config)
+    found["cache"] = open_cache(config)
     if config.text("templates"):
         found["templates"] = open_templates(config)
-    ledger = settings["ledger"] if "ledger" in settings else open_ledger(config)
+    ledger = settings.get("ledger") or (None if "ledger" in without else open_ledger(config))
     if budget := None if "budget" in settings else budget_of(config):
         found["budget"] = budget
     if ledger is not None and not (settings.get("budget") and settings["budget"].ledger):

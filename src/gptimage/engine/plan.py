@@ -90,7 +90,7 @@ def plan(
     warnings = list(validate(request, spec, today, [each.id for each in models]))
     drawn, wire_size = _sizes(request, spec)
     mask, mask_warnings = _legal_mask(request)
-    wire = to_wire(request, size=wire_size, mask=mask)
+    wire = to_wire(request, size=wire_size, mask=mask, azure=is_azure(endpoint))
     money = _Money(request, spec, drawn, today, batch=batch)
     return Plan(
         request=request,
@@ -171,7 +171,7 @@ class _Money:
 def _spec(models: Models, model: str, endpoint: str) -> ModelSpec | None:
     """What is known of the model there: Azure has dates and successors of its own."""
     spec = models.get(model)
-    if spec is None or not (urlsplit(endpoint).hostname or "").endswith(".azure.com"):
+    if spec is None or not is_azure(endpoint):
         return spec
     return evolve(
         spec,
@@ -179,6 +179,11 @@ def _spec(models: Models, model: str, endpoint: str) -> ModelSpec | None:
         replacements=spec.azure_replacements,
         costable_replacement=None,
     )
+
+
+def is_azure(endpoint: str) -> bool:
+    """Whether an address is one of Azure's, whose dialect differs."""
+    return (urlsplit(endpoint).hostname or "").endswith(".azure.com")
 
 
 def _known_size(image: Image | FileRef) -> tuple[int, int] | None:
@@ -227,9 +232,9 @@ def _legal_mask(request: Generate) -> tuple[Image | FileRef | None, tuple[str, .
         return None, ()
     first = request.images[0]
     if isinstance(request.markup, Image) and isinstance(first, Image):
-        check_markup(request.markup, *oriented_size(first))
+        check_markup(request.markup, *oriented_size(first.data, first.format))
     if not isinstance(request.mask, Mask):
         return request.mask, ()
-    size = oriented_size(first) if isinstance(first, Image) else None
+    size = oriented_size(first.data, first.format) if isinstance(first, Image) else None
     image, notes = request.mask.legal(size)
     return image, tuple(notes)

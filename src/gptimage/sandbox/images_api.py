@@ -362,10 +362,10 @@ _COMMON: Final = frozenset(
     )
 )  # fmt: skip
 _GENERATION: Final = _COMMON | {"moderation"}
-_EDIT_JSON: Final = _COMMON | {"moderation", "input_fidelity", "images", "mask", "markup"}
-# `moderation` is in the specification's JSON body of an edit, and not in the SDK's
-# multipart signature: the strict reading is that the form does not have it.
-_EDIT_FORM: Final = _COMMON | {"input_fidelity"}
+# `moderation` is in the specification's JSON body of an edit and not in the SDK's multipart
+# signature; the form was said to refuse it in 2025, and two current clients send it there.
+_EDIT_FORM: Final = _COMMON | {"moderation", "input_fidelity"}
+_EDIT_JSON: Final = _EDIT_FORM | {"images", "mask", "markup"}
 
 
 @frozen(kw_only=True)

@@ -122,7 +122,7 @@ class Sandbox:
             one_of("seed", seed, int, "a whole number")
         self.latency: float = latency
         now = in_utc(clock)
-        self._today = (lambda: now().date()) if today is None else today
+        self._today: Callable[[], date] = (lambda: now().date()) if today is None else today
         self._seconds: Callable[[], int] = lambda: int(now().timestamp())
         self._models = Models.load() if models is None else models
         self._previews = previews

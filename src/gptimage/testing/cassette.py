@@ -259,7 +259,8 @@ class Cassette:
             if entry is not None and key not in self._written:
                 place = self._played.get(key, 0)
                 self._played[key] = place + 1
-                return entry["replies"][min(place, len(entry["replies"]) - 1)]
+                replies: list[dict[str, Any]] = entry["replies"]
+                return replies[min(place, len(replies) - 1)]
             if self.mode != "strict":
                 return None
             raise UnrecordedRequestError(self._difference(request))

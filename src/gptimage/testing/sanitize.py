@@ -86,7 +86,8 @@ def _cells(frame: Any) -> PilImage:  # the types of Pillow's resize need numpy's
 
     small = frame.convert("RGBA").resize((_CELLS, _CELLS), pil.Resampling.BOX)
     few = small.quantize(_COLOURS, pil.Quantize.FASTOCTREE).convert("RGBA")
-    return few.resize(frame.size, pil.Resampling.NEAREST)
+    coarse: PilImage = few.resize(frame.size, pil.Resampling.NEAREST)
+    return coarse
 
 
 def text(value: str) -> str:

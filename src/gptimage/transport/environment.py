@@ -15,8 +15,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from gptimage.errors import ConfigurationError
-from gptimage.image.download import shown as shown_url
-from gptimage.secrets import remember, remember_url
+from gptimage.secrets import display_url, remember, remember_url
 
 
 _PROXIES: Final = ("http", "https", "all")
@@ -109,7 +108,7 @@ def check_url(name: str, url: object) -> str:
         raise ConfigurationError(
             f"{name} is empty: leave it out for OpenAI itself, or give an address {example}"
         )
-    told = f"{name}={shown_url(text)!r}"
+    told = f"{name}={display_url(text)!r}"
     if any(char.isspace() or not char.isprintable() for char in text) or text[0] in "\"'":
         raise ConfigurationError(f"{told} has white space or quotation marks in it: take them out")
     parts = _split(text)
@@ -236,7 +235,7 @@ def _proxies() -> Iterator[tuple[str, str]]:
 def _proxy(name: str, value: str) -> None:
     url = value if "://" in value else f"http://{value}"
     remember_url(url)
-    told = f"{name}={shown_url(url)!r}"
+    told = f"{name}={display_url(url)!r}"
     parts = _split(url)
     odd = any(char.isspace() or not char.isprintable() for char in value)
     if parts is None or not parts.hostname or odd or value[0] in "\"'":

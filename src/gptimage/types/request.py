@@ -6,13 +6,13 @@ unpack them, the values hold what they name, and ``validation.py`` checks it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypedDict, TypeVar
 
 from attrs import field, frozen
 
+from gptimage._internal.text import closest
 from gptimage.errors import InvalidRequestError
 from gptimage.image.codecs import oriented_size
 from gptimage.image.image import Image, ImageSource
@@ -295,7 +295,7 @@ def size_of_first(images: Sequence[Image | FileRef]) -> Size:
             value=SAME_SIZE,
             allowed="a size such as '1024x1024'",
         )
-    return Size(*oriented_size(first))
+    return Size(*oriented_size(first.data, first.format))
 
 
 def generate_request(
@@ -377,8 +377,8 @@ def _prompt(prompt: str | Prompt) -> tuple[str, dict[str, Any]]:
 
 def _unknown(name: str, known: tuple[str, ...]) -> InvalidRequestError:
     hint = _HINTS.get(name)
-    close = difflib.get_close_matches(name, known, n=1)
-    advice = hint or (f"did you mean {close[0]}?" if close else "extra_body passes unknown fields")
+    close = closest(name, known)
+    advice = hint or (f"did you mean {close}?" if close else "extra_body passes unknown fields")
     return InvalidRequestError(
         f"{name} is not a parameter here: {advice}", field=name, allowed=known
     )

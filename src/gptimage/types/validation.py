@@ -7,12 +7,12 @@ in the catalogue are only checked for what holds on any service.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from typing import Final, cast
 
 from gptimage._internal.json import canonical
+from gptimage._internal.text import closest
 from gptimage.errors import InvalidRequestError, ModelRetiredError, truncated_repr
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
@@ -47,8 +47,8 @@ def validate(
     """
     _check_types(request)
     if spec is None:
-        close = difflib.get_close_matches(request.model.lower(), known, n=1, cutoff=0.8)
-        meant = f" (did you mean {close[0]}?)" if close else ""
+        close = closest(request.model, known, cutoff=0.8)
+        meant = f" (did you mean {close}?)" if close else ""
         unknown = f"{request.model} is not in this library's catalogue{meant}"
         return (f"{unknown}: sent unchecked, no estimate",)
     found = list(_check_not_retired(request, spec, today))

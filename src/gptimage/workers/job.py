@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from attrs import field, frozen
 
 from gptimage._internal.converter import from_json, to_json
 from gptimage._internal.json import array, canonical, table
+from gptimage._internal.text import closest
 from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.models.sizes import Size
 from gptimage.store.names import is_id
@@ -419,9 +419,9 @@ def _checked_object(name: str, value: Any) -> dict[str, Any]:
 
 def _unknown(name: object) -> InvalidRequestError:
     text = str(name)
-    close = difflib.get_close_matches(text, _KNOWN, n=1)
+    close = closest(text, _KNOWN)
     advice = _REFUSED.get(text) or (
-        f"did you mean {close[0]}?" if close else "extra_body passes unknown fields"
+        f"did you mean {close}?" if close else "extra_body passes unknown fields"
     )
     allowed = tuple(each for each in _KNOWN if each not in _REFUSED)
     return InvalidRequestError(

@@ -12,10 +12,11 @@ from typing import Any, Final, cast
 from attrs import field, frozen
 
 from gptimage._internal.json import MAX_TEXT, count, label, prose
+from gptimage._internal.lenient_base64 import decode
 from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.models.pricing import ChatUsage
 from gptimage.providers.openai.images import MAX_DATA_URL, read_reported, set_aside
-from gptimage.transport.base64_body import decode, loads
+from gptimage.transport.base64_body import loads
 from gptimage.transport.http import FilePart, HttpRequest, ServerEvent
 from gptimage.types.parameters import WIRE_NAMES
 from gptimage.types.request import Generate
