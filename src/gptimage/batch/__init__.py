@@ -1,4 +1,4 @@
-"""Half-price pictures within a day: `Batch` waits, `AsyncBatch` is awaited."""
+"""Half-price images within a day: `Batch` waits, `AsyncBatch` is awaited."""
 
 from __future__ import annotations
 

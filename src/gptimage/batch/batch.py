@@ -139,9 +139,9 @@ class Batch(_Handle):
             time.sleep(pause)
 
     def results(self) -> Generator[BatchItem]:
-        """Every request's pictures or error, in the order the service gives them.
+        """Every request's images or error, in the order the service gives them.
 
-        The pictures are saved in the client's store as they are read, and no more than one
+        The images are saved in the client's store as they are read, and no more than one
         answer is in memory at a time. Calling it again saves nothing twice.
 
         Raises:
@@ -228,7 +228,7 @@ class AsyncBatch(_Handle):
             await asyncio.sleep(pause)
 
     async def results(self) -> AsyncGenerator[BatchItem]:
-        """Every request's pictures or error, as they come; see `Batch.results`.
+        """Every request's images or error, as they come; see `Batch.results`.
 
         Raises:
             InvalidRequestError: The batch has not ended.

@@ -22,10 +22,10 @@ from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.transport.protocols import AsyncDownload, Download
 
 
-# Cuts a file of results into lines as it arrives, and takes the pictures out of them.
+# Cuts a file of results into lines as it arrives, and takes the images out of them.
 #
-# A line holds whole pictures as base64. They are decoded piece by piece, so a line never takes
-# more memory than its pictures.
+# A line holds whole images as base64. They are decoded piece by piece, so a line never takes
+# more memory than its images.
 
 _NAME: Final = re.compile(rb'(?<!\\)"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')
 _REQUEST_ID: Final = re.compile(rb'(?<!\\)"request_id"\s*:\s*"([\w-]{1,100})"')
@@ -36,7 +36,7 @@ class ResultLine:
     """One line of a file of results.
 
     Attributes:
-        rest: The line, with a number in place of each picture.
+        rest: The line, with a number in place of each image.
         pictures: The pictures, decoded.
     """
 
@@ -247,7 +247,7 @@ def _again(
         return delay
     if not isinstance(outcome, HttpReply):
         raise TransportError(
-            f"the file {file_id} breaks off again and again ({outcome}); pictures that came are "
+            f"the file {file_id} breaks off again and again ({outcome}); images that came are "
             "saved, and results() reads the rest"
         ) from outcome
     if outcome.status == _NOT_FOUND:

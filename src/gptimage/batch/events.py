@@ -75,7 +75,7 @@ class BatchEvents:
         self._failed(number, None, error, ceiling if unknown else Decimal(0))
 
     def finished(self, number: int, item: int, result: Result) -> None:
-        """A request was answered with pictures."""
+        """A request was answered with images."""
         self._emit(
             Finished,
             number,
@@ -88,12 +88,12 @@ class BatchEvents:
         )
 
     def saved(self, number: int, item: int, records: tuple[Record, ...]) -> None:
-        """Its pictures are in the store."""
+        """Its images are in the store."""
         if records:
             self._emit(Saved, number, item=item, images=tuple(record.id for record in records))
 
     def failed(self, number: int, item: int, error: GptImageError) -> None:
-        """A request has no pictures, or they could not be saved."""
+        """A request has no images, or they could not be saved."""
         # What a line that cannot be read may have cost is not known.
         unknown = isinstance(error, OutcomeUnknownError)
         self._failed(number, item, error, None if unknown else Decimal(0))

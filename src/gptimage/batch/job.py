@@ -295,7 +295,7 @@ class BatchRecovery:
 
     def _refused(self, why: object) -> InvalidRequestError:
         return InvalidRequestError(
-            f"the batch {self._part.id} is not one of pictures ({why!r})",
+            f"the batch {self._part.id} is not one of images ({why!r})",
             field="batch",
             value=self._part.id,
         )

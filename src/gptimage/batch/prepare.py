@@ -1,4 +1,4 @@
-"""From requests to files of a batch job: checked, their pictures uploaded, and written down."""
+"""From requests to files of a batch job: checked, their images uploaded, and written down."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ class PreparedRequest:
 
     @property
     def identity(self) -> bytes:
-        """The same for the same request, as far as its pictures are concerned."""
+        """The same for the same request, as far as its images are concerned."""
         return canonical([self.plan.key, self.size, self.plan.request.template, list(self.tags)])
 
 
 def prepare(
     core: ClientConfig, state: State, requests: Iterable[RequestInput], limits: FileLimits
 ) -> Steps[None]:
-    """Check and write down every request, and upload its pictures. Costs nothing yet.
+    """Check and write down every request, and upload its images. Costs nothing yet.
 
     Raises:
         InvalidRequestError: A request is wrong; nothing was submitted.
@@ -171,7 +171,7 @@ def _batched(core: ClientConfig, single: Plan) -> Plan:
 
 
 def _warn_of_no_batch(core: ClientConfig, model: str) -> None:
-    """Say before its first picture is uploaded that it will fail: the service says so later.
+    """Say before its first image is uploaded that it will fail: the service says so later.
 
     No refusal: that 2.6 has no batches is what others write, and may change any day.
     """
@@ -183,7 +183,7 @@ def _warn_of_no_batch(core: ClientConfig, model: str) -> None:
 
 
 def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
-    """The tags, refused now if they make no sense: later they would cost a picture."""
+    """The tags, refused now if they make no sense: later they would cost an image."""
     if not tags:
         return ()
     from gptimage.store.save import check_tags
@@ -192,7 +192,7 @@ def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _body(core: ClientConfig, ready: PreparedRequest, uploads: Uploads) -> Steps[dict[str, object]]:
-    """The body of a line, once its pictures are uploaded."""
+    """The body of a line, once its images are uploaded."""
     wire, ids = ready.plan.wire, list[str]()
     for part in batches.pictures(wire):
         file_id = yield from _picture(core, part, uploads)

@@ -35,7 +35,7 @@ class BatchStatus:
 
     @property
     def completed(self) -> int:
-        """Requests answered with pictures."""
+        """Requests answered with images."""
         return sum(part.completed for part in self.parts)
 
     @property

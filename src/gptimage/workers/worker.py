@@ -381,7 +381,7 @@ def run_job(
     if client.store is None:
         raise ConfigurationError(
             "a worker's client needs a store: the images must be somewhere when the worker is "
-            "gone; for instance ImageClient(store=Store('pictures'))"
+            "gone; for instance ImageClient(store=Store('images'))"
         )
     found = JobLease.acquire(job_store, job, lease)
     if isinstance(found, JobRecord):
