@@ -29,9 +29,8 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(sandbox: Sandbox, folder: Path, clock: Clock) -> set[str]:
     """Submit, or go on, and read the results; return the digests of the images."""
     with Store(folder / "images") as store:
-        batch = Batch.submit(
-            line(sandbox, store=store), REQUESTS, state=folder / "state" / "b.json"
-        )
+        client = line(sandbox, store=store, clock=clock)
+        batch = Batch.submit(client, REQUESTS, state=folder / "state" / "b.json")
         batch.wait(poll=0.0)
         results = [item.result or getattr(item.error, "result", None) for item in batch.results()]
     return {image.sha256 for result in results if result for image in result.images}
