@@ -36,7 +36,9 @@ def on_disk(folder: Path) -> set[str]:
     ],
     ids=["jobs-spool", "spool-store", "all", "all-and-cache"],
 )
-@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for-good"])
+@pytest.mark.parametrize(
+    "for_good", [pytest.param(False, marks=pytest.mark.slow), True], ids=["once", "for-good"]
+)
 def test_no_fault_loses_a_paid_image(
     tmp_path: Path, faults: Any, broken: tuple[str, ...], cached: bool, for_good: bool
 ) -> None:
