@@ -26,12 +26,12 @@ def client() -> ImageClient:
     return ImageClient(store=Store("pictures"))
 
 
-def desk() -> SqliteJobStore:
-    """Remembers the jobs; workers of several machines share a `RedisDesk` instead."""
+def job_store() -> SqliteJobStore:
+    """Remembers the jobs; workers of several machines share a `RedisJobStore` instead."""
     return SqliteJobStore("jobs.sqlite")
 
 
-draw = image_task(app, client=client, desk=desk)
+draw = image_task(app, client=client, job_store=job_store)
 
 
 def main() -> None:

@@ -28,8 +28,8 @@ def celery() -> None:
     with tempfile.TemporaryDirectory() as folder:
         from gptimage.workers import SqliteJobStore
 
-        desk = SqliteJobStore(Path(folder, "jobs.sqlite"))
-        assert image_task(app, client=ImageClient.sandbox, desk=lambda: desk).name
+        job_store = SqliteJobStore(Path(folder, "jobs.sqlite"))
+        assert image_task(app, client=ImageClient.sandbox, job_store=lambda: job_store).name
 
 
 def celery_and_redis() -> None:

@@ -175,7 +175,7 @@ def test_a_job_store(old: Path) -> None:
     jobs = SqliteJobStore(old / "jobs.sqlite", clock=WRITTEN.timestamp)
     with Store(old / "called") as store, client(store=store) as caller:
         results = {
-            id: run_job({"id": id, "prompt": prompt, **SMALL}, client=caller, desk=jobs)
+            id: run_job({"id": id, "prompt": prompt, **SMALL}, client=caller, job_store=jobs)
             for id, prompt in (
                 ("done", "A job"),
                 ("parked", "CUT the job"),
@@ -184,7 +184,11 @@ def test_a_job_store(old: Path) -> None:
         }
         records = [store.get(id) for id in results["done"].images]
 
-    assert {id: result.status for id, result in results.items()} == {id: id for id in results}
+    assert {id: result.status for id, result in results.items()} == {
+        "done": "done",
+        "parked": "needs_review",
+        "dropped": "discarded",
+    }
     assert [record.prompt for record in records] == ["A job"]
     assert results["done"].cost == Decimal("0.00594")
     assert results["parked"].possible_cost == Decimal("0.005935")

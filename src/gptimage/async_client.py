@@ -258,7 +258,6 @@ class AsyncImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return await self._run(request, how)
 
-    @strict("generate_many")
     def generate_many(
         self,
         requests: Iterable[RequestInput] | AsyncIterable[RequestInput],
@@ -270,6 +269,7 @@ class AsyncImageClient(BaseClient):
         stop: Stop | None = None,
         refresh: bool = False,
         tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
     ) -> AsyncGenerator[Item]:
         """Send many requests; the requests may be async, too; see `ImageClient.generate_many`."""
         from gptimage.bulk import amany
@@ -287,6 +287,7 @@ class AsyncImageClient(BaseClient):
             stop=stop,
             refresh=refresh,
             tags=tags,
+            options=options,
         )
 
     @strict("conversation")

@@ -353,7 +353,6 @@ class ImageClient(BaseClient):
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return run_blocking(self._run(request, how))
 
-    @strict("generate_many")
     def generate_many(
         self,
         requests: Iterable[RequestInput],
@@ -365,18 +364,20 @@ class ImageClient(BaseClient):
         stop: Stop | None = None,
         refresh: bool = False,
         tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
     ) -> Generator[Item]:
         """Send many requests; items come as they finish, each with its index.
 
         Args:
             requests: Prompts, dicts of arguments, or requests; any iterable, of any length.
-            concurrency: How many are asked at the same time.
+            concurrency: How many are sent at the same time.
             progress: True shows it on standard error; or a function called with a `Progress`.
-            checkpoint: A file; a second run with it asks only for what is missing.
-            retry_unknown: Ask again what an earlier run may have been billed for.
+            checkpoint: A file; a second run with it sends only what is missing.
+            retry_unknown: Send again what an earlier run may have been billed for.
             stop: Ends the run early when it is set: nothing new is sent, what was sent comes.
-            refresh: Ask even if the cache knows the answer.
+            refresh: Send even if the cache has the response.
             tags: Tags for the store.
+            **options: Parameters of every prompt and dict that says nothing else; see `EditOptions`.
 
         Raises:
             InvalidRequestError: ``concurrency`` is below 1.
@@ -398,6 +399,7 @@ class ImageClient(BaseClient):
             stop=stop,
             refresh=refresh,
             tags=tags,
+            options=options,
         )
 
     @strict("conversation")

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 from attrs import frozen
 
 from gptimage._internal.converter import from_json, to_json
+
+
+class State(StrEnum):
+    """A state."""
+
+    OPEN = "open"
+    DONE = "done"
 
 
 @frozen(kw_only=True)
@@ -30,6 +38,7 @@ class Whole:
     is_done: bool
     path: Path
     parts: tuple[Part, ...] = ()
+    state: State = State.OPEN
 
 
 WHOLE = Whole(
@@ -47,6 +56,11 @@ def test_what_is_written_is_read() -> None:
     assert from_json(to_json(WHOLE), Whole) == WHOLE
 
 
+def test_an_enum_is_itself() -> None:
+    """A member is not a text that only looks like it: code compares members by identity."""
+    assert from_json({**to_json(WHOLE), "state": "done"}, Whole).state is State.DONE
+
+
 def test_json_says_time_and_money_as_text() -> None:
     """Nobody's JSON library rounds an amount or guesses a zone."""
     assert to_json(WHOLE)["parts"] == [{"at": "2026-11-28T00:00:00+00:00", "cost": "0.040"}]
@@ -62,6 +76,8 @@ def test_json_says_time_and_money_as_text() -> None:
         ("share", "0.5"),
         ("is_done", 1),
         ("path", 7),
+        ("state", "closed"),
+        ("parts", "abc"),
         ("parts", [{"at": "2026-11-28T00:00:00"}]),
         ("parts", [{"at": "2026-11-28T00:00:00+00:00", "cost": 0.04}]),
         ("parts", [{"at": "2026-11-28T00:00:00+00:00", "cost": "NaN"}]),

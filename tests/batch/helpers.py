@@ -170,7 +170,7 @@ def async_line(
     """An async client's side."""
     clock, way = Clock(), way or AsyncSandboxTransport(sandbox)
     core = ClientConfig.from_settings(
-        {"clock": clock, "retry": AT_ONCE}, base_url=SANDBOX_URL, store=store
+        {"clock": clock, "retry": AT_ONCE}, endpoint=SANDBOX_URL, store=store
     )
     return AsyncBatchLine(
         keeper=ResultSaver(core=core, caches=False),

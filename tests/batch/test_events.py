@@ -142,7 +142,7 @@ def test_a_batch_in_doubt_goes_on_counting(
     sandbox: Sandbox, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What may have been made stays reserved, and observers hear what it may cost."""
-    monkeypatch.setattr("gptimage.batch.submit._LOOKS", (0.0,))
+    monkeypatch.setattr("gptimage.batch.submit._SEARCH_DELAYS", (0.0,))
     told = Recorder()
     way = Losing(sandbox, path="/batches", served=False)
     client = line(sandbox, transport=way, ledger=ledger, observers=[told])

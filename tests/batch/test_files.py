@@ -9,25 +9,29 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import field, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
 
-from gptimage.batch.driver import Line, Lines, drive
+from gptimage.batch.driver import LineSplitter, ResultLine, drive
 from gptimage.batch.events import BatchEvents
 from gptimage.batch.prepare import FileLimits, place_of, prepare
 from gptimage.batch.results import BatchItem, Collector
 from gptimage.batch.state import Part, State
 from gptimage.batch.status import BatchStatus
 from gptimage.batch.uploads import InputFiles, RequestLine, Uploads, input_file, writing
-from gptimage.errors import ApiError, MalformedReplyError
+from gptimage.errors import ApiError, ConfigurationError, MalformedReplyError
 from gptimage.providers.openai.batches import BatchPart, compact, read_line
 from gptimage.sandbox import Sandbox
 from gptimage.transport.base64_body import split
+from gptimage.transport.billing import Billing
 from tests.batch.helpers import NOW, line
 
 
@@ -188,7 +192,7 @@ def test_lines_come_whole_however_the_file_arrives(
 ) -> None:
     """Every line that is not empty comes out as it is, whatever the pieces are."""
     data = b"\n".join(texts) + (b"\n" if last else b"")
-    lines, found = Lines(), list[Line]()
+    lines, found = LineSplitter(), list[ResultLine]()
     for piece in pieces_of(data, cuts):
         found += lines.feed(piece)
     found += lines.close()
@@ -295,7 +299,7 @@ def _collected(
     collector = Collector(keeper, state, end, BatchEvents(line(Sandbox()).meter, state))
     data = b"\n".join(answer.text() for answer in answers)
     for known in (data[: len(data) * again // 4], data):
-        lines = Lines()
+        lines = LineSplitter()
         for piece in pieces_of(known, cuts):
             yield from filter(None, map(collector.take, lines.feed(piece)))
     yield from filter(None, map(collector.take, lines.close()))
@@ -342,7 +346,7 @@ def test_a_line_of_a_request_without_a_prompt_keeps_its_answer(tmp_path: Path) -
     client = line(Sandbox())
     collector = Collector(client.keeper, state, end, BatchEvents(client.meter, state))
     text = Answer("good", 0, 1).text()
-    item = collector.take(Line(*split(text)))
+    item = collector.take(ResultLine(*split(text)))
     collector.close()
 
     assert item is not None
@@ -358,3 +362,54 @@ def test_any_line_is_read_or_refused(data: bytes) -> None:
     except ValueError:
         return
     assert isinstance(found.custom_id, str)
+
+
+STATE_0_1 = """{
+ "version": 1,
+ "name": "6f1ed002ab5595859014ebf0951522d9",
+ "created": "2026-11-20T12:00:00+00:00",
+ "endpoint": "https://api.openai.com/v1",
+ "ready": true,
+ "digest": "ab",
+ "metadata": {"job": "spring"},
+ "temporary": false,
+ "parts": [{"path": "/images/generations", "model": "gpt-image-2", "lines": 2, "size": 400,
+  "images": 2, "start": 0, "estimate": "0.0065", "reserved": null, "file_id": "file-1",
+  "intended": "2026-11-20T12:10:00+00:00", "batch_id": null, "entered": true, "settled": false}]
+}"""
+
+
+def test_a_state_of_0_1_is_read(tmp_path: Path) -> None:
+    """A job that 0.1.0 began goes on with a newer version, and the other way round."""
+    path = tmp_path / "batch.json"
+    path.write_text(STATE_0_1)
+
+    state = State.load(path)
+    state.save()
+
+    (part,) = state.parts
+    assert part.unconfirmed_since == datetime(2026, 11, 20, 12, 10, tzinfo=UTC)
+    assert part.billing is Billing.UNKNOWN
+    assert (part.estimate, part.reserved) == (Decimal("0.0065"), None)
+    assert json.loads(path.read_text()) == json.loads(STATE_0_1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "field"),
+    [
+        ('"lines": 2', '"lines": "2"', "lines"),
+        ('"0.0065"', "0.0065", "estimate"),
+        ('"ready": true', '"ready": 1', "ready"),
+        ('"model": "gpt-image-2", ', "", "model"),
+        ('"version": 1', '"version": 2', "version"),
+    ],
+)
+def test_a_damaged_state_names_the_field(
+    tmp_path: Path, before: str, after: str, field: str
+) -> None:
+    """Nothing is guessed where a wrong guess makes a second batch."""
+    path = tmp_path / "batch.json"
+    path.write_text(STATE_0_1.replace(before, after))
+
+    with pytest.raises(ConfigurationError, match=field):
+        State.load(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image as PilImage
 
-from gptimage import ConfigurationError, InvalidRequestError
+from gptimage import ConfigurationError, ImageClient, InvalidRequestError
 from gptimage.batch import Batch
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.store import Store
@@ -61,6 +61,24 @@ with ImageClient(transport=Mortal(openai, owned=True), store=Store(f"{folder}/st
     for item in batch.results():
         killed_at("item")
         print(item.index, [record.id for record in item.result.stored])
+"""
+
+
+READER = """
+import sys, time
+from pathlib import Path
+from gptimage import ImageClient
+from gptimage.store import Store
+
+folder = Path(sys.argv[1])
+with ImageClient(store=Store(folder / "store")) as client:
+    batch = client.batch(folder / "batch.json")
+    batch.wait(poll=0)
+    print("ready", flush=True)
+    while not (folder / "go").exists():
+        time.sleep(0.001)
+    for item in batch.results():
+        print(item.index, *[record.id for record in item.result.stored])
 """
 
 
@@ -136,6 +154,34 @@ def test_many_processes_at_once_make_one_job(server: SandboxServer, folder: Path
     assert len(made(server.sandbox)) == 2
     assert len(said) < len(running)
     assert all("another process is submitting" in error for error in said)
+
+
+def test_two_processes_read_one_batch(server: SandboxServer, folder: Path) -> None:
+    """Both get every item, and each image is in their store once."""
+    sandbox = server.sandbox
+    client = ImageClient(api_key="sk-x", base_url=server.base_url)
+    with client:
+        client.submit_batch([fox(number) for number in range(6)], state=folder / "batch.json")
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-c", READER, str(folder)],
+            env={**os.environ, "OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "sk-x"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for each in readers:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    (folder / "go").touch()
+    found = [sorted(each.communicate(timeout=60)[0].splitlines()) for each in readers]
+
+    assert found[0] == found[1]
+    assert [line.split()[0] for line in found[0]] == list("012345")
+    with Store(folder / "store") as store:
+        assert len(store.history(100)) == 6
+    assert len(made(sandbox)) == 1
 
 
 def test_a_job_that_is_being_prepared_is_left_alone(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from tests.batch.helpers import (
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between looks for a lost batch take no time."""
-    monkeypatch.setattr("gptimage.batch.submit._LOOKS", (0.0, 0.0))
+    monkeypatch.setattr("gptimage.batch.submit._SEARCH_DELAYS", (0.0, 0.0))
 
 
 @pytest.fixture

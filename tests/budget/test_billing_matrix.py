@@ -86,7 +86,7 @@ def test_every_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Only what was not billed is sent again; what may have been stays in ledger and budget."""
-    monkeypatch.setattr(submit, "_LOOKS", (0.0,))  # seconds between looks for a lost batch
+    monkeypatch.setattr(submit, "_SEARCH_DELAYS", (0.0,))  # seconds between looks for a lost batch
     ledger = gptimage.Ledger(tmp_path / "ledger.sqlite")
     budget = gptimage.Budget(1, per="total", ledger=ledger)
     service = FailingService(failure)

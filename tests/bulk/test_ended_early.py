@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gptimage import InvalidRequestError, OutcomeUnknownError
-from gptimage.bulk import Item, NotTakenError, Progress, Stop
+from gptimage import InvalidRequestError, OutcomeUnknownError, Retry
+from gptimage.bulk import Item, Progress, Stop, UndeliveredError
 from gptimage.bulk.checkpoint import Checkpoint, CheckpointLine
 from gptimage.cache import Cache
 from gptimage.store import PendingReplies, Store
@@ -176,10 +177,10 @@ def test_no_disk_at_all(
         taken.append(item.index)
         raise KeyError
 
-    with pytest.raises((KeyError, NotTakenError)) as caught:
+    with pytest.raises((KeyError, UndeliveredError)) as caught:
         both.many(both.client(service), FOXES, concurrency=4, take=take)
 
-    assert isinstance(caught.value, NotTakenError)
+    assert isinstance(caught.value, UndeliveredError)
     indices = [item.index for item in caught.value.items]
     assert len(indices) + len(taken) == len(service.asked)
     assert all(item.result for item in caught.value.items)
@@ -232,3 +233,61 @@ def test_a_name_that_is_none(both: Both, tmp_path: Path, name: str) -> None:
     (item,) = both.many(both.client(answer), FOXES[:1], checkpoint=path)
 
     assert isinstance(item.error, OutcomeUnknownError)
+
+
+class Closed:
+    """A limiter that lets nothing through today."""
+
+    def __init__(self, waits: Callable[[], object]) -> None:
+        self._waits = waits
+
+    def acquire(self, n_images: int, tokens: int | None) -> float:
+        del n_images, tokens
+        self._waits()
+        return 86_400.0
+
+    def learn(self, reply: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_stop_does_not_wait_for_limits(both: Both) -> None:
+    """Requests that only wait for a limit are given up at once: nothing was sent."""
+    stop, service = Stop(), Together(1)
+
+    items = both.many(both.client(service, limits=Closed(stop.set)), FOXES, stop=stop)
+
+    assert (items, service.asked) == ([], [])
+
+
+def test_a_stop_does_not_wait_for_a_retry(both: Both, tmp_path: Path) -> None:
+    """A request that was refused and waits for its next try costs nothing, so it is given up."""
+    stop, path = Stop(), tmp_path / "run.jsonl"
+
+    def refuse(_: HttpRequest) -> HttpReply:
+        stop.set()
+        return HttpReply(status=429, headers={"retry-after": "50"}, body=b"{}")
+
+    items = both.many(both.client(refuse), FOXES, stop=stop, checkpoint=path)
+
+    assert items == []
+    lines = [json.loads(line)["status"] for line in path.read_text().splitlines()]
+    assert lines[0] == "begun"
+    assert set(lines) == {"begun", "failed"}
+
+
+def test_a_stop_during_a_retry_that_may_pay_twice_says_so(both: Both, tmp_path: Path) -> None:
+    """An earlier try may be billed: its item says so, whatever stopped the later one."""
+    stop, path = Stop(), tmp_path / "run.jsonl"
+
+    def cut(_: HttpRequest) -> HttpReply:
+        stop.set()
+        raise OutcomeUnknownError("the connection broke")
+
+    client = both.client(cut, retry=Retry(unknown=1, first_delay=50.0, max_delay=50.0))
+    (item,) = both.many(client, FOXES, stop=stop, checkpoint=path, concurrency=1)
+
+    assert isinstance(item.error, OutcomeUnknownError)
+    assert json.loads(path.read_text().splitlines()[-1])["status"] == "unknown"

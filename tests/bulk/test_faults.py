@@ -105,7 +105,9 @@ class LeftError(Exception):
     """A loop that breaks off."""
 
 
-@pytest.mark.parametrize("leaves", [False, True], ids=["whole", "left"])
+@pytest.mark.parametrize(
+    "leaves", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["whole", "left"]
+)
 @pytest.mark.parametrize(
     ("broken", "store", "ledger"),
     [
@@ -117,7 +119,9 @@ class LeftError(Exception):
     ],
     ids=["checkpoint", "spool", "both", "all", "ledger"],
 )
-@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for-good"])
+@pytest.mark.parametrize(
+    "for_good", [pytest.param(False, marks=pytest.mark.slow), True], ids=["once", "for-good"]
+)
 def test_no_fault_loses_a_paid_image(
     both: Both,
     tmp_path: Path,

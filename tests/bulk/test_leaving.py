@@ -12,6 +12,7 @@ from gptimage import OutcomeUnknownError, RateLimitError
 from gptimage.bulk.checkpoint import Checkpoint, CheckpointLine
 from gptimage.cache import Cache
 from gptimage.sandbox import Sandbox
+from gptimage.transport.billing import Billing
 from gptimage.transport.http import HttpReply
 from gptimage.transport.retry import Retry
 from tests.bulk.conftest import Both
@@ -89,7 +90,7 @@ def test_without_its_line_nothing_leaves(
     sandbox = Sandbox()
 
     def full(self: Checkpoint, entry: CheckpointLine) -> None:
-        if entry.status == "begun":
+        if entry.billing is Billing.SENT:
             raise OSError("no space left on device")
 
     monkeypatch.setattr(Checkpoint, "write", full)
@@ -108,7 +109,7 @@ def test_a_line_too_many_errs_on_the_safe_side(
     write = Checkpoint.write
 
     def once_full(self: Checkpoint, entry: CheckpointLine) -> None:
-        if entry.status == "failed" and entry.error is None:
+        if entry.billing is Billing.NOT_BILLED and entry.error is None:
             raise OSError("no space left on device")
         write(self, entry)
 

@@ -103,7 +103,7 @@ def test_all_ways_to_ask(both: Both) -> None:
     assert results[1].image.size == (1536, 1024)
     paths = Counter(request.path for request in sandbox.requests)
     assert paths == {"/images/generations": 4, "/images/edits": 1}
-    assert [item.asked for item in sorted(items, key=lambda item: item.index)] == asked
+    assert [item.request for item in sorted(items, key=lambda item: item.index)] == asked
 
 
 def test_one_failure_loses_nothing(both: Both) -> None:
@@ -205,7 +205,7 @@ def test_nonsense_is_refused_at_once(both: Both, concurrency: int) -> None:
 
     with pytest.raises(InvalidRequestError, match="concurrency"):
         client.generate_many(["A fox"], concurrency=concurrency)
-    with pytest.raises(InvalidRequestError, match="not one prompt"):
+    with pytest.raises(InvalidRequestError, match="not one"):
         client.generate_many("A fox")
 
 
@@ -528,7 +528,7 @@ def test_requests_may_be_async() -> None:
 
         client = AsyncImageClient(transport=AsyncSending(answer), base_url=URL)
         async for item in client.generate_many(source()):
-            order.append(item.asked)
+            order.append(item.request)
             drawn.set()
 
     asyncio.run(asyncio.wait_for(collect(), 20))
@@ -625,3 +625,69 @@ def pass_time(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[float]:
     monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setattr(asyncio, "sleep", asleep)
     return slept
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [{"prompt": "A fox"}, "A fox", b"A hen", Prompt("A fox"), Generate(prompt="A", model="m"), 3],
+)
+def test_one_request_alone_is_refused(both: Both, requests: Any) -> None:
+    """Its keys or letters would be sent as prompts, and paid."""
+    with pytest.raises(InvalidRequestError, match="list of requests") as caught:
+        both.client(answer).generate_many(requests)
+    assert caught.value.field == "requests"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("progress", "yes"), ("progress", 1), ("tags", ""), ("tags", 3)]
+)
+def test_a_setting_of_the_wrong_kind_is_refused(
+    both: Both, tmp_path: Path, name: str, value: Any
+) -> None:
+    """Nothing is sent for a setting that would have no effect."""
+    client = both.client(answer, store=Store(tmp_path / "store"))
+
+    with pytest.raises(InvalidRequestError) as caught:
+        client.generate_many(["A fox"], **{name: value})
+    assert caught.value.field == name
+
+
+@pytest.mark.parametrize("tags", ["", [""], 3, {"a": 1}])
+def test_tags_of_a_request_are_checked(both: Both, tmp_path: Path, tags: Any) -> None:
+    """An empty tag of one request is its error, as in `generate`."""
+    client = both.client(answer, store=Store(tmp_path / "store"))
+
+    (item,) = both.many(client, [{"prompt": "A fox", "tags": tags}])
+
+    assert isinstance(item.error, InvalidRequestError)
+    assert item.error.field == "tags"
+
+
+def test_options_are_those_of_all_requests(both: Both) -> None:
+    """What a request says itself goes first; None says nothing."""
+    sandbox = Sandbox()
+    requests = [
+        "A fox",
+        {"prompt": "A hen", "quality": "medium"},
+        {"prompt": "A cow", "quality": None},
+    ]
+
+    items = both.many(
+        both.sandbox(sandbox), requests, size="1024x640", quality="low", concurrency=1
+    )
+
+    assert [item.error for item in items] == [None] * 3
+    bodies = [request.body for request in sandbox.requests]
+    assert [body["size"] for body in bodies] == ["1024x640"] * 3
+    assert [body["quality"] for body in bodies] == ["low", "medium", "low"]
+
+
+def test_options_have_an_effect_or_are_refused(both: Both) -> None:
+    """An unknown one is refused at once, one for a finished request with that request."""
+    with pytest.raises(ConfigurationError, match=r"did you mean concurrency="):
+        both.client(answer).generate_many(["A fox"], concurency=2)
+
+    request = Generate(prompt="A fox", model="gpt-image-2")
+    (item,) = both.many(both.client(answer), [request], quality="low")
+    assert isinstance(item.error, InvalidRequestError)
+    assert item.error.field == "quality"

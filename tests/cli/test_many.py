@@ -21,6 +21,7 @@ from gptimage import Image
 from gptimage.cli.main import main
 from gptimage.cli.many import Rows
 from gptimage.sandbox import Sandbox, SandboxServer
+from gptimage.store import Store
 from gptimage.transport.http import HttpRequest
 
 
@@ -251,8 +252,11 @@ def lines_of(process: subprocess.Popen[str], last: str) -> str:
 FOXES = [f"A fox, number {index}" for index in range(12)]
 
 
-def test_interrupted_and_resumed() -> None:
-    """Ctrl-C finishes and writes what was sent; the next run draws the rest; each is drawn once."""
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
+)
+def test_interrupted_and_resumed(number: signal.Signals, code: int) -> None:
+    """Ctrl-C or SIGTERM finishes what was sent; the next run draws the rest, each once."""
     written("run.jsonl", *(json.dumps(fox) for fox in FOXES))
     sandbox = Holding()
     with SandboxServer(sandbox=sandbox) as server:
@@ -260,7 +264,7 @@ def test_interrupted_and_resumed() -> None:
         first = many_of(server, *command)
         wait_for(lambda: len(sandbox.requests) == 5)
         wait_for(lambda: len(list(Path("out").glob("*.png"))) == 2)
-        first.send_signal(signal.SIGINT)
+        first.send_signal(number)
         told = lines_of(first, "finishing")
         sandbox.may_answer.set()
         told += first.communicate(timeout=60)[1]
@@ -271,7 +275,7 @@ def test_interrupted_and_resumed() -> None:
     drawn = [str(request.body["prompt"]) for request in sandbox.requests]
     assert "finishing 3 in flight, again to give them up" in told
     assert "the same command goes on" in told
-    assert (first.returncode, there, second.returncode) == (130, 5, 0)
+    assert (first.returncode, there, second.returncode) == (code, 5, 0)
     assert sorted(drawn) == sorted(FOXES)
     assert len(list(Path("out").glob("*.png"))) == 12
 
@@ -386,3 +390,28 @@ def test_images_removed_from_the_store(capsys: pytest.CaptureFixture[str]) -> No
     assert code == 1
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("gptimage: ")]
     assert [line.split()[1] for line in told] == ["2:"]
+
+
+def test_a_run_that_goes_on_reads_no_image_of_its_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are there are compared with the record; a missing one is read and written."""
+    written("run.jsonl", *(json.dumps(fox) for fox in FOXES[:3]))
+    command = ["many", "run.jsonl", "-o", "out", "--store", "images", "--checkpoint", "cp"]
+    command += ["--sandbox", "--size", "1024x640", "--quality", "low"]
+    assert main(command) == 0
+    files = sorted(Path("out").glob("*.png"))
+    before = {path: path.read_bytes() for path in files}
+    opened: list[str] = []
+    real = Store.open
+
+    def note(self: Store, id: str) -> Image:
+        opened.append(id)
+        return real(self, id)
+
+    monkeypatch.setattr(Store, "open", note)
+    assert main(command) == 0
+    assert opened == []
+
+    files[1].unlink()
+    assert main(command) == 0
+    assert len(opened) == 1
+    assert {path: path.read_bytes() for path in sorted(Path("out").glob("*.png"))} == before

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import gptimage
-from gptimage import BadRequestError, InvalidRequestError, Mask, ModerationError, PartialImage
+from gptimage import (
+    BadRequestError,
+    ImageClient,
+    InvalidRequestError,
+    Mask,
+    ModerationError,
+    PartialImage,
+)
 from gptimage.conversation import AsyncConversation, Conversation, TurnCompleted
 from gptimage.errors import ConfigurationError, ImageNotFoundError
 from gptimage.sandbox import Sandbox
@@ -183,7 +191,7 @@ def test_a_forgotten_response_without_its_picture_is_an_error(talks: Talks) -> N
     """A bare id names no picture to send instead; the error says what helps."""
     sandbox = Sandbox()
 
-    with pytest.raises(BadRequestError, match="resume from the stored picture") as caught:
+    with pytest.raises(BadRequestError, match="resume from the stored image") as caught:
         talks.sandbox(sandbox, resume="resp_unknown").send("Add snow", **LOW)
 
     assert caught.value.code == "previous_response_not_found"
@@ -302,3 +310,11 @@ def test_a_conversation_goes_on_after_an_svg() -> None:
             alone.send("At night", **LOW)
 
     assert turn.image.format == "png"
+
+
+@pytest.mark.parametrize("resume", ["", " ", 3])
+def test_an_empty_resume_is_refused(resume: Any) -> None:
+    """An empty variable of a script must not begin a new conversation, and pay for it."""
+    with ImageClient.sandbox() as client, pytest.raises(InvalidRequestError) as caught:
+        client.conversation(resume=resume)
+    assert caught.value.field == "resume"

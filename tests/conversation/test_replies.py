@@ -91,7 +91,7 @@ def test_several_pictures_keep_their_ids(talks: Talks) -> None:
     assert (failed.stage, failed.categories) == ("output", ("violence",))
     told = " ".join(turn.warnings)
     assert "picture 2 of the reply could not be read" in told
-    assert "drew 2 pictures in this turn, and each is billed" in told
+    assert "drew 2 images in this turn, and each is billed" in told
     assert "drew nothing" in told
 
 
@@ -353,7 +353,7 @@ def test_a_stream_that_breaks_after_the_picture_gives_it(talks: Talks, how: str)
     assert last.turn.image.data == SMALL
     assert last.turn.response_id == "resp_7"
     assert last.turn.result.cost is None
-    assert "after a finished picture" in " ".join(last.turn.warnings)
+    assert "after a finished image" in " ".join(last.turn.warnings)
 
 
 def test_a_stream_that_breaks_before_it_carries_the_previews(talks: Talks) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of jobs share: every kind of desk, and a world around it."""
+"""What the tests of jobs share: every kind of job store, and a world around it."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "redis"])
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
-    """A desk of each kind."""
+def job_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
+    """A job store of each kind."""
     if request.param == "redis":
         url: str = request.getfixturevalue("redis_url")
-        desk: JobStore = RedisJobStore(url, prefix=f"{request.node.name}:")
+        job_store: JobStore = RedisJobStore(url, prefix=f"{request.node.name}:")
     else:
-        desk = SqliteJobStore(tmp_path / "desk.sqlite")
-    yield desk
-    desk.close()
+        job_store = SqliteJobStore(tmp_path / "jobs.sqlite")
+    yield job_store
+    job_store.close()
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """The time of `shared`'s desk."""
+    """The time of `shared`'s job store."""
     return Clock()
 
 
 @pytest.fixture
 def shared(tmp_path: Path, clock: Clock) -> Shared:
-    """A world with a service that answers, a cache, a store and a desk."""
-    desk = SqliteJobStore(tmp_path / "desk.sqlite", clock=clock)
-    return Shared(service=Service(), desk=desk, folder=tmp_path / "pictures")
+    """A world with a service that answers, a cache, a store and a job store."""
+    job_store = SqliteJobStore(tmp_path / "jobs.sqlite", clock=clock)
+    return Shared(service=Service(), job_store=job_store, folder=tmp_path / "pictures")

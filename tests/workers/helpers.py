@@ -92,7 +92,7 @@ class Service:
 
 @define
 class Clock:
-    """The time of a desk, which stands still until it is moved."""
+    """The time of a job store, which stands still until it is moved."""
 
     now: float = 1_800_000_000.0
 
@@ -106,7 +106,7 @@ class Clock:
 
 @define(eq=False)
 class Paper:
-    """A desk in memory, for many short lives: a file waits for the disk at every change."""
+    """A job store in memory, for many short lives: a file waits for the disk at every change."""
 
     clock: Clock
     notes: dict[str, JobRecord] = field(factory=dict)
@@ -117,13 +117,13 @@ class Paper:
     def read(self, id: str) -> JobRecord | None:
         return self.notes.get(id)
 
-    def swap(self, before: JobRecord | None, after: JobRecord) -> bool:
+    def compare_and_swap(self, before: JobRecord | None, after: JobRecord) -> bool:
         if self.notes.get(after.id) != before:
             return False
         self.notes[after.id] = after
         return True
 
-    def entries(self, *, settled: bool = False) -> Iterator[JobRecord]:
+    def records(self, *, settled: bool = False) -> Iterator[JobRecord]:
         return (entry for entry in self.notes.values() if settled or not entry.settled)
 
     def close(self) -> None:
@@ -132,10 +132,10 @@ class Paper:
 
 @define
 class Shared:
-    """What outlives a worker: the service, the desk, the store's folder, replies in a cache."""
+    """What outlives a worker: the service, the job store, the image store, replies in a cache."""
 
     service: Service
-    desk: JobStore
+    job_store: JobStore
     folder: Path
     replies: dict[str, CacheEntry] | None = field(factory=dict)
 
@@ -182,7 +182,7 @@ class Process:
         )
         try:
             return run_job(
-                spec, client=client, desk=Table(self, shared.desk), lease=LEASE, **options
+                spec, client=client, job_store=Table(self, shared.job_store), lease=LEASE, **options
             )
         except Killed:
             return None
@@ -224,27 +224,27 @@ class Shelf(Store):
 
 @define(eq=False)
 class Table:
-    """A desk whose worker may die just before and just after it writes."""
+    """A job store whose worker may die just before and just after it writes."""
 
     process: Process
-    desk: JobStore
+    job_store: JobStore
 
     def now(self) -> float:
-        return self.desk.now()
+        return self.job_store.now()
 
     def read(self, id: str) -> JobRecord | None:
         if self.process.dead:
             raise Killed
-        return self.desk.read(id)
+        return self.job_store.read(id)
 
-    def swap(self, before: JobRecord | None, after: JobRecord) -> bool:
+    def compare_and_swap(self, before: JobRecord | None, after: JobRecord) -> bool:
         self.process.step(f"writes {after.state}")
-        done = self.desk.compare_and_swap(before, after)
+        done = self.job_store.compare_and_swap(before, after)
         self.process.step(f"wrote {after.state}")
         return done
 
-    def entries(self, *, settled: bool = False) -> Iterator[JobRecord]:
-        return self.desk.entries(settled=settled)
+    def records(self, *, settled: bool = False) -> Iterator[JobRecord]:
+        return self.job_store.records(settled=settled)
 
     def close(self) -> None:
         pass

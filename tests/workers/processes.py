@@ -41,14 +41,14 @@ def die(place: str, id: str) -> None:
 
 
 class Table(RedisJobStore):
-    """A desk that is deadly to some jobs' workers."""
+    """A job store that is deadly to some jobs' workers."""
 
-    def swap(self, before: JobRecord | None, after: JobRecord) -> bool:
+    def compare_and_swap(self, before: JobRecord | None, after: JobRecord) -> bool:
         if after.state == "sending":
             die("unsent", after.id)
         if after.state == "done":
             die("saved", after.id)
-        done = super().swap(before, after)
+        done = super().compare_and_swap(before, after)
         if after.state == "done":
             die("noted", after.id)
         return done
@@ -68,7 +68,7 @@ def client() -> ImageClient:
     return ImageClient(store=store, cache=RedisCache(REDIS))
 
 
-def desk() -> RedisJobStore:
+def job_store() -> RedisJobStore:
     """What each worker process notes its jobs on."""
     return Table(REDIS)
 
@@ -76,4 +76,4 @@ def desk() -> RedisJobStore:
 app = Celery("fleet", broker=REDIS, backend=REDIS)
 app.conf.broker_transport_options = {"unacked_restore_interval": 1}
 configure(app, longest=timedelta(seconds=float(os.environ.get("FLEET_LONGEST", "1800"))))
-draw = image_task(app, client=client, desk=desk, lease=timedelta(seconds=2))
+draw = image_task(app, client=client, job_store=job_store, lease=timedelta(seconds=2))

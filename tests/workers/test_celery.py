@@ -35,7 +35,7 @@ class Fleet:
 
     def __init__(self, redis: str, folder: Path, server: SandboxServer) -> None:
         self.server, self.folder, self.redis = server, folder, redis
-        self.desk = RedisJobStore(redis)
+        self.job_store = RedisJobStore(redis)
         self.app: Any = celery.Celery("fleet", broker=redis)
         self.results: Any = redis_client.Redis.from_url(redis)
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -87,11 +87,11 @@ class Fleet:
         prompts = [str(request.body["prompt"]) for request in self.server.sandbox.requests]
         return Counter(prompt.split()[0] for prompt in prompts)
 
-    def holder(self, id: str) -> int:
+    def owner(self, id: str) -> int:
         """The process that has a job."""
-        entry = self.desk.read(id)
+        entry = self.job_store.read(id)
         assert entry is not None
-        return int(entry.holder.split(":")[1])
+        return int(entry.owner.split(":")[1])
 
     def until(self, condition: Callable[[], object]) -> None:
         """Wait, for as long as the workers live that nobody killed."""
@@ -115,7 +115,7 @@ class Fleet:
             self.kill(worker)
         self.app.close()
         self.results.close()
-        self.desk.close()
+        self.job_store.close()
 
 
 @pytest.fixture
@@ -135,16 +135,16 @@ def test_killed_at_every_turn_each_job_is_paid_once(fleet: Fleet) -> None:
         fleet.send(id)
     fleet.send("lost", FOREVER)
     fleet.until(lambda: fleet.asked()["lost"])
-    os.kill(fleet.holder("lost"), signal.SIGKILL)
+    os.kill(fleet.owner("lost"), signal.SIGKILL)
 
     results = {id: fleet.result(id) for id in places}
-    parked = fleet.result("lost")
+    needs_review = fleet.result("lost")
 
     assert {id: result.status for id, result in results.items()} == dict.fromkeys(places, "done")
-    assert parked.status == "parked", fleet.log()
-    assert parked.possible_cost
+    assert needs_review.status == "needs_review", fleet.log()
+    assert needs_review.possible_cost
     assert fleet.asked() == dict.fromkeys((*places, "lost"), 1)
-    assert [entry.id for entry in fleet.desk.entries()] == ["lost"]
+    assert [entry.id for entry in fleet.job_store.records()] == ["lost"]
     assert sorted(path.name for path in fleet.folder.glob("died-*")) == [
         f"died-{place}" for place in sorted(places) if place != "healthy"
     ]
@@ -160,17 +160,17 @@ def test_a_machine_that_dies_hands_its_job_on(
     fleet.until(lambda: fleet.asked()["lost"])
     fleet.kill(first)
     fleet.worker("solo", FLEET_LONGEST="2")
-    parked = fleet.result("lost")
+    needs_review = fleet.result("lost")
     asked = fleet.asked()
 
-    codes = [main(["jobs", "list", "--desk", fleet.redis])]
+    codes = [main(["jobs", "list", "--job-store", fleet.redis])]
     listed = capsys.readouterr().out
-    codes.append(main(["jobs", "retry", "lost", "--desk", fleet.redis]))
+    codes.append(main(["jobs", "retry", "lost", "--job-store", fleet.redis]))
     fleet.send("lost", task="again")
     done = fleet.result("again")
 
-    assert (parked.status, parked.attempt, asked) == ("parked", 1, {"lost": 1})
+    assert (needs_review.status, needs_review.attempt, asked) == ("needs_review", 1, {"lost": 1})
     assert codes == [0, 0]
-    assert "parked" in listed
+    assert "needs_review" in listed
     assert "may have been billed up to $" in listed
     assert (done.status, done.attempt, fleet.asked()) == ("done", 2, {"lost": 2})

@@ -29,14 +29,16 @@ def on_disk(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("broken", "cached"),
     [
-        (("desk", "state"), False),
+        (("job_store", "state"), False),
         (("state", "pictures"), False),
-        (("desk", "state", "pictures"), False),
-        (("desk", "state", "pictures", "cache"), True),
+        (("job_store", "state", "pictures"), False),
+        (("job_store", "state", "pictures", "cache"), True),
     ],
-    ids=["desk-spool", "spool-store", "all", "all-and-cache"],
+    ids=["jobs-spool", "spool-store", "all", "all-and-cache"],
 )
-@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for-good"])
+@pytest.mark.parametrize(
+    "for_good", [pytest.param(False, marks=pytest.mark.slow), True], ids=["once", "for-good"]
+)
 def test_no_fault_loses_a_paid_image(
     tmp_path: Path, faults: Any, broken: tuple[str, ...], cached: bool, for_good: bool
 ) -> None:
@@ -58,8 +60,8 @@ def test_no_fault_loses_a_paid_image(
                     cache=Cache.disk(folder / "cache") if cached else None,
                     retry=Retry(attempts=1),
                 ) as client:
-                    desk = SqliteJobStore(folder / "desk" / "jobs.sqlite", clock=clock)
-                    run_job(JOB, client=client, desk=desk, lease=LEASE)
+                    job_store = SqliteJobStore(folder / "job_store" / "jobs.sqlite", clock=clock)
+                    run_job(JOB, client=client, job_store=job_store, lease=LEASE)
 
             disk = faults(*(folder / name for name in broken), at=points, for_good=for_good)
             carried = False

@@ -165,3 +165,46 @@ def test_a_result_survives_the_queue() -> None:
     for wrong in ({}, {"id": "a", "status": "great"}, {"status": "done"}):
         with pytest.raises(ValueError, match="no result"):
             JobResult.from_json(wrong)
+
+
+RECORD_0_1 = (
+    '{"at": 1795000000.5, "attempt": 2, "cost": null, "deaths": 1, "holder": "m:1:x", "id": "a", '
+    '"images": [], "key": "g1:x", "possible_cost": "0.0131", "reason": "lost", "request": "{}", '
+    '"retryable": false, "revision": 4, "state": "parked", "until": 0.0, "warnings": []}'
+)
+
+
+def test_a_record_of_0_1_is_read() -> None:
+    """Job stores outlive the words of a version; what is written, 0.1.0 reads, too."""
+    record = JobRecord.from_text(RECORD_0_1)
+
+    assert (record.state, record.owner, record.crash_count) == ("needs_review", "m:1:x", 1)
+    assert record.possible_cost == Decimal("0.0131")
+    assert record.to_text() == RECORD_0_1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("state", "lost"),
+        ("images", "img_1"),
+        ("attempt", "2"),
+        ("possible_cost", 0.1),
+        ("possible_cost", "NaN"),
+        ("until", None),
+        ("request", None),
+    ],
+)
+def test_a_damaged_record_names_the_field(field: str, value: object) -> None:
+    """Nothing is guessed where a wrong guess pays twice."""
+    with pytest.raises(ValueError, match=field):
+        JobRecord.from_text(json.dumps({**json.loads(RECORD_0_1), field: value}))
+
+
+def test_a_result_of_0_1_is_read() -> None:
+    """A result in a queue's backend may be older than its reader."""
+    values = {"id": "a", "status": "dropped", "cost_usd": None, "possible_cost_usd": "0.5"}
+
+    result = JobResult.from_json(values)
+
+    assert (result.status, result.possible_cost) == ("discarded", Decimal("0.5"))

@@ -1,4 +1,4 @@
-"""Every kind of desk keeps the same contract: nothing is overwritten, nothing is forgotten."""
+"""Every kind of job store keeps the same contract: nothing is overwritten, nothing is forgotten."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from attrs import evolve
 
 from gptimage import ConfigurationError, InvalidRequestError
 from gptimage.workers import Job, JobStoreError, SqliteJobStore, discard, retry
-from gptimage.workers.job import JobAnswer, JobRecord
+from gptimage.workers.job import JobOutput, JobRecord
 from gptimage.workers.job_store import JobStore, change
 from gptimage.workers.redis_store import RedisJobStore
 from tests.workers.helpers import Clock
@@ -34,10 +34,10 @@ from gptimage.workers.job_store import change
 from gptimage.workers.redis_store import RedisJobStore
 
 kind, place, prefix, count = sys.argv[1:]
-desk = SqliteJobStore(place) if kind == "sqlite" else RedisJobStore(place, prefix=prefix)
+job_store = SqliteJobStore(place) if kind == "sqlite" else RedisJobStore(place, prefix=prefix)
 for number in range(int(count)):
     me = f"{os.getpid()}:{number}"
-    change(desk, "a", lambda entry: evolve(entry, attempt=entry.attempt + 1, holder=me))
+    change(job_store, "a", lambda entry: evolve(entry, attempt=entry.attempt + 1, owner=me))
 """
 
 
@@ -47,146 +47,150 @@ def entry(id: str = "a", **values: Any) -> JobRecord:
     return JobRecord(**{"id": id, "request": request, "state": "claimed", "at": 1.0, **values})
 
 
-def test_what_is_written_is_read(desk: JobStore) -> None:
+def test_what_is_written_is_read(job_store: JobStore) -> None:
     """An entry comes back as it was, also one nobody can print; before, there is nothing."""
     reason = "odd: \ud800 é ☃"
-    full = entry(holder="m:1:x", until=2.5, key="g1:k", possible_cost=None, reason=reason)
+    full = entry(owner="m:1:x", until=2.5, key="g1:k", possible_cost=None, reason=reason)
 
-    before = desk.read("a")
-    written = desk.compare_and_swap(None, full)
+    before = job_store.read("a")
+    written = job_store.compare_and_swap(None, full)
 
     assert (before, written) == (None, True)
-    assert desk.read("a") == full
+    assert job_store.read("a") == full
 
 
-def test_only_what_was_read_is_replaced(desk: JobStore) -> None:
+def test_only_what_was_read_is_replaced(job_store: JobStore) -> None:
     """Whoever read an older entry does not overwrite a newer one."""
     first = entry()
     second = evolve(first, revision=2, state="sending")
-    desk.compare_and_swap(None, first)
+    job_store.compare_and_swap(None, first)
 
     taken = [
-        desk.compare_and_swap(None, entry(holder="other")),
-        desk.compare_and_swap(first, second),
+        job_store.compare_and_swap(None, entry(owner="other")),
+        job_store.compare_and_swap(first, second),
     ]
-    late = desk.compare_and_swap(first, evolve(first, revision=2, state="failed"))
+    late = job_store.compare_and_swap(first, evolve(first, revision=2, state="failed"))
 
     assert (taken, late) == ([False, True], False)
-    assert desk.read("a") == second
+    assert job_store.read("a") == second
 
 
-def test_writing_the_same_twice_succeeds(desk: JobStore) -> None:
+def test_writing_the_same_twice_succeeds(job_store: JobStore) -> None:
     """Somebody whose answer was lost asks again, and has written it."""
     first = entry()
     second = evolve(first, revision=2)
 
-    assert desk.compare_and_swap(None, first)
-    assert desk.compare_and_swap(None, first)
-    assert desk.compare_and_swap(first, second)
-    assert desk.compare_and_swap(first, second)
+    assert job_store.compare_and_swap(None, first)
+    assert job_store.compare_and_swap(None, first)
+    assert job_store.compare_and_swap(first, second)
+    assert job_store.compare_and_swap(first, second)
 
 
-def test_unsettled_jobs_come_first(desk: JobStore) -> None:
+def test_unsettled_jobs_come_first(job_store: JobStore) -> None:
     """What needs somebody is listed, oldest first; what is settled only when asked for."""
-    for number, state in enumerate(("done", "parked", "failed", "claimed", "dropped", "open")):
-        desk.compare_and_swap(None, entry(f"job-{number}", state=state, at=desk.now() - number))
+    for number, state in enumerate(
+        ("done", "needs_review", "failed", "claimed", "discarded", "open")
+    ):
+        job_store.compare_and_swap(
+            None, entry(f"job-{number}", state=state, at=job_store.now() - number)
+        )
 
-    assert [each.id for each in desk.entries()] == ["job-5", "job-3", "job-1"]
-    everything = [each.id for each in desk.entries(settled=True)]
+    assert [each.id for each in job_store.records()] == ["job-5", "job-3", "job-1"]
+    everything = [each.id for each in job_store.records(settled=True)]
     assert everything == ["job-5", "job-3", "job-1", "job-4", "job-2", "job-0"]
 
 
-def test_a_settled_job_may_become_unsettled(desk: JobStore) -> None:
+def test_a_settled_job_may_become_unsettled(job_store: JobStore) -> None:
     """A failed job that is claimed again is listed again."""
     failed = entry(state="failed")
-    desk.compare_and_swap(None, failed)
-    desk.compare_and_swap(failed, evolve(failed, revision=2, state="claimed"))
+    job_store.compare_and_swap(None, failed)
+    job_store.compare_and_swap(failed, evolve(failed, revision=2, state="claimed"))
 
-    assert [each.state for each in desk.entries()] == ["claimed"]
+    assert [each.state for each in job_store.records()] == ["claimed"]
 
 
-def test_one_of_many_threads_wins(desk: JobStore) -> None:
+def test_one_of_many_threads_wins(job_store: JobStore) -> None:
     """Threads that all want a new job at once: one of them gets it."""
     start = threading.Barrier(8)
 
     def want(number: int) -> bool:
         start.wait()
-        return desk.compare_and_swap(None, entry(holder=str(number)))
+        return job_store.compare_and_swap(None, entry(owner=str(number)))
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(want, range(8))) == [False] * 7 + [True]
 
 
 def test_no_change_of_a_process_is_lost(
-    desk: JobStore, request: pytest.FixtureRequest, tmp_path: Path
+    job_store: JobStore, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """Four processes change one entry fifty times each, and every change counts."""
-    desk.compare_and_swap(None, entry())
-    if isinstance(desk, SqliteJobStore):
-        place = ["sqlite", str(tmp_path / "desk.sqlite"), ""]
+    job_store.compare_and_swap(None, entry())
+    if isinstance(job_store, SqliteJobStore):
+        place = ["sqlite", str(tmp_path / "jobs.sqlite"), ""]
     else:
         place = ["redis", request.getfixturevalue("redis_url"), f"{request.node.name}:"]
     command = [sys.executable, "-W", "error", "-c", WORKER, *place, "50"]
     workers = [subprocess.Popen(command) for _ in range(4)]
 
     assert [worker.wait() for worker in workers] == [0] * 4
-    found = desk.read("a")
+    found = job_store.read("a")
     assert found is not None
     assert (found.attempt, found.revision) == (201, 201)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_uses_the_desk(desk: JobStore) -> None:
-    """A desk made before a fork works after it, in both processes."""
-    desk.compare_and_swap(None, entry())
+def test_a_forked_child_uses_the_job_store(job_store: JobStore) -> None:
+    """A job store made before a fork works after it, in both processes."""
+    job_store.compare_and_swap(None, entry())
     child = os.fork()
     if child == 0:
-        found = change(desk, "a", lambda entry: entry and evolve(entry, reason="child"))
+        found = change(job_store, "a", lambda entry: entry and evolve(entry, reason="child"))
         os._exit(0 if found else 1)
     status = os.waitpid(child, 0)[1]
 
-    found = change(desk, "a", lambda entry: entry and evolve(entry, holder="parent"))
+    found = change(job_store, "a", lambda entry: entry and evolve(entry, owner="parent"))
     assert status == 0
     assert found is not None
-    assert (found.reason, found.holder) == ("child", "parent")
+    assert (found.reason, found.owner) == ("child", "parent")
 
 
-def test_its_clock_tells_unix_time(desk: JobStore) -> None:
+def test_its_clock_tells_unix_time(job_store: JobStore) -> None:
     """The time is in seconds since 1970 and goes on; a server's need not be this machine's."""
-    first, second = desk.now(), desk.now()
+    first, second = job_store.now(), job_store.now()
 
     assert datetime(2026, 1, 1, tzinfo=UTC).timestamp() < first <= second
     assert second < datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 
 
-def test_a_person_reopens_and_drops(desk: JobStore) -> None:
-    """A parked job is opened or given up; a job that is done, or nobody's, is not."""
-    desk.compare_and_swap(None, entry("parked", state="parked", reason="timeout"))
-    desk.compare_and_swap(None, entry("gone", state="sending", until=desk.now() - 1))
-    desk.compare_and_swap(
-        None, entry("alive", state="sending", until=desk.now() + 60, holder="m:1:x")
+def test_a_person_reopens_and_drops(job_store: JobStore) -> None:
+    """A job that needs review is opened or given up; a job that is done, or nobody's, is not."""
+    job_store.compare_and_swap(None, entry("needs_review", state="needs_review", reason="timeout"))
+    job_store.compare_and_swap(None, entry("gone", state="sending", until=job_store.now() - 1))
+    job_store.compare_and_swap(
+        None, entry("alive", state="sending", until=job_store.now() + 60, owner="m:1:x")
     )
-    desk.compare_and_swap(None, entry("done", state="done", images=("img_1",)))
+    job_store.compare_and_swap(None, entry("done", state="done", images=("img_1",)))
 
-    assert retry(desk, "parked").state == "open"
-    assert discard(desk, "gone").state == "dropped"
+    assert retry(job_store, "needs_review").state == "open"
+    assert discard(job_store, "gone").state == "discarded"
     for id, why in [("alive", "m:1:x"), ("done", "img_1"), ("nobody", "no such job")]:
         for decide in (retry, discard):
             with pytest.raises(InvalidRequestError, match=why):
-                decide(desk, id)
+                decide(job_store, id)
 
 
 def test_a_file_is_its_owners(tmp_path: Path) -> None:
     """Prompts are in it, so nobody else may read the file."""
-    desk = SqliteJobStore(tmp_path / "deep" / "desk.sqlite")
-    desk.compare_and_swap(None, entry())
+    job_store = SqliteJobStore(tmp_path / "deep" / "jobs.sqlite")
+    job_store.compare_and_swap(None, entry())
 
-    assert stat.S_IMODE(desk.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(job_store.path.stat().st_mode) == 0o600
 
 
 def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
-    """What is no desk, or a newer one, is refused and stays as it is."""
+    """What is no job store, or a newer one, is refused and stays as it is."""
     text = tmp_path / "notes.txt"
     text.write_text("this is no database, and it has more than one line\n" * 50)
     other = tmp_path / "other.sqlite"
@@ -204,85 +208,85 @@ def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_damaged_entry_is_said(tmp_path: Path) -> None:
     """An entry that makes no sense is an error, never a job to be begun anew."""
-    desk = SqliteJobStore(tmp_path / "desk.sqlite")
-    desk.compare_and_swap(None, entry())
-    connection = sqlite3.connect(desk.path)
+    job_store = SqliteJobStore(tmp_path / "jobs.sqlite")
+    job_store.compare_and_swap(None, entry())
+    connection = sqlite3.connect(job_store.path)
     connection.execute("UPDATE jobs SET entry = '{\"id\": 1}'")
     connection.commit()
     connection.close()
 
     with pytest.raises(JobStoreError, match="damaged"):
-        desk.read("a")
+        job_store.read("a")
 
 
 def test_settled_jobs_are_forgotten_in_time(tmp_path: Path) -> None:
     """After ``keep`` a file forgets what is settled, and nothing else."""
     clock = Clock()
-    desk = SqliteJobStore(tmp_path / "desk.sqlite", keep=timedelta(days=1), clock=clock)
-    for state in ("done", "parked"):
-        desk.compare_and_swap(None, entry(state, state=state, at=clock.now))
+    job_store = SqliteJobStore(tmp_path / "jobs.sqlite", keep=timedelta(days=1), clock=clock)
+    for state in ("done", "needs_review"):
+        job_store.compare_and_swap(None, entry(state, state=state, at=clock.now))
     clock.pass_(86_401)
-    desk.compare_and_swap(None, entry("new"))
+    job_store.compare_and_swap(None, entry("new"))
 
-    assert (desk.read("done"), desk.read("parked") is not None) == (None, True)
+    assert (job_store.read("done"), job_store.read("needs_review") is not None) == (None, True)
 
 
 def test_redis_forgets_in_time(redis_url: str, request: pytest.FixtureRequest) -> None:
     """Redis gets a time to live for what is settled, and takes it back when it is claimed."""
     import redis
 
-    desk = RedisJobStore(redis_url, prefix=f"{request.node.name}:", keep=timedelta(days=1))
+    job_store = RedisJobStore(redis_url, prefix=f"{request.node.name}:", keep=timedelta(days=1))
     server: Any = redis.Redis
     key = f"{request.node.name}:job:a"
     with server.from_url(redis_url) as client:
-        desk.compare_and_swap(None, entry())
+        job_store.compare_and_swap(None, entry())
         lives = [client.ttl(key)]
         for revision, state in ((2, "failed"), (3, "claimed")):
-            desk.compare_and_swap(
+            job_store.compare_and_swap(
                 evolve(entry(), revision=revision - 1), entry(revision=revision, state=state)
             )
             lives.append(client.ttl(key))
-    desk.close()
+    job_store.close()
 
     assert (lives[0], lives[2]) == (-1, -1)
     assert 86_000 < lives[1] <= 86_400
 
 
-@pytest.mark.parametrize("call", [JobStore.now, lambda desk: desk.read("a")])
+@pytest.mark.parametrize("call", [JobStore.now, lambda job_store: job_store.read("a")])
 def test_a_dead_redis_is_said(own_redis: Any, call: Callable[[JobStore], object]) -> None:
-    """A server that does not answer is a DeskError, and is used again when it is back."""
-    desk = RedisJobStore(own_redis.url, timeout=timedelta(seconds=1))
+    """A server that does not answer is a JobStoreError, and is used again when it is back."""
+    job_store = RedisJobStore(own_redis.url, timeout=timedelta(seconds=1))
     own_redis.stop()
 
     with pytest.raises(JobStoreError, match=str(own_redis.port)):
-        desk.now()
+        job_store.now()
     own_redis.start()
-    assert call(desk) is None or desk.now() > 0
-    desk.close()
+    assert call(job_store) is None or job_store.now() > 0
+    job_store.close()
 
 
 def test_a_forgetful_redis_is_refused(own_redis: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A server that throws keys out is no desk; one that forgets on a restart is warned about."""
+    """A server that evicts keys is refused; one that forgets in a restart is warned about."""
     import redis
 
     server: Any = redis.Redis
-    desk = RedisJobStore(own_redis.url)
+    job_store = RedisJobStore(own_redis.url)
     with server.from_url(own_redis.url) as client:
         client.config_set("maxmemory", "100mb")
         client.config_set("maxmemory-policy", "volatile-lru")
         with pytest.raises(ConfigurationError, match="volatile-lru"):
-            desk.read("a")
+            job_store.read("a")
         client.config_set("maxmemory-policy", "noeviction")
         with caplog.at_level(logging.WARNING, "gptimage.workers"):
-            found = [desk.read("a"), desk.read("a")]
-    desk.close()
+            found = [job_store.read("a"), job_store.read("a")]
+    job_store.close()
 
     assert found == [None, None]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_a_url_that_is_none_is_refused() -> None:
-    """A wrong URL is said when the desk is made."""
+    """A wrong URL is said when the job store is made."""
     with pytest.raises(ConfigurationError, match="not a Redis URL"):
         RedisJobStore("http://localhost")
 
@@ -293,4 +297,4 @@ def test_an_entry_knows_what_it_is() -> None:
         with pytest.raises(ValueError, match=r"."):
             JobRecord.from_text(text)
     assert JobRecord.from_text(entry().to_text().replace("{", '{"newer": 1, ', 1)) == entry()
-    assert JobAnswer(images=("img_1",), cost=None).warnings == ()
+    assert JobOutput(images=("img_1",), cost=None).warnings == ()

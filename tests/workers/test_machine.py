@@ -67,7 +67,7 @@ class World:
         self.words: list[str] = []
         self.shared = Shared(
             service=Service(says=self.says),
-            desk=Paper(self.clock),
+            job_store=Paper(self.clock),
             folder=folder / "pictures",
         )
         self.processes: list[Process] = []
@@ -115,7 +115,7 @@ class World:
     def decide(self) -> None:
         """A person lets it be asked again, if there is anything to decide."""
         try:
-            retry(self.shared.desk, JOB["id"])
+            retry(self.shared.job_store, JOB["id"])
         except InvalidRequestError:
             return
         self.permitted += 1
@@ -128,13 +128,13 @@ class World:
         result = self.deliver(Fate(dies=99))
         assert result is not None
         assert self.shared.service.billed <= self.permitted
-        if result.status == "parked":
+        if result.status == "needs_review":
             assert (kept, left) == (False, True)
             assert result.possible_cost
-            discard(self.shared.desk, JOB["id"])
+            discard(self.shared.job_store, JOB["id"])
             given_up = self.deliver(Fate(dies=99))
             assert given_up is not None
-            assert given_up.status == "dropped"
+            assert given_up.status == "discarded"
         else:
             assert result.status == "done" or (result.status == "failed" and not kept)
 

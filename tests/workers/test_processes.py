@@ -1,4 +1,4 @@
-"""Real processes with a desk in a file, killed with -9: what they leave is found or parked."""
+"""Real processes, killed with -9: what they leave is found, or needs review."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Shelf(Store):
 url, folder, spec = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 store, cache = Shelf(folder / "pictures"), Cache.disk(folder / "cache")
 client = ImageClient(api_key="sk-worker", base_url=url, store=store, cache=cache)
-desk = SqliteJobStore(folder / "desk.sqlite")
-run_job(spec, client=client, desk=desk, lease=timedelta(seconds=1))
+job_store = SqliteJobStore(folder / "jobs.sqlite")
+run_job(spec, client=client, job_store=job_store, lease=timedelta(seconds=1))
 """
 
 
-@pytest.mark.parametrize(("deadly", "status"), [("saving", "done"), ("the call", "parked")])
+@pytest.mark.parametrize(("deadly", "status"), [("saving", "done"), ("the call", "needs_review")])
 def test_a_killed_process_is_paid_once(tmp_path: Path, deadly: str, status: str) -> None:
     """Killed before saving, its reply is in the cache; killed in the call, nobody knows."""
     with SandboxServer() as server:
@@ -55,13 +55,13 @@ def test_a_killed_process_is_paid_once(tmp_path: Path, deadly: str, status: str)
             worker.kill()
         assert worker.wait() == -signal.SIGKILL
 
-        desk = SqliteJobStore(tmp_path / "desk.sqlite")
-        while next(desk.entries()).until > desk.now():
+        job_store = SqliteJobStore(tmp_path / "jobs.sqlite")
+        while next(job_store.records()).until > job_store.now():
             time.sleep(0.02)
         store, cache = Store(tmp_path / "pictures"), Cache.disk(tmp_path / "cache")
         url = server.base_url
         with ImageClient(api_key="sk-other", base_url=url, store=store, cache=cache) as client:
-            result = run_job(JOB, client=client, desk=desk)
+            result = run_job(JOB, client=client, job_store=job_store)
         store.close()
         cache.close()
 

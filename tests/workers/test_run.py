@@ -36,7 +36,7 @@ from gptimage.workers import (
     run_job,
     state_machine,
 )
-from gptimage.workers.job import JobAnswer
+from gptimage.workers.job import JobOutput
 from gptimage.workers.job_store import JobStore, change
 from tests.workers.helpers import (
     JOB,
@@ -58,8 +58,8 @@ DEAD = 31.0
 
 
 def entry_of(shared: Shared) -> JobRecord:
-    """What the desk knows of the job."""
-    found = shared.desk.read(JOB["id"])
+    """What the job store knows of the job."""
+    found = shared.job_store.read(JOB["id"])
     assert found is not None
     return found
 
@@ -131,18 +131,18 @@ def test_killed_before_its_request_left_it_is_begun_anew(
 
 
 @pytest.mark.parametrize("step", ["wrote sending", "leaves", "arrived"])
-def test_killed_without_a_reply_it_is_parked(shared: Shared, clock: Clock, step: str) -> None:
+def test_killed_without_a_reply_it_needs_review(shared: Shared, clock: Clock, step: str) -> None:
     """Nobody knows whether it was billed: a person decides, and until then nothing is sent."""
     killed(shared, clock, step)
     asked = len(shared.service.asked)
 
     results = [deliver(shared), deliver(shared)]
 
-    assert [each.status for each in results] == ["parked", "parked"]
+    assert [each.status for each in results] == ["needs_review", "needs_review"]
     assert results[0] == results[1]
     assert results[0].possible_cost
     assert "up to $0.0059" in str(results[0].reason)
-    assert [each.id for each in shared.desk.entries()] == ["order-17"]
+    assert [each.id for each in shared.job_store.records()] == ["order-17"]
     assert len(shared.service.asked) == asked
 
 
@@ -221,12 +221,12 @@ def test_halves_of_two_calls_are_not_the_result(shared: Shared, clock: Clock, st
         for path in state.rglob("*.reply"):
             path.unlink()
         if number == 0:
-            retry(shared.desk, "order-17")
+            retry(shared.job_store, "order-17")
 
     result = Process(shared).run(spec)
 
     assert result is not None
-    assert result.status == "parked"
+    assert result.status == "needs_review"
 
 
 def test_a_live_worker_keeps_its_job(shared: Shared) -> None:
@@ -256,7 +256,7 @@ def test_signs_of_life_keep_a_long_call(shared: Shared, clock: Clock) -> None:
     def run(service: Service) -> JobResult:
         with Store(shared.folder) as store:
             client = ImageClient(transport=service, base_url=URL, store=store)
-            return run_job(JOB, client=client, desk=shared.desk, lease=lease)
+            return run_job(JOB, client=client, job_store=shared.job_store, lease=lease)
 
     results: list[JobResult] = []
     worker = threading.Thread(target=lambda: results.append(run(Service(says=slow))))
@@ -289,27 +289,27 @@ def test_a_sleeper_does_not_send(shared: Shared, clock: Clock) -> None:
 
 
 def test_what_a_sleeper_brings_home_is_taken(shared: Shared, clock: Clock) -> None:
-    """A worker thought dead in the middle of its call comes back: the parked job is done."""
-    parked: list[JobResult] = []
+    """A worker thought dead in the middle of its call comes back, and the job is done."""
+    needs_review: list[JobResult] = []
 
     def meanwhile() -> None:
         clock.pass_(DEAD)
-        parked.append(deliver(shared))
+        needs_review.append(deliver(shared))
 
     result = Process(shared, {4: meanwhile}).run()
 
     assert result is not None
-    assert [each.status for each in parked] == ["parked"]
+    assert [each.status for each in needs_review] == ["needs_review"]
     assert result.status == "done"
     assert deliver(shared) == result
 
 
-def test_a_late_reply_settles_a_parked_job(shared: Shared, clock: Clock) -> None:
+def test_a_late_reply_settles_a_job_to_review(shared: Shared, clock: Clock) -> None:
     """A sleeper that cached the reply and died after all: the next delivery finds it."""
 
     def meanwhile() -> None:
         clock.pass_(DEAD)
-        assert deliver(shared).status == "parked"
+        assert deliver(shared).status == "needs_review"
 
     assert Process(shared, {4: meanwhile, 7: None}).run() is None
 
@@ -322,7 +322,7 @@ def test_a_person_lets_it_be_asked_again(shared: Shared, clock: Clock) -> None:
     killed(shared, clock, "leaves")
     deliver(shared)
 
-    opened = retry(shared.desk, "order-17")
+    opened = retry(shared.job_store, "order-17")
     results = [deliver(shared), deliver(shared)]
 
     assert opened.state == "open"
@@ -335,11 +335,11 @@ def test_a_retry_takes_what_turned_up(shared: Shared, clock: Clock) -> None:
     shared.replies = None
     killed(shared, clock, "saved")
     entry = entry_of(shared)
-    assert shared.desk.compare_and_swap(
-        entry, evolve(entry, revision=entry.revision + 1, state="parked")
+    assert shared.job_store.compare_and_swap(
+        entry, evolve(entry, revision=entry.revision + 1, state="needs_review")
     )
 
-    retry(shared.desk, "order-17")
+    retry(shared.job_store, "order-17")
 
     assert deliver(shared).status == "done"
     assert len(shared.service.asked) == 1
@@ -351,17 +351,17 @@ def test_what_comes_late_closes_the_gate(shared: Shared, clock: Clock) -> None:
 
     def asked_again() -> None:
         clock.pass_(DEAD)
-        assert deliver(shared).status == "parked"
-        retry(shared.desk, "order-17")
+        assert deliver(shared).status == "needs_review"
+        retry(shared.job_store, "order-17")
         second = Process(shared, {1: finish})
         assert second.run() == deliver(shared)
         steps.append(second.steps)
 
     def finish() -> None:
         entry = entry_of(shared)
-        late = JobAnswer(images=("img_late",), cost=None)
+        late = JobOutput(images=("img_late",), cost=None)
         assert change(
-            shared.desk, "order-17", lambda found: state_machine.done(found, late, entry.at)
+            shared.job_store, "order-17", lambda found: state_machine.done(found, late, entry.at)
         )
 
     Process(shared, {4: asked_again, 5: None}).run()
@@ -375,10 +375,10 @@ def test_a_person_gives_it_up(shared: Shared, clock: Clock) -> None:
     killed(shared, clock, "leaves")
     deliver(shared)
 
-    discard(shared.desk, "order-17")
+    discard(shared.job_store, "order-17")
 
-    assert deliver(shared).status == "dropped"
-    assert list(shared.desk.entries()) == []
+    assert deliver(shared).status == "discarded"
+    assert list(shared.job_store.records()) == []
 
 
 def test_another_request_needs_another_id(shared: Shared) -> None:
@@ -395,21 +395,21 @@ def test_another_request_needs_another_id(shared: Shared) -> None:
     [
         (refused(429), "failed", True, True),
         (refused(503, code="slow_down"), "failed", True, True),
-        (refused(503), "parked", False, False),
+        (refused(503), "needs_review", False, False),
         (TransportError("no route"), "failed", True, True),
         (TransportError("wrong address", retryable=False), "failed", True, False),
         (refused(401), "failed", True, False),
         (refused(429, code="insufficient_quota"), "failed", True, False),
         (refused(400), "failed", False, False),
-        (refused(500), "parked", False, False),
-        (OutcomeUnknownError("read timeout"), "parked", False, False),
+        (refused(500), "needs_review", False, False),
+        (OutcomeUnknownError("read timeout"), "needs_review", False, False),
         (
             refused(
                 400,
                 code="moderation_blocked",
                 moderation_details={"moderation_stage": "output", "categories": []},
             ),
-            "parked",
+            "needs_review",
             False,
             False,
         ),
@@ -418,7 +418,7 @@ def test_another_request_needs_another_id(shared: Shared) -> None:
 def test_an_error_is_judged(
     shared: Shared, says: Any, status: str, retryable: bool, waits: bool
 ) -> None:
-    """What cannot have been billed may be tried again; what may have been, is parked."""
+    """What cannot have been billed may be tried again; what may have been, needs review."""
     shared.service.says = lambda: says
     result = deliver(shared)
     shared.service.says = answer
@@ -455,12 +455,12 @@ def test_killed_while_it_waits_to_try_again_it_is_begun_anew(shared: Shared, clo
 
 
 def test_a_job_that_kills_its_workers_is_not_given_to_another(shared: Shared, clock: Clock) -> None:
-    """After five deaths before anything was sent it has failed for good, until a person says so."""
+    """After five crashes before anything was sent it failed for good, until a person says so."""
     for _ in range(5):
         killed(shared, clock, "wrote claimed")
 
     results = [deliver(shared), deliver(shared)]
-    retry(shared.desk, "order-17")
+    retry(shared.job_store, "order-17")
 
     assert [(each.status, each.retryable) for each in results] == [("failed", False)] * 2
     assert "5 workers" in str(results[0].reason)
@@ -490,7 +490,7 @@ def full_disk(*_: Any, **__: Any) -> Any:
 def test_a_cache_that_cannot_answer_is_waited_for(
     shared: Shared, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether the reply is in the cache cannot be told, so nothing is parked yet."""
+    """Whether the reply is in the cache cannot be told, so nothing needs review yet."""
     killed(shared, clock, "cached")
 
     def down(self: Memory, key: str) -> CacheEntry | None:
@@ -507,47 +507,47 @@ def test_a_cache_that_cannot_answer_is_waited_for(
 
 
 class Broken:
-    """A desk that cannot be written from some change on."""
+    """A job store that cannot be written from some change on."""
 
-    def __init__(self, desk: JobStore, states: set[str]) -> None:
-        self.desk, self.states = desk, states
+    def __init__(self, job_store: JobStore, states: set[str]) -> None:
+        self.job_store, self.states = job_store, states
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.desk, name)
+        return getattr(self.job_store, name)
 
-    def swap(self, before: JobRecord | None, after: JobRecord) -> bool:
+    def compare_and_swap(self, before: JobRecord | None, after: JobRecord) -> bool:
         if after.state in self.states:
-            raise JobStoreError("the desk is on fire")
-        return self.desk.compare_and_swap(before, after)
+            raise JobStoreError("the job store is on fire")
+        return self.job_store.compare_and_swap(before, after)
 
 
 def test_nothing_leaves_that_cannot_be_noted(shared: Shared) -> None:
-    """A desk that cannot be written keeps the request here, and the job may come back."""
-    desk = shared.desk
-    shared.desk = Broken(desk, {"sending"})  # type: ignore[assignment]  # it passes the rest on
+    """A job store that cannot be written keeps the request here, and the job may come back."""
+    job_store = shared.job_store
+    shared.job_store = Broken(job_store, {"sending"})  # type: ignore[assignment]  # it passes the rest on
     result = deliver(shared)
-    shared.desk = desk
+    shared.job_store = job_store
 
     assert (result.status, result.retryable, result.retry_after) == ("failed", True, 30)
     assert shared.service.asked == []
     assert deliver(shared).status == "done"
 
 
-def test_a_desk_that_is_down_is_raised(shared: Shared) -> None:
+def test_a_job_store_that_is_down_is_raised(shared: Shared) -> None:
     """When nothing can be noted, the caller is told to deliver the job again."""
-    shared.desk = Broken(shared.desk, {"claimed", "sending", "failed"})  # type: ignore[assignment]  # it passes the rest on
+    shared.job_store = Broken(shared.job_store, {"claimed", "sending", "failed"})  # type: ignore[assignment]  # it passes the rest on
 
     with pytest.raises(JobStoreError, match="on fire"):
         Process(shared).run()
     assert shared.service.asked == []
 
 
-def test_a_desk_lost_at_the_end_costs_nothing(shared: Shared, clock: Clock) -> None:
+def test_a_job_store_lost_at_the_end_costs_nothing(shared: Shared, clock: Clock) -> None:
     """Pictures that are saved and cannot be noted are handed over, and found next time."""
-    desk = shared.desk
-    shared.desk = Broken(desk, {"done"})  # type: ignore[assignment]  # it passes the rest on
+    job_store = shared.job_store
+    shared.job_store = Broken(job_store, {"done"})  # type: ignore[assignment]  # it passes the rest on
     first = deliver(shared)
-    shared.desk = desk
+    shared.job_store = job_store
     clock.pass_(DEAD)
     second = deliver(shared)
 
@@ -557,12 +557,12 @@ def test_a_desk_lost_at_the_end_costs_nothing(shared: Shared, clock: Clock) -> N
     assert len(shared.service.asked) == 1
 
 
-@pytest.mark.parametrize(("step", "status"), [(2, "failed"), (5, "parked")])
+@pytest.mark.parametrize(("step", "status"), [(2, "failed"), (5, "needs_review")])
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), RuntimeError("a bug")])
 def test_an_interruption_is_noted_and_goes_on(
     shared: Shared, error: BaseException, step: int, status: str
 ) -> None:
-    """Whatever stops a worker from within goes on upwards; the desk knows what that may cost."""
+    """Whatever stops a worker is raised, and the job store has what that may have cost."""
 
     def stop() -> None:
         raise error
@@ -570,7 +570,7 @@ def test_an_interruption_is_noted_and_goes_on(
     with pytest.raises(type(error)):
         Process(shared, {step: stop}).run()
     assert entry_of(shared).state == status
-    assert deliver(shared).status == ("done" if status == "failed" else "parked")
+    assert deliver(shared).status == ("done" if status == "failed" else "needs_review")
 
 
 def test_a_budget_that_is_spent_costs_nothing(shared: Shared) -> None:
@@ -578,7 +578,7 @@ def test_a_budget_that_is_spent_costs_nothing(shared: Shared) -> None:
     budget = Budget("0.001", per="total", ledger=Ledger(shared.folder.parent / "spend.sqlite"))
     with Store(shared.folder) as store:
         client = ImageClient(transport=shared.service, base_url=URL, store=store, budget=budget)
-        result = run_job(JOB, client=client, desk=shared.desk, lease=LEASE)
+        result = run_job(JOB, client=client, job_store=shared.job_store, lease=LEASE)
 
     assert (result.status, result.possible_cost, result.retryable) == ("failed", 0, True)
     assert BudgetExceededError.__name__ in str(result.reason)
@@ -588,7 +588,7 @@ def test_a_budget_that_is_spent_costs_nothing(shared: Shared) -> None:
 def test_nobody_pays_unasked_for_a_request_like_this(
     shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job that waited for another's call is parked with it, though its own request never left."""
+    """A job that shared another's call needs review with it, though it sent nothing itself."""
 
     def joined(*_: Any, **__: Any) -> Any:
         raise OutcomeUnknownError("the same request, sent by somebody else, was broken off")
@@ -598,7 +598,7 @@ def test_nobody_pays_unasked_for_a_request_like_this(
         first = deliver(shared)
     again = deliver(shared)
 
-    assert (first.status, first.possible_cost, again) == ("parked", 0, first)
+    assert (first.status, first.possible_cost, again) == ("needs_review", 0, first)
     assert shared.service.asked == []
 
 
@@ -617,8 +617,8 @@ def test_a_client_without_a_store_is_refused(shared: Shared) -> None:
     client = ImageClient(transport=shared.service, base_url=URL)
 
     with pytest.raises(ConfigurationError, match="store"):
-        run_job(JOB, client=client, desk=shared.desk)
-    assert shared.desk.read("order-17") is None
+        run_job(JOB, client=client, job_store=shared.job_store)
+    assert shared.job_store.read("order-17") is None
 
 
 @pytest.mark.parametrize("allow", [True, False])

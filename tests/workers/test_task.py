@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import errno
+import json
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +18,9 @@ from attrs import define, field
 
 from gptimage import ConfigurationError, ImageClient, InvalidRequestError, Retry
 from gptimage.store import Store
-from gptimage.workers import JobStoreError
+from gptimage.workers import JobResult, JobStoreError
 from gptimage.workers.celery import PerProcess, configure, image_task
-from tests.workers.helpers import JOB, URL, Process, Shared, answer, refusal
+from tests.workers.helpers import JOB, URL, Process, Shared, answer, picture, refusal
 
 
 class Conf(dict[str, Any]):
@@ -55,10 +59,10 @@ class App:
 
 
 class Down:
-    """A desk that cannot be used."""
+    """A job store that cannot be used."""
 
     def now(self) -> float:
-        raise JobStoreError("the desk is on fire")
+        raise JobStoreError("the job store is on fire")
 
 
 @pytest.fixture
@@ -75,7 +79,7 @@ def task_of(app: App, shared: Shared, **options: Any) -> Any:
         once = Retry(attempts=1)
         return ImageClient(transport=shared.service, base_url=URL, store=store, retry=once)
 
-    return image_task(app, client=client, desk=lambda: shared.desk, **options)
+    return image_task(app, client=client, job_store=lambda: shared.job_store, **options)
 
 
 def test_a_task_gives_the_result_as_json(app: App, shared: Shared) -> None:
@@ -132,7 +136,7 @@ def test_what_may_pass_is_put_back(app: App, shared: Shared) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [(400, "failed"), (401, "failed"), (500, "parked")]
+    ("status", "expected"), [(400, "failed"), (401, "failed"), (500, "needs_review")]
 )
 def test_what_will_not_pass_is_an_answer(
     app: App, shared: Shared, status: int, expected: str
@@ -156,15 +160,42 @@ def test_no_pause_is_longer_than_redis_waits(app: App, shared: Shared) -> None:
     assert caught.value.countdown == 10
 
 
-def test_a_desk_that_is_down_puts_the_job_back(app: App, shared: Shared) -> None:
-    """Without its desk nothing is sent, and the task is not lost."""
+def test_a_job_store_that_is_down_puts_the_job_back(app: App, shared: Shared) -> None:
+    """Without its job store nothing is sent, and the task is not lost."""
     down: Any = Down()
-    shared.desk = down
+    shared.job_store = down
 
     with pytest.raises(PutBackError) as caught:
         task_of(app, shared)(JOB)
     assert isinstance(caught.value.exc, JobStoreError)
     assert shared.service.asked == []
+
+
+class FullStore(Store):
+    """A store on a full disk."""
+
+    def save(self, *_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_images_no_disk_could_save_are_in_the_result(
+    app: App, shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry would drop the exception that has them, and they are paid."""
+    (tmp_path / "full").write_text("no folder")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "full"))
+
+    def client() -> ImageClient:
+        return ImageClient(transport=shared.service, base_url=URL, store=FullStore(shared.folder))
+
+    task: Any = image_task(app, client=client, job_store=lambda: shared.job_store)
+    result = JobResult.from_json(json.loads(json.dumps(task(JOB))))
+
+    sent = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
+    assert (result.status, result.unsaved) == ("needs_review", (sent,))
+    record = shared.job_store.read("order-17")
+    assert record is not None
+    assert (record.state, shared.service.billed) == ("needs_review", 1)
 
 
 def test_no_job_is_an_error(app: App, shared: Shared) -> None:
@@ -178,7 +209,7 @@ def test_clients_are_made_in_the_worker(app: App, shared: Shared) -> None:
     client: Any = ImageClient.sandbox()
 
     with pytest.raises(ConfigurationError, match="client must be a function"):
-        image_task(app, client=client, desk=lambda: shared.desk)
+        image_task(app, client=client, job_store=lambda: shared.job_store)
 
 
 def test_threads_of_a_process_share_one() -> None:
@@ -249,7 +280,7 @@ def test_celery_knows_every_setting() -> None:
     real = celery.Celery("app", broker="redis://localhost/0")
 
     configure(real)
-    task: Any = image_task(real, client=ImageClient.sandbox, desk=lambda: None)  # type: ignore[arg-type, return-value]  # never called
+    task: Any = image_task(real, client=ImageClient.sandbox, job_store=lambda: None)  # type: ignore[arg-type, return-value]  # never called
 
     known = real.conf.defaults[-1]
     assert {

@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def converter() -> Converter:
     made.register_structure_hook(float, _number)
     made.register_structure_hook(datetime, _moment)
     made.register_structure_hook(Decimal, _amount)
+    made.register_structure_hook(StrEnum, _member)  # the hook of str would give plain text
+    made.register_structure_hook_factory(_is_array, _array)
     made.register_structure_hook(Path, lambda value, _: Path(_text(value)))
     made.register_unstructure_hook(datetime, datetime.isoformat)
     made.register_unstructure_hook(Decimal, str)
@@ -65,6 +68,30 @@ def _exactly(kind: type[T]) -> Callable[[object, Any], T]:
         if type(value) is not kind:
             raise TypeError(f"{kind.__name__} expected, not {type(value).__name__}")
         return value
+
+    return hook
+
+
+def _member(value: object, kind: Any) -> object:
+    return kind(value)
+
+
+def _is_array(kind: Any) -> bool:
+    origin, inner = get_origin(kind), get_args(kind)
+    return origin is list or (origin is tuple and inner[1:] == (...,))
+
+
+def _array(kind: Any, made: Any) -> Callable[[object, Any], object]:
+    """Refuse a text where a list is expected: cattrs would take it letter by letter."""
+    from cattrs.cols import list_structure_factory
+
+    several = list_structure_factory(kind, made)
+
+    def hook(value: object, _: Any) -> object:
+        if not isinstance(value, list):
+            raise TypeError(f"a list expected, not {type(value).__name__}")
+        found: list[object] = several(value, kind)
+        return get_origin(kind)(found)
 
     return hook
 

@@ -1,4 +1,4 @@
-"""Half-price pictures within a day: `Batch` waits, `AsyncBatch` is awaited."""
+"""Half-price images within a day: `Batch` waits, `AsyncBatch` is awaited."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ __all__ = [
     "BatchItem",
     "BatchLine",
     "BatchPart",
-    "BatchWarning",
     "BatchStatus",
+    "BatchWarning",
 ]

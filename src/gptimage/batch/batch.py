@@ -27,7 +27,7 @@ from gptimage.batch.job import (
 )
 from gptimage.batch.prepare import FileLimits
 from gptimage.batch.results import BatchItem
-from gptimage.batch.status import BatchStatus, StatusPoller, Watch
+from gptimage.batch.status import BatchStatus, StatusCallback, StatusPoller
 from gptimage.batch.steps import cancel
 from gptimage.bulk.items import RequestInput
 from gptimage.errors import GptImageError
@@ -94,10 +94,10 @@ class Batch(_Handle):
         if not is_id(where):
             return cls(line, load(line, where))
         part = drive(recover_by_id(line, str(where)), line)
-        with closing(BatchRecovery(line, part)) as adoption:
+        with closing(BatchRecovery(line, part)) as recovery:
             for text in lines_of(line, str(part.input_file_id)):
-                adoption.take(text)
-            return cls(line, adoption.job())
+                recovery.take(text)
+            return cls(line, recovery.job())
 
     def status(self) -> BatchStatus:
         """How far it is now; a submission that was interrupted is completed first.
@@ -106,10 +106,10 @@ class Batch(_Handle):
             OutcomeUnknownError: A batch may or may not have been made; ask again later.
             ApiError: The service refused.
         """
-        return drive(self._job.looking(), self._line)
+        return drive(self._job.refresh_status(), self._line)
 
     def wait(
-        self, *, progress: Watch = False, poll: float = POLL, timeout: float | None = None
+        self, *, progress: StatusCallback = False, poll: float = POLL, timeout: float | None = None
     ) -> BatchStatus:
         """Wait until it has ended, whatever the end.
 
@@ -139,9 +139,9 @@ class Batch(_Handle):
             time.sleep(pause)
 
     def results(self) -> Generator[BatchItem]:
-        """Every request's pictures or error, in the order the service gives them.
+        """Every request's images or error, in the order the service gives them.
 
-        The pictures are saved in the client's store as they are read, and no more than one
+        The images are saved in the client's store as they are read, and no more than one
         answer is in memory at a time. Calling it again saves nothing twice.
 
         Raises:
@@ -191,20 +191,20 @@ class AsyncBatch(_Handle):
         if not is_id(where):
             return cls(line, load(line, where))
         part = await adrive(recover_by_id(line, str(where)), line)
-        with closing(BatchRecovery(line, part)) as adoption:
+        with closing(BatchRecovery(line, part)) as recovery:
             async with aclosing(alines_of(line, str(part.input_file_id))) as lines:
                 async for text in lines:
-                    adoption.take(text)
-            return cls(line, await to_io_thread_shielded(adoption.job))
+                    recovery.take(text)
+            return cls(line, await to_io_thread_shielded(recovery.job))
 
     async def status(self) -> BatchStatus:
         """How far it is now; see `Batch.status`."""
-        return await adrive(self._job.looking(), self._line)
+        return await adrive(self._job.refresh_status(), self._line)
 
     async def wait(
         self,
         *,
-        progress: Watch = False,
+        progress: StatusCallback = False,
         poll: float = POLL,
         timeout: float | None = None,  # noqa: ASYNC109  # the same arguments as its twin
     ) -> BatchStatus:
@@ -228,7 +228,7 @@ class AsyncBatch(_Handle):
             await asyncio.sleep(pause)
 
     async def results(self) -> AsyncGenerator[BatchItem]:
-        """Every request's pictures or error, as they come; see `Batch.results`.
+        """Every request's images or error, as they come; see `Batch.results`.
 
         Raises:
             InvalidRequestError: The batch has not ended.

@@ -22,21 +22,21 @@ from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.transport.protocols import AsyncDownload, Download
 
 
-# Cuts a file of results into lines as it arrives, and takes the pictures out of them.
+# Cuts a file of results into lines as it arrives, and takes the images out of them.
 #
-# A line holds whole pictures as base64. They are decoded piece by piece, so a line never takes
-# more memory than its pictures.
+# A line holds whole images as base64. They are decoded piece by piece, so a line never takes
+# more memory than its images.
 
 _NAME: Final = re.compile(rb'(?<!\\)"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')
 _REQUEST_ID: Final = re.compile(rb'(?<!\\)"request_id"\s*:\s*"([\w-]{1,100})"')
 
 
 @frozen
-class Line:
+class ResultLine:
     """One line of a file of results.
 
     Attributes:
-        rest: The line, with a number in place of each picture.
+        rest: The line, with a number in place of each image.
         pictures: The pictures, decoded.
     """
 
@@ -64,13 +64,13 @@ class Line:
         return None if found is None else found[1].decode("ascii", "replace")
 
 
-class Lines:
+class LineSplitter:
     """Feed it pieces of a file; it gives the lines that are whole."""
 
     def __init__(self) -> None:
         self._current = Base64Extractor()
 
-    def feed(self, piece: bytes) -> Iterator[Line]:
+    def feed(self, piece: bytes) -> Iterator[ResultLine]:
         """The lines that are whole now, empty ones left out."""
         start = 0
         # JSON has no bare newline inside of a value, so each one ends a line.
@@ -80,12 +80,12 @@ class Lines:
             start = end + 1
         self._take(piece, start, len(piece))
 
-    def close(self) -> Iterator[Line]:
+    def close(self) -> Iterator[ResultLine]:
         """A last line that has no newline."""
         rest, pictures = self._current.close()
         self._current = Base64Extractor()
         if rest.strip():
-            yield Line(rest, pictures)
+            yield ResultLine(rest, pictures)
 
     def _take(self, piece: bytes, start: int, end: int) -> None:
         if end > start:
@@ -170,17 +170,17 @@ async def adrive(flow: Steps[ReturnT], line: AsyncBatchLine) -> ReturnT:
         flow.close()
 
 
-def lines_of(line: BatchLine, file_id: str) -> Generator[Line]:
+def lines_of(line: BatchLine, file_id: str) -> Generator[ResultLine]:
     """The lines of a file; it is fetched again when it breaks off, so some may come twice.
 
     Raises:
         ApiError: The service refused.
         TransportError: It broke off again and again.
     """
-    patience = RetryState(line.keeper.core)
+    retries = RetryState(line.keeper.core)
     furthest = 0
     while True:
-        lines, arrived = Lines(), 0
+        lines, arrived = LineSplitter(), 0
         try:
             with closing(line.download(content(file_id))) as download:
                 outcome: HttpReply | TransportError | OutcomeUnknownError = download.reply
@@ -194,18 +194,18 @@ def lines_of(line: BatchLine, file_id: str) -> Generator[Line]:
             outcome = error
         if arrived > furthest:
             furthest = arrived
-            patience.renew()
-        time.sleep(_again(patience, file_id, outcome))
+            retries.renew()
+        time.sleep(_again(retries, file_id, outcome))
 
 
-async def alines_of(line: AsyncBatchLine, file_id: str) -> AsyncGenerator[Line]:
+async def alines_of(line: AsyncBatchLine, file_id: str) -> AsyncGenerator[ResultLine]:
     """`lines_of`, awaited."""
     import asyncio
 
-    patience = RetryState(line.keeper.core)
+    retries = RetryState(line.keeper.core)
     furthest = 0
     while True:
-        lines, arrived = Lines(), 0
+        lines, arrived = LineSplitter(), 0
         try:
             download = await line.download(content(file_id))
             try:
@@ -224,8 +224,8 @@ async def alines_of(line: AsyncBatchLine, file_id: str) -> AsyncGenerator[Line]:
             outcome = error
         if arrived > furthest:
             furthest = arrived
-            patience.renew()
-        await asyncio.sleep(_again(patience, file_id, outcome))
+            retries.renew()
+        await asyncio.sleep(_again(retries, file_id, outcome))
 
 
 def content(file_id: str) -> HttpRequest:
@@ -234,7 +234,7 @@ def content(file_id: str) -> HttpRequest:
 
 
 def _again(
-    patience: RetryState, file_id: str, outcome: HttpReply | TransportError | OutcomeUnknownError
+    retries: RetryState, file_id: str, outcome: HttpReply | TransportError | OutcomeUnknownError
 ) -> float:
     """Seconds until a file is fetched again.
 
@@ -242,12 +242,12 @@ def _again(
         ApiError: The service refused.
         TransportError: It broke off too often.
     """
-    delay = patience.after(outcome)
+    delay = retries.after(outcome)
     if delay is not None:
         return delay
     if not isinstance(outcome, HttpReply):
         raise TransportError(
-            f"the file {file_id} breaks off again and again ({outcome}); pictures that came are "
+            f"the file {file_id} breaks off again and again ({outcome}); images that came are "
             "saved, and results() reads the rest"
         ) from outcome
     if outcome.status == _NOT_FOUND:

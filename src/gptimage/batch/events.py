@@ -42,7 +42,7 @@ class BatchEvents:
 
     def sent(self, number: int, attempt: int) -> None:
         """A batch is asked for."""
-        self._tell(Sent, number, attempt=attempt)
+        self._emit(Sent, number, attempt=attempt)
 
     def retrying(self, number: int) -> RetryCallback:
         """Who is to be called before something about a part is sent again."""
@@ -51,32 +51,32 @@ class BatchEvents:
             reason = type(outcome).__name__
             if isinstance(outcome, HttpReply):
                 reason = f"HTTP {outcome.status}"
-            self._tell(Retried, number, delay=delay, reason=reason)
+            self._emit(Retried, number, delay=delay, reason=reason)
 
         return told
 
     def submitted(self, number: int, batch_id: str) -> None:
         """The service has taken a batch."""
         part = self.state.parts[number]
-        self._tell(
+        self._emit(
             Submitted,
             number,
             batch_id=batch_id,
             requests=part.lines,
             images=part.images,
-            estimate=_usd(part.estimate),
-            ceiling=_usd(part.reserved),
+            estimate=part.estimate,
+            ceiling=part.reserved,
         )
 
     def not_submitted(self, number: int, error: GptImageError) -> None:
         """A batch was not made, or nobody knows."""
-        ceiling = _usd(self.state.parts[number].reserved)
+        ceiling = self.state.parts[number].reserved
         unknown = isinstance(error, OutcomeUnknownError)
         self._failed(number, None, error, ceiling if unknown else Decimal(0))
 
     def finished(self, number: int, item: int, result: Result) -> None:
-        """A request was answered with pictures."""
-        self._tell(
+        """A request was answered with images."""
+        self._emit(
             Finished,
             number,
             item=item,
@@ -88,12 +88,12 @@ class BatchEvents:
         )
 
     def saved(self, number: int, item: int, records: tuple[Record, ...]) -> None:
-        """Its pictures are in the store."""
+        """Its images are in the store."""
         if records:
-            self._tell(Saved, number, item=item, images=tuple(record.id for record in records))
+            self._emit(Saved, number, item=item, images=tuple(record.id for record in records))
 
     def failed(self, number: int, item: int, error: GptImageError) -> None:
-        """A request has no pictures, or they could not be saved."""
+        """A request has no images, or they could not be saved."""
         # What a line that cannot be read may have cost is not known.
         unknown = isinstance(error, OutcomeUnknownError)
         self._failed(number, item, error, None if unknown else Decimal(0))
@@ -101,7 +101,7 @@ class BatchEvents:
     def _failed(
         self, number: int, item: int | None, error: GptImageError, cost: Decimal | None
     ) -> None:
-        self._tell(
+        self._emit(
             Failed,
             number,
             item=item,
@@ -115,9 +115,9 @@ class BatchEvents:
 
     def _seconds(self) -> float:
         """Since the job was begun, which may be in another process."""
-        return (self.meter.clock() - self.state.on).total_seconds()
+        return (self.meter.clock() - self.state.created).total_seconds()
 
-    def _tell(self, kind: Callable[..., Event], number: int, **details: object) -> None:
+    def _emit(self, kind: Callable[..., Event], number: int, **details: object) -> None:
         if self.meter.guard:
             entry = entry_of(self.state, number)
             event = kind(
@@ -137,14 +137,10 @@ def entry_of(state: State, number: int) -> CallRecord:
     part = state.parts[number]
     return CallRecord(
         call_id=sha256(f"{state.name}-{number}".encode()).hexdigest()[:32],
-        at=state.on,
+        at=state.created,
         operation=OPERATION,
         model=part.model,
-        estimate=_usd(part.estimate),
-        reserved=_usd(part.reserved) or Decimal(0),
-        until=state.on + timedelta(days=2),
+        estimate=part.estimate,
+        reserved=part.reserved or Decimal(0),
+        until=state.created + timedelta(days=2),
     )
-
-
-def _usd(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from gptimage.batch.driver import AsyncBatchLine, BatchLine, Line
+from gptimage.batch.driver import AsyncBatchLine, BatchLine, ResultLine
 from gptimage.batch.events import BatchEvents, entry_of
-from gptimage.batch.prepare import FileLimits, check_metadata, check_several, digest_of, prepare
+from gptimage.batch.prepare import FileLimits, check_metadata, digest_of, prepare
 from gptimage.batch.results import Collector
 from gptimage.batch.state import Part, State, private
 from gptimage.batch.status import BatchStatus
-from gptimage.batch.steps import Steps, look
+from gptimage.batch.steps import Steps, get_status
 from gptimage.batch.submit import submit
 from gptimage.batch.uploads import RequestLine
 from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome
 from gptimage.budget.budget import Reservation
-from gptimage.bulk.items import RequestInput
+from gptimage.bulk.items import RequestInput, check_requests
 from gptimage.engine.accounting import CallAccounting
 from gptimage.engine.config import ClientConfig
 from gptimage.engine.save import ResultSaver
@@ -49,7 +48,7 @@ class BatchJob:
         return self.keeper.core
 
     @property
-    def news(self) -> BatchEvents:
+    def events(self) -> BatchEvents:
         """The client's observers."""
         return BatchEvents(self.meter, self.state)
 
@@ -58,7 +57,7 @@ class BatchJob:
         """The ids of its batches; of those that are submitted."""
         return tuple(part.batch_id for part in self.state.parts if part.batch_id)
 
-    def submitting(self) -> Steps[None]:
+    def submit_rest(self) -> Steps[None]:
         """Reserve the money, then submit what is not submitted yet; nobody else does so meanwhile.
 
         Raises:
@@ -66,22 +65,22 @@ class BatchJob:
         """
         self._reserve()
         try:
-            yield from submit(self.core, self.state, self.news)
+            yield from submit(self.core, self.state, self.events)
         except BaseException:
             self._release()
             raise
 
-    def looking(self) -> Steps[BatchStatus]:
+    def refresh_status(self) -> Steps[BatchStatus]:
         """How far it is; whatever is not submitted yet is submitted first."""
         if len(self.ids) < len(self.state.parts) or not self.state.ready:
-            with self.state.alone():
+            with self.state.exclusive():
                 fresh = State.load(self.state.path)  # another process may have been here
                 self.state.parts, self.state.ready = fresh.parts, fresh.ready
-                yield from self.submitting()
+                yield from self.submit_rest()
         parts = self.state.parts
         total = sum(part.lines for part in parts)
-        tolds = map(self.news.retrying, range(len(parts)))
-        return (yield from look(self.core, self.ids, total, tolds))
+        callbacks = map(self.events.retrying, range(len(parts)))
+        return (yield from get_status(self.core, self.ids, total, callbacks))
 
     def collector(self, status: BatchStatus) -> Collector:
         """What reads its results.
@@ -96,7 +95,7 @@ class BatchJob:
                 value=status.state,
                 allowed="completed, failed, expired or cancelled",
             )
-        return Collector(self.keeper, self.state, status, self.news)
+        return Collector(self.keeper, self.state, status, self.events)
 
     def settle(self, collector: Collector) -> None:
         """Everything was read: say what each part cost."""
@@ -115,7 +114,7 @@ class BatchJob:
         made: dict[int, Reservation] = {}
         try:
             for number, part in enumerate(self.state.parts):
-                if not (part.entered or part.batch_id or part.intended):
+                if not (part.entered or part.batch_id or part.unconfirmed_since):
                     made |= self._entered(number)
         except BaseException:
             for reservation in made.values():
@@ -130,8 +129,7 @@ class BatchJob:
         entry, meter = entry_of(self.state, number), self.meter
         reserved = self.state.parts[number].reserved
         if meter.budget is not None:
-            amount = None if reserved is None else Decimal(reserved)
-            return {number: meter.budget.reserve(amount, on=self.core.clock(), note=entry)}
+            return {number: meter.budget.reserve(reserved, on=self.core.clock(), note=entry)}
         if meter.ledger is None:
             return {}
         meter.ledger.begin(entry)
@@ -140,7 +138,7 @@ class BatchJob:
     def _release(self) -> None:
         """Give back what is reserved for parts that were surely not made."""
         for number, part in enumerate(self.state.parts):
-            if part.entered and part.batch_id is None and part.intended is None:
+            if part.entered and part.batch_id is None and part.unconfirmed_since is None:
                 reservation = self.reservations.pop(number, None)
                 if reservation is not None:
                     reservation.release()
@@ -166,10 +164,10 @@ def create_or_resume(
         ConfigurationError: The state file belongs to other requests, or is in use.
     """
     core = line.keeper.core
-    check_several(requests)
+    check_requests(requests)
     check_metadata(metadata)
     new = State.new(path, core.clock(), core.endpoint, dict(metadata))
-    with new.alone():  # two processes that begin the same job must not both submit it
+    with new.exclusive():  # two processes that begin the same job must not both submit it
         old = State.load(new.path) if new.path.exists() else None
         if old is None or not old.ready:
             state = new
@@ -178,7 +176,7 @@ def create_or_resume(
             state = old
             _check_same(state, core, requests, metadata)
         job = BatchJob(keeper=line.keeper, meter=line.meter, state=state)
-        yield from job.submitting()
+        yield from job.submit_rest()
     return job
 
 
@@ -229,7 +227,7 @@ def recover_by_id(line: BatchLine | AsyncBatchLine, batch_id: str) -> Steps[Batc
         ApiError: The service knows no such batch.
         InvalidRequestError: It names no file of requests.
     """
-    status = yield from look(line.keeper.core, (batch_id,), 0)
+    status = yield from get_status(line.keeper.core, (batch_id,), 0)
     part = status.parts[0]
     if part.input_file_id is None:
         raise InvalidRequestError(
@@ -254,7 +252,7 @@ class BatchRecovery:
         self._file = private(self._state.requests)
         self._seen: set[str] = set()
 
-    def take(self, text: Line) -> None:
+    def take(self, text: ResultLine) -> None:
         """One request; a file that was fetched twice brings some twice.
 
         Raises:
@@ -297,7 +295,7 @@ class BatchRecovery:
 
     def _refused(self, why: object) -> InvalidRequestError:
         return InvalidRequestError(
-            f"the batch {self._part.id} is not one of pictures ({why!r})",
+            f"the batch {self._part.id} is not one of images ({why!r})",
             field="batch",
             value=self._part.id,
         )

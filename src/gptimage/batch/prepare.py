@@ -1,11 +1,11 @@
-"""From requests to files of a batch job: checked, their pictures uploaded, and written down."""
+"""From requests to files of a batch job: checked, their images uploaded, and written down."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import IO, Final, cast
+from typing import IO, Final
 
 from attrs import frozen
 
@@ -19,7 +19,6 @@ from gptimage.engine.plan import Plan, plan
 from gptimage.errors import InvalidRequestError
 from gptimage.providers.openai import batches
 from gptimage.transport.http import FilePart
-from gptimage.types.request import Generate, Prompt
 
 
 MARK: Final = "gptimage"
@@ -33,7 +32,7 @@ class BatchWarning(UserWarning):
 _PAIRS, _NAME, _TEXT = 15, 64, 512
 """The service takes 16 pairs of metadata, and one is ours."""
 
-_BREATH: Final = 256
+_PAUSE_EVERY: Final = 256
 """After so many requests an async driver looks up."""
 
 
@@ -80,14 +79,14 @@ class PreparedRequest:
 
     @property
     def identity(self) -> bytes:
-        """The same for the same request, as far as its pictures are concerned."""
+        """The same for the same request, as far as its images are concerned."""
         return canonical([self.plan.key, self.size, self.plan.request.template, list(self.tags)])
 
 
 def prepare(
     core: ClientConfig, state: State, requests: Iterable[RequestInput], limits: FileLimits
 ) -> Steps[None]:
-    """Check and write down every request, and upload its pictures. Costs nothing yet.
+    """Check and write down every request, and upload its images. Costs nothing yet.
 
     Raises:
         InvalidRequestError: A request is wrong; nothing was submitted.
@@ -102,23 +101,9 @@ def prepare(
 def digest_of(core: ClientConfig, requests: Iterable[RequestInput]) -> str:
     """The digest of requests, to see whether a state file belongs to them."""
     digest = hashlib.sha256()
-    for number, asked in enumerate(requests):
-        digest.update(_ready(core, asked, number).identity)
+    for number, request in enumerate(requests):
+        digest.update(_check_request(core, request, number).identity)
     return digest.hexdigest()
-
-
-def check_several(requests: object) -> None:
-    """Refuse one request where several are meant: its letters or keys are no requests.
-
-    Raises:
-        InvalidRequestError: It is one.
-    """
-    if isinstance(requests, (str, Prompt, Mapping, Generate)):
-        raise InvalidRequestError(
-            "requests is a list of requests, not one",
-            field="requests",
-            value=cast("object", requests),
-        )
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
@@ -147,10 +132,10 @@ def _prepare(
     uploads, digest = Uploads(state), hashlib.sha256()
     models = set[str]()
     with writing(state) as file:
-        for number, asked in enumerate(requests):
-            if number % _BREATH == 0:
+        for number, request in enumerate(requests):
+            if number % _PAUSE_EVERY == 0:
                 yield 0.0
-            ready = _ready(core, asked, number)
+            ready = _check_request(core, request, number)
             digest.update(ready.identity)
             if (model := ready.plan.request.model) not in models:
                 models.add(model)
@@ -164,10 +149,10 @@ def _prepare(
     uploads.forget()
 
 
-def _ready(core: ClientConfig, asked: RequestInput, number: int) -> PreparedRequest:
+def _check_request(core: ClientConfig, request: RequestInput, number: int) -> PreparedRequest:
     """Check one request."""
     try:
-        single, tags = planned(core, asked)
+        single, tags = planned(core, request)
         return PreparedRequest(plan=_batched(core, single), tags=_checked(tags))
     except InvalidRequestError as error:
         error.args = (f"request {number}: {error}",)
@@ -186,7 +171,7 @@ def _batched(core: ClientConfig, single: Plan) -> Plan:
 
 
 def _warn_of_no_batch(core: ClientConfig, model: str) -> None:
-    """Say before its first picture is uploaded that it will fail: the service says so later.
+    """Say before its first image is uploaded that it will fail: the service says so later.
 
     No refusal: that 2.6 has no batches is what others write, and may change any day.
     """
@@ -198,7 +183,7 @@ def _warn_of_no_batch(core: ClientConfig, model: str) -> None:
 
 
 def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
-    """The tags, refused now if they make no sense: later they would cost a picture."""
+    """The tags, refused now if they make no sense: later they would cost an image."""
     if not tags:
         return ()
     from gptimage.store.save import check_tags
@@ -207,7 +192,7 @@ def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _body(core: ClientConfig, ready: PreparedRequest, uploads: Uploads) -> Steps[dict[str, object]]:
-    """The body of a line, once its pictures are uploaded."""
+    """The body of a line, once its images are uploaded."""
     wire, ids = ready.plan.wire, list[str]()
     for part in batches.pictures(wire):
         file_id = yield from _picture(core, part, uploads)
@@ -248,7 +233,7 @@ def _write(
     state.parts[place].add(
         size, asked.request.count, asked.estimate.usd if asked.estimate else None, asked.ceiling
     )
-    kept = RequestLine(
+    line = RequestLine(
         custom_id=custom_id,
         part=place,
         body=body,
@@ -256,7 +241,7 @@ def _write(
         template=asked.request.template,
         tags=ready.tags,
     )
-    file.write(kept.line())
+    file.write(line.line())
 
 
 def place_of(parts: list[Part], path: str, model: str, size: int, limits: FileLimits) -> int:

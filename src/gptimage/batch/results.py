@@ -1,6 +1,6 @@
-"""From the output of a batch to items, line by line: lines in, pictures saved, items out.
+"""From the output of a batch to items, line by line: lines in, images saved, items out.
 
-Lines may come in any order, twice, damaged, or for nobody; a picture in one of them is paid and
+Lines may come in any order, twice, damaged, or for no request; an image in one of them is paid and
 reaches the caller all the same.
 """
 
@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from gptimage.batch.driver import Line
+from gptimage.batch.driver import ResultLine
 from gptimage.batch.events import BatchEvents, entry_of
 from gptimage.batch.state import Part, State
 from gptimage.batch.status import BatchStatus
@@ -40,24 +40,24 @@ from gptimage.types.result import Result
 
 _WHY: Final = {
     "failed": "the service refused the whole batch: {}",
-    "cancelled": "the batch was cancelled before this request was drawn",
-    "expired": "the batch expired before this request was drawn",
+    "cancelled": "the batch was cancelled before this image was generated",
+    "expired": "the batch expired before this image was generated",
 }
 _OK: Final = 200
-_NO_PICTURE: Final = 1
-"""The mark of a request that was answered without pictures; 0 is one that was not answered."""
+_NO_IMAGE: Final = 1
+"""The mark of a request with a response without images; 0 is one without a response."""
 
 
 @frozen(kw_only=True)
 class BatchItem:
-    """What became of one request of a batch: it has either a result or an error.
+    """The outcome of one request of a batch: it has either a result or an error.
 
     Attributes:
-        index: Which request it was, from 0; None for a line nobody can assign.
+        index: Which request it was, from 0; None for a line that fits no request.
         custom_id: Its name in the batch.
-        result: The pictures, or None.
-        error: Why there are none, or None. A StoreError carries pictures that are not saved, a
-            MalformedReplyError the answer as it arrived.
+        result: The images, or None.
+        error: Why there are none, or None. A StoreError has images that are not saved, a
+            MalformedReplyError the response as it arrived.
     """
 
     index: int | None
@@ -67,64 +67,64 @@ class BatchItem:
 
 
 class Collector:
-    """Turns the lines of one job into items, each request once.
+    """A reader that turns the lines of one job into items, each request once.
 
-    A request that was answered twice, with different pictures, gives two items: both are paid.
+    A request with two responses of different images gives two items: both are paid.
 
     Args:
         keeper: Reads replies and saves results.
         state: The job.
         status: How its batches ended.
-        news: Who is told.
+        events: The client's observers.
     """
 
     def __init__(
-        self, keeper: ResultSaver, state: State, status: BatchStatus, news: BatchEvents
+        self, keeper: ResultSaver, state: State, status: BatchStatus, events: BatchEvents
     ) -> None:
         self._keeper = keeper
         self._state = state
         self._status = status
-        self._news = news
-        self._places = InputFiles(state.requests)
-        self._marks = array("Q", bytes(8 * len(self._places)))
+        self._events = events
+        self._input_files = InputFiles(state.requests)
+        self._marks = array("Q", bytes(8 * len(self._input_files)))
         self._more: set[tuple[int, int]] = set()
         self._strays: set[bytes] = set()
         self._file = state.requests.open("rb")
         self._sums = [_Sum() for _ in state.parts]
 
     def files(self) -> Iterator[str]:
-        """The id of every file of output."""
+        """Return the id of every file of output."""
         for part in self._status.parts:
             yield from filter(None, (part.output_file_id, part.error_file_id))
 
-    def take(self, line: Line) -> BatchItem | None:
-        """The item of a line; None for one that says what is known already."""
+    def take(self, line: ResultLine) -> BatchItem | None:
+        """Return the item of a line; None for one that says what is known already."""
         try:
             found = read_line(line.rest, line.pictures)
         except ValueError as error:
-            told = f"a line of the batch's output cannot be read ({error}); see .reply"
-            return self._rescued(line) or self._stray(line, told)
-        number = self._places.number(found.custom_id)
+            message = f"a line of the batch's output cannot be read ({error}); see .reply"
+            return self._recovered(line) or self._stray(line, message)
+        number = self._input_files.number(found.custom_id)
         if number is None:
-            told = "the batch's output answers a request that is not in it; see .reply"
-            return self._stray(line, told, found.custom_id)
+            message = "the batch's output has a response to a request that is not in it; see .reply"
+            return self._stray(line, message, found.custom_id)
         if not self._is_new(number, _mark(found, line)):
             return None
-        return self._told(number, self._item(number, found, line))
+        return self._report(number, self._item(number, found, line))
 
     def missing(self) -> Iterator[BatchItem]:
-        """An item for every request the output says nothing of."""
-        for number in range(len(self._places)):
+        """Return an item for every request without a line."""
+        for number in range(len(self._input_files)):
             if not self._marks[number]:
-                kept = self._places.read(self._file, number)
-                error = _unanswered(self._status.parts[kept.part])
+                sent = self._input_files.read(self._file, number)
+                error = _unanswered(self._status.parts[sent.part])
                 if isinstance(error, MalformedReplyError):
-                    self._sums[kept.part].unknown()
-                item = BatchItem(index=number, custom_id=kept.custom_id, error=error)
-                yield self._told(number, item)
+                    self._sums[sent.part].unknown()
+                item = BatchItem(index=number, custom_id=sent.custom_id, error=error)
+                yield self._report(number, item)
 
     def endings(self) -> Iterator[tuple[Part, CallRecord, CallOutcome]]:
-        """What the ledger is told of each part, once everything has been read."""
+        """Return how each part ended, for the ledger, once everything has been read."""
         for number, (part, total) in enumerate(zip(self._state.parts, self._sums, strict=True)):
             refused = self._status.parts[number].status == "failed" and not total.images
             yield part, entry_of(self._state, number), total.ending(refused=refused)
@@ -134,84 +134,86 @@ class Collector:
         self._file.close()
 
     def _is_new(self, number: int, mark: int) -> bool:
-        """Whether an answer says anything new; pictures are worth more than an error."""
+        """Tell whether a response says anything new; images are worth more than an error."""
         before = self._marks[number]
-        if before <= _NO_PICTURE:
+        if before <= _NO_IMAGE:
             self._marks[number] = mark
             return mark > before
-        if mark in (_NO_PICTURE, before) or (number, mark) in self._more:
+        if mark in (_NO_IMAGE, before) or (number, mark) in self._more:
             return False
         self._more.add((number, mark))
         return True
 
-    def _item(self, number: int, found: OutputLine, line: Line) -> BatchItem:
-        kept = self._places.read(self._file, number)
+    def _item(self, number: int, found: OutputLine, line: ResultLine) -> BatchItem:
+        sent = self._input_files.read(self._file, number)
         if found.reply is None:
-            return BatchItem(index=number, custom_id=kept.custom_id, error=found.error)
-        return self._read(number, kept, found.reply, line)
+            return BatchItem(index=number, custom_id=sent.custom_id, error=found.error)
+        return self._read(number, sent, found.reply, line)
 
-    def _rescued(self, line: Line) -> BatchItem | None:
-        """The pictures of a line that is cut short, if it is known whose they are."""
-        number = self._places.number(line.name or "")
+    def _recovered(self, line: ResultLine) -> BatchItem | None:
+        """Return the images of a line that is cut short, if it says for which request."""
+        number = self._input_files.number(line.name or "")
         if number is None or not line.pictures or not self._is_new(number, _digest(line)):
             return None
         request_id = line.request_id
         headers = {"x-request-id": request_id} if request_id else {}
         reply = HttpReply(status=_OK, headers=headers, body=line.rest, pictures=line.pictures)
-        kept = self._places.read(self._file, number)
-        return self._told(number, self._read(number, kept, reply, line))
+        sent = self._input_files.read(self._file, number)
+        return self._report(number, self._read(number, sent, reply, line))
 
-    def _stray(self, line: Line, told: str, custom_id: str = "") -> BatchItem | None:
-        """A line that belongs to no request; given once, though a file may be read twice."""
+    def _stray(self, line: ResultLine, message: str, custom_id: str = "") -> BatchItem | None:
+        """Return the item of a line that fits no request; once, though a file may be read twice."""
         digest = hashlib.sha256(line.raw).digest()
         if digest in self._strays:
             return None
         self._strays.add(digest)
-        error = MalformedReplyError(told, reply=line.raw)
+        error = MalformedReplyError(message, reply=line.raw)
         return BatchItem(index=None, custom_id=custom_id, error=error)
 
-    def _read(self, number: int, kept: RequestLine, reply: HttpReply, line: Line) -> BatchItem:
+    def _read(
+        self, number: int, sent: RequestLine, reply: HttpReply, line: ResultLine
+    ) -> BatchItem:
         error: GptImageError
         try:
-            plan = plan_of(self._keeper, self._state, kept)
+            plan = plan_of(self._keeper, self._state, sent)
             taken = self._keeper.parse_and_spool(plan, reply)
         except InvalidRequestError as cause:
-            told = f"{cause}; its answer is in .reply"
-            error = MalformedReplyError(told, reply=line.raw)
+            message = f"{cause}; its response is in .reply"
+            error = MalformedReplyError(message, reply=line.raw)
         except GptImageError as cause:
             error = cause
         else:
-            return self._kept(number, kept, taken)
+            return self._save(number, sent, taken)
         if not isinstance(error, ApiError):
-            self._sums[kept.part].unknown()
-        return BatchItem(index=number, custom_id=kept.custom_id, error=error)
+            self._sums[sent.part].unknown()
+        return BatchItem(index=number, custom_id=sent.custom_id, error=error)
 
-    def _kept(self, number: int, kept: RequestLine, taken: ParsedReply) -> BatchItem:
-        """The item of pictures that were read: save them, unless an earlier run did."""
-        self._sums[kept.part].add(taken.result)
+    def _save(self, number: int, sent: RequestLine, taken: ParsedReply) -> BatchItem:
+        """Save images, unless an earlier run did."""
+        self._sums[sent.part].add(taken.result)
         store = self._keeper.store
         try:
-            # Another process may read the same batch: whoever is second must see what is saved.
+            # Two processes may read one batch into one store; neither may save what the other has.
             with store.exclusive() if store is not None else nullcontext():
-                result = self._saved(number, kept, taken)
+                result = self._saved(number, sent, taken)
         except StoreError as error:
             error.result = error.result or taken.result
-            return BatchItem(index=number, custom_id=kept.custom_id, error=error)
-        return BatchItem(index=number, custom_id=kept.custom_id, result=result)
+            return BatchItem(index=number, custom_id=sent.custom_id, error=error)
+        return BatchItem(index=number, custom_id=sent.custom_id, result=result)
 
-    def _saved(self, number: int, kept: RequestLine, taken: ParsedReply) -> Result:
+    def _saved(self, number: int, sent: RequestLine, taken: ParsedReply) -> Result:
         if before := self._before(taken.result):
             if taken.entry is not None:
                 taken.entry.discard()
             return evolve(taken.result, stored=before)
-        if not self._state.parts[kept.part].settled:
-            self._news.finished(kept.part, number, taken.result)
-        result = self._keeper.save(taken, kept.tags)
-        self._news.saved(kept.part, number, result.stored)
+        if not self._state.parts[sent.part].settled:
+            self._events.finished(sent.part, number, taken.result)
+        result = self._keeper.save(taken, sent.tags)
+        self._events.saved(sent.part, number, result.stored)
         return result
 
     def _before(self, result: Result) -> tuple[Record, ...]:
-        """The records an earlier run made of this very answer."""
+        """Return the records that an earlier run made of this very response."""
         store = self._keeper.store
         if store is None:
             return ()
@@ -221,17 +223,17 @@ class Collector:
             found += same[:1]
         return tuple(found) if len(found) == len(result.images) else ()
 
-    def _told(self, number: int, item: BatchItem) -> BatchItem:
-        """The item, once observers know of its error."""
+    def _report(self, number: int, item: BatchItem) -> BatchItem:
+        """Emit the event of an item's error; return the item."""
         if item.error is not None:
-            part = self._places.read(self._file, number).part
+            part = self._input_files.read(self._file, number).part
             if not self._state.parts[part].settled:
-                self._news.failed(part, number, item.error)
+                self._events.failed(part, number, item.error)
         return item
 
 
 class _Sum:
-    """What the answers of a part cost together."""
+    """The cost of all responses of a part."""
 
     def __init__(self) -> None:
         self.usd: Decimal | None = Decimal(0)
@@ -248,7 +250,7 @@ class _Sum:
             self.usd += result.cost.usd
 
     def unknown(self) -> None:
-        """An answer that cannot be read may have been billed."""
+        """Count a response that cannot be read, and may have been billed."""
         self.usd = None
 
     def ending(self, *, refused: bool) -> CallOutcome:
@@ -259,37 +261,37 @@ class _Sum:
         )
 
 
-def plan_of(keeper: ResultSaver, state: State, kept: RequestLine) -> Plan:
-    """The plan of a request that was sent in a batch: nothing is checked, it is paid already.
+def plan_of(keeper: ResultSaver, state: State, sent: RequestLine) -> Plan:
+    """Plan a request that was sent in a batch: nothing is checked, it is paid already.
 
     Raises:
-        InvalidRequestError: It asks for no pictures.
+        InvalidRequestError: It asks for no images.
     """
-    path = state.parts[kept.part].path
-    request = evolve(request_of(path, kept.body, kept.size), template=kept.template)
-    name = f"{state.name}:{kept.custom_id}"
+    path = state.parts[sent.part].path
+    request = evolve(request_of(path, sent.body, sent.size), template=sent.template)
+    name = f"{state.name}:{sent.custom_id}"
     pixels = request.size.pixels if request.size and request.format != "svg" else None
     return Plan(
         request=request,
         spec=keeper.core.models.get(request.model),
-        wire=HttpRequest(method="POST", path=path, body=kept.body),
+        wire=HttpRequest(method="POST", path=path, body=sent.body),
         key="b1:" + hashlib.sha256(name.encode()).hexdigest(),
         exact=pixels,
         estimate=None,
         ceiling=None,
         warnings=(),
-        on=state.on.date(),
+        on=state.created.date(),
         batch=True,
     )
 
 
-def _mark(found: OutputLine, line: Line) -> int:
+def _mark(found: OutputLine, line: ResultLine) -> int:
     is_good = found.reply is not None and found.reply.status == _OK
-    return _digest(line) if is_good else _NO_PICTURE
+    return _digest(line) if is_good else _NO_IMAGE
 
 
-def _digest(line: Line) -> int:
-    """A number above `_NO_PICTURE` that tells answers with other pictures apart."""
+def _digest(line: ResultLine) -> int:
+    """Return a number above `_NO_IMAGE` that differs between responses with other images."""
     digest = hashlib.sha256(b"" if line.pictures else line.rest)
     for picture in line.pictures:
         digest.update(picture)
@@ -297,13 +299,13 @@ def _digest(line: Line) -> int:
 
 
 def _is_of(record: Record, result: Result) -> bool:
-    """Whether a record is of this answer; two answers may hold the same picture."""
+    """Tell whether a record is of this response; two responses may have the same image."""
     return result.request_id is None or record.request_id == result.request_id
 
 
 def _unanswered(part: BatchPart) -> GptImageError:
-    told = _WHY.get(part.status)
-    if told is None:
-        return MalformedReplyError("the batch's output holds no answer to this request")
+    message = _WHY.get(part.status)
+    if message is None:
+        return MalformedReplyError("the batch's output has no response to this request")
     reasons = "; ".join(part.problems[:3]) or "it gives no reason"
-    return ApiError(told.format(reasons), status=_OK, code=f"batch_{part.status}")
+    return ApiError(message.format(reasons), status=_OK, code=f"batch_{part.status}")

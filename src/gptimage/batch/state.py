@@ -1,4 +1,4 @@
-"""What a batch job must not forget: its state, in a file that is replaced as a whole.
+"""The state of a batch job, in a file that is replaced as a whole.
 
 It is forced to the disk, so that what is written before a request is sent is there when the
 process is killed, or the power cut, in the middle of it.
@@ -19,15 +19,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Final
 
-from attrs import asdict, define, field
+from attrs import define, field
 
 from gptimage._internal import atomic
+from gptimage._internal.converter import from_json, to_json
+from gptimage._internal.json import table
 from gptimage._internal.locks import claim
 from gptimage.errors import ConfigurationError
+from gptimage.transport.billing import Billing
 
 
 _VERSION: Final = 1
-_KEPT: Final = ("name", "created", "endpoint", "ready", "digest", "metadata", "temporary")
+_KEYS: Final = {"unconfirmed_since": "intended"}
+"""The keys of the file, which stay those of 0.1.0: both versions may go on with a job."""
 
 
 @define(kw_only=True)
@@ -39,12 +43,12 @@ class Part:
         model: The one model its requests name.
         lines: How many requests.
         size: Bytes of its file.
-        images: How many pictures are asked for.
-        start: Where its first request is in the file of requests.
-        estimate: What it may cost, in USD as text; None when that is not known.
-        reserved: The most it should cost, in USD as text; None when that is not known.
+        images: How many images are requested.
+        start: The offset of its first request in the file of requests.
+        estimate: What it may cost, in USD; None when that is not known.
+        reserved: The most it should cost, in USD; None when that is not known.
         file_id: The uploaded file, or None.
-        intended: Since when it is not known whether the batch was made (UTC, as text), or None.
+        unconfirmed_since: Since when it is not known whether the batch was made (UTC), or None.
         batch_id: The batch, or None.
         entered: Whether it is reserved in the budget or entered in the ledger.
         settled: Whether its cost is in the ledger.
@@ -56,13 +60,20 @@ class Part:
     size: int = 0
     images: int = 0
     start: int = 0
-    estimate: str | None = "0"
-    reserved: str | None = "0"
+    estimate: Decimal | None = Decimal(0)
+    reserved: Decimal | None = Decimal(0)
     file_id: str | None = None
-    intended: str | None = None
+    unconfirmed_since: datetime | None = None
     batch_id: str | None = None
     entered: bool = False
     settled: bool = False
+
+    @property
+    def billing(self) -> Billing:
+        """What is known about the money of its batch; one that exists is billed as it is done."""
+        if self.batch_id is not None:
+            return Billing.BILLED
+        return Billing.NOT_SENT if self.unconfirmed_since is None else Billing.UNKNOWN
 
     def add(
         self, size: int, images: int, estimate: Decimal | None, ceiling: Decimal | None
@@ -80,9 +91,9 @@ class State:
     Attributes:
         path: The state's file.
         name: Random; found again in the metadata of its batches.
-        created: When it was begun (UTC, as text); decides prices.
+        created: When it was begun (UTC); decides prices.
         endpoint: The service's base URL.
-        ready: Whether every request is written down; nothing is submitted before.
+        ready: Whether every request is in the file; nothing is submitted before.
         digest: The SHA-256 of all requests.
         metadata: The caller's own metadata.
         parts: Its batches.
@@ -91,14 +102,14 @@ class State:
 
     path: Path
     name: str
-    created: str
+    created: datetime
     endpoint: str
     ready: bool = False
     digest: str = ""
     metadata: dict[str, str] = field(factory=dict[str, str])
     parts: list[Part] = field(factory=list[Part])
     temporary: bool = False
-    _forget: weakref.finalize[..., Any] | None = field(default=None, init=False, repr=False)
+    _cleanup: Any = field(default=None, init=False, repr=False)
 
     @classmethod
     def new(
@@ -108,24 +119,24 @@ class State:
         endpoint: str,
         metadata: dict[str, str],
     ) -> State:
-        """A new job; without a path it lives in a temporary folder, as long as this object."""
+        """Make a new job; without a path it is in a temporary folder, as long as this object."""
         folder = tempfile.mkdtemp(prefix="gptimage-batch-") if path is None else None
         file = Path(folder, "batch.json") if folder else Path(path or "")
         state = cls(
             path=file.absolute(),
             name=secrets.token_hex(16),
-            created=now.isoformat(),
+            created=now,
             endpoint=endpoint,
             metadata=metadata,
             temporary=folder is not None,
         )
         if folder is not None:
-            state._forget = weakref.finalize(state, shutil.rmtree, folder, ignore_errors=True)
+            state._cleanup = weakref.finalize(state, shutil.rmtree, folder, ignore_errors=True)
         return state
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> State:
-        """The job in a state file.
+        """Read the job of a state file.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -135,27 +146,24 @@ class State:
         if not file.exists():
             raise FileNotFoundError(f"there is no state file {file}: is it in another folder?")
         try:
-            values = json.loads(file.read_bytes())
-            if values.pop("version") != _VERSION:
-                raise ValueError("another version")
-            parts = [Part(**each) for each in values.pop("parts")]
-            return cls(path=file, parts=parts, **values)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            values = table(json.loads(file.read_bytes()))
+            if values.get("version") != _VERSION:
+                raise ValueError(f"version {values.get('version')!r:.20} is not {_VERSION}")
+            names = {old: new for new, old in _KEYS.items()}
+            parts: list[dict[str, Any]] = values.get("parts", [])
+            values["parts"] = [{names.get(k, k): v for k, v in each.items()} for each in parts]
+            return from_json({**values, "path": str(file)}, cls)
+        except (ValueError, TypeError, AttributeError) as error:
             raise ConfigurationError(
-                f"{file} is no state file of a batch: it is not what `submit_batch(state=...)` and "
-                "`gptimage batch submit --state` write"
+                f"{file} is no state file of a batch ({error}): it is not what "
+                "`submit_batch(state=...)` and `gptimage batch submit --state` write"
             ) from error
-
-    @property
-    def on(self) -> datetime:
-        """When it was begun."""
-        return datetime.fromisoformat(self.created)
 
     @property
     def estimate(self) -> Decimal | None:
         """What it may cost, in USD."""
         known = [part.estimate for part in self.parts if part.estimate is not None]
-        return sum(map(Decimal, known), Decimal(0)) if len(known) == len(self.parts) else None
+        return sum(known, Decimal(0)) if len(known) == len(self.parts) else None
 
     @property
     def requests(self) -> Path:
@@ -163,28 +171,31 @@ class State:
         return self.path.with_name(self.path.name + ".requests.jsonl")
 
     def save(self) -> None:
-        """Write it down, for good."""
-        kept = {name: getattr(self, name) for name in _KEPT}
-        parts = [asdict(part) for part in self.parts]
+        """Write the file, for good."""
+        values = to_json(self)
+        del values["path"]
+        parts: list[dict[str, Any]] = values["parts"]
+        values["parts"] = [{_KEYS.get(k, k): v for k, v in each.items()} for each in parts]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        values = {"version": _VERSION, **kept, "parts": parts}
-        atomic.replace(self.path, json.dumps(values, indent=1).encode())
+        # Never half a file: what it says decides whether a batch is made, and paid, again.
+        text = json.dumps({"version": _VERSION, **values}, indent=1)
+        atomic.replace(self.path, text.encode())
 
-    def keep(self) -> None:
-        """Something may be paid: a temporary job must outlive this object, and this process."""
-        if self._forget is not None:
-            self._forget.detach()
-            self._forget, self.temporary = None, False
+    def make_permanent(self) -> None:
+        """Save a temporary job for good: something may be paid, and this process may end."""
+        if self._cleanup is not None:
+            self._cleanup.detach()
+            self._cleanup, self.temporary = None, False
             self.save()
 
     def discard(self) -> None:
-        """Nothing was submitted, and what is written down is of no use."""
+        """Remove the files: nothing was submitted."""
         for path in (self.path, self.requests):
             path.unlink(missing_ok=True)
 
     @contextmanager
-    def alone(self) -> Generator[None]:
-        """Keep other processes, and other threads, from preparing or submitting the same job.
+    def exclusive(self) -> Generator[None]:
+        """Lock out other processes, and other threads, that prepare or submit the same job.
 
         Raises:
             ConfigurationError: Another one is at it.
@@ -196,13 +207,13 @@ class State:
 
 
 def private(path: Path) -> IO[bytes]:
-    """A new file only its owner reads: prompts are in it."""
+    """Create a file that only its owner can read: prompts are in it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
-def _sum(total: str | None, more: Decimal | None) -> str | None:
-    return None if total is None or more is None else str(Decimal(total) + more)
+def _sum(total: Decimal | None, more: Decimal | None) -> Decimal | None:
+    return None if total is None or more is None else total + more
 
 
 def _claim(handle: int, path: Path) -> None:

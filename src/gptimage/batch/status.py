@@ -35,7 +35,7 @@ class BatchStatus:
 
     @property
     def completed(self) -> int:
-        """Requests answered with pictures."""
+        """Requests answered with images."""
         return sum(part.completed for part in self.parts)
 
     @property
@@ -63,7 +63,7 @@ class BatchStatus:
 
 # Waiting for a batch: when to look again, what to show, and which failures only pass by.
 
-Watch: TypeAlias = bool | Callable[[BatchStatus], None]
+StatusCallback: TypeAlias = bool | Callable[[BatchStatus], None]
 """True shows each change on standard error; a function is called with each status."""
 
 OUTAGE: Final = 3600.0
@@ -74,7 +74,7 @@ class StatusPoller:
     """One wait for the end of a batch.
 
     Args:
-        watch: See `Watch`.
+        watch: See `StatusCallback`.
         poll: Seconds between two looks.
         timeout: The most seconds to wait, or None.
         clock: Tells the time, in seconds from anywhere.
@@ -82,7 +82,7 @@ class StatusPoller:
 
     def __init__(
         self,
-        watch: Watch,
+        watch: StatusCallback,
         poll: float,
         timeout: float | None,
         *,

@@ -1,8 +1,9 @@
-"""What a batch job sends, step by step: generators that yield requests and pauses in seconds.
+"""The requests of a batch job, step by step: generators that yield requests and pauses.
 
 A driver sends each request and gives the reply back, or throws what went wrong; the blocking
-and the async handle drive the same generators. Everything in this file costs nothing, so it is
-sent again after a lost answer, too, as the client's `Retry` says.
+and the async handle drive the same generators. They also read and write files: an async client
+runs each step in a thread. Everything in this file costs nothing, so it is sent again after a lost
+response, too, as the client's `Retry` says.
 """
 
 from __future__ import annotations
@@ -39,48 +40,50 @@ _CONFLICT: Final = 409
 
 
 def ignore(delay: float, outcome: HttpReply | TransportError) -> None:
-    """Nobody wants to know."""
+    """Do nothing."""
     del delay, outcome
 
 
 class RetryState:
-    """How long something that costs nothing is tried again.
+    """The retries of something that costs nothing.
 
     Args:
         core: The client's settings.
-        told: Who hears of it.
+        callback: Called before each further try.
     """
 
-    def __init__(self, core: ClientConfig, told: RetryCallback = ignore) -> None:
+    def __init__(self, core: ClientConfig, callback: RetryCallback = ignore) -> None:
         self._core = core
-        self._told = told
+        self._callback = callback
         self._tries = 0
 
     def renew(self) -> None:
-        """It got on."""
+        """Start to count anew, because there was progress."""
         self._tries = 0
 
     def after(self, outcome: HttpReply | TransportError | OutcomeUnknownError) -> float | None:
-        """Seconds to wait before the next try, or None when this was the last one."""
+        """Return the seconds before the next try, or None when this was the last one."""
         self._tries += 1
         if isinstance(outcome, OutcomeUnknownError):
             outcome = as_transport_error(outcome)
         delay = self._core.delay(self._tries, outcome, costs_nothing=True)
         if delay is not None:
-            self._told(delay, outcome)
+            self._callback(delay, outcome)
         return delay
 
 
-def ask(core: ClientConfig, request: HttpRequest, told: RetryCallback = ignore) -> Steps[HttpReply]:
-    """Send what costs nothing with the client's patience.
+def ask(
+    core: ClientConfig, request: HttpRequest, callback: RetryCallback = ignore
+) -> Steps[HttpReply]:
+    """Send what costs nothing with the client's retries.
 
     Raises:
-        TransportError: The service was not reached, or its answer did not arrive.
+        TransportError: The service was not reached, or its response did not arrive.
     """
-    patience = RetryState(core, told)
+    retries = RetryState(core, callback)
     while True:
         outcome: HttpReply | TransportError = yield from tried(request)
-        delay = patience.after(outcome)
+        delay = retries.after(outcome)
         if delay is not None:
             yield delay
         elif isinstance(outcome, TransportError):
@@ -100,26 +103,30 @@ def tried(request: HttpRequest) -> Steps[HttpReply | TransportError]:
     return reply
 
 
-def upload(core: ClientConfig, request: HttpRequest, told: RetryCallback = ignore) -> Steps[str]:
-    """Upload a file; gives its id.
+def upload(
+    core: ClientConfig, request: HttpRequest, callback: RetryCallback = ignore
+) -> Steps[str]:
+    """Upload a file; return its id.
 
     Raises:
-        ConfigurationError: The answer is not that of a service with files.
+        ConfigurationError: The response is not that of a service with files.
         ApiError: The service refused.
     """
-    value = json_of(good(core, (yield from ask(core, request, told))))
+    value = json_of(good(core, (yield from ask(core, request, callback))))
     file_id = value.get("id")
     if not isinstance(file_id, str):
-        raise ConfigurationError("the service's answer to an upload names no file: is it OpenAI's?")
+        raise ConfigurationError(
+            "the service's response to an upload names no file: is it OpenAI's?"
+        )
     return file_id
 
 
-def look(
-    core: ClientConfig, ids: Iterable[str], total: int, tolds: Iterable[RetryCallback] = ()
+def get_status(
+    core: ClientConfig, ids: Iterable[str], total: int, callbacks: Iterable[RetryCallback] = ()
 ) -> Steps[BatchStatus]:
-    """How far the batches are."""
+    """Get the status of the batches."""
     parts: list[BatchPart] = []
-    listeners = iter(tolds)
+    listeners = iter(callbacks)
     for batch_id in ids:
         request = HttpRequest(method="GET", path=f"/batches/{batch_id}")
         reply = yield from ask(core, request, next(listeners, ignore))
@@ -141,7 +148,7 @@ def cancel(core: ClientConfig, status: BatchStatus) -> Steps[None]:
 
 
 def listed(core: ClientConfig, since: float) -> Steps[list[dict[str, Any]]]:
-    """The service's batches made since then, newest first.
+    """List the service's batches made since then, newest first.
 
     Args:
         core: The client's settings.
@@ -162,7 +169,7 @@ def listed(core: ClientConfig, since: float) -> Steps[list[dict[str, Any]]]:
 
 
 def good(core: ClientConfig, reply: HttpReply) -> HttpReply:
-    """The reply, if it is no refusal.
+    """Return the reply, if it is no error.
 
     Raises:
         ApiError: It is one.
@@ -173,7 +180,7 @@ def good(core: ClientConfig, reply: HttpReply) -> HttpReply:
 
 
 def json_of(reply: HttpReply) -> dict[str, Any]:
-    """The JSON object of a reply; an empty one when it is something else."""
+    """Return the JSON object of a reply; an empty one when it is something else."""
     try:
         value = parse(reply.body, reply.pictures).value
     except ValueError:
@@ -182,7 +189,7 @@ def json_of(reply: HttpReply) -> dict[str, Any]:
 
 
 def as_transport_error(error: OutcomeUnknownError) -> TransportError:
-    """A lost answer to something that costs nothing is as good as none."""
+    """Return the error of a lost response to something that costs nothing: it is sent again."""
     return TransportError(str(error))
 
 
@@ -190,6 +197,6 @@ def _part(reply: HttpReply) -> BatchPart:
     part = openai_batch.part_of(json_of(reply))
     if part is None:
         raise MalformedReplyError(
-            "the service's answer is no batch", reply=bytes(reply.body), status=reply.status
+            "the service's response is no batch", reply=bytes(reply.body), status=reply.status
         )
     return part

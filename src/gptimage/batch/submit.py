@@ -38,11 +38,11 @@ SETTLED: Final = timedelta(minutes=10)
 _CONNECTION: Final = timedelta(seconds=DEFAULT_TIMEOUT)
 """How long our connection may have been open, when the process that asked is gone."""
 
-_LOOKS: Final = (2.0, 5.0, 10.0)
+_SEARCH_DELAYS: Final = (2.0, 5.0, 10.0)
 """Seconds before each look for a batch whose answer was lost."""
 
 
-def submit(core: ClientConfig, state: State, news: BatchEvents) -> Steps[None]:
+def submit(core: ClientConfig, state: State, events: BatchEvents) -> Steps[None]:
     """Submit what is not submitted yet.
 
     Raises:
@@ -57,56 +57,56 @@ def submit(core: ClientConfig, state: State, news: BatchEvents) -> Steps[None]:
     for number, part in enumerate(state.parts):
         if part.batch_id is None:
             try:
-                yield from _submit(core, state, news, number)
+                yield from _submit(core, state, events, number)
             except GptImageError as error:
-                news.not_submitted(number, error)
+                events.not_submitted(number, error)
                 _emit_rest(state, error)
                 raise
 
 
-def _submit(core: ClientConfig, state: State, news: BatchEvents, number: int) -> Steps[None]:
+def _submit(core: ClientConfig, state: State, events: BatchEvents, number: int) -> Steps[None]:
     part = state.parts[number]
-    if part.intended is not None:  # an earlier process was interrupted while it asked
+    if part.unconfirmed_since is not None:  # an earlier process was interrupted while it asked
         found = yield from _find(core, state, number)
         if found is not None:
-            _made(state, news, number, found)
+            _made(state, events, number, found)
             return
-        if core.clock() < datetime.fromisoformat(part.intended) + SETTLED:
-            raise _undecided(core, state, part)
+        if core.clock() < part.unconfirmed_since + SETTLED:
+            raise _unconfirmed(core, state, part)
         _settle(state, part)
     if part.file_id is None:
-        part.file_id = yield from _upload(core, state, news, number)
-    yield from _create(core, state, news, number)
+        part.file_id = yield from _upload(core, state, events, number)
+    yield from _create(core, state, events, number)
 
 
-def _upload(core: ClientConfig, state: State, news: BatchEvents, number: int) -> Steps[str]:
+def _upload(core: ClientConfig, state: State, events: BatchEvents, number: int) -> Steps[str]:
     name = f"gptimage-{state.name[:8]}-{number}.jsonl"
     with input_file(state, number) as path:
         file = FilePart(name="file", filename=name, content_type="application/jsonl", path=path)
         request = batches.upload(file, "batch")
-        return (yield from upload(core, request, news.retrying(number)))
+        return (yield from upload(core, request, events.retrying(number)))
 
 
-def _create(core: ClientConfig, state: State, news: BatchEvents, number: int) -> Steps[None]:
+def _create(core: ClientConfig, state: State, events: BatchEvents, number: int) -> Steps[None]:
     """Ask for a batch; again only when it surely was not made."""
     part = state.parts[number]
     metadata = {**state.metadata, MARK: _mark(state, number)}
     request = batches.create(part.file_id or "", part.path, metadata)
     for attempt in itertools.count(1):
         _mark_unconfirmed(state, part, core.clock() + _CONNECTION)
-        news.sent(number, attempt)
+        events.sent(number, attempt)
         outcome = yield from _once(request)
         found = _id(outcome)
-        if found is None and _in_doubt(outcome):
+        if found is None and _may_exist(outcome):
             _mark_unconfirmed(state, part, core.clock())
-            found = yield from _look_for(core, state, number)
+            found = yield from _search(core, state, number)
             if found is None and not _is_turned_away(outcome):
-                raise _undecided(core, state, part)
+                raise _unconfirmed(core, state, part)
         if found is not None:
-            _made(state, news, number, found)
+            _made(state, events, number, found)
             return
         _settle(state, part)
-        yield _patience(core, news, number, attempt, outcome)
+        yield _retry_delay(core, events, number, attempt, outcome)
 
 
 def _once(request: HttpRequest) -> Steps[HttpReply | TransportError | None]:
@@ -120,7 +120,7 @@ def _once(request: HttpRequest) -> Steps[HttpReply | TransportError | None]:
     return reply
 
 
-def _in_doubt(outcome: HttpReply | TransportError | None) -> bool:
+def _may_exist(outcome: HttpReply | TransportError | None) -> bool:
     """Whether a batch may have been made although no batch came back."""
     if isinstance(outcome, HttpReply):
         return verdict(outcome) in ("answered", "unknown", "free") and outcome.status != 429
@@ -132,9 +132,9 @@ def _is_turned_away(outcome: HttpReply | TransportError | None) -> bool:
     return isinstance(outcome, HttpReply) and verdict(outcome) == "free"
 
 
-def _patience(
+def _retry_delay(
     core: ClientConfig,
-    news: BatchEvents,
+    events: BatchEvents,
     number: int,
     attempt: int,
     outcome: HttpReply | TransportError | None,
@@ -149,7 +149,7 @@ def _patience(
         raise AssertionError("unreachable: it is in doubt")
     delay = core.delay(attempt, outcome)
     if delay is not None:
-        news.retrying(number)(delay, outcome)
+        events.retrying(number)(delay, outcome)
         return delay
     if isinstance(outcome, TransportError):
         raise outcome
@@ -157,14 +157,14 @@ def _patience(
     raise AssertionError("unreachable: it is a refusal")
 
 
-def _look_for(core: ClientConfig, state: State, number: int) -> Steps[str | None]:
+def _search(core: ClientConfig, state: State, number: int) -> Steps[str | None]:
     """Look for a batch whose answer was lost."""
-    for seconds in _LOOKS:
+    for seconds in _SEARCH_DELAYS:
         yield seconds
         try:
             found = yield from _find(core, state, number)
         except GptImageError as error:
-            raise _undecided(core, state, state.parts[number]) from error
+            raise _unconfirmed(core, state, state.parts[number]) from error
         if found is not None:
             return found
     return None
@@ -172,7 +172,7 @@ def _look_for(core: ClientConfig, state: State, number: int) -> Steps[str | None
 
 def _find(core: ClientConfig, state: State, number: int) -> Steps[str | None]:
     """The batch made of a part's file, among those made since the job was begun."""
-    since = (state.on - timedelta(hours=1)).timestamp()
+    since = (state.created - timedelta(hours=1)).timestamp()
     mark, file_id = _mark(state, number), state.parts[number].file_id
     for batch in (yield from listed(core, since)):
         is_ours = table(batch.get("metadata")).get(MARK) == mark
@@ -194,25 +194,25 @@ def _mark(state: State, number: int) -> str:
 
 def _mark_unconfirmed(state: State, part: Part, until: datetime) -> None:
     """From now on it may have been made."""
-    part.intended = until.isoformat()
+    part.unconfirmed_since = until
     state.save()
 
 
 def _settle(state: State, part: Part) -> None:
     """It was surely not made."""
-    part.intended = None
+    part.unconfirmed_since = None
     state.save()
 
 
-def _made(state: State, news: BatchEvents, number: int, batch_id: str) -> None:
+def _made(state: State, events: BatchEvents, number: int, batch_id: str) -> None:
     state.parts[number].batch_id = batch_id
     state.save()
-    news.submitted(number, batch_id)
+    events.submitted(number, batch_id)
 
 
-def _undecided(core: ClientConfig, state: State, part: Part) -> OutcomeUnknownError:
-    state.keep()
-    left = datetime.fromisoformat(part.intended or "") + SETTLED - core.clock()
+def _unconfirmed(core: ClientConfig, state: State, part: Part) -> OutcomeUnknownError:
+    state.make_permanent()
+    left = (part.unconfirmed_since or core.clock()) + SETTLED - core.clock()
     minutes = max(1, -(-int(left.total_seconds()) // 60))
     return OutcomeUnknownError(
         "a batch was submitted but its answer was lost, and the service does not list it (yet): "
@@ -225,6 +225,6 @@ def _emit_rest(state: State, error: GptImageError) -> None:
     """When some batches are made and others are not, nobody must lose the first."""
     made = sum(part.batch_id is not None for part in state.parts)
     if made:
-        state.keep()
+        state.make_permanent()
         told = f"{made} of {len(state.parts)} batches are submitted, go on with {state.path}"
         error.args = (f"{error}; {told}",)

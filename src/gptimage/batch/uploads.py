@@ -11,8 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from attrs import asdict, field, frozen
+from attrs import field, frozen
 
+from gptimage._internal.converter import from_json, to_json
 from gptimage._internal.json import table
 from gptimage.batch.state import State, private
 from gptimage.errors import ConfigurationError
@@ -21,7 +22,7 @@ from gptimage.providers.openai import batches
 
 @frozen(kw_only=True)
 class RequestLine:
-    """One request as it is kept.
+    """One request in the file of requests.
 
     Attributes:
         custom_id: Its name in the batch.
@@ -40,26 +41,26 @@ class RequestLine:
     tags: tuple[str, ...] = ()
 
     def line(self) -> bytes:
-        """The request as a line of the file."""
-        return batches.compact(asdict(self))
+        """Return the line of the file."""
+        return batches.compact(to_json(self))
 
     @classmethod
     def read(cls, text: bytes) -> RequestLine:
-        """The request in a line.
+        """Read a line.
 
         Raises:
             ConfigurationError: It is damaged.
         """
         try:
-            values: dict[str, Any] = json.loads(text)
-            tags = tuple(values.pop("tags"))
-            return cls(**values, tags=tags)
-        except (ValueError, TypeError, KeyError) as error:
-            raise ConfigurationError("the file of the batch's requests is damaged") from error
+            return from_json(json.loads(text), cls)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"the file of the batch's requests is damaged: {error}"
+            ) from error
 
 
 class InputFiles:
-    """Where each request is in the file, by its name.
+    """The offset of each request in the file, by its name.
 
     Requests are named by their number, which takes 8 bytes each to remember; other names are
     those of a batch that was made elsewhere.
@@ -83,7 +84,7 @@ class InputFiles:
         return len(self._starts)
 
     def number(self, name: str) -> int | None:
-        """Which request has this name, from 0; None when there is none."""
+        """Return the number of the request with this name, from 0, or None."""
         if self._numbers:
             return self._numbers.get(name)
         if not (name.isascii() and name.isdecimal()) or len(name) > 18:
@@ -92,7 +93,7 @@ class InputFiles:
         return number if number < len(self._starts) and name == str(number) else None
 
     def read(self, file: IO[bytes], number: int) -> RequestLine:
-        """One request, from the file of requests."""
+        """Read one request from the file of requests."""
         file.seek(self._starts[number])
         return RequestLine.read(file.readline())
 
@@ -105,7 +106,7 @@ class InputFiles:
 
 @contextmanager
 def writing(state: State) -> Generator[IO[bytes]]:
-    """The file of requests, emptied, to be written."""
+    """Open the file of requests, emptied, to be written."""
     state.path.parent.mkdir(parents=True, exist_ok=True)
     with private(state.requests) as file:
         yield file
@@ -115,7 +116,7 @@ def writing(state: State) -> Generator[IO[bytes]]:
 
 @contextmanager
 def input_file(state: State, number: int) -> Generator[Path]:
-    """The file of one part, as it is uploaded; it is gone afterwards."""
+    """Write the file of one part, as it is uploaded; it is removed afterwards."""
     path = state.path.with_name(f"{state.path.name}.part{number}.jsonl")
     try:
         with private(path) as file:
@@ -126,7 +127,7 @@ def input_file(state: State, number: int) -> Generator[Path]:
 
 
 class Uploads:
-    """Which pictures are uploaded already; a job that is prepared again uploads none twice.
+    """The images that are uploaded already; a job that is prepared again uploads none twice.
 
     Args:
         state: The job.
@@ -138,17 +139,17 @@ class Uploads:
         self._ids = dict(self._load())
 
     def get(self, sha256: str) -> str | None:
-        """The id of an uploaded picture, or None."""
+        """Return the id of an uploaded image, or None."""
         return self._ids.get(sha256)
 
     def add(self, sha256: str, file_id: str) -> None:
-        """Remember a picture that was uploaded."""
+        """Record an image that was uploaded."""
         self._ids[sha256] = file_id
         with self._path.open("ab") as file:
             file.write(batches.compact({"at": self._endpoint, "sha256": sha256, "id": file_id}))
 
     def forget(self) -> None:
-        """The requests that name them are written down."""
+        """Remove the record: the requests that name them are in the file."""
         self._path.unlink(missing_ok=True)
 
     def _load(self) -> Iterator[tuple[str, str]]:
@@ -167,6 +168,6 @@ def _input(state: State, number: int) -> Iterator[bytes]:
     part = state.parts[number]
     with state.requests.open("rb") as file:
         file.seek(part.start)
-        mine = (kept for kept in map(RequestLine.read, file) if kept.part == number)
-        for kept in islice(mine, part.lines):
-            yield batches.line(kept.custom_id, part.path, kept.body)
+        mine = (line for line in map(RequestLine.read, file) if line.part == number)
+        for line in islice(mine, part.lines):
+            yield batches.line(line.custom_id, part.path, line.body)

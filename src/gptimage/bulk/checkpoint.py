@@ -6,10 +6,10 @@ the next one can go on with. The last line of an item counts::
     {"index": 3, "key": "g1:…", "status": "begun", "reply": "20261128T…"}
     {"index": 3, "key": "g1:…", "status": "done", "stored": ["img_…"], "usd": "0.0131"}
 
-``begun`` is written when a request leaves, so one that waits for a limit has no line yet; it
-names the reply in the spool, where the answer is kept from its arrival on. ``answered`` says
-that it is paid and nobody has taken the images yet; ``done`` that they are saved, or were
-handed over. ``failed`` costs nothing and is tried again, by this run or the next. ``unknown``
+``begun`` is written when a request is about to be sent, so one that waits for a limit has no line
+yet; it names the reply in the spool, where the response is saved as it arrives. ``answered`` says
+that it is paid and its images were not delivered yet; ``done`` that they are in the store, or
+were delivered. ``failed`` costs nothing and is sent again, by this run or the next. ``unknown``
 may have been billed.
 """
 
@@ -20,90 +20,95 @@ import os
 import threading
 from array import array
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, Self
+from typing import Any, BinaryIO, Final, Self
 
 from attrs import field, frozen
 
-from gptimage._internal.json import array as items
+from gptimage._internal.converter import from_json, to_json
 from gptimage._internal.json import table
 from gptimage._internal.locks import claim
 from gptimage.errors import ConfigurationError
+from gptimage.transport.billing import Billing
 
 
-ItemStatus = Literal["begun", "answered", "done", "failed", "unknown"]
+_STATUSES: Final = {
+    "begun": (Billing.SENT, False),
+    "answered": (Billing.BILLED, False),
+    "done": (Billing.BILLED, True),
+    "failed": (Billing.NOT_BILLED, False),
+    "unknown": (Billing.UNKNOWN, False),
+}
+"""The words of the file, which stay those of 0.1.0."""
 
-_STATUSES: Final = frozenset(("begun", "answered", "done", "failed", "unknown"))
-_NOWHERE: Final = -1
+_WORDS: Final = {state: word for word, state in _STATUSES.items()}
+_NO_LINE: Final = -1
 _SPARE: Final = 1_000_000
 """An index far beyond the number of lines belongs to no run; memory grows with the highest."""
 
 
 @frozen(kw_only=True)
+class ItemError:
+    """The error of an item, as text.
+
+    Attributes:
+        type: Its class.
+        message: Its message.
+    """
+
+    type: str
+    message: str
+
+
+@frozen(kw_only=True)
 class CheckpointLine:
-    """What a checkpoint knows of one item.
+    """One line of a checkpoint.
 
     Attributes:
         index: Which item it is, from 0.
         key: The key of its request, as in the cache.
-        status: How far it came.
+        billing: What is known about its money.
+        delivered: Whether its images are in the store, or in the caller's hands.
         stored: Ids of its records in the store.
         usd: What it cost in USD, as text, or None.
-        reply: The name of its reply in the spool, or None; see `Spool.find`.
-        error: The class and the message of its error, or None.
+        reply: The name of its reply in the spool, or None; see `PendingReplies.find`.
+        error: Its error, or None.
     """
 
     index: int
     key: str
-    status: ItemStatus
+    billing: Billing
+    delivered: bool = False
     stored: tuple[str, ...] = ()
     usd: str | None = None
     reply: str | None = None
-    error: tuple[str, str] | None = field(default=None, repr=False)
+    error: ItemError | None = field(default=None, repr=False)
 
     def line(self) -> bytes:
-        """The entry as a line of the file."""
-        values: dict[str, Any] = {"index": self.index, "key": self.key, "status": self.status}
-        if self.stored:
-            values["stored"] = list(self.stored)
-        if self.usd is not None:
-            values["usd"] = self.usd
-        if self.reply is not None:
-            values["reply"] = self.reply
-        if self.error is not None:
-            values["error"] = {"type": self.error[0], "message": self.error[1]}
-        return json.dumps(values).encode() + b"\n"
+        """Return the line of the file."""
+        values: dict[str, Any] = to_json(self)
+        status = _WORDS[Billing(values.pop("billing")), values.pop("delivered")]
+        given = {name: value for name, value in values.items() if value not in (None, [])}
+        return json.dumps({"index": 0, "key": "", "status": status} | given).encode() + b"\n"
 
     @classmethod
     def read(cls, line: bytes) -> Self | None:
-        """The entry of a line; None when it is damaged, as by a power cut."""
+        """Read a line; return None when it is damaged, as by a power cut."""
         try:
             values = table(json.loads(line))
-        except (ValueError, RecursionError):
+            billing, delivered = _STATUSES[values.get("status", "")]
+            found = from_json({**values, "billing": str(billing), "delivered": delivered}, cls)
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
-        index, key, status = (values.get(name) for name in ("index", "key", "status"))
-        if type(index) is not int or index < 0 or not isinstance(key, str):
-            return None
-        if status not in _STATUSES:
-            return None
-        usd, reply, error = values.get("usd"), values.get("reply"), table(values.get("error"))
-        return cls(
-            index=index,
-            key=key,
-            status=status,
-            stored=tuple(each for each in items(values.get("stored")) if isinstance(each, str)),
-            usd=usd if isinstance(usd, str) else None,
-            reply=reply if isinstance(reply, str) else None,
-            error=(str(error.get("type")), str(error.get("message"))) if error else None,
-        )
+        return found if found.index >= 0 else None
 
 
 class Checkpoint:
     """An open checkpoint file; one run at a time may use it. Safe for many threads.
 
-    A million items take 8 MB of memory: of each, only the place of its last line is kept.
+    A million items take 8 MB of memory: of each, only the offset of its last line is in memory.
 
     Args:
-        path: The file; made when it is missing.
+        path: The file; created when it is missing.
 
     Raises:
         ConfigurationError: Another run is using it, or it is no checkpoint.
@@ -113,7 +118,7 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path: Path = Path(path)
         self._lock = threading.Lock()
-        self._places = array("q")
+        self._offsets = array("q")
         self._torn = False
         self._file: BinaryIO = self.path.open("a+b", buffering=0)
         try:
@@ -123,37 +128,37 @@ class Checkpoint:
             self._file.close()
             raise
 
-    def look(self, index: int) -> CheckpointLine | None:
-        """What is known of an item from earlier runs and from this one."""
+    def last(self, index: int) -> CheckpointLine | None:
+        """Return the last line of an item, from earlier runs or this one."""
         with self._lock:
-            place = self._places[index] if index < len(self._places) else _NOWHERE
-            if place == _NOWHERE:
+            offset = self._offsets[index] if index < len(self._offsets) else _NO_LINE
+            if offset == _NO_LINE:
                 return None
-            self._file.seek(place)
+            self._file.seek(offset)
             return CheckpointLine.read(_line_at(self._file))
 
-    def write(self, entry: CheckpointLine) -> None:
+    def write(self, line: CheckpointLine) -> None:
         """Add a line. It survives the end of this process, though not a power cut.
 
         Raises:
             OSError: It cannot be written.
         """
-        line = entry.line()
-        with self._lock:
+        text = line.line()
+        with self._lock:  # a line must not be written into the middle of another
             if self._torn:  # a full disk took a part of a line, which this one must not join
                 self._put(b"\n")
                 self._end += 1
                 self._torn = False
-            self._put(line)
-            self._note(entry.index, self._end)
-            self._end += len(line)
+            self._put(text)
+            self._note(line.index, self._end)
+            self._end += len(text)
 
     def close(self) -> None:
         """Release the file; harmless when done twice."""
         self._file.close()
 
     def __enter__(self) -> Self:
-        """The checkpoint itself."""
+        """Return the checkpoint itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,7 +169,7 @@ class Checkpoint:
         """Write all of it; a full disk may take only a part."""
         written = self._file.write(data)
         try:
-            while written < len(data):  # asked again, the kernel says why
+            while written < len(data):  # the kernel gives the reason at the second try
                 written += self._file.write(data[written:])
         except OSError:
             self._torn = True
@@ -172,32 +177,32 @@ class Checkpoint:
             raise
 
     def _load(self) -> int:
-        """Note where the last line of each item is; gives the length of the file in bytes."""
-        place, lines, line = 0, 0, b"\n"
+        """Note where the last line of each item is; return the length of the file in bytes."""
+        offset, lines, text = 0, 0, b"\n"
         self._file.seek(0)
         with open(os.dup(self._file.fileno()), "rb") as reader:  # noqa: PTH123  # a buffer of its own
-            for line in reader:
-                entry = CheckpointLine.read(line)
+            for text in reader:
+                line = CheckpointLine.read(text)
                 lines += 1
-                if entry is not None and entry.index <= lines + _SPARE:
-                    self._note(entry.index, place)
-                elif entry is not None or (lines == 1 and not _is_torn(line)):
+                if line is not None and line.index <= lines + _SPARE:
+                    self._note(line.index, offset)
+                elif line is not None or (lines == 1 and not _is_torn(text)):
                     raise ConfigurationError(
                         f"{self.path} is no checkpoint of a run: name another file"
                     )
-                place += len(line)
-        if not line.endswith(b"\n"):  # the last run was killed while it wrote
+                offset += len(text)
+        if not text.endswith(b"\n"):  # the last run was killed while it wrote
             self._put(b"\n")
-            place += 1
-        return place
+            offset += 1
+        return offset
 
-    def _note(self, index: int, place: int) -> None:
-        self._places.extend([_NOWHERE] * (index + 1 - len(self._places)))
-        self._places[index] = place
+    def _note(self, index: int, offset: int) -> None:
+        self._offsets.extend([_NO_LINE] * (index + 1 - len(self._offsets)))
+        self._offsets[index] = offset
 
 
 def _is_torn(line: bytes) -> bool:
-    """Whether this is the beginning of an entry, left by a run that was killed."""
+    """Whether this is the beginning of a line, left by a run that was killed."""
     start = b'{"index":'
     try:
         json.loads(line)
@@ -208,7 +213,7 @@ def _is_torn(line: bytes) -> bool:
 
 
 def _line_at(file: BinaryIO) -> bytes:
-    """The line that starts where an unbuffered file stands."""
+    """Read the line that starts at the position of an unbuffered file."""
     found = bytearray()
     while b"\n" not in found and (more := file.read(1024)):
         found += more
@@ -216,7 +221,7 @@ def _line_at(file: BinaryIO) -> bytes:
 
 
 def _claim(file: BinaryIO, path: Path) -> None:
-    """Keep other runs out until the file is closed, or the process ends."""
+    """Lock out other runs until the file is closed, or the process ends."""
     try:
         claim(file.fileno())
     except OSError as error:

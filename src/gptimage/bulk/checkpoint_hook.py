@@ -1,4 +1,4 @@
-"""`CheckpointHook`: one request of a run of many, from the moment it leaves until its images are taken."""
+"""`CheckpointHook`: one request of a run of many, from before it is sent to its delivery."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from attrs import define, field
 from gptimage.bulk.items import PlannedItem
 from gptimage.engine.plan import Plan
 from gptimage.errors import ConfigurationError
+from gptimage.transport.billing import Billing
 
 
 if TYPE_CHECKING:
@@ -19,66 +20,79 @@ if TYPE_CHECKING:
 
 
 def new_name() -> str:
-    """A name for a reply that is still to come; the store is not imported before."""
+    """Return a name for a reply that is still to come; the store is not imported before."""
     from gptimage.store import recovery
 
     return recovery.new_name()
 
 
 class RunStoppedError(ConfigurationError):
-    """The run ended before this request left; nothing was sent."""
+    """The run ended before this request was sent."""
 
 
 @define(eq=False)
 class CheckpointHook:
-    """The `Gate` of an item's request, and what keeps its reply until the images are taken.
+    """The send hook of an item's request, and the storage of its reply until it is delivered.
 
     Attributes:
-        book: What writes it down.
-        ready: The request.
+        state: The run.
+        planned: The request.
         reply: The name of its reply in the spool.
-        failure: Why that it leaves could not be written down, which ends the run.
-        entry: Where the reply is kept, once it is here.
-        body: The reply itself, where the spool could not take it.
+        billing: What is known about its money.
+        failure: Why that it is sent could not be written to the checkpoint, which ends the run.
+        entry: Where the reply is in the spool, once it is here.
+        body: The reply itself, where the spool could not save it.
         usd: What it cost in USD, as text, or None.
     """
 
-    book: RunState
-    ready: PlannedItem
+    state: RunState
+    planned: PlannedItem
     reply: str = field(factory=new_name)
+    billing: Billing = Billing.NOT_SENT
     failure: OSError | None = None
     entry: SpooledReply | None = None
     body: bytes | None = field(default=None, repr=False)
     usd: str | None = None
 
     def before_send(self, key: str, ceiling: Decimal | None) -> None:
-        """See `Gate.sending`."""
+        """See `SendHook.before_send`."""
         del key, ceiling
-        if self.book.stopping:
-            raise RunStoppedError("the run was stopped before this request was sent")
+        self.check_running()
         try:
-            self.book.mark_sent(self)
+            self.state.mark_sent(self)
         except OSError as error:
+            # Sent without its line, a kill would have the next run send and pay it again.
             self.failure = error
             raise
-        self.book.stop.add(self)
+        self.billing = Billing.SENT
+        self.state.stop.add(self)
+
+    def check_running(self) -> None:
+        """Refuse to go on once the run was stopped.
+
+        Raises:
+            RunStoppedError: It was.
+        """
+        if self.state.stopping:
+            raise RunStoppedError("the run was stopped before this request was sent")
 
     def not_billed(self) -> None:
-        """See `Gate.unsent`; if it cannot be written, the item counts as may have been billed."""
-        self.book.stop.discard(self)
+        """See `SendHook.not_billed`; if it cannot be written, the item counts as unknown."""
+        self.billing = Billing.NOT_BILLED
+        self.state.stop.discard(self)
         with suppress(OSError):
-            self.book.not_billed(self.ready)
+            self.state.not_billed(self.planned)
 
     def keep(self, plan: Plan, body: bytes) -> SpooledReply:
-        """Keep the reply: from here on, neither a kill nor a loop that breaks loses it."""
+        """Save the reply: from here on, neither a kill nor a loop that is left loses it."""
         from gptimage.store.recovery import PendingReplies, note_of
 
         self.entry = PendingReplies().put(plan.key, body, note_of(plan.request), name=self.reply)
         self.body = body if self.entry.path is None else None
         return self.entry
 
-    def is_kept(self) -> bool:
-        """Whether the reply is on a disk; one that could not be written is tried once more."""
+    def is_saved(self) -> bool:
+        """Tell whether the reply is on a disk; one that could not be written is tried once more."""
         if self.body is not None:
-            self.keep(self.ready.plan, self.body)
+            self.keep(self.planned.plan, self.body)
         return self.entry is not None and self.entry.path is not None

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from gptimage.engine.config import ClientConfig
 from gptimage.engine.plan import Plan
 from gptimage.errors import InvalidRequestError
-from gptimage.types.request import Edit, Generate, Prompt
+from gptimage.types.request import Edit, EditOptions, Generate, Prompt
 from gptimage.types.result import Result
 
 
@@ -18,30 +18,34 @@ RequestInput: TypeAlias = str | Prompt | Mapping[str, Any] | Generate
 """One request: a prompt, the arguments of `generate` or `edit` by name (``images`` makes it an
 edit, ``tags`` are for the store), or a request that is already a value."""
 
+NO_OPTIONS: EditOptions = {}
+
 
 @frozen(kw_only=True)
 class Item:
-    """What became of one request: it has either a result or an error.
+    """The outcome of one request: it has either a result or an error.
 
     Attributes:
         index: Which request it was, from 0.
-        asked: The request as you gave it.
-        error: Why there are no pictures, or None.
+        request: The request as you gave it.
+        error: Why there are no images, or None.
         resumed: Whether an earlier run had settled it, and nothing was sent now.
+        stored_ids: Ids of the images an earlier run saved in the store; ``result`` reads them.
     """
 
     index: int
-    asked: RequestInput = field(repr=False)
+    request: RequestInput = field(repr=False)
     error: Exception | None = None
     resumed: bool = False
+    stored_ids: tuple[str, ...] = ()
     _open: Callable[[], Result] | None = field(default=None, alias="open", repr=False, eq=False)
 
     @property
     def result(self) -> Result | None:
-        """The pictures; None when there is an error. Those of an earlier run are read now.
+        """The images; None when there is an error. Those of an earlier run are read now.
 
         Raises:
-            StoreError: Pictures of an earlier run cannot be read, or are gone.
+            StoreError: Images of an earlier run cannot be read, or are gone.
         """
         return None if self._open is None else self._open()
 
@@ -52,42 +56,87 @@ class PlannedItem:
 
     Attributes:
         index: Which it is.
-        asked: The request as the caller gave it.
+        request: The request as the caller gave it.
         plan: What will be sent.
         tags: Tags for the store.
     """
 
     index: int
-    asked: RequestInput = field(repr=False)
+    request: RequestInput = field(repr=False)
     plan: Plan = field(repr=False)
     tags: tuple[str, ...] = ()
 
 
-def planned(core: ClientConfig, asked: RequestInput) -> tuple[Plan, tuple[str, ...]]:
-    """The plan of one request, and its tags.
+def check_requests(requests: object) -> None:
+    """Refuse one request where several are meant: its letters or keys are no requests.
+
+    Raises:
+        InvalidRequestError: It is one, or nothing that can be iterated.
+    """
+    several = isinstance(requests, Iterable) or hasattr(requests, "__aiter__")
+    if not several or isinstance(requests, (str, bytes, Prompt, Mapping, Generate)):
+        raise InvalidRequestError(
+            "requests is a list of requests, not one: put it in brackets, [...]",
+            field="requests",
+            value=cast("object", requests),
+            allowed="any iterable of prompts, dicts, or Generate and Edit values",
+        )
+
+
+def planned(
+    config: ClientConfig, request: RequestInput, options: EditOptions = NO_OPTIONS
+) -> tuple[Plan, tuple[str, ...]]:
+    """Plan one request; return the plan and the tags.
+
+    Args:
+        config: The client's settings.
+        request: The request.
+        options: Parameters of all requests, where this one says nothing else.
 
     Raises:
         GptImageError: As the client's ``generate`` and ``edit``.
     """
-    if isinstance(asked, Generate):
-        return core.plan(asked), ()
-    if isinstance(asked, (str, Prompt)):
-        return core.plan_generate(asked, {}), ()
-    if isinstance(asked, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-        options = dict(asked)
-        tags: str | Iterable[str] = options.pop("tags", None) or ()
-        prompt, images = options.pop("prompt", None), options.pop("images", None)
+    if isinstance(request, Generate):
+        if options:
+            raise InvalidRequestError(
+                f"{next(iter(options))}= is for prompts and dicts; this request is a "
+                f"{type(request).__name__}, which says all itself",
+                field=next(iter(options)),
+                allowed="attrs.evolve(request, ...), or no common options",
+            )
+        return config.plan(request), ()
+    if isinstance(request, (str, Prompt)):
+        request = {"prompt": request}
+    if isinstance(request, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        own = {name: value for name, value in request.items() if value is not None}
+        given: dict[str, Any] = {**options, **own}
+        tags = _texts(given.pop("tags", None))
+        prompt, images = given.pop("prompt", None), given.pop("images", None)
         if isinstance(prompt, (str, Prompt)):
-            words = (tags,) if isinstance(tags, str) else tuple(tags)
-            return core.plan_any(prompt, images, options), words
+            return config.plan_any(prompt, images, given), tags
     raise InvalidRequestError(
         "each request is a prompt, a dict with a prompt, or a Generate or Edit",
         field="requests",
-        value=cast("object", asked),
+        value=cast("object", request),
         allowed='such as {"prompt": "A red fox", "size": "1024x1024"}',
     )
 
 
-def reads_pictures(asked: RequestInput) -> bool:
-    """Whether planning this request may read files, download, or hash megabytes."""
-    return isinstance(asked, Edit) or (isinstance(asked, Mapping) and "images" in asked)
+def reads_images(request: RequestInput) -> bool:
+    """Tell whether planning this request may read files, download, or hash megabytes."""
+    return isinstance(request, Edit) or (isinstance(request, Mapping) and "images" in request)
+
+
+def _texts(tags: object) -> tuple[str, ...]:
+    """Return the tags of a request; an empty one is refused later, as in `generate`."""
+    if tags is None:
+        return ()
+    if isinstance(tags, str):
+        return (tags,)
+    if not isinstance(tags, Iterable) or isinstance(tags, (bytes, Mapping)):
+        raise InvalidRequestError(
+            "tags is text or a list of texts; leave it out for none",
+            field="tags",
+            value=cast("object", tags),
+        )
+    return tuple(cast("Iterable[str]", tags))

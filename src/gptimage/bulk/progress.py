@@ -1,4 +1,4 @@
-"""How far a run of many has come: counts, rate, money and time left, and showing them."""
+"""The progress of a run of many: counts, rate, money and time left, and showing them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from gptimage.models.pricing import Cost, format_usd
 
 @frozen(kw_only=True)
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
-        done: Items whose pictures are here.
+        done: Items whose images arrived.
         failed: Items that ended with an error.
         resumed: Items an earlier run had finished; not part of ``done``.
         total: How many there are in all, or None when the requests do not say.
         seconds: Time since the start.
-        spent: What the pictures of this run cost, in USD, as far as it is known.
+        spent: What the images of this run cost, in USD, as far as it is known.
         unpriced: Items of this run whose cost is not known.
-        per_minute: How many items of one picture the client's limits let through, or None.
+        per_minute: How many items of one image the client's limits allow, or None.
     """
 
     done: int = 0
@@ -39,26 +39,26 @@ class Progress:
 
     @property
     def finished(self) -> int:
-        """Items nothing more will happen to."""
+        """How many items are settled."""
         return self.done + self.failed + self.resumed
 
     @property
     def rate(self) -> float | None:
         """Items a second in this run, resumed ones left out; None before the first."""
-        asked = self.done + self.failed
-        return asked / self.seconds if asked and self.seconds > 0 else None
+        sent = self.done + self.failed
+        return sent / self.seconds if sent and self.seconds > 0 else None
 
     @property
     def eta(self) -> float | None:
         """Seconds the rest should take, or None when that cannot be known.
 
-        It is no less than limits allow: what goes out in the first minute says little of the rest.
+        It is no less than limits allow: the speed of the first minute says little of the rest.
         """
         if self.total is None or self.rate is None:
             return None
         left = max(0, self.total - self.finished)
-        held_back = max(0, left - self.per_minute) * 60 / self.per_minute if self.per_minute else 0
-        return max(left / self.rate, held_back)
+        limited = max(0, left - self.per_minute) * 60 / self.per_minute if self.per_minute else 0
+        return max(left / self.rate, limited)
 
     def __str__(self) -> str:
         """Such as ``12 of 100 · 1 failed · 0.8/s · $0.1572 · 110 s left``."""
@@ -72,23 +72,23 @@ class Progress:
 
 
 ProgressCallback: TypeAlias = bool | Callable[[Progress], object]
-"""Whether to show the progress on standard error, or what to call after every item."""
+"""Whether to show the progress on standard error, or a function called after every item."""
 
 
 class ProgressTracker:
-    """Counts the items of a run, and shows the count.
+    """A count of the items of a run, which it shows.
 
     Args:
         total: How many there are, if that is known.
-        watcher: See `ProgressCallback`.
-        per_minute: Tells how many items limits let through in a minute, or None.
-        clock: Tells the time, in seconds from anywhere.
+        callback: See `ProgressCallback`.
+        per_minute: Returns how many items limits allow in a minute, or None.
+        clock: Returns a time in seconds that never goes back.
     """
 
     def __init__(
         self,
         total: int | None,
-        watcher: ProgressCallback,
+        callback: ProgressCallback,
         *,
         per_minute: Callable[[], int | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
@@ -96,22 +96,22 @@ class ProgressTracker:
         self._clock = clock
         self._per_minute = per_minute
         self._start = clock()
-        self._screen = _screen() if watcher is True else None
-        self._tell = self._screen or (watcher if callable(watcher) else None)
+        self._screen = _screen() if callback is True else None
+        self._show = self._screen or (callback if callable(callback) else None)
         self.progress: Progress = Progress(total=total)
         if self._screen is not None:
             self._screen(self.progress)
 
     def resumed(self) -> None:
-        """An item was finished by an earlier run."""
+        """Count an item that an earlier run finished."""
         self._add(resumed=1)
 
     def failed(self) -> None:
-        """An item ended with an error."""
+        """Count an item that ended with an error."""
         self._add(failed=1)
 
     def done(self, cost: Cost | None) -> None:
-        """An item has its pictures, which cost that much."""
+        """Count an item whose images arrived, and their cost."""
         spent = cost.usd if cost else Decimal(0)
         self._add(done=1, spent=spent, unpriced=int(cost is None))
 
@@ -125,8 +125,8 @@ class ProgressTracker:
         sums = {name: getattr(before, name) + value for name, value in more.items()}
         seconds, per_minute = self._clock() - self._start, self._per_minute()
         self.progress = evolve(before, seconds=seconds, per_minute=per_minute, **sums)
-        if self._tell is not None:
-            self._tell(self.progress)
+        if self._show is not None:
+            self._show(self.progress)
 
 
 _LINE_SECONDS: Final = 10.0

@@ -1,8 +1,8 @@
 """Many requests at once: `many` in threads, `amany` in tasks; both yield items as they finish.
 
 At most twice as many requests as ``concurrency`` are alive at any time, counting those that are
-sent, those that wait, and results you have not taken. So a million requests need no more
-memory than a hundred, and a slow reader slows the asking down.
+sent, those that wait, and results that were not delivered. So a million requests need no more
+memory than a hundred, and a slow reader slows the sending down.
 """
 
 from __future__ import annotations
@@ -22,30 +22,39 @@ from collections.abc import (
     Sized,
 )
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypedDict, Unpack
 
 from attrs import frozen
 
+from gptimage._internal.coroutines import run_blocking
+from gptimage._internal.keywords import refuse_unknown
 from gptimage._internal.threads import to_thread
 from gptimage.bulk.checkpoint import Checkpoint
 from gptimage.bulk.checkpoint_hook import CheckpointHook, RunStoppedError
-from gptimage.bulk.items import Item, PlannedItem, RequestInput, reads_pictures
+from gptimage.bulk.items import (
+    NO_OPTIONS,
+    Item,
+    PlannedItem,
+    RequestInput,
+    check_requests,
+    reads_images,
+)
 from gptimage.bulk.progress import ProgressCallback, ProgressTracker
 from gptimage.bulk.run_state import RunState
 from gptimage.bulk.stop import Stop
 from gptimage.cache.base import Cache
 from gptimage.engine.save import ResultSaver
-from gptimage.errors import InvalidRequestError
-from gptimage.types.request import Generate
+from gptimage.errors import InvalidRequestError, OutcomeUnknownError, truncated_repr
+from gptimage.transport.billing import Billing
+from gptimage.types.request import EditOptions, Generate
 from gptimage.types.result import Result
 
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-
-# Running many at once, in threads or in tasks: bounded memory, and a clean end.
 
 CheckpointPath: TypeAlias = str | PathLike[str] | None
 """The file of a run, or None."""
@@ -57,74 +66,75 @@ class _EndMark(enum.Enum):
 
 
 UNSENT: Final = _EndMark.UNSENT
-"""What becomes of a request that the end of its run came before."""
+"""The outcome of a request that was not sent because the run ended."""
 
 Outcome: TypeAlias = Item | _EndMark | None
-"""None is an item an earlier run handed over."""
+"""None is an item that an earlier run delivered."""
 
 _Queued: TypeAlias = Outcome | BaseException
 """An exception ends the run, after everything that was sent is yielded."""
 
 
-@frozen(kw_only=True)
-class Run:
-    """What both ways of running open, count and close."""
+class RunSettings(TypedDict, total=False):
+    """The settings of a run; see ``ImageClient.generate_many``."""
 
-    keeper: ResultSaver
-    cache: Cache | None
     concurrency: int
-    total: int | None
-    watcher: ProgressCallback
-    path: CheckpointPath
+    progress: ProgressCallback
+    checkpoint: CheckpointPath
     retry_unknown: bool
     stop: Stop | None
+    refresh: bool
+    tags: Iterable[str]
+    options: EditOptions
+
+
+@frozen(kw_only=True)
+class Run:
+    """A run of many, the same for threads and tasks."""
+
+    saver: ResultSaver
+    cache: Cache | None
+    total: int | None
     tags: tuple[str, ...]
+    concurrency: int = 8
+    progress: ProgressCallback = False
+    checkpoint: CheckpointPath = None
+    retry_unknown: bool = False
+    stop: Stop | None = None
+    refresh: bool = False
+    options: EditOptions = NO_OPTIONS
 
     @classmethod
     def of(
         cls,
-        keeper: ResultSaver,
-        requests: object,
-        *,
+        saver: ResultSaver,
         cache: Cache | None,
-        concurrency: int,
-        watcher: ProgressCallback,
-        path: CheckpointPath,
-        retry_unknown: bool,
-        stop: Stop | None,
-        tags: Iterable[str],
+        requests: object,
+        settings: RunSettings,
     ) -> Run:
-        """The run for what a caller passed.
+        """Make the run of a caller's settings.
 
         Raises:
-            InvalidRequestError: ``concurrency`` is below 1, or the requests are one request.
+            InvalidRequestError: ``concurrency`` is below 1, the requests are one request, or
+                another setting is of the wrong kind.
         """
-        if concurrency < 1:
-            raise InvalidRequestError(
-                "concurrency must be 1 or more",
-                field="concurrency",
-                value=concurrency,
-                allowed="1 or more",
-            )
-        if isinstance(requests, str):
-            raise InvalidRequestError(
-                "requests is a list of prompts, not one prompt", field="requests", value=requests
-            )
-        if stop is not None and not isinstance(stop, Stop):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-            raise InvalidRequestError(
-                "stop is a gptimage.bulk.Stop", field="stop", value=stop, allowed="Stop()"
-            )
-        return cls(
-            keeper=keeper,
+        check_requests(requests)
+        names = (*RunSettings.__annotations__, *EditOptions.__annotations__)
+        refuse_unknown("generate_many", settings.get("options", NO_OPTIONS), names)
+        tags = saver.check_tags(settings.get("tags", ()))
+        known: dict[str, Any] = {**settings, "tags": tags}
+        run = cls(
+            saver=saver,
             cache=cache,
-            concurrency=concurrency,
             total=len(requests) if isinstance(requests, Sized) else None,
-            watcher=watcher,
-            path=path,
-            retry_unknown=retry_unknown,
-            stop=stop,
-            tags=(tags,) if isinstance(tags, str) else tuple(tags),
+            **known,
         )
+        _check("concurrency", run.concurrency, "1 or more", good=run.concurrency >= 1)
+        stops = isinstance(run.stop, (Stop, type(None)))  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        _check("stop", run.stop, "a gptimage.bulk.Stop", good=stops)
+        watches = isinstance(run.progress, bool) or callable(run.progress)
+        _check("progress", run.progress, "True, False or a function", good=watches)
+        return run
 
     @property
     def room(self) -> int:
@@ -133,29 +143,88 @@ class Run:
 
     @contextmanager
     def opened(self) -> Generator[tuple[RunState, ProgressTracker]]:
-        """The book and the tally, closed at the end of the run."""
-        with nullcontext() if self.path is None else Checkpoint(self.path) as file:
-            book = RunState(
-                keeper=self.keeper,
+        """Open the checkpoint and the progress; they are closed at the end of the run."""
+        path = self.checkpoint
+        with nullcontext() if path is None else Checkpoint(path) as file:
+            state = RunState(
+                saver=self.saver,
                 cache=self.cache,
                 checkpoint=file,
                 retry_unknown=self.retry_unknown,
                 tags=self.tags,
+                options=self.options,
                 stop=self.stop or Stop(),
             )
-            tally = ProgressTracker(
-                self.total, self.watcher, per_minute=self.keeper.core.per_minute
+            tracker = ProgressTracker(
+                self.total, self.progress, per_minute=self.saver.core.per_minute
             )
             try:
-                yield book, tally
+                yield state, tracker
             finally:
-                tally.close()
+                tracker.close()
+
+
+def _given_up(error: RunStoppedError, item: PlannedItem) -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        f"{error}, and an earlier try of it may be billed", possible_cost=item.plan.ceiling
+    )
+
+
+def _check(field: str, value: object, allowed: str, *, good: bool) -> None:
+    if not good:
+        raise InvalidRequestError(
+            f"{field}={truncated_repr(value)}: it must be {allowed}",
+            field=field,
+            value=value,
+            allowed=allowed,
+        )
+
+
+async def _process(
+    state: RunState,
+    index: int,
+    request: RequestInput,
+    *,
+    send: Callable[[CheckpointHook], Awaitable[Result]],
+    prepare: Callable[[Callable[[], Any]], Awaitable[Any]],
+) -> Outcome:
+    """Plan, send and settle one request: the same for threads and tasks.
+
+    Args:
+        state: The run.
+        index: Which request it is.
+        request: The request.
+        send: Sends it, with the hook before it.
+        prepare: Does what may read files.
+    """
+    work = partial(state.prepare, index, request)
+    # A reply may be in the spool. Without one, planning takes a fraction of a millisecond, less
+    # than the way to a thread and back.
+    reads = reads_images(request) or state.checkpoint is not None
+    planned = await prepare(work) if reads else work()
+    if not isinstance(planned, PlannedItem):
+        found: Item | None = planned
+        return found
+    hook = CheckpointHook(state, planned)
+    try:
+        result = await send(hook)
+    except RunStoppedError as error:
+        if hook.billing is Billing.SENT:  # an earlier try of it may be billed (`Retry.unknown`)
+            return state.failed(hook, _given_up(error, planned))
+        return UNSENT
+    except Exception as error:
+        if hook.failure is not None:
+            raise
+        return state.failed(hook, error)  # one that fails never loses the others
+    finally:
+        state.stop.discard(hook)
+    return state.arrived(hook, result)
 
 
 def in_threads(
     run: Run,
     requests: Iterable[RequestInput],
-    work: Callable[[RunState, int, RequestInput], Outcome],
+    process: Callable[[RunState, int, RequestInput], Outcome],
 ) -> Generator[Item]:
     """Yield items as threads finish them.
 
@@ -165,42 +234,42 @@ def in_threads(
     done: queue.SimpleQueue[_Queued] = queue.SimpleQueue()
     failure: BaseException | None = None
 
-    def job(index: int, asked: RequestInput) -> None:
+    def work(index: int, request: RequestInput) -> None:
         try:
-            done.put(UNSENT if book.stopping else work(book, index, asked))
+            done.put(UNSENT if state.stopping else process(state, index, request))
         except BaseException as error:  # noqa: BLE001  # it ends the run, in the caller's thread
-            book.over.set()
+            state.over.set()
             done.put(error)
 
-    jobs: Iterator[tuple[int, RequestInput]] | None = enumerate(requests)
+    source: Iterator[tuple[int, RequestInput]] | None = enumerate(requests)
     alive = 0
-    with run.opened() as (book, tally):
+    with run.opened() as (state, tracker):
         try:
-            with _pool(run.concurrency, book) as pool:
-                while jobs is not None or alive:
-                    if jobs is not None and book.stopping:
-                        jobs = None
+            with _pool(run.concurrency, state) as pool:
+                while source is not None or alive:
+                    if source is not None and state.stopping:
+                        source = None
                         continue
-                    if jobs is not None and alive < run.room:
+                    if source is not None and alive < run.room:
                         try:
-                            following = next(jobs, None)
+                            following = next(source, None)
                         except Exception as error:  # noqa: BLE001  # raised once the rest is yielded
                             failure, following = failure or error, None
                         if following is None:
-                            jobs = None
+                            source = None
                             continue
-                        pool.submit(job, *following)
+                        pool.submit(work, *following)
                         alive += 1
                         if alive < run.room and done.empty():
                             continue
-                    item, broken = _settled(done.get(), tally, book)
+                    item, broken = _count_outcome(done.get(), tracker, state)
                     failure = failure or broken
                     if item is not None:
                         yield item
-                        book.mark_delivered(item)
+                        state.mark_delivered(item)
                     alive -= 1
         except BaseException as error:
-            book.close(_drained(done), error)
+            state.close(_drained(done), error)
             raise
         if failure is not None:
             raise failure
@@ -209,7 +278,7 @@ def in_threads(
 async def in_tasks(
     run: Run,
     requests: Iterable[RequestInput] | AsyncIterable[RequestInput],
-    work: Callable[[RunState, int, RequestInput], Awaitable[Outcome]],
+    process: Callable[[RunState, int, RequestInput], Awaitable[Outcome]],
 ) -> AsyncGenerator[Item]:
     """Yield items as tasks finish them; see `in_threads`.
 
@@ -219,16 +288,16 @@ async def in_tasks(
     import asyncio
 
     done: asyncio.Queue[_Queued] = asyncio.Queue()
-    room, gate = asyncio.Semaphore(run.room), asyncio.Semaphore(run.concurrency)
+    room, slots = asyncio.Semaphore(run.room), asyncio.Semaphore(run.concurrency)
     tasks: set[asyncio.Task[None]] = set()
     failure: BaseException | None = None
 
-    async def job(index: int, asked: RequestInput) -> None:
+    async def work(index: int, request: RequestInput) -> None:
         try:
-            async with gate:
-                done.put_nowait(UNSENT if book.stopping else await work(book, index, asked))
+            async with slots:
+                done.put_nowait(UNSENT if state.stopping else await process(state, index, request))
         except BaseException as error:
-            book.over.set()
+            state.over.set()
             done.put_nowait(error)  # it ends the run, in the caller's task
             if not isinstance(error, Exception):
                 raise
@@ -238,14 +307,14 @@ async def in_tasks(
         try:
             for index in itertools.count():
                 await room.acquire()
-                asked = _EndMark.END if book.stopping else await anext(source, _EndMark.END)
-                if isinstance(asked, _EndMark):
+                request = _EndMark.END if state.stopping else await anext(source, _EndMark.END)
+                if isinstance(request, _EndMark):
                     break
-                task = asyncio.create_task(job(index, asked))
+                task = asyncio.create_task(work(index, request))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         except Exception as error:  # noqa: BLE001  # the requests themselves failed
-            book.over.set()
+            state.over.set()
             done.put_nowait(error)
 
     async def end() -> None:
@@ -254,98 +323,99 @@ async def in_tasks(
         done.put_nowait(_EndMark.END)
 
     opened = run.opened()
-    book, tally = await to_thread(opened.__enter__)
+    state, tracker = await to_thread(opened.__enter__)
     feeder = asyncio.create_task(feed())
     ender = asyncio.create_task(end())
     try:
         while (found := await done.get()) is not _EndMark.END:
-            item, broken = _settled(found, tally, book)
+            item, broken = _count_outcome(found, tracker, state)
             failure = failure or broken
             if item is not None:
                 yield item
-                book.mark_delivered(item)
-            if book.stopping:  # it may wait for a request that takes long to come
+                state.mark_delivered(item)
+            if state.stopping:  # it may wait for a request that takes long to come
                 feeder.cancel()
             room.release()
         if failure is not None:
             raise failure
     except BaseException as error:
-        book.over.set()
+        state.over.set()
         feeder.cancel()
         if isinstance(error, asyncio.CancelledError):
             for task in tasks:
                 task.cancel()
         await asyncio.gather(feeder, ender, *tasks, return_exceptions=True)
-        book.close(_drained(done), error)
+        state.close(_drained(done), error)
         raise
     finally:
         opened.__exit__(None, None, None)
 
 
 def _drained(done: Any) -> Iterator[object]:
-    """What is left in a queue."""
+    """Return what is left in a queue."""
     while not done.empty():
         yield done.get_nowait()
 
 
 @contextmanager
-def _pool(threads: int, book: RunState) -> Generator[ThreadPoolExecutor]:
-    """A pool that, at its end, forgets what was not sent and waits for the rest."""
+def _pool(threads: int, state: RunState) -> Generator[ThreadPoolExecutor]:
+    """Make a pool that, at its end, drops what was not sent and waits for the rest."""
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(threads, thread_name_prefix="gptimage-many")
     try:
         yield pool
     finally:
-        book.over.set()
+        state.over.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _settled(
-    outcome: _Queued, tally: ProgressTracker, book: RunState
+def _count_outcome(
+    outcome: _Queued, tracker: ProgressTracker, state: RunState
 ) -> tuple[Item | None, BaseException | None]:
-    """Count what became of an item; it, if it is to be yielded, and what ends the run, if anything.
+    """Count an outcome; return the item to yield, if any, and what ends the run, if anything.
 
-    A function that is told of the progress and fails ends the run, and loses no item.
+    A progress function that fails ends the run, and loses no item.
     """
     if isinstance(outcome, BaseException):
         return None, outcome
     if isinstance(outcome, _EndMark):
         return None, None
     try:
-        _count(outcome, tally)
+        _count(outcome, tracker)
     except Exception as error:  # noqa: BLE001  # raised once the rest is yielded
-        book.over.set()
+        state.over.set()
         return outcome, error
     return outcome, None
 
 
-def _count(outcome: Item | None, tally: ProgressTracker) -> None:
+def _count(outcome: Item | None, tracker: ProgressTracker) -> None:
+    # A resumed item is not opened to be counted: that would read every image of an earlier run.
     if outcome is None or (outcome.resumed and outcome.error is None):
-        tally.resumed()
+        tracker.resumed()
     elif outcome.error is not None or outcome.result is None:
-        tally.failed()
+        tracker.failed()
     else:
-        tally.done(outcome.result.cost)
+        tracker.done(outcome.result.cost)
 
 
 async def _as_async(
     requests: Iterable[RequestInput] | AsyncIterable[RequestInput],
 ) -> AsyncIterator[RequestInput]:
     if isinstance(requests, AsyncIterable):
-        async for asked in requests:
-            yield asked
+        async for request in requests:
+            yield request
     else:
-        for asked in requests:
-            yield asked
+        for request in requests:
+            yield request
 
 
 class SyncRunner(Protocol):
-    """A client that sends requests and waits."""
+    """A client that sends requests and blocks."""
 
     @property
     def cache(self) -> Cache | None:
-        """Where answers are kept, or None."""
+        """Where responses are cached, or None."""
         ...
 
     def run(self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...) -> Result:
@@ -358,7 +428,7 @@ class AsyncRunner(Protocol):
 
     @property
     def cache(self) -> Cache | None:
-        """Where answers are kept, or None."""
+        """Where responses are cached, or None."""
         ...
 
     async def run(
@@ -370,122 +440,57 @@ class AsyncRunner(Protocol):
 
 def many(
     client: SyncRunner,
-    keeper: ResultSaver,
-    noted: Callable[[CheckpointHook], SyncRunner],
+    saver: ResultSaver,
+    with_hook: Callable[[CheckpointHook], SyncRunner],
     requests: Iterable[RequestInput],
-    *,
-    concurrency: int = 8,
-    progress: ProgressCallback = False,
-    checkpoint: CheckpointPath = None,
-    retry_unknown: bool = False,
-    stop: Stop | None = None,
-    refresh: bool = False,
-    tags: Iterable[str] = (),
+    **settings: Unpack[RunSettings],
 ) -> Generator[Item]:
     """Send many requests from threads; see ``ImageClient.generate_many``.
 
     Args:
-        client: Who sends them.
-        keeper: The client's, which reads and saves replies.
-        noted: Gives the same client, whose one request is noted as it leaves and whose reply is
-            kept.
+        client: Sends them.
+        saver: The client's, which parses and saves replies.
+        with_hook: Returns the same client, whose one request goes through the hook and whose
+            reply is saved by it.
         requests: The requests; read as they are needed, in the thread that takes the items.
-        concurrency: How many are asked at the same time.
-        progress: Show the progress on standard error, or call something after every item.
-        checkpoint: A file that lets a second run do only what is missing.
-        retry_unknown: Ask again what an earlier run may have been billed for.
-        stop: Ends the run early when it is set, without losing what was sent.
-        refresh: Ask even if the cache knows the answer.
-        tags: Tags for the store.
+        **settings: See `RunSettings`.
 
     Raises:
-        InvalidRequestError: ``concurrency`` is below 1.
+        InvalidRequestError: A setting is wrong.
         ConfigurationError: The checkpoint is in use, or belongs to other requests.
     """
-    run = Run.of(
-        keeper,
-        requests,
-        cache=client.cache,
-        concurrency=concurrency,
-        watcher=progress,
-        path=checkpoint,
-        retry_unknown=retry_unknown,
-        stop=stop,
-        tags=tags,
-    )
+    run = Run.of(saver, client.cache, requests, settings)
 
-    def work(book: RunState, index: int, asked: RequestInput) -> Outcome:
-        ready = book.prepare(index, asked)
-        if not isinstance(ready, PlannedItem):
-            return ready
-        leaving = CheckpointHook(book, ready)
-        sender = noted(leaving)
-        try:
-            result = sender.run(ready.plan.request, refresh=refresh, tags=ready.tags)
-        except RunStoppedError:
-            return UNSENT
-        except Exception as error:
-            if leaving.failure is not None:
-                raise
-            return book.failed(leaving, error)  # one that fails never loses the others
-        finally:
-            book.stop.discard(leaving)
-        return book.answered(leaving, result)
+    async def send(hook: CheckpointHook) -> Result:
+        item = hook.planned
+        return with_hook(hook).run(item.plan.request, refresh=run.refresh, tags=item.tags)
 
-    return in_threads(run, requests, work)
+    async def prepare(work: Callable[[], Any]) -> Any:
+        return work()
+
+    def process(state: RunState, index: int, request: RequestInput) -> Outcome:
+        return run_blocking(_process(state, index, request, send=send, prepare=prepare))
+
+    return in_threads(run, requests, process)
 
 
 def amany(
     client: AsyncRunner,
-    keeper: ResultSaver,
-    noted: Callable[[CheckpointHook], AsyncRunner],
+    saver: ResultSaver,
+    with_hook: Callable[[CheckpointHook], AsyncRunner],
     requests: Iterable[RequestInput] | AsyncIterable[RequestInput],
-    *,
-    concurrency: int = 8,
-    progress: ProgressCallback = False,
-    checkpoint: CheckpointPath = None,
-    retry_unknown: bool = False,
-    stop: Stop | None = None,
-    refresh: bool = False,
-    tags: Iterable[str] = (),
+    **settings: Unpack[RunSettings],
 ) -> AsyncGenerator[Item]:
-    """Send many requests from tasks; the twin of `many`, whose requests may be async, too.
+    """Send many requests from tasks, as `many` does; the requests may be async, too.
 
     Raises:
-        InvalidRequestError: ``concurrency`` is below 1.
+        InvalidRequestError: A setting is wrong.
         ConfigurationError: The checkpoint is in use, or belongs to other requests.
     """
-    run = Run.of(
-        keeper,
-        requests,
-        cache=client.cache,
-        concurrency=concurrency,
-        watcher=progress,
-        path=checkpoint,
-        retry_unknown=retry_unknown,
-        stop=stop,
-        tags=tags,
-    )
+    run = Run.of(saver, client.cache, requests, settings)
 
-    async def work(book: RunState, index: int, asked: RequestInput) -> Outcome:
-        if reads_pictures(asked) or book.checkpoint is not None:  # a reply may wait in the spool
-            ready = await to_thread(book.prepare, index, asked)
-        else:  # a fraction of a millisecond, less than the way to a thread and back
-            ready = book.prepare(index, asked)
-        if not isinstance(ready, PlannedItem):
-            return ready
-        leaving = CheckpointHook(book, ready)
-        sender = noted(leaving)
-        try:
-            result = await sender.run(ready.plan.request, refresh=refresh, tags=ready.tags)
-        except RunStoppedError:
-            return UNSENT
-        except Exception as error:
-            if leaving.failure is not None:
-                raise
-            return book.failed(leaving, error)  # one that fails never loses the others
-        finally:
-            book.stop.discard(leaving)
-        return book.answered(leaving, result)
+    async def send(hook: CheckpointHook) -> Result:
+        item = hook.planned
+        return await with_hook(hook).run(item.plan.request, refresh=run.refresh, tags=item.tags)
 
-    return in_tasks(run, requests, work)
+    return in_tasks(run, requests, partial(_process, send=send, prepare=to_thread))

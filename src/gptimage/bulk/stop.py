@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Stop:
-    """Ends a run before its requests do: nothing new is sent, and what was sent still comes.
+    """A way to end a run early: nothing new is sent, and what was sent still comes.
 
     Pass one to ``generate_many(stop=...)`` and call `set` when the run should end. The loop goes
     on until every request that was sent has its item. One that waits for a limit is not sent.
@@ -20,18 +20,18 @@ class Stop:
         self._set = True
 
     def is_set(self) -> bool:
-        """Whether the run is to end."""
+        """Tell whether the run is to end."""
         return self._set
 
     @property
     def in_flight(self) -> int:
-        """How many requests were sent and are not answered yet; these may be billed."""
+        """How many requests were sent and have no response yet; these may be billed."""
         return len(self._sent)
 
     def add(self, request: object) -> None:
-        """Note that a request leaves; the run does this."""
+        """Note that a request is sent; the run does this."""
         self._sent.add(id(request))
 
     def discard(self, request: object) -> None:
-        """Note that it was answered, or not billed; the run does this."""
+        """Note that it has a response, or was not billed; the run does this."""
         self._sent.discard(id(request))

@@ -1,7 +1,7 @@
-"""``gptimage jobs``: what a desk knows of jobs, and what a person decides about them.
+"""``gptimage jobs``: list worker jobs that need a decision, and retry or discard them.
 
-Sends nothing, needs no key. ``--desk`` names the desk's file or Redis URL; else
-``GPTIMAGE_DESK``, where a URL with a password belongs.
+Sends nothing, needs no key. ``--job-store`` names the job store's file or Redis URL; else
+``GPTIMAGE_JOB_STORE``, where a URL with a password belongs.
 """
 
 from __future__ import annotations
@@ -30,37 +30,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands."""
     actions = add_actions(
         parser,
-        ("list", _list, "jobs that need a decision, are open or running"),
-        ("show", _show, "everything known of one job"),
+        ("list", _list, "list jobs that need review, are open or in work"),
+        ("show", _show, "show everything about one job"),
         ("retry", _retry, "let it be sent again, even if that pays a second time"),
-        ("drop", _drop, "discard it"),
+        ("discard", _discard, "give it up"),
     )
     actions["list"].add_argument(
-        "--all", action="store_true", help="also completed, failed and discarded ones"
+        "--all", action="store_true", help="also done, failed and discarded ones"
     )
     for name, action in actions.items():
         if name != "list":
             action.add_argument("id", metavar="ID", help="the job's id")
-        action.add_argument("--desk", metavar="PATH", help="the job store: a file, or redis://...")
+        action.add_argument(
+            "--job-store", metavar="PATH", help="the job store: a file, or redis://..."
+        )
         add_json(action)
 
 
 def _list(args: argparse.Namespace) -> int:
-    desk = _open(args)
-    now = desk.now()
-    for entry in desk.entries(settled=args.all):
-        print(json.dumps(_document(entry, now)) if args.json else _line(entry, now))
+    job_store = _open(args)
+    now = job_store.now()
+    for record in job_store.records(settled=args.all):
+        print(json.dumps(_document(record, now)) if args.json else _line(record, now))
     return 0
 
 
 def _show(args: argparse.Namespace) -> int:
-    desk = _open(args)
-    entry = desk.read(args.id)
-    if entry is None:
+    job_store = _open(args)
+    record = job_store.read(args.id)
+    if record is None:
         raise InvalidRequestError(
-            f"the desk knows no job {args.id!r:.80}", field="id", value=args.id
+            f"the job store has no job {args.id!r:.80}", field="id", value=args.id
         )
-    document = {**_document(entry, desk.now()), "request": json.loads(entry.request)}
+    document = {**_document(record, job_store.now()), "request": json.loads(record.request)}
     if args.json:
         print(json.dumps(document))
         return 0
@@ -74,34 +76,35 @@ def _show(args: argparse.Namespace) -> int:
 def _retry(args: argparse.Namespace) -> int:
     from gptimage.workers import retry
 
-    desk = _open(args)
-    return _told(retry(desk, args.id), desk, args, "asked when it is delivered again")
+    job_store = _open(args)
+    return _decided(retry(job_store, args.id), job_store, args, "sent when it is delivered again")
 
 
-def _drop(args: argparse.Namespace) -> int:
+def _discard(args: argparse.Namespace) -> int:
     from gptimage.workers import discard
 
-    desk = _open(args)
-    return _told(discard(desk, args.id), desk, args, "given up")
+    job_store = _open(args)
+    return _decided(discard(job_store, args.id), job_store, args, "given up")
 
 
-def _told(entry: JobRecord, desk: JobStore, args: argparse.Namespace, what: str) -> int:
-    print(json.dumps(_document(entry, desk.now())) if args.json else f"{entry.id}: {what}")
+def _decided(record: JobRecord, job_store: JobStore, args: argparse.Namespace, what: str) -> int:
+    print(json.dumps(_document(record, job_store.now())) if args.json else f"{record.id}: {what}")
     return 0
 
 
 def _open(args: argparse.Namespace) -> JobStore:
-    """The desk the user named; a file must be there.
+    """The job store the user named; a file must be there.
 
     Raises:
         InvalidRequestError: None is named.
         FileNotFoundError: There is no such file.
     """
-    where = args.desk or os.environ.get("GPTIMAGE_DESK")
+    where = args.job_store or os.environ.get("GPTIMAGE_JOB_STORE")
     if not where:
         raise InvalidRequestError(
-            "which desk? name its file or its Redis URL with --desk, or in GPTIMAGE_DESK",
-            field="desk",
+            "which job store? pass its file or Redis URL with --job-store, or in "
+            "GPTIMAGE_JOB_STORE",
+            field="job_store",
         )
     if where.startswith(_REDIS):
         from gptimage.workers.redis_store import RedisJobStore
@@ -110,33 +113,33 @@ def _open(args: argparse.Namespace) -> JobStore:
     from gptimage.workers import SqliteJobStore
 
     if not Path(where).expanduser().is_file():
-        raise FileNotFoundError(f"there is no desk {where}")
+        raise FileNotFoundError(f"there is no job store {where}")
     return SqliteJobStore(where)
 
 
-def _line(entry: JobRecord, now: float) -> str:
-    reason = entry.reason or " ".join(entry.images) or entry.holder
-    shown = f"{_time(entry.at)}  {_state(entry, now):<8}  {entry.id:<24}  {reason}"
+def _line(record: JobRecord, now: float) -> str:
+    reason = record.reason or " ".join(record.images) or record.owner
+    shown = f"{_time(record.at)}  {_state(record, now):<12}  {record.id:<24}  {reason}"
     return printable(shown.rstrip())
 
 
-def _state(entry: JobRecord, now: float) -> str:
-    """The state; ``lost`` when the worker is gone and nobody delivered the job again."""
-    return "lost" if entry.abandoned(now) else entry.state
+def _state(record: JobRecord, now: float) -> str:
+    """Return the state; ``lost`` when the worker died and the job was not delivered again."""
+    return "lost" if record.abandoned(now) else record.state
 
 
-def _document(entry: JobRecord, now: float) -> dict[str, Any]:
+def _document(record: JobRecord, now: float) -> dict[str, Any]:
     return {
-        "id": entry.id,
-        "state": _state(entry, now),
-        "at": _time(entry.at),
-        "reason": entry.reason,
-        "possible_cost_usd": usd(entry.possible_cost),
-        "images": list(entry.images),
-        "cost_usd": usd(entry.cost),
-        "attempt": entry.attempt,
-        "holder": entry.holder,
-        "warnings": list(entry.warnings),
+        "id": record.id,
+        "state": _state(record, now),
+        "at": _time(record.at),
+        "reason": record.reason,
+        "possible_cost_usd": usd(record.possible_cost),
+        "images": list(record.images),
+        "cost_usd": usd(record.cost),
+        "attempt": record.attempt,
+        "owner": record.owner,
+        "warnings": list(record.warnings),
     }
 
 

@@ -24,7 +24,15 @@ from gptimage.cli.options import (
     options_from_args,
     template_from_args,
 )
-from gptimage.cli.output import Target, is_there, keep_bytes, prepare, save_missing, target
+from gptimage.cli.output import (
+    Target,
+    are_saved,
+    is_there,
+    keep_bytes,
+    prepare,
+    save_missing,
+    target,
+)
 from gptimage.cli.parser import add_json
 from gptimage.errors import (
     AuthenticationError,
@@ -45,6 +53,7 @@ if TYPE_CHECKING:
     from gptimage import ImageClient, Prompt
     from gptimage.bulk import Item, Stop
     from gptimage.config import Config
+    from gptimage.store import Store
 
 
 _HOPELESS: Final = (
@@ -58,7 +67,7 @@ _HOPELESS: Final = (
 
 _FAILED: Final = 1
 _UNKNOWN: Final = 4
-_INTERRUPTED: Final = 130
+_SIGNALLED: Final = 128
 _SHOW_CURSOR: Final = b"\x1b[?25h"
 
 
@@ -206,7 +215,7 @@ def _run_all(client: ImageClient, rows: Rows, args: argparse.Namespace) -> int:
             for item in items:
                 if hopeless and isinstance(item.error, _HOPELESS):
                     continue  # it was in flight, and says the same
-                codes.add(_report(item, rows, args))
+                codes.add(_report(item, rows, args, client.store))
                 if isinstance(item.error, _HOPELESS):
                     hopeless = True
                     stop.set()  # others in flight may be paid, and are written first
@@ -214,19 +223,23 @@ def _run_all(client: ImageClient, rows: Rows, args: argparse.Namespace) -> int:
     if interrupted:
         again = "the same command goes on" if args.checkpoint else "nothing that was paid is lost"
         print(f"gptimage: stopped before the end of {args.file}; {again}", file=sys.stderr)
-        codes.add(_INTERRUPTED)
+        codes.add(_SIGNALLED + interrupted[0])
     return max(codes)
 
 
 @contextmanager
-def _interruptible(stop: Stop) -> Generator[list[bool]]:
-    """Let Ctrl-C finish what is in flight, and a second one give it up; tells of the first."""
-    interrupted: list[bool] = []
+def _interruptible(stop: Stop) -> Generator[list[int]]:
+    """Let Ctrl-C or SIGTERM finish what is in flight, and a second one give it up.
 
-    def interrupt(*_: object) -> None:
-        if interrupted:
-            _give_up(stop.in_flight)
-        interrupted.append(True)
+    Yields:
+        The signals that came.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        if came:
+            _give_up(stop.in_flight, number)
+        came.append(number)
         stop.set()
         _say(
             f"finishing {stop.in_flight} in flight, again to give them up"
@@ -234,22 +247,22 @@ def _interruptible(stop: Stop) -> Generator[list[bool]]:
             else "nothing is in flight; stopping"
         )
 
+    before: dict[int, Any] = {}
     try:
-        before = signal.getsignal(signal.SIGINT)
-        if before is signal.SIG_IGN:  # as in a job of the background: the shell said so
-            yield interrupted
-            return
-        signal.signal(signal.SIGINT, interrupt)
-    except ValueError:  # only the main thread is told of signals
-        yield interrupted
-        return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Ignored by whoever started this, as in a job of the background: it stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, interrupt)
+    except ValueError:  # signals reach the main thread alone
+        before.clear()
     try:
-        yield interrupted
+        yield came
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _give_up(in_flight: int) -> None:
+def _give_up(in_flight: int, number: int) -> None:
     """End at once: an orderly end would wait for the requests.
 
     What has arrived is on the disk by now, and the checkpoint knows of the others.
@@ -259,7 +272,7 @@ def _give_up(in_flight: int) -> None:
         sys.stdout.flush()
     if sys.stderr.isatty():  # the progress bar hides it
         os.write(2, _SHOW_CURSOR)
-    os._exit(_INTERRUPTED)
+    os._exit(_SIGNALLED + number)
 
 
 def _say(message: str) -> None:
@@ -268,12 +281,17 @@ def _say(message: str) -> None:
         os.write(2, f"\ngptimage: {message}\n".encode())
 
 
-def _report(item: Item, rows: Rows, args: argparse.Namespace) -> int:
+def _report(item: Item, rows: Rows, args: argparse.Namespace, store: Store | None) -> int:
     """Save what came, say so, and return the exit code of this item."""
     where = _where(item, rows, args)
     if item.error is not None:
         return _report_error(item, item.error, where, args)
     try:
+        # A run that goes on looks at its files by size and digest: its store may be in a bucket.
+        if store is not None and item.stored_ids:
+            records = [store.get(id) for id in item.stored_ids]
+            if are_saved(records, where):
+                return 0
         result = item.result
     except StoreError as error:  # an earlier run had saved it, and it was removed since
         return 0 if is_there(where) else _report_error(item, error, where, args)
@@ -318,7 +336,7 @@ def _where(item: Item, rows: Rows, args: argparse.Namespace) -> Target:
     folder = Path(args.output).expanduser()
     if rows.names:
         return Target(folder=folder, stem=rows.names[item.index], overwrite=args.overwrite)
-    row = cast("Mapping[str, Any]", item.asked)  # `Rows` gives nothing else
+    row = cast("Mapping[str, Any]", item.request)  # `Rows` gives nothing else
     prompt: str | Prompt = row["prompt"]
     words = prompt if isinstance(prompt, str) else prompt.template or prompt.text
     stem = f"{item.index + 1:06}-{target(None, words).stem}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import os
 import re
 import sys
@@ -25,6 +26,7 @@ from gptimage.types.result import Result
 
 if TYPE_CHECKING:
     from gptimage import Image
+    from gptimage.types.record import Record
 
 
 FORMATS: Final = {
@@ -177,6 +179,33 @@ def save_missing(images: Sequence[Image], where: Target) -> list[Path]:
     ]
 
 
+def are_saved(records: Sequence[Record], where: Target) -> bool:
+    """Tell whether images of a store are there, byte for byte, without reading the store."""
+    stems = _stems(where.stem, len(records))
+    return all(_is_saved(record, where, stem) for record, stem in zip(records, stems, strict=True))
+
+
+def _is_saved(record: Record, where: Target, stem: str) -> bool:
+    extension = record.key.rpartition(".")[2]
+    for name in _names(stem):
+        path = where.folder / f"{name}.{extension}"
+        try:
+            if _is_same(path, record.bytes, record.sha256):
+                return True
+        except OSError:
+            return False
+        if where.overwrite:
+            return False
+    raise AssertionError("unreachable: the names never end")
+
+
+def _is_same(path: Path, size: int, sha256: str) -> bool:
+    if path.stat().st_size != size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+
 def is_there(where: Target) -> bool:
     """Whether some image of that name was written, whatever its format and number."""
     paths = where.folder.glob(f"{glob.escape(where.stem)}[-.]*")
@@ -191,10 +220,9 @@ def _found(image: Image, where: Target, stem: str) -> Path | None:
     for name in _names(stem):
         path = where.folder / f"{name}.{image.extension}"
         try:
-            size = path.stat().st_size
-            if size == image.nbytes and path.read_bytes() == image.data:
+            if _is_same(path, image.nbytes, image.sha256):
                 return path
-            if size == 0:
+            if path.stat().st_size == 0:
                 return image.save(path, overwrite=True)
         except OSError:
             return None

@@ -1,4 +1,4 @@
-"""Conversations: pictures made and changed turn by turn, over the Responses API."""
+"""Conversations: images made and changed turn by turn, over the Responses API."""
 
 from __future__ import annotations
 

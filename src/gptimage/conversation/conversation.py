@@ -1,4 +1,4 @@
-"""Conversations: pictures made and changed turn by turn, over the Responses API.
+"""Conversations: images made and changed turn by turn, over the Responses API.
 
 `Conversation` waits, `AsyncConversation` is awaited; what both do is written once, as coroutines.
 A conversation takes one turn at a time; `branch` gives another that starts where a turn ended.
@@ -44,17 +44,17 @@ class _ConversationBase:
 
     def __init__(
         self,
-        line: ClientParts,
+        client: ClientParts,
         *,
         model: str | None = None,
         image_model: str | None = None,
         resume: Resume | None = None,
         stateless: bool = False,
     ) -> None:
-        self._line = line
-        self._runtime = line.sender.runtime
-        self._dialogue = ConversationSession.of(
-            line.keeper, model=model, image_model=image_model, resume=resume, stateless=stateless
+        self._client = client
+        self._runtime = client.sender.runtime
+        self._session = ConversationSession.of(
+            client.keeper, model=model, image_model=image_model, resume=resume, stateless=stateless
         )
         self._resume = resume
         self._turns: tuple[Turn, ...] = ()
@@ -73,12 +73,12 @@ class _ConversationBase:
     @property
     def model(self) -> str:
         """The chat model, which reads the words and calls the image model."""
-        return self._dialogue.chat_model
+        return self._session.chat_model
 
     @property
     def image_model(self) -> str:
         """The model that draws."""
-        return self._dialogue.image_model
+        return self._session.image_model
 
     def __repr__(self) -> str:
         """Both models and where it stands; never a prompt."""
@@ -100,49 +100,49 @@ class _ConversationBase:
         places = [place for place, each in enumerate(self._turns, 1) if each is turn]
         return self._turns[: places[0]] if places else (turn,)
 
-    async def _send(self, inputs: Callable[[], TurnInput]) -> Turn:
+    async def _send(self, resolve: Callable[[], TurnInput]) -> Turn:
         start, work = self._resume, self._runtime.work
-        said = await work(inputs)
+        inputs = await work(resolve)
         try:
-            plan = await work(partial(self._dialogue.plan, start, said))
-            return await self._exchange(plan, start, said)
+            plan = await work(partial(self._session.plan, start, inputs))
+            return await self._exchange(plan, start, inputs)
         except ApiError as error:
-            again = partial(self._dialogue.plan_without_previous, start, said, error)
-            return await self._exchange(await work(again), start, said)
+            again = partial(self._session.plan_without_previous, start, inputs, error)
+            return await self._exchange(await work(again), start, inputs)
 
     async def _stream(
-        self, inputs: Callable[[], TurnInput]
+        self, resolve: Callable[[], TurnInput]
     ) -> AsyncGenerator[PartialImage | TurnCompleted]:
         start, work = self._resume, self._runtime.work
-        said = await work(inputs)
+        inputs = await work(resolve)
         try:
-            plan = await work(partial(self._dialogue.plan, start, said))
-            async with aclosing(self._events(plan, start, said)) as events:
+            plan = await work(partial(self._session.plan, start, inputs))
+            async with aclosing(self._events(plan, start, inputs)) as events:
                 async for event in events:
                     yield event
         except ApiError as error:
-            again = partial(self._dialogue.plan_without_previous, start, said, error)
-            async with aclosing(self._events(await work(again), start, said)) as events:
+            again = partial(self._session.plan_without_previous, start, inputs, error)
+            async with aclosing(self._events(await work(again), start, inputs)) as events:
                 async for event in events:
                     yield event
 
-    async def _exchange(self, turn: TurnPlan, start: Resume | None, said: TurnInput) -> Turn:
+    async def _exchange(self, turn: TurnPlan, start: Resume | None, inputs: TurnInput) -> Turn:
         runtime = self._runtime
-        with self._line.meter.call(turn.plan, operation=TURN) as call:
+        with self._client.meter.call(turn.plan, operation=TURN) as call:
             async with reserve_budget(runtime, call):
-                reply = await self._line.sender.send(turn.plan, call)
+                reply = await self._client.sender.send(turn.plan, call)
                 read = partial(finish_turn, turn, reply)
-                done = await runtime.work(partial(self._dialogue.parse_turn, start, said, read))
+                done = await runtime.work(partial(self._session.parse_turn, start, inputs, read))
                 done = await run_accounting(runtime, call, partial(done.settled, call))
             return await self._saved(done, call)
 
     async def _events(
-        self, turn: TurnPlan, start: Resume | None, said: TurnInput
+        self, turn: TurnPlan, start: Resume | None, inputs: TurnInput
     ) -> AsyncGenerator[PartialImage | TurnCompleted]:
         runtime = self._runtime
-        with self._line.meter.call(turn.plan, operation=TURN) as call:
+        with self._client.meter.call(turn.plan, operation=TURN) as call:
             async with reserve_budget(runtime, call):
-                async with aclosing(await self._line.sender.stream(turn.plan, call)) as source:
+                async with aclosing(await self._client.sender.stream(turn.plan, call)) as source:
                     reader = TurnReader(turn, source.reply)
                     broken: list[OutcomeUnknownError] = []
                     try:
@@ -154,7 +154,7 @@ class _ConversationBase:
                     except OutcomeUnknownError as error:
                         broken.append(error)
                 read = partial(reader.end, broken)
-                done = await runtime.work(partial(self._dialogue.parse_turn, start, said, read))
+                done = await runtime.work(partial(self._session.parse_turn, start, inputs, read))
                 done = await run_accounting(runtime, call, partial(done.settled, call))
             saved = await self._saved(done, call)
         yield TurnCompleted(turn=saved)
@@ -163,23 +163,23 @@ class _ConversationBase:
         """Once read, a turn is part of the conversation, even if saving it fails."""
         before = self._turns
         self._go_on(done.turn, before)
-        turn = await self._runtime.work(partial(self._dialogue.save, done))
+        turn = await self._runtime.work(partial(self._session.save, done))
         return self._go_on(evolve(turn, result=call.saved(turn.result)), before)
 
 
 class Conversation(_ConversationBase):
-    """Pictures made and changed turn by turn; made by ``ImageClient.conversation()``.
+    """Images made and changed turn by turn; made by ``ImageClient.conversation()``.
 
     Args:
         line: The client's side.
         model: The chat model, which reads the words; `DEFAULT_OUTER` when left out.
         image_model: The model that draws; the client's when left out.
-        resume: Where to go on: a turn, a record, a response's id or a stored picture's id.
-        stateless: Send the last picture with every turn and let the service keep nothing.
+        resume: Where to go on: a turn, a record, a response's id or a stored image's id.
+        stateless: Send the last image with every turn and let the service keep nothing.
 
     Raises:
         InvalidRequestError: Nothing can be resumed that way.
-        ConfigurationError: A stored picture is named, and the client has no store.
+        ConfigurationError: A stored image is named, and the client has no store.
     """
 
     def send(
@@ -192,13 +192,13 @@ class Conversation(_ConversationBase):
         tags: Iterable[str] = (),
         **options: Unpack[TurnOptions],
     ) -> Turn:
-        """Say what to draw or change, and wait for the picture.
+        """Say what to draw or change, and wait for the image.
 
         Args:
             prompt: The words.
-            images: Pictures to use, besides the conversation's own.
-            mask: Where the first of ``images``, or the last picture, may change.
-            action: ``generate`` a new picture, ``edit`` one, or let the model decide.
+            images: Images to use, besides the conversation's own.
+            mask: Where the first of ``images``, or the last image, may change.
+            action: ``generate`` a new image, ``edit`` one, or let the model decide.
             tags: Tags for the store.
             **options: See `TurnOptions`.
 
@@ -207,11 +207,11 @@ class Conversation(_ConversationBase):
             FetchError: A URL could not be downloaded safely; nothing was sent.
             ApiError: The service refused, or drew nothing and says why.
             OutcomeUnknownError: No usable answer arrived; it may have been billed.
-            StoreError: The pictures could not be saved; they are in its ``result``, and in the
+            StoreError: The images could not be saved; they are in its ``result``, and in the
                 last of `turns`.
         """
-        said = partial(self._dialogue.resolve_inputs, prompt, images, mask, action, options)
-        return run_blocking(self._send(partial(said, tags=tags)))
+        resolve = partial(self._session.resolve_inputs, prompt, images, mask, action, options)
+        return run_blocking(self._send(partial(resolve, tags=tags)))
 
     def stream(
         self,
@@ -229,20 +229,20 @@ class Conversation(_ConversationBase):
 
         Args:
             prompt: The words.
-            images: Pictures to use, besides the conversation's own.
-            mask: Where the first of ``images``, or the last picture, may change.
-            action: ``generate`` a new picture, ``edit`` one, or let the model decide.
+            images: Images to use, besides the conversation's own.
+            mask: Where the first of ``images``, or the last image, may change.
+            action: ``generate`` a new image, ``edit`` one, or let the model decide.
             tags: Tags for the store.
             **options: See `TurnOptions`; ``partial_images`` asks for up to 3 previews.
 
         Raises:
             ApiError: The service refused, or failed on the way; ``partials`` has the previews.
             OutcomeUnknownError: The stream broke off; ``partials`` has the previews.
-            StoreError: The pictures could not be saved; they are in its ``result``, and in the
+            StoreError: The images could not be saved; they are in its ``result``, and in the
                 last of `turns`.
         """
-        said = partial(self._dialogue.resolve_inputs, prompt, images, mask, action, options)
-        return iterate_blocking(self._stream(partial(said, tags=tags, stream=True)))
+        resolve = partial(self._session.resolve_inputs, prompt, images, mask, action, options)
+        return iterate_blocking(self._stream(partial(resolve, tags=tags, stream=True)))
 
 
 class AsyncConversation(_ConversationBase):
@@ -258,13 +258,13 @@ class AsyncConversation(_ConversationBase):
         tags: Iterable[str] = (),
         **options: Unpack[TurnOptions],
     ) -> Turn:
-        """Say what to draw or change, and wait for the picture; see `Conversation.send`.
+        """Say what to draw or change, and wait for the image; see `Conversation.send`.
 
         Raises:
             GptImageError: As `Conversation.send`.
         """
-        said = partial(self._dialogue.resolve_inputs, prompt, images, mask, action, options)
-        return await self._send(partial(said, tags=tags))
+        resolve = partial(self._session.resolve_inputs, prompt, images, mask, action, options)
+        return await self._send(partial(resolve, tags=tags))
 
     def stream(
         self,
@@ -281,5 +281,5 @@ class AsyncConversation(_ConversationBase):
         Raises:
             GptImageError: As `Conversation.stream`.
         """
-        said = partial(self._dialogue.resolve_inputs, prompt, images, mask, action, options)
-        return self._stream(partial(said, tags=tags, stream=True))
+        resolve = partial(self._session.resolve_inputs, prompt, images, mask, action, options)
+        return self._stream(partial(resolve, tags=tags, stream=True))

@@ -1,4 +1,4 @@
-"""How a reply becomes a `Turn`: pure, and over the same reading of pictures as every call."""
+"""How a reply becomes a `Turn`: pure, and over the same reading of images as every call."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def finish_turn(turn: TurnPlan, reply: HttpReply, finish: Finish) -> Turn:
 
     Raises:
         ApiError: The service refused, or the only image call failed.
-        MalformedReplyError: The reply holds no readable picture; it carries the body.
+        MalformedReplyError: The reply holds no readable image; it carries the body.
         OutcomeUnknownError: A gateway gave up waiting.
     """
     value = _json(reply) if 200 <= reply.status < 300 else None
@@ -76,7 +76,7 @@ def finish_turn(turn: TurnPlan, reply: HttpReply, finish: Finish) -> Turn:
             reader.take(event)
         return reader.end((), finish)
     if value is None:
-        # An error, or a body that was cut short: the Images API's recovery finds whole pictures.
+        # An error, or a body that was cut short: the Images API's recovery finds whole images.
         renamed = _RESULT.sub(rb'"b64_json"\1', bytes(reply.body))
         result = finish(turn.plan, evolve(reply, body=renamed))
         return Turn(result=result, chat_model=turn.ask.chat_model)
@@ -97,12 +97,12 @@ def turn_of(
         turn: What was sent.
         answer: What came back.
         reply: Its status and headers, and the raw body where it was one.
-        finish: Reads pictures, usage and cost.
+        finish: Reads images, usage and cost.
         partials: The previews a stream delivered.
 
     Raises:
         ApiError: Nothing was drawn, and the service says why.
-        MalformedReplyError: Nothing was drawn, and it does not; or no picture can be read.
+        MalformedReplyError: Nothing was drawn, and it does not; or no image can be read.
     """
     drawn = [call for call in answer.calls if call.picture is not None]
     if not drawn:
@@ -134,7 +134,7 @@ def service_error(
 
 
 def _as_images(answer: Answer, drawn: list[ImageCall], reply: HttpReply) -> HttpReply:
-    """The same pictures as a reply of the Images API, which `finish` knows how to read."""
+    """The same images as a reply of the Images API, which `finish` knows how to read."""
     pictures: list[bytes] = []
     data: list[dict[str, object]] = []
     for call in drawn:
@@ -157,7 +157,7 @@ def _as_images(answer: Answer, drawn: list[ImageCall], reply: HttpReply) -> Http
 def _counted(turn: TurnPlan, answer: Answer, result: Result) -> Result:
     """Without the parts of its input, a turn that goes on has no known price.
 
-    Earlier pictures are part of what goes in, though the request itself names none.
+    Earlier images are part of what goes in, though the request itself names none.
     """
     detailed = as_table(answer.image_usage).get("input_tokens_details")
     if detailed or turn.ask.previous is None or result.usage is None:
@@ -171,19 +171,19 @@ def _notes(
 ) -> Iterable[str]:
     yield from answer.odd
     if len(readable) > 1:
-        yield f"the model drew {len(readable)} pictures in this turn, and each is billed"
+        yield f"the model drew {len(readable)} images in this turn, and each is billed"
     for call in failed:
         yield f"another image call of this turn drew nothing: {call.message}"
     if answer.status == "incomplete":
         yield f"the response is incomplete ({answer.reason or 'no reason given'})"
     if answer.id is None:
-        yield "the reply has no id: the next turn goes on from the picture alone"
+        yield "the reply has no id: the next turn goes on from the image alone"
 
 
 def _nothing(
     turn: TurnPlan, answer: Answer, reply: HttpReply, partials: Iterable[PartialImage]
 ) -> GptImageError:
-    """Why there is no picture: a failed call says most, then the response itself."""
+    """Why there is no image: a failed call says most, then the response itself."""
     told = [error for error in (*(call.error for call in answer.calls), answer.error) if error]
     if told:
         return service_error(told[0], request_id=reply.request_id, partials=partials)
@@ -234,7 +234,7 @@ def _failed(call: ImageCall) -> FailedCall:
 
 
 def _is_picture(call: ImageCall) -> bool:
-    """Whether `finish` can read it, so that ids and prompts stay beside their pictures."""
+    """Whether `finish` can read it, so that ids and prompts stay beside their images."""
     try:
         return isinstance(call.picture, bytes) and bool(Image.from_bytes(call.picture))
     except ImageDecodeError:
@@ -262,9 +262,9 @@ def _json(reply: HttpReply) -> object:
 
 # The pure core of streamed turns: events in, previews and one finished turn out.
 #
-# The picture is not in the event that says it is completed: it is in the output item, and
+# The image is not in the event that says it is completed: it is in the output item, and
 # again in the response at the end. Either is enough, so a stream that breaks after the
-# picture still gives it.
+# image still gives it.
 
 
 class TurnReader:
@@ -316,10 +316,10 @@ class TurnReader:
 
         Args:
             failures: The failure that ended it early, if one did.
-            finish: Reads pictures, usage and cost.
+            finish: Reads images, usage and cost.
 
         Raises:
-            OutcomeUnknownError: It ended without a finished picture; carries the previews.
+            OutcomeUnknownError: It ended without a finished image; carries the previews.
             ApiError: The answer was an error, or nothing was drawn.
         """
         broken = failures[0] if failures else None
@@ -332,7 +332,7 @@ class TurnReader:
         if not drawn and not self._ended:
             raise self._cut_short(broken) from broken
         if not self._ended:
-            self._notes.append(f"the stream broke after a finished picture: {broken or 'it ended'}")
+            self._notes.append(f"the stream broke after a finished image: {broken or 'it ended'}")
         turn = self._read(answer, finish)
         return evolve(turn, result=turn.result.warn(*self._notes))
 
@@ -369,10 +369,10 @@ class TurnReader:
         error = service_error(told, request_id=request_id, partials=self._partials)
         if not any(item.get("result") for item in self._items):
             raise error
-        self._notes.append(f"the stream reported an error after a finished picture: {error}")
+        self._notes.append(f"the stream reported an error after a finished image: {error}")
 
     def _cut_short(self, broken: OutcomeUnknownError | None) -> OutcomeUnknownError:
-        reason = str(broken) if broken else "the stream ended before the finished picture"
+        reason = str(broken) if broken else "the stream ended before the finished image"
         plan, kept = self._turn.plan, tuple(self._partials)
         told = f"{reason}: {possible_cost(plan)}; {len(kept)} previews are in .partials"
         ceiling, request_id = plan.ceiling, self._head.request_id
@@ -380,7 +380,7 @@ class TurnReader:
             return OutcomeUnknownError(
                 told, possible_cost=ceiling, partials=kept, request_id=request_id
             )
-        # A picture may be in what could not be read; it is not thrown away.
+        # An image may be in what could not be read; it is not thrown away.
         return MalformedReplyError(
             f"{told}, what could not be read is in .reply",
             reply=b"\n\n".join(self._unread),
@@ -391,7 +391,7 @@ class TurnReader:
 
 
 def _merged(items: list[Mapping[str, Any]], last: list[object]) -> list[Mapping[str, Any]]:
-    """The items of the response at the end; a picture it left out is taken from the way."""
+    """The items of the response at the end; an image it left out is taken from the way."""
     whole = {_name(item): item for item in items}
     told = [item for each in last if (item := as_table(each))]
     merged = [item if item.get("result") else whole.get(_name(item), item) for item in told]

@@ -29,7 +29,7 @@ from gptimage.types.request import FileRef, Generate, Prompt, edit_request, gene
 ACTIONS: Final = ("auto", "generate", "edit")
 MAX_PICTURES: Final = 10
 _REWRITTEN: Final = 1_000
-"""Tokens of the prompt the chat model writes for a picture; some 50 to 100 were recorded."""
+"""Tokens of the prompt the chat model writes for an image; some 50 to 100 were recorded."""
 _KNOWN: Final = tuple(TurnOptions.__annotations__)
 _REFUSED: Final[Mapping[str, str]] = {
     "n": "the image tool takes none; max_pictures bounds how many the model may draw",
@@ -43,7 +43,7 @@ class TurnPlan:
     """Everything decided before a turn is sent.
 
     Attributes:
-        plan: The plan; its request is the picture asked for, its wire the response request.
+        plan: The plan; its request is the image asked for, its wire the response request.
         ask: How it is put to the service.
     """
 
@@ -60,7 +60,7 @@ def image_request(
     model: str,
     stream: bool,
 ) -> Generate:
-    """The picture a turn asks for: an edit when it starts from pictures, else a new one.
+    """The image a turn asks for: an edit when it starts from images, else a new one.
 
     Raises:
         InvalidRequestError: An option is unknown or has no place in a conversation.
@@ -73,9 +73,9 @@ def image_request(
         )
     if rest.pop("input_fidelity", None) is not None:
         raise InvalidRequestError(
-            "input_fidelity: there is no picture yet to be kept",
+            "input_fidelity: there is no image yet to be kept",
             field="input_fidelity",
-            allowed="a turn that changes a picture",
+            allowed="a turn that changes an image",
         )
     return generate_request(prompt, rest, default_model=model, stream=stream)
 
@@ -85,7 +85,7 @@ def check_ask(action: object, max_pictures: object, *, pictures: bool, masked: b
 
     Args:
         action: What the turn is to do.
-        max_pictures: The most pictures it may draw.
+        max_pictures: The most images it may draw.
         pictures: Whether there is a picture to change.
         masked: Whether a mask is given.
 
@@ -95,16 +95,16 @@ def check_ask(action: object, max_pictures: object, *, pictures: bool, masked: b
     if action not in ACTIONS:
         raise _refuse("action", action, "it is not known", ACTIONS)
     if action == "edit" and not pictures:
-        raise _refuse("action", action, "there is no picture yet to change", "images=...")
+        raise _refuse("action", action, "there is no image yet to change", "images=...")
     if action == "generate" and masked:
-        raise _refuse("mask", "a mask", "a new picture takes no mask", "action='edit'")
+        raise _refuse("mask", "a mask", "a new image takes no mask", "action='edit'")
     whole = isinstance(max_pictures, int) and not isinstance(max_pictures, bool)
     if not whole or not 1 <= max_pictures <= MAX_PICTURES:  # type: ignore[operator]  # whole: it is an int
         raise _refuse("max_pictures", max_pictures, "it must be a whole number", "1 to 10")
 
 
 def plan_turn(plan: Plan, ask: Ask, *, endpoint: str, history: int | None = 0) -> TurnPlan:
-    """Wrap the plan of a picture as a turn.
+    """Wrap the plan of an image as a turn.
 
     Args:
         plan: The plan for the Images API.
@@ -113,7 +113,7 @@ def plan_turn(plan: Plan, ask: Ask, *, endpoint: str, history: int | None = 0) -
         history: Tokens of the turns the service remembers; None when that is not known.
 
     Raises:
-        InvalidRequestError: A picture is too large, or an extra field is not free.
+        InvalidRequestError: An image is too large, or an extra field is not free.
     """
     for name in plan.request.extra_body or ():
         if name in OURS:

@@ -1,6 +1,6 @@
-"""What both conversations share besides waiting: from what a caller says to a plan, and back.
+"""The session of a conversation: from the inputs of a turn to a plan, and from a reply to a turn.
 
-It reads files and downloads pictures, so the async conversation calls it in a thread.
+It reads files and downloads images, so the async conversation calls it in a thread.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from gptimage.types.result import Result
 
 _STORED: Final = "img_"
 _COUNTED_BYTES: Final = 15_000_000
-"""A larger picture that the service has already is not encoded just to count its tokens."""
+"""A larger image that the service has already is not encoded just to count its tokens."""
 
 
 @frozen(kw_only=True)
 class _ResumePoint:
-    """What a turn goes on from: the service's memory, the picture itself, or both.
+    """The start of a turn: a response the service remembers, the image itself, or both.
 
     Attributes:
         response_id: The response the service remembers, or None.
-        image: Its picture, where it is at hand.
+        image: Its image, where it is at hand.
         tokens: How long the service's memory is, or None.
     """
 
@@ -60,9 +60,9 @@ class ConversationSession:
 
     Attributes:
         keeper: The client's settings, and its store.
-        chat_model: The model that reads the words.
-        image_model: The model that draws.
-        stateless: Whether every turn carries the last picture, and the service keeps nothing.
+        chat_model: The model that reads the prompt.
+        image_model: The model that generates images.
+        stateless: Whether every turn sends the last image, and the service stores nothing.
     """
 
     keeper: ResultSaver
@@ -80,22 +80,25 @@ class ConversationSession:
         resume: Resume | None,
         stateless: bool,
     ) -> ConversationSession:
-        """The dialogue for these settings, with defaults for the rest.
+        """Make the session of these settings, with defaults for the rest.
 
         Raises:
             InvalidRequestError: Nothing can be resumed that way.
-            ConfigurationError: A stored picture is named, and the client has no store.
+            ConfigurationError: A stored image is named, and the client has no store.
         """
         if resume is not None and not isinstance(resume, (str, Turn, Record)):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             raise _refuse_resume("it must be a turn, a record or an id", resume)
+        if isinstance(resume, str) and not resume.strip():
+            # An empty variable of a script must not begin a new conversation, and pay for it.
+            raise _refuse_resume("it is empty; leave it out for a new conversation", resume)
         stored = isinstance(resume, str) and resume.startswith(_STORED)
         if stored and keeper.store is None:
             raise ConfigurationError(
-                f"{resume} names a stored picture, and this client has no store: "
+                f"{resume} names a stored image, and this client has no store: "
                 "pass store= to the client, or resume from a response's id (resp_...)"
             )
         if stateless and isinstance(resume, str) and not stored:
-            raise _refuse_resume("a stateless conversation goes on from a picture", resume)
+            raise _refuse_resume("a stateless conversation goes on from an image", resume)
         return cls(
             keeper=keeper,
             chat_model=model or DEFAULT_CHAT_MODEL,
@@ -114,10 +117,10 @@ class ConversationSession:
         tags: Iterable[str] = (),
         stream: bool = False,
     ) -> TurnInput:
-        """Read or download what the caller passed, once.
+        """Read or download the inputs of a turn, once.
 
         Raises:
-            InvalidRequestError: An input is no picture.
+            InvalidRequestError: An input is no image.
             FetchError: A URL could not be downloaded safely.
         """
         found = self._stored(images)
@@ -134,51 +137,51 @@ class ConversationSession:
             tags=self.keeper.check_tags(tags),
         )
 
-    def plan(self, resume: Resume | None, said: TurnInput) -> TurnPlan:
+    def plan(self, resume: Resume | None, inputs: TurnInput) -> TurnPlan:
         """Check and plan a turn.
 
         Args:
             resume: What it goes on from, or None for a first turn.
-            said: What the caller says.
+            inputs: The inputs of the turn.
 
         Raises:
             InvalidRequestError: A rule is broken; nothing may be sent.
-            ImageNotFoundError: The store has no such picture.
+            ImageNotFoundError: The store has no such image.
         """
-        return self._plan(self._head(resume), said)
+        return self._plan(self._head(resume), inputs)
 
     def plan_without_previous(
-        self, resume: Resume | None, said: TurnInput, error: ApiError
+        self, resume: Resume | None, inputs: TurnInput, error: ApiError
     ) -> TurnPlan:
-        """The same turn once the service has forgotten the one before: with the picture itself.
+        """Plan the same turn once the service has forgotten the one before: with the image itself.
 
         Raises:
-            ApiError: This error, when it says something else or the picture is not known.
+            ApiError: This error, when it says something else or the image is not known.
         """
         head = self._head(resume)
         if head is None or head.response_id is None or not is_forgotten(error):
             raise error
         if head.image is None:
             raise _unknown_picture(error) from error
-        turn = self._plan(evolve(head, response_id=None), said)
+        turn = self._plan(evolve(head, response_id=None), inputs)
         note = (
-            f"the service no longer has response {head.response_id}: its last picture was sent "
-            "instead, and what was said before is forgotten"
+            f"the service no longer has response {head.response_id}: its last image was sent "
+            "instead, and the earlier turns are forgotten"
         )
         return evolve(turn, plan=evolve(turn.plan, warnings=(*turn.plan.warnings, note)))
 
     def parse_turn(
-        self, resume: Resume | None, said: TurnInput, read: Callable[[Finish], Turn]
+        self, resume: Resume | None, inputs: TurnInput, read: Callable[[Finish], Turn]
     ) -> CompletedTurn:
-        """Read a turn's answer, with the raw reply safe on disk meanwhile.
+        """Parse a turn's reply, with the raw bytes safe on disk meanwhile.
 
         Args:
             resume: What the turn went on from.
-            said: What the caller said.
-            read: Reads the answer, given what reads pictures and money.
+            inputs: The inputs of the turn.
+            read: Parses the reply, given what parses images and cost.
 
         Raises:
-            GptImageError: It is an error, or holds no picture.
+            GptImageError: It is an error, or holds no image.
         """
         kept: list[ParsedReply] = []
 
@@ -187,10 +190,10 @@ class ConversationSession:
             return kept[-1].result
 
         turn = read(finish)
-        return CompletedTurn(turn=turn, taken=kept[-1], parent=_stored_id(resume), tags=said.tags)
+        return CompletedTurn(turn=turn, taken=kept[-1], parent=_stored_id(resume), tags=inputs.tags)
 
     def save(self, done: CompletedTurn) -> Turn:
-        """Save the pictures, if there is a store, with the ids that go on from them.
+        """Save the images, if there is a store, with the ids that go on from them.
 
         Raises:
             StoreError: They could not be saved; the error carries the result.
@@ -205,35 +208,35 @@ class ConversationSession:
         )
         return evolve(turn, result=result)
 
-    def _plan(self, head: _ResumePoint | None, said: TurnInput) -> TurnPlan:
+    def _plan(self, head: _ResumePoint | None, inputs: TurnInput) -> TurnPlan:
         previous = None if head is None or self.stateless else head.response_id
         last = head.image if head else None
-        if last is None and (said.mask is not None and not said.images):
+        if last is None and (inputs.mask is not None and not inputs.images):
             raise InvalidRequestError(
-                "mask: this conversation does not have the picture it belongs to; pass images",
+                "mask: this conversation does not have the image it belongs to; pass images",
                 field="mask",
                 allowed="a mask together with images",
             )
         if head is not None and previous is None and last is None:
-            raise _refuse_resume("neither the service nor the store has its picture", None)
-        max_pictures = said.options.get("max_pictures")
+            raise _refuse_resume("neither the service nor the store has its image", None)
+        max_pictures = inputs.options.get("max_pictures")
         most = 1 if max_pictures is None else max_pictures
-        known = bool(said.images) or head is not None
-        check_ask(said.action, most, pictures=known, masked=said.mask is not None)
-        shows = bool(said.images) or previous is None or said.mask is not None
-        # The service draws gifs but takes none as input, so the turn after one shows a still.
-        shows = shows or (last is not None and last.format == "gif" and said.action != "generate")
+        known = bool(inputs.images) or head is not None
+        check_ask(inputs.action, most, pictures=known, masked=inputs.mask is not None)
+        shows = bool(inputs.images) or previous is None or inputs.mask is not None
+        # The service generates gifs but takes none as input, so the turn after one sends a still.
+        shows = shows or (last is not None and last.format == "gif" and inputs.action != "generate")
         request = image_request(
-            said.prompt,
-            said.options,
-            images=self._inputs(said, last, carried=previous is None, shows=shows),
-            mask=said.mask,
+            inputs.prompt,
+            inputs.options,
+            images=self._inputs(inputs, last, carried=previous is None, shows=shows),
+            mask=inputs.mask,
             model=self.image_model,
-            stream=said.stream,
+            stream=inputs.stream,
         )
         ask = Ask(
             chat_model=self.chat_model,
-            action=said.action,
+            action=inputs.action,
             max_pictures=most,
             previous=previous,
             remembered=not self.stateless,
@@ -244,20 +247,20 @@ class ConversationSession:
         return plan_turn(core.plan(request), ask, endpoint=core.endpoint, history=history)
 
     def _inputs(
-        self, said: TurnInput, last: Image | None, *, carried: bool, shows: bool
+        self, inputs: TurnInput, last: Image | None, *, carried: bool, shows: bool
     ) -> tuple[Image | FileRef, ...]:
-        """The pictures a turn starts from, the mask's first.
+        """Return the images a turn starts from, the mask's first.
 
         One that the service has already is named, too: it is what the turn changes, and its
         tokens are part of the estimate.
         """
         if last is None:
-            return said.images
+            return inputs.images
         if not shows:
-            changes = said.action != "generate" and _is_countable(last)
+            changes = inputs.action != "generate" and _is_countable(last)
             return (last,) if changes else ()
-        if said.images and not carried:
-            return said.images
+        if inputs.images and not carried:
+            return inputs.images
         if last.format == "svg":
             raise InvalidRequestError(
                 "the last image is an svg, which the service does not take as input and nothing "
@@ -267,7 +270,7 @@ class ConversationSession:
                 allowed=API_FORMATS,
             )
         proved = resolve(last, field="images", fetch=self.keeper.core.fetch)
-        return (*said.images, proved) if said.mask is not None else (proved, *said.images)
+        return (*inputs.images, proved) if inputs.mask is not None else (proved, *inputs.images)
 
     def _head(self, resume: Resume | None) -> _ResumePoint | None:
         if resume is None:
@@ -284,7 +287,7 @@ class ConversationSession:
         return _ResumePoint(response_id=resume.response_id, image=self._picture(resume))
 
     def _stored(self, source: Any) -> Any:
-        """The picture a store's id or record stands for; anything else as it is."""
+        """Return the image of a store's id or record; anything else as it is."""
         store = self.keeper.store
         id = source.id if isinstance(source, Record) else source
         if store is None or not isinstance(id, str) or not id.startswith(_STORED):
@@ -294,7 +297,7 @@ class ConversationSession:
         return store.open(id) if is_id(id) else source
 
     def _picture(self, record: Record) -> Image | None:
-        """The picture of a record, from the client's store or its own file; None when gone."""
+        """Return the image of a record, from the client's store or its own file; None when gone."""
         if self.keeper.store is not None:
             with suppress(StoreError):
                 return self.keeper.store.open(record.id)
@@ -312,7 +315,7 @@ class ConversationSession:
 
 
 def _stored_id(resume: Resume | None) -> str | None:
-    """The stored picture a turn goes on from, for its lineage."""
+    """Return the id of the stored image a turn goes on from, for its lineage."""
     if isinstance(resume, Turn):
         return resume.result.stored[0].id if resume.result.stored else None
     if isinstance(resume, Record):
@@ -325,16 +328,16 @@ def _is_countable(image: Image) -> bool:
 
 
 def _refuse_resume(problem: str, value: object) -> InvalidRequestError:
-    allowed = "a Turn, a Record, a response's id, or a stored picture's id"
+    allowed = "a Turn, a Record, a response's id, or a stored image's id"
     told = f"resume: {problem}; pass {allowed}"
     return InvalidRequestError(told, field="resume", value=value, allowed=allowed)
 
 
 def _unknown_picture(error: ApiError) -> GptImageError:
-    """The same refusal, with what helps: only the id is known, not the picture."""
+    """Return the same error, with what helps: only the id is known, not the image."""
     return type(error)(
-        f"{error}; only its id is known here: resume from the stored picture or its record, "
-        "or pass the picture itself as images to a new conversation",
+        f"{error}; only its id is known here: resume from the stored image or its record, "
+        "or pass the image itself as images to a new conversation",
         status=error.status,
         code=error.code,
         type=error.type,

@@ -21,11 +21,11 @@ from gptimage.types.result import Result
 
 
 Action = Literal["auto", "generate", "edit"]
-"""Whether a turn draws anew, changes a picture, or leaves that to the model."""
+"""Whether a turn draws anew, changes an image, or leaves that to the model."""
 
 
 class TurnOptions(TypedDict, total=False):
-    """Parameters of one turn besides prompt, pictures, mask and action; None is not sent.
+    """Parameters of one turn besides prompt, images, mask and action; None is not sent.
 
     Attributes:
         size: As in `Options`: you get exactly these pixels.
@@ -41,7 +41,7 @@ class TurnOptions(TypedDict, total=False):
         svg: The author model of an svg, where the project may choose one.
         input_fidelity: ``low`` or ``high``, on image models that take it.
         partial_images: Previews while streaming, 0 to 3 (`stream` only).
-        max_pictures: The most pictures the model may draw in this turn; 1 when left out.
+        max_pictures: The most images the model may draw in this turn; 1 when left out.
         extra_body: Fields of the response request this library does not know, such as
             ``{"reasoning": {"effort": "low"}}``, sent as they are.
     """
@@ -89,12 +89,12 @@ class Turn:
     """One exchange of a conversation: what was asked, drawn and said.
 
     Attributes:
-        result: The pictures with the image model's usage and cost, as `generate` returns them.
-        text: What the chat model said beside the picture; often empty.
-        revised_prompts: For each picture the prompt it was really drawn from, or None.
+        result: The images with the image model's usage and cost, as `generate` returns them.
+        text: What the chat model said beside the image; often empty.
+        revised_prompts: For each image the prompt it was really drawn from, or None.
         response_id: The service's id of the turn, with which it can be continued; None when the
             reply did not say.
-        call_ids: For each picture the id of the image call that drew it.
+        call_ids: For each image the id of the image call that drew it.
         failed: Image calls that drew nothing, beside those that did.
         chat_model: The model that read the words and called the image model.
         chat_usage: Its tokens; None when the service did not say.
@@ -113,17 +113,17 @@ class Turn:
 
     @property
     def image(self) -> Image:
-        """The first picture."""
+        """The first image."""
         return self.result.images[0]
 
     @property
     def images(self) -> tuple[Image, ...]:
-        """Every picture."""
+        """Every image."""
         return self.result.images
 
     @property
     def revised_prompt(self) -> str | None:
-        """The prompt the first picture was really drawn from, when the service says."""
+        """The prompt the first image was really drawn from, when the service says."""
         return self.revised_prompts[0] if self.revised_prompts else None
 
     @property
@@ -133,14 +133,14 @@ class Turn:
 
     @property
     def total_cost(self) -> Cost | None:
-        """Picture and chat model together, in USD; None when one of them is unknown."""
+        """Image and chat model together, in USD; None when one of them is unknown."""
         drawn, said = self.result.cost, self.chat_cost
         if drawn is None or said is None:
             return None
         return Cost(usd=drawn.usd + said.usd, upper_bound=drawn.upper_bound or said.upper_bound)
 
     def _repr_html_(self) -> str:
-        """The pictures, for notebooks."""
+        """The images, for notebooks."""
         return self.result._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 
@@ -156,14 +156,14 @@ class TurnCompleted:
 
     @property
     def image(self) -> Image:
-        """The first finished picture."""
+        """The first finished image."""
         return self.turn.image
 
 
 # What a conversation needs of its client, and what it is told.
 
 Resume: TypeAlias = str | Turn | Record
-"""Where a conversation goes on: a turn, a response's id (``resp_...``), a picture of the store or
+"""Where a conversation goes on: a turn, a response's id (``resp_...``), an image of the store or
 its id (``img_...``)."""
 
 
@@ -184,12 +184,12 @@ class ClientParts:
 
 @frozen(kw_only=True)
 class TurnInput:
-    """What the caller says in one turn, its pictures read.
+    """What the caller says in one turn, its images read.
 
     Attributes:
         prompt: The words.
-        images: Pictures given with them.
-        mask: Where the first of them, or the last picture, may change.
+        images: Images given with them.
+        mask: Where the first of them, or the last image, may change.
         action: ``auto``, ``generate`` or ``edit``.
         options: See `TurnOptions`.
         stream: Whether the answer is streamed.
@@ -211,8 +211,8 @@ class CompletedTurn:
 
     Attributes:
         turn: The turn.
-        taken: Its reply, which waits in the spool until the pictures are saved.
-        parent: The stored picture it goes on from, or None.
+        taken: Its reply, which waits in the spool until the images are saved.
+        parent: The stored image it goes on from, or None.
         tags: Tags for the store.
     """
 

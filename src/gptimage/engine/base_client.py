@@ -111,6 +111,10 @@ class SavingHook(SendHook, Protocol):
         """Save the reply until its images are saved or taken."""
         ...
 
+    def check_running(self) -> None:
+        """Raise when the request is to be given up while it waits and nothing was sent."""
+        ...
+
 
 @frozen(kw_only=True)
 class CallSettings:
@@ -240,6 +244,7 @@ class BaseClient:
         """Return this client for one item of a run: its request is noted and its reply saved."""
         twin = self.with_send_hook(hook)
         twin._saver = evolve(self._saver, keep=hook.keep)
+        twin._sender = evolve(twin._sender, check_running=hook.check_running)
         return twin
 
     def _refuse_hook(self) -> None:

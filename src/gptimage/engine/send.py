@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from attrs import define, frozen
 
@@ -96,6 +96,9 @@ def chain(hook: SendHook, before: SendHook | None) -> SendHook:
 
 T = TypeVar("T")
 ResponseT = TypeVar("ResponseT", HttpReply, AsyncEventStream)
+_SLICE: Final = 0.1
+"""Seconds of a wait between two looks whether it was stopped."""
+
 Outcome: TypeAlias = HttpReply | TransportError | OutcomeUnknownError
 
 
@@ -182,11 +185,14 @@ class RetryingSender:
         config: The client's settings.
         runtime: Sends a request once, and waits.
         hook: What must agree before each try, or None.
+        check_running: Raises when what this call is part of was stopped, or None; it is called
+            while nothing is sent: every tenth of a second of a wait for a limit or a retry.
     """
 
     config: ClientConfig
     runtime: Runtime
     hook: SendHook | None = None
+    check_running: Callable[[], None] | None = None
 
     async def send(self, plan: Plan, call: CallTracker) -> HttpReply:
         """Send and wait for the whole response.
@@ -245,7 +251,7 @@ class RetryingSender:
             # Once a try may have been billed, nothing takes that back.
             if self.hook is not None and not tries.unknown:
                 await self.runtime.work(self.hook.not_billed)
-            await self.runtime.sleep(delay)
+            await self._sleep(delay)
 
     async def _wait_for_limits(self, plan: Plan, call: CallTracker) -> None:
         """Wait until the limiter lets the request leave; a shared one asks a file or a server."""
@@ -254,7 +260,17 @@ class RetryingSender:
         acquire = partial(self.config.acquire_rate_limit, plan)
         while (wait := await self.runtime.finish(acquire)) > 0:
             call.waiting("limits", wait)
-            await self.runtime.sleep(wait)
+            await self._sleep(wait)
+
+    async def _sleep(self, seconds: float) -> None:
+        if self.check_running is None:
+            return await self.runtime.sleep(seconds)
+        # A limit may want minutes, and Ctrl-C must not wait for them: nothing is lost by ending.
+        while seconds > 0:
+            self.check_running()
+            await self.runtime.sleep(min(seconds, _SLICE))
+            seconds -= _SLICE
+        return None
 
 
 async def parse_large_in_thread(

@@ -1,4 +1,4 @@
-"""`JobStore`: remembers what became of every job, for as many workers as it reaches."""
+"""`JobStore`: the state of every job, for as many workers as can reach it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gptimage.workers.job import JobRecord
 
 
 class JobStoreError(ConfigurationError):
-    """The desk cannot be read or written. No request leaves meanwhile; try again later.
+    """The job store cannot be read or written. No request is sent meanwhile; try again later.
 
     It is a class of its own because waiting helps, as it does with no other configuration.
     """
@@ -21,25 +21,25 @@ class JobStoreError(ConfigurationError):
 
 @runtime_checkable
 class JobStore(Protocol):
-    """Keeps one `JobRecord` for each job. It decides nothing: the rules are in ``rules.py``.
+    """Storage of one `JobRecord` for each job; it decides nothing.
 
     Safe for many threads, processes and, where it says so, machines; an object may be used
-    after a fork, in both processes. Whatever fails is a `JobStoreError`. What `swap` has written is
-    there after a crash of any worker.
+    after a fork, in both processes. Whatever fails is a `JobStoreError`. What `compare_and_swap`
+    has written is there after a crash of any worker.
     """
 
     def now(self) -> float:
-        """The Unix time in seconds, by a clock that all who share the desk agree on."""
+        """Return the Unix time in seconds, by a clock that all workers agree on."""
         ...
 
     def read(self, id: str) -> JobRecord | None:
-        """What is known of a job; None when nothing is."""
+        """Return the record of a job, or None."""
         ...
 
     def compare_and_swap(self, before: JobRecord | None, after: JobRecord) -> bool:
-        """Write an entry if nobody wrote another one meanwhile.
+        """Write a record unless another one was written meanwhile.
 
-        Writing the very same entry twice succeeds, so that a lost answer does no harm.
+        Writing the very same record twice succeeds, so that a lost response does no harm.
 
         Args:
             before: What was read; None when nothing was there.
@@ -50,75 +50,80 @@ class JobStore(Protocol):
         """
         ...
 
-    def entries(self, *, settled: bool = False) -> Iterator[JobRecord]:
-        """What is known of all jobs that are not settled, those changed longest ago first.
+    def records(self, *, settled: bool = False) -> Iterator[JobRecord]:
+        """Return the records of all jobs that are not settled, those changed longest ago first.
 
         Args:
-            settled: Also those that are done, failed or dropped, after the others.
+            settled: Also those that are done, failed or discarded, after the others.
         """
         ...
 
     def close(self) -> None:
-        """Release files and connections; the desk may still be used."""
+        """Release files and connections; the job store may still be used."""
         ...
 
 
 def change(
-    desk: JobStore, id: str, rule: Callable[[JobRecord | None], JobRecord | None]
+    job_store: JobStore, id: str, rule: Callable[[JobRecord | None], JobRecord | None]
 ) -> JobRecord | None:
-    """Apply a rule to what a desk knows of a job, again when somebody else was quicker.
+    """Apply a transition to a job, again when another worker was quicker.
 
     Args:
-        desk: The desk.
+        job_store: The job store.
         id: The job's id.
-        rule: Gives the entry that follows; the same one or None writes nothing.
+        rule: Returns the record that follows; the same one or None writes nothing.
 
     Returns:
-        What the rule gave.
+        What the rule returned.
 
     Raises:
-        DeskError: The desk cannot be read or written.
+        JobStoreError: The job store cannot be read or written.
     """
+    # Optimistic locking: a worker that dies here leaves no lock behind.
     while True:
-        before = desk.read(id)
+        before = job_store.read(id)
         after = rule(before)
         if after is None or after == before:
             return after
         after = evolve(after, revision=before.revision + 1 if before else 1)
-        if desk.compare_and_swap(before, after):
+        if job_store.compare_and_swap(before, after):
             return after
 
 
-def retry(desk: JobStore, id: str) -> JobRecord:
-    """Let a job be asked again when it is delivered next, even if that pays a second time.
+def retry(job_store: JobStore, id: str) -> JobRecord:
+    """Let a job be sent again when it is delivered next, even if that pays a second time.
 
-    Should its pictures turn up after all, in the store or in the cache, they are taken from
-    there, and nothing is paid.
+    Should its images turn up after all, in the store or in the cache, they are used, and nothing
+    is paid.
 
     Args:
-        desk: The desk.
+        job_store: The job store.
         id: The job's id.
 
     Raises:
         InvalidRequestError: It is done, a worker has it, or there is no such job.
-        DeskError: The desk cannot be read or written.
+        JobStoreError: The job store cannot be read or written.
     """
-    entry = change(desk, id, lambda entry: state_machine.reopened(entry, id, desk.now()))
-    assert entry is not None  # noqa: S101  # the rule always gives one
-    return entry
+    return _decide(job_store, id, state_machine.reopened)
 
 
-def discard(desk: JobStore, id: str) -> JobRecord:
-    """Give a job up: delivered again, it is not asked.
+def discard(job_store: JobStore, id: str) -> JobRecord:
+    """Give a job up: delivered again, it is not sent.
 
     Args:
-        desk: The desk.
+        job_store: The job store.
         id: The job's id.
 
     Raises:
         InvalidRequestError: It is done, a worker has it, or there is no such job.
-        DeskError: The desk cannot be read or written.
+        JobStoreError: The job store cannot be read or written.
     """
-    entry = change(desk, id, lambda entry: state_machine.discarded(entry, id, desk.now()))
-    assert entry is not None  # noqa: S101  # the rule always gives one
-    return entry
+    return _decide(job_store, id, state_machine.discarded)
+
+
+def _decide(
+    job_store: JobStore, id: str, rule: Callable[[JobRecord | None, str, float], JobRecord]
+) -> JobRecord:
+    record = change(job_store, id, lambda record: rule(record, id, job_store.now()))
+    assert record is not None  # noqa: S101  # both rules return one or raise
+    return record

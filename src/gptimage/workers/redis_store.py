@@ -1,4 +1,4 @@
-"""`RedisJobStore` (extra ``redis``): a desk that machines share."""
+"""`RedisJobStore` (extra ``redis``): a job store that machines share."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ else
 end
 return 1
 """
-"""KEYS: the job, the jobs that are not settled. ARGV: revision before (empty: none), entry,
+"""KEYS: the job, the jobs that are not settled. ARGV: revision before (empty: none), record,
 revision after, id, time of the change, whether it is settled, milliseconds to keep it then."""
 
 
 class RedisJobStore:
-    """A desk in one Redis server (6 or newer, not a cluster) that machines share.
+    """Storage in one Redis server (6 or newer, not a cluster) that machines share.
 
-    What the desk forgets may be paid for twice. So a server that throws keys out when its memory
-    is full is refused (``maxmemory-policy`` must be ``noeviction``); one that keeps nothing over
+    A job that is forgotten may be paid for twice. So a server that evicts keys when its memory
+    is full is refused (``maxmemory-policy`` must be ``noeviction``); one that forgets its data in
     a restart (``appendonly no``) is used, and a warning is logged. Requests are in it, prompts
     and all.
 
     Args:
         url: Such as ``redis://localhost:6379/0``; ``rediss://`` for TLS.
-        prefix: Put before every key; desks with different ones know nothing of each other.
-        keep: How long jobs that are done, failed or dropped are remembered; None is for ever.
+        prefix: Put before every key; different ones do not see each other.
+        keep: How long jobs that are done, failed or discarded are remembered; None is for ever.
             One that is delivered again after that is a new job.
-        timeout: How long to wait for a connection, and for each answer.
+        timeout: How long to wait for a connection, and for each response.
 
     Raises:
         ConfigurationError: The package ``redis`` is missing, or the URL is none.
@@ -69,27 +69,27 @@ class RedisJobStore:
     ) -> None:
         self._redis: Any = connect(
             url, timeout=timeout.total_seconds(), retries=1, user="RedisJobStore"
-        )  # writing twice does no harm: see `Desk.swap`
+        )  # writing twice does no harm: see `JobStore.compare_and_swap`
         self._prefix = prefix
         self._keep = "" if keep is None else str(int(keep.total_seconds() * 1000))
-        self._looked = False
+        self._checked = False
 
     def __repr__(self) -> str:
-        """Where it is, without a password."""
-        return f"RedisDesk({self._where()!r}, prefix={self._prefix!r})"
+        """Return where it is, without a password."""
+        return f"RedisJobStore({self._address()!r}, prefix={self._prefix!r})"
 
     def now(self) -> float:
-        """The time of the server."""
-        seconds, microseconds = self._ask(lambda redis: redis.time())
+        """Return the time of the server."""
+        seconds, microseconds = self._call(lambda redis: redis.time())
         return int(seconds) + int(microseconds) / 1_000_000
 
     def read(self, id: str) -> JobRecord | None:
-        """What is known of a job."""
-        text: bytes | None = self._ask(lambda redis: redis.hget(self._key(id), "entry"))
-        return None if text is None else self._entry(text)
+        """Return the record of a job, or None."""
+        text: bytes | None = self._call(lambda redis: redis.hget(self._key(id), "entry"))
+        return None if text is None else self._record(text)
 
     def compare_and_swap(self, before: JobRecord | None, after: JobRecord) -> bool:
-        """Write an entry if nobody wrote another one meanwhile."""
+        """Write a record unless another one was written meanwhile."""
         values = (
             "" if before is None else before.revision,
             after.to_text(),
@@ -100,91 +100,91 @@ class RedisJobStore:
             self._keep,
         )
         keys = (self._key(after.id), f"{self._prefix}unsettled")
-        return bool(self._ask(lambda redis: redis.eval(_SWAP, len(keys), *keys, *values)))
+        return bool(self._call(lambda redis: redis.eval(_SWAP, len(keys), *keys, *values)))
 
-    def entries(self, *, settled: bool = False) -> Iterator[JobRecord]:
-        """What is known of jobs, those changed longest ago first; settled ones at the end."""
-        names: list[bytes] = self._ask(
+    def records(self, *, settled: bool = False) -> Iterator[JobRecord]:
+        """Return the records, those changed longest ago first; settled ones at the end."""
+        names: list[bytes] = self._call(
             lambda redis: redis.zrange(f"{self._prefix}unsettled", 0, -1)
         )
         keys = [self._key(name.decode()) for name in names]
-        yield from (entry for entry in self._several(keys) if not entry.settled)
+        yield from (record for record in self._several(keys) if not record.settled)
         if settled:
-            found = [entry for entry in self._several(self._all()) if entry.settled]
-            yield from sorted(found, key=lambda entry: (entry.at, entry.id))
+            found = [record for record in self._several(self._all()) if record.settled]
+            yield from sorted(found, key=lambda record: (record.at, record.id))
 
     def close(self) -> None:
-        """Close the connections; using the desk again opens new ones."""
+        """Close the connections; using the job store again opens new ones."""
         self._redis.close()
 
     def _several(self, keys: list[str]) -> Iterator[JobRecord]:
         for start in range(0, len(keys), _PAGE):
             page = keys[start : start + _PAGE]
-            yield from map(self._entry, filter(None, self._ask(partial(_texts, page))))
+            yield from map(self._record, filter(None, self._call(partial(_texts, page))))
 
     def _all(self) -> list[str]:
         pattern = re.sub(r"([*?^\[\]\\])", r"\\\1", self._key("")) + "*"
-        found: set[bytes] = self._ask(lambda redis: set(redis.scan_iter(pattern, count=_PAGE)))
+        found: set[bytes] = self._call(lambda redis: set(redis.scan_iter(pattern, count=_PAGE)))
         return [name.decode() for name in found]
 
     def _key(self, id: str) -> str:
         return f"{self._prefix}job:{id}"
 
-    def _entry(self, text: bytes) -> JobRecord:
+    def _record(self, text: bytes) -> JobRecord:
         try:
             return JobRecord.from_text(text)
         except ValueError as error:
             raise JobStoreError(
-                f"the desk in {self._where()} holds a damaged entry: {error}"
+                f"the job store in {self._address()} has a damaged record: {error}"
             ) from error
 
-    def _where(self) -> str:
+    def _address(self) -> str:
         return address(self._redis)
 
-    def _ask(self, work: Callable[[Any], T]) -> T:
-        """Ask the server.
+    def _call(self, work: Callable[[Any], T]) -> T:
+        """Call the server.
 
         Raises:
-            DeskError: It does not answer, or refuses.
+            JobStoreError: It does not respond, or refuses.
         """
         from redis import exceptions
 
         try:
-            if not self._looked:
-                self._look()
+            if not self._checked:
+                self._check_server()
             return work(self._redis)
         except (exceptions.RedisError, OSError) as error:
             raise JobStoreError(
-                f"the desk in Redis at {self._where()} cannot be used: {error}; "
-                "nothing is sent until it answers"
+                f"the job store in Redis at {self._address()} cannot be used: {error}; "
+                "nothing is sent until it can be"
             ) from error
 
-    def _look(self) -> None:
-        """See once whether this server can be trusted to remember.
+    def _check_server(self) -> None:
+        """Check once whether this server can forget a job.
 
         Raises:
-            ConfigurationError: It throws out what it has no room for.
+            ConfigurationError: It evicts keys when it is full.
         """
         from redis import exceptions
 
         try:
             found: Mapping[str, Any] = self._redis.info()
         except exceptions.ResponseError:
-            found = {}  # some do not let us ask
+            found = {}  # some servers forbid INFO
         policy = found.get("maxmemory_policy", "noeviction")
         if found.get("maxmemory") and policy != "noeviction":
             raise ConfigurationError(
-                f"Redis at {self._where()} throws keys out when it is full (maxmemory-policy "
-                f"{policy}), and a job it forgets may be paid twice: set noeviction, or give "
-                "the desk a server of its own"
+                f"Redis at {self._address()} evicts keys when it is full (maxmemory-policy "
+                f"{policy}), and a job that is forgotten may be paid twice: set noeviction, or "
+                "give the job store a server of its own"
             )
         if found.get("aof_enabled") == 0:
             _LOG.warning(
-                "Redis at %s forgets what it was told last when it is restarted (appendonly no): "
+                "Redis at %s forgets its data when it is restarted (appendonly no): "
                 "a job delivered again after that may be paid twice",
-                self._where(),
+                self._address(),
             )
-        self._looked = True
+        self._checked = True
 
 
 def _texts(keys: list[str], redis: Any) -> list[bytes | None]:

@@ -1,4 +1,4 @@
-"""`SqliteJobStore`: a desk in a file, for the processes of one machine."""
+"""`SqliteJobStore`: a job store in a file, for the processes of one machine."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ _UPDATE: Final = (
 
 
 class SqliteJobStore:
-    """A desk that processes of one machine share. The file must be on a local disk.
+    """A job store that the processes of one machine share. The file must be on a local disk.
 
-    What was written is on the disk: a power cut forgets nothing. Requests are in it, prompts
+    What was written is on the disk: it survives a power cut. Requests are in it, prompts
     and all; it is readable to you alone.
 
     Args:
-        path: The SQLite file; it is made when it is not there.
-        keep: How long jobs that are done, failed or dropped are remembered; None is for ever.
+        path: The SQLite file; it is created when it is missing.
+        keep: How long jobs that are done, failed or discarded are remembered; None is for ever.
             One that is delivered again after that is a new job.
-        clock: Tells the Unix time in seconds.
+        clock: Returns the Unix time in seconds.
     """
 
     def __init__(
@@ -69,26 +69,26 @@ class SqliteJobStore:
         )
 
     def __repr__(self) -> str:
-        """Where it is."""
+        """Return where it is."""
         return f"SqliteJobStore({str(self.path)!r})"
 
     def now(self) -> float:
-        """The time on this machine."""
+        """Return the time on this machine."""
         return self._clock()
 
     def read(self, id: str) -> JobRecord | None:
-        """What is known of a job."""
+        """Return the record of a job, or None."""
         text = self._file.read(lambda connection: _text_of(connection, id))
-        return None if text is None else self._entry(text)
+        return None if text is None else self._record(text)
 
     def compare_and_swap(self, before: JobRecord | None, after: JobRecord) -> bool:
-        """Write an entry if nobody wrote another one meanwhile."""
+        """Write a record unless another one was written meanwhile."""
         text = after.to_text()
         values = (after.revision, after.at, after.settled, text, after.id)
 
         def work(connection: sqlite3.Connection) -> bool:
             if before is None:
-                self._forget(connection)
+                self._delete_old(connection)
                 done = connection.execute(_INSERT, values).rowcount
             else:
                 done = connection.execute(_UPDATE, (*values, before.revision)).rowcount
@@ -96,37 +96,40 @@ class SqliteJobStore:
 
         return self._file.write(work)
 
-    def entries(self, *, settled: bool = False) -> Iterator[JobRecord]:
-        """What is known of jobs, those changed longest ago first; settled ones at the end."""
+    def records(self, *, settled: bool = False) -> Iterator[JobRecord]:
+        """Return the records, those changed longest ago first; settled ones at the end."""
         query = "SELECT entry FROM jobs WHERE settled <= ? ORDER BY settled, at, id"
         rows = self._file.read(lambda c: c.execute(query, (settled,)).fetchall())
-        return (self._entry(text) for (text,) in rows)
+        return (self._record(text) for (text,) in rows)
 
     def close(self) -> None:
         """Close the file; it is opened again when needed."""
         self._file.close()
 
-    def _forget(self, connection: sqlite3.Connection) -> None:
-        """Forget what was settled long ago."""
+    def _delete_old(self, connection: sqlite3.Connection) -> None:
+        """Delete jobs that were settled long ago."""
         if self._keep is not None:
             before = self.now() - self._keep.total_seconds()
             connection.execute("DELETE FROM jobs WHERE settled = 1 AND at < ?", (before,))
 
-    def _entry(self, text: str) -> JobRecord:
+    def _record(self, text: str) -> JobRecord:
         try:
             return JobRecord.from_text(text)
         except ValueError as error:
-            raise JobStoreError(f"the desk {self.path} holds a damaged entry: {error}") from error
+            raise JobStoreError(
+                f"the job store {self.path} has a damaged record: {error}"
+            ) from error
 
     def _error(self, error: Exception) -> JobStoreError:
         if isinstance(error, NotADatabaseError):
             return JobStoreError(
-                f"{self.path} is no desk, and is left as it is: {error}; name another file"
+                f"{self.path} is no job store, and is left as it is: {error}; name another file"
             )
-        return JobStoreError(f"the desk {self.path} cannot be used: {error}")
+        return JobStoreError(f"the job store {self.path} cannot be used: {error}")
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
+    """Create the tables of a new file; refuse one that is no job store."""
     if not create_tables(connection, _VERSION, _SCHEMA):
         raise NotADatabaseError("it is another database, or of a newer version of gptimage")
 

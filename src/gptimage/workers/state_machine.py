@@ -1,14 +1,15 @@
-"""What may happen to a job, as pure functions: an entry before, and the entry after.
+"""The states of a job as pure functions: a record before, and the record after.
 
-A job that is ``open``, ``failed`` (when retryable) or unknown may be claimed. A claim whose worker
-died before its request left is claimed anew. One whose request left, or was about to, is
-inherited: the heir looks for the reply and parks the job if there is none; it never asks.
+A job that is ``open``, ``failed`` (when retryable) or new may be claimed. A claim whose worker
+died before its request was sent is claimed anew. One whose request was sent, or was about to be,
+is taken over: the next worker looks for the reply, and the job needs review if there is none; the
+request is never sent again by itself.
 
-A worker counts as dead when its time ran out. One that only slept is kept from sending by its
-name, which is no longer on the entry; what it brings home late is taken all the same, and then
-the gate is closed to whoever has the job meanwhile.
+A worker counts as dead when its lease is over. One that only slept cannot send any more, because
+the record no longer has its name; what it delivers late is accepted all the same, and then the
+send hook stops whoever has the job meanwhile.
 
-None says: that is not yours to do.
+A function returns None if the transition is not allowed for this worker.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from attrs import evolve, frozen
 
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import format_usd
-from gptimage.workers.job import Job, JobAnswer, JobRecord, JobState
+from gptimage.workers.job import Job, JobOutput, JobRecord, JobState
 
 
 MAX_CRASHES: Final = 5
-"""A job that took so many workers with it before anything was sent is not given to another."""
+"""A job that killed so many workers before anything was sent is not given to another."""
 
 
 @frozen(kw_only=True)
 class Worker:
-    """Who does something, and when.
+    """The worker that acts, and the time.
 
     Attributes:
-        name: ``machine:process:random``; nobody else has it.
-        now: The time, by the desk's clock.
+        name: ``machine:process:random``; no other worker has it.
+        now: The time, by the job store's clock.
         lease: Seconds until it counts as dead.
     """
 
@@ -42,76 +43,79 @@ class Worker:
     lease: float
 
 
-def claim(entry: JobRecord | None, job: Job, worker: Worker) -> JobRecord:
-    """The entry after a worker asked for a job; it has it if its name is on it.
+def claim(record: JobRecord | None, job: Job, worker: Worker) -> JobRecord:
+    """Return the record after a worker wanted a job; it has it if the record has its name.
 
     Raises:
         InvalidRequestError: The id belongs to another request.
     """
-    if entry is None:
-        return _taken(JobRecord(id=job.id, request=job.text, state="open", at=worker.now), worker)
-    if entry.request != job.text:
+    if record is None:
+        new = JobRecord(id=job.id, request=job.text, state="open", at=worker.now)
+        return _claimed(new, worker)
+    if record.request != job.text:
         raise InvalidRequestError(
             f"id: {job.id} is the id of another request already; a new request needs a new id",
             field="id",
             value=job.id,
             allowed="an id that was not used before",
         )
-    if entry.abandoned(worker.now):
-        return _inherited(entry, worker)
-    if entry.state == "open" or (entry.state == "failed" and entry.retryable):
-        return _taken(evolve(entry, attempt=entry.attempt + 1), worker)
-    return entry
+    if record.abandoned(worker.now):
+        return _taken_over(record, worker)
+    if record.state == "open" or (record.state == "failed" and record.retryable):
+        return _claimed(evolve(record, attempt=record.attempt + 1), worker)
+    return record
 
 
-def heartbeat(entry: JobRecord | None, worker: Worker) -> JobRecord | None:
-    """The worker is alive."""
-    if entry is None or entry.holder != worker.name or not entry.held:
+def heartbeat(record: JobRecord | None, worker: Worker) -> JobRecord | None:
+    """Extend the lease."""
+    if record is None or record.owner != worker.name or not record.owned:
         return None
-    return evolve(entry, until=worker.now + worker.lease)
+    return evolve(record, until=worker.now + worker.lease)
 
 
 def before_send(
-    entry: JobRecord | None, worker: Worker, key: str, ceiling: Decimal | None
+    record: JobRecord | None, worker: Worker, key: str, ceiling: Decimal | None
 ) -> JobRecord | None:
-    """The request is about to leave."""
-    alive = heartbeat(entry, worker)
+    """Record that the request is about to be sent."""
+    alive = heartbeat(record, worker)
     if alive is None:
         return None
+    # From here on it may be billed: a crash between this line and the reply needs review.
     return evolve(alive, state="sending", key=key, possible_cost=ceiling, at=worker.now)
 
 
-def not_billed(entry: JobRecord | None, worker: Worker) -> JobRecord | None:
-    """What left was not billed."""
-    alive = heartbeat(entry, worker)
+def not_billed(record: JobRecord | None, worker: Worker) -> JobRecord | None:
+    """Record that the request that was sent was not billed."""
+    alive = heartbeat(record, worker)
     if alive is None:
         return None
     return evolve(alive, state="claimed", key=None, possible_cost=Decimal(0), at=worker.now)
 
 
-def done(entry: JobRecord | None, answer: JobAnswer, now: float) -> JobRecord | None:
-    """The pictures are in the store, whoever brought them and whoever has the job by now."""
-    if entry is None or entry.state in ("done", "dropped"):
+def done(record: JobRecord | None, output: JobOutput, now: float) -> JobRecord | None:
+    """Record that the images are in the store, whichever worker saved them."""
+    # No owner is asked for: images are paid, and a late worker's are as good as any.
+    if record is None or record.state in ("done", "discarded"):
         return None
     return evolve(
-        _let_go(entry, now),
+        _released(record, now),
         state="done",
-        images=answer.images,
-        cost=answer.cost,
+        images=output.images,
+        cost=output.cost,
         possible_cost=Decimal(0),
         reason=None,
-        warnings=answer.warnings,
+        warnings=output.warnings,
     )
 
 
 def failed(
-    entry: JobRecord | None, worker: Worker, reason: str, *, retryable: bool
+    record: JobRecord | None, worker: Worker, reason: str, *, retryable: bool
 ) -> JobRecord | None:
-    """It failed, and nothing was billed."""
-    if heartbeat(entry, worker) is None or entry is None:
+    """Record that it failed, and nothing was billed."""
+    if heartbeat(record, worker) is None or record is None:
         return None
     return evolve(
-        _let_go(entry, worker.now),
+        _released(record, worker.now),
         state="failed",
         key=None,
         possible_cost=Decimal(0),
@@ -120,53 +124,54 @@ def failed(
     )
 
 
-def needs_review(entry: JobRecord | None, worker: Worker, reason: str) -> JobRecord | None:
-    """It may have been billed, and there is no picture; the reason says up to how much."""
-    if heartbeat(entry, worker) is None or entry is None:
+def needs_review(record: JobRecord | None, worker: Worker, reason: str) -> JobRecord | None:
+    """Record that it may have been billed, and there is no image."""
+    if heartbeat(record, worker) is None or record is None:
         return None
-    told = reason if entry.state == "claimed" else f"{reason}: {may_cost(entry.possible_cost)}"
-    return evolve(_let_go(entry, worker.now), state="parked", reason=told)
+    if record.state != "claimed":
+        reason = f"{reason}: {may_cost(record.possible_cost)}"
+    return evolve(_released(record, worker.now), state="needs_review", reason=reason)
 
 
-def released(entry: JobRecord | None, worker: Worker, reason: str) -> JobRecord | None:
-    """The worker lets go before the end; what left is looked for again by whoever is next."""
-    if heartbeat(entry, worker) is None or entry is None:
+def released(record: JobRecord | None, worker: Worker, reason: str) -> JobRecord | None:
+    """Record that the worker stops before the end; the next one looks for the reply first."""
+    if heartbeat(record, worker) is None or record is None:
         return None
-    state: JobState = "sending" if entry.state == "sending" else "open"
-    return evolve(_let_go(entry, worker.now), state=state, reason=reason)
+    state: JobState = "sending" if record.state == "sending" else "open"
+    return evolve(_released(record, worker.now), state=state, reason=reason)
 
 
-def reopened(entry: JobRecord | None, id: str, now: float) -> JobRecord:
-    """A person decided: it may be asked again, even if that pays a second time.
+def reopened(record: JobRecord | None, id: str, now: float) -> JobRecord:
+    """Record a person's decision: it may be sent again, even if that pays a second time.
 
     Raises:
         InvalidRequestError: There is nothing to decide.
     """
-    entry = _undecided(entry, id, now, "retried")
-    return evolve(_let_go(entry, now), state="open", deaths=0, retryable=False)
+    record = _undecided(record, id, now, "retried")
+    return evolve(_released(record, now), state="open", crash_count=0, retryable=False)
 
 
-def discarded(entry: JobRecord | None, id: str, now: float) -> JobRecord:
-    """A person decided: it is given up.
+def discarded(record: JobRecord | None, id: str, now: float) -> JobRecord:
+    """Record a person's decision: it is given up.
 
     Raises:
         InvalidRequestError: There is nothing to decide.
     """
-    return evolve(_let_go(_undecided(entry, id, now, "dropped"), now), state="dropped")
+    return evolve(_released(_undecided(record, id, now, "discarded"), now), state="discarded")
 
 
 def may_cost(usd: Decimal | None) -> str:
-    """What an unanswered request may have cost, in words."""
+    """Say what a request without a response may have cost."""
     if usd is None:
         return "it may have been billed, how much is not known"
     return f"it may have been billed up to {format_usd(usd)}"
 
 
-def _taken(entry: JobRecord, worker: Worker) -> JobRecord:
+def _claimed(record: JobRecord, worker: Worker) -> JobRecord:
     return evolve(
-        entry,
+        record,
         state="claimed",
-        holder=worker.name,
+        owner=worker.name,
         until=worker.now + worker.lease,
         at=worker.now,
         reason=None,
@@ -174,34 +179,36 @@ def _taken(entry: JobRecord, worker: Worker) -> JobRecord:
     )
 
 
-def _inherited(entry: JobRecord, worker: Worker) -> JobRecord:
-    """The job of a worker that died."""
-    if entry.state == "sending":
-        reason = entry.reason or f"its worker ({entry.holder}) was gone after the request had left"
-        return evolve(entry, holder=worker.name, until=worker.now + worker.lease, reason=reason)
-    deaths = entry.deaths + 1
-    if deaths >= MAX_CRASHES:
-        reason = f"{deaths} workers died with this job before anything was sent"
-        return evolve(_let_go(entry, worker.now), state="failed", deaths=deaths, reason=reason)
-    return _taken(evolve(entry, attempt=entry.attempt + 1, deaths=deaths), worker)
+def _taken_over(record: JobRecord, worker: Worker) -> JobRecord:
+    """Return the record of a job whose worker died, with this worker's name."""
+    if record.state == "sending":
+        reason = record.reason or f"its worker ({record.owner}) died after the request was sent"
+        return evolve(record, owner=worker.name, until=worker.now + worker.lease, reason=reason)
+    crashes = record.crash_count + 1
+    if crashes >= MAX_CRASHES:
+        reason = f"{crashes} workers died with this job before anything was sent"
+        return evolve(
+            _released(record, worker.now), state="failed", crash_count=crashes, reason=reason
+        )
+    return _claimed(evolve(record, attempt=record.attempt + 1, crash_count=crashes), worker)
 
 
-def _let_go(entry: JobRecord, now: float) -> JobRecord:
-    return evolve(entry, holder="", until=0.0, at=now)
+def _released(record: JobRecord, now: float) -> JobRecord:
+    return evolve(record, owner="", until=0.0, at=now)
 
 
-def _undecided(entry: JobRecord | None, id: str, now: float, what: str) -> JobRecord:
-    if entry is None:
-        problem = "the desk knows no such job"
-    elif entry.state == "done":
-        problem = f"it is done: {', '.join(entry.images)}"
-    elif entry.held and not entry.abandoned(now):
-        problem = f"{entry.holder} has it right now"
+def _undecided(record: JobRecord | None, id: str, now: float, what: str) -> JobRecord:
+    if record is None:
+        problem = "the job store has no such job"
+    elif record.state == "done":
+        problem = f"it is done: {', '.join(record.images)}"
+    elif record.owned and not record.abandoned(now):
+        problem = f"{record.owner} has it right now"
     else:
-        return entry
+        return record
     raise InvalidRequestError(
         f"id: {id} cannot be {what}: {problem}",
         field="id",
         value=id,
-        allowed="a job that is parked, failed, dropped, or whose worker is gone",
+        allowed="a job that needs review, failed, was discarded, or whose worker died",
     )

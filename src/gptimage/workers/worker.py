@@ -1,4 +1,4 @@
-"""`run_job`: what a worker does with a job it was handed, once or for the tenth time."""
+"""`run_job`: do a job that was delivered, once or for the tenth time."""
 
 from __future__ import annotations
 
@@ -39,30 +39,44 @@ from gptimage.types.record import Record
 from gptimage.types.request import Prompt
 from gptimage.types.result import Result
 from gptimage.workers import state_machine
-from gptimage.workers.job import Job, JobAnswer, JobRecord, JobResult
+from gptimage.workers.job import Job, JobOutput, JobRecord, JobResult
 from gptimage.workers.job_store import JobStore, JobStoreError, change
 from gptimage.workers.state_machine import Worker
 
 
-# Where the pictures of a job come from: the service, or wherever an earlier reply was kept.
+# Where the images of a job come from: the service, or wherever an earlier reply was saved.
 #
-# A reply is kept in this order: on the worker's own disk (the spool) as soon as it arrived, in
-# the cache, as pictures in the store. A worker may be killed after any of these steps.
+# A reply is saved in this order: on the worker's own disk (the spool) as soon as it arrived, in
+# the cache, as images in the store. A worker may be killed after any of these steps.
 
 _MOST: Final = 1000
 
 
-def call_service(client: ImageClient, job: Job) -> JobAnswer:
-    """Ask for the pictures of a job, and save them.
+class UnsavedImagesError(StoreError):
+    """The images of a job are paid, and neither the store nor any disk of this machine has them.
+
+    They are in ``result`` and nowhere else: save them before this error is dropped.
+
+    Attributes:
+        job: How the job stands, with the images in ``unsaved``.
+    """
+
+    def __init__(self, message: str, *, result: Result, job: JobResult) -> None:
+        super().__init__(message, result=result)
+        self.job = job
+
+
+def call_service(client: ImageClient, job: Job) -> JobOutput:
+    """Send the request of a job, and save the images.
 
     Raises:
         GptImageError: As `ImageClient.generate` and `ImageClient.edit`.
     """
-    result = _result(client, job)
-    return _answer(result.stored, result.cost, result.warnings)
+    result = _call(client, job)
+    return _output(result.stored, result.cost, result.warnings)
 
 
-def _result(client: ImageClient, job: Job) -> Result:
+def _call(client: ImageClient, job: Job) -> Result:
     options = dict(job.request)
     prompt = Prompt(options.pop("prompt"), template=options.pop("template", None))
     images = options.pop("images", None)
@@ -72,26 +86,26 @@ def _result(client: ImageClient, job: Job) -> Result:
     return client.edit(prompt, images, tags=tags, **options)
 
 
-def find_existing_result(client: ImageClient, job: Job, entry: JobRecord) -> JobAnswer | None:
-    """What an earlier worker brought home, wherever it is; nothing is asked for it.
+def find_existing_result(client: ImageClient, job: Job, record: JobRecord) -> JobOutput | None:
+    """Find what an earlier worker received, wherever it is saved; nothing is sent.
 
     Args:
         client: The worker's client.
         job: The job.
-        entry: What the desk knows of it.
+        record: Its record.
 
     Raises:
-        CacheError: The cache cannot be read, so that nobody can tell.
-        StoreError: The store cannot be read, or not take the pictures that were found.
+        CacheError: The cache cannot be read, so that it is not known.
+        StoreError: The store cannot be read, or not save the images that were found.
     """
-    if entry.attempt == 1 and entry.key is None:
+    if record.attempt == 1 and record.key is None:
         return None
-    answer = _stored(client.store, job) if client.store is not None else None
-    return answer or (_kept(client, job, entry.key) if entry.key else None)
+    output = _from_store(client.store, job) if client.store is not None else None
+    return output or (_from_reply(client, job, record.key) if record.key else None)
 
 
-def _stored(store: Store, job: Job) -> JobAnswer | None:
-    """What is in the store, if it is everything one call returned."""
+def _from_store(store: Store, job: Job) -> JobOutput | None:
+    """Return the images in the store, if they are all that one call returned."""
     store.refresh()
     calls: dict[object, dict[int, Record]] = {}
     for record in store.history(_MOST, tag=job.tag):
@@ -101,143 +115,141 @@ def _stored(store: Store, job: Job) -> JobAnswer | None:
     for found in calls.values():  # the newest first
         records = [found[index] for index in sorted(found)]
         if len(records) == records[0].batch_count:
-            return _answer(records, records[0].cost, records[0].warnings)
+            return _output(records, records[0].cost, records[0].warnings)
     return None
 
 
-def _kept(client: ImageClient, job: Job, key: str) -> JobAnswer | None:
-    """What is in the cache or in the spool of this machine, saved in the store."""
+def _from_reply(client: ImageClient, job: Job, key: str) -> JobOutput | None:
+    """Save the images of a reply in the cache or in the spool of this machine."""
     entry = client.cache.get(key) if client.cache is not None else None
-    answer = _replayed(client, job) if entry is not None else None
-    return answer or _spooled(client, job, key)
+    output = _replay(client, job) if entry is not None else None
+    return output or _from_spool(client, job, key)
 
 
-def _spooled(client: ImageClient, job: Job, key: str) -> JobAnswer | None:
-    """A reply that arrived on this machine and could not be saved by whoever asked."""
-    for left in _leftovers(client, key):
-        twin = client.with_send_hook(_Closed())
+def _from_spool(client: ImageClient, job: Job, key: str) -> JobOutput | None:
+    for pending in _pending(client, key):
+        twin = client.with_send_hook(RefuseToSend())
         twin.cache = Cache.memory(max_bytes=None)
         try:
-            twin.cache.put(key, CacheEntry(body=left.read()))
+            twin.cache.put(key, CacheEntry(body=pending.read()))
         except OSError:  # another process recovers it right now
             continue
-        if answer := _replayed(twin, job):
+        if output := _replay(twin, job):
             with suppress(OSError):
-                left.path.unlink()
-            return answer
+                pending.path.unlink()
+            return output
     return None
 
 
-def waits(client: ImageClient, key: str | None) -> bool:
-    """Whether a reply to this request waits in the cache or in the spool of this machine."""
+def has_reply(client: ImageClient, key: str | None) -> bool:
+    """Tell whether a reply to this request is in the cache or in the spool of this machine."""
     if key is None:
         return False
-    with suppress(CacheError):  # one that cannot be read keeps nothing for the next worker
+    with suppress(CacheError):  # one that cannot be read has nothing for the next worker
         if client.cache is not None and client.cache.get(key) is not None:
             return True
-    return any(True for _ in _leftovers(client, key))
+    return any(True for _ in _pending(client, key))
 
 
-def _leftovers(client: ImageClient, key: str) -> Iterator[PendingReply]:
-    """Replies to this request that wait for recovery. Their processes may live: saving failed."""
+def _pending(client: ImageClient, key: str) -> Iterator[PendingReply]:
+    """Return replies to this request in the spool, also those of live processes."""
     try:
         found = PendingReplies().abandoned(older_than=timedelta(0))
-    except StoreError:  # a folder nobody can read is no reason to wait for it
+    except StoreError:  # a folder that cannot be read is no reason to wait for it
         return iter(())
     own = (None, client.store.name if client.store is not None else None)
-    return (left for left in found if left.key == key and left.store in own)
+    return (each for each in found if each.key == key and each.store in own)
 
 
-def _replayed(client: ImageClient, job: Job) -> JobAnswer | None:
-    """The answer without sending anything; None when that does not work."""
+def _replay(client: ImageClient, job: Job) -> JobOutput | None:
+    """Return the images of a reply that is here already; None when it does not fit."""
     try:
-        result = _result(client.with_send_hook(_Closed()), job)
+        result = _call(client.with_send_hook(RefuseToSend()), job)
     except StoreError as error:
         if error.result is not None:
             raise
         return None
     except (GptImageError, OSError):
-        return None  # a source is gone, or the request is planned otherwise here
+        return None  # an input image is gone, or the request is planned otherwise here
     spec = client.models().get(result.model)
     cost = cost_of(spec, result.usage, result.created.date())
-    return _answer(result.stored, cost, result.warnings)
+    return _output(result.stored, cost, result.warnings)
 
 
-def _answer(records: Iterable[Record], cost: Cost | None, warnings: Iterable[str]) -> JobAnswer:
-    return JobAnswer(
+def _output(records: Iterable[Record], cost: Cost | None, warnings: Iterable[str]) -> JobOutput:
+    return JobOutput(
         images=tuple(record.id for record in records),
         cost=None if cost is None else cost.usd,
         warnings=tuple(warnings),
     )
 
 
-class _Closed:
-    """A gate that nothing passes."""
+class RefuseToSend:
+    """A send hook that lets nothing be sent."""
 
     def before_send(self, key: str, ceiling: Decimal | None) -> NoReturn:
+        """Refuse."""
         del key, ceiling
         raise ConfigurationError("this request is not to be sent again")
 
     def not_billed(self) -> None:
-        pass
+        """Do nothing: nothing was sent."""
 
-
-# `JobLease`: a job in the hands of a live worker, and the gate its request has to pass.
 
 LEASE: Final = timedelta(seconds=30)
-"""A worker that gave no sign of life for so long counts as dead."""
+"""A worker that sent no heartbeat for so long counts as dead."""
 
 _HEARTBEATS: Final = 3
-"""Signs of life in one lease: all but one of them may be lost."""
+"""Heartbeats in one lease: all but one of them may be lost."""
 
 
 class LeaseLostError(JobStoreError):
-    """The job is somebody else's now, or finished. Nothing was sent."""
+    """Another worker has the job now, or finished it. Nothing was sent."""
 
 
 class JobLease:
-    """A job that this worker has, from `__enter__` to `__exit__` with signs of life.
+    """A job that this worker has, from `__enter__` to `__exit__` with heartbeats.
 
-    It is the `gptimage.engine.send.SendHook` of the job's request: that it leaves is on the desk first.
+    It is the send hook of the job's request: that it is about to be sent is in the job store first.
 
     Args:
-        desk: The desk.
-        entry: The job, with this worker's name on it.
+        job_store: The job store.
+        record: The job, with this worker's name on it.
         lease: Seconds until this worker counts as dead.
 
     Attributes:
-        entry: The job as it was when this worker got it.
-        sent: Whether a request left, or was about to, that may be billed.
-        key: The cache key of what left, or was about to; None when nothing did.
+        record: The job as it was when this worker got it.
+        sent: Whether a request was sent, or was about to be, that may be billed.
+        key: The cache key of that request; None when there was none.
     """
 
-    def __init__(self, desk: JobStore, entry: JobRecord, lease: float) -> None:
-        self.entry: JobRecord = entry
-        self.sent: bool = entry.state == "sending"
-        self.key: str | None = entry.key
-        self._desk = desk
+    def __init__(self, job_store: JobStore, record: JobRecord, lease: float) -> None:
+        self.record: JobRecord = record
+        self.sent: bool = record.state == "sending"
+        self.key: str | None = record.key
+        self._job_store = job_store
         self._lease = lease
         self._over = threading.Event()
-        self._heart = threading.Thread(target=self._live, name="gptimage-job", daemon=True)
+        self._thread = threading.Thread(target=self._heartbeats, name="gptimage-job", daemon=True)
 
     @classmethod
-    def of(cls, desk: JobStore, job: Job, lease: timedelta) -> JobLease | JobRecord:
-        """The job, if this worker may have it, or else what the desk knows of it.
+    def acquire(cls, job_store: JobStore, job: Job, lease: timedelta) -> JobLease | JobRecord:
+        """Claim a job; return its record if this worker may not have it.
 
         Raises:
             InvalidRequestError: The id belongs to another request.
-            DeskError: The desk cannot be used.
+            JobStoreError: The job store cannot be used.
         """
         name = f"{platform.node()}:{os.getpid()}:{secrets.token_hex(8)}"
         seconds = lease.total_seconds()
-        worker = Worker(name=name, now=desk.now(), lease=seconds)
-        entry = change(desk, job.id, lambda entry: state_machine.claim(entry, job, worker))
-        assert entry is not None  # noqa: S101  # the rule always gives one
-        return cls(desk, entry, seconds) if entry.holder == name else entry
+        worker = Worker(name=name, now=job_store.now(), lease=seconds)
+        record = change(job_store, job.id, lambda found: state_machine.claim(found, job, worker))
+        assert record is not None  # noqa: S101  # a claim returns one or raises
+        return cls(job_store, record, seconds) if record.owner == name else record
 
     def __enter__(self) -> Self:
-        """Begin to give signs of life."""
-        self._heart.start()
+        """Start the heartbeats."""
+        self._thread.start()
         return self
 
     def __exit__(
@@ -246,73 +258,73 @@ class JobLease:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End them."""
+        """Stop the heartbeats."""
         self._over.set()
 
     def before_send(self, key: str, ceiling: Decimal | None) -> None:
-        """Note that the request is about to leave; it does not when that fails.
+        """Record that the request is about to be sent; it is not when that fails.
 
         Raises:
-            ClaimLostError: Somebody else has the job.
-            DeskError: The desk cannot be written.
+            LeaseLostError: Another worker has the job.
+            JobStoreError: The job store cannot be written.
         """
-        if (
-            self._change(
-                lambda entry, worker: state_machine.before_send(entry, worker, key, ceiling)
-            )
-            is None
-        ):
+        record = self._change(
+            lambda record, worker: state_machine.before_send(record, worker, key, ceiling)
+        )
+        if record is None:
             raise LeaseLostError(
-                f"the job {self.entry.id} is not this worker's any more: somebody else finished "
-                f"it, or has it because there was no sign of life for {self._lease:.0f} s; "
+                f"the job {self.record.id} is not this worker's any more: another one finished "
+                f"it, or has it because there was no heartbeat for {self._lease:.0f} s; "
                 "nothing was sent"
             )
         self.sent, self.key = True, key
 
     def not_billed(self) -> None:
-        """Note that what left was not billed; if that fails, it stays noted as sent."""
+        """Record that nothing was billed; if that fails, the record says that it may be."""
         with suppress(JobStoreError):
             self._change(state_machine.not_billed)
             self.sent = False
 
-    def done(self, answer: JobAnswer) -> JobRecord | None:
-        """The pictures are in the store."""
-        now = self._desk.now()
+    def done(self, output: JobOutput) -> JobRecord | None:
+        """Record that the images are in the store."""
+        now = self._job_store.now()
         return change(
-            self._desk, self.entry.id, lambda entry: state_machine.done(entry, answer, now)
+            self._job_store, self.record.id, lambda found: state_machine.done(found, output, now)
         )
 
     def failed(self, reason: str, *, retryable: bool) -> JobRecord | None:
-        """Nothing was billed."""
+        """Record that nothing was billed."""
         return self._change(
-            lambda entry, worker: state_machine.failed(entry, worker, reason, retryable=retryable)
+            lambda record, worker: state_machine.failed(record, worker, reason, retryable=retryable)
         )
 
-    def parked(self, reason: str) -> JobRecord | None:
-        """It may have been billed, and there is no picture."""
-        return self._change(lambda entry, worker: state_machine.needs_review(entry, worker, reason))
+    def needs_review(self, reason: str) -> JobRecord | None:
+        """Record that it may have been billed, and there is no image."""
+        return self._change(
+            lambda record, worker: state_machine.needs_review(record, worker, reason)
+        )
 
     def released(self, reason: str) -> JobRecord | None:
-        """Whoever gets it next looks again for what left, if anything did."""
-        return self._change(lambda entry, worker: state_machine.released(entry, worker, reason))
+        """Leave the job to the next worker, which looks for the reply first."""
+        return self._change(lambda record, worker: state_machine.released(record, worker, reason))
 
-    def known(self) -> JobRecord | None:
-        """What the desk knows of the job."""
-        return self._desk.read(self.entry.id)
+    def current(self) -> JobRecord | None:
+        """Return the record in the job store."""
+        return self._job_store.read(self.record.id)
 
     def _change(
         self, rule: Callable[[JobRecord | None, Worker], JobRecord | None]
     ) -> JobRecord | None:
-        worker = Worker(name=self.entry.holder, now=self._desk.now(), lease=self._lease)
-        return change(self._desk, self.entry.id, lambda entry: rule(entry, worker))
+        worker = Worker(name=self.record.owner, now=self._job_store.now(), lease=self._lease)
+        return change(self._job_store, self.record.id, lambda record: rule(record, worker))
 
-    def _live(self) -> None:
-        """Give signs of life until the end, or until the job is somebody else's."""
+    def _heartbeats(self) -> None:
+        """Extend the lease until the end, or until another worker has the job."""
         while not self._over.wait(self._lease / _HEARTBEATS):
             try:
                 if self._change(state_machine.heartbeat) is None:
                     return
-            except Exception:  # noqa: BLE001, S112  # whatever it is, the next sign may get through
+            except Exception:  # noqa: BLE001, S112  # whatever it is, the next one may get through
                 continue
 
 
@@ -321,172 +333,197 @@ _PAUSE: Final = 30.0
 
 _LONGEST_PAUSE: Final = 600.0
 _OF_THE_SERVICE: Final = (ApiError, OutcomeUnknownError)
-"""What may be billed to somebody else, whose like request this one waited for (see `flights`)."""
+"""May be billed although this worker sent nothing: another one's like request was shared."""
 
-_FOR_GOOD: Final = (InvalidRequestError, ImageDecodeError, BadRequestError)
-"""What is wrong with the request itself, and will be wrong the next time."""
+_PERMANENT: Final = (InvalidRequestError, ImageDecodeError, BadRequestError)
+"""The request itself is wrong, and will be the next time."""
 
 
 def run_job(
     spec: Job | Mapping[str, Any],
     *,
     client: ImageClient,
-    desk: JobStore,
+    job_store: JobStore,
     lease: timedelta = LEASE,
     paths: bool = False,
 ) -> JobResult:
     """Do a job, however often it is delivered: its request is paid for once.
 
     Delivered again, a job that is done gives the same result. One whose worker died before its
-    request left is begun anew. One whose worker died after that gets the reply from the store,
-    the cache, or this machine's spool; when it is nowhere, the job is parked for a person (see
-    `retry` and `drop`) and never asked again by itself. One that a live worker has is busy.
+    request was sent is begun anew. One whose worker died after that gets the reply from the
+    store, the cache, or this machine's spool; when it is nowhere, the job needs a person's review
+    (see `retry` and `discard`) and is never sent again by itself. One that a live worker has is
+    busy.
 
     Args:
-        spec: The job, or what `Job.to_json` gave.
-        client: Who asks. It needs a store, which all workers share; with a cache they share,
-            more replies outlive their worker.
-        desk: Remembers the jobs; all workers share it.
-        lease: After so long without a sign of life a worker counts as dead.
-        paths: Also take pictures named by a path of this machine.
+        spec: The job, or what `Job.to_json` returned.
+        client: Sends the request. It needs a store, which all workers share; with a cache they
+            share, more replies outlive their worker.
+        job_store: Where the state of every job is; all workers share it.
+        lease: After so long without a heartbeat a worker counts as dead.
+        paths: Also accept images named by a path of this machine.
 
     Returns:
         How the job stands. What is wrong with the request, the service or the store is in it,
         not raised.
 
     Raises:
-        StoreError: The images are paid, and neither the store nor this machine's spool could keep
-            them, or the desk could not be told: they are in its ``result``.
+        UnsavedImagesError: The images are paid, and neither the store nor this machine's spool
+            could save them: they are in its ``result`` alone. The job needs review.
+        StoreError: They are on a disk of this machine, and the job store could not be written.
         InvalidRequestError: This is no job, or its id belongs to another request.
         ConfigurationError: The client has no store.
-        DeskError: The desk cannot be used; deliver the job again later.
+        JobStoreError: The job store cannot be used; deliver the job again later.
     """
     job = spec if isinstance(spec, Job) else Job.from_json(spec, paths=paths)
     if not paths:
         job.without_paths()
     if client.store is None:
         raise ConfigurationError(
-            "a worker's client needs a store: the pictures must be somewhere when the worker is "
-            "gone; for instance ImageClient(store=Store('pictures'))"
+            "a worker's client needs a store: the images must be somewhere when the worker is "
+            "gone; for instance ImageClient(store=Store('images'))"
         )
-    found = JobLease.of(desk, job, lease)
+    found = JobLease.acquire(job_store, job, lease)
     if isinstance(found, JobRecord):
-        return JobResult.of(_late(found, job, client, desk), now=desk.now())
-    with found as claim:
-        return _Work(job=job, client=client, desk=desk, claim=claim).run()
+        return JobResult.of(_late_reply(found, job, client, job_store), now=job_store.now())
+    with found as held:
+        return _Delivery(job=job, client=client, job_store=job_store, lease=held).run()
 
 
-def _late(entry: JobRecord, job: Job, client: ImageClient, desk: JobStore) -> JobRecord:
-    """A parked job is done after all when its pictures have turned up since."""
-    if entry.state != "parked":
-        return entry
+def _late_reply(record: JobRecord, job: Job, client: ImageClient, job_store: JobStore) -> JobRecord:
+    """Finish a job that needs review if its images have turned up since."""
+    if record.state != "needs_review":
+        return record
     try:
-        answer = find_existing_result(client, job, entry)
+        output = find_existing_result(client, job, record)
     except (CacheError, StoreError):
-        return entry
-    if answer is None:
-        return entry
-    now = desk.now()
-    return change(desk, job.id, lambda found: state_machine.done(found, answer, now)) or entry
+        return record
+    if output is None:
+        return record
+    now = job_store.now()
+    return change(job_store, job.id, lambda found: state_machine.done(found, output, now)) or record
 
 
 @frozen(kw_only=True)
-class _Work:
-    """A job in the hands of a worker."""
+class _Delivery:
+    """One delivery of a job that this worker has."""
 
     job: Job
     client: ImageClient
-    desk: JobStore
-    claim: JobLease
+    job_store: JobStore
+    lease: JobLease
 
     def run(self) -> JobResult:
         try:
-            answer = find_existing_result(self.client, self.job, self.claim.entry)
-            if answer is None and self.claim.sent:
-                lost = f"{self.claim.entry.reason}, and its reply is nowhere to be found"
-                return self._told(self.claim.parked(lost))
+            output = find_existing_result(self.client, self.job, self.lease.record)
+            if output is None and self.lease.sent:
+                # It may be billed: only a person may decide to pay a second time.
+                lost = f"{self.lease.record.reason}, and its reply is nowhere to be found"
+                return self._result(self.lease.needs_review(lost))
         except (CacheError, StoreError) as error:
-            return self._wait(f"{type(error).__name__}: {error}")
+            return self._release(f"{type(error).__name__}: {error}")
         try:
-            answer = answer or call_service(self.client.with_send_hook(self.claim), self.job)
+            output = output or call_service(self.client.with_send_hook(self.lease), self.job)
         except LeaseLostError:
-            return self._told(None)
+            return self._result(None)
         except GptImageError as error:
-            return self._broke(error)
+            return self._failed(error)
         except BaseException as error:
-            with suppress(JobStoreError):  # what happened is told in any case
-                self._broke(error)
+            with suppress(JobStoreError):  # the exception itself is raised in any case
+                self._failed(error)
             raise
-        return self._done(answer)
+        return self._done(output)
 
-    def _done(self, answer: JobAnswer) -> JobResult:
-        """The pictures are in the store; if the desk cannot be told, they are found there later."""
+    def _done(self, output: JobOutput) -> JobResult:
         try:
-            entry = self.claim.done(answer)
-        except JobStoreError as error:
+            record = self.lease.done(output)
+        except JobStoreError as error:  # the next delivery finds the images in the store
             return JobResult(
                 id=self.job.id,
                 status="done",
-                images=answer.images,
-                cost=answer.cost,
-                attempt=self.claim.entry.attempt,
-                warnings=(*answer.warnings, f"{error}; the pictures are in the store"),
+                images=output.images,
+                cost=output.cost,
+                attempt=self.lease.record.attempt,
+                warnings=(*output.warnings, f"{error}; the images are in the store"),
             )
-        return self._told(entry)
+        return self._result(record)
 
-    def _broke(self, error: BaseException) -> JobResult:
-        """There are no pictures in the store."""
+    def _failed(self, error: BaseException) -> JobResult:
+        """Settle a job that has no images in the store."""
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, StoreError) and isinstance(error.result, Result):
-            return self._unsaved(error, error.result, reason)
-        if may_be_billed(error) and (self.claim.sent or isinstance(error, _OF_THE_SERVICE)):
-            return self._told(self.claim.parked(reason))
-        entry = self.claim.failed(reason, retryable=not isinstance(error, _FOR_GOOD))
-        return self._told(entry, retry_after=_pause(error, self.claim.entry.attempt))
+            return self._not_saved(error, error.result, reason)
+        if may_be_billed(error) and (self.lease.sent or isinstance(error, _OF_THE_SERVICE)):
+            return self._result(self.lease.needs_review(reason))
+        record = self.lease.failed(reason, retryable=not isinstance(error, _PERMANENT))
+        return self._result(record, retry_after=_pause(error, self.lease.record.attempt))
 
-    def _unsaved(self, error: StoreError, result: Result, reason: str) -> JobResult:
-        """The images are paid and not in the store: whoever gets the job next saves them.
+    def _not_saved(self, error: StoreError, result: Result, reason: str) -> JobResult:
+        """Leave paid images that are not in the store to the next delivery, if they are on a disk.
 
         Raises:
-            StoreError: No disk of this machine keeps them, or the desk cannot be told: the error
-                is then the only one that has them, or that knows of them.
+            UnsavedImagesError: They are not.
+            StoreError: They are, and the job store cannot be written.
         """
         copies = f" (copies: {', '.join(error.recovery_copies)})" if error.recovery_copies else ""
         copied = len(error.recovery_copies) + len(result.stored) >= len(result.images)
-        kept = copied or waits(self.client, self.claim.key)
-        told = f"the pictures are there, but not saved: {reason}{copies}"
+        if not copied and not has_reply(self.client, self.lease.key):
+            raise self._unsaved(result, reason) from error
         try:
-            answer = self._wait(told)
+            return self._release(f"the images arrived and are not saved: {reason}{copies}")
         except JobStoreError as broken:
-            error.add_note(f"the job {self.job.id} could not be noted as not saved: {broken}")
+            error.add_note(f"the job {self.job.id} could not be recorded as not saved: {broken}")
             raise error from broken
-        if not kept:
-            error.add_note("no copy is on any disk of this machine: save .result yourself")
-            raise error
-        return answer
 
-    def _wait(self, reason: str) -> JobResult:
-        """Whoever gets the job next looks again for what was paid."""
-        return self._told(self.claim.released(reason), retry_after=_PAUSE)
+    def _unsaved(self, result: Result, reason: str) -> UnsavedImagesError:
+        """Return the error that has the images; the job needs review, whatever becomes of it."""
+        told = "the images arrived, are paid, and no disk could save them"
+        cost = None if result.cost is None else result.cost.usd
+        job = JobResult(
+            id=self.job.id,
+            status="needs_review",
+            images=tuple(record.id for record in result.stored),
+            cost=cost,
+            possible_cost=cost,
+            attempt=self.lease.record.attempt,
+            reason=f"{told}: {reason}",
+            warnings=result.warnings,
+            unsaved=tuple(image.data_url for image in result.images),
+        )
+        error = UnsavedImagesError(
+            f"job {self.job.id}: {told}; they are in .result of this error alone, save them "
+            f"yourself, then discard the job ({reason})",
+            result=result,
+            job=job,
+        )
+        try:
+            self.lease.needs_review(f"{told}, so its worker returned them with the error: {reason}")
+        except JobStoreError as broken:
+            error.add_note(f"the job {self.job.id} could not be recorded as not saved: {broken}")
+        return error
 
-    def _told(self, entry: JobRecord | None, *, retry_after: float | None = None) -> JobResult:
-        """How the job stands; when it was somebody else's to say, what the desk knows."""
-        entry = entry or self.claim.known()
-        now = self.desk.now()
-        if entry is None:  # somebody emptied the desk
+    def _release(self, reason: str) -> JobResult:
+        """Leave the job to the next delivery, which looks again for what was paid."""
+        return self._result(self.lease.released(reason), retry_after=_PAUSE)
+
+    def _result(self, record: JobRecord | None, *, retry_after: float | None = None) -> JobResult:
+        """Return how the job stands, by the job store if this worker does not have it any more."""
+        record = record or self.lease.current()
+        now = self.job_store.now()
+        if record is None:  # the job store was emptied
             return JobResult(id=self.job.id, status="busy", retryable=True, retry_after=_PAUSE)
-        return JobResult.of(entry, now=now, retry_after=retry_after)
+        return JobResult.of(record, now=now, retry_after=retry_after)
 
 
 def _pause(error: BaseException, attempt: int) -> float | None:
-    """Seconds after which the same may work; None when waiting alone does not help."""
-    if not _may_pass(error):
+    """Return the seconds after which the same may work; None when waiting does not help."""
+    if not _is_passing(error):
         return None
-    asked = error.retry_after if isinstance(error, ApiError) else None
-    return max(asked or 0.0, min(_LONGEST_PAUSE, _PAUSE * 2.0 ** min(attempt - 1, 10)))
+    wanted = error.retry_after if isinstance(error, ApiError) else None
+    return max(wanted or 0.0, min(_LONGEST_PAUSE, _PAUSE * 2.0 ** min(attempt - 1, 10)))
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_passing(error: BaseException) -> bool:
     if isinstance(error, TransportError):
         return error.retryable
     passing = (RateLimitError, ServerError, JobStoreError, StoreError)
