@@ -41,8 +41,6 @@ Imports for type checkers and imports inside functions count, too.
 
 UPWARD = {
     "errors -> types": "`StoreError.result` is typed as what it carries",
-    "image -> transport": "base64 is decoded as replies decode it",
-    "transport -> image": "an address is shown in messages as the downloads show it",
 }
 """Imports that still point up or sideways, each with its reason."""
 

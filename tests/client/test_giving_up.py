@@ -19,6 +19,7 @@ from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
 from gptimage.cache import flight as board
 from gptimage.observers.events import Event, Retried
+from gptimage.transport.billing import Billing
 from gptimage.transport.http import HttpReply
 from tests.client.harness import AsyncFakeTransport, FakeTransport, answer, failure, picture
 
@@ -103,7 +104,9 @@ def test_a_cancelled_call_that_waits_is_given_up(what: str, counted: bool, tmp_p
     fake = asyncio.run(main())
 
     assert len(fake.requests) == (0 if what == "limit" else 1)
-    assert [(row.outcome, row.counted) for row in ledger.rows()] == [("failed", 0)] * counted
+    assert [(row.billing, row.counted) for row in ledger.rows()] == [
+        (Billing.NOT_BILLED, 0)
+    ] * counted
 
 
 def test_a_call_somebody_else_waits_for_goes_on() -> None:
@@ -194,4 +197,4 @@ def test_ctrl_c_while_waiting_lets_the_next_thread_ask(
 
 def passengers() -> int:
     """How many wait for somebody else's request."""
-    return sum(flight._passengers for flight in list(board._in_flight.values()))
+    return sum(flight._waiters for flight in list(board._in_flight.values()))
