@@ -318,7 +318,7 @@ def test_connecting_has_a_limit_of_its_own(name: str, timeout: float, connecting
 @pytest.mark.parametrize("deep", [False, True])
 def test_what_no_waiting_mends_is_not_tried_again(said: str, words: str, deep: bool) -> None:
     """A certificate stays wrong, also where only the cause of the failure says so."""
-    from gptimage.transport.openai_sdk import failure as failed
+    from gptimage.transport.response_stream import failure as failed
 
     error = httpx2.ConnectError("" if deep else said)
     if deep:
@@ -335,7 +335,7 @@ def test_what_no_waiting_mends_is_not_tried_again(said: str, words: str, deep: b
 )
 def test_a_proxy_that_refuses_is_not_asked_again(said: str, retryable: bool) -> None:
     """No tunnel was made, so nothing was sent; a password does not appear by waiting."""
-    from gptimage.transport.openai_sdk import failure as failed
+    from gptimage.transport.response_stream import failure as failed
 
     found = failed(httpx2.ProxyError(said))
 

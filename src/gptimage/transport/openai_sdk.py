@@ -9,318 +9,35 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
 from gptimage._internal.threads import to_thread
-from gptimage.errors import ConfigurationError, GptImageError, OutcomeUnknownError, TransportError
+from gptimage.errors import ConfigurationError, GptImageError
 from gptimage.secrets import guard_logs, scrub_error
-from gptimage.transport.base64_body import Base64Extractor
-from gptimage.transport.environment import certificate_advice, settings_of
-from gptimage.transport.http import EventDecoder, FilePart, HttpReply, HttpRequest, ServerEvent
+from gptimage.transport.environment import settings_of
+from gptimage.transport.http import FilePart, HttpReply, HttpRequest
 from gptimage.transport.protocols import AsyncDownload, AsyncEventStream, Download, EventStream
 from gptimage.transport.redirects import Hops
+from gptimage.transport.response_stream import (
+    ArrivingDownload,
+    ArrivingStream,
+    AsyncArrivingDownload,
+    AsyncArrivingStream,
+    aopen_stream,
+    aread_all,
+    failure,
+    network_errors,
+    open_stream,
+    read_all,
+    reply_of,
+)
 
 
 if TYPE_CHECKING:
     import httpx2
-
-
-# Answers of the SDK as they arrive: whole, as events or in pieces, and what breaks them off.
-
-_EVENT_TYPES: Final = ("text/event-stream", "application/x-ndjson", "application/jsonl")
-"""Content types of answers that come in pieces: events, or one JSON object a line."""
-
-_FIELDS: Final = (b"event:", b"data:", b"id:", b"retry:", b":")
-_LONGEST_FIELD: Final = 6
-_BLANK: Final = b"\xef\xbb\xbf \t\r\n"
-"""What may precede the first field: a byte order mark and empty lines."""
-
-_NEVER_SENT: Final = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
-_STAYS_WRONG: Final = {
-    "CERTIFICATE_VERIFY_FAILED": (
-        "the service's certificate is not trusted: behind a company's proxy, set SSL_CERT_FILE to "
-        "a file with its certificate; otherwise check the clock and base_url"
-    ),
-    "WRONG_VERSION_NUMBER": (
-        "the address speaks no TLS: base_url (or the proxy) is http://, not https://"
-    ),
-    "TLSV1_ALERT_UNKNOWN_CA": "the service does not trust this machine's certificate",
-    "CERTIFICATE_REQUIRED": "the service wants a certificate of this machine",
-    "ProxyError: 407": (
-        "the proxy wants a user name and password: put them into HTTPS_PROXY "
-        "(http://user:password@host:port), or name the service's host in NO_PROXY"
-    ),
-    "ProxyError: 403": (
-        "the proxy refuses to connect to this host: allow it there, or name it in NO_PROXY"
-    ),
-}
-"""Signs in the failure of a connection, and what to do; the text is that of OpenSSL or a proxy."""
-
-_WRONG_ADDRESS: Final = {"UnsupportedProtocol", "InvalidURL", "LocalProtocolError"}
-
-
-class ArrivingStream:
-    """`EventStream` over an open response, or over a whole reply that is no stream."""
-
-    def __init__(
-        self,
-        response: httpx2.Response | None,
-        reply: HttpReply,
-        chunks: Iterator[bytes] | None = None,
-    ) -> None:
-        self._response = response
-        self._chunks = chunks
-        self.reply: HttpReply = reply
-
-    def __iter__(self) -> Iterator[ServerEvent]:
-        """Yield events as they arrive."""
-        if self._response is None:
-            return
-        decoder = EventDecoder()
-        try:
-            for chunk in self._chunks or self._response.iter_bytes():
-                yield from decoder.feed(chunk)
-        except network_errors() as error:
-            raise failure(error) from error
-        yield from decoder.finish()
-
-    def close(self) -> None:
-        """Release the connection; harmless when done twice."""
-        if self._response is not None:
-            self._response.close()
-
-
-class AsyncArrivingStream:
-    """`AsyncEventStream` over an open response, or over a whole reply that is no stream."""
-
-    def __init__(
-        self,
-        response: httpx2.Response | None,
-        reply: HttpReply,
-        chunks: AsyncIterator[bytes] | None = None,
-    ) -> None:
-        self._response = response
-        self._chunks = chunks
-        self.reply: HttpReply = reply
-
-    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
-        """Yield events as they arrive."""
-        if self._response is None:
-            return
-        decoder = EventDecoder()
-        try:
-            async for chunk in self._chunks or self._response.aiter_bytes():
-                for event in decoder.feed(chunk):
-                    yield event
-        except network_errors() as error:
-            raise failure(error) from error
-        for event in decoder.finish():
-            yield event
-
-    async def aclose(self) -> None:
-        """Release the connection; harmless when done twice."""
-        if self._response is not None:
-            await self._response.aclose()
-
-
-class ArrivingDownload:
-    """`Download` over an open response, or over a whole reply that is an error."""
-
-    def __init__(self, response: httpx2.Response | None, reply: HttpReply) -> None:
-        self._response = response
-        self.reply: HttpReply = reply
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield pieces as they arrive."""
-        if self._response is None:
-            return
-        try:
-            yield from self._response.iter_bytes()
-        except network_errors() as error:
-            raise failure(error) from error
-
-    def close(self) -> None:
-        """Release the connection; harmless when done twice."""
-        if self._response is not None:
-            self._response.close()
-
-
-class AsyncArrivingDownload:
-    """`AsyncDownload` over an open response, or over a whole reply that is an error."""
-
-    def __init__(self, response: httpx2.Response | None, reply: HttpReply) -> None:
-        self._response = response
-        self.reply: HttpReply = reply
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield pieces as they arrive."""
-        if self._response is None:
-            return
-        try:
-            async for piece in self._response.aiter_bytes():
-                yield piece
-        except network_errors() as error:
-            raise failure(error) from error
-
-    async def aclose(self) -> None:
-        """Release the connection; harmless when done twice."""
-        if self._response is not None:
-            await self._response.aclose()
-
-
-def open_stream(response: httpx2.Response, picture_key: str) -> ArrivingStream:
-    """The events of an answer to a streamed request, or the whole of it where it has none.
-
-    The content type alone does not tell: gateways send events as JSON, text or bytes. So
-    another one is judged by how its body begins.
-    """
-    if _says_events(response):
-        return ArrivingStream(response, reply_of(response))
-    chunks, start = iter(response.iter_bytes()), b""
-    try:
-        while response.status_code == 200 and _is_undecided(start) and (more := next(chunks, b"")):
-            start += more
-    except network_errors() as error:
-        response.close()
-        raise failure(error) from error
-    rest = chain([start], chunks)
-    if _begins_events(start):
-        return ArrivingStream(response, reply_of(response), rest)
-    return ArrivingStream(None, read_all(response, picture_key, rest))
-
-
-async def aopen_stream(response: httpx2.Response, picture_key: str) -> AsyncArrivingStream:
-    """See `open_stream`."""
-    if _says_events(response):
-        return AsyncArrivingStream(response, reply_of(response))
-    chunks, start = aiter(response.aiter_bytes()), b""
-    try:
-        while (
-            response.status_code == 200
-            and _is_undecided(start)
-            and (more := await anext(chunks, b""))
-        ):
-            start += more
-    except network_errors() as error:
-        await response.aclose()
-        raise failure(error) from error
-    rest = _achain(start, chunks)
-    if _begins_events(start):
-        return AsyncArrivingStream(response, reply_of(response), rest)
-    return AsyncArrivingStream(None, await aread_all(response, picture_key, rest))
-
-
-async def _achain(start: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield start
-    async for chunk in chunks:
-        yield chunk
-
-
-def _says_events(response: httpx2.Response) -> bool:
-    kind: str = response.headers.get("content-type", "")
-    return kind.lower().startswith(_EVENT_TYPES)
-
-
-def _is_undecided(start: bytes) -> bool:
-    return len(start.lstrip(_BLANK)) < _LONGEST_FIELD
-
-
-def _begins_events(start: bytes) -> bool:
-    """Whether a body begins with a field or a comment of server-sent events."""
-    return start.lstrip(_BLANK).startswith(_FIELDS)
-
-
-def reply_of(
-    response: httpx2.Response, body: bytes = b"", pictures: tuple[bytes, ...] = ()
-) -> HttpReply:
-    """Build the reply of a response, with this body."""
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return HttpReply(status=response.status_code, headers=headers, body=body, pictures=pictures)
-
-
-def read_all(
-    response: httpx2.Response, picture_key: str, chunks: Iterator[bytes] | None = None
-) -> HttpReply:
-    """Read a response to its end; a broken one counts if an image arrived whole."""
-    splitter = Base64Extractor(picture_key)
-    try:
-        for chunk in chunks or response.iter_bytes():
-            splitter.feed(chunk)
-    except network_errors() as error:
-        if not splitter.has_picture:  # else those that arrived whole are worth having
-            raise failure(error) from error
-    finally:
-        response.close()
-    return reply_of(response, *splitter.close())
-
-
-async def aread_all(
-    response: httpx2.Response, picture_key: str, chunks: AsyncIterator[bytes] | None = None
-) -> HttpReply:
-    """Do the same as `read_all`, awaited."""
-    splitter = Base64Extractor(picture_key)
-    try:
-        async for chunk in chunks or response.aiter_bytes():
-            splitter.feed(chunk)
-    except network_errors() as error:
-        if not splitter.has_picture:  # else those that arrived whole are worth having
-            raise failure(error) from error
-    finally:
-        await response.aclose()
-    return reply_of(response, *splitter.close())
-
-
-def network_errors() -> tuple[type[Exception], ...]:
-    """What an exchange can raise; an SDK client over the older httpx raises that family's."""
-    import sys
-
-    import httpx2
-    import openai
-
-    older = sys.modules.get("httpx")
-    known = (openai.OpenAIError, httpx2.HTTPError)
-    return (*known, older.HTTPError) if older else known
-
-
-def failure(error: Exception) -> GptImageError:
-    """What a failed exchange means: never sent, or sent with an unknown outcome."""
-    import openai
-
-    scrub_error(error)
-    cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error
-    names = {kind.__name__ for kind in type(cause).__mro__}
-    told = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
-    if names & _NEVER_SENT and "CERTIFICATE_VERIFY_FAILED" in told:
-        advice = certificate_advice()
-        return TransportError(
-            f"the service's certificate is not trusted, nothing was sent; {advice} ({told})",
-            retryable=False,
-        )
-    if names & _NEVER_SENT:
-        # What stays wrong is not tried again: waiting mends no certificate and no password.
-        causes = told + _causes(cause)
-        for sign, remedy in _STAYS_WRONG.items():
-            if sign in causes:
-                return TransportError(f"{remedy}; nothing was sent ({told})", retryable=False)
-        return TransportError(f"the service could not be reached, nothing was sent ({told})")
-    if names & _WRONG_ADDRESS:
-        return TransportError(f"the address is wrong, nothing was sent ({told})", retryable=False)
-    if isinstance(error, openai.OpenAIError) and not isinstance(error, openai.APIConnectionError):
-        return ConfigurationError(str(error))
-    return OutcomeUnknownError(f"the request was sent but its answer did not arrive ({told})")
-
-
-def _causes(error: BaseException | None) -> str:
-    """What is behind an exception, as text: asyncio's connections say nothing themselves."""
-    found: list[str] = []
-    while error is not None and len(found) < 8:
-        found.append(f" {error}")
-        error = error.__cause__ or error.__context__
-    return "".join(found)
 
 
 CONNECT_TIMEOUT: Final = 10.0
