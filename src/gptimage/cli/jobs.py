@@ -75,17 +75,17 @@ def _retry(args: argparse.Namespace) -> int:
     from gptimage.workers import retry
 
     desk = _open(args)
-    return _told(retry(desk, args.id), desk, args, "asked when it is delivered again")
+    return _report(retry(desk, args.id), desk, args, "asked when it is delivered again")
 
 
 def _drop(args: argparse.Namespace) -> int:
     from gptimage.workers import discard
 
     desk = _open(args)
-    return _told(discard(desk, args.id), desk, args, "given up")
+    return _report(discard(desk, args.id), desk, args, "given up")
 
 
-def _told(entry: JobRecord, desk: JobStore, args: argparse.Namespace, what: str) -> int:
+def _report(entry: JobRecord, desk: JobStore, args: argparse.Namespace, what: str) -> int:
     print(json.dumps(_document(entry, desk.now())) if args.json else f"{entry.id}: {what}")
     return 0
 
