@@ -158,7 +158,7 @@ def save(images: Sequence[Image], where: Target, *, label: str = "") -> list[Pat
 
 
 def save_missing(images: Sequence[Image], where: Target) -> list[Path]:
-    """Save images as `save` does, but only those that are not there already, under one of the names they get.
+    """Save images as `save` does, but none that is there already under one of its names.
 
     Returns:
         Where each one is; nothing when all were there.
