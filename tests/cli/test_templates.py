@@ -150,5 +150,5 @@ def test_gallery_never_bills_by_surprise(
     service: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With a key, the gallery names the cost and sends nothing without ``--yes``."""
-    assert "draws 10 pictures for about $" in fails(capsys, "gallery")
+    assert "draws 10 images for about $" in fails(capsys, "gallery")
     assert len(service.requests) == 0

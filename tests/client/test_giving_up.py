@@ -19,7 +19,6 @@ from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
 from gptimage.cache import flight as board
 from gptimage.observers.events import Event, Retried
-from gptimage.transport.billing import Billing
 from gptimage.transport.http import HttpReply
 from tests.client.harness import AsyncFakeTransport, FakeTransport, answer, failure, picture
 

@@ -39,7 +39,7 @@ each = pytest.mark.parametrize("template", BUILTIN.values(), ids=lambda each: ea
 
 
 def combinations(template: PromptTemplate) -> Iterator[dict[str, object]]:
-    """Up to 1,500 ways: every argument absent (if it may be) or with each value that changes the text."""
+    """Up to 1,500 ways: arguments absent or with each value that changes the text."""
     values: list[list[object]] = []
     for argument in template.arguments:
         worded = [value for value in argument.values if argument.wording.get(value) != value]

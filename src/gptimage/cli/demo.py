@@ -1,4 +1,4 @@
-"""``gptimage demo``: one command from nothing to pictures on disk."""
+"""``gptimage demo``: one command from nothing to images on disk."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Made:
     Attributes:
         path: Where it is.
         what: What it shows, in a few words.
-        image: The picture.
+        image: The image.
         cost: What its call cost; None for a preview or a photograph, or when unknown.
         paid: Whether it is the result of a call of its own.
     """

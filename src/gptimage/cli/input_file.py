@@ -9,12 +9,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal.text import closest
 from gptimage.cli.console import encoding_of, read_stdin
 from gptimage.errors import InvalidRequestError
 from gptimage.types.parameters import PARAMETERS
@@ -200,8 +200,8 @@ def _unknown_columns(
     names = sorted(str(each) for each in known)
     shown: list[str] = []
     for column, number in unknown.items():
-        close = get_close_matches(column, names, n=1)
-        meant = f", did you mean {close[0]}?" if close else ""
+        close = closest(column, names)
+        meant = f", did you mean {close}?" if close else ""
         shown.append(f"{column!r:.60} (first in line {number}{meant})")
     return InvalidRequestError(
         f"{path} has columns that are no parameters: {'; '.join(shown)}. Take them out, or name "

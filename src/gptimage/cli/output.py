@@ -1,4 +1,4 @@
-"""Where pictures go: found writable before money is spent, and never lost afterwards."""
+"""Where images go: found writable before money is spent, and never lost afterwards."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _ENOUGH: Final = 1 << 16
 
 @frozen(kw_only=True)
 class Target:
-    """A folder and the name pictures get there, still without number and extension.
+    """A folder and the name images get there, still without number and extension.
 
     Attributes:
         folder: Where files are written.
@@ -69,7 +69,7 @@ class Target:
 
 
 def target(output: str | None, prompt: str, *, overwrite: bool = False) -> Target:
-    """Understand ``--output``: a file, a folder, ``-``, or nothing (then the current folder).
+    """Read ``--output``: a file, a folder, ``-``, or nothing (then the current folder).
 
     Raises:
         InvalidRequestError: It is a file name whose extension is no format of the service.
@@ -119,7 +119,7 @@ def prepare(where: Target) -> None:
 
 
 def alone(options: dict[str, object]) -> None:
-    """See that what is asked for is one image and nothing else, as standard output takes.
+    """Refuse what would be written beside the one image that standard output takes.
 
     Args:
         options: What else would be written, by the name of its flag.
@@ -142,10 +142,10 @@ def _refused(output: str, why: str) -> InvalidRequestError:
 
 
 def save(images: Sequence[Image], where: Target, *, label: str = "") -> list[Path]:
-    """Write pictures as ``stem.ext``, or ``stem-1.ext``, ``stem-2.ext``... when there are several.
+    """Write images as ``stem.ext``, or ``stem-1.ext``, ``stem-2.ext``... when there are several.
 
     Args:
-        images: The pictures.
+        images: The images.
         where: Where they should go.
         label: Put behind the stem, such as ``-original``.
 
@@ -153,7 +153,7 @@ def save(images: Sequence[Image], where: Target, *, label: str = "") -> list[Pat
         Where each one is; that can be elsewhere when the folder fails, which is said on stderr.
 
     Raises:
-        OSError: No place on this machine takes a picture.
+        OSError: No place on this machine takes an image.
     """
     stems = _stems(f"{where.stem}{label}", len(images))
     with contextlib.nullcontext() if where.stdout else uninterrupted():
@@ -161,7 +161,7 @@ def save(images: Sequence[Image], where: Target, *, label: str = "") -> list[Pat
 
 
 def save_missing(images: Sequence[Image], where: Target) -> list[Path]:
-    """`save`, but only of images that are not there already, under one of the names they get.
+    """Save images as `save` does, but none that is there already under one of its names.
 
     Returns:
         Where each one is; nothing when all were there.
@@ -207,13 +207,13 @@ def _is_same(path: Path, size: int, sha256: str) -> bool:
 
 
 def is_there(where: Target) -> bool:
-    """Whether some image of that name was written, whatever its format and number."""
+    """Return whether some image of that name was written, whatever its format and number."""
     paths = where.folder.glob(f"{glob.escape(where.stem)}[-.]*")
     return any(path.is_file() and path.stat().st_size for path in paths)
 
 
 def _found(image: Image, where: Target, stem: str) -> Path | None:
-    """The file that holds these very bytes.
+    """Return the file that holds these very bytes.
 
     A name that was reserved by a process that was killed before it wrote is filled in.
     """
@@ -232,7 +232,7 @@ def _found(image: Image, where: Target, stem: str) -> Path | None:
 
 
 def save_one(image: Image, where: Target, stem: str) -> Path:
-    """Write one picture; where that fails, it goes to the first place that takes it.
+    """Write one image; where that fails, it goes to the first place that takes it.
 
     Raises:
         NotDeliveredError: No place on this machine takes it, or it went to standard output in vain.
@@ -243,13 +243,13 @@ def save_one(image: Image, where: Target, stem: str) -> Path:
         with uninterrupted():
             return _save(image, where.folder, stem, overwrite=where.overwrite)
     except (OSError, ValueError) as error:  # ValueError: a name, or a pipe that is closed
-        kept = _rescue(image, stem, error)
+        saved = _save_elsewhere(image, stem, error)
         if where.stdout:
             raise NotDeliveredError(
-                f"standard output took no image ({reason(error)}); it is paid, and in {kept}"
+                f"standard output took no image ({reason(error)}); it is paid, and in {saved}"
             ) from None  # whoever reads a pipe may go away, but this has to be said
-    print(f"could not write to {where.folder}; the picture is in {kept}", file=sys.stderr)
-    return kept
+    print(f"could not write to {where.folder}; the image is in {saved}", file=sys.stderr)
+    return saved
 
 
 def keep_what_came(error: BaseException) -> None:
@@ -265,7 +265,7 @@ def keep_what_came(error: BaseException) -> None:
 
 
 def keep_bytes(data: bytes, name: str) -> Path:
-    """Write bytes that are no picture to a new file in a temporary folder."""
+    """Write bytes that are no image to a new file in a temporary folder."""
     path = Path(tempfile.mkdtemp(prefix="gptimage-")) / name
     path.write_bytes(data)
     return path
@@ -285,14 +285,14 @@ def _save(image: Image, folder: Path, stem: str, *, overwrite: bool) -> Path:
 
 
 def _print(image: Image) -> Path:
-    """Write a picture to standard output."""
+    """Write an image to standard output."""
     sys.stdout.flush()
     sys.stdout.buffer.write(image.data)
     sys.stdout.buffer.flush()
     return Path("-")
 
 
-def _rescue(image: Image, stem: str, error: OSError | ValueError) -> Path:
+def _save_elsewhere(image: Image, stem: str, error: OSError | ValueError) -> Path:
     places: tuple[Callable[[], Path], ...] = (
         Path.cwd,
         lambda: Path(tempfile.mkdtemp(prefix="gptimage-")),

@@ -35,7 +35,7 @@ quality = "medium"
 [arguments.subject]
 required = true
 max_length = 500
-description = "What the picture shows."
+description = "What the image shows."
 
 [arguments.style]
 description = "Medium or style."
@@ -259,7 +259,7 @@ def _ask_first(count: int, estimates: Iterable[Estimate | None]) -> InvalidReque
     total = f"about {format_usd(sum(known, Decimal(0)))}"
     cost = total if len(known) == count else "a sum that cannot be estimated"
     return InvalidRequestError(
-        f"this draws {count} pictures for {cost}: add --yes to spend it, or --sandbox to draw "
+        f"this draws {count} images for {cost}: add --yes to spend it, or --sandbox to draw "
         "them offline",
         field="yes",
         value=False,

@@ -6,7 +6,6 @@ A project may come from anybody: see `_project_values` for what its file may not
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import tomllib
@@ -17,6 +16,7 @@ from typing import Any, Final, cast
 
 from attrs import field, frozen
 
+from gptimage._internal.text import closest
 from gptimage.config.settings import (
     LIMITS,
     OFF,
@@ -357,5 +357,5 @@ def _text(name: str, value: object) -> str | None:
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
-    return f"; did you mean {close[0]}?" if close else "; `gptimage config` lists all"
+    close = closest(name, known, cutoff=0.7)
+    return f"; did you mean {close}?" if close else "; `gptimage config` lists all"
