@@ -258,8 +258,8 @@ def _interruptible(stop: Stop) -> Generator[list[int]]:
     try:
         yield came
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _give_up(in_flight: int, number: int) -> None:
