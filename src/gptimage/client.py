@@ -377,7 +377,7 @@ class ImageClient(BaseClient):
             stop: Ends the run early when it is set: nothing new is sent, what was sent comes.
             refresh: Send even if the cache has the response.
             tags: Tags for the store.
-            **options: Parameters of every prompt and dict that says nothing else; see `EditOptions`.
+            **options: Parameters of each prompt and dict that says nothing else; see `EditOptions`.
 
         Raises:
             InvalidRequestError: ``concurrency`` is below 1.

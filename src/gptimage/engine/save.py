@@ -20,6 +20,7 @@ from gptimage.engine.parse import image_urls, malformed
 from gptimage.engine.plan import Plan
 from gptimage.engine.streaming import LARGE, StreamReader
 from gptimage.errors import (
+    CacheError,
     GptImageError,
     InvalidRequestError,
     OutcomeUnknownError,
@@ -251,7 +252,8 @@ def _cache_put(cache: Cache, key: str, fresh: NewReply) -> list[str]:
         cache.put(key, CacheEntry(body=fresh.body, usd=fresh.usd))
         cache.count(key, misses=1)
     except Exception as error:  # noqa: BLE001  # no cache, not even a user's own, may cost an image
-        return [f"{error}; the call went on without it"]
+        named = str(error) if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
+        return [f"{named}; the call went on without the cache"]
     return []
 
 
