@@ -10,6 +10,7 @@ import calls
 import cli
 import drawing
 import files
+import first_call
 import imports
 import many
 import stall
@@ -21,6 +22,7 @@ BENCHMARKS = {
     "drawing": drawing.run,
     "files": files.run,
     "stall": stall.run,
+    "first": first_call.run,
     "calls": calls.run,
     "many": many.run,
 }

@@ -141,9 +141,9 @@ def test_a_ledger(old: Path) -> None:
     (unknown, *_) = [row for row in rows if row.prompt == "CUT"]
     ledger.close()
 
-    assert Counter((row.outcome, row.cached) for row in rows) == {
-        ("ok", False): 4,
-        ("ok", True): 1,
+    assert Counter((row.billing, row.cached) for row in rows) == {
+        ("billed", False): 4,
+        ("not_billed", True): 1,
         ("unknown", False): 4,
     }
     assert (unknown.cost, unknown.counted) == (None, Decimal("0.005895"))

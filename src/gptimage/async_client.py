@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 @shows(Settings)
 class AsyncImageClient(BaseClient):
-    """Makes and edits pictures under asyncio; close it, or use ``async with``.
+    """A client that makes and edits images under asyncio; close it, or use ``async with``.
 
     Args:
         api_key: The key; the environment variable ``OPENAI_API_KEY`` when left out.
@@ -57,7 +57,7 @@ class AsyncImageClient(BaseClient):
         openai: A configured ``openai.AsyncOpenAI`` or ``AsyncAzureOpenAI`` client to send
             with; it stays yours to close. Its own retries are not used.
         transport: Anything else that sends requests; see `gptimage.transport.AsyncTransport`.
-        store: Where every picture is saved: a folder, or a `Store`.
+        store: Where every image is saved: a folder, or a `Store`.
         cache: Where answers are kept, so that the same request is paid for once: a folder, or
             what `Cache` makes.
         templates: The prompt templates of `render`; the built-in ones when left out.
@@ -173,7 +173,7 @@ class AsyncImageClient(BaseClient):
         extra_headers: Mapping[str, str] | None = None,
         **options: Unpack[Options],
     ) -> Result:
-        """Draw new pictures; arguments and errors are those of `ImageClient.generate`."""
+        """Draw new images; arguments and errors are those of `ImageClient.generate`."""
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return await self._generate(prompt, options, how)
 
@@ -189,7 +189,7 @@ class AsyncImageClient(BaseClient):
         extra_headers: Mapping[str, str] | None = None,
         **options: Unpack[EditOptions],
     ) -> Result:
-        """Change pictures; arguments and errors are those of `ImageClient.edit`."""
+        """Change images; arguments and errors are those of `ImageClient.edit`."""
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return await self._edit(prompt, images, options, how)
 
@@ -298,7 +298,7 @@ class AsyncImageClient(BaseClient):
         resume: Resume | None = None,
         stateless: bool = False,
     ) -> AsyncConversation:
-        """Pictures made and changed turn by turn; see `ImageClient.conversation`."""
+        """Images made and changed turn by turn; see `ImageClient.conversation`."""
         from gptimage.conversation import AsyncConversation
         from gptimage.conversation.turns import ClientParts
 

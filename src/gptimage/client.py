@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @shows(Settings)
 class ImageClient(BaseClient):
-    """Makes and edits pictures. Safe to use from several threads; close it, or use ``with``.
+    """A client that makes and edits images, for several threads; close it, or use ``with``.
 
     Args:
         api_key: The key; the environment variable ``OPENAI_API_KEY`` when left out.
@@ -55,7 +55,7 @@ class ImageClient(BaseClient):
         openai: A configured ``openai.OpenAI`` or ``AzureOpenAI`` client to send with; it
             stays yours to close. Its own retries are not used.
         transport: Anything else that sends requests; see `gptimage.transport.Transport`.
-        store: Where every picture is saved: a folder, or a `Store`.
+        store: Where every image is saved: a folder, or a `Store`.
         cache: Where answers are kept, so that the same request is paid for once: a folder, or
             what `Cache` makes.
         templates: The prompt templates of `render`; the built-in ones when left out.
@@ -119,7 +119,7 @@ class ImageClient(BaseClient):
 
         Args:
             sandbox: The sandbox to use, for its settings and its log; a new one when left out.
-            store: Where every picture is saved.
+            store: Where every image is saved.
             cache: Where answers are kept.
             templates: The prompt templates of `render`.
             **settings: See `Settings`.
@@ -183,7 +183,7 @@ class ImageClient(BaseClient):
         extra_headers: Mapping[str, str] | None = None,
         **options: Unpack[Options],
     ) -> Result:
-        """Draw new pictures.
+        """Draw new images.
 
         Args:
             prompt: What to draw, or a rendered template whose recommendations apply
@@ -198,7 +198,7 @@ class ImageClient(BaseClient):
             InvalidRequestError: A documented rule is broken; nothing was sent.
             ApiError: The service refused.
             OutcomeUnknownError: No usable answer arrived; it may have been billed.
-            StoreError: The pictures could not be saved; they are in its ``result``.
+            StoreError: The images could not be saved; they are in its ``result``.
         """
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return run_blocking(self._generate(prompt, options, how))
@@ -215,25 +215,25 @@ class ImageClient(BaseClient):
         extra_headers: Mapping[str, str] | None = None,
         **options: Unpack[EditOptions],
     ) -> Result:
-        """Change pictures, or draw a new one after them.
+        """Change images, or draw a new one after them.
 
         Args:
             prompt: What to change.
-            images: One picture or up to 16: paths, bytes, open files, PIL images, ``http(s)``
+            images: One image or up to 16: paths, bytes, open files, PIL images, ``http(s)``
                 or ``data:`` URLs, `Image` values, ids of uploaded files (``file-...``), or
                 ids (``img_...``) and records of the client's store.
             refresh: Send the request even if the cache has its reply, and replace that.
             tags: Tags for the store.
             timeout: Seconds to wait for this response; the client's when left out.
             extra_headers: Headers sent with this request, besides the client's.
-            **options: See `EditOptions`; ``mask`` says where the first picture may change.
+            **options: See `EditOptions`; ``mask`` says where the first image may change.
 
         Raises:
-            InvalidRequestError: A rule is broken, or an input is no picture; nothing was sent.
+            InvalidRequestError: A rule is broken, or an input is no image; nothing was sent.
             FetchError: A URL could not be downloaded safely; nothing was sent.
             ApiError: The service refused.
             OutcomeUnknownError: No usable answer arrived; it may have been billed.
-            StoreError: The pictures could not be saved; they are in its ``result``.
+            StoreError: The images could not be saved; they are in its ``result``.
         """
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return run_blocking(self._edit(prompt, images, options, how))
@@ -250,10 +250,10 @@ class ImageClient(BaseClient):
         extra_headers: Mapping[str, str] | None = None,
         **options: Unpack[EditOptions],
     ) -> Result:
-        """Draw variations of a picture, as an edit: the service's own endpoint is retired.
+        """Draw variations of an image, as an edit: the service's own endpoint is retired.
 
         Args:
-            image: The picture.
+            image: The image.
             prompt: What may vary.
             refresh: Send the request even if the cache has its reply, and replace that.
             tags: Tags for the store.
@@ -285,7 +285,7 @@ class ImageClient(BaseClient):
 
         Args:
             prompt: What to draw or change.
-            images: Pictures to start from, for an edit.
+            images: Images to start from, for an edit.
             refresh: Send the request even if the cache has its reply, and replace that.
             tags: Tags for the store.
             timeout: Seconds to wait for this response; the client's when left out.
@@ -295,7 +295,7 @@ class ImageClient(BaseClient):
         Raises:
             ApiError: The service refused, or failed on the way; ``partials`` has the previews.
             OutcomeUnknownError: The stream broke off; ``partials`` has the previews.
-            StoreError: The pictures could not be saved; they are in its ``result``.
+            StoreError: The images could not be saved; they are in its ``result``.
         """
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
         return iterate_blocking(self._stream(prompt, images, options, how))
@@ -409,17 +409,17 @@ class ImageClient(BaseClient):
         resume: Resume | None = None,
         stateless: bool = False,
     ) -> Conversation:
-        """Pictures made and changed turn by turn, over the Responses API.
+        """Images made and changed turn by turn, over the Responses API.
 
         Args:
             model: The chat model, which reads the words; it is billed apart.
             image_model: The model that draws; the client's when left out.
-            resume: Where to go on: a turn, a response's id, a stored picture's id or record.
-            stateless: Send the last picture with every turn, and let the service keep nothing.
+            resume: Where to go on: a turn, a response's id, a stored image's id or record.
+            stateless: Send the last image with every turn, and let the service keep nothing.
 
         Raises:
             InvalidRequestError: Nothing can be resumed that way.
-            ConfigurationError: A stored picture is named, and the client has no store.
+            ConfigurationError: A stored image is named, and the client has no store.
         """
         from gptimage.conversation import Conversation
         from gptimage.conversation.turns import ClientParts

@@ -30,17 +30,73 @@ Data is in attributes; the message is one line. Every error can be pickled and c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from gptimage.secrets import scrub, scrub_value
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
     from decimal import Decimal
+    from pathlib import Path
 
-    from gptimage.types.result import PartialImage, Result
+
+class PaidImage(Protocol):
+    """An image as an error carries it: a `gptimage.Image`."""
+
+    @property
+    def data(self) -> bytes:
+        """The file, byte for byte."""
+        ...
+
+    @property
+    def format(self) -> str:
+        """``png``, ``jpeg``, ``webp``, ``gif`` or ``svg``."""
+        ...
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+        """Write the file, and return where it is."""
+        ...
+
+
+class PaidResult(Protocol):
+    """A result as an error carries it: a `gptimage.Result`."""
+
+    @property
+    def images(self) -> Sequence[PaidImage]:
+        """Every image, in the order of the response."""
+        ...
+
+    @property
+    def image(self) -> PaidImage:
+        """The first image."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know about the call, a sentence each."""
+        ...
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's id of the call."""
+        ...
+
+
+class Preview(Protocol):
+    """A partial image as an error carries it: a `gptimage.PartialImage`."""
+
+    @property
+    def image(self) -> PaidImage:
+        """The image, none of the final ones."""
+        ...
+
+    @property
+    def index(self) -> int:
+        """0 for the first preview."""
+        ...
 
 
 # The categories a safety system names, from wherever a service or a gateway puts them.
@@ -267,12 +323,12 @@ class OutcomeUnknownError(GptImageError):
         message: str,
         *,
         possible_cost: Decimal | None = None,
-        partials: Iterable[PartialImage] = (),
+        partials: Iterable[Preview] = (),
         request_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.possible_cost = possible_cost
-        self.partials: tuple[PartialImage, ...] = tuple(partials)
+        self.partials: tuple[Preview, ...] = tuple(partials)
         self.request_id = request_id
 
 
@@ -292,7 +348,7 @@ class MalformedReplyError(OutcomeUnknownError):
         reply: bytes = b"",
         status: int = 200,
         possible_cost: Decimal | None = None,
-        partials: Iterable[PartialImage] = (),
+        partials: Iterable[Preview] = (),
         request_id: str | None = None,
         text: str = "",
     ) -> None:
@@ -329,7 +385,7 @@ class ApiError(GptImageError):
         request_id: str | None = None,
         retry_after: float | None = None,
         body: object = None,
-        partials: Iterable[PartialImage] = (),
+        partials: Iterable[Preview] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -339,7 +395,7 @@ class ApiError(GptImageError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.body: object = scrub_value(body)
-        self.partials: tuple[PartialImage, ...] = tuple(partials)
+        self.partials: tuple[Preview, ...] = tuple(partials)
 
 
 class BadRequestError(ApiError):
@@ -414,10 +470,10 @@ class StoreError(GptImageError):
     """
 
     def __init__(
-        self, message: str, *, result: Result | None = None, recovery_copies: Iterable[str] = ()
+        self, message: str, *, result: PaidResult | None = None, recovery_copies: Iterable[str] = ()
     ) -> None:
         super().__init__(message)
-        self.result = result
+        self.result: PaidResult | None = result
         self.recovery_copies: tuple[str, ...] = tuple(recovery_copies)
 
 

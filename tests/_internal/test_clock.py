@@ -153,7 +153,7 @@ def test_a_sandbox_dates_everything_it_makes(day: datetime) -> None:
     sandbox = Sandbox(clock=lambda: day)
 
     def body(method: str, path: str, **asked: Any) -> Any:
-        reply = sandbox.answer(HttpRequest(method=method, path=path, body=asked))
+        reply = sandbox.send(HttpRequest(method=method, path=path, body=asked))
         return json.loads(bytes(reply.body))
 
     picture = body("POST", "/images/generations", model="gpt-image-2", prompt="A fox", **SMALL)
@@ -212,13 +212,13 @@ def test_what_is_being_saved_is_waited_for_by_the_store_s_clock(
     """A save that was begun is given up an hour later, by the clock that noted its beginning."""
     clock = Clock(day)
     store = Store(tmp_path, fsync=False, clock=clock)
-    store._parts.index.begin(["images/2026/11/20/being-saved.json"], clock())
+    store._context.index.begin(["images/2026/11/20/being-saved.json"], clock())
     store.refresh()
-    begun = len(store._parts.index.journal())
+    begun = len(store._context.index.journal())
     clock.now += timedelta(hours=2)
     store.refresh()
 
-    assert (begun, len(store._parts.index.journal())) == (1, 0)
+    assert (begun, len(store._context.index.journal())) == (1, 0)
 
 
 @pytest.mark.parametrize("day", DAYS, ids=str)

@@ -75,7 +75,7 @@ class Losing(SandboxTransport):
         if lost:
             self.left -= 1
             if self._served:
-                self._sandbox_of.answer(request)
+                self._sandbox_of.send(request)
             raise OutcomeUnknownError("the answer did not arrive")
         return super().send(request)
 

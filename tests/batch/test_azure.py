@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
         request = HttpRequest(
             method=self.command, path=path.rstrip("?&"), body=fields, files=tuple(parts)
         )
-        reply = azure.sandbox.answer(request)
+        reply = azure.sandbox.send(request)
         answer = bytes(reply.body).replace(b'_file_id": null', b'_file_id": ""')
         self.send_response(reply.status)
         self.send_header("content-length", str(len(answer)))

@@ -126,7 +126,7 @@ def test_a_batch_that_was_made_behind_an_error_is_found(sandbox: Sandbox, status
     def meddle(request: HttpRequest) -> HttpReply | None:
         if (request.method, request.path) != ("POST", "/batches"):
             return None
-        sandbox.answer(request)
+        sandbox.send(request)
         return HttpReply(status=status, body=b"<html>gateway</html>")
 
     batch = Batch.submit(line(sandbox, transport=Meddling(sandbox, meddle)), [fox(0)])

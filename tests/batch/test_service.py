@@ -37,7 +37,7 @@ def upload(sandbox: Sandbox, data: bytes, name: str = "in.jsonl", **fields: obje
     """``POST /files``."""
     part = FilePart(name="file", filename=name, content_type="application/jsonl", data=data)
     body = {"purpose": "batch", **fields}
-    return sandbox.answer(HttpRequest(method="POST", path="/files", body=body, files=(part,)))
+    return sandbox.send(HttpRequest(method="POST", path="/files", body=body, files=(part,)))
 
 
 def jsonl(*lines: object) -> bytes:
@@ -54,12 +54,12 @@ def create(sandbox: Sandbox, file_id: str, **changes: object) -> HttpReply:
         **changes,
     }
     body = {name: each for name, each in body.items() if each is not None}
-    return sandbox.answer(HttpRequest(method="POST", path="/batches", body=body))
+    return sandbox.send(HttpRequest(method="POST", path="/batches", body=body))
 
 
 def look(sandbox: Sandbox, batch_id: str) -> dict[str, Any]:
     """``GET /batches/{id}``."""
-    return value(sandbox.answer(HttpRequest(method="GET", path=f"/batches/{batch_id}")))
+    return value(sandbox.send(HttpRequest(method="GET", path=f"/batches/{batch_id}")))
 
 
 def ended(sandbox: Sandbox, data: bytes, **changes: object) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def test_cancelling_what_has_ended(sandbox: Sandbox) -> None:
     """A completed or failed batch cannot be cancelled; a cancelled one can, again."""
     for data, status in ((jsonl(LINE), "completed"), (jsonl({}), "failed")):
         batch = ended(sandbox, data)
-        reply = sandbox.answer(HttpRequest(method="POST", path=f"/batches/{batch['id']}/cancel"))
+        reply = sandbox.send(HttpRequest(method="POST", path=f"/batches/{batch['id']}/cancel"))
         assert reply.status == 409
         assert value(reply)["error"] == {
             "message": f"Cannot cancel a batch with status '{status}'.",
@@ -271,16 +271,16 @@ def test_cancelling_what_has_ended(sandbox: Sandbox) -> None:
     path = f"/batches/{value(create(sandbox, 'file-x'))['id']}"
     request = HttpRequest(method="POST", path=f"{path}/cancel")
 
-    assert value(sandbox.answer(request))["status"] == "cancelling"
-    assert value(sandbox.answer(HttpRequest(method="GET", path=path)))["status"] == "cancelled"
-    assert value(sandbox.answer(request))["status"] == "cancelled"
+    assert value(sandbox.send(request))["status"] == "cancelling"
+    assert value(sandbox.send(HttpRequest(method="GET", path=path)))["status"] == "cancelled"
+    assert value(sandbox.send(request))["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("path", ["/batches/batch_x", "/batches/batch_x/cancel", "/files/file-x"])
 def test_what_is_not_there_is_a_404(sandbox: Sandbox, path: str) -> None:
     """Batches and files nobody made are not found."""
     method = "POST" if path.endswith("cancel") else "GET"
-    reply = sandbox.answer(HttpRequest(method=method, path=path))
+    reply = sandbox.send(HttpRequest(method=method, path=path))
 
     assert reply.status == 404
     assert value(reply)["error"]["type"] == "invalid_request_error"
@@ -299,7 +299,7 @@ def test_files_are_read_back_by_purpose(sandbox: Sandbox) -> None:
     kept = value(upload(sandbox, jsonl(LINE)))["id"]
     picture = value(upload(sandbox, b"\x89PNG", "a.png", purpose="vision"))["id"]
     replies = [
-        sandbox.answer(HttpRequest(method="GET", path=f"/files/{name}/content"))
+        sandbox.send(HttpRequest(method="GET", path=f"/files/{name}/content"))
         for name in (kept, picture)
     ]
 

@@ -336,7 +336,7 @@ class Slow:
         """Answer when it is time."""
         self.arrived.set()
         await self.answers.wait()
-        return self.sandbox.answer(request)
+        return self.sandbox.send(request)
 
     async def stream(self, request: HttpRequest) -> Any:
         """Not used."""

@@ -333,7 +333,11 @@ def every_error() -> Iterator[BaseException]:
         },
         gptimage.MalformedReplyError: {"reply": b"<html>"},
     }
-    kinds = [each for name in gptimage.__all__ if isinstance(each := getattr(gptimage, name), type)]
+    kinds = [
+        each
+        for name in vars(gptimage)["__all__"]
+        if isinstance(each := getattr(gptimage, name), type)
+    ]
     for kind in kinds:
         if issubclass(kind, gptimage.GptImageError):
             more = {"status": 400} if issubclass(kind, gptimage.ApiError) else {}

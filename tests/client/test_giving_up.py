@@ -103,7 +103,7 @@ def test_a_cancelled_call_that_waits_is_given_up(what: str, counted: bool, tmp_p
     fake = asyncio.run(main())
 
     assert len(fake.requests) == (0 if what == "limit" else 1)
-    assert [(row.outcome, row.counted) for row in ledger.rows()] == [("failed", 0)] * counted
+    assert [(row.billing, row.counted) for row in ledger.rows()] == [("not_billed", 0)] * counted
 
 
 def test_a_call_somebody_else_waits_for_goes_on() -> None:
@@ -194,4 +194,4 @@ def test_ctrl_c_while_waiting_lets_the_next_thread_ask(
 
 def passengers() -> int:
     """How many wait for somebody else's request."""
-    return sum(flight._passengers for flight in list(board._in_flight.values()))
+    return sum(flight._waiters for flight in list(board._in_flight.values()))

@@ -16,7 +16,16 @@ from gptimage.budget.ledger import Ledger
 from gptimage.errors import MalformedReplyError
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply
-from tests.client.harness import TODAY, USAGE, FakeTransport, Harness, answer, event, picture
+from tests.client.harness import (
+    TODAY,
+    USAGE,
+    FakeTransport,
+    Harness,
+    answer,
+    event,
+    failure,
+    picture,
+)
 
 
 BYTES = picture(64, 64)
@@ -215,3 +224,14 @@ def test_a_ledger_that_raises_anything_costs_no_picture(
     result = client.generate("A fox", size="1024x640", quality="low")
 
     assert any("too large; the call went on" in note for note in result.warnings)
+
+
+def test_a_misspelt_model_is_told_the_right_one(harness: Harness) -> None:
+    """The service's 404 says only that there is no such model; the catalogue knows one alike."""
+    client, _ = harness.fake(failure(404, message="The model does not exist"))
+    with pytest.raises(gptimage.NotFoundError, match=r"did you mean model='gpt-image-2.5-flare'"):
+        client.generate("A fox", model="gpt-image-2.5-flair")
+    with pytest.raises(gptimage.NotFoundError) as caught:
+        client.generate("A fox", model="my-own-model")
+
+    assert "did you mean" not in str(caught.value)

@@ -28,7 +28,7 @@ TURN: dict[str, Any] = {"model": "gpt-6-luna", "input": "A cabin", "tools": [TOO
 
 def ask(sandbox: Sandbox, body: dict[str, Any]) -> tuple[HttpReply, Any]:
     """The answer to a request, and its JSON."""
-    reply = sandbox.answer(HttpRequest(method="POST", path="/responses", body=body))
+    reply = sandbox.send(HttpRequest(method="POST", path="/responses", body=body))
     return reply, json.loads(bytes(reply.body))
 
 

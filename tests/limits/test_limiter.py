@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gptimage import ConfigurationError, InvalidRequestError, Models
 from gptimage.limits import Limiter, Limits, WindowLimiter, limiter_of, tokens_of
-from gptimage.limits.headers import age, refusal, stated
+from gptimage.limits.headers import age, refusal, reported_limits
 from gptimage.limits.window import SPAN, Window
 from gptimage.models.pricing import Estimate
 from gptimage.transport.billing import duration
@@ -115,7 +115,7 @@ def test_headers_tell_limits() -> None:
         "x-ratelimit-limit-tokens": "800000",
     }
 
-    found = {each.kind: (each.limit, each.used, each.reset) for each in stated(headers)}
+    found = {each.kind: (each.limit, each.used, each.reset) for each in reported_limits(headers)}
 
     assert found == {"images": (5, 3, 36.0), "tokens": (800000, None, None)}
 
@@ -126,8 +126,8 @@ def test_a_refusal_tells_its_limit() -> None:
 
     assert found is not None
     assert found.again == 12.0
-    assert found.stated is not None
-    assert (found.stated.kind, found.stated.limit, found.stated.used) == ("images", 5, 5)
+    assert found.reported is not None
+    assert (found.reported.kind, found.reported.limit, found.reported.used) == ("images", 5, 5)
 
 
 def test_a_daily_limit_is_no_minute_limit() -> None:
@@ -140,8 +140,8 @@ def test_a_daily_limit_is_no_minute_limit() -> None:
 
     assert found is not None
     assert found.again == 432.0
-    assert found.stated is not None
-    assert (found.stated.kind, found.stated.limit) == ("requests", None)
+    assert found.reported is not None
+    assert (found.reported.kind, found.reported.limit) == ("requests", None)
 
 
 @pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])

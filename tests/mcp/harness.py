@@ -18,7 +18,7 @@ from mcp_types import CallToolResult, TextContent
 import gptimage
 from gptimage.cache.base import Cache
 from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox
-from gptimage.sandbox.service import Answer
+from gptimage.sandbox.service import SandboxReply
 from gptimage.sandbox.transport import AsyncSandboxStream
 from gptimage_mcp.app import App, open_app
 from gptimage_mcp.config.settings import Settings
@@ -49,7 +49,7 @@ class Held(AsyncSandboxTransport):
         self.go = asyncio.Event()
 
     async def stream(self, request: Any) -> AsyncSandboxStream:
-        """Answer, some day."""
+        """SandboxReply, some day."""
         self.arrived.set()
         await self.go.wait()
         return await super().stream(request)
@@ -68,7 +68,7 @@ class Slow(Sandbox):
         self.here = threading.Event()
         self.go = threading.Event()
 
-    def handle(self, request: Any) -> Answer:
+    def handle(self, request: Any) -> SandboxReply:
         """A request is there."""
         self.here.set()
         assert self.go.wait(120)

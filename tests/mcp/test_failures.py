@@ -220,7 +220,7 @@ def test_what_the_sandbox_answers_gets_the_right_advice() -> None:
         sandbox = Sandbox()
         sandbox.fail_next(scenario)  # type: ignore[arg-type]  # one of its scenarios
         body = {"prompt": "A fox", "model": "gpt-image-2.5-flare"}
-        answer = sandbox.answer(HttpRequest(method="POST", path="/images/generations", body=body))
+        answer = sandbox.send(HttpRequest(method="POST", path="/images/generations", body=body))
         advice[scenario] = str(failure(error_from_reply(answer)))
 
     assert "safety system refused" in advice["moderation"]

@@ -18,7 +18,7 @@ from gptimage.models.catalog import Models
 from gptimage.sandbox import images
 from gptimage.sandbox.drawing import paint, stages
 from gptimage.sandbox.images import NOTICE
-from gptimage.sandbox.job import Job, Picture
+from gptimage.sandbox.job import InputImage, Job
 from gptimage.sandbox.renderer import Canvas
 from gptimage.sandbox.scene import prompt_head, read_scene
 from gptimage.sandbox.scene import scene_data as read_data
@@ -50,10 +50,10 @@ def edit(prompt: str = "Make it night", **given: Any) -> Job:
     return job(prompt, operation="edit", inputs=inputs, **given)
 
 
-def picture(data: bytes) -> Picture:
+def picture(data: bytes) -> InputImage:
     """An input picture."""
     image = opened(data)
-    return Picture(data=data, width=image.width, height=image.height)
+    return InputImage(data=data, width=image.width, height=image.height)
 
 
 def difference(one: pil.Image, other: pil.Image) -> float:

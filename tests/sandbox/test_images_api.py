@@ -130,7 +130,7 @@ def test_broken_rules_are_refused_like_the_service_does(
 ) -> None:
     """Each broken rule is a 400 that names the parameter, in the service's words."""
     body = {key: value for key, value in generate(**given).body.items() if value is not ...}
-    reply = sandbox.answer(HttpRequest(method="POST", path=GENERATIONS, body=body))
+    reply = sandbox.send(HttpRequest(method="POST", path=GENERATIONS, body=body))
     found = error(reply)
 
     assert (400, param, code) == (reply.status, found["param"], found["code"])
@@ -157,7 +157,7 @@ def test_svg_author_is_checked_where_it_may_be_chosen(
 ) -> None:
     """With model selection on, `svg` needs a model and knows its own fields only."""
     sandbox = Sandbox(today=lambda: TODAY, svg_model_selection=True)
-    found = error(sandbox.answer(generate(**SVG, **given)))
+    found = error(sandbox.send(generate(**SVG, **given)))
 
     assert (param, code) == (found["param"], found["code"])
 
@@ -250,7 +250,7 @@ def test_safety_identifier_wins_over_user() -> None:
 def test_todays_date_retires_models(model: str) -> None:
     """What answers on 30 November does not exist on 1 December."""
     assert model == job(model=model, today=date(2026, 11, 30)).spec.id
-    reply = Sandbox(today=lambda: date(2026, 12, 1)).answer(generate(model=model))
+    reply = Sandbox(today=lambda: date(2026, 12, 1)).send(generate(model=model))
 
     assert (reply.status, error(reply)["type"]) == (400, USER)
     assert error(reply)["message"] == f"The model '{model}' does not exist."
@@ -264,7 +264,7 @@ def test_generations_take_no_form(sandbox: Sandbox) -> None:
         body={"model": MODEL, "prompt": "x"},
         files=(part("image", b"x"),),
     )
-    found = error(sandbox.answer(form))
+    found = error(sandbox.send(form))
 
     assert found["code"] == "unsupported_content_type"
     assert found["message"].startswith("Unsupported content type: 'multipart/form-data'.")
@@ -280,7 +280,7 @@ def test_svg_choice_reaches_the_job() -> None:
 def test_drawing_is_chosen_by_name() -> None:
     """`Sandbox(draw="plain")` draws a palette image; any other name is refused."""
     plain, scene = (
-        Image.from_bytes(b64decode(json.loads(made.answer(generate()).body)["data"][0]["b64_json"]))
+        Image.from_bytes(b64decode(json.loads(made.send(generate()).body)["data"][0]["b64_json"]))
         for made in (Sandbox(draw="plain"), Sandbox())
     )
 

@@ -114,7 +114,7 @@ def test_forms_with_bad_pictures_are_refused(
     sandbox: Sandbox, files: Form, given: Mapping[str, Any], param: str, code: str, message: str
 ) -> None:
     """Each is a 400 that names the file or the field."""
-    reply = sandbox.answer(edit(*files, **given))
+    reply = sandbox.send(edit(*files, **given))
     found = error(reply)
 
     assert (400, param, code) == (reply.status, found["param"], found["code"])
@@ -123,14 +123,14 @@ def test_forms_with_bad_pictures_are_refused(
 
 def test_unreadable_pictures_name_the_request(sandbox: Sandbox) -> None:
     """The message tells which request id to quote, as the service's does."""
-    reply = sandbox.answer(edit(part("image", b"?")))
+    reply = sandbox.send(edit(part("image", b"?")))
 
     assert error(reply)["message"].endswith(f"include the request ID {reply.request_id}.")
 
 
 def test_pictures_of_fifty_megabytes_are_too_large(sandbox: Sandbox) -> None:
     """An input has to be smaller than 50 MB."""
-    found = error(sandbox.answer(edit(part("image", photo() + bytes(50_000_000)))))
+    found = error(sandbox.send(edit(part("image", photo() + bytes(50_000_000)))))
 
     assert (found["param"], found["code"]) == ("image", "file_too_large")
 
@@ -140,7 +140,7 @@ def test_pictures_of_fifty_megabytes_are_too_large(sandbox: Sandbox) -> None:
 def test_documented_formats_are_taken(sandbox: Sandbox, mime: str, mode: str) -> None:
     """PNG, JPEG and WebP go in, in colour and in grey."""
     file = part("image", photo(kind=FORMATS[mime], mode=mode), mime)
-    reply = sandbox.answer(edit(file, size="1024x640", quality="low"))
+    reply = sandbox.send(edit(file, size="1024x640", quality="low"))
 
     assert reply.status == 200
 
@@ -155,7 +155,7 @@ def test_masks_of_any_png_kind_are_taken(sandbox: Sandbox, mode: str) -> None:
     else:
         image.convert("LA").convert(mode if mode != "PA" else "LA").save(out, "PNG")
     files = (IMAGE, part("mask", out.getvalue()))
-    reply = sandbox.answer(edit(*files, size="1024x640", quality="low"))
+    reply = sandbox.send(edit(*files, size="1024x640", quality="low"))
 
     assert reply.status == 200
 
@@ -163,7 +163,7 @@ def test_masks_of_any_png_kind_are_taken(sandbox: Sandbox, mode: str) -> None:
 def test_sixteen_pictures_are_taken(sandbox: Sandbox) -> None:
     """The most inputs one edit may have."""
     files = [part("image[]", photo()) for _ in range(16)]
-    reply = sandbox.answer(edit(*files, size="1024x640", quality="low"))
+    reply = sandbox.send(edit(*files, size="1024x640", quality="low"))
     used = json.loads(reply.body)["usage"]["input_tokens_details"]["image_tokens"]
 
     assert (reply.status, used) == (200, 16 * 32 * 24)
@@ -173,7 +173,7 @@ def upload(sandbox: Sandbox, data: bytes, **fields: str) -> Any:
     """The file object of an uploaded picture."""
     body = {"purpose": "vision", **fields}
     request = HttpRequest(method="POST", path="/files", body=body, files=(part("file", data),))
-    return json.loads(sandbox.answer(request).body)
+    return json.loads(sandbox.send(request).body)
 
 
 Reference = Callable[[Sandbox], Mapping[str, Any]]
@@ -210,7 +210,7 @@ def test_json_with_bad_pictures_is_refused(
     sandbox: Sandbox, given: Mapping[str, Any], param: str, code: str, message: str
 ) -> None:
     """Each is a 400 that names the path of what is wrong."""
-    reply = sandbox.answer(json_edit(**given))
+    reply = sandbox.send(json_edit(**given))
     found = error(reply)
 
     assert (400, param, code) == (reply.status, found["param"], found["code"])
@@ -227,7 +227,7 @@ def test_json_edits_take_data_urls_files_and_moderation(sandbox: Sandbox) -> Non
         size="1024x640",
         quality="low",
     )
-    reply = sandbox.answer(request)
+    reply = sandbox.send(request)
 
     assert reply.status == 200
     assert json.loads(reply.body)["usage"]["input_tokens_details"]["image_tokens"] == 2 * 32 * 24
@@ -235,7 +235,7 @@ def test_json_edits_take_data_urls_files_and_moderation(sandbox: Sandbox) -> Non
 
 def test_unknown_files_are_refused(sandbox: Sandbox) -> None:
     """A file id nobody uploaded does not exist."""
-    reply = sandbox.answer(json_edit(images=[{"file_id": "file-nope"}]))
+    reply = sandbox.send(json_edit(images=[{"file_id": "file-nope"}]))
 
     assert (reply.status, error(reply)["message"]) == (404, "No such File object: file-nope")
 
@@ -243,6 +243,6 @@ def test_unknown_files_are_refused(sandbox: Sandbox) -> None:
 def test_oriented_pictures_are_measured_upright(sandbox: Sandbox) -> None:
     """A mask fits the picture as its camera meant it to be seen."""
     files = (part("image", turned(), "image/jpeg"), part("mask", mask(48, 64)))
-    reply = sandbox.answer(edit(*files, quality="low"))
+    reply = sandbox.send(edit(*files, quality="low"))
 
     assert (reply.status, json.loads(reply.body)["size"]) == (200, "1024x1536")

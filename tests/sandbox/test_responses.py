@@ -36,12 +36,12 @@ TURN: Body = {"model": "gpt-6-luna", "input": "A red fox", "tools": [TOOL]}
 
 def post(sandbox: Sandbox, body: Body, path: str = "/responses", **headers: str) -> HttpReply:
     """The reply to a body."""
-    return sandbox.answer(HttpRequest(method="POST", path=path, body=body, headers=headers))
+    return sandbox.send(HttpRequest(method="POST", path=path, body=body, headers=headers))
 
 
 def get(sandbox: Sandbox, path: str, method: str = "GET") -> HttpReply:
     """The reply to a request without a body."""
-    return sandbox.answer(HttpRequest(method=method, path=path))
+    return sandbox.send(HttpRequest(method=method, path=path))
 
 
 def value(reply: HttpReply) -> Any:

@@ -60,7 +60,7 @@ def events(reply: HttpReply) -> list[tuple[str, Any]]:
 
 def test_a_reply_has_the_documented_fields(sandbox: Sandbox) -> None:
     """Pictures in base64, the defaults resolved, and usage in its exact shape."""
-    answer = body(sandbox.answer(generate(n=2, safety_identifier="u1", **QUICK)))
+    answer = body(sandbox.send(generate(n=2, safety_identifier="u1", **QUICK)))
     tokens = 2 * 107
 
     assert list(answer["data"][0]) == ["b64_json"]
@@ -92,14 +92,14 @@ def test_usage_follows_the_published_formula(
     sandbox: Sandbox, quality: str, size: str, tokens: int
 ) -> None:
     """The figures of OpenAI's calculator, to the token."""
-    answer = body(sandbox.answer(generate(quality=quality, size=size)))
+    answer = body(sandbox.send(generate(quality=quality, size=size)))
 
     assert tokens == answer["usage"]["output_tokens"]
 
 
 def test_an_svg_counts_its_author_apart(sandbox: Sandbox) -> None:
     """`svg_usage` names the author and adds up."""
-    answer = body(sandbox.answer(generate(model="gpt-image-2.6-flare", output_format="svg")))
+    answer = body(sandbox.send(generate(model="gpt-image-2.6-flare", output_format="svg")))
     used = answer["svg_usage"]
 
     assert {"model", "input_tokens", "output_tokens", "reasoning_tokens", "total_tokens"} == set(
@@ -116,7 +116,7 @@ def test_a_stream_has_the_documented_events(
     sandbox: Sandbox, request_: Any, operation: str
 ) -> None:
     """Partial images with an index, then one completed event with the usage."""
-    found = events(sandbox.answer(request_(stream=True, partial_images=2, **QUICK)))
+    found = events(sandbox.send(request_(stream=True, partial_images=2, **QUICK)))
     names = [name for name, _ in found]
     partial, final = found[0][1], found[-1][1]
 
@@ -133,8 +133,8 @@ def test_a_stream_has_the_documented_events(
 def test_streamed_usages_add_up(sandbox: Sandbox) -> None:
     """Several pictures in one stream cost what they cost together."""
     asked = {"n": 3, "stream": True, **QUICK}
-    found = events(sandbox.answer(generate(**asked)))
-    whole = body(sandbox.answer(generate(n=3, **QUICK)))["usage"]
+    found = events(sandbox.send(generate(**asked)))
+    whole = body(sandbox.send(generate(n=3, **QUICK)))["usage"]
 
     assert whole["total_tokens"] == sum(data["usage"]["total_tokens"] for _, data in found)
 
@@ -142,7 +142,7 @@ def test_streamed_usages_add_up(sandbox: Sandbox) -> None:
 def test_every_reply_has_the_services_headers(sandbox: Sandbox) -> None:
     """Success or not, a reply names its request, its time and the limits."""
     for request in (get("/models"), get("/nowhere"), generate(n=0)):
-        headers = sandbox.answer(request).headers
+        headers = sandbox.send(request).headers
         assert headers["content-type"] == "application/json"
         assert headers["openai-version"] == "2020-10-01"
         assert headers["openai-processing-ms"].isdecimal()
@@ -154,18 +154,18 @@ def test_every_reply_has_the_services_headers(sandbox: Sandbox) -> None:
 
 def test_models_are_listed_with_their_end(sandbox: Sandbox) -> None:
     """Living models with their shutdown date; the dead are gone."""
-    listed = {one["id"]: one for one in body(sandbox.answer(get("/v1/models")))["data"]}
+    listed = {one["id"]: one for one in body(sandbox.send(get("/v1/models")))["data"]}
 
     assert listed["gpt-image-2.5-flare"]["shutdown_date"] is None
     assert listed["gpt-image-1.5"]["shutdown_date"] == "2026-12-01"
     assert {"dall-e-3", "gpt-image-1"}.isdisjoint(listed)
-    assert listed["gpt-image-2"] == body(sandbox.answer(get("/models/gpt-image-2")))
+    assert listed["gpt-image-2"] == body(sandbox.send(get("/models/gpt-image-2")))
     assert {"id", "object", "created", "owned_by", "shutdown_date"} == listed["gpt-image-2"].keys()
 
 
 def test_unknown_models_are_not_found(sandbox: Sandbox) -> None:
     """Asking for a model that is gone is a 404 of its own kind."""
-    reply = sandbox.answer(get("/models/dall-e-2"))
+    reply = sandbox.send(get("/models/dall-e-2"))
 
     assert (reply.status, error(reply)["code"]) == (404, "model_not_found")
 
@@ -175,7 +175,7 @@ def test_unknown_models_are_not_found(sandbox: Sandbox) -> None:
 )
 def test_other_addresses_are_not_found(sandbox: Sandbox, path: str) -> None:
     """The sandbox is the image surface, and says so for everything else."""
-    reply = sandbox.answer(HttpRequest(method="POST", path=path))
+    reply = sandbox.send(HttpRequest(method="POST", path=path))
     shown = "/v1" + path.removeprefix("/v1")
 
     assert reply.status == 404
@@ -189,7 +189,7 @@ def test_other_addresses_are_not_found(sandbox: Sandbox, path: str) -> None:
 
 def test_wrong_methods_are_told_the_right_one(sandbox: Sandbox) -> None:
     """GET on an endpoint that draws is a 405."""
-    reply = sandbox.answer(get(GENERATIONS))
+    reply = sandbox.send(get(GENERATIONS))
 
     assert (reply.status, reply.headers["allow"]) == (405, "POST")
     assert error(reply)["message"].startswith("Not allowed to GET on /v1/images/generations.")
@@ -198,7 +198,7 @@ def test_wrong_methods_are_told_the_right_one(sandbox: Sandbox) -> None:
 def test_variations_are_retired(sandbox: Sandbox) -> None:
     """As observed: 404, no body, no headers of the service."""
     form = HttpRequest(method="POST", path="/images/variations", files=(part("image", photo()),))
-    reply = sandbox.answer(form)
+    reply = sandbox.send(form)
 
     assert (reply.status, bytes(reply.body), dict(reply.headers)) == (404, b"", {})
 
@@ -208,13 +208,13 @@ def test_files_are_kept_and_found(sandbox: Sandbox) -> None:
     form = HttpRequest(
         method="POST", path="/files", body={"purpose": "vision"}, files=(part("file", b"abc"),)
     )
-    made = body(sandbox.answer(form))
+    made = body(sandbox.send(form))
 
     assert (
         made["object"], made["bytes"], made["purpose"], made["filename"],
     ) == ("file", 3, "vision", "x.png")  # fmt: skip
-    assert made == body(sandbox.answer(get(f"/files/{made['id']}")))
-    assert sandbox.answer(get("/files/file-unknown")).status == 404
+    assert made == body(sandbox.send(get(f"/files/{made['id']}")))
+    assert sandbox.send(get("/files/file-unknown")).status == 404
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_bad_uploads_are_refused(
 ) -> None:
     """One file, a purpose, and nothing else."""
     parts = tuple(part(name, b"abc") for name in files)
-    reply = sandbox.answer(HttpRequest(method="POST", path="/files", body=given, files=parts))
+    reply = sandbox.send(HttpRequest(method="POST", path="/files", body=given, files=parts))
 
     assert (400, code) == (reply.status, error(reply)["code"])
 
@@ -257,7 +257,7 @@ def test_provenance_is_really_looked_for(
 ) -> None:
     """A manifest is found in the bytes; the watermark never is."""
     path = "/content_provenance_checks"
-    found = body(sandbox.answer(HttpRequest(method="POST", path=path, files=(part("file", data),))))
+    found = body(sandbox.send(HttpRequest(method="POST", path=path, files=(part("file", data),))))
     c2pa, synthid = found["results"]
 
     assert ("content_provenance_check", "c2pa", outcome, state) == (
@@ -272,8 +272,8 @@ def test_provenance_of_audio_and_of_anything_else(sandbox: Sandbox) -> None:
     audio = HttpRequest(method="POST", path=path, files=(part("file", b"ID3\x04rest"),))
     other = HttpRequest(method="POST", path=path, files=(part("file", b"%PDF-1.7"),))
 
-    assert [one["type"] for one in body(sandbox.answer(audio))["results"]] == ["synthid"]
-    assert sandbox.answer(other).status == 400
+    assert [one["type"] for one in body(sandbox.send(audio))["results"]] == ["synthid"]
+    assert sandbox.send(other).status == 400
 
 
 FAILURES: list[tuple[str, int, str | None, str | None]] = [
@@ -304,18 +304,18 @@ def test_failures_on_request(
         request = HttpRequest(
             method="POST", path=GENERATIONS, body=request.body, headers={"x-sandbox-fail": scenario}
         )
-    reply = sandbox.answer(request)
+    reply = sandbox.send(request)
     found = error(reply)
 
     assert (status, type_, code) == (reply.status, found["type"], found["code"])
-    assert sandbox.answer(generate(**QUICK)).status == 200
+    assert sandbox.send(generate(**QUICK)).status == 200
 
 
 def test_moderation_says_where_and_what(sandbox: Sandbox) -> None:
     """The details name the stage and the categories, the message the request."""
     for scenario, stage in (("moderation", "input"), ("moderation_output", "output")):
         sandbox.fail_next(scenario)  # type: ignore[arg-type]  # a name from a table
-        reply = sandbox.answer(generate(**QUICK))
+        reply = sandbox.send(generate(**QUICK))
         found = error(reply)
         assert {"moderation_stage": stage, "categories": ["sexual"]} == found["moderation_details"]
         assert f"include the request ID {reply.request_id}." in found["message"]
@@ -324,12 +324,12 @@ def test_moderation_says_where_and_what(sandbox: Sandbox) -> None:
 def test_rate_limits_say_how_long(sandbox: Sandbox) -> None:
     """Headers and message agree on the time to wait."""
     sandbox.fail_next("rate_limit", times=2, retry_after=12)
-    reply = sandbox.answer(generate(**QUICK))
+    reply = sandbox.send(generate(**QUICK))
 
     assert (reply.headers["retry-after"], reply.headers["retry-after-ms"]) == ("12", "12000")
     assert "Please try again in 12s." in error(reply)["message"]
-    assert sandbox.answer(generate(**QUICK)).status == 429
-    assert sandbox.answer(generate(**QUICK)).status == 200
+    assert sandbox.send(generate(**QUICK)).status == 429
+    assert sandbox.send(generate(**QUICK)).status == 200
 
 
 def test_replies_that_lie(sandbox: Sandbox) -> None:
@@ -337,7 +337,7 @@ def test_replies_that_lie(sandbox: Sandbox) -> None:
     own = HttpReply(status=418, headers={"content-type": "text/plain"}, body=b"tea")
     for failure in ("html", "empty", "unavailable", own):
         sandbox.fail_next(failure)  # type: ignore[arg-type]  # names from a list
-    html, empty, unavailable, given = (sandbox.answer(generate(**QUICK)) for _ in range(4))
+    html, empty, unavailable, given = (sandbox.send(generate(**QUICK)) for _ in range(4))
 
     assert (html.status, html.content_type) == (200, "text/html")
     assert body(empty)["data"] is None
@@ -354,7 +354,7 @@ def test_streams_can_fail_after_their_first_picture(
 ) -> None:
     """The first partial arrives, then an error event ends the stream."""
     sandbox.fail_next(scenario)
-    found = events(sandbox.answer(generate(stream=True, partial_images=partials, **QUICK)))
+    found = events(sandbox.send(generate(stream=True, partial_images=partials, **QUICK)))
     name, data = found[-1]
 
     assert min(1, partials) + 1 == len(found)
@@ -371,7 +371,7 @@ def test_broken_connections_leave_the_outcome_unknown(
     sandbox.fail_next(scenario)
 
     with pytest.raises(OutcomeUnknownError):
-        sandbox.answer(generate(stream=stream, **QUICK))
+        sandbox.send(generate(stream=stream, **QUICK))
 
 
 def test_unknown_failures_are_named(sandbox: Sandbox) -> None:
@@ -380,15 +380,15 @@ def test_unknown_failures_are_named(sandbox: Sandbox) -> None:
         sandbox.fail_next("modertion")  # type: ignore[arg-type]  # the mistake under test
 
     assert caught.value.allowed == SCENARIOS
-    reply = sandbox.answer(generate(prompt="x [sandbox:nonsense]"))
+    reply = sandbox.send(generate(prompt="x [sandbox:nonsense]"))
     assert (reply.status, error(reply)["param"]) == (400, "prompt")
 
 
 def test_requests_are_kept_as_they_arrived(sandbox: Sandbox) -> None:
     """The log holds every request, forms as text, whatever became of it."""
-    sandbox.answer(get("/v1/models?limit=1"))
-    sandbox.answer(generate(n=0))
-    sandbox.answer(edit(n=1, stream=False, svg={"model": "a"}, mask=None))
+    sandbox.send(get("/v1/models?limit=1"))
+    sandbox.send(generate(n=0))
+    sandbox.send(edit(n=1, stream=False, svg={"model": "a"}, mask=None))
     listed, refused, form = sandbox.requests
 
     assert (listed.method, listed.path) == ("GET", "/models")
@@ -405,7 +405,7 @@ def test_the_log_and_the_files_are_bounded(
 ) -> None:
     """A sandbox that runs for days forgets its oldest requests and files."""
     monkeypatch.setattr("gptimage.sandbox.service._REMEMBERED_BYTES", 2500)
-    monkeypatch.setattr("gptimage.sandbox.models_files_api._KEPT_BYTES", 2500)
+    monkeypatch.setattr("gptimage.sandbox.models_files_api._MOST_BYTES", 2500)
     ids = []
     for _ in range(4):
         form = HttpRequest(
@@ -414,18 +414,18 @@ def test_the_log_and_the_files_are_bounded(
             body={"purpose": "vision"},
             files=(part("file", bytes(1000)),),
         )
-        ids.append(body(sandbox.answer(form))["id"])
+        ids.append(body(sandbox.send(form))["id"])
 
     assert len(sandbox.requests) == 2
-    assert [sandbox.answer(get(f"/files/{name}")).status for name in ids] == [404, 404, 200, 200]
+    assert [sandbox.send(get(f"/files/{name}")).status for name in ids] == [404, 404, 200, 200]
 
 
 def test_values_that_are_no_json_fail_as_on_the_wire(sandbox: Sandbox) -> None:
     """What could not be sent is not answered either."""
     with pytest.raises(TypeError):
-        sandbox.answer(generate(prompt=b"bytes"))
+        sandbox.send(generate(prompt=b"bytes"))
     with pytest.raises(ValueError, match="JSON"):
-        sandbox.answer(generate(n=float("nan")))
+        sandbox.send(generate(n=float("nan")))
 
 
 def test_latency_is_spread_over_a_stream() -> None:
@@ -445,7 +445,7 @@ def test_threads_share_a_sandbox(sandbox: Sandbox) -> None:
     statuses: list[int] = []
 
     def ask() -> None:
-        statuses.extend(sandbox.answer(generate(**QUICK)).status for _ in range(3))
+        statuses.extend(sandbox.send(generate(**QUICK)).status for _ in range(3))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
@@ -491,7 +491,7 @@ def test_garbage_is_always_refused(
     """Whatever arrives, the answer is a refusal with OpenAI's body, never a crash."""
     files = (part("image", data),) if form else ()
     given_ = {"model": "gpt-image-2.5-flare", "n": 0, **given_}
-    reply = Sandbox(today=lambda: TODAY).answer(
+    reply = Sandbox(today=lambda: TODAY).send(
         HttpRequest(method="POST", path=path, body=given_, files=files)
     )
 

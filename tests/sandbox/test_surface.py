@@ -34,14 +34,14 @@ GIF = {"model": "gpt-image-2.6-flare", "output_format": "gif", "size": "512x512"
 
 def call(sandbox: Sandbox, method: str, path: str, **body: Any) -> HttpReply:
     """The reply to a request with a JSON body, or none."""
-    return sandbox.answer(HttpRequest(method=method, path=path, body=body))
+    return sandbox.send(HttpRequest(method=method, path=path, body=body))
 
 
 def upload(sandbox: Sandbox, name: str = "a.png", purpose: str = "vision") -> HttpReply:
     """The reply to an upload."""
     files = (part("file", photo(), filename=name),)
     body = {"purpose": purpose}
-    return sandbox.answer(HttpRequest(method="POST", path="/files", body=body, files=files))
+    return sandbox.send(HttpRequest(method="POST", path="/files", body=body, files=files))
 
 
 def value(reply: HttpReply) -> Any:
@@ -63,13 +63,13 @@ IMAGE_REQUESTS = {
 @pytest.mark.parametrize("name", IMAGE_REQUESTS)
 def test_image_replies_are_valid_to_the_letter(name: str) -> None:
     """The SDK's own model, read strictly."""
-    strict("images", Sandbox(previews=True).answer(IMAGE_REQUESTS[name]).body)
+    strict("images", Sandbox(previews=True).send(IMAGE_REQUESTS[name]).body)
 
 
 @pytest.mark.parametrize("request_", [generate, edit])
 def test_image_events_are_valid_to_the_letter(request_: Any) -> None:
     """Previews and finished images of both operations."""
-    reply = Sandbox().answer(request_(stream=True, partial_images=1, n=2, **QUICK))
+    reply = Sandbox().send(request_(stream=True, partial_images=1, n=2, **QUICK))
     blocks = bytes(reply.body).split(b"\n\n")[:-1]
     found = [strict_event(block.partition(b"\ndata: ")[2]) for block in blocks]
 
@@ -84,7 +84,7 @@ def test_look_ups_are_valid_to_the_letter() -> None:
     )
     line = {"custom_id": "a", "method": "POST", "url": "/v1/images/generations", "body": {}}
     files = (part("file", json.dumps(line).encode(), "application/jsonl", "a.jsonl"),)
-    lines = sandbox.answer(
+    lines = sandbox.send(
         HttpRequest(method="POST", path="/files", body={"purpose": "batch"}, files=files)
     )
     batch = call(
@@ -93,7 +93,7 @@ def test_look_ups_are_valid_to_the_letter() -> None:
     )  # fmt: skip
 
     strict("model", call(sandbox, "GET", f"/models/{MODEL}").body)
-    strict("content_provenance_check", sandbox.answer(checked).body)
+    strict("content_provenance_check", sandbox.send(checked).body)
     strict("file", lines.body)
     for _ in range(2):
         strict("batch", batch.body)
@@ -112,7 +112,7 @@ def test_look_ups_are_valid_to_the_letter() -> None:
 )  # fmt: skip
 def test_neutral_values_are_not_given(neutral: dict[str, Any]) -> None:
     """0 and null ask for nothing, so nothing is refused."""
-    reply = Sandbox().answer(generate(**{"quality": "low", **neutral}))
+    reply = Sandbox().send(generate(**{"quality": "low", **neutral}))
 
     assert len(value(reply)["data"]) == 1
 
@@ -135,7 +135,7 @@ def test_files_are_listed_and_deleted() -> None:
     oldest = value(call(sandbox, "GET", "/files?order=asc"))
     gone = call(sandbox, "DELETE", f"/files/{made[0]}")
     strict("file_deleted", gone.body)
-    used = sandbox.answer(json_edit(images=[{"file_id": made[0]}], **QUICK))
+    used = sandbox.send(json_edit(images=[{"file_id": made[0]}], **QUICK))
 
     assert [each["id"] for each in page["data"]] == [made[2], made[1]]
     assert (page["has_more"], rest["has_more"]) == (True, False)
@@ -237,7 +237,7 @@ def test_a_share_of_the_requests_fails() -> None:
     rates: Any = {"overloaded": 0.2, "quota": 0.1}
     first = statuses(Sandbox(failures=rates, seed=7), 300)
     again = Sandbox(failures=rates, seed=7)
-    again.answer(HttpRequest(method="GET", path="/models"))
+    again.send(HttpRequest(method="GET", path="/models"))
     other = statuses(Sandbox(failures=rates, seed=8), 300)
 
     assert first == statuses(again, 300)
@@ -260,7 +260,7 @@ def test_one_request_has_rates_of_its_own() -> None:
     wrong = HttpRequest(method="GET", path="/models", headers={"x-sandbox-fail": "quota=2"})
 
     assert found == [429, 400]
-    assert error(sandbox.answer(wrong))["param"] == "x-sandbox-fail"
+    assert error(sandbox.send(wrong))["param"] == "x-sandbox-fail"
 
 
 @pytest.mark.parametrize(

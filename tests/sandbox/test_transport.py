@@ -169,7 +169,7 @@ def test_values_arrive_as_they_would_over_http(server: Any, sandbox: Sandbox) ->
 
     given: dict[str, Any] = {"n": 1, "size": SMALL, "quality": "low", "stream": False}
     files = (part("image", photo(), filename="a.png"), part("mask", mask(), filename="m.png"))
-    sandbox.answer(edit(*files, **given, user=None, svg=None))
+    sandbox.send(edit(*files, **given, user=None, svg=None))
     with openai.OpenAI(base_url=server.base_url, api_key="k", max_retries=0) as client:
         client.images.edit(
             model="gpt-image-2.5-flare",

@@ -161,7 +161,7 @@ def test_a_locked_index_is_a_warning_on_save(
     filled: Store, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The picture is saved; the index catches up as soon as it can, by itself."""
-    monkeypatch.setattr(filled._parts.index.database._file, "busy_seconds", 0.05)
+    monkeypatch.setattr(filled._context.index.database._file, "busy_seconds", 0.05)
     filled.close()
     blocker = sqlite3.connect(index(filled), isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
@@ -187,7 +187,7 @@ def test_another_process_catches_up_as_well(
     filled: Store, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A picture whose row was never written is found by whoever opens the store next."""
-    monkeypatch.setattr(filled._parts.index.database._file, "busy_seconds", 0.05)
+    monkeypatch.setattr(filled._context.index.database._file, "busy_seconds", 0.05)
     filled.close()
     blocker = sqlite3.connect(index(filled), isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")

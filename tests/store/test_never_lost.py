@@ -112,7 +112,7 @@ def test_what_could_be_saved_is_saved(tmp_path: Path, make: Any) -> None:
     """Of three pictures one is on disk, and the error tells which."""
     images = [make.image() for _ in range(3)]
     with failing(tmp_path, FULL, after=3) as store:
-        with pytest.raises(StoreError, match="2 of 3 pictures") as caught:
+        with pytest.raises(StoreError, match="2 of 3 images") as caught:
             store.save(make.result("x", *images))
 
         assert caught.value.result is not None

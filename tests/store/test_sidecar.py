@@ -270,7 +270,7 @@ def test_a_rerun_reads_only_inputs(store: Store, record: Record) -> None:
     beside(record).write_text(json.dumps(values))
     store.reindex()
 
-    with pytest.raises(StoreError, match="no input picture"):
+    with pytest.raises(StoreError, match="no input image"):
         store.request(record.id)
 
 

@@ -1,4 +1,4 @@
-"""A gate is asked before every try, on both clients, and nothing leaves when it says no."""
+"""A hook is called before every try, on both clients, and nothing leaves when it says no."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ class Awaited:
     async def send(self, request: Any) -> Any:
         return self._service.send(request)
 
+    async def stream(self, request: Any) -> Any:
+        raise NotImplementedError
+
     async def aclose(self) -> None:
         pass
 
 
 @define
 class Note:
-    """A gate that takes notes, and may say no."""
+    """A hook that takes notes, and may say no."""
 
     name: str
     notes: list[str]
@@ -87,16 +90,16 @@ def wait(found: Any) -> Any:
 
 
 def test_it_is_asked_before_every_try(make: Any) -> None:
-    """Refused for going too fast, a request passes the gate again before it leaves again."""
+    """Refused for going too fast, a request passes the hook again before it leaves again."""
     says = iter([refusal(429), TransportError("no route"), answer()])
     service = Service(says=lambda: next(says))
     notes: list[str] = []
-    note = Note("gate", notes)
+    note = Note("hook", notes)
     client = make(service, retry=Retry(first_delay=0.0)).with_send_hook(note)
 
     wait(client.generate("A fox", size="1024x1024", quality="low"))
 
-    assert notes == ["gate sending", "gate unsent"] * 2 + ["gate sending"]
+    assert notes == ["hook sending", "hook unsent"] * 2 + ["hook sending"]
     assert len(service.asked) == 3
     ((key, ceiling),) = set(note.keys)
     assert key.startswith("g1:")
@@ -107,39 +110,39 @@ def test_it_is_asked_before_every_try(make: Any) -> None:
 def test_it_is_asked_last(make: Any) -> None:
     """While a request waits for its turn nothing is noted as sent."""
     notes: list[str] = []
-    client = make(Service(), limits=Turns(notes)).with_send_hook(Note("gate", notes))
+    client = make(Service(), limits=Turns(notes)).with_send_hook(Note("hook", notes))
 
     wait(client.generate("A fox"))
 
-    assert notes == ["turn", "turn", "turn", "gate sending"]
+    assert notes == ["turn", "turn", "turn", "hook sending"]
 
 
 def test_nothing_leaves_when_it_says_no(make: Any) -> None:
-    """What a gate raises reaches the caller; the client it was made from has no gate."""
+    """What a hook raises reaches the caller; the client it was made from has no hook."""
     service = Service()
     client = make(service)
-    gated = client.with_send_hook(Note("gate", [], closed=True))
+    hooked = client.with_send_hook(Note("hook", [], closed=True))
 
     with pytest.raises(ConfigurationError, match="not today"):
-        wait(gated.generate("A fox"))
+        wait(hooked.generate("A fox"))
     assert service.asked == []
     wait(client.generate("A fox"))
     assert len(service.asked) == 1
 
 
-def test_a_known_answer_passes_no_gate(make: Any) -> None:
+def test_a_known_reply_passes_no_hook(make: Any) -> None:
     """What the cache knows does not leave, so nobody is asked."""
     service, notes = Service(), list[str]()
     client = make(service, cache=Cache.memory())
     wait(client.generate("A fox"))
 
-    again = wait(client.with_send_hook(Note("gate", notes, closed=True)).generate("A fox"))
+    again = wait(client.with_send_hook(Note("hook", notes, closed=True)).generate("A fox"))
 
     assert (again.cached, notes, len(service.asked)) == (True, [], 1)
 
 
-def test_every_gate_is_asked(make: Any) -> None:
-    """Gates add up; one that agreed is told when a later one does not."""
+def test_every_hook_is_called(make: Any) -> None:
+    """Hooks add up; one that agreed is told when a later one does not."""
     notes: list[str] = []
     first, second = Note("first", notes), Note("second", notes, closed=True)
 
@@ -149,7 +152,7 @@ def test_every_gate_is_asked(make: Any) -> None:
     assert notes == ["first sending", "second sending", "first unsent"]
 
 
-def test_a_batch_is_not_behind_a_gate(make: Any) -> None:
-    """A gate that would not be asked is no gate: batches are refused."""
-    with pytest.raises(ConfigurationError, match="gate"):
-        wait(make(Service()).with_send_hook(Note("gate", [])).submit_batch(["A fox"]))
+def test_a_batch_has_no_hook(make: Any) -> None:
+    """A hook that would not be called is none: batches are refused."""
+    with pytest.raises(ConfigurationError, match="send hook"):
+        wait(make(Service()).with_send_hook(Note("hook", [])).submit_batch(["A fox"]))

@@ -40,7 +40,7 @@ def array(value: object) -> list[object]:
 
 
 def count(value: object) -> int | None:
-    """A number of tokens or pictures; None when it is none, or more than a call can have."""
+    """A number of tokens or images; None when it is none, or more than a call can have."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     return value if 0 <= value <= MAX_COUNT else None

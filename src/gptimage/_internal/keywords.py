@@ -122,14 +122,14 @@ def one_of(name: str, value: object, kinds: type | tuple[type, ...], wanted: str
 
 
 def missing(value: object, methods: Iterable[str]) -> list[str]:
-    """Which of these methods an object does not have; a class has none, only its instances do."""
+    """Return which of these methods an object lacks; a class has none, only its instances do."""
     if isinstance(value, type):
         return list(methods)
     return [name for name in methods if not callable(getattr(value, name, None))]
 
 
 def is_async(method: object) -> bool:
-    """Whether calling this gives something to await, as far as that can be seen."""
+    """Return whether calling this gives something to await, as far as that can be seen."""
     import inspect
 
     plain: Any = inspect.unwrap(method) if callable(method) else method

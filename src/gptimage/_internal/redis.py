@@ -1,4 +1,4 @@
-"""Connecting to a Redis server, for everything that keeps something there (extra ``redis``)."""
+"""Connecting to a Redis server (extra ``redis``)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gptimage.secrets import guard_logs, remember_url, scrub_error
 
 
 def connect(url: str, *, timeout: float, retries: int, user: str) -> Any:
-    """A client of a Redis server; nothing is sent yet.
+    """Make a client of a Redis server; nothing is sent yet.
 
     Args:
         url: Such as ``redis://localhost:6379/0``; ``rediss://`` for TLS.
-        timeout: Seconds to wait for a connection, and for each answer.
-        retries: How often a command whose answer was lost is sent again, at once.
-        user: Who needs it, for the message when the package is missing.
+        timeout: Seconds to wait for a connection, and for each response.
+        retries: How often a command whose response was lost is sent again, at once.
+        user: What needs it, for the message when the package is missing.
 
     Raises:
         ConfigurationError: The package ``redis`` is missing, or the URL is none.
@@ -46,6 +46,6 @@ def connect(url: str, *, timeout: float, retries: int, user: str) -> Any:
 
 
 def address(client: Any) -> str:
-    """Where a client's server is, without a password."""
+    """Return where a client's server is, without a password."""
     found: dict[str, Any] = client.connection_pool.connection_kwargs
     return str(found.get("path") or f"{found.get('host')}:{found.get('port')}")

@@ -39,7 +39,7 @@ async def to_thread(work: Callable[P, T], *args: P.args, **options: P.kwargs) ->
 
 
 async def to_thread_shielded(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-    """Run quick work in a thread; whoever is cancelled meanwhile is so once it is done."""
+    """Run quick work in a thread; cancelling takes effect once it is done."""
     return await _shielded(_submit(CACHE_POOL, work, *args, **options))
 
 

@@ -14,7 +14,7 @@ _NAME: Final = "gptimage"
 
 
 def default_folder() -> Path:
-    """The pictures of somebody who named no store: ``gptimage`` in their pictures folder."""
+    """The images of somebody who named no store: ``gptimage`` in their pictures folder."""
     pictures = os.environ.get("XDG_PICTURES_DIR")
     return (Path(pictures) if pictures else _home() / "Pictures") / _NAME
 
@@ -28,12 +28,12 @@ def state_folder() -> Path:
 
 
 def recovery_folder() -> Path:
-    """Where pictures go whose store could not take them."""
+    """Where images go whose store could not take them."""
     return state_folder() / "rescue"  # as 0.1.0 named it, so that its copies are found
 
 
 def spool_folder() -> Path:
-    """Where replies wait until their pictures are saved."""
+    """Where replies wait until their images are saved."""
     return state_folder() / "spool"
 
 
@@ -64,7 +64,7 @@ def _user_folder(kind: str, variable: str, without_home: str) -> Path:
 def make_private(folder: Path) -> None:
     """Make a folder that only its owner may read, and see that it is ours.
 
-    Prompts and pictures go there. In a shared folder somebody else may have made it before.
+    Prompts and images go there. In a shared folder somebody else may have made it before.
 
     Raises:
         OSError: It cannot be made, or belongs to somebody else.
@@ -96,7 +96,7 @@ def _temporary_home() -> Path:
     home = Path(tempfile.gettempdir(), f"gptimage-{os.getuid()}" if os.name != "nt" else "gptimage")
     try:
         home.mkdir(mode=0o700, exist_ok=True)
-        # A link is not followed: whoever made it could choose where prompts and pictures go.
+        # A link is not followed: whoever made it could choose where prompts and images go.
         private = _is_ours(home) and not (os.name != "nt" and home.lstat().st_mode & 0o077)
         problem = "other users could read it" if not private else None
     except OSError as error:

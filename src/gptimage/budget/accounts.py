@@ -1,4 +1,4 @@
-"""What is entered for each call, and the purse: the accounts of a budget that has no ledger.
+"""The record of a call, the limits of a budget, and `MemoryLedger` for a budget without a ledger.
 
 Accounts count in whole nanodollars by the hour (UTC), so that no limit has to add up a
 million calls. A call counts with what is reserved for it until it is known what it cost.
@@ -33,17 +33,17 @@ _NANO: Final = Decimal(10**9)
 
 @frozen(kw_only=True)
 class CallRecord:
-    """A call as it is entered before it is sent.
+    """A call as it is recorded before it is sent.
 
     Attributes:
         call_id: Random; the row's id.
         at: When it began (UTC).
         operation: ``generate``, ``edit``, ``turn``...
-        model: The model that is asked.
+        model: The model of the request.
         estimate: What it may cost, in USD, or None.
         reserved: What counts in USD until the cost is known.
-        prompt: What was asked; kept only by a ledger that keeps prompts.
-        until: When an answer is overdue (UTC); an hour after ``at`` when left out. With it, the
+        prompt: The prompt; saved only by a ledger that saves prompts.
+        until: When a response is overdue (UTC); an hour after ``at`` when left out. With it, the
             call outlives the process that entered it.
     """
 
@@ -65,8 +65,8 @@ class CallOutcome:
         billing: See `Billing`; a response from the cache is ``not_billed``.
         cost: What it cost, in USD; None when that is not known.
         usage: Tokens as the service counted them, or None.
-        images: How many pictures came.
-        cached: Whether the answer came from the cache.
+        images: How many images came.
+        cached: Whether the response came from the cache.
         request_id: The service's id of the request, or None.
         error: The name of the error class, or None.
         seconds: How long it took, or None.
@@ -111,10 +111,10 @@ class Limit:
 
 
 class Accounts(Protocol):
-    """Where calls are entered: a `Ledger` or a `MemoryLedger`."""
+    """A place where calls are recorded: a `Ledger` or a `MemoryLedger`."""
 
     def begin(self, entry: CallRecord, limits: Sequence[Limit] = ()) -> None:
-        """Enter a call, unless that could cross a limit; nobody else comes in between.
+        """Record a call, unless it could cross a limit; no other call comes in between.
 
         Raises:
             BudgetExceededError: It could; nothing was entered.
@@ -123,7 +123,7 @@ class Accounts(Protocol):
         ...
 
     def end(self, entry: CallRecord, ending: CallOutcome) -> None:
-        """Say how a call ended; once more when it becomes known later.
+        """Record how a call ended; once more when it becomes known later.
 
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
@@ -131,7 +131,7 @@ class Accounts(Protocol):
         ...
 
     def spent(self, span: HourRange = ALL_TIME) -> Decimal:
-        """What is spent or reserved in some hours, in USD.
+        """Add up what is spent or reserved in some hours, in USD.
 
         Raises:
             ConfigurationError: The ledger cannot be used.
@@ -140,7 +140,7 @@ class Accounts(Protocol):
 
 
 class MemoryLedger:
-    """Accounts in memory: for the threads and tasks of this process, until it ends."""
+    """Calls in memory: of the threads and tasks of this process, until it ends."""
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
@@ -179,14 +179,14 @@ class MemoryLedger:
 
 
 def counted_amount(entry: CallRecord, ending: CallOutcome) -> Decimal:
-    """What a call counts with, in USD: its cost, or what was reserved while that is unknown."""
+    """Return what a call counts with, in USD: its cost, or its reservation if that is unknown."""
     if not ending.billing.may_be_billed:
         return Decimal(0)
     return entry.reserved if ending.cost is None else ending.cost
 
 
 def span_of(per: Period, on: datetime) -> HourRange:
-    """The hours of a period; none for a single call, which is looked at alone."""
+    """Return the hours of a period; none for a single call, which is looked at alone."""
     on = on.astimezone(UTC)
     hour = hour_of(on)
     match per:
@@ -205,12 +205,12 @@ def span_of(per: Period, on: datetime) -> HourRange:
 
 
 def hour_of(moment: datetime) -> int:
-    """The number of a time's hour, counted from 1970 (UTC)."""
+    """Return the number of a time's hour, counted from 1970 (UTC)."""
     return int(moment.timestamp() // 3600)
 
 
 def exceeded(limit: Limit, reserved: Decimal | None, spent: int) -> BudgetExceededError:
-    """The refusal of a call.
+    """Make the refusal of a call.
 
     Args:
         limit: The limit it could cross.
@@ -227,7 +227,7 @@ def exceeded(limit: Limit, reserved: Decimal | None, spent: int) -> BudgetExceed
     elif limit.per == "call":
         problem = (
             f"this request may cost up to {format_usd(reserved)}, and the budget is {budget}; "
-            "ask for fewer or smaller pictures, or a lower quality"
+            "ask for fewer or smaller images, or a lower quality"
         )
     else:
         problem = (
@@ -249,10 +249,10 @@ _NAMES: Final[dict[Period, str]] = {
 
 
 def to_nanos(usd: Decimal) -> int:
-    """USD as a whole number of billionths, rounded up."""
+    """Convert USD to a whole number of billionths, rounded up."""
     return int((usd * _NANO).to_integral_value(ROUND_CEILING))
 
 
 def to_usd(nanos: int) -> Decimal:
-    """Billionths as USD."""
+    """Convert billionths to USD."""
     return Decimal(nanos) / _NANO

@@ -36,7 +36,7 @@ _MOST: Final = Decimal(10**9)
 
 
 class Reservation:
-    """What is reserved for one call; end it in one of three ways.
+    """An amount reserved for one call; end it in one of three ways.
 
     Args:
         accounts: Where it is entered.
@@ -48,7 +48,7 @@ class Reservation:
         self._accounts = accounts
 
     def settle(self, cost: Decimal | None) -> None:
-        """The call was answered: its cost counts now, or what was reserved if that is not known.
+        """Count the cost of a call that got its response, or what was reserved if it is not known.
 
         Args:
             cost: What it cost, in USD; None when that cannot be known.
@@ -59,7 +59,7 @@ class Reservation:
         self.end(CallOutcome(billing=Billing.BILLED, cost=cost))
 
     def release(self) -> None:
-        """The call was never sent, or was refused: nothing counts.
+        """Count nothing: the call was never sent, or was refused.
 
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
@@ -67,7 +67,7 @@ class Reservation:
         self.end(CallOutcome(billing=Billing.NOT_BILLED))
 
     def unknown(self) -> None:
-        """It was sent and no usable answer came: what was reserved stays counted.
+        """Keep what was reserved counted: it was sent, and no usable response came.
 
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
@@ -75,7 +75,7 @@ class Reservation:
         self.end(CallOutcome(billing=Billing.UNKNOWN))
 
     def end(self, ending: CallOutcome) -> None:
-        """Any of these, with all that is known of the call.
+        """End it in any of these ways, with all that is known of the call.
 
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
@@ -85,11 +85,11 @@ class Reservation:
 
 @strict_class
 class Budget:
-    """The most that may be spent. Safe for threads, and with a ledger for processes.
+    """A limit on what may be spent. Safe for threads, and with a ledger for processes.
 
     Before a request is sent, the most it should cost is reserved; if that and everything
     spent or reserved so far could cross the limit, BudgetExceededError is raised and nothing
-    is sent. When the answer is there, what it really cost counts instead. A request that
+    is sent. When the response is there, what it really cost counts instead. A request that
     may have been billed goes on counting with what was reserved.
 
     Args:
@@ -180,7 +180,7 @@ class Budget:
         return Reservation(self._accounts, entry)
 
     def remaining(self, on: datetime | None = None) -> Decimal:
-        """What the next call may cost at most, in USD; never below 0.
+        """Return what the next call may cost at most, in USD; never below 0.
 
         Args:
             on: The time (UTC); now, by its clock, when left out.

@@ -1,7 +1,7 @@
 """`Ledger`: one row for each call, in an SQLite file that many processes share.
 
 A row is written before its request is sent and counts with what the request may cost. When
-the answer is there, it counts with what it cost. A process that dies in between leaves its
+the response is there, it counts with what it cost. A process that dies in between leaves its
 row behind, which goes on counting: its request may have been billed.
 """
 
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     import sqlite3
 
 
-# What a ledger tells: single calls, and sums over groups of them.
-
-
 @frozen(kw_only=True)
 class LedgerRow:
     """One call.
@@ -51,10 +48,10 @@ class LedgerRow:
         id: Random; the ``call_id`` of its events.
         at: When it began (UTC).
         operation: ``generate``, ``edit`` or ``turn``.
-        model: The model that was asked.
+        model: The model of the request.
         billing: Whether it was billed; ``sent`` until there is a response.
-        cached: Whether the answer came from the cache.
-        images: How many pictures came.
+        cached: Whether the response came from the cache.
+        images: How many images came.
         estimate: What it was expected to cost in USD, or None.
         reserved: What was reserved for it, in USD.
         cost: What it cost in USD; None when that is not known.
@@ -63,7 +60,7 @@ class LedgerRow:
         request_id: The service's id of the request, or None.
         error: The name of the error class, or None.
         seconds: How long it took, or None.
-        prompt: What was asked, if the ledger keeps prompts.
+        prompt: The prompt, if the ledger saves prompts.
     """
 
     id: str
@@ -83,22 +80,27 @@ class LedgerRow:
     seconds: float | None
     prompt: str | None = field(default=None, repr=False)
 
+    @property
+    def outcome(self) -> str:
+        """`billing` in the words of the file: ``open``, ``ok``, ``failed`` or ``unknown``."""
+        return "ok" if self.cached else _WORDS[self.billing]
+
 
 @frozen(kw_only=True)
 class Spending:
-    """What a group of calls cost.
+    """The cost of a group of calls.
 
     Attributes:
         name: The group: a model, a day such as ``2026-11-20``, an operation, or ``total``.
         calls: How many calls there were, cached ones included.
-        cached: How many of them the cache answered.
-        waiting: How many are not answered yet.
+        cached: How many of them came from the cache.
+        waiting: How many have no response yet.
         failed: How many failed and cost nothing.
-        unknown: How many may have been billed, though no usable answer came.
-        images: How many pictures came.
+        unknown: How many may have been billed, though no usable response came.
+        images: How many images came.
         cost: What the calls cost whose cost is known, in USD.
-        reserved: What counts in USD for the others, and for those that are not answered yet.
-        unpriced: How many calls were answered but have no known cost.
+        reserved: What counts in USD for the others, and for those without a response yet.
+        unpriced: How many calls got a response but have no known cost.
         input_tokens: Tokens that went in, where the service counted them.
         output_tokens: Tokens that came out, where the service counted them.
     """
@@ -119,7 +121,7 @@ class Spending:
 
 @frozen(kw_only=True)
 class Summary:
-    """What was spent, in groups; iterate it for the groups.
+    """A summary of calls in groups; iterate it for the groups.
 
     Attributes:
         by: What makes a group.
@@ -137,7 +139,7 @@ class Summary:
 
 
 _OVERDUE: Final = timedelta(hours=1)
-"""No call of the Images or Responses API is answered later."""
+"""No call of the Images or Responses API gets its response later."""
 
 _TOKENS: Final = (
     "input_tokens",
@@ -203,11 +205,11 @@ class Ledger:
     """Every call and what it cost. Safe for many threads and processes of one machine.
 
     Nothing is opened before it is needed. The file must be on a local disk. Prompts are not
-    kept unless asked for; keys and pictures never are.
+    saved unless ``prompts`` says so; keys and images never are.
 
     Args:
         path: The SQLite file; it is made when it is not there, readable to you alone.
-        prompts: Keep the prompts, too.
+        prompts: Save the prompts, too.
         clock: Tells the time (UTC); when left out, the clock of the first client that uses it,
             and this machine's until a client does.
 
@@ -240,7 +242,7 @@ class Ledger:
         self._clock = self._clock or clock
 
     def begin(self, entry: CallRecord, limits: Sequence[Limit] = ()) -> None:
-        """Enter a call, unless that could cross a limit; no process comes in between.
+        """Record a call, unless it could cross a limit; no other process comes in between.
 
         Raises:
             BudgetExceededError: It could; nothing was entered.
@@ -258,7 +260,7 @@ class Ledger:
         self._file.write(work)
 
     def end(self, entry: CallRecord, ending: CallOutcome) -> None:
-        """Say how a call ended; once more when it becomes known later.
+        """Record how a call ended; once more when it becomes known later.
 
         Raises:
             ConfigurationError: The file cannot be used; what was reserved stays counted.
@@ -274,7 +276,7 @@ class Ledger:
         self._file.write(work)
 
     def set_cost(self, call_id: str, usd: Decimal) -> None:
-        """Say what a call of unknown outcome cost, after a look at your usage page.
+        """Set what a call of unknown outcome cost, after a look at your usage page.
 
         Args:
             call_id: The id of its row.
@@ -289,7 +291,7 @@ class Ledger:
         values = (_WORDS[billing], nanos, nanos, call_id)
 
         def work(connection: sqlite3.Connection) -> int:
-            self._bury(connection)
+            self._mark_abandoned(connection)
             return connection.execute(
                 "UPDATE calls SET outcome = ?, cost_nanos = ?, counted_nanos = ? "
                 "WHERE id = ? AND outcome = 'unknown'",
@@ -305,7 +307,7 @@ class Ledger:
             )
 
     def spent(self, span: HourRange = ALL_TIME) -> Decimal:
-        """What is spent or reserved in USD, in all or in some hours.
+        """Add up what is spent or reserved in USD, in all or in some hours.
 
         Args:
             span: The first hour, and the first one after; counted from 1970 (UTC).
@@ -342,7 +344,7 @@ class Ledger:
         span = _span(since, until)
 
         def work(connection: sqlite3.Connection) -> Summary:
-            self._bury(connection)
+            self._mark_abandoned(connection)
             check_sums(connection)
             groups = connection.execute(
                 f"SELECT {_GROUPS[by]}, {_SUMS} FROM calls "  # noqa: S608  # constants
@@ -371,7 +373,7 @@ class Ledger:
         """
 
         def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            self._bury(connection)
+            self._mark_abandoned(connection)
             check_sums(connection)
             return connection.execute(
                 f"SELECT {', '.join(_COLUMNS)} FROM calls "  # noqa: S608  # constants
@@ -389,8 +391,8 @@ class Ledger:
         """Where it is."""
         return f"Ledger({str(self.path)!r})"
 
-    def _bury(self, connection: sqlite3.Connection) -> None:
-        """Calls whose process died are of unknown outcome; they go on counting."""
+    def _mark_abandoned(self, connection: sqlite3.Connection) -> None:
+        """Mark open calls whose process no longer exists as unknown; their reservation stays."""
         now = (self._clock or utc_now)().timestamp()
         query = "SELECT id, host, pid, until FROM calls WHERE outcome = 'open'"
         found = connection.execute(query).fetchall()
@@ -436,7 +438,20 @@ def _span(since: datetime | None, until: datetime | None) -> tuple[float, float]
 
 
 def _spending(row: tuple[Any, ...]) -> Spending:
-    name, calls, cached, waiting, failed, unknown, images, cost, reserved, unpriced, read, drawn = row
+    (
+        name,
+        calls,
+        cached,
+        waiting,
+        failed,
+        unknown,
+        images,
+        cost,
+        reserved,
+        unpriced,
+        tokens_in,
+        tokens_out,
+    ) = row
     return Spending(
         name=name,
         calls=calls,
@@ -448,8 +463,8 @@ def _spending(row: tuple[Any, ...]) -> Spending:
         cost=to_usd(cost),
         reserved=to_usd(reserved),
         unpriced=unpriced,
-        input_tokens=read,
-        output_tokens=drawn,
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
     )
 
 

@@ -67,7 +67,7 @@ def open_ledger(path: Path) -> SqliteFile:
 
 
 def is_abandoned(host: str, pid: int | None, until: float, now: float) -> bool:
-    """Whether nobody can be waiting any more for the answer to an open call.
+    """Return whether no process can be waiting any more for the response to an open call.
 
     A process is looked for only on its own machine. Numbers of processes are used again, so
     a call that is overdue is over in any case.
@@ -81,7 +81,7 @@ def is_abandoned(host: str, pid: int | None, until: float, now: float) -> bool:
     except ProcessLookupError:
         return True
     except OSError:
-        return False  # it belongs to somebody else
+        return False  # the process is there, and belongs to another user
     return False
 
 
@@ -91,7 +91,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def check_sums(connection: sqlite3.Connection) -> None:
-    """See that the sums kept beside the calls are theirs, since SQLite has no checksums.
+    """Check that the sums beside the calls are theirs, since SQLite has no checksums.
 
     Raises:
         DatabaseError: They are not: the file was damaged or changed.

@@ -271,9 +271,10 @@ class RunState:
 def _images_of(item: Item) -> Result | None:
     """The paid images of an item, wherever it has them."""
     error = item.error
-    if error is not None:
-        return error.result if isinstance(error, StoreError) else None
-    return item.result
+    if error is None:
+        return item.result
+    result = error.result if isinstance(error, StoreError) else None
+    return result if isinstance(result, Result) else None
 
 
 def _not_noted(error: OSError) -> str:

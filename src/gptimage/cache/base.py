@@ -30,7 +30,7 @@ _NANO: Final = Decimal(10**9)
 
 
 def nanodollars(usd: Decimal | None) -> int:
-    """USD as a whole number of billionths; 0 for what is unknown.
+    """Convert USD to a whole number of billionths; 0 for what is unknown.
 
     The cheapest token costs hundreds of nanodollars, so real costs are exact.
     """
@@ -38,25 +38,23 @@ def nanodollars(usd: Decimal | None) -> int:
 
 
 def dollars(nanos: int) -> Decimal:
-    """The amount in USD."""
+    """Convert billionths to USD."""
     return Decimal(nanos) / _NANO
 
 
-# What goes into a cache and what comes out: plain values.
-
 Body: TypeAlias = bytes | bytearray | memoryview
-"""The bytes of a reply; whoever holds them does not change them any more."""
+"""The bytes of a reply; they are not changed any more."""
 
 
 @frozen(kw_only=True)
 class CacheEntry:
-    """A reply as a cache keeps it.
+    """A reply in a cache.
 
     Attributes:
-        body: The body of the reply; its meaning is no business of the cache.
+        body: The body of the reply; a cache does not look into it.
         usd: What the reply cost, in USD, so that a hit counts as saved; None when unknown.
-        created: When it was first kept (Unix time in seconds); a cache fills it in.
-        expires: When it stops being an answer (Unix time in seconds); None is never.
+        created: When it was first saved (Unix time in seconds); a cache fills it in.
+        expires: When it is no longer used (Unix time in seconds); None is never.
     """
 
     body: Body = field(repr=False)
@@ -67,13 +65,13 @@ class CacheEntry:
 
 @frozen(kw_only=True)
 class CacheStats:
-    """What a cache holds, and what it has been good for.
+    """The contents of a cache, and what it has saved.
 
     Attributes:
         entries: How many replies it holds.
         bytes: How many bytes their bodies have.
-        hits: Calls answered without asking the service, be it by sharing a call in flight.
-        misses: Calls the service was asked for and answered.
+        hits: Calls that cost nothing: found in the cache, or shared while in flight.
+        misses: Calls sent to the service that got a response.
         evictions: Replies thrown out because the cache was full.
         saved_usd: What the hits would have cost, in USD, as far as it is known.
         tiers: The statistics of each tier, fastest first; empty for a plain cache.
@@ -89,17 +87,17 @@ class CacheStats:
 
     @property
     def hit_rate(self) -> float | None:
-        """The share of calls answered without asking, from 0 to 1; None before the first."""
+        """The share of hits, from 0 to 1; None before the first call."""
         calls = self.hits + self.misses
         return self.hits / calls if calls else None
 
 
 @frozen
 class LeaseHeld:
-    """Somebody else is asking the same thing right now.
+    """The answer to `Cache.lease` while another process sends the same request.
 
     Attributes:
-        token: Names that flight; `Cache.outcome` tells how it ended.
+        token: Names its attempt; `Cache.outcome` returns how that ended.
     """
 
     token: str
@@ -107,10 +105,10 @@ class LeaseHeld:
 
 @frozen(kw_only=True)
 class NewReply:
-    """What the one who asked came back with.
+    """The reply to a request that was sent.
 
     Attributes:
-        body: The body of a good reply; None when it must neither be kept nor shared.
+        body: The body of a good reply; None when it must neither be saved nor shared.
         usd: What it cost, in USD; None when unknown.
     """
 
@@ -120,10 +118,10 @@ class NewReply:
 
 @frozen(kw_only=True)
 class FlightResult:
-    """An answer, asked for by us or by somebody else.
+    """A reply, to our own request or to a shared one.
 
     Attributes:
-        body: The body of the reply; empty when the one who asked had none to share.
+        body: The body of the reply; empty when it must not be shared.
         cached: Whether it came without a request of our own, so that it costs nothing.
         warnings: What went wrong with the cache, one sentence each.
     """
@@ -133,24 +131,19 @@ class FlightResult:
     warnings: tuple[str, ...] = ()
 
 
-# The lease every cache hands out, and how long the outcome of a flight can be read.
-
 OUTCOME_TTL: Final = 60.0
-"""Waiters look several times a second; a minute is plenty, and soon forgotten."""
+"""Waiters look several times a second, so a minute is plenty."""
 
 
 @frozen
 class CallbackLease:
-    """A lease that ends by calling the cache that granted it."""
+    """A lease that ends by calling the cache that granted it; implements `Lease`."""
 
     _end: Callable[[str], None] = field(repr=False)
 
     def release(self, outcome: str) -> None:
-        """Let go, leaving behind how it ended."""
+        """Release it; ``outcome`` is what `Cache.outcome` returns."""
         self._end(outcome)
-
-
-# The two limits every cache has: how long a reply lasts, and how many bytes there may be.
 
 
 @frozen(kw_only=True)
@@ -167,7 +160,7 @@ class EntryLimits:
 
     @classmethod
     def of(cls, ttl: timedelta | None, max_bytes: int | None) -> EntryLimits:
-        """Check what a user wrote.
+        """Check the arguments of a constructor.
 
         Raises:
             ConfigurationError: A limit is zero or less.
@@ -183,25 +176,25 @@ class EntryLimits:
         return cls(seconds=None if ttl is None else ttl.total_seconds(), max_bytes=max_bytes)
 
     def dated(self, entry: CacheEntry, now: float) -> CacheEntry:
-        """The entry with its dates: it expires by its own or by ours, whichever is first."""
+        """Return the entry with its dates: it expires by its own or by ours, the first of both."""
         own = None if self.seconds is None else now + self.seconds
         dates = [each for each in (own, entry.expires) if each is not None]
         created = now if entry.created is None else entry.created
         return evolve(entry, created=created, expires=min(dates, default=None))
 
     def admits(self, size: int) -> bool:
-        """Whether a body of this many bytes fits at all."""
+        """Return whether a body of this many bytes fits at all."""
         return self.max_bytes is None or size <= self.max_bytes
 
 
 class Lease(Protocol):
-    """The right to be the one who asks, while everybody else waits.
+    """The right to send a request, while all others with the same request wait.
 
     It stays valid however long the call takes, and frees itself when its process dies.
     """
 
     def release(self, outcome: str) -> None:
-        """Let go, leaving behind for about a minute how it ended; harmless when done twice."""
+        """Release it; `Cache.outcome` returns ``outcome`` for a minute. Harmless if done twice."""
         ...
 
 

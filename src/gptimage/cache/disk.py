@@ -42,7 +42,7 @@ _STALE_SECONDS: Final = 3600.0
 
 @strict_class
 class DiskCache(Cache):
-    """Keeps replies as files, one each, beside an SQLite index.
+    """A cache of files, one for each reply, beside an SQLite index.
 
     Several processes of one machine share the folder; leases are file locks, which the
     kernel frees when a process dies, so the folder must be on a local disk. Nothing is
@@ -72,7 +72,7 @@ class DiskCache(Cache):
         self._root = default_folder() if path is None else Path(path).expanduser()
         self._limits = EntryLimits.of(ttl, max_bytes)
         self._clock = clock
-        self._index = Index(self._root / "index.sqlite", self._heads)
+        self._index = Index(self._root / "index.sqlite", self._headers)
 
     @property
     def path(self) -> Path:
@@ -83,8 +83,8 @@ class DiskCache(Cache):
         return f"DiskCache({str(self._root)!r})"
 
     def get(self, key: str) -> CacheEntry | None:
-        """The reply under this key, proved by its hash."""
-        with self._said("read"):
+        """Return the reply under this key, proved by its hash."""
+        with self._errors("read"):
             try:
                 head, body = entry_file.read(entry_file.entry_path(self._root, key), key)
             except FileNotFoundError:
@@ -98,13 +98,13 @@ class DiskCache(Cache):
         return CacheEntry(body=body, usd=head.usd, created=head.created, expires=head.expires)
 
     def put(self, key: str, entry: CacheEntry) -> None:
-        """Keep a reply: written aside, then renamed, so that no half file is ever seen."""
+        """Save a reply: written aside, then renamed, so that no half file is ever seen."""
         if not self._limits.admits(memoryview(entry.body).nbytes):
             self.delete(key)
             return
         entry = self._limits.dated(entry, self._clock())
         target = entry_file.entry_path(self._root, key)
-        with self._said("written"):
+        with self._errors("written"):
             for folder in (self._root / "tmp", target.parent):
                 self._make(folder)
             path, head = entry_file.write(self._root / "tmp", entry, key=key)
@@ -117,21 +117,21 @@ class DiskCache(Cache):
                 path.unlink(missing_ok=True)
 
     def delete(self, key: str) -> None:
-        """Forget a reply."""
+        """Remove a reply."""
         target = entry_file.entry_path(self._root, key)
-        with self._said("changed"):
+        with self._errors("changed"):
             if self._root.exists():
                 self._index.write(lambda connection: _unlink(connection, key, target))
 
     def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
         """Note that a key was used just now, and add to the statistics all processes share."""
-        with self._said("changed"):
+        with self._errors("changed"):
             self._make(self._root)
             self._index.write(lambda connection: _count(connection, key, hits, misses))
 
     def stats(self) -> CacheStats:
-        """What it holds now, and the counts since the index was made."""
-        with self._said("read"):
+        """Return what it holds now, and the counts since the index was made."""
+        with self._errors("read"):
             if not self._root.exists():
                 return CacheStats()
             found = self._index.write(self._swept)
@@ -145,17 +145,17 @@ class DiskCache(Cache):
         )
 
     def clear(self, older_than: timedelta | None = None) -> int:
-        """Forget all replies, or those kept longer ago; gives how many. Counts stay."""
+        """Remove all replies, or those saved longer ago; returns how many. Counts stay."""
         age = float("-inf") if older_than is None else older_than.total_seconds()
-        with self._said("cleared"):
+        with self._errors("cleared"):
             if not self._root.exists():
                 return 0
             self._sweep_leftovers()
             return self._index.write(lambda connection: self._clear(connection, age))
 
     def lease(self, key: str, token: str) -> Lease | LeaseHeld:
-        """Become the one who asks, among all processes that use this folder."""
-        with self._said("written"):
+        """Become the one that sends, among all processes that use this folder."""
+        with self._errors("written"):
             folder = self._root / "leases"
             self._make(folder)
             found = take(folder / f"{entry_file.file_name(key)}.lock", token)
@@ -166,9 +166,9 @@ class DiskCache(Cache):
         )
 
     def outcome(self, token: str) -> str | None:
-        """How a flight ended."""
+        """Return how the attempt of this token ended."""
         query = "SELECT text FROM outcomes WHERE token = ? AND expires > ?"
-        with self._said("read"):
+        with self._errors("read"):
             self._make(self._root)
             found = self._index.write(
                 lambda connection: connection.execute(query, (token, self._clock())).fetchone()
@@ -182,7 +182,7 @@ class DiskCache(Cache):
     def _release(self, lock: FileLock, token: str, outcome: str) -> None:
         now = self._clock()
         try:
-            with self._said("written"):
+            with self._errors("written"):
                 self._index.write(lambda connection: _note(connection, token, outcome, now))
         finally:
             lock.release()
@@ -191,7 +191,7 @@ class DiskCache(Cache):
         self, connection: sqlite3.Connection, *, head: EntryHeader, path: Path, target: Path
     ) -> None:
         """Put the file in its place and make room for it."""
-        disk_index.insert(connection, head)  # again: somebody may have cleared in between
+        disk_index.insert(connection, head)  # again: another process may have cleared in between
         if path.exists():  # else it is in its place, and this is the try with a new index
             path.replace(target)
         if self._is_over(connection):
@@ -221,12 +221,12 @@ class DiskCache(Cache):
         return len(found)
 
     def _remove(self, key: str) -> None:
-        """Forget what is no answer any more; it is a miss whether or not that works."""
+        """Remove a reply that is damaged or expired; it is a miss whether or not that works."""
         with suppress(CacheError):
             self.delete(key)
 
-    def _heads(self) -> Iterator[EntryHeader]:
-        """What the files say; one that is damaged or not ours is left where it is."""
+    def _headers(self) -> Iterator[EntryHeader]:
+        """Read the headers of all files; one that is damaged or not ours is left where it is."""
         for path in entry_file.files(self._root):
             with suppress(DamagedError, CacheError):
                 head = entry_file.read_head(path)
@@ -234,7 +234,7 @@ class DiskCache(Cache):
                     yield head
 
     def _sweep_leftovers(self) -> None:
-        """Remove what processes that died left behind."""
+        """Remove the temporary files and locks of processes that died."""
         oldest = files_now(self._root) - _STALE_SECONDS
         for path in (self._root / "tmp").glob("*.tmp"):
             with suppress(FileNotFoundError):
@@ -251,7 +251,7 @@ class DiskCache(Cache):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     @contextmanager
-    def _said(self, verb: str) -> Generator[None]:
+    def _errors(self, verb: str) -> Generator[None]:
         """Turn an operating system's error into a sentence."""
         try:
             yield
@@ -261,7 +261,7 @@ class DiskCache(Cache):
 
 
 def default_folder() -> Path:
-    """The user's cache folder for gptimage, as the operating system wants it."""
+    """Return the user's cache folder for gptimage, as the operating system wants it."""
     from gptimage._internal.user_dirs import cache_folder
 
     return cache_folder()

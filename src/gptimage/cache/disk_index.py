@@ -1,4 +1,4 @@
-"""The SQLite index of a disk cache: sizes, order of use, counts, and how flights ended.
+"""The SQLite index of a disk cache: sizes, order of use, counts, and outcomes.
 
 It can be deleted at any time: entries are found again from the files, counts start anew.
 """
@@ -89,7 +89,7 @@ class Index(SqliteFile):
 
 
 def insert(connection: sqlite3.Connection, head: EntryHeader) -> None:
-    """Enter a reply as the one used last, in place of an older one."""
+    """Add a reply as the one used last, in place of an older one."""
     forget(connection, head.key)
     connection.execute(
         f"INSERT INTO entries VALUES (?, ?, ?, ?, ?, {_NEXT_USE})",  # noqa: S608  # a constant
@@ -106,12 +106,12 @@ def touch(connection: sqlite3.Connection, key: str) -> None:
 
 
 def forget(connection: sqlite3.Connection, key: str) -> None:
-    """Take out a reply."""
+    """Remove a reply."""
     connection.execute("DELETE FROM entries WHERE key = ?", (key,))
 
 
 def least_used(connection: sqlite3.Connection) -> str | None:
-    """The key whose last use is longest ago; None when there are no entries."""
+    """Return the key whose last use is longest ago; None when there are no entries."""
     found = connection.execute("SELECT key FROM entries ORDER BY used LIMIT 1").fetchone()
     return None if found is None else str(found[0])
 
@@ -122,7 +122,7 @@ def add(connection: sqlite3.Connection, name: str, value: int) -> None:
 
 
 def counts(connection: sqlite3.Connection) -> dict[str, int]:
-    """All counts by name."""
+    """Return all counts by name."""
     found: dict[str, Any] = dict(connection.execute("SELECT name, value FROM counts"))
     if found.keys() != _COUNTS or not all(isinstance(each, int) for each in found.values()):
         raise damage("the counts are damaged")

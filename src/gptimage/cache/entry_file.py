@@ -1,6 +1,6 @@
-"""One reply in one file: a head of fixed size that describes and proves the body, then the body.
+"""One reply in one file: a header of fixed size that describes and proves the body, then the body.
 
-The head is a line of JSON padded with spaces, so ``head -c 512 FILE`` shows it.
+The header is a line of JSON padded with spaces, so ``head -c 512 FILE`` shows it.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _KEY: Final = re.compile(r"[a-z0-9][a-z0-9:_-]{3,127}", re.ASCII)
 
 
 class DamagedError(Exception):
-    """The file is not what was written: cut short, changed, or somebody else's."""
+    """A file that is not what was written: cut short, changed, or another program's."""
 
 
 @frozen(kw_only=True)
 class EntryHeader:
-    """What a file says about its body.
+    """The header of a file: what it says about its body.
 
     Attributes:
-        key: What the reply answers.
+        key: The key of the request.
         size: Bytes of the body.
         sha256: Their hash, in hexadecimal.
-        created: When it was kept (Unix time in seconds).
-        expires: When it stops being an answer; None is never.
+        created: When it was saved (Unix time in seconds).
+        expires: When it is no longer used; None is never.
         usd: What it cost, in USD; None when unknown.
     """
 
@@ -55,7 +55,7 @@ class EntryHeader:
 
 
 def entry_path(root: Path, key: str) -> Path:
-    """Where the reply under a key belongs.
+    """Return the path of the reply under a key.
 
     Raises:
         CacheError: The key could name a file outside the cache.
@@ -65,7 +65,7 @@ def entry_path(root: Path, key: str) -> Path:
 
 
 def file_name(key: str) -> str:
-    """A key as part of a file name; two keys that look alike in it are told apart by the head.
+    """Return a key as part of a file name; the header tells apart two keys that look alike in it.
 
     Raises:
         CacheError: The key holds something no file name should.
@@ -76,15 +76,15 @@ def file_name(key: str) -> str:
 
 
 def files(root: Path) -> Iterator[Path]:
-    """Every file of a reply below the root."""
+    """List every file of a reply below the root."""
     return root.glob(f"??/*{SUFFIX}")
 
 
 def write(folder: Path, entry: CacheEntry, *, key: str) -> tuple[Path, EntryHeader]:
     """Write a new temporary file; the caller renames it into place.
 
-    It is not synced to the disk: after a power cut the hash tells, and the reply is
-    asked for again.
+    It is not synced to the disk: after a power cut the hash shows it, and the request is
+    sent again.
 
     Raises:
         OSError: The disk is full, or the folder cannot be written to.
@@ -121,7 +121,7 @@ def read(path: Path, key: str) -> tuple[EntryHeader, bytes]:
 
 
 def read_head(path: Path) -> EntryHeader:
-    """Read only what the file says about its body.
+    """Read only the header.
 
     Raises:
         DamagedError: There is no such head.

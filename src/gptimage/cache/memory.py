@@ -1,4 +1,4 @@
-"""`MemoryCache`: replies in the memory of one process, the least recently used go first."""
+"""`MemoryCache`: replies in the memory of one process; the least recently used go first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from gptimage._internal.clock import unix_now
 from gptimage._internal.keywords import function, strict_class
@@ -29,7 +29,7 @@ from gptimage.cache.base import (
 
 @strict_class
 class MemoryCache(Cache):
-    """Keeps replies in this process, and forgets them when it ends.
+    """A cache in the memory of this process, gone when it ends.
 
     After a fork each process goes on with its own copy.
 
@@ -53,45 +53,45 @@ class MemoryCache(Cache):
         self._limits = EntryLimits.of(ttl, max_bytes)
         self._clock = clock
         self._lock = ForkSafeLock()
-        self._kept: OrderedDict[str, CacheEntry] = OrderedDict()
+        self._entries: OrderedDict[str, CacheEntry] = OrderedDict()
         self._bytes = 0
         self._counts = CacheStats()
         self._process = os.getpid()
         self._held: dict[str, str] = {}
-        self._notes: dict[str, _Note] = {}
+        self._outcomes: dict[str, tuple[str, float]] = {}
 
     def get(self, key: str) -> CacheEntry | None:
-        """The reply under this key; its body is not hashed again, unlike in other caches."""
+        """Return the reply under this key; its body is not hashed again, as in other caches."""
         with self._lock:
-            entry = self._kept.get(key)
+            entry = self._entries.get(key)
             if entry is not None and _expired(entry, self._clock()):
                 self._drop(key)
                 return None
             return entry
 
     def put(self, key: str, entry: CacheEntry) -> None:
-        """Keep a reply; a body that could still be changed is copied."""
+        """Save a reply; a body that could still be changed is copied."""
         body = bytes(entry.body)  # no copy when it is `bytes` already
         now = self._clock()
         with self._lock:
             self._drop(key)
             if self._limits.admits(len(body)):
-                self._kept[key] = self._limits.dated(evolve(entry, body=body), now)
+                self._entries[key] = self._limits.dated(evolve(entry, body=body), now)
                 self._bytes += len(body)
                 self._make_room(now)
 
     def delete(self, key: str) -> None:
-        """Forget a reply."""
+        """Remove a reply."""
         with self._lock:
             self._drop(key)
 
     def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
         """Note that a key was used just now, and add to the statistics."""
         with self._lock:
-            entry = self._kept.get(key)
+            entry = self._entries.get(key)
             price = (entry.usd if entry else None) or Decimal(0)
             if entry is not None:
-                self._kept.move_to_end(key)
+                self._entries.move_to_end(key)
             counts = self._counts
             self._counts = evolve(
                 counts,
@@ -101,26 +101,26 @@ class MemoryCache(Cache):
             )
 
     def stats(self) -> CacheStats:
-        """What it holds now, and the counts since it was made."""
+        """Return what it holds now, and the counts since it was made."""
         with self._lock:
             self._drop_expired(self._clock())
-            return evolve(self._counts, entries=len(self._kept), bytes=self._bytes)
+            return evolve(self._counts, entries=len(self._entries), bytes=self._bytes)
 
     def clear(self, older_than: timedelta | None = None) -> int:
-        """Forget all replies, or those kept longer ago; gives how many."""
+        """Remove all replies, or those saved longer ago; returns how many."""
         with self._lock:
             now = self._clock()
             self._drop_expired(now)
             age = float("-inf") if older_than is None else older_than.total_seconds()
-            found = [key for key, kept in self._kept.items() if (kept.created or 0) < now - age]
+            found = [key for key, kept in self._entries.items() if (kept.created or 0) < now - age]
             for key in found:
                 self._drop(key)
             return len(found)
 
     def lease(self, key: str, token: str) -> Lease | LeaseHeld:
-        """Become the one who asks, among all that use this very object."""
+        """Become the one that sends, among all that use this very object."""
         with self._lock:
-            if self._process != os.getpid():  # nobody of the process we were copied from
+            if self._process != os.getpid():  # leases of the process we were copied from
                 self._process = os.getpid()
                 self._held.clear()
             if key in self._held:
@@ -129,21 +129,21 @@ class MemoryCache(Cache):
             return CallbackLease(partial(self._release, key, token))
 
     def outcome(self, token: str) -> str | None:
-        """How a flight ended."""
+        """Return how the attempt of this token ended."""
         with self._lock:
-            note = self._notes.get(token)
-            return note.text if note and note.expires > self._clock() else None
+            text, expires = self._outcomes.get(token, (None, 0.0))
+            return text if expires > self._clock() else None
 
     def close(self) -> None:
-        """Nothing is open; what is kept stays."""
+        """Do nothing: there is nothing open, and the replies stay."""
 
     def _release(self, key: str, token: str, outcome: str) -> None:
         with self._lock:
             if self._held.get(key) != token:
                 return
             now = self._clock()
-            self._notes = {name: note for name, note in self._notes.items() if note.expires > now}
-            self._notes[token] = _Note(outcome, expires=now + OUTCOME_TTL)
+            self._outcomes = {name: each for name, each in self._outcomes.items() if each[1] > now}
+            self._outcomes[token] = (outcome, now + OUTCOME_TTL)
             del self._held[key]
 
     def _make_room(self, now: float) -> None:
@@ -153,24 +153,18 @@ class MemoryCache(Cache):
         self._drop_expired(now)
         evicted = 0
         while self._bytes > limit:
-            self._drop(next(iter(self._kept)))
+            self._drop(next(iter(self._entries)))
             evicted += 1
         self._counts = evolve(self._counts, evictions=self._counts.evictions + evicted)
 
     def _drop_expired(self, now: float) -> None:
-        for key in [key for key, kept in self._kept.items() if _expired(kept, now)]:
+        for key in [key for key, kept in self._entries.items() if _expired(kept, now)]:
             self._drop(key)
 
     def _drop(self, key: str) -> None:
-        kept = self._kept.pop(key, None)
+        kept = self._entries.pop(key, None)
         if kept is not None:
             self._bytes -= len(kept.body)
-
-
-@frozen
-class _Note:
-    text: str
-    expires: float
 
 
 def _expired(entry: CacheEntry, now: float) -> bool:

@@ -36,7 +36,7 @@ from gptimage.cache.base import (
 from gptimage.errors import CacheError, ConfigurationError
 
 
-# What Redis does in one step, in its own language: bookkeeping and leases.
+# What Redis does in one step, in its own language (https://redis.io/docs/latest/develop/programmability/eval-intro/).
 
 CACHE_OPS: Final = """
 local p, op, key = ARGV[1], ARGV[2], ARGV[3]
@@ -65,7 +65,7 @@ end
 
 if op == 'forget' then
   return forget(key)
-elseif op == 'keep' then
+elseif op == 'save' then
   local bytes, seconds, limit = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
   redis.call('HSET', size, key, bytes)
   local total = redis.call('HINCRBY', counts, 'bytes', bytes)
@@ -109,7 +109,7 @@ if holder then return holder end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]
 """
-"""KEYS: lease. ARGV: token, milliseconds. Gives the token of whoever holds it now."""
+"""KEYS: lease. ARGV: token, milliseconds. Returns the token of the holder."""
 
 RENEW: Final = """
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
@@ -118,7 +118,7 @@ if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-"""KEYS: lease, note. ARGV: token, milliseconds. Gives 0 when it is lost or was released.
+"""KEYS: lease, note. ARGV: token, milliseconds. Returns 0 when it is lost or was released.
 
 A lease that is gone but not taken is taken again: Redis was restarted, the call is not over.
 """
@@ -129,8 +129,6 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
 """KEYS: lease, note. ARGV: token, outcome, milliseconds of the note."""
 
-
-# A background thread that keeps Redis leases alive for as long as their calls last.
 
 LEASE_SECONDS: Final = 8.0
 """A lease whose machine died is free after this long."""
@@ -146,7 +144,7 @@ class Renewable:
     Attributes:
         lease: The key that holds the token while the lease lasts.
         note: The key that holds the outcome once it is over.
-        token: Names the flight.
+        token: Names the attempt.
     """
 
     lease: str
@@ -155,7 +153,7 @@ class Renewable:
 
 
 class LeaseRenewer:
-    """Renews what is held; its thread runs only while something is."""
+    """A background thread that renews leases while their calls last."""
 
     def __init__(self, redis: Any) -> None:
         self._redis = redis
@@ -192,10 +190,10 @@ class LeaseRenewer:
                     self._thread = None
                     return
             try:
-                kept = self._renew(held)
+                renewed = self._renew(held)
             except Exception:  # noqa: BLE001, S112  # whatever it is, the next round may do better
                 continue
-            for lease, still_ours in zip(held, kept, strict=True):
+            for lease, still_ours in zip(held, renewed, strict=True):
                 if not still_ours:
                     self.remove(lease.token)
 
@@ -219,7 +217,7 @@ _REST_SECONDS: Final = 5.0
 
 @strict_class
 class RedisCache(Cache):
-    """Keeps replies in one Redis server (6 or newer, not a cluster) that machines share.
+    """A cache in one Redis server (6 or newer, not a cluster) that machines share.
 
     A server that does not answer costs ``timeout`` once; then it is left alone for five
     seconds, and calls go on without the cache. A lease is renewed while its call lasts,
@@ -262,8 +260,8 @@ class RedisCache(Cache):
         return f"RedisCache({self._where()!r}, prefix={self._prefix!r})"
 
     def get(self, key: str) -> CacheEntry | None:
-        """The reply under this key, proved by its hash."""
-        head, chunks = self._ask(partial(self._read, key))
+        """Return the reply under this key, proved by its hash."""
+        head, chunks = self._send(partial(self._read, key))
         if not head:
             return None
         try:
@@ -274,7 +272,7 @@ class RedisCache(Cache):
             return None
 
     def put(self, key: str, entry: CacheEntry) -> None:
-        """Keep a reply: all of it at once, as far as anybody else can see."""
+        """Save a reply: all of it at once, as far as others can see."""
         body = memoryview(entry.body).cast("B")
         now = unix_now()
         entry = self._limits.dated(entry, now)
@@ -282,19 +280,19 @@ class RedisCache(Cache):
         if not self._limits.admits(len(body)) or (left is not None and left <= 0):
             self.delete(key)
             return
-        self._ask(partial(self._write, key, entry, body, left))
+        self._send(partial(self._write, key, entry, body, left))
 
     def delete(self, key: str) -> None:
-        """Forget a reply."""
-        self._book("forget", key)
+        """Remove a reply."""
+        self._run("forget", key)
 
     def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
         """Note that a key was used just now, and add to the statistics all machines share."""
-        self._book("count", key, hits, misses)
+        self._run("count", key, hits, misses)
 
     def stats(self) -> CacheStats:
-        """What it holds now, and the counts so far."""
-        found = self._book("stats", "")
+        """Return what it holds now, and the counts so far."""
+        found = self._run("stats", "")
         counts = {name.decode(): int(value) for name, value in _pairs(found)}
         return CacheStats(
             entries=counts.get("entries", 0),
@@ -306,22 +304,22 @@ class RedisCache(Cache):
         )
 
     def clear(self, older_than: timedelta | None = None) -> int:
-        """Forget all replies, or those kept longer ago; gives how many. Counts stay."""
-        self._book("stats", "")  # takes out what has expired
+        """Remove all replies, or those saved longer ago; returns how many. Counts stay."""
+        self._run("stats", "")  # takes out what has expired
         before = float("inf") if older_than is None else unix_now() - older_than.total_seconds()
         return sum(
-            int(self._book("forget", key))
-            for key, created in self._ask(self._ages)
+            int(self._run("forget", key))
+            for key, created in self._send(self._ages)
             if created < before
         )
 
     def lease(self, key: str, token: str) -> Lease | LeaseHeld:
-        """Become the one who asks, among all machines that use this server and prefix."""
+        """Become the one that sends, among all machines that use this server and prefix."""
         mine = Renewable(
             lease=self._name("lease", key), note=self._name("note", token), token=token
         )
         milliseconds = int(LEASE_SECONDS * 1000)
-        holder: bytes = self._ask(
+        holder: bytes = self._send(
             lambda redis: redis.eval(ACQUIRE, 1, mine.lease, token, milliseconds)
         )
         if holder != token.encode():
@@ -330,8 +328,8 @@ class RedisCache(Cache):
         return CallbackLease(partial(self._release, mine))
 
     def outcome(self, token: str) -> str | None:
-        """How a flight ended."""
-        found: bytes | None = self._ask(lambda redis: redis.get(self._name("note", token)))
+        """Return how the attempt of this token ended."""
+        found: bytes | None = self._send(lambda redis: redis.get(self._name("note", token)))
         return None if found is None else found.decode("utf-8", "replace")
 
     def close(self) -> None:
@@ -341,7 +339,7 @@ class RedisCache(Cache):
     def _release(self, lease: Renewable, outcome: str) -> None:
         self._renewal.remove(lease.token)
         note = int(OUTCOME_TTL * 1000)
-        self._ask(
+        self._send(
             lambda redis: redis.eval(
                 RELEASE, 2, lease.lease, lease.note, lease.token, outcome, note
             )
@@ -363,7 +361,7 @@ class RedisCache(Cache):
                 pipe.rpush(self._name("body", key), body[start : start + _CHUNK_BYTES])
             pipe.hset(self._name("head", key), mapping=_head(entry, body))
             limits = ("" if left is None else left, self._limits.max_bytes or "")
-            pipe.eval(CACHE_OPS, 0, self._prefix, "keep", key, len(body), *limits)
+            pipe.eval(CACHE_OPS, 0, self._prefix, "save", key, len(body), *limits)
             pipe.execute()
 
     def _ages(self, redis: Any) -> list[tuple[str, float]]:
@@ -376,16 +374,16 @@ class RedisCache(Cache):
             (key.decode(), float(created or 0)) for key, created in zip(keys, found, strict=True)
         ]
 
-    def _book(self, operation: str, key: str, *values: int) -> Any:
-        return self._ask(
+    def _run(self, operation: str, key: str, *values: int) -> Any:
+        return self._send(
             lambda redis: redis.eval(CACHE_OPS, 0, self._prefix, operation, key, *values)
         )
 
     def _name(self, kind: str, key: str) -> str:
         return f"{self._prefix}{kind}:{key}" if key else f"{self._prefix}{kind}"
 
-    def _ask(self, work: Callable[[Any], T]) -> T:
-        """Ask the server, unless it did not answer a moment ago.
+    def _send(self, work: Callable[[Any], T]) -> T:
+        """Send something to the server, unless it did not answer a moment ago.
 
         Raises:
             CacheError: It does not answer, or refuses.

@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 @strict_class
 class TieredCache(Cache):
-    """Asks its tiers from the fastest to the slowest, and copies what it finds upwards.
+    """A cache of tiers, looked through from fast to slow; what is found is copied upwards.
 
-    The slowest tier leads: it grants leases, and it keeps the statistics, so that they
-    cover everybody who shares it and no call is counted twice.
+    The slowest tier leads: it grants leases, and it has the statistics, so that they
+    cover all who share it and no call is counted twice.
 
     Args:
         *tiers: Two or more caches, fastest first.
@@ -42,7 +42,7 @@ class TieredCache(Cache):
         return f"TieredCache({', '.join(map(repr, self._tiers))})"
 
     def get(self, key: str) -> CacheEntry | None:
-        """The first reply a tier has; a broken tier is passed over when another answers."""
+        """Return the first reply a tier has; a broken tier is passed over for another."""
         failures: list[CacheError] = []
         for depth, tier in enumerate(self._tiers):
             try:
@@ -58,11 +58,11 @@ class TieredCache(Cache):
         return None
 
     def put(self, key: str, entry: CacheEntry) -> None:
-        """Keep a reply in every tier."""
+        """Save a reply in every tier."""
         self._each(lambda tier: tier.put(key, entry))
 
     def delete(self, key: str) -> None:
-        """Forget a reply in every tier."""
+        """Remove a reply from every tier."""
         self._each(lambda tier: tier.delete(key))
 
     def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
@@ -75,20 +75,20 @@ class TieredCache(Cache):
         )
 
     def stats(self) -> CacheStats:
-        """The statistics of the slowest tier, with those of each tier in ``tiers``."""
+        """Return the statistics of the slowest tier, with those of each tier in ``tiers``."""
         found = tuple(self._each(lambda tier: tier.stats()))
         return evolve(found[-1], tiers=found)
 
     def clear(self, older_than: timedelta | None = None) -> int:
-        """Clear every tier; gives how many replies the slowest forgot."""
+        """Clear every tier; returns how many replies the slowest had."""
         return self._each(lambda tier: tier.clear(older_than))[-1]
 
     def lease(self, key: str, token: str) -> Lease | LeaseHeld:
-        """Become the one who asks, among all who share the slowest tier."""
+        """Become the one that sends, among all that share the slowest tier."""
         return self._tiers[-1].lease(key, token)
 
     def outcome(self, token: str) -> str | None:
-        """How a flight ended."""
+        """Return how the attempt of this token ended."""
         return self._tiers[-1].outcome(token)
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class TieredCache(Cache):
         """Do something with every tier, even when an earlier one fails.
 
         Raises:
-            CacheError: Some tier failed; the message tells of each that did.
+            CacheError: Some tier failed; the message names each that did.
         """
         found: list[T] = []
         failures: list[CacheError] = []
@@ -114,7 +114,7 @@ class TieredCache(Cache):
 
 
 def _copy(key: str, entry: CacheEntry, tiers: Iterable[Cache]) -> None:
-    """Fill faster tiers; a broken one is told of when the use is counted."""
+    """Fill faster tiers; a broken one is reported when the use is counted."""
     for tier in tiers:
         with suppress(CacheError):
             tier.put(key, entry)

@@ -33,6 +33,7 @@ from gptimage.errors import (
     OutcomeUnknownError,
     StoreError,
 )
+from gptimage.types.result import Result
 
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def _report(item: BatchItem, *, as_json: bool) -> int:
 
 def _report_error(item: BatchItem, error: GptImageError, *, as_json: bool) -> int:
     """What is paid for and in no store goes to files."""
-    if isinstance(error, StoreError) and error.result is not None:
+    if isinstance(error, StoreError) and isinstance(error.result, Result):
         where = Target(folder=Path.cwd(), stem=f"batch-{_name(item)}")
         paths = ", ".join(map(str, save(error.result.images, where)))
         print(f"gptimage: {_name(item)}: not in the store, but in {paths}", file=sys.stderr)

@@ -38,10 +38,11 @@ from gptimage.errors import (
     QuotaExceededError,
     StoreError,
 )
+from gptimage.types.result import Result
 
 
 if TYPE_CHECKING:
-    from gptimage import ImageClient, Prompt, Result
+    from gptimage import ImageClient, Prompt
     from gptimage.bulk import Item, Stop
     from gptimage.config import Config
 
@@ -287,7 +288,7 @@ def _report(item: Item, rows: Rows, args: argparse.Namespace) -> int:
 
 
 def _report_error(item: Item, error: Exception, where: Target, args: argparse.Namespace) -> int:
-    if isinstance(error, StoreError) and error.result is not None:
+    if isinstance(error, StoreError) and isinstance(error.result, Result):
         paths = ", ".join(str(each.path) for each in _save(item, error.result, where))
         print(f"gptimage: {item.index + 1}: not in the store, but in {paths}", file=sys.stderr)
     if isinstance(error, MalformedReplyError) and error.reply:

@@ -20,6 +20,7 @@ from attrs import frozen
 
 from gptimage.cli.console import NotDeliveredError, reason, uninterrupted
 from gptimage.errors import InvalidRequestError, MalformedReplyError, StoreError
+from gptimage.types.result import Result
 
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def keep_what_came(error: BaseException) -> None:
     """Write what an error carries and somebody paid for, and say where it is."""
     # Whatever goes wrong here: the error itself is still to be told.
     with contextlib.suppress(OSError):
-        if isinstance(error, StoreError) and error.result is not None:
+        if isinstance(error, StoreError) and isinstance(error.result, Result):
             for path in save(error.result.images, target(None, error.result.request.prompt)):
                 print(f"the image is paid, and in {path}", file=sys.stderr)
         if isinstance(error, MalformedReplyError) and error.reply:

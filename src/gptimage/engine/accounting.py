@@ -1,4 +1,4 @@
-"""The meter of a client: budget, ledger and observers, told of each call in a few places."""
+"""The accounting of a client: budget, ledger and observers, told of each call in a few places."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from gptimage.types.request import Edit
 from gptimage.types.result import PartialImage, Result
 
 
-# `CallTracker`: what a client tells its meter of one call; this one only notes whether it was sent.
+# `CallTracker`: how a client accounts for one call; this one only notes whether it was sent.
 #
 # It never waits. A ledger is a file, though, so an async client calls `reserve`, `finished`,
 # `refused` and `cache_hit` in a thread when `CallTracker.blocks` says so.
 
 
 class CallTracker:
-    """One call as the meter sees it. This one counts nothing, for a client that does not.
+    """One call as the accounting sees it. This one counts nothing, for a client that does not.
 
     Used as a context it takes note when an exception reaches the caller.
     """
@@ -139,7 +139,7 @@ class CallTracker:
         """Take note of what reached the caller."""
 
 
-# Which meter a client gets: one that counts, or one that costs nothing, not even its import.
+# Which accounting a client gets: one that counts, or one that costs nothing, not even its import.
 
 
 class NullAccounting:
@@ -159,7 +159,7 @@ class NullAccounting:
 
 
 def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
-    """The meter for a client's settings ``budget``, ``ledger`` and ``observers``.
+    """The accounting for a client's settings ``budget``, ``ledger`` and ``observers``.
 
     Raises:
         ConfigurationError: Budget and client name different ledgers.
@@ -189,7 +189,7 @@ class CallAccounting:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
-        """The meter for a client's settings ``budget``, ``ledger`` and ``observers``.
+        """The accounting for a client's settings ``budget``, ``ledger`` and ``observers``.
 
         Raises:
             ConfigurationError: Budget and client name different ledgers.
@@ -222,15 +222,15 @@ class CallAccounting:
 
 
 class _TrackedCall(CallTracker):
-    def __init__(self, meter: CallAccounting, plan: Plan, operation: str) -> None:
-        self.blocks = meter.ledger is not None
-        self._meter = meter
+    def __init__(self, accounting: CallAccounting, plan: Plan, operation: str) -> None:
+        self.blocks = accounting.ledger is not None
+        self._accounting = accounting
         self._plan = plan
         self._started = time.monotonic()
         self._lock = threading.Lock()  # a cancelled call is given up while it is being reserved
         self._entry = CallRecord(
             call_id=secrets.token_hex(16),
-            at=meter.clock(),
+            at=accounting.clock(),
             operation=operation,
             model=plan.request.model,
             estimate=None if plan.estimate is None else plan.estimate.usd,
@@ -242,7 +242,7 @@ class _TrackedCall(CallTracker):
         self._given_up = False
         self._in_flight = False
         self._over = False
-        self._tell(
+        self._emit(
             Planned,
             estimate=self._entry.estimate,
             ceiling=plan.ceiling,
@@ -256,17 +256,17 @@ class _TrackedCall(CallTracker):
             self._reservation = self._reserved()
 
     def waiting(self, reason: str, seconds: float) -> None:
-        self._tell(Waiting, reason=reason, seconds=seconds)
+        self._emit(Waiting, reason=reason, seconds=seconds)
 
     def sent(self, attempt: int) -> None:
         super().sent(attempt)
         self._in_flight = True
-        self._tell(Sent, attempt=attempt)
+        self._emit(Sent, attempt=attempt)
 
     def retried(self, delay: float, outcome: HttpReply | TransportError) -> None:
         super().retried(delay, outcome)
         self._in_flight = False
-        self._tell(Retried, delay=delay, reason=_reason(outcome))
+        self._emit(Retried, delay=delay, reason=_reason(outcome))
 
     def repeated(self, delay: float, outcome: HttpReply | OutcomeUnknownError) -> None:
         # The row of the try before stays as it is, with what was reserved: it may be billed.
@@ -282,16 +282,18 @@ class _TrackedCall(CallTracker):
             before, self._reservation = self._reservation, None
             if before is not None:
                 before.end(ending)  # a ledger that fails here stops the call: nothing is sent
-            self._entry = evolve(self._entry, call_id=secrets.token_hex(16), at=self._meter.clock())
+            self._entry = evolve(
+                self._entry, call_id=secrets.token_hex(16), at=self._accounting.clock()
+            )
             self._reservation = self._reserved()
             self._in_flight = False
-        self._tell(Retried, delay=delay, reason=_reason(outcome), possible_cost=self._plan.ceiling)
+        self._emit(Retried, delay=delay, reason=_reason(outcome), possible_cost=self._plan.ceiling)
 
     def unbilled(self) -> None:
         self._in_flight = False
 
     def partial(self, preview: PartialImage) -> None:
-        self._tell(PartialArrived, index=preview.index)
+        self._emit(PartialArrived, index=preview.index)
 
     def finished(self, result: Result, *, extra: Cost | None = FREE) -> Result:
         cost = _sum(result.cost, extra)
@@ -306,7 +308,7 @@ class _TrackedCall(CallTracker):
             seconds=self._seconds(),
         )
         notes = self._end(ending)
-        self._tell(
+        self._emit(
             Finished,
             images=ending.images,
             seconds=ending.seconds,
@@ -330,12 +332,12 @@ class _TrackedCall(CallTracker):
     def cache_hit(self, result: Result) -> Result:
         self._over = True
         notes = _noted(partial(self._enter_hit, result))
-        self._tell(CacheHit, images=len(result.images))
+        self._emit(CacheHit, images=len(result.images))
         return result.warn(*notes) if notes else result
 
     def saved(self, result: Result) -> Result:
         if result.stored:
-            self._tell(Saved, images=tuple(record.id for record in result.stored))
+            self._emit(Saved, images=tuple(record.id for record in result.stored))
         return result
 
     def __exit__(
@@ -348,7 +350,7 @@ class _TrackedCall(CallTracker):
             return
         self._over = True
         billed = self._in_flight and may_be_billed(error)
-        self._tell(
+        self._emit(
             Failed,
             error=type(error).__name__,
             seconds=self._seconds(),
@@ -360,13 +362,15 @@ class _TrackedCall(CallTracker):
 
     def _reserved(self) -> Reservation | None:
         """A reservation in the budget, or in the ledger alone."""
-        meter = self._meter
-        if meter.budget is not None:
-            return meter.budget.reserve(self._plan.ceiling, on=self._entry.at, note=self._entry)
-        if meter.ledger is None:
+        accounting = self._accounting
+        if accounting.budget is not None:
+            return accounting.budget.reserve(
+                self._plan.ceiling, on=self._entry.at, note=self._entry
+            )
+        if accounting.ledger is None:
             return None
-        meter.ledger.begin(self._entry)
-        return Reservation(meter.ledger, self._entry)
+        accounting.ledger.begin(self._entry)
+        return Reservation(accounting.ledger, self._entry)
 
     def _end(self, ending: CallOutcome) -> list[str]:
         """End the reservation, if there is one; what went wrong is a sentence."""
@@ -378,24 +382,24 @@ class _TrackedCall(CallTracker):
             return _noted(partial(reservation.end, ending))
 
     def _enter_hit(self, result: Result) -> None:
-        if self._meter.ledger is not None:
+        if self._accounting.ledger is not None:
             hit = CallOutcome(billing=Billing.NOT_BILLED, images=len(result.images), cached=True)
-            self._meter.ledger.end(self._entry, hit)
+            self._accounting.ledger.end(self._entry, hit)
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started
 
-    def _tell(self, kind: Callable[..., Event], **details: object) -> None:
-        if self._meter.guard:
+    def _emit(self, kind: Callable[..., Event], **details: object) -> None:
+        if self._accounting.guard:
             entry = self._entry
             event = kind(
                 call_id=self._call_id,
-                at=self._meter.clock(),
+                at=self._accounting.clock(),
                 operation=entry.operation,
                 model=entry.model,
                 **details,
             )
-            self._meter.guard.dispatch(event)
+            self._accounting.guard.dispatch(event)
 
 
 def _reason(outcome: HttpReply | TransportError | OutcomeUnknownError) -> str:

@@ -94,7 +94,7 @@ class Settings(TypedDict, total=False):
         retry: When to send again; ``Retry(attempts=1)`` or 0 never does. Another number is
             refused: some mean all tries by it, some only the further ones.
         models: Another catalogue.
-        fetch: How pictures named by URL are downloaded; ``Fetch(allow_private=True)``
+        fetch: How images named by URL are downloaded; ``Fetch(allow_private=True)``
             also reads from your own network.
         clock: Tells the time (UTC); decides which models are still alive and which prices hold.
         budget: The most that may be spent; a call that could cross it is not sent.
@@ -124,9 +124,9 @@ class ClientConfig:
         models: The catalogue.
         model: The model used when a call names none.
         retry: When to send again.
-        fetch: How pictures named by URL are downloaded.
+        fetch: How images named by URL are downloaded.
         clock: Tells the time (UTC).
-        store: Where pictures named by their id are found, or None.
+        store: Where images named by their id are found, or None.
         limiter: Decides when a request may be sent, or None.
         owns_limiter: Whether `close` ends it: it was made from `Limits` for this client.
         timeout: Seconds to wait for each response; None leaves it to the transport.
@@ -176,7 +176,7 @@ class ClientConfig:
     def plan_generate(
         self, prompt: str | Prompt, options: Mapping[str, Any], *, stream: bool = False
     ) -> Plan:
-        """Check and plan a new picture."""
+        """Check and plan a new image."""
         return self.plan(generate_request(prompt, options, default_model=self.model, stream=stream))
 
     def plan_edit(
@@ -187,7 +187,7 @@ class ClientConfig:
         *,
         stream: bool = False,
     ) -> Plan:
-        """Read or download the pictures, then check and plan the edit."""
+        """Read or download the images, then check and plan the edit."""
         rest = dict(options)
         mask, markup = (self._stored(rest.pop(name, None)) for name in ("mask", "markup"))
         found: Any = self._stored(images)
@@ -215,7 +215,7 @@ class ClientConfig:
         *,
         stream: bool = False,
     ) -> Plan:
-        """An edit when there are pictures to start from, else a new picture."""
+        """An edit when there are images to start from, else a new image."""
         if images is None:
             return self.plan_generate(prompt, options, stream=stream)
         return self.plan_edit(prompt, images, options, stream=stream)
@@ -294,7 +294,7 @@ class ClientConfig:
         return self.limiter.acquire(plan.pictures, tokens_of(plan.estimate))
 
     def per_minute(self) -> int | None:
-        """How many requests for one picture each may be sent in a minute, as far as is known."""
+        """How many requests for one image each may be sent in a minute, as far as is known."""
         if self.limiter is None:
             return None
         from gptimage.limits import WindowLimiter
@@ -312,13 +312,13 @@ class ClientConfig:
             self.limiter.close()
 
     def parse(self, plan: Plan, reply: HttpReply, unreachable: Mapping[str, str]) -> Result:
-        """Read a reply whose pictures are at hand."""
+        """Read a reply whose images are at hand."""
         return parse_response(plan, reply, unreachable, now=self.clock())
 
     def inline_image_urls(self, reply: HttpReply) -> tuple[HttpReply, dict[str, str]]:
-        """The reply with all its pictures in it, and why some could not be downloaded.
+        """The reply with all its images in it, and why some could not be downloaded.
 
-        Pictures a reply names by address are downloaded without the key, and kept only when
+        Images a reply names by address are downloaded without the key, and kept only when
         they are pictures: what else answers there is nobody's business.
         """
         found: dict[str, bytes] = {}
@@ -338,7 +338,7 @@ class ClientConfig:
         return evolve(result, cached=True, cost=FREE)
 
     def _stored(self, source: Any) -> Any:
-        """The picture a store's id or record stands for; anything else as it is."""
+        """The image a store's id or record stands for; anything else as it is."""
         id = source.id if isinstance(source, Record) else source
         if self.store is None or not isinstance(id, str) or not id.startswith("img_"):
             return source

@@ -18,6 +18,7 @@ from gptimage.errors import (
     ApiError,
     GptImageError,
     MalformedReplyError,
+    NotFoundError,
     OutcomeUnknownError,
     ServerError,
     truncated_repr,
@@ -77,12 +78,12 @@ def parse_response(
     Args:
         plan: What was sent.
         reply: What came back.
-        unreachable: Why pictures could not be downloaded, by the address the reply named.
+        unreachable: Why images could not be downloaded, by the address the reply named.
         now: The time (UTC), for a reply that does not say when it was made.
 
     Raises:
         ApiError: The service refused.
-        MalformedReplyError: The reply holds no readable picture; it carries the body.
+        MalformedReplyError: The reply holds no readable image; it carries the body.
         OutcomeUnknownError: Somebody stopped waiting, or a gateway answered for the service.
     """
     document = _document(plan, reply, now)
@@ -117,7 +118,7 @@ def parse_response(
 
 
 def inline_images(reply: HttpReply, found: Mapping[str, bytes]) -> HttpReply:
-    """The reply with downloaded pictures in place of their addresses, which may expire."""
+    """The reply with downloaded images in place of their addresses, which may expire."""
     document = read(reply.body, reply.pictures)
     pictures = list(document.pictures)
     for item in items(document.value):
@@ -158,7 +159,7 @@ def _document(plan: Plan, reply: HttpReply, now: datetime) -> ParsedBody:
         document = read(reply.body, reply.pictures)
     except ValueError as error:
         document = extract_complete_images(reply.body, reply.pictures)
-        # A stream nobody asked for may hold previews, which are no pictures.
+        # A stream nobody asked for may hold previews, which are no images.
         if not document.pictures or b"partial_image" in reply.body:
             raise malformed(plan, reply, _not_json(reply)) from error
     return document
@@ -185,6 +186,8 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
     redirect = 300 <= reply.status < 400
     if redirect:
         error.args = (advice(reply, plan.wire.path),)
+    if isinstance(error, NotFoundError) and plan.meant is not None:
+        error.args = (f"{error}; did you mean model={plan.meant!r}?",)
     if verdict(reply) != "unknown":
         return error
     if redirect:
@@ -225,7 +228,7 @@ def _quoted(reply: HttpReply) -> str:
 
 
 def _images(document: ParsedBody, unreachable: Mapping[str, str]) -> tuple[list[Image], list[str]]:
-    """Every picture that can be read, and a sentence for each that cannot."""
+    """Every image that can be read, and a sentence for each that cannot."""
     images: list[Image] = []
     lost: list[str] = []
     for number, item in enumerate(items(document.value), 1):
@@ -266,7 +269,7 @@ def _cost(plan: Plan, usage: Usage | None, images: list[Image]) -> Cost | None:
 
 
 def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
-    """The picture with exactly the pixels asked for, and what was done to it."""
+    """The image with exactly the pixels asked for, and what was done to it."""
     exact = plan.exact
     if exact is None or image.size == exact:
         return image, []
@@ -274,7 +277,7 @@ def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
     came = "without a size" if image.size is None else f"at {image.width}x{image.height}"
     try:
         fitted = image.fit(*exact, quality=plan.request.compression)
-    except Exception as error:  # noqa: BLE001  # a paid picture is never dropped for its size
+    except Exception as error:  # noqa: BLE001  # a paid image is never dropped for its size
         return image, [f"the picture came {came}, not at {asked}: it could not be fitted ({error})"]
     if fitted is image:  # its EXIF data turns it to the size asked for
         return image, []
@@ -283,7 +286,7 @@ def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
 
 
 def _done(image: Image, asked: tuple[int, int]) -> str:
-    """What brought a picture to the size asked: scaling, cutting, or both."""
+    """What brought an image to the size asked: scaling, cutting, or both."""
     if image.size is None:
         return "set"
     came = image.size if image.format == "svg" else oriented_size(image.data, image.format)
@@ -308,7 +311,7 @@ def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
 
 
 def _is_opaque(image: Image) -> bool:
-    """Whether a picture has no transparent pixel; False where that cannot be known."""
+    """Whether an image has no transparent pixel; False where that cannot be known."""
     try:
         return image.format != "svg" and not has_transparency(
             decode_pixels(image.data, image.format)
@@ -327,7 +330,7 @@ def moment_of(stamp: object) -> datetime | None:
 def _no_image_error(
     plan: Plan, reply: HttpReply, document: ParsedBody, lost: list[str]
 ) -> ApiError | MalformedReplyError:
-    """What is wrong with a reply that holds no picture."""
+    """What is wrong with a reply that holds no image."""
     if has_error(document.value):
         error = error_from_event(document.value, request_id=reply.request_id, partials=())
         return _priced(plan, error)

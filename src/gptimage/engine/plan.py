@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from attrs import evolve, frozen
 
 from gptimage._internal.json import canonical
+from gptimage._internal.text import closest
 from gptimage.image.codecs import oriented_size
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask, check_markup
@@ -26,7 +27,7 @@ from gptimage.transport.http import HttpRequest
 from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.types.inputs import API_FORMATS, MAX_BYTES
 from gptimage.types.request import Edit, FileRef, Generate
-from gptimage.types.validation import validate
+from gptimage.types.validation import SPELLING_CUTOFF, validate
 
 
 _UNCOUNTED: Final = ("gif", "svg")
@@ -48,7 +49,8 @@ class Plan:
         warnings: What the caller should know already now.
         on: The day whose prices hold.
         batch: Whether the Batch API's prices hold.
-        most: The most pictures it may draw, where that is not how many were asked for.
+        most: The most images it may draw, where that is not how many were asked for.
+        meant: The model of the catalogue that a name it does not have may be a misspelling of.
         sandbox: Whether the sandbox draws.
     """
 
@@ -63,11 +65,12 @@ class Plan:
     on: date
     batch: bool = False
     most: int | None = None
+    meant: str | None = None
     sandbox: bool = False
 
     @property
     def pictures(self) -> int:
-        """How many pictures it may draw."""
+        """How many images it may draw."""
         return self.request.count if self.most is None else self.most
 
 
@@ -77,7 +80,7 @@ def plan(
     """Check a request and decide how it is sent.
 
     Args:
-        request: What was asked, with its pictures at hand.
+        request: What was asked, with its images at hand.
         models: The catalogue.
         today: The day, for shutdown dates and prices.
         endpoint: The base URL, part of the cache key.
@@ -87,7 +90,8 @@ def plan(
         InvalidRequestError: A documented rule is broken; nothing may be sent.
     """
     spec = _spec(models, request.model, endpoint)
-    warnings = list(validate(request, spec, today, [each.id for each in models]))
+    known = [each.id for each in models]
+    warnings = list(validate(request, spec, today, known))
     drawn, wire_size = _sizes(request, spec)
     mask, mask_warnings = _legal_mask(request)
     wire = to_wire(request, size=wire_size, mask=mask, azure=is_azure(endpoint))
@@ -102,13 +106,14 @@ def plan(
         ceiling=money.ceiling(),
         warnings=(*warnings, *_made_fit(request), *mask_warnings),
         on=today,
+        meant=None if spec else closest(request.model, known, cutoff=SPELLING_CUTOFF),
         batch=batch,
         sandbox=endpoint == SANDBOX_URL,
     )
 
 
 def cache_key(wire: HttpRequest, endpoint: str) -> str:
-    """The same key for the same answer: streaming changes the delivery, not the picture."""
+    """The same key for the same answer: streaming changes the delivery, not the image."""
     delivery = ("stream", "partial_images")
     parts = {
         "endpoint": endpoint.rstrip("/"),

@@ -1,7 +1,7 @@
 """From a reply to a result that is kept: the steps after the answer, the same in both clients.
 
 The order decides what a crash can cost. The raw reply goes to the spool first, then it is
-read, then it goes to the cache, then the pictures go to the store; only when they are there
+read, then it goes to the cache, then the images go to the store; only when they are there
 is the spool emptied. A failure in the spool or the cache is a warning, one in the store is
 an error that carries the result.
 """
@@ -43,7 +43,7 @@ class ParsedReply:
     Attributes:
         result: What it says.
         body: The reply in one piece, or None when it is not worth keeping.
-        entry: Where the raw reply waits until the pictures are saved.
+        entry: Where the raw reply waits until the images are saved.
     """
 
     result: Result
@@ -78,11 +78,11 @@ class ResultSaver:
 
     @property
     def store(self) -> Store | None:
-        """Where pictures are saved, or None."""
+        """Where images are saved, or None."""
         return self.core.store
 
     def check_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
-        """The tags, refused now if they make no sense: later they would cost a picture.
+        """The tags, refused now if they make no sense: later they would cost an image.
 
         Raises:
             InvalidRequestError: There is no store to tag in, or a tag is unusable.
@@ -116,7 +116,7 @@ class ResultSaver:
         """Read a reply, with the raw bytes safe on disk meanwhile.
 
         Raises:
-            GptImageError: It is an error, or holds no picture.
+            GptImageError: It is an error, or holds no image.
         """
         good = reply.status == 200 and self._wants_body
         with _carried(plan, reply):
@@ -140,7 +140,7 @@ class ResultSaver:
         """The end of a stream, kept like any other reply.
 
         Raises:
-            GptImageError: It ended without a finished picture.
+            GptImageError: It ended without a finished image.
         """
         completed = reader.end(broken, now=self.core.clock(), complete=self.core.inline_image_urls)
         reply = reader.reply()
@@ -177,7 +177,7 @@ class ResultSaver:
         return evolve(taken, result=taken.result.warn(*landed.warnings))
 
     def save(self, taken: ParsedReply, tags: tuple[str, ...], **lineage: str | None) -> Result:
-        """Save the pictures, if there is a store; cached ones that are there get the tags.
+        """Save the images, if there is a store; cached ones that are there get the tags.
 
         Args:
             taken: What was read.
@@ -250,7 +250,7 @@ def _cache_put(cache: Cache, key: str, fresh: NewReply) -> list[str]:
     try:
         cache.put(key, CacheEntry(body=fresh.body, usd=fresh.usd))
         cache.count(key, misses=1)
-    except Exception as error:  # noqa: BLE001  # no cache, not even a user's own, may cost a picture
+    except Exception as error:  # noqa: BLE001  # no cache, not even a user's own, may cost an image
         return [f"{error}; the call went on without it"]
     return []
 
@@ -258,7 +258,7 @@ def _cache_put(cache: Cache, key: str, fresh: NewReply) -> list[str]:
 def _already_stored(
     store: Store, result: Result, tags: tuple[str, ...], notes: list[str]
 ) -> tuple[Record, ...]:
-    """The records, tagged, of a cached result whose pictures are all in the store already."""
+    """The records, tagged, of a cached result whose images are all in the store already."""
     if not result.cached:
         return ()
     found = [store.find(image.sha256) for image in result.images]

@@ -90,10 +90,10 @@ class StreamReader:
         Args:
             broken: The failure that ended it early, if one did.
             now: The time (UTC), for a stream that does not say when it was made.
-            complete: Downloads pictures a reply only names, and says why some could not be.
+            complete: Downloads images a reply only names, and says why some could not be.
 
         Raises:
-            OutcomeUnknownError: It ended without a finished picture; carries the previews.
+            OutcomeUnknownError: It ended without a finished image; carries the previews.
             ApiError: The answer was an error and no stream at all.
         """
         if not self._finals and self._whole is None and (broken or self._is_stream()):
@@ -167,7 +167,7 @@ class StreamReader:
             return OutcomeUnknownError(
                 told, possible_cost=ceiling, partials=self._partials, request_id=request_id
             )
-        # A picture may be in what could not be read; it is not thrown away.
+        # An image may be in what could not be read; it is not thrown away.
         return MalformedReplyError(
             f"{told}, what could not be read is in .reply",
             reply=b"\n\n".join(self._unread),

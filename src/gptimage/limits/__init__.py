@@ -1,8 +1,9 @@
-"""How fast a client may ask: `Limits` says it, and a `Limiter` keeps to it."""
+"""`Limits`: how fast a client may send requests; a `Limiter` enforces it."""
 
 from __future__ import annotations
 
-from gptimage.limits.limiter import Limiter, Limits, WindowLimiter, limiter_of, tokens_of
-
-
-__all__ = ["Limiter", "Limits", "WindowLimiter", "limiter_of", "tokens_of"]
+from gptimage.limits.limiter import Limiter as Limiter
+from gptimage.limits.limiter import Limits as Limits
+from gptimage.limits.limiter import WindowLimiter as WindowLimiter
+from gptimage.limits.limiter import limiter_of as limiter_of
+from gptimage.limits.limiter import tokens_of as tokens_of

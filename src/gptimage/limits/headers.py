@@ -1,4 +1,4 @@
-"""What a reply tells about the service's limits, from its headers and from the body of a 429."""
+"""The service's limits as a reply reports them, in its headers and in the body of a 429."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ class RateLimited:
     """A 429 for going too fast.
 
     Attributes:
-        again: Seconds until the service wants to be asked again, or None.
-        stated: The limit that was reached, if it says.
+        again: Seconds until the next request may be sent, or None.
+        reported: The limit that was reached, if it says.
     """
 
     again: float | None
-    stated: ReportedLimits | None
+    reported: ReportedLimits | None
 
 
-def stated(headers: Mapping[str, str]) -> tuple[ReportedLimits, ...]:
+def reported_limits(headers: Mapping[str, str]) -> tuple[ReportedLimits, ...]:
     """The limits in ``x-ratelimit-*`` headers."""
     found: list[ReportedLimits] = []
     for name, kind in _NAMES.items():
@@ -73,7 +73,7 @@ def stated(headers: Mapping[str, str]) -> tuple[ReportedLimits, ...]:
 
 
 def refusal(reply: HttpReply, wait: float | None) -> RateLimited | None:
-    """What a 429 says; None for every other reply, and when waiting is no use.
+    """Read a 429; None for every other reply, and when waiting is no use.
 
     Args:
         reply: Any reply.
@@ -83,7 +83,7 @@ def refusal(reply: HttpReply, wait: float | None) -> RateLimited | None:
         return None
     text = text_of(reply)
     waits = [each for each in (wait, wait_in(text)) if each is not None]
-    return RateLimited(again=max(waits, default=None), stated=_said(text))
+    return RateLimited(again=max(waits, default=None), reported=_limit_in(text))
 
 
 def age(headers: Mapping[str, str]) -> float:
@@ -91,7 +91,7 @@ def age(headers: Mapping[str, str]) -> float:
     return (_count(headers.get("openai-processing-ms")) or 0) / 1000
 
 
-def _said(text: str) -> ReportedLimits | None:
+def _limit_in(text: str) -> ReportedLimits | None:
     match = _STATED.search(text)
     kind = _NAMES.get(match["name"].replace(" ", "-")) if match else None
     if match is None or kind is None:

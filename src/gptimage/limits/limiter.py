@@ -1,7 +1,7 @@
-"""`Limits`: how fast a client may ask, so that the service need not refuse it.
+"""`Limits`: how fast a client may send, so that the service need not refuse it.
 
-A `Limiter` is asked before every request is sent and told of every reply. It never waits by
-itself: it says how long to, and each client waits in its own way. Threads and tasks share one;
+A `Limiter` is called before every request is sent and after every reply. It never waits by
+itself: it returns how long to, and each client waits in its own way. Threads and tasks share one;
 processes and machines share their count through SQLite or Redis (extra ``limits``).
 """
 
@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.keywords import path, strict_class, text, whole
 from gptimage.errors import ConfigurationError, InvalidRequestError
-from gptimage.limits.headers import KINDS, Kind, RateLimited, age, refusal, stated
+from gptimage.limits.headers import KINDS, Kind, RateLimited, age, refusal, reported_limits
 from gptimage.limits.window import SPAN, Window
 from gptimage.models.pricing import Estimate
 from gptimage.secrets import remember_url, scrub
@@ -48,7 +48,7 @@ class Slot:
 
     Attributes:
         needs: What the request needs, by kind.
-        due: When it was told to ask again.
+        due: When it may try again.
     """
 
     needs: Mapping[Kind, int]
@@ -73,7 +73,7 @@ class FairQueue:
                 return place, self._places[:number]
         return None, self._places
 
-    def keep(self, place: Slot | None, needs: Mapping[Kind, int], due: float) -> None:
+    def hold(self, place: Slot | None, needs: Mapping[Kind, int], due: float) -> None:
         """Keep a place, or give a new one at the end, until it is due."""
         if place is None:
             self._places.append(Slot(needs, due))
@@ -104,7 +104,7 @@ class Limiter(Protocol):
         """Ask for a turn, without waiting.
 
         Args:
-            n_images: How many pictures the request asks for.
+            n_images: How many images the request asks for.
             tokens: How many tokens it should use, or None when that is not known.
 
         Returns:
@@ -117,7 +117,7 @@ class Limiter(Protocol):
         ...
 
     def learn(self, reply: HttpReply) -> None:
-        """Take note of what a reply tells; called for every one."""
+        """Learn from a reply; called for every one."""
         ...
 
     def close(self) -> None:
@@ -132,12 +132,12 @@ def _without_password(shared: object) -> str:
 @strict_class
 @frozen(kw_only=True)
 class Limits:
-    """How fast to ask. What is None is learned from the service's replies alone.
+    """A limit on the speed of a client. What is None is learned from the service's replies alone.
 
     The lower one holds of what you set and what the service states.
 
     Attributes:
-        images_per_minute: How many pictures may be asked for.
+        images_per_minute: How many images may be requested.
         requests_per_minute: How many requests may be sent.
         tokens_per_minute: How many tokens requests may use; one whose tokens cannot be
             estimated (automatic size or quality) counts as none.
@@ -206,10 +206,10 @@ class WindowLimiter:
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
     utc: Clock = field(default=utc_now, kw_only=True)
     _windows: dict[Kind, Window] = field(init=False)
-    _line: FairQueue = field(init=False, factory=FairQueue)
+    _queue: FairQueue = field(init=False, factory=FairQueue)
     _refused: Window = field(init=False, factory=Window)
     _held_until: float = field(init=False, default=0.0)
-    _told: bool = field(init=False, default=False)
+    _knows_limit: bool = field(init=False, default=False)
     _lock: threading.Lock = field(init=False, factory=threading.Lock, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -222,30 +222,30 @@ class WindowLimiter:
         self._check(needs)
         with self._lock:
             now = self.clock()
-            place, ahead = self._line.find(needs, now)
+            place, ahead = self._queue.find(needs, now)
             wait = max(self._held_until - now, self._room(needs, ahead, now))
             if wait <= 0 and self.shared is not None:
                 wait = self.shared.take(needs)
             if wait > 0:
-                # Nobody asks again before those who go first.
-                behind = ahead[-1].due - now + _TICK if ahead else _TICK
-                wait = max(wait, behind)
-                self._line.keep(place, needs, now + wait)
+                # A request is not tried again before those ahead of it.
+                after = ahead[-1].due - now + _TICK if ahead else _TICK
+                wait = max(wait, after)
+                self._queue.hold(place, needs, now + wait)
                 return wait
-            self._line.leave(place)
+            self._queue.leave(place)
             for kind, window in self._windows.items():
                 window.take(needs[kind], now)
         return 0.0
 
     def learn(self, reply: HttpReply) -> None:
-        """Take note of what a reply tells; see `Limiter.learn`."""
+        """Learn from a reply; see `Limiter.learn`."""
         refused = refusal(reply, retry_after(reply.headers, self.utc()))
         with self._lock:
             now = self.clock()
             as_of = now - age(reply.headers)
-            for each in stated(reply.headers):
+            for each in reported_limits(reply.headers):
                 if each.limit is not None:
-                    self._told = True
+                    self._knows_limit = True
                     self._windows[each.kind].learn(each.limit, now)
                 if each.used is not None and each.reset is not None:
                     self._windows[each.kind].others(each.used, each.reset, as_of, now)
@@ -253,7 +253,7 @@ class WindowLimiter:
                 self._hold(refused, now)
 
     def per_minute(self) -> int | None:
-        """How many requests for one picture each fit into a minute; None while nothing is known."""
+        """Return how many requests for one image fit into a minute; None while nothing is known."""
         with self._lock:
             now = self.clock()
             known = [self._windows[kind].limit(now) for kind in ("images", "requests")]
@@ -272,17 +272,17 @@ class WindowLimiter:
         )
 
     def _hold(self, refused: RateLimited, now: float) -> None:
-        """Nobody asks before the time the service named, nor faster than it bears."""
+        """Hold back all requests until the time the service named, and to the speed it bears."""
         again = _SHORTEST_HOLD if refused.again is None else refused.again
         self._held_until = max(self._held_until, now + min(again, _LONGEST_HOLD))
         self._refused.take(1, now)
-        said = refused.stated
-        if said is not None and said.limit is not None:
-            self._told = True
-            self._windows[said.kind].learn(said.limit, now)
-            reset = SPAN * (said.used or 0) / max(1, said.limit)
-            self._windows[said.kind].others(said.used or 0, reset, now, now)
-        elif not self.limits.per_minute and not self._told:
+        reached = refused.reported
+        if reached is not None and reached.limit is not None:
+            self._knows_limit = True
+            self._windows[reached.kind].learn(reached.limit, now)
+            reset = SPAN * (reached.used or 0) / max(1, reached.limit)
+            self._windows[reached.kind].others(reached.used or 0, reset, now, now)
+        elif not self.limits.per_minute and not self._knows_limit:
             # It names no limit, so what it has just accepted is the best guess.
             requests = self._windows["requests"]
             requests.learn(requests.used(now) - self._refused.used(now), now)

@@ -1,8 +1,8 @@
 """`RetryQuota`: how many retries a client may still make while its service is down.
 
-After the standard mode of AWS's SDKs: a retry takes tokens and an answer gives some back, so that
+After the standard mode of AWS's SDKs: a retry takes tokens and a response gives some back, so that
 many threads before a service that is down do not multiply its load. A 429 takes none: such a
-service is up, names its own pace, and `Limits` keeps to it.
+service is up, names its own pace, and `Limits` follows it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FIRST_TRY: Final = 1
 
 
 class RetryQuota:
-    """Tokens for the retries of one client: 20 retries in a row without any answer.
+    """Tokens for the retries of one client: 20 retries in a row without any response.
 
     Args:
         attempts: Tries of one call; the quota is at least enough for one call.
@@ -39,6 +39,6 @@ class RetryQuota:
             return True
 
     def answered(self, *, retried: bool) -> None:
-        """The service answered: a retry that helped gives back what it took."""
+        """Give back what a retry took, if it got a response."""
         with self._lock:
             self._left = min(self._capacity, self._left + (_RETRY if retried else _FIRST_TRY))

@@ -61,9 +61,9 @@ class Window:
         More than the whole limit fits when nothing else counts: then the service decides.
 
         Args:
-            weight: How much is asked for.
+            weight: How much is needed.
             now: The time.
-            ahead: What those need who asked before, and go first.
+            ahead: What those need that came before, and go first.
         """
         limit = self.limit(now)
         if limit is None:

@@ -38,9 +38,9 @@ class Price:
         batch: Whether it is the half price of the Batch API.
         text_input: Prompt tokens.
         text_input_cached: Prompt tokens the service had cached.
-        image_input: Tokens of input pictures.
-        image_input_cached: Tokens of input pictures the service had cached.
-        image_output: Tokens of drawn pictures.
+        image_input: Tokens of input images.
+        image_input_cached: Tokens of input images the service had cached.
+        image_output: Tokens of drawn images.
         text_output: Tokens of written text.
         source: Where the figures come from.
         checked: The day they were last compared with the source.
@@ -87,7 +87,7 @@ class ModelSpec:
         prices: Dated price rows, oldest first.
         output_base: Grid base per quality of the output token formula; empty when unknown.
         output_table: Output tokens per ``WxH`` and quality; empty when unknown.
-        counts_patches: Whether input pictures are counted in 32-pixel patches.
+        counts_patches: Whether input images are counted in 32-pixel patches.
         images_per_minute: The limit of usage tiers 1 to 5; empty when unknown.
         tokens_per_minute: The limit of usage tiers 1 to 5; empty when unknown.
         source: Where the entry comes from.
@@ -146,13 +146,13 @@ class ModelSpec:
         return max(rows, key=lambda row: row.start, default=None)
 
     def output_tokens(self, width: int, height: int, quality: str) -> int | None:
-        """Tokens one drawn picture uses, or None when no formula is published."""
+        """Tokens one drawn image uses, or None when no formula is published."""
         if base := self.output_base.get(quality):
             return _grid_tokens(base, width, height)
         return self.output_table.get(f"{width}x{height}", {}).get(quality)
 
     def input_tokens(self, width: int, height: int) -> int | None:
-        """Tokens one input picture uses, or None when no figure is known."""
+        """Tokens one input image uses, or None when no figure is known."""
         return _patch_tokens(width, height) if self.counts_patches else None
 
 
@@ -313,7 +313,7 @@ def _patch_tokens(width: int, height: int) -> int:
 
 
 def _shrunk_patches(width: int, height: int) -> int:
-    """Patches of a picture scaled down until it fits the budget, whole patches per edge."""
+    """Patches of an image scaled down until it fits the budget, whole patches per edge."""
     scale = math.sqrt(_PATCH_BUDGET * _PATCH * _PATCH / (width * height))
     across, down = (edge * scale / _PATCH for edge in (width, height))
     fit = min(math.floor(across) / across, math.floor(down) / down)

@@ -32,7 +32,7 @@ class Usage:
         output_tokens: All tokens that came out.
         total_tokens: Both.
         text_tokens: Tokens of the prompt, part of ``input_tokens``.
-        image_tokens: Tokens of input pictures, part of ``input_tokens``.
+        image_tokens: Tokens of input images, part of ``input_tokens``.
         output_text_tokens: Tokens of written text, part of ``output_tokens``.
         svg_tokens: Tokens the author of an SVG used, counted apart.
     """
@@ -63,7 +63,7 @@ class ChatUsage:
     """Tokens a conversation's chat model used, counted apart; None is not reported.
 
     Attributes:
-        input_tokens: All tokens it read: your words, earlier turns, and pictures as it sees them.
+        input_tokens: All tokens it read: your words, earlier turns, and images as it sees them.
         output_tokens: All tokens it wrote, thinking included.
         total_tokens: Both.
         cached_tokens: Part of the input that came from the service's cache.
@@ -128,8 +128,8 @@ class Estimate:
 
     Attributes:
         usd: The likely amount, in USD.
-        input_tokens: Prompt and input pictures; prompt tokens are taken as one per 4 characters.
-        output_tokens: Drawn pictures and partial images.
+        input_tokens: Prompt and input images; prompt tokens are taken as one per 4 characters.
+        output_tokens: Drawn images and partial images.
         price: The price row it was computed with.
         notes: What was assumed, one sentence each.
     """
@@ -157,7 +157,7 @@ def cost_of(
         return None
     if text + images != usage.input_tokens or written > usage.output_tokens:
         return None  # the parts contradict the sums, so some tokens have no known price
-    # Where no price of written text is published, the picture's higher one bounds it.
+    # Where no price of written text is published, the image's higher one bounds it.
     text_price = price.text_output if price.text_output is not None else price.image_output
     parts = (
         (text, price.text_input),
@@ -187,9 +187,9 @@ def estimate(
         prompt: The text; its tokens are approximated.
         size: The size drawn, in pixels; None for an automatic one.
         quality: The quality; None and ``auto`` cannot be estimated.
-        n: How many pictures.
-        partial_images: How many partial images each picture may stream.
-        inputs: Pixel sizes of the input pictures; None for one that is not at hand.
+        n: How many images.
+        partial_images: How many partial images each image may stream.
+        inputs: Pixel sizes of the input images; None for one that is not at hand.
         on: The day whose price row is used.
         batch: Use the Batch API's price.
     """
@@ -213,7 +213,7 @@ def ceiling(
     """The most a request should cost, in USD.
 
     An automatic quality counts as the dearest one. A token is at least one byte of text, so the
-    prompt counts with its bytes; input pictures and partial images count as in `estimate`.
+    prompt counts with its bytes; input images and partial images count as in `estimate`.
 
     Args:
         spec: The model.
@@ -295,7 +295,7 @@ def _amount(value: object) -> Decimal | None:
 
 # The chat model of a conversation: the one that reads the words and calls the image model.
 #
-# Its tokens are text, bill apart from the picture's, and are a small part of the cost.
+# Its tokens are text, bill apart from the image's, and are a small part of the cost.
 
 DEFAULT_CHAT_MODEL: Final = "gpt-6-luna"
 """The cheapest current model that calls the image tool; argued in ``docs/conversations.md``."""
@@ -308,7 +308,7 @@ STANDARD: Final = (None, "default")
 _TOOL: Final = 512
 """Tokens of the image tool's description; 255 were measured."""
 _PICTURE: Final = 4_000
-"""Tokens of a picture as the chat model sees it; at most 3,779 for any small model so far."""
+"""Tokens of an image as the chat model sees it; at most 3,779 for any small model so far."""
 _WRITTEN: Final = 4_096
 """Tokens a turn may write where it sets no ``max_output_tokens``; 119 and 210 were recorded."""
 
@@ -370,17 +370,17 @@ def chat_ceiling(
     """The most the chat model should cost in one turn, or None when its price is not known.
 
     It reads everything before each image call and once more after the last; what it has written
-    and the pictures drawn so far are then part of it. The figures are argued in
+    and the images drawn so far are then part of it. The figures are argued in
     ``docs/conversations.md``.
 
     Args:
         model: The chat model.
         on: The day whose price row holds.
         text: Bytes of what the turn says.
-        pictures: How many pictures it shows.
+        pictures: How many images it shows.
         history: Tokens of the turns before; None when nobody knows, which counts as the longest
             prompt that costs the listed price.
-        drawn: How many pictures the turn may draw.
+        drawn: How many images the turn may draw.
         written: The most tokens it may write, where the request says so.
     """
     price = _price(model, on)

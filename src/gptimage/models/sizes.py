@@ -19,7 +19,7 @@ from gptimage.errors import InvalidRequestError, truncated_repr
 
 
 _LONG_EDGE: Final = 1536
-"""Long edge of a picture asked for by ratio: that of OpenAI's own landscape size."""
+"""Long edge of an image asked for by ratio: that of OpenAI's own landscape size."""
 
 PRESETS: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
     {
@@ -64,7 +64,7 @@ _RATIO: Final = re.compile(r"(\d{1,5}(?:\.\d{1,4})?)\s*[:/]\s*(\d{1,5}(?:\.\d{1,
 
 @frozen
 class Size:
-    """A picture size in pixels, or ``auto`` when both edges are None.
+    """An image size in pixels, or ``auto`` when both edges are None.
 
     Attributes:
         width: Pixels across, or None for ``auto``.
@@ -279,7 +279,7 @@ def _exact_multiple(long: int, short: int, edge: int) -> tuple[int, int] | None:
 
 
 def _mismatch(size: tuple[int, int], asked: tuple[int, int]) -> float:
-    """Share of the drawn picture that is cropped away, in steps of one per cent."""
+    """Share of the drawn image that is cropped away, in steps of one per cent."""
     scale = min(size[0] / asked[0], size[1] / asked[1])
     kept = asked[0] * asked[1] * scale * scale / (size[0] * size[1])
     return round(1 - kept, 2)

@@ -12,7 +12,7 @@ class ObserverDispatcher:
     """Tells several observers of events; none of them can break a call.
 
     Args:
-        observers: Who is told, in this order.
+        observers: What is called, in this order.
     """
 
     def __init__(self, observers: Iterable[Observer]) -> None:
@@ -24,7 +24,7 @@ class ObserverDispatcher:
         return bool(self._observers)
 
     def dispatch(self, event: Event) -> None:
-        """Tell everybody; an observer that fails is told of later events all the same."""
+        """Call every observer; one that fails is called for later events all the same."""
         for number, observer in enumerate(self._observers):
             try:
                 observer.notify(event)

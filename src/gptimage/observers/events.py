@@ -3,7 +3,7 @@
 An ordinary call gives Planned, Sent, Finished and, with a store, Saved. Every Planned is
 followed by at least one of CacheHit, Finished and Failed. Failed may come after Finished,
 when saving failed; Finished may come after Failed, when a caller gave up and its request,
-already sent, was still answered and paid.
+already sent, still got its response and was paid.
 
 A batch gives Sent and Submitted when it is made. When its results are read, perhaps by another
 process, each of its requests gives Finished or Failed, and Saved; ``item`` says which it was.
@@ -30,7 +30,7 @@ class Event:
         call_id: Random, the same for all events of one call, and the row's id in a ledger.
         at: When it happened (UTC).
         operation: ``generate``, ``edit``, ``turn`` or ``batch``.
-        model: The model that is asked.
+        model: The model of the request.
         item: Which request of a batch it is about, from 0; None outside of batches.
     """
 
@@ -50,7 +50,7 @@ class Planned(Event):
     Attributes:
         estimate: What it may cost, in USD, or None.
         ceiling: The most it should cost, in USD, or None.
-        images: How many pictures are asked for.
+        images: How many images are requested.
     """
 
     name: ClassVar[str] = "planned"
@@ -62,10 +62,10 @@ class Planned(Event):
 
 @frozen(kw_only=True)
 class CacheHit(Event):
-    """The answer was known, or somebody else's request in flight brought it: it costs nothing.
+    """A reply from the cache, or of the same request in flight: it costs nothing.
 
     Attributes:
-        images: How many pictures it has.
+        images: How many images it has.
     """
 
     name: ClassVar[str] = "cache_hit"
@@ -108,7 +108,7 @@ class Submitted(Event):
     Attributes:
         batch_id: Its id at the service.
         requests: How many requests it has.
-        images: How many pictures they ask for.
+        images: How many images they request.
         estimate: What it may cost at batch prices, in USD, or None.
         ceiling: The most it should cost, in USD, or None.
     """
@@ -155,11 +155,11 @@ class PartialArrived(Event):
 
 @frozen(kw_only=True)
 class Finished(Event):
-    """The service answered with pictures, and the call is paid.
+    """A response with images, which is paid.
 
     Attributes:
-        images: How many pictures came.
-        seconds: From planning to the answer being read.
+        images: How many images came.
+        seconds: From planning to the response being read.
         request_id: The service's id of the request, or None.
         usage: Tokens as the service counted them, or None.
         cost: What it cost in USD, or None when that cannot be known.
@@ -176,7 +176,7 @@ class Finished(Event):
 
 @frozen(kw_only=True)
 class Saved(Event):
-    """The pictures are in the store.
+    """The images are in the store.
 
     Attributes:
         images: The ids of their records.

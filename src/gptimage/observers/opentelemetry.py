@@ -53,7 +53,9 @@ class OpenTelemetryObserver:
         self._tracer = trace.get_tracer("gptimage", tracer_provider=tracer_provider)
         meter = metrics.get_meter("gptimage", meter_provider=meter_provider)
         self._duration = meter.create_histogram(
-            "gen_ai.client.operation.duration", unit="s", description="From planning to the answer"
+            "gen_ai.client.operation.duration",
+            unit="s",
+            description="From planning to the response",
         )
         self._cost = meter.create_counter(
             "gptimage.cost", unit="USD", description="Known costs of calls"

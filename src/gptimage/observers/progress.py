@@ -55,7 +55,7 @@ class ProgressObserver:
             console=console,
         )
         self._total = total
-        self._task = self._bar.add_task("pictures", total=total or 0)
+        self._task = self._bar.add_task("images", total=total or 0)
         self._lock = threading.Lock()
         self._begun = 0
         self._done = 0

@@ -21,7 +21,7 @@ _SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 
 
 class PrometheusObserver:
-    """Counts calls, pictures, tokens, money, retries and waiting.
+    """An observer that counts calls, images, tokens, money, retries and waiting.
 
     All names begin with ``gptimage_``; labels are operation, model and outcome (``ok``,
     ``cached``, or the name of an error class). Nothing a user types becomes a label, except
@@ -39,7 +39,7 @@ class PrometheusObserver:
         self._calls = counter(
             "gptimage_calls_total", "Calls that ended", (*what, "outcome"), **where
         )
-        self._images = counter("gptimage_images_total", "Pictures that were drawn", what, **where)
+        self._images = counter("gptimage_images_total", "Images that were generated", what, **where)
         self._cost = counter("gptimage_cost_usd_total", "Known costs in USD", what, **where)
         self._unpriced = counter(
             "gptimage_unpriced_calls_total", "Calls paid for whose cost is not known", what, **where
@@ -60,7 +60,11 @@ class PrometheusObserver:
             "gptimage_waiting_seconds_total", "Waiting before sending", ("reason",), **where
         )
         self._seconds = prometheus_client.Histogram(
-            "gptimage_call_seconds", "From planning to the answer", what, buckets=_SECONDS, **where
+            "gptimage_call_seconds",
+            "From planning to the response",
+            what,
+            buckets=_SECONDS,
+            **where,
         )
         self._busy = prometheus_client.Gauge(
             "gptimage_calls_in_progress", "Calls that have not ended", **where

@@ -86,11 +86,11 @@ def read_input(data: bytes, endpoint: str, serves: Callable[[str], bool]) -> Inp
         return found
     check = _Checker(endpoint, serves)
     for number, text in enumerate(texts, 1):
-        line, told = check.line(text)
-        if told is None:
+        line, problem = check.line(text)
+        if problem is None:
             found.lines.append(line)
         else:
-            code, message, param = told
+            code, message, param = problem
             found.problems.append(Problem(code, message, param=param, line=number))
     return found
 
@@ -181,7 +181,7 @@ class _Batch:
     """One batch and its lines."""
 
     about: dict[str, Any]
-    keeps: int | None = None
+    lifetime: int | None = None
     lines: list[dict[str, Any]] = field(factory=list[dict[str, Any]])
     done: int = 0
     output: bytearray = field(factory=bytearray)
@@ -218,8 +218,8 @@ class Batches:
         self._lock = threading.Lock()
         self.lines_per_look: int | None = None
 
-    def answer(self, request: HttpRequest, path: Sequence[str]) -> dict[str, Any] | None:
-        """The answer to a request about batches; None for any other.
+    def handle(self, request: HttpRequest, path: Sequence[str]) -> dict[str, Any] | None:
+        """The response to a request about batches; None for any other.
 
         Raises:
             Refusal: It is wrong.
@@ -252,7 +252,7 @@ class Batches:
                 raise missing(name)
         if not str(request.body["endpoint"]).startswith("/v1/images/"):
             raise ErrorReply("The sandbox takes batches of images only.", param="endpoint")
-        keeps = expiry(read, "output_expires_after")
+        lifetime = expiry(read, "output_expires_after")
         now = self._now()
         about: dict[str, Any] = {
             "id": f"batch_{uuid.uuid4().hex[:24]}",
@@ -270,7 +270,7 @@ class Batches:
             "metadata": _metadata(request.body.get("metadata")),
         }
         with self._lock:
-            self._batches[about["id"]] = _Batch(about=about, keeps=keeps)
+            self._batches[about["id"]] = _Batch(about=about, lifetime=lifetime)
         return dict(about)
 
     def listed(self, query: dict[str, str]) -> dict[str, Any]:
@@ -360,8 +360,10 @@ class Batches:
         file_id = batch.about["input_file_id"]
         data = self._uploads.get(file_id)
         if data is None or self._uploads.about(file_id)["purpose"] != "batch":
-            told = f"Cannot find file {file_id}, or organization org-sandbox does not have access"
-            return [Problem("invalid_request", f"{told} to it.", param="file_id")]
+            problem = (
+                f"Cannot find file {file_id}, or organization org-sandbox does not have access"
+            )
+            return [Problem("invalid_request", f"{problem} to it.", param="file_id")]
         found = read_input(data, batch.about["endpoint"], self._serves)
         batch.about["request_counts"] = {"total": found.total, "completed": 0, "failed": 0}
         batch.lines = found.lines
@@ -371,12 +373,12 @@ class Batches:
         path = batch.about["endpoint"].removeprefix("/v1")
         reply = self._work(HttpRequest(method="POST", path=path, body=line["body"]))
         good = reply.status == 200
-        answer = {
+        response = {
             "status_code": reply.status,
             "request_id": uuid.uuid4().hex,
             "body": json.loads(bytes(reply.body)),
         }
-        _write(batch.output if good else batch.errors, line["custom_id"], answer, None)
+        _write(batch.output if good else batch.errors, line["custom_id"], response, None)
         counts = batch.about["request_counts"]
         counts["completed" if good else "failed"] += 1
 
@@ -384,7 +386,7 @@ class Batches:
         for name, data in (("output", batch.output), ("error", batch.errors)):
             if data:
                 filename = f"{batch.about['id']}_{name}.jsonl"
-                kept = self._uploads.keep(bytes(data), filename, "batch_output", batch.keeps)
+                kept = self._uploads.save(bytes(data), filename, "batch_output", batch.lifetime)
                 batch.about[f"{name}_file_id"] = kept["id"]
                 data.clear()
         if status == "completed" and batch.about["error_file_id"] is None:

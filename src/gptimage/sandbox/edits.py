@@ -14,7 +14,7 @@ from PIL.Image import Image
 
 from gptimage.image.codecs import open_file, upright, without_texts
 from gptimage.sandbox.images_api import FORMATS
-from gptimage.sandbox.job import Job, Picture
+from gptimage.sandbox.job import InputImage, Job
 from gptimage.sandbox.renderer import Canvas, drawn_over, lit, rasterise
 from gptimage.sandbox.scene import Scene, scene_data
 
@@ -60,12 +60,12 @@ def edit_image(
     return changed
 
 
-def _load(picture: Picture) -> Image:
+def _load(picture: InputImage) -> Image:
     """Decode an input, turned the way its camera says, as RGBA."""
     return upright(open_file(without_texts(picture.data), FORMATS)).convert("RGBA")
 
 
-def _covering(picture: Picture, job: Job) -> Image:
+def _covering(picture: InputImage, job: Job) -> Image:
     """Return the input scaled and cropped to the output size; as it is if it has that size."""
     image = _load(picture)
     if not job.transparent:
@@ -73,7 +73,7 @@ def _covering(picture: Picture, job: Job) -> Image:
     return ImageOps.fit(image, (job.width, job.height), pil.Resampling.LANCZOS)
 
 
-def _alpha(overlay: Picture, job: Job) -> Image:
+def _alpha(overlay: InputImage, job: Job) -> Image:
     """Return the alpha of a mask or markup in the geometry of the output."""
     size = (job.width, job.height)
     return ImageOps.fit(_load(overlay).getchannel("A"), size, pil.Resampling.NEAREST)

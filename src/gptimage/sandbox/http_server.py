@@ -19,7 +19,7 @@ from attrs import evolve
 from gptimage._internal.keywords import one_of, refused, strict_class, text, whole
 from gptimage.sandbox import replies, wire
 from gptimage.sandbox.failures import Cut, ErrorReply, wrong_key
-from gptimage.sandbox.service import CONTROL, VARIATIONS, Answer, Sandbox, route
+from gptimage.sandbox.service import CONTROL, VARIATIONS, Sandbox, SandboxReply, route
 from gptimage.sandbox.wire import MULTIPART, BadBodyError, read_body
 from gptimage.transport.http import HttpReply, HttpRequest
 
@@ -100,7 +100,7 @@ class SandboxServer:
         self.close()
 
     def run(self) -> None:
-        """Answer in this thread until interrupted; then `close` is still to be called."""
+        """SandboxReply in this thread until interrupted; then `close` is still to be called."""
         self._listener.serve_forever(0.2)
 
     def close(self) -> None:
@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             _logger.debug("connection ended: %r", error)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Requests are kept in `Sandbox.requests`; the terminal stays quiet."""
+        """Requests are in `Sandbox.requests`; the terminal stays quiet."""
         _logger.debug(format, *args)
 
     def _serve(self) -> None:
@@ -208,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ErrorReply as refusal:
             self._whole(_refused(refusal))
             return
-        self._send(self._answered(request))
+        self._send(self._reply(request))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _serve  # noqa: N815
 
@@ -230,13 +230,13 @@ class _Handler(BaseHTTPRequestHandler):
         gone = route(path)[0] == VARIATIONS
         if not path.startswith(CONTROL) and not gone:
             _check_key(*bare, azure=path.startswith("/openai/"))
-        kept = {
+        headers_kept = {
             name: headers[name]
             for name in headers
-            if name in _KEPT or (name.startswith("x-") and "key" not in name)
+            if name in _HEADERS or (name.startswith("x-") and "key" not in name)
         }
         method = "GET" if self.command == "HEAD" else self.command
-        request = HttpRequest(method=method, path=self.path, headers=kept)
+        request = HttpRequest(method=method, path=self.path, headers=headers_kept)
         if gone:  # neither its key nor its body is looked at
             return request
         kind = headers.get("content-type", "")
@@ -248,7 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
             return evolve(request, body=fields, files=tuple(files))
         return evolve(request, body=_parsed(body))
 
-    def _answered(self, request: HttpRequest) -> Answer:
+    def _reply(self, request: HttpRequest) -> SandboxReply:
         try:
             return self._listener.sandbox.handle(request)
         except Exception:
@@ -256,16 +256,16 @@ class _Handler(BaseHTTPRequestHandler):
             fault = ErrorReply(
                 "The sandbox itself failed; see its log.", type="server_error", status=500
             )
-            return Answer(reply=_refused(fault))
+            return SandboxReply(reply=_refused(fault))
 
-    def _send(self, answer: Answer) -> None:
-        if answer.ends == "never":
+    def _send(self, found: SandboxReply) -> None:
+        if found.ends == "never":
             self._hold()
-        elif answer.events is not None:
-            self._events(answer)
+        elif found.events is not None:
+            self._events(found)
         else:
-            time.sleep(answer.pause)
-            self._whole(answer.reply, cut=answer.ends == "cut")
+            time.sleep(found.pause)
+            self._whole(found.reply, cut=found.ends == "cut")
 
     def _hold(self) -> None:
         """Say nothing until the other side gives up or the server stops."""
@@ -285,23 +285,23 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(memoryview(reply.body)[: len(reply.body) // 2] if cut else reply.body)
         self.close_connection = self.close_connection or cut
 
-    def _events(self, answer: Answer) -> None:
+    def _events(self, found: SandboxReply) -> None:
         """Each event is sent as one chunk, as soon as it is there."""
         chunked = self.request_version != "HTTP/1.0"
         self.close_connection = self.close_connection or not chunked
         coding = {"transfer-encoding": "chunked"} if chunked else {}
-        self._head(answer.reply, {**coding, "cache-control": "no-cache"})
+        self._head(found.reply, {**coding, "cache-control": "no-cache"})
         try:
-            for piece in self._pieces(answer):
+            for piece in self._pieces(found):
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
         except Cut:
             self.close_connection = True
         else:
             self.wfile.write(b"0\r\n\r\n" if chunked else b"")
 
-    def _pieces(self, answer: Answer) -> Iterator[bytes]:
-        for event in answer.events or ():
-            time.sleep(answer.pause)
+    def _pieces(self, found: SandboxReply) -> Iterator[bytes]:
+        for event in found.events or ():
+            time.sleep(found.pause)
             yield replies.encoded(event)
 
     def _head(self, reply: HttpReply, more: dict[str, str]) -> None:
@@ -319,7 +319,7 @@ _CORS: Final = {
     "access-control-allow-origin": "*",
     "access-control-expose-headers": "X-Request-ID, Retry-After, X-RateLimit-Limit-Requests",
 }
-_KEPT: Final = frozenset({"content-type", "openai-beta", "openai-organization", "user-agent"})
+_HEADERS: Final = frozenset({"content-type", "openai-beta", "openai-organization", "user-agent"})
 
 
 def _check_key(api_key: str, authorization: str, *, azure: bool) -> None:

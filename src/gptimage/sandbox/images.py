@@ -103,7 +103,7 @@ def _plain(job: Job, scene: Scene) -> Image:
     image = pil.new("P", (job.width, job.height), canvas.sky[0])
     if job.transparent:
         image.info["transparency"] = 0
-    ground = (0, job.height * 0.7, job.width, job.height)
+    ground = (0, job.height * scene.random().uniform(0.5, 0.8), job.width, job.height)
     ImageDraw.Draw(image).rectangle(ground, fill=canvas.palette["here"])
     return image
 

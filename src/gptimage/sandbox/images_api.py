@@ -31,7 +31,7 @@ from gptimage.sandbox.failures import (
     user_error,
     wrong_type,
 )
-from gptimage.sandbox.job import Job, Picture
+from gptimage.sandbox.job import InputImage, Job
 from gptimage.sandbox.scene import read_scene
 from gptimage.sandbox.wire import MULTIPART, Reader, is_multipart, nested
 from gptimage.transport.http import FilePart, HttpRequest
@@ -56,9 +56,9 @@ _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w-]+=[^;,]*)*;base
 class Found(TypedDict):
     """The pictures of one request."""
 
-    inputs: tuple[Picture, ...]
-    mask: Picture | None
-    markup: Picture | None
+    inputs: tuple[InputImage, ...]
+    mask: InputImage | None
+    markup: InputImage | None
 
 
 def collect(
@@ -194,7 +194,7 @@ def _from_url(url: str, name: str) -> FilePart:
     raise ErrorReply(message, code="invalid_image_url", param=f"{name}.image_url")
 
 
-def _decoded(part: FilePart, number: int) -> Picture:
+def _decoded(part: FilePart, number: int) -> InputImage:
     opened = _open(part.data)
     declared = part.content_type
     # A declared type that the bytes contradict is refused: nobody has seen the service do it,
@@ -204,7 +204,7 @@ def _decoded(part: FilePart, number: int) -> Picture:
         param = "image" if part.name.startswith("image[") or part.name == "image" else part.name
         raise user_error(message + CONTACT, param, "invalid_image_file")
     width, height = _oriented(opened)
-    return Picture(data=part.data, width=width, height=height)
+    return InputImage(data=part.data, width=width, height=height)
 
 
 def _open(data: bytes) -> Any:
@@ -224,11 +224,11 @@ def _oriented(image: Any) -> tuple[int, int]:
     return (image.height, image.width) if turned else (image.width, image.height)
 
 
-def _mask(part: FilePart, first: Picture) -> Picture:
+def _mask(part: FilePart, first: InputImage) -> InputImage:
     return _overlay(part, first, "mask", "invalid_mask_image_format")
 
 
-def _markup(part: FilePart, first: Picture) -> Picture:
+def _markup(part: FilePart, first: InputImage) -> InputImage:
     picture = _overlay(part, first, "markup", "invalid_markup_image_format")
     low, _high = _open(part.data).convert("RGBA").getchannel("A").getextrema()
     if low > 0:
@@ -239,7 +239,7 @@ def _markup(part: FilePart, first: Picture) -> Picture:
     return picture
 
 
-def _overlay(part: FilePart, first: Picture, name: str, code: str) -> Picture:
+def _overlay(part: FilePart, first: InputImage, name: str, code: str) -> InputImage:
     """A PNG with an alpha channel, as large as the first input."""
     opened = _open(part.data)
     if opened is None or opened.format != "PNG":
@@ -249,7 +249,7 @@ def _overlay(part: FilePart, first: Picture, name: str, code: str) -> Picture:
     elif (opened.width, opened.height) != (first.width, first.height):
         problem = f"{name} size does not match image size"
     else:
-        return Picture(data=part.data, width=opened.width, height=opened.height)
+        return InputImage(data=part.data, width=opened.width, height=opened.height)
     raise user_error(f"Invalid {name} image format - {problem}", name, code)
 
 
@@ -262,41 +262,41 @@ _WIDE_PLACES: Final = frozenset({"hills", "sea", "city", "desert"})
 _TALL: Final = re.compile(r"\b(portrait|poster|phone|story|vertical|tower|cover)\b", re.IGNORECASE)
 
 
-def still_size(asked: str, job: Job) -> tuple[int, int]:
+def still_size(wanted: str, job: Job) -> tuple[int, int]:
     """Pixels of a still picture.
 
     Raises:
         Refusal: The model does not draw that size.
     """
-    if asked == "auto":
+    if wanted == "auto":
         return _auto(job)
     rule = job.spec.sizes
     if rule.values:
         names = ", ".join(f"{w}x{h}" for w, h in rule.values)
-        if (size := _parsed(asked)) in rule.values and size:
+        if (size := _parsed(wanted)) in rule.values and size:
             return size
-        raise _bad(asked, f"Supported sizes are {names}, and auto.")
-    width, height = _within_edges(asked, job)
-    _budget(asked, width * height, job)
+        raise _bad(wanted, f"Supported sizes are {names}, and auto.")
+    width, height = _within_edges(wanted, job)
+    _budget(wanted, width * height, job)
     return width, height
 
 
-def gif_size(asked: str, job: Job, frames: int) -> tuple[int, int]:
+def gif_size(wanted: str, job: Job, frames: int) -> tuple[int, int]:
     """Pixels of one frame: the limits of edges and pixels hold for the sheet of all frames.
 
     Raises:
         Refusal: The frames do not fit one sheet.
     """
-    if asked == "auto":
+    if wanted == "auto":
         return _GIF_AUTO
     if job.spec.sizes.values:
-        return still_size(asked, job)
-    width, height = _within_edges(asked, job)
+        return still_size(wanted, job)
+    width, height = _within_edges(wanted, job)
     across, down = sheet_size(job.spec.sizes, width, height, frames)
     limit = job.spec.sizes.max_edge
     if max(across, down) > limit:
-        raise _bad(asked, f"The longest edge must be less than or equal to {limit}")
-    _budget(asked, across * down, job)
+        raise _bad(wanted, f"The longest edge must be less than or equal to {limit}")
+    _budget(wanted, across * down, job)
     return width, height
 
 
@@ -305,34 +305,34 @@ def sheet_size(rule: SizeRule, width: int, height: int, frames: int) -> tuple[in
     return rule.for_frames(frames).sheet(width, height)
 
 
-def _within_edges(asked: str, job: Job) -> tuple[int, int]:
-    rule, size = job.spec.sizes, _parsed(asked)
+def _within_edges(wanted: str, job: Job) -> tuple[int, int]:
+    rule, size = job.spec.sizes, _parsed(wanted)
     if size is None:
-        raise _bad(asked, "Expected 'auto' or WIDTHxHEIGHT, for example '1536x864'.")
+        raise _bad(wanted, "Expected 'auto' or WIDTHxHEIGHT, for example '1536x864'.")
     if size[0] % rule.multiple or size[1] % rule.multiple:
-        raise _bad(asked, f"Width and height must both be divisible by {rule.multiple}")
+        raise _bad(wanted, f"Width and height must both be divisible by {rule.multiple}")
     if max(size) > rule.max_edge:
-        raise _bad(asked, f"The longest edge must be less than or equal to {rule.max_edge}")
+        raise _bad(wanted, f"The longest edge must be less than or equal to {rule.max_edge}")
     if max(size) > rule.max_ratio * min(size):
         ratio = f"{rule.max_ratio:g}"
-        raise _bad(asked, f"The aspect ratio must be between 1:{ratio} and {ratio}:1")
+        raise _bad(wanted, f"The aspect ratio must be between 1:{ratio} and {ratio}:1")
     return size
 
 
-def _budget(asked: str, pixels: int, job: Job) -> None:
+def _budget(wanted: str, pixels: int, job: Job) -> None:
     if pixels < job.spec.sizes.min_pixels:
-        raise _bad(asked, "Requested resolution is below the current minimum pixel budget.")
+        raise _bad(wanted, "Requested resolution is below the current minimum pixel budget.")
     if pixels > job.spec.sizes.max_pixels:
-        raise _bad(asked, "Requested resolution exceeds the current pixel budget.")
+        raise _bad(wanted, "Requested resolution exceeds the current pixel budget.")
 
 
-def _parsed(asked: str) -> tuple[int, int] | None:
-    match = _PIXELS.fullmatch(asked)
+def _parsed(wanted: str) -> tuple[int, int] | None:
+    match = _PIXELS.fullmatch(wanted)
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _bad(asked: str, why: str) -> ErrorReply:
-    return user_error(f"Invalid size '{asked[:100]}'. {why}", "size")
+def _bad(wanted: str, why: str) -> ErrorReply:
+    return user_error(f"Invalid size '{wanted[:100]}'. {why}", "size")
 
 
 def _auto(job: Job) -> tuple[int, int]:
@@ -557,11 +557,11 @@ def _completed(read: Reader, job: Job, policy: Policy) -> Job:
     frames = read.whole("frame_count", 2, 16) or 9
     frame_ms = read.whole("frame_duration_ms", 1, 10**9) or 200
     size = read.text("size")
-    asked = "auto" if size is None else size
+    wanted = "auto" if size is None else size
     if job.format == "gif":
-        width, height = gif_size(asked, job, frames)
+        width, height = gif_size(wanted, job, frames)
     else:
-        width, height = still_size(asked, job)
+        width, height = still_size(wanted, job)
     author = read.object("svg") if policy.svg_model_selection else None
     compression = read.whole("output_compression", 0, 100)
     return evolve(

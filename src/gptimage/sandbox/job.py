@@ -10,7 +10,7 @@ from gptimage.models.catalog import ModelSpec
 
 
 @frozen(kw_only=True)
-class Picture:
+class InputImage:
     """An input picture that was decoded once, so it is known to be one.
 
     Attributes:
@@ -71,9 +71,9 @@ class Job:
     safety_identifier: str | None = None
     svg_model: str | None = None
     fidelity: str = "low"
-    inputs: tuple[Picture, ...] = ()
-    mask: Picture | None = None
-    markup: Picture | None = None
+    inputs: tuple[InputImage, ...] = ()
+    mask: InputImage | None = None
+    markup: InputImage | None = None
     draw: Literal["scene", "plain"] = "scene"
 
     @property

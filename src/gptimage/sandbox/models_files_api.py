@@ -20,8 +20,8 @@ _READABLE: Final = ("batch", "batch_output", "fine-tune")
 _MONTH: Final = 2_592_000
 """Seconds after which files for batches expire, and the longest life that can be asked for."""
 
-_KEPT_FILES: Final = 256
-_KEPT_BYTES: Final = 1024 * 1024 * 1024
+_MOST_FILES: Final = 256
+_MOST_BYTES: Final = 1024 * 1024 * 1024
 _AUDIO: Final = (
     (0, b"ID3"),
     (0, b"fLaC"),
@@ -94,14 +94,14 @@ class Uploads(Mapping[str, bytes]):
         purpose = read.choice("purpose", _PURPOSES)
         if purpose is None:
             raise missing("purpose")
-        keeps = expiry(read, "expires_after")
+        lifetime = expiry(read, "expires_after")
         if purpose == "batch":
             _check_jsonl(part)
-            keeps = keeps or _MONTH
-        return self.keep(part.data, part.filename, purpose, keeps)
+            lifetime = lifetime or _MONTH
+        return self.save(part.data, part.filename, purpose, lifetime)
 
-    def keep(
-        self, data: bytes, filename: str, purpose: str, keeps: int | None = None
+    def save(
+        self, data: bytes, filename: str, purpose: str, lifetime: int | None = None
     ) -> dict[str, object]:
         """Keep a file, for so many seconds as far as its object says, and answer that."""
         now = self._now()
@@ -111,7 +111,7 @@ class Uploads(Mapping[str, bytes]):
             "object": "file",
             "bytes": len(data),
             "created_at": now,
-            "expires_at": None if keeps is None else now + keeps,
+            "expires_at": None if lifetime is None else now + lifetime,
             "filename": filename,
             "purpose": purpose,
             "status": "processed",
@@ -147,8 +147,8 @@ class Uploads(Mapping[str, bytes]):
         return {"id": file_id, "object": "file", "deleted": True}
 
     def _too_much(self) -> bool:
-        kept = sum(len(data) for data in self._bytes.values())
-        return len(self._bytes) > _KEPT_FILES or kept > _KEPT_BYTES
+        held = sum(len(data) for data in self._bytes.values())
+        return len(self._bytes) > _MOST_FILES or held > _MOST_BYTES
 
     def content(self, file_id: str) -> bytes:
         """``GET /files/{id}/content``.

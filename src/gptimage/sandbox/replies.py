@@ -1,4 +1,4 @@
-"""Finished pictures as the service sends them: a JSON body, or a stream of events."""
+"""Finished images as the service sends them: a JSON body, or a stream of events."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from gptimage.transport.http import ServerEvent
 
 _PARTIAL_TOKENS: Final = 100
 _STAND_IN: Final = "gpt-image-2.5-flare"
-"""For models whose formula nobody has published (2.6, chatgpt-image-latest; input pictures of
+"""For models whose formula nobody has published (2.6, chatgpt-image-latest; input images of
 the first generation) the sandbox counts as if they were this one."""
 _SVG_AUTHOR: Final = "gpt-5.6-sol"
 
 
-def usage(job: Job, models: Models, *, pictures: int, with_input: bool = True) -> dict[str, object]:
-    """The ``usage`` object for a number of finished pictures, and the partials before each."""
+def usage(job: Job, models: Models, *, images: int, with_input: bool = True) -> dict[str, object]:
+    """The ``usage`` object for a number of finished images, and the partials before each."""
     text = math.ceil(len(job.prompt) / 4) if with_input else 0
     seen = _input_tokens(job, models) if with_input else 0
-    drawn = pictures * (_output_tokens(job, models) + _PARTIAL_TOKENS * job.partials)
+    drawn = images * (_output_tokens(job, models) + _PARTIAL_TOKENS * job.partials)
     return {
         "total_tokens": text + seen + drawn,
         "input_tokens": text + seen,
@@ -42,13 +42,13 @@ def usage(job: Job, models: Models, *, pictures: int, with_input: bool = True) -
 
 def svg_usage(job: Job) -> Mapping[str, object]:
     """The author's tokens, counted apart; the figures are made up, their shape is not."""
-    asked, written = math.ceil(len(job.prompt) / 4) + 900, 3200
+    entered, written = math.ceil(len(job.prompt) / 4) + 900, 3200
     return {
         "model": job.svg_model or _SVG_AUTHOR,
-        "input_tokens": asked,
+        "input_tokens": entered,
         "output_tokens": written,
         "reasoning_tokens": written // 4,
-        "total_tokens": asked + written,
+        "total_tokens": entered + written,
     }
 
 
@@ -72,7 +72,7 @@ def whole(job: Job, models: Models, created: int) -> bytes:
         "created": created,
         **_echo(job),
         "data": [{"b64_json": _text(drawing.paint(job, index))} for index in range(job.n)],
-        "usage": usage(job, models, pictures=job.n),
+        "usage": usage(job, models, images=job.n),
     }
     if job.format == "svg":
         body["svg_usage"] = svg_usage(job)
@@ -82,19 +82,19 @@ def whole(job: Job, models: Models, created: int) -> bytes:
 def events(job: Job, models: Models, now: Callable[[], int]) -> Iterator[ServerEvent]:
     """Partial and completed events, picture after picture.
 
-    How the service orders several pictures in one stream is not documented. Here each
+    How the service orders several images in one stream is not documented. Here each
     has its own events, and their usages add up to that of the whole call.
     """
     for index in range(job.n):
-        pictures = list(drawing.stages(job, index))
-        for number, data in enumerate(pictures[:-1]):
+        images = list(drawing.stages(job, index))
+        for number, data in enumerate(images[:-1]):
             yield _event(job, "partial_image", data, now(), {"partial_image_index": number})
-        counted = usage(job, models, pictures=1, with_input=index == 0)
+        counted = usage(job, models, images=1, with_input=index == 0)
         del counted["output_tokens_details"]  # the events' usage has no such field
         extra: dict[str, object] = {"usage": counted}
         if job.safety_identifier:
             extra["safety_identifier"] = job.safety_identifier
-        yield _event(job, "completed", pictures[-1], now(), extra)
+        yield _event(job, "completed", images[-1], now(), extra)
 
 
 def _event(job: Job, kind: str, data: bytes, created: int, extra: dict[str, object]) -> ServerEvent:

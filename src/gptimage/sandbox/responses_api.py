@@ -483,7 +483,7 @@ class _Turn:
             "output_tokens_details": zero, "total_tokens": 0,
         }  # fmt: skip
         if self.turn.job is not None and self.images:
-            drawn = usage(self.turn.job, self._models, pictures=len(self.images))
+            drawn = usage(self.turn.job, self._models, images=len(self.images))
             counted = {**drawn, "cached_tokens": 0}
         return {"image_gen": counted, "web_search": {"num_requests": 0}}
 

@@ -53,7 +53,7 @@ VARIATIONS: Final = "/images/variations"
 
 
 @frozen(kw_only=True)
-class Answer:
+class SandboxReply:
     """What a door is to send.
 
     Attributes:
@@ -160,29 +160,29 @@ class Sandbox:
         with self._lock:
             self._faults.extend([fault] * times)
 
-    def answer(self, request: HttpRequest) -> HttpReply:
+    def send(self, request: HttpRequest) -> HttpReply:
         """The whole reply; a stream comes as the text of its events.
 
         Raises:
             OutcomeUnknownError: A scenario broke the connection.
         """
-        answer = self.respond(request)
-        if answer.events is None:
-            time.sleep(answer.pause)
-            if answer.ends != "whole":
-                raise broken(answer)
-            return answer.reply
+        found = self.respond(request)
+        if found.events is None:
+            time.sleep(found.pause)
+            if found.ends != "whole":
+                raise broken(found)
+            return found.reply
         events: list[ServerEvent] = []
         try:
-            for event in answer.events:
-                time.sleep(answer.pause)
+            for event in found.events:
+                time.sleep(found.pause)
                 events.append(event)
         except Cut as error:
-            raise broken(answer) from error
-        return with_events(answer.reply, events)
+            raise broken(found) from error
+        return with_events(found.reply, events)
 
-    def respond(self, request: HttpRequest) -> Answer:
-        """The answer for a door to send; `answer` is this and its sending in one.
+    def respond(self, request: HttpRequest) -> SandboxReply:
+        """The answer for a door to send; `send` is this and its sending in one.
 
         Raises:
             TypeError: A value of the body has no JSON form.
@@ -190,14 +190,14 @@ class Sandbox:
         """
         return self.handle(as_sent(request))
 
-    def handle(self, request: HttpRequest) -> Answer:
+    def handle(self, request: HttpRequest) -> SandboxReply:
         """Reply to a request that is as it came from the wire (form values all text)."""
         started = time.monotonic()
         query = dict(parse_qsl(request.path.partition("?")[2], keep_blank_values=True))
         body = query if request.method == "GET" and not request.body else request.body
         path, deployment = route(request.path)
         if path.startswith(CONTROL):
-            return Answer(reply=self._control(request.method, path))
+            return SandboxReply(reply=self._control(request.method, path))
         request = evolve(request, path=path, body=body)
         request_id = f"req_{uuid.uuid4().hex}"
         with self._lock:
@@ -206,22 +206,22 @@ class Sandbox:
                 self._seen.popleft()
             fault = self._faults.popleft() if self._faults else None
         if path == VARIATIONS:
-            return Answer(reply=HttpReply(status=404))
+            return SandboxReply(reply=HttpReply(status=404))
         try:
             if deployment is not None:
                 request = self._deployed(request, deployment, query)
-            answer = self._answer(request, request_id, fault)
+            found = self._reply(request, request_id, fault)
         except ErrorReply as refusal:
             reply = HttpReply(
                 status=refusal.status,
                 headers={**_JSON, **refusal.headers},
                 body=refusal.body(request_id),
             )
-            answer = Answer(reply=reply)
-        headers = {**replies.head(request_id, started), **answer.reply.headers}
-        return evolve(answer, reply=evolve(answer.reply, headers=headers))
+            found = SandboxReply(reply=reply)
+        headers = {**replies.head(request_id, started), **found.reply.headers}
+        return evolve(found, reply=evolve(found.reply, headers=headers))
 
-    def _answer(self, request: HttpRequest, request_id: str, fault: Fault | None) -> Answer:
+    def _reply(self, request: HttpRequest, request_id: str, fault: Fault | None) -> SandboxReply:
         fault = fault or self._failure(request)
         path = request.path[1:].split("/")
         turn = self._responses.handle(
@@ -229,7 +229,7 @@ class Sandbox:
         )
         if turn is not None:
             ends = "whole" if turn.events else _ending(turn.fault)
-            return Answer(reply=turn.reply, events=turn.events, pause=turn.pause, ends=ends)
+            return SandboxReply(reply=turn.reply, events=turn.events, pause=turn.pause, ends=ends)
         if fault:
             model = request.body.get("model")
             reply = failures.at_once(
@@ -238,10 +238,10 @@ class Sandbox:
             if isinstance(reply, ErrorReply):
                 raise reply
             if reply is not None:
-                return Answer(reply=reply)
+                return SandboxReply(reply=reply)
         if request.method == "POST" and request.path in _DRAWING:
             return self._draw(request, request_id, fault)
-        return Answer(reply=self._file(request), ends=_ending(fault))
+        return SandboxReply(reply=self._file(request), ends=_ending(fault))
 
     def _failure(self, request: HttpRequest) -> Fault | None:
         """Return the failure a request asks for, or the one that chance has for it."""
@@ -288,7 +288,7 @@ class Sandbox:
         """The reply to a request of a batch."""
         request_id = f"req_{uuid.uuid4().hex}"
         try:
-            return self._answer(request, request_id, None).reply
+            return self._reply(request, request_id, None).reply
         except ErrorReply as refusal:
             return HttpReply(status=refusal.status, body=refusal.body(request_id))
 
@@ -303,9 +303,9 @@ class Sandbox:
         if request.method == "GET" and len(parts) == 3 and (parts[0], parts[2]) == _CONTENT:
             headers = {"content-type": "application/octet-stream"}
             return HttpReply(status=200, headers=headers, body=self._uploads.content(parts[1]))
-        return _json(self.batches.answer(request, parts) or self._look_up(request))
+        return _json(self.batches.handle(request, parts) or self._look_up(request))
 
-    def _draw(self, request: HttpRequest, request_id: str, fault: Fault | None) -> Answer:
+    def _draw(self, request: HttpRequest, request_id: str, fault: Fault | None) -> SandboxReply:
         drawing = request.path == "/images/generations"
         operation: Literal["generation", "edit"] = "generation" if drawing else "edit"
         job = accept(request, operation, self._policy())
@@ -320,14 +320,14 @@ class Sandbox:
             pause = self.latency / (job.n * (job.partials + 1))
             if error or scenario == "cut":
                 events = _interrupted(events, error)
-            return Answer(reply=head, events=events, pause=pause)
+            return SandboxReply(reply=head, events=events, pause=pause)
         if scenario in _LATE:
             raise _LATE[scenario]()
         body = replies.whole(job, self._models, self._seconds()) if scenario != "timeout" else b""
         if scenario == "empty":
             body = json.dumps({"created": self._seconds(), "data": None}).encode()
         reply = HttpReply(status=200, headers=_JSON, body=body)
-        return Answer(reply=reply, pause=self.latency, ends=_ending(fault))
+        return SandboxReply(reply=reply, pause=self.latency, ends=_ending(fault))
 
     def _look_up(self, request: HttpRequest) -> dict[str, object]:
         """Everything that is not drawn."""
@@ -369,12 +369,12 @@ _LATE: Final[dict[str, Callable[[], ErrorReply]]] = {
 }
 
 
-def broken(answer: Answer) -> OutcomeUnknownError:
-    """What a client makes of an answer that breaks off or never comes."""
-    what = "timed out waiting for" if answer.ends == "never" else "the connection broke during"
+def broken(found: SandboxReply) -> OutcomeUnknownError:
+    """Return the error of a client whose reply breaks off or never comes."""
+    what = "timed out waiting for" if found.ends == "never" else "the connection broke during"
     return OutcomeUnknownError(
-        f"{what} the sandbox's answer, as it was told to; a real request may have been billed",
-        request_id=answer.reply.request_id if answer.ends != "never" else None,
+        f"{what} the sandbox's response, as requested; a real request may have been billed",
+        request_id=found.reply.request_id if found.ends != "never" else None,
     )
 
 

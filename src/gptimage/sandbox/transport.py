@@ -1,4 +1,4 @@
-"""The sandbox's door inside the process: `Transport` and `AsyncTransport` without a network."""
+"""The sandbox inside this process: `Transport` and `AsyncTransport` without a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import evolve
 
 from gptimage._internal.threads import to_thread
 from gptimage.sandbox.failures import Cut
-from gptimage.sandbox.service import Answer, Sandbox, broken, with_events
+from gptimage.sandbox.service import Sandbox, SandboxReply, broken, with_events
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
@@ -22,28 +22,28 @@ class SandboxTransport:
     """`Transport` to a sandbox in this process.
 
     Args:
-        sandbox: The sandbox that answers.
+        sandbox: The sandbox that replies.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
     def send(self, request: HttpRequest) -> HttpReply:
-        """Send and read the whole answer."""
+        """Send and read the whole reply."""
         stream = self.stream(request)
         return with_events(stream.reply, stream)
 
     def stream(self, request: HttpRequest) -> SandboxStream:
-        """Send and return as soon as the answer's head is there."""
-        answer = _within(self._sandbox.respond(request), request.timeout)
-        if answer.events is None:
-            time.sleep(answer.pause)
-            if answer.ends != "whole":
-                raise broken(answer)
-        return SandboxStream(answer)
+        """Send and return as soon as the head of the reply is there."""
+        found = _within(self._sandbox.respond(request), request.timeout)
+        if found.events is None:
+            time.sleep(found.pause)
+            if found.ends != "whole":
+                raise broken(found)
+        return SandboxStream(found)
 
     def download(self, request: HttpRequest) -> SandboxDownload:
-        """Send and return as soon as the answer's head is there."""
+        """Send and return as soon as the head of the reply is there."""
         return SandboxDownload(self.send(request))
 
     def close(self) -> None:
@@ -51,93 +51,93 @@ class SandboxTransport:
 
 
 class AsyncSandboxTransport:
-    """`AsyncTransport` to a sandbox in this process; pictures are drawn in worker threads.
+    """`AsyncTransport` to a sandbox in this process; images are drawn in worker threads.
 
     Args:
-        sandbox: The sandbox that answers.
+        sandbox: The sandbox that replies.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
     async def send(self, request: HttpRequest) -> HttpReply:
-        """Send and read the whole answer."""
+        """Send and read the whole reply."""
         stream = await self.stream(request)
         events = [event async for event in stream]
         return with_events(stream.reply, events)
 
     async def stream(self, request: HttpRequest) -> AsyncSandboxStream:
-        """Send and return as soon as the answer's head is there."""
+        """Send and return as soon as the head of the reply is there."""
         import asyncio
 
-        answer = _within(await to_thread(self._sandbox.respond, request), request.timeout)
-        if answer.events is None:
-            await asyncio.sleep(answer.pause)
-            if answer.ends != "whole":
-                raise broken(answer)
-        return AsyncSandboxStream(answer)
+        found = _within(await to_thread(self._sandbox.respond, request), request.timeout)
+        if found.events is None:
+            await asyncio.sleep(found.pause)
+            if found.ends != "whole":
+                raise broken(found)
+        return AsyncSandboxStream(found)
 
     async def download(self, request: HttpRequest) -> AsyncSandboxDownload:
-        """Send and return as soon as the answer's head is there."""
+        """Send and return as soon as the head of the reply is there."""
         return AsyncSandboxDownload(await self.send(request))
 
     async def aclose(self) -> None:
         """Nothing to release."""
 
 
-def _within(answer: Answer, timeout: float | None) -> Answer:
+def _within(found: SandboxReply, timeout: float | None) -> SandboxReply:
     """Let a response that takes longer than its request waits never come."""
-    if timeout is None or answer.pause <= timeout:
-        return answer
-    return evolve(answer, events=None, pause=timeout, ends="never")
+    if timeout is None or found.pause <= timeout:
+        return found
+    return evolve(found, events=None, pause=timeout, ends="never")
 
 
 class SandboxStream:
-    """`EventStream` of a sandbox; pictures are drawn as they are read."""
+    """`EventStream` of a sandbox; images are drawn as they are read."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, found: SandboxReply) -> None:
+        self._found = found
 
     @property
     def reply(self) -> HttpReply:
-        """Status and headers, and the whole body of an answer that is no event stream."""
-        return self._answer.reply
+        """Status and headers, and the whole body of a reply that is no event stream."""
+        return self._found.reply
 
     def __iter__(self) -> Iterator[ServerEvent]:
         """Events as they are drawn; OutcomeUnknownError when a scenario breaks the connection."""
         try:
-            for event in self._answer.events or ():
-                time.sleep(self._answer.pause)
+            for event in self._found.events or ():
+                time.sleep(self._found.pause)
                 yield event
         except Cut as error:
-            raise broken(self._answer) from error
+            raise broken(self._found) from error
 
     def close(self) -> None:
         """Nothing to release."""
 
 
 class AsyncSandboxStream:
-    """`AsyncEventStream` of a sandbox; pictures are drawn in worker threads."""
+    """`AsyncEventStream` of a sandbox; images are drawn in worker threads."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, found: SandboxReply) -> None:
+        self._found = found
 
     @property
     def reply(self) -> HttpReply:
-        """Status and headers, and the whole body of an answer that is no event stream."""
-        return self._answer.reply
+        """Status and headers, and the whole body of a reply that is no event stream."""
+        return self._found.reply
 
     async def __aiter__(self) -> AsyncIterator[ServerEvent]:
         """Events as they are drawn; OutcomeUnknownError when a scenario breaks the connection."""
         import asyncio
 
-        events = self._answer.events or iter(())
+        events = self._found.events or iter(())
         try:
             while (event := await to_thread(next, events, None)) is not None:
-                await asyncio.sleep(self._answer.pause)
+                await asyncio.sleep(self._found.pause)
                 yield event
         except Cut as error:
-            raise broken(self._answer) from error
+            raise broken(self._found) from error
 
     async def aclose(self) -> None:
         """Nothing to release."""

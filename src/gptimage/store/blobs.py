@@ -42,7 +42,7 @@ class Blob:
 
 @runtime_checkable
 class Blobs(Protocol):
-    """Bytes by name, where a store keeps its pictures: a local folder or an object store.
+    """Bytes by name, where a store keeps its images: a local folder or an object store.
 
     Safe for many threads and processes at once. Nobody ever sees half a file. A key that
     could leave the root is a ValueError; everything that fails is an OSError, with

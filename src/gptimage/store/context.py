@@ -32,7 +32,7 @@ class StoreContext:
         naming: The names of new files.
         new_id: Makes ids.
         clock: Tells the time (UTC); see `files_now` for the age of files.
-        stale_marker: A file that is there while the index may lack pictures.
+        stale_marker: A file that is there while the index may lack images.
         shared: Whether everybody who uses the files uses this very index.
     """
 
@@ -59,7 +59,7 @@ class StoreContext:
         return sidecar.load(data, key=key, folder=self.blobs.folder)
 
     def entry(self, key: str) -> tuple[IndexEntry, bool] | None:
-        """A sidecar as it is on disk, and whether its picture is being removed; None if gone.
+        """A sidecar as it is on disk, and whether its image is being removed; None if gone.
 
         Raises:
             UnreadableSidecarError: It is damaged.

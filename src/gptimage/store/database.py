@@ -28,19 +28,22 @@ if TYPE_CHECKING:
 # Each step runs once, in its own transaction. A step in a released version is never changed:
 # indexes on people's disks were built with it.
 
-RECOUNT: Final = (
-    "DELETE FROM totals",
-    """INSERT INTO totals SELECT '', '', COUNT(*), TOTAL(bytes), TOTAL(nano_usd),
-        COUNT(*) - COUNT(nano_usd), TOTAL(pinned) FROM pictures""",
-    *(
-        f"INSERT INTO totals SELECT '{column}', {column}, COUNT(*), 0, 0, 0, 0 "  # noqa: S608  # names of ours
-        f"FROM pictures GROUP BY {column}"
-        for column in ("model", "operation", "format")
-    ),
-    """INSERT INTO totals SELECT 'input', '', COUNT(*), TOTAL(bytes), 0, 0, 0
-        FROM (SELECT bytes FROM sources GROUP BY sha256)""",
+COUNTED: Final = " UNION ALL ".join(
+    (
+        """SELECT '' AS kind, '' AS name, COUNT(*) AS count, TOTAL(bytes) AS bytes,
+            TOTAL(nano_usd) AS nano_usd, COUNT(*) - COUNT(nano_usd) AS unknown,
+            TOTAL(pinned) AS pinned FROM pictures""",
+        *(
+            f"SELECT '{column}', {column}, COUNT(*), 0, 0, 0, 0 FROM pictures GROUP BY {column}"  # noqa: S608  # names of ours
+            for column in ("model", "operation", "format")
+        ),
+        """SELECT 'input', '', COUNT(*), TOTAL(bytes), 0, 0, 0
+            FROM (SELECT bytes FROM sources GROUP BY sha256)""",
+    )
 )
-"""Adds up `totals` anew."""
+"""What `totals` must hold, counted anew."""
+
+RECOUNT: Final = ("DELETE FROM totals", f"INSERT INTO totals {COUNTED}")  # see above
 
 
 def _count(row: str, sign: int) -> str:

@@ -1,4 +1,4 @@
-"""Exporting: copies pictures and sidecars into a folder, under names for people."""
+"""Exporting: copies images and sidecars into a folder, under names for people."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class ExportReport:
     """What `Store.export` wrote.
 
     Attributes:
-        paths: The pictures, newest first.
-        missing: Ids of pictures whose file is gone.
+        paths: The images, newest first.
+        missing: Ids of images whose file is gone.
     """
 
     paths: tuple[Path, ...] = ()
@@ -36,7 +36,7 @@ def export(
     *,
     sidecars: bool,
 ) -> ExportReport:
-    """Copy pictures, each with its original and its sidecar; see `Store.export`.
+    """Copy images, each with its original and its sidecar; see `Store.export`.
 
     Raises:
         StoreError: A file cannot be read or written, or another file has its name.

@@ -161,7 +161,7 @@ class FileBlobs:
         """The file of a key, once it is sure that no link is on the way to it."""
         path = os.path.join(self._root, *check_key(key).split("/"))  # noqa: PTH118  # see below
         # The root is resolved, so a path without links is its own real path. Plain text is
-        # used because this runs several times for every picture.
+        # used because this runs several times for every image.
         if os.path.realpath(path) != path:
             raise PermissionError(errno.EACCES, "a link inside the store is not followed", path)
         return Path(path)

@@ -1,4 +1,4 @@
-"""Naming: a template for the file names of pictures, for people who want their own.
+"""Naming: a template for the file names of images, for people who want their own.
 
 Whatever a prompt holds, the rendered name stays inside the dated folder, is short enough
 and legal on Linux, macOS, Windows and object stores.
@@ -18,7 +18,7 @@ from gptimage.errors import ConfigurationError, ImageNotFoundError, StoreError, 
 from gptimage.types.record import Record
 
 
-# Picture ids: a UTC time that sorts, and 128 random bits; judged by one pattern before any use.
+# Image ids: a UTC time that sorts, and 128 random bits; judged by one pattern before any use.
 #
 # An id such as ``img_20261120T114205123456_9f86d081884c7d659a2feaa0c55ad015`` holds only
 # characters that are safe in a file name, an object key and a URL.
@@ -66,8 +66,8 @@ def check_id(id: str) -> str:
     """
     if not is_id(id):
         raise ImageNotFoundError(
-            f"{truncated_repr(id)} is no picture of a store: ids look like img_20261120T114205123456_ "
-            "and 32 more characters; history() lists them"
+            f"{truncated_repr(id)} is no image of a store: ids look like "
+            "img_20261120T114205123456_ and 32 more characters; history() lists them"
         )
     return id
 
@@ -85,7 +85,7 @@ def find_id(name: str) -> str | None:
 
 
 def time_of(id: str) -> datetime:
-    """When the picture was saved (UTC)."""
+    """When the image was saved (UTC)."""
     match = PATTERN.fullmatch(id)
     moment = _parse_time(match[1]) if match else None
     if moment is None:
@@ -118,10 +118,10 @@ def _parse_time(text: str) -> datetime | None:
 #
 # The same keys name files in a folder and objects in a bucket::
 #
-#     images/2026/11/20/<name>.png             the picture, byte for byte
+#     images/2026/11/20/<name>.png             the image, byte for byte
 #     images/2026/11/20/<name>.json            its sidecar
-#     images/2026/11/20/<name>.original.png    the untouched picture, when it was cropped
-#     inputs/9f/<sha256>.png                   an input picture of edits, once
+#     images/2026/11/20/<name>.original.png    the untouched image, when it was cropped
+#     inputs/9f/<sha256>.png                   an input image of edits, once
 
 IMAGES: Final = "images/"
 INPUTS: Final = "inputs/"
@@ -165,12 +165,12 @@ def is_part(part: str) -> bool:
 
 
 def day_prefix(moment: datetime) -> str:
-    """Where pictures saved at this time (UTC) lie: ``images/2026/11/20/``."""
+    """Where images saved at this time (UTC) lie: ``images/2026/11/20/``."""
     return f"{IMAGES}{moment:%Y/%m/%d}/"
 
 
 def input_key(sha256: str, extension: str) -> str:
-    """Where an input picture is kept, once."""
+    """Where an input image is kept, once."""
     return f"{INPUTS}{sha256[:2]}/{sha256}.{extension}"
 
 
@@ -181,7 +181,7 @@ def input_digest(key: str) -> str | None:
 
 
 def stem(key: str) -> str:
-    """What a picture, its sidecar and its original have in common, with the folder.
+    """What an image, its sidecar and its original have in common, with the folder.
 
     Names the store makes hold no dot, so this is all up to the first one.
     """
@@ -195,10 +195,10 @@ def is_sidecar(key: str) -> bool:
 
 
 DEFAULT: Final = "{date}/{id}"
-"""The name of a picture's files below ``images/``."""
+"""The name of an image's files below ``images/``."""
 
 EXPORT: Final = "{date:flat}-{prompt:slug}-{id}"
-"""The name of an exported picture."""
+"""The name of an exported image."""
 
 _VALUES: Final[Mapping[str, Callable[[Record], str]]] = {
     "date": lambda record: f"{record.created:%Y/%m/%d}",
@@ -239,7 +239,7 @@ class Naming:
         template: Text with fields: ``{date}`` (2026/11/20, as folders), ``{date:flat}``
             (2026-11-20), ``{time}``, ``{id}``, ``{operation}``, ``{index}``, ``{width}``,
             ``{height}``, ``{prompt:slug}``, ``{model:slug}``, ``{template:slug}``. It must
-            contain ``{id}``, so that no two pictures ever want the same name.
+            contain ``{id}``, so that no two images ever want the same name.
         dated: Whether it must start with ``{date}/``, as it must in a store: folders stay
             small, and machines that share a store find what is new by listing few of them.
 

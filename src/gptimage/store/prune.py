@@ -1,6 +1,6 @@
 """Pruning: removes what a retention does not keep, and inputs nobody needs any more.
 
-Only a sidecar of this store lets a picture be removed, and only its own files go with it.
+Only a sidecar of this store lets an image be removed, and only its own files go with it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 
-# Retention: which pictures are kept, by age, number and size; `prune` carries it out.
+# Retention: which images are kept, by age, number and size; `prune` carries it out.
 
 
 @frozen(kw_only=True)
@@ -32,10 +32,10 @@ class Retention:
     """What `Store.prune` keeps; limits left out do not apply, and pins are always kept.
 
     Attributes:
-        max_age: Pictures saved longer ago are removed.
-        max_bytes: The newest pictures that fit are kept; inputs of edits and pinned pictures
+        max_age: Images saved longer ago are removed.
+        max_bytes: The newest images that fit are kept; inputs of edits and pinned images
             count too.
-        max_count: So many of the newest pictures are kept; pinned pictures count too.
+        max_count: So many of the newest images are kept; pinned images count too.
 
     Raises:
         InvalidRequestError: No limit is given, or one is negative.
@@ -60,11 +60,11 @@ class PruneReport:
     """What `Store.prune` removed, or would remove.
 
     Attributes:
-        removed: Ids of the pictures, newest first.
+        removed: Ids of the images, newest first.
         bytes: What that frees, in bytes, inputs of edits included.
-        inputs: How many input pictures nobody needs any more.
-        kept: How many pictures are left.
-        skipped: Ids of pictures that could not be removed, each with the reason.
+        inputs: How many input images nobody needs any more.
+        kept: How many images are left.
+        skipped: Ids of images that could not be removed, each with the reason.
         dry_run: Whether nothing was really removed.
     """
 
@@ -77,9 +77,9 @@ class PruneReport:
 
 
 class Row(NamedTuple):
-    """What decides whether a picture is kept.
+    """What decides whether an image is kept.
 
-    ``bytes`` is what it takes; ``inputs`` what its input pictures take that no newer one needs.
+    ``bytes`` is what it takes; ``inputs`` what its input images take that no newer one needs.
     """
 
     id: str
@@ -106,7 +106,7 @@ def choose(rows: Iterable[Row], retention: Retention, now: datetime) -> Choice:
     """Decide for every row, newest first; once a limit is reached, all that is older goes.
 
     Args:
-        rows: Every picture, newest first.
+        rows: Every image, newest first.
         retention: The limits.
         now: The time (UTC).
     """
@@ -170,7 +170,7 @@ def prune(context: StoreContext, retention: Retention, *, dry_run: bool) -> Prun
 
 
 def sweep_inputs(context: StoreContext, keys: Iterable[str] | None = None) -> list[int]:
-    """Remove input pictures that no sidecar names; the length of each in bytes.
+    """Remove input images that no sidecar names; the length of each in bytes.
 
     Args:
         context: The store.

@@ -1,4 +1,4 @@
-"""The questions a store answers: history, search, pictures, and where they come from."""
+"""The questions a store answers: history, search, images, and where they come from."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CanRun(Protocol):
 
 @frozen(kw_only=True)
 class Lineage:
-    """Where a picture comes from, and what came of it.
+    """Where an image comes from, and what came of it.
 
     Attributes:
         ancestors: What it refines or was edited from, and what those come from; oldest first.
@@ -64,7 +64,7 @@ class Reader:
     def history(
         self, limit: int = 20, *, cursor: str | None = None, **filters: Unpack[Filters]
     ) -> Page:
-        """Pictures newest first, a page at a time.
+        """Images newest first, a page at a time.
 
         Args:
             limit: How many at most, 1 to 1,000.
@@ -88,7 +88,7 @@ class Reader:
         cursor: str | None = None,
         **filters: Unpack[Filters],
     ) -> Page:
-        """Pictures whose prompt or tags hold all these words.
+        """Images whose prompt or tags hold all these words.
 
         Case and accents do not matter. ``"red fox"`` in quotes is a phrase and ``light*``
         finds words that begin so; nothing else has a special meaning.
@@ -113,10 +113,10 @@ class Reader:
         return self._page(found, limit, found[limit - 1].id)
 
     def get(self, id: str) -> Record:
-        """What is known of one picture.
+        """What is known of one image.
 
         Raises:
-            ImageNotFoundError: No picture has this id.
+            ImageNotFoundError: No image has this id.
             StoreError: The store cannot be read.
         """
         check_id(id)
@@ -129,7 +129,7 @@ class Reader:
         return record
 
     def find(self, sha256: str) -> tuple[Record, ...]:
-        """Every picture with exactly these bytes, oldest first.
+        """Every image with exactly these bytes, oldest first.
 
         Args:
             sha256: As in ``image.sha256``.
@@ -138,14 +138,14 @@ class Reader:
         return self._records(queries.by_digest(self._context.index.database, sha256))
 
     def open(self, id: str, *, original: bool = False) -> Image:
-        """A picture, byte for byte as it was saved.
+        """An image, byte for byte as it was saved.
 
         Args:
             id: Its id.
-            original: Give the untouched picture of the service, if this one was cropped.
+            original: Give the untouched image of the service, if this one was cropped.
 
         Raises:
-            ImageNotFoundError: No picture has this id, or its file is gone.
+            ImageNotFoundError: No image has this id, or its file is gone.
             ImageDecodeError: Its file has been damaged.
             StoreError: It cannot be read.
         """
@@ -174,13 +174,13 @@ class Reader:
         return image
 
     def lineage(self, id: str) -> Lineage:
-        """Where a picture comes from, and what came of it, up to 1,000 pictures each way.
+        """Where an image comes from, and what came of it, up to 1,000 images each way.
 
-        An edit comes from the pictures it was given, if they are in this store; a refinement
+        An edit comes from the images it was given, if they are in this store; a refinement
         from its parent.
 
         Raises:
-            ImageNotFoundError: No picture has this id.
+            ImageNotFoundError: No image has this id.
             StoreError: The store cannot be read.
         """
         record = self.get(id)
@@ -190,33 +190,33 @@ class Reader:
         )
 
     def inputs(self, id: str) -> tuple[Image, ...]:
-        """The pictures an edit was given, mask and markup last.
+        """The images an edit was given, mask and markup last.
 
         Raises:
-            ImageNotFoundError: No picture has this id.
+            ImageNotFoundError: No image has this id.
             StoreError: An input is gone or cannot be read.
         """
         return tuple(self._input(key) for key in inputs(self.get(id).request))
 
     def request(self, id: str) -> Generate:
-        """The request that made a picture, with its input pictures, ready to be sent again.
+        """The request that made an image, with its input images, ready to be sent again.
 
         Raises:
-            ImageNotFoundError: No picture has this id.
+            ImageNotFoundError: No image has this id.
             StoreError: An input is gone, or the request is not known.
         """
         return request_from_json(self.get(id).request, self._input)
 
     def repeat(self, id: str, client: CanRun) -> Result:
-        """Ask again what made a picture. This is a new call, and it costs what calls cost.
+        """Ask again what made an image. This is a new call, and it costs what calls cost.
 
         Args:
-            id: The picture.
+            id: The image.
             client: Who sends it, such as an `ImageClient`. (With an async client, write
                 ``await client.run(store.request(id))``.)
 
         Raises:
-            ImageNotFoundError: No picture has this id.
+            ImageNotFoundError: No image has this id.
             StoreError: An input is gone, or the request is not known.
             GptImageError: As the client's ``run``.
         """
@@ -242,7 +242,7 @@ class Reader:
             self._caught_up = True
 
     def _look_for(self, id: str) -> Record | None:
-        """A picture somebody else saved a moment ago, found by its day."""
+        """An image somebody else saved a moment ago, found by its day."""
         try:
             for info in self._context.blobs.list(day_prefix(time_of(id))):
                 if is_sidecar(info.key) and find_id(info.key.rpartition("/")[2]) == id:
@@ -261,13 +261,13 @@ class Reader:
 
     def _input(self, key: str) -> Image:
         if not input_digest(key):
-            raise StoreError(f"{key!r:.80} is no input picture: the sidecar was changed")
+            raise StoreError(f"{key!r:.80} is no input image: the sidecar was changed")
         try:
             image = Image.from_bytes(self._read(key))
         except FileNotFoundError as error:
-            raise StoreError(f"the input picture {key} is gone") from error
+            raise StoreError(f"the input image {key} is gone") from error
         if image.sha256 != input_digest(key):
-            raise StoreError(f"the input picture {key} is damaged: its SHA-256 is another one")
+            raise StoreError(f"the input image {key} is damaged: its SHA-256 is another one")
         return image
 
     def _family(self, record: Record, *, upwards: bool) -> tuple[Record, ...]:
@@ -283,7 +283,7 @@ class Reader:
         return tuple(known[id] for id in sorted(known))
 
     def _from(self, record: Record) -> list[Record]:
-        """The parent, and for every input the newest older picture with its bytes."""
+        """The parent, and for every input the newest older image with its bytes."""
         database = self._context.index.database
         found = list(self._records(queries.by_ids(database, [record.parent or ""])))
         for sha256 in record.sources:

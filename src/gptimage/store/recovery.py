@@ -1,4 +1,4 @@
-"""Recovery: brings pictures home that were paid for and could not be saved at the time.
+"""Recovery: brings images home that were paid for and could not be saved at the time.
 
 They wait in two places: as recovery copies, written when a store failed, and as raw replies in
 the spool, left by processes that were killed.
@@ -45,10 +45,10 @@ from gptimage.types.record import Record
 from gptimage.types.request import Generate
 
 
-# `PendingReplies`: keeps a raw reply from the moment it arrived until its pictures are saved.
+# `PendingReplies`: keeps a raw reply from the moment it arrived until its images are saved.
 #
 # A process killed in between leaves the reply on disk, and `gptimage recover` saves its
-# pictures. Nothing is forced to the disk: a killed process loses nothing that way, and only a
+# images. Nothing is forced to the disk: a killed process loses nothing that way, and only a
 # power cut within seconds could.
 
 _SUFFIX: Final = ".reply"
@@ -69,7 +69,7 @@ class SpooledReply:
     warning: str | None = None
 
     def discard(self) -> None:
-        """Remove it: its pictures are saved, or handed to the caller."""
+        """Remove it: its images are saved, or handed to the caller."""
         if self.path is not None:
             with suppress(OSError):
                 self.path.unlink()
@@ -84,7 +84,7 @@ class PendingReply:
         key: What the process called it: the cache key.
         at: When it arrived (UTC).
         note: What was asked; see `note_of`.
-        store: The name of the store its pictures belong to; None when nobody knows.
+        store: The name of the store its images belong to; None when nobody knows.
     """
 
     path: Path
@@ -105,7 +105,7 @@ class PendingReply:
 
 
 class PendingReplies:
-    """A folder of replies that are not yet pictures in a store.
+    """A folder of replies that are not yet images in a store.
 
     Args:
         folder: Where; a folder of the user's own when left out. It must be on this machine.
@@ -120,7 +120,7 @@ class PendingReplies:
 
     def __repr__(self) -> str:
         """The class and the folder."""
-        return f"Spool({str(self.folder)!r})"
+        return f"PendingReplies({str(self.folder)!r})"
 
     def put(
         self,
@@ -138,7 +138,7 @@ class PendingReplies:
             body: The reply as it arrived.
             note: What was asked, as JSON; see `note_of`.
             name: What `find` will ask for, from `new_name`; a new one when left out.
-            store: The name of the store the pictures are for; only its own `recover` takes them.
+            store: The name of the store the images are for; only its own `recover` takes them.
         """
         now = self._clock().astimezone(UTC)
         head = {
@@ -156,10 +156,10 @@ class PendingReplies:
             line = json.dumps(head, default=str).encode() + b"\n"
             atomic.replace(path, line, body, fsync=False)
             return SpooledReply(path=path)
-        except Exception as error:  # noqa: BLE001  # the picture comes first
+        except Exception as error:  # noqa: BLE001  # the image comes first
             return SpooledReply(
                 warning=f"the reply could not be kept for recovery ({reason(error)}): "
-                "if this process is killed before the pictures are saved, they are lost"
+                "if this process is killed before its images are saved, they are lost"
             )
 
     def find(self, name: str) -> PendingReply | None:
@@ -199,7 +199,7 @@ def new_name() -> str:
 
 
 def note_of(request: Generate) -> dict[str, object]:
-    """What a recovery must know of a request, as JSON; input pictures are named, not kept."""
+    """What a recovery must know of a request, as JSON; input images are named, not kept."""
     return request_to_json(request)
 
 
@@ -245,8 +245,8 @@ class RecoverReport:
     """What `Store.recover` brought home.
 
     Attributes:
-        saved: The pictures that are in the store now.
-        known: How many pictures were in the store already.
+        saved: The images that are in the store now.
+        known: How many images were in the store already.
         failed: Files nothing could be saved from, each with the reason; they are left alone.
         others: How many replies and copies wait for other stores, by the name of each.
     """
@@ -274,7 +274,7 @@ def recover(
     others: Counter[str] = Counter()
     known = 0
     copies = recovery_folder()
-    # Two recoveries at once would both find a picture unknown, and save it twice.
+    # Two recoveries at once would both find an image unknown, and save it twice.
     with _alone(copies), _alone(spool.folder):
         found = itertools.chain(
             _copies(context, copies, every), _replies(context, spool, older_than, every)
@@ -360,7 +360,7 @@ def _replies(
 def _reply(
     context: StoreContext, left: PendingReply, every: bool
 ) -> tuple[tuple[Record, ...], int]:
-    """Save the pictures of one raw reply, and remove it."""
+    """Save the images of one raw reply, and remove it."""
     if not every:
         _check_owner(context, left.store)
     try:
@@ -369,7 +369,7 @@ def _reply(
         return (), 0
     images = [_exact(Image.from_bytes(data), left.note) for data in pictures(body)]
     if not images:
-        raise ImageDecodeError("the reply holds no picture")
+        raise ImageDecodeError("the reply holds no image")
     known = {each.sha256: search.by_digest(context.index.database, each.sha256) for each in images}
     bare = [found for rows in known.values() for found in rows if _has_no_metadata(context, found)]
     new = [image for image in images if all(found in bare for found in known[image.sha256])]
@@ -402,7 +402,7 @@ def _call(left: PendingReply, body: bytes) -> CallMetadata:
 
 
 def _exact(image: Image, asked: Mapping[str, object]) -> Image:
-    """The picture with the pixels that were asked for, as the client would have made it."""
+    """The image with the pixels that were asked for, as the client would have made it."""
     try:
         size = Size.parse(str(asked.get("size", "auto"))).pixels
         return image.fit(*size) if size else image

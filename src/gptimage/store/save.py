@@ -1,8 +1,8 @@
-"""Saving: inputs, then the picture, then its sidecar, and only then the index.
+"""Saving: inputs, then the image, then its sidecar, and only then the index.
 
-The sidecar is what makes a picture part of the store, so nothing is ever half saved. A
+The sidecar is what makes an image part of the store, so nothing is ever half saved. A
 failure after that is a warning; a failure before it raises an error that carries the
-pictures, and leaves a recovery copy in the user's state folder.
+images, and leaves a recovery copy in the user's state folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gptimage.store.context import StoreContext, library_version, reason
 from gptimage.store.index import IndexEntry
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, IMAGES, SIDECAR, Naming, time_of
-from gptimage.store.sidecar import key_of, pictures, request_to_json
+from gptimage.store.sidecar import input_images, key_of, request_to_json
 from gptimage.types.record import Original, Record
 from gptimage.types.result import Result
 
@@ -41,22 +41,22 @@ MAX_TAG: Final = 100
 
 @frozen(kw_only=True)
 class CallMetadata:
-    """What is known of the call that made some pictures.
+    """What is known of the call that made some images.
 
     Attributes:
         asked: The request, as `asked.describe` writes it.
         model: The model that was asked.
         created_at_service: When the service says it answered (UTC).
-        inputs: The pictures the request needs.
+        inputs: The images the request needs.
         usage: Tokens of the call.
         cost: What the call cost.
         warnings: What the caller was told.
         request_id: The service's id of the call.
         tags: The user's words.
-        parent: Id of the picture that was refined.
+        parent: Id of the image that was refined.
         response_id: Id of the service's response.
         call_id: Id of the image call within it.
-        sandbox: Whether the sandbox drew the pictures.
+        sandbox: Whether the sandbox drew the images.
     """
 
     asked: Mapping[str, object]
@@ -80,7 +80,7 @@ class CallMetadata:
             asked=request_to_json(result.request),
             model=result.model,
             created_at_service=result.created,
-            inputs=pictures(result.request),
+            inputs=input_images(result.request),
             usage=result.usage,
             cost=result.cost,
             sandbox=result.sandbox,
@@ -91,12 +91,12 @@ class CallMetadata:
 
 @frozen(kw_only=True)
 class PendingImage:
-    """One picture that is about to be saved.
+    """One image that is about to be saved.
 
     Attributes:
         record: What will be known of it.
-        image: The picture.
-        inputs: The pictures its request needs.
+        image: The image.
+        inputs: The images its request needs.
     """
 
     record: Record
@@ -120,7 +120,7 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def draft(context: StoreContext, call: CallMetadata, images: Sequence[Image]) -> list[PendingImage]:
-    """Give every picture of a call an id, a name and a record."""
+    """Give every image of a call an id, a name and a record."""
     return [
         _draft(context, call, image, number, len(images)) for number, image in enumerate(images, 1)
     ]
@@ -133,7 +133,7 @@ def save(
     *,
     result: Result | None,
 ) -> tuple[Record, ...]:
-    """Write pictures and note them in the index.
+    """Write images and note them in the index.
 
     Raises:
         StoreError: At least one could not be written; the error carries all of them.
@@ -145,7 +145,7 @@ def save(
     for each in drafts:
         try:
             entries.append(write(context.blobs, each))
-        except Exception as error:  # noqa: BLE001  # whatever it is, the paid pictures come first
+        except Exception as error:  # noqa: BLE001  # whatever it is, the paid images come first
             failures.append((each, error))
     unnoted = _try_index(context, lambda: context.index.add(entries))
     if failures:
@@ -156,7 +156,7 @@ def save(
 
 
 def write(blobs: Blobs, draft: PendingImage) -> IndexEntry:
-    """Write one picture with all that belongs to it, the sidecar last.
+    """Write one image with all that belongs to it, the sidecar last.
 
     Raises:
         OSError: It could not be written; what was begun is removed again.
@@ -277,7 +277,7 @@ def _failure(
     recovery_copies = _write_copies([each for each, _ in failures], owner) if result else []
     total = len(entries) + len(failures)
     error = StoreError(
-        f"{len(failures)} of {total} pictures could not be saved in {context.blobs.name} "
+        f"{len(failures)} of {total} images could not be saved in {context.blobs.name} "
         f"({reason(cause)}); {_where_they_are(result, recovery_copies)}",
         result=result and evolve(result, stored=tuple(entry.record for entry in entries)),
         recovery_copies=recovery_copies,
@@ -298,11 +298,11 @@ def _where_they_are(result: Result | None, recovery_copies: Sequence[str]) -> st
 
 
 def _write_copies(drafts: Sequence[PendingImage], owner: str) -> list[str]:
-    """Write pictures to the user's state folder, laid out like a store; their paths."""
+    """Write images to the user's state folder, laid out like a store; their paths."""
     paths: list[str] = []
     for each in drafts:
         with suppress(OSError, GptImageError):
-            # Pictures may be private, and this is not the place the user chose for them.
+            # Images may be private, and this is not the place the user chose for them.
             make_private(recovery_folder())
             blobs = FileBlobs(recovery_folder())
             record = placed(each.record, each.image, Naming(DEFAULT), blobs)

@@ -29,7 +29,7 @@ Rank = Literal["newest", "relevance"]
 
 
 class Filters(TypedDict, total=False):
-    """Which pictures; what is left out, or None, does not matter.
+    """Which images; what is left out, or None, does not matter.
 
     Attributes:
         since: Saved at this time or later; a time without a zone is local time.
@@ -93,14 +93,14 @@ class Stats:
     Attributes:
         pictures: How many.
         bytes: What they take, originals included, in bytes.
-        inputs: How many input pictures of edits are kept.
+        inputs: How many input images of edits are kept.
         input_bytes: What those take, in bytes.
-        cost: What the pictures cost, as far as it is known.
-        unknown_cost: How many pictures' cost is not known.
+        cost: What the images cost, as far as it is known.
+        unknown_cost: How many images' cost is not known.
         pinned: How many are pinned.
         oldest: When the first was saved (UTC); None in an empty store.
         newest: When the last was saved (UTC).
-        by_model: How many pictures each model made.
+        by_model: How many images each model made.
         by_operation: How many were generated, edited, recovered.
         by_format: How many files of each format there are.
     """
@@ -239,14 +239,14 @@ def by_key(database: Database, key: str) -> Found | None:
 
 
 def by_digest(database: Database, sha256: str) -> list[Found]:
-    """Every picture with exactly these bytes, oldest first."""
+    """Every image with exactly these bytes, oldest first."""
     # The plus keeps SQLite from putting the value into substr(), past the index.
     condition = "substr(p.sha256, 1, 16) = substr(?, 1, 16) AND +p.sha256 = ? ORDER BY p.seq"
     return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE {condition}", [sha256, sha256])
 
 
 def children(database: Database, id: str, sha256: str) -> list[Found]:
-    """Pictures that refine this one, or were edited from its bytes, oldest first."""
+    """Images that refine this one, or were edited from its bytes, oldest first."""
     condition = "p.parent = ? OR p.seq IN (SELECT seq FROM sources WHERE sha256 = ?) ORDER BY p.seq"
     return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE {condition}", [id, sha256])
 
@@ -291,7 +291,7 @@ def _filtered(filters: Filters, *, searching: str | None = None) -> _Where:
 
 
 def _walk(given: dict[str, object], searching: str | None) -> _Where:
-    """Start where the fewest rows are: words, then tags, then the pictures themselves."""
+    """Start where the fewest rows are: words, then tags, then the images themselves."""
     if searching is not None:
         where = _Where("words w CROSS JOIN pictures p ON p.seq = w.rowid", "w.rowid")
         where.also("words MATCH ?", searching)
@@ -364,7 +364,7 @@ def _rows(database: Database, sql: str, values: Sequence[object]) -> list[Found]
 
 
 def _after(database: Database, cursor: str) -> int:
-    """The row a page ended with; its place is known even when the picture is gone."""
+    """The row a page ended with; its place is known even when the image is gone."""
     if not is_id(cursor):
         raise _no_cursor(cursor)
     sql = "SELECT seq FROM pictures WHERE id = ?"

@@ -1,4 +1,4 @@
-"""Sidecars: the JSON file beside every picture, which is the truth the index is built from."""
+"""Sidecars: the JSON file beside every image, which is the truth the index is built from."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from gptimage.types.request import Edit, FileRef, Generate
 
 # What was asked, as JSON for the sidecar, and the same request rebuilt from it.
 #
-# Every parameter is kept; pictures are named by their SHA-256 and kept beside, once.
+# Every parameter is kept; images are named by their SHA-256 and kept beside, once.
 
 Load = Callable[[str], Image]
-"""Reads an input picture by the key it was kept under."""
+"""Reads an input image by the key it was kept under."""
 
 _KEY: Final = "key"
 _FILE: Final = "file_id"
@@ -35,14 +35,14 @@ _KINDS: Final[Mapping[str, type[Generate]]] = {"generate": Generate, "edit": Edi
 
 
 def request_to_json(request: Generate) -> dict[str, object]:
-    """Every parameter that was given, as JSON; pictures as ``{"key": "inputs/…", "bytes": …}``."""
+    """Every parameter that was given, as JSON; images as ``{"key": "inputs/…", "bytes": …}``."""
     given = {each.name: getattr(request, each.name) for each in attrs.fields(type(request))}
     asked = {name: _plain(value) for name, value in given.items() if value is not None}
     return {"operation": request.operation, **asked}
 
 
-def pictures(request: Generate) -> tuple[Image, ...]:
-    """Every picture a request needs to be sent again: inputs, mask and markup."""
+def input_images(request: Generate) -> tuple[Image, ...]:
+    """Every image a request needs to be sent again: inputs, mask and markup."""
     if not isinstance(request, Edit):
         return ()
     mask = request.mask.picture if isinstance(request.mask, Mask) else request.mask
@@ -51,7 +51,7 @@ def pictures(request: Generate) -> tuple[Image, ...]:
 
 
 def inputs(asked: Mapping[str, object]) -> dict[str, int]:
-    """The key and the length in bytes of every picture a described request names."""
+    """The key and the length in bytes of every image a described request names."""
     images, mask = asked.get("images"), asked.get("mask")
     named: list[Any] = [*images] if isinstance(images, list) else []
     named += [asked.get("markup"), mask["picture"] if _has(mask, "picture") else None]
@@ -73,7 +73,7 @@ def request_from_json(asked: Mapping[str, object], load: Load) -> Generate:
     kind = _KINDS.get(str(values.pop("operation", None)))
     if kind is None:
         raise StoreError(
-            "only the picture survived a crash, not what was asked: it cannot be asked again"
+            "only the image survived a crash, not its request: it cannot be sent again"
         )
     unknown = values.keys() - {each.name for each in attrs.fields(kind)}
     if unknown:
@@ -89,7 +89,7 @@ def request_from_json(asked: Mapping[str, object], load: Load) -> Generate:
 
 
 def key_of(image: Image) -> str:
-    """Where an input picture is kept."""
+    """Where an input image is kept."""
     return input_key(image.sha256, image.extension)
 
 
@@ -114,17 +114,17 @@ def _value(name: str, value: Any, load: Load) -> Any:
     if name == "size":
         return Size.parse(value)
     if name == "images":
-        return tuple(_picture(each, load) for each in value)
+        return tuple(_image(each, load) for each in value)
     if name == "markup":
-        return _picture(value, load)
+        return _image(value, load)
     if name == "mask" and _FILE not in value:
         return _mask(value, load)
     if name == "mask":
-        return _picture(value, load)
+        return _image(value, load)
     return value
 
 
-def _picture(value: Mapping[str, Any], load: Load) -> Image | FileRef:
+def _image(value: Mapping[str, Any], load: Load) -> Image | FileRef:
     return FileRef(value[_FILE]) if _FILE in value else load(str(value[_KEY]))
 
 
@@ -141,7 +141,7 @@ def _has(value: object, name: str) -> TypeGuard[Mapping[str, Any]]:
 T = TypeVar("T")
 
 TOMBSTONE: Final = "deleted"
-"""A sidecar with this field belongs to a picture that is being removed."""
+"""A sidecar with this field belongs to an image that is being removed."""
 
 
 @frozen
@@ -150,7 +150,7 @@ class Sidecar:
 
     Attributes:
         record: The record.
-        deleted: Whether its picture is being removed.
+        deleted: Whether its image is being removed.
     """
 
     record: Record
@@ -178,7 +178,7 @@ def load(data: bytes, *, key: str, folder: Path | None) -> Sidecar:
 
     Args:
         data: The file.
-        key: Its name in the store; its pictures lie beside it.
+        key: Its name in the store; its images lie beside it.
         folder: The store's local folder, if it has one.
 
     Raises:
@@ -234,7 +234,7 @@ class _Fields:
 
 
 def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
-    picture = _beside(key, fields.get("file", str))
+    image = _beside(key, fields.get("file", str))
     fields.maybe("created", str)  # the id says the same
     return Record(
         id=(id := _id(key, fields.get("id", str))),
@@ -245,7 +245,7 @@ def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
         model=fields.get("model", str),
         usage=_usage(fields.table("usage")),
         cost=_cost(fields.maybe("cost_usd", str), fields.maybe("cost_is_upper_bound", bool)),
-        key=picture,
+        key=image,
         format=fields.get("format", str),
         width=fields.maybe("width", int),
         height=fields.maybe("height", int),
@@ -266,7 +266,7 @@ def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
         warnings=fields.texts("warnings"),
         request_id=fields.maybe("request_id", str),
         sandbox=fields.maybe("sandbox", bool) or False,
-        path=folder.joinpath(*picture.split("/")) if folder else None,
+        path=folder.joinpath(*image.split("/")) if folder else None,
         extra=fields.rest(),
     )
 

@@ -1,4 +1,4 @@
-"""`Store`: pictures and their sidecars in a folder or a bucket, and an index to find them."""
+"""`Store`: images and their sidecars in a folder or a bucket, and an index to find them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _TRIES: Final = 100
 
 
 def edit(context: StoreContext, key: str, change: Callable[[Record], Record]) -> Record | None:
-    """Change what a sidecar says; the new record, or None when the picture is gone.
+    """Change what a sidecar says; the new record, or None when the image is gone.
 
     Args:
         context: The store.
@@ -173,9 +173,9 @@ def _index_path(blobs: Blobs, index: str | os.PathLike[str] | None) -> Path:
 
 @strict_class
 class Store(Reader):
-    """Keeps pictures, and finds them again. Safe for many threads and processes.
+    """Keeps images, and finds them again. Safe for many threads and processes.
 
-    Files come first: every picture lies byte for byte in a dated folder, with a JSON sidecar
+    Files come first: every image lies byte for byte in a dated folder, with a JSON sidecar
     beside it. The index is built from the sidecars and may be deleted at any time.
 
     Args:
@@ -183,9 +183,9 @@ class Store(Reader):
         naming: A template for file names, such as ``"{date}/{prompt:slug}-{id}"``; see `Naming`.
         index: Where the index goes: in the folder when left out, or in the user's cache folder
             for an object store. Put it on a local disk when the folder is on a network.
-        fsync: Force pictures to the disk before `save` returns, so that even a power cut loses
+        fsync: Force images to the disk before `save` returns, so that even a power cut loses
             nothing; only for a folder, where it is the default.
-        clock: Tells the time (UTC), for ids, dates and how long pictures are kept. The age of
+        clock: Tells the time (UTC), for ids, dates and how long images are kept. The age of
             a file is told by the file system instead: it stamps files by its own clock.
 
     Raises:
@@ -245,23 +245,23 @@ class Store(Reader):
         call_id: str | None = None,
         warn: Callable[[str], None] = warn,
     ) -> tuple[Record, ...]:
-        """Save every picture of a result, with all that is known of it.
+        """Save every image of a result, with all that is known of it.
 
         Args:
             result: What a client returned.
             tags: Your words.
-            parent: Id of the picture this refines.
+            parent: Id of the image this refines.
             response_id: Id of the service's response, to go on with a conversation.
             call_id: Id of the image call within it.
-            warn: Gets a sentence when the pictures are saved but the index could not be
+            warn: Gets a sentence when the images are saved but the index could not be
                 told; a `StoreWarning` when left out.
 
         Returns:
-            A record for each picture, in their order.
+            A record for each image, in their order.
 
         Raises:
             InvalidRequestError: A tag or the parent makes no sense; nothing was saved.
-            StoreError: A picture could not be saved. ``.result`` has all of them, and
+            StoreError: An image could not be saved. ``.result`` has all of them, and
                 ``.recovery_copies`` the paths of copies in the user's state folder.
         """
         words = saving.check_tags(tags)
@@ -280,7 +280,7 @@ class Store(Reader):
             drafts = saving.draft(self._context, call, result.images)
         except Exception as error:
             raise StoreError(
-                f"the result cannot be described ({reason(error)}); its pictures are in .result",
+                f"the result cannot be described ({reason(error)}); its images are in .result",
                 result=result,
             ) from error
         return saving.save(self._context, drafts, warn, result=result)
@@ -303,21 +303,21 @@ class Store(Reader):
             yield
 
     def tag(self, id: str, *tags: str) -> Record:
-        """Add words to a picture.
+        """Add words to an image.
 
         Raises:
             InvalidRequestError: A tag is empty, long or holds control characters.
-            ImageNotFoundError: No picture has this id.
+            ImageNotFoundError: No image has this id.
             StoreError: It cannot be changed.
         """
         added = saving.check_tags(tags)
         return self._edit(id, lambda r: evolve(r, tags=saving.check_tags({*r.tags, *added})))
 
     def untag(self, id: str, *tags: str) -> Record:
-        """Take words from a picture; those it does not have are fine.
+        """Take words from an image; those it does not have are fine.
 
         Raises:
-            ImageNotFoundError: No picture has this id.
+            ImageNotFoundError: No image has this id.
             StoreError: It cannot be changed.
         """
         gone = set(map(same, tags))
@@ -326,31 +326,31 @@ class Store(Reader):
         )
 
     def pin(self, id: str) -> Record:
-        """Keep a picture whatever `prune` would do.
+        """Keep an image whatever `prune` would do.
 
         Raises:
-            ImageNotFoundError: No picture has this id.
+            ImageNotFoundError: No image has this id.
             StoreError: It cannot be changed.
         """
         return self._edit(id, lambda r: evolve(r, pinned=True))
 
     def unpin(self, id: str) -> Record:
-        """Let `prune` and `delete` have a picture again.
+        """Let `prune` and `delete` have an image again.
 
         Raises:
-            ImageNotFoundError: No picture has this id.
+            ImageNotFoundError: No image has this id.
             StoreError: It cannot be changed.
         """
         return self._edit(id, lambda r: evolve(r, pinned=False))
 
     def delete(self, id: str) -> None:
-        """Remove a picture, and input pictures no other edit was given.
+        """Remove an image, and input images no other edit was given.
 
         Inputs used within the last hour may stay until the next `prune`, when somebody else
         could be saving an edit of them right now.
 
         Raises:
-            ImageNotFoundError: No picture has this id.
+            ImageNotFoundError: No image has this id.
             StoreError: It is pinned, or cannot be removed.
         """
         record = self.get(id)
@@ -364,8 +364,8 @@ class Store(Reader):
     def prune(self, retention: Retention, *, dry_run: bool = False) -> PruneReport:
         """Remove what is not worth keeping.
 
-        Pinned pictures stay, and so does every file the store did not write. Input pictures
-        go when no picture that stays was made from them.
+        Pinned images stay, and so does every file the store did not write. Input images
+        go when no image that stays was made from them.
 
         Args:
             retention: What to keep.
@@ -385,7 +385,7 @@ class Store(Reader):
         """Look at every file and every row, and name what is wrong.
 
         Args:
-            hashes: Read every picture and compare its SHA-256; otherwise only its length.
+            hashes: Read every image and compare its SHA-256; otherwise only its length.
             repair: Put right what can be without losing information; see `Problem`.
             grace: Files younger than this may still be in the hands of somebody who is
                 writing them, and are not judged. Zero when nobody else uses the store.
@@ -399,14 +399,14 @@ class Store(Reader):
         return verify(self._context, hashes=hashes, repair=repair, grace=grace)
 
     def refresh(self) -> int:
-        """Take in pictures saved elsewhere, on a machine that shares the bucket or folder.
+        """Take in images saved elsewhere, on a machine that shares the bucket or folder.
 
-        A day is listed again each time, so that pictures which arrive late are not missed;
+        A day is listed again each time, so that images which arrive late are not missed;
         what is later than that, `reindex` finds. Opening a store does this once by itself,
         unless everybody who uses it shares its index.
 
         Returns:
-            How many pictures were new or had changed.
+            How many images were new or had changed.
 
         Raises:
             StoreError: The store or the index cannot be read or written.
@@ -430,13 +430,13 @@ class Store(Reader):
         sidecars: bool = True,
         **filters: Unpack[Filters],
     ) -> ExportReport:
-        """Copy pictures into a folder, under names for people; nothing is overwritten.
+        """Copy images into a folder, under names for people; nothing is overwritten.
 
         Args:
             folder: Where to; made when missing.
             naming: A template for the names; see `Naming`.
             sidecars: Write the sidecars beside them.
-            **filters: Which pictures; see `Filters`.
+            **filters: Which images; see `Filters`.
 
         Raises:
             ConfigurationError: The template breaks a rule.
@@ -460,7 +460,7 @@ class Store(Reader):
         """Save what was paid for and could not be saved at the time.
 
         That is recovery copies in the user's state folder, and replies of processes that were
-        killed before they had saved their pictures. What belongs to another store waits for
+        killed before they had saved their images. What belongs to another store waits for
         that store, and is counted in ``others``.
 
         Args:

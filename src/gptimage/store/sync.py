@@ -1,7 +1,7 @@
 """Catching up: making the index say what the sidecars say.
 
 Machines that share a bucket only see each other's files. Names begin with their day, so
-what is new is found by listing from a day before the last listing: pictures that arrive
+what is new is found by listing from a day before the last listing: images that arrive
 late, or from a machine whose clock is wrong by less than a day, are not missed. `reindex`
 looks at everything.
 """
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 
-# Removing a picture so that a crash at any point leaves either the picture or nothing.
+# Removing an image so that a crash at any point leaves either the image or nothing.
 #
 # The sidecar is first marked, which also settles who was quicker when somebody pins the
-# picture at the same time. Whoever finds a marked sidecar later finishes the job.
+# image at the same time. Whoever finds a marked sidecar later finishes the job.
 
 
 def remove(context: StoreContext, key: str) -> Record | None:
-    """Remove the picture of a sidecar, and its files; None if it is pinned or gone already.
+    """Remove the image of a sidecar, and its files; None if it is pinned or gone already.
 
     Nothing is touched without a sidecar that proves that the store wrote it.
 
@@ -60,9 +60,9 @@ def remove(context: StoreContext, key: str) -> Record | None:
 
 
 def finish(context: StoreContext, record: Record) -> None:
-    """Remove what is left of a picture whose sidecar is marked."""
+    """Remove what is left of an image whose sidecar is marked."""
     key = stem(record.key) + SIDECAR
-    # The row goes before the files, so that nobody is shown a picture that is gone; the
+    # The row goes before the files, so that nobody is shown an image that is gone; the
     # journal's note goes last, so that a crash in between is seen.
     context.index.forget(key, clear_journal=False)
     context.blobs.delete(record.key)
@@ -82,7 +82,7 @@ def _mark(context: StoreContext, entry: IndexEntry) -> bool:
 
 
 def pinned_error(id: str) -> StoreError:
-    """The error for deleting a pinned picture."""
+    """The error for deleting a pinned image."""
     return StoreError(f"{id} is pinned: unpin it first, then delete it")
 
 
@@ -195,7 +195,7 @@ def catch_up(
 
 
 def sync(context: StoreContext, key: str, *, clear_journal: bool = True) -> Record | None:
-    """Make the row of one sidecar say what the file says; None when there is no picture.
+    """Make the row of one sidecar say what the file says; None when there is no image.
 
     A damaged sidecar leaves the row as it was: it is the last that was known.
 
@@ -240,7 +240,7 @@ def _compare(
     changes.seen += len(batch)
     before = {info.key: known.pop(info.key, None) for info in batch}
     differing = [info.key for info in batch if every or before[info.key] != info.etag]
-    # A copy of a picture's files has the same id; the first one counts.
+    # A copy of an image's files has the same id; the first one counts.
     found = {entry.record.id: entry for entry in _read(context, differing[::-1], changes, readers)}
     lost = context.index.replace(
         [(entry, before[entry.key]) for entry in found.values()], words=words

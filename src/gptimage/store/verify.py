@@ -42,12 +42,12 @@ Kind = Literal[
 ]
 """What can be wrong.
 
-``missing``: a sidecar whose picture is gone. ``changed``: a file that is not what its
-sidecar or its name says. ``unclaimed``: a picture of the store without a sidecar, from a save
+``missing``: a sidecar whose image is gone. ``changed``: a file that is not what its
+sidecar or its name says. ``unclaimed``: an image of the store without a sidecar, from a save
 that was killed. ``unreadable``: a damaged sidecar. ``double``: a second sidecar with the same
 id. ``unindexed``: a sidecar the index does not know, or knows differently. ``stale``: a row
-without a sidecar. ``lost input``: an edit whose input picture is gone. ``unused input``: an
-input picture no sidecar names. ``leftover``: a temporary file, or a picture whose removal was
+without a sidecar. ``lost input``: an edit whose input image is gone. ``unused input``: an
+input image no sidecar names. ``leftover``: a temporary file, or an image whose removal was
 cut short. ``foreign``: a file the store did not write; it is never touched.
 """
 
@@ -72,7 +72,7 @@ class VerifyReport:
     """What `Store.verify` found.
 
     Attributes:
-        checked: How many pictures were looked at.
+        checked: How many images were looked at.
         problems: What is wrong.
         repaired: What was wrong and no longer is.
         unfinished: Files too young to judge: somebody may be writing them right now.
@@ -96,11 +96,11 @@ class VerifyReport:
 # Repairing: brings files, sidecars and index back into step without losing information.
 #
 # What was being removed is removed, temporary files go, rows follow the sidecars, inputs
-# nobody names go, and a picture whose sidecar never arrived gets one that says what its bytes
+# nobody names go, and an image whose sidecar never arrived gets one that says what its bytes
 # tell. Damaged and foreign files are left for people to judge.
 
 RECOVERED: Final = "recovered"
-"""The operation of a picture of which only the bytes survived."""
+"""The operation of an image of which only the bytes survived."""
 
 
 def repair_all(
@@ -140,7 +140,7 @@ _FIXES: Final[Mapping[Kind, Callable[[StoreContext, str], bool]]] = MappingProxy
 
 
 def _adopt(context: StoreContext, keys: Sequence[str]) -> set[str]:
-    """Give a picture without a sidecar one; those that are settled.
+    """Give an image without a sidecar one; those that are settled.
 
     The index may still know what the sidecar said. A file whose bytes are on record
     elsewhere is only removed: after a crash, that is the same reply saved by a recovery.
@@ -168,7 +168,7 @@ def _adopt(context: StoreContext, keys: Sequence[str]) -> set[str]:
 
 
 def _is_elsewhere(context: StoreContext, image: Image) -> bool:
-    """Whether another picture of the store really has these bytes, on disk and not on paper."""
+    """Whether another image of the store really has these bytes, on disk and not on paper."""
     for found in search.by_digest(context.index.database, image.sha256):
         with suppress(FileNotFoundError):
             record = context.load(found.body, found.key).record
@@ -178,7 +178,7 @@ def _is_elsewhere(context: StoreContext, image: Image) -> bool:
 
 
 def _describe(context: StoreContext, images: Mapping[str, Image]) -> None:
-    """Write a sidecar for a picture, and its original if that is there too."""
+    """Write a sidecar for an image, and its original if that is there too."""
     key = max(images, key=_is_final)
     others = [each for each in images if each != key]
     original = _original(others[0], images[others[0]]) if others else None
@@ -225,7 +225,7 @@ def _record(key: str, image: Image, original: Original | None) -> Record:
         original=original,
         provenance=image.has_provenance,
         version=library_version(),
-        warnings=("the sidecar never arrived: only the picture is known",),
+        warnings=("the sidecar never arrived: only the image is known",),
     )
 
 
@@ -275,7 +275,7 @@ def verify(context: StoreContext, *, hashes: bool, repair: bool, grace: timedelt
 
 
 def _look(context: StoreContext, found: _Findings, hashes: bool) -> None:
-    # Rows before files: a picture that is saved meanwhile is then a young file, not a stale row.
+    # Rows before files: an image that is saved meanwhile is then a young file, not a stale row.
     query = "SELECT key, stamp FROM pictures"
     rows = dict(context.index.database.read(lambda c: c.execute(query).fetchall()))
     context.index.check()
@@ -283,7 +283,7 @@ def _look(context: StoreContext, found: _Findings, hashes: bool) -> None:
     for base, files in groupby(context.blobs.list(""), key=_base):
         group = {info.key: info for info in files}
         if base.startswith(IMAGES) and find_id(base.rpartition("/")[2]):
-            _pictures(context, found, base + SIDECAR, group, rows, hashes)
+            _group(context, found, base + SIDECAR, group, rows, hashes)
         for key, info in group.items():
             if input_digest(key):
                 kept[key] = info
@@ -305,7 +305,7 @@ def _is_index(context: StoreContext, key: str) -> bool:
     return context.shared and key.startswith(context.index.database.path.name)
 
 
-def _pictures(
+def _group(
     context: StoreContext,
     found: _Findings,
     key: str,
@@ -319,7 +319,7 @@ def _pictures(
         for info in [each for each in group.values() if not each.key.endswith(SIDECAR)]:
             del group[info.key]
             if not found.young(info):
-                found.add("unclaimed", info.key, "a picture whose sidecar never arrived")
+                found.add("unclaimed", info.key, "an image whose sidecar never arrived")
         return
     row = rows.pop(key, None)
     try:
@@ -334,7 +334,7 @@ def _pictures(
     record, deleted = entry[0].record, entry[1]
     if deleted:
         if not found.young(sidecar):
-            found.add("leftover", key, "a picture whose removal was cut short")
+            found.add("leftover", key, "an image whose removal was cut short")
     else:
         found.checked += 1
         found.needed.update(dict.fromkeys(inputs(record.request), key))

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from gptimage.sandbox import Sandbox
-from gptimage.sandbox.service import CONTROL, Answer, route
+from gptimage.sandbox.service import CONTROL, SandboxReply, route
 from gptimage.testing.cassette import Cassette
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
@@ -29,7 +29,7 @@ class RecordingSandbox(Sandbox):
         super().__init__(**settings)
         self._cassette = Cassette(path, mode="add", whole=whole)
 
-    def handle(self, request: HttpRequest) -> Answer:
+    def handle(self, request: HttpRequest) -> SandboxReply:
         """Reply as a sandbox does, and record requests that draw."""
         found = super().handle(request)
         path, _ = route(request.path)

@@ -1,11 +1,11 @@
-"""Reads JSON replies of tens of megabytes, decoding pictures as their bytes arrive.
+"""Reads JSON replies of tens of megabytes, decoding images as their bytes arrive.
 
 A reply is mostly base64. Collecting it, parsing it as one JSON document and decoding the
-strings would hold every picture three or four times, and block an event loop for as long.
+strings would hold every image three or four times, and block an event loop for as long.
 A `Base64Extractor` decodes each piece as it comes, so a reply never takes more memory than its
-pictures; only the small rest is parsed as JSON.
+images; only the small rest is parsed as JSON.
 
-Finding the pictures needs no JSON parser: inside a JSON string every quote is preceded by a
+Finding the images needs no JSON parser: inside a JSON string every quote is preceded by a
 backslash, so the bytes ``"b64_json":"`` without one can only be a real key (``"result":"`` in
 the Responses API). Base64 that is not plain (escaped letters, line breaks, a data URL) is left
 in the rest and read from there.
@@ -48,7 +48,7 @@ class ParsedBody:
         value: The JSON value. A ``b64_json`` in it is an index into ``pictures``, or still
             text where it was not plain base64.
         pictures: The decoded bytes, in order.
-        cut_short: Whether the body was no JSON and these pictures are all that could be saved.
+        cut_short: Whether the body was no JSON and these images are all that could be saved.
     """
 
     value: Any
@@ -57,10 +57,10 @@ class ParsedBody:
 
 
 class Base64Extractor:
-    """Feed it pieces of a JSON body; it keeps the pictures decoded and the rest as text.
+    """Feed it pieces of a JSON body; it keeps the images decoded and the rest as text.
 
     Args:
-        key: The name the pictures have in it.
+        key: The name the images have in it.
     """
 
     def __init__(self, key: str = _PICTURE) -> None:
@@ -82,17 +82,17 @@ class Base64Extractor:
 
     @property
     def has_picture(self) -> bool:
-        """Whether at least one picture has arrived whole."""
+        """Whether at least one image has arrived whole."""
         return bool(self._pictures)
 
     def close(self) -> tuple[bytes, tuple[bytes, ...]]:
-        """The rest, with an index for each picture, and the pictures."""
+        """The rest, with an index for each image, and the images."""
         if self._inside_picture:
             self._give_up(b"")
         return bytes(self._rest), tuple(self._pictures)
 
     def _outside(self, data: bytes | bytearray, at: int) -> int:
-        """Collect text up to the next picture; returns where to go on."""
+        """Collect text up to the next image; returns where to go on."""
         before = len(self._rest)
         self._rest += memoryview(data)[at:]
         match = self._key.search(self._rest, max(self._settled, self._searched - _OVERLAP))
@@ -106,7 +106,7 @@ class Base64Extractor:
         return at + start - before
 
     def _inside(self, data: bytes | bytearray, at: int) -> int:
-        """Decode up to the end of the picture or of the data; returns where to go on."""
+        """Decode up to the end of the image or of the data; returns where to go on."""
         end = data.find(b'"', at)
         stop = len(data) if end < 0 else end
         view = memoryview(data)[at:stop]
@@ -133,7 +133,7 @@ class Base64Extractor:
         self._decoded.write(pybase64.b64decode(text, validate=True))
 
     def _finish(self) -> None:
-        """Put an index in the picture's place."""
+        """Put an index in the image's place."""
         self._rest += b"%d" % len(self._pictures)
         self._settled = self._searched = len(self._rest)
         # A BytesIO hands over its buffer without a copy.
@@ -150,7 +150,7 @@ class Base64Extractor:
 
 
 def split(body: Body) -> tuple[bytes, tuple[bytes, ...]]:
-    """Split a whole body into its text and its pictures."""
+    """Split a whole body into its text and its images."""
     splitter = Base64Extractor()
     splitter.feed(body)
     return splitter.close()
@@ -203,7 +203,7 @@ def read(rest: Body, pictures: tuple[bytes, ...] = ()) -> ParsedBody:
 
 
 def extract_complete_images(rest: Body, pictures: tuple[bytes, ...] = ()) -> ParsedBody:
-    """The whole pictures of a body that is cut short or otherwise no JSON."""
+    """The whole images of a body that is cut short or otherwise no JSON."""
     found = pictures or split(rest)[1]
     data = [{"b64_json": index} for index in range(len(found))]
     return ParsedBody({"data": data}, found, cut_short=True)
@@ -222,7 +222,7 @@ def picture_of(item: Mapping[str, Any], document: ParsedBody) -> bytes | None:
 
 
 def pictures(body: Body) -> list[bytes]:
-    """The bytes of every picture that can be read from a raw reply, for recovery."""
+    """The bytes of every image that can be read from a raw reply, for recovery."""
     try:
         document = read(body)
     except ValueError:
@@ -260,7 +260,7 @@ def _named(key: str) -> bytes:
 
 
 def loads(text: bytes) -> Any:
-    """The JSON of a reply: no picture is lost because of a broken letter or a NaN beside it.
+    """The JSON of a reply: no image is lost because of a broken letter or a NaN beside it.
 
     What is no number a program can use (NaN, thousands of digits) stays as text, so that
     whoever wants a number sees that there was none.

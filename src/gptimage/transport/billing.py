@@ -153,7 +153,7 @@ def verdict(reply: HttpReply) -> Verdict:
 def may_be_billed(error: BaseException) -> bool:
     """Whether a call that was sent and ended this way may be billed.
 
-    A refusal is not. A failure in the middle of the work may be, and so may a picture that
+    A refusal is not. A failure in the middle of the work may be, and so may an image that
     was drawn and then held back.
     """
     if isinstance(error, _NOTHING_SENT):

@@ -49,7 +49,7 @@ class HttpRequest:
         files: The files of a multipart request, in order.
         headers: Extra headers with lower-case names, never the key.
         timeout: Seconds to wait for this response; None leaves it to the transport.
-        picture_key: Under which name the answer's JSON has its pictures, in base64.
+        picture_key: Under which name the answer's JSON has its images, in base64.
     """
 
     method: str
@@ -75,7 +75,7 @@ class HttpReply:
         headers: Header values under lower-case names.
         body: The bytes as they arrived; where ``pictures`` were taken out of them while they
             arrived, each one's base64 is replaced by its number (see ``_reply.Splitter``).
-        pictures: The pictures taken out, decoded.
+        pictures: The images taken out, decoded.
     """
 
     status: int
@@ -109,9 +109,9 @@ class ServerEvent:
 
 # Splits a byte stream into server-sent events, of any size, in linear time.
 #
-# It does no I/O, so both transports share it. Events stay bytes: a picture of 30 MB is
+# It does no I/O, so both transports share it. Events stay bytes: an image of 30 MB is
 # never turned into text. Unlike a browser's parser it also hands over an event that the
-# stream ended in, because that event may be a picture that was paid for; whoever
+# stream ended in, because that event may be an image that was paid for; whoever
 # parses it finds out whether it is whole.
 
 _BOM: Final = b"\xef\xbb\xbf"

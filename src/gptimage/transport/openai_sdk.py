@@ -2,14 +2,15 @@
 
 Only its low-level ``post`` and ``get`` are used: it brings authentication, Azure, proxies and base
 URLs. Its retries are off, because it repeats calls that may have been billed, and its
-parsing is not used, because it copies every picture several times.
+parsing is not used, because it copies every image several times.
 """
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
@@ -405,6 +406,10 @@ class _LazyOfLoop:
         return await to_thread(self._get, loop) if client is None else client
 
     def _get(self, loop: Any) -> Any:
+        # What the HTTP client imports at its first request, in the loop; a private name of anyio,
+        # so that one without it only costs that gap.
+        with suppress(ImportError):
+            importlib.import_module("anyio._backends._asyncio")
         with self._lock:
             for ended in [each for each in self._clients if each.is_closed()]:
                 del self._clients[ended]  # its connections ended with it; nothing could close them

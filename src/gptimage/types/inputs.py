@@ -1,7 +1,7 @@
-"""From whatever a caller passes as a picture to an `Image` that is proved to be one.
+"""From whatever a caller passes as an image to an `Image` that is proved to be one.
 
 Nothing is uploaded that was not decoded to its last pixel first, so a private file named as
-a picture by mistake, or by a stranger's prompt, stays where it is.
+an image by mistake, or by a stranger's prompt, stays where it is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ API_FORMATS: Final = ("png", "jpeg", "webp")
 """What the service takes as input."""
 
 MAX_BYTES: Final = 50_000_000
-"""The service takes less than 50 MB for each picture."""
+"""The service takes less than 50 MB for each image."""
 
 MAX_READ: Final = 250_000_000
 """What is larger than the service takes is made smaller, up to here."""
@@ -45,9 +45,9 @@ _BASE64: Final = {"iVBOR": "png", "/9j/": "jpeg", "UklGR": "webp", "R0lGOD": "gi
 
 _BASE64_TEXT: Final = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 _SHORTEST_BASE64: Final = 40
-"""Characters; less is no picture, and may be the name of a file that is not there."""
+"""Characters; less is no image, and may be the name of a file that is not there."""
 
-_SINGLE: Final = (str, bytes, bytearray, memoryview)  # sequences, but not of pictures
+_SINGLE: Final = (str, bytes, bytearray, memoryview)  # sequences, but not of images
 _LONGEST_PATH: Final = 4096  # on Linux; elsewhere it is less
 _CHUNK: Final = 1 << 20
 
@@ -59,9 +59,9 @@ def resolve(
     fetch: Callable[[str], bytes],
     formats: Collection[str] | None = API_FORMATS,
 ) -> Image | FileRef:
-    """Read one picture, wherever it is, and prove that it is one.
+    """Read one image, wherever it is, and prove that it is one.
 
-    The whole picture is decoded, about 50 ms for 4 million pixels. One in a format the service
+    The whole image is decoded, about 50 ms for 4 million pixels. One in a format the service
     does not take is made a png (its first frame, where it is animated), and one of 50 MB or more
     is made smaller; `Image.original` is then the one given. An uploaded file is
     passed on unseen. A text is a URL when it starts like one; the id of an uploaded file
@@ -70,13 +70,13 @@ def resolve(
     it stands.
 
     Args:
-        source: The picture.
+        source: The image.
         field: The parameter it was passed as, for errors.
         fetch: Downloads an ``http`` or ``https`` URL.
         formats: Formats to accept, or None for all that Pillow reads (masks).
 
     Raises:
-        InvalidRequestError: There is no such file, or it holds no whole picture, or an svg.
+        InvalidRequestError: There is no such file, or it holds no whole image, or an svg.
         FetchError: A URL was refused, or its download failed.
     """
     if is_sdk_file(source):
@@ -115,10 +115,10 @@ def resolve_all(
     field: str = "images",
     formats: Collection[str] | None = API_FORMATS,
 ) -> tuple[Image | FileRef, ...]:
-    """Read one picture, or a list or tuple of up to 16, in order.
+    """Read one image, or a list or tuple of up to 16, in order.
 
     Raises:
-        InvalidRequestError: There are none or too many, or one is no usable picture; then
+        InvalidRequestError: There are none or too many, or one is no usable image; then
             `InvalidRequestError.field` says which: ``images[2]`` is the third.
         FetchError: A URL was refused, or its download failed.
     """
@@ -139,7 +139,7 @@ def resolve_all(
 
 
 def _of_tuple(given: object, field: str) -> Source:
-    """The picture in what the SDK takes for a file: ``(name, content)``, perhaps with its type."""
+    """The image in what the SDK takes for a file: ``(name, content)``, perhaps with its type."""
     parts = cast("tuple[Any, ...]", given)
     content = parts[1]
     if not isinstance(content, (bytes, bytearray, memoryview, os.PathLike)) and not _is_file(
@@ -155,7 +155,7 @@ def _of_tuple(given: object, field: str) -> Source:
 
 
 def is_sdk_file(source: object) -> bool:
-    """Whether this is the SDK's way to write one file, and no tuple of two or three pictures.
+    """Whether this is the SDK's way to write one file, and no tuple of two or three images.
 
     The first is a bare file name, the second its content, the third a MIME type.
     """

@@ -1,4 +1,4 @@
-"""`Record`: everything the store knows about one saved picture; on disk it is the sidecar."""
+"""`Record`: everything the store knows about one saved image; on disk it is the sidecar."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMAT: Final = 1
 
 @frozen(kw_only=True)
 class Original:
-    """The untouched picture as the service sent it, kept beside one that was cropped.
+    """The untouched image as the service sent it, kept beside one that was cropped.
 
     Attributes:
         key: Its name in the store.
@@ -40,30 +40,30 @@ class Original:
 
 @frozen(kw_only=True)
 class Record:
-    """One saved picture.
+    """One saved image.
 
     Attributes:
         id: Its id: ``img_``, the UTC time of saving, and 128 random bits.
         created: When it was saved (UTC); the same time as in the id.
-        created_at_service: When the service says it made the picture (UTC).
-        operation: ``generate`` or ``edit``; ``recovered`` when only the picture survived a crash.
-        request: Every parameter that was asked for, as JSON; pictures are named by SHA-256.
+        created_at_service: When the service says it made the image (UTC).
+        operation: ``generate`` or ``edit``; ``recovered`` when only the image survived a crash.
+        request: Every parameter that was asked for, as JSON; images are named by SHA-256.
         model: The model that was asked.
-        usage: Tokens of the call that made the picture, or None.
-        cost: What the whole call cost, or None when unknown; `cost_share` is this picture's part.
-        key: The picture's name in the store.
+        usage: Tokens of the call that made the image, or None.
+        cost: What the whole call cost, or None when unknown; `cost_share` is this image's part.
+        key: The image's name in the store.
         format: What the bytes are, such as ``png``.
         width: Pixels across; None only for an svg that states no size.
         height: Pixels down; None only for an svg that states no size.
-        bytes: Length of the picture's file.
-        sha256: SHA-256 of the picture's file, in hex.
-        original: The untouched picture, when this one was cut to the size asked for.
-        sources: SHA-256 of every input picture, mask and markup.
-        parent: Id of the picture this one refines, or None.
+        bytes: Length of the image's file.
+        sha256: SHA-256 of the image's file, in hex.
+        original: The untouched image, when this one was cut to the size asked for.
+        sources: SHA-256 of every input image, mask and markup.
+        parent: Id of the image this one refines, or None.
         response_id: Id of the service's response, to go on with a conversation.
         call_id: Id of the image call within that response.
-        index: Which picture of the call this is, from 1.
-        batch_count: How many pictures the call returned.
+        index: Which image of the call this is, from 1.
+        batch_count: How many images the call returned.
         tags: Your words, sorted.
         pinned: Whether `prune` and `delete` must leave it alone.
         provenance: Whether the file carries a C2PA manifest.
@@ -72,7 +72,7 @@ class Record:
         warnings: What the caller was told about the result.
         request_id: The service's id of the call.
         sandbox: Whether the sandbox drew it, which cost nothing.
-        path: The picture's file, when the store is a local folder.
+        path: The image's file, when the store is a local folder.
         extra: Fields written by a newer version of this library; kept when tags change.
     """
 
@@ -110,7 +110,7 @@ class Record:
 
     @property
     def prompt(self) -> str:
-        """What the model was asked to draw; empty when only the picture survived a crash."""
+        """What the model was asked to draw; empty when only the image survived a crash."""
         prompt = self.request.get("prompt")
         return prompt if isinstance(prompt, str) else ""
 
@@ -123,12 +123,12 @@ class Record:
 
     @property
     def mime_type(self) -> str:
-        """MIME type of the picture's file, such as ``image/png``."""
+        """MIME type of the image's file, such as ``image/png``."""
         return FORMATS.get(self.format, FORMATS[""]).mime_type
 
     @property
     def cost_share(self) -> Cost | None:
-        """This picture's equal part of what the call cost, or None when that is unknown."""
+        """This image's equal part of what the call cost, or None when that is unknown."""
         if self.cost is None or self.batch_count == 1:
             return self.cost
         return Cost(usd=self.cost.usd / self.batch_count, upper_bound=self.cost.upper_bound)

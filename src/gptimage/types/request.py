@@ -118,7 +118,7 @@ class Options(TypedDict, total=False):
 
     Attributes:
         model: The image model; the client's default when left out.
-        n: How many pictures, 1 to 10.
+        n: How many images, 1 to 10.
         size: Pixels (``"1920x1080"`` or a pair of numbers), a ratio (``"16:9"``), ``"auto"``, or
             a name such as ``"landscape"`` or ``"og_image"``. You get exactly these pixels;
             ``"same"`` in an edit means those of the first image.
@@ -155,7 +155,7 @@ class Options(TypedDict, total=False):
 
 @frozen
 class FileRef:
-    """A picture already uploaded to the service.
+    """An image already uploaded to the service.
 
     Attributes:
         file_id: Its id there, such as ``file-abc123``.
@@ -166,20 +166,20 @@ class FileRef:
 
 Source = ImageSource | FileRef | Record
 """An input picture: a path, bytes, an open file, a PIL image, an `Image`, an ``http(s)`` or
-``data:`` URL, the id of an uploaded file (``file-...`` or `FileRef`), or a picture of the
+``data:`` URL, the id of an uploaded file (``file-...`` or `FileRef`), or an image of the
 client's store (``img_...`` or its `Record`)."""
 
 Sources = Source | Sequence[Source]
-"""One input picture, or up to 16."""
+"""One input image, or up to 16."""
 
 
 class EditOptions(Options, total=False):
     """Parameters of edits besides those in `Options`.
 
     Attributes:
-        mask: Where the first picture may change: a `Mask`, or a picture whose transparent
+        mask: Where the first image may change: a `Mask`, or an image whose transparent
             (or, when nothing is transparent, white) parts may.
-        markup: A transparent PNG with drawn hints, laid over the first picture (from 2.5 on).
+        markup: A transparent PNG with drawn hints, laid over the first image (from 2.5 on).
         input_fidelity: ``low`` or ``high``: how closely inputs are kept, on models that take it.
     """
 
@@ -194,7 +194,7 @@ def _size(value: str | Sequence[int] | Size | None) -> Size | None:
 
 @frozen(kw_only=True)
 class Generate:
-    """A request for new pictures; see `Options` for what each field means."""
+    """A request for new images; see `Options` for what each field means."""
 
     prompt: str = field(repr=False)
     model: str
@@ -222,23 +222,23 @@ class Generate:
 
     @property
     def count(self) -> int:
-        """How many pictures are asked for."""
+        """How many images are asked for."""
         return 1 if self.n is None else self.n
 
     @property
     def inputs(self) -> tuple[Image | FileRef, ...]:
-        """The input pictures; none for a new picture."""
+        """The input images; none for a new image."""
         return ()
 
 
 @frozen(kw_only=True)
 class Edit(Generate):
-    """A request to change pictures.
+    """A request to change images.
 
     Attributes:
-        images: 1 to 16 input pictures; mask and markup belong to the first.
-        mask: Where the first picture may change.
-        markup: A transparent PNG with drawn hints, laid over the first picture.
+        images: 1 to 16 input images; mask and markup belong to the first.
+        mask: Where the first image may change.
+        markup: A transparent PNG with drawn hints, laid over the first image.
         input_fidelity: How closely inputs are kept, on models that take it.
     """
 
@@ -254,7 +254,7 @@ class Edit(Generate):
 
     @property
     def inputs(self) -> tuple[Image | FileRef, ...]:
-        """The input pictures."""
+        """The input images."""
         return self.images
 
 
@@ -326,7 +326,7 @@ def edit_request(
     default_model: str,
     stream: bool = False,
 ) -> Edit:
-    """Build an `Edit` from resolved pictures and the remaining options.
+    """Build an `Edit` from resolved images and the remaining options.
 
     Raises:
         InvalidRequestError: An option is unknown, or the size is not understood.

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Result:
-    """The pictures of one call and everything known about it.
+    """The images of one call and everything known about it.
 
     Attributes:
-        images: The pictures, in the order the service sent them.
+        images: The images, in the order the service sent them.
         request: What was asked.
         model: The model that was asked.
         usage: Tokens as the service counted them; None when it did not say.
         cost: What it cost in USD; None when that cannot be known; 0 for a cache hit.
-        warnings: What you should know, one sentence each: a crop, a shutdown date, a lost picture.
+        warnings: What you should know, one sentence each: a crop, a shutdown date, a lost image.
         created: When the service made them (UTC).
         request_id: The service's id of the call.
         headers: Headers of the response under lower-case names, without cookies; empty for a cache
@@ -36,7 +36,7 @@ class Result:
         reported: Size, quality, format and background as the service reports them; it can be wrong.
         cached: Whether the answer came from the cache and no request was sent.
         sandbox: Whether the sandbox drew them, which costs nothing.
-        stored: The records of the store, one for each picture, when the client has a store.
+        stored: The records of the store, one for each image, when the client has a store.
     """
 
     images: tuple[Image, ...]
@@ -55,7 +55,7 @@ class Result:
 
     @property
     def image(self) -> Image:
-        """The first picture."""
+        """The first image."""
         return self.images[0]
 
     @property
@@ -82,7 +82,7 @@ class Result:
         return evolve(self, warnings=(*self.warnings, *sentences))
 
     def _repr_html_(self) -> str:
-        """All pictures side by side with prompt, size and cost, for notebooks."""
+        """All images side by side with prompt, size and cost, for notebooks."""
         import html
 
         pictures = "".join(_figure(image) for image in self.images)
@@ -93,7 +93,7 @@ class Result:
 
 @frozen(kw_only=True)
 class PartialImage:
-    """A preview of a picture that is still being drawn; never the final one.
+    """A preview of an image that is still being drawn; never the final one.
 
     Attributes:
         image: The preview.
@@ -106,7 +106,7 @@ class PartialImage:
 
 @frozen(kw_only=True)
 class Completed:
-    """The end of a stream: the finished pictures.
+    """The end of a stream: the finished images.
 
     Attributes:
         result: The same value `generate` and `edit` return.
@@ -116,14 +116,14 @@ class Completed:
 
     @property
     def image(self) -> Image:
-        """The first finished picture."""
+        """The first finished image."""
         return self.result.image
 
 
 def _figure(image: Image) -> str:
     try:
         preview = image if image.format == "svg" else image.thumbnail(512)
-    except ImageDecodeError:  # a broken picture must not hide the others
+    except ImageDecodeError:  # a broken image must not hide the others
         preview = image
     pixels = f"{image.width}×{image.height} {image.format}"
     style = "display:inline-block;margin:4px;text-align:center"

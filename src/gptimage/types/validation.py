@@ -25,6 +25,8 @@ from gptimage.types.request import Edit, FileRef, Generate
 _LARGEST: Final = 2**53
 """Whole numbers beyond it are not the same to every JSON reader."""
 _DEFAULT_FORMAT: Final = "png"
+SPELLING_CUTOFF: Final = 0.8
+"""How alike a misspelt model and the one it may mean must be."""
 
 Warnings = Iterator[str]
 Rule = Callable[[Generate, ModelSpec], Warnings]
@@ -47,7 +49,7 @@ def validate(
     """
     _check_types(request)
     if spec is None:
-        close = closest(request.model, known, cutoff=0.8)
+        close = closest(request.model, known, cutoff=SPELLING_CUTOFF)
         meant = f" (did you mean {close}?)" if close else ""
         unknown = f"{request.model} is not in this library's catalogue{meant}"
         return (f"{unknown}: sent unchecked, no estimate",)
@@ -118,7 +120,7 @@ def _extra(request: Generate) -> None:
 
 
 def _pictures(request: Edit) -> None:
-    """An edit that was built by hand holds pictures that were read already."""
+    """An edit that was built by hand holds images that were read already."""
     if not isinstance(request.images, tuple) or not request.images:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise _refuse("images", request.images, "an edit starts from pictures", "1 to 16 pictures")
     for name, kinds, given in (

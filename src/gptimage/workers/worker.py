@@ -437,7 +437,7 @@ class _Work:
     def _broke(self, error: BaseException) -> JobResult:
         """There are no pictures in the store."""
         reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, StoreError) and error.result is not None:
+        if isinstance(error, StoreError) and isinstance(error.result, Result):
             return self._unsaved(error, error.result, reason)
         if may_be_billed(error) and (self.claim.sent or isinstance(error, _OF_THE_SERVICE)):
             return self._told(self.claim.parked(reason))

@@ -580,10 +580,11 @@ class Jobs:
         try:
             outcome = await work(job)
         except gptimage.StoreError as error:
-            if error.result is None:
-                job.end("failed", error=error)
-            else:  # paid and at hand, perhaps nowhere else
+            if isinstance(error.result, (gptimage.Result, gptimage.Turn)):
+                # Paid and at hand, perhaps nowhere else.
                 job.end("done", outcome=error.result, error=error)
+            else:
+                job.end("failed", error=error)
         except gptimage.OutcomeUnknownError as error:
             job.end("unknown", error=error)
         except RunnerLostError:

@@ -76,7 +76,7 @@ class Drawer:
                 self.client.with_send_hook(job), job, tags=(*order.tags, *own)
             )
         except gptimage.StoreError as error:
-            if error.result is not None:  # a copy may be all that is left of it
+            if isinstance(error.result, gptimage.Result):  # a copy may be all that is left of it
                 error.result = await asyncio.to_thread(self._copied, order, job, error.result)
             raise
         return await asyncio.to_thread(self._finished, order, job, outcome)

@@ -47,7 +47,7 @@ class BatchPart:
         status: ``validating``, ``in_progress``, ``finalizing``, ``completed``, ``failed``,
             ``expired``, ``cancelling`` or ``cancelled``.
         total: Requests in it; 0 while its file is being checked.
-        completed: Requests answered with pictures.
+        completed: Requests answered with images.
         failed: Requests that failed.
         output_file_id: The file of answers, or None.
         error_file_id: The file of failures, or None.
@@ -104,7 +104,7 @@ def create(file_id: str, endpoint: str, metadata: Mapping[str, str]) -> HttpRequ
 
 
 def pictures(wire: HttpRequest) -> Iterator[FilePart]:
-    """The pictures of a request, in order, that are to be uploaded before it can be a line."""
+    """The images of a request, in order, that are to be uploaded before it can be a line."""
     yield from wire.files
     for reference in _references(wire.body):
         if (url := reference.get("image_url")) is not None:
@@ -151,7 +151,7 @@ def request_of(path: str, body: Mapping[str, Any], size: str | None = None) -> G
     """The request a line asks for; ``size`` is the exact one, where a larger one is drawn.
 
     Raises:
-        InvalidRequestError: It is no request for pictures.
+        InvalidRequestError: It is no request for images.
     """
     try:
         values: dict[str, Any] = {
@@ -202,8 +202,8 @@ def read_line(rest: bytes, pictures: tuple[bytes, ...] = ()) -> OutputLine:
     """Read one line of an output or error file.
 
     Args:
-        rest: The line, or what is left of it when its pictures were taken out.
-        pictures: The pictures taken out.
+        rest: The line, or what is left of it when its images were taken out.
+        pictures: The images taken out.
 
     Raises:
         ValueError: It is no such line.

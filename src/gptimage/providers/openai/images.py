@@ -1,8 +1,8 @@
 """OpenAI's Images API: a request to its wire form, and its replies to plain values.
 
 Edits go as multipart forms, like the official client sends them. Two things exist only
-in the JSON form of an edit, pictures named by file id and ``moderation``; such an edit
-goes as JSON, with its other pictures as data URLs.
+in the JSON form of an edit, images named by file id and ``moderation``; such an edit
+goes as JSON, with its other images as data URLs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def to_wire(
         azure: Whether Azure is to read it: its edits are forms, and take ``moderation`` there.
 
     Raises:
-        InvalidRequestError: A picture is too large for the JSON form its edit needs.
+        InvalidRequestError: An image is too large for the JSON form its edit needs.
     """
     fields = _fields(request, size)
     if not isinstance(request, Edit):
@@ -80,7 +80,7 @@ def json_reasons(
 
 
 def _parts(request: Edit, mask: Image | FileRef | None) -> tuple[FilePart, ...]:
-    """One picture goes as ``image``, several as ``image[]``, as the official client does."""
+    """One image goes as ``image``, several as ``image[]``, as the official client does."""
     name = "image" if len(request.images) == 1 else "image[]"
     named: list[tuple[str, object, str]] = [
         (name, image, f"image-{k}") for k, image in enumerate(request.images, 1)
@@ -195,7 +195,7 @@ class StreamEvent:
 
     Attributes:
         kind: ``partial``, ``completed``, ``error`` or ``other``.
-        document: The event's JSON, its picture still in base64.
+        document: The event's JSON, its image still in base64.
         index: The number of a partial image.
     """
 

@@ -28,7 +28,7 @@ AZURE_HEADER: Final = "x-ms-oai-image-generation-deployment"
 
 TOOL: Final = "image_generation"
 PICTURE: Final = "result"
-"""The key of an image call's picture."""
+"""The key of an image call's image."""
 _TOOL_FIELDS: Final = {"model", "size", *WIRE_NAMES.values()} - {"n", "safety_identifier"}
 OURS: Final = frozenset(
     ("input", "tools", "tool_choice", "previous_response_id", "store", "max_tool_calls")
@@ -46,7 +46,7 @@ class Ask:
         max_pictures: The most image calls the chat model may make.
         previous: The response this turn continues, or None.
         remembered: Whether the service keeps the turn, so that it can be continued.
-        shows: Whether the request's pictures are sent along; else the service has them.
+        shows: Whether the request's images are sent along; else the service has them.
         azure: Whether the service is Azure's.
     """
 
@@ -68,7 +68,7 @@ def to_wire(request: Generate, drawn: HttpRequest, ask: Ask) -> HttpRequest:
         ask: How it is put.
 
     Raises:
-        InvalidRequestError: A picture is too large to be sent as JSON.
+        InvalidRequestError: An image is too large to be sent as JSON.
     """
     pictures, mask = _references(drawn)
     tool = {name: value for name, value in drawn.body.items() if name in _TOOL_FIELDS}
@@ -104,7 +104,7 @@ def _shown(picture: dict[str, str]) -> dict[str, object]:
 
 
 def _references(drawn: HttpRequest) -> tuple[list[dict[str, str]], dict[str, str] | None]:
-    """The input pictures and the mask, as data URLs or ids of uploaded files."""
+    """The input images and the mask, as data URLs or ids of uploaded files."""
     if drawn.files:
         named = [(part.name.removesuffix("[]"), _data_url(part)) for part in drawn.files]
         masks = [url for name, url in named if name == "mask"]
@@ -188,7 +188,7 @@ def read_answer(value: object, pictures: tuple[bytes, ...] = ()) -> Answer:
 
     Args:
         value: The JSON value.
-        pictures: Pictures that were taken out of the body, each replaced by its number.
+        pictures: Images that were taken out of the body, each replaced by its number.
     """
     table = as_table(value)
     outputs = [as_table(each) for each in as_list(table.get("output"))]
