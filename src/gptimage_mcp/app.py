@@ -19,7 +19,8 @@ import gptimage
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.content.records import Clock, utc_now
 from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger
-from gptimage_mcp.jobs.jobs import Job, Jobs
+from gptimage_mcp.jobs.job import Job
+from gptimage_mcp.jobs.jobs import Jobs
 from gptimage_mcp.jobs.journal import folder_beside
 
 
@@ -175,7 +176,9 @@ def _runner(settings: Settings) -> Runner:
     """The sandbox remembers responses in its process, which therefore waits for its server."""
     from gptimage.service.runner import IDLE, Runner
 
-    return Runner("gptimage_mcp.work:open_work", settings, idle=None if settings.sandbox else IDLE)
+    return Runner(
+        "gptimage_mcp.jobs.work:open_work", settings, idle=None if settings.sandbox else IDLE
+    )
 
 
 def _metrics(settings: Settings) -> Metrics | None:

@@ -19,7 +19,7 @@ from gptimage import errors
 from gptimage.providers.openai.errors import error_from_reply
 from gptimage.sandbox import Sandbox
 from gptimage_mcp.content.errors import ADVICE, failing, failure, misfit
-from gptimage_mcp.jobs.jobs import EarlierUnknownError
+from gptimage_mcp.jobs.job import EarlierUnknownError
 from tests.mcp.resource_helpers import drawing
 
 

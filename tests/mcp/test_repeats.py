@@ -212,9 +212,7 @@ def test_a_call_that_another_server_makes_is_joined(tmp_path: Path) -> None:
             call = asyncio.ensure_future(first.call_tool("generate_image", CHEAP))
             await here.held.arrived.wait()
 
-            async def hear(
-                progress: float, total: float | None, message: str | None
-            ) -> None:
+            async def hear(progress: float, total: float | None, message: str | None) -> None:
                 assert "another process" in str((progress, total, message))
                 here.held.go.set()
 

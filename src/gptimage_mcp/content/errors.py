@@ -12,7 +12,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 import gptimage
 from gptimage.wording import for_assistant
 from gptimage_mcp.content.sanitize import plain, quoted, told
-from gptimage_mcp.jobs.jobs import EarlierUnknownError
+from gptimage_mcp.jobs.job import EarlierUnknownError
 
 
 if TYPE_CHECKING:

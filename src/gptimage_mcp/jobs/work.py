@@ -18,7 +18,8 @@ import gptimage
 from gptimage.image.allowed_folders import Folders
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger
-from gptimage_mcp.jobs.jobs import CANCELLED, Ended, Job, Jobs, Outcome
+from gptimage_mcp.jobs.job import CANCELLED, Ended, Job, Outcome
+from gptimage_mcp.jobs.jobs import Jobs
 from gptimage_mcp.jobs.journal import folder_beside
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from gptimage_mcp.assets import VIEWER_META, icons
 from gptimage_mcp.dynamic_server import LiveServer
-from gptimage_mcp.jobs.jobs import Progress, Tell
+from gptimage_mcp.jobs.job import Progress, Tell
 
 
 if TYPE_CHECKING:
