@@ -236,6 +236,11 @@ class LiveServer(MCPServer[App]):
             if not isinstance(tool.fn_metadata, TextStaysText):
                 tool.fn_metadata = TextStaysText.model_construct(**dict(tool.fn_metadata))
 
+    async def serve_streams(self, received: Any, sent: Any) -> None:
+        """Serve one client whose messages come and go over these streams, until one ends."""
+        options = self._lowlevel_server.create_initialization_options()
+        await self._lowlevel_server.run(received, sent, options)
+
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
