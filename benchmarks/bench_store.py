@@ -170,7 +170,7 @@ def _entries(record: Record, count: int) -> Iterator[IndexEntry]:
             pinned=chance.random() < 0.01,
             path=None,
         )
-        yield IndexEntry(record=synthetic, stamp="synthetic", body=sidecar.dump(synthetic))
+        yield IndexEntry(record=synthetic, etag="synthetic", body=sidecar.dump(synthetic))
 
 
 def _result(image: Image) -> Result:

@@ -182,7 +182,7 @@ class Faults:
 
         monkeypatch.setattr(io, "open", opened)
         monkeypatch.setattr(sqlite3, "connect", connected)
-        for name in ("open", "fsync", "rename", "replace", "link", "mkdir"):
+        for name in ("open", "write", "fsync", "rename", "replace", "link", "mkdir"):
             guarded(name)
 
 

@@ -17,7 +17,8 @@ PACKAGE = Path(gptimage.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
 
 FOLDERS = (
-    "errors secrets wording",
+    "secrets",
+    "errors wording",
     "_internal",
     "image models cache transport",
     "types observers budget limits sandbox",

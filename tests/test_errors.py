@@ -74,7 +74,7 @@ def sample(kind: type[GptImageError]) -> GptImageError:
             "no", possible_cost=Decimal("0.1"), partials=[PARTIAL], request_id="req_1"
         ),
         MalformedReplyError: MalformedReplyError("no", reply=b"<html>", status=200),
-        StoreError: StoreError("no", result=finished(answer(picture())), rescued=["a.png"]),
+        StoreError: StoreError("no", result=finished(answer(picture())), recovery_copies=["a.png"]),
         ImageNotFoundError: ImageNotFoundError("no"),
     }
     return samples[kind] if kind in samples else kind("no")

@@ -42,9 +42,9 @@ def test_wheel_holds_what_the_source_holds() -> None:
     "name",
     [
         "gptimage/py.typed",
-        "gptimage/models.toml",
-        "gptimage/demo/photos/coffee.png",
-        "gptimage/demo/photos/README.md",
+        "gptimage/models/models.toml",
+        "gptimage/cli/photos/coffee.png",
+        "gptimage/cli/photos/README.md",
         "gptimage/templates/builtin/og_image.toml",
         "gptimage_mcp/py.typed",
     ],

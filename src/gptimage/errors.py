@@ -410,15 +410,15 @@ class StoreError(GptImageError):
 
     Attributes:
         result: The result with its pictures, when one was at hand.
-        rescued: Paths of rescue copies written elsewhere.
+        recovery_copies: Paths of recovery copies written elsewhere.
     """
 
     def __init__(
-        self, message: str, *, result: Result | None = None, rescued: Iterable[str] = ()
+        self, message: str, *, result: Result | None = None, recovery_copies: Iterable[str] = ()
     ) -> None:
         super().__init__(message)
         self.result = result
-        self.rescued: tuple[str, ...] = tuple(rescued)
+        self.recovery_copies: tuple[str, ...] = tuple(recovery_copies)
 
 
 class ImageNotFoundError(StoreError, KeyError):

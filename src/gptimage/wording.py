@@ -21,6 +21,13 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
         "or GPTIMAGE_SANDBOX=true, which needs none",
     ),
     ("OPENAI_API_KEY (or api_key=)", "OPENAI_API_KEY", "OPENAI_API_KEY"),
+    ("; if you trust what the service names, use fetch=Fetch(allow_private=True)", "", ""),
+    (
+        "pass that as model=, and wait",
+        "give that as --model, and wait",
+        "give that as model, and wait",
+    ),
+    ("svg only for generate()", "svg only for new images", "svg only for new images"),
     ("base_url", "OPENAI_BASE_URL", "OPENAI_BASE_URL"),
     ("client.models()", "`gptimage models`", "list_models"),
     ("use png, or thumbnail() first", "use png", "use png"),
@@ -68,16 +75,6 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
         "an id of list_images, a path in an allowed folder, an https or data: URL, or a file",
     ),
     ("a path, bytes, a binary file, a PIL image or a data: URL", "a path", "a path"),
-    (
-        "gptimage.Image.open(...).shrink(40_000_000) makes it smaller",
-        "save it smaller, or as jpeg or webp",
-        "another file is needed, saved smaller or as jpeg",
-    ),
-    (
-        "convert it with gptimage.Image.open(...).convert('png')",
-        "save it as png",
-        "another file is needed, saved as png",
-    ),
     ("shrink it with Image.shrink(15_000_000)", "save it smaller", "give a smaller file"),
     (
         "a client with that store, or store.open(id)",

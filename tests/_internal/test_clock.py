@@ -34,8 +34,8 @@ SOURCES = [
     for path in sorted(Path(gptimage.__file__).parents[1].joinpath(name).rglob("*.py"))
 ]
 ASKS = {
-    "gptimage/_clock.py": {"datetime.now", "time.time"},
-    "gptimage_mcp/moments.py": {"datetime.now"},
+    "gptimage/_internal/clock.py": {"datetime.now", "time.time"},
+    "gptimage_mcp/content/records.py": {"datetime.now"},
 }
 """Where this machine is asked for the time; the server uses only public names of the library."""
 
@@ -67,11 +67,10 @@ def asked(path: Path) -> Iterator[str]:
 def test_one_file_asks_the_machine() -> None:
     """A module that takes a clock cannot forget it: none but these knows another one."""
     found = {
-        f"{path.parent.name}/{path.name}" if path.parent.name in ("gptimage", "gptimage_mcp")
-        else str(path): names
+        path.relative_to(Path(gptimage.__file__).parents[1]).as_posix(): names
         for path in SOURCES
         if (names := set(asked(path)))
-    }  # fmt: skip
+    }
 
     assert found == ASKS
 
@@ -158,16 +157,16 @@ def test_replies_wait_by_the_spool_s_own_clock(tmp_path: Path, day: datetime) ->
     clock = Clock(day)
     spool = PendingReplies(tmp_path, clock=clock)
     spool.put("g1:abc", b"x", {})
-    young = spool.leftovers()
+    young = spool.abandoned()
     clock.now += timedelta(hours=2)
 
-    assert ([each.key for each in young], [each.at for each in spool.leftovers()]) == ([], [day])
+    assert ([each.key for each in young], [each.at for each in spool.abandoned()]) == ([], [day])
 
 
 def test_every_reply_is_left_over_when_no_age_is_asked(tmp_path: Path) -> None:
     """A reply dated by a clock that is ahead is found as well: it was paid for."""
     PendingReplies(tmp_path, clock=lambda: DAYS[1]).put("g1:abc", b"x", {})
-    found = PendingReplies(tmp_path, clock=lambda: DAYS[0]).leftovers(timedelta(0))
+    found = PendingReplies(tmp_path, clock=lambda: DAYS[0]).abandoned(timedelta(0))
 
     assert [each.key for each in found] == ["g1:abc"]
 

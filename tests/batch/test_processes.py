@@ -25,7 +25,7 @@ CHILD = """
 import os, signal, sys
 from gptimage import ConfigurationError, ImageClient
 from gptimage.store import Store
-from gptimage.transports import OpenAITransport
+from gptimage.transport.openai_sdk import OpenAITransport
 
 folder, mark, when = sys.argv[1:]
 count = 0

@@ -50,7 +50,7 @@ def leave(item: Item) -> None:
 
 def waiting() -> int:
     """How many replies are in the spool."""
-    return len(PendingReplies().leftovers(older_than=timedelta(0)))
+    return len(PendingReplies().abandoned(older_than=timedelta(0)))
 
 
 @pytest.mark.parametrize("kind", ["plain", "store", "cache"])
@@ -77,18 +77,18 @@ def test_the_next_run_has_what_was_paid(both: Both, tmp_path: Path, kind: str) -
 def test_without_a_checkpoint_the_spool_has_it(
     both: Both, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A rescue saves it, and a line of the log says so."""
+    """`recover` saves it, and a line of the log says so."""
     service = Together(4)
     with pytest.raises(KeyError):
         both.many(both.client(service), FOXES, concurrency=4, take=leave)
     with Store(tmp_path / "pictures") as store:
-        report = store.rescue(older_than=timedelta(0))
+        report = store.recover(older_than=timedelta(0))
         known = report.known
 
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert waiting() == 0
     assert len(report.saved) + known == len(service.asked) >= 4  # they are the same picture
-    assert "gptimage rescue" in "".join(told)
+    assert "gptimage recover" in "".join(told)
 
 
 def test_a_whole_run_leaves_nothing_behind(both: Both) -> None:
@@ -191,7 +191,7 @@ def test_a_reply_that_is_gone(both: Both, tmp_path: Path) -> None:
     service, path = Together(1), tmp_path / "run.jsonl"
     with pytest.raises(KeyError):
         both.many(both.client(service), FOXES[:1], checkpoint=path, take=leave)
-    for left in PendingReplies().leftovers(older_than=timedelta(0)):
+    for left in PendingReplies().abandoned(older_than=timedelta(0)):
         left.path.unlink()
     (item,) = both.many(both.client(service), FOXES[:1], checkpoint=path)
 

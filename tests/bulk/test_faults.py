@@ -70,7 +70,7 @@ def held_by(error: BaseException) -> list[Result | None]:
 
 def spooled() -> set[str]:
     """The pictures that wait in the spool."""
-    bodies = [left.read() for left in PendingReplies().leftovers(older_than=timedelta(0))]
+    bodies = [left.read() for left in PendingReplies().abandoned(older_than=timedelta(0))]
     return {hashlib.sha256(data).hexdigest() for body in bodies for data in pictures(body)}
 
 

@@ -280,13 +280,14 @@ def test_a_folder_without_rights_is_a_warning(tmp_path: Path) -> None:
 import os, pathlib, sqlite3, sys
 from gptimage.cache import *
 from gptimage.errors import CacheError
-from gptimage.flights import *
+from gptimage.cache.protocol import NewReply
+from gptimage.cache.single_flight import single_flight
 
 pathlib.Path(sys.argv[1]).chmod(0o500)
 if os.geteuid() == 0:
     os.seteuid(65534)
 cache = Cache.disk(pathlib.Path(sys.argv[1], "cache"))
-found = fly(cache, "g1:key", lambda: Fresh(body=b"fresh"))
+found = single_flight(cache, "g1:key", lambda: NewReply(body=b"fresh"))
 assert found.body == b"fresh"
 try:
     cache.clear()
@@ -341,9 +342,10 @@ def test_a_full_disk_is_a_warning(
 def test_a_file_system_that_ends_is_a_warning(root: Path) -> None:
     """A real limit of the system, met in the middle of a file, loses no picture."""
     code = (
-        "import resource, sys; from gptimage.cache import *; from gptimage.flights import *;"
+        "import resource, sys; from gptimage.cache import *; from gptimage.cache.protocol import NewReply;"
+        "from gptimage.cache.single_flight import single_flight;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
-        "found = fly(Cache.disk(sys.argv[1]), 'g1:key', lambda: Fresh(body=b'x' * 400_000));"
+        "found = single_flight(Cache.disk(sys.argv[1]), 'g1:key', lambda: NewReply(body=b'x' * 400_000));"
         "sys.stdout.write(f'{len(found.body)} {found.warnings}')"
     )
     command = [sys.executable, "-W", "error", "-c", code, str(root)]

@@ -294,7 +294,7 @@ def test_half_an_emoji_is_refused(prompt: bytes) -> None:
     assert b"prompt" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["--port", "99999"], ["--port", "-1"], ["--latency", "nan"]])
+@pytest.mark.parametrize("words", [["--port", "99999"], ["--latency", "nan"], ["--draw", "x"]])
 def test_numbers_of_the_sandbox_are_checked(words: list[str]) -> None:
     """A port or a wait that cannot be is refused by name."""
     with pytest.raises(SystemExit) as ended:

@@ -417,7 +417,10 @@ def test_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None
 def test_sandbox_serves_until_interrupted() -> None:
     """The sandbox names its address, answers there, and ends cleanly on Ctrl-C."""
     with subprocess.Popen(
-        script("sandbox", "--port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        script("sandbox", "--port", "0", "--draw", "plain"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         base_url = process.stdout.readline().split()[2]
@@ -427,6 +430,7 @@ def test_sandbox_serves_until_interrupted() -> None:
         _, error = process.communicate()
 
     assert image.size == (1024, 1024)
+    assert image.nbytes < 20_000  # plain
     assert (process.returncode, "Traceback" in error) == (0, False)
 
 

@@ -235,23 +235,23 @@ def test_export(run: Run, store: Store, make: Any, tmp_path: Path) -> None:
     assert document["paths"] == [str(tmp_path / "all" / f"{one.id}.png")]
 
 
-def test_rescue(run: Run, store: Store, make: Any) -> None:
+def test_recovery(run: Run, store: Store, make: Any) -> None:
     """What a killed process left is saved and listed; what cannot be read is named."""
     import pybase64
 
     from gptimage.store import note_of
 
-    result = make.result("A rescued fox")
+    result = make.result("A recovered fox")
     body = {"data": [{"b64_json": pybase64.b64encode_as_string(result.image.data)}]}
     PendingReplies().put("key", json.dumps(body).encode(), note_of(result.request))
     PendingReplies().put("key", b"garbage", note_of(result.request))
-    assert run("rescue")[1] == {"saved": [], "known": 0, "failed": [], "others": {}}
-    code, document = run("rescue", "--older-than", "0s")
+    assert run("recover")[1] == {"saved": [], "known": 0, "failed": [], "others": {}}
+    code, document = run("recover", "--older-than", "0s")
 
     assert code == 1
-    assert [each["request"]["prompt"] for each in document["saved"]] == ["A rescued fox"]
+    assert [each["request"]["prompt"] for each in document["saved"]] == ["A recovered fox"]
     assert len(document["failed"]) == 1
-    assert "saved 0 pictures" in run("rescue", as_json=False)[1]
+    assert "saved 0 pictures" in run("recover", as_json=False)[1]
 
 
 def test_where_the_store_is(
@@ -337,7 +337,7 @@ def test_moments() -> None:
 def test_help_is_light() -> None:
     """Asking for help loads neither SQLite nor anything else that is heavy."""
     code = (
-        "import argparse, sys; from gptimage.commands import store;"
+        "import argparse, sys; from gptimage.cli import store;"
         "store.add_parser(argparse.ArgumentParser().add_subparsers());"
         "print({'sqlite3', 'obstore', 'PIL', 'openai'} & set(sys.modules))"
     )

@@ -303,7 +303,8 @@ def test_a_retired_model_is_refused_from_its_last_day_on(harness: Harness) -> No
     later, service = harness.fake(OK, clock=lambda: datetime(2026, 12, 2, tzinfo=UTC))
     with pytest.raises(gptimage.ModelRetiredError) as caught:
         later.generate("A fox", model="gpt-image-1.5")
-    assert "gpt-image-2.5-flare" in caught.value.replacements
+    assert "gpt-image-2.6-flare" in caught.value.replacements
+    assert "gpt-image-2.5-flare" in str(caught.value)
     assert service.requests == []
 
 
@@ -420,7 +421,7 @@ def test_limits_made_for_a_client_end_with_it(
 ) -> None:
     """A limiter the caller made is the caller's to close, one made from `Limits` the client's."""
     limiter = OpenLimiter()
-    monkeypatch.setattr(gptimage.Limits, "limiter", lambda _: limiter)
+    monkeypatch.setattr(gptimage.Limits, "limiter", lambda *_, **__: limiter)
     limits = limiter if own else gptimage.Limits(images_per_minute=5)
     client, _ = harness.fake(OK, limits=limits)
     client.generate("A fox")

@@ -35,7 +35,7 @@ OK = answer(BYTES)
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Rescue copies and spooled replies go to a folder of the test."""
+    """Recovery copies and spooled replies go to a folder of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state"
 
@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def spooled(state: Path) -> list[Path]:
-    """Replies that wait for a rescue."""
+    """Replies that wait for recovery."""
     return list(state.rglob("*.reply"))
 
 
@@ -183,7 +183,7 @@ def test_a_broken_cache_does_not_break_a_stream(harness: Harness) -> None:
 def test_a_failed_save_carries_the_result(
     harness: Harness, store: Store, state: Path, stream: bool
 ) -> None:
-    """Whatever the disk does, the caller holds the picture, and a rescue copy is named."""
+    """Whatever the disk does, the caller holds the picture, and a recovery copy is named."""
     events = [event("image_generation.completed", BYTES)]
     client, _ = harness.fake(events if stream else OK, store=store)
     assert store.folder is not None
@@ -192,7 +192,7 @@ def test_a_failed_save_carries_the_result(
         list(client.stream("A fox")) if stream else client.generate("A fox")
     assert caught.value.result is not None
     assert caught.value.result.image.data == BYTES
-    copies = [Path(path).read_bytes() for path in caught.value.rescued]
+    copies = [Path(path).read_bytes() for path in caught.value.recovery_copies]
     assert BYTES in copies
 
 
@@ -307,7 +307,7 @@ def test_a_failure_of_the_leader_is_not_paid_for_again() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork to be killed in the middle")
 def test_a_process_killed_before_saving_leaves_its_reply(tmp_path: Path, state: Path) -> None:
-    """`kill -9` between the reply and the save: a rescue brings the picture home."""
+    """`kill -9` between the reply and the save: a recovery brings the picture home."""
     import signal
     import subprocess
     import sys
@@ -324,7 +324,7 @@ ImageClient.sandbox(store=store).generate("A fox", quality="low")
     assert killed.returncode == -signal.SIGKILL
     assert len(spooled(state)) == 1
     with Store(tmp_path / "pictures") as store:
-        report = store.rescue()
+        report = store.recover()
         assert [record.request["prompt"] for record in report.saved] == ["A fox"]
         assert [record.request["prompt"] for record in store.history()] == ["A fox"]
     assert spooled(state) == []
@@ -387,7 +387,7 @@ def test_a_strange_cache_costs_no_picture(harness: Harness, stream: bool) -> Non
 def test_a_strange_store_costs_no_picture(
     harness: Harness, store: Store, state: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    """Whatever a store raises, the error carries the result, and the reply waits for a rescue."""
+    """Whatever a store raises, the error carries the result, and the reply waits for recovery."""
 
     def fail(*_: object, **__: object) -> None:
         raise MemoryError("no room")
@@ -402,10 +402,10 @@ def test_a_strange_store_costs_no_picture(
     assert len(spooled(state)) == 1
 
 
-def test_a_failed_save_leaves_the_reply_for_a_rescue_without_doubles(
+def test_a_failed_save_leaves_the_reply_for_a_recovery_without_doubles(
     harness: Harness, store: Store, state: Path
 ) -> None:
-    """The rescue copy and the spooled reply are the same picture: it comes home once."""
+    """The recovery copy and the spooled reply are the same picture: it comes home once."""
     client, _ = harness.fake(OK, store=store)
     assert store.folder is not None
     (store.folder / "images").touch()
@@ -413,6 +413,6 @@ def test_a_failed_save_leaves_the_reply_for_a_rescue_without_doubles(
         client.generate("A fox")
     assert len(spooled(state)) == 1
     (store.folder / "images").unlink()
-    store.rescue(older_than=timedelta(0))
+    store.recover(older_than=timedelta(0))
     assert [store.open(record.id).data for record in store.history()] == [BYTES]
     assert spooled(state) == []

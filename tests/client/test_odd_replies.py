@@ -38,7 +38,7 @@ NAMED = ["2**66", "-1", "1.5", "true", "text", "no UTF-8", "[]", "{}", "NaN", "I
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Rescue copies and spooled replies go to a folder of the test."""
+    """Recovery copies and spooled replies go to a folder of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state"
 
@@ -78,7 +78,7 @@ def test_an_odd_field_costs_no_picture(tmp_path: Path, harness: Harness, odd: An
         (record,) = store.history()
 
         assert store.open(record.id).original is None
-        assert record.made.year in {1970, 2026}
+        assert record.created_at_service.year in {1970, 2026}
     assert result.stored == (record,)
     assert result.usage is None
     assert (result.cost, result.created.tzinfo) == (None, UTC)
@@ -192,7 +192,7 @@ def test_whatever_the_reading_raises_carries_the_reply(
     def surprised(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a surprise")
 
-    monkeypatch.setattr("gptimage.engine.parse.parse_response", surprised)
+    monkeypatch.setattr("gptimage.engine.config.parse_response", surprised)
     reply = answer(BYTES)
     client, _ = harness.fake(reply)
     with pytest.raises(MalformedReplyError, match="a surprise") as caught:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import gptimage
-from gptimage.engine.config import utc_now
+from gptimage._internal.clock import utc_now
 from gptimage.observers.events import Event, Failed, Retried
 from tests.client.harness import Answer, Harness, answer, failure, picture
 

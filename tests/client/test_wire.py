@@ -300,11 +300,10 @@ def test_pictures_that_arrived_before_the_line_went_dead_are_kept(
 @pytest.mark.parametrize("name", ["OpenAI", "AsyncOpenAI"])
 def test_connecting_has_a_limit_of_its_own(name: str, timeout: float, connecting: float) -> None:
     """The model may take minutes to answer; a host that is up takes none to connect."""
-    from gptimage.engine.config import ClientConfig
     from gptimage.engine.config import connect as connected
 
-    core = ClientConfig.from_settings({}, endpoint="http://127.0.0.1:9/v1", store=None)
-    steps = connected(name, "sk-secret-key", core, timeout)().timeout
+    endpoint = "http://127.0.0.1:9/v1"
+    steps = connected(name, "sk-secret-key", endpoint, timeout, None)().timeout
 
     assert (steps.connect, steps.read, steps.write) == (connecting, timeout, timeout)
 

@@ -134,12 +134,14 @@ def test_nothing_is_left_when_the_disk_is_full(
         path.write_bytes(b"old")
     before = names(tmp_path)
 
-    def full(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[:10])
-        raise OSError(errno.ENOSPC, "No space left on device")
+    write, left = os.write, [10]
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    def full(handle: int, data: memoryview) -> int:
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(handle, data[: left.pop()])
+
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError, match="No space left"):
         jpeg.save(path, overwrite=overwrite)
 

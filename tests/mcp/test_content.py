@@ -353,14 +353,16 @@ def test_words_of_others_are_harmless(here: Room) -> None:
 def test_pictures_that_could_not_be_saved_are_shown(here: Room) -> None:
     """They are paid: previews, the places of copies, and the word not to draw them again."""
     result = drawing(picture(), picture())
-    error = gptimage.StoreError("the disk is full", result=result, rescued=["/rescue/\udcff.png"])
+    error = gptimage.StoreError(
+        "the disk is full", result=result, recovery_copies=["/recover/\udcff.png"]
+    )
 
     answer = show(here.app, result, unsaved=error)
 
     document = said(answer)
     text_of(answer).encode()
     assert document["status"] == "not_saved"
-    assert document["rescued"] == ["/rescue/\ufffd.png"]
+    assert document["recovery_copies"] == ["/recover/\ufffd.png"]
     assert "Do not draw them again" in document["next"]
     assert [image["id"] for image in document["images"]] == [None, None]
     assert len(shown(answer)) == 2
@@ -479,7 +481,7 @@ def test_a_job_that_could_not_save(here: Room) -> None:
 
     async def work(job: Job) -> gptimage.Result:
         del job
-        raise gptimage.StoreError("disk full", result=drawing(), rescued=["/rescue/a.png"])
+        raise gptimage.StoreError("disk full", result=drawing(), recovery_copies=["/recover/a.png"])
 
     answer = with_job(here, work)
 

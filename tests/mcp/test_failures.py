@@ -62,7 +62,7 @@ EXAMPLES: tuple[gptimage.GptImageError, ...] = (
     errors.RateLimitError("no", status=429, retry_after=12.0),
     errors.ServerError("no", status=500, request_id="req_1"),
     errors.CacheError("full"),
-    errors.StoreError("disk full", result=drawing(), rescued=["/rescue/a.png"]),
+    errors.StoreError("disk full", result=drawing(), recovery_copies=["/recover/a.png"]),
     errors.ImageNotFoundError("img_x is not there"),
 )
 
@@ -105,7 +105,7 @@ def test_it_says_what_happened_and_what_is_next(error: gptimage.GptImageError) -
         (errors.QuotaExceededError, "Billing"),
         (errors.RateLimitError, "12 seconds"),
         (errors.OrganizationNotVerifiedError, "General 15 minutes"),
-        (errors.StoreError, "/rescue/a.png rescue"),
+        (errors.StoreError, "/recover/a.png recover"),
         (errors.ImageNotFoundError, "list_images"),
     ],
 )

@@ -170,7 +170,7 @@ def test_the_day_decides(name: str, on: date, state: str) -> None:
 def _shipped_text() -> str:
     from importlib import resources
 
-    return resources.files("gptimage").joinpath("models.toml").read_text("utf-8")
+    return resources.files("gptimage.models").joinpath("models.toml").read_text("utf-8")
 
 
 def test_a_catalogue_of_ones_own(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_the_command_says_it_in_the_right_tense(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """``gptimage models --all`` lists what will end and what has ended by its day."""
-    monkeypatch.setattr("gptimage._internal.clock.utc_now", lambda: day)
+    monkeypatch.setattr("gptimage.cli.info.utc_now", lambda: day)
     assert main(["models", "--all"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
 
@@ -95,7 +95,7 @@ def texts() -> list[Path]:
     places += [source / "gptimage", source / "gptimage_mcp"]
     found = [path for place in places for path in place.rglob("*") if path.is_file()]
     kinds = {".md", ".py", ".toml", ".json", ".html", ".ipynb", ".sh", ".yaml", ".yml"}
-    facts = source / "gptimage" / "models.toml"
+    facts = source / "gptimage" / "models" / "models.toml"
     return [ROOT / "README.md", *(each for each in found if each.suffix in kinds and each != facts)]
 
 
@@ -106,8 +106,8 @@ def test_nothing_to_read_or_copy_names_a_model_that_ends() -> None:
     known = {
         "sandbox.md": "shows what happens on the day",
         "errors.md": "shows the error of a model that is gone",
-        "_usage.py": "says in a comment why a formula stands in",
-        "rules.py": "says in a comment what leaving the model out used to mean",
+        "replies.py": "says in a comment why a formula stands in",
+        "images_api.py": "says in a comment what leaving the model out used to mean",
         "service.py": "refuses as the endpoint of dall-e-2 does",
     }
     guilty = {

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from itertools import product
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as pil
-from PIL import ImageChops, ImageStat
+from PIL import ImageChops, ImageDraw, ImageFont, ImageStat
 
 from gptimage.image.image import Image
 from gptimage.models.catalog import Models
-from gptimage.sandbox._scene import scene
-from gptimage.sandbox.drawing import NOTICE, paint, prompt_head, stages
+from gptimage.sandbox import images
+from gptimage.sandbox.drawing import paint, stages
+from gptimage.sandbox.images import NOTICE
 from gptimage.sandbox.job import Job, Picture
+from gptimage.sandbox.renderer import Canvas
+from gptimage.sandbox.scene import prompt_head, read_scene
+from gptimage.sandbox.scene import scene_data as read_data
 from tests.sandbox.pictures import encoded, markup, mask, opened, photo
 
 
@@ -198,7 +204,7 @@ def test_markers_are_not_drawn() -> None:
 @given(st.text(max_size=80), st.integers(0, 9))
 def test_any_prompt_is_a_scene(prompt: str, index: int) -> None:
     """Reading a prompt never fails, and is repeatable."""
-    assert scene(prompt, index) == scene(prompt, index)
+    assert read_scene(prompt, index) == read_scene(prompt, index)
 
 
 @pytest.mark.parametrize("partials", [1, 2, 3])
@@ -366,3 +372,124 @@ def test_a_transparent_svg_has_no_background(prompt: str, expected: tuple[bool, 
 
     assert 'width="100%"' in opaque
     assert ('width="100%"' in clear, 'clip-path="url(#disc)"' in clear) == expected
+
+
+WORDS = [
+    ('A sign that says "Grand Opening" at dusk', "Grand Opening"),
+    ("A poster with “Über 9” and ‘Café’ in the forest", "Über 9\nCafé"),
+    ("The dog's bowl isn't full, says the owners' cat", ""),
+    ('A label "[sandbox:cut]" and "猫"', ""),
+    ("«Bonjour» on a cup", "Bonjour"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "words"), WORDS)
+def test_quoted_words_are_found(prompt: str, words: str) -> None:
+    """Every kind of quotation marks counts; apostrophes, markers and undrawable letters do not."""
+    assert read_scene(prompt).quoted == words
+
+
+@pytest.mark.parametrize("draw", ["scene", "plain"])
+@pytest.mark.parametrize("light", ["day", "dusk", "dawn", "night"])
+def test_quoted_words_are_large_and_legible(light: str, draw: str) -> None:
+    """The letters of a quotation can be read off the image: they match the font's own, enlarged."""
+    image = opened(paint(job(f'A sign "HELLO" by {light}', size=(1024, 640), draw=draw)))
+    part = image.convert("L").crop((200, 40, 824, 190))
+    letters = pil.new("L", (600, 150), 0)
+    font = ImageFont.load_default(size=0.17 * 640)
+    ImageDraw.Draw(letters).text((300, 10), "HELLO", font=font, fill=255, anchor="ma")
+    shape = letters.crop(letters.getbbox())
+    found = max(
+        abs(correlation(part.crop((x, y, x + shape.width, y + shape.height)).resize((80, 20)),
+                        shape.resize((80, 20))))
+        for x in range((part.width - shape.width) // 2 - 4, (part.width - shape.width) // 2 + 5, 4)
+        for y in range(0, part.height - shape.height, 3)
+    )  # fmt: skip
+
+    assert shape.height > 640 / 10
+    assert found > 0.7
+
+
+@pytest.mark.parametrize("quoted", ["RUN", "A much longer sentence of words that needs more lines"])
+@pytest.mark.parametrize("size", [(160, 112), (1024, 640), (640, 1536)])
+def test_quoted_words_fit_any_size(size: tuple[int, int], quoted: str) -> None:
+    """Words change the upper part of the image, and keep clear of its edges."""
+    asked = job(f'A fox says "{quoted}"', size=size, draw="plain")
+    changed = ImageChops.difference(
+        opened(paint(asked)).convert("RGB"),
+        opened(paint(evolve(asked, prompt=f"A fox says {quoted}"))).convert("RGB"),
+    )
+    box = changed.crop((0, 0, size[0], size[1] * 2 // 3)).getbbox()
+
+    assert box is not None
+    assert 0 < box[0] < box[2] < size[0]
+
+
+def test_svgs_hold_quoted_words_as_text() -> None:
+    """The words of an svg can be searched for."""
+    root = ET.fromstring(paint(job('A sign "Grand <Opening>"', format="svg")))
+
+    assert "Grand <Opening>" in " ".join(
+        each.text or "" for each in root.iter("{http://www.w3.org/2000/svg}text")
+    )
+
+
+@pytest.mark.parametrize("format_", ["png", "jpeg", "webp", "gif"])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_plain_images_are_of_every_format(format_: str, transparent: bool) -> None:
+    """Plain drawing keeps size, format and transparency, and says what the image is."""
+    if transparent and format_ == "jpeg":
+        transparent = False
+    data = paint(job(format=format_, transparent=transparent, draw="plain", frames=3))
+    image = Image.from_bytes(data)
+    alpha = opened(data).convert("RGBA").getchannel("A")
+
+    assert (image.format, image.size) == (format_, SIZE)
+    assert alpha.getpixel((5, 5)) == (0 if transparent else 255)
+    assert data != paint(job(format=format_, transparent=transparent, frames=3))
+
+
+def test_plain_images_are_small_palettes() -> None:
+    """A plain png holds a few colours, and another prompt or number is another file."""
+    data = paint(job(draw="plain"))
+
+    assert opened(data).mode == "P"
+    assert data == paint(job(draw="plain"))
+    assert len({data, paint(job("a cat", draw="plain")), paint(job(draw="plain"), 1)}) == 3
+
+
+@pytest.mark.parametrize("hole", HOLES)
+def test_plain_masked_edits_change_nothing_outside(hole: tuple[int, int, int, int]) -> None:
+    """The mask holds however plain the drawing."""
+    source = photo(*SIZE)
+    made = opened(paint(edit(mask=picture(mask(*SIZE, hole=hole)), draw="plain")))
+    changed = ImageChops.difference(made, opened(source)).convert("L")
+    outside = changed.copy()
+    outside.paste(0, hole)
+
+    assert outside.getbbox() is None
+    assert changed.getbbox() is not None
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+def test_png_pixels_are_what_was_drawn(transparent: bool) -> None:
+    """The own encoder loses nothing, whatever the number of channels."""
+    source = opened(photo(97, 33)).convert("RGBA" if transparent else "RGB")
+    if transparent:
+        source.putalpha(pil.linear_gradient("L").resize(source.size))
+    written = opened(images.encode_png(source))
+
+    assert (written.mode, written.tobytes()) == (source.mode, source.tobytes())
+    assert written.info["Comment"] == NOTICE
+
+
+def test_every_figure_of_the_data_can_be_drawn() -> None:
+    """Each place, light, weather and subject of the file is drawn without an error."""
+    data = read_data()
+    every = (data["places"], data["lights"], ("clear", "snow", "rain", "autumn"), (None,))
+    scenes = [*product(*every), *product(("hills",), ("day",), ("clear",), data["subjects"])]
+    for place, light, weather, subject in scenes:
+        names = {"place": place, "light": light, "weather": weather, "subject": subject}
+        canvas = Canvas(evolve(read_scene("x"), **names), (160, 112), 1, 0.3)
+        canvas.compose()
+        assert canvas.shapes

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import pytest
 
+from gptimage.errors import ConfigurationError
+from gptimage.image.image import Image
 from gptimage.models.catalog import Models
 from gptimage.sandbox import Sandbox
 from gptimage.sandbox.images_api import Policy, accept
@@ -271,3 +275,16 @@ def test_svg_choice_reaches_the_job() -> None:
     chosen = {"model": "gpt-5.6-sol", "reasoning": {"effort": "low"}}
 
     assert job(selecting=True, **SVG, svg=chosen).svg_model == "gpt-5.6-sol"
+
+
+def test_drawing_is_chosen_by_name() -> None:
+    """`Sandbox(draw="plain")` draws a palette image; any other name is refused."""
+    plain, scene = (
+        Image.from_bytes(b64decode(json.loads(made.answer(generate()).body)["data"][0]["b64_json"]))
+        for made in (Sandbox(draw="plain"), Sandbox())
+    )
+
+    assert (plain.size, plain.to_pil().mode) == (scene.size, "P")
+    assert plain.nbytes < scene.nbytes / 5
+    with pytest.raises(ConfigurationError, match="'scene' or 'plain'"):
+        Sandbox(draw="sketch")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # that is the test

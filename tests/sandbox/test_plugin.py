@@ -23,6 +23,11 @@ def test_client_and_sandbox(gptimage_client, gptimage_sandbox):
     assert [request.path for request in gptimage_sandbox.requests] == ["/images/generations"]
 
 
+def test_plain_drawing(gptimage_client):
+    """The project's configuration file asks for plain images."""
+    assert len(gptimage_client.generate("A red fox", quality="low").image.data) < 20_000
+
+
 def test_failures(gptimage_client, gptimage_sandbox):
     import gptimage
     import pytest
@@ -45,6 +50,7 @@ def test_server(gptimage_server, gptimage_sandbox):
 def test_fixtures_work_in_a_project_of_their_own(tmp_path: Path) -> None:
     """Each fixture does what its name says, and loading the plugin costs nothing."""
     (tmp_path / "test_own.py").write_text(TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\ngptimage_draw = plain\n")
     installed = entry_points(group="pytest11", name="gptimage")
     plugin = [] if installed else ["-p", "gptimage.pytest_plugin"]
     options = ["-q", "-p", "no:cacheprovider", *plugin, str(tmp_path)]
@@ -52,4 +58,4 @@ def test_fixtures_work_in_a_project_of_their_own(tmp_path: Path) -> None:
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "4 passed" in run.stdout
+    assert "5 passed" in run.stdout

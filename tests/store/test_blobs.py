@@ -15,10 +15,10 @@ KEY = "images/2026/11/20/a.png"
 
 
 def test_what_is_created_can_be_read(blobs: Blobs) -> None:
-    """The bytes come back with the stamp that was returned."""
-    stamp = blobs.create(KEY, b"picture")
+    """The bytes come back with the etag that was returned."""
+    etag = blobs.create(KEY, b"picture")
 
-    assert (b"picture", stamp) == (blobs.read(KEY).data, blobs.read(KEY).stamp)
+    assert (b"picture", etag) == (blobs.read(KEY).data, blobs.read(KEY).etag)
 
 
 def test_it_is_really_a_blobs(blobs: Blobs) -> None:
@@ -38,18 +38,18 @@ def test_create_never_overwrites(blobs: Blobs) -> None:
 
 def test_creating_the_same_bytes_again_is_fine(blobs: Blobs) -> None:
     """A request repeated after a lost answer does no harm."""
-    stamp = blobs.create(KEY, b"same")
+    etag = blobs.create(KEY, b"same")
 
-    assert stamp == blobs.create(KEY, b"same")
+    assert etag == blobs.create(KEY, b"same")
 
 
 def test_settling_changes_nothing_but_the_wait(blobs: Blobs) -> None:
     """A file whose name is settled later is there at once, and as safe from overwriting."""
-    blobs.create(KEY, b"first", settle=False)
+    blobs.create(KEY, b"first", fsync_dir=False)
 
     assert blobs.read(KEY).data == b"first"
     with pytest.raises(FileExistsError):
-        blobs.create(KEY, b"second", settle=False)
+        blobs.create(KEY, b"second", fsync_dir=False)
 
 
 def test_one_of_many_creators_wins(blobs: Blobs) -> None:
@@ -72,31 +72,31 @@ def test_one_of_many_creators_wins(blobs: Blobs) -> None:
 def test_replace_compares_the_stamp(blobs: Blobs) -> None:
     """A content is only replaced by somebody who knows it."""
     old = blobs.create(KEY, b"one")
-    new = blobs.replace(KEY, b"two", stamp=old)
+    new = blobs.replace(KEY, b"two", etag=old)
 
     assert new is not None
     assert new != old
-    assert blobs.replace(KEY, b"three", stamp=old) is None
-    assert (b"two", new) == (blobs.read(KEY).data, blobs.read(KEY).stamp)
+    assert blobs.replace(KEY, b"three", etag=old) is None
+    assert (b"two", new) == (blobs.read(KEY).data, blobs.read(KEY).etag)
 
 
 def test_one_of_many_replacers_wins(blobs: Blobs) -> None:
-    """Of eight threads that know the same stamp, exactly one replaces."""
-    stamp = blobs.create(KEY, b"old")
+    """Of eight threads that know the same etag, exactly one replaces."""
+    etag = blobs.create(KEY, b"old")
 
     with ThreadPoolExecutor(8) as pool:
-        done = list(pool.map(lambda n: blobs.replace(KEY, b"%d" % n, stamp=stamp), range(8)))
+        done = list(pool.map(lambda n: blobs.replace(KEY, b"%d" % n, etag=etag), range(8)))
 
     assert sum(new is not None for new in done) == 1
 
 
 def test_replacing_what_is_gone(blobs: Blobs) -> None:
     """A deleted file does not come back."""
-    stamp = blobs.create(KEY, b"one")
+    etag = blobs.create(KEY, b"one")
     blobs.delete(KEY)
 
     with pytest.raises(FileNotFoundError):
-        blobs.replace(KEY, b"two", stamp=stamp)
+        blobs.replace(KEY, b"two", etag=etag)
 
     assert blobs.stat(KEY) is None
 
@@ -112,11 +112,11 @@ def test_what_is_not_there(blobs: Blobs) -> None:
 
 def test_stat_knows_size_time_and_stamp(blobs: Blobs) -> None:
     """What is known without reading agrees with what is read."""
-    stamp = blobs.create(KEY, b"12345")
+    etag = blobs.create(KEY, b"12345")
     info = blobs.stat(KEY)
 
     assert info is not None
-    assert (KEY, 5, stamp) == (info.key, info.size, info.stamp)
+    assert (KEY, 5, etag) == (info.key, info.size, info.etag)
     assert abs(datetime.now(UTC) - info.modified) < timedelta(minutes=1)
 
 
@@ -146,7 +146,7 @@ def test_listed_stamps_are_those_of_reading(blobs: Blobs) -> None:
     """A listing is enough to see what has changed."""
     blobs.create(KEY, b"x")
 
-    assert [blobs.read(KEY).stamp] == [info.stamp for info in blobs.list("images/")]
+    assert [blobs.read(KEY).etag] == [info.etag for info in blobs.list("images/")]
 
 
 def test_many_keys_are_listed_whole(memory: Callable[[], Blobs]) -> None:
@@ -162,7 +162,7 @@ def test_many_keys_are_listed_whole(memory: Callable[[], Blobs]) -> None:
 def test_keep_writes_once_and_freshens(blobs: Blobs) -> None:
     """Bytes named by their hash may be kept any number of times."""
     for _ in range(3):
-        blobs.keep("inputs/ab/abc.png", b"input")
+        blobs.touch_or_create("inputs/ab/abc.png", b"input")
 
     assert blobs.read("inputs/ab/abc.png").data == b"input"
 
@@ -205,8 +205,8 @@ def test_no_key_leaves_the_root(blobs: Blobs, key: str) -> None:
     """A hostile key is refused by every method, before anything is touched."""
     calls: list[Callable[[], object]] = [
         lambda: blobs.create(key, b"x"),
-        lambda: blobs.keep(key, b"x"),
-        lambda: blobs.replace(key, b"x", stamp="1"),
+        lambda: blobs.touch_or_create(key, b"x"),
+        lambda: blobs.replace(key, b"x", etag="1"),
         lambda: blobs.read(key),
         lambda: blobs.stat(key),
         lambda: blobs.delete(key),

@@ -121,7 +121,7 @@ def points(run: Callable[[Fault, Path], None], tmp_path: Path, kind: str, for_go
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
 @pytest.mark.parametrize("kind", CALLS)
 def test_a_save(tmp_path: Path, make: Any, kind: str, for_good: bool) -> None:
-    """The caller holds the image or the store does, and afterwards a rescue brings it back."""
+    """The caller holds the image or the store does, and afterwards a recovery brings it back."""
     state = tmp_path / "state"
 
     def run(fault: Fault, folder: Path) -> None:
@@ -140,8 +140,8 @@ def test_a_save(tmp_path: Path, make: Any, kind: str, for_good: bool) -> None:
         with Store(folder / "store") as store:
             problems = {each.kind for each in store.verify(grace=NOW).problems}
             assert problems <= {"unused input", "unclaimed", "leftover", "unindexed"}
-            rescued = store.rescue(older_than=NOW)
-            assert rescued.failed == ()
+            recovered = store.recover(older_than=NOW)
+            assert recovered.failed == ()
             found = list(store.history())
             assert [record.sha256 for record in found] in ([], [image.sha256])
             assert len(found) == 1 or not (saved or any(state.rglob("*.png")))
@@ -159,7 +159,7 @@ def test_a_spool(tmp_path: Path, kind: str, for_good: bool) -> None:
         with fault.on(kind):
             entry = spool.put("g1:abc", b"reply" * 1000, {"operation": "generate"})
         assert (entry.path is None) == (entry.warning is not None)
-        left = [each.read() for each in spool.leftovers(NOW)]
+        left = [each.read() for each in spool.abandoned(NOW)]
         assert left == ([b"reply" * 1000] if entry.path else [])
 
     points(run, tmp_path, kind, for_good)

@@ -28,8 +28,8 @@ def test_links_inside_the_folder_are_not_followed_out(tmp_path: Path) -> None:
         for call in (
             lambda k=key: blobs.read(k),
             lambda k=key: blobs.create(k, b"x"),
-            lambda k=key: blobs.keep(k, b"x"),
-            lambda k=key: blobs.replace(k, b"x", stamp="1"),
+            lambda k=key: blobs.touch_or_create(k, b"x"),
+            lambda k=key: blobs.replace(k, b"x", etag="1"),
             lambda k=key: blobs.delete(k),
             lambda k=key: blobs.stat(k),
         ):
@@ -75,7 +75,7 @@ def test_without_fsync_nothing_is_forced(tmp_path: Path, monkeypatch: pytest.Mon
     FileBlobs(tmp_path, fsync=False).create("a/b.png", b"x")
     assert forced == []
     blobs = FileBlobs(tmp_path)
-    blobs.create("a/c.png", b"x", settle=False)
+    blobs.create("a/c.png", b"x", fsync_dir=False)
     assert len(forced) == 1
     blobs.create("a/d.png", b"x")
     assert len(forced) == 3
@@ -108,9 +108,9 @@ def test_leftovers_are_found_by_age(tmp_path: Path) -> None:
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
 
-    assert blobs.leftovers(timedelta(hours=1)) == (".tmp/old",)
+    assert blobs.temp_files(timedelta(hours=1)) == (".tmp/old",)
     assert old.exists()
-    assert blobs.leftovers(timedelta(hours=1), remove=True) == (".tmp/old",)
+    assert blobs.temp_files(timedelta(hours=1), remove=True) == (".tmp/old",)
     assert [path.name for path in (tmp_path / ".tmp").iterdir()] == ["new"]
 
 
@@ -131,9 +131,9 @@ def test_hidden_and_odd_files_are_passed_over(tmp_path: Path) -> None:
 def test_a_shorter_input_is_written_again(tmp_path: Path) -> None:
     """A file that a power cut left empty does not pass for the input it is named after."""
     blobs = FileBlobs(tmp_path)
-    blobs.keep("inputs/ab/abc.png", b"whole")
+    blobs.touch_or_create("inputs/ab/abc.png", b"whole")
     (tmp_path / "inputs/ab/abc.png").write_bytes(b"")
-    blobs.keep("inputs/ab/abc.png", b"whole")
+    blobs.touch_or_create("inputs/ab/abc.png", b"whole")
 
     assert blobs.read("inputs/ab/abc.png").data == b"whole"
 
@@ -141,9 +141,9 @@ def test_a_shorter_input_is_written_again(tmp_path: Path) -> None:
 def test_keeping_makes_an_old_input_fresh(tmp_path: Path) -> None:
     """An input somebody is about to use is not cleaned away under him."""
     blobs = FileBlobs(tmp_path)
-    blobs.keep("inputs/ab/abc.png", b"x")
+    blobs.touch_or_create("inputs/ab/abc.png", b"x")
     os.utime(tmp_path / "inputs/ab/abc.png", (0, 0))
-    blobs.keep("inputs/ab/abc.png", b"x")
+    blobs.touch_or_create("inputs/ab/abc.png", b"x")
     info = blobs.stat("inputs/ab/abc.png")
 
     assert info is not None

@@ -206,20 +206,20 @@ def test_a_save_that_was_killed_before_its_row_is_found(filled: Store, make: Any
     def killed(entries: Any) -> None:
         """The process ends before this does anything."""
 
-    filled._parts.index.add = killed  # type: ignore[method-assign]  # as if killed here
+    filled._context.index.add = killed  # type: ignore[method-assign]  # as if killed here
     record = filled.save(make.result("killed"))[0]
     filled.close()
 
     with Store(filled.name) as again:
         assert again.history()[0] == record
-        assert again._parts.index.journal() == []
+        assert again._context.index.journal() == []
 
 
 @pytest.mark.parametrize("steps", range(4))
 def test_a_removal_that_was_killed_is_finished(filled: Store, steps: int) -> None:
     """Whoever opens the store next removes what is left, wherever the crash came."""
     victim = filled.history()[1]
-    blobs = filled._parts.blobs
+    blobs = filled._context.blobs
     delete, left = blobs.delete, [steps]
 
     def delete_until_killed(key: str) -> None:
@@ -236,7 +236,7 @@ def test_a_removal_that_was_killed_is_finished(filled: Store, steps: int) -> Non
 
     with Store(filled.name) as again:
         assert len(again.history()) == 2
-        assert again._parts.index.journal() == []
+        assert again._context.index.journal() == []
         assert {problem.kind for problem in again.verify(grace=NOW).problems} <= {"unused input"}
 
 
@@ -260,7 +260,7 @@ def test_a_reindex_that_was_killed_is_done_again(
 ) -> None:
     """Half an index does not pass for a whole one."""
     before = contents(filled)
-    rows = filled._parts.index
+    rows = filled._context.index
     rows.database.write(lambda c: c.execute("DELETE FROM pictures"))
 
     def killed() -> None:
@@ -278,7 +278,7 @@ def test_a_reindex_that_was_killed_is_done_again(
 def test_an_index_deleted_while_it_is_built_is_built_again(filled: Store) -> None:
     """Nobody is shown the half that was built before."""
     before = contents(filled)
-    rows = filled._parts.index
+    rows = filled._context.index
     real, left = rows.rebuild_words, [2]
 
     def delete_it_once() -> None:
@@ -317,12 +317,12 @@ def test_files_moved_by_hand_are_found_again(filled: Store) -> None:
 
 def test_a_row_is_only_replaced_by_who_knows_it(filled: Store) -> None:
     """Of two processes that read different versions of a sidecar, the later one wins."""
-    rows = filled._parts.index
+    rows = filled._context.index
     record = filled.history()[0]
     key = record.key.replace(".png", ".json")
-    found = filled._parts.entry(key)
+    found = filled._context.entry(key)
     assert found is not None
-    entry, before = found[0], rows.stamp(key)
+    entry, before = found[0], rows.etag(key)
 
     assert rows.replace([(entry, "an older one")]) == [key]
     assert rows.replace([(entry, None)]) == [key]
@@ -365,7 +365,7 @@ def test_migrations_run_once_and_in_order(tmp_path: Path, monkeypatch: pytest.Mo
 def test_an_index_of_a_newer_version_works(tmp_path: Path, make: Any) -> None:
     """Steps only add, so an older version can use what a newer one built."""
     with Store(tmp_path) as store:
-        store._parts.index.database.write(
+        store._context.index.database.write(
             lambda c: c.execute("INSERT INTO migrations VALUES ('2030 aesthetics', 0)")
         )
         store.close()
@@ -388,7 +388,7 @@ def test_queries_use_their_indexes(filled: Store) -> None:
     from gptimage.store import search
 
     asked: list[str] = []
-    database_ = filled._parts.index.database
+    database_ = filled._context.index.database
 
     def spy(connection: sqlite3.Connection) -> None:
         connection.set_trace_callback(asked.append)

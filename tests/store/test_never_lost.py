@@ -47,15 +47,15 @@ class Failing:
         if self._left < 0:
             raise self._error
 
-    def create(self, key: str, data: bytes, *, settle: bool = True) -> str:
+    def create(self, key: str, data: bytes, *, fsync_dir: bool = True) -> str:
         """Write, or fail."""
         self._may()
-        return self._blobs.create(key, data, settle=settle)
+        return self._blobs.create(key, data, fsync_dir=fsync_dir)
 
-    def keep(self, key: str, data: bytes) -> None:
+    def touch_or_create(self, key: str, data: bytes) -> None:
         """Write, or fail."""
         self._may()
-        self._blobs.keep(key, data)
+        self._blobs.touch_or_create(key, data)
 
     def stat(self, key: str) -> BlobInfo | None:
         """Looking still works."""
@@ -88,23 +88,23 @@ def test_a_failed_save_loses_nothing(
         assert caught.value.result is not None
         assert caught.value.result.images == (image,)
         assert error.strerror in str(caught.value)
-        assert "gptimage rescue" in str(caught.value)
-        (rescued,) = caught.value.rescued
-        assert Path(rescued).read_bytes() == image.data
-        assert Path(rescued).is_relative_to(state)
+        assert "gptimage recover" in str(caught.value)
+        (copy,) = caught.value.recovery_copies
+        assert Path(copy).read_bytes() == image.data
+        assert Path(copy).is_relative_to(state)
         assert os.name == "nt" or not (state / "gptimage/rescue").stat().st_mode & 0o077
         assert list(store.history()) == []
 
     with Store(tmp_path / "pictures") as store:
         left = {problem.kind for problem in store.verify(grace=NOW).problems}
         assert left <= {"unused input"}
-        report = store.rescue()
+        report = store.recover()
         (record,) = report.saved
         assert (record.prompt, record.tags) == ("Make it night", ("hero",))
         assert store.request(record.id) == result.request
         assert store.open(record.id, original=True) == image.original
         assert [path for path in state.rglob("*") if path.suffix in {".png", ".json"}] == []
-        assert store.rescue() == type(report)()
+        assert store.recover() == type(report)()
         assert store.verify(grace=NOW).clean
 
 
@@ -119,10 +119,10 @@ def test_what_could_be_saved_is_saved(tmp_path: Path, make: Any) -> None:
         assert caught.value.result.images == tuple(images)
         assert [record.sha256 for record in store.history()] == [images[0].sha256]
         assert caught.value.result.stored == tuple(store.history())
-        assert len(caught.value.rescued) == 2
+        assert len(caught.value.recovery_copies) == 2
 
 
-def test_a_rescue_copy_that_fails_as_well(tmp_path: Path, make: Any, state: Path) -> None:
+def test_a_recovery_copy_that_fails_as_well(tmp_path: Path, make: Any, state: Path) -> None:
     """The last word is the exception itself: it holds the pictures and says so."""
     state.write_text("a file where the folder should be")
     result = make.result()
@@ -133,7 +133,7 @@ def test_a_rescue_copy_that_fails_as_well(tmp_path: Path, make: Any, state: Path
     ):
         store.save(result)
 
-    assert caught.value.rescued == ()
+    assert caught.value.recovery_copies == ()
     assert caught.value.result is not None
     assert caught.value.result.images == result.images
 
@@ -146,7 +146,10 @@ def test_the_error_crosses_processes_whole(tmp_path: Path, make: Any) -> None:
     arrived = pickle.loads(pickle.dumps(caught.value))
 
     assert arrived.result.images == result.images
-    assert (arrived.rescued, str(arrived)) == (caught.value.rescued, str(caught.value))
+    assert (arrived.recovery_copies, str(arrived)) == (
+        caught.value.recovery_copies,
+        str(caught.value),
+    )
 
 
 def test_a_result_nobody_can_describe(store: Store, make: Any) -> None:
@@ -166,7 +169,7 @@ def test_a_warning_that_is_an_error_comes_after_the_save(store: Store, make: Any
     def strict(sentence: str) -> None:
         raise RuntimeError(sentence)
 
-    store._parts.index.add = raising  # type: ignore[method-assign]  # as if the disk were full
+    store._context.index.add = raising  # type: ignore[method-assign]  # as if the disk were full
     with pytest.raises(RuntimeError):
         store.save(make.result(), warn=strict)
 
@@ -197,7 +200,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
 try:
     store.save(result)
 except StoreError as error:
-    print(error.result.images == (image,), error.rescued)
+    print(error.result.images == (image,), error.recovery_copies)
 files = [path for path in Path(sys.argv[1]).rglob("*") if path.is_file()]
 print([path.name for path in files if "index" not in path.name])
 """
@@ -247,20 +250,20 @@ def test_a_spooled_reply_is_there_until_it_is_done(spool: PendingReplies) -> Non
     """The bytes are kept as they came, in any kind of buffer, and go when they are saved."""
     for body in (b"a\nb", bytearray(b"a\nb"), memoryview(b"a\nb")):
         entry = spool.put("g1:abc", body, {"operation": "generate"})
-        (left,) = spool.leftovers(NOW)
+        (left,) = spool.abandoned(NOW)
         assert (left.read(), left.key, left.note) == (b"a\nb", "g1:abc", {"operation": "generate"})
         assert abs(datetime.now(UTC) - left.at) < timedelta(minutes=1)
         assert entry.warning is None
         entry.discard()
         entry.discard()
-        assert spool.leftovers(NOW) == ()
+        assert spool.abandoned(NOW) == ()
 
 
 def test_a_reply_in_work_is_no_leftover(spool: PendingReplies) -> None:
     """Its process is alive and it is young: nobody takes it away."""
     spool.put("g1:abc", b"x", {})
 
-    assert spool.leftovers() == ()
+    assert spool.abandoned() == ()
 
 
 def test_a_spool_that_cannot_write_only_warns(tmp_path: Path) -> None:
@@ -274,17 +277,19 @@ def test_a_spool_that_cannot_write_only_warns(tmp_path: Path) -> None:
     entry.discard()
 
 
-def test_a_killed_process_is_rescued(store: Store, make: Any, spool: PendingReplies) -> None:
+def test_the_reply_of_a_killed_process_is_recovered(
+    store: Store, make: Any, spool: PendingReplies
+) -> None:
     """What was asked, used and paid comes back with the pictures."""
     images = [make.image(), make.image()]
     request = Generate(prompt="A red fox", model="gpt-image-2", quality="low", template="product")
     path = of_the_dead(spool, reply(*images), request)
-    report = store.rescue(spool)
+    report = store.recover(spool)
 
     assert [store.open(record.id) for record in report.saved] == images
     assert report.failed == ()
     record = report.saved[0]
-    assert (record.prompt, record.of, record.template) == ("A red fox", 2, "product")
+    assert (record.prompt, record.batch_count, record.template) == ("A red fox", 2, "product")
     assert record.usage is not None
     assert record.usage.total_tokens == 206
     assert record.cost is not None
@@ -294,13 +299,13 @@ def test_a_killed_process_is_rescued(store: Store, make: Any, spool: PendingRepl
     assert not path.exists()
 
 
-def test_a_rescue_gives_the_pixels_that_were_asked_for(
+def test_a_recovery_gives_the_pixels_that_were_asked_for(
     store: Store, make: Any, spool: PendingReplies
 ) -> None:
-    """The client would have cropped the picture; so does the rescue, keeping the original."""
+    """The client would have cropped the picture; so does `recover`, keeping the original."""
     image = make.image()
     of_the_dead(spool, reply(image), Generate(prompt="x", model="m", size=Size(10, 10)))
-    (record,) = store.rescue(spool).saved
+    (record,) = store.recover(spool).saved
 
     assert record.size == (10, 10)
     assert store.open(record.id, original=True) == image
@@ -313,33 +318,35 @@ def test_what_is_saved_already_is_not_saved_twice(
     result = make.result()
     store.save(result)
     path = of_the_dead(spool, reply(result.image), result.request)
-    report = store.rescue(spool)
+    report = store.recover(spool)
 
     assert (report.saved, report.known) == ((), 1)
     assert len(store.history()) == 1
     assert not path.exists()
 
 
-def test_a_rescue_after_a_repair_knows_more(store: Store, make: Any, spool: PendingReplies) -> None:
+def test_a_recovery_after_a_repair_knows_more(
+    store: Store, make: Any, spool: PendingReplies
+) -> None:
     """A picture the repair adopted without its story gets the story."""
     result = make.result("A fox")
     orphan = store.save(result)[0]
     assert orphan.path is not None
     orphan.path.with_suffix(".json").unlink()
-    store._parts.index.forget(orphan.key.replace(".png", ".json"))
+    store._context.index.forget(orphan.key.replace(".png", ".json"))
     store.verify(repair=True, grace=NOW)
     of_the_dead(spool, reply(result.image), result.request)
-    store.rescue(spool)
+    store.recover(spool)
 
     assert [record.prompt for record in store.history()] == ["A fox"]
     assert store.verify(grace=NOW).clean
 
 
-def test_a_rescued_edit_names_its_inputs(store: Store, make: Any, spool: PendingReplies) -> None:
+def test_a_recovered_edit_names_its_inputs(store: Store, make: Any, spool: PendingReplies) -> None:
     """Its inputs were not kept, which verify says; the picture is there all the same."""
     request = make.edit(make.image()).request
     of_the_dead(spool, reply(make.image()), request)
-    (record,) = store.rescue(spool).saved
+    (record,) = store.recover(spool).saved
 
     assert record.operation == "edit"
     assert [problem.kind for problem in store.verify(grace=NOW).problems] == ["lost input"]
@@ -353,7 +360,7 @@ def test_a_reply_without_a_picture_is_left_alone(
 ) -> None:
     """Perhaps somebody can still read something out of it."""
     path = of_the_dead(spool, body, Generate(prompt="x", model="m"))
-    report = store.rescue(spool)
+    report = store.recover(spool)
 
     assert [name for name, _ in report.failed] == [str(path)]
     assert path.exists()
@@ -365,11 +372,11 @@ def test_files_that_are_no_replies_are_passed_over(store: Store, spool: PendingR
     for number, content in enumerate([b"", b"garbage", b"{}\nx", b"[]\n", b'{"at": 7}\n', b"\xff"]):
         (spool.folder / f"{number}.reply").write_bytes(content)
 
-    assert spool.leftovers(NOW) == ()
-    assert store.rescue(spool, older_than=NOW).saved == ()
+    assert spool.abandoned(NOW) == ()
+    assert store.recover(spool, older_than=NOW).saved == ()
 
 
-def test_a_damaged_rescue_copy_is_reported(
+def test_a_damaged_recovery_copy_is_reported(
     tmp_path: Path, make: Any, state: Path, store: Store
 ) -> None:
     """One that cannot be read does not stop the others."""
@@ -378,14 +385,14 @@ def test_a_damaged_rescue_copy_is_reported(
             broken.save(make.result())
     sidecar = min(state.rglob("*.json"))
     sidecar.write_bytes(b"{")
-    report = store.rescue()
+    report = store.recover()
 
     assert len(report.saved) == 1
     assert [name for name, _ in report.failed] == [str(sidecar)]
     assert sidecar.exists()
 
 
-def test_a_rescue_that_fails_leaves_everything(
+def test_a_recovery_that_fails_leaves_everything(
     tmp_path: Path, make: Any, state: Path, spool: PendingReplies
 ) -> None:
     """The disk is still full: copies and replies stay where they are for the next try."""
@@ -394,7 +401,7 @@ def test_a_rescue_that_fails_leaves_everything(
             store.save(make.result())
         path = of_the_dead(spool, reply(make.image()), Generate(prompt="x", model="m"))
         before = sorted(each for each in state.rglob("[!.]*") if each.is_file())
-        report = store.rescue(spool)
+        report = store.recover(spool)
 
         assert report.saved == ()
         assert len(report.failed) == 2
@@ -403,7 +410,7 @@ def test_a_rescue_that_fails_leaves_everything(
         assert sorted(each for each in state.rglob("[!.]*") if each.is_file()) == before
 
     with Store(tmp_path / "pictures") as store:
-        assert len(store.rescue(spool).saved) == 2
+        assert len(store.recover(spool).saved) == 2
 
 
 @pytest.fixture
@@ -413,7 +420,7 @@ def killed(tmp_path: Path, make: Any) -> Iterator[Store]:
         record = store.save(make.result("A fox"))[0]
         assert record.path is not None
         record.path.with_suffix(".json").unlink()
-        store._parts.index.forget(record.key.replace(".png", ".json"))
+        store._context.index.forget(record.key.replace(".png", ".json"))
         yield store
 
 

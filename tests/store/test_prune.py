@@ -202,12 +202,12 @@ def test_inputs_of_a_save_in_progress_stay(store: Store, make: Any) -> None:
 
     image = make.image()
     key = key_of(image)
-    store._parts.index.begin(["images/2026/11/20/being-saved.json"], NOW)
-    store._parts.blobs.keep(key, image.data)
+    store._context.index.begin(["images/2026/11/20/being-saved.json"], NOW)
+    store._context.blobs.touch_or_create(key, image.data)
     store.save(make.result())
     store.prune(Retention(max_count=0))
-    assert store._parts.blobs.stat(key) is not None
+    assert store._context.blobs.stat(key) is not None
 
-    store._parts.index.strike(["images/2026/11/20/being-saved.json"])
+    store._context.index.clear_journal(["images/2026/11/20/being-saved.json"])
     assert store.prune(Retention(max_count=0)).inputs == 1
-    assert store._parts.blobs.stat(key) is None
+    assert store._context.blobs.stat(key) is None

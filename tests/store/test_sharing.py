@@ -190,12 +190,12 @@ def test_an_old_input_in_a_bucket_is_written_again(
     puts: list[str] = []
     real = blobs._put  # type: ignore[attr-defined]  # a probe
     monkeypatch.setattr(blobs, "_put", lambda *args: (puts.append(args[0]), real(*args))[1])
-    blobs.keep(key, b"x")
-    blobs.keep(key, b"x")
+    blobs.touch_or_create(key, b"x")
+    blobs.touch_or_create(key, b"x")
     assert puts == [key]
 
     monkeypatch.setattr(object_blobs, "_FRESH", NOW)
-    blobs.keep(key, b"x")
+    blobs.touch_or_create(key, b"x")
     assert puts == [key, key]
 
 

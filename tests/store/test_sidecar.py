@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +62,11 @@ def beside(record: Record) -> Path:
 def test_a_sidecar_says_everything(record: Record) -> None:
     """Every field of the record is in the file, readable by people and other programs."""
     values = json.loads(beside(record).read_bytes())
-    derived = {"path", "key", "extra", "cost"}
+    derived = {"path", "key", "extra", "cost", "created_at_service", "batch_count"}
 
     assert {field.name for field in attrs.fields(Record)} - derived <= values.keys()
+    assert datetime.fromisoformat(values["made"]) == record.created_at_service
+    assert values["of"] == record.batch_count
     assert values["cost_usd"] == "0.0131"
     assert record.path is not None
     assert record.path.name == values["file"]

@@ -63,14 +63,14 @@ def test_a_record_tells_the_whole_story(store: Store, make: Any) -> None:
         call_id="ig_1",
     )
 
-    assert (first.index, first.of, second.index) == (1, 2, 2)
+    assert (first.index, first.batch_count, second.index) == (1, 2, 2)
     assert (first.prompt, first.model, first.operation) == ("A fox", "gpt-image-2", "generate")
     assert (first.usage, first.cost, first.request_id) == (result.usage, result.cost, "req_1")
-    assert (first.made, first.warnings) == (result.created, result.warnings)
+    assert (first.created_at_service, first.warnings) == (result.created, result.warnings)
     assert (first.tags, first.template) == (("a", "b"), "product")
     assert (first.response_id, first.call_id) == ("resp_1", "ig_1")
     assert first.created == datetime(2026, 11, 20, 12, tzinfo=UTC)
-    assert first.share == Decimal("0.00655")
+    assert first.cost_share == Decimal("0.00655")
     assert [second, first] == list(store.history())
     assert first == store.get(first.id)
 
@@ -512,7 +512,10 @@ def test_export_writes_names_for_people(store: Store, make: Any, tmp_path: Path)
     assert report.paths == (tmp_path / "out" / f"{base}.png",)
     store.tag(id, "later")
     assert store.export(tmp_path / "out", tag="keep") == report
-    assert json.loads((tmp_path / "out" / f"{base}.json").read_bytes())["tags"] == ["keep", "later"]
+    assert json.loads((tmp_path / "out" / f"{base}.json").read_bytes())["tags"] == [
+        "keep",
+        "later",
+    ]
 
 
 def test_an_export_names_what_is_missing(store: Store, make: Any, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def longer(store: Store, record: Record) -> None:
 def unclaimed(store: Store, record: Record) -> None:
     """The process was killed before it wrote the sidecar."""
     beside(record).unlink()
-    store._parts.index.forget(record.key.replace(".png", SIDECAR))
+    store._context.index.forget(record.key.replace(".png", SIDECAR))
     next(root(store).glob("inputs/*/*")).unlink()
 
 
@@ -83,7 +83,7 @@ def double(store: Store, record: Record) -> None:
 
 def unindexed(store: Store, record: Record) -> None:
     """The row was never written."""
-    store._parts.index.forget(record.key.replace(".png", SIDECAR))
+    store._context.index.forget(record.key.replace(".png", SIDECAR))
 
 
 def older(store: Store, record: Record) -> None:
@@ -105,7 +105,7 @@ def lost_input(store: Store, record: Record) -> None:
 
 def unused_input(store: Store, record: Record) -> None:
     """A save was killed after it had kept its input."""
-    store._parts.blobs.keep(f"inputs/00/00{'1' * 62}.png", b"x")
+    store._context.blobs.touch_or_create(f"inputs/00/00{'1' * 62}.png", b"x")
 
 
 def changed_input(store: Store, record: Record) -> None:
@@ -121,7 +121,7 @@ def temporary(store: Store, record: Record) -> None:
 def half_removed(store: Store, record: Record) -> None:
     """A removal was killed after it had marked the sidecar."""
     beside(record).write_bytes(dump(record, deleted=True))
-    store._parts.index.forget(record.key.replace(".png", SIDECAR))
+    store._context.index.forget(record.key.replace(".png", SIDECAR))
     next(root(store).glob("inputs/*/*")).unlink()
 
 
@@ -213,7 +213,7 @@ def test_a_sidecar_comes_back_from_the_index(store: Store, record: Record) -> No
 
 
 def test_a_picture_on_record_elsewhere_is_not_adopted(store: Store, make: Any) -> None:
-    """After a rescue saved the same bytes again, the orphan goes."""
+    """After a recovery saved the same bytes again, the orphan goes."""
     image = make.image()
     orphan, again = (store.save(make.result("x", image))[0] for _ in range(2))
     unclaimed_only(store, orphan)
@@ -240,7 +240,7 @@ def test_the_only_copy_is_never_removed(store: Store, make: Any) -> None:
 def unclaimed_only(store: Store, record: Record) -> None:
     """The process was killed before it wrote the sidecar."""
     beside(record).unlink()
-    store._parts.index.forget(record.key.replace(".png", SIDECAR))
+    store._context.index.forget(record.key.replace(".png", SIDECAR))
 
 
 def test_an_orphan_that_is_no_picture_is_left(store: Store, record: Record) -> None:

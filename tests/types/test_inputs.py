@@ -436,7 +436,7 @@ BOMBS = f"""
 import io, struct, sys
 import PIL.Image
 from gptimage import Image, ImageDecodeError
-from gptimage.inputs import resolve
+from gptimage.types.inputs import resolve
 
 limit = {1_200_000_000}
 import resource

@@ -15,7 +15,7 @@ from tests.workers.helpers import Clock, Service, Shared
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Rescue copies and spooled replies go to a folder of the test."""
+    """Recovery copies and spooled replies go to a folder of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state"
 

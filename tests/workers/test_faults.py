@@ -19,8 +19,8 @@ from tests.workers.helpers import JOB, LEASE, URL, Clock, Service, picture
 
 
 def on_disk(folder: Path) -> set[str]:
-    """The images in the store, in the spool and among the rescue copies."""
-    bodies = [left.read() for left in PendingReplies().leftovers(older_than=timedelta(0))]
+    """The images in the store, in the spool and among the recovery copies."""
+    bodies = [left.read() for left in PendingReplies().abandoned(older_than=timedelta(0))]
     found = {hashlib.sha256(data).hexdigest() for body in bodies for data in pictures(body)}
     files = [*folder.rglob("*.png")]
     return found | {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -40,7 +40,7 @@ def on_disk(folder: Path) -> set[str]:
 def test_no_fault_loses_a_paid_image(
     tmp_path: Path, faults: Any, broken: tuple[str, ...], cached: bool, for_good: bool
 ) -> None:
-    """It is in the store, in the spool, among the rescue copies, or in the exception."""
+    """It is in the store, in the spool, among the recovery copies, or in the exception."""
     points, lost, twice = 0, list[int](), list[int]()
     while True:
         folder, service, clock = tmp_path / f"{points}", Service(), Clock()

@@ -28,9 +28,17 @@ def utc_now() -> datetime:
 def in_utc(clock: Clock | None) -> Clock:
     """A clock whose dates are those of UTC, whatever zone the given one shows; ours for None.
 
-    Models end and prices begin at midnight in UTC.
+    Models end and prices begin at midnight in UTC. A time without a zone stays as it is: it
+    could be any, and a client refuses it before anything is sent.
     """
-    return utc_now if clock is None else lambda: clock().astimezone(UTC)
+    if clock is None:
+        return utc_now
+
+    def now() -> datetime:
+        found = clock()
+        return found if found.tzinfo is None else found.astimezone(UTC)
+
+    return now
 
 
 def unix_now() -> float:

@@ -1,10 +1,9 @@
-"""Where a user's pictures, rescue copies and indexes go when nobody says otherwise."""
+"""Where a user's images, recovery copies and indexes go when nothing else is said."""
 
 from __future__ import annotations
 
 import os
 import stat
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -21,16 +20,16 @@ def default_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """What must survive a reboot but is nobody's document: rescue copies and spooled replies.
+    """What must survive a reboot but is nobody's document: recovery copies and spooled replies.
 
     ``XDG_STATE_HOME`` (or ``~/.local/state``), on macOS and Windows the usual places.
     """
-    return _place("XDG_STATE_HOME", ".local/state", "Library/Application Support") / _NAME
+    return _user_folder("state", "XDG_STATE_HOME", ".local/state")
 
 
-def rescue_folder() -> Path:
+def recovery_folder() -> Path:
     """Where pictures go whose store could not take them."""
-    return state_folder() / "rescue"
+    return state_folder() / "rescue"  # as 0.1.0 named it, so that its copies are found
 
 
 def spool_folder() -> Path:
@@ -43,15 +42,23 @@ def cache_folder() -> Path:
 
     ``XDG_CACHE_HOME`` (or ``~/.cache``), on macOS and Windows the usual places.
     """
-    return _place("XDG_CACHE_HOME", ".cache", "Library/Caches") / _NAME
+    return _user_folder("cache", "XDG_CACHE_HOME", ".cache")
 
 
-def _place(variable: str, on_linux: str, on_macos: str) -> Path:
-    if named := os.environ.get(variable):
-        return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
-    return _home() / (on_macos if sys.platform == "darwin" else on_linux)
+def _user_folder(kind: str, variable: str, without_home: str) -> Path:
+    # As 0.1.0 did: XDG names count on every system, and on Windows what the environment says.
+    local = os.environ.get("LOCALAPPDATA") if os.name == "nt" else None
+    if named := os.environ.get(variable) or local:
+        return Path(named) / _NAME
+    home = _home()
+    if home != _real_home():
+        # platformdirs would name a folder called "~" in the current one.
+        return home / without_home / _NAME
+    import platformdirs
+
+    # Without the author and the folder "Cache" of Windows: where 0.1.0 put its files.
+    dirs = platformdirs.PlatformDirs(_NAME, appauthor=False, opinion=False)
+    return dirs.user_state_path if kind == "state" else dirs.user_cache_path
 
 
 def make_private(folder: Path) -> None:
@@ -73,10 +80,14 @@ def _home() -> Path:
     Raises:
         ConfigurationError: Somebody else has made that folder.
     """
+    return _real_home() or _temporary_home()
+
+
+def _real_home() -> Path | None:
     try:
         return Path.home()
-    except RuntimeError:
-        return _temporary_home()
+    except RuntimeError:  # the account has none, and HOME is not set
+        return None
 
 
 def _temporary_home() -> Path:

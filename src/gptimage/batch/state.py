@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 import weakref
 from collections.abc import Generator
@@ -22,6 +21,7 @@ from typing import IO, Any, Final
 
 from attrs import asdict, define, field
 
+from gptimage._internal import atomic
 from gptimage._internal.locks import claim
 from gptimage.errors import ConfigurationError
 
@@ -167,14 +167,8 @@ class State:
         kept = {name: getattr(self, name) for name in _KEPT}
         parts = [asdict(part) for part in self.parts]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.new")
-        with private(temporary) as file:
-            values = {"version": _VERSION, **kept, "parts": parts}
-            file.write(json.dumps(values, indent=1).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
-        _sync_folder(self.path.parent)
+        values = {"version": _VERSION, **kept, "parts": parts}
+        atomic.replace(self.path, json.dumps(values, indent=1).encode())
 
     def keep(self) -> None:
         """Something may be paid: a temporary job must outlive this object, and this process."""
@@ -209,17 +203,6 @@ def private(path: Path) -> IO[bytes]:
 
 def _sum(total: str | None, more: Decimal | None) -> str | None:
     return None if total is None or more is None else str(Decimal(total) + more)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force the new name to the disk, where the system can."""
-    if sys.platform == "win32":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _claim(handle: int, path: Path) -> None:

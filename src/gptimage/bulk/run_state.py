@@ -200,7 +200,7 @@ class RunState:
         if kept and self.checkpoint is None:
             _LOG.warning(
                 "%d items are paid, and the loop was left before it went on from them; their "
-                "replies wait in the spool, and Store.rescue or 'gptimage rescue' saves them",
+                "replies wait in the spool, and Store.recover or 'gptimage recover' saves them",
                 kept,
             )
         if not lost:
@@ -288,7 +288,7 @@ def _unknown(before: CheckpointLine, plan: Plan) -> OutcomeUnknownError:
     what = {
         "begun": "an earlier run ended while this was being asked",
         "answered": "an earlier run ended before you had taken these images, which are paid, and "
-        "their reply waits no more in this machine's spool (did 'gptimage rescue' save it?)",
+        "their reply waits no more in this machine's spool (did 'gptimage recover' save it?)",
     }.get(before.status) or ": ".join(before.error or ("an earlier run failed",))
     cost = "" if plan.ceiling is None else f" up to {format_usd(plan.ceiling)}"
     again = "" if before.status == "answered" else f"; it may have been billed{cost}"
@@ -308,7 +308,7 @@ def _from_store(store: Store, ids: tuple[str, ...], plan: Plan) -> Result:
         usage=first.usage,
         cost=FREE,
         warnings=first.warnings,
-        created=first.made,
+        created=first.created_at_service,
         request_id=first.request_id,
         cached=True,
         stored=records,

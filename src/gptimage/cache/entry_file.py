@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from gptimage._internal import atomic
 from gptimage.cache.protocol import CacheEntry
 from gptimage.errors import CacheError
 
@@ -26,7 +27,6 @@ SUFFIX: Final = ".body"
 _MAGIC: Final = b"gptimage-cache 1 "
 _HEAD_BYTES: Final = 512
 _KEY: Final = re.compile(r"[a-z0-9][a-z0-9:_-]{3,127}", re.ASCII)
-_CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
 
 
 class DamagedError(Exception):
@@ -99,13 +99,7 @@ def write(folder: Path, entry: CacheEntry, *, key: str) -> tuple[Path, EntryHead
         usd=entry.usd,
     )
     path = folder / f"{secrets.token_hex(8)}.tmp"
-    try:
-        with open(os.open(path, _CREATE, 0o600), "wb", buffering=0) as file:  # noqa: PTH123  # takes a descriptor
-            _write_all(file.fileno(), _head_bytes(head))
-            _write_all(file.fileno(), body)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    atomic.create(path, _head_bytes(head), body)
     return path, head
 
 
@@ -173,10 +167,3 @@ def _head(line: bytes) -> EntryHeader:
 
 def _crc(found: Mapping[str, object]) -> int:
     return zlib.crc32(json.dumps(found).encode())
-
-
-def _write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Write every byte; one call may write fewer, and at most 2 GB."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]

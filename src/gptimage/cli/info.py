@@ -295,6 +295,12 @@ def add_sandbox(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--latency", type=_seconds, default=0.0, metavar="SECONDS", help="wait before each answer"
     )
+    parser.add_argument(
+        "--draw",
+        choices=("scene", "plain"),
+        default="scene",
+        help="plain draws a few flat colours in a tenth of the time (default: scene)",
+    )
     parser.set_defaults(func=run_sandbox)
 
 
@@ -306,7 +312,8 @@ def run_sandbox(args: argparse.Namespace) -> int:
         print(f"sandbox at {base_url} (any key; Ctrl-C ends it)", flush=True)
 
     try:
-        serve(args.host, args.port, Sandbox(latency=args.latency), on_ready=announce)
+        sandbox = Sandbox(latency=args.latency, draw=args.draw)
+        serve(args.host, args.port, sandbox, on_ready=announce)
     except KeyboardInterrupt:
         print("sandbox ended", file=sys.stderr)
     except NotDeliveredError:

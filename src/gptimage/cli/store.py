@@ -131,7 +131,7 @@ def document_of(record: Record) -> dict[str, object]:
 def line(record: Record) -> str:
     """A record for people, on one line."""
     pixels = "?" if record.size is None else f"{record.width}x{record.height}"
-    cost = "-" if record.share is None else str(record.share)
+    cost = "-" if record.cost_share is None else str(record.cost_share)
     marks = " ".join([*(["pinned"] if record.pinned else []), *(f"#{tag}" for tag in record.tags)])
     prompt = " ".join(record.prompt.split())
     prompt = prompt if len(prompt) <= 60 else prompt[:59] + "…"
@@ -194,7 +194,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
-# The commands that change a store: tag, pin, prune, verify, reindex, rescue, export.
+# The commands that change a store: tag, pin, prune, verify, reindex, recover, export.
 
 _UNITS: Final = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
@@ -266,11 +266,11 @@ def run_reindex(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_rescue(args: argparse.Namespace) -> int:
+def run_recover(args: argparse.Namespace) -> int:
     """Save what waits in the user's state folder."""
     older_than = timedelta(hours=1) if args.older_than is None else args.older_than
     with open_store(args) as store:
-        report = store.rescue(older_than=older_than, every=args.all)
+        report = store.recover(older_than=older_than, every=args.all)
     if args.json:
         document = {
             "saved": [document_of(each) for each in report.saved],
@@ -284,7 +284,7 @@ def run_rescue(args: argparse.Namespace) -> int:
             print(line(record))
         print(f"saved {len(report.saved)} pictures; {report.known} were there already")
         for name, count in report.others.items():
-            told = f"for the store {name}: rescue with --store {name}, or --all to save them here"
+            told = f"for the store {name}: recover with --store {name}, or --all to save them here"
             print(f"{count} more wait {told}")
     for path, reason in report.failed:
         print(f"gptimage: nothing could be saved from {path}: {reason}", file=sys.stderr)
@@ -373,14 +373,16 @@ def _add_care(subparsers: Subparsers) -> None:
     verify.add_argument("--quick", action="store_true", help="compare lengths, not every byte")
     verify.add_argument("--repair", action="store_true", help="put right what loses nothing")
     _add(subparsers, "reindex", run_reindex, "build the index from the sidecars")
-    rescue = _add(subparsers, "rescue", run_rescue, "save what could not be saved before")
-    rescue.add_argument(
+    recover = _add(subparsers, "recover", run_recover, "save what could not be saved before")
+    recover.add_argument(
         "--older-than",
         type=age,
         metavar="AGE",
         help="also take replies this old whose process seems alive (default 1h)",
     )
-    rescue.add_argument("--all", action="store_true", help="also take what belongs to other stores")
+    recover.add_argument(
+        "--all", action="store_true", help="also take what belongs to other stores"
+    )
     export = _add(subparsers, "export", run_export, "copy pictures under names for people")
     export.add_argument("folder", help="where to; made when missing")
     export.add_argument("--naming", metavar="TEMPLATE", help="such as '{prompt:slug}-{id}'")

@@ -75,7 +75,7 @@ def finish_turn(turn: TurnPlan, reply: HttpReply, finish: Finish) -> Turn:
             reader.take(event)
         return reader.end((), finish)
     if value is None:
-        # An error, or a body that was cut short: the Images API's rescue finds whole pictures.
+        # An error, or a body that was cut short: the Images API's recovery finds whole pictures.
         renamed = _RESULT.sub(rb'"b64_json"\1', bytes(reply.body))
         result = finish(turn.plan, evolve(reply, body=renamed))
         return Turn(result=result, chat_model=turn.ask.chat_model)

@@ -138,13 +138,15 @@ def check_transport(transport: object, *, wants_async: bool) -> None:
     if lacks := missing(given, _METHODS["async transport" if wants_async else "transport"]):
         meant = f"; for this one use {twin}" if not missing(given, other) else ""
         raise refused(
-            "transport", given, f"a gptimage.ports.{wanted}, and has no {lacks[0]}(){meant}"
+            "transport",
+            given,
+            f"a gptimage.transport.protocols.{wanted}, and has no {lacks[0]}(){meant}",
         )
     if is_async(given.send) != wants_async and _is_plain(given.send):
         how = "does not await" if wants_async else "would have to be awaited"
         raise ConfigurationError(
             f"transport= is {_article(given)}, whose send() {how}, and {ours} cannot use it: "
-            f"give it a gptimage.ports.{wanted}, or use {twin}"
+            f"give it a gptimage.transport.protocols.{wanted}, or use {twin}"
         )
 
 

@@ -196,7 +196,7 @@ class ResultSaver:
             )
         except StoreError as error:
             error.result = error.result or taken.result
-            raise  # the reply stays in the spool, as rescue copies may be incomplete
+            raise  # the reply stays in the spool, as recovery copies may be incomplete
         except Exception as error:
             told = f"saving failed ({type(error).__name__}: {error}); the pictures are in .result"
             raise StoreError(told, result=taken.result) from error
@@ -227,7 +227,7 @@ class ResultSaver:
         try:
             spool = PendingReplies(clock=self.core.clock)
         except GptImageError as error:  # this account has no folder for it
-            return SpooledReply(warning=f"the reply could not be kept for a rescue: {error}")
+            return SpooledReply(warning=f"the reply could not be kept for recovery: {error}")
         return spool.put(plan.key, body, note_of(plan.request), store=self.store.name)
 
 

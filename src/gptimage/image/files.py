@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from gptimage._internal import atomic
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import transform
 from gptimage.image.codecs import decode_errors, load, open_header
@@ -202,12 +201,4 @@ def _reserve(path: Path, *, numbered: bool) -> Path:
 
 def _replace(path: Path, data: bytes) -> None:
     """Put a complete file in place of whatever has this name, following a symbolic link."""
-    target = Path(os.path.realpath(path))
-    draft = target.with_name(f".gptimage-{secrets.token_hex(8)}.tmp")
-    try:
-        draft.write_bytes(data)
-        draft.replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
+    atomic.replace(Path(os.path.realpath(path)), data, mode=atomic.PUBLIC, fsync=False)

@@ -18,5 +18,5 @@ class Observer(Protocol):
     """
 
     def notify(self, event: Event) -> None:
-        """Take note of an event; see `gptimage.events`."""
+        """Take note of an event; see `gptimage.observers.events`."""
         ...

@@ -22,7 +22,6 @@ from attrs import evolve, frozen
 from gptimage.image.codecs import load, open_file, orientation, without_texts
 from gptimage.models.catalog import Models, ModelSpec
 from gptimage.models.sizes import SizeRule
-from gptimage.sandbox._scene import scene
 from gptimage.sandbox.failures import (
     CONTACT,
     ErrorReply,
@@ -33,6 +32,7 @@ from gptimage.sandbox.failures import (
     wrong_type,
 )
 from gptimage.sandbox.job import Job, Picture
+from gptimage.sandbox.scene import read_scene
 from gptimage.sandbox.wire import MULTIPART, Reader, is_multipart, nested
 from gptimage.transport.http import FilePart, HttpRequest
 
@@ -342,8 +342,8 @@ def _auto(job: Job) -> tuple[int, int]:
         return min(_STANDARD, key=lambda size: abs(math.log(size[0] / size[1]) - shape))
     if _TALL.search(job.prompt):
         return 1024, 1536
-    seen = scene(job.prompt)
-    wide = seen.place in _WIDE_PLACES and (seen.subject is None or seen.named_place)
+    scene = read_scene(job.prompt)
+    wide = scene.place in _WIDE_PLACES and (scene.subject is None or scene.named_place)
     return (1536, 1024) if wide else (1024, 1024)
 
 
@@ -378,6 +378,7 @@ class Policy:
         previews: Whether features in preview, or undocumented for a model, are granted.
         svg_model_selection: Whether the author model of an SVG may (and must) be chosen.
         uploads: Uploaded files by id.
+        draw: ``scene`` or ``plain``, as `Job.draw`.
     """
 
     models: Models
@@ -385,6 +386,7 @@ class Policy:
     previews: bool
     svg_model_selection: bool
     uploads: Mapping[str, bytes]
+    draw: Literal["scene", "plain"] = "scene"
 
 
 def accept(request: HttpRequest, operation: Literal["generation", "edit"], policy: Policy) -> Job:
@@ -415,6 +417,7 @@ def accept(request: HttpRequest, operation: Literal["generation", "edit"], polic
         partials=read.whole("partial_images", 0, 3) or 0,
         safety_identifier=read.text("safety_identifier") or _user(read),
         fidelity=read.choice("input_fidelity", ("high", "low")) or "low",
+        draw=policy.draw,
     )
     read.choice("moderation", ("low", "auto"))
     _judge(read, job, policy, files)

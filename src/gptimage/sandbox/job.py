@@ -50,6 +50,7 @@ class Job:
         inputs: The pictures to edit, the first one first.
         mask: Edit where its alpha is 0.
         markup: A transparent overlay whose marks say where to edit.
+        draw: ``scene``, or ``plain``: a few flat colours, for tests that draw many images.
     """
 
     operation: Literal["generation", "edit"]
@@ -73,6 +74,7 @@ class Job:
     inputs: tuple[Picture, ...] = ()
     mask: Picture | None = None
     markup: Picture | None = None
+    draw: Literal["scene", "plain"] = "scene"
 
     @property
     def detail(self) -> int:

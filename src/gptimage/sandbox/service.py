@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from attrs import evolve, field, frozen
 
 from gptimage._internal.clock import Clock, in_utc
-from gptimage._internal.keywords import flag, function, one_of, seconds, strict_class
+from gptimage._internal.keywords import flag, function, one_of, refused, seconds, strict_class
 from gptimage.errors import OutcomeUnknownError
 from gptimage.image.image import Image
 from gptimage.models.catalog import Models
@@ -72,6 +72,7 @@ class Sandbox:
         models: The catalogue; the shipped one when left out.
         previews: Grant features that are in preview, or undocumented for a model.
         svg_model_selection: Let (and make) callers choose the author model of an SVG.
+        draw: ``scene``, or ``plain`` for a few flat colours in a tenth of the time.
 
     Attributes:
         latency: Seconds each drawing takes; may be changed at any time.
@@ -87,10 +88,13 @@ class Sandbox:
         models: Models | None = None,
         previews: bool = False,
         svg_model_selection: bool = False,
+        draw: Literal["scene", "plain"] = "scene",
     ) -> None:
         seconds("latency", latency, zero=True)
         flag("previews", previews)
         flag("svg_model_selection", svg_model_selection)
+        if draw not in {"scene", "plain"}:
+            raise refused("draw", draw, "'scene' or 'plain'")
         if today is not None:
             function("today", today, "a function that gives a date, such as date.today")
         if models is not None:
@@ -102,6 +106,7 @@ class Sandbox:
         self._models = Models.load() if models is None else models
         self._previews = previews
         self._svg_model_selection = svg_model_selection
+        self._draws: Literal["scene", "plain"] = draw
         self._uploads = models_files_api.Uploads(self._seconds)
         self._responses = Responses(self._seconds)
         batches = Batches(self._uploads, self._batched, self._serves, now=self._seconds)
@@ -281,6 +286,7 @@ class Sandbox:
             previews=self._previews,
             svg_model_selection=self._svg_model_selection,
             uploads=self._uploads,
+            draw=self._draws,
         )
 
 

@@ -18,26 +18,26 @@ class BlobInfo:
         key: Its name, such as ``images/2026/11/20/img_….png``.
         size: Its length in bytes.
         modified: When it was last written (UTC).
-        stamp: Changes whenever the content does: an etag, or what the file system knows.
+        etag: Changes whenever the content does: an etag, or what the file system knows.
     """
 
     key: str
     size: int = field(kw_only=True)
     modified: datetime = field(kw_only=True)
-    stamp: str = field(kw_only=True)
+    etag: str = field(kw_only=True)
 
 
 @frozen
 class Blob:
-    """The content of one file or object, with the stamp it had when it was read.
+    """The content of one file or object, with the etag it had when it was read.
 
     Attributes:
         data: The bytes.
-        stamp: See `BlobInfo`.
+        etag: See `BlobInfo`.
     """
 
     data: bytes = field(repr=False)
-    stamp: str
+    etag: str
 
 
 @runtime_checkable
@@ -59,8 +59,8 @@ class Blobs(Protocol):
         """The local folder, or None for an object store."""
         ...
 
-    def create(self, key: str, data: bytes, *, settle: bool = True) -> str:
-        """Write a new file and return its stamp; never overwrites.
+    def create(self, key: str, data: bytes, *, fsync_dir: bool = True) -> str:
+        """Write a new file and return its etag; never overwrites.
 
         Creating exactly the bytes that are there already succeeds, so that a repeated
         request (after a lost answer, say) does no harm.
@@ -68,7 +68,7 @@ class Blobs(Protocol):
         Args:
             key: Its name.
             data: Its content.
-            settle: The file's name must survive a power cut when this returns. False when
+            fsync_dir: The file's name must survive a power cut when this returns. False when
                 another file is created in the same folder at once, whose settling does for both.
 
         Raises:
@@ -76,15 +76,15 @@ class Blobs(Protocol):
         """
         ...
 
-    def keep(self, key: str, data: bytes) -> None:
+    def touch_or_create(self, key: str, data: bytes) -> None:
         """Make sure that a file named by its own hash is there and counts as written just now.
 
         "Just now" may be half an hour ago: what is younger than an hour is not cleaned away.
         """
         ...
 
-    def replace(self, key: str, data: bytes, *, stamp: str) -> str | None:
-        """Write a new content if the stamp still holds; its new stamp, or None if it changed.
+    def replace(self, key: str, data: bytes, *, etag: str) -> str | None:
+        """Write a new content if the etag still holds; its new etag, or None if it changed.
 
         Raises:
             FileNotFoundError: The file is gone.
@@ -116,6 +116,6 @@ class Blobs(Protocol):
         """
         ...
 
-    def leftovers(self, older_than: timedelta, *, remove: bool = False) -> tuple[str, ...]:
+    def temp_files(self, older_than: timedelta, *, remove: bool = False) -> tuple[str, ...]:
         """Temporary files of writes that were killed, and their removal if asked for."""
         ...

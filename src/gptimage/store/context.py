@@ -32,7 +32,7 @@ class StoreContext:
         naming: The names of new files.
         new_id: Makes ids.
         clock: Tells the time (UTC); see `files_now` for the age of files.
-        behind: A file that is there while the index may lack pictures.
+        stale_marker: A file that is there while the index may lack pictures.
         shared: Whether everybody who uses the files uses this very index.
     """
 
@@ -41,7 +41,7 @@ class StoreContext:
     naming: Naming
     new_id: IdMaker
     clock: Callable[[], datetime]
-    behind: Path
+    stale_marker: Path
     shared: bool
 
     def files_now(self) -> datetime:
@@ -70,7 +70,7 @@ class StoreContext:
         except FileNotFoundError:
             return None
         found = self.load(blob.data, key)
-        return IndexEntry(record=found.record, stamp=blob.stamp, body=blob.data), found.deleted
+        return IndexEntry(record=found.record, etag=blob.etag, body=blob.data), found.deleted
 
 
 def warn(sentence: str) -> None:

@@ -29,7 +29,12 @@ class ExportReport:
 
 
 def export(
-    parts: StoreContext, records: Iterable[Record], folder: Path, naming: Naming, *, sidecars: bool
+    context: StoreContext,
+    records: Iterable[Record],
+    folder: Path,
+    naming: Naming,
+    *,
+    sidecars: bool,
 ) -> ExportReport:
     """Copy pictures, each with its original and its sidecar; see `Store.export`.
 
@@ -42,7 +47,7 @@ def export(
         target = FileBlobs(folder, fsync=False)
         for record in records:
             try:
-                paths.append(_copy(parts, record, target, naming.stem(record), sidecars))
+                paths.append(_copy(context, record, target, naming.stem(record), sidecars))
             except FileNotFoundError:
                 missing.append(record.id)
     except OSError as error:
@@ -51,12 +56,12 @@ def export(
 
 
 def _copy(
-    parts: StoreContext, record: Record, target: FileBlobs, base: str, sidecars: bool
+    context: StoreContext, record: Record, target: FileBlobs, base: str, sidecars: bool
 ) -> Path:
     copied = _renamed(record, base)
-    target.create(copied.key, parts.blobs.read(record.key).data)
+    target.create(copied.key, context.blobs.read(record.key).data)
     if record.original and copied.original:
-        target.create(copied.original.key, parts.blobs.read(record.original.key).data)
+        target.create(copied.original.key, context.blobs.read(record.original.key).data)
     path = Path(target.name, *copied.key.split("/"))
     if sidecars:
         # What an earlier export wrote: the name holds the id, so it can be nobody else's.

@@ -1,7 +1,7 @@
 """The index: what sidecars say, in SQLite, so that a million of them answer in a millisecond.
 
-Everything in it can be read from the sidecars again. A row carries the stamp of the sidecar
-it was read from; it is only replaced by somebody who knew that stamp, so of two processes
+Everything in it can be read from the sidecars again. A row carries the etag of the sidecar
+it was read from; it is only replaced by somebody who knew that etag, so of two processes
 that read different versions the later one wins.
 """
 
@@ -112,12 +112,12 @@ class IndexEntry:
 
     Attributes:
         record: What it says.
-        stamp: The stamp of the file it was read from.
+        etag: The etag of the file it was read from.
         body: The file.
     """
 
     record: Record
-    stamp: str
+    etag: str
     body: bytes
 
     @property
@@ -147,7 +147,7 @@ class Index:
         self.database: Database = Database(path, fill=fill, report=report, private=private)
 
     def add(self, entries: Sequence[IndexEntry]) -> None:
-        """Add new pictures and strike their keys from the journal, all or none."""
+        """Add new pictures and remove their keys from the journal, all or none."""
         self.database.write(lambda connection: _add(connection, entries))
 
     def load(self, entries: Iterable[IndexEntry]) -> None:
@@ -171,7 +171,7 @@ class Index:
     def replace(
         self, entries: Sequence[tuple[IndexEntry, str | None]], *, words: bool = True
     ) -> list[str]:
-        """Write rows that still have the stamp given with them (None: if there is none).
+        """Write rows that still have the etag given with them (None: if there is none).
 
         Returns:
             The keys of those that have not: somebody else wrote them meanwhile.
@@ -182,34 +182,34 @@ class Index:
 
         return self.database.write(work)
 
-    def forget(self, key: str, *, strike: bool = True) -> None:
+    def forget(self, key: str, *, clear_journal: bool = True) -> None:
         """Remove a row, and its journal entry if wanted."""
 
         def work(connection: Connection) -> None:
             _forget(connection, key)
-            _strike(connection, [key] if strike else [])
+            _clear_journal(connection, [key] if clear_journal else [])
 
         self.database.write(work)
 
     def forget_if(self, key: str, *, before: str | None) -> bool:
-        """Remove a row and its journal entry if it still has the stamp ``before``."""
+        """Remove a row and its journal entry if it still has the etag ``before``."""
 
         def work(connection: Connection) -> bool:
             if _found(connection, key)[1] != before:
                 return False
             _forget(connection, key)
-            _strike(connection, [key])
+            _clear_journal(connection, [key])
             return True
 
         return self.database.write(work)
 
-    def stamp(self, key: str) -> str | None:
-        """The stamp of the sidecar a row was read from, or None when there is no row."""
+    def etag(self, key: str) -> str | None:
+        """The etag of the sidecar a row was read from, or None when there is no row."""
         query = "SELECT stamp FROM pictures WHERE key = ?"
         row = self.database.read(lambda c: c.execute(query, (key,)).fetchone(), filled=False)
         return row[0] if row else None
 
-    def stamps(self, after: str, upto: str) -> dict[str, str]:
+    def etags(self, after: str, upto: str) -> dict[str, str]:
         """Stamps by key, for keys that sort after one and not after another."""
         query = "SELECT key, stamp FROM pictures WHERE key > ? AND key <= ?"
         return dict(
@@ -228,9 +228,9 @@ class Index:
         statement = "INSERT OR REPLACE INTO journal VALUES (?, ?)"
         self.database.write(lambda connection: connection.executemany(statement, rows))
 
-    def strike(self, keys: Sequence[str]) -> None:
-        """Strike keys from the journal."""
-        self.database.write(lambda connection: _strike(connection, keys))
+    def clear_journal(self, keys: Sequence[str]) -> None:
+        """Remove keys from the journal."""
+        self.database.write(lambda connection: _clear_journal(connection, keys))
 
     def state(self, name: str) -> str | None:
         """Something to remember about the index, or None."""
@@ -281,19 +281,19 @@ def _add(connection: Connection, entries: Sequence[IndexEntry], *, words: bool =
         # A row that is there was read from the same file by somebody quicker, or from a newer one.
         if not connection.execute("SELECT 1 FROM pictures WHERE key = ?", (entry.key,)).fetchone():
             _insert(connection, entry, _free_row(connection, entry.record.id), words)
-    _strike(connection, [entry.key for entry in entries])
+    _clear_journal(connection, [entry.key for entry in entries])
 
 
 def _replace(connection: Connection, entry: IndexEntry, before: str | None, words: bool) -> bool:
-    row, stamp = _found(connection, entry.key)
-    if stamp != before:
+    row, etag = _found(connection, entry.key)
+    if etag != before:
         return False
     if row is None:
         row = _free_row(connection, entry.record.id)
     else:
         _remove(connection, row, words)
     _insert(connection, entry, row, words)
-    _strike(connection, [entry.key])
+    _clear_journal(connection, [entry.key])
     return True
 
 
@@ -308,7 +308,7 @@ def _found(connection: Connection, key: str) -> tuple[int | None, str | None]:
     return connection.execute(query, (key,)).fetchone() or (None, None)
 
 
-def _strike(connection: Connection, keys: Sequence[str]) -> None:
+def _clear_journal(connection: Connection, keys: Sequence[str]) -> None:
     connection.executemany("DELETE FROM journal WHERE key = ?", [(key,) for key in keys])
 
 
@@ -337,7 +337,7 @@ def _rows(entry: IndexEntry, row: int) -> dict[str, list[tuple[object, ...]]]:
         row,
         record.id,
         entry.key,
-        entry.stamp,
+        entry.etag,
         storable(record.model),
         storable(record.operation),
         storable(record.format),
@@ -392,4 +392,4 @@ def stored_bytes(record: Record) -> int:
 
 def _nano(record: Record) -> int | None:
     """This picture's share of the cost in thousand-millionths of a USD, which add up exactly."""
-    return None if record.cost is None else int(record.cost.usd * _NANO / record.of)
+    return None if record.cost is None else int(record.cost.usd * _NANO / record.batch_count)

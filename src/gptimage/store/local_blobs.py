@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from gptimage._internal import atomic
 from gptimage._internal.clock import files_now
 from gptimage._internal.keywords import flag, strict_class
 from gptimage._internal.keywords import path as path_like
@@ -68,8 +69,8 @@ class FileBlobs:
         """The folder."""
         return self._root
 
-    def create(self, key: str, data: bytes, *, settle: bool = True) -> str:
-        """Write a new file and return its stamp; see `Blobs.create`."""
+    def create(self, key: str, data: bytes, *, fsync_dir: bool = True) -> str:
+        """Write a new file and return its etag; see `Blobs.create`."""
         path = self._path(key)
         temporary = self._write(data)
         try:
@@ -78,15 +79,15 @@ class FileBlobs:
             blob = self.read(key)
             if blob.data != data:
                 raise
-            return blob.stamp
+            return blob.etag
         finally:
             temporary.unlink(missing_ok=True)
-        if settle:
+        if fsync_dir:
             self._sync_folder(path.parent)
-        return _stamp(path.stat())
+        return _etag(path.stat())
 
-    def keep(self, key: str, data: bytes) -> None:
-        """Make sure that a file named by its own hash is there, and fresh; see `Blobs.keep`."""
+    def touch_or_create(self, key: str, data: bytes) -> None:
+        """Make sure that a file named by its own hash is there; see `Blobs.touch_or_create`."""
         path = self._path(key)
         with suppress(FileNotFoundError):
             if path.stat().st_size == len(data):
@@ -96,17 +97,17 @@ class FileBlobs:
             self.delete(key)
         self.create(key, data)
 
-    def replace(self, key: str, data: bytes, *, stamp: str) -> str | None:
-        """Write a new content if the stamp still holds; see `Blobs.replace`."""
+    def replace(self, key: str, data: bytes, *, etag: str) -> str | None:
+        """Write a new content if the etag still holds; see `Blobs.replace`."""
         path = self._path(key)
         temporary = self._write(data)
         try:
             with self._locked():
-                if _stamp(path.lstat()) != stamp:
+                if _etag(path.lstat()) != etag:
                     return None
                 temporary.replace(path)
                 self._sync_folder(path.parent)
-                return _stamp(path.lstat())
+                return _etag(path.lstat())
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -116,7 +117,7 @@ class FileBlobs:
         # A link in the last place is refused by the system; links before it by _path.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | _BINARY)
         with os.fdopen(handle, "rb") as file:
-            return Blob(file.read(), _stamp(os.fstat(handle)))
+            return Blob(file.read(), _etag(os.fstat(handle)))
 
     def stat(self, key: str) -> BlobInfo | None:
         """What is known of a file, or None; see `Blobs.stat`."""
@@ -144,8 +145,8 @@ class FileBlobs:
         folder = self._path(prefix.rstrip("/")) if prefix else self._root
         return _walk(folder, prefix, after)
 
-    def leftovers(self, older_than: timedelta, *, remove: bool = False) -> tuple[str, ...]:
-        """Temporary files of writes that were killed; see `Blobs.leftovers`."""
+    def temp_files(self, older_than: timedelta, *, remove: bool = False) -> tuple[str, ...]:
+        """Temporary files of writes that were killed; see `Blobs.temp_files`."""
         limit = files_now(self._root) - older_than.total_seconds()
         found: list[str] = []
         for entry in _entries(self._root / TEMPORARY):
@@ -170,16 +171,7 @@ class FileBlobs:
         folder = self._root / TEMPORARY
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / os.urandom(16).hex()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                if self._fsync:
-                    os.fsync(handle)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        atomic.create(path, data, mode=atomic.PUBLIC, fsync=self._fsync)
         return path
 
     def _place(self, temporary: Path, path: Path) -> None:
@@ -201,15 +193,9 @@ class FileBlobs:
             self._sync_folder(self._root / parent)
 
     def _sync_folder(self, folder: Path) -> None:
-        """Force a folder's entries to the disk, where the system can."""
-        if not self._fsync or os.name == "nt":
-            return
-        with suppress(FileNotFoundError):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        if self._fsync:
+            with suppress(FileNotFoundError):  # removed by another process because it was empty
+                atomic.fsync_dir(folder)
 
     def _locked(self) -> AbstractContextManager[None]:
         """Keep others from replacing or deleting; creating needs no lock."""
@@ -234,13 +220,13 @@ def _link(temporary: Path, path: Path) -> None:
         temporary.rename(path)
 
 
-def _stamp(status: os.stat_result) -> str:
+def _etag(status: os.stat_result) -> str:
     return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
 
 
 def _info(key: str, status: os.stat_result) -> BlobInfo:
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
-    return BlobInfo(key, size=status.st_size, modified=modified, stamp=_stamp(status))
+    return BlobInfo(key, size=status.st_size, modified=modified, etag=_etag(status))
 
 
 def _walk(folder: Path, prefix: str, after: str) -> Iterator[BlobInfo]:

@@ -85,9 +85,9 @@ class ObjectBlobs:
         """None: objects have no paths."""
         return None
 
-    def create(self, key: str, data: bytes, *, settle: bool = True) -> str:
+    def create(self, key: str, data: bytes, *, fsync_dir: bool = True) -> str:
         """Put a new object and return its etag; see `Blobs.create`. A put is always settled."""
-        del settle
+        del fsync_dir
         try:
             return self._put(key, data, "create")
         except FileExistsError:
@@ -95,18 +95,18 @@ class ObjectBlobs:
             blob = self.read(key)
             if blob.data != data:
                 raise
-            return blob.stamp
+            return blob.etag
 
-    def keep(self, key: str, data: bytes) -> None:
+    def touch_or_create(self, key: str, data: bytes) -> None:
         """Make sure that an object named by its own hash is there, and fresh."""
         info = self.stat(key)
         if info is None or utc_now() - info.modified > _FRESH:
             self._put(key, data, "overwrite")
 
-    def replace(self, key: str, data: bytes, *, stamp: str) -> str | None:
+    def replace(self, key: str, data: bytes, *, etag: str) -> str | None:
         """Put a new content if the etag still holds; see `Blobs.replace`."""
         try:
-            return self._put(key, data, {"e_tag": stamp})
+            return self._put(key, data, {"e_tag": etag})
         except _ChangedError:
             if self.stat(key) is None:
                 raise FileNotFoundError(f"{key} is not in {self._name}") from None
@@ -148,7 +148,7 @@ class ObjectBlobs:
         while page := self._do(lambda: next(pages, None)):
             yield from (_info(meta) for meta in page)
 
-    def leftovers(self, older_than: timedelta, *, remove: bool = False) -> tuple[str, ...]:
+    def temp_files(self, older_than: timedelta, *, remove: bool = False) -> tuple[str, ...]:
         """None: an object appears whole or not at all."""
         del older_than, remove
         return ()
@@ -201,7 +201,7 @@ def _info(meta: Any) -> BlobInfo:
         str(meta["path"]),
         size=int(meta["size"]),
         modified=meta["last_modified"],
-        stamp=str(meta["e_tag"]),
+        etag=str(meta["e_tag"]),
     )
 
 

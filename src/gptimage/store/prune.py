@@ -157,51 +157,51 @@ _ROWS: Final = """
 _USES: Final = "SELECT s.sha256, s.bytes, p.id FROM sources s JOIN pictures p ON p.seq = s.seq"
 
 
-def prune(parts: StoreContext, retention: Retention, *, dry_run: bool) -> PruneReport:
+def prune(context: StoreContext, retention: Retention, *, dry_run: bool) -> PruneReport:
     """Remove what is not kept, oldest last to be looked at; see `Store.prune`.
 
     Raises:
         StoreError: The store or the index cannot be read.
     """
-    refresh(parts)
-    rows = parts.index.database.read(lambda c: [Row(*row) for row in c.execute(_ROWS)])
-    choice = choose(rows, retention, parts.clock())
-    return _forecast(parts, choice) if dry_run else _carry_out(parts, choice)
+    refresh(context)
+    rows = context.index.database.read(lambda c: [Row(*row) for row in c.execute(_ROWS)])
+    choice = choose(rows, retention, context.clock())
+    return _forecast(context, choice) if dry_run else _carry_out(context, choice)
 
 
-def sweep_inputs(parts: StoreContext, keys: Iterable[str] | None = None) -> list[int]:
+def sweep_inputs(context: StoreContext, keys: Iterable[str] | None = None) -> list[int]:
     """Remove input pictures that no sidecar names; the length of each in bytes.
 
     Args:
-        parts: The store.
+        context: The store.
         keys: Only these; every one in the store when left out.
 
     Raises:
         OSError: The store cannot be read or written.
         StoreError: The index cannot be read or written.
     """
-    wanted = [info.key for info in parts.blobs.list(INPUTS)] if keys is None else list(keys)
+    wanted = [info.key for info in context.blobs.list(INPUTS)] if keys is None else list(keys)
     candidates = [key for key in wanted if input_digest(key)]
-    if not parts.index.database.read(lambda c: _unused(c, candidates)):
+    if not context.index.database.read(lambda c: _unused(c, candidates)):
         return []
-    if not parts.shared:
+    if not context.shared:
         # Another machine may have saved an edit this index has not heard of.
-        catch_up(parts)
+        catch_up(context)
     # Inside a transaction nobody can begin to save, so nobody can rely on what goes now.
-    return parts.index.database.write(lambda c: _sweep(parts, c, candidates))
+    return context.index.database.write(lambda c: _sweep(context, c, candidates))
 
 
-def _carry_out(parts: StoreContext, choice: Choice) -> PruneReport:
+def _carry_out(context: StoreContext, choice: Choice) -> PruneReport:
     removed: list[Record] = []
     skipped: list[tuple[str, str]] = []
     for row in choice.remove:
         try:
-            record = remove(parts, row.key)
+            record = remove(context, row.key)
         except (OSError, StoreError, UnreadableSidecarError) as error:
             skipped.append((row.id, reason(error)))
         else:
             removed += [record] if record else []
-    swept = sweep_inputs(parts)
+    swept = sweep_inputs(context)
     return PruneReport(
         removed=tuple(record.id for record in removed),
         bytes=sum(stored_bytes(record) for record in removed) + sum(swept),
@@ -211,10 +211,10 @@ def _carry_out(parts: StoreContext, choice: Choice) -> PruneReport:
     )
 
 
-def _forecast(parts: StoreContext, choice: Choice) -> PruneReport:
+def _forecast(context: StoreContext, choice: Choice) -> PruneReport:
     """What would be removed, if nothing changes until then."""
     going = {row.id for row in choice.remove}
-    uses = parts.index.database.read(lambda c: c.execute(_USES).fetchall())
+    uses = context.index.database.read(lambda c: c.execute(_USES).fetchall())
     staying = {sha256 for sha256, _, id in uses if id not in going}
     inputs = {sha256: size for sha256, size, _ in uses if sha256 not in staying}
     return PruneReport(
@@ -226,14 +226,14 @@ def _forecast(parts: StoreContext, choice: Choice) -> PruneReport:
     )
 
 
-def _sweep(parts: StoreContext, connection: Connection, keys: list[str]) -> list[int]:
-    busy = connection.execute("SELECT 1 FROM journal").fetchone() or parts.behind.exists()
-    limit = parts.files_now() - GRACE
+def _sweep(context: StoreContext, connection: Connection, keys: list[str]) -> list[int]:
+    busy = connection.execute("SELECT 1 FROM journal").fetchone() or context.stale_marker.exists()
+    limit = context.files_now() - GRACE
     gone: list[int] = []
     for key in _unused(connection, keys):
-        info = parts.blobs.stat(key)
-        if info and ((parts.shared and not busy) or info.modified < limit):
-            parts.blobs.delete(key)
+        info = context.blobs.stat(key)
+        if info and ((context.shared and not busy) or info.modified < limit):
+            context.blobs.delete(key)
             gone.append(info.size)
     return gone
 

@@ -57,9 +57,9 @@ class Lineage:
 class Reader:
     """What `Store` knows without changing anything; made by `Store` only."""
 
-    def __init__(self, parts: StoreContext) -> None:
-        self._parts = parts
-        self._caught_up = parts.shared
+    def __init__(self, context: StoreContext) -> None:
+        self._context = context
+        self._caught_up = context.shared
 
     def history(
         self, limit: int = 20, *, cursor: str | None = None, **filters: Unpack[Filters]
@@ -76,7 +76,7 @@ class Reader:
             StoreError: The store cannot be read.
         """
         self._ready()
-        found = queries.history(self._parts.index.database, limit, cursor, filters)
+        found = queries.history(self._context.index.database, limit, cursor, filters)
         return self._page(found, limit, found[limit - 1].id if len(found) > limit else None)
 
     def search(
@@ -105,7 +105,7 @@ class Reader:
             StoreError: The store cannot be read.
         """
         self._ready()
-        found = queries.search(self._parts.index.database, text, rank, limit, cursor, filters)
+        found = queries.search(self._context.index.database, text, rank, limit, cursor, filters)
         if len(found) <= limit:
             return self._page(found, limit, None)
         if rank == "relevance":
@@ -121,11 +121,11 @@ class Reader:
         """
         check_id(id)
         self._ready()
-        for found in queries.by_ids(self._parts.index.database, [id]):
+        for found in queries.by_ids(self._context.index.database, [id]):
             return self._record(found)
         record = self._look_for(id)
         if record is None:
-            raise not_found(id, self._parts.blobs.name)
+            raise not_found(id, self._context.blobs.name)
         return record
 
     def find(self, sha256: str) -> tuple[Record, ...]:
@@ -135,7 +135,7 @@ class Reader:
             sha256: As in ``image.sha256``.
         """
         self._ready()
-        return self._records(queries.by_digest(self._parts.index.database, sha256))
+        return self._records(queries.by_digest(self._context.index.database, sha256))
 
     def open(self, id: str, *, original: bool = False) -> Image:
         """A picture, byte for byte as it was saved.
@@ -154,7 +154,7 @@ class Reader:
             return self._image(record, original)
         except (FileNotFoundError, ImageDecodeError):
             # Perhaps it is the index that is wrong: the sidecar has the last word.
-            record = sync(self._parts, stem(record.key) + SIDECAR) or record
+            record = sync(self._context, stem(record.key) + SIDECAR) or record
         try:
             return self._image(record, original)
         except FileNotFoundError as error:
@@ -229,31 +229,31 @@ class Reader:
             StoreError: The store cannot be read.
         """
         self._ready()
-        return self._parts.index.database.read(measure)
+        return self._context.index.database.read(measure)
 
     def _ready(self) -> None:
         """Catch up first, where others may have written: once, and after trouble."""
-        if self._parts.behind.exists():
-            recover(self._parts)
+        if self._context.stale_marker.exists():
+            recover(self._context)
         if not self._caught_up:
             # A new index is filled first: that reads everything, and then little is left.
-            self._parts.index.database.read(lambda _: None)
-            refresh(self._parts)
+            self._context.index.database.read(lambda _: None)
+            refresh(self._context)
             self._caught_up = True
 
     def _look_for(self, id: str) -> Record | None:
         """A picture somebody else saved a moment ago, found by its day."""
         try:
-            for info in self._parts.blobs.list(day_prefix(time_of(id))):
+            for info in self._context.blobs.list(day_prefix(time_of(id))):
                 if is_sidecar(info.key) and find_id(info.key.rpartition("/")[2]) == id:
-                    return sync(self._parts, info.key)
+                    return sync(self._context, info.key)
         except OSError as error:
             raise self._unreadable(error) from error
         return None
 
     def _read(self, key: str) -> bytes:
         try:
-            return self._parts.blobs.read(key).data
+            return self._context.blobs.read(key).data
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -284,7 +284,7 @@ class Reader:
 
     def _from(self, record: Record) -> list[Record]:
         """The parent, and for every input the newest older picture with its bytes."""
-        database = self._parts.index.database
+        database = self._context.index.database
         found = list(self._records(queries.by_ids(database, [record.parent or ""])))
         for sha256 in record.sources:
             older = [row for row in queries.by_digest(database, sha256) if row.id < record.id]
@@ -292,7 +292,7 @@ class Reader:
         return found
 
     def _into(self, record: Record) -> tuple[Record, ...]:
-        found = queries.children(self._parts.index.database, record.id, record.sha256)
+        found = queries.children(self._context.index.database, record.id, record.sha256)
         return self._records([row for row in found if row.id > record.id])
 
     def _page(self, found: Sequence[queries.Found], limit: int, following: str | None) -> Page:
@@ -303,11 +303,11 @@ class Reader:
 
     def _record(self, found: queries.Found) -> Record:
         try:
-            return self._parts.load(found.body, found.key).record
+            return self._context.load(found.body, found.key).record
         except (UnreadableSidecarError, TypeError, AttributeError, ValueError) as error:
             # The row is damaged: the sidecar it was read from says it again.
             try:
-                record = sync(self._parts, found.key)
+                record = sync(self._context, found.key)
             except (TypeError, AttributeError, ValueError):  # the key in it is damaged as well
                 record = None
             if record is None and is_id(found.id):
@@ -319,4 +319,4 @@ class Reader:
             return record
 
     def _unreadable(self, error: OSError) -> StoreError:
-        return StoreError(f"{self._parts.blobs.name} cannot be read: {reason(error)}")
+        return StoreError(f"{self._context.blobs.name} cannot be read: {reason(error)}")

@@ -1,6 +1,6 @@
-"""Rescuing: brings pictures home that were paid for and could not be saved at the time.
+"""Recovery: brings pictures home that were paid for and could not be saved at the time.
 
-They wait in two places: as rescue copies, written when a store failed, and as raw replies in
+They wait in two places: as recovery copies, written when a store failed, and as raw replies in
 the spool, left by processes that were killed.
 """
 
@@ -21,9 +21,10 @@ from typing import Any, Final, cast
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal import atomic
 from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.locks import locked
-from gptimage._internal.user_dirs import make_private, rescue_folder, spool_folder
+from gptimage._internal.user_dirs import make_private, recovery_folder, spool_folder
 from gptimage.errors import GptImageError, ImageDecodeError, StoreError
 from gptimage.image.image import Image
 from gptimage.image.transform import fit
@@ -47,7 +48,7 @@ from gptimage.types.request import Generate
 
 # `PendingReplies`: keeps a raw reply from the moment it arrived until its pictures are saved.
 #
-# A process killed in between leaves the reply on disk, and `gptimage rescue` saves its
+# A process killed in between leaves the reply on disk, and `gptimage recover` saves its
 # pictures. Nothing is forced to the disk: a killed process loses nothing that way, and only a
 # power cut within seconds could.
 
@@ -138,7 +139,7 @@ class PendingReplies:
             body: The reply as it arrived.
             note: What was asked, as JSON; see `note_of`.
             name: What `find` will ask for, from `new_name`; a new one when left out.
-            store: The name of the store the pictures are for; only its rescue takes them.
+            store: The name of the store the pictures are for; only its own `recover` takes them.
         """
         now = self._clock().astimezone(UTC)
         head = {
@@ -150,19 +151,15 @@ class PendingReplies:
             "store": store,
             "note": dict(note),
         }
-        name = name or new_name()
-        temporary = self.folder / f".{name}"
+        path = self.folder / f"{name or new_name()}{_SUFFIX}"
         try:
             make_private(self.folder)
-            with temporary.open("xb") as file:
-                file.write(json.dumps(head, default=str).encode() + b"\n")
-                file.write(body)
-            return SpooledReply(path=temporary.rename(self.folder / f"{name}{_SUFFIX}"))
+            line = json.dumps(head, default=str).encode() + b"\n"
+            atomic.replace(path, line, body, fsync=False)
+            return SpooledReply(path=path)
         except Exception as error:  # noqa: BLE001  # the picture comes first
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
             return SpooledReply(
-                warning=f"the reply could not be kept for a rescue ({reason(error)}): "
+                warning=f"the reply could not be kept for recovery ({reason(error)}): "
                 "if this process is killed before the pictures are saved, they are lost"
             )
 
@@ -177,7 +174,7 @@ class PendingReplies:
         found = _read(self.folder / f"{name}{_SUFFIX}")
         return found and found[0]
 
-    def leftovers(self, older_than: timedelta = timedelta(hours=1)) -> tuple[PendingReply, ...]:
+    def abandoned(self, older_than: timedelta = timedelta(hours=1)) -> tuple[PendingReply, ...]:
         """Replies of processes that died, and those older than some time, oldest first.
 
         Args:
@@ -199,11 +196,11 @@ class PendingReplies:
 
 def new_name() -> str:
     """A name for a reply that is still to come; names sort by time."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}-{os.urandom(6).hex()}"
+    return f"{utc_now():%Y%m%dT%H%M%S%f}-{os.getpid()}-{os.urandom(6).hex()}"
 
 
 def note_of(request: Generate) -> dict[str, object]:
-    """What a rescue must know of a request, as JSON; input pictures are named, not kept."""
+    """What a recovery must know of a request, as JSON; input pictures are named, not kept."""
     return request_to_json(request)
 
 
@@ -246,7 +243,7 @@ NOTE: Final = "recovered from a raw reply after a crash"
 
 @frozen(kw_only=True)
 class RecoverReport:
-    """What `Store.rescue` brought home.
+    """What `Store.recover` brought home.
 
     Attributes:
         saved: The pictures that are in the store now.
@@ -266,9 +263,9 @@ class _OthersError(Exception):
 
 
 def recover(
-    parts: StoreContext, spool: PendingReplies, older_than: timedelta, *, every: bool = False
+    context: StoreContext, spool: PendingReplies, older_than: timedelta, *, every: bool = False
 ) -> RecoverReport:
-    """Save rescue copies and leftover replies, and remove each once it is saved.
+    """Save recovery copies and leftover replies, and remove each once it is saved.
 
     Raises:
         StoreError: The folders cannot be read.
@@ -277,11 +274,11 @@ def recover(
     failed: list[tuple[str, str]] = []
     others: Counter[str] = Counter()
     known = 0
-    copies = rescue_folder()
-    # Two rescues at once would both find a picture unknown, and save it twice.
+    copies = recovery_folder()
+    # Two recoveries at once would both find a picture unknown, and save it twice.
     with _alone(copies), _alone(spool.folder):
         found = itertools.chain(
-            _copies(parts, copies, every), _replies(parts, spool, older_than, every)
+            _copies(context, copies, every), _replies(context, spool, older_than, every)
         )
         for path, bring_home in found:
             try:
@@ -297,36 +294,36 @@ def recover(
 
 
 def _alone(folder: Path) -> AbstractContextManager[None]:
-    """Keep other rescues away from a folder, where there is one."""
+    """Keep other recoveries away from a folder, where there is one."""
     return locked(folder / _LOCK) if folder.is_dir() else nullcontext()
 
 
-def _check_owner(parts: StoreContext, owner: object) -> None:
+def _check_owner(context: StoreContext, owner: object) -> None:
     """What 0.1.0 left names no owner, and is anybody's."""
-    if isinstance(owner, str) and owner != parts.blobs.name:
+    if isinstance(owner, str) and owner != context.blobs.name:
         raise _OthersError(owner)
 
 
-def _copies(parts: StoreContext, folder: Path, every: bool) -> Iterator[_Job]:
+def _copies(context: StoreContext, folder: Path, every: bool) -> Iterator[_Job]:
     if folder.is_dir():
         blobs = FileBlobs(folder)
         for info in list(blobs.list(IMAGES)):
             if is_sidecar(info.key):
                 path = str(folder.joinpath(*info.key.split("/")))
-                yield path, partial(_copy, parts, blobs, info.key, every)
+                yield path, partial(_copy, context, blobs, info.key, every)
 
 
 def _copy(
-    parts: StoreContext, blobs: Blobs, key: str, every: bool
+    context: StoreContext, blobs: Blobs, key: str, every: bool
 ) -> tuple[tuple[Record, ...], int]:
-    """Save one rescue copy under the id it has, and remove it."""
+    """Save one recovery copy under the id it has, and remove it."""
     record = sidecar.load(blobs.read(key).data, key=key, folder=None).record
     rest = dict(record.extra)
     owner = rest.pop(OWNER, None)
     if not every:
-        _check_owner(parts, owner)
+        _check_owner(context, owner)
     record = evolve(record, extra=rest)
-    if parts.index.key_of(record.id) is not None:
+    if context.index.key_of(record.id) is not None:
         _clear(blobs, record)
         return (), 1
     image = Image.from_bytes(blobs.read(record.key).data)
@@ -334,17 +331,17 @@ def _copy(
         image = evolve(image, original=Image.from_bytes(blobs.read(record.original.key).data))
     named = [key for key in inputs(record.request) if input_digest(key)]
     made = PendingImage(
-        record=placed(record, image, parts.naming, parts.blobs),
+        record=placed(record, image, context.naming, context.blobs),
         image=image,
         inputs=tuple(Image.from_bytes(blobs.read(key).data) for key in named),
     )
-    saved = save(parts, [made], warn, result=None)
+    saved = save(context, [made], warn, result=None)
     _clear(blobs, record)
     return saved, 0
 
 
 def _clear(blobs: Blobs, record: Record) -> None:
-    """Remove a rescue copy; its inputs go with the last one."""
+    """Remove a recovery copy; its inputs go with the last one."""
     blobs.delete(record.key)
     if record.original is not None:
         blobs.delete(record.original.key)
@@ -355,16 +352,18 @@ def _clear(blobs: Blobs, record: Record) -> None:
 
 
 def _replies(
-    parts: StoreContext, spool: PendingReplies, older_than: timedelta, every: bool
+    context: StoreContext, spool: PendingReplies, older_than: timedelta, every: bool
 ) -> Iterator[_Job]:
-    for left in spool.leftovers(older_than):
-        yield str(left.path), partial(_reply, parts, left, every)
+    for left in spool.abandoned(older_than):
+        yield str(left.path), partial(_reply, context, left, every)
 
 
-def _reply(parts: StoreContext, left: PendingReply, every: bool) -> tuple[tuple[Record, ...], int]:
+def _reply(
+    context: StoreContext, left: PendingReply, every: bool
+) -> tuple[tuple[Record, ...], int]:
     """Save the pictures of one raw reply, and remove it."""
     if not every:
-        _check_owner(parts, left.store)
+        _check_owner(context, left.store)
     try:
         body = left.read()
     except FileNotFoundError:  # its own process has saved it meanwhile
@@ -372,20 +371,20 @@ def _reply(parts: StoreContext, left: PendingReply, every: bool) -> tuple[tuple[
     images = [_exact(Image.from_bytes(data), left.note) for data in pictures(body)]
     if not images:
         raise ImageDecodeError("the reply holds no picture")
-    known = {each.sha256: search.by_digest(parts.index.database, each.sha256) for each in images}
-    bare = [found for rows in known.values() for found in rows if _has_no_metadata(parts, found)]
+    known = {each.sha256: search.by_digest(context.index.database, each.sha256) for each in images}
+    bare = [found for rows in known.values() for found in rows if _has_no_metadata(context, found)]
     new = [image for image in images if all(found in bare for found in known[image.sha256])]
     call = _call(left, body)
-    saved = save(parts, draft(parts, call, new), warn, result=None) if new else ()
+    saved = save(context, draft(context, call, new), warn, result=None) if new else ()
     for found in bare:
         # Of this one only the bytes were known; now the request is, too.
-        remove(parts, found.key)
+        remove(context, found.key)
     left.path.unlink(missing_ok=True)
     return saved, len(images) - len(new)
 
 
-def _has_no_metadata(parts: StoreContext, found: search.Found) -> bool:
-    return parts.load(found.body, found.key).record.operation == RECOVERED
+def _has_no_metadata(context: StoreContext, found: search.Found) -> bool:
+    return context.load(found.body, found.key).record.operation == RECOVERED
 
 
 def _call(left: PendingReply, body: bytes) -> CallMetadata:
@@ -396,7 +395,7 @@ def _call(left: PendingReply, body: bytes) -> CallMetadata:
     return CallMetadata(
         asked=asked,
         model=model,
-        made=left.at,
+        created_at_service=left.at,
         usage=usage,
         cost=cost_of(Models.load().get(model), usage, left.at.date()),
         warnings=(NOTE,),

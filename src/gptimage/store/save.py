@@ -2,7 +2,7 @@
 
 The sidecar is what makes a picture part of the store, so nothing is ever half saved. A
 failure after that is a warning; a failure before it raises an error that carries the
-pictures, and leaves a rescue copy in the user's state folder.
+pictures, and leaves a recovery copy in the user's state folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from gptimage._internal.user_dirs import make_private, rescue_folder
+from gptimage._internal.user_dirs import make_private, recovery_folder
 from gptimage.errors import GptImageError, InvalidRequestError, StoreError
 from gptimage.image.image import Image
 from gptimage.models.pricing import Cost, Usage
@@ -32,7 +32,7 @@ from gptimage.types.result import Result
 
 
 OWNER: Final = "rescued_for"
-"""The field of a rescue copy's sidecar that names the store it belongs to."""
+"""The field of a recovery copy's sidecar that names the store it belongs to."""
 
 _JOINERS: Final = re.compile("[\u200c\u200d]")
 MAX_TAGS: Final = 64
@@ -46,7 +46,7 @@ class CallMetadata:
     Attributes:
         asked: The request, as `asked.describe` writes it.
         model: The model that was asked.
-        made: When the service says it answered (UTC).
+        created_at_service: When the service says it answered (UTC).
         inputs: The pictures the request needs.
         usage: Tokens of the call.
         cost: What the call cost.
@@ -60,7 +60,7 @@ class CallMetadata:
 
     asked: Mapping[str, object]
     model: str
-    made: datetime
+    created_at_service: datetime
     inputs: tuple[Image, ...] = field(default=(), repr=False)
     usage: Usage | None = None
     cost: Cost | None = None
@@ -77,7 +77,7 @@ class CallMetadata:
         return cls(
             asked=request_to_json(result.request),
             model=result.model,
-            made=result.created,
+            created_at_service=result.created,
             inputs=pictures(result.request),
             usage=result.usage,
             cost=result.cost,
@@ -116,15 +116,15 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def draft(parts: StoreContext, call: CallMetadata, images: Sequence[Image]) -> list[PendingImage]:
+def draft(context: StoreContext, call: CallMetadata, images: Sequence[Image]) -> list[PendingImage]:
     """Give every picture of a call an id, a name and a record."""
     return [
-        _draft(parts, call, image, number, len(images)) for number, image in enumerate(images, 1)
+        _draft(context, call, image, number, len(images)) for number, image in enumerate(images, 1)
     ]
 
 
 def save(
-    parts: StoreContext,
+    context: StoreContext,
     drafts: Sequence[PendingImage],
     warn: Callable[[str], None],
     *,
@@ -136,17 +136,17 @@ def save(
         StoreError: At least one could not be written; the error carries all of them.
     """
     keys = [_sidecar_key(each) for each in drafts]
-    _try_index(parts, lambda: parts.index.begin(keys, parts.clock()))
+    _try_index(context, lambda: context.index.begin(keys, context.clock()))
     entries: list[IndexEntry] = []
     failures: list[tuple[PendingImage, Exception]] = []
     for each in drafts:
         try:
-            entries.append(write(parts.blobs, each))
+            entries.append(write(context.blobs, each))
         except Exception as error:  # noqa: BLE001  # whatever it is, the paid pictures come first
             failures.append((each, error))
-    unnoted = _try_index(parts, lambda: parts.index.add(entries))
+    unnoted = _try_index(context, lambda: context.index.add(entries))
     if failures:
-        raise _failure(parts, result, entries, failures)
+        raise _failure(context, result, entries, failures)
     if unnoted:
         warn(f"saved, but the index could not be told ({unnoted}); it will catch up by itself")
     return tuple(entry.record for entry in entries)
@@ -159,22 +159,22 @@ def write(blobs: Blobs, draft: PendingImage) -> IndexEntry:
         OSError: It could not be written; what was begun is removed again.
     """
     for image in draft.inputs:
-        blobs.keep(key_of(image), image.data)
+        blobs.touch_or_create(key_of(image), image.data)
     record, original = draft.record, draft.image.original
     body = sidecar.dump(record)
     written: list[str] = []
     # The sidecar lies in the same folder and settles the names before it as well.
     try:
         if record.original is not None and original is not None:
-            blobs.create(record.original.key, original.data, settle=False)
+            blobs.create(record.original.key, original.data, fsync_dir=False)
             written.append(record.original.key)
-        blobs.create(record.key, draft.image.data, settle=False)
+        blobs.create(record.key, draft.image.data, fsync_dir=False)
         written.append(record.key)
-        stamp = blobs.create(_sidecar_key(draft), body)
+        etag = blobs.create(_sidecar_key(draft), body)
     except BaseException:
         _roll_back(blobs, draft, written)
         raise
-    return IndexEntry(record=record, stamp=stamp, body=body)
+    return IndexEntry(record=record, etag=etag, body=body)
 
 
 def _roll_back(blobs: Blobs, draft: PendingImage, written: Sequence[str]) -> None:
@@ -186,13 +186,13 @@ def _roll_back(blobs: Blobs, draft: PendingImage, written: Sequence[str]) -> Non
 
 
 def _draft(
-    parts: StoreContext, call: CallMetadata, image: Image, number: int, count: int
+    context: StoreContext, call: CallMetadata, image: Image, number: int, count: int
 ) -> PendingImage:
-    id = parts.new_id()
+    id = context.new_id()
     record = Record(
         id=id,
         created=time_of(id),
-        made=call.made,
+        created_at_service=call.created_at_service,
         operation=str(call.asked["operation"]),
         request=call.asked,
         model=call.model,
@@ -209,7 +209,7 @@ def _draft(
         response_id=call.response_id,
         call_id=call.call_id,
         index=number,
-        of=count,
+        batch_count=count,
         tags=call.tags,
         provenance=image.has_provenance,
         template=_maybe_text(call.asked.get("template")),
@@ -218,7 +218,7 @@ def _draft(
         request_id=call.request_id,
     )
     return PendingImage(
-        record=placed(record, image, parts.naming, parts.blobs), image=image, inputs=call.inputs
+        record=placed(record, image, context.naming, context.blobs), image=image, inputs=call.inputs
     )
 
 
@@ -251,56 +251,56 @@ def _sidecar_key(draft: PendingImage) -> str:
     return draft.record.key.rpartition(".")[0] + SIDECAR
 
 
-def _try_index(parts: StoreContext, action: Callable[[], None]) -> str | None:
+def _try_index(context: StoreContext, action: Callable[[], None]) -> str | None:
     """Why the index could not be written, or None; it is then marked as behind."""
     try:
         action()
     except StoreError as error:
         with suppress(OSError):
-            parts.behind.touch()
+            context.stale_marker.touch()
         return str(error)
     return None
 
 
 def _failure(
-    parts: StoreContext,
+    context: StoreContext,
     result: Result | None,
     entries: Sequence[IndexEntry],
     failures: Sequence[tuple[PendingImage, Exception]],
 ) -> StoreError:
     cause = failures[0][1]
-    owner = parts.blobs.name
-    rescued = _rescue([each for each, _ in failures], owner) if result else []
+    owner = context.blobs.name
+    recovery_copies = _write_copies([each for each, _ in failures], owner) if result else []
     total = len(entries) + len(failures)
     error = StoreError(
-        f"{len(failures)} of {total} pictures could not be saved in {parts.blobs.name} "
-        f"({reason(cause)}); {_where_they_are(result, rescued)}",
+        f"{len(failures)} of {total} pictures could not be saved in {context.blobs.name} "
+        f"({reason(cause)}); {_where_they_are(result, recovery_copies)}",
         result=result and evolve(result, stored=tuple(entry.record for entry in entries)),
-        rescued=rescued,
+        recovery_copies=recovery_copies,
     )
     error.__cause__ = cause
     return error
 
 
-def _where_they_are(result: Result | None, rescued: Sequence[str]) -> str:
+def _where_they_are(result: Result | None, recovery_copies: Sequence[str]) -> str:
     if result is None:
         return "what they came from is left alone"
     copies = (
-        f"rescue copies are in {rescue_folder()}: run 'gptimage rescue' when it works again"
-        if rescued
-        else "no rescue copy could be written either: save .result.images yourself"
+        f"recovery copies are in {recovery_folder()}: run 'gptimage recover' when it works again"
+        if recovery_copies
+        else "no recovery copy could be written either: save .result.images yourself"
     )
     return f"all are paid for and safe in .result, and {copies}"
 
 
-def _rescue(drafts: Sequence[PendingImage], owner: str) -> list[str]:
+def _write_copies(drafts: Sequence[PendingImage], owner: str) -> list[str]:
     """Write pictures to the user's state folder, laid out like a store; their paths."""
     paths: list[str] = []
     for each in drafts:
         with suppress(OSError, GptImageError):
             # Pictures may be private, and this is not the place the user chose for them.
-            make_private(rescue_folder())
-            blobs = FileBlobs(rescue_folder())
+            make_private(recovery_folder())
+            blobs = FileBlobs(recovery_folder())
             record = placed(each.record, each.image, Naming(DEFAULT), blobs)
             marked = evolve(record, extra={**record.extra, OWNER: owner})
             write(blobs, evolve(each, record=marked))

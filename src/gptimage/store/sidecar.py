@@ -239,7 +239,7 @@ def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
     return Record(
         id=(id := _id(key, fields.get("id", str))),
         created=time_of(id),
-        made=fields.made("made", _moment),
+        created_at_service=fields.made("made", _moment),
         operation=fields.get("operation", str),
         request=fields.table("request") or {},
         model=fields.get("model", str),
@@ -257,7 +257,7 @@ def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
         response_id=fields.maybe("response_id", str),
         call_id=fields.maybe("call_id", str),
         index=fields.get("index", int),
-        of=max(1, fields.get("of", int)),
+        batch_count=max(1, fields.get("of", int)),
         tags=fields.texts("tags"),
         pinned=fields.get("pinned", bool),
         provenance=fields.get("provenance", bool),

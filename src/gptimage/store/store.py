@@ -44,11 +44,11 @@ from gptimage.types.result import Result
 _TRIES: Final = 100
 
 
-def edit(parts: StoreContext, key: str, change: Callable[[Record], Record]) -> Record | None:
+def edit(context: StoreContext, key: str, change: Callable[[Record], Record]) -> Record | None:
     """Change what a sidecar says; the new record, or None when the picture is gone.
 
     Args:
-        parts: The store.
+        context: The store.
         key: The sidecar.
         change: Makes the new record; called again when somebody else was quicker.
 
@@ -56,38 +56,47 @@ def edit(parts: StoreContext, key: str, change: Callable[[Record], Record]) -> R
         StoreError: It cannot be read or written, or others keep changing it.
     """
     try:
-        parts.index.begin([key], parts.clock())
+        context.index.begin([key], context.clock())
         for _ in range(_TRIES):
-            found = parts.entry(key)
-            if found is None or found[1] or _replace(parts, found[0], change(found[0].record)):
-                return sync.sync(parts, key)
+            found = context.entry(key)
+            if found is None or found[1] or _replace(context, found[0], change(found[0].record)):
+                return sync.sync(context, key)
     except (OSError, UnreadableSidecarError) as error:
         raise StoreError(f"{key} cannot be changed: {reason(error)}") from error
     raise StoreError(f"{key} keeps being changed by others: try again")
 
 
-def _replace(parts: StoreContext, old: IndexEntry, new: Record) -> bool:
+def _replace(context: StoreContext, old: IndexEntry, new: Record) -> bool:
     """Whether the sidecar says what is wanted now."""
     if new == old.record:
         return True
     try:
-        return parts.blobs.replace(old.key, sidecar.dump(new), stamp=old.stamp) is not None
+        return context.blobs.replace(old.key, sidecar.dump(new), etag=old.etag) is not None
     except FileNotFoundError:
         return False
 
 
-# Opening: puts a store's parts together, and says early what cannot work.
+# Opening: puts a store's context together, and says early what cannot work.
 
 INDEX: Final = "index.sqlite"
 """The index's file in a local store."""
 
-_BLOBS: Final = ("create", "keep", "replace", "read", "stat", "delete", "list", "leftovers")
+_BLOBS: Final = (
+    "create",
+    "touch_or_create",
+    "replace",
+    "read",
+    "stat",
+    "delete",
+    "list",
+    "temp_files",
+)
 
 Place = str | os.PathLike[str] | Blobs
 """Where a store may be."""
 
 
-def open_parts(
+def open_store(
     where: Place,
     *,
     naming: str | None,
@@ -113,20 +122,20 @@ def open_parts(
     blobs = _blobs(where, fsync)
     path = _index_path(blobs, index)
     shared = blobs.folder == path.parent
-    parts = StoreContext(
+    context = StoreContext(
         blobs=blobs,
-        index=Index(path, fill=lambda: sync.refill(parts), report=warn, private=not shared),
+        index=Index(path, fill=lambda: sync.refill(context), report=warn, private=not shared),
         naming=Naming(DEFAULT if naming is None else naming),
         new_id=IdMaker(clock),
         clock=clock,
-        behind=path.with_name(f".{path.name}.behind"),
+        stale_marker=path.with_name(f".{path.name}.behind"),
         shared=shared,
     )
     # An index others do not use is filled when it is first read: saving needs no listing.
-    parts.index.database.read(lambda _: None, filled=parts.shared)
-    if parts.shared:
-        sync.recover(parts)
-    return parts
+    context.index.database.read(lambda _: None, filled=context.shared)
+    if context.shared:
+        sync.recover(context)
+    return context
 
 
 def _blobs(where: str | os.PathLike[str] | Blobs, fsync: bool | None) -> Blobs:
@@ -191,11 +200,11 @@ class Store(Reader):
         fsync: bool | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        super().__init__(open_parts(where, naming=naming, index=index, fsync=fsync, clock=clock))
+        super().__init__(open_store(where, naming=naming, index=index, fsync=fsync, clock=clock))
 
     def __repr__(self) -> str:
         """The class and where it is."""
-        return f"Store({self._parts.blobs.name!r})"
+        return f"Store({self._context.blobs.name!r})"
 
     def __enter__(self) -> Self:
         """Use the store in a ``with`` block."""
@@ -213,16 +222,16 @@ class Store(Reader):
     @property
     def name(self) -> str:
         """Where it is: a path, or the name of an object store."""
-        return self._parts.blobs.name
+        return self._context.blobs.name
 
     @property
     def folder(self) -> Path | None:
         """The local folder, or None for an object store."""
-        return self._parts.blobs.folder
+        return self._context.blobs.folder
 
     def close(self) -> None:
         """Close the index's connections; the store may still be used."""
-        self._parts.index.close()
+        self._context.index.close()
 
     def save(
         self,
@@ -251,7 +260,7 @@ class Store(Reader):
         Raises:
             InvalidRequestError: A tag or the parent makes no sense; nothing was saved.
             StoreError: A picture could not be saved. ``.result`` has all of them, and
-                ``.rescued`` the paths of copies in the user's state folder.
+                ``.recovery_copies`` the paths of copies in the user's state folder.
         """
         words = saving.check_tags(tags)
         if parent is not None and not is_id(parent):
@@ -266,13 +275,13 @@ class Store(Reader):
                 response_id=response_id,
                 call_id=call_id,
             )
-            drafts = saving.draft(self._parts, call, result.images)
+            drafts = saving.draft(self._context, call, result.images)
         except Exception as error:
             raise StoreError(
                 f"the result cannot be described ({reason(error)}); its pictures are in .result",
                 result=result,
             ) from error
-        return saving.save(self._parts, drafts, warn, result=result)
+        return saving.save(self._context, drafts, warn, result=result)
 
     @contextmanager
     def exclusive(self) -> Generator[None]:
@@ -281,7 +290,7 @@ class Store(Reader):
         Raises:
             StoreError: The lock beside the index cannot be taken.
         """
-        path = self._parts.index.database.path
+        path = self._context.index.database.path
         try:
             with ExitStack() as stack:
                 stack.enter_context(locked(path.with_name(f".{path.name}.exclusive")))
@@ -344,9 +353,9 @@ class Store(Reader):
         """
         record = self.get(id)
         try:
-            if sync.remove(self._parts, _sidecar_key(record)) is None:
+            if sync.remove(self._context, _sidecar_key(record)) is None:
                 raise self._why_not_removed(record)
-            pruning.sweep_inputs(self._parts, inputs(record.request))
+            pruning.sweep_inputs(self._context, inputs(record.request))
         except (OSError, UnreadableSidecarError) as error:
             raise StoreError(f"{id} cannot be removed: {reason(error)}") from error
 
@@ -364,7 +373,7 @@ class Store(Reader):
             StoreError: The store or the index cannot be read or written.
         """
         try:
-            return pruning.prune(self._parts, retention, dry_run=dry_run)
+            return pruning.prune(self._context, retention, dry_run=dry_run)
         except OSError as error:
             raise StoreError(f"{self.name} cannot be pruned: {reason(error)}") from error
 
@@ -383,7 +392,7 @@ class Store(Reader):
             StoreError: The store or the index cannot be read or written.
         """
         self._ready()
-        return verifying.verify(self._parts, hashes=hashes, repair=repair, grace=grace)
+        return verifying.verify(self._context, hashes=hashes, repair=repair, grace=grace)
 
     def refresh(self) -> int:
         """Take in pictures saved elsewhere, on a machine that shares the bucket or folder.
@@ -399,7 +408,7 @@ class Store(Reader):
             StoreError: The store or the index cannot be read or written.
         """
         self._caught_up = True
-        return sync.refresh(self._parts).updated
+        return sync.refresh(self._context).updated
 
     def reindex(self) -> int:
         """Read every sidecar again and build the index from them; how many there are.
@@ -407,7 +416,7 @@ class Store(Reader):
         Raises:
             StoreError: The store or the index cannot be read or written.
         """
-        return self._parts.index.database.refill()
+        return self._context.index.database.refill()
 
     def export(
         self,
@@ -431,11 +440,11 @@ class Store(Reader):
         """
         names = Naming(naming, dated=False)
         self._ready()
-        rows = search.each(self._parts.index.database, filters)
+        rows = search.each(self._context.index.database, filters)
         records = (self._record(row) for row in rows)
-        return exporting.export(self._parts, records, Path(folder), names, sidecars=sidecars)
+        return exporting.export(self._context, records, Path(folder), names, sidecars=sidecars)
 
-    def rescue(
+    def recover(
         self,
         spool: PendingReplies | None = None,
         *,
@@ -444,7 +453,7 @@ class Store(Reader):
     ) -> recovery.RecoverReport:
         """Save what was paid for and could not be saved at the time.
 
-        That is rescue copies in the user's state folder, and replies of processes that were
+        That is recovery copies in the user's state folder, and replies of processes that were
         killed before they had saved their pictures. What belongs to another store waits for
         that store, and is counted in ``others``.
 
@@ -457,18 +466,18 @@ class Store(Reader):
             StoreError: The folders cannot be read.
         """
         self._ready()
-        spool = spool or PendingReplies(clock=self._parts.clock)
-        return recovery.recover(self._parts, spool, older_than, every=every)
+        spool = spool or PendingReplies(clock=self._context.clock)
+        return recovery.recover(self._context, spool, older_than, every=every)
 
     def _edit(self, id: str, change: Callable[[Record], Record]) -> Record:
-        record = edit(self._parts, _sidecar_key(self.get(id)), change)
+        record = edit(self._context, _sidecar_key(self.get(id)), change)
         if record is None:
             raise not_found(id, self.name)
         return record
 
     def _why_not_removed(self, record: Record) -> StoreError:
         """Nothing was removed: because of a pin, or because somebody else was quicker."""
-        row = sync.sync(self._parts, _sidecar_key(record))
+        row = sync.sync(self._context, _sidecar_key(record))
         return sync.pinned_error(record.id) if row else not_found(record.id, self.name)
 
 

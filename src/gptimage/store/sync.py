@@ -34,7 +34,7 @@ from gptimage.types.record import Record
 # picture at the same time. Whoever finds a marked sidecar later finishes the job.
 
 
-def remove(parts: StoreContext, key: str) -> Record | None:
+def remove(context: StoreContext, key: str) -> Record | None:
     """Remove the picture of a sidecar, and its files; None if it is pinned or gone already.
 
     Nothing is touched without a sidecar that proves that the store wrote it.
@@ -43,37 +43,37 @@ def remove(parts: StoreContext, key: str) -> Record | None:
         UnreadableSidecarError: The sidecar is damaged.
         OSError: It cannot be removed.
     """
-    parts.index.begin([key], parts.clock())
-    while found := parts.entry(key):
+    context.index.begin([key], context.clock())
+    while found := context.entry(key):
         entry, deleted = found
         if entry.record.pinned and not deleted:
-            parts.index.strike([key])
+            context.index.clear_journal([key])
             return None
-        if deleted or _mark(parts, entry):
-            finish(parts, entry.record)
+        if deleted or _mark(context, entry):
+            finish(context, entry.record)
             return entry.record
-    parts.index.forget(key)
+    context.index.forget(key)
     return None
 
 
-def finish(parts: StoreContext, record: Record) -> None:
+def finish(context: StoreContext, record: Record) -> None:
     """Remove what is left of a picture whose sidecar is marked."""
     key = stem(record.key) + SIDECAR
     # The row goes before the files, so that nobody is shown a picture that is gone; the
     # journal's note goes last, so that a crash in between is seen.
-    parts.index.forget(key, strike=False)
-    parts.blobs.delete(record.key)
+    context.index.forget(key, clear_journal=False)
+    context.blobs.delete(record.key)
     if record.original is not None:
-        parts.blobs.delete(record.original.key)
-    parts.blobs.delete(key)
-    parts.index.strike([key])
+        context.blobs.delete(record.original.key)
+    context.blobs.delete(key)
+    context.index.clear_journal([key])
 
 
-def _mark(parts: StoreContext, entry: IndexEntry) -> bool:
+def _mark(context: StoreContext, entry: IndexEntry) -> bool:
     """Mark a sidecar if nobody changed it meanwhile."""
     body = sidecar.dump(entry.record, deleted=True)
     try:
-        return parts.blobs.replace(entry.key, body, stamp=entry.stamp) is not None
+        return context.blobs.replace(entry.key, body, etag=entry.etag) is not None
     except FileNotFoundError:
         return False
 
@@ -113,46 +113,46 @@ class Changes:
     unreadable: list[str] = field(factory=list[str])
 
 
-def refresh(parts: StoreContext) -> Changes:
+def refresh(context: StoreContext) -> Changes:
     """Take in what was written elsewhere since the last time, a day of overlap included.
 
     Raises:
         StoreError: The store or the index cannot be read.
     """
-    started = parts.clock()
-    recover(parts)
-    changes = catch_up(parts, after=_since(parts))
-    parts.index.set_state(_LISTED, started.isoformat())
+    started = context.clock()
+    recover(context)
+    changes = catch_up(context, after=_since(context))
+    context.index.set_state(_LISTED, started.isoformat())
     return changes
 
 
-def refill(parts: StoreContext) -> int:
+def refill(context: StoreContext) -> int:
     """Fill an index from every sidecar, whatever it holds already; how many there were.
 
     Raises:
         StoreError: The store cannot be read.
     """
-    started = parts.clock()
-    changes = catch_up(parts, words=False, every=True)
-    parts.index.rebuild_words()
-    parts.index.set_state(_LISTED, started.isoformat())
+    started = context.clock()
+    changes = catch_up(context, words=False, every=True)
+    context.index.rebuild_words()
+    context.index.set_state(_LISTED, started.isoformat())
     return changes.seen - len(changes.unreadable)
 
 
-def recover(parts: StoreContext) -> None:
+def recover(context: StoreContext) -> None:
     """Finish what was begun and not ended: by a process that was killed, or a full disk.
 
     Raises:
         StoreError: The store or the index cannot be read.
     """
-    if before := _touched(parts.behind):
-        catch_up(parts)
-        if _touched(parts.behind) == before:
-            parts.behind.unlink(missing_ok=True)
-    limit = (parts.clock() - GRACE).timestamp()
-    for key, since in parts.index.journal():
-        if sync(parts, key, strike=False) is not None or since < limit:
-            parts.index.strike([key])
+    if before := _touched(context.stale_marker):
+        catch_up(context)
+        if _touched(context.stale_marker) == before:
+            context.stale_marker.unlink(missing_ok=True)
+    limit = (context.clock() - GRACE).timestamp()
+    for key, since in context.index.journal():
+        if sync(context, key, clear_journal=False) is not None or since < limit:
+            context.index.clear_journal([key])
 
 
 def _touched(path: Path) -> int | None:
@@ -164,34 +164,34 @@ def _touched(path: Path) -> int | None:
 
 
 def catch_up(
-    parts: StoreContext, *, after: str = IMAGES, words: bool = True, every: bool = False
+    context: StoreContext, *, after: str = IMAGES, words: bool = True, every: bool = False
 ) -> Changes:
     """Compare the listing with the index, and read what differs.
 
     Args:
-        parts: The store.
+        context: The store.
         after: Only keys that sort after this one.
         words: Keep full-text search up to date; otherwise it must be rebuilt afterwards.
-        every: Read every sidecar, also those whose stamp the index knows.
+        every: Read every sidecar, also those whose etag the index knows.
 
     Raises:
         StoreError: The store or the index cannot be read.
     """
     changes = Changes()
     try:
-        listed = parts.blobs.list(IMAGES, after=after)
+        listed = context.blobs.list(IMAGES, after=after)
         sidecars = (info for info in listed if is_sidecar(info.key) and is_key(info.key))
-        with _readers(parts) as readers:
+        with _readers(context) as readers:
             for batch in _batches(sidecars):
-                _compare(parts, batch, after, batch[-1].key, changes, words, every, readers)
+                _compare(context, batch, after, batch[-1].key, changes, words, every, readers)
                 after = batch[-1].key
-            _compare(parts, [], after, _END, changes, words, every, readers)
+            _compare(context, [], after, _END, changes, words, every, readers)
     except OSError as error:
-        raise StoreError(f"{parts.blobs.name} cannot be read: {reason(error)}") from error
+        raise StoreError(f"{context.blobs.name} cannot be read: {reason(error)}") from error
     return changes
 
 
-def sync(parts: StoreContext, key: str, *, strike: bool = True) -> Record | None:
+def sync(context: StoreContext, key: str, *, clear_journal: bool = True) -> Record | None:
     """Make the row of one sidecar say what the file says; None when there is no picture.
 
     A damaged sidecar leaves the row as it was: it is the last that was known.
@@ -200,28 +200,30 @@ def sync(parts: StoreContext, key: str, *, strike: bool = True) -> Record | None
         StoreError: Others keep changing it, or it cannot be read.
     """
     for _ in range(_TRIES):
-        before = parts.index.stamp(key)
+        before = context.index.etag(key)
         try:
-            found = parts.entry(key)
+            found = context.entry(key)
         except UnreadableSidecarError:
             return None
         except OSError as error:
             raise StoreError(f"the sidecar {key} cannot be read: {reason(error)}") from error
         if found is None:
-            if (before is None and not strike) or parts.index.forget_if(key, before=before):
+            if (before is None and not clear_journal) or context.index.forget_if(
+                key, before=before
+            ):
                 return None
             continue
         entry, deleted = found
         if deleted:
-            finish(parts, entry.record)
+            finish(context, entry.record)
             return None
-        if _is_double(parts, entry) or not parts.index.replace([(entry, before)]):
+        if _is_double(context, entry) or not context.index.replace([(entry, before)]):
             return entry.record
     raise StoreError(f"the sidecar {key} keeps changing: try again")
 
 
 def _compare(
-    parts: StoreContext,
+    context: StoreContext,
     batch: Sequence[BlobInfo],
     after: str,
     upto: str,
@@ -231,28 +233,28 @@ def _compare(
     readers: Executor | None,
 ) -> None:
     """Compare the sidecars between two keys with the rows between them."""
-    known = parts.index.stamps(after, upto)
+    known = context.index.etags(after, upto)
     changes.seen += len(batch)
     before = {info.key: known.pop(info.key, None) for info in batch}
-    differing = [info.key for info in batch if every or before[info.key] != info.stamp]
+    differing = [info.key for info in batch if every or before[info.key] != info.etag]
     # A copy of a picture's files has the same id; the first one counts.
-    found = {entry.record.id: entry for entry in _read(parts, differing[::-1], changes, readers)}
-    lost = parts.index.replace(
+    found = {entry.record.id: entry for entry in _read(context, differing[::-1], changes, readers)}
+    lost = context.index.replace(
         [(entry, before[entry.key]) for entry in found.values()], words=words
     )
     changes.updated += len(found)
     for key in [*lost, *known]:
-        changes.removed += sync(parts, key) is None
+        changes.removed += sync(context, key) is None
 
 
 def _read(
-    parts: StoreContext, keys: Sequence[str], changes: Changes, readers: Executor | None
+    context: StoreContext, keys: Sequence[str], changes: Changes, readers: Executor | None
 ) -> Iterator[IndexEntry]:
     """Read sidecars, several at once where each takes a round trip."""
 
     def read(key: str) -> tuple[IndexEntry, bool] | None:
         try:
-            return parts.entry(key)
+            return context.entry(key)
         except UnreadableSidecarError:
             changes.unreadable.append(key)
             return None
@@ -262,30 +264,30 @@ def _read(
             continue
         entry, deleted = found
         if deleted:
-            finish(parts, entry.record)
-        elif not _is_double(parts, entry):
+            finish(context, entry.record)
+        elif not _is_double(context, entry):
             yield entry
 
 
-def _is_double(parts: StoreContext, entry: IndexEntry) -> bool:
+def _is_double(context: StoreContext, entry: IndexEntry) -> bool:
     """Whether the index knows this id from another sidecar that still exists: a copy."""
-    other = parts.index.key_of(entry.record.id)
+    other = context.index.key_of(entry.record.id)
     if other is None or other == entry.key:
         return False
-    if parts.blobs.stat(other) is not None:
+    if context.blobs.stat(other) is not None:
         return True
-    parts.index.forget(other)
+    context.index.forget(other)
     return False
 
 
-def _since(parts: StoreContext) -> str:
+def _since(context: StoreContext) -> str:
     """The key to list from."""
-    listed = parts.index.state(_LISTED)
+    listed = context.index.state(_LISTED)
     return day_prefix(datetime.fromisoformat(listed) - OVERLAP) if listed else IMAGES
 
 
-def _readers(parts: StoreContext) -> AbstractContextManager[Executor | None]:
-    return nullcontext() if parts.blobs.folder else ThreadPoolExecutor(_READERS)
+def _readers(context: StoreContext) -> AbstractContextManager[Executor | None]:
+    return nullcontext() if context.blobs.folder else ThreadPoolExecutor(_READERS)
 
 
 def _batches(infos: Iterable[BlobInfo]) -> Iterator[list[BlobInfo]]:

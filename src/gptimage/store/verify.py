@@ -103,33 +103,35 @@ RECOVERED: Final = "recovered"
 """The operation of a picture of which only the bytes survived."""
 
 
-def repair_all(parts: StoreContext, problems: Sequence[Problem], grace: timedelta) -> list[Problem]:
+def repair_all(
+    context: StoreContext, problems: Sequence[Problem], grace: timedelta
+) -> list[Problem]:
     """Put right what can be; the problems that are gone.
 
     Raises:
         OSError: The store cannot be written.
         StoreError: The index cannot be written.
     """
-    settled = set(parts.blobs.leftovers(grace, remove=True))
+    settled = set(context.blobs.temp_files(grace, remove=True))
     unclaimed = [problem.key for problem in problems if problem.kind == "unclaimed"]
     for _, keys in groupby(unclaimed, key=stem):
-        settled |= _adopt(parts, list(keys))
+        settled |= _adopt(context, list(keys))
     for problem in problems:
         fix = _FIXES.get(problem.kind)
-        if fix is not None and problem.key not in settled and fix(parts, problem.key):
+        if fix is not None and problem.key not in settled and fix(context, problem.key):
             settled.add(problem.key)
     return [problem for problem in problems if problem.key in settled]
 
 
-def _follow(parts: StoreContext, key: str) -> bool:
+def _follow(context: StoreContext, key: str) -> bool:
     """Make the row say what the sidecar says; a marked sidecar ends the removal."""
-    sync(parts, key)
+    sync(context, key)
     return True
 
 
-def _sweep(parts: StoreContext, key: str) -> bool:
-    sweep_inputs(parts, [key])
-    return parts.blobs.stat(key) is None
+def _sweep(context: StoreContext, key: str) -> bool:
+    sweep_inputs(context, [key])
+    return context.blobs.stat(key) is None
 
 
 _FIXES: Final[Mapping[Kind, Callable[[StoreContext, str], bool]]] = MappingProxyType(
@@ -137,45 +139,45 @@ _FIXES: Final[Mapping[Kind, Callable[[StoreContext, str], bool]]] = MappingProxy
 )
 
 
-def _adopt(parts: StoreContext, keys: Sequence[str]) -> set[str]:
+def _adopt(context: StoreContext, keys: Sequence[str]) -> set[str]:
     """Give a picture without a sidecar one; those that are settled.
 
     The index may still know what the sidecar said. A file whose bytes are on record
-    elsewhere is only removed: after a crash, that is the same reply saved by a rescue.
+    elsewhere is only removed: after a crash, that is the same reply saved by a recovery.
     """
     sidecar_key = stem(keys[0]) + SIDECAR
-    if row := search.by_key(parts.index.database, sidecar_key):
-        parts.blobs.create(sidecar_key, row.body)
-        sync(parts, sidecar_key)
+    if row := search.by_key(context.index.database, sidecar_key):
+        context.blobs.create(sidecar_key, row.body)
+        sync(context, sidecar_key)
         return {*keys, sidecar_key}
     images: dict[str, Image] = {}
     settled: set[str] = set()
     for key in keys:
         try:
-            image = Image.from_bytes(parts.blobs.read(key).data)
+            image = Image.from_bytes(context.blobs.read(key).data)
         except (FileNotFoundError, ImageDecodeError):
             continue
-        if _is_elsewhere(parts, image):
-            parts.blobs.delete(key)
+        if _is_elsewhere(context, image):
+            context.blobs.delete(key)
             settled.add(key)
         else:
             images[key] = image
     if images:
-        _describe(parts, images)
+        _describe(context, images)
     return settled | images.keys()
 
 
-def _is_elsewhere(parts: StoreContext, image: Image) -> bool:
+def _is_elsewhere(context: StoreContext, image: Image) -> bool:
     """Whether another picture of the store really has these bytes, on disk and not on paper."""
-    for found in search.by_digest(parts.index.database, image.sha256):
+    for found in search.by_digest(context.index.database, image.sha256):
         with suppress(FileNotFoundError):
-            record = parts.load(found.body, found.key).record
-            if parts.blobs.read(record.key).data == image.data:
+            record = context.load(found.body, found.key).record
+            if context.blobs.read(record.key).data == image.data:
                 return True
     return False
 
 
-def _describe(parts: StoreContext, images: Mapping[str, Image]) -> None:
+def _describe(context: StoreContext, images: Mapping[str, Image]) -> None:
     """Write a sidecar for a picture, and its original if that is there too."""
     key = max(images, key=_is_final)
     others = [each for each in images if each != key]
@@ -184,8 +186,8 @@ def _describe(parts: StoreContext, images: Mapping[str, Image]) -> None:
     body = sidecar.dump(record)
     sidecar_key = stem(key) + SIDECAR
     with suppress(FileExistsError):
-        stamp = parts.blobs.create(sidecar_key, body)
-        parts.index.add([IndexEntry(record=record, stamp=stamp, body=body)])
+        etag = context.blobs.create(sidecar_key, body)
+        context.index.add([IndexEntry(record=record, etag=etag, body=body)])
 
 
 def _is_final(key: str) -> bool:
@@ -210,7 +212,7 @@ def _record(key: str, image: Image, original: Original | None) -> Record:
     return Record(
         id=id,
         created=time_of(id),
-        made=time_of(id),
+        created_at_service=time_of(id),
         operation=RECOVERED,
         request={},
         model="unknown",
@@ -252,18 +254,18 @@ class _Findings:
         return True
 
 
-def verify(parts: StoreContext, *, hashes: bool, repair: bool, grace: timedelta) -> VerifyReport:
+def verify(context: StoreContext, *, hashes: bool, repair: bool, grace: timedelta) -> VerifyReport:
     """Look at every file and every row; see `Store.verify`.
 
     Raises:
         StoreError: The store or the index cannot be read.
     """
-    found = _Findings(parts.files_now(), grace)
+    found = _Findings(context.files_now(), grace)
     try:
-        _look(parts, found, hashes)
-        repaired = repair_all(parts, found.problems, grace) if repair else []
+        _look(context, found, hashes)
+        repaired = repair_all(context, found.problems, grace) if repair else []
     except OSError as error:
-        raise StoreError(f"{parts.blobs.name} cannot be verified: {reason(error)}") from error
+        raise StoreError(f"{context.blobs.name} cannot be verified: {reason(error)}") from error
     return VerifyReport(
         checked=found.checked,
         problems=tuple(each for each in found.problems if each not in repaired),
@@ -272,26 +274,26 @@ def verify(parts: StoreContext, *, hashes: bool, repair: bool, grace: timedelta)
     )
 
 
-def _look(parts: StoreContext, found: _Findings, hashes: bool) -> None:
+def _look(context: StoreContext, found: _Findings, hashes: bool) -> None:
     # Rows before files: a picture that is saved meanwhile is then a young file, not a stale row.
     query = "SELECT key, stamp FROM pictures"
-    rows = dict(parts.index.database.read(lambda c: c.execute(query).fetchall()))
-    parts.index.check()
+    rows = dict(context.index.database.read(lambda c: c.execute(query).fetchall()))
+    context.index.check()
     kept: Group = {}
-    for base, files in groupby(parts.blobs.list(""), key=_base):
+    for base, files in groupby(context.blobs.list(""), key=_base):
         group = {info.key: info for info in files}
         if base.startswith(IMAGES) and find_id(base.rpartition("/")[2]):
-            _pictures(parts, found, base + SIDECAR, group, rows, hashes)
+            _pictures(context, found, base + SIDECAR, group, rows, hashes)
         for key, info in group.items():
             if input_digest(key):
                 kept[key] = info
-            elif not _is_index(parts, key):
+            elif not _is_index(context, key):
                 found.add("foreign", key)
-    _inputs(parts, found, kept, hashes)
+    _inputs(context, found, kept, hashes)
     for key in sorted(rows):
-        if parts.index.stamp(key) is not None and parts.blobs.stat(key) is None:
+        if context.index.etag(key) is not None and context.blobs.stat(key) is None:
             found.add("stale", key, "the index knows it, and there is no sidecar")
-    for key in parts.blobs.leftovers(found.grace):
+    for key in context.blobs.temp_files(found.grace):
         found.add("leftover", key, "a temporary file of a write that was killed")
 
 
@@ -299,12 +301,12 @@ def _base(info: BlobInfo) -> str:
     return stem(info.key)
 
 
-def _is_index(parts: StoreContext, key: str) -> bool:
-    return parts.shared and key.startswith(parts.index.database.path.name)
+def _is_index(context: StoreContext, key: str) -> bool:
+    return context.shared and key.startswith(context.index.database.path.name)
 
 
 def _pictures(
-    parts: StoreContext,
+    context: StoreContext,
     found: _Findings,
     key: str,
     group: Group,
@@ -321,7 +323,7 @@ def _pictures(
         return
     row = rows.pop(key, None)
     try:
-        entry = parts.entry(key)
+        entry = context.entry(key)
     except UnreadableSidecarError as error:
         found.add("unreadable", key, str(error))
         group.clear()
@@ -336,33 +338,33 @@ def _pictures(
     else:
         found.checked += 1
         found.needed.update(dict.fromkeys(inputs(record.request), key))
-        _files(parts, found, record, group, hashes)
-        _row(parts, found, sidecar, entry[0], row)
+        _files(context, found, record, group, hashes)
+        _row(context, found, sidecar, entry[0], row)
     group.pop(record.key, None)
     group.pop(record.original.key if record.original else "", None)
 
 
 def _files(
-    parts: StoreContext, found: _Findings, record: Record, group: Group, hashes: bool
+    context: StoreContext, found: _Findings, record: Record, group: Group, hashes: bool
 ) -> None:
     files = [(record.key, record.bytes, record.sha256)]
     if record.original:
         files.append((record.original.key, record.original.bytes, record.original.sha256))
     for key, size, sha256 in files:
-        info = group.get(key) or parts.blobs.stat(key)
+        info = group.get(key) or context.blobs.stat(key)
         if info is None:
             # Listed a moment before somebody removed it: then the sidecar is gone as well.
-            if parts.blobs.stat(stem(key) + SIDECAR):
+            if context.blobs.stat(stem(key) + SIDECAR):
                 found.add("missing", key)
         elif info.size != size:
             found.add("changed", key, f"{info.size} bytes instead of {size}")
         elif hashes:
-            _hash(parts, found, key, sha256)
+            _hash(context, found, key, sha256)
 
 
-def _hash(parts: StoreContext, found: _Findings, key: str, sha256: str) -> None:
+def _hash(context: StoreContext, found: _Findings, key: str, sha256: str) -> None:
     try:
-        data = parts.blobs.read(key).data
+        data = context.blobs.read(key).data
     except FileNotFoundError:
         return
     if hashlib.sha256(data).hexdigest() != sha256:
@@ -370,23 +372,23 @@ def _hash(parts: StoreContext, found: _Findings, key: str, sha256: str) -> None:
 
 
 def _row(
-    parts: StoreContext, found: _Findings, sidecar: BlobInfo, entry: IndexEntry, stamp: str | None
+    context: StoreContext, found: _Findings, sidecar: BlobInfo, entry: IndexEntry, etag: str | None
 ) -> None:
-    if stamp == sidecar.stamp and parts.index.says(entry):
+    if etag == sidecar.etag and context.index.says(entry):
         return
-    other = parts.index.key_of(entry.record.id)
+    other = context.index.key_of(entry.record.id)
     if other not in {None, sidecar.key}:
         found.add("double", sidecar.key, f"{other} has the same id")
     elif not found.young(sidecar):
         detail = "the index says something else"
-        if stamp != sidecar.stamp:
+        if etag != sidecar.etag:
             detail = (
-                "the index does not know it" if stamp is None else "the index knows an older one"
+                "the index does not know it" if etag is None else "the index knows an older one"
             )
         found.add("unindexed", sidecar.key, detail)
 
 
-def _inputs(parts: StoreContext, found: _Findings, kept: Group, hashes: bool) -> None:
+def _inputs(context: StoreContext, found: _Findings, kept: Group, hashes: bool) -> None:
     for key in sorted(found.needed.keys() - kept.keys()):
         found.add("lost input", key, f"{found.needed[key]} cannot be asked again")
     for key, info in kept.items():
@@ -394,4 +396,4 @@ def _inputs(parts: StoreContext, found: _Findings, kept: Group, hashes: bool) ->
             if not found.young(info):
                 found.add("unused input", key)
         elif hashes:
-            _hash(parts, found, key, input_digest(key) or "")
+            _hash(context, found, key, input_digest(key) or "")

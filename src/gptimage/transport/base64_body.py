@@ -242,7 +242,7 @@ def decode(text: bytes) -> bytes:
 
 
 def pictures(body: Body) -> list[bytes]:
-    """The bytes of every picture that can be read from a raw reply, for rescues."""
+    """The bytes of every picture that can be read from a raw reply, for recovery."""
     try:
         document = read(body)
     except ValueError:

@@ -45,12 +45,12 @@ class Record:
     Attributes:
         id: Its id: ``img_``, the UTC time of saving, and 128 random bits.
         created: When it was saved (UTC); the same time as in the id.
-        made: When the service says it made the picture (UTC).
+        created_at_service: When the service says it made the picture (UTC).
         operation: ``generate`` or ``edit``; ``recovered`` when only the picture survived a crash.
         request: Every parameter that was asked for, as JSON; pictures are named by SHA-256.
         model: The model that was asked.
         usage: Tokens of the call that made the picture, or None.
-        cost: What the whole call cost, or None when unknown; `share` is this picture's part.
+        cost: What the whole call cost, or None when unknown; `cost_share` is this picture's part.
         key: The picture's name in the store.
         format: What the bytes are, such as ``png``.
         width: Pixels across; None only for an svg that states no size.
@@ -63,7 +63,7 @@ class Record:
         response_id: Id of the service's response, to go on with a conversation.
         call_id: Id of the image call within that response.
         index: Which picture of the call this is, from 1.
-        of: How many pictures the call returned.
+        batch_count: How many pictures the call returned.
         tags: Your words, sorted.
         pinned: Whether `prune` and `delete` must leave it alone.
         provenance: Whether the file carries a C2PA manifest.
@@ -77,7 +77,7 @@ class Record:
 
     id: str
     created: datetime = field(repr=False)
-    made: datetime = field(repr=False)
+    created_at_service: datetime = field(repr=False)
     operation: str
     request: Mapping[str, object] = field(repr=False)
     model: str
@@ -95,7 +95,7 @@ class Record:
     response_id: str | None = field(default=None, repr=False)
     call_id: str | None = field(default=None, repr=False)
     index: int = field(default=1, repr=False)
-    of: int = field(default=1, repr=False)
+    batch_count: int = field(default=1, repr=False)
     tags: tuple[str, ...] = ()
     pinned: bool = False
     provenance: bool = field(default=False, repr=False)
@@ -125,11 +125,11 @@ class Record:
         return FORMATS.get(self.format, FORMATS[""]).mime_type
 
     @property
-    def share(self) -> Cost | None:
+    def cost_share(self) -> Cost | None:
         """This picture's equal part of what the call cost, or None when that is unknown."""
-        if self.cost is None or self.of == 1:
+        if self.cost is None or self.batch_count == 1:
             return self.cost
-        return Cost(usd=self.cost.usd / self.of, upper_bound=self.cost.upper_bound)
+        return Cost(usd=self.cost.usd / self.batch_count, upper_bound=self.cost.upper_bound)
 
     def to_json(self) -> dict[str, object]:
         """The record as JSON values, with the field names of the sidecar."""
@@ -139,7 +139,8 @@ class Record:
             "gptimage": FORMAT,
             **plain,
             "created": to_text(self.created),
-            "made": to_text(self.made),
+            "made": to_text(self.created_at_service),
+            "of": self.batch_count,
             "request": dict(self.request),
             "usage": _usage(self.usage),
             "cost_usd": None if self.cost is None else str(self.cost.usd),
@@ -165,7 +166,6 @@ _PLAIN: Final = (
     "response_id",
     "call_id",
     "index",
-    "of",
     "pinned",
     "provenance",
     "template",

@@ -95,10 +95,12 @@ def _stored(store: Store, job: Job) -> JobAnswer | None:
     store.refresh()
     calls: dict[object, dict[int, Record]] = {}
     for record in store.history(_MOST, tag=job.tag):
-        calls.setdefault((record.made, record.request_id), {}).setdefault(record.index, record)
+        calls.setdefault((record.created_at_service, record.request_id), {}).setdefault(
+            record.index, record
+        )
     for found in calls.values():  # the newest first
         records = [found[index] for index in sorted(found)]
-        if len(records) == records[0].of:
+        if len(records) == records[0].batch_count:
             return _answer(records, records[0].cost, records[0].warnings)
     return None
 
@@ -117,7 +119,7 @@ def _spooled(client: ImageClient, job: Job, key: str) -> JobAnswer | None:
         twin.cache = Cache.memory(max_bytes=None)
         try:
             twin.cache.put(key, CacheEntry(body=left.read()))
-        except OSError:  # somebody else rescues it right now
+        except OSError:  # another process recovers it right now
             continue
         if answer := _replayed(twin, job):
             with suppress(OSError):
@@ -137,9 +139,9 @@ def waits(client: ImageClient, key: str | None) -> bool:
 
 
 def _leftovers(client: ImageClient, key: str) -> Iterator[PendingReply]:
-    """Replies to this request that wait for a rescue. Their processes may live: saving failed."""
+    """Replies to this request that wait for recovery. Their processes may live: saving failed."""
     try:
-        found = PendingReplies().leftovers(older_than=timedelta(0))
+        found = PendingReplies().abandoned(older_than=timedelta(0))
     except StoreError:  # a folder nobody can read is no reason to wait for it
         return iter(())
     own = (None, client.store.name if client.store is not None else None)
@@ -449,8 +451,8 @@ class _Work:
             StoreError: No disk of this machine keeps them, or the desk cannot be told: the error
                 is then the only one that has them, or that knows of them.
         """
-        copies = f" (copies: {', '.join(error.rescued)})" if error.rescued else ""
-        copied = len(error.rescued) + len(result.stored) >= len(result.images)
+        copies = f" (copies: {', '.join(error.recovery_copies)})" if error.recovery_copies else ""
+        copied = len(error.recovery_copies) + len(result.stored) >= len(result.images)
         kept = copied or waits(self.client, self.claim.key)
         told = f"the pictures are there, but not saved: {reason}{copies}"
         try:

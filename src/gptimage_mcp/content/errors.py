@@ -291,15 +291,19 @@ def _cache(error: gptimage.CacheError) -> str:
 
 
 def _store(error: gptimage.StoreError) -> str:
-    if error.result is None and not error.rescued:
+    if error.result is None and not error.recovery_copies:
         return (
             "get_server_status says how the store is. The person looks at its folder and disk, and "
             "runs `gptimage verify`."
         )
-    where = f" Copies are in {told(', '.join(error.rescued), 300)}." if error.rescued else ""
+    where = (
+        f" Copies are in {told(', '.join(error.recovery_copies), 300)}."
+        if error.recovery_copies
+        else ""
+    )
     return (
         f"The pictures are drawn and paid: do NOT ask for them again.{where} The person makes room "
-        "on the disk of the store and runs `gptimage rescue`."
+        "on the disk of the store and runs `gptimage recover`."
     )
 
 

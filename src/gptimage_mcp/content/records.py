@@ -110,8 +110,8 @@ def in_short(record: gptimage.Record) -> str:
 
 
 def _words(record: gptimage.Record) -> Iterable[str]:
-    if record.share is not None:
-        yield str(record.share)
+    if record.cost_share is not None:
+        yield str(record.cost_share)
     yield from (f"#{told(tag, 40)}" for tag in record.tags[:5])
 
 

@@ -56,7 +56,7 @@ _NEXT: Final = (
 _NEXT_UNSAVED: Final = (
     "The pictures are paid but NOT in the store, and these previews may be all the person ever "
     "sees: say so. Do not draw them again. The person makes room on the disk of the store and runs "
-    "`gptimage rescue`."
+    "`gptimage recover`."
 )
 
 
@@ -75,7 +75,7 @@ def completed_summary(app: App, drawn: Drawn) -> dict[str, Any]:
         "warnings": _warnings([*result.warnings, *drawn.notes]),
         **({} if turn is None else {"revised_prompt": _speech(turn.revised_prompt)}),
         **(_turn(turn) if turn else {}),
-        **({"rescued": list(drawn.unsaved.rescued)} if drawn.unsaved else {}),
+        **({"recovery_copies": list(drawn.unsaved.recovery_copies)} if drawn.unsaved else {}),
         **_sandbox(app),
         "next": _NEXT_UNSAVED if unsaved else _NEXT,
     }
@@ -92,7 +92,7 @@ def restored_summary(
         "handle": handle,
         "images": [],
         "model": told(first.model, 100),
-        "cost_usd": usd(first.cost if len(records) == first.of else _together(records)),
+        "cost_usd": usd(first.cost if len(records) == first.batch_count else _together(records)),
         "usage": _usage(first.usage),
         "cached": False,
         "warnings": _warnings([*warnings, *notes]),
@@ -200,7 +200,7 @@ def _usage(usage: gptimage.Usage | None) -> dict[str, int] | None:
 
 
 def _together(records: Sequence[gptimage.Record]) -> gptimage.Cost | None:
-    shares = [record.share for record in records]
+    shares = [record.cost_share for record in records]
     known = [share.usd for share in shares if share is not None]
     if len(known) < len(shares):
         return None

@@ -335,7 +335,7 @@ def _stop(job: Job) -> None:
     cost = "how much is not known" if job.most is None else f"up to ${job.most.normalize():f}"
     told = (
         f"{begun} meanwhile, and no picture of it is in the store. It may have been billed, "
-        f"{cost}: look at the usage page of the account before asking again. (`gptimage rescue` "
+        f"{cost}: look at the usage page of the account before asking again. (`gptimage recover` "
         "brings home an answer that had arrived but was not saved yet.)"
     )
     job.end("unknown", error=gptimage.OutcomeUnknownError(told, possible_cost=job.most))

@@ -36,6 +36,11 @@ def main(folder: str, promises: Path, rounds: int, prune_to: int) -> None:
             result = Result(images=(image,), request=request, model="m", created=now)
             record = store.save(result, tags=[f"pid{os.getpid()}"])[0]
             notes.write(f"saved {record.id} {image.sha256}\n")
+            if number % 2:
+                # Another process may have pruned it already.
+                with suppress(ImageNotFoundError):
+                    store.tag(record.id, "seen")
+                    notes.write(f"tagged {record.id} -\n")
             if number % 5 == 0:
                 # Another process may have pruned it already.
                 with suppress(ImageNotFoundError):

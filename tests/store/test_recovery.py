@@ -1,4 +1,4 @@
-"""What waits for a rescue belongs to one store, is saved once, and is read by its owner alone."""
+"""What waits for recovery belongs to one store, is saved once, and is read by its owner alone."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def reply(image: Image, **fields: Any) -> bytes:
 
 
 def failed_save(store: Store, result: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A save on a disk that takes nothing; a rescue copy is left."""
+    """A save on a disk that takes nothing; a recovery copy is left."""
 
-    def full(self: FileBlobs, key: str, data: bytes, *, settle: bool = True) -> str:
+    def full(self: FileBlobs, key: str, data: bytes, *, fsync_dir: bool = True) -> str:
         if self.name == store.name:
             raise OSError(28, "No space left on device")
-        return create(self, key, data, settle=settle)
+        return create(self, key, data, fsync_dir=fsync_dir)
 
     create = FileBlobs.create
     with monkeypatch.context() as patch:
@@ -54,7 +54,7 @@ def failed_save(store: Store, result: Any, monkeypatch: pytest.MonkeyPatch) -> N
             store.save(result)
 
 
-def test_a_rescue_takes_its_own_and_counts_the_others(
+def test_a_recovery_takes_its_own_and_counts_the_others(
     tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the replies nor the copies of one project go into another one's store."""
@@ -62,9 +62,9 @@ def test_a_rescue_takes_its_own_and_counts_the_others(
     PendingReplies().put("g1:abc", reply(make.image()), note_of(ASKED), store=one.name)
     failed_save(one, make.result("A secret"), monkeypatch)
 
-    assert other.rescue(older_than=NOW).saved == ()
-    assert other.rescue(older_than=NOW).others == {one.name: 2}
-    report = one.rescue(older_than=NOW)
+    assert other.recover(older_than=NOW).saved == ()
+    assert other.recover(older_than=NOW).others == {one.name: 2}
+    report = one.recover(older_than=NOW)
     assert {record.prompt for record in report.saved} == {"A fox", "A secret"}
     assert (report.others, report.failed) == ({}, ())
     assert [dict(record.extra) for record in report.saved] == [{}, {}]
@@ -79,11 +79,11 @@ def test_a_store_that_was_moved_takes_every_one(
     PendingReplies().put("g1:abc", reply(make.image()), note_of(ASKED), store=gone.name)
     failed_save(gone, make.result(), monkeypatch)
 
-    assert len(Store(tmp_path / "here").rescue(older_than=NOW, every=True).saved) == 2
+    assert len(Store(tmp_path / "here").recover(older_than=NOW, every=True).saved) == 2
 
 
 def test_what_0_1_0_left_is_anybodys(tmp_path: Path, make: Any) -> None:
-    """Its replies name no store, and its rescue copies neither."""
+    """Its replies name no store, and its recovery copies neither."""
     entry = PendingReplies().put("g1:abc", reply(make.image()), note_of(ASKED))
     assert entry.path is not None
     head, _, body = entry.path.read_bytes().partition(b"\n")
@@ -91,10 +91,10 @@ def test_what_0_1_0_left_is_anybodys(tmp_path: Path, make: Any) -> None:
     entry.path.write_bytes(json.dumps(old).encode() + b"\n" + body)
     Store(tmp_path / "elsewhere").save(make.result())
     (tmp_path / "elsewhere" / "images").rename(tmp_path / "copies")
-    user_dirs.rescue_folder().mkdir(parents=True)
-    (tmp_path / "copies").rename(user_dirs.rescue_folder() / "images")
+    user_dirs.recovery_folder().mkdir(parents=True)
+    (tmp_path / "copies").rename(user_dirs.recovery_folder() / "images")
 
-    assert len(Store(tmp_path / "new").rescue(older_than=NOW).saved) == 2
+    assert len(Store(tmp_path / "new").recover(older_than=NOW).saved) == 2
 
 
 def test_a_client_names_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_a_client_names_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with pytest.raises(StoreError, match="killed"):
             client.generate("A fox", size="1024x640", quality="low")
 
-    assert [each.store for each in PendingReplies().leftovers(NOW)] == [store.name]
+    assert [each.store for each in PendingReplies().abandoned(NOW)] == [store.name]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_an_odd_reply_does_not_block_the_others(store: Store, make: Any, odd: An
     spool.put("g1:abc", reply(make.image(), usage=usage, created=odd), note_of(ASKED))
     spool.put("g1:abd", reply(make.image()), {**note_of(ASKED), "size": odd, "model": odd})
     spool.put("g1:abe", reply(make.image()), note_of(ASKED))
-    report = store.rescue(older_than=NOW)
+    report = store.recover(older_than=NOW)
 
     assert (len(report.saved), report.failed) == (3, ())
     assert store.verify(grace=NOW).clean
@@ -144,14 +144,14 @@ def test_whatever_a_reply_raises_the_others_are_saved(
         return read(data)
 
     monkeypatch.setattr(Image, "from_bytes", surprised)
-    report = store.rescue(older_than=NOW)
+    report = store.recover(older_than=NOW)
 
     assert [record.sha256 for record in report.saved] == [good.sha256]
     assert [why for _, why in report.failed] == ["a surprise"]
-    assert len(PendingReplies().leftovers(NOW)) == 1
+    assert len(PendingReplies().abandoned(NOW)) == 1
 
 
-RESCUER = """
+RECOVERER = """
 import sys
 from datetime import timedelta
 from gptimage.store import Store
@@ -159,11 +159,11 @@ store = Store(sys.argv[1])
 store.history()
 print("ready", flush=True)
 sys.stdin.readline()
-print(len(store.rescue(older_than=timedelta(0)).saved))
+print(len(store.recover(older_than=timedelta(0)).saved))
 """
 
 
-def test_two_rescues_at_once_save_each_picture_once(
+def test_two_recoveries_at_once_save_each_picture_once(
     tmp_path: Path, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A person and a job of the night start it in the same moment."""
@@ -171,19 +171,19 @@ def test_two_rescues_at_once_save_each_picture_once(
     for number in range(6):
         PendingReplies().put(f"g1:{number}", reply(make.image()), note_of(ASKED), store=store.name)
         failed_save(store, make.result(), monkeypatch)
-    rescuers = [
+    recoverers = [
         subprocess.Popen(
-            [sys.executable, "-c", RESCUER, store.name],
+            [sys.executable, "-c", RECOVERER, store.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         for _ in range(3)
     ]
-    for each in rescuers:
+    for each in recoverers:
         assert each.stdout is not None
         assert each.stdout.readline() == "ready\n"
-    counts = [each.communicate("go\n")[0] for each in rescuers]
+    counts = [each.communicate("go\n")[0] for each in recoverers]
 
     assert sum(map(int, counts)) == 12
     digests = [record.sha256 for record in store.history(100)]
@@ -236,7 +236,7 @@ def test_a_folder_somebody_else_made_is_refused(
     client = gptimage.ImageClient.sandbox(store=store)
     result = client.generate("A fox", size="1024x640", quality="low")
 
-    assert any("could not be kept for a rescue" in note for note in result.warnings)
+    assert any("could not be kept for recovery" in note for note in result.warnings)
     assert len(result.stored) == 1
     assert [path for path in folder.rglob("*") if folder.is_dir()] == []
     failed_save(store, make.result(), monkeypatch)
@@ -260,9 +260,9 @@ def test_a_spool_of_another_user_is_refused(
 FEW = """
 import errno, importlib.abc, os, sys
 import gptimage
-from gptimage._http import HttpReply
+from gptimage.transport.http import HttpReply
 from gptimage.cache import Cache
-from gptimage.ledger import Ledger
+from gptimage.budget.ledger import Ledger
 from gptimage.store import Store
 
 class Nothing(importlib.abc.MetaPathFinder):
@@ -277,6 +277,8 @@ class Arriving:
         sys.path_importer_cache.clear()
         sys.meta_path.insert(0, Nothing())
         return HttpReply(status=200, headers={"x-request-id": "req_1"}, body=self.body)
+    def stream(self, request):
+        raise AssertionError("nothing is streamed here")
     def close(self):
         pass
 
