@@ -25,7 +25,7 @@ from gptimage_mcp.jobs.journal import folder_beside
 
 
 if TYPE_CHECKING:
-    from gptimage.cache.protocol import CachePort
+    from gptimage.cache import CachePort
     from gptimage.service import Runner
     from gptimage_mcp.metrics import Metrics
 
@@ -174,11 +174,10 @@ def open_app(
 
 def _runner(settings: Settings) -> Runner:
     """The sandbox remembers responses in its process, which therefore waits for its server."""
-    from gptimage.service.runner import IDLE, Runner
+    from gptimage.service import Runner
 
-    return Runner(
-        "gptimage_mcp.jobs.work:open_work", settings, idle=None if settings.sandbox else IDLE
-    )
+    options = {"idle": None} if settings.sandbox else {}
+    return Runner("gptimage_mcp.jobs.work:open_work", settings, **options)
 
 
 def _metrics(settings: Settings) -> Metrics | None:

@@ -7,7 +7,9 @@ and template folders are edited while the server runs, so these answer for thems
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
 from mcp.server import MCPServer
@@ -100,6 +102,9 @@ def gathered(arguments: dict[str, Any], place: str, names: Container[str]) -> di
         return arguments
     outside = {name: value for name, value in arguments.items() if name not in names}
     there: object = outside.get(place) or {}
+    if isinstance(there, str):  # some clients send an object as text, see `TextStaysText`
+        with suppress(ValueError):
+            there = json.loads(there)
     if not isinstance(there, dict):
         return arguments
     return {**outside, place: {**cast("dict[str, Any]", there), **inside}}

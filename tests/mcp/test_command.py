@@ -153,7 +153,7 @@ def test_it_works_in_a_read_only_folder(account: dict[str, str], tmp_path: Path)
 NOISY = """
 import atexit, logging, sys, warnings
 import gptimage
-from gptimage_mcp import opening
+from gptimage_mcp import app
 from gptimage_mcp.__main__ import main
 
 def noise(where):
@@ -162,13 +162,11 @@ def noise(where):
     warnings.warn("STRAY warning " + where)
     logging.getLogger("anything").warning("STRAY log %s", where)
 
-def open_app(*args, before=opening.open_app, **options):
+def open_app(*args, before=app.open_app, **options):
     noise("while building")
     return before(*args, **options)
 
-opening.open_app = open_app
-import gptimage_mcp.server
-gptimage_mcp.app.open_app = open_app
+app.open_app = open_app  # before the server's module takes it
 stats = gptimage.Store.stats
 gptimage.Store.stats = lambda self: (noise("while answering"), stats(self))[1]
 history = gptimage.Store.history

@@ -105,6 +105,7 @@ def test_it_says_what_happened_and_what_is_next(error: gptimage.GptImageError) -
         (errors.QuotaExceededError, "Billing"),
         (errors.RateLimitError, "12 seconds"),
         (errors.OrganizationNotVerifiedError, "General 15 minutes"),
+        (errors.ServerError, "billed list_images ask paid"),
         (errors.StoreError, "/recover/a.png recover"),
         (errors.ImageNotFoundError, "list_images"),
     ],

@@ -12,9 +12,8 @@ from gptimage_mcp.config.settings import Settings
 
 
 if TYPE_CHECKING:
-    from gptimage.budget.budget import Budget
-    from gptimage.budget.ledger import Ledger
-    from gptimage.cache.protocol import CachePort
+    from gptimage import Budget, Ledger
+    from gptimage.cache import CachePort
     from gptimage_mcp.metrics import Metrics
 
 
