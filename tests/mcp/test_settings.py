@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gptimage_mcp.config.loading import CONFIG, load, usual_file
+from gptimage_mcp.config.older_servers import renamed
 from gptimage_mcp.config.settings import KINDS, Place, Settings, SettingsError, variable
 
 
@@ -233,6 +234,62 @@ def test_all_problems_are_told_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     )
 
 
+def test_every_kind_of_mistake_is_told_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read, what does not hold together and a folder that is none come together."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GPTIMAGE_WAIT", "soon")
+    monkeypatch.setenv("GPTIMAGE_UNKNOWN_COST", "1")
+    monkeypatch.setenv("GPTIMAGE_STORE", str(tmp_path / "file"))
+    monkeypatch.setenv("GPTIMAGE_AUTH_ISSUER", "?")
+    monkeypatch.setenv("GPTIMAGE_AUTH_AUDIENCE", "a")
+
+    assert [each.partition(": ")[0] for each in problems()] == [
+        "GPTIMAGE_WAIT",
+        "GPTIMAGE_AUTH_ISSUER",
+        "GPTIMAGE_UNKNOWN_COST",
+        "GPTIMAGE_STORE",
+    ]
+
+
+def test_options_beat_variables_and_have_an_effect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--host, --port and --store are settings like others; beside stdio a port would do nothing."""
+    monkeypatch.setenv("GPTIMAGE_PORT", "1")
+    options = {"transport": "http", "port": "2", "host": "localhost", "store": str(tmp_path)}
+
+    loaded = load(options)
+    with pytest.raises(SettingsError) as caught:
+        load({"port": "2", "host": "a b"})
+
+    assert (loaded.settings.port, loaded.settings.host) == (2, "localhost")
+    assert (loaded.settings.store, loaded.origins["store"]) == (tmp_path, "--store")
+    assert caught.value.problems[0].startswith("--host: 'a b' ")
+    assert caught.value.problems[1:] == (
+        "--host: has no effect without --http",
+        "--port: has no effect without --http",
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"OPENAI_API_TIMEOUT": "9", "CACHE_DIR": "x"}, ["CACHE_DIR", "OPENAI_API_TIMEOUT"]),
+        ({"STORAGE__BASE_PATH": "x"}, ["STORAGE__BASE_PATH"]),
+        ({"CACHE_DIR": "x", "API_MODE": "images"}, ["API_MODE", "CACHE_DIR"]),
+        ({"CACHE_DIR": "x"}, []),
+        ({"STORAGE__BASE_PATH": ""}, []),
+    ],
+)
+def test_variables_of_older_servers_are_known(
+    environment: dict[str, str], expected: list[str]
+) -> None:
+    """Each is named with what to do; one that other programs have counts only beside another."""
+    assert [each.partition(": ")[0] for each in renamed(environment)] == expected
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
@@ -267,7 +324,7 @@ def test_the_environment_beats_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     file = write(tmp_path, 'wait = 10\nport = 1000\ntransport = "stdio"\n', monkeypatch)
     monkeypatch.setenv("GPTIMAGE_WAIT", "20")
 
-    loaded = load(transport="http")
+    loaded = load({"transport": "http"})
 
     found = loaded.settings
     assert (found.wait, found.port, found.transport) == (20.0, 1000, "http")
