@@ -174,6 +174,7 @@ ON_DEMAND = {
     "gptimage.image.allowed_folders",  # loaded only by whoever reads files for others
     "gptimage.image.transform",  # needs Pillow
     "gptimage.observers.prometheus",  # needs an extra
+    "gptimage.store.object_blobs",  # needs an extra
     # Their folders export no name yet.
     "gptimage.observers.protocol",
     "gptimage.types.request",

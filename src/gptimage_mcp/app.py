@@ -18,7 +18,7 @@ from mcp.server.subscriptions import (
 import gptimage
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.content.records import Clock, utc_now
-from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger
+from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger, open_store
 from gptimage_mcp.jobs.job import Job
 from gptimage_mcp.jobs.jobs import Jobs
 from gptimage_mcp.jobs.journal import folder_beside
@@ -153,7 +153,7 @@ def open_app(
         if store is None:
             raise gptimage.ConfigurationError("the client of an MCP server needs a store=")
     else:
-        store, cache = gptimage.Store(settings.store), open_cache(settings)
+        store, cache = open_store(settings), open_cache(settings)
         ledger = open_ledger(settings)
         client = open_client(settings, store, cache, ledger, metrics)
     news = InMemorySubscriptionBus()

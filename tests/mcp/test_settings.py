@@ -32,7 +32,10 @@ EXAMPLES: dict[str, tuple[str, object]] = {
     "chat_model": ("gpt-5.4", "gpt-5.4"),
     "timeout": ("7.5", 7.5),
     "store": ("~/store", Path.home() / "store"),
+    "retention_days": ("30", 30.0),
     "cache": ("~/cache", Path.home() / "cache"),
+    "cache_hours": ("24", 24.0),
+    "cache_megabytes": ("500", 500),
     "redis_url": ("rediss://:pw@example.com:1/0", "rediss://:pw@example.com:1/0"),
     "ledger": ("~/spend.sqlite", Path.home() / "spend.sqlite"),
     "templates": ("~/templates", Path.home() / "templates"),
@@ -85,7 +88,10 @@ WRONG = {
     "chat_model": "two words",
     "timeout": "0",
     "store": "pictures",
+    "retention_days": "0",
     "cache": "s3://bucket/cache",
+    "cache_hours": "0",
+    "cache_megabytes": "0",
     "redis_url": f"http://:{SECRET}@example.com",
     "ledger": "spend.sqlite",
     "templates": "./templates",
@@ -274,6 +280,32 @@ def test_options_beat_variables_and_have_an_effect(
 
 
 @pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("s3://bucket", True),
+        ("s3://bucket/some/images/", True),
+        ("az://container/images", True),
+        ("gs://bucket/images", True),
+        ("s3://", False),
+        ("s3://key:secret@bucket/images", False),
+        ("s3://bucket/images?region=x", False),
+        ("https://example.com/images", False),
+        ("file:///images", False),
+    ],
+)
+def test_a_store_may_be_a_bucket(text: str, right: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buckets are taken by URL, without a password in it; other URLs are refused."""
+    monkeypatch.setenv("GPTIMAGE_STORE", text)
+
+    if right:
+        assert load().settings.store == text.rstrip("/")
+    else:
+        (problem,) = problems()
+        assert problem.startswith("GPTIMAGE_STORE: ")
+        assert "secret" not in problem
+
+
+@pytest.mark.parametrize(
     ("environment", "expected"),
     [
         ({"OPENAI_API_TIMEOUT": "9", "CACHE_DIR": "x"}, ["CACHE_DIR", "OPENAI_API_TIMEOUT"]),
@@ -456,6 +488,7 @@ def test_a_variable_nobody_filled_in_is_told(text: str, monkeypatch: pytest.Monk
     ("given_settings", "problem"),
     [
         ({"unknown_cost": "1"}, "GPTIMAGE_UNKNOWN_COST: has no effect without"),
+        ({"cache": "off", "cache_hours": "1"}, "GPTIMAGE_CACHE_HOURS: has no effect without GPT"),
         ({"auth_audience": "a"}, "GPTIMAGE_AUTH_AUDIENCE: has no effect without GPTIMAGE_AUTH_ISS"),
         ({"auth_jwks_url": "https://a.b"}, "GPTIMAGE_AUTH_JWKS_URL: has no effect without"),
         ({"auth_scopes": "a"}, "GPTIMAGE_AUTH_SCOPES: has no effect without GPTIMAGE_TOKENS or"),

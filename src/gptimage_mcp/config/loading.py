@@ -102,7 +102,7 @@ def load(options: Mapping[str, str] = NO_OPTIONS) -> Loaded:
         problems += [f"{option}: has no effect without --http" for option in idle]
     # For a place that cannot be read: the other mistakes are still to be found.
     free = Path(tempfile.gettempdir())
-    anywhere = {"store": free, "ledger": free / "ledger.sqlite"}
+    anywhere: dict[str, Any] = {"store": free, "ledger": free / "ledger.sqlite"}
     settings = None
     try:
         settings = Settings(**{**anywhere, **values})
@@ -275,7 +275,7 @@ _PLACES: Final[tuple[tuple[str, str, str, Callable[[], Path]], ...]] = (
 
 def unusable(settings: Settings) -> Iterator[str]:
     """What the server cannot do without and cannot have, a line each with its variable."""
-    if why := _unwritable(settings.store):
+    if isinstance(settings.store, Path) and (why := _unwritable(settings.store)):
         yield (
             f"{variable('store')}: pictures cannot be saved in {settings.store}: {why}; "
             "name a folder you may write to"
