@@ -172,7 +172,9 @@ def dates(session: nox.Session) -> None:
     (packages / "faketime_sleep.pth").write_text("import faketime_sleep\n", encoding="utf-8")
     programs = Path(session.create_tmp()).resolve() / "programs"
     real_time(programs, "redis-server")
-    session.env["PATH"] = os.pathsep.join((str(programs), *session.bin_paths, os.environ["PATH"]))
+    session.env["PATH"] = os.pathsep.join(
+        (str(programs), *(session.bin_paths or ()), os.environ["PATH"])
+    )
     paths = session.posargs or (*DATED, "--numprocesses", str(os.cpu_count() or 1))
     for day in DAYS:
         # An offset, not a moment: processes that start later must not go back in time.

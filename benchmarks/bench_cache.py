@@ -23,7 +23,7 @@ from calls import timed
 from canned import answer, png, reply
 from measure import MODEL, PROMPT, Numbers, report
 
-from gptimage.cache import Cache, CacheEntry, CachePort
+from gptimage.cache import Cache, CacheEntry
 
 
 EDGE = 707
@@ -40,7 +40,7 @@ def run(*, quick: bool) -> None:
     with ExitStack() as stack:
         url = stack.enter_context(serving())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        caches: dict[str, CachePort] = {
+        caches: dict[str, Cache] = {
             "memory": Cache.memory(),
             "disk": Cache.disk(folder / "cache"),
             "memory, then disk": Cache.tiered(Cache.memory(), Cache.disk(folder / "tiers")),
@@ -88,7 +88,7 @@ def plain(url: str) -> Call:
     return call
 
 
-def ours(url: str, cache: CachePort) -> Call:
+def ours(url: str, cache: Cache) -> Call:
     """A client whose second and every later call is a hit."""
     from gptimage import ImageClient
 
@@ -104,7 +104,7 @@ def ours(url: str, cache: CachePort) -> Call:
     return call
 
 
-def getting(cache: CachePort) -> Call:
+def getting(cache: Cache) -> Call:
     """Reading the reply and proving it, without parsing it."""
     cache.put(KEY, CacheEntry(body=bytes(2_000_000)))
 

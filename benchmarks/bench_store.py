@@ -1,7 +1,7 @@
 """The store against what people write by hand: files, JSON, and a walk through both.
 
 ``python benchmarks/bench_store.py [--quick]``: history, search and opening at 1,000,000
-records (50,000 with ``--quick``), and saving a 2 MB picture. Times of walking are measured
+records (50,000 with ``--quick``), and saving a 2 MB image. Times of walking are measured
 on a sample and scaled up, which is said where it is done.
 """
 
@@ -53,7 +53,10 @@ def _asking(folder: Path, count: int, rounds: int) -> None:
     index.close()
     size = (folder / "index.sqlite").stat().st_size
     took = time.perf_counter() - started
-    print(f"\nindex of {count:,} records: {size / 1e6:,.0f} MB, built in {took:.0f} s")
+    print(
+        f"\nindex of {count:,} records: {size / 1e6:,.0f} MB, {size / count:,.0f} bytes each, "
+        f"built in {took:.0f} s"
+    )
     walked = _walk(folder.with_name("walk"), record, count)
     with Store(folder) as store:
         common, rare, since = "w1", f"w{WORDS - 1}", record.created - timedelta(days=30)
@@ -115,10 +118,12 @@ def _saving(folder: Path, rounds: int) -> None:
     plain.mkdir(parents=True)
     with Store(folder / "a", fsync=False) as loose, Store(folder / "b") as forced:
         turns: dict[str, Callable[[Image], object]] = {
-            "write + json": lambda image: _by_hand(plain, image, fsync=False),
-            "write + json + sha256": lambda image: _by_hand(plain, image, fsync=False, sha=True),
+            "write + json": lambda image: _by_hand(plain, image),
+            "write + json + sha256": lambda image: _by_hand(plain, image, sha=True),
             "Store(fsync=False).save": lambda image: loose.save(_result(image)),
-            "write + json + fsync": lambda image: _by_hand(plain, image, fsync=True),
+            "write + json + sha256 + fsync": lambda image: _by_hand(
+                plain, image, sha=True, fsync=True
+            ),
             "Store.save": lambda image: forced.save(_result(image)),
         }
         for number in range(rounds):
@@ -127,11 +132,25 @@ def _saving(folder: Path, rounds: int) -> None:
                 # A new Image each time: one that was hashed before would be an advantage.
                 took = _time(partial(turns[name], Image.from_bytes(data)))
                 runs.setdefault(name, []).append({"ms": took})
-    title = f"save a picture of {len(data) / 1e6:.1f} MB"
-    report(title, {name: runs[name] for name in turns}, "ms", unit="ms", aim="below 3")
+    size = f"{len(data) / 1e6:.1f} MB"
+    names = list(turns)
+    report(
+        f"save an image of {size}, not forced to the disk",
+        {name: runs[name] for name in names[:3]},
+        "ms",
+        unit="ms",
+        aim="below 6",
+    )
+    report(
+        f"save an image of {size} that survives a power cut",
+        {name: runs[name] for name in names[3:]},
+        "ms",
+        unit="ms",
+        aim="below 3",
+    )
 
 
-def _by_hand(folder: Path, image: Image, *, fsync: bool, sha: bool = False) -> None:
+def _by_hand(folder: Path, image: Image, *, sha: bool = False, fsync: bool = False) -> None:
     name = os.urandom(8).hex()
     digest = image.sha256 if sha else None
     metadata = {"prompt": "A red fox", "model": "m", "bytes": image.nbytes, "sha256": digest}
@@ -142,6 +161,11 @@ def _by_hand(folder: Path, image: Image, *, fsync: bool, sha: bool = False) -> N
             if fsync:
                 file.flush()
                 os.fsync(file.fileno())
+    if fsync:
+        # Their names, too: without it a power cut may forget both files.
+        handle = os.open(folder, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
 
 
 def _entries(record: Record, count: int) -> Iterator[IndexEntry]:

@@ -7,6 +7,7 @@ import platform
 from importlib.metadata import version
 
 import calls
+import drawing
 import files
 import imports
 import many
@@ -15,6 +16,7 @@ import stall
 
 BENCHMARKS = {
     "import": imports.run,
+    "drawing": drawing.run,
     "files": files.run,
     "stall": stall.run,
     "calls": calls.run,

@@ -21,14 +21,15 @@ FOLDERS = (
     "errors wording",
     "_internal",
     "image models cache transport",
-    "types observers budget limits sandbox",
+    "types observers budget limits sandbox config",
     "templates providers",
     "store",
     "engine",
     "conversation bulk",
     "batch",
     "client async_client",
-    "workers service pytest_plugin",
+    "workers service testing",
+    "pytest_plugin",
     "cli",
     "__main__",
 )
@@ -177,7 +178,7 @@ ON_DEMAND = {
     "gptimage.store.object_blobs",  # needs an extra
     # Their folders export no name yet.
     "gptimage.observers.protocol",
-    "gptimage.types.request",
+    "gptimage.types.parameters",
 }
 """Public modules whose names no ``__init__`` exports, each with its reason."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from gptimage.cli.main import build_parser
+from gptimage.cli.parser import build_parser
 from gptimage.sandbox import SandboxServer
 
 
@@ -30,7 +30,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 RUNNABLE = {"python", "sh"}
-KNOWN = RUNNABLE | {"toml", "text", "json"}
+KNOWN = RUNNABLE | {"toml", "text", "json", "yaml"}
 
 
 def name(path: Path) -> str:

@@ -52,6 +52,7 @@ NEVER = {
     "save the images of .items": "is about the loop of a program",
     "run() takes a Generate": "is about values a program passes",
     "clock= gives {}": "is about values a program passes",
+    "the budget has counted calls without": "is about values a program passes",
     "PRAGMA": "is SQL",
     "FileBlobs(": "is about values a program passes",
     "Store(ObjectBlobs.from_url": "is what the doors do themselves for an address",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gptimage.budget.budget import Budget
     from gptimage.budget.ledger import Ledger
     from gptimage.cache import Cache
-    from gptimage.cache.protocol import CacheStats
+    from gptimage.cache.base import CacheStats
     from gptimage.client import ImageClient
     from gptimage.conversation import Turn, TurnCompleted
     from gptimage.errors import (
@@ -66,7 +66,7 @@ _ROOMS: Final = {
     "budget.budget": "Budget",
     "budget.ledger": "Ledger",
     "cache": "Cache",
-    "cache.protocol": "CacheStats",
+    "cache.base": "CacheStats",
     "client": "ImageClient",
     "conversation": "Turn TurnCompleted",
     "errors": "ApiError AuthenticationError BadRequestError BudgetExceededError CacheError "
@@ -100,6 +100,8 @@ if not TYPE_CHECKING:  # a checker would take any misspelt name for one this fun
             from importlib.metadata import version
 
             return version("gptimage")
+        if name == "testing":
+            return importlib.import_module("gptimage.testing")
         room = next((room for room, names in _ROOMS.items() if name in names.split()), None)
         if room is None:
             raise AttributeError(f"module 'gptimage' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""`AsyncImageClient`: the twin of `ImageClient` for asyncio, same methods, awaited.
+"""`AsyncImageClient`: the methods of `ImageClient`, awaited.
 
 Reading files, downloading inputs and decoding large replies leave the event loop.
 """
@@ -6,47 +6,30 @@ Reading files, downloading inputs and decoding large replies leave the event loo
 from __future__ import annotations
 
 import os
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Iterable,
-    Mapping,
-)
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import strict
-from gptimage._internal.threads import to_thread
-from gptimage.cache.protocol import CachePort, NewReply
-from gptimage.engine.accounting import CallTracker, accounting_from
-from gptimage.engine.arguments import cache_of, check_sandbox, check_settings, store_of
-from gptimage.engine.base_client import NO_BATCH, Catalogue, check_batch, check_many, check_talk
-from gptimage.engine.config import (
-    DEFAULT_TIMEOUT,
+from gptimage.cache.base import Cache
+from gptimage.engine.arguments import check_sandbox, check_settings
+from gptimage.engine.base_client import (
     VARIATION,
     VARIATION_NOTE,
-    ClientConfig,
-    Settings,
-    check_arguments,
-    connect,
+    BaseClient,
+    CallSettings,
+    check_batch,
+    check_conversation,
+    check_many,
 )
-from gptimage.engine.plan import Plan
-from gptimage.engine.save import ParsedReply, ResultSaver
-from gptimage.engine.send import (
-    AsyncRetryingSender,
-    parse_large_in_thread,
-    reserve_budget,
-    run_accounting,
-)
-from gptimage.engine.streaming import StreamReader
-from gptimage.errors import ConfigurationError, OutcomeUnknownError
+from gptimage.engine.config import DEFAULT_TIMEOUT, Settings, connection
+from gptimage.engine.runtime import AsyncRuntime
+from gptimage.engine.signatures import shows
+from gptimage.errors import ConfigurationError
 from gptimage.models.pricing import Estimate
-from gptimage.transport.openai_sdk import AsyncOpenAITransport, AsyncSDK
-from gptimage.transport.protocols import AsyncTransport
+from gptimage.transport.openai_sdk import AsyncSDK
+from gptimage.transport.protocols import SANDBOX_URL, AsyncTransport
 from gptimage.types.request import EditOptions, Generate, Options, Prompt, Source, Sources
 from gptimage.types.result import Completed, PartialImage, Result
 
@@ -54,7 +37,6 @@ from gptimage.types.result import Completed, PartialImage, Result
 if TYPE_CHECKING:
     from gptimage.batch import AsyncBatch, AsyncBatchLine
     from gptimage.batch.job import StatePath
-    from gptimage.budget.ledger import Ledger
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
     from gptimage.conversation import AsyncConversation
     from gptimage.conversation.turns import Resume
@@ -63,22 +45,218 @@ if TYPE_CHECKING:
     from gptimage.templates import PromptTemplates
 
 
-# What a client does besides single calls: many at once, batches, conversations, look-ups.
-#
-# A client hands each its keeper, sender and meter.
+@shows(Settings)
+class AsyncImageClient(BaseClient):
+    """Makes and edits pictures under asyncio; close it, or use ``async with``.
 
+    Args:
+        api_key: The key; the environment variable ``OPENAI_API_KEY`` when left out.
+        base_url: Another service that speaks OpenAI's API; ``OPENAI_BASE_URL`` when left out. A
+            user and password in it are sent as Basic authentication, in place of the key.
+        timeout: Seconds to wait for an answer. A call given up on may still be billed.
+        openai: A configured ``openai.AsyncOpenAI`` or ``AsyncAzureOpenAI`` client to send
+            with; it stays yours to close. Its own retries are not used.
+        transport: Anything else that sends requests; see `gptimage.transport.AsyncTransport`.
+        store: Where every picture is saved: a folder, or a `Store`.
+        cache: Where answers are kept, so that the same request is paid for once: a folder, or
+            what `Cache` makes.
+        templates: The prompt templates of `render`; the built-in ones when left out.
+        **settings: See `Settings`: model, retry, budget, ledger, observers...
 
-class AsyncJobs(Catalogue):
-    """The bigger jobs of an `AsyncImageClient`."""
+    Attributes:
+        clock: Tells the time (UTC) for everything this client does.
 
-    _sender: AsyncRetryingSender
+    Raises:
+        ConfigurationError: There is no key, or a setting is unknown, wrong, or would be
+            ignored. Nothing was sent.
+    """
+
     _transport: AsyncTransport
 
-    if TYPE_CHECKING:  # the client has it
+    @shows(Settings)
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        openai: AsyncSDK | None = None,
+        transport: AsyncTransport | None = None,
+        store: Store | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
+        templates: PromptTemplates | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        endpoint, self._transport = connection(
+            "AsyncImageClient",
+            settings,
+            openai=openai,
+            transport=transport,
+            api_key=api_key,
+            base_url=base_url,
+            timeout=timeout,
+            templates=templates,
+        )
+        super().__init__(
+            AsyncRuntime(self._transport),
+            endpoint=endpoint,
+            store=store,
+            cache=cache,
+            templates=templates,
+            settings=settings,
+        )
 
-        async def run(
-            self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...
-        ) -> Result: ...
+    @classmethod
+    @shows(Settings)
+    def sandbox(
+        cls,
+        sandbox: Sandbox | None = None,
+        *,
+        store: Store | str | os.PathLike[str] | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
+        templates: PromptTemplates | None = None,
+        **settings: Unpack[Settings],
+    ) -> Self:
+        """A client of the offline sandbox; see `ImageClient.sandbox`."""
+        from gptimage.sandbox import AsyncSandboxTransport, Sandbox
+
+        check_settings("AsyncImageClient.sandbox", Settings.__annotations__, settings)
+        check_sandbox(sandbox)
+        transport = AsyncSandboxTransport(
+            Sandbox(clock=settings.get("clock")) if sandbox is None else sandbox
+        )
+        return cls(
+            transport=transport,
+            base_url=SANDBOX_URL,
+            store=store,
+            cache=cache,
+            templates=templates,
+            **settings,
+        )
+
+    @classmethod
+    @shows(Settings)
+    def from_config(
+        cls,
+        file: str | os.PathLike[str] | None = None,
+        *,
+        project: bool = True,
+        **settings: Unpack[Settings],
+    ) -> Self:
+        """A client with the shared settings; see `ImageClient.from_config`.
+
+        Args:
+            file: The user's file; ``GPTIMAGE_CONFIG`` or the usual one when left out.
+            project: Whether ``gptimage.toml`` or ``[tool.gptimage]`` of the working folder counts.
+            **settings: See `Settings`.
+
+        Raises:
+            ConfigurationError: A setting cannot be used; nothing was sent.
+        """
+        from gptimage.config import load
+        from gptimage.engine.from_config import client_arguments
+
+        check_settings(f"{cls.__name__}.from_config", Settings.__annotations__, settings)
+        config = load(file=file, project=project)
+        make: Any = cls.sandbox if config.sandbox else cls
+        client: Self = make(**client_arguments(config, settings))
+        return client
+
+    @shows(Options)
+    async def generate(
+        self,
+        prompt: str | Prompt,
+        *,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        timeout: float | None = None,  # noqa: ASYNC109  # of the response, as in the SDK
+        extra_headers: Mapping[str, str] | None = None,
+        **options: Unpack[Options],
+    ) -> Result:
+        """Draw new pictures; arguments and errors are those of `ImageClient.generate`."""
+        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
+        return await self._generate(prompt, options, how)
+
+    @shows(Options, EditOptions)
+    async def edit(
+        self,
+        prompt: str | Prompt,
+        images: Sources,
+        *,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        timeout: float | None = None,  # noqa: ASYNC109  # of the response, as in the SDK
+        extra_headers: Mapping[str, str] | None = None,
+        **options: Unpack[EditOptions],
+    ) -> Result:
+        """Change pictures; arguments and errors are those of `ImageClient.edit`."""
+        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
+        return await self._edit(prompt, images, options, how)
+
+    @shows(Options, EditOptions)
+    async def variations(
+        self,
+        image: Source,
+        *,
+        prompt: str | Prompt = VARIATION,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        timeout: float | None = None,  # noqa: ASYNC109  # of the response, as in the SDK
+        extra_headers: Mapping[str, str] | None = None,
+        **options: Unpack[EditOptions],
+    ) -> Result:
+        """Draw variations by an edit; see `ImageClient.variations`."""
+        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
+        return (await self._edit(prompt, image, options, how)).warn(VARIATION_NOTE)
+
+    @shows(Options, EditOptions)
+    def stream(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        timeout: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **options: Unpack[EditOptions],
+    ) -> AsyncIterator[PartialImage | Completed]:
+        """Draw or edit with previews; arguments and errors are those of `ImageClient.stream`.
+
+        Nothing is checked or sent before the first step of the iteration.
+        """
+        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
+        return self._stream(prompt, images, options, how)
+
+    @shows(Options, EditOptions)
+    async def estimate(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        **options: Unpack[EditOptions],
+    ) -> Estimate | None:
+        """What a call with these arguments may cost; see `ImageClient.estimate`."""
+        return await self._estimate(prompt, images, options)
+
+    @shows(Options, EditOptions)
+    async def ceiling(
+        self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
+    ) -> Decimal | None:
+        """The most such a call should cost, in USD; see `ImageClient.ceiling`."""
+        return await self._ceiling(prompt, images, options)
+
+    async def run(
+        self,
+        request: Generate,
+        *,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        timeout: float | None = None,  # noqa: ASYNC109  # of the response, as in the SDK
+        extra_headers: Mapping[str, str] | None = None,
+    ) -> Result:
+        """Send a request that is already a value; see `ImageClient.run`."""
+        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
+        return await self._run(request, how)
 
     @strict("generate_many")
     def generate_many(
@@ -99,8 +277,8 @@ class AsyncJobs(Catalogue):
         check_many(concurrency, checkpoint, retry_unknown=retry_unknown, refresh=refresh)
         return amany(
             self,
-            self._keeper,
-            self._leaving,
+            self._saver,
+            self._with_saving_hook,
             requests,
             concurrency=concurrency,
             progress=progress,
@@ -122,12 +300,12 @@ class AsyncJobs(Catalogue):
     ) -> AsyncConversation:
         """Pictures made and changed turn by turn; see `ImageClient.conversation`."""
         from gptimage.conversation import AsyncConversation
-        from gptimage.conversation.turns import AsyncClientParts
+        from gptimage.conversation.turns import ClientParts
 
-        check_talk(model, image_model, stateless=stateless)
+        check_conversation(model, image_model, stateless=stateless)
         return AsyncConversation(
-            AsyncClientParts(keeper=self._keeper, sender=self._sender, meter=self._meter),
-            model=model,
+            ClientParts(keeper=self._saver, sender=self._sender, meter=self._accounting),
+            model=model or self._config.chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,
@@ -165,223 +343,22 @@ class AsyncJobs(Catalogue):
         from gptimage.batch import AsyncBatchLine
         from gptimage.transport.protocols import AsyncSupportsDownload
 
-        if self._sender.gate is not None:
-            raise ConfigurationError(NO_BATCH)
-        transport = self._transport
+        self._refuse_hook()
+        transport, config = self._transport, self._config
         if not isinstance(transport, AsyncSupportsDownload):
             raise ConfigurationError("this transport cannot download, which a batch needs")
+        download = transport.download
         return AsyncBatchLine(
-            keeper=self._keeper,
-            meter=self._meter,
-            send=transport.send,
-            download=transport.download,
+            keeper=self._saver,
+            meter=self._accounting,
+            send=lambda request: transport.send(config.delivered(request)),
+            download=lambda request: download(config.delivered(request)),
         )
-
-
-class AsyncImageClient(AsyncJobs):
-    """Makes and edits pictures under asyncio; close it, or use ``async with``.
-
-    Args:
-        api_key: The key; the environment variable ``OPENAI_API_KEY`` when left out.
-        base_url: Another service that speaks OpenAI's API; ``OPENAI_BASE_URL`` when left out. A
-            user and password in it are sent as Basic authentication, in place of the key.
-        timeout: Seconds to wait for an answer. A call given up on may still be billed.
-        openai: A configured ``openai.AsyncOpenAI`` or ``AsyncAzureOpenAI`` client to send
-            with; it stays yours to close. Its own retries are not used.
-        transport: Anything else that sends requests; see `gptimage.transport.protocols.AsyncTransport`.
-        store: Where every picture is saved: a folder, or a `Store`.
-        cache: Where answers are kept, so that the same request is paid for once: a folder, or
-            what `Cache` makes.
-        templates: The prompt templates of `render`; the built-in ones when left out.
-        **settings: See `Settings`: model, retry, budget, ledger, observers...
-
-    Attributes:
-        clock: Tells the time (UTC) for everything this client does.
-
-    Raises:
-        ConfigurationError: There is no key, or a setting is unknown, wrong, or would be
-            ignored. Nothing was sent.
-    """
-
-    def __init__(
-        self,
-        *,
-        api_key: str | None = None,
-        base_url: str | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        openai: AsyncSDK | None = None,
-        transport: AsyncTransport | None = None,
-        store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
-        templates: PromptTemplates | None = None,
-        **settings: Unpack[Settings],
-    ) -> None:
-        endpoint, login = check_arguments(
-            "AsyncImageClient",
-            settings,
-            openai=openai,
-            transport=transport,
-            api_key=api_key,
-            base_url=base_url,
-            timeout=timeout,
-            templates=templates,
-        )
-        if transport is None:
-            transport = AsyncOpenAITransport(
-                connect("AsyncOpenAI", api_key, endpoint, timeout, login)
-                if openai is None
-                else (lambda: openai),
-                owned=openai is None,
-            )
-        self.store: Store | None = store_of(store)
-        self.cache: CachePort | None = cache_of(cache)
-        self._core = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
-        self._keeper = ResultSaver(core=self._core, caches=self.cache is not None)
-        self._templates = templates
-        self._transport: AsyncTransport = transport
-        self._sender = AsyncRetryingSender(self._core, self._transport)
-        self.clock: Clock = self._core.clock
-        self._meter = accounting_from(settings, self._core.clock)
-        self.ledger: Ledger | None = self._meter.ledger
-
-    @classmethod
-    def sandbox(
-        cls,
-        sandbox: Sandbox | None = None,
-        *,
-        store: Store | str | os.PathLike[str] | None = None,
-        cache: CachePort | str | os.PathLike[str] | None = None,
-        templates: PromptTemplates | None = None,
-        **settings: Unpack[Settings],
-    ) -> Self:
-        """A client of the offline sandbox; see `ImageClient.sandbox`."""
-        from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox
-
-        check_settings("AsyncImageClient.sandbox", Settings.__annotations__, settings)
-        check_sandbox(sandbox)
-        transport = AsyncSandboxTransport(
-            Sandbox(clock=settings.get("clock")) if sandbox is None else sandbox
-        )
-        return cls(
-            transport=transport,
-            base_url=SANDBOX_URL,
-            store=store,
-            cache=cache,
-            templates=templates,
-            **settings,
-        )
-
-    async def generate(
-        self,
-        prompt: str | Prompt,
-        *,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        **options: Unpack[Options],
-    ) -> Result:
-        """Draw new pictures; arguments and errors are those of `ImageClient.generate`."""
-        words = self._keeper.check_tags(tags)
-        return await self._answer(self._core.plan_generate(prompt, options), refresh, words)
-
-    async def edit(
-        self,
-        prompt: str | Prompt,
-        images: Sources,
-        *,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        **options: Unpack[EditOptions],
-    ) -> Result:
-        """Change pictures; arguments and errors are those of `ImageClient.edit`."""
-        words = self._keeper.check_tags(tags)
-        plan = await to_thread(self._core.plan_edit, prompt, images, options)
-        return await self._answer(plan, refresh, words)
-
-    async def variations(
-        self,
-        image: Source,
-        *,
-        prompt: str | Prompt = VARIATION,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        **options: Unpack[EditOptions],
-    ) -> Result:
-        """Draw variations by an edit; see `ImageClient.variations`."""
-        return (await self.edit(prompt, image, refresh=refresh, tags=tags, **options)).warn(
-            VARIATION_NOTE
-        )
-
-    async def stream(
-        self,
-        prompt: str | Prompt,
-        images: Sources | None = None,
-        *,
-        refresh: bool = False,
-        tags: Iterable[str] = (),
-        **options: Unpack[EditOptions],
-    ) -> AsyncIterator[PartialImage | Completed]:
-        """Draw or edit with previews; arguments and errors are those of `ImageClient.stream`.
-
-        Nothing is checked or sent before the first step of the iteration.
-        """
-        words = self._keeper.check_tags(tags)
-        plan = await to_thread(self._core.plan_any, prompt, images, options, stream=True)
-        with self._meter.call(plan) as call:
-            taken = None
-            if not refresh and self.cache:
-                taken = await to_thread(self._keeper.cache_lookup, plan, self.cache)
-            if taken:
-                taken = await run_accounting(call, taken.change, call.cache_hit)
-            else:
-                async with reserve_budget(call):
-                    async with aclosing(await self._sender.stream(plan, call)) as source:
-                        reader = StreamReader(plan, source.reply)
-                        broken = None
-                        try:
-                            async for event in source:
-                                preview = await parse_large_in_thread(event, reader.take)
-                                if preview is not None:
-                                    call.partial(preview)
-                                    yield preview
-                        except OutcomeUnknownError as error:
-                            broken = error
-                    taken = await to_thread(
-                        self._keeper.parse_stream_and_spool, plan, reader, broken, self.cache
-                    )
-                    taken = await run_accounting(call, taken.change, call.finished)
-            result = call.saved(await self._save(taken, words))
-        yield Completed(result=result)
-
-    async def estimate(
-        self,
-        prompt: str | Prompt,
-        images: Sources | None = None,
-        **options: Unpack[EditOptions],
-    ) -> Estimate | None:
-        """What a call with these arguments may cost; see `ImageClient.estimate`."""
-        return await to_thread(self._core.estimate, prompt, images, options)
-
-    async def ceiling(
-        self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
-    ) -> Decimal | None:
-        """The most such a call should cost, in USD; see `ImageClient.ceiling`."""
-        return await to_thread(self._core.ceiling, prompt, images, options)
-
-    async def run(
-        self, request: Generate, *, refresh: bool = False, tags: Iterable[str] = ()
-    ) -> Result:
-        """Send a request that is already a value; see `ImageClient.run`."""
-        words = self._keeper.check_tags(tags)
-        if request.inputs:  # megabytes to be hashed
-            plan = await to_thread(self._core.plan, request)
-        else:
-            plan = self._core.plan(request)
-        return await self._answer(plan, refresh, words)
 
     async def aclose(self) -> None:
         """Release connections; harmless when done twice."""
         await self._transport.aclose()
-        self._core.close()
+        self._config.close()
 
     async def __aenter__(self) -> Self:
         """The client itself."""
@@ -395,48 +372,3 @@ class AsyncImageClient(AsyncJobs):
     ) -> None:
         """Release connections."""
         await self.aclose()
-
-    def __repr__(self) -> str:
-        """Where it sends and with which model; never the key."""
-        return f"AsyncImageClient({self._core.endpoint}, model={self._core.model})"
-
-    async def _answer(self, plan: Plan, refresh: bool, tags: tuple[str, ...]) -> Result:
-        """The result, from the cache or the service, saved."""
-        with self._meter.call(plan) as call:
-            if self.cache is None:
-                taken = await self._ask(plan, call)
-            else:
-                taken = await self._fly(self.cache, plan, call, refresh)
-            return call.saved(await self._save(taken, tags))
-
-    async def _fly(
-        self, cache: CachePort, plan: Plan, call: CallTracker, refresh: bool
-    ) -> ParsedReply:
-        """From the cache, from a request like this one in flight, or by asking."""
-        from gptimage.cache.single_flight import asingle_flight
-
-        asked: list[ParsedReply] = []
-
-        async def ask() -> NewReply:
-            asked.append(await self._ask(plan, call))
-            return asked[0].fresh
-
-        landed = await asingle_flight(
-            cache, plan.key, ask, refresh=refresh, sent=lambda: call.posted
-        )
-        taken = await to_thread(self._keeper.from_single_flight, plan, landed, asked)
-        return taken if asked else await run_accounting(call, taken.change, call.cache_hit)
-
-    async def _ask(self, plan: Plan, call: CallTracker) -> ParsedReply:
-        async with reserve_budget(call):
-            reply = await self._sender.send(plan, call)
-            if self._keeper.is_cheap(plan, reply):
-                taken = self._keeper.parse_and_spool(plan, reply)
-            else:
-                taken = await to_thread(self._keeper.parse_and_spool, plan, reply)
-            return await run_accounting(call, taken.change, call.finished)
-
-    async def _save(self, taken: ParsedReply, tags: tuple[str, ...]) -> Result:
-        if self.store is None:
-            return self._keeper.save(taken, tags)
-        return await to_thread(self._keeper.save, taken, tags)

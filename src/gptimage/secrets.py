@@ -45,6 +45,8 @@ _FIELDS: Final = r"""
     [^&\s"'<>\#,;)}]+
 """
 
+_HOST: Final = r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?"
+
 _lock = threading.Lock()
 _known: dict[str, None] = {}
 
@@ -103,6 +105,19 @@ def remember_url(url: str) -> None:
     if password:
         both = f"{unquote(user)}:{unquote(password)}".encode()
         remember(base64.b64encode(both).decode())
+
+
+def display_url(url: str) -> str:
+    """Return the URL without user name, password, query and fragment, printable and short."""
+    import re
+
+    scheme, slashes, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("//")
+    host, slash, path = rest.partition("/")
+    host = host.rpartition("@")[2]
+    if not re.fullmatch(_HOST, host):  # the "port" may be half of a password that holds a / or ?
+        host, slash, path = "…", "", ""
+    text = f"{scheme}{slashes}{host}{slash}{path}"
+    return "".join(c if c.isprintable() else "�" for c in text[:200])
 
 
 def scrub_error(error: BaseException | None) -> None:

@@ -25,7 +25,7 @@ from gptimage_mcp.jobs.journal import folder_beside
 
 
 if TYPE_CHECKING:
-    from gptimage.cache import CachePort
+    from gptimage import Cache
     from gptimage.service import Runner
     from gptimage_mcp.metrics import Metrics
 
@@ -113,7 +113,7 @@ class App:
     settings: Settings
     client: gptimage.AsyncImageClient | None
     store: gptimage.Store
-    cache: CachePort | None
+    cache: Cache | None
     ledger: gptimage.Ledger | None
     templates: Templates
     news: SubscriptionBus

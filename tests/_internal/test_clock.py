@@ -66,8 +66,9 @@ def asked(path: Path) -> Iterator[str]:
 
 def test_one_file_asks_the_machine() -> None:
     """A module that takes a clock cannot forget it: none but these knows another one."""
+    source = Path(gptimage.__file__).parents[1]
     found = {
-        path.relative_to(Path(gptimage.__file__).parents[1]).as_posix(): names
+        path.relative_to(source).as_posix(): names
         for path in SOURCES
         if (names := set(asked(path)))
     }
@@ -98,9 +99,9 @@ def test_a_call_is_overdue_by_the_clock_that_dated_it(tmp_path: Path, day: datet
 
     class Looking(SandboxTransport):
         def send(self, request: HttpRequest) -> HttpReply:
-            seen.extend(row.outcome for row in ledger.rows())
+            seen.extend(row.billing for row in ledger.rows())
             clock.now += timedelta(hours=2)
-            seen.extend(row.outcome for row in ledger.rows())
+            seen.extend(row.billing for row in ledger.rows())
             return super().send(request)
 
     client = gptimage.ImageClient(
@@ -109,7 +110,7 @@ def test_a_call_is_overdue_by_the_clock_that_dated_it(tmp_path: Path, day: datet
     )  # fmt: skip
     client.generate("A fox", **SMALL)
 
-    assert seen == ["open", "unknown"]
+    assert seen == ["sent", "unknown"]
 
 
 def test_a_clock_of_its_own_stays(tmp_path: Path) -> None:
@@ -122,6 +123,19 @@ def test_a_clock_of_its_own_stays(tmp_path: Path) -> None:
 
     assert budget.remaining() == Decimal("1.00")
     assert [row.at for row in ledger.rows()] == [DAYS[1]]
+
+
+def test_two_clocks_on_one_ledger(tmp_path: Path) -> None:
+    """Each call has its own client's day; the ledger goes on by the clock of the first one."""
+    ledger = gptimage.Ledger(tmp_path / "spend.sqlite")
+    budget = gptimage.Budget("1.00", per="day", ledger=ledger)
+    for day in DAYS:
+        client = gptimage.ImageClient.sandbox(budget=budget, clock=lambda day=day: day)
+        client.generate(f"A fox on {day}", **SMALL)
+    rows = ledger.rows()
+
+    assert [(row.at, row.billing) for row in rows] == [(day, "billed") for day in DAYS]
+    assert budget.remaining() == 1 - rows[0].counted
 
 
 @pytest.mark.parametrize("day", DAYS, ids=str)

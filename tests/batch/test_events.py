@@ -70,7 +70,7 @@ def test_every_batch_and_every_request_is_told(
             for each in told.events
             if isinstance(each, Finished) and each.call_id == event.call_id
         ]
-        assert (row.operation, row.model, row.outcome) == ("batch", event.model, "ok")
+        assert (row.operation, row.model, row.billing) == ("batch", event.model, "billed")
         assert (row.estimate, row.reserved) == (event.estimate, event.ceiling)
         assert row.cost == sum(each.cost.usd for each in done if each.cost)
         assert row.images == sum(each.images for each in done)
@@ -131,11 +131,11 @@ def test_a_refusal_is_told_and_gives_the_money_back(
     batch.wait(poll=0)
     list(batch.results())
 
-    assert (spent, row.outcome, row.cost) == (0, "failed", 0)
+    assert (spent, row.billing, row.cost) == (0, "not_billed", 0)
     (failed,) = [event for event in told.events if isinstance(event, Failed)]
     assert (failed.item, failed.error, failed.possible_cost) == (None, "BadRequestError", 0)
     (row,) = ledger.rows()
-    assert (row.outcome, row.images, row.cost) == ("ok", 1, ledger.spent())
+    assert (row.billing, row.images, row.cost) == ("billed", 1, ledger.spent())
 
 
 def test_a_batch_in_doubt_goes_on_counting(
@@ -150,7 +150,7 @@ def test_a_batch_in_doubt_goes_on_counting(
         Batch.submit(client, [fox(0)], state=tmp_path / "b.json")
 
     (row,) = ledger.rows()
-    assert (row.outcome, row.counted) == ("open", row.reserved)
+    assert (row.billing, row.counted) == ("sent", row.reserved)
     failed = told.events[-1]
     assert isinstance(failed, Failed)
     assert failed.possible_cost == row.reserved > 0
@@ -164,7 +164,7 @@ def test_a_refused_file_is_a_failed_row(sandbox: Sandbox, ledger: Ledger, tmp_pa
     list(batch.results())
 
     (row,) = ledger.rows()
-    assert (row.outcome, row.cost, row.counted, row.error) == ("failed", 0, 0, "ApiError")
+    assert (row.billing, row.cost, row.counted, row.error) == ("not_billed", 0, 0, "ApiError")
 
 
 def test_a_budget_that_is_crossed_leaves_no_row_open(
@@ -182,7 +182,7 @@ def test_a_budget_that_is_crossed_leaves_no_row_open(
         Batch.submit(client, [fox(n) for n in range(3)], state=tmp_path / "b.json", max_lines=1)
 
     assert ledger.spent() == 0
-    assert [row.outcome for row in ledger.rows()] == ["failed"] * 2
+    assert [row.billing for row in ledger.rows()] == ["not_billed"] * 2
     assert len(made(sandbox)) == 1
     assert told.names == ["sent"]
 

@@ -18,7 +18,7 @@ from attrs import frozen
 PAID: Final = ("/images/generations", "/images/edits", "/responses", "/batches")
 """What is billed; a look at batches and an upload are not."""
 
-Outcome = Literal["failed", "unknown"]
+Outcome = Literal["not_billed", "unknown"]
 
 
 @frozen
@@ -28,14 +28,14 @@ class Failure:
     Attributes:
         name: What happens.
         answer: The bytes of the answer; empty when there is none.
-        outcome: What a ledger may say: ``unknown`` when the work may have been done.
+        billing: What a ledger may say: ``unknown`` when the work may have been done.
         posts: How many requests may be sent with four tries allowed.
         ending: How the connection ends: ``close``, ``reset`` or ``hang`` (no answer at all).
     """
 
     name: str
     answer: bytes
-    outcome: Outcome
+    billing: Outcome
     posts: int = 1
     ending: Literal["close", "reset", "hang"] = "close"
 
@@ -62,8 +62,8 @@ FAILURES: Final = (
     Failure("connection reset after the request", b"", "unknown", ending="reset"),
     Failure("no answer in time", b"", "unknown", ending="hang"),
     Failure("answer cut short", CUT, "unknown"),
-    Failure("moderation", response(400, error("no", code="moderation_blocked")), "failed"),
-    Failure("wrong key", response(401, error("no", code="invalid_api_key")), "failed"),
+    Failure("moderation", response(400, error("no", code="moderation_blocked")), "not_billed"),
+    Failure("wrong key", response(401, error("no", code="invalid_api_key")), "not_billed"),
     Failure(
         "408 of LiteLLM",
         response(408, error("litellm.Timeout: APITimeoutError", code="408")),
@@ -72,13 +72,13 @@ FAILURES: Final = (
     Failure(
         "429 too fast",
         response(429, error("slow", code="rate_limit_exceeded"), retry_after_ms="1"),
-        "failed",
+        "not_billed",
         posts=4,
     ),
     Failure(
         "429 no credit, through LiteLLM",
         response(429, error("You exceeded your current quota, please check", code="429")),
-        "failed",
+        "not_billed",
     ),
     Failure("499 of nginx", response(499, HTML), "unknown"),
     Failure(
@@ -102,7 +102,7 @@ FAILURES: Final = (
             error("The server is currently overloaded with other requests", type="server_error"),
             retry_after_ms="1",
         ),
-        "failed",
+        "not_billed",
         posts=4,
     ),
     Failure("504 of a gateway", response(504, HTML), "unknown"),
@@ -117,7 +117,7 @@ FAILURES: Final = (
         response(307, location="http://127.0.0.1:9/v1/images"),
         "unknown",
     ),
-    Failure("301 to https", response(301, location="https://127.0.0.1:9/v1"), "failed"),
+    Failure("301 to https", response(301, location="https://127.0.0.1:9/v1"), "not_billed"),
     Failure("200 with a web page", response(200, HTML), "unknown"),
     Failure("200 with nothing in it", response(200, {"data": None}), "unknown"),
 )

@@ -106,12 +106,12 @@ def test_every_failure(
 
     assert len(service.posts) == failure.posts
     assert len(rows) == 1
-    if failure.outcome == "failed":
-        assert (rows[0].outcome, budget.remaining()) == ("failed", 1)
+    if failure.billing == "not_billed":
+        assert (rows[0].billing, budget.remaining()) == ("not_billed", 1)
         assert not isinstance(error, gptimage.OutcomeUnknownError)
         return
     # A batch whose answer was lost is looked for again, so its row stays open until it is known.
-    assert rows[0].outcome in ("unknown", "open" if operation == "batch" else "unknown")
+    assert rows[0].billing in ("unknown", "sent" if operation == "batch" else "unknown")
     assert rows[0].counted == rows[0].reserved > 0
     assert budget.remaining() == 1 - rows[0].reserved
     assert "billed" in str(error) or operation == "batch"
@@ -136,4 +136,4 @@ def test_what_never_left_costs_nothing(
     )
 
     assert isinstance(error, gptimage.TransportError)
-    assert [(row.outcome, row.counted) for row in ledger.rows()] == [("failed", Decimal(0))]
+    assert [(row.billing, row.counted) for row in ledger.rows()] == [("not_billed", Decimal(0))]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
@@ -40,7 +41,8 @@ def paid(ledger: Ledger, usd: str | None, **fields: object) -> CallRecord:
     ledger.begin(made)
     cost = None if usd is None else Decimal(usd)
     ledger.end(
-        made, CallOutcome(outcome="ok", cost=cost, usage=USAGE, images=2, request_id="req_1")
+        made,
+        CallOutcome(billing=Billing.BILLED, cost=cost, usage=USAGE, images=2, request_id="req_1"),
     )
     return made
 
@@ -56,7 +58,7 @@ def test_a_call_is_one_row(path: Path) -> None:
     ledger.end(
         made,
         CallOutcome(
-            outcome="ok",
+            billing=Billing.BILLED,
             cost=Decimal("0.0131"),
             usage=USAGE,
             images=1,
@@ -66,9 +68,9 @@ def test_a_call_is_one_row(path: Path) -> None:
     )
     (row,) = ledger.rows()
 
-    assert (waiting.outcome, waiting.counted) == ("open", Decimal("0.05"))
+    assert (waiting.billing, waiting.counted) == ("sent", Decimal("0.05"))
     assert (row.id, row.at, row.operation, row.model) == (made.call_id, NOON, "generate", "flare")
-    assert (row.outcome, row.cached, row.images) == ("ok", False, 1)
+    assert (row.billing, row.cached, row.images) == ("billed", False, 1)
     assert (row.estimate, row.reserved) == (Decimal("0.02"), Decimal("0.05"))
     assert row.cost == row.counted == Decimal("0.0131")
     assert (row.usage, row.request_id, row.seconds) == (USAGE, "req_7", 2.5)
@@ -97,10 +99,10 @@ def test_summary_adds_up(path: Path) -> None:
     paid(ledger, "0.40", model="sunburst", at=NOON + timedelta(days=1))
     paid(ledger, None, model="mystery")
     ledger.begin(lost := entry(reserved=Decimal("0.07")))
-    ledger.end(lost, CallOutcome(outcome="unknown", error="OutcomeUnknownError"))
+    ledger.end(lost, CallOutcome(billing=Billing.UNKNOWN, error="OutcomeUnknownError"))
     ledger.begin(refused := entry(reserved=Decimal("0.09")))
-    ledger.end(refused, CallOutcome(outcome="failed", error="RateLimitError"))
-    ledger.end(entry(), CallOutcome(outcome="ok", cost=Decimal(0), images=1, cached=True))
+    ledger.end(refused, CallOutcome(billing=Billing.NOT_BILLED, error="RateLimitError"))
+    ledger.end(entry(), CallOutcome(billing=Billing.NOT_BILLED, images=1, cached=True))
     by_model = ledger.summary("model")
 
     assert [(each.name, each.calls, each.cost) for each in by_model] == [
@@ -119,9 +121,9 @@ def test_summary_adds_up(path: Path) -> None:
     total = by_model.total
     assert (total.calls, total.cached, total.images) == (7, 1, 9)
     assert (total.failed, total.unknown, total.unpriced, total.waiting) == (1, 1, 1, 0)
-    assert (total.cost, total.held) == (Decimal("0.70"), Decimal("0.57"))
+    assert (total.cost, total.reserved) == (Decimal("0.70"), Decimal("0.57"))
     assert (total.input_tokens, total.output_tokens) == (40, 800)
-    assert total.cost + total.held == ledger.spent()
+    assert total.cost + total.reserved == ledger.spent()
 
 
 def test_summary_of_a_span(path: Path) -> None:
@@ -151,7 +153,7 @@ def test_an_overdue_call_is_unknown(path: Path) -> None:
     ledger.begin(entry(reserved=Decimal("0.05"), at=datetime.now(UTC)))
     total = ledger.summary().total
 
-    assert (total.unknown, total.waiting, total.held) == (1, 1, Decimal("0.12"))
+    assert (total.unknown, total.waiting, total.reserved) == (1, 1, Decimal("0.12"))
 
 
 def test_a_long_call_outlives_its_process(path: Path) -> None:
@@ -169,22 +171,22 @@ def test_a_late_answer_settles_after_all(path: Path) -> None:
     made = entry(reserved=Decimal("0.07"), at=datetime.now(UTC) - timedelta(hours=2))
     ledger.begin(made)
     assert ledger.summary().total.unknown == 1
-    ledger.end(made, CallOutcome(outcome="ok", cost=Decimal("0.02"), images=1))
+    ledger.end(made, CallOutcome(billing=Billing.BILLED, cost=Decimal("0.02"), images=1))
 
     total = ledger.summary().total
-    assert (total.unknown, total.held, ledger.spent()) == (0, 0, Decimal("0.02"))
+    assert (total.unknown, total.reserved, ledger.spent()) == (0, 0, Decimal("0.02"))
 
 
-@pytest.mark.parametrize(("usd", "outcome"), [("0.03", "ok"), ("0", "failed")])
+@pytest.mark.parametrize(("usd", "outcome"), [("0.03", "billed"), ("0", "not_billed")])
 def test_an_unknown_outcome_can_be_resolved(path: Path, usd: str, outcome: str) -> None:
     """After a look at the usage page a user says what it cost."""
     ledger = Ledger(path)
     ledger.begin(made := entry(reserved=Decimal("0.07")))
-    ledger.end(made, CallOutcome(outcome="unknown"))
+    ledger.end(made, CallOutcome(billing=Billing.UNKNOWN))
     ledger.set_cost(made.call_id, Decimal(usd))
 
     (row,) = ledger.rows()
-    assert (row.outcome, row.cost, ledger.spent()) == (outcome, Decimal(usd), Decimal(usd))
+    assert (row.billing, row.cost, ledger.spent()) == (outcome, Decimal(usd), Decimal(usd))
     with pytest.raises(InvalidRequestError, match="no call"):
         ledger.set_cost(made.call_id, Decimal(1))
 
@@ -216,17 +218,38 @@ def test_a_file_that_is_no_ledger_is_left_alone(path: Path, content: bytes) -> N
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("left", [0, 60, 4_096])
+def test_a_ledger_cut_short_is_told(path: Path, left: int) -> None:
+    """A ledger that lost its rows is not taken for a new one: its budget would begin anew."""
+    for _ in range(60):
+        paid(Ledger(path), "0.40")
+    os.truncate(path, left)
+
+    with pytest.raises(ConfigurationError, match="left as it is"):
+        Budget(1, per="total", ledger=Ledger(path)).remaining()
+    with pytest.raises(ConfigurationError, match="left as it is"):
+        Ledger(path).begin(entry())
+    assert path.stat().st_size == left
+
+
+def test_an_empty_file_is_no_ledger(path: Path) -> None:
+    """An empty file is refused by name, and what to do is said."""
+    path.touch()
+
+    with pytest.raises(ConfigurationError, match=r"is no ledger.*it is empty.*name another file"):
+        Ledger(path).summary()
+
+
 def test_another_database_is_left_alone(path: Path) -> None:
-    """Somebody else's SQLite file is refused, and gets no table of ours."""
+    """Somebody else's SQLite file is refused, and no byte of it changes."""
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE theirs (a)")
     connection.close()
+    before = path.read_bytes()
 
     with pytest.raises(ConfigurationError, match="no ledger"):
         Ledger(path).begin(entry())
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("theirs",)]
-    connection.close()
+    assert path.read_bytes() == before
 
 
 def test_a_newer_ledger_is_left_alone(path: Path) -> None:
@@ -252,7 +275,7 @@ def test_a_deleted_file_starts_anew(path: Path) -> None:
     made = entry(reserved=Decimal("0.50"))
     ledger.begin(made)
     path.unlink()
-    ledger.end(made, CallOutcome(outcome="ok", cost=Decimal("0.20")))
+    ledger.end(made, CallOutcome(billing=Billing.BILLED, cost=Decimal("0.20")))
 
     assert ledger.spent() == Decimal("0.20")
     assert [row.id for row in Ledger(path).rows()] == [made.call_id]

@@ -14,6 +14,7 @@ from gptimage._internal.threads import to_thread_shielded
 from gptimage.budget.ledger import Ledger
 from gptimage.engine.accounting import CallAccounting, CallTracker
 from gptimage.engine.plan import plan
+from gptimage.engine.runtime import AsyncRuntime
 from gptimage.engine.send import run_accounting
 from gptimage.errors import (
     ApiError,
@@ -29,6 +30,7 @@ from gptimage.errors import (
     TransportError,
 )
 from gptimage.models.catalog import Models
+from gptimage.sandbox import AsyncSandboxTransport, Sandbox
 from gptimage.transport.billing import may_be_billed
 from gptimage.types.request import generate_request
 
@@ -99,9 +101,11 @@ def test_what_waits_for_a_thread_is_done_after_all() -> None:
     class Blocking(CallTracker):
         blocks = True
 
+    runtime = AsyncRuntime(AsyncSandboxTransport(Sandbox()))
+
     async def main() -> None:
         holders = [asyncio.create_task(to_thread_shielded(busy.wait)) for _ in range(50)]
-        task = asyncio.create_task(run_accounting(Blocking(), done.set))
+        task = asyncio.create_task(run_accounting(runtime, Blocking(), done.set))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.sleep(0)

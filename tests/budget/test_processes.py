@@ -138,7 +138,7 @@ def test_killed_processes_never_free_money(path: Path, start: Start) -> None:
     total = ledger.summary().total
 
     assert paid > 0
-    assert paid <= ledger.spent() == total.cost + total.held
+    assert paid <= ledger.spent() == total.cost + total.reserved
     assert total.waiting == 0
     assert total.unknown <= 16
     assert sums_agree(path)
@@ -154,7 +154,7 @@ def test_a_killed_call_goes_on_counting(path: Path, start: Start) -> None:
     worker.kill()
 
     total = ledger.summary().total
-    assert (total.waiting, total.unknown, total.held) == (0, 1, Decimal("0.30"))
+    assert (total.waiting, total.unknown, total.reserved) == (0, 1, Decimal("0.30"))
     now = datetime.now(UTC)
     note = CallRecord(call_id="next", at=now, operation="generate", model="m")
     budget = Budget("0.50", per="total", ledger=ledger)

@@ -115,7 +115,7 @@ def test_an_answer(bench: Bench) -> None:
 
     assert bench.seen.names == ["planned", "sent", "finished"]
     assert {event.call_id for event in bench.seen.events} == {row.id}
-    assert (row.outcome, row.operation, row.model) == ("ok", "generate", result.model)
+    assert (row.billing, row.operation, row.model) == ("billed", "generate", result.model)
     assert row.cost == row.counted == result.cost.usd == finished.cost.usd
     assert (row.usage, row.request_id) == (result.usage, result.request_id)
     assert row.reserved == bench.seen.one(Planned).ceiling
@@ -130,6 +130,24 @@ def test_the_ledger_is_the_clients(bench: Bench) -> None:
     assert bench.client(ledger=None).ledger is None
     with pytest.raises(gptimage.ConfigurationError, match="same ledger"):
         bench.client(ledger=Ledger("other.sqlite"), budget=budget)
+
+
+def test_a_budget_beside_a_ledger_is_the_caller_s_own(bench: Bench) -> None:
+    """With both given, the object the caller holds counts, together with the ledger's calls."""
+    budget = Budget(1, per="total")
+    client = bench.client(budget=budget)
+    result = bench.generate(client)
+    assert result.cost is not None
+
+    assert budget.remaining() == 1 - result.cost.usd == 1 - bench.ledger.spent()
+
+
+def test_a_budget_that_has_counted_is_not_moved(bench: Bench) -> None:
+    """What a budget counted without a ledger is not forgotten for the sake of one."""
+    budget = Budget(1, per="total")
+    bench.generate(bench.client(ledger=None, budget=budget))
+    with pytest.raises(gptimage.ConfigurationError, match="would forget them"):
+        bench.client(budget=budget)
 
 
 def test_a_budget_stops_before_sending(bench: Bench) -> None:
@@ -165,7 +183,7 @@ def test_a_cache_hit_is_free(bench: Bench) -> None:
     first, second = bench.ledger.rows()
 
     assert (first.cached, second.cached) == (False, True)
-    assert (second.outcome, second.cost, second.images) == ("ok", 0, 1)
+    assert (second.billing, second.cost, second.images) == ("not_billed", 0, 1)
     assert bench.seen.names == ["planned", "sent", "finished", "planned", "cache_hit"]
     assert bench.ledger.spent() == first.cost
     assert len(bench.sandbox.requests) == 1
@@ -197,17 +215,17 @@ def test_a_retry_is_one_call(bench: Bench) -> None:
     assert bench.seen.names == ["planned", "sent", "retried", "sent", "finished"]
     retried = bench.seen.events[2]
     assert (retried.reason, bench.seen.events[3].attempt) == ("HTTP 429", 2)  # type: ignore[attr-defined]  # a Retried and a Sent
-    assert bench.row.outcome == "ok"
+    assert bench.row.billing == "billed"
 
 
 @pytest.mark.parametrize(
     ("scenario", "outcome"),
     [
-        ("moderation", "failed"),
-        ("quota", "failed"),
-        ("unverified", "failed"),
-        ("unauthorized", "failed"),
-        ("overloaded", "failed"),
+        ("moderation", "not_billed"),
+        ("quota", "not_billed"),
+        ("unverified", "not_billed"),
+        ("unauthorized", "not_billed"),
+        ("overloaded", "not_billed"),
         ("unavailable", "unknown"),
         ("server", "unknown"),
         ("moderation_output", "unknown"),
@@ -224,7 +242,7 @@ def test_failures(bench: Bench, scenario: Any, outcome: str) -> None:
         bench.generate(client)
     row, failed = bench.row, bench.seen.one(Failed)
 
-    assert (row.outcome, row.error) == (outcome, type(caught.value).__name__)
+    assert (row.billing, row.error) == (outcome, type(caught.value).__name__)
     assert row.counted == (row.reserved if outcome == "unknown" else 0)
     assert bench.seen.names == ["planned", "sent", "failed"]
     assert failed.possible_cost == row.counted
@@ -245,7 +263,7 @@ def test_a_stream_nobody_reads_to_the_end(bench: Bench) -> None:
     """Who stops after a preview may still be billed."""
     bench.stream(bench.client(budget=Budget(1, per="day")), steps=1)
 
-    assert (bench.row.outcome, bench.row.error) == ("unknown", "GeneratorExit")
+    assert (bench.row.billing, bench.row.error) == ("unknown", "GeneratorExit")
     assert bench.seen.names == ["planned", "sent", "partial_arrived", "failed"]
 
 
@@ -253,7 +271,7 @@ def test_a_stream_left_after_its_end(bench: Bench) -> None:
     """Who stops at the finished picture has paid for it, and nothing failed."""
     bench.stream(bench.client(), steps=3)
 
-    assert bench.row.outcome == "ok"
+    assert bench.row.billing == "billed"
     assert bench.seen.names[-1] == "finished"
 
 
@@ -299,9 +317,9 @@ def test_a_ledger_that_fails_after(bench: Bench, tmp_path: Path) -> None:
 def test_nothing_configured_meters_nothing(bench: Bench) -> None:
     """A plain client makes no ledger, and its calls count nothing."""
     client = bench.client(ledger=None, observers=())
-    plan = client._core.plan_generate("A fox", OPTIONS)
+    plan = client._config.plan_generate("A fox", OPTIONS)
 
-    assert type(client._meter.call(plan)) is CallTracker
+    assert type(client._accounting.call(plan)) is CallTracker
     assert bench.generate(client).images
     assert not bench.ledger.path.exists()
 
@@ -344,7 +362,7 @@ def test_cancelled_while_the_service_works(tmp_path: Path) -> None:
             await task
 
     asyncio.run(main())
-    assert (bench.row.outcome, bench.row.error) == ("unknown", "CancelledError")
+    assert (bench.row.billing, bench.row.error) == ("unknown", "CancelledError")
     assert bench.row.counted == bench.row.reserved > 0
     assert bench.seen.names == ["planned", "sent", "failed"]
 
@@ -375,7 +393,7 @@ def test_cancelled_while_others_wait(tmp_path: Path) -> None:
     paid, shared = sorted(bench.ledger.rows(), key=lambda row: row.cached)
 
     assert result.images
-    assert (paid.outcome, shared.outcome) == ("ok", "ok")
+    assert (paid.billing, shared.billing) == ("billed", "not_billed")
     assert paid.cost == paid.counted == bench.ledger.spent() > 0
     assert (shared.cached, shared.cost) == (True, 0)
     assert sorted(bench.seen.names) == sorted(
@@ -407,7 +425,7 @@ def test_cancelled_while_it_is_reserved(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert bench.sandbox.requests == []
-    assert (bench.row.outcome, bench.row.counted) == ("failed", 0)
+    assert (bench.row.billing, bench.row.counted) == ("not_billed", 0)
 
 
 def test_the_event_loop_goes_on_while_the_ledger_is_locked(tmp_path: Path) -> None:
@@ -420,7 +438,7 @@ def test_the_event_loop_goes_on_while_the_ledger_is_locked(tmp_path: Path) -> No
         held, release = threading.Event(), threading.Event()
 
         def hold() -> None:
-            bench.ledger._file.run(lambda _: (held.set(), release.wait()))
+            bench.ledger._file.write(lambda _: (held.set(), release.wait()))
 
         holder = asyncio.create_task(asyncio.to_thread(hold))
         await asyncio.to_thread(held.wait)

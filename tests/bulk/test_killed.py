@@ -63,9 +63,9 @@ class Moody(Sandbox):
         super().__init__()
         self.speaks = threading.Event()
 
-    def arrived(self, request: HttpRequest) -> Any:
+    def handle(self, request: HttpRequest) -> Any:
         """The answer, in time."""
-        found = super().arrived(request)
+        found = super().handle(request)
         if number(request) in SILENT:
             self.speaks.wait()
         return found

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gptimage.cache import Cache, CachePort
+from gptimage.cache import Cache
 from gptimage.cache.redis import RedisCache
 from tests.cache.single_flight_helpers import Maker, Together, tasks, threads
 
@@ -23,13 +23,13 @@ KINDS = ("memory", "disk", "tiered", "redis")
 
 def makers(request: pytest.FixtureRequest, folder: Path) -> Iterator[Maker]:
     """Makes caches of the kind the fixture asks for, and closes them."""
-    made: list[CachePort] = []
+    made: list[Cache] = []
     place, prefix = folder / "cache", f"{request.node.name}:"
 
-    def build(**limits: Any) -> CachePort:
+    def build(**limits: Any) -> Cache:
         match request.param:
             case "memory":
-                cache: CachePort = Cache.memory(**limits)
+                cache: Cache = Cache.memory(**limits)
             case "disk":
                 cache = Cache.disk(place, **limits)
             case "tiered":
@@ -59,7 +59,7 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Maker]
 
 
 @pytest.fixture
-def cache(make: Maker) -> CachePort:
+def cache(make: Maker) -> Cache:
     """One cache of each kind."""
     return make()
 

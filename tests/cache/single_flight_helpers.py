@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
-from gptimage.cache import CachePort
-from gptimage.cache import flight as board
-from gptimage.cache.protocol import FlightResult, NewReply
+from gptimage.cache import Cache
+from gptimage.cache import flight as flights
+from gptimage.cache.base import FlightResult, NewReply
 from gptimage.cache.single_flight import asingle_flight, single_flight
 from gptimage.errors import GptImageError
 
@@ -64,7 +64,7 @@ class Service:
 
 def waiting() -> int:
     """How many in this process wait for somebody else's flight."""
-    return sum(flight._passengers for flight in list(board._in_flight.values()))
+    return sum(flight._waiters for flight in list(flights._in_flight.values()))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -101,17 +101,17 @@ def in_tasks(
     return asyncio.run(main())
 
 
-Maker = Callable[..., CachePort]
-Together = Callable[[int, CachePort, Service], list[FlightResult | BaseException]]
+Maker = Callable[..., Cache]
+Together = Callable[[int, Cache, Service], list[FlightResult | BaseException]]
 
 
-def threads(count: int, cache: CachePort, service: Service) -> list[FlightResult | BaseException]:
+def threads(count: int, cache: Cache, service: Service) -> list[FlightResult | BaseException]:
     """Ask the same in threads."""
     service.crowd = count
     return in_threads(count, lambda: single_flight(cache, KEY, service))
 
 
-def tasks(count: int, cache: CachePort, service: Service) -> list[FlightResult | BaseException]:
+def tasks(count: int, cache: Cache, service: Service) -> list[FlightResult | BaseException]:
     """Ask the same in tasks."""
     return in_tasks(count, lambda: asingle_flight(cache, KEY, service.awaited))
 

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gptimage.cache import Cache, CachePort
-from gptimage.cache.protocol import FlightResult, NewReply
+from gptimage.cache import Cache
+from gptimage.cache.base import FlightResult, NewReply
 from gptimage.cache.single_flight import asingle_flight, single_flight
 from gptimage.errors import (
     OutcomeUnknownError,
@@ -16,7 +16,7 @@ from gptimage.errors import (
 from tests.cache.single_flight_helpers import KEY, Maker, Service, body
 
 
-def test_ctrl_c_after_sending_pays_nothing_twice(cache: CachePort) -> None:
+def test_ctrl_c_after_sending_pays_nothing_twice(cache: Cache) -> None:
     """The one who is interrupted is; those who waited are told that it may have been billed."""
     service = Service(KeyboardInterrupt())
     with ThreadPoolExecutor(2) as pool:
@@ -31,7 +31,7 @@ def test_ctrl_c_after_sending_pays_nothing_twice(cache: CachePort) -> None:
     assert service.asked == 1
 
 
-def test_ctrl_c_before_sending_lets_somebody_else_ask(cache: CachePort) -> None:
+def test_ctrl_c_before_sending_lets_somebody_else_ask(cache: Cache) -> None:
     """What was certainly not sent is sent by the next."""
     service = Service(KeyboardInterrupt())
     with ThreadPoolExecutor(2) as pool:
@@ -58,7 +58,7 @@ def test_a_cancelled_leader_lets_another_process_lead_if_nothing_was_sent(
     assert body(landed) == b"reply 2"
 
 
-def test_a_cancelled_leader_leaves_its_flight_in_the_air(cache: CachePort) -> None:
+def test_a_cancelled_leader_leaves_its_flight_in_the_air(cache: Cache) -> None:
     """Those who wait get the reply, and so does the cache: it is paid for."""
     service = Service(delay=0.2)
 
@@ -81,7 +81,7 @@ def test_a_cancelled_leader_leaves_its_flight_in_the_air(cache: CachePort) -> No
     assert body(single_flight(cache, KEY, service)) == b"reply 1"
 
 
-def test_a_paid_reply_reaches_the_cache_although_nobody_waits(cache: CachePort) -> None:
+def test_a_paid_reply_reaches_the_cache_although_nobody_waits(cache: Cache) -> None:
     """A caller that gives up on a request that was sent finds the reply next time."""
     service = Service(delay=0.1)
 
@@ -94,7 +94,7 @@ def test_a_paid_reply_reaches_the_cache_although_nobody_waits(cache: CachePort) 
     assert service.asked == 1
 
 
-def test_what_nobody_wants_is_not_sent(cache: CachePort) -> None:
+def test_what_nobody_wants_is_not_sent(cache: Cache) -> None:
     """A caller that gives up before sending, with nobody waiting, never pays."""
     sent: list[bool] = []
     begun = asyncio.Event()
@@ -164,7 +164,7 @@ def test_an_event_loop_that_ends_tells_those_who_wait_elsewhere() -> None:
     assert service.asked == 1
 
 
-def test_a_flight_whose_loop_was_closed_is_not_waited_for(cache: CachePort) -> None:
+def test_a_flight_whose_loop_was_closed_is_not_waited_for(cache: Cache) -> None:
     """A loop thrown away with its tasks pending does not block a key for ever."""
     service = Service(delay=30)
     loop = asyncio.new_event_loop()
@@ -180,7 +180,7 @@ def test_a_flight_whose_loop_was_closed_is_not_waited_for(cache: CachePort) -> N
     assert not task.done()
 
 
-def test_a_flight_cancelled_before_it_began_is_not_waited_for(cache: CachePort) -> None:
+def test_a_flight_cancelled_before_it_began_is_not_waited_for(cache: Cache) -> None:
     """Cancelling a flight that has not taken its first step leaves nothing behind."""
 
     async def main() -> FlightResult:

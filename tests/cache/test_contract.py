@@ -11,8 +11,8 @@ from decimal import Decimal
 import pytest
 from attrs import evolve
 
-from gptimage.cache import CacheEntry, CachePort, CacheStats
-from gptimage.cache.protocol import LeaseHeld
+from gptimage.cache import Cache, CacheEntry, CacheStats
+from gptimage.cache.base import LeaseHeld
 from gptimage.errors import ConfigurationError
 from tests.cache.single_flight_helpers import Maker
 
@@ -27,18 +27,18 @@ def entry(body: bytes = b"a reply", usd: str | None = None) -> CacheEntry:
     return CacheEntry(body=body, usd=None if usd is None else Decimal(usd))
 
 
-def bodies(cache: CachePort, *keys: str) -> list[bytes | None]:
+def bodies(cache: Cache, *keys: str) -> list[bytes | None]:
     """What a cache has under these keys."""
     found = [cache.get(key) for key in keys]
     return [None if each is None else bytes(each.body) for each in found]
 
 
-def test_is_a_cache(cache: CachePort) -> None:
+def test_is_a_cache(cache: Cache) -> None:
     """It has every method the Protocol asks for."""
-    assert isinstance(cache, CachePort)
+    assert isinstance(cache, Cache)
 
 
-def test_keeps_what_it_is_given(cache: CachePort) -> None:
+def test_keeps_what_it_is_given(cache: Cache) -> None:
     """Body and price come back as they were put, with the date they were kept."""
     before = time.time()
     cache.put(KEY, entry(b"\0\xff" * 1000, "0.043"))
@@ -50,7 +50,7 @@ def test_keeps_what_it_is_given(cache: CachePort) -> None:
     assert before - 1 <= found.created <= time.time() + 1
 
 
-def test_knows_nothing_of_other_keys(cache: CachePort) -> None:
+def test_knows_nothing_of_other_keys(cache: Cache) -> None:
     """What was never put is absent."""
     cache.put(KEY, entry())
 
@@ -59,14 +59,14 @@ def test_knows_nothing_of_other_keys(cache: CachePort) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"x", b"x" * 1_000_000], ids=len)
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_takes_any_bytes(cache: CachePort, body: bytes, kind: Callable[[bytes], bytes]) -> None:
+def test_takes_any_bytes(cache: Cache, body: bytes, kind: Callable[[bytes], bytes]) -> None:
     """Bytes, bytearray and memoryview of any length are kept alike."""
     cache.put(KEY, entry(kind(body)))
 
     assert [body] == bodies(cache, KEY)
 
 
-def test_a_body_changed_later_is_kept_as_it_was(cache: CachePort) -> None:
+def test_a_body_changed_later_is_kept_as_it_was(cache: Cache) -> None:
     """A buffer that is used again does not change what was kept."""
     buffer = bytearray(b"first")
     cache.put(KEY, CacheEntry(body=buffer))
@@ -75,7 +75,7 @@ def test_a_body_changed_later_is_kept_as_it_was(cache: CachePort) -> None:
     assert bodies(cache, KEY) == [b"first"]
 
 
-def test_replaces(cache: CachePort) -> None:
+def test_replaces(cache: Cache) -> None:
     """The second reply under a key takes the place of the first."""
     cache.put(KEY, entry(b"old one"))
     cache.put(KEY, entry(b"new", "1.5"))
@@ -85,7 +85,7 @@ def test_replaces(cache: CachePort) -> None:
     assert (found.entries, found.bytes) == (1, 3)
 
 
-def test_forgets(cache: CachePort) -> None:
+def test_forgets(cache: Cache) -> None:
     """What was deleted is absent; deleting again does no harm."""
     cache.put(KEY, entry())
     cache.delete(KEY)
@@ -95,7 +95,7 @@ def test_forgets(cache: CachePort) -> None:
     assert (cache.stats().entries, cache.stats().bytes) == (0, 0)
 
 
-def test_counts_hits_misses_and_savings(cache: CachePort) -> None:
+def test_counts_hits_misses_and_savings(cache: Cache) -> None:
     """Every hit saves what the reply cost; unknown prices save nothing that is known."""
     cache.count(KEY, misses=1)
     cache.put(KEY, entry(usd="0.0000125"))
@@ -108,7 +108,7 @@ def test_counts_hits_misses_and_savings(cache: CachePort) -> None:
     assert found.hit_rate == pytest.approx(400 / 401)
 
 
-def test_nothing_is_counted_by_reading(cache: CachePort) -> None:
+def test_nothing_is_counted_by_reading(cache: Cache) -> None:
     """Reading is not using: a second look must not count twice."""
     cache.put(KEY, entry())
     bodies(cache, KEY, OTHER)
@@ -184,7 +184,7 @@ def test_a_larger_reply_takes_the_old_one_away(make: Maker) -> None:
     assert bodies(cache, KEY) == [None]
 
 
-def test_clears_everything(cache: CachePort) -> None:
+def test_clears_everything(cache: Cache) -> None:
     """After clearing nothing is held, and what was counted still is."""
     cache.put(KEY, entry())
     cache.put(OTHER, entry())
@@ -196,7 +196,7 @@ def test_clears_everything(cache: CachePort) -> None:
     assert cache.clear() == 0
 
 
-def test_clears_by_age(cache: CachePort) -> None:
+def test_clears_by_age(cache: Cache) -> None:
     """Only what was kept longer ago goes, whatever it was used since."""
     cache.put(KEY, evolve(entry(), created=time.time() - 7200))
     cache.put(OTHER, entry())
@@ -206,7 +206,7 @@ def test_clears_by_age(cache: CachePort) -> None:
     assert bodies(cache, KEY, OTHER) == [None, b"a reply"]
 
 
-def test_grants_one_lease_at_a_time(cache: CachePort) -> None:
+def test_grants_one_lease_at_a_time(cache: Cache) -> None:
     """While somebody asks, others are told who; afterwards one of them may."""
     first = cache.lease(KEY, "first")
     assert LeaseHeld("first") == cache.lease(KEY, "second")
@@ -220,7 +220,7 @@ def test_grants_one_lease_at_a_time(cache: CachePort) -> None:
     second.release("fine")
 
 
-def test_tells_how_a_flight_ended(cache: CachePort) -> None:
+def test_tells_how_a_flight_ended(cache: Cache) -> None:
     """The outcome is known once the lease was released, and only then."""
     lease = cache.lease(KEY, "first")
     assert not isinstance(lease, LeaseHeld)
@@ -232,7 +232,7 @@ def test_tells_how_a_flight_ended(cache: CachePort) -> None:
     assert cache.outcome("second") is None
 
 
-def test_releasing_twice_frees_only_once(cache: CachePort) -> None:
+def test_releasing_twice_frees_only_once(cache: Cache) -> None:
     """The second release does not take away somebody else's lease."""
     first = cache.lease(KEY, "first")
     assert not isinstance(first, LeaseHeld)
@@ -245,7 +245,7 @@ def test_releasing_twice_frees_only_once(cache: CachePort) -> None:
     second.release("over")
 
 
-def test_many_threads_win_one_lease(cache: CachePort) -> None:
+def test_many_threads_win_one_lease(cache: Cache) -> None:
     """Of many threads that try at once exactly one leads."""
     won: list[object] = []
     barrier = threading.Barrier(12)
@@ -265,7 +265,7 @@ def test_many_threads_win_one_lease(cache: CachePort) -> None:
     assert len(won) == 1
 
 
-def test_works_again_after_closing(cache: CachePort) -> None:
+def test_works_again_after_closing(cache: Cache) -> None:
     """Closing gives back files and connections; the next use takes new ones."""
     cache.put(KEY, entry())
     cache.close()
@@ -275,7 +275,7 @@ def test_works_again_after_closing(cache: CachePort) -> None:
     assert bodies(cache, OTHER) == [b"a reply"]
 
 
-def test_threads_may_share_it(cache: CachePort) -> None:
+def test_threads_may_share_it(cache: Cache) -> None:
     """Threads that put, read, count and delete at once find every body whole."""
     wrong: list[bytes] = []
 

@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage._internal import locks
-from gptimage.cache import Cache, CacheEntry, CacheStats, disk_index, entry_file
+from gptimage.cache import Cache, CacheEntry, CacheStats, entry_file
+from gptimage.cache.base import FlightResult, LeaseHeld, NewReply
 from gptimage.cache.disk import DiskCache
-from gptimage.cache.protocol import FlightResult, LeaseHeld, NewReply
 from gptimage.cache.single_flight import single_flight
 from gptimage.errors import CacheError
 
@@ -256,7 +256,7 @@ def test_a_locked_index_is_a_warning(
     cache: DiskCache, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that sits on the index costs others a moment, and no picture."""
-    monkeypatch.setattr(disk_index, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(cache._index, "busy_seconds", 0.05)
     ask(cache)
     cache.close()
     with sqlite3.connect(root / "index.sqlite", isolation_level=None) as other:
@@ -280,8 +280,7 @@ def test_a_folder_without_rights_is_a_warning(tmp_path: Path) -> None:
 import os, pathlib, sqlite3, sys
 from gptimage.cache import *
 from gptimage.errors import CacheError
-from gptimage.cache.protocol import NewReply
-from gptimage.cache.single_flight import single_flight
+from gptimage.cache.single_flight import *
 
 pathlib.Path(sys.argv[1]).chmod(0o500)
 if os.geteuid() == 0:
@@ -342,10 +341,11 @@ def test_a_full_disk_is_a_warning(
 def test_a_file_system_that_ends_is_a_warning(root: Path) -> None:
     """A real limit of the system, met in the middle of a file, loses no picture."""
     code = (
-        "import resource, sys; from gptimage.cache import *; from gptimage.cache.protocol import NewReply;"
-        "from gptimage.cache.single_flight import single_flight;"
+        "import resource, sys; from gptimage.cache import *;"
+        "from gptimage.cache.single_flight import *;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
-        "found = single_flight(Cache.disk(sys.argv[1]), 'g1:key', lambda: NewReply(body=b'x' * 400_000));"
+        "found = single_flight(Cache.disk(sys.argv[1]), 'g1:key',"
+        "lambda: NewReply(body=b'x' * 400_000));"
         "sys.stdout.write(f'{len(found.body)} {found.warnings}')"
     )
     command = [sys.executable, "-W", "error", "-c", code, str(root)]
@@ -423,7 +423,7 @@ def test_a_lock_released_while_we_take_it_is_not_ours(
     path = tmp_path / "some.lock"
     first = locks.take(path, "first")
     real = locks._lock
-    taken: list[locks.FileLock | LeaseHeld] = []
+    taken: list[locks.FileLock | str] = []
 
     def slow(descriptor: int) -> bool:
         monkeypatch.setattr(locks, "_lock", real)
@@ -434,7 +434,7 @@ def test_a_lock_released_while_we_take_it_is_not_ours(
 
     monkeypatch.setattr(locks, "_lock", slow)
 
-    assert locks.take(path, "third") == LeaseHeld("second")
+    assert locks.take(path, "third") == "second"
     assert isinstance(taken[0], locks.FileLock)
     taken[0].release()
 

@@ -92,14 +92,18 @@ def test_a_very_long_answer_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("error", "sent", "then"),
     [
-        (TransportError("x"), True, "ask once"),
-        (RateLimitError("x", status=429), True, "ask once"),
+        (TransportError("x"), True, "retry_once"),
+        (RateLimitError("x", status=429), True, "retry_once"),
         (QuotaExceededError("x", status=429), True, "raise"),
         (OutcomeUnknownError("x"), True, "raise"),
         (ServerError("x", status=503), True, "raise"),
-        (ConfigurationError("x"), True, "ask"),
-        (BudgetExceededError("x", estimate=None, limit=Decimal(1), spent=Decimal(1)), True, "ask"),
-        (KeyboardInterrupt(), False, "ask"),
+        (ConfigurationError("x"), True, "retry"),
+        (
+            BudgetExceededError("x", estimate=None, limit=Decimal(1), spent=Decimal(1)),
+            True,
+            "retry",
+        ),
+        (KeyboardInterrupt(), False, "retry"),
         (KeyboardInterrupt(), True, "raise"),
         (ZeroDivisionError(), True, "raise"),
     ],
@@ -116,7 +120,7 @@ def test_copies_share_no_notes() -> None:
     error = OutcomeUnknownError("no answer")
     error.add_note("from the leader")
     with pytest.raises(OutcomeUnknownError) as raised:
-        Failure("raise", error).patience(1)
+        Failure("raise", error).retries_left(1)
     raised.value.add_note("from a waiter")
 
     assert error.__notes__ == ["from the leader"]
@@ -143,7 +147,7 @@ JSON = st.recursive(
     | st.text()
     | st.fixed_dictionaries(
         {
-            "then": st.sampled_from(["ask", "ask once", "raise"]) | JSON,
+            "then": st.sampled_from(["retry", "retry_once", "raise"]) | JSON,
             "kind": st.sampled_from(["ApiError", "StoreError", "ImageNotFoundError"]) | JSON,
             "message": JSON,
             "data": st.dictionaries(
@@ -167,4 +171,4 @@ def test_outcomes_without_error() -> None:
     """Landing is no failure, and giving up carries no error."""
     assert failure_from(COMPLETED) is None
     assert failure_from(RETRY.text()) == RETRY
-    assert RETRY.patience(0) == 0
+    assert RETRY.retries_left(0) == 0

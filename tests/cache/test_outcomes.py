@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gptimage.cache import Cache, CachePort
-from gptimage.cache.protocol import FlightResult
+from gptimage.cache import Cache
+from gptimage.cache.base import FlightResult
 from gptimage.cache.single_flight import single_flight
 from gptimage.errors import (
     AuthenticationError,
@@ -85,7 +85,7 @@ def test_after_a_failure_that_cost_nothing_somebody_else_leads(
     assert {body(each) for each in found if isinstance(each, FlightResult)} == {b"reply 2"}
 
 
-def behind(leader: CachePort, waiter: CachePort, service: Service, together: Together) -> Any:
+def behind(leader: Cache, waiter: Cache, service: Service, together: Together) -> Any:
     """What those get who wait for a leader in another process."""
     service.go.clear()
     with ThreadPoolExecutor(2) as pool:
@@ -145,7 +145,7 @@ def test_somebody_elses_budget_is_not_mine(together: Together) -> None:
     assert {body(each) for each in found if isinstance(each, FlightResult)} == {b"reply 4"}
 
 
-def test_a_failure_is_soon_forgotten(cache: CachePort) -> None:
+def test_a_failure_is_soon_forgotten(cache: Cache) -> None:
     """A request that starts after a failure asks anew."""
     service = Service(OutcomeUnknownError("no answer"), delay=0)
     with pytest.raises(OutcomeUnknownError):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from gptimage.cache import Cache, CachePort
+from gptimage.cache import Cache
 from gptimage.cache.redis import RedisCache
 
 
@@ -77,7 +77,7 @@ def prefix(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def cache(kind: str, place: str, prefix: str) -> Iterator[CachePort]:
+def cache(kind: str, place: str, prefix: str) -> Iterator[Cache]:
     """The cache, as the test sees it."""
     cache = (
         RedisCache(place, prefix=prefix, timeout=timedelta(seconds=10))
@@ -114,7 +114,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_eight_processes_make_one_request(cache: CachePort, start: Start, service: Any) -> None:
+def test_eight_processes_make_one_request(cache: Cache, start: Start, service: Any) -> None:
     """Fifty requests in each of eight processes are one on the wire; all get its reply."""
     service.delay = 1.0
     workers = start("many", count=50, copies=8)

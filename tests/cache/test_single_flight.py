@@ -9,10 +9,10 @@ from typing import NoReturn
 
 import pytest
 
-from gptimage.cache import Cache, CacheEntry, CachePort, CacheStats
+from gptimage.cache import Cache, CacheEntry, CacheStats
 from gptimage.cache import single_flight as single_flight_module
+from gptimage.cache.base import FlightResult, Lease, LeaseHeld, NewReply
 from gptimage.cache.memory import MemoryCache
-from gptimage.cache.protocol import FlightResult, Lease, LeaseHeld, NewReply
 from gptimage.cache.single_flight import asingle_flight, single_flight
 from gptimage.errors import (
     CacheError,
@@ -31,7 +31,7 @@ from tests.cache.single_flight_helpers import (
 
 
 @pytest.mark.parametrize("count", [1, 20])
-def test_alike_is_one_call(cache: CachePort, together: Together, count: int) -> None:
+def test_alike_is_one_call(cache: Cache, together: Together, count: int) -> None:
     """All get the same reply, one paid for it, and the others are counted as hits."""
     service = Service()
     found = together(count, cache, service)
@@ -52,7 +52,7 @@ def test_two_hundred_tasks_share_one_call() -> None:
     assert (service.asked, cache.stats().hits) == (1, 199)
 
 
-def test_two_hundred_tasks_behind_another_process_take_no_threads(cache: CachePort) -> None:
+def test_two_hundred_tasks_behind_another_process_take_no_threads(cache: Cache) -> None:
     """Tasks that wait for a lease held elsewhere let other requests pass."""
 
     async def main() -> tuple[list[FlightResult], FlightResult]:
@@ -73,7 +73,7 @@ def test_two_hundred_tasks_behind_another_process_take_no_threads(cache: CachePo
     assert bytes(other.body) == b"reply 1"
 
 
-def test_different_requests_do_not_wait_for_each_other(cache: CachePort) -> None:
+def test_different_requests_do_not_wait_for_each_other(cache: Cache) -> None:
     """Another key is another flight."""
     first, second = Service(delay=0.3), Service(delay=0)
     with ThreadPoolExecutor(1) as pool:
@@ -85,7 +85,7 @@ def test_different_requests_do_not_wait_for_each_other(cache: CachePort) -> None
         assert (body(quick), body(slow.result())) == (b"reply 1", b"reply 1")
 
 
-def test_a_kept_reply_is_found(cache: CachePort) -> None:
+def test_a_kept_reply_is_found(cache: Cache) -> None:
     """The second call asks nobody and costs nothing."""
     service = Service(delay=0)
     first, second = single_flight(cache, KEY, service), single_flight(cache, KEY, service)
@@ -109,7 +109,7 @@ def test_a_reply_that_lands_while_we_take_the_lease_is_found() -> None:
     assert service.asked == 0
 
 
-def test_refresh_asks_again_and_replaces(cache: CachePort) -> None:
+def test_refresh_asks_again_and_replaces(cache: Cache) -> None:
     """A refresh is never answered by what is kept, and afterwards the new reply is."""
     service = Service(delay=0)
     single_flight(cache, KEY, service)
@@ -120,7 +120,7 @@ def test_refresh_asks_again_and_replaces(cache: CachePort) -> None:
     assert (body(after), after.cached) == (b"reply 2", True)
 
 
-def test_refreshes_together_are_one_call(cache: CachePort) -> None:
+def test_refreshes_together_are_one_call(cache: Cache) -> None:
     """Refreshes in flight together share: none of them wanted what was kept, and none gets it."""
     service = Service()
     service.crowd = 8
@@ -131,7 +131,7 @@ def test_refreshes_together_are_one_call(cache: CachePort) -> None:
     assert service.asked == 1
 
 
-def test_a_refresh_joins_a_request_in_flight(cache: CachePort) -> None:
+def test_a_refresh_joins_a_request_in_flight(cache: Cache) -> None:
     """A reply that is being drawn right now is as new as a refresh could wish."""
     service = Service(delay=0.3)
     with ThreadPoolExecutor(1) as pool:
@@ -195,7 +195,7 @@ def test_a_call_that_would_wait_for_itself_goes_alone(tmp_path: Path, same: bool
 
 
 def test_a_process_that_sleeps_on_a_lease_is_not_waited_for_for_ever(
-    cache: CachePort, monkeypatch: pytest.MonkeyPatch
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody who holds a lease longer than any call takes is passed, and that is said."""
     monkeypatch.setattr(single_flight_module, "_LONGEST_WAIT", 0.1)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gptimage.cache import Cache, CacheEntry
+from gptimage.cache.base import NewReply
 from gptimage.cache.memory import MemoryCache
-from gptimage.cache.protocol import NewReply
 from gptimage.cache.single_flight import single_flight
 from gptimage.errors import CacheError, ConfigurationError
 

@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 
-from gptimage.cache import Cache, CacheEntry, CachePort
-from gptimage.cache.protocol import NewReply
+from gptimage.cache import Cache, CacheEntry
+from gptimage.cache.base import NewReply
 from gptimage.cache.redis import RedisCache
 from gptimage.cache.single_flight import single_flight
 from gptimage.errors import GptImageError, ModerationError
@@ -29,7 +29,7 @@ OTHER = "g1:" + "d" * 64
 THIRD = "g1:" + "e" * 64
 
 
-def open_cache(kind: str, place: str, prefix: str) -> CachePort:
+def open_cache(kind: str, place: str, prefix: str) -> Cache:
     """The cache the test told us to use."""
     if kind == "redis":
         return RedisCache(place, prefix=prefix, timeout=timedelta(seconds=10))
@@ -43,7 +43,7 @@ def ask(url: str) -> NewReply:
         return NewReply(body=reply.read(), usd=Decimal("0.04"))
 
 
-def many(cache: CachePort, url: str, count: int) -> object:
+def many(cache: Cache, url: str, count: int) -> object:
     """Ask the same so many times at once."""
     with ThreadPoolExecutor(count) as pool:
         jobs = [pool.submit(single_flight, cache, KEY, lambda: ask(url)) for _ in range(count)]
@@ -55,7 +55,7 @@ def many(cache: CachePort, url: str, count: int) -> object:
     }
 
 
-def fail(cache: CachePort, url: str, count: int) -> object:
+def fail(cache: Cache, url: str, count: int) -> object:
     """Ask, be refused by the safety system, and tell what was raised."""
 
     def refused() -> NewReply:
@@ -72,7 +72,7 @@ def fail(cache: CachePort, url: str, count: int) -> object:
     return "no error"
 
 
-def fork(cache: CachePort, url: str, count: int) -> object:
+def fork(cache: Cache, url: str, count: int) -> object:
     """Lead a slow call in a thread, fork meanwhile, and use the cache in both processes."""
     warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is the point
     cache.put(OTHER, CacheEntry(body=b"from the parent", usd=Decimal(1)))
@@ -100,7 +100,7 @@ def fork(cache: CachePort, url: str, count: int) -> object:
     }
 
 
-def orphan(cache: CachePort, url: str, count: int) -> object:
+def orphan(cache: Cache, url: str, count: int) -> object:
     """Lead a slow call, and fork a child that outlives us and does nothing."""
     warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is the point
     begun = threading.Event()
@@ -119,7 +119,7 @@ def orphan(cache: CachePort, url: str, count: int) -> object:
     return None
 
 
-def in_child(cache: CachePort, url: str) -> int:
+def in_child(cache: Cache, url: str) -> int:
     """The parent's thread is not here; its lease and its flight are not ours either."""
     old = single_flight(cache, OTHER, lambda: ask(url))
     new = single_flight(cache, THIRD, lambda: NewReply(body=b"from the child"))

@@ -14,7 +14,8 @@ import pytest
 
 from gptimage.cache import Cache, CacheEntry
 from gptimage.cache.disk import DiskCache
-from gptimage.cli import info as command
+from gptimage.cli.main import main
+from gptimage.cli.values import age
 
 
 @pytest.fixture
@@ -35,11 +36,7 @@ def cache(root: Path) -> DiskCache:
 
 def run(*words: str) -> int:
     """Run the command as the command line does."""
-    parser = argparse.ArgumentParser()
-    command.add_cache(parser.add_subparsers())
-    args = parser.parse_args(["cache", *words])
-    code: int = args.func(args)
-    return code
+    return main(["cache", *words])
 
 
 def test_statistics_for_people(
@@ -79,7 +76,7 @@ def test_statistics_for_programs(
 def test_clearing_by_age(cache: DiskCache, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Only what was kept longer ago goes."""
     assert run("clear", "--cache", str(root), "--older-than", "7d") == 0
-    assert capsys.readouterr().out == f"forgot 1 reply in {root}\n"
+    assert capsys.readouterr().out == f"forgot 1 response in {root}\n"
     assert cache.get("g1:young") is not None
 
 
@@ -127,14 +124,14 @@ def test_looking_creates_nothing(root: Path, capsys: pytest.CaptureFixture[str])
 )
 def test_ages(text: str, expected: timedelta) -> None:
     """A number and a unit."""
-    assert command.age(text) == expected
+    assert age(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1 day", "1e5d", "999999999w", "٣d"])
 def test_odd_ages_are_refused(text: str) -> None:
     """Anything else is an error of the command line, in one sentence."""
     with pytest.raises(argparse.ArgumentTypeError):
-        command.age(text)
+        age(text)
 
 
 def test_an_odd_age_ends_the_command(capsys: pytest.CaptureFixture[Any]) -> None:

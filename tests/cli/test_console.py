@@ -19,8 +19,9 @@ import pytest
 import gptimage
 from gptimage import Image, ImageClient
 from gptimage.cli import output
-from gptimage.cli.main import build_parser, exit_code, main
+from gptimage.cli.main import exit_code, main
 from gptimage.cli.output import Target, keep_what_came, save_one, target
+from gptimage.cli.parser import build_parser
 from gptimage.sandbox import Sandbox, SandboxServer
 
 
@@ -346,14 +347,31 @@ def every_error() -> Iterator[BaseException]:
 
 def every_command() -> Iterator[list[str]]:
     """The words of every sub-command, with the least arguments each takes."""
-    needed = {"edit": ["p", "-i", "a"], "spend": ["--ledger", "x"], "tag": ["img_x", "t"]}
+    needed = {
+        "edit": ["p", "-i", "a"],
+        "spend": ["--ledger", "x"],
+        "tag": ["img_x", "t"],
+        "completion": ["bash"],
+    }
     actions = {
         "batch": ["submit x", "status x", "wait x", "results x", "cancel x"],
         "cache": ["stats", "clear"],
         "jobs": ["list", "show x", "retry x", "drop x"],
         "templates": ["list", "show x", "render x", "new x", "gallery"],
     }
-    one = ("generate", "refine", "estimate", "many", "search", "show", "open", "pin", "export")
+    actions["store"] = [f"{name} {' '.join(needed.get(name, []))}" for name in ("tag", "stats")]
+    one = (
+        "variations",
+        "generate",
+        "refine",
+        "estimate",
+        "many",
+        "search",
+        "show",
+        "open",
+        "pin",
+        "export",
+    )
     # argparse offers no other way to its sub-commands.
     (choices,) = [each.choices for each in build_parser()._actions if each.choices]
     for name in choices:
@@ -369,7 +387,7 @@ def test_every_error_of_every_command_is_a_sentence(
     args = build_parser().parse_args(words)
     for error in every_error():
         console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-        monkeypatch.setattr("gptimage.cli.main.build_parser", lambda e=error: Parsed(args, e))
+        monkeypatch.setattr("gptimage.cli.parser.build_parser", lambda _, e=error: Parsed(args, e))
         monkeypatch.setattr(sys, "stderr", console)
 
         assert main(words) == (141 if isinstance(error, BrokenPipeError) else exit_code(error))
@@ -385,19 +403,19 @@ class Parsed:
     def __init__(self, args: Any, error: BaseException) -> None:
         self.args, self.error = args, error
 
-    def parse_args(self, _: Any) -> Any:
-        """The arguments, with work that fails."""
+    def parse_known_args(self, _: Any) -> Any:
+        """Return the arguments, with work that fails."""
 
         def fail(_: Any) -> int:
             raise self.error
 
         self.args.func = fail
-        return self.args
+        return self.args, []
 
 
 def test_exit_codes_are_documented() -> None:
     """Every exit code is in the help and on the page of the command line."""
-    page = Path(__file__).parents[1].joinpath("docs", "cli.md").read_text(encoding="utf-8")
+    page = Path(__file__).parents[2].joinpath("docs", "cli.md").read_text(encoding="utf-8")
     help_text = build_parser().format_help()
 
     for code in {*map(exit_code, every_error()), 5}:

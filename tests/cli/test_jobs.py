@@ -71,7 +71,7 @@ def test_a_job_is_shown(place: str, capsys: pytest.CaptureFixture[str]) -> None:
 
     assert "A red fox" in shown
     assert document["request"] == {"prompt": "A red fox"}
-    assert (document["state"], document["possible_cost_usd"]) == ("parked", 0)
+    assert (document["state"], document["possible_cost_usd"]) == ("parked", "0")
 
 
 def test_a_person_decides(place: str, capsys: pytest.CaptureFixture[str]) -> None:

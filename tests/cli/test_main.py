@@ -21,9 +21,10 @@ import gptimage
 from gptimage import Image
 from gptimage.cli.demo import STEPS
 from gptimage.cli.generate import image_args
-from gptimage.cli.main import build_parser, exit_code, main
+from gptimage.cli.main import exit_code, main
 from gptimage.cli.options import options_from_args
 from gptimage.cli.output import Target, save, target
+from gptimage.cli.parser import build_parser
 from gptimage.sandbox import Sandbox, SandboxServer
 
 
@@ -141,13 +142,13 @@ def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     (file,) = document["files"]
     path = Path(file.pop("path"))
     assert file == {
-        "kind": "picture",
+        "kind": "image",
         "format": "png",
         "width": 1200,
         "height": 630,
         "bytes": path.stat().st_size,
     }
-    assert document["cost_usd"] > 0
+    assert Decimal(document["cost_usd"]) > 0
     assert document["usage"]["total_tokens"] > 0
     assert any("1200x630" in warning for warning in document["warnings"])
     assert document["request_id"].startswith("req_")
@@ -374,14 +375,14 @@ def test_estimate(capsys: pytest.CaptureFixture[str]) -> None:
     assert "about $0.00" in capsys.readouterr().out
 
     assert main(["estimate", "A red fox", *FAST, "--json"]) == 0
-    assert 0 < json.loads(capsys.readouterr().out)["usd"] < 0.01
+    assert 0 < Decimal(json.loads(capsys.readouterr().out)["estimate_usd"]) < Decimal("0.01")
 
 
 def test_estimate_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     """Where no estimate is honest, none is made up."""
     assert main(["estimate", "A red fox", "--json"]) == 0
 
-    assert json.loads(capsys.readouterr().out) == {"usd": None}
+    assert json.loads(capsys.readouterr().out)["estimate_usd"] is None
 
 
 def test_models(capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ def test_csv_is_drawn_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
     items = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert code == 0
     assert sorted((item["index"], len(item["files"])) for item in items) == [(0, 2), (1, 1)]
-    assert all(Path(path).is_file() for item in items for path in item["files"])
+    assert all(Path(file["path"]).is_file() for item in items for file in item["files"])
 
 
 class ImageFile:
@@ -214,9 +214,9 @@ class Holding(Sandbox):
         self.may_answer = threading.Event()
         self._first = itertools.count()
 
-    def arrived(self, request: HttpRequest) -> Any:
+    def handle(self, request: HttpRequest) -> Any:
         """The answer, in time."""
-        found = super().arrived(request)
+        found = super().handle(request)
         if next(self._first) >= 2:
             self.may_answer.wait()
         return found

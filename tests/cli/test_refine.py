@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,14 @@ def test_each_prompt_is_a_turn(service: Sandbox, capsys: pytest.CaptureFixture[s
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
 
     assert code == 0
-    assert [first["files"], second["files"]] == [["out/cabin-1.jpg"], ["out/cabin-2.jpg"]]
+    assert [each["files"][0]["path"] for each in (first, second)] == [
+        "out/cabin-1.jpg",
+        "out/cabin-2.jpg",
+    ]
     assert Image.from_path("out/cabin-2.jpg").format == "jpeg"
     assert service.requests[-1].body["previous_response_id"] == first["response_id"]
-    assert second["cost_usd"] > 0
-    assert second["chat_cost_usd"] > 0
+    assert Decimal(second["cost_usd"]) > 0
+    assert Decimal(second["chat_cost_usd"]) > 0
 
 
 def test_a_later_command_goes_on(service: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,6 +92,6 @@ def test_refusals_are_one_line(service: Sandbox, capsys: pytest.CaptureFixture[s
     """Nothing is sent, and the exit code says whose mistake it was."""
     assert main(["refine", "A cabin", "-o", "x.png", "--format", "webp"]) == 2
     assert main(["refine", "A cabin", "--action", "edit"]) == 2
-    assert main(["refine", "A cabin", "--resume", "img_nope"]) == 3
+    assert main(["refine", "A cabin", "--resume", "img_nope", "--store", "off"]) == 3
     assert service.requests == []
     assert len(capsys.readouterr().err.strip().splitlines()) <= 4

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from gptimage import ImageNotFoundError, InvalidRequestError
-from gptimage.cli import store as commands
-from gptimage.cli.store import moment, size
+from gptimage.cli.parser import build_parser
+from gptimage.cli.values import moment, size
 from gptimage.store import PendingReplies, Store
 
 
@@ -32,10 +32,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def parser() -> argparse.ArgumentParser:
-    """The store's commands alone."""
-    parser = argparse.ArgumentParser()
-    commands.add_parser(parser.add_subparsers(required=True))
-    return parser
+    """The parser of the whole command line."""
+    return build_parser()
 
 
 @pytest.fixture
@@ -132,7 +130,7 @@ def test_open_prints_the_path(run: Run, store: Store, make: Any) -> None:
     record = store.save(make.result())[0]
 
     assert run("open", record.id, "--print", as_json=False)[1] == f"{record.path}\n"
-    assert run("open", record.id, "--print")[1] == {"path": str(record.path)}
+    assert run("open", record.id, "--print")[1] == {"ids": [record.id], "path": str(record.path)}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the viewer has another name there")
@@ -174,7 +172,7 @@ def test_prune(run: Run, store: Store, make: Any) -> None:
 
     assert run("prune", "--max-count", "1", "--dry-run")[1]["removed"] == [old]
     assert (
-        "would remove 1 pictures" in run("prune", "--max-count", "1", "--dry-run", as_json=False)[1]
+        "would remove 1 images" in run("prune", "--max-count", "1", "--dry-run", as_json=False)[1]
     )
     code, document = run("prune", "--max-count", "1", "--max-age", "30000d", "--max-bytes", "1GB")
     assert (code, document["removed"], document["kept"]) == (0, [old], 1)
@@ -207,9 +205,9 @@ def test_verify_and_reindex(run: Run, store: Store, make: Any) -> None:
     assert code == 1
     assert {each["kind"] for each in document["problems"]} == {"missing", "foreign"}
     assert "missing: images/" in text
-    assert "1 pictures; not clean" in text
+    assert "1 images; not clean" in text
     assert run("reindex") == (0, {"pictures": 1})
-    assert run("reindex", as_json=False)[1] == "1 pictures\n"
+    assert run("reindex", as_json=False)[1] == "1 images\n"
 
 
 def test_stats(run: Run, store: Store, make: Any) -> None:
@@ -251,7 +249,7 @@ def test_recovery(run: Run, store: Store, make: Any) -> None:
     assert code == 1
     assert [each["request"]["prompt"] for each in document["saved"]] == ["A recovered fox"]
     assert len(document["failed"]) == 1
-    assert "saved 0 pictures" in run("recover", as_json=False)[1]
+    assert "saved 0 images" in run("recover", as_json=False)[1]
 
 
 def test_where_the_store_is(
@@ -271,6 +269,7 @@ def test_where_the_store_is(
 
     monkeypatch.delenv("GPTIMAGE_STORE")
     monkeypatch.setenv("XDG_PICTURES_DIR", str(tmp_path / "mine"))
+    Store(tmp_path / "mine/gptimage").close()
     args = parser.parse_args(["stats", "--json"])
     args.func(args)
     assert json.loads(capsys.readouterr().out)["store"] == str(tmp_path / "mine/gptimage")
@@ -337,8 +336,7 @@ def test_moments() -> None:
 def test_help_is_light() -> None:
     """Asking for help loads neither SQLite nor anything else that is heavy."""
     code = (
-        "import argparse, sys; from gptimage.cli import store;"
-        "store.add_parser(argparse.ArgumentParser().add_subparsers());"
+        "import sys; from gptimage.cli.parser import build_parser; build_parser();"
         "print({'sqlite3', 'obstore', 'PIL', 'openai'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -134,8 +134,9 @@ def test_folder_with_a_brand(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_gallery(capsys: pytest.CaptureFixture[str]) -> None:
     """All ten are drawn in their recommended size and format, with a sheet of them all."""
-    files = json.loads(run(capsys, "gallery", "--sandbox", "--json", "-o", "out"))["files"]
-    pictures = {Path(file).stem: Image.from_path(file) for file in files}
+    printed = run(capsys, "gallery", "--sandbox", "--json", "-o", "out")
+    paths = [json.loads(line)["files"][0]["path"] for line in printed.splitlines()]
+    pictures = {Path(path).stem: Image.from_path(path) for path in paths}
 
     assert list(pictures) == [*PromptTemplates.builtin(), "contact-sheet"]
     for name, template in PromptTemplates.builtin().items():

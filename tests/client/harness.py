@@ -154,6 +154,10 @@ class Harness:
         settings = {"clock": lambda: TODAY, **settings}
         return self.client(transport=transport, **settings), fake
 
+    def other(self, client: Any, **options: Any) -> Any:
+        """The same client with other options."""
+        return self._wrap(getattr(client, "_client", client).with_options(**options))
+
     def call(self, method: Callable[[], Any]) -> Any:
         """Call a method that waits, or await it."""
         found = method()

@@ -85,7 +85,7 @@ def test_an_odd_field_costs_no_picture(tmp_path: Path, harness: Harness, odd: An
     assert any("no call can use" in note for note in result.warnings)
     assert len(json.dumps([*result.warnings, dict(result.reported)]).encode()) < 10_000
     (row,) = ledger.rows()
-    assert (row.outcome, row.cost, row.usage) == ("ok", None, None)
+    assert (row.billing, row.cost, row.usage) == ("billed", None, None)
 
 
 @pytest.mark.parametrize("odd", ODD, ids=NAMED)

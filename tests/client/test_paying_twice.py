@@ -59,9 +59,9 @@ def test_each_try_is_a_call_of_its_own(
     rows = ledger.rows()
 
     assert len(service.requests) == 3
-    assert sorted(row.outcome for row in rows) == ["ok", "unknown", "unknown"]
+    assert sorted(row.billing for row in rows) == ["billed", "unknown", "unknown"]
     assert result.cost is not None
-    lost_rows = [row for row in rows if row.outcome == "unknown"]
+    lost_rows = [row for row in rows if row.billing == "unknown"]
     assert [row.counted for row in lost_rows] == [row.reserved for row in lost_rows]
     assert budget.remaining() == 1 - sum(row.reserved for row in lost_rows) - result.cost.usd
     assert any("2 earlier tries" in warning for warning in result.warnings)
@@ -80,7 +80,7 @@ def test_it_ends(harness: Harness, tmp_path: Path) -> None:
     rows = ledger.rows()
 
     assert len(service.requests) == 3
-    assert [row.outcome for row in rows] == ["unknown"] * 3
+    assert [row.billing for row in rows] == ["unknown"] * 3
     assert caught.value.possible_cost == sum(row.reserved for row in rows)
     (failed,) = (event for event in seen.events if isinstance(event, Failed))
     assert failed.possible_cost == caught.value.possible_cost
@@ -93,7 +93,7 @@ def test_a_refusal_at_the_end_takes_nothing_back(harness: Harness, tmp_path: Pat
     with pytest.raises(gptimage.OutcomeUnknownError, match="billed up to") as caught:
         client.generate("A fox", **PLAIN)
 
-    assert sorted(row.outcome for row in ledger.rows()) == ["failed", "unknown"]
+    assert sorted(row.billing for row in ledger.rows()) == ["not_billed", "unknown"]
     assert isinstance(caught.value.__cause__, gptimage.BadRequestError)
 
 
@@ -131,4 +131,4 @@ def test_a_turn_too(tmp_path: Path) -> None:
         client.conversation().send("A fox [sandbox:cut]", **PLAIN)
     with pytest.raises(gptimage.OutcomeUnknownError, match="3 tries"):
         asyncio.run(alone())
-    assert [row.outcome for row in ledger.rows()] == ["unknown"] * 3
+    assert [row.billing for row in ledger.rows()] == ["unknown"] * 3

@@ -59,8 +59,8 @@ def test_another_host_gets_nothing(
 
     assert (len(service.requests), len(other.requests)) == (1, 0)
     assert f"base_url (or OPENAI_BASE_URL) to {other.url}" in str(caught.value)
-    outcome = "failed" if status in (301, 308) else "unknown"
-    assert [row.outcome for row in ledger.rows()] == [outcome]
+    outcome = "not_billed" if status in (301, 308) else "unknown"
+    assert [row.billing for row in ledger.rows()] == [outcome]
 
 
 @pytest.mark.parametrize("status", [301, 302])
@@ -128,7 +128,7 @@ def test_a_result_that_is_not_there_was_paid(
         client.generate("A fox", **PLAIN)
     client.close()
 
-    assert [row.outcome for row in ledger.rows()] == ["unknown"]
+    assert [row.billing for row in ledger.rows()] == ["unknown"]
 
 
 def test_a_circle_ends(harness: Harness, service: Service) -> None:

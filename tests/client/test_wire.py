@@ -300,10 +300,10 @@ def test_pictures_that_arrived_before_the_line_went_dead_are_kept(
 @pytest.mark.parametrize("name", ["OpenAI", "AsyncOpenAI"])
 def test_connecting_has_a_limit_of_its_own(name: str, timeout: float, connecting: float) -> None:
     """The model may take minutes to answer; a host that is up takes none to connect."""
-    from gptimage.engine.config import connect as connected
+    from gptimage.engine.config import sdk_maker
 
     endpoint = "http://127.0.0.1:9/v1"
-    steps = connected(name, "sk-secret-key", endpoint, timeout, None)().timeout
+    steps = sdk_maker(name, "sk-secret-key", endpoint, timeout, None)().timeout
 
     assert (steps.connect, steps.read, steps.write) == (connecting, timeout, timeout)
 

@@ -85,7 +85,7 @@ def test_a_turn_is_answered_in_full() -> None:
         ({"input": [7]}, (400, "input[0]", "invalid_type")),
         ({"input": [{"content": "x"}]}, (400, "input[0].role", "missing_required_parameter")),
         ({"input": [{"role": "bot", "content": "x"}]}, (400, "input[0].role", "invalid_value")),
-        ({"tools": [{"type": "web_search"}]}, (400, "tools[0].type", "invalid_value")),
+        ({"tools": [{"type": "teleport"}]}, (400, "tools[0].type", "invalid_value")),
         ({"tools": [TOOL, TOOL]}, (400, "tools", "invalid_value")),
         ({"tools": [{**TOOL, "n": 2}]}, (400, "tools[0].n", "unknown_parameter")),
         ({"tools": [{**TOOL, "markup": {}}]}, (400, "tools[0].markup", "unknown_parameter")),
@@ -205,12 +205,14 @@ def test_openais_own_client_reads_it() -> None:
         "response.image_generation_call.completed",
         "response.output_item.done",
         "response.output_item.added",
+        "response.content_part.added",
         "response.output_text.delta",
         "response.output_text.done",
+        "response.content_part.done",
         "response.output_item.done",
         "response.completed",
     ]
-    assert [event.sequence_number for event in events] == list(range(13))
+    assert [event.sequence_number for event in events] == list(range(15))
     assert type(events[-1]).__name__ == "ResponseCompletedEvent"
     assert events[-1].response.output_text == "Here is the changed picture."
 

@@ -27,7 +27,6 @@ from gptimage import (
     ServerError,
 )
 from gptimage.engine.parse import image_urls, inline_images, parse_response
-from gptimage.image import transform
 from gptimage.transport.http import HttpReply
 from tests.factories import (
     NOW,
@@ -134,7 +133,7 @@ def test_not_even_a_bug_drops_a_picture(monkeypatch: pytest.MonkeyPatch) -> None
     def fail(*_: object, **__: object) -> Image:
         raise MemoryError
 
-    monkeypatch.setattr(transform, "fit", fail)
+    monkeypatch.setattr(Image, "fit", fail)
     found = finished(answer(picture(1920, 1088)), size="1920x1080")
 
     assert picture(1920, 1088) == found.image.data

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage.image.download import is_odd_number, is_public, shown
+from gptimage.image.download import is_odd_number, is_public
+from gptimage.secrets import display_url
 
 
 PRIVATE = [
@@ -158,15 +159,15 @@ def test_whatever_the_c_library_reads_as_a_number_is_odd_or_plain(parts: list[st
         ("http://a\r\nb/", "http://a��b/"),
     ],
 )
-def test_shown(url: str, expected: str) -> None:
+def test_display_url(url: str, expected: str) -> None:
     """Neither passwords nor signed queries reach an error message."""
-    assert expected == shown(url)
+    assert expected == display_url(url)
 
 
 @given(st.text())
 def test_shown_is_one_short_line(text: str) -> None:
     """Whatever a URL holds, what is shown fits in a message."""
-    line = shown(text)
+    line = display_url(text)
 
     assert line.isprintable()
     assert len(line) <= 200

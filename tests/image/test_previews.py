@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptimage import Image, InvalidRequestError
-from gptimage.image.transform import allowance, previews
+from gptimage.image.previews import allowance, previews
 
 
 def noise(size: tuple[int, int], mode: str = "RGB") -> Image:

@@ -16,7 +16,7 @@ from mcp import Client
 from mcp_types import CallToolResult, TextContent
 
 import gptimage
-from gptimage.cache.protocol import CachePort
+from gptimage.cache.base import Cache
 from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox
 from gptimage.sandbox.service import Answer
 from gptimage.sandbox.transport import AsyncSandboxStream
@@ -68,11 +68,11 @@ class Slow(Sandbox):
         self.here = threading.Event()
         self.go = threading.Event()
 
-    def arrived(self, request: Any) -> Answer:
+    def handle(self, request: Any) -> Answer:
         """A request is there."""
         self.here.set()
         assert self.go.wait(120)
-        return super().arrived(request)
+        return super().handle(request)
 
 
 @frozen(kw_only=True)
@@ -159,7 +159,7 @@ def house(
     if clock is not None:
         parts["clock"] = clock
     held = Held(service)
-    kept: CachePort | None = gptimage.Cache.memory() if cache else None
+    kept: Cache | None = gptimage.Cache.memory() if cache else None
     if share is not None:
         kept = share.app.cache
     if not hold:

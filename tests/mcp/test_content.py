@@ -17,7 +17,7 @@ from mcp_types import CallToolResult
 
 import gptimage
 from gptimage.conversation import FailedCall
-from gptimage.image.transform import previews
+from gptimage.image import previews
 from gptimage_mcp.app import App
 from gptimage_mcp.content import results as content
 from gptimage_mcp.content.results import LARGEST, Drawn

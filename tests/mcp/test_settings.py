@@ -173,7 +173,7 @@ def test_nothing_said_is_enough(fresh_account: Path) -> None:
         None,
     )
     for folder in (loaded.settings.store, loaded.settings.cache, loaded.settings.ledger):
-        assert folder is not None
+        assert isinstance(folder, Path)
         assert folder.is_relative_to(fresh_account)
     assert set(loaded.origins.values()) == {"default"}
     assert [*fresh_account.iterdir()] == []

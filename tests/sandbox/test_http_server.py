@@ -138,14 +138,34 @@ def test_a_client_may_ask_before_it_sends(server: SandboxServer) -> None:
         assert sock.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
-def test_head_and_options_are_sane(server: SandboxServer, connection: Any) -> None:
-    """HEAD has the headers of GET and no body; other methods are told what is allowed."""
+def test_head_and_wrong_methods_are_sane(server: SandboxServer, connection: Any) -> None:
+    """HEAD has the headers of GET and no body; other methods learn what is allowed."""
     status, headers, body = ask(connection, "HEAD", "/v1/models")
-    options = ask(connection, "OPTIONS", GENERATE)
+    put = ask(connection, "PUT", GENERATE)
 
     assert (status, body) == (200, b"")
     assert int(headers["content-length"]) > 100
-    assert (options[0], options[1]["allow"]) == (405, "POST")
+    assert (put[0], put[1]["allow"]) == (405, "POST")
+
+
+def test_a_web_page_may_ask(server: SandboxServer, connection: Any) -> None:
+    """A preflight needs no key and allows the headers it names; replies allow any origin."""
+    wanted = {
+        "Access-Control-Request-Headers": "authorization,x-stainless-os",
+        "Origin": "http://x",
+    }
+    connection.request("OPTIONS", GENERATE, headers=wanted)
+    reply = connection.getresponse()
+    reply.read()
+    connection.close()
+    _, headers, _ = ask(connection, "GET", "/v1/models")
+    _, own, _ = ask(connection, "GET", "/__sandbox/requests")
+
+    assert reply.status == 200
+    assert reply.headers["access-control-allow-headers"] == "authorization,x-stainless-os"
+    assert "POST" in reply.headers["access-control-allow-methods"]
+    assert headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-origin" not in own
 
 
 ALIVE = b"GET /v1/models HTTP/1.0\r\nAuthorization: Bearer k\r\n\r\n"
@@ -377,7 +397,7 @@ def test_a_server_frees_its_port() -> None:
     """The port can be listened on again as soon as the server is closed."""
     with SandboxServer() as first:
         host, port = address(first)
-    with SandboxServer(host, port) as second:
+    with SandboxServer(host=host, port=port) as second:
         assert address(second) == (host, port)
     second.close()
 
@@ -398,7 +418,7 @@ def test_serve_tells_its_address_and_runs_until_interrupted() -> None:
 def test_ports_in_use_are_an_error(server: SandboxServer) -> None:
     """Nobody listens twice on one port."""
     with pytest.raises(OSError, match="use"):
-        serve("127.0.0.1", address(server)[1])
+        serve(port=address(server)[1])
 
 
 def test_edits_over_http_draw_on_the_picture(server: SandboxServer, connection: Any) -> None:

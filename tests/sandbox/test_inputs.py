@@ -97,7 +97,7 @@ REFUSED: list[tuple[Form, Mapping[str, Any], str | None, str, str]] = [
      "invalid_value", "The model 'gpt-image-1-mini' does not support input fidelity 'high'"),
     ((IMAGE,), {"model": "chatgpt-image-latest", "input_fidelity": "low"}, "input_fidelity",
      "invalid_input_fidelity_model", "The model 'chatgpt-image-latest' does not support"),
-    ((IMAGE,), {"moderation": "low"}, "moderation", "unknown_parameter", "Unknown parameter"),
+    ((IMAGE,), {"moderation": "off"}, "moderation", "invalid_value", "Invalid value: 'off'"),
     ((IMAGE,), {"n": "three"}, "n", "invalid_type", "Invalid type for 'n'"),
     ((IMAGE,), {"n": "3.0"}, "n", "invalid_type", "Invalid type for 'n'"),
     ((IMAGE,), {"stream": "yes"}, "stream", "invalid_type", "Invalid type for 'stream'"),
@@ -218,7 +218,7 @@ def test_json_with_bad_pictures_is_refused(
 
 
 def test_json_edits_take_data_urls_files_and_moderation(sandbox: Sandbox) -> None:
-    """Pictures by data URL and by file id, a mask, and `moderation`, which forms lack."""
+    """Pictures by data URL and by file id, a mask, and `moderation`."""
     file_id = upload(sandbox, photo(kind="WEBP"))["id"]
     request = json_edit(
         images=[{"image_url": data_url(photo(kind="JPEG"), "image/jpeg")}, {"file_id": file_id}],

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
-from gptimage.cache.protocol import CacheEntry
+from gptimage.cache.base import CacheEntry
 from gptimage.errors import ConfigurationError, GptImageError, ImageDecodeError
 from gptimage.store import Store
 
@@ -209,7 +210,7 @@ def test_a_bit_of_a_ledger_is_told_and_empties_nothing(tmp_path: Path) -> None:
         at = datetime(2026, 11, 20, number, tzinfo=UTC)
         entry = CallRecord(call_id=f"c{number}", at=at, operation="generate", model="m")
         ledger.begin(entry)
-        ledger.end(entry, CallOutcome(outcome="ok", cost=Decimal("0.01"), images=1))
+        ledger.end(entry, CallOutcome(billing=Billing.BILLED, cost=Decimal("0.01"), images=1))
     ledger.close()
     fold(path)
     sound = path.read_bytes()
@@ -233,7 +234,7 @@ def test_a_ledger_whose_sums_disagree_is_told(tmp_path: Path) -> None:
     ledger = Ledger(path)
     entry = CallRecord(call_id="c", at=datetime(2026, 11, 20, tzinfo=UTC), operation="x", model="m")
     ledger.begin(entry)
-    ledger.end(entry, CallOutcome(outcome="ok", cost=Decimal("0.01"), images=1))
+    ledger.end(entry, CallOutcome(billing=Billing.BILLED, cost=Decimal("0.01"), images=1))
     ledger.close()
     fold(path)
     connection = sqlite3.connect(path)

@@ -20,10 +20,11 @@ from typing import Any, Self
 
 import pytest
 
+from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
-from gptimage.cache.protocol import CacheEntry
+from gptimage.cache.base import CacheEntry
 from gptimage.errors import CacheError, ConfigurationError, StoreError
 from gptimage.store import PendingReplies, Store
 
@@ -202,7 +203,7 @@ def test_a_ledger(tmp_path: Path, kind: str, for_good: bool) -> None:
             try:
                 ledger.begin(entry)
                 begun = True
-                ledger.end(entry, CallOutcome(outcome="ok", cost=Decimal("0.01")))
+                ledger.end(entry, CallOutcome(billing=Billing.BILLED, cost=Decimal("0.01")))
                 ended = True
             except ConfigurationError:
                 pass

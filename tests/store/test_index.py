@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gptimage import StoreError
-from gptimage.store import Store, StoreWarning, database
+from gptimage.store import Store, StoreWarning, search
 from gptimage.store import database as migrations
 
 
@@ -161,7 +161,7 @@ def test_a_locked_index_is_a_warning_on_save(
     filled: Store, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The picture is saved; the index catches up as soon as it can, by itself."""
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(filled._parts.index.database._file, "busy_seconds", 0.05)
     filled.close()
     blocker = sqlite3.connect(index(filled), isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
@@ -187,7 +187,7 @@ def test_another_process_catches_up_as_well(
     filled: Store, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A picture whose row was never written is found by whoever opens the store next."""
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(filled._parts.index.database._file, "busy_seconds", 0.05)
     filled.close()
     blocker = sqlite3.connect(index(filled), isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
@@ -413,3 +413,59 @@ def test_queries_use_their_indexes(filled: Store) -> None:
     assert len(plans) >= 12
     assert [plan for plan in plans if "TEMP B-TREE" in plan] == []
     assert [p for p in plans if p.startswith("SCAN") and "VIRTUAL TABLE" not in p] == ["SCAN p"]
+
+
+def test_totals_cost_the_same_for_any_number(tmp_path: Path, make: Any) -> None:
+    """`stats` reads a few rows, however many images there are."""
+    counts: list[int] = []
+    with Store(tmp_path / "store") as store:
+        for images in (3, 60):
+            store.save(make.result("A fox", *(make.image() for _ in range(images))))
+            counts.append(0)
+
+            def step() -> None:
+                counts[-1] += 1
+
+            def work(connection: sqlite3.Connection) -> Any:
+                connection.set_progress_handler(step, 1)
+                try:
+                    return search.measure(connection)
+                finally:
+                    connection.set_progress_handler(None, 0)
+
+            stats = store._context.index.database.read(work)
+
+    assert (stats.pictures, stats.by_format) == (63, {"png": 63})
+    assert counts[0] == counts[1]
+
+
+def test_totals_that_are_wrong_are_damage(filled: Store) -> None:
+    """Checking finds them, and the index is built anew from the sidecars."""
+    before = filled.stats()
+    database_ = filled._context.index.database
+    database_.write(lambda connection: connection.execute("UPDATE totals SET count = count + 7"))
+    assert filled.stats().pictures == before.pictures + 7
+
+    with pytest.warns(match="was damaged; rebuilt"):
+        filled.verify(grace=NOW)
+
+    assert filled.stats() == before
+
+
+def test_rows_of_0_1_0_hold_the_whole_sidecar(filled: Store) -> None:
+    """That version packed none; they are read, and say what their sidecars say."""
+    records = filled.history().records
+    bodies = {found.row: found.body for found in search.each(filled._context.index.database, {})}
+
+    def unpack(connection: sqlite3.Connection) -> None:
+        for row, body in bodies.items():
+            connection.execute("UPDATE sidecars SET body = ? WHERE seq = ?", (body, row))
+
+    packed = filled._context.index.database.read(
+        lambda c: c.execute("SELECT SUM(LENGTH(body)) FROM sidecars").fetchone()[0]
+    )
+    filled._context.index.database.write(unpack)
+
+    assert packed * 2 < sum(map(len, bodies.values()))
+    assert filled.history().records == records
+    assert filled.verify(grace=NOW).problems == ()

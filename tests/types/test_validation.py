@@ -21,7 +21,7 @@ from gptimage import (
     ModelRetiredError,
     Models,
 )
-from gptimage.providers.openai.images import WIRE_NAMES
+from gptimage.types.parameters import WIRE_NAMES
 from gptimage.types.validation import validate
 from tests.factories import TODAY, cutout, edit, generate, image
 

@@ -259,7 +259,7 @@ class Ticket:
 
 @define(eq=False)
 class Memory:
-    """A cache that outlives its worker; a `CachePort`."""
+    """A cache that outlives its worker; a `Cache`."""
 
     process: Process
     replies: dict[str, CacheEntry]

@@ -29,12 +29,12 @@ from tests.workers.helpers import Clock
 WORKER = """
 import os, sys
 from attrs import evolve
-from gptimage.workers import SqliteDesk
+from gptimage.workers import SqliteJobStore
 from gptimage.workers.job_store import change
-from gptimage.workers.redis_store import RedisDesk
+from gptimage.workers.redis_store import RedisJobStore
 
 kind, place, prefix, count = sys.argv[1:]
-desk = SqliteDesk(place) if kind == "sqlite" else RedisDesk(place, prefix=prefix)
+desk = SqliteJobStore(place) if kind == "sqlite" else RedisJobStore(place, prefix=prefix)
 for number in range(int(count)):
     me = f"{os.getpid()}:{number}"
     change(desk, "a", lambda entry: evolve(entry, attempt=entry.attempt + 1, holder=me))

@@ -26,7 +26,7 @@ from pathlib import Path
 from gptimage import ImageClient
 from gptimage.cache import Cache
 from gptimage.store import Store
-from gptimage.workers import SqliteDesk, run_job
+from gptimage.workers import SqliteJobStore, run_job
 
 class Shelf(Store):
     def save(self, *arguments, **options):
@@ -35,7 +35,7 @@ class Shelf(Store):
 url, folder, spec = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 store, cache = Shelf(folder / "pictures"), Cache.disk(folder / "cache")
 client = ImageClient(api_key="sk-worker", base_url=url, store=store, cache=cache)
-desk = SqliteDesk(folder / "desk.sqlite")
+desk = SqliteJobStore(folder / "desk.sqlite")
 run_job(spec, client=client, desk=desk, lease=timedelta(seconds=1))
 """
 

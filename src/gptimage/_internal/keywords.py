@@ -6,13 +6,13 @@ or a zero is refused.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
+from gptimage._internal.text import closest
 from gptimage.errors import ConfigurationError, truncated_repr
 
 
@@ -25,7 +25,7 @@ NO_HINTS: Final[Mapping[str, str]] = {}
 
 def strict_class(made: ClassT) -> ClassT:
     """Let the constructor of a class refuse unknown keywords with a suggestion."""
-    plain: Callable[..., None] = made.__init__
+    plain: Callable[..., None] = vars(made)["__init__"]
     setattr(made, "__init__", strict(made.__name__)(plain))  # noqa: B010  # typed access is refused
     return made
 
@@ -65,8 +65,8 @@ def refuse_unknown(
     names = [name for name in known if name not in {"self", "cls"} and name[:1] != "_"]
     for name in given:
         if name not in names:
-            close = difflib.get_close_matches(name.lower(), names, n=1)
-            meant = f"did you mean {close[0]}=?" if close else f"it takes {', '.join(names)}"
+            close = closest(name, names)
+            meant = f"did you mean {close}=?" if close else f"it takes {', '.join(names)}"
             raise ConfigurationError(f"{what} takes no {name[:60]}=: {hints.get(name) or meant}")
 
 
@@ -94,10 +94,10 @@ def flag(name: str, value: object) -> None:
         raise refused(name, value, "True or False")
 
 
-def whole(name: str, value: object, least: int) -> None:
+def whole(name: str, value: object, least: int, hint: str = "") -> None:
     """Refuse what is no whole number, or too small."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise refused(name, value, f"a whole number, {least} or more")
+        raise refused(name, value, f"a whole number, {least} or more{hint}")
 
 
 def seconds(name: str, value: object, *, zero: bool = False) -> None:

@@ -1,66 +1,94 @@
-"""A lock on a file that the kernel frees when its process dies, with the holder's token in it."""
+"""Locks between processes, and a lock between threads that a fork cannot break.
+
+Locking a file is `filelock`'s (flock on Unix, LockFileEx on Windows), which leaves lock files in
+place. On top of it stand two things it does not have: the holder's token inside the file, for
+those who wait elsewhere, and descriptors a forked child closes, so that a child that lives on
+does not keep the lock of its dead parent.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
+from errno import EAGAIN
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 
-# An exclusive claim on an open file, which the kernel frees when the process ends.
-
-
-def claim(handle: int) -> None:
-    """Claim it at once, without waiting.
-
-    Args:
-        handle: The descriptor of a file; the claim lasts until it is closed.
-
-    Raises:
-        OSError: Somebody else has it.
-    """
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 _OPEN: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_TOKEN_AT: Final = 1
+"""Windows locks the first byte, and a locked byte cannot be read by others."""
+
 _MAX_TOKEN: Final = 256
+_POLL_SECONDS: Final = 0.005
 _mine: Final[set[int]] = set()
 
 
-class FileLock:
-    """A lock this process holds; made by `take`."""
+def claim(descriptor: int) -> None:
+    """Lock an open file at once; the lock lasts until the file is closed.
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self._path = path
+    Raises:
+        OSError: Another process or object has it, or the file system has no locks.
+    """
+    if not _lock(descriptor):
+        raise BlockingIOError(EAGAIN, "it is locked by another process")
+
+
+@contextmanager
+def locked(path: Path) -> Generator[None]:
+    """Hold an exclusive lock on a small file; waits for the holder, a thread or a process.
+
+    Args:
+        path: The lock file; it is made, and never removed, because a lock on a file that
+            was removed would no longer be seen by others.
+    """
+    from filelock import lock_descriptor
+
+    descriptor = os.open(path, _OPEN, 0o666)
+    lock = FileLock(descriptor)
+    try:
+        lock_descriptor(descriptor, poll_interval=_POLL_SECONDS)
+        yield
+    finally:
+        lock.release()
+
+
+class FileLock:
+    """A lock this process holds; `take` makes one.
+
+    Args:
+        descriptor: The open file.
+        path: The file, if it goes with the lock.
+    """
+
+    def __init__(self, descriptor: int, path: Path | None = None) -> None:
         self._descriptor = descriptor
+        self._path = path
         self._process = os.getpid()
+        _mine.add(descriptor)
 
     def release(self) -> None:
-        """Let go; harmless when done twice, or in a process this one was copied to."""
+        """Free the lock; harmless when done twice, or in a process this one was copied to."""
+        from filelock import unlock_descriptor
+
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0 or self._process != os.getpid():
             return
         _mine.discard(descriptor)
         try:
-            os.ftruncate(descriptor, 0)
-            self._path.unlink(missing_ok=True)
+            if self._path is not None:
+                os.ftruncate(descriptor, 0)
+                self._path.unlink(missing_ok=True)
         except OSError:
             pass  # Windows keeps a file that others have open; an empty one does no harm
         finally:
-            _unlock(descriptor)
+            # Not by closing alone: a child forked meanwhile may still share the open file, and
+            # flock(2) frees a lock only when every copy of the descriptor is closed.
+            unlock_descriptor(descriptor)
             os.close(descriptor)
 
 
@@ -74,22 +102,29 @@ def take(path: Path, token: str) -> FileLock | str:
         descriptor = os.open(path, _OPEN, 0o600)
         try:
             if not _lock(descriptor):
-                # The holder writes its token right after taking the lock. A glance in
-                # between sees none and looks again a millisecond later, which is
-                # before anything that was sent can have failed.
+                # The holder writes its token right after taking the lock. Whoever reads in
+                # between sees none and looks again a millisecond later, which is before
+                # anything that was sent can have failed.
+                os.lseek(descriptor, _TOKEN_AT, os.SEEK_SET)
                 holder = os.read(descriptor, _MAX_TOKEN).decode("utf-8", "replace")
                 os.close(descriptor)
                 return holder
             if _is_current(path, descriptor):
                 os.ftruncate(descriptor, 0)
+                os.lseek(descriptor, _TOKEN_AT, os.SEEK_SET)
                 os.write(descriptor, token.encode()[:_MAX_TOKEN])
-                _mine.add(descriptor)
-                return FileLock(path, descriptor)
+                return FileLock(descriptor, path)
         except BaseException:
             os.close(descriptor)
             raise
-        # Released and removed between opening and locking: what we hold is nobody's door.
+        # The lock file was unlinked after we opened it; our lock is on an orphaned inode. Retry.
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    from filelock import lock_descriptor  # here, because it takes 30 ms to import
+
+    return lock_descriptor(descriptor, blocking=False)
 
 
 def _is_current(path: Path, descriptor: int) -> bool:
@@ -99,57 +134,12 @@ def _is_current(path: Path, descriptor: int) -> bool:
         return False
 
 
-if sys.platform == "win32":
-    import msvcrt
-
-    _FAR: Final = 1 << 30  # a byte nobody reads, because locked ones cannot be read
-
-    def _lock(descriptor: int) -> bool:
-        try:
-            os.lseek(descriptor, _FAR, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        finally:
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        return True
-
-    def _unlock(descriptor: int) -> None:
-        os.lseek(descriptor, _FAR, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def _forget_mine() -> None:
-    """A copied process shares its parent's locks; closing them here leaves them to the parent."""
-    for descriptor in _mine:
-        os.close(descriptor)
-    _mine.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_mine)
-
-
-# A lock that a fork can neither leave held for ever nor catch with work half done.
-#
-# Locks of this kind are never nested: whoever holds one takes no other.
-
-
 class ForkSafeLock:
-    """A lock for short work; ``os.fork`` waits until nobody holds it."""
+    """A lock for short work; ``os.fork`` waits until no thread holds it.
+
+    A fork copies locks as they are, and the thread that would free one is not copied. Locks of
+    this kind are never nested: code that holds one takes no other.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -185,47 +175,15 @@ def _after_fork() -> None:
     _FORKING.release()
 
 
+def _after_fork_in_child() -> None:
+    _after_fork()
+    # Closing these leaves the locks to the parent, and frees them when it dies.
+    for descriptor in _mine:
+        os.close(descriptor)
+    _mine.clear()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
     )
-
-
-# A lock between processes of one machine, held while a block runs; the kernel frees it.
-
-
-@contextmanager
-def locked(path: Path) -> Generator[None]:
-    """Hold an exclusive lock on a small file; waits for whoever holds it, thread or process.
-
-    Args:
-        path: The lock file; it is made, and never removed, because a lock on a file that
-            was removed would no longer be seen by others.
-    """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-    try:
-        _acquire(handle)
-        yield
-    finally:
-        os.close(handle)
-
-
-if sys.platform == "win32":
-
-    def _acquire(handle: int) -> None:
-        import msvcrt
-        import time
-
-        while True:
-            try:
-                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-                return
-            except OSError:
-                time.sleep(0.01)
-
-else:
-
-    def _acquire(handle: int) -> None:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX)

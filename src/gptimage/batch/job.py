@@ -19,6 +19,7 @@ from gptimage.batch.status import BatchStatus
 from gptimage.batch.steps import Steps, look
 from gptimage.batch.submit import submit
 from gptimage.batch.uploads import RequestLine
+from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome
 from gptimage.budget.budget import Reservation
 from gptimage.bulk.items import RequestInput
@@ -145,7 +146,7 @@ class BatchJob:
                     reservation.release()
                 elif self.meter.ledger is not None:
                     self.meter.ledger.end(
-                        entry_of(self.state, number), CallOutcome(outcome="failed")
+                        entry_of(self.state, number), CallOutcome(billing=Billing.NOT_BILLED)
                     )
                 part.entered = False
         if self.state.ready:

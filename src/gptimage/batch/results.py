@@ -20,6 +20,7 @@ from gptimage.batch.events import BatchEvents, entry_of
 from gptimage.batch.state import Part, State
 from gptimage.batch.status import BatchStatus
 from gptimage.batch.uploads import InputFiles, RequestLine
+from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.engine.plan import Plan
 from gptimage.engine.save import ParsedReply, ResultSaver
@@ -252,8 +253,10 @@ class _Sum:
 
     def ending(self, *, refused: bool) -> CallOutcome:
         if refused:
-            return CallOutcome(outcome="failed", error="ApiError")
-        return CallOutcome(outcome="ok", cost=self.usd, usage=self.usage, images=self.images)
+            return CallOutcome(billing=Billing.NOT_BILLED, error="ApiError")
+        return CallOutcome(
+            billing=Billing.BILLED, cost=self.usd, usage=self.usage, images=self.images
+        )
 
 
 def plan_of(keeper: ResultSaver, state: State, kept: RequestLine) -> Plan:

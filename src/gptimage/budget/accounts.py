@@ -18,13 +18,11 @@ from attrs import field, frozen
 from gptimage._internal.locks import ForkSafeLock
 from gptimage.errors import BudgetExceededError
 from gptimage.models.pricing import Usage, format_usd
+from gptimage.transport.billing import Billing
 
 
 Period: TypeAlias = Literal["call", "hour", "day", "month", "total"]
 """What a limit holds for: each call alone, an hour, day or month of the calendar (UTC), or all."""
-
-Outcome: TypeAlias = Literal["open", "ok", "failed", "unknown"]
-"""``open`` is not answered yet; ``failed`` cost nothing; ``unknown`` may have been billed."""
 
 HourRange: TypeAlias = tuple[int, int]
 """The first hour, and the first one after; hours are counted from 1970 (UTC)."""
@@ -64,7 +62,7 @@ class CallOutcome:
     """How a call ended.
 
     Attributes:
-        outcome: See `Outcome`.
+        billing: See `Billing`; a response from the cache is ``not_billed``.
         cost: What it cost, in USD; None when that is not known.
         usage: Tokens as the service counted them, or None.
         images: How many pictures came.
@@ -74,7 +72,7 @@ class CallOutcome:
         seconds: How long it took, or None.
     """
 
-    outcome: Outcome
+    billing: Billing
     cost: Decimal | None = None
     usage: Usage | None = None
     images: int = 0
@@ -147,20 +145,20 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
         self._hours: dict[int, int] = {}
-        # What each call counts with, for as long as somebody may still end it.
-        self._counted: WeakKeyDictionary[CallRecord, int] = WeakKeyDictionary()
+        # Of each call what it counts with, for as long as its record lives.
+        self._calls: WeakKeyDictionary[CallRecord, tuple[Billing, int]] = WeakKeyDictionary()
 
     def begin(self, entry: CallRecord, limits: Sequence[Limit] = ()) -> None:
         """See `Accounts.begin`."""
         with self._lock:
             for limit in limits:
                 limit.check(entry.reserved, self._sum(limit.span))
-            self._count(entry, entry.reserved)
+            self._count(entry, Billing.SENT, entry.reserved)
 
     def end(self, entry: CallRecord, ending: CallOutcome) -> None:
         """See `Accounts.end`."""
         with self._lock:
-            self._count(entry, counted_amount(entry, ending))
+            self._count(entry, ending.billing, counted_amount(entry, ending))
 
     def spent(self, span: HourRange = ALL_TIME) -> Decimal:
         """See `Accounts.spent`."""
@@ -171,19 +169,20 @@ class MemoryLedger:
         first, end = span
         return sum(nanos for hour, nanos in self._hours.items() if first <= hour < end)
 
-    def _count(self, entry: CallRecord, usd: Decimal) -> None:
+    def _count(self, entry: CallRecord, billing: Billing, usd: Decimal) -> None:
+        before, counted = self._calls.get(entry, (Billing.NOT_SENT, 0))
+        if entry in self._calls and not before.can_become(billing):
+            return  # what is paid stays counted
         hour, nanos = hour_of(entry.at), to_nanos(usd)
-        self._hours[hour] = self._hours.get(hour, 0) + nanos - self._counted.get(entry, 0)
-        self._counted[entry] = nanos
+        self._hours[hour] = self._hours.get(hour, 0) + nanos - counted
+        self._calls[entry] = (billing, nanos)
 
 
 def counted_amount(entry: CallRecord, ending: CallOutcome) -> Decimal:
     """What a call counts with, in USD: its cost, or what was reserved while that is unknown."""
-    if ending.outcome == "failed":
+    if not ending.billing.may_be_billed:
         return Decimal(0)
-    if ending.cost is not None:
-        return ending.cost
-    return Decimal(0) if ending.cached else entry.reserved
+    return entry.reserved if ending.cost is None else ending.cost
 
 
 def span_of(per: Period, on: datetime) -> HourRange:

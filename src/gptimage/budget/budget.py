@@ -25,6 +25,7 @@ from gptimage.budget.accounts import (
 )
 from gptimage.budget.ledger import Ledger
 from gptimage.errors import ConfigurationError, truncated_repr
+from gptimage.transport.billing import Billing
 
 
 Usd: TypeAlias = int | float | str | Decimal
@@ -55,7 +56,7 @@ class Reservation:
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
         """
-        self.end(CallOutcome(outcome="ok", cost=cost))
+        self.end(CallOutcome(billing=Billing.BILLED, cost=cost))
 
     def release(self) -> None:
         """The call was never sent, or was refused: nothing counts.
@@ -63,7 +64,7 @@ class Reservation:
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
         """
-        self.end(CallOutcome(outcome="failed"))
+        self.end(CallOutcome(billing=Billing.NOT_BILLED))
 
     def unknown(self) -> None:
         """It was sent and no usable answer came: what was reserved stays counted.
@@ -71,7 +72,7 @@ class Reservation:
         Raises:
             ConfigurationError: The ledger cannot be used; what was reserved stays counted.
         """
-        self.end(CallOutcome(outcome="unknown"))
+        self.end(CallOutcome(billing=Billing.UNKNOWN))
 
     def end(self, ending: CallOutcome) -> None:
         """Any of these, with all that is known of the call.
@@ -99,7 +100,7 @@ class Budget:
             Without one, only this object counts, until the process ends.
         unknown: What a call counts with whose price is not known, in USD; ``refuse`` does
             not send it.
-        clock: Tells the time (UTC) for `remaining`; when left out, the clock of the client
+        clock: Tells the time (UTC) for `remaining`; when left out, the clock of the first client
             that uses it, and this machine's until a client does.
 
     Raises:
@@ -120,36 +121,39 @@ class Budget:
         self.limits: Mapping[Period, Decimal] = MappingProxyType(_limits(limit_usd, per))
         self.ledger: Ledger | None = ledger
         self.unknown: Decimal | None = None if unknown == "refuse" else _usd(unknown, "unknown")
-        self._own_clock = clock
-        self._clock: Clock = utc_now if clock is None else clock
+        self._clock: Clock | None = clock
         self._accounts: Accounts = MemoryLedger() if ledger is None else ledger
 
     def go_by(self, clock: Clock) -> None:
-        """Take over a client's clock, unless the budget was given one of its own.
+        """Take over the clock of the first client that uses it, unless it was given its own.
 
         Calls count for the day the client's clock shows; what is left of that day is a
         question to the same clock.
         """
-        self._clock = self._own_clock or clock
+        self._clock = self._clock or clock
         if self.ledger is not None:
             self.ledger.go_by(clock)
 
-    def with_ledger(self, ledger: Ledger) -> Budget:
-        """The same limits, counted in this ledger.
+    def attach(self, ledger: Ledger) -> None:
+        """Count in this ledger from now on, with all calls that are in it.
 
         Raises:
-            ConfigurationError: It is counted in another one.
+            ConfigurationError: It is counted in another ledger, or has counted calls without one.
         """
         if self.ledger is ledger:
-            return self
+            return
         if self.ledger is not None:
             raise ConfigurationError(
                 f"the budget is counted in {self.ledger.path} and the client in {ledger.path}: "
                 "give both the same ledger, or only one of them any"
             )
-        again = Budget(self.limits, ledger=ledger, clock=self._own_clock)
-        again.unknown = self.unknown
-        return again
+        # What was counted in memory would be forgotten, and could be spent again.
+        if self._accounts.spent():
+            raise ConfigurationError(
+                f"the budget has counted calls without a ledger already, and would forget them in "
+                f"{ledger.path}: name the ledger where it is made, Budget(..., ledger=...)"
+            )
+        self.ledger = self._accounts = ledger
 
     def reserve(self, amount: Decimal | None, *, on: datetime, note: CallRecord) -> Reservation:
         """Reserve what a call may cost.
@@ -184,7 +188,7 @@ class Budget:
         Raises:
             ConfigurationError: The ledger cannot be used.
         """
-        moment = on or self._clock()
+        moment = on or (self._clock or utc_now)()
         left = [
             usd - self._accounts.spent(span_of(per, moment)) for per, usd in self.limits.items()
         ]

@@ -30,9 +30,10 @@ from gptimage.budget.accounts import (
     to_nanos,
     to_usd,
 )
-from gptimage.budget.ledger_db import HOST, LedgerFile, check_sums, is_abandoned
+from gptimage.budget.ledger_db import HOST, check_sums, is_abandoned, open_ledger
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import Usage
+from gptimage.transport.billing import Billing
 
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ class LedgerRow:
         at: When it began (UTC).
         operation: ``generate``, ``edit`` or ``turn``.
         model: The model that was asked.
-        outcome: ``open`` while it is not answered; ``ok``; ``failed``, which cost nothing; or
-            ``unknown``: it may have been billed.
+        billing: Whether it was billed; ``sent`` until there is a response.
         cached: Whether the answer came from the cache.
         images: How many pictures came.
         estimate: What it was expected to cost in USD, or None.
@@ -70,7 +70,7 @@ class LedgerRow:
     at: datetime
     operation: str
     model: str
-    outcome: str
+    billing: Billing
     cached: bool
     images: int
     estimate: Decimal | None
@@ -97,7 +97,7 @@ class Spending:
         unknown: How many may have been billed, though no usable answer came.
         images: How many pictures came.
         cost: What the calls cost whose cost is known, in USD.
-        held: What counts in USD for the others, and for those that are not answered yet.
+        reserved: What counts in USD for the others, and for those that are not answered yet.
         unpriced: How many calls were answered but have no known cost.
         input_tokens: Tokens that went in, where the service counted them.
         output_tokens: Tokens that came out, where the service counted them.
@@ -111,7 +111,7 @@ class Spending:
     unknown: int
     images: int
     cost: Decimal
-    held: Decimal
+    reserved: Decimal
     unpriced: int
     input_tokens: int
     output_tokens: int
@@ -174,6 +174,15 @@ _WRITE: Final = (
     "ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("id", "at"))
 )
+_WORDS: Final = {
+    Billing.SENT: "open",  # written before it is sent: a process that dies is taken to have sent it
+    Billing.BILLED: "ok",
+    Billing.NOT_BILLED: "failed",
+    Billing.UNKNOWN: "unknown",
+}
+"""The words of the file, as 0.1.0 wrote them; a response from the cache is ``ok`` there."""
+
+_BILLING: Final = {word: billing for billing, word in _WORDS.items()}
 _GROUPS: Final = {
     "model": "model",
     "operation": "operation",
@@ -199,8 +208,8 @@ class Ledger:
     Args:
         path: The SQLite file; it is made when it is not there, readable to you alone.
         prompts: Keep the prompts, too.
-        clock: Tells the time (UTC); when left out, the clock of the client that uses it, and
-            this machine's until a client does.
+        clock: Tells the time (UTC); when left out, the clock of the first client that uses it,
+            and this machine's until a client does.
 
     Raises:
         ConfigurationError: An argument makes no sense.
@@ -217,17 +226,18 @@ class Ledger:
         flag("prompts", prompts)
         self.path: Path = Path(path)
         self.prompts: bool = prompts
-        self._own_clock = clock
-        self._clock: Clock = clock or utc_now
-        self._file = LedgerFile(self.path)
+        self._clock: Clock | None = clock
+        self._file = open_ledger(self.path)
 
     def go_by(self, clock: Clock) -> None:
-        """Take over a client's clock, unless the ledger was given one of its own.
+        """Take over the clock of the first client that uses it, unless it was given its own.
 
         Rows are dated by the client. Whether a call is overdue must be judged by the same
-        clock, or a row of yesterday's test would be overdue today.
+        clock, or a row of yesterday's test would be overdue today. A later client with another
+        clock changes nothing here: its rows have its own dates, and what they count with does
+        not depend on any clock.
         """
-        self._clock = self._own_clock or clock
+        self._clock = self._clock or clock
 
     def begin(self, entry: CallRecord, limits: Sequence[Limit] = ()) -> None:
         """Enter a call, unless that could cross a limit; no process comes in between.
@@ -237,7 +247,7 @@ class Ledger:
             ConfigurationError: The file cannot be used; nothing may be sent.
         """
         row = self._row(
-            entry, CallOutcome(outcome="open"), pid=None if entry.until else os.getpid()
+            entry, CallOutcome(billing=Billing.SENT), pid=None if entry.until else os.getpid()
         )
 
         def work(connection: sqlite3.Connection) -> None:
@@ -245,7 +255,7 @@ class Ledger:
                 limit.check(entry.reserved, _spent(connection, limit.span))
             connection.execute(_WRITE, row)
 
-        self._file.run(work)
+        self._file.write(work)
 
     def end(self, entry: CallRecord, ending: CallOutcome) -> None:
         """Say how a call ended; once more when it becomes known later.
@@ -254,7 +264,14 @@ class Ledger:
             ConfigurationError: The file cannot be used; what was reserved stays counted.
         """
         row = self._row(entry, ending, pid=os.getpid())
-        self._file.run(lambda connection: connection.execute(_WRITE, row))
+
+        def work(connection: sqlite3.Connection) -> None:
+            query = "SELECT outcome FROM calls WHERE id = ? AND NOT cached"
+            before = connection.execute(query, (entry.call_id,)).fetchone()
+            if before is None or _BILLING[before[0]].can_become(ending.billing):
+                connection.execute(_WRITE, row)  # else what is paid stays counted
+
+        self._file.write(work)
 
     def set_cost(self, call_id: str, usd: Decimal) -> None:
         """Say what a call of unknown outcome cost, after a look at your usage page.
@@ -268,7 +285,8 @@ class Ledger:
             ConfigurationError: The file cannot be used.
         """
         nanos = to_nanos(usd)
-        values = ("ok" if nanos else "failed", nanos, nanos, call_id)
+        billing = Billing.BILLED if nanos else Billing.NOT_BILLED
+        values = (_WORDS[billing], nanos, nanos, call_id)
 
         def work(connection: sqlite3.Connection) -> int:
             self._bury(connection)
@@ -278,12 +296,12 @@ class Ledger:
                 values,
             ).rowcount
 
-        if not self._file.run(work):
+        if not self._file.write(work):
             raise InvalidRequestError(
                 f"no call {call_id!r} of unknown outcome is in the ledger {self.path}",
                 field="call_id",
                 value=call_id,
-                allowed='the id of a row whose outcome is "unknown"',
+                allowed='the id of a row whose billing is "unknown"',
             )
 
     def spent(self, span: HourRange = ALL_TIME) -> Decimal:
@@ -295,7 +313,7 @@ class Ledger:
         Raises:
             ConfigurationError: The file cannot be used.
         """
-        return to_usd(self._file.run(lambda connection: _spent(connection, span)))
+        return to_usd(self._file.write(lambda connection: _spent(connection, span)))
 
     def summary(
         self,
@@ -337,7 +355,7 @@ class Ledger:
             ).fetchone()
             return Summary(by=by, groups=tuple(map(_spending, groups)), total=_spending(total))
 
-        return self._file.run(work)
+        return self._file.write(work)
 
     def rows(
         self, *, since: datetime | None = None, until: datetime | None = None
@@ -361,7 +379,7 @@ class Ledger:
                 _span(since, until),
             ).fetchall()
 
-        return tuple(map(_ledger_row, self._file.run(work)))
+        return tuple(map(_ledger_row, self._file.write(work)))
 
     def close(self) -> None:
         """Close the file; it is opened again when needed."""
@@ -373,7 +391,7 @@ class Ledger:
 
     def _bury(self, connection: sqlite3.Connection) -> None:
         """Calls whose process died are of unknown outcome; they go on counting."""
-        now = self._clock().timestamp()
+        now = (self._clock or utc_now)().timestamp()
         query = "SELECT id, host, pid, until FROM calls WHERE outcome = 'open'"
         found = connection.execute(query).fetchall()
         over = [(call,) for call, host, pid, until in found if is_abandoned(host, pid, until, now)]
@@ -383,13 +401,13 @@ class Ledger:
         self, entry: CallRecord, ending: CallOutcome, *, pid: int | None
     ) -> tuple[object, ...]:
         usage = ending.usage
-        cost = Decimal(0) if ending.outcome == "failed" else ending.cost
+        cost = Decimal(0) if ending.billing is Billing.NOT_BILLED else ending.cost
         return (
             entry.call_id,
             entry.at.timestamp(),
             entry.operation,
             entry.model,
-            ending.outcome,
+            "ok" if ending.cached else _WORDS[ending.billing],
             ending.cached,
             ending.images,
             None if entry.estimate is None else to_nanos(entry.estimate),
@@ -418,7 +436,7 @@ def _span(since: datetime | None, until: datetime | None) -> tuple[float, float]
 
 
 def _spending(row: tuple[Any, ...]) -> Spending:
-    name, calls, cached, waiting, failed, unknown, images, cost, held, unpriced, read, drawn = row
+    name, calls, cached, waiting, failed, unknown, images, cost, reserved, unpriced, read, drawn = row
     return Spending(
         name=name,
         calls=calls,
@@ -428,7 +446,7 @@ def _spending(row: tuple[Any, ...]) -> Spending:
         unknown=unknown,
         images=images,
         cost=to_usd(cost),
-        held=to_usd(held),
+        reserved=to_usd(reserved),
         unpriced=unpriced,
         input_tokens=read,
         output_tokens=drawn,
@@ -444,6 +462,7 @@ def _ledger_row(values: tuple[Any, ...]) -> LedgerRow:
     row["usage"] = None if tokens["total_tokens"] is None else Usage(**tokens)
     row["at"] = datetime.fromtimestamp(row["at"], UTC)
     row["cached"] = bool(row["cached"])
-    for name in ("host", "pid", "until"):
+    row["billing"] = Billing.NOT_BILLED if row["cached"] else _BILLING[row["outcome"]]
+    for name in ("outcome", "host", "pid", "until"):
         del row[name]
     return LedgerRow(**row)

@@ -34,7 +34,7 @@ from gptimage.bulk.items import Item, PlannedItem, RequestInput, reads_pictures
 from gptimage.bulk.progress import ProgressCallback, ProgressTracker
 from gptimage.bulk.run_state import RunState
 from gptimage.bulk.stop import Stop
-from gptimage.cache.protocol import CachePort
+from gptimage.cache.base import Cache
 from gptimage.engine.save import ResultSaver
 from gptimage.errors import InvalidRequestError
 from gptimage.types.request import Generate
@@ -71,7 +71,7 @@ class Run:
     """What both ways of running open, count and close."""
 
     keeper: ResultSaver
-    cache: CachePort | None
+    cache: Cache | None
     concurrency: int
     total: int | None
     watcher: ProgressCallback
@@ -86,7 +86,7 @@ class Run:
         keeper: ResultSaver,
         requests: object,
         *,
-        cache: CachePort | None,
+        cache: Cache | None,
         concurrency: int,
         watcher: ProgressCallback,
         path: CheckpointPath,
@@ -344,7 +344,7 @@ class SyncRunner(Protocol):
     """A client that sends requests and waits."""
 
     @property
-    def cache(self) -> CachePort | None:
+    def cache(self) -> Cache | None:
         """Where answers are kept, or None."""
         ...
 
@@ -357,7 +357,7 @@ class AsyncRunner(Protocol):
     """A client whose requests are awaited."""
 
     @property
-    def cache(self) -> CachePort | None:
+    def cache(self) -> Cache | None:
         """Where answers are kept, or None."""
         ...
 

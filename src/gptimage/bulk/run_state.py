@@ -14,7 +14,7 @@ from gptimage.bulk.checkpoint import Checkpoint, CheckpointLine, ItemStatus
 from gptimage.bulk.checkpoint_hook import CheckpointHook
 from gptimage.bulk.items import Item, PlannedItem, RequestInput, planned
 from gptimage.bulk.stop import Stop
-from gptimage.cache.protocol import CachePort
+from gptimage.cache.base import Cache
 from gptimage.engine.plan import Plan
 from gptimage.engine.save import ParsedReply, ResultSaver
 from gptimage.errors import (
@@ -72,7 +72,7 @@ class RunState:
     """
 
     keeper: ResultSaver
-    cache: CachePort | None
+    cache: Cache | None
     checkpoint: Checkpoint | None
     retry_unknown: bool
     tags: tuple[str, ...]
@@ -311,5 +311,6 @@ def _from_store(store: Store, ids: tuple[str, ...], plan: Plan) -> Result:
         created=first.created_at_service,
         request_id=first.request_id,
         cached=True,
+        sandbox=first.sandbox,
         stored=records,
     )

@@ -15,10 +15,10 @@ from gptimage._internal.keywords import function, strict_class
 from gptimage._internal.keywords import path as check_path
 from gptimage._internal.locks import FileLock, take
 from gptimage.cache import disk_index, entry_file
-from gptimage.cache.disk_index import Index
-from gptimage.cache.entry_file import DamagedError, EntryHeader
-from gptimage.cache.protocol import (
+from gptimage.cache.base import (
+    DISK_BYTES,
     OUTCOME_TTL,
+    Cache,
     CacheEntry,
     CacheStats,
     CallbackLease,
@@ -27,6 +27,8 @@ from gptimage.cache.protocol import (
     LeaseHeld,
     dollars,
 )
+from gptimage.cache.disk_index import Index
+from gptimage.cache.entry_file import DamagedError, EntryHeader
 from gptimage.errors import CacheError
 
 
@@ -34,13 +36,12 @@ if TYPE_CHECKING:
     import sqlite3
 
 
-DISK_BYTES: Final = 2_000_000_000
 _STALE_SECONDS: Final = 3600.0
 """A temporary file this old belongs to a process that died."""
 
 
 @strict_class
-class DiskCache:
+class DiskCache(Cache):
     """Keeps replies as files, one each, beside an SQLite index.
 
     Several processes of one machine share the folder; leases are file locks, which the

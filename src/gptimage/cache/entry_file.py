@@ -19,7 +19,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from gptimage._internal import atomic
-from gptimage.cache.protocol import CacheEntry
+from gptimage.cache.base import CacheEntry
 from gptimage.errors import CacheError
 
 

@@ -1,4 +1,4 @@
-"""The requests this process has in the air, so that threads and tasks that ask alike can join."""
+"""The requests in flight in this process, which threads and tasks with the same request join."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gptimage._internal.locks import ForkSafeLock
+from gptimage.cache.base import Cache, FlightResult
 from gptimage.cache.outcomes import RETRY, Failure
-from gptimage.cache.protocol import CachePort, FlightResult
 
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ Slot: TypeAlias = tuple[int, int, str, bool]
 
 _lock: Final = ForkSafeLock()
 _in_flight: Final[dict[Slot, Flight]] = {}
-"""Keyed by process as well, so that a forked child starts with nothing in the air."""
+"""Keyed by process as well, so that a forked child starts with no requests in flight."""
 
 
 class Flight:
-    """One request: its captain asks, its passengers wait.
+    """One request: its leader sends it, its waiters share the result.
 
     Args:
         was_sent: Whether the request may have reached the service by now.
@@ -33,52 +33,50 @@ class Flight:
 
     Attributes:
         thread: The thread that runs it.
-        landing: How it ended, once it has.
-        abort: Gives up a flight nobody wants any more; None when that cannot be done.
-        bury: Ends a flight whose event loop was closed under it; None without a loop.
+        outcome: How it ended, once it has.
+        abort: Gives up a request nobody wants any more; None when that cannot be done.
+        close_abandoned: Ends the leader's coroutine after its event loop was closed.
     """
 
     def __init__(
         self, was_sent: Callable[[], bool], loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
         self.thread: int = threading.get_ident()
-        self.landing: Future[FlightResult | Failure] = Future()
-        self.landing.set_running_or_notify_cancel()  # a waiter that is cancelled leaves it alone
+        self.outcome: Future[FlightResult | Failure] = Future()
+        self.outcome.set_running_or_notify_cancel()  # a cancelled waiter leaves it alone
         self.abort: Callable[[], object] | None = None
         self.close_abandoned: Callable[[], object] | None = None
         self._was_sent = was_sent
         self._loop = loop
         self._slot: Slot | None = None
-        self._landed = False
-        self._captain = True
-        self._passengers = 0
+        self._resolved = False
+        self._led = True
+        self._waiters = 0
 
     def resolve(self, outcome: FlightResult | Failure) -> int:
-        """Tell the passengers, once; gives how many there are. Nobody can join any more."""
+        """Give the waiters the outcome, once; returns how many there are. None can join later."""
         with _lock:
             if self._slot is not None and _in_flight.get(self._slot) is self:
                 del _in_flight[self._slot]
-            first, self._landed = not self._landed, True
+            first, self._resolved = not self._resolved, True
         if first:
-            self.landing.set_result(outcome)
-        return self._passengers
+            self.outcome.set_result(outcome)
+        return self._waiters
 
-    def cancel(self, *, captain: bool = False) -> None:
-        """Somebody does not want it any more; if nobody does, and it was not sent, it ends."""
+    def cancel(self, *, leader: bool = False) -> None:
+        """Leave it. On cancellation it keeps running if it was sent or another caller waits."""
         with _lock:
-            if captain:
-                self._captain = False
+            if leader:
+                self._led = False
             else:
-                self._passengers -= 1
-            deserted = not self._captain and not self._passengers
-        if deserted and self.abort is not None and not self._was_sent():
+                self._waiters -= 1
+            unwanted = not self._led and not self._waiters
+        if unwanted and self.abort is not None and not self._was_sent():
             self.abort()
 
     @classmethod
-    def join(
-        cls, flight: Flight, cache: CachePort, key: str, *, refresh: bool
-    ) -> tuple[Flight, bool]:
-        """Join the flight that asks the same, or make this one the flight others join.
+    def join(cls, flight: Flight, cache: Cache, key: str, *, refresh: bool) -> tuple[Flight, bool]:
+        """Join the flight of the same request, or make this one the flight others join.
 
         Returns:
             The flight to wait for, and whether it is the one that was offered.
@@ -90,17 +88,11 @@ class Flight:
                 if other is flight:
                     flight._slot = slot
                     return flight, True
-                if not other._is_abandoned():
-                    other._passengers += 1
+                # A closed event loop never resumes its tasks: this one cannot end by itself.
+                abandoned = other._loop is not None and other._loop.is_closed()
+                if not abandoned:
+                    other._waiters += 1
                     return other, False
-            other._end()
-
-    def _is_abandoned(self) -> bool:
-        """Whether its event loop was closed under it, so that it cannot land by itself."""
-        return self._loop is not None and self._loop.is_closed()
-
-    def _end(self) -> None:
-        """Let a stranded flight give back what it holds, and tell its passengers."""
-        if self.close_abandoned is not None:
-            self.close_abandoned()
-        self.resolve(RETRY)
+            if other.close_abandoned is not None:
+                other.close_abandoned()  # which releases its lease
+            other.resolve(RETRY)

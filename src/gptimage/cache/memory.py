@@ -8,15 +8,16 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Final
 
 from attrs import evolve, frozen
 
 from gptimage._internal.clock import unix_now
 from gptimage._internal.keywords import function, strict_class
 from gptimage._internal.locks import ForkSafeLock
-from gptimage.cache.protocol import (
+from gptimage.cache.base import (
+    MEMORY_BYTES,
     OUTCOME_TTL,
+    Cache,
     CacheEntry,
     CacheStats,
     CallbackLease,
@@ -26,11 +27,8 @@ from gptimage.cache.protocol import (
 )
 
 
-MEMORY_BYTES: Final = 256 * 2**20
-
-
 @strict_class
-class MemoryCache:
+class MemoryCache(Cache):
     """Keeps replies in this process, and forgets them when it ends.
 
     After a fork each process goes on with its own copy.

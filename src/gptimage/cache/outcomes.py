@@ -1,7 +1,7 @@
-"""How a flight ended, as text for those who waited elsewhere; never pickle.
+"""How a shared request ended, as text for those who waited in other processes; never pickle.
 
-An outcome is read back from places others can write to, so it is treated as hostile:
-anything odd reads as "unknown", and only this library's own errors are ever built.
+An outcome is read back from places others can write to, so it is treated as hostile: anything odd
+reads as "unknown", and only this library's own errors are ever built.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from gptimage.errors import (
 )
 
 
-COMPLETED: Final = "landed"
-"""The outcome of a flight whose reply is in the cache."""
+COMPLETED: Final = "completed"
+"""The outcome of a request whose reply is in the cache."""
 
 _MAX_TEXT: Final = 32_768
 
-_OWN_AFFAIR = (ConfigurationError, InvalidRequestError, BudgetExceededError)
-"""Nothing was sent, for a reason that may concern only the one who led."""
+_OWN_ERRORS = (ConfigurationError, InvalidRequestError, BudgetExceededError)
+"""Nothing was sent, for a reason that may concern the leader alone."""
 
 _NEVER_BILLED = (TransportError, RateLimitError, AuthenticationError, PermissionDeniedError)
 """Nothing was billed, and another try may do better: a moment later, or with another key."""
@@ -42,61 +42,61 @@ _NEVER_BILLED = (TransportError, RateLimitError, AuthenticationError, Permission
 
 @frozen
 class Failure:
-    """How a flight failed, and what that means for those who waited.
+    """How a shared request failed, and what that means for those who waited.
 
     Attributes:
-        then: ``ask``: one of them asks instead; ``ask once``: the same, but the second
-            such failure is everybody's; ``raise``: it is everybody's error, because
-            asking again could pay twice, or is bound to fail alike.
+        then: ``retry``: one of them sends it instead; ``retry_once``: the same, but the second
+            such failure is everybody's; ``raise``: it is everybody's error, because sending it
+            again could pay twice, or is bound to fail alike.
         error: The error, when it is known.
     """
 
-    then: Literal["ask", "ask once", "raise"]
+    then: Literal["retry", "retry_once", "raise"]
     error: GptImageError | None = None
 
     def retries_left(self, left: int) -> int:
-        """How many more failures to bear.
+        """Return how many more failures a waiter bears.
 
         Args:
-            left: How many may still be borne.
+            left: How many it bore before this one.
 
         Raises:
             GptImageError: A copy of the error, when it is the waiter's as well.
         """
-        if self.error is None or self.then == "ask":
+        if self.error is None or self.then == "retry":
             return left
-        if self.then == "ask once" and left > 0:
+        if self.then == "retry_once" and left > 0:
             return left - 1
         raise _own_copy(self.error)
 
     def text(self) -> str:
-        """This failure as an outcome."""
+        """Return this failure as an outcome."""
         if self.error is None:
             return json.dumps({"then": self.then})
         kind, data = type(self.error).__name__, _packed_data(self.error)
         found = {"then": self.then, "kind": kind, "message": str(self.error)[:2_000], "data": data}
         text = json.dumps(found)
-        # What fills the page is the service's own text; the message says the same.
+        # What makes it long is the body of the service; the message says the same.
         return (
             text if len(text) <= _MAX_TEXT else json.dumps(found | {"data": data | {"body": None}})
         )
 
 
-RETRY: Final = Failure("ask")
-"""The one who led gave up before anything was sent."""
+RETRY: Final = Failure("retry")
+"""The leader gave up before anything was sent, or has no reply to share."""
 
 
 def failure_of(error: BaseException, *, sent: bool) -> Failure:
-    """What an exception of the one who led means for those who waited.
+    """Judge what an exception of the leader means for those who waited.
 
     Args:
         error: What was raised.
         sent: Whether the request may have reached the service.
     """
-    if isinstance(error, _OWN_AFFAIR):
-        return Failure("ask", error)
+    if isinstance(error, _OWN_ERRORS):
+        return Failure("retry", error)
     if isinstance(error, _NEVER_BILLED):
-        return Failure("ask once", error)
+        return Failure("retry_once", error)
     if isinstance(error, GptImageError):
         return Failure("raise", error)
     if not sent:
@@ -104,19 +104,19 @@ def failure_of(error: BaseException, *, sent: bool) -> Failure:
     return Failure(
         "raise",
         OutcomeUnknownError(
-            f"the same request, already sent by somebody else, was broken off "
+            f"the same request, already sent by another caller, was broken off "
             f"({type(error).__name__}): it may have been billed; "
-            "look at your usage page before asking again"
+            "look at your usage page before sending it again"
         ),
     )
 
 
 def failure_from(text: str) -> Failure | None:
-    """The failure an outcome tells of; None when it makes no sense."""
+    """Read the failure of an outcome; None when it makes no sense."""
     try:
         found: dict[str, Any] = json.loads(text)
         then = found["then"]
-        if then not in {"ask", "ask once", "raise"}:
+        if then not in {"retry", "retry_once", "raise"}:
             return None
         return Failure(then, _error(found) if "kind" in found else None)
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
@@ -124,7 +124,7 @@ def failure_from(text: str) -> Failure | None:
 
 
 def _own_copy(error: GptImageError) -> GptImageError:
-    """A copy for one waiter: tracebacks and notes of several must not mix."""
+    """Copy an error for one waiter: tracebacks and notes of several must not mix."""
     own = copy.copy(error)
     vars(own).pop("__notes__", None)
     return own
@@ -146,7 +146,7 @@ def _packed_data(error: GptImageError) -> dict[str, object]:
 
 
 def _packed(value: object) -> object:
-    """A value as JSON, in a box that tells what it was; pictures and replies stay behind."""
+    """Put a value as JSON into a box that says its type; images and replies stay behind."""
     if isinstance(value, (tuple, list)):
         return {"tuple": [each for each in cast(Iterable[object], value) if isinstance(each, str)]}
     if isinstance(value, Decimal):

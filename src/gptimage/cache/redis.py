@@ -19,9 +19,11 @@ from gptimage._internal.clock import unix_now
 from gptimage._internal.keywords import one_of, strict_class, text
 from gptimage._internal.locks import ForkSafeLock
 from gptimage._internal.redis import address, connect
-from gptimage.cache.protocol import (
+from gptimage.cache.base import (
     OUTCOME_TTL,
+    REDIS_TTL,
     Body,
+    Cache,
     CacheEntry,
     CacheStats,
     CallbackLease,
@@ -216,7 +218,7 @@ _REST_SECONDS: Final = 5.0
 
 
 @strict_class
-class RedisCache:
+class RedisCache(Cache):
     """Keeps replies in one Redis server (6 or newer, not a cluster) that machines share.
 
     A server that does not answer costs ``timeout`` once; then it is left alone for five
@@ -239,7 +241,7 @@ class RedisCache:
         self,
         url: str,
         *,
-        ttl: timedelta | None = timedelta(days=7),
+        ttl: timedelta | None = REDIS_TTL,
         max_bytes: int | None = None,
         prefix: str = "gptimage:",
         timeout: timedelta = timedelta(seconds=1),
@@ -251,7 +253,7 @@ class RedisCache:
         self._limits = EntryLimits.of(ttl, max_bytes)
         self._prefix = prefix
         self._redis: Any = connect(
-            url, timeout=timeout.total_seconds(), retries=0, user="RedisCache"
+            url, timeout=timeout.total_seconds(), retries=0, user="Cache.redis"
         )
         self._renewal = LeaseRenewer(self._redis)
         self._resting_until = 0.0

@@ -1,20 +1,18 @@
-"""Single flight: requests that are alike and in flight at the same time are one API call.
+"""Single flight: the same request in flight several times at once is one API call.
 
-One of those who ask leads. In this process the others join its flight; elsewhere they
-meet a lease of the cache, look at it again a few times a second, and find the reply in
-the cache. If the leader fails, they get its error, unless nothing can have been billed:
-then one of them leads. What fails in the cache itself becomes a warning, and the call
-goes on.
+One caller leads. In this process the others join its flight; elsewhere they meet a lease of the
+cache, look at it again a few times a second, and find the reply in the cache. If the leader
+fails, they get its error, unless nothing can have been billed: then one of them leads. What fails
+in the cache itself becomes a warning, and the call goes on.
 
-Cancelling and Ctrl-C: an asyncio caller that is cancelled leaves its flight in the air
-if the request was sent or somebody else waits for it, so the paid reply reaches them and
-the cache; a request that was not sent and that nobody wants is given up. Where the
-request itself is broken off (Ctrl-C in a thread, an event loop that ends), the others
-get OutcomeUnknownError, and nobody pays a second time unasked.
+On cancellation a request of an asyncio caller keeps running if it was already sent or another
+caller waits for it, so that the paid reply reaches them and the cache; otherwise it is given up.
+Where the request itself is broken off (Ctrl-C in a thread, an event loop that ends), the others
+get OutcomeUnknownError, and nothing is paid a second time unasked.
 
-A leader killed by the system frees its lease (at once on disk, after eight seconds in
-Redis) and somebody who waited asks again. The killed request may have been billed;
-nobody is left to know.
+A leader killed by the system frees its lease (at once on disk, after eight seconds in Redis), and
+one that waited sends the request again. The killed one may have been billed; no process is left
+to know.
 """
 
 from __future__ import annotations
@@ -27,14 +25,12 @@ from typing import Any, Final, TypeVar
 
 from attrs import evolve
 
+from gptimage.cache.base import Cache, CacheEntry, FlightResult, Lease, LeaseHeld, NewReply
 from gptimage.cache.flight import Flight
 from gptimage.cache.outcomes import COMPLETED, RETRY, Failure, failure_from, failure_of
-from gptimage.cache.protocol import CacheEntry, CachePort, FlightResult, Lease, LeaseHeld, NewReply
-from gptimage.cache.runners import AsyncRunner, Runner, ThreadRunner
+from gptimage.cache.runners import AsyncRunner, Runner
 from gptimage.errors import CacheError
 
-
-__all__ = ["NewReply", "FlightResult", "asingle_flight", "single_flight"]
 
 T = TypeVar("T")
 
@@ -48,89 +44,77 @@ _RETRIES: Final = 1
 
 _ITSELF: Final = (
     "the same request was being sent by a task of this thread's event loop, which could not "
-    "go on while this call blocked it: it was asked, and paid, twice; use AsyncImageClient"
+    "go on while this call blocked it: it was sent, and paid, twice; use AsyncImageClient"
 )
 
 _SEED: Final = secrets.token_hex(8)
 
 
 def single_flight(
-    cache: CachePort,
+    cache: Cache,
     key: str,
     call: Callable[[], NewReply],
     *,
     refresh: bool = False,
     sent: Callable[[], bool] | None = None,
 ) -> FlightResult:
-    """Answer from the cache, or from a request like this one in flight, or by ``call``.
+    """Get a reply from the cache, from the same request in flight, or by ``call``.
 
     Args:
-        cache: Where replies are kept.
-        key: What is asked; equal keys are the same question.
+        cache: Where replies are saved.
+        key: The key of the request; equal keys are the same request.
         call: Sends the request; called at most once.
-        refresh: Do not read what is kept: ask again and replace it. A request that is in
-            flight already is shared, because its reply is not the one that was kept.
+        refresh: Do not read what is saved: send again and replace it. A request that is in
+            flight already is shared, because its reply is not the one that was saved.
         sent: Whether the request may have reached the service by now; without it, it
             counts as sent as soon as ``call`` was begun.
 
     Raises:
         GptImageError: What ``call`` raised, or a copy of what it raised for the one who led.
     """
-    return _run_without_suspending(
-        _single_flight(ThreadRunner(call, sent), cache, key, refresh=refresh)
-    )
+    return _run_without_suspending(_single_flight(Runner(call, sent), cache, key, refresh=refresh))
 
 
 async def asingle_flight(
-    cache: CachePort,
+    cache: Cache,
     key: str,
     call: Callable[[], Awaitable[NewReply]],
     *,
     refresh: bool = False,
     sent: Callable[[], bool] | None = None,
 ) -> FlightResult:
-    """`fly` for asyncio: waiting takes no thread, and the cache never blocks the loop.
+    """Get a reply as `single_flight` does, from a task of an event loop.
 
-    Args:
-        cache: Where replies are kept.
-        key: What is asked; equal keys are the same question.
-        call: Sends the request; called at most once.
-        refresh: Do not read what is kept: ask again and replace it.
-        sent: Whether the request may have reached the service by now; without it, it
-            counts as sent as soon as ``call`` was begun.
-
-    Raises:
-        GptImageError: What ``call`` raised, or a copy of what it raised for the one who led.
+    Waiting takes no thread, and the cache never blocks the loop. Arguments and errors are those
+    of `single_flight`.
     """
     return await _single_flight(AsyncRunner(call, sent), cache, key, refresh=refresh)
 
 
-async def _single_flight(
-    crew: Runner, cache: CachePort, key: str, *, refresh: bool
-) -> FlightResult:
-    patience = _RETRIES
+async def _single_flight(runner: Runner, cache: Cache, key: str, *, refresh: bool) -> FlightResult:
+    retries = _RETRIES
     while True:
-        flight, leads = Flight.join(crew.flight(), cache, key, refresh=refresh)
+        flight, leads = Flight.join(runner.flight(), cache, key, refresh=refresh)
         if leads:
-            journey = _Attempt(crew, cache, key, flight, refresh=refresh)
-            return await crew.lead(flight, journey.run())
-        if crew.would_deadlock(flight.thread):
+            attempt = _Attempt(runner, cache, key, flight, refresh=refresh)
+            return await runner.lead(flight, attempt.run())
+        if runner.would_deadlock(flight.thread):
             flight.cancel()
-            return await _Attempt(crew, cache, key, crew.flight(), refresh=refresh).run(alone=True)
-        outcome = await crew.wait(flight)
-        if isinstance(outcome, Failure):
-            patience = outcome.retries_left(patience)
-        elif outcome.body:
+            alone = _Attempt(runner, cache, key, runner.flight(), refresh=refresh)
+            return await alone.run(alone=True)
+        outcome = await runner.wait(flight)
+        if not isinstance(outcome, Failure):
             return evolve(outcome, cached=True)
+        retries = outcome.retries_left(retries)
 
 
 class _Attempt:
-    """One flight from the first look into the cache to the landing."""
+    """One request of a leader, from the first look into the cache to its outcome."""
 
     def __init__(
-        self, crew: Runner, cache: CachePort, key: str, flight: Flight, *, refresh: bool
+        self, runner: Runner, cache: Cache, key: str, flight: Flight, *, refresh: bool
     ) -> None:
-        self._crew = crew
+        self._runner = runner
         self._cache = cache
         self._key = key
         self._flight = flight
@@ -139,88 +123,89 @@ class _Attempt:
         self._warnings: list[str] = []
 
     async def run(self, *, alone: bool = False) -> FlightResult:
-        """Get the answer, tell everybody, count it.
+        """Get the reply, share it, count it.
 
         Args:
-            alone: Do not wait for anybody else.
+            alone: Do not wait for any other request.
         """
         try:
-            landed = await self._arrive(alone=alone)
+            result = await self._reply(alone=alone)
         except BaseException as error:
-            failure = failure_of(error, sent=self._crew.was_sent())
-            # At once, in this thread: whoever is cancelled or interrupted has no more turns.
-            # Somebody else's error is not passed on: it is told by its own outcome.
-            self._let_go(failure.text() if self._crew.has_asked() else RETRY.text())
+            failure = failure_of(error, sent=self._runner.was_sent())
+            # At once and in this thread: a caller that is cancelled or interrupted runs no more.
+            # An error of another leader is not passed on: its own outcome has it.
+            self._release(failure.text() if self._runner.called else RETRY.text())
             self._flight.resolve(failure)
             raise
-        return evolve(landed, warnings=tuple(self._warnings))
+        return evolve(result, warnings=tuple(self._warnings))
 
-    async def _arrive(self, *, alone: bool) -> FlightResult:
+    async def _reply(self, *, alone: bool) -> FlightResult:
         if not self._refresh and (entry := await self._do(self._look)):
             return await self._found(entry)
         if alone:
             self._warn(_ITSELF)
-        elif entry := await self._turn():
+        elif entry := await self._wait_for_lease():
             return await self._found(entry)
-        fresh = await self._crew.ask()
-        landed = FlightResult(body=fresh.body or b"", cached=False)
-        others = self._flight.resolve(landed)
-        await self._crew.do(partial(self._keep, fresh, hits=others if fresh.body else 0))
-        return landed
+        new = await self._runner.send()
+        result = FlightResult(body=new.body or b"", cached=False)
+        waiters = self._flight.resolve(result if new.body else RETRY)
+        # In one go that nothing can break off: the reply is paid for.
+        await self._runner.do(partial(self._save, new, hits=waiters if new.body else 0))
+        return result
 
     async def _found(self, entry: CacheEntry) -> FlightResult:
-        landed = FlightResult(body=entry.body, cached=True)
-        hits = 1 + self._flight.resolve(landed)
-        self._let_go(COMPLETED)
+        result = FlightResult(body=entry.body, cached=True)
+        hits = 1 + self._flight.resolve(result)
+        self._release(COMPLETED)
         await self._do(partial(self._cache.count, self._key, hits=hits))
-        return landed
+        return result
 
-    def _keep(self, fresh: NewReply, *, hits: int) -> None:
-        """All that is left to do after an answer, in one go that nothing can break off."""
-        if fresh.body:
-            entry = CacheEntry(body=fresh.body, usd=fresh.usd)
+    def _save(self, new: NewReply, *, hits: int) -> None:
+        if new.body:
+            entry = CacheEntry(body=new.body, usd=new.usd)
             self._guarded(partial(self._cache.put, self._key, entry))
-        self._let_go(COMPLETED if fresh.body else RETRY.text())
+        # After the reply is in the cache, where the others look when the lease is free.
+        self._release(COMPLETED if new.body else RETRY.text())
         self._guarded(partial(self._cache.count, self._key, hits=hits, misses=1))
 
-    async def _turn(self) -> CacheEntry | None:
-        """Wait until it is our turn to ask; the reply, when somebody else brought it.
+    async def _wait_for_lease(self) -> CacheEntry | None:
+        """Wait until this is the one to send; the reply, if another process got it.
 
         Raises:
-            GptImageError: Whoever led failed, and it is our failure as well.
+            GptImageError: The other one failed, and its error is ours as well.
         """
-        behind: LeaseHeld | None = None
-        patience = _RETRIES
+        holder: LeaseHeld | None = None
+        retries = _RETRIES
         for pause in _pauses():
-            held = await self._do(self._take)
-            news = await self._news(behind) if behind and held != behind else ""
+            held = await self._do(self._acquire)
+            outcome = await self._outcome_of(holder) if holder and held != holder else ""
             # Even with the lease in hand: the reply may have come while we were on the way.
-            may_be_there = news == COMPLETED or (held is None and not self._refresh)
+            may_be_there = outcome == COMPLETED or (held is None and not self._refresh)
             if may_be_there and (entry := await self._do(self._look)):
                 return entry
-            if failure := failure_from(news):
-                patience = failure.retries_left(patience)
+            if failure := failure_from(outcome):
+                retries = failure.retries_left(retries)
             if held is None:
                 return None
-            if self._crew.would_deadlock(_thread_of(held.token)):
+            if self._runner.would_deadlock(_thread_of(held.token)):
                 self._warn(_ITSELF)
                 return None
-            behind = held
-            await self._crew.sleep(pause)
+            holder = held
+            await self._runner.sleep(pause)
         self._warn(
-            "somebody has been sending the same request for half an hour: it was asked again"
+            "another process has been sending the same request for half an hour: "
+            "it was sent, and paid, again"
         )
         return None
 
-    async def _news(self, behind: LeaseHeld) -> str:
-        """How the flight we waited for ended; empty when nobody knows."""
-        return await self._do(lambda: self._cache.outcome(behind.token)) or ""
+    async def _outcome_of(self, holder: LeaseHeld) -> str:
+        return await self._do(lambda: self._cache.outcome(holder.token)) or ""
 
     def _look(self) -> CacheEntry | None:
         return self._cache.get(self._key)
 
-    def _take(self) -> LeaseHeld | None:
-        """Whoever is in front of us; None when we are in front, or nobody can tell."""
+    def _acquire(self) -> LeaseHeld | None:
+        """Return the holder of the lease; None if that is us now, or if the cache fails."""
         token = f"{_SEED}.{os.getpid()}.{self._flight.thread}.{secrets.token_hex(8)}"
         found = self._cache.lease(self._key, token)
         if isinstance(found, LeaseHeld):
@@ -228,21 +213,21 @@ class _Attempt:
         self._lease = found
         return None
 
-    def _let_go(self, outcome: str) -> None:
+    def _release(self, outcome: str) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
             self._guarded(partial(lease.release, outcome))
 
     async def _do(self, work: Callable[[], T]) -> T | None:
         """Let the cache do something; None when it cannot."""
-        return await self._crew.do(partial(self._guarded, work))
+        return await self._runner.do(partial(self._guarded, work))
 
     def _guarded(self, work: Callable[[], T]) -> T | None:
         try:
             return work()
         except CacheError as error:
             self._warn(f"{error}; the call went on without it")
-        except Exception as error:  # noqa: BLE001  # no cache, not even a user's own, may cost a picture
+        except Exception as error:  # noqa: BLE001  # no cache, not even a user's own, may cost an image
             kind = type(error).__name__
             self._warn(f"the cache failed ({kind}: {error}); the call went on without it")
         return None

@@ -10,7 +10,7 @@ from typing import TypeVar
 from attrs import evolve
 
 from gptimage._internal.keywords import one_of, strict_class
-from gptimage.cache.protocol import CacheEntry, CachePort, CacheStats, Lease, LeaseHeld
+from gptimage.cache.base import Cache, CacheEntry, CacheStats, Lease, LeaseHeld
 from gptimage.errors import CacheError, ConfigurationError
 
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @strict_class
-class TieredCache:
+class TieredCache(Cache):
     """Asks its tiers from the fastest to the slowest, and copies what it finds upwards.
 
     The slowest tier leads: it grants leases, and it keeps the statistics, so that they
@@ -31,11 +31,11 @@ class TieredCache:
         ConfigurationError: There are fewer than two.
     """
 
-    def __init__(self, *tiers: CachePort) -> None:
+    def __init__(self, *tiers: Cache) -> None:
         if len(tiers) < 2:
             raise ConfigurationError("a tiered cache needs two or more caches, fastest first")
         for tier in tiers:
-            one_of("tiers", tier, CachePort, "caches, such as Cache.memory() and Cache.disk()")
+            one_of("tiers", tier, Cache, "caches, such as Cache.memory() and Cache.disk()")
         self._tiers = tiers
 
     def __repr__(self) -> str:
@@ -95,7 +95,7 @@ class TieredCache:
         """Close every tier."""
         self._each(lambda tier: tier.close())
 
-    def _each(self, work: Callable[[CachePort], T]) -> list[T]:
+    def _each(self, work: Callable[[Cache], T]) -> list[T]:
         """Do something with every tier, even when an earlier one fails.
 
         Raises:
@@ -113,7 +113,7 @@ class TieredCache:
         return found
 
 
-def _copy(key: str, entry: CacheEntry, tiers: Iterable[CachePort]) -> None:
+def _copy(key: str, entry: CacheEntry, tiers: Iterable[Cache]) -> None:
     """Fill faster tiers; a broken one is told of when the use is counted."""
     for tier in tiers:
         with suppress(CacheError):

@@ -1,39 +1,43 @@
-"""``gptimage batch``: pictures at half price within a day, from a file of requests.
+"""``gptimage batch``: images at half price within a day, from a file of requests.
 
-``submit`` takes the requests, ``wait`` waits for the end, ``results`` saves the pictures in a
+``submit`` takes the requests, ``wait`` waits for the end, ``results`` saves the images in a
 store. Each may be stopped and run again, also on another day: nothing is paid or saved twice.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
-import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gptimage.cli.many import Rows
-from gptimage.cli.options import Subparsers, open_client
+from gptimage.cli.input_file import Rows, open_input
+from gptimage.cli.json_output import error_document, print_json, result_document, usd
+from gptimage.cli.many import check_all, columns_of
+from gptimage.cli.options import (
+    add_client_options,
+    add_parameters,
+    add_template,
+    configure,
+    open_client,
+)
 from gptimage.cli.output import Target, keep_bytes, save
-from gptimage.cli.store import open_store
+from gptimage.cli.parser import add_actions, add_json
 from gptimage.errors import (
     ConfigurationError,
     GptImageError,
+    InvalidRequestError,
     MalformedReplyError,
     OutcomeUnknownError,
     StoreError,
 )
-from gptimage.wording import for_command_line
 
 
 if TYPE_CHECKING:
     from gptimage import ImageClient
     from gptimage.batch import BatchItem, BatchStatus
-    from gptimage.store import Store
 
 
 _FAILED: Final = 1
@@ -44,51 +48,44 @@ _NO_SANDBOX: Final = (
 )
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the sub-command and its own."""
-    parser = subparsers.add_parser(
-        "batch", help="pictures at half price within a day", description=__doc__
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands."""
+    actions = add_actions(
+        parser,
+        ("submit", _submit, "submit a file of requests"),
+        ("status", _status, "how far it is"),
+        ("wait", _wait, "wait until it has ended"),
+        ("results", _results, "save its images in a store"),
+        ("cancel", _cancel, "cancel what is not drawn yet"),
     )
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    submit = actions.add_parser("submit", help="submit a file of requests")
+    submit, wait = actions["submit"], actions["wait"]
     submit.add_argument(
-        "requests", metavar="FILE", help=".jsonl, or .csv with a header; - is JSONL from stdin"
+        "requests", metavar="FILE", help=".jsonl, or .csv with a header; - reads standard input"
     )
     submit.add_argument(
         "--state", default="batch.json", metavar="FILE", help="what to go on from (batch.json)"
     )
-    submit.set_defaults(func=_submit)
-    for name, func, text in (
-        ("status", _status, "how far it is"),
-        ("wait", _wait, "wait until it has ended"),
-        ("results", _results, "save its pictures in a store"),
-        ("cancel", _cancel, "cancel what is not drawn yet"),
-    ):
-        action = actions.add_parser(name, help=text)
-        action.add_argument("batch", metavar="BATCH", help="its state file, or batch_...")
-        action.set_defaults(func=func)
-    _add_wait(actions.choices["wait"])
-    actions.choices["results"].add_argument(
-        "--store", metavar="DIR", help="where to save; else GPTIMAGE_STORE, else your pictures"
-    )
-    for action in actions.choices.values():
-        action.add_argument("--json", action="store_true", help="JSON on standard output")
-        action.add_argument("--sandbox", action="store_true", help=argparse.SUPPRESS)
-
-
-def _add_wait(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    add_template(submit, "whose arguments may be columns, too")
+    add_parameters(submit, "edit", without=("partial_images",))
+    for name, action in actions.items():
+        if name != "submit":
+            action.add_argument("batch", metavar="BATCH", help="its state file, or batch_...")
+        add_json(action)
+        add_client_options(action, refresh=False)
+    wait.add_argument(
         "--poll", type=float, default=30.0, metavar="SECONDS", help="between two looks (30)"
     )
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="the longest wait")
+    wait.add_argument("--timeout", type=float, metavar="SECONDS", help="the longest wait")
 
 
 def _submit(args: argparse.Namespace) -> int:
-    with _requests(args.requests) as rows, _client(args) as client:
-        batch = client.submit_batch(_counted(rows), state=args.state)
+    with _client(args) as client, open_input(args.requests) as path:
+        rows = Rows(path, columns_of(args, configure(args)))
+        check_all(client, rows, path)
+        batch = client.submit_batch(_counted(rows, args.tag or []), state=args.state)
     if args.json:
-        usd = None if batch.estimate is None else float(batch.estimate)
-        print(json.dumps({"ids": batch.ids, "state": args.state, "estimate_usd": usd}))
+        document = {"ids": batch.ids, "state": args.state, "estimate_usd": usd(batch.estimate)}
+        print_json(document)
     else:
         cost = "unknown" if batch.estimate is None else f"about ${batch.estimate:.4f}"
         print(f"submitted {', '.join(batch.ids)} (cost {cost}); go on with {args.state}")
@@ -118,59 +115,51 @@ def _cancel(args: argparse.Namespace) -> int:
 
 def _results(args: argparse.Namespace) -> int:
     codes = {0}
-    with (
-        open_store(args) as store,
-        _client(args, store=store) as client,
-        closing(client.batch(args.batch).results()) as items,
-    ):
-        codes.update(_report(item, as_json=args.json) for item in items)
+    with _client(args) as client:
+        if client.store is None:
+            raise InvalidRequestError(
+                "results are saved in a store, and it is off: name one with --store; they wait "
+                "at the service until then",
+                field="store",
+                allowed="a folder, or s3://bucket/prefix",
+            )
+        with closing(client.batch(args.batch).results()) as items:
+            codes.update(_report(item, as_json=args.json) for item in items)
     return max(codes)
 
 
-def _client(args: argparse.Namespace, *, store: Store | None = None) -> ImageClient:
-    """The client of the service.
+def _client(args: argparse.Namespace) -> ImageClient:
+    """Open the client of the service.
 
     Raises:
         ConfigurationError: The sandbox is meant, or there is no key.
     """
-    if args.sandbox or os.environ.get("GPTIMAGE_SANDBOX", "") not in {"", "0"}:
+    config = configure(args)
+    if config.sandbox:
         raise ConfigurationError(_NO_SANDBOX)
-    return open_client(sandbox=False, store=store)
+    return open_client(config)
 
 
-@contextmanager
-def _requests(name: str) -> Generator[Rows]:
-    """The requests of a file; standard input goes to one first, as it is read twice."""
-    if name != "-":
-        yield Rows(Path(name), {})
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "stdin.jsonl")
-        file.write_bytes(sys.stdin.buffer.read())
-        yield Rows(file, {})
-
-
-def _counted(rows: Rows) -> Iterator[dict[str, Any]]:
-    """The requests, with a line on the terminal that counts: pictures take a while to upload."""
+def _counted(rows: Rows, tags: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the requests, with a line on the terminal that counts: images take long to upload."""
     shows = sys.stderr.isatty()
     for number, row in enumerate(rows):
         if shows and number % 20 == 0:
             print(f"\rpreparing {number} of {len(rows)} ", end="", file=sys.stderr, flush=True)
-        yield row
+        own = row.get("tags", [])
+        yield {**row, "tags": [*([own] if isinstance(own, str) else own), *tags]}
     if shows:
         print("\r\x1b[K", end="", file=sys.stderr)
 
 
 def _report(item: BatchItem, *, as_json: bool) -> int:
-    """Print one item; gives the exit code it deserves."""
+    """Print one item, and return its exit code."""
     if item.error is not None:
         return _report_error(item, item.error, as_json=as_json)
     result = item.result
     records = result.stored if result else ()
-    if as_json:
-        cost = result.cost if result else None
-        usd = None if cost is None else float(cost)
-        _print(item, stored=[record.id for record in records], cost_usd=usd)
+    if as_json and result:
+        print_json({**result_document(result, records), **_about(item)})
     else:
         print(f"{_name(item)}: {', '.join(str(each.path or each.id) for each in records)}")
     return 0
@@ -185,11 +174,12 @@ def _report_error(item: BatchItem, error: GptImageError, *, as_json: bool) -> in
     if isinstance(error, MalformedReplyError) and error.reply:
         path = keep_bytes(error.reply, "reply.jsonl")
         print(f"gptimage: {_name(item)}: the answer as it is, in {path}", file=sys.stderr)
+    code = _UNKNOWN if isinstance(error, OutcomeUnknownError) else _FAILED
     if as_json:
-        _print(item, error={"type": type(error).__name__, "message": for_command_line(str(error))})
+        print_json({**_about(item), "error": error_document(error, code)})
     else:
         print(f"gptimage: {_name(item)}: {error}", file=sys.stderr)
-    return _UNKNOWN if isinstance(error, OutcomeUnknownError) else _FAILED
+    return code
 
 
 def _name(item: BatchItem) -> str:
@@ -197,9 +187,8 @@ def _name(item: BatchItem) -> str:
     return item.custom_id or "unknown" if item.index is None else str(item.index + 1)
 
 
-def _print(item: BatchItem, **values: object) -> None:
-    about = {"index": item.index, "custom_id": item.custom_id}
-    print(json.dumps({**about, **values}), flush=True)
+def _about(item: BatchItem) -> dict[str, object]:
+    return {"index": item.index, "custom_id": item.custom_id}
 
 
 def _show(status: BatchStatus, *, as_json: bool) -> None:
@@ -215,4 +204,4 @@ def _show(status: BatchStatus, *, as_json: bool) -> None:
         "ids": [part.id for part in status.parts],
         "problems": [problem for part in status.parts for problem in part.problems],
     }
-    print(json.dumps(document))
+    print_json(document)

@@ -14,20 +14,18 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from gptimage.cli.generate import length
-from gptimage.cli.options import Subparsers, add_sandbox_option, open_client
+from gptimage.cli.options import add_sandbox_option, configure, open_client
 from gptimage.cli.output import Target, prepare, progress, save_one, target
 from gptimage.models.pricing import Cost
 
 
 if TYPE_CHECKING:
     from gptimage import Image, ImageClient, Result
+    from gptimage.config import Config
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the sub-command."""
-    parser = subparsers.add_parser(
-        "demo", help="generate, edit and stream into ./gptimage-demo", description=__doc__
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
     parser.add_argument("-o", "--output", default="gptimage-demo", metavar="FOLDER")
     parser.add_argument(
         "--yes", action="store_true", help="with a key: spend the estimated amount, do not ask"
@@ -37,12 +35,15 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make all pictures, then show what was made."""
+    """Make all images, then show what was made."""
+    from gptimage import ImageClient
+
+    config = configure(args)
     where = target(f"{args.output}{os.sep}", "")
     prepare(where)
-    sandbox = not _may_spend(args)
+    sandbox = not _may_spend(args, config)
     made: list[Made] = []
-    with open_client(sandbox=sandbox) as client:
+    with ImageClient.sandbox() if sandbox else open_client(config) as client:
         try:
             _make_all(client, where.folder, made)
         finally:
@@ -50,10 +51,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _may_spend(args: argparse.Namespace) -> bool:
-    """Whether to use the service: only with a key, and never by surprise."""
-    if args.sandbox or not os.environ.get("OPENAI_API_KEY"):
-        reason = "as you asked" if args.sandbox else "OPENAI_API_KEY is not set"
+def _may_spend(args: argparse.Namespace, config: Config) -> bool:
+    """Return whether to use the service: only with a key, and never by surprise."""
+    if config.sandbox or config.text("api_key") is None:
+        reason = "as you asked" if config.sandbox else "OPENAI_API_KEY is not set"
         print(f"Using the offline sandbox ({reason}): nothing is sent, nothing is billed.\n")
         return False
     print(f"OPENAI_API_KEY is set: this would use OpenAI's service, {_estimate()} in all.")

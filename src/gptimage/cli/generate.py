@@ -1,49 +1,71 @@
-"""Runs one paid call for `generate` and `edit`: announce, draw, save, report."""
+"""``gptimage generate``, ``edit``, ``variations``, ``estimate``: one call, saved and reported."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
+from gptimage.cli.json_output import Written, print_json, result_document, usd
 from gptimage.cli.options import (
-    Subparsers,
-    add_options,
-    add_sandbox_option,
+    add_client_options,
+    add_parameters,
+    add_prompt,
+    configure,
     open_client,
     options_from_args,
+    prompt_from_args,
     read_prompt,
 )
 from gptimage.cli.output import Target, alone, prepare, progress, save, save_one, target
+from gptimage.cli.parser import add_json
 from gptimage.errors import GptImageError, InvalidRequestError
 
 
 if TYPE_CHECKING:
-    from gptimage import Image, ImageClient, Mask, Result
+    from gptimage import Image, ImageClient, Mask, Prompt, Result
 
 
-@frozen(kw_only=True)
-class Written:
-    """One file that was written.
-
-    Attributes:
-        kind: ``picture``, ``preview``, or ``original`` for what was drawn before a crop.
-        path: Where it is.
-        image: What is in it.
-    """
-
-    kind: str
-    path: Path
-    image: Image
+def add_generate(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``generate``."""
+    add_prompt(parser)
+    add_parameters(parser, "generate")
+    _add_output(parser)
+    add_client_options(parser)
+    parser.set_defaults(func=run_generate)
 
 
-def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--output``, ``--overwrite``, ``--keep-original`` and ``--json``."""
+def add_edit(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``edit``."""
+    add_prompt(parser)
+    add_parameters(parser, "edit")
+    _add_images(parser, required=True)
+    _add_output(parser)
+    add_client_options(parser)
+    parser.set_defaults(func=run_edit)
+
+
+def add_variations(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``variations``."""
+    parser.add_argument("image", metavar="IMAGE", help="a path, URL, file id or stored id")
+    parser.add_argument("--prompt", metavar="PROMPT", help="what may vary; - is standard input")
+    add_parameters(parser, "edit", without=("partial_images",))
+    _add_output(parser)
+    add_client_options(parser)
+    parser.set_defaults(func=run_variations)
+
+
+def add_estimate(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``estimate``."""
+    add_prompt(parser)
+    add_parameters(parser, "edit")
+    _add_images(parser, required=False)
+    add_json(parser)
+    parser.set_defaults(func=run_estimate)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
@@ -56,43 +78,185 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-original", action="store_true", help="also write what was drawn before a crop"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    add_json(parser, "one JSON object on standard output")
+
+
+def _add_images(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    group = parser.add_argument_group("input images")
+    group.add_argument(
+        "-i",
+        "--image",
+        action="append",
+        required=required,
+        metavar="IMAGE",
+        help="a path, URL or file id; up to 16 times, mask and markup belong to the first",
+    )
+    group.add_argument("--mask", metavar="IMAGE", help="where to change: transparent or white")
+    group.add_argument(
+        "--mask-box",
+        action="append",
+        metavar="LEFT,TOP,RIGHT,BOTTOM",
+        help="a box to change, in pixels of the first image; may be repeated",
+    )
+    group.add_argument("--markup", metavar="IMAGE", help="transparent PNG with drawn hints")
+
+
+def run_generate(args: argparse.Namespace) -> int:
+    """Draw, save and report."""
+    config = configure(args)
+    prompt = prompt_from_args(args, config)
+    with open_client(config) as client:
+        return draw(client, prompt, options_from_args(args), args)
+
+
+def run_edit(args: argparse.Namespace) -> int:
+    """Edit, save and report."""
+    config = configure(args)
+    prompt = prompt_from_args(args, config)
+    with open_client(config) as client:
+        return draw(client, prompt, {**options_from_args(args), **image_args(args)}, args)
+
+
+def run_variations(args: argparse.Namespace) -> int:
+    """Draw variations, save and report."""
+    from gptimage.engine.base_client import VARIATION
+
+    prompt = VARIATION if args.prompt is None else read_prompt(args.prompt)
+
+    def call(client: ImageClient, options: dict[str, Any]) -> Result:
+        image = options.pop("images")
+        return client.variations(image, prompt=prompt, **options)
+
+    options = {**options_from_args(args), "images": args.image}
+    with open_client(configure(args)) as client:
+        return draw(client, prompt, options, args, call=call)
+
+
+def run_estimate(args: argparse.Namespace) -> int:
+    """Print the estimate, or why there is none."""
+    from gptimage import ImageClient
+    from gptimage.config import load
+
+    config = load({"sandbox": True, "templates": args.templates})
+    options = {**options_from_args(args), **image_args(args)}
+    if model := config.text("model"):
+        options.setdefault("model", model)
+    # The sandbox shares checks and prices with the service, and needs no key.
+    with ImageClient.sandbox() as client:
+        found = client.estimate(prompt_from_args(args, config), **options)
+    if args.json:
+        print_json(
+            {
+                "estimate_usd": usd(found),
+                "output_tokens": found and found.output_tokens,
+                "input_tokens": found and found.input_tokens,
+                "notes": list(found.notes) if found else [],
+            }
+        )
+    elif found is None:
+        print("cannot be estimated: name --size and --quality, and a model whose price is known")
+    else:
+        print(f"{found}: {found.output_tokens} tokens drawn, {found.input_tokens} tokens read")
+        print("".join(f"  {note}\n" for note in found.notes), end="")
+    return 0
+
+
+def image_args(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the keyword arguments that name input images: what was given, nothing else.
+
+    Raises:
+        InvalidRequestError: A box is not four numbers, or there are a mask and boxes.
+    """
+    if args.mask_box and args.mask:
+        raise InvalidRequestError(
+            "--mask and --mask-box cannot be combined", field="mask", allowed="one of them"
+        )
+    mask = _boxes(args.mask_box) if args.mask_box else args.mask
+    given = {"images": args.image, "mask": mask, "markup": args.markup}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def draw(
-    client: ImageClient, prompt: str, options: dict[str, Any], args: argparse.Namespace
+    client: ImageClient,
+    prompt: str | Prompt,
+    options: dict[str, Any],
+    args: argparse.Namespace,
+    *,
+    call: Callable[[ImageClient, dict[str, Any]], Result] | None = None,
 ) -> int:
-    """Make the pictures, save them, say where they are and what they cost."""
-    where = target(args.output, prompt, overwrite=args.overwrite)
+    """Make the images, save them, say where they are and what they cost.
+
+    Args:
+        client: The client.
+        prompt: What to draw.
+        options: The parameters of the call.
+        args: Where images go, tags, and whether the report is JSON.
+        call: Makes them, where that is not `generate` or `edit`.
+    """
+    name = prompt if isinstance(prompt, str) else prompt.template or prompt.text
+    where = target(args.output, name, overwrite=args.overwrite)
     if where.stdout:
         several = options.get("n", 1) not in {None, 1}
         others = {"--json": args.json, "--keep-original": args.keep_original}
         alone({"-n": several, "--partial-images": options.get("partial_images"), **others})
-    _agree_on_format(options, where)
+    agree_on_format(options, where)
     prepare(where)
     previews: list[Written] = []
+    extra = {"tags": args.tag or (), "refresh": args.refresh}
     try:
         with progress(f"drawing, {_price(client, prompt, options)} ..."):
-            result = _call(client, prompt, options, where, previews)
+            result = (
+                _call(client, prompt, {**options, **extra}, where, previews)
+                if call is None
+                else call(client, {**options, **extra})
+            )
     except GptImageError:  # it may be paid
         for each in previews:
             print(f"a preview is in {each.path}", file=sys.stderr)
         raise
-    written = [*_save(result, where), *previews]
+    written = [*write(result.images, where), *previews]
     if args.keep_original:
-        written += _save_originals(result, where)
+        originals = [image.original for image in result.images if image.original is not None]
+        written += write(originals, where, kind="original")
     _report(result, written, as_json=args.json, stdout=where.stdout)
     return 0
 
 
 def length(nbytes: int) -> str:
-    """A number of bytes as people read it."""
+    """Return a number of bytes as people read it."""
     return f"{nbytes / 1e6:.1f} MB" if nbytes >= 1_000_000 else f"{nbytes / 1e3:.0f} kB"
+
+
+def write(images: Sequence[Image], where: Target, *, kind: str = "image") -> list[Written]:
+    """Save images, and describe the files."""
+    paths = save(images, where, label="" if kind == "image" else f"-{kind}")
+    return [
+        Written(kind=kind, path=path, image=image)
+        for path, image in zip(paths, images, strict=True)
+    ]
+
+
+def agree_on_format(options: dict[str, Any], where: Target) -> None:
+    """Take the format a file name asks for.
+
+    Raises:
+        InvalidRequestError: ``--format`` says another one; nothing was sent.
+    """
+    if where.format is None:
+        return
+    wanted = options.setdefault("format", where.format)
+    if wanted not in {where.format, "jpg" if where.format == "jpeg" else where.format}:
+        raise InvalidRequestError(
+            f"--output asks for {where.format} and --format for {wanted}: drop one of them",
+            field="format",
+            value=wanted,
+            allowed=(where.format,),
+        )
 
 
 def _call(
     client: ImageClient,
-    prompt: str,
+    prompt: str | Prompt,
     options: dict[str, Any],
     where: Target,
     previews: list[Written],
@@ -115,36 +279,7 @@ def _call(
     return result
 
 
-def _save(result: Result, where: Target) -> list[Written]:
-    paths = save(result.images, where)
-    return [
-        Written(kind="picture", path=path, image=image)
-        for path, image in zip(paths, result.images, strict=True)
-    ]
-
-
-def _save_originals(result: Result, where: Target) -> list[Written]:
-    originals = [image.original for image in result.images if image.original is not None]
-    paths = save(originals, where, label="-original")
-    return [
-        Written(kind="original", path=path, image=image)
-        for path, image in zip(paths, originals, strict=True)
-    ]
-
-
-def _agree_on_format(options: dict[str, Any], where: Target) -> None:
-    """A file name asks for its format; a contradiction is refused before anything is paid."""
-    asked = options.setdefault("format", where.format)
-    if where.format is not None and asked != where.format:
-        raise InvalidRequestError(
-            f"--output asks for {where.format} and --format for {asked}: drop one of them",
-            field="format",
-            value=asked,
-            allowed=(where.format,),
-        )
-
-
-def _price(client: ImageClient, prompt: str, options: dict[str, Any]) -> str:
+def _price(client: ImageClient, prompt: str | Prompt, options: dict[str, Any]) -> str:
     estimate = client.estimate(prompt, **options)
     return "cost not known beforehand" if estimate is None else str(estimate)
 
@@ -156,106 +291,26 @@ def _report(
     for warning in result.warnings:
         print(f"note: {warning}", file=sys.stderr)
     if as_json:
-        print(json.dumps(_document(result, written)))
+        print_json(result_document(result, written))
         return
     # Standard output may be the image itself.
     to = sys.stderr if stdout else sys.stdout
     for each in written:
         print(f"{each.path}  {_describe(each)}", file=to)
-    print(f"cost {'unknown' if result.cost is None else result.cost}", file=to)
+    print(f"cost {'unknown' if result.cost is None else result.cost}{_marks(result)}", file=to)
+
+
+def _marks(result: Result) -> str:
+    marks = ["sandbox: nothing was billed"] if result.sandbox else []
+    marks += ["from the cache; --refresh draws anew"] if result.cached else []
+    return f" ({'; '.join(marks)})" if marks else ""
 
 
 def _describe(each: Written) -> str:
     image = each.image
     pixels = f"{image.width}x{image.height} " if image.size else ""
-    kind = "" if each.kind == "picture" else f" ({each.kind})"
+    kind = "" if each.kind == "image" else f" ({each.kind})"
     return f"{pixels}{image.format}, {length(image.nbytes)}{kind}"
-
-
-def _document(result: Result, written: Sequence[Written]) -> dict[str, object]:
-    from attrs import asdict
-
-    return {
-        "files": [
-            {
-                "kind": each.kind,
-                "path": str(each.path),
-                "format": each.image.format,
-                "width": each.image.width,
-                "height": each.image.height,
-                "bytes": each.image.nbytes,
-            }
-            for each in written
-        ],
-        "model": result.model,
-        "cost_usd": None if result.cost is None else float(result.cost),
-        "usage": None if result.usage is None else asdict(result.usage),
-        "warnings": list(result.warnings),
-        "request_id": result.request_id,
-        "cached": result.cached,
-    }
-
-
-# ``gptimage edit``: change pictures.
-
-
-def add_edit(subparsers: Subparsers) -> None:
-    """Add the sub-command."""
-    parser = subparsers.add_parser("edit", help="change pictures", description=__doc__)
-    add_options(parser)
-    add_picture_options(parser, required=True)
-    add_output_options(parser)
-    add_sandbox_option(parser)
-    parser.set_defaults(func=run_edit)
-
-
-def add_picture_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """Add the options that name input pictures."""
-    group = parser.add_argument_group("pictures")
-    group.add_argument(
-        "-i",
-        "--image",
-        action="append",
-        required=required,
-        metavar="PICTURE",
-        help="a path, URL or file id; up to 16 times, mask and markup belong to the first",
-    )
-    group.add_argument("--mask", metavar="PICTURE", help="where to change: transparent or white")
-    group.add_argument(
-        "--mask-box",
-        action="append",
-        metavar="LEFT,TOP,RIGHT,BOTTOM",
-        help="a box to change, in pixels of the first picture; may be repeated",
-    )
-    group.add_argument("--markup", metavar="PICTURE", help="transparent PNG with drawn hints")
-    group.add_argument("--input-fidelity", metavar="LEVEL", help="low or high (1.5 only)")
-
-
-def image_args(args: argparse.Namespace) -> dict[str, Any]:
-    """The keyword arguments that name input pictures: what was given, nothing else.
-
-    Raises:
-        InvalidRequestError: A box is not four numbers, or there are a mask and boxes.
-    """
-    mask = _boxes(args.mask_box) if args.mask_box else args.mask
-    if args.mask_box and args.mask:
-        raise InvalidRequestError(
-            "--mask and --mask-box cannot be combined", field="mask", allowed="one of them"
-        )
-    given = {
-        "images": args.image,
-        "mask": mask,
-        "markup": args.markup,
-        "input_fidelity": args.input_fidelity,
-    }
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def run_edit(args: argparse.Namespace) -> int:
-    """Edit, save and report."""
-    options = {**options_from_args(args), **image_args(args)}
-    with open_client(sandbox=args.sandbox) as client:
-        return draw(client, read_prompt(args.prompt), options, args)
 
 
 def _boxes(texts: list[str]) -> Mask:
@@ -275,53 +330,3 @@ def _box(text: str) -> tuple[int, int, int, int]:
             allowed="LEFT,TOP,RIGHT,BOTTOM in pixels, such as 170,20,410,210",
         ) from None
     return left, top, right, bottom
-
-
-# ``gptimage generate``: new pictures from a prompt.
-
-
-def add_generate(subparsers: Subparsers) -> None:
-    """Add the sub-command."""
-    parser = subparsers.add_parser("generate", help="draw new pictures", description=__doc__)
-    add_options(parser)
-    add_output_options(parser)
-    add_sandbox_option(parser)
-    parser.set_defaults(func=run_generate)
-
-
-def run_generate(args: argparse.Namespace) -> int:
-    """Draw, save and report."""
-    with open_client(sandbox=args.sandbox) as client:
-        return draw(client, read_prompt(args.prompt), options_from_args(args), args)
-
-
-# ``gptimage estimate``: what a call may cost, without sending anything.
-
-
-def add_estimate(subparsers: Subparsers) -> None:
-    """Add the sub-command."""
-    parser = subparsers.add_parser(
-        "estimate", help="what a call may cost; sends nothing, needs no key", description=__doc__
-    )
-    add_options(parser)
-    add_picture_options(parser, required=False)
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.set_defaults(func=run_estimate)
-
-
-def run_estimate(args: argparse.Namespace) -> int:
-    """Print the estimate, or why there is none."""
-    from gptimage import ImageClient
-
-    options = {**options_from_args(args), **image_args(args)}
-    # The sandbox shares checks and prices with the service, and needs no key.
-    with ImageClient.sandbox() as client:
-        found = client.estimate(read_prompt(args.prompt), **options)
-    if args.json:
-        print(json.dumps({"usd": None if found is None else float(found.usd)}))
-    elif found is None:
-        print("cannot be estimated: name --size and --quality, and a model whose price is known")
-    else:
-        print(f"{found}: {found.output_tokens} tokens drawn, {found.input_tokens} tokens read")
-        print("".join(f"  {note}\n" for note in found.notes), end="")
-    return 0

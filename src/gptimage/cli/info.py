@@ -1,35 +1,32 @@
-"""``gptimage spend``: what a ledger says was spent. Sends nothing, needs no key."""
+"""``gptimage spend``, ``cache``, ``models`` and ``sandbox``: need no key."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import re
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from gptimage._internal.clock import utc_now
 from gptimage.cli.console import NotDeliveredError, reason
-from gptimage.cli.options import Subparsers
+from gptimage.cli.json_output import print_json, usd
+from gptimage.cli.options import add_sandbox_option
+from gptimage.cli.parser import add_actions, add_json
+from gptimage.cli.values import age, port, seconds
 from gptimage.errors import InvalidRequestError
 
 
 if TYPE_CHECKING:
     from gptimage import ModelSpec
     from gptimage.budget.ledger import Spending, Summary
+    from gptimage.cache.base import CacheStats
     from gptimage.cache.disk import DiskCache
-    from gptimage.cache.protocol import CacheStats
 
 
-def add_spend(subparsers: Subparsers) -> None:
-    """Add the sub-command."""
-    parser = subparsers.add_parser(
-        "spend", help="what a ledger says was spent", description=__doc__
-    )
-    parser.add_argument("--ledger", required=True, metavar="PATH", help="the ledger's file")
+def add_spend(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``spend``."""
+    parser.add_argument("--ledger", metavar="FILE", help="its file; else the setting `ledger`")
     parser.add_argument(
         "--by",
         choices=("model", "day", "operation"),
@@ -39,23 +36,39 @@ def add_spend(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--since", metavar="TIME", help="only calls from then on: 2026-11-20, or with a time (UTC)"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    add_sandbox_option(parser)
+    add_json(parser, "one JSON object on standard output")
     parser.set_defaults(func=run_spend)
 
 
 def run_spend(args: argparse.Namespace) -> int:
     """Print the summary."""
     from gptimage.budget.ledger import Ledger
+    from gptimage.config import load
 
-    path = Path(args.ledger)
+    config = load({"ledger": args.ledger, "sandbox": args.sandbox})
+    where = config.place("ledger")
+    if where is None:
+        raise InvalidRequestError(
+            f"the ledger is off ({config.origin('ledger')}): name one with --ledger",
+            field="ledger",
+            allowed="the file of a ledger",
+        )
+    path = Path(where)
+    offline = path.with_name(f"sandbox-{path.name}")
+    if not config.sandbox and args.ledger is None and offline.is_file():
+        print(f"note: calls of the sandbox are in {offline} (add --sandbox)", file=sys.stderr)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no ledger {path}")
+        raise FileNotFoundError(f"there is no ledger {path}: nothing was entered there yet")
     ledger = Ledger(path)
     try:
         found = ledger.summary(args.by, since=_moment(args.since))
     finally:
         ledger.close()
-    print(json.dumps(_spend_document(found)) if args.json else _table(found))
+    if args.json:
+        print_json(_spend_document(found))
+    else:
+        print(_table(found))
     return 0
 
 
@@ -63,7 +76,7 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidRequestError(
             f"--since {text!r} is no time: write 2026-11-20 or 2026-11-20T08:00",
@@ -71,29 +84,29 @@ def _moment(text: str | None) -> datetime | None:
             value=text,
             allowed="a date or a time",
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _table(found: Summary) -> str:
-    head = f"{found.by:<34}{'calls':>8}{'cached':>8}{'images':>8}{'cost':>12}{'held':>12}"
+    head = f"{found.by:<34}{'calls':>8}{'cached':>8}{'images':>8}{'cost':>12}{'reserved':>12}"
     lines = [head, *map(_spend_line, [*found.groups, found.total]), *_notes(found.total)]
     return "\n".join(lines)
 
 
 def _spend_line(row: Spending) -> str:
     counts = f"{row.calls:>8}{row.cached:>8}{row.images:>8}"
-    return f"{row.name:<34}{counts}{f'${row.cost:.4f}':>12}{f'${row.held:.4f}':>12}"
+    return f"{row.name:<34}{counts}{f'${row.cost:.4f}':>12}{f'${row.reserved:.4f}':>12}"
 
 
 def _notes(total: Spending) -> list[str]:
     """What the sums do not say."""
-    told = {
-        "may have been billed, though no usable answer came; see `held`": total.unknown,
-        "were answered, but what they cost is not known; see `held`": total.unpriced,
-        "are not answered yet; see `held`": total.waiting,
+    notes = {
+        "may have been billed, though no usable answer came; see `reserved`": total.unknown,
+        "were answered, but what they cost is not known; see `reserved`": total.unpriced,
+        "are not answered yet; see `reserved`": total.waiting,
         "failed and cost nothing": total.failed,
     }
-    return [f"{count} {what}" for what, count in told.items() if count]
+    return [f"{count} {what}" for what, count in notes.items() if count]
 
 
 def _spend_document(found: Summary) -> dict[str, Any]:
@@ -111,8 +124,8 @@ def _values(row: Spending) -> dict[str, Any]:
         "unknown": row.unknown,
         "unpriced": row.unpriced,
         "images": row.images,
-        "cost_usd": float(row.cost),
-        "held_usd": float(row.held),
+        "cost_usd": usd(row.cost),
+        "reserved_usd": usd(row.reserved),
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
     }
@@ -120,30 +133,23 @@ def _values(row: Spending) -> dict[str, Any]:
 
 # ``gptimage cache``: what the cache on disk holds and has saved, and how to empty it.
 
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
-
-def add_cache(subparsers: Subparsers) -> None:
-    """Add the sub-commands."""
-    parser = subparsers.add_parser(
-        "cache", help="look into the cache on disk, or empty it", description=__doc__
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands of ``cache``."""
+    actions = add_actions(
+        parser,
+        ("stats", run_stats, "entries, bytes, hits, savings"),
+        ("clear", run_clear, "forget responses; counts stay"),
     )
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--cache", metavar="DIR", help="the folder; else GPTIMAGE_CACHE, else the user's own"
-    )
-    common.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    stats = actions.add_parser("stats", parents=[common], help="entries, bytes, hits, savings")
-    stats.set_defaults(func=run_stats)
-    clear = actions.add_parser("clear", parents=[common], help="forget replies; counts stay")
-    clear.add_argument(
+    for each in actions.values():
+        each.add_argument("--cache", metavar="DIR", help="the folder; else the setting `cache`")
+        add_json(each, "one JSON object on standard output")
+    actions["clear"].add_argument(
         "--older-than",
         type=age,
         metavar="AGE",
-        help="only those kept longer ago: 90s, 30m, 12h, 7d",
+        help="only those saved longer ago: 90s, 30m, 12h, 7d",
     )
-    clear.set_defaults(func=run_clear)
 
 
 def run_stats(args: argparse.Namespace) -> int:
@@ -152,43 +158,30 @@ def run_stats(args: argparse.Namespace) -> int:
     found = cache.stats()
     cache.close()
     if args.json:
-        print(json.dumps({"path": str(cache.path), **_cache_document(found)}))
+        print_json({"path": str(cache.path), **_cache_document(found)})
     else:
         print(_text(found, cache))
     return 0
 
 
 def run_clear(args: argparse.Namespace) -> int:
-    """Forget replies and print how many."""
+    """Forget responses and print how many."""
     cache = _open(args)
     cleared = cache.clear(args.older_than)
     cache.close()
     if args.json:
-        print(json.dumps({"path": str(cache.path), "cleared": cleared}))
+        print_json({"path": str(cache.path), "cleared": cleared})
     else:
-        print(f"forgot {cleared} {'reply' if cleared == 1 else 'replies'} in {cache.path}")
+        print(f"forgot {cleared} {'response' if cleared == 1 else 'responses'} in {cache.path}")
     return 0
-
-
-def age(text: str) -> timedelta:
-    """A length of time such as ``12h``; units are s, m, h, d and w.
-
-    Raises:
-        argparse.ArgumentTypeError: It is written otherwise.
-    """
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", text.strip(), re.ASCII)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"write an age as 90s, 30m, 12h or 7d, not {text!r}")
-    try:
-        return timedelta(**{_UNITS[match[2]]: float(match[1])})
-    except OverflowError as error:
-        raise argparse.ArgumentTypeError(f"nothing is as old as {text}") from error
 
 
 def _open(args: argparse.Namespace) -> DiskCache:
     from gptimage.cache import Cache
+    from gptimage.config import load
 
-    return Cache.disk(args.cache or os.environ.get("GPTIMAGE_CACHE") or None, max_bytes=None)
+    # A cache that is off has a usual place, too: it may have been on before.
+    return Cache.disk(load({"cache": args.cache}).place("cache"), max_bytes=None)
 
 
 def _cache_document(found: CacheStats) -> dict[str, object]:
@@ -199,7 +192,7 @@ def _cache_document(found: CacheStats) -> dict[str, object]:
         "misses": found.misses,
         "hit_rate": found.hit_rate,
         "evictions": found.evictions,
-        "saved_usd": str(found.saved_usd),
+        "saved_usd": usd(found.saved_usd),
     }
 
 
@@ -219,11 +212,10 @@ def _text(found: CacheStats, cache: DiskCache) -> str:
 # ``gptimage models``: what each model draws, costs, and until when it answers.
 
 
-def add_models(subparsers: Subparsers) -> None:
-    """Add the sub-command."""
-    parser = subparsers.add_parser("models", help="the catalogue of models", description=__doc__)
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``models``."""
     parser.add_argument("--all", action="store_true", help="include models that are shut down")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    add_json(parser, "one JSON object on standard output")
     parser.set_defaults(func=run_models)
 
 
@@ -240,11 +232,11 @@ def run_models(args: argparse.Namespace) -> int:
             "checked": catalogue.checked.isoformat(),
             "models": [_model_document(spec, today) for spec in shown],
         }
-        print(json.dumps(document))
+        print_json(document)
         return 0
     for spec in shown:
         print(_model_line(spec, today, default=catalogue.default))
-    print(f"\nprices: one 1024x1024 picture, without the prompt; checked {catalogue.checked}")
+    print(f"\nprices: one 1024x1024 image, without the prompt; checked {catalogue.checked}")
     return 0
 
 
@@ -285,21 +277,31 @@ def _model_document(spec: ModelSpec, today: date) -> dict[str, Any]:
 # ``gptimage sandbox``: the offline service over HTTP, for any OpenAI client in any language.
 
 
-def add_sandbox(subparsers: Subparsers) -> None:
-    """Add the sub-command."""
-    parser = subparsers.add_parser(
-        "sandbox", help="serve the offline service over HTTP", description=__doc__
-    )
+def add_sandbox(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``sandbox``."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=_port, default=8080, help="port; 0 takes a free one")
+    parser.add_argument("--port", type=port, default=8080, help="port; 0 takes a free one")
     parser.add_argument(
-        "--latency", type=_seconds, default=0.0, metavar="SECONDS", help="wait before each answer"
+        "--latency", type=seconds, default=0.0, metavar="SECONDS", help="wait before each response"
     )
     parser.add_argument(
         "--draw",
         choices=("scene", "plain"),
         default="scene",
         help="plain draws a few flat colours in a tenth of the time (default: scene)",
+    )
+    parser.add_argument(
+        "--previews", action="store_true", help="grant features that are in preview"
+    )
+    parser.add_argument(
+        "--fail", type=_rates, action="append", default=[], metavar="SCENARIO=RATE",
+        help="make a share of the requests fail, such as cut=0.02; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, metavar="NUMBER", help="make the same requests fail each time"
+    )
+    parser.add_argument(
+        "--record", metavar="FOLDER", help="record what is drawn as a cassette for tests"
     )
     parser.set_defaults(func=run_sandbox)
 
@@ -311,9 +313,21 @@ def run_sandbox(args: argparse.Namespace) -> int:
     def announce(base_url: str) -> None:
         print(f"sandbox at {base_url} (any key; Ctrl-C ends it)", flush=True)
 
+    settings: dict[str, Any] = {
+        "latency": args.latency,
+        "previews": args.previews,
+        "failures": {name: rate for rates in args.fail for name, rate in rates.items()},
+        "seed": args.seed,
+        "draw": args.draw,
+    }
+    if args.record is None:
+        sandbox = Sandbox(**settings)
+    else:
+        from gptimage.testing import RecordingSandbox
+
+        sandbox = RecordingSandbox(args.record, **settings)
     try:
-        sandbox = Sandbox(latency=args.latency, draw=args.draw)
-        serve(args.host, args.port, sandbox, on_ready=announce)
+        serve(host=args.host, port=args.port, sandbox=sandbox, on_ready=announce)
     except KeyboardInterrupt:
         print("sandbox ended", file=sys.stderr)
     except NotDeliveredError:
@@ -328,14 +342,10 @@ def run_sandbox(args: argparse.Namespace) -> int:
     return 0
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
-    return int(text)
+def _rates(text: str) -> dict[str, float]:
+    from gptimage.sandbox.failures import read_rates
 
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"write seconds from 0 to 86400, not {text!r}")
-    return seconds
+    try:
+        return read_rates(text)
+    except InvalidRequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gptimage.cli.options import Subparsers
+from gptimage.cli.json_output import usd
+from gptimage.cli.parser import add_actions, add_json
 from gptimage.cli.store import printable
 from gptimage.errors import InvalidRequestError
 
@@ -25,26 +26,23 @@ if TYPE_CHECKING:
 _REDIS: Final = ("redis://", "rediss://", "unix://")
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the sub-command and its own."""
-    parser = subparsers.add_parser(
-        "jobs", help="jobs of workers: what is parked, and decide", description=__doc__
-    )
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="jobs that are parked, open or being done")
-    listing.add_argument("--all", action="store_true", help="also done, failed and dropped ones")
-    listing.set_defaults(func=_list)
-    for name, func, text in (
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands."""
+    actions = add_actions(
+        parser,
+        ("list", _list, "jobs that need a decision, are open or running"),
         ("show", _show, "everything known of one job"),
-        ("retry", _retry, "let it be asked again, even if that pays a second time"),
-        ("drop", _drop, "give it up"),
-    ):
-        action = actions.add_parser(name, help=text)
-        action.add_argument("id", metavar="ID", help="the job's id")
-        action.set_defaults(func=func)
-    for action in actions.choices.values():
-        action.add_argument("--desk", metavar="PATH", help="the desk's file, or redis://...")
-        action.add_argument("--json", action="store_true", help="JSON on standard output")
+        ("retry", _retry, "let it be sent again, even if that pays a second time"),
+        ("drop", _drop, "discard it"),
+    )
+    actions["list"].add_argument(
+        "--all", action="store_true", help="also completed, failed and discarded ones"
+    )
+    for name, action in actions.items():
+        if name != "list":
+            action.add_argument("id", metavar="ID", help="the job's id")
+        action.add_argument("--desk", metavar="PATH", help="the job store: a file, or redis://...")
+        add_json(action)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -128,15 +126,14 @@ def _state(entry: JobRecord, now: float) -> str:
 
 
 def _document(entry: JobRecord, now: float) -> dict[str, Any]:
-    possible, cost = entry.possible_cost, entry.cost
     return {
         "id": entry.id,
         "state": _state(entry, now),
         "at": _time(entry.at),
         "reason": entry.reason,
-        "possible_cost_usd": None if possible is None else float(possible),
+        "possible_cost_usd": usd(entry.possible_cost),
         "images": list(entry.images),
-        "cost_usd": None if cost is None else float(cost),
+        "cost_usd": usd(entry.cost),
         "attempt": entry.attempt,
         "holder": entry.holder,
         "warnings": list(entry.warnings),

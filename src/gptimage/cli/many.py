@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import os
-import re
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager, suppress
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from gptimage.cli.console import encoding_of
-from gptimage.cli.options import Subparsers, add_sandbox_option, open_client
-from gptimage.cli.output import Target, is_there, keep_bytes, prepare, save, save_missing, target
+from gptimage.cli.generate import write
+from gptimage.cli.input_file import Columns, Row, Rows, open_input
+from gptimage.cli.json_output import Written, error_document, print_json, result_document, usd
+from gptimage.cli.options import (
+    add_client_options,
+    add_parameters,
+    add_template,
+    configure,
+    open_client,
+    options_from_args,
+    template_from_args,
+)
+from gptimage.cli.output import Target, is_there, keep_bytes, prepare, save_missing, target
+from gptimage.cli.parser import add_json
 from gptimage.errors import (
     AuthenticationError,
     BudgetExceededError,
     ConfigurationError,
+    GptImageError,
     InvalidRequestError,
     MalformedReplyError,
     OrganizationNotVerifiedError,
@@ -28,223 +38,14 @@ from gptimage.errors import (
     QuotaExceededError,
     StoreError,
 )
-from gptimage.wording import for_command_line
 
 
 if TYPE_CHECKING:
-    from gptimage import ImageClient, Result
+    from gptimage import ImageClient, Prompt, Result
     from gptimage.bulk import Item, Stop
+    from gptimage.config import Config
 
 
-# Reads the requests of ``gptimage many`` from a JSONL or CSV file, a line at a time.
-
-_NUMBERS: Final = ("n", "compression", "frame_count", "frame_duration_ms")
-_OBJECTS: Final = ("svg", "extra_body")
-_LISTS: Final = ("images", "tags")
-
-_TABLES: Final = frozenset({".csv", ".tsv", ".tab"})
-_DELIMITERS: Final = ",;\t"
-_SAVE_AS: Final = 'save it with the encoding UTF-8 (in Excel: "CSV UTF-8")'
-
-Row = dict[str, Any]
-
-
-def rows(path: Path, defaults: Mapping[str, Any]) -> Iterator[Row]:
-    """The requests of a file, each with the defaults it does not override.
-
-    Args:
-        path: A ``.jsonl`` file (prompts as text, or objects), or a ``.csv`` file with a header.
-        defaults: Arguments for every request.
-
-    Raises:
-        InvalidRequestError: A line is no request.
-        OSError: The file cannot be read.
-    """
-    read = _csv if path.suffix.lower() in _TABLES else _jsonl
-    try:
-        for number, row in read(path):
-            if not isinstance(row.get("prompt"), str) or not row["prompt"].strip():
-                raise _refuse(path, number, "it has no prompt")
-            yield {**defaults, **row}
-    except UnicodeDecodeError as error:
-        # An encoding is never guessed: each of the 256 letters it gets wrong would be paid for.
-        raise _not_text(path, error) from None
-
-
-def count(path: Path) -> int:
-    """Read the whole file once, so that what is wrong in it is found before anything is paid.
-
-    Raises:
-        InvalidRequestError: A line is no request, or there is none.
-        OSError: The file cannot be read.
-    """
-    found = sum(1 for _ in rows(path, {}))
-    if not found:
-        raise InvalidRequestError(f"{path} has no requests", field="FILE", value=str(path))
-    return found
-
-
-class Rows:
-    """The requests of a file, whose number is known; each iteration reads it anew.
-
-    Args:
-        path: The file.
-        defaults: Arguments for every request.
-
-    Raises:
-        InvalidRequestError: A line is no request, or there is none.
-        OSError: The file cannot be read.
-    """
-
-    def __init__(self, path: Path, defaults: Mapping[str, Any]) -> None:
-        self._path, self._defaults, self._count = path, dict(defaults), count(path)
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return self._count
-
-    def __iter__(self) -> Iterator[Row]:
-        """The requests."""
-        return rows(self._path, self._defaults)
-
-
-def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
-    with path.open(encoding=_encoding(path)) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            value = _parsed(path, number, json.loads, line)
-            row = {"prompt": value} if isinstance(value, str) else value
-            if not isinstance(row, dict):
-                raise _refuse(path, number, "it is neither a prompt nor an object")
-            yield number, row
-
-
-def _csv(path: Path) -> Iterator[tuple[int, Row]]:
-    with path.open(encoding=_encoding(path), newline="") as file:
-        start, delimiter, names = _header(path, file)
-        # Strict: a quotation mark nobody closed would make one prompt of the rest of the file.
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            for cells in reader:
-                texts = [cell.strip() for cell in cells]
-                number = start + reader.line_num
-                if not any(texts):  # spreadsheets write empty rows at the end
-                    continue
-                if len(texts) < len(names) or any(texts[len(names) :]):
-                    raise _refuse(path, number, "it has another number of cells than the header")
-                given = {name: text for name, text in zip(names, texts, strict=False) if text}
-                if "" in given:
-                    raise _refuse(path, number, f"{given['']!r:.40} is in a column without a name")
-                yield (
-                    number,
-                    {
-                        name: _parsed(path, number, _reader(name), text)
-                        for name, text in given.items()
-                    },
-                )
-        except csv.Error as error:
-            raise _refuse(path, start + reader.line_num, str(error)) from None
-
-
-def _header(path: Path, file: TextIO) -> tuple[int, str, list[str]]:
-    """How many lines it takes, what separates the columns, and their names.
-
-    Raises:
-        InvalidRequestError: No column is called prompt, or two are called alike.
-    """
-    line, number = file.readline(), 1
-    if re.fullmatch(r"sep=.\s*", line, re.IGNORECASE):  # Excel's own way to tell
-        line, number = file.readline(), 2
-    for delimiter in _DELIMITERS:
-        found = list(csv.reader([line], delimiter=delimiter))
-        cells = found[0] if found else []
-        names = [re.sub(r"[\s-]+", "_", cell.strip().lower()) for cell in cells]
-        if "prompt" not in names:
-            continue
-        if twice := {name for name in names if name and names.count(name) > 1}:
-            raise _refuse(path, number, f"two columns are called {', '.join(sorted(twice))}")
-        return number, delimiter, names
-    raise _refuse(
-        path,
-        number,
-        f"no column is called prompt in the header {line.strip()[:60]!r} (columns may be separated "
-        "by commas, semicolons or tabs)",
-    )
-
-
-def _encoding(path: Path) -> str:
-    """The encoding of a file, as far as its first bytes tell.
-
-    Raises:
-        InvalidRequestError: It is no text at all, or can be read only once.
-    """
-    if path.exists() and not path.is_file():
-        raise InvalidRequestError(
-            f"{path} is no file that can be read twice, as it must be; nothing was sent",
-            field="FILE",
-            value=str(path),
-            allowed="a .jsonl or .csv file",
-        )
-    with path.open("rb") as file:
-        head = file.read(4)
-    if head.startswith(b"PK\x03\x04"):
-        raise _refuse(path, 1, "a spreadsheet is not read: save it as CSV UTF-8")
-    encoding = encoding_of(head)
-    if encoding == "utf-8" and b"\0" in head:
-        raise _refuse(path, 1, f"it is not UTF-8 text: {_SAVE_AS}")
-    return encoding
-
-
-def _not_text(path: Path, error: UnicodeDecodeError) -> InvalidRequestError:
-    """Names the line: whoever made the file knows that name with its umlaut."""
-    number = 1
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):  # noqa: B007  # the number is what is wanted
-            try:
-                line.decode(error.encoding)
-            except UnicodeDecodeError:
-                break
-    byte = error.object[error.start]
-    return _refuse(path, number, f"it is not UTF-8 text (byte 0x{byte:02x}): {_SAVE_AS}")
-
-
-def _reader(name: str) -> Callable[[str], Any]:
-    """How the text of a column is understood; lists are separated by ``;``."""
-    if name in _NUMBERS:
-        return int
-    if name in _OBJECTS:
-        return json.loads
-    return _several if name in _LISTS else str
-
-
-def _several(text: str) -> list[str]:
-    return [part.strip() for part in text.split(";") if part.strip()]
-
-
-def _parsed(path: Path, number: int, read: Callable[[str], Any], text: str) -> Any:
-    try:
-        return read(text)
-    except (ValueError, RecursionError):
-        raise _refuse(path, number, f"{text[:40]!r} is not understood") from None
-
-
-def _refuse(path: Path, number: int, why: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"{path}, line {number}: {why}; nothing was sent",
-        field="FILE",
-        value=str(path),
-        allowed='lines such as {"prompt": "A red fox"}, or a CSV with a column prompt',
-    )
-
-
-_DEFAULTS: Final = (
-    ("--model", "MODEL", "image model"),
-    ("--size", "SIZE", "1920x1080, 16:9, landscape...: exactly these pixels"),
-    ("--quality", "QUALITY", "low, medium, high, xhigh, max or auto"),
-    ("--format", "FORMAT", "png, jpeg, webp, gif or svg"),
-    ("--background", "KIND", "transparent (png, webp), opaque or auto"),
-)
 _HOPELESS: Final = (
     AuthenticationError,
     BudgetExceededError,
@@ -260,56 +61,151 @@ _INTERRUPTED: Final = 130
 _SHOW_CURSOR: Final = b"\x1b[?25h"
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the sub-command."""
-    parser = subparsers.add_parser(
-        "many", help="draw every line of a file, several at once", description=__doc__
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
     parser.add_argument(
-        "file", metavar="FILE", type=Path, help=".jsonl, or .csv with a header; a column prompt"
+        "file",
+        metavar="FILE",
+        help=".jsonl, or .csv with a header, with a column prompt; - reads standard input",
     )
     parser.add_argument("-o", "--output", metavar="FOLDER", default=".", help="default: .")
+    parser.add_argument("--name-from", metavar="COLUMN", help="name files by this column: sku")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check every line, print the estimate, send nothing"
+    )
     parser.add_argument("--concurrency", type=int, default=8, metavar="N", help="default: 8")
     parser.add_argument(
-        "--checkpoint", metavar="FILE", help="a second run with it asks only for what is missing"
+        "--checkpoint", metavar="FILE", help="a second run with it sends only what is missing"
     )
     parser.add_argument(
-        "--retry-unknown", action="store_true", help="ask again what may have been billed"
+        "--retry-unknown", action="store_true", help="send again what may have been billed"
     )
     parser.add_argument(
-        "--images-per-minute", type=int, metavar="N", help="never ask for more; your account's tier"
+        "--images-per-minute", metavar="N", help="never request more; your account's tier"
     )
-    parser.add_argument("--store", metavar="FOLDER", help="save every picture there, too")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    parser.add_argument("--json", action="store_true", help="one JSON object per line and item")
-    group = parser.add_argument_group("where a line does not say otherwise")
-    for flag, metavar, help_text in _DEFAULTS:
-        group.add_argument(flag, metavar=metavar, help=help_text)
-    add_sandbox_option(parser)
+    add_json(parser, "one JSON object per line and item")
+    add_template(parser, "whose arguments may be columns, too")
+    add_parameters(parser, "edit", without=("partial_images",))
+    add_client_options(parser)
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw every line; each picture is saved before its item counts as done."""
-    requests = Rows(args.file, _defaults(args))
-    prepare(Target(folder=Path(args.output).expanduser(), stem="many"))
+    """Draw every line; each image is saved before its item counts as completed."""
+    config = configure(args)
+    with open_input(args.file) as path:
+        rows = Rows(path, columns_of(args, config))
+        if args.dry_run:
+            return _dry_run(rows, path, config, args)
+        prepare(Target(folder=Path(args.output).expanduser(), stem="many"))
+        with open_client(config) as client:
+            if args.checkpoint is None or not Path(args.checkpoint).exists():
+                check_all(client, rows, path)  # a run that goes on has done so
+            return _run_all(client, rows, args)
+
+
+def columns_of(args: argparse.Namespace, config: Config) -> Columns:
+    """Return how the columns of the file are understood."""
+    template, arguments = template_from_args(args, config) if args.template else (None, {})
+    return Columns(options_from_args(args), template, arguments, getattr(args, "name_from", None))
+
+
+def check_all(client: ImageClient, rows: Rows, path: Path) -> tuple[int, Decimal, int]:
+    """Check every request as sending it would, before the first is paid.
+
+    Images named by URL are not downloaded for this.
+
+    Returns:
+        How many images are requested, their estimate in USD, and for how many requests there is
+        none.
+
+    Raises:
+        InvalidRequestError: A line is wrong; names it, and how many others are.
+    """
+    images, total, unknown = 0, Decimal(0), 0
+    wrong: list[tuple[int, GptImageError | OSError]] = []
+    for line in rows.lines():
+        request = {name: value for name, value in line.request.items() if name != "tags"}
+        try:
+            found = client.estimate(**_without_urls(request))
+        except (GptImageError, OSError) as error:
+            wrong.append((line.number, error))
+            continue
+        images += request.get("n") or 1
+        unknown += found is None
+        total += Decimal(0) if found is None else found.usd
+    if wrong:
+        number, first = wrong[0]
+        others = ", ".join(str(each) for each, _ in wrong[1:10])
+        more = f" (and {len(wrong) - 1} others: {others})" if others else ""
+        raise InvalidRequestError(
+            f"{path}, line {number}: {first}{more}; nothing was sent",
+            field="FILE",
+            value=str(path),
+        ) from first
+    return images, total, unknown
+
+
+def _without_urls(request: Row) -> Row:
+    """Put a file id in the place of every URL: a check must not download."""
+    from gptimage import FileRef
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(each) for each in cast("list[object]", value)]
+        is_url = isinstance(value, str) and value.startswith(("http://", "https://"))
+        return FileRef("file-unread") if is_url else value
+
+    names = ("images", "mask", "markup")
+    return {name: plain(value) if name in names else value for name, value in request.items()}
+
+
+def _dry_run(rows: Rows, path: Path, config: Config, args: argparse.Namespace) -> int:
+    from gptimage import ImageClient
+
+    # The sandbox shares checks and prices with the service, and needs no key.
+    model: Any = {"model": config.text("model")} if config.text("model") else {}
+    with ImageClient.sandbox(**model) as client:
+        images, total, unknown = check_all(client, rows, path)
+    estimate = None if unknown == len(rows) else total
+    if args.json:
+        print_json(
+            {
+                "dry_run": True,
+                "requests": len(rows),
+                "images": images,
+                "estimate_usd": usd(estimate),
+                "without_estimate": unknown,
+            }
+        )
+    else:
+        cost = "a cost that cannot be estimated" if estimate is None else f"about ${total:.4f}"
+        rest = f", and {unknown} requests whose cost cannot be" if unknown and estimate else ""
+        print(f"{len(rows)} requests for {images} images, {cost}{rest}; nothing was sent")
+    return 0
+
+
+def _run_all(client: ImageClient, rows: Rows, args: argparse.Namespace) -> int:
     from gptimage.bulk import Stop
 
     stop, codes, hopeless = Stop(), {0}, False
-    with _client(args) as client, _interruptible(stop) as interrupted:
+    with _interruptible(stop) as interrupted:
         items = client.generate_many(
-            requests,
+            rows,
             concurrency=args.concurrency,
             progress=True,
             checkpoint=args.checkpoint,
             retry_unknown=args.retry_unknown,
             stop=stop,
+            refresh=args.refresh,
+            tags=args.tag or (),
         )
         with closing(items):
             for item in items:
                 if hopeless and isinstance(item.error, _HOPELESS):
                     continue  # it was in flight, and says the same
-                codes.add(_report(item, args))
+                codes.add(_report(item, rows, args))
                 if isinstance(item.error, _HOPELESS):
                     hopeless = True
                     stop.set()  # others in flight may be paid, and are written first
@@ -371,73 +267,58 @@ def _say(message: str) -> None:
         os.write(2, f"\ngptimage: {message}\n".encode())
 
 
-def _client(args: argparse.Namespace) -> ImageClient:
-    from gptimage.limits import Limits
-
-    speed: int | None = args.images_per_minute
-    limits = None if speed is None else Limits(images_per_minute=speed)
-    if args.store is None:
-        return open_client(sandbox=args.sandbox, limits=limits)
-    from gptimage.store import Store
-
-    return open_client(sandbox=args.sandbox, store=Store(args.store), limits=limits)
-
-
-def _defaults(args: argparse.Namespace) -> dict[str, Any]:
-    names = [flag[2:] for flag, *_ in _DEFAULTS]
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-
-
-def _report(item: Item, args: argparse.Namespace) -> int:
-    """Save what came, say so, and give the exit code of this item."""
+def _report(item: Item, rows: Rows, args: argparse.Namespace) -> int:
+    """Save what came, say so, and return the exit code of this item."""
+    where = _where(item, rows, args)
     if item.error is not None:
-        return _report_error(item, item.error, args)
+        return _report_error(item, item.error, where, args)
     try:
         result = item.result
     except StoreError as error:  # an earlier run had saved it, and it was removed since
-        if is_there(_where(item, args)):
-            return 0
-        return _report_error(item, error, args)
-    if result is None:
-        return 0
-    paths = [str(path) for path in _save(item, result, args)]
-    if not paths:
+        return 0 if is_there(where) else _report_error(item, error, where, args)
+    files = [] if result is None else _save(item, result, where)
+    if result is None or not files:
         return 0  # an earlier run wrote them
     if args.json:
-        cost = None if result.cost is None else float(result.cost)
-        _print(item, files=paths, cost_usd=cost, warnings=list(result.warnings))
+        print_json(result_document(result, files, index=item.index))
     else:
-        print(f"{item.index + 1}: {', '.join(paths)}")
+        print(f"{item.index + 1}: {', '.join(str(each.path) for each in files)}")
     return 0
 
 
-def _report_error(item: Item, error: Exception, args: argparse.Namespace) -> int:
+def _report_error(item: Item, error: Exception, where: Target, args: argparse.Namespace) -> int:
     if isinstance(error, StoreError) and error.result is not None:
-        paths = ", ".join(map(str, _save(item, error.result, args)))
+        paths = ", ".join(str(each.path) for each in _save(item, error.result, where))
         print(f"gptimage: {item.index + 1}: not in the store, but in {paths}", file=sys.stderr)
     if isinstance(error, MalformedReplyError) and error.reply:
         path = keep_bytes(error.reply, "reply.bin")
-        print(f"gptimage: {item.index + 1}: the reply as it arrived is in {path}", file=sys.stderr)
+        print(f"gptimage: {item.index + 1}: the response as it came is in {path}", file=sys.stderr)
+    code = _UNKNOWN if isinstance(error, OutcomeUnknownError) else _FAILED
     if args.json:
-        _print(item, error={"type": type(error).__name__, "message": for_command_line(str(error))})
+        print_json({"index": item.index, "error": error_document(error, code)})
     else:
         print(f"gptimage: {item.index + 1}: {error}", file=sys.stderr)
-    return _UNKNOWN if isinstance(error, OutcomeUnknownError) else _FAILED
+    return code
 
 
-def _save(item: Item, result: Result, args: argparse.Namespace) -> list[Path]:
+def _save(item: Item, result: Result, where: Target) -> list[Written]:
     """Write the images; those of an earlier run only where they are not there."""
-    where = _where(item, args)
-    return save_missing(result.images, where) if item.resumed else save(result.images, where)
+    if not item.resumed:
+        return write(result.images, where)
+    paths = save_missing(result.images, where)
+    return [
+        Written(kind="image", path=path, image=image)
+        for path, image in zip(paths, result.images, strict=False)
+    ]
 
 
-def _where(item: Item, args: argparse.Namespace) -> Target:
-    """The number of the line and the words of its prompt."""
-    row = cast("Mapping[str, Any]", item.asked)  # `Rows` gives nothing else
-    words = target(None, str(row["prompt"])).stem
+def _where(item: Item, rows: Rows, args: argparse.Namespace) -> Target:
+    """Name the files: by the column of ``--name-from``, or number of the request and prompt."""
     folder = Path(args.output).expanduser()
-    return Target(folder=folder, stem=f"{item.index + 1:06}-{words}", overwrite=args.overwrite)
-
-
-def _print(item: Item, **values: object) -> None:
-    print(json.dumps({"index": item.index, **values}), flush=True)
+    if rows.names:
+        return Target(folder=folder, stem=rows.names[item.index], overwrite=args.overwrite)
+    row = cast("Mapping[str, Any]", item.asked)  # `Rows` gives nothing else
+    prompt: str | Prompt = row["prompt"]
+    words = prompt if isinstance(prompt, str) else prompt.template or prompt.text
+    stem = f"{item.index + 1:06}-{target(None, words).stem}"
+    return Target(folder=folder, stem=stem, overwrite=args.overwrite)

@@ -1,4 +1,4 @@
-"""The library's parameters as command line options, under the library's names."""
+"""The library's parameters and settings as command line options, under the library's names."""
 
 from __future__ import annotations
 
@@ -6,70 +6,99 @@ import argparse
 import contextlib
 import json
 import os
+import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gptimage.cli.console import read_stdin
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import ConfigurationError, InvalidRequestError, StoreError
+from gptimage.types.parameters import PARAMETERS, Operation, Parameter
 
 
 if TYPE_CHECKING:
-    from gptimage import ImageClient
-    from gptimage.engine.config import Settings
-    from gptimage.limits import Limits
+    from gptimage import ImageClient, Prompt
+    from gptimage.config import Config
     from gptimage.store import Store
+    from gptimage.templates import PromptTemplate
 
 
-_PLAIN: Final = (
-    ("--model", str, "MODEL", "image model; `gptimage models` lists them"),
-    ("--size", str, "SIZE", "1920x1080, 16:9, landscape, og_image, auto...: exactly these pixels"),
-    ("--quality", str, "QUALITY", "low, medium, high, xhigh, max or auto"),
-    ("--background", str, "KIND", "transparent (png, webp), opaque or auto"),
-    ("--format", str, "FORMAT", "png, jpeg, webp, gif or svg; else what --output ends in"),
-    ("--compression", int, "PERCENT", "0 to 100, for jpeg and webp"),
-    ("--moderation", str, "LEVEL", "auto, or low for less filtering"),
-    ("--complexity", str, "LEVEL", "low, medium or high: how much the model plans (2.6)"),
-    ("--safety-identifier", str, "ID", "a stable, hashed id of your end user"),
-    ("--frame-count", int, "N", "frames of a gif, 2 to 16"),
-    ("--frame-duration-ms", int, "MS", "milliseconds each gif frame is shown"),
-)
-_SVG: Final = (
-    ("--svg-model", str, "MODEL", "which model writes an svg, where that may be chosen"),
-    ("--svg-effort", str, "LEVEL", "how much that model thinks: none to max"),
+NO_PROMPT: Final = "give a PROMPT, or --template NAME; nothing was sent"
+_OTHERWISE: Final = ("prompt", "images", "mask", "markup", "svg")
+"""Parameters whose options are not simply their names with dashes."""
+
+_CLIENT_SETTINGS: Final = (
+    "sandbox",
+    "store",
+    "cache",
+    "ledger",
+    "budget",
+    "templates",
+    "images_per_minute",
+    "chat_model",
 )
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the prompt and every parameter `generate`, `edit` and `estimate` share."""
-    parser.add_argument("prompt", metavar="PROMPT", help="what to draw; - reads standard input")
+class CanAddArgument(Protocol):
+    """A parser, or a group of one, whose common class has a private name."""
+
+    def add_argument(self, *flags: str, **options: Any) -> object:
+        """Add an argument."""
+        ...
+
+
+def add_prompt(parser: argparse.ArgumentParser) -> None:
+    """Add the prompt, and the template that can take its place."""
+    parser.add_argument(
+        "prompt", nargs="?", metavar="PROMPT", help="what to draw; - reads standard input"
+    )
+    add_template(parser)
+
+
+def add_parameters(
+    parser: argparse.ArgumentParser, operation: Operation, *, without: Iterable[str] = ()
+) -> None:
+    """Add every parameter of an operation.
+
+    Args:
+        parser: Where to add them.
+        operation: The operation.
+        without: Parameters that make no sense for this command.
+    """
     group = parser.add_argument_group("parameters of the service")
-    group.add_argument("-n", "--n", type=int, metavar="N", help="how many pictures, 1 to 10")
-    for flag, kind, metavar, help_text in _PLAIN + _SVG:
-        group.add_argument(flag, type=kind, metavar=metavar, help=help_text)
-    group.add_argument(
-        "--partial-images", type=int, metavar="N", help="stream, and keep N previews (0 to 3)"
-    )
-    group.add_argument(
-        "--extra-body", metavar="JSON", help="wire fields this version does not know, as an object"
-    )
+    for row in PARAMETERS.values():
+        if operation in row.operations and row.name not in {*_OTHERWISE, *without}:
+            flags = ["-n", "--n"] if row.name == "n" else [f"--{row.name.replace('_', '-')}"]
+            group.add_argument(
+                *flags,
+                type=int if row.kind == "whole" else str,
+                metavar=row.metavar,
+                help=_help(row),
+            )
+    if "svg" not in without:
+        group.add_argument("--svg-model", metavar="MODEL", help="Which model writes an svg")
+        group.add_argument("--svg-effort", metavar="LEVEL", help="How much it thinks: none to max")
 
 
 def options_from_args(args: argparse.Namespace) -> dict[str, Any]:
-    """The keyword arguments for the library: what was given, nothing else.
+    """Return the keyword arguments for the library: what was given, nothing else.
 
     Raises:
         InvalidRequestError: ``--extra-body`` is not a JSON object.
     """
-    names = ["n", "partial_images", *(flag[2:].replace("-", "_") for flag, *_ in _PLAIN)]
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if svg := _svg(args):
-        given["svg"] = svg
-    if args.extra_body is not None:
-        given["extra_body"] = _object(args.extra_body)
-    return given
+    names = [name for name in PARAMETERS if name not in _OTHERWISE]
+    given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
+    if "extra_body" in given:
+        given["extra_body"] = _object(given["extra_body"])
+    svg: dict[str, object] = {}
+    if getattr(args, "svg_model", None) is not None:
+        svg["model"] = args.svg_model
+    if getattr(args, "svg_effort", None) is not None:
+        svg["reasoning"] = {"effort": args.svg_effort}
+    return {**given, "svg": svg} if svg else given
 
 
 def read_prompt(text: str) -> str:
-    """The prompt itself; ``-`` reads it from standard input."""
+    """Return the prompt itself; ``-`` reads it from standard input."""
     if text == "-":
         return read_stdin().strip()
     with contextlib.suppress(UnicodeError):  # a locale of ASCII knows no letters, UTF-8 does
@@ -77,13 +106,154 @@ def read_prompt(text: str) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _svg(args: argparse.Namespace) -> dict[str, object]:
-    found: dict[str, object] = {}
-    if args.svg_model is not None:
-        found["model"] = args.svg_model
-    if args.svg_effort is not None:
-        found["reasoning"] = {"effort": args.svg_effort}
+def add_template(parser: argparse.ArgumentParser, what: str = "instead of PROMPT") -> None:
+    """Add ``--template NAME key=value``."""
+    parser.add_argument(
+        "--template",
+        nargs="+",
+        metavar=("NAME", "KEY=VALUE"),
+        help=f"a prompt template and its arguments, {what}; `gptimage templates list`",
+    )
+    parser.add_argument("--templates", metavar="FOLDER", help="add the templates of this folder")
+
+
+def prompt_from_args(args: argparse.Namespace, config: Config) -> str | Prompt:
+    """Return the prompt, or the rendered template.
+
+    Raises:
+        InvalidRequestError: Neither is given, or both are.
+        TemplateError: There is no such template, or an argument is wrong.
+    """
+    if args.template is None:
+        if args.prompt is None:
+            raise InvalidRequestError(NO_PROMPT, field="prompt")
+        return read_prompt(args.prompt)
+    if args.prompt is not None:
+        raise InvalidRequestError(
+            "PROMPT and --template both say what to draw: leave one out; nothing was sent",
+            field="prompt",
+        )
+    template, arguments = template_from_args(args, config)
+    return template.render(arguments)
+
+
+def template_from_args(
+    args: argparse.Namespace, config: Config
+) -> tuple[PromptTemplate, dict[str, str]]:
+    """Return the template that ``--template`` names, and its arguments."""
+    from gptimage.engine.from_config import open_templates
+
+    name, *words = args.template
+    return open_templates(config)[name], key_values(words)
+
+
+def key_values(words: Iterable[str]) -> dict[str, str]:
+    """Read ``key=value`` words as a mapping.
+
+    Raises:
+        InvalidRequestError: One is written otherwise, or given twice.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key in found:
+            problem = "is given twice" if equals else "is not KEY=VALUE, such as title='Launch day'"
+            raise InvalidRequestError(
+                f"{key!r} {problem}", field=key, value=word, allowed="KEY=VALUE"
+            )
+        found[key] = value
     return found
+
+
+def add_sandbox_option(parser: CanAddArgument) -> None:
+    """Add ``--sandbox``."""
+    parser.add_argument(
+        "--sandbox",
+        action="store_true",
+        help="draw offline: no key, no network, no cost (also GPTIMAGE_SANDBOX=1)",
+    )
+
+
+def add_client_options(parser: argparse.ArgumentParser, *, refresh: bool = True) -> None:
+    """Add the settings of a client; each beats the variable and the files of the same name."""
+    group = parser.add_argument_group("settings (see `gptimage config`)")
+    add_sandbox_option(group)
+    group.add_argument("--store", metavar="DIR", help="save every image there; a bucket, or off")
+    group.add_argument("--cache", metavar="DIR", help="pay once per request: a folder, on or off")
+    group.add_argument("--ledger", metavar="FILE", help="enter every call and cost there, or off")
+    group.add_argument("--budget", metavar="USD/PERIOD", help="spend no more: 1.00/day, 0.25/call")
+    group.add_argument("--tag", action="append", metavar="WORD", help="a tag for the store")
+    if refresh:
+        group.add_argument(
+            "--refresh", action="store_true", help="send again even if the cache has the response"
+        )
+
+
+def configure(args: argparse.Namespace) -> Config:
+    """Read the configuration with the options of this command on top.
+
+    Raises:
+        ConfigurationError: A setting cannot be used; nothing was sent.
+    """
+    from gptimage.config import load
+
+    config = load({name: getattr(args, name, None) for name in _CLIENT_SETTINGS})
+    for note in config.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return config
+
+
+def open_client(config: Config, *, store: Store | None = None, **settings: Any) -> ImageClient:
+    """Open the client a configuration describes: of the service, or of the offline sandbox.
+
+    Args:
+        config: The configuration.
+        store: A store to save in instead of the configured one.
+        **settings: Settings that beat it.
+
+    Raises:
+        ConfigurationError: The service is meant and there is no key.
+    """
+    from gptimage import ImageClient
+    from gptimage.engine.from_config import client_arguments
+
+    if not config.sandbox and config.text("api_key") is None:
+        raise ConfigurationError(
+            "no key: set the environment variable OPENAI_API_KEY (or OPENAI_API_KEY_FILE) to use "
+            "the service, or add --sandbox to try everything without one"
+        )
+    make: Any = ImageClient.sandbox if config.sandbox else ImageClient
+    off = {name for name in ("store", "ledger") if not _works(name, config)}
+    arguments = client_arguments(config, settings, without=off if store is None else {"store"})
+    client: ImageClient = make(**(arguments if store is None else {**arguments, "store": store}))
+    return client
+
+
+def _works(name: str, config: Config) -> bool:
+    """Return whether the usual store or ledger can be used; one that is named must work.
+
+    An account may have no home, or a disk that takes nothing: what nobody named must not keep a
+    person from an image.
+    """
+    if config.origin(name) != "default":
+        return True
+    from gptimage.engine.from_config import open_ledger, open_store
+
+    try:
+        if name == "store" and (store := open_store(config)):
+            store.close()
+        elif name == "ledger" and (ledger := open_ledger(config)):
+            ledger.spent()
+            ledger.close()
+    except (StoreError, ConfigurationError, OSError) as error:
+        print(f"note: nothing is saved in the usual {name}: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def _help(row: Parameter) -> str:
+    extra = f" ({row.allowed})" if row.allowed and row.allowed not in row.help else ""
+    return f"{row.help}{extra}".replace("%", "%%")
 
 
 def _object(text: str) -> dict[str, object]:
@@ -96,56 +266,3 @@ def _object(text: str) -> dict[str, object]:
             value=text,
             allowed='such as {"field": 1}',
         ) from None
-
-
-# Opens the client a command asked for: the service, or the offline sandbox.
-
-
-def add_sandbox_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--sandbox``."""
-    parser.add_argument(
-        "--sandbox",
-        action="store_true",
-        default=os.environ.get("GPTIMAGE_SANDBOX", "") not in {"", "0"},
-        help="draw offline: no key, no network, no cost (also GPTIMAGE_SANDBOX=1)",
-    )
-
-
-def open_client(
-    *, sandbox: bool, store: Store | None = None, limits: Limits | None = None
-) -> ImageClient:
-    """The client for this command.
-
-    Args:
-        sandbox: Draw offline.
-        store: Where it saves every picture.
-        limits: How fast to ask.
-
-    Raises:
-        ConfigurationError: The service is meant and there is no key.
-    """
-    from gptimage import ConfigurationError, ImageClient
-
-    settings: Settings = {} if limits is None else {"limits": limits}
-    if sandbox:
-        return ImageClient.sandbox(store=store, **settings)
-    if not os.environ.get("OPENAI_API_KEY"):
-        raise ConfigurationError(
-            "no key: set the environment variable OPENAI_API_KEY to use the service, "
-            "or add --sandbox to try everything without one"
-        )
-    return ImageClient(store=store, **settings)
-
-
-# What argparse hands to every command module.
-#
-# A command module has ``add_parser(subparsers)``, which sets ``func`` to a function that
-# takes the parsed arguments and returns an exit code.
-
-
-class Subparsers(Protocol):
-    """What ``ArgumentParser.add_subparsers()`` returns; its own class has a private name."""
-
-    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
-        """Add a sub-command and return its parser."""
-        ...

@@ -1,123 +1,122 @@
-"""``gptimage refine``: draw and change a picture turn by turn, in one conversation."""
+"""``gptimage refine``: draw and change an image turn by turn, in one conversation."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from gptimage.cli.options import Subparsers, add_sandbox_option, open_client, read_prompt
+from gptimage.cli.generate import agree_on_format, write
+from gptimage.cli.json_output import Written, print_json, result_document, usd
+from gptimage.cli.options import (
+    NO_PROMPT,
+    add_client_options,
+    add_parameters,
+    add_template,
+    configure,
+    open_client,
+    options_from_args,
+    read_prompt,
+    template_from_args,
+)
 from gptimage.cli.output import Target, alone, prepare, progress, save_one, target
+from gptimage.cli.parser import add_json
 from gptimage.errors import InvalidRequestError
 
 
 if TYPE_CHECKING:
+    from gptimage import Prompt
+    from gptimage.config import Config
     from gptimage.conversation import Conversation, Turn
-    from gptimage.store import Store
 
 
-_OPTIONS: Final = (
-    ("--size", str, "SIZE", "1920x1080, 16:9, landscape, auto...: exactly these pixels"),
-    ("--quality", str, "QUALITY", "low, medium, high, xhigh, max or auto"),
-    ("--background", str, "KIND", "transparent (png, webp), opaque or auto"),
-    ("--format", str, "FORMAT", "png, jpeg, webp, gif or svg; else what --output ends in"),
-    ("--compression", int, "PERCENT", "0 to 100, for jpeg and webp"),
-    ("--moderation", str, "LEVEL", "auto, or low for less filtering"),
-    ("--complexity", str, "LEVEL", "low, medium or high: how much the image model plans (2.6)"),
-    ("--safety-identifier", str, "ID", "a stable, hashed id of your end user"),
-    ("--input-fidelity", str, "LEVEL", "low or high (1.5 only)"),
-    ("--frame-count", int, "N", "frames of a gif, 2 to 16"),
-    ("--frame-duration-ms", int, "MS", "milliseconds each gif frame is shown"),
-    ("--max-pictures", int, "N", "the most pictures a turn may draw (default: 1)"),
-    ("--partial-images", int, "N", "stream, and keep N previews of each turn (0 to 3)"),
-)
-
-
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the sub-command."""
-    parser = subparsers.add_parser(
-        "refine", help="change a picture turn by turn", description=__doc__
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
     parser.add_argument(
-        "prompts", nargs="+", metavar="PROMPT", help="one turn each; - reads standard input"
+        "prompts", nargs="*", metavar="PROMPT", help="one turn each; - reads standard input"
     )
+    add_template(parser, "as the first turn")
     group = parser.add_argument_group("where it starts")
-    group.add_argument("--resume", metavar="ID", help="a response (resp_...) or a stored picture")
-    group.add_argument("--store", metavar="FOLDER", help="save every picture there, with its ids")
+    group.add_argument("--resume", metavar="ID", help="a response (resp_...) or a stored image")
     group.add_argument(
-        "-i", "--image", action="append", metavar="PICTURE", help="a path, URL or file id, 1st turn"
+        "-i", "--image", action="append", metavar="IMAGE", help="a path, URL or file id, 1st turn"
     )
-    group.add_argument("--mask", metavar="PICTURE", help="where the 1st turn may change it")
-    group.add_argument("--stateless", action="store_true", help="let the service keep nothing")
-    group = parser.add_argument_group("parameters of the service")
+    group.add_argument("--mask", metavar="IMAGE", help="where the 1st turn may change it")
+    group.add_argument(
+        "--stateless", action="store_true", help="have the service save nothing of it"
+    )
+    add_parameters(parser, "edit", without=("n",))
+    group = parser.add_argument_group("parameters of conversations")
     group.add_argument("--chat-model", metavar="MODEL", help="the model that reads the words")
-    group.add_argument("--model", metavar="MODEL", help="the image model")
     group.add_argument("--action", default="auto", help="auto, generate or edit")
-    for flag, kind, metavar, help_text in _OPTIONS:
-        group.add_argument(flag, type=kind, metavar=metavar, help=help_text)
+    group.add_argument(
+        "--max-pictures", type=int, metavar="N", help="the most images a turn may draw (default: 1)"
+    )
     parser.add_argument(
         "-o", "--output", metavar="PATH", help="file or folder, or - for standard output"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    parser.add_argument("--json", action="store_true", help="one JSON object per turn")
-    add_sandbox_option(parser)
+    add_json(parser, "one JSON object per turn")
+    add_client_options(parser, refresh=False)
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Take every turn; each picture is saved before the next is asked for."""
-    prompts = [read_prompt(text) for text in args.prompts]
-    where = target(args.output, prompts[0], overwrite=args.overwrite)
-    options = _options(args, where)
+    """Take every turn; each image is saved before the next is requested."""
+    config = configure(args)
+    prompts = _prompts(args, config)
+    named = args.template[0] if args.template else prompts[0]
+    where = target(args.output, str(named), overwrite=args.overwrite)
+    options = {**options_from_args(args), "action": args.action}
+    model = options.pop("model", None)
+    if args.max_pictures is not None:
+        options["max_pictures"] = args.max_pictures
+    agree_on_format(options, where)
     if where.stdout:
         names = ("max_pictures", "partial_images")
         others = {f"--{name.replace('_', '-')}": options.get(name) for name in names}
         alone({"all but one PROMPT": len(prompts) > 1, "--json": args.json, **others})
     prepare(where)
-    with open_client(sandbox=args.sandbox, store=_store(args.store)) as client:
+    with open_client(config) as client:
         chat = client.conversation(
-            args.chat_model,
-            image_model=args.model,
-            resume=args.resume,
-            stateless=args.stateless,
+            args.chat_model, image_model=model, resume=args.resume, stateless=args.stateless
         )
         first: dict[str, Any] = {"images": args.image, "mask": args.mask}
-        for number, prompt in enumerate(prompts, 1):
-            stem = f"{where.stem}-{number}" if len(prompts) > 1 else where.stem
-            turn = _take(chat, prompt, {**options, **first}, where, stem)
-            _report(turn, _save(turn, where, stem), as_json=args.json, stdout=where.stdout)
+        for index, prompt in enumerate(prompts):
+            stem = f"{where.stem}-{index + 1}" if len(prompts) > 1 else where.stem
+            turn_options = {**options, **first, "tags": args.tag or ()}
+            turn = _send(chat, prompt, turn_options, where, stem)
+            files = write(turn.images, _named(where, stem))
+            _report(turn, files, index, as_json=args.json, stdout=where.stdout)
             first = {}
     return 0
 
 
-def _options(args: argparse.Namespace, where: Target) -> dict[str, Any]:
-    names = [flag[2:].replace("-", "_") for flag, *_ in _OPTIONS]
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    asked = given.setdefault("format", where.format)
-    if where.format is not None and asked != where.format:
-        raise InvalidRequestError(
-            f"--output asks for {where.format} and --format for {asked}: drop one of them",
-            field="format",
-            value=asked,
-            allowed=(where.format,),
-        )
-    return {**given, "action": args.action}
+def _prompts(args: argparse.Namespace, config: Config) -> list[str | Prompt]:
+    """Return the prompt of every turn; a template is the first.
+
+    Raises:
+        InvalidRequestError: There is none.
+    """
+    prompts: list[str | Prompt] = [read_prompt(text) for text in args.prompts]
+    if args.template:
+        template, arguments = template_from_args(args, config)
+        prompts.insert(0, template.render(arguments))
+    if not prompts:
+        raise InvalidRequestError(NO_PROMPT, field="prompt")
+    return prompts
 
 
-def _store(folder: str | None) -> Store | None:
-    if folder is None:
-        return None
-    from gptimage.store import Store
+def _named(where: Target, stem: str) -> Target:
+    from attrs import evolve
 
-    return Store(folder)
+    return evolve(where, stem=stem)
 
 
-def _take(
-    chat: Conversation, prompt: str, options: dict[str, Any], where: Target, stem: str
+def _send(
+    chat: Conversation, prompt: str | Prompt, options: dict[str, Any], where: Target, stem: str
 ) -> Turn:
-    """One turn; with ``partial_images`` it streams, and each preview is saved as it arrives."""
+    """Send one turn; with ``partial_images`` it streams, and each preview is saved at once."""
     from gptimage import PartialImage
 
     with progress("drawing ..."):
@@ -132,24 +131,16 @@ def _take(
     raise AssertionError("a stream ends with its turn or an error")
 
 
-def _save(turn: Turn, where: Target, stem: str) -> list[Path]:
-    several = len(turn.images) > 1
-    return [
-        save_one(image, where, f"{stem}-{number}" if several else stem)
-        for number, image in enumerate(turn.images, 1)
-    ]
-
-
-def _report(turn: Turn, paths: list[Path], *, as_json: bool, stdout: bool) -> None:
+def _report(turn: Turn, files: list[Written], index: int, *, as_json: bool, stdout: bool) -> None:
     """Print what was drawn and how to go on: for people, or as one JSON object."""
     for warning in turn.warnings:
         print(f"note: {warning}", file=sys.stderr)
     if as_json:
-        print(json.dumps(_document(turn, paths)))
+        print_json(_document(turn, files, index))
         return
     to = sys.stderr if stdout else sys.stdout  # standard output may be the image itself
-    for path in paths:
-        print(path, file=to)
+    for each in files:
+        print(each.path, file=to)
     if turn.text:
         print(turn.text, file=to)
     cost = "unknown" if turn.total_cost is None else turn.total_cost
@@ -161,19 +152,16 @@ def _next(turn: Turn) -> str:
     return stored[0].id if stored else str(turn.response_id)
 
 
-def _document(turn: Turn, paths: list[Path]) -> dict[str, object]:
-    drawn, said = turn.result.cost, turn.chat_cost
-    return {
-        "files": [str(path) for path in paths],
-        "text": turn.text,
-        "revised_prompt": turn.revised_prompt,
-        "response_id": turn.response_id,
-        "call_ids": list(turn.call_ids),
-        "stored": [record.id for record in turn.result.stored],
-        "model": turn.result.model,
-        "chat_model": turn.chat_model,
-        "cost_usd": None if drawn is None else float(drawn),
-        "chat_cost_usd": None if said is None else float(said),
-        "warnings": list(turn.warnings),
-        "request_id": turn.result.request_id,
-    }
+def _document(turn: Turn, files: list[Written], index: int) -> dict[str, object]:
+    return result_document(
+        turn.result,
+        files,
+        index=index,
+        text=turn.text,
+        revised_prompt=turn.revised_prompt,
+        response_id=turn.response_id,
+        call_ids=list(turn.call_ids),
+        chat_model=turn.chat_model,
+        chat_cost_usd=usd(turn.chat_cost),
+        warnings=list(turn.warnings),
+    )

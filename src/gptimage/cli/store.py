@@ -1,7 +1,6 @@
-"""``gptimage history`` and the other commands for the pictures that are kept.
+"""``gptimage store``: history, search and the other commands for the images that are saved.
 
-``--store`` names the folder or bucket; else ``GPTIMAGE_STORE``, else ``gptimage`` in your
-pictures folder.
+``--store`` names the folder or bucket; else the setting ``store`` (see `gptimage config`).
 """
 
 from __future__ import annotations
@@ -9,16 +8,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import sys
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from gptimage._internal.clock import utc_now
-from gptimage.cli.info import age
-from gptimage.cli.options import Subparsers
+from gptimage.cli.parser import ALIASES, add_json
+from gptimage.cli.values import age, moment, size
+from gptimage.errors import InvalidRequestError
 
 
 if TYPE_CHECKING:
@@ -27,30 +26,59 @@ if TYPE_CHECKING:
 
 # The commands that only look into a store: history, search, show, open, stats.
 
+_INDEX: Final = "index.sqlite"
+_IMAGES: Final = "images"
+"""A folder with one of these is a store; the index can be made anew."""
+
 _FILTER_NAMES: Final = ("since", "until", "model", "tag", "operation", "format", "pinned")
 
 
-def open_store(args: argparse.Namespace) -> Store:
-    """The store the user named, or his own."""
-    from gptimage.store import Store, default_folder
+def open_store(args: argparse.Namespace, *, must_exist: bool = True) -> Store:
+    """Open the store of ``--store``, or the one that is configured.
 
-    where = args.store or os.environ.get("GPTIMAGE_STORE") or default_folder()
-    if "://" in str(where):
+    Args:
+        args: The arguments.
+        must_exist: Whether it must be there already: a misspelt folder is not to be made.
+
+    Raises:
+        InvalidRequestError: There is none.
+    """
+    from gptimage.config import load
+    from gptimage.store import Store
+
+    config = load({"store": args.store})
+    where = config.place("store")
+    if where is None:
+        raise InvalidRequestError(
+            f"the store is off ({config.origin('store')}): name one with --store",
+            field="store",
+            allowed="a folder, or s3://bucket/prefix",
+        )
+    if "://" in where:
         from gptimage.store.object_blobs import ObjectBlobs
 
-        return Store(ObjectBlobs.from_url(str(where)))
+        return Store(ObjectBlobs.from_url(where))
+    folder = Path(where)
+    if must_exist and not any((folder / name).exists() for name in (_INDEX, _IMAGES)):
+        raise InvalidRequestError(
+            f"there is no store in {where}: nothing was saved there yet, or it is another folder, "
+            "which --store or GPTIMAGE_STORE names",
+            field="store",
+            value=where,
+            allowed="the folder of a store",
+        )
     return Store(where)
 
 
 def run_history(args: argparse.Namespace) -> int:
-    """Print a page of pictures."""
+    """Print a page of images."""
     with open_store(args) as store:
         page = store.history(args.limit, cursor=args.cursor, **filters(args))
     return _print_page(page, as_json=args.json)
 
 
 def run_search(args: argparse.Namespace) -> int:
-    """Print the pictures that were found."""
+    """Print the images that were found."""
     with open_store(args) as store:
         page = store.search(
             args.text, args.limit, rank=args.rank, cursor=args.cursor, **filters(args)
@@ -59,7 +87,7 @@ def run_search(args: argparse.Namespace) -> int:
 
 
 def run_show(args: argparse.Namespace) -> int:
-    """Print everything known of a picture, and its relations."""
+    """Print everything known of an image, and its relations."""
     with open_store(args) as store:
         record, lineage = store.get(args.id), store.lineage(args.id)
     document = {
@@ -78,10 +106,10 @@ def run_show(args: argparse.Namespace) -> int:
 
 
 def run_open(args: argparse.Namespace) -> int:
-    """Show a picture with the program the system has for it, and print where it is."""
+    """Show an image with the program the system has for it, and print where it is."""
     with open_store(args) as store:
         path = store.get(args.id).path or _download(store, args.id)
-    print(json.dumps({"path": str(path)}) if args.json else path)
+    print(json.dumps({"ids": [args.id], "path": str(path)}) if args.json else path)
     if not args.print and not _show(path):
         print("gptimage: no program to show it with was found", file=sys.stderr)
     return 0
@@ -100,39 +128,22 @@ def run_stats(args: argparse.Namespace) -> int:
     return 0
 
 
-def moment(text: str) -> datetime:
-    """A time such as ``2026-11-20`` or ``2026-11-20T12:00``, or an age such as ``7d``.
-
-    Raises:
-        argparse.ArgumentTypeError: It is neither.
-    """
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return utc_now() - age(text)
-    except (argparse.ArgumentTypeError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(
-            f"write a time as 2026-11-20, 2026-11-20T12:00 or 7d, not {text!r}"
-        ) from error
-
-
 def filters(args: argparse.Namespace) -> Filters:
-    """The filters that were given."""
+    """Return the filters that were given."""
     return cast("Filters", {name: getattr(args, name) for name in _FILTER_NAMES})
 
 
 def document_of(record: Record) -> dict[str, object]:
-    """A record for other programs: its sidecar, and where the file is."""
+    """Return a record for other programs: its sidecar, and where the file is."""
     return {**record.to_json(), "path": record.path and str(record.path), "key": record.key}
 
 
 def line(record: Record) -> str:
-    """A record for people, on one line."""
+    """Return a record for people, on one line."""
     pixels = "?" if record.size is None else f"{record.width}x{record.height}"
     cost = "-" if record.cost_share is None else str(record.cost_share)
-    marks = " ".join([*(["pinned"] if record.pinned else []), *(f"#{tag}" for tag in record.tags)])
+    flags = [name for name in ("sandbox", "pinned") if getattr(record, name)]
+    marks = " ".join([*flags, *(f"#{tag}" for tag in record.tags)])
     prompt = " ".join(record.prompt.split())
     prompt = prompt if len(prompt) <= 60 else prompt[:59] + "…"
     local = record.created.astimezone()
@@ -152,14 +163,14 @@ def _print_page(page: Page, *, as_json: bool) -> int:
 
 
 def _download(store: Store, id: str) -> Path:
-    """A copy of a picture that is in a bucket."""
+    """Save a copy of an image that is in a bucket."""
     import tempfile
 
     return store.open(id).save(Path(tempfile.gettempdir()) / f"{id}.png")
 
 
 def _show(path: Path) -> bool:
-    """Start the system's picture viewer; whether there is one."""
+    """Start the system's image viewer; whether there is one."""
     if sys.platform == "win32":
         os.startfile(path)  # noqa: S606  # the user asked to see this file
         return True
@@ -190,24 +201,22 @@ def _stats(stats: Stats) -> dict[str, object]:
 
 
 def printable(text: str) -> str:
-    """Without what could move a terminal's cursor: prompts may come from anybody."""
+    """Replace what could move a terminal's cursor: prompts may come from anybody."""
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
 # The commands that change a store: tag, pin, prune, verify, reindex, recover, export.
 
-_UNITS: Final = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-
 
 def run_tag(args: argparse.Namespace) -> int:
-    """Change the tags of a picture."""
+    """Change the tags of an image."""
     with open_store(args) as store:
         record = (store.untag if args.remove else store.tag)(args.id, *args.tags)
     return _print_record(record, as_json=args.json)
 
 
 def run_pin(args: argparse.Namespace) -> int:
-    """Pin a picture, or unpin it."""
+    """Pin an image, or unpin it."""
     with open_store(args) as store:
         record = (store.unpin if args.remove else store.pin)(args.id)
     return _print_record(record, as_json=args.json)
@@ -229,7 +238,7 @@ def run_prune(args: argparse.Namespace) -> int:
         "dry_run": report.dry_run,
     }
     verb = "would remove" if report.dry_run else "removed"
-    text = f"{verb} {len(report.removed)} pictures, {report.bytes:,} bytes; {report.kept} stay"
+    text = f"{verb} {len(report.removed)} images, {report.bytes:,} bytes; {report.kept} stay"
     print(json.dumps(document) if args.json else text)
     for id, reason in report.skipped:
         print(f"gptimage: {id} was not removed: {reason}", file=sys.stderr)
@@ -254,7 +263,7 @@ def run_verify(args: argparse.Namespace) -> int:
             print(_line("repaired", each))
         for each in report.problems:
             print(_line("", each))
-        print(f"{report.checked} pictures; {'clean' if report.clean else 'not clean'}")
+        print(f"{report.checked} images; {'clean' if report.clean else 'not clean'}")
     return 0 if report.clean else 1
 
 
@@ -262,14 +271,14 @@ def run_reindex(args: argparse.Namespace) -> int:
     """Build the index anew."""
     with open_store(args) as store:
         count = store.reindex()
-    print(json.dumps({"pictures": count}) if args.json else f"{count} pictures")
+    print(json.dumps({"pictures": count}) if args.json else f"{count} images")
     return 0
 
 
 def run_recover(args: argparse.Namespace) -> int:
     """Save what waits in the user's state folder."""
     older_than = timedelta(hours=1) if args.older_than is None else args.older_than
-    with open_store(args) as store:
+    with open_store(args, must_exist=False) as store:
         report = store.recover(older_than=older_than, every=args.all)
     if args.json:
         document = {
@@ -282,17 +291,17 @@ def run_recover(args: argparse.Namespace) -> int:
     else:
         for record in report.saved:
             print(line(record))
-        print(f"saved {len(report.saved)} pictures; {report.known} were there already")
+        print(f"saved {len(report.saved)} images; {report.known} were there already")
         for name, count in report.others.items():
-            told = f"for the store {name}: recover with --store {name}, or --all to save them here"
-            print(f"{count} more wait {told}")
+            where = f"for the store {name}: recover with --store {name}, or --all to save them here"
+            print(f"{count} more wait {where}")
     for path, reason in report.failed:
         print(f"gptimage: nothing could be saved from {path}: {reason}", file=sys.stderr)
     return 1 if report.failed else 0
 
 
 def run_export(args: argparse.Namespace) -> int:
-    """Copy pictures and print their paths."""
+    """Copy images and print their paths."""
     naming = {"naming": args.naming} if args.naming else {}
     with open_store(args) as store:
         report = store.export(args.folder, sidecars=not args.no_sidecars, **naming, **filters(args))
@@ -305,18 +314,6 @@ def run_export(args: argparse.Namespace) -> int:
     for id in report.missing:
         print(f"gptimage: the file of {id} is gone", file=sys.stderr)
     return 1 if report.missing else 0
-
-
-def size(text: str) -> int:
-    """A number of bytes such as ``10GB``, ``500 MB`` or ``12345``.
-
-    Raises:
-        argparse.ArgumentTypeError: It is written otherwise.
-    """
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]b|)", text.strip().lower(), re.ASCII)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"write a size as 10GB, 500MB or 12345, not {text!r}")
-    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def _print_record(record: Record, *, as_json: bool) -> int:
@@ -344,50 +341,59 @@ _FILTERS: Final = (
 )
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the sub-commands."""
-    history = _add(subparsers, "history", run_history, "pictures, newest first")
-    _add_page(history)
-    search = _add(subparsers, "search", run_search, "pictures by the words of their prompts")
-    search.add_argument("text", help='all these words; "red fox" is a phrase, light* begins so')
-    search.add_argument("--rank", choices=("newest", "relevance"), default="newest")
-    _add_page(search)
-    _add_id(_add(subparsers, "show", run_show, "everything known of one picture"))
-    opening = _add(subparsers, "open", run_open, "show a picture in a window")
-    _add_id(opening)
-    opening.add_argument("--print", action="store_true", help="only print where the file is")
-    _add(subparsers, "stats", run_stats, "how many pictures, bytes and dollars")
-    _add_care(subparsers)
+def add_group(parser: argparse.ArgumentParser) -> None:
+    """Add every command of a store as a sub-command."""
+    subparsers = parser.add_subparsers(metavar="ACTION", required=True)
+    for name in ALIASES:
+        help = _COMMANDS[name][1]
+        each = subparsers.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        add_command(each, name)
 
 
-def _add_care(subparsers: Subparsers) -> None:
-    tag = _add(subparsers, "tag", run_tag, "add words to a picture, or take them away")
-    _add_id(tag)
-    tag.add_argument("tags", nargs="+", metavar="TAG")
-    tag.add_argument("--remove", action="store_true", help="take these words away")
-    pin = _add(subparsers, "pin", run_pin, "keep a picture whatever prune would do")
-    _add_id(pin)
-    pin.add_argument("--remove", action="store_true", help="unpin it")
-    _add_prune(_add(subparsers, "prune", run_prune, "remove old pictures"))
-    verify = _add(subparsers, "verify", run_verify, "look at every file and every row")
-    verify.add_argument("--quick", action="store_true", help="compare lengths, not every byte")
-    verify.add_argument("--repair", action="store_true", help="put right what loses nothing")
-    _add(subparsers, "reindex", run_reindex, "build the index from the sidecars")
-    recover = _add(subparsers, "recover", run_recover, "save what could not be saved before")
-    recover.add_argument(
+def add_command(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the arguments of one command."""
+    func, help = _COMMANDS[name]
+    parser.description = f"{help[0].upper()}{help[1:]}."
+    parser.add_argument("--store", metavar="DIR", help="the folder, or s3://bucket/prefix")
+    add_json(parser, "one JSON object on standard output")
+    parser.set_defaults(func=func)
+    if name in {"show", "open", "tag", "pin"}:
+        parser.add_argument("id", metavar="ID", help="as history prints it")
+    if name in {"tag", "pin"}:
+        parser.add_argument("--remove", action="store_true", help="take it away again")
+    if name in _ARGUMENTS:
+        _ARGUMENTS[name](parser)
+    if name in {"history", "search"}:
+        parser.add_argument("-n", "--limit", type=int, default=20, help="how many (default 20)")
+        parser.add_argument("--cursor", help="go on where the page before ended")
+    if name in {"history", "search", "export"}:
+        _add_filters(parser)
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", help='all these words; "red fox" is a phrase, light* begins so')
+    parser.add_argument("--rank", choices=("newest", "relevance"), default="newest")
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quick", action="store_true", help="compare lengths, not every byte")
+    parser.add_argument("--repair", action="store_true", help="put right what loses nothing")
+
+
+def _add_recover(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--older-than",
         type=age,
         metavar="AGE",
-        help="also take replies this old whose process seems alive (default 1h)",
+        help="also take responses this old whose process seems alive (default 1h)",
     )
-    recover.add_argument(
-        "--all", action="store_true", help="also take what belongs to other stores"
-    )
-    export = _add(subparsers, "export", run_export, "copy pictures under names for people")
-    export.add_argument("folder", help="where to; made when missing")
-    export.add_argument("--naming", metavar="TEMPLATE", help="such as '{prompt:slug}-{id}'")
-    export.add_argument("--no-sidecars", action="store_true", help="only the pictures")
-    _add_filters(export)
+    parser.add_argument("--all", action="store_true", help="also take what belongs to other stores")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", help="where to; made when missing")
+    parser.add_argument("--naming", metavar="TEMPLATE", help="such as '{prompt:slug}-{id}'")
+    parser.add_argument("--no-sidecars", action="store_true", help="only the images")
 
 
 def _add_prune(parser: argparse.ArgumentParser) -> None:
@@ -397,26 +403,35 @@ def _add_prune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
 
 
-def _add(subparsers: Subparsers, name: str, run: Any, help: str) -> argparse.ArgumentParser:
-    parser = subparsers.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
-    parser.add_argument("--store", metavar="DIR", help="the folder, or s3://bucket/prefix")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.set_defaults(func=run)
-    return parser
-
-
-def _add_id(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", help="as history prints it")
-
-
-def _add_page(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-n", "--limit", type=int, default=20, help="how many (default 20)")
-    parser.add_argument("--cursor", help="go on where the page before ended")
-    _add_filters(parser)
-
-
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     for name, help in _FILTERS:
         kind = moment if name in {"--since", "--until"} else str
         parser.add_argument(name, type=kind, help=help)
     parser.add_argument("--pinned", action="store_true", default=None, help="only pinned ones")
+
+
+_COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
+    "history": (run_history, "images, newest first"),
+    "search": (run_search, "images by the words of their prompts"),
+    "show": (run_show, "everything known of one image"),
+    "open": (run_open, "show an image in a window"),
+    "stats": (run_stats, "how many images, bytes and dollars"),
+    "tag": (run_tag, "add words to an image, or take them away"),
+    "pin": (run_pin, "keep an image whatever prune would do"),
+    "prune": (run_prune, "remove old images"),
+    "verify": (run_verify, "look at every file and every row"),
+    "reindex": (run_reindex, "build the index from the sidecars"),
+    "recover": (run_recover, "save what could not be saved before"),
+    "export": (run_export, "copy images under names for people"),
+}
+_ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], object]]] = {
+    "search": _add_search,
+    "open": lambda parser: parser.add_argument(
+        "--print", action="store_true", help="only print where the file is"
+    ),
+    "tag": lambda parser: parser.add_argument("tags", nargs="+", metavar="TAG"),
+    "prune": _add_prune,
+    "verify": _add_verify,
+    "recover": _add_recover,
+    "export": _add_export,
+}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gptimage.cli.options import Subparsers, add_sandbox_option, open_client
+from gptimage.cli.json_output import Written, file_document, print_json, result_document
+from gptimage.cli.options import add_client_options, configure, key_values, open_client
 from gptimage.cli.output import prepare, save_one, target
+from gptimage.cli.parser import add_actions, add_json
 from gptimage.errors import InvalidRequestError, TemplateError
 
 
@@ -68,39 +69,40 @@ Say here what is special about yours.
 '''
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add the sub-command and its own sub-commands."""
-    parser = subparsers.add_parser(
-        "templates", help="prompt templates: list, show, render, new, gallery", description=__doc__
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands."""
+    actions = add_actions(
+        parser,
+        ("list", run_list, "every template"),
+        ("show", run_show, "one template and its arguments"),
+        ("render", run_render, "print the prompt; sends nothing"),
+        ("new", run_new, "start a template file of your own"),
+        ("gallery", run_gallery, "draw every template's example"),
     )
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    _folder_and_json(actions.add_parser("list", help="every template")).set_defaults(func=run_list)
-    show = _folder_and_json(actions.add_parser("show", help="one template and its arguments"))
-    show.add_argument("name", metavar="NAME")
-    show.set_defaults(func=run_show)
-    render = _folder_and_json(actions.add_parser("render", help="print the prompt; sends nothing"))
-    render.add_argument("name", metavar="NAME")
-    render.add_argument(
+    for name in ("show", "render", "new"):
+        actions[name].add_argument("name", metavar="NAME")
+    actions["render"].add_argument(
         "arguments", metavar="KEY=VALUE", nargs="*", help="right after NAME; options come last"
     )
-    render.set_defaults(func=run_render)
-    new = actions.add_parser("new", help="start a template file of your own")
-    new.add_argument("name", metavar="NAME")
+    new, gallery = actions["new"], actions["gallery"]
     new.add_argument("--extends", metavar="TEMPLATE", help="a template to build on")
     new.add_argument("--folder", metavar="FOLDER", default=".", help="where to put it (.)")
-    new.set_defaults(func=run_new)
-    gallery = actions.add_parser("gallery", help="draw every template's example")
     gallery.add_argument("-o", "--output", metavar="FOLDER", default="gptimage-gallery")
     gallery.add_argument("--yes", action="store_true", help="spend the estimated amount")
-    _folder_and_json(gallery).set_defaults(func=run_gallery)
-    add_sandbox_option(gallery)
+    add_client_options(gallery)
+    for name, action in actions.items():
+        if name != "new":
+            action.add_argument(
+                "--folder", metavar="FOLDER", help="add its templates; else the setting `templates`"
+            )
+            add_json(action)
 
 
 def run_list(args: argparse.Namespace) -> int:
     """Print every template's name and title."""
     templates = _templates(args.folder)
     if args.json:
-        print(json.dumps([template.describe() for template in templates.values()]))
+        print_json([template.describe() for template in templates.values()])
         return 0
     for template in templates.values():
         print(f"{template.name:<24}{_settings(template):<38}{template.description}")
@@ -111,7 +113,7 @@ def run_show(args: argparse.Namespace) -> int:
     """Print one template's arguments and recommendations."""
     template = _templates(args.folder)[args.name]
     if args.json:
-        print(json.dumps({**template.describe(), "schema": template.schema()}))
+        print_json({**template.describe(), "schema": template.schema()})
         return 0
     print(f"{template.name}: {template.title}\n{template.description}\n")
     for argument in template.arguments:
@@ -124,8 +126,11 @@ def run_show(args: argparse.Namespace) -> int:
 
 def run_render(args: argparse.Namespace) -> int:
     """Print the prompt; nothing is sent and nothing is billed."""
-    prompt = _templates(args.folder).render(args.name, **_pairs(args.arguments))
-    print(json.dumps(_document(prompt)) if args.json else prompt.text)
+    prompt = _templates(args.folder).render(args.name, **key_values(args.arguments))
+    if args.json:
+        print_json(_document(prompt))
+    else:
+        print(prompt.text)
     return 0
 
 
@@ -157,56 +162,41 @@ def run_gallery(args: argparse.Namespace) -> int:
     """Draw every template's example, and all of them on one contact sheet."""
     from gptimage import contact_sheet
 
+    config = configure(args)
     where = target(f"{args.output}/", "gallery")
     prepare(where)
     shown = [template for template in _templates(args.folder).values() if template.example]
-    files: list[str] = []
-    with open_client(sandbox=args.sandbox) as client:
+    images: list[Image] = []
+    with open_client(config) as client:
         prompts = [template.render(template.example) for template in shown]
-        if not (args.sandbox or args.yes):
+        if not (config.sandbox or args.yes):
             raise _ask_first(len(prompts), (client.estimate(prompt) for prompt in prompts))
-        images: list[Image] = []
-        for template, prompt in zip(shown, prompts, strict=True):
-            image = client.generate(prompt).image
-            files.append(str(save_one(image, where, template.name)))
-            images.append(image)
-            if not args.json:
-                print(f"{template.name:<24}{image.width}x{image.height}  {files[-1]}")
+        for index, (template, prompt) in enumerate(zip(shown, prompts, strict=True)):
+            result = client.generate(prompt, tags=args.tag or (), refresh=args.refresh)
+            path = save_one(result.image, where, template.name)
+            images.append(result.image)
+            if args.json:
+                file = Written(kind="image", path=path, image=result.image)
+                print_json(result_document(result, [file], index=index, template=template.name))
+            else:
+                size = f"{result.image.width}x{result.image.height}"
+                print(f"{template.name:<24}{size}  {path}")
     sheet = contact_sheet(images, labels=[template.title for template in shown])
-    files.append(str(save_one(sheet, where, "contact-sheet")))
-    print(json.dumps({"files": files}) if args.json else files[-1])
+    path = save_one(sheet, where, "contact-sheet")
+    if args.json:
+        file = Written(kind="image", path=path, image=sheet)
+        print_json({"index": len(images), "ids": [], "files": [file_document(file)]})
+    else:
+        print(path)
     return 0
 
 
-def _folder_and_json(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("--folder", metavar="FOLDER", help="add the templates of this folder")
-    parser.add_argument("--json", action="store_true", help="JSON on standard output")
-    return parser
-
-
 def _templates(folder: str | None) -> PromptTemplates:
-    """The built-in templates, with those of the folder and all in its brand if there is one."""
-    from gptimage.templates import PromptTemplates
+    """Load the built-in templates and those of the folder, or of the setting ``templates``."""
+    from gptimage.config import load
+    from gptimage.engine.from_config import open_templates
 
-    builtin = PromptTemplates.builtin()
-    if folder is None:
-        return builtin
-    own = PromptTemplates.load(folder)
-    return (builtin.with_brand(own.brand) if own.brand else builtin) | own
-
-
-def _pairs(words: Iterable[str]) -> dict[str, str]:
-    """``key=value`` words as a mapping."""
-    found: dict[str, str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or key in found:
-            problem = "is given twice" if equals else "is not KEY=VALUE, such as title='Launch day'"
-            raise InvalidRequestError(
-                f"{key!r} {problem}", field=key, value=word, allowed="KEY=VALUE"
-            )
-        found[key] = value
-    return found
+    return open_templates(load({"templates": folder}))
 
 
 def _settings(template: PromptTemplate) -> str:

@@ -1,24 +1,24 @@
 """Conversations: pictures made and changed turn by turn, over the Responses API.
 
-`Conversation` waits, `AsyncConversation` is awaited; both are thin shells over one dialogue.
+`Conversation` waits, `AsyncConversation` is awaited; what both do is written once, as coroutines.
 A conversation takes one turn at a time; `branch` gives another that starts where a turn ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing
+from functools import partial
 from typing import Final, Self, Unpack
 
 from attrs import evolve
 
-from gptimage._internal.threads import to_thread
+from gptimage._internal.coroutines import iterate_blocking, run_blocking
 from gptimage.conversation.parsing import TurnReader, finish_turn
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.session import ConversationSession
 from gptimage.conversation.turns import (
     Action,
-    AsyncClientParts,
     ClientParts,
     CompletedTurn,
     Resume,
@@ -42,8 +42,20 @@ TURN: Final = "turn"
 class _ConversationBase:
     """Where a conversation stands."""
 
-    def __init__(self, dialogue: ConversationSession, resume: Resume | None) -> None:
-        self._dialogue = dialogue
+    def __init__(
+        self,
+        line: ClientParts,
+        *,
+        model: str | None = None,
+        image_model: str | None = None,
+        resume: Resume | None = None,
+        stateless: bool = False,
+    ) -> None:
+        self._line = line
+        self._runtime = line.sender.runtime
+        self._dialogue = ConversationSession.of(
+            line.keeper, model=model, image_model=image_model, resume=resume, stateless=stateless
+        )
         self._resume = resume
         self._turns: tuple[Turn, ...] = ()
 
@@ -88,6 +100,72 @@ class _ConversationBase:
         places = [place for place, each in enumerate(self._turns, 1) if each is turn]
         return self._turns[: places[0]] if places else (turn,)
 
+    async def _send(self, inputs: Callable[[], TurnInput]) -> Turn:
+        start, work = self._resume, self._runtime.work
+        said = await work(inputs)
+        try:
+            plan = await work(partial(self._dialogue.plan, start, said))
+            return await self._exchange(plan, start, said)
+        except ApiError as error:
+            again = partial(self._dialogue.plan_without_previous, start, said, error)
+            return await self._exchange(await work(again), start, said)
+
+    async def _stream(
+        self, inputs: Callable[[], TurnInput]
+    ) -> AsyncGenerator[PartialImage | TurnCompleted]:
+        start, work = self._resume, self._runtime.work
+        said = await work(inputs)
+        try:
+            plan = await work(partial(self._dialogue.plan, start, said))
+            async with aclosing(self._events(plan, start, said)) as events:
+                async for event in events:
+                    yield event
+        except ApiError as error:
+            again = partial(self._dialogue.plan_without_previous, start, said, error)
+            async with aclosing(self._events(await work(again), start, said)) as events:
+                async for event in events:
+                    yield event
+
+    async def _exchange(self, turn: TurnPlan, start: Resume | None, said: TurnInput) -> Turn:
+        runtime = self._runtime
+        with self._line.meter.call(turn.plan, operation=TURN) as call:
+            async with reserve_budget(runtime, call):
+                reply = await self._line.sender.send(turn.plan, call)
+                read = partial(finish_turn, turn, reply)
+                done = await runtime.work(partial(self._dialogue.parse_turn, start, said, read))
+                done = await run_accounting(runtime, call, partial(done.settled, call))
+            return await self._saved(done, call)
+
+    async def _events(
+        self, turn: TurnPlan, start: Resume | None, said: TurnInput
+    ) -> AsyncGenerator[PartialImage | TurnCompleted]:
+        runtime = self._runtime
+        with self._line.meter.call(turn.plan, operation=TURN) as call:
+            async with reserve_budget(runtime, call):
+                async with aclosing(await self._line.sender.stream(turn.plan, call)) as source:
+                    reader = TurnReader(turn, source.reply)
+                    broken: list[OutcomeUnknownError] = []
+                    try:
+                        async for event in source:
+                            preview = await parse_large_in_thread(runtime, event, reader.take)
+                            if preview is not None:
+                                call.partial(preview)
+                                yield preview
+                    except OutcomeUnknownError as error:
+                        broken.append(error)
+                read = partial(reader.end, broken)
+                done = await runtime.work(partial(self._dialogue.parse_turn, start, said, read))
+                done = await run_accounting(runtime, call, partial(done.settled, call))
+            saved = await self._saved(done, call)
+        yield TurnCompleted(turn=saved)
+
+    async def _saved(self, done: CompletedTurn, call: CallTracker) -> Turn:
+        """Once read, a turn is part of the conversation, even if saving it fails."""
+        before = self._turns
+        self._go_on(done.turn, before)
+        turn = await self._runtime.work(partial(self._dialogue.save, done))
+        return self._go_on(evolve(turn, result=call.saved(turn.result)), before)
+
 
 class Conversation(_ConversationBase):
     """Pictures made and changed turn by turn; made by ``ImageClient.conversation()``.
@@ -103,21 +181,6 @@ class Conversation(_ConversationBase):
         InvalidRequestError: Nothing can be resumed that way.
         ConfigurationError: A stored picture is named, and the client has no store.
     """
-
-    def __init__(
-        self,
-        line: ClientParts,
-        *,
-        model: str | None = None,
-        image_model: str | None = None,
-        resume: Resume | None = None,
-        stateless: bool = False,
-    ) -> None:
-        self._line = line
-        dialogue = ConversationSession.of(
-            line.keeper, model=model, image_model=image_model, resume=resume, stateless=stateless
-        )
-        super().__init__(dialogue, resume)
 
     def send(
         self,
@@ -147,13 +210,8 @@ class Conversation(_ConversationBase):
             StoreError: The pictures could not be saved; they are in its ``result``, and in the
                 last of `turns`.
         """
-        said = self._dialogue.resolve_inputs(prompt, images, mask, action, options, tags=tags)
-        start = self._resume
-        try:
-            return self._exchange(self._dialogue.plan(start, said), start, said)
-        except ApiError as error:
-            plan = self._dialogue.plan_without_previous(start, said, error)
-            return self._exchange(plan, start, said)
+        said = partial(self._dialogue.resolve_inputs, prompt, images, mask, action, options)
+        return run_blocking(self._send(partial(said, tags=tags)))
 
     def stream(
         self,
@@ -183,71 +241,12 @@ class Conversation(_ConversationBase):
             StoreError: The pictures could not be saved; they are in its ``result``, and in the
                 last of `turns`.
         """
-        said = self._dialogue.resolve_inputs(
-            prompt, images, mask, action, options, tags=tags, stream=True
-        )
-        start = self._resume
-        try:
-            yield from self._events(self._dialogue.plan(start, said), start, said)
-        except ApiError as error:
-            plan = self._dialogue.plan_without_previous(start, said, error)
-            yield from self._events(plan, start, said)
-
-    def _exchange(self, turn: TurnPlan, start: Resume | None, said: TurnInput) -> Turn:
-        with self._line.meter.call(turn.plan, operation=TURN) as call:
-            with call.reserved():
-                reply = self._line.sender.send(turn.plan, call)
-                done = self._dialogue.parse_turn(
-                    start, said, lambda read: finish_turn(turn, reply, read)
-                ).settled(call)
-            return self._saved(done, call)
-
-    def _events(
-        self, turn: TurnPlan, start: Resume | None, said: TurnInput
-    ) -> Iterator[PartialImage | TurnCompleted]:
-        with self._line.meter.call(turn.plan, operation=TURN) as call:
-            with call.reserved():
-                with closing(self._line.sender.stream(turn.plan, call)) as source:
-                    reader = TurnReader(turn, source.reply)
-                    broken: list[OutcomeUnknownError] = []
-                    try:
-                        for event in source:
-                            if (preview := reader.take(event)) is not None:
-                                call.partial(preview)
-                                yield preview
-                    except OutcomeUnknownError as error:
-                        broken.append(error)
-                done = self._dialogue.parse_turn(
-                    start, said, lambda read: reader.end(broken, read)
-                ).settled(call)
-            saved = self._saved(done, call)
-        yield TurnCompleted(turn=saved)
-
-    def _saved(self, done: CompletedTurn, call: CallTracker) -> Turn:
-        """Once read, a turn is part of the conversation, even if saving it fails."""
-        before = self._turns
-        self._go_on(done.turn, before)
-        turn = self._dialogue.save(done)
-        return self._go_on(evolve(turn, result=call.saved(turn.result)), before)
+        said = partial(self._dialogue.resolve_inputs, prompt, images, mask, action, options)
+        return iterate_blocking(self._stream(partial(said, tags=tags, stream=True)))
 
 
 class AsyncConversation(_ConversationBase):
     """`Conversation` for asyncio: same arguments, errors and methods, awaited."""
-
-    def __init__(
-        self,
-        line: AsyncClientParts,
-        *,
-        model: str | None = None,
-        image_model: str | None = None,
-        resume: Resume | None = None,
-        stateless: bool = False,
-    ) -> None:
-        self._line = line
-        dialogue = ConversationSession.of(
-            line.keeper, model=model, image_model=image_model, resume=resume, stateless=stateless
-        )
-        super().__init__(dialogue, resume)
 
     async def send(
         self,
@@ -264,18 +263,10 @@ class AsyncConversation(_ConversationBase):
         Raises:
             GptImageError: As `Conversation.send`.
         """
-        dialogue, start = self._dialogue, self._resume
-        said = await to_thread(
-            dialogue.resolve_inputs, prompt, images, mask, action, options, tags=tags
-        )
-        try:
-            plan = await to_thread(dialogue.plan, start, said)
-            return await self._exchange(plan, start, said)
-        except ApiError as error:
-            plan = await to_thread(dialogue.plan_without_previous, start, said, error)
-            return await self._exchange(plan, start, said)
+        said = partial(self._dialogue.resolve_inputs, prompt, images, mask, action, options)
+        return await self._send(partial(said, tags=tags))
 
-    async def stream(
+    def stream(
         self,
         prompt: str | Prompt,
         images: Sources | None = None,
@@ -290,61 +281,5 @@ class AsyncConversation(_ConversationBase):
         Raises:
             GptImageError: As `Conversation.stream`.
         """
-        dialogue, start = self._dialogue, self._resume
-        said = await to_thread(
-            dialogue.resolve_inputs, prompt, images, mask, action, options, tags=tags, stream=True
-        )
-        try:
-            plan = await to_thread(dialogue.plan, start, said)
-            async with aclosing(self._events(plan, start, said)) as events:
-                async for event in events:
-                    yield event
-        except ApiError as error:
-            plan = await to_thread(dialogue.plan_without_previous, start, said, error)
-            async with aclosing(self._events(plan, start, said)) as events:
-                async for event in events:
-                    yield event
-
-    async def _exchange(self, turn: TurnPlan, start: Resume | None, said: TurnInput) -> Turn:
-        with self._line.meter.call(turn.plan, operation=TURN) as call:
-            async with reserve_budget(call):
-                reply = await self._line.sender.send(turn.plan, call)
-                done = await to_thread(
-                    self._dialogue.parse_turn,
-                    start,
-                    said,
-                    lambda read: finish_turn(turn, reply, read),
-                )
-                done = await run_accounting(call, done.settled, call)
-            return await self._saved(done, call)
-
-    async def _events(
-        self, turn: TurnPlan, start: Resume | None, said: TurnInput
-    ) -> AsyncGenerator[PartialImage | TurnCompleted]:
-        with self._line.meter.call(turn.plan, operation=TURN) as call:
-            async with reserve_budget(call):
-                async with aclosing(await self._line.sender.stream(turn.plan, call)) as source:
-                    reader = TurnReader(turn, source.reply)
-                    broken: list[OutcomeUnknownError] = []
-                    try:
-                        async for event in source:
-                            if (
-                                preview := await parse_large_in_thread(event, reader.take)
-                            ) is not None:
-                                call.partial(preview)
-                                yield preview
-                    except OutcomeUnknownError as error:
-                        broken.append(error)
-                done = await to_thread(
-                    self._dialogue.parse_turn, start, said, lambda read: reader.end(broken, read)
-                )
-                done = await run_accounting(call, done.settled, call)
-            saved = await self._saved(done, call)
-        yield TurnCompleted(turn=saved)
-
-    async def _saved(self, done: CompletedTurn, call: CallTracker) -> Turn:
-        """Once read, a turn is part of the conversation, even if saving it fails."""
-        before = self._turns
-        self._go_on(done.turn, before)
-        turn = await to_thread(self._dialogue.save, done)
-        return self._go_on(evolve(turn, result=call.saved(turn.result)), before)
+        said = partial(self._dialogue.resolve_inputs, prompt, images, mask, action, options)
+        return self._stream(partial(said, tags=tags, stream=True))

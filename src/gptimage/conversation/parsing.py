@@ -10,6 +10,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from gptimage._internal.json import table
+from gptimage._internal.lenient_base64 import decode
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.turns import FailedCall, Turn
 from gptimage.engine.plan import Plan, possible_cost
@@ -34,7 +35,7 @@ from gptimage.providers.openai.responses import (
     read_answer,
     read_turn_event,
 )
-from gptimage.transport.base64_body import decode, loads, reassemble
+from gptimage.transport.base64_body import loads, reassemble
 from gptimage.transport.http import EventDecoder, HttpReply, ServerEvent
 from gptimage.transport.wrapped_body import loads as loads_or_none
 from gptimage.types.result import PartialImage, Result

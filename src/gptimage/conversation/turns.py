@@ -9,22 +9,14 @@ from attrs import evolve, field, frozen
 
 from gptimage.engine.accounting import CallAccounting, CallTracker
 from gptimage.engine.save import ParsedReply, ResultSaver
-from gptimage.engine.send import AsyncRetryingSender, RetryingSender
+from gptimage.engine.send import RetryingSender
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.models.pricing import ChatUsage, Cost
 from gptimage.models.sizes import Size
+from gptimage.types.parameters import Background, Level, Moderation, OutputFormat, Quality
 from gptimage.types.record import Record
-from gptimage.types.request import (
-    Background,
-    FileRef,
-    Level,
-    Moderation,
-    OutputFormat,
-    Prompt,
-    Quality,
-    Svg,
-)
+from gptimage.types.request import FileRef, Prompt, Svg
 from gptimage.types.result import Result
 
 
@@ -187,15 +179,6 @@ class ClientParts:
 
     keeper: ResultSaver
     sender: RetryingSender
-    meter: CallAccounting
-
-
-@frozen(kw_only=True)
-class AsyncClientParts:
-    """`ClientParts` for an `AsyncConversation`; the keeper is used in worker threads."""
-
-    keeper: ResultSaver
-    sender: AsyncRetryingSender
     meter: CallAccounting
 
 

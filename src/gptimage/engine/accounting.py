@@ -5,8 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -34,7 +33,7 @@ from gptimage.observers.events import (
     Sent,
     Waiting,
 )
-from gptimage.transport.billing import may_be_billed
+from gptimage.transport.billing import Billing, may_be_billed
 from gptimage.transport.http import HttpReply
 from gptimage.types.request import Edit
 from gptimage.types.result import PartialImage, Result
@@ -42,8 +41,8 @@ from gptimage.types.result import PartialImage, Result
 
 # `CallTracker`: what a client tells its meter of one call; this one only notes whether it was sent.
 #
-# It never waits. A ledger is a file, though, so an async client calls `CallTracker.reserve`,
-# `CallTracker.finished`, `CallTracker.refused` and `CallTracker.cache_hit` in a thread when `CallTracker.blocks` says so.
+# It never waits. A ledger is a file, though, so an async client calls `reserve`, `finished`,
+# `refused` and `cache_hit` in a thread when `CallTracker.blocks` says so.
 
 
 class CallTracker:
@@ -127,16 +126,6 @@ class CallTracker:
         tries = "one earlier try" if self.doubtful == 1 else f"{self.doubtful} earlier tries"
         return (f"{tries} of this call got no answer and may have been billed as well",)
 
-    @contextmanager
-    def reserved(self) -> Generator[None]:
-        """Reserve before the block, and give back if it fails."""
-        try:
-            self.reserve()
-            yield
-        except BaseException as error:
-            self.refused(error)
-            raise
-
     def __enter__(self) -> Self:
         """The call itself."""
         return self
@@ -207,13 +196,11 @@ class CallAccounting:
         """
         budget: Budget | None = settings.get("budget")
         ledger: Ledger | None = settings.get("ledger")
-        if budget is not None:
-            budget.go_by(clock)  # the one the user holds: its `remaining` is asked later
         if budget is not None and ledger is not None:
-            budget = budget.with_ledger(ledger)
-            budget.go_by(clock)
-        elif ledger is not None:
-            ledger.go_by(clock)
+            budget.attach(ledger)  # the caller's own object counts: its `remaining` is asked later
+        for each in (budget, ledger):
+            if each is not None:
+                each.go_by(clock)
         return cls(
             budget=budget,
             ledger=budget.ledger if ledger is None and budget is not None else ledger,
@@ -285,7 +272,7 @@ class _TrackedCall(CallTracker):
         # The row of the try before stays as it is, with what was reserved: it may be billed.
         # The next one is reserved anew, so that the budget counts both.
         ending = CallOutcome(
-            outcome="unknown",
+            billing=Billing.UNKNOWN,
             request_id=outcome.request_id,
             error=_reason(outcome),
             seconds=self._seconds(),
@@ -311,7 +298,7 @@ class _TrackedCall(CallTracker):
         self._in_flight = False
         self._over = True
         ending = CallOutcome(
-            outcome="ok",
+            billing=Billing.BILLED,
             cost=cost.usd if cost else None,
             usage=result.usage,
             images=len(result.images),
@@ -332,7 +319,7 @@ class _TrackedCall(CallTracker):
     def refused(self, error: BaseException) -> None:
         billed = self._in_flight and may_be_billed(error)
         ending = CallOutcome(
-            outcome="unknown" if billed else "failed",
+            billing=Billing.UNKNOWN if billed else Billing.NOT_BILLED,
             request_id=getattr(error, "request_id", None),
             error=type(error).__name__,
             seconds=self._seconds(),
@@ -392,7 +379,7 @@ class _TrackedCall(CallTracker):
 
     def _enter_hit(self, result: Result) -> None:
         if self._meter.ledger is not None:
-            hit = CallOutcome(outcome="ok", cost=Decimal(0), images=len(result.images), cached=True)
+            hit = CallOutcome(billing=Billing.NOT_BILLED, images=len(result.images), cached=True)
             self._meter.ledger.end(self._entry, hit)
 
     def _seconds(self) -> float:

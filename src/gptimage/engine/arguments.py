@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gptimage._internal.keywords import (
@@ -17,8 +20,8 @@ from gptimage._internal.keywords import (
     seconds,
     text,
 )
-from gptimage.cache.protocol import CachePort
-from gptimage.errors import ConfigurationError
+from gptimage.cache.base import Cache
+from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.image.download import Fetch
 from gptimage.models.catalog import Models
 from gptimage.transport.retry import Retry
@@ -68,14 +71,25 @@ _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "transport": ("send", "stream", "close"),
     "async transport": ("send", "stream", "aclose"),
     "openai": ("post", "get", "close"),
-    "cache": (
-        "get", "put", "delete", "count", "stats", "clear", "lease", "outcome", "close",
-    ),
     "store": ("get", "open", "save"),
     "templates": ("render",),
     "limits": ("acquire", "learn", "close"),
     "sandbox": ("respond",),
 }  # fmt: skip
+
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+_OWN_HEADERS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("authorization", "api-key"), "api_key= or openai= brings the key"),
+    **dict.fromkeys(
+        ("content-type", "content-length", "transfer-encoding", "host", "connection", "expect"),
+        "it belongs to the request as it is sent",
+    ),
+    "accept-encoding": "a response that cannot be unpacked would be paid for nothing",
+    "x-stainless-raw-response": "the SDK's response is read as it arrives",
+}
+"""Headers a caller may not set, each with the reason or what to do instead."""
 
 
 def check_settings(what: str, known: Iterable[str], given: Mapping[str, Any]) -> None:
@@ -138,15 +152,13 @@ def check_transport(transport: object, *, wants_async: bool) -> None:
     if lacks := missing(given, _METHODS["async transport" if wants_async else "transport"]):
         meant = f"; for this one use {twin}" if not missing(given, other) else ""
         raise refused(
-            "transport",
-            given,
-            f"a gptimage.transport.protocols.{wanted}, and has no {lacks[0]}(){meant}",
+            "transport", given, f"a gptimage.transport.{wanted}, and has no {lacks[0]}(){meant}"
         )
     if is_async(given.send) != wants_async and _is_plain(given.send):
         how = "does not await" if wants_async else "would have to be awaited"
         raise ConfigurationError(
             f"transport= is {_article(given)}, whose send() {how}, and {ours} cannot use it: "
-            f"give it a gptimage.transport.protocols.{wanted}, or use {twin}"
+            f"give it a gptimage.transport.{wanted}, or use {twin}"
         )
 
 
@@ -167,19 +179,20 @@ def store_of(store: Store | str | os.PathLike[str] | None) -> Store | None:
     return store
 
 
-def cache_of(cache: CachePort | str | os.PathLike[str] | None) -> CachePort | None:
+def cache_of(cache: Cache | str | os.PathLike[str] | None) -> Cache | None:
     """The cache that was given, or one in the folder that was named.
 
     Raises:
         ConfigurationError: It is neither.
     """
     if isinstance(cache, (str, os.PathLike)):
-        from gptimage.cache import Cache
-
         path("cache", cache)
         return Cache.disk(cache)
-    if cache is not None and (missing(cache, _METHODS["cache"]) or is_async(cache.get)):
-        raise refused("cache", cache, "a path or a cache, such as Cache.disk(), or be left out")
+    if cache is not None:
+        wanted = "a path or a cache, such as Cache.disk(), or be left out"
+        one_of("cache", cache, Cache, wanted)
+        if is_async(cache.get):
+            raise refused("cache", cache, wanted)
     return cache
 
 
@@ -193,6 +206,31 @@ def check_templates(templates: object) -> None:
         raise refused("templates", templates, "templates, such as PromptTemplates.load('folder')")
 
 
+def wants_sandbox(*named: object) -> bool:
+    """Return whether ``GPTIMAGE_SANDBOX`` is on, and say so to the logger.
+
+    Args:
+        named: An explicit key, address, client and transport; any of them wins.
+
+    Raises:
+        ConfigurationError: The variable is neither yes nor no.
+    """
+    text = os.environ.get("GPTIMAGE_SANDBOX", "").strip()
+    if not text or any(each is not None for each in named):
+        return False
+    from gptimage.config.settings import BadValueError, read_flag
+
+    try:
+        on = read_flag(text)
+    except BadValueError as error:
+        raise ConfigurationError(f"GPTIMAGE_SANDBOX: {text!r:.40} {error}") from None
+    if on:
+        logging.getLogger("gptimage").warning(
+            "GPTIMAGE_SANDBOX is set: images come from the offline sandbox and cost nothing"
+        )
+    return on
+
+
 def check_sandbox(sandbox: object) -> None:
     """Refuse what answers no request.
 
@@ -201,6 +239,50 @@ def check_sandbox(sandbox: object) -> None:
     """
     if sandbox is not None and missing(sandbox, _METHODS["sandbox"]):
         raise refused("sandbox", sandbox, "a gptimage.sandbox.Sandbox")
+
+
+def check_headers(headers: object) -> dict[str, str]:
+    """Return the headers with lower-case names; refuse what cannot be sent or is not theirs.
+
+    Raises:
+        ConfigurationError: A name or value is none, or the library or the SDK sets that header.
+    """
+    if not isinstance(headers, Mapping):
+        raise refused("extra_headers", headers, "a dict of header names and texts")
+    found: dict[str, str] = {}
+    for name, value in cast("Mapping[object, object]", headers).items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise refused("extra_headers", name, "a dict whose keys are header names")
+        if name.lower() in _OWN_HEADERS:
+            raise ConfigurationError(
+                f"extra_headers may not set {name}: {_OWN_HEADERS[name.lower()]}"
+            )
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            # The value is not shown: it may be a password of a gateway.
+            raise ConfigurationError(
+                f"extra_headers: the value of {name} must be one line of printable ASCII text"
+            )
+        found[name.lower()] = value
+    return found
+
+
+@contextmanager
+def refuse_in_call(field: str, value: object) -> Generator[None]:
+    """Refuse a value of a call as `InvalidRequestError`, in the words for a setting."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise InvalidRequestError(str(error), field=field, value=value) from None
+
+
+def check_retry(retry: object) -> Retry:
+    """Return when to send again.
+
+    Raises:
+        ConfigurationError: It is neither a `Retry` nor 0.
+    """
+    _retry("retry", retry)
+    return retry_of(cast("Retry | int", retry))
 
 
 def retry_of(retry: Retry | int | None) -> Retry:
@@ -264,6 +346,7 @@ def _limits(name: str, value: object) -> None:
 
 _CHECKS: Final = {
     "model": text,
+    "chat_model": text,
     "retry": _retry,
     "models": _models,
     "fetch": _fetch,

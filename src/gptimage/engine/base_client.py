@@ -1,31 +1,67 @@
-"""Methods both clients share that send nothing."""
+"""What both clients do, written once: coroutines over a `Runtime`, and what sends nothing."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+import os
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from attrs import evolve
+from attrs import evolve, frozen
 
+from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import flag, one_of, path, refused, text
-from gptimage.engine.send import SendHook, chain
+from gptimage.cache.base import Cache, NewReply
+from gptimage.engine.accounting import CallTracker, accounting_from
+from gptimage.engine.arguments import (
+    cache_of,
+    check_headers,
+    check_retry,
+    check_timeout,
+    refuse_in_call,
+    store_of,
+)
+from gptimage.engine.config import ClientConfig, Settings
+from gptimage.engine.plan import Plan
+from gptimage.engine.runtime import Runtime
+from gptimage.engine.save import ParsedReply, ResultSaver
+from gptimage.engine.send import (
+    RetryingSender,
+    SendHook,
+    chain,
+    parse_large_in_thread,
+    reserve_budget,
+    run_accounting,
+)
+from gptimage.engine.streaming import StreamReader
+from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.catalog import Models
+from gptimage.models.pricing import Estimate
+from gptimage.transport.retry import Retry
+from gptimage.types.request import Generate, Prompt, Sources
+from gptimage.types.result import Completed, PartialImage, Result
 
 
 if TYPE_CHECKING:
     from gptimage.budget.ledger import Ledger
-    from gptimage.bulk.checkpoint_hook import CheckpointHook
-    from gptimage.cache.protocol import CachePort
-    from gptimage.engine.accounting import CallAccounting
-    from gptimage.engine.config import ClientConfig
-    from gptimage.engine.save import ResultSaver
     from gptimage.store import Store
+    from gptimage.store.recovery import SpooledReply
     from gptimage.templates import PromptTemplates
-    from gptimage.types.request import Prompt
 
 
-NO_BATCH: Final = "a gate is not asked about batches: use the client that has none"
+VARIATION: Final = (
+    "Make a new variation of this image: keep its subject, style and mood, "
+    "and change composition, viewpoint and details."
+)
+"""The prompt of `variations`; the endpoint of that name is retired."""
+
+VARIATION_NOTE: Final = "OpenAI's variations endpoint is retired; this was made by an edit"
+_NO_BATCH: Final = (
+    "a send hook is not called for batches: submit the batch with the client that has none"
+)
 
 
 def check_many(
@@ -44,7 +80,7 @@ def check_many(
     flag("refresh", refresh)
 
 
-def check_talk(model: object, image_model: object, *, stateless: object) -> None:
+def check_conversation(model: object, image_model: object, *, stateless: object) -> None:
     """Refuse what a conversation could not use.
 
     Raises:
@@ -68,21 +104,67 @@ def check_batch(state: object, metadata: object) -> None:
         one_of("metadata", metadata, Mapping, "a dict of texts")
 
 
-class Catalogue:
-    """What both clients tell without asking anybody."""
+class SavingHook(SendHook, Protocol):
+    """A `SendHook` that also saves the raw reply of the request it let leave."""
 
-    store: Store | None
-    cache: CachePort | None
-    ledger: Ledger | None
-    _core: ClientConfig
-    _keeper: ResultSaver
-    _meter: CallAccounting
-    _templates: PromptTemplates | None
-    _sender: Any
+    def keep(self, plan: Plan, body: bytes) -> SpooledReply:
+        """Save the reply until its images are saved or taken."""
+        ...
+
+
+@frozen(kw_only=True)
+class CallSettings:
+    """What is said with a call about the call itself, not about the image.
+
+    Attributes:
+        refresh: Send the request even if the cache has its reply, and replace that.
+        tags: Tags for the store.
+        timeout: Seconds to wait for this response; the client's when left out.
+        extra_headers: Headers sent with this request, besides the client's.
+    """
+
+    refresh: bool = False
+    tags: Iterable[str] = ()
+    timeout: float | None = None
+    extra_headers: Mapping[str, str] | None = None
+
+
+class BaseClient:
+    """What `ImageClient` and `AsyncImageClient` have in common.
+
+    Args:
+        runtime: Sends and waits.
+        endpoint: The base URL.
+        store: Where every image is saved.
+        cache: Where replies are kept.
+        templates: The prompt templates of `render`.
+        settings: The settings, checked.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        endpoint: str,
+        store: Store | str | os.PathLike[str] | None,
+        cache: Cache | str | os.PathLike[str] | None,
+        templates: PromptTemplates | None,
+        settings: Settings,
+    ) -> None:
+        self.store: Store | None = store_of(store)
+        self.cache: Cache | None = cache_of(cache)
+        self._config = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
+        self._saver = ResultSaver(core=self._config, caches=self.cache is not None)
+        self._sender = RetryingSender(self._config, runtime)
+        self._accounting = accounting_from(settings, self._config.clock)
+        self._templates = templates
+        self._runtime = runtime
+        self.clock: Clock = self._config.clock
+        self.ledger: Ledger | None = self._accounting.ledger
 
     def models(self) -> Models:
-        """The catalogue: what each model accepts and costs, and until when it lives."""
-        return self._core.models
+        """Return the catalogue: what each model accepts and costs, and its shutdown date."""
+        return self._config.models
 
     def render(self, template: str, /, **arguments: object) -> Prompt:
         """Fill in a prompt template. Nothing is sent and nothing is billed.
@@ -96,21 +178,213 @@ class Catalogue:
             self._templates = PromptTemplates.builtin()
         return self._templates.render(template, **arguments)
 
-    def with_send_hook(self, gate: SendHook) -> Self:
-        """This client once more, whose requests leave only when ``gate`` agrees.
+    def with_options(
+        self,
+        *,
+        model: str | None = None,
+        retry: Retry | int | None = None,
+        timeout: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return this client with other settings; what is left out stays as it is.
 
-        It is asked before every try, after the gates this client has already; an answer from
-        the cache leaves nothing to ask. Both clients have the same connections, store, cache
+        Both clients have the same connections, store, cache, ledger and budget, so close only
+        one. For a single call, `generate` and its kin take ``timeout`` and ``extra_headers``.
+
+        Args:
+            model: The image model used when a call names none.
+            retry: When to send again; 0 never does.
+            timeout: Seconds to wait for each response.
+            extra_headers: Headers sent with each request, added to those of this client.
+
+        Raises:
+            ConfigurationError: A value is of the wrong kind.
+        """
+        config = self._config
+        if model is not None:
+            text("model", model)
+            config = evolve(config, model=model)
+        if retry is not None:
+            config = config.with_retry(check_retry(retry))
+        if timeout is not None:
+            check_timeout(timeout)
+            config = evolve(config, timeout=timeout)
+        if extra_headers is not None:
+            headers = {**config.headers, **check_headers(extra_headers)}
+            config = evolve(config, headers=headers)
+        twin = copy.copy(self)
+        twin._config = config
+        twin._saver = evolve(self._saver, core=config)
+        twin._sender = evolve(self._sender, config=config)
+        return twin
+
+    def with_send_hook(self, hook: SendHook) -> Self:
+        """Return this client, whose requests leave only when ``hook`` agrees.
+
+        It is called before every try, after the hooks this client has already; a reply from the
+        cache leaves nothing to agree to. Both clients have the same connections, store, cache
         and budget, so close only one.
 
         Args:
-            gate: Who is asked.
+            hook: What is called before a request leaves.
         """
         twin = copy.copy(self)
-        twin._sender = evolve(self._sender, gate=chain(gate, self._sender.gate))
+        twin._sender = evolve(self._sender, hook=chain(hook, self._sender.hook))
         return twin
 
-    def _leaving(self, leaving: CheckpointHook) -> Self:
-        twin = self.with_send_hook(leaving)
-        twin._keeper = evolve(self._keeper, keep=leaving.keep)
+    def __repr__(self) -> str:
+        """Where it sends and with which model; never the key."""
+        return f"{type(self).__name__}({self._config.endpoint}, model={self._config.model})"
+
+    def _with_saving_hook(self, hook: SavingHook) -> Self:
+        """Return this client for one item of a run: its request is noted and its reply saved."""
+        twin = self.with_send_hook(hook)
+        twin._saver = evolve(self._saver, keep=hook.keep)
         return twin
+
+    def _refuse_hook(self) -> None:
+        """Refuse a batch from a client whose hook would not be called for it.
+
+        Raises:
+            ConfigurationError: There is a hook.
+        """
+        if self._sender.hook is not None:
+            raise ConfigurationError(_NO_BATCH)
+
+    async def _generate(
+        self, prompt: str | Prompt, options: Mapping[str, Any], how: CallSettings
+    ) -> Result:
+        tags = self._check(how)
+        return await self._answer(self._config.plan_generate(prompt, options), how, tags)
+
+    async def _edit(
+        self, prompt: str | Prompt, images: Sources, options: Mapping[str, Any], how: CallSettings
+    ) -> Result:
+        tags = self._check(how)
+        plan_edit = partial(self._config.plan_edit, prompt, images, options)
+        return await self._answer(await self._runtime.work(plan_edit), how, tags)
+
+    async def _run(self, request: Generate, how: CallSettings) -> Result:
+        tags = self._check(how)
+        plan = partial(self._config.plan, request)
+        has_inputs = bool(getattr(request, "inputs", ()))  # megabytes to be hashed
+        return await self._answer(
+            await self._runtime.work(plan) if has_inputs else plan(), how, tags
+        )
+
+    async def _stream(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None,
+        options: Mapping[str, Any],
+        how: CallSettings,
+    ) -> AsyncGenerator[PartialImage | Completed]:
+        tags = self._check(how)
+        runtime, saver = self._runtime, self._saver
+        plan_any = partial(self._config.plan_any, prompt, images, options, stream=True)
+        plan = self._config.with_call(
+            await runtime.work(plan_any), timeout=how.timeout, headers=how.extra_headers
+        )
+        with self._accounting.call(plan) as call:
+            parsed = None
+            if self.cache is not None and not how.refresh:
+                parsed = await runtime.work(partial(saver.cache_lookup, plan, self.cache))
+            if parsed is not None:
+                noted = partial(parsed.change, call.cache_hit)
+                parsed = await run_accounting(runtime, call, noted)
+            else:
+                async with reserve_budget(runtime, call):
+                    async with aclosing(await self._sender.stream(plan, call)) as source:
+                        reader = StreamReader(plan, source.reply)
+                        broken = None
+                        try:
+                            async for event in source:
+                                preview = await parse_large_in_thread(runtime, event, reader.take)
+                                if preview is not None:
+                                    call.partial(preview)
+                                    yield preview
+                        except OutcomeUnknownError as error:
+                            broken = error  # a finished image that came before it counts
+                    parsed = await runtime.work(
+                        partial(saver.parse_stream_and_spool, plan, reader, broken, self.cache)
+                    )
+                    settled = partial(parsed.change, call.finished)
+                    parsed = await run_accounting(runtime, call, settled)
+            result = call.saved(await self._save(parsed, tags))
+        yield Completed(result=result)
+
+    async def _estimate(
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    ) -> Estimate | None:
+        return (await self._plan_for_estimate(prompt, images, options)).estimate
+
+    async def _ceiling(
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    ) -> Decimal | None:
+        return (await self._plan_for_estimate(prompt, images, options)).ceiling
+
+    async def _plan_for_estimate(
+        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    ) -> Plan:
+        streams = options.get("partial_images") is not None
+        return await self._runtime.work(
+            partial(self._config.plan_any, prompt, images, options, stream=streams)
+        )
+
+    def _check(self, how: CallSettings) -> tuple[str, ...]:
+        """Refuse what a call cannot use, before anything is read or sent; returns the tags.
+
+        Raises:
+            InvalidRequestError: A value is of the wrong kind.
+        """
+        with refuse_in_call("refresh", how.refresh):
+            flag("refresh", how.refresh)
+        if how.timeout is not None:
+            with refuse_in_call("timeout", how.timeout):
+                check_timeout(how.timeout)
+        if how.extra_headers is not None:
+            with refuse_in_call("extra_headers", "<headers>"):
+                check_headers(how.extra_headers)
+        return self._saver.check_tags(how.tags)
+
+    async def _answer(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
+        """Return the result, from the cache or the service, saved."""
+        plan = self._config.with_call(plan, timeout=how.timeout, headers=how.extra_headers)
+        with self._accounting.call(plan) as call:
+            if self.cache is None:
+                parsed = await self._request(plan, call)
+            else:
+                parsed = await self._share(self.cache, plan, call, refresh=how.refresh)
+            return call.saved(await self._save(parsed, tags))
+
+    async def _share(
+        self, cache: Cache, plan: Plan, call: CallTracker, *, refresh: bool
+    ) -> ParsedReply:
+        """Take the reply from the cache, from a request like this one in flight, or send it."""
+        own: list[ParsedReply] = []
+
+        async def send() -> NewReply:
+            own.append(await self._request(plan, call))
+            return own[0].fresh
+
+        found = await self._runtime.share(
+            cache, plan.key, send, refresh=refresh, sent=lambda: call.posted
+        )
+        parsed = await self._runtime.work(partial(self._saver.from_single_flight, plan, found, own))
+        if own:
+            return parsed
+        noted = partial(parsed.change, call.cache_hit)
+        return await run_accounting(self._runtime, call, noted)
+
+    async def _request(self, plan: Plan, call: CallTracker) -> ParsedReply:
+        async with reserve_budget(self._runtime, call):
+            reply = await self._sender.send(plan, call)
+            parse = partial(self._saver.parse_and_spool, plan, reply)
+            is_cheap = self._saver.is_cheap(plan, reply)
+            parsed = parse() if is_cheap else await self._runtime.work(parse)
+            settled = partial(parsed.change, call.finished)
+            return await run_accounting(self._runtime, call, settled)
+
+    async def _save(self, parsed: ParsedReply, tags: tuple[str, ...]) -> Result:
+        save = partial(self._saver.save, parsed, tags)
+        return save() if self.store is None else await self._runtime.work(save)

@@ -6,7 +6,6 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 from urllib.parse import urljoin
 
@@ -20,6 +19,7 @@ from gptimage.engine.arguments import (
     check_timeout,
     check_transport,
     retry_of,
+    wants_sandbox,
 )
 from gptimage.engine.parse import image_urls, inline_images, parse_response
 from gptimage.engine.plan import Plan, plan
@@ -37,20 +37,31 @@ from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.limits.quota import RetryQuota
 from gptimage.models.catalog import Models
-from gptimage.models.pricing import FREE, Estimate
+from gptimage.models.pricing import FREE
 from gptimage.secrets import remember_url
-from gptimage.transport.environment import check_environment, check_key, check_url, split_login
-from gptimage.transport.http import HttpReply
+from gptimage.transport.environment import (
+    check_environment,
+    check_key,
+    check_url,
+    environment_key,
+    split_login,
+)
+from gptimage.transport.http import NO_HEADERS, HttpReply, HttpRequest
+from gptimage.transport.interception import active, aintercepted, intercepted
+from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport, time_limits
+from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import is_sdk_file, resolve, resolve_all
 from gptimage.types.record import Record
 from gptimage.types.request import (
+    SAME_SIZE,
     FileRef,
     Generate,
     Prompt,
     Sources,
     edit_request,
     generate_request,
+    size_of_first,
 )
 from gptimage.types.result import Result
 
@@ -67,16 +78,11 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 DEFAULT_TIMEOUT: Final = 600.0
 """Seconds; high quality takes minutes, and a call given up on is a call paid for nothing."""
 
-CONNECT_TIMEOUT: Final = 10.0
-"""Seconds; a host that takes no connection by then is down, and nothing was sent to it yet."""
 
-VARIATION: Final = (
-    "Make a new variation of this picture: keep its subject, style and mood, "
-    "and change composition, viewpoint and details."
+_NO_KEY: Final = (
+    "no API key: set the environment variable OPENAI_API_KEY (or OPENAI_API_KEY_FILE, the "
+    "path of a file that holds it), pass api_key=, or use ImageClient.sandbox(), which needs none"
 )
-"""The prompt of `variations`; the endpoint of that name is retired."""
-
-VARIATION_NOTE: Final = "OpenAI's variations endpoint is retired; this was made by an edit"
 
 
 class Settings(TypedDict, total=False):
@@ -84,6 +90,7 @@ class Settings(TypedDict, total=False):
 
     Attributes:
         model: The model used when a call names none.
+        chat_model: The model that reads the words of a conversation that names none.
         retry: When to send again; ``Retry(attempts=1)`` or 0 never does. Another number is
             refused: some mean all tries by it, some only the further ones.
         models: Another catalogue.
@@ -97,6 +104,7 @@ class Settings(TypedDict, total=False):
     """
 
     model: str
+    chat_model: str
     retry: Retry | Literal[0]
     models: Models
     fetch: Fetch
@@ -121,6 +129,9 @@ class ClientConfig:
         store: Where pictures named by their id are found, or None.
         limiter: Decides when a request may be sent, or None.
         owns_limiter: Whether `close` ends it: it was made from `Limits` for this client.
+        timeout: Seconds to wait for each response; None leaves it to the transport.
+        headers: Headers sent with each request, under lower-case names.
+        chat_model: The model that reads the words of a conversation that names none, or None.
         quota: How many retries are left while the service is down.
     """
 
@@ -133,6 +144,9 @@ class ClientConfig:
     store: Store | None = None
     limiter: Limiter | None = None
     owns_limiter: bool = False
+    timeout: float | None = None
+    headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False)
+    chat_model: str | None = None
     quota: RetryQuota = field(
         default=Factory(lambda self: RetryQuota(self.retry.attempts), takes_self=True), eq=False
     )
@@ -156,6 +170,7 @@ class ClientConfig:
             store=store,
             limiter=limiter,
             owns_limiter=limiter is not limits,
+            chat_model=settings.get("chat_model"),
         )
 
     def plan_generate(
@@ -178,10 +193,13 @@ class ClientConfig:
         found: Any = self._stored(images)
         if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
+        resolved = resolve_all(found, fetch=self.fetch)
+        if rest.get("size") == SAME_SIZE:
+            rest["size"] = size_of_first(resolved)
         request = edit_request(
             prompt,
             rest,
-            images=resolve_all(found, fetch=self.fetch),
+            images=resolved,
             mask=self._mask(mask),
             markup=None if markup is None else resolve(markup, field="markup", fetch=self.fetch),
             default_model=self.model,
@@ -218,23 +236,26 @@ class ClientConfig:
             )
         return plan(request, models=self.models, today=now.date(), endpoint=self.endpoint)
 
-    def estimate(
-        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
-    ) -> Estimate | None:
-        """What a call with these arguments may cost."""
-        return self._plan_for_estimate(prompt, images, options).estimate
-
-    def ceiling(
-        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
-    ) -> Decimal | None:
-        """The most a call with these arguments should cost, in USD."""
-        return self._plan_for_estimate(prompt, images, options).ceiling
-
-    def _plan_for_estimate(
-        self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
+    def with_call(
+        self, plan: Plan, *, timeout: float | None, headers: Mapping[str, str] | None
     ) -> Plan:
-        streams = options.get("partial_images") is not None
-        return self.plan_any(prompt, images, options, stream=streams)
+        """Return the plan with what a call says about its own delivery; its key stays the same."""
+        if timeout is None and not headers:
+            return plan
+        own = {name.lower(): value for name, value in (headers or {}).items()}
+        wire = evolve(plan.wire, headers={**plan.wire.headers, **own}, timeout=timeout)
+        return evolve(plan, wire=wire)
+
+    def with_retry(self, retry: Retry) -> ClientConfig:
+        """Return these settings with another `Retry`, which has a quota of its own."""
+        return evolve(self, retry=retry, quota=RetryQuota(retry.attempts))
+
+    def delivered(self, request: HttpRequest) -> HttpRequest:
+        """Return the request with the client's headers and timeout where it has none."""
+        if self.timeout is None and not self.headers:
+            return request
+        timeout = self.timeout if request.timeout is None else request.timeout
+        return evolve(request, headers={**self.headers, **request.headers}, timeout=timeout)
 
     def delay(
         self,
@@ -357,29 +378,45 @@ def refuse_ignored(openai: object, transport: object, **given: object) -> None:
         )
 
 
-def check_arguments(
+def connection(
     what: str,
     settings: Settings,
     *,
-    openai: object,
+    openai: Any,
     transport: object,
-    api_key: object,
-    base_url: object,
-    timeout: object,
+    api_key: str | None,
+    base_url: str | None,
+    timeout: float,
     templates: object,
-) -> tuple[str, str | None]:
-    """Refuse arguments of a client that are wrong or would be ignored.
+) -> tuple[str, Any]:
+    """Make the transport of a client; refuse arguments that are wrong or would be ignored.
+
+    Args:
+        what: ``ImageClient`` or ``AsyncImageClient``.
+        settings: What was given under a name of its own.
+        openai: A client of the SDK, or None.
+        transport: What sends instead, or None.
+        api_key: The key, or None for that of the environment.
+        base_url: Where it sends, or None for the environment's or OpenAI.
+        timeout: Seconds to wait for a response.
+        templates: Prompt templates, or None.
 
     Returns:
-        Where it sends, and the user and password for it as a header sends them.
+        Where it sends, and the transport.
 
     Raises:
-        ConfigurationError: One is.
+        ConfigurationError: One is, or there is no key, or the environment is wrong.
     """
     wants_async = what.startswith("Async")
+    cassette = aintercepted if wants_async else intercepted
     check_settings(what, Settings.__annotations__, settings)
     check_templates(templates)
     check_timeout(timeout)
+    if wants_sandbox(api_key, base_url, openai, transport):
+        from gptimage.sandbox import AsyncSandboxTransport, Sandbox, SandboxTransport
+
+        kind = AsyncSandboxTransport if wants_async else SandboxTransport
+        return SANDBOX_URL, cassette(cast("Any", kind(Sandbox(clock=settings.get("clock")))))
     if openai is not None:
         check_sdk(openai, wants_async=wants_async)
     if transport is not None:
@@ -391,17 +428,27 @@ def check_arguments(
         base_url=None if openai is None else base_url,
         timeout=None if timeout == DEFAULT_TIMEOUT else timeout,
     )
+    sends = AsyncOpenAITransport if wants_async else OpenAITransport
     if openai is not None:
         url = str(getattr(openai, "base_url", None))
         remember_url(url)
-        return split_login(url)[0], None  # its client has the login, and sends it
+        endpoint, _ = split_login(url)  # its client has the user and password, and sends them
+        return endpoint, cassette(cast("Any", sends(lambda: openai, owned=False)))
+    endpoint, login = split_login(_address(base_url))
+    if transport is None:
+        name = "AsyncOpenAI" if wants_async else "OpenAI"
+        transport = sends(sdk_maker(name, api_key, endpoint, timeout, login), owned=True)
+    return endpoint, cassette(cast("Any", transport))
+
+
+def _address(base_url: str | None) -> str:
     if base_url is not None:
-        return split_login(check_url("base_url", base_url))
+        return check_url("base_url", base_url)
     named = os.environ.get("OPENAI_BASE_URL")
-    return split_login(OPENAI_URL if named is None else check_url("OPENAI_BASE_URL", named))
+    return OPENAI_URL if named is None else check_url("OPENAI_BASE_URL", named)
 
 
-def connect(
+def sdk_maker(
     name: str, api_key: str | None, endpoint: str, timeout: float, login: str | None
 ) -> Callable[[], Any]:
     """How to make the SDK client of that class, once it is needed.
@@ -416,26 +463,28 @@ def connect(
     Raises:
         ConfigurationError: There is no key, or it or the environment is wrong.
     """
-    named = "OPENAI_API_KEY" if api_key is None else "api_key"
-    key = os.environ.get(named) if api_key is None else api_key
+    named, key = "api_key", api_key
     if key is None:
-        raise ConfigurationError(
-            "no API key: set the environment variable OPENAI_API_KEY, pass api_key=, "
-            "or use ImageClient.sandbox(), which needs none"
-        )
+        named, key = environment_key()
+    if key is None:
+        if active() is None:
+            raise ConfigurationError(_NO_KEY)
+
+        def refuse() -> Any:  # a cassette knows the replies; what it does not know needs a key
+            raise ConfigurationError(_NO_KEY)
+
+        return refuse
     check_key(named, key)
     check_environment()
     headers = None if login is None else {"Authorization": login}
 
     def make() -> Any:
-        import httpx2
         import openai
 
         check_environment()  # it may have changed, and the SDK reads it now
-        # The model takes minutes to answer, a host that is up takes no minutes to connect.
-        steps = httpx2.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))
+        limits = time_limits(timeout)
         return getattr(openai, name)(
-            api_key=key, base_url=endpoint, timeout=steps, default_headers=headers
+            api_key=key, base_url=endpoint, timeout=limits, default_headers=headers
         )
 
     return make

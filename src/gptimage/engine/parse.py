@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from attrs import evolve
 
 from gptimage._internal.json import table
+from gptimage._internal.lenient_base64 import decode
 from gptimage.engine.plan import Plan, possible_cost
 from gptimage.errors import (
     ApiError,
@@ -20,7 +22,6 @@ from gptimage.errors import (
     ServerError,
     truncated_repr,
 )
-from gptimage.image import transform
 from gptimage.image.codecs import decode as decode_pixels
 from gptimage.image.codecs import has_transparency, oriented_size
 from gptimage.image.image import Image
@@ -32,10 +33,14 @@ from gptimage.providers.openai.errors import (
     is_bare,
     message_of,
 )
-from gptimage.providers.openai.images import odd_usage, read_reported, read_usage
+from gptimage.providers.openai.images import (
+    json_reasons,
+    odd_usage,
+    read_reported,
+    read_usage,
+)
 from gptimage.transport.base64_body import (
     ParsedBody,
-    decode,
     extract_complete_images,
     picture_of,
     read,
@@ -46,6 +51,7 @@ from gptimage.transport.http import HttpReply
 from gptimage.transport.redirects import advice
 from gptimage.transport.retry import waiting_time
 from gptimage.transport.wrapped_body import items
+from gptimage.types.request import Edit
 from gptimage.types.result import Result
 
 
@@ -104,7 +110,9 @@ def parse_response(
         warnings=tuple(dict.fromkeys(warnings)),
         created=created or now,
         request_id=reply.request_id,
+        headers={name: text for name, text in reply.headers.items() if name != "set-cookie"},
         reported=read_reported(document.value),
+        sandbox=plan.sandbox,
     )
 
 
@@ -133,6 +141,15 @@ def image_urls(reply: HttpReply) -> tuple[str, ...]:
     return tuple(url for url in found if isinstance(url, str) and _is_address(url))
 
 
+_FORM_STATUSES: Final = (400, 415, 422)
+_FORM_ALONE: Final = re.compile(
+    r"JSON body|multipart|form[- ]data|content[- ]type|missing required parameter|field required"
+    r"|\b(?:image|prompt)\b.{0,40}\b(?:missing|required)\b",
+    re.IGNORECASE,
+)
+"""How servers that read edits as forms alone speak of a JSON body."""
+
+
 def _document(plan: Plan, reply: HttpReply, now: datetime) -> ParsedBody:
     """The reply's JSON, once its status says that it is an answer."""
     if not 200 <= reply.status < 300:
@@ -147,9 +164,24 @@ def _document(plan: Plan, reply: HttpReply, now: datetime) -> ParsedBody:
     return document
 
 
+def _unread_json(plan: Plan, error: ApiError) -> str | None:
+    """Say why an edit went as JSON, where the other side seems to read forms alone."""
+    if not isinstance(plan.request, Edit) or plan.wire.files or error.status not in _FORM_STATUSES:
+        return None
+    if error.status != 415 and not _FORM_ALONE.search(str(error)):
+        return None
+    reasons = " and ".join(json_reasons(plan.request, plan.request.mask))
+    return (
+        f"{reasons} made this edit go as JSON, which this server seems not to read: leave out "
+        "moderation=, and give images instead of file ids"
+    )
+
+
 def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeUnknownError:
     """What an error status means, and what it may have cost."""
     error = error_from_reply(reply, waiting_time(reply, now))
+    if note := _unread_json(plan, error):
+        error.args = (f"{error} ({note})",)
     redirect = 300 <= reply.status < 400
     if redirect:
         error.args = (advice(reply, plan.wire.path),)
@@ -241,7 +273,7 @@ def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
     asked = "x".join(map(str, exact))
     came = "without a size" if image.size is None else f"at {image.width}x{image.height}"
     try:
-        fitted = transform.fit(image, *exact, quality=plan.request.compression)
+        fitted = image.fit(*exact, quality=plan.request.compression)
     except Exception as error:  # noqa: BLE001  # a paid picture is never dropped for its size
         return image, [f"the picture came {came}, not at {asked}: it could not be fitted ({error})"]
     if fitted is image:  # its EXIF data turns it to the size asked for
@@ -254,7 +286,7 @@ def _done(image: Image, asked: tuple[int, int]) -> str:
     """What brought a picture to the size asked: scaling, cutting, or both."""
     if image.size is None:
         return "set"
-    came = image.size if image.format == "svg" else oriented_size(image)
+    came = image.size if image.format == "svg" else oriented_size(image.data, image.format)
     scale = max(asked[0] / came[0], asked[1] / came[1])
     cut = any(round(edge * scale) > wanted for edge, wanted in zip(came, asked, strict=True))
     steps = [] if scale == 1 else ["enlarged" if scale > 1 else "scaled down"]
@@ -278,7 +310,9 @@ def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
 def _is_opaque(image: Image) -> bool:
     """Whether a picture has no transparent pixel; False where that cannot be known."""
     try:
-        return image.format != "svg" and not has_transparency(decode_pixels(image))
+        return image.format != "svg" and not has_transparency(
+            decode_pixels(image.data, image.format)
+        )
     except GptImageError:
         return False
 

@@ -23,6 +23,7 @@ from gptimage.models.pricing import Estimate, ceiling, estimate, format_usd
 from gptimage.models.sizes import DEFAULT_FRAMES
 from gptimage.providers.openai.images import to_wire
 from gptimage.transport.http import HttpRequest
+from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.types.inputs import API_FORMATS, MAX_BYTES
 from gptimage.types.request import Edit, FileRef, Generate
 from gptimage.types.validation import validate
@@ -48,6 +49,7 @@ class Plan:
         on: The day whose prices hold.
         batch: Whether the Batch API's prices hold.
         most: The most pictures it may draw, where that is not how many were asked for.
+        sandbox: Whether the sandbox draws.
     """
 
     request: Generate
@@ -61,6 +63,7 @@ class Plan:
     on: date
     batch: bool = False
     most: int | None = None
+    sandbox: bool = False
 
     @property
     def pictures(self) -> int:
@@ -87,7 +90,7 @@ def plan(
     warnings = list(validate(request, spec, today, [each.id for each in models]))
     drawn, wire_size = _sizes(request, spec)
     mask, mask_warnings = _legal_mask(request)
-    wire = to_wire(request, size=wire_size, mask=mask)
+    wire = to_wire(request, size=wire_size, mask=mask, azure=is_azure(endpoint))
     money = _Money(request, spec, drawn, today, batch=batch)
     return Plan(
         request=request,
@@ -100,6 +103,7 @@ def plan(
         warnings=(*warnings, *_made_fit(request), *mask_warnings),
         on=today,
         batch=batch,
+        sandbox=endpoint == SANDBOX_URL,
     )
 
 
@@ -167,7 +171,7 @@ class _Money:
 def _spec(models: Models, model: str, endpoint: str) -> ModelSpec | None:
     """What is known of the model there: Azure has dates and successors of its own."""
     spec = models.get(model)
-    if spec is None or not (urlsplit(endpoint).hostname or "").endswith(".azure.com"):
+    if spec is None or not is_azure(endpoint):
         return spec
     return evolve(
         spec,
@@ -175,6 +179,11 @@ def _spec(models: Models, model: str, endpoint: str) -> ModelSpec | None:
         replacements=spec.azure_replacements,
         costable_replacement=None,
     )
+
+
+def is_azure(endpoint: str) -> bool:
+    """Whether an address is one of Azure's, whose dialect differs."""
+    return (urlsplit(endpoint).hostname or "").endswith(".azure.com")
 
 
 def _known_size(image: Image | FileRef) -> tuple[int, int] | None:
@@ -223,9 +232,9 @@ def _legal_mask(request: Generate) -> tuple[Image | FileRef | None, tuple[str, .
         return None, ()
     first = request.images[0]
     if isinstance(request.markup, Image) and isinstance(first, Image):
-        check_markup(request.markup, *oriented_size(first))
+        check_markup(request.markup, *oriented_size(first.data, first.format))
     if not isinstance(request.mask, Mask):
         return request.mask, ()
-    size = oriented_size(first) if isinstance(first, Image) else None
+    size = oriented_size(first.data, first.format) if isinstance(first, Image) else None
     image, notes = request.mask.legal(size)
     return image, tuple(notes)

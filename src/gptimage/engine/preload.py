@@ -1,13 +1,12 @@
-"""Importing what reading an answer needs before the request leaves.
+"""Importing what reading a response needs before the request leaves.
 
-Modules are imported late, to keep ``import gptimage`` light. When the answer is there it is too
+Modules are imported late, to keep ``import gptimage`` light. When the response is there it is too
 late for that: with every file descriptor taken by connections the import fails, and with it the
-picture that was paid for.
+image that was paid for.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
 from typing import Final
 
@@ -28,24 +27,31 @@ _FOR_PIXELS: Final = (
 _FOR_STORE: Final = ("sqlite3", "gptimage.store", "gptimage.store.recovery")
 
 
+_prepared: Final[set[tuple[bool, bool]]] = set()
+
+
+def is_prepared(plan: Plan, *, store: bool) -> bool:
+    """Whether `prepare` has nothing left to do for such a plan."""
+    return (_needs_pixels(plan), store) in _prepared
+
+
 def prepare(plan: Plan, *, store: bool) -> None:
-    """Import what is needed to read, crop and save the pictures of a plan.
+    """Import what is needed to read, crop and save the images of a plan.
 
     Raises:
         ImportError: One cannot be imported; nothing was sent yet.
         OSError: The same, for want of descriptors.
     """
-    _load(_ALWAYS)
-    if plan.exact is not None and plan.wire.body.get("size") != "{}x{}".format(*plan.exact):
-        _load(_FOR_PIXELS)
+    pixels = _needs_pixels(plan)
+    names = (*_ALWAYS, *(_FOR_PIXELS if pixels else ()), *(_FOR_STORE if store else ()))
+    for name in names:
+        importlib.import_module(name)
     if store:
-        _load(_FOR_STORE)
         from gptimage.store.context import library_version
 
         library_version()  # is read from a file, once
+    _prepared.add((pixels, store))
 
 
-@functools.cache
-def _load(names: tuple[str, ...]) -> None:
-    for name in names:
-        importlib.import_module(name)
+def _needs_pixels(plan: Plan) -> bool:
+    return plan.exact is not None and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from gptimage.cache.protocol import CacheEntry, CachePort, FlightResult, NewReply
+from gptimage.cache.base import Cache, CacheEntry, FlightResult, NewReply
 from gptimage.engine.config import ClientConfig
 from gptimage.engine.parse import image_urls, malformed
 from gptimage.engine.plan import Plan
@@ -135,7 +135,7 @@ class ResultSaver:
         plan: Plan,
         reader: StreamReader,
         broken: OutcomeUnknownError | None,
-        cache: CachePort | None,
+        cache: Cache | None,
     ) -> ParsedReply:
         """The end of a stream, kept like any other reply.
 
@@ -152,7 +152,7 @@ class ResultSaver:
         notes = _cache_put(cache, plan.key, taken.fresh) if cache else []
         return evolve(taken, result=taken.result.warn(*notes))
 
-    def cache_lookup(self, plan: Plan, cache: CachePort) -> ParsedReply | None:
+    def cache_lookup(self, plan: Plan, cache: Cache) -> ParsedReply | None:
         """What the cache knows; a cache that fails knows nothing."""
         try:
             entry = cache.get(plan.key)
@@ -243,7 +243,7 @@ def _carried(plan: Plan, reply: HttpReply) -> Generator[None]:
         raise malformed(plan, reply, told) from error
 
 
-def _cache_put(cache: CachePort, key: str, fresh: NewReply) -> list[str]:
+def _cache_put(cache: Cache, key: str, fresh: NewReply) -> list[str]:
     """Cache the reply of a stream; a failure is a sentence for the warnings."""
     if fresh.body is None:
         return []

@@ -129,7 +129,7 @@ class Folders:
         is_folder = os.path.isdir(named)  # noqa: PTH112  # Path.is_dir raises for long names
         if not place.parts or is_folder or os.fspath(path).endswith(("/", os.sep)):
             named = named / f"image-{image.sha256[:8]}"
-        named = with_true_extension(named, image)
+        named = with_true_extension(named, image.format)
         parts = named.relative_to(place.root).parts
         try:
             with _entered(_Place(place.root, parts[:-1]), make=True) as folder:

@@ -16,8 +16,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gptimage.errors import ConfigurationError, GptImageError, ImageDecodeError, InvalidRequestError
-from gptimage.image.formats import png_chunks, sniff
-from gptimage.image.image import Image
+from gptimage.image.formats import Header, check_size, png_chunks, read_header
 
 
 if TYPE_CHECKING:
@@ -211,64 +210,69 @@ _ORIENTATION: Final = 0x0112
 """The EXIF tag; 5 to 8 swap width and height."""
 
 
-def read_header(data: bytes) -> tuple[str, int, int]:
-    """Format, width and height of a file in one of `OTHER_FORMATS`, from its header.
+def sniff(data: bytes) -> Header:
+    """Return the real format and pixel size of a file.
 
     Raises:
-        ImageDecodeError: It is none of them.
+        ImageDecodeError: It is no image, its header is cut short, or it claims an absurd size.
     """
-    with decode_errors("picture"):
-        picture = open_file(data, OTHER_FORMATS)
-        format = (picture.format or "").lower()
-    return format, picture.width, picture.height
+    header = read_header(data)
+    if header is None:
+        with decode_errors("picture"):
+            picture = open_file(data, OTHER_FORMATS)
+            format = (picture.format or "").lower()
+        header = check_size(Header(format, picture.width, picture.height))
+    return header
 
 
-def open_header(image: Image, *, whole: bool = False) -> ImageFile:
-    """The picture as a PIL file with its header read and no pixels decoded yet.
+def open_header(data: bytes, format: str, *, whole: bool = False) -> ImageFile:
+    """Return the image as a PIL file with its header read and no pixels decoded yet.
 
     Args:
-        image: The picture.
+        data: The file.
+        format: Its format, as `sniff` finds it.
         whole: Also read what a PNG says beside its pixels, which can be the reason to fail.
 
     Raises:
         ImageDecodeError: The header is broken, or it is an svg.
     """
-    if image.format == "svg":
+    if format == "svg":
         raise ImageDecodeError(
             "an svg is a drawing program and never run here: it has no pixels to work on; "
             "save it and open it in a browser or a drawing tool"
         )
-    with decode_errors(image.format):
-        if image.format == "png" and not whole:
-            return open_file(without_texts(image.data), (image.format,))
-        return open_file(image.data, (image.format,))
+    with decode_errors(format):
+        if format == "png" and not whole:
+            return open_file(without_texts(data), (format,))
+        return open_file(data, (format,))
 
 
-def decode(image: Image, *, at_least: int | None = None) -> Pil:
-    """The first frame, upright, in mode L, RGB or RGBA.
+def decode(data: bytes, format: str, *, at_least: int | None = None) -> Pil:
+    """Return the first frame, upright, in mode L, RGB or RGBA.
 
     Args:
-        image: The picture.
+        data: The file.
+        format: Its format, as `sniff` finds it.
         at_least: Needed pixels on the longest edge; a JPEG is then decoded at a lower size.
 
     Raises:
         ImageDecodeError: It is broken, too large to unpack, or an svg.
     """
-    picture = open_header(image)
-    with decode_errors(image.format):
+    picture = open_header(data, format)
+    with decode_errors(format):
         if at_least is not None:
             _draft(picture, at_least)
         load(picture)
         return to_rgb_or_rgba(upright(picture))
 
 
-def oriented_size(image: Image) -> tuple[int, int]:
-    """Width and height in pixels as a viewer shows it, EXIF rotation applied.
+def oriented_size(data: bytes, format: str) -> tuple[int, int]:
+    """Return width and height in pixels as a viewer shows it, EXIF rotation applied.
 
     Raises:
         ImageDecodeError: It is broken, or an svg.
     """
-    picture = open_header(image)
+    picture = open_header(data, format)
     turned = orientation(picture) in (5, 6, 7, 8)
     return (picture.height, picture.width) if turned else (picture.width, picture.height)
 
@@ -391,7 +395,7 @@ def open_file(data: bytes, formats: tuple[str, ...]) -> ImageFile:
         if factory is None or (accept is not None and accept(data[:16]) is not True):
             continue
         if name == "WEBP":  # its decoder takes its memory when it is made
-            _, width, height = sniff(data)
+            _, width, height = read_header(data) or ("", 0, 0)
             check_memory("webp", "RGBA", (width or 0) * (height or 0))
         try:
             return factory(io.BytesIO(data), "")

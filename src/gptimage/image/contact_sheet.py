@@ -144,7 +144,7 @@ def _tile(image: Image, cell: int, font: FreeTypeFont | BitmapFont) -> Pil:
     """The picture scaled into the cell, without transparency."""
     if image.format == "svg":
         return _placeholder(image, cell, font)
-    picture = decode(image, at_least=cell)
+    picture = decode(image.data, image.format, at_least=cell)
     picture.thumbnail((cell, cell))
     if not has_transparency(picture):
         return picture.convert("RGB")

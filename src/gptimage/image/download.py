@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from gptimage._internal.keywords import flag, function, seconds, strict_class, whole
 from gptimage.errors import FetchError
+from gptimage.secrets import display_url
 
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import httpx2
 
 
-# Which addresses may be downloaded from, and how a URL is shown; pure rules, no network.
+# Which addresses may be downloaded from: pure rules, no network.
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -34,7 +35,6 @@ _NEVER: Final = (
     ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's host agent, public only by its number
 )
 _NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+", re.IGNORECASE)
-_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?")
 
 
 def is_public(address: str) -> bool:
@@ -68,17 +68,6 @@ def is_odd_number(host: str) -> bool:
     except ValueError:
         return True
     return False
-
-
-def shown(url: str) -> str:
-    """The URL without user name, password, query and fragment, printable and short."""
-    scheme, slashes, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("//")
-    host, slash, path = rest.partition("/")
-    host = host.rpartition("@")[2]
-    if not _HOST.fullmatch(host):  # the "port" may be half of a password that holds a / or ?
-        host, slash, path = "…", "", ""
-    text = f"{scheme}{slashes}{host}{slash}{path}"
-    return "".join(c if c.isprintable() else "�" for c in text[:200])
 
 
 _GZIP: Final = (b"gzip", b"x-gzip")
@@ -286,7 +275,7 @@ def _parse(url: str, base: httpx2.URL | None = None) -> httpx2.URL:
         target = httpx2.URL(url) if base is None else base.join(url)
         _host(target).encode("idna")  # what resolvers and TLS do; it refuses empty labels
     except (httpx2.InvalidURL, ValueError) as error:
-        raise FetchError(f"{shown(url)} is not a valid URL", url=shown(url)) from error
+        raise FetchError(f"{display_url(url)} is not a valid URL", url=display_url(url)) from error
     if target.scheme not in ("http", "https"):
         raise _refused(target, "cannot be downloaded: only http and https URLs can")
     if target.userinfo:
@@ -334,5 +323,5 @@ def _version() -> str:
 
 
 def _refused(target: httpx2.URL, reason: str) -> FetchError:
-    url = shown(str(target))
+    url = display_url(str(target))
     return FetchError(f"{url} {reason}", url=url)

@@ -2,70 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from gptimage._internal import atomic
+from gptimage._internal.lenient_base64 import decode as decode_base64
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import transform
 from gptimage.image.codecs import decode_errors, load, open_header
-from gptimage.image.formats import FORMATS, check_svg, svg_text
-from gptimage.image.image import Image
+from gptimage.image.formats import FORMATS, check_svg
+from gptimage.image.lookalike import lookalike
+from gptimage.image.protocols import BinaryFile, PilImage
 
 
-if TYPE_CHECKING:
-    from gptimage.image.image import BinaryFile, ImageSource, PilImage
+# The bytes of whatever holds an image: path, bytes, file, PIL image, data URL.
 
 
-# How a picture shows itself in a notebook.
-
-_PREVIEW_PX: Final = 1024
-"""Longest edge in pixels: a notebook file keeps what it showed, so that must stay small."""
-
-
-def preview(image: Image) -> Image | None:
-    """The picture in a format every notebook draws; None when it is broken."""
-    if image.format in {"gif", "svg"}:
-        return image
-    try:
-        small = image.thumbnail(_PREVIEW_PX)
-        return small if small.format in {"png", "jpeg"} else small.convert("png")
-    except ImageDecodeError:
-        return None
-
-
-def bundle(image: Image) -> dict[str, str]:
-    """MIME type and content, base64 for binary formats; empty when it is broken."""
-    import pybase64
-
-    shown = preview(image)
-    if shown is None:
-        return {}
-    if shown.format == "svg":
-        return {shown.mime_type: svg_text(shown.data)}
-    return {shown.mime_type: pybase64.b64encode_as_string(shown.data)}
-
-
-# Turning whatever holds a picture (path, bytes, file, PIL image, data URL) into an `Image`.
-
-
-def read(source: ImageSource) -> Image:
-    """See `Image.open`."""
+def read(source: object) -> bytes:
+    """Return the bytes of an image source; see `Image.open`."""
     if isinstance(source, str):
         return _from_text(source)
     if isinstance(source, os.PathLike):
-        return Image.from_path(source)
+        return read_path(cast("os.PathLike[str]", source))
     if isinstance(source, bytes | bytearray | memoryview):
-        return Image.from_bytes(source)
+        return bytes(cast("bytes", source))
     if hasattr(source, "read"):
-        return from_file(cast("BinaryFile", source))
-    return Image.from_pil(cast("PilImage", source))
+        return read_binary(cast("BinaryFile", source))
+    return transform.from_pil(cast("PilImage", source))
 
 
-def from_file(file: BinaryFile) -> Image:
-    """See `Image.from_file`."""
+def read_path(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of a file, or of the one whose name looks the same."""
+    return lookalike(Path(path).expanduser()).read_bytes()
+
+
+def read_binary(file: BinaryFile) -> bytes:
+    """Return the rest of an open binary file; see `Image.from_file`."""
     data: object = file.read()
     if not isinstance(data, (bytes, bytearray, memoryview)):  # pyright: ignore[reportUnnecessaryIsInstance]  # text files
         raise InvalidRequestError(
@@ -74,39 +49,23 @@ def from_file(file: BinaryFile) -> Image:
             value=type(file).__name__,
             allowed="a binary file",
         )
-    return Image.from_bytes(data)
+    return bytes(data)
 
 
-def from_data_url(url: str) -> Image:
-    """Read a ``data:`` URL, base64 or percent-encoded; its stated MIME type is not trusted.
-
-    Raises:
-        ImageDecodeError: It holds no picture.
-    """
-    head, comma, body = url.partition(",")
-    if not comma:
+def _from_data_url(url: str) -> bytes:
+    """Read a ``data:`` URL, base64 or percent-encoded; its stated MIME type is not trusted."""
+    if "," not in url:
         raise ImageDecodeError("this data URL has no comma, so no content: it is cut short")
-    from urllib.parse import unquote_to_bytes
-
-    content = unquote_to_bytes(body) if "%" in body else body.encode("utf-8", "replace")
-    if head.lower().rstrip().endswith(";base64"):
-        content = _from_base64(content)
-    return Image.from_bytes(content)
-
-
-def _from_base64(text: bytes) -> bytes:
-    from gptimage.transport.base64_body import decode
-
     try:
-        return decode(text)
+        return decode_base64(url.encode("utf-8", "replace"))
     except ValueError as error:
         raise ImageDecodeError(f"the base64 of this data URL is broken: {error}") from error
 
 
-def _from_text(text: str) -> Image:
+def _from_text(text: str) -> bytes:
     scheme = text[:8].lower()
     if scheme.startswith("data:"):
-        return from_data_url(text)
+        return _from_data_url(text)
     if scheme.startswith(("http://", "https://")):
         raise InvalidRequestError(
             "Image.open reads no web addresses: pass the URL to client.edit, "
@@ -116,26 +75,26 @@ def _from_text(text: str) -> Image:
         )
     if "\0" in text:
         raise InvalidRequestError("a path cannot hold a NUL character", field="source", value=text)
-    return Image.from_path(text)
+    return read_path(text)
 
 
 # Proving that a picture is whole: every checksum and every pixel is read.
 
 
-def verify(image: Image) -> None:
-    """See `Image.verify`."""
-    if image.format == "svg":
-        check_svg(image.data)
+def verify(data: bytes, format: str) -> None:
+    """Decode every pixel; see `Image.verify`."""
+    if format == "svg":
+        check_svg(data)
         return
-    header = open_header(image)
-    with decode_errors(image.format):
+    header = open_header(data, format)
+    with decode_errors(format):
         header.verify()  # PNG checksums, which decoding skips
-    if image.format == "gif":
-        transform.check_frames(image)
-        _check_gif_end(image.data)
+    if format == "gif":
+        transform.check_frames(data)
+        _check_gif_end(data)
     else:
-        picture = open_header(image)
-        with decode_errors(image.format):
+        picture = open_header(data, format)
+        with decode_errors(format):
             load(picture)
 
 
@@ -150,35 +109,39 @@ _PICTURE_EXTENSIONS: Final = frozenset(
 )
 
 
-def save(image: Image, path: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """See `Image.save`."""
+def save(data: bytes, format: str, path: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Write the bytes to a file; see `Image.save`."""
     asked = Path(path).expanduser()
     if asked.is_dir() or os.fspath(path).endswith(("/", os.sep)):
-        asked = asked / f"image-{image.sha256[:8]}.{image.extension}"
-    target = with_true_extension(asked, image)
+        digest = hashlib.sha256(data).hexdigest()
+        asked = asked / f"image-{digest[:8]}.{_extensions(format)[0]}"
+    target = with_true_extension(asked, format)
     target.parent.mkdir(parents=True, exist_ok=True)
     renamed = asked.suffix.lower() in _PICTURE_EXTENSIONS and target != asked
     if overwrite and not renamed:
-        _replace(target, image.data)
+        _replace(target, data)
         return target
     target = _reserve(target, numbered=renamed)
     try:
-        _replace(target, image.data)
+        _replace(target, data)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
     return target
 
 
-def with_true_extension(path: Path, image: Image) -> Path:
-    """Keep a fitting extension, replace a picture's wrong one, add a missing one."""
-    suffix = path.suffix.lower()
-    kind = FORMATS.get(image.format, FORMATS[""])
-    if suffix.removeprefix(".") in kind.extensions:
+def with_true_extension(path: Path, format: str) -> Path:
+    """Keep a fitting extension, replace the wrong one of another format, add a missing one."""
+    suffix, extensions = path.suffix.lower(), _extensions(format)
+    if suffix.removeprefix(".") in extensions:
         return path
     if suffix in _PICTURE_EXTENSIONS:
-        return path.with_suffix(f".{image.extension}")
-    return path.with_name(f"{path.name}.{image.extension}")
+        return path.with_suffix(f".{extensions[0]}")
+    return path.with_name(f"{path.name}.{extensions[0]}")
+
+
+def _extensions(format: str) -> tuple[str, ...]:
+    return FORMATS.get(format, FORMATS[""]).extensions
 
 
 def _reserve(path: Path, *, numbered: bool) -> Path:

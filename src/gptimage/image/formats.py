@@ -72,7 +72,7 @@ def svg_size(data: bytes) -> tuple[int | None, int | None]:
     return max(1, round(width)), max(1, round(height))
 
 
-def resized(data: bytes, width: int, height: int) -> bytes:
+def resized_svg(data: bytes, width: int, height: int) -> bytes:
     """The same drawing at this size in pixels: its viewBox is cut evenly to the new ratio.
 
     Raises:
@@ -244,33 +244,33 @@ _STARTS_WITH: Final = (
 )
 
 
-def sniff(data: bytes) -> Header:
-    """The real format and pixel size of a file.
+def read_header(data: bytes) -> Header | None:
+    """Return format and pixel size of a file the service makes; None if Pillow has to look.
 
     Raises:
-        ImageDecodeError: It is no picture, its header is cut short, or it claims an absurd size.
+        ImageDecodeError: It is no image, its header is cut short, or it claims an absurd size.
     """
-    header = _header(data)
-    if header.width is not None and header.height is not None and header.format != "svg":
-        _check_size(header.format, header.width, header.height)
-    return header
-
-
-def _header(data: bytes) -> Header:
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _png(data)
+        return check_size(_png(data))
     if data.startswith(b"\xff\xd8\xff"):
-        return _jpeg(data)
+        return check_size(_jpeg(data))
     if data.startswith((b"GIF87a", b"GIF89a")):
-        return _gif(data)
+        return check_size(_gif(data))
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _webp(data)
+        return check_size(_webp(data))
     if looks_like_svg(data):
         return Header("svg", *svg_size(data))
-    return _ask_pillow(data)
+    _refuse_others(data)
+    return None
 
 
-def _check_size(format: str, width: int, height: int) -> None:
+def check_size(header: Header) -> Header:
+    """Return the header, unless it claims no pixels or more than any image has.
+
+    Raises:
+        ImageDecodeError: It does.
+    """
+    format, width, height = header.format, header.width or 0, header.height or 0
     if width < 1 or height < 1:
         raise ImageDecodeError(f"this {format} says it is {width}x{height} pixels: it is damaged")
     if width * height > MAX_PIXELS:
@@ -278,6 +278,7 @@ def _check_size(format: str, width: int, height: int) -> None:
             f"this {format} says it is {width}x{height} pixels; more than {MAX_PIXELS:,} in all "
             "are refused, as unpacking it could exhaust the memory"
         )
+    return header
 
 
 def _png(data: bytes) -> Header:
@@ -394,8 +395,8 @@ def riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at = end + (end - at) % 2  # chunks are padded to even lengths
 
 
-def _ask_pillow(data: bytes) -> Header:
-    """Formats only users bring; Pillow is imported, so text is turned away before."""
+def _refuse_others(data: bytes) -> None:
+    """Refuse by name what people take for an image, before Pillow is imported for it."""
     if not data:
         raise ImageDecodeError("there are no bytes: an empty file, or one that was read already")
     start = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -404,9 +405,6 @@ def _ask_pillow(data: bytes) -> Header:
             raise ImageDecodeError(f"this is {what}, not a picture")
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"heim", b"heis"):
         raise ImageDecodeError("this is HEIC, which is not read here: save it as JPEG or PNG first")
-    from gptimage.image.codecs import read_header
-
-    return Header(*read_header(data))
 
 
 def _cut_short(format: str) -> ImageDecodeError:

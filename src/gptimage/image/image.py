@@ -10,75 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import Final, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from gptimage.image.formats import FORMATS, FormatInfo, sniff
+from gptimage.errors import ImageDecodeError
+from gptimage.image import codecs, files, transform
+from gptimage.image.formats import FORMATS, FormatInfo, has_c2pa, svg_text
+from gptimage.image.protocols import BinaryFile, PilImage
 
 
 Format = Literal["png", "jpeg", "webp", "gif", "svg"]
 """The formats the service returns."""
 
-
-class PilImage(Protocol):
-    """What this library needs of a ``PIL.Image.Image``, so that Pillow is not in its types."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """Pixels across."""
-        ...
-
-    @property
-    def height(self) -> int:
-        """Pixels down."""
-        ...
-
-    @property
-    def mode(self) -> str:
-        """Pillow's name of the pixel layout, such as ``RGBA``."""
-        ...
-
-    @property
-    def info(self) -> Mapping[Any, Any]:
-        """What the file said besides pixels, such as ``duration`` or ``icc_profile``."""
-        ...
-
-    def convert(self, mode: str) -> PilImage:
-        """The same picture in another pixel layout."""
-        ...
-
-    def copy(self) -> PilImage:
-        """An independent copy."""
-        ...
-
-    def crop(self, box: tuple[float, float, float, float]) -> PilImage:
-        """The part inside ``(left, top, right, bottom)``, in pixels."""
-        ...
-
-    def resize(self, size: tuple[int, int]) -> PilImage:
-        """The whole picture at another pixel size."""
-        ...
-
-    def save(self, fp: IO[bytes], format: str | None = None, **params: Any) -> None:
-        """Write it to a binary file in Pillow's format of that name."""
-        ...
-
-
-class BinaryFile(Protocol):
-    """Anything that can be read as bytes: an open file, ``io.BytesIO``, an upload."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """At most ``size`` bytes from the current position on; all of them when negative."""
-        ...
+_PREVIEW_PX: Final = 1024
+"""Longest edge in pixels: a notebook file keeps what it showed, so that must stay small."""
 
 
 @frozen(kw_only=True)
@@ -117,9 +65,7 @@ class Image:
             InvalidRequestError: It is no source of a picture, or a web address.
             OSError: The file cannot be read.
         """
-        from gptimage.image.files import read
-
-        return source if isinstance(source, cls) else read(source)
+        return source if isinstance(source, Image) else cls.from_bytes(files.read(source))
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Image:
@@ -130,7 +76,7 @@ class Image:
                 unpack to more pixels than any picture has.
         """
         data = bytes(data)
-        header = sniff(data)
+        header = codecs.sniff(data)
         return cls(data=data, format=header.format, width=header.width, height=header.height)
 
     @classmethod
@@ -141,9 +87,7 @@ class Image:
             ImageDecodeError: It is no picture.
             OSError: It cannot be read.
         """
-        from gptimage.image.lookalike import lookalike
-
-        return cls.from_bytes(lookalike(Path(path).expanduser()).read_bytes())
+        return cls.from_bytes(files.read_path(path))
 
     @classmethod
     def from_file(cls, file: BinaryFile) -> Image:
@@ -153,9 +97,7 @@ class Image:
             ImageDecodeError: It holds no picture.
             InvalidRequestError: It was opened as text.
         """
-        from gptimage.image.files import from_file
-
-        return from_file(file)
+        return cls.from_bytes(files.read_binary(file))
 
     @classmethod
     def from_pil(cls, picture: PilImage) -> Image:
@@ -167,9 +109,7 @@ class Image:
             ImageDecodeError: Its file turns out to be broken when the pixels are loaded.
             InvalidRequestError: It is no PIL image.
         """
-        from gptimage.image.transform import from_pil
-
-        return from_pil(picture)
+        return cls.from_bytes(transform.from_pil(picture))
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -205,8 +145,6 @@ class Image:
         It only says that one is there, not that its signature is valid. Re-encoded pictures
         have none; the service's own bytes keep theirs.
         """
-        from gptimage.image.formats import has_c2pa
-
         return has_c2pa(self.data, self.format)
 
     @property
@@ -236,9 +174,7 @@ class Image:
             FileExistsError: The file exists and ``overwrite`` is False.
             OSError: It cannot be written; the picture is still here.
         """
-        from gptimage.image.files import save
-
-        return save(self, path, overwrite=overwrite)
+        return files.save(self.data, self.format, path, overwrite=overwrite)
 
     def thumbnail(self, max_px: int) -> Image:
         """A small version whose longest edge has at most ``max_px`` pixels.
@@ -250,9 +186,8 @@ class Image:
             ImageDecodeError: The picture is broken, or an svg (which is never drawn here).
             InvalidRequestError: ``max_px`` is not a positive whole number.
         """
-        from gptimage.image.transform import thumbnail
-
-        return thumbnail(self, max_px)
+        data = transform.thumbnail(self.data, self.format, self.size, max_px)
+        return self if data is self.data else Image.from_bytes(data)
 
     def convert(self, format: str, quality: int | None = None) -> Image:
         """The same picture in another format.
@@ -270,9 +205,8 @@ class Image:
             InvalidRequestError: The format or quality is not one of these, or the picture is
                 too large for the format.
         """
-        from gptimage.image.transform import convert
-
-        return convert(self, format, quality)
+        data = transform.convert(self.data, self.format, format, quality)
+        return self if data is self.data else Image.from_bytes(data)
 
     def shrink(self, max_bytes: int) -> Image:
         """A version of at most ``max_bytes`` bytes, for services with an upload limit.
@@ -285,9 +219,29 @@ class Image:
             ImageDecodeError: The picture is broken.
             InvalidRequestError: It cannot be made that small, or it is an svg.
         """
-        from gptimage.image.transform import shrink
+        data = transform.shrink(self.data, self.format, max_bytes)
+        return self if data is self.data else Image.from_bytes(data)
 
-        return shrink(self, max_bytes)
+    def fit(self, width: int, height: int, *, quality: int | None = None) -> Image:
+        """Return the image at exactly this size: scaled to cover it, the rest cut off evenly.
+
+        Nothing is resampled when cutting alone is enough. The format stays (formats the service
+        does not make become png), so do transparency and, in a gif, every frame with its
+        duration. A lossless WebP stays lossless. An image of this size is returned as it is.
+
+        Args:
+            width: Pixels across.
+            height: Pixels down.
+            quality: 0 to 100 for jpeg and webp, as the service's compression; 95 when left out.
+
+        Returns:
+            The image, with ``original`` set to this one.
+
+        Raises:
+            ImageDecodeError: The image is broken.
+        """
+        data = transform.fit(self.data, self.format, width, height, quality=quality)
+        return self if data is self.data else evolve(Image.from_bytes(data), original=self)
 
     def to_pil(self) -> PilImage:
         """The picture as a new PIL image, decoded: what ``PIL.Image.open`` would give.
@@ -298,9 +252,7 @@ class Image:
         Raises:
             ImageDecodeError: The picture is broken, or an svg (which is never drawn here).
         """
-        from gptimage.image.transform import to_pil
-
-        return to_pil(self)
+        return transform.to_pil(self.data, self.format)
 
     def verify(self) -> None:
         """Decode every pixel, and raise when the file is cut short or damaged.
@@ -308,9 +260,7 @@ class Image:
         Raises:
             ImageDecodeError: The picture is not whole.
         """
-        from gptimage.image.files import verify
-
-        verify(self)
+        files.verify(self.data, self.format)
 
     @property
     def _kind(self) -> FormatInfo:
@@ -318,19 +268,32 @@ class Image:
 
     def _repr_png_(self) -> bytes | None:
         """PNG bytes for notebooks; None when another format is shown."""
-        from gptimage.image.files import preview
-
-        shown = preview(self)
+        shown = self._preview()
         return shown.data if shown is not None and shown.format == "png" else None
+
+    def _preview(self) -> Image | None:
+        """Return the image in a format every notebook draws; None when it is broken."""
+        if self.format in {"gif", "svg"}:
+            return self
+        try:
+            small = self.thumbnail(_PREVIEW_PX)
+            return small if small.format in {"png", "jpeg"} else small.convert("png")
+        except ImageDecodeError:
+            return None
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         """The picture under its true MIME type for notebooks, at most 1024 pixels large.
 
         WebP and other formats notebooks cannot draw are shown as PNG; gif and svg as they are.
         """
-        from gptimage.image.files import bundle
+        import pybase64
 
-        return bundle(self)
+        shown = self._preview()
+        if shown is None:
+            return {}
+        text = shown.format == "svg"
+        content = svg_text(shown.data) if text else pybase64.b64encode_as_string(shown.data)
+        return {shown.mime_type: content}
 
 
 ImageSource = (

@@ -132,12 +132,12 @@ def check_markup(image: Image, width: int, height: int) -> None:
     """
     if image.format != "png":
         raise _bad_markup("markup must be a png", image.format, "png")
-    if oriented_size(image) != (width, height):
-        came, wanted = "{}x{}".format(*oriented_size(image)), f"{width}x{height}"
+    if oriented_size(image.data, image.format) != (width, height):
+        came, wanted = "{}x{}".format(*oriented_size(image.data, image.format)), f"{width}x{height}"
         raise _bad_markup(
             f"markup must have the picture's size, {wanted}, not {came}", came, wanted
         )
-    picture = decode(image)
+    picture = decode(image.data, image.format)
     if not has_transparency(picture):
         raise _bad_markup(
             "markup must be transparent where nothing is drawn; this png is all opaque",
@@ -189,7 +189,7 @@ def _alpha(picture: Image) -> Pil:
     """Opacity of a drawn mask: its own, or else the inverse of its brightness."""
     from PIL import ImageChops
 
-    pixels = decode(picture)
+    pixels = decode(picture.data, picture.format)
     if has_transparency(pixels):
         return pixels.getchannel("A")
     return ImageChops.invert(pixels.convert("L"))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image.codecs import (
@@ -24,8 +24,8 @@ from gptimage.image.codecs import (
     to_rgb_or_rgba,
     upright,
 )
-from gptimage.image.formats import MAX_PIXELS, gif_blocks, resized, riff_chunks
-from gptimage.image.image import Image, PilImage
+from gptimage.image.formats import MAX_PIXELS, gif_blocks, resized_svg, riff_chunks
+from gptimage.image.protocols import PilImage
 
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def frame_count(data: bytes) -> int:
     return sum(marker == 0x2C for marker, _ in gif_blocks(data))
 
 
-def decode_animation(image: Image) -> Animation:
+def decode_animation(data: bytes) -> Animation:
     """Every frame of a gif.
 
     Raises:
@@ -95,11 +95,11 @@ def decode_animation(image: Image) -> Animation:
     """
     from PIL import ImageSequence
 
-    picture = open_header(image)
-    count = frame_count(image.data)
+    picture = open_header(data, "gif")
+    count = frame_count(data)
     frames: list[Pil] = []
     durations: list[int] = []
-    with decode_errors(image.format):
+    with decode_errors("gif"):
         for frame in islice(ImageSequence.Iterator(picture), count):
             # Each time, as a later frame may enlarge the canvas.
             _check_total(count, *frame.size, held=_FRAMES_HELD)
@@ -111,7 +111,7 @@ def decode_animation(image: Image) -> Animation:
     return Animation(frames=tuple(frames), durations=tuple(durations), loop=loop)
 
 
-def check_frames(image: Image) -> None:
+def check_frames(data: bytes) -> None:
     """Decode every frame, one after the other.
 
     Raises:
@@ -119,10 +119,10 @@ def check_frames(image: Image) -> None:
     """
     from PIL import ImageSequence
 
-    picture = open_header(image)
-    count = frame_count(image.data)
+    picture = open_header(data, "gif")
+    count = frame_count(data)
     found = 0
-    with decode_errors(image.format):
+    with decode_errors("gif"):
         for frame in islice(ImageSequence.Iterator(picture), count):
             _check_total(count, *frame.size, held=0)
             frame.load()
@@ -141,130 +141,14 @@ def _check_total(count: int, width: int, height: int, *, held: int) -> None:
     check_memory("gif", "RGBA", frames * width * height, copies=max(held, 1))
 
 
-def fit_animation(image: Image, width: int, height: int) -> bytes:
+def fit_animation(data: bytes, width: int, height: int) -> bytes:
     """Every frame scaled and cut to this size, in pixels; durations and loop stay.
 
     Neighbouring frames that have become identical are merged into one of their total duration.
     """
-    gif = decode_animation(image)
+    gif = decode_animation(data)
     frames = [cover(frame, width, height) for frame in gif.frames]
     return encode_gif(frames, gif.durations, gif.loop)
-
-
-# `previews`: small versions of several pictures that fit into one number of bytes together.
-#
-# For messages that carry pictures and may only be so long. Nothing of a file but its pixels goes
-# into its preview: no text, no location, no provenance.
-
-_QUALITY: Final = 80
-_LOWER_QUALITY: Final = 65
-"""Below this, fewer pixels look better."""
-
-_FAR_TOO_MUCH: Final = 3
-"""So many times too large, and only fewer pixels help: encoding at full size takes long."""
-
-_SMALLEST: Final = 32
-"""Pixels on the long edge; a smaller picture shows nothing."""
-
-
-def previews(
-    images: Iterable[Image | None], *, max_px: int, max_bytes: int
-) -> tuple[Image | None, ...]:
-    """A small version of each picture; all of them together have at most ``max_bytes`` bytes.
-
-    They are JPEG, or WebP where that must be: for transparency, and where JPEG is too large.
-    Where there is not enough room for all, the large ones get equal parts of what the small
-    ones leave. Of an animation the first frame is shown; EXIF rotation is applied.
-
-    Args:
-        images: The pictures, each let go before the next is taken; None for one that is not at
-            hand, which has no preview.
-        max_px: Pixels of the longest edge, at most; pictures are never enlarged.
-        max_bytes: Bytes of all previews together, at most.
-
-    Returns:
-        A preview for each picture; None for an svg (which is never drawn here), for a broken
-        picture, and where there is no room for anything that could be recognised.
-
-    Raises:
-        InvalidRequestError: ``max_px`` is not 1 to 16,383, more than which no WebP has.
-    """
-    if not 1 <= max_px <= MAX_EDGE["webp"]:
-        raise InvalidRequestError(
-            f"max_px must be 1 to {MAX_EDGE['webp']} pixels, not {max_px!r}",
-            field="max_px",
-            value=max_px,
-            allowed=f"1 to {MAX_EDGE['webp']}",
-        )
-    small = [_small(image, max_px) for image in images]
-    best = [None if picture is None else _best(picture) for picture in small]
-    room = allowance([len(data) for data in best if data is not None], max_bytes)
-    fitted = (
-        data
-        if picture is None or data is None or len(data) <= room
-        else _squeezed(picture, len(data), room)
-        for picture, data in zip(small, best, strict=True)
-    )
-    return tuple(None if data is None else Image.from_bytes(data) for data in fitted)
-
-
-def allowance(lengths: Sequence[int], total: int) -> int:
-    """The most each may have so that all fit: what the small ones leave is for the others."""
-    left = max(0, total)
-    ascending = sorted(lengths)
-    for done, length in enumerate(ascending):
-        share = left // (len(ascending) - done)
-        if length > share:
-            return share
-        left -= length
-    return max(0, total)
-
-
-def _small(image: Image | None, max_px: int) -> Pil | None:
-    """The pixels of the preview; RGBA only where something really is transparent."""
-    if image is None:
-        return None
-    try:
-        picture = decode(image, at_least=max_px)
-    except ImageDecodeError:
-        return None
-    picture.thumbnail((max_px, max_px))
-    return picture if has_transparency(picture) else picture.convert("RGB")
-
-
-def _best(picture: Pil) -> bytes:
-    return _encoded(picture, "webp" if picture.mode == "RGBA" else "jpeg", _QUALITY)
-
-
-def _squeezed(picture: Pil, length: int, max_bytes: int) -> bytes | None:
-    """At most so many bytes: WebP, then less quality, then fewer pixels; None when nothing fits.
-
-    Args:
-        picture: The pixels.
-        length: What the best preview has, in bytes; it is too much.
-        max_bytes: What this one may have.
-    """
-    scale = 1.0
-    if length <= _FAR_TOO_MUCH * max_bytes:
-        for quality in (_QUALITY, _LOWER_QUALITY):
-            data = _encoded(picture, "webp", quality)
-            if len(data) <= max_bytes:
-                return data
-            length = len(data)
-    while True:
-        # The next size is guessed from how much is too much; halving always ends it.
-        scale *= min(0.9, max(0.5, 0.95 * math.sqrt(max_bytes / length)))
-        size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
-        if max(size) < _SMALLEST:
-            return None
-        data = _encoded(scaled(picture, size), "webp", _LOWER_QUALITY)
-        if len(data) <= max_bytes:
-            return data
-        length = len(data)
-
-
-def _encoded(picture: Pil, format: str, quality: int) -> bytes:
-    return encode(picture, format, quality=quality, keep_profile=False)
 
 
 # Making a picture fit a limit of bytes: first less quality, then fewer pixels.
@@ -275,22 +159,22 @@ _LOWEST_QUALITY: Final = 60
 _BETTER_QUALITIES: Final = (90, 85, 80, 75, 70, 65)
 
 
-def shrink(image: Image, max_bytes: int) -> Image:
-    """See `Image.shrink`."""
+def shrink(data: bytes, format: str, max_bytes: int) -> bytes:
+    """Return the file with at most so many bytes, itself if it fits; see `Image.shrink`."""
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise _refused(f"max_bytes must be a whole number from 1 up, not {max_bytes!r}", max_bytes)
-    if image.nbytes <= max_bytes:
-        return image
-    if image.format == "svg":
-        raise _refused(f"an svg of {image.nbytes} bytes cannot be made smaller here", max_bytes)
-    if image.format == "gif" and frame_count(image.data) > 1:
-        return Image.from_bytes(_smaller_animation(image, max_bytes))
-    return Image.from_bytes(_smaller_still(image, max_bytes))
+    if len(data) <= max_bytes:
+        return data
+    if format == "svg":
+        raise _refused(f"an svg of {len(data)} bytes cannot be made smaller here", max_bytes)
+    if format == "gif" and frame_count(data) > 1:
+        return _smaller_animation(data, max_bytes)
+    return _smaller_still(data, format, max_bytes)
 
 
-def _smaller_still(image: Image, max_bytes: int) -> bytes:
-    picture = decode(image)
-    webp = image.format == "webp" or has_transparency(picture)
+def _smaller_still(data: bytes, format: str, max_bytes: int) -> bytes:
+    picture = decode(data, format)
+    webp = format == "webp" or has_transparency(picture)
     format = "webp" if webp else "jpeg"
     profile = picture.info.get("icc_profile", b"")
     keep_profile = len(profile) * 4 < max_bytes  # a profile must not crowd out the picture
@@ -309,8 +193,8 @@ def _smaller_still(image: Image, max_bytes: int) -> bytes:
     return data
 
 
-def _smaller_animation(image: Image, max_bytes: int) -> bytes:
-    gif = decode_animation(image)
+def _smaller_animation(data: bytes, max_bytes: int) -> bytes:
+    gif = decode_animation(data)
 
     def attempt(size: tuple[int, int]) -> bytes:
         frames = [scaled(frame, size) for frame in gif.frames]
@@ -353,23 +237,23 @@ FIT_QUALITY: Final = 95
 """For a picture cut to size: it is paid for, and the untouched one stays in `original`."""
 
 
-def to_pil(image: Image) -> PilImage:
-    """See `Image.to_pil`."""
+def to_pil(data: bytes, format: str) -> PilImage:
+    """Return a decoded PIL image; see `Image.to_pil`."""
     try:
-        return _loaded(image, whole=True)
+        return _loaded(data, format, whole=True)
     except ImageDecodeError:
-        return _loaded(image, whole=False)
+        return _loaded(data, format, whole=False)
 
 
-def _loaded(image: Image, *, whole: bool) -> PilImage:
-    picture = open_header(image, whole=whole)
-    with decode_errors(image.format):
+def _loaded(data: bytes, format: str, *, whole: bool) -> PilImage:
+    picture = open_header(data, format, whole=whole)
+    with decode_errors(format):
         load(picture)
     return picture
 
 
-def from_pil(picture: PilImage) -> Image:
-    """See `Image.from_pil`."""
+def from_pil(picture: PilImage) -> bytes:
+    """Return a PIL image as PNG; see `Image.from_pil`."""
     import PIL.Image
 
     if not isinstance(picture, PIL.Image.Image):
@@ -385,11 +269,11 @@ def from_pil(picture: PilImage) -> Image:
     with decode_errors("PIL image"):
         picture.load()
         turned = to_rgb_or_rgba(upright(picture.copy()))  # a copy: `picture` is not ours
-    return Image.from_bytes(encode(turned, "png"))
+    return encode(turned, "png")
 
 
-def thumbnail(image: Image, max_px: int) -> Image:
-    """See `Image.thumbnail`."""
+def thumbnail(data: bytes, format: str, size: tuple[int, int] | None, max_px: int) -> bytes:
+    """Return a small version, or the file itself if it is small; see `Image.thumbnail`."""
     if isinstance(max_px, bool) or not isinstance(max_px, int) or max_px < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise InvalidRequestError(
             f"max_px must be a whole number of pixels from 1 up, not {max_px!r}",
@@ -397,65 +281,43 @@ def thumbnail(image: Image, max_px: int) -> Image:
             value=max_px,
             allowed="1 or more",
         )
-    size = image.size
-    if size is not None and max(size) <= max_px and image.format != "svg":
-        return image
-    picture = decode(image, at_least=max_px)
+    if size is not None and max(size) <= max_px and format != "svg":
+        return data
+    picture = decode(data, format, at_least=max_px)
     picture.thumbnail((max_px, max_px))
-    format = image.format if image.format in {"png", "jpeg", "webp"} else "png"
-    return Image.from_bytes(encode(picture, format))
+    return encode(picture, format if format in {"png", "jpeg", "webp"} else "png")
 
 
-def convert(image: Image, format: str, quality: int | None) -> Image:
-    """See `Image.convert`."""
-    target = "jpeg" if format == "jpg" else format
+def convert(data: bytes, format: str, wanted: str, quality: int | None) -> bytes:
+    """Return the file in another format, itself if it has that one; see `Image.convert`."""
+    target = "jpeg" if wanted == "jpg" else wanted
     if target not in {"png", "jpeg", "webp", "gif"}:
         allowed = ("png", "jpeg", "webp", "gif")
         raise InvalidRequestError(
-            f"cannot convert to {format!r}: choose one of {', '.join(allowed)}",
+            f"cannot convert to {wanted!r}: choose one of {', '.join(allowed)}",
             field="format",
-            value=format,
+            value=wanted,
             allowed=allowed,
         )
     _check_quality(target, quality)
-    if target == image.format and quality is None:
-        return image
-    return Image.from_bytes(encode(decode(image), target, quality=quality))
+    if target == format and quality is None:
+        return data
+    return encode(decode(data, format), target, quality=quality)
 
 
-def fit(image: Image, width: int, height: int, *, quality: int | None = None) -> Image:
-    """The picture at exactly this size: scaled to cover it, the rest cut off evenly.
-
-    Nothing is resampled when cutting alone is enough. The format stays (formats the service
-    does not make become png), so do transparency and, in a gif, every frame with its duration.
-    A lossless WebP stays lossless.
-
-    Args:
-        image: The picture; returned as it is when it has this size.
-        width: Pixels across.
-        height: Pixels down.
-        quality: 0 to 100 for jpeg and webp, as the service's compression; `FIT_QUALITY` when
-            left out.
-
-    Returns:
-        The picture, with ``original`` set to the one given.
-
-    Raises:
-        ImageDecodeError: It is broken.
-    """
-    if image.format == "svg":
-        return evolve(Image.from_bytes(resized(image.data, width, height)), original=image)
-    if oriented_size(image) == (width, height):
-        return image
-    if image.format == "gif":
-        data = fit_animation(image, width, height)
-    else:
-        format = image.format if image.format in {"png", "jpeg", "webp"} else "png"
-        lossless = quality is None and format == "webp" and _is_lossless_webp(image.data)
-        picture = cover(decode(image), width, height)
-        wanted = FIT_QUALITY if quality is None else max(quality, 1)  # Pillow's 0 means 75
-        data = encode(picture, format, quality=wanted, lossless=lossless)
-    return evolve(Image.from_bytes(data), original=image)
+def fit(data: bytes, format: str, width: int, height: int, *, quality: int | None = None) -> bytes:
+    """Return the file at exactly this size, itself if it has it; see `Image.fit`."""
+    if format == "svg":
+        return resized_svg(data, width, height)
+    if oriented_size(data, format) == (width, height):
+        return data
+    if format == "gif":
+        return fit_animation(data, width, height)
+    target = format if format in {"png", "jpeg", "webp"} else "png"
+    lossless = quality is None and format == "webp" and _is_lossless_webp(data)
+    picture = cover(decode(data, format), width, height)
+    wanted = FIT_QUALITY if quality is None else max(quality, 1)  # Pillow's 0 means 75
+    return encode(picture, target, quality=wanted, lossless=lossless)
 
 
 def _is_lossless_webp(data: bytes) -> bool:

@@ -297,8 +297,8 @@ def _is_edge(value: object) -> bool:
 def _not_a_size(value: object) -> InvalidRequestError:
     allowed = ("auto", "WIDTHxHEIGHT", "RATIO such as 16:9", *PRESETS)
     return InvalidRequestError(
-        f"size {truncated_repr(value)} is not understood: use pixels ('1920x1080'), a ratio ('16:9'), "
-        "'auto', 'square', 'landscape', 'portrait' or a preset such as 'og_image'",
+        f"size {truncated_repr(value)} is not understood: use pixels ('1920x1080'), a ratio "
+        "('16:9'), 'auto', 'square', 'landscape', 'portrait' or a preset such as 'og_image'",
         field="size",
         value=value,
         allowed=allowed,

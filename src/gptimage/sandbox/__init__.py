@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from gptimage.sandbox.http_server import SandboxServer, serve
 from gptimage.sandbox.service import Sandbox
-from gptimage.sandbox.transport import SANDBOX_URL, AsyncSandboxTransport, SandboxTransport
+from gptimage.sandbox.transport import AsyncSandboxTransport, SandboxTransport
+from gptimage.transport.protocols import SANDBOX_URL
 
 
 __all__ = [

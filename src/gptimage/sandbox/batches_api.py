@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 from gptimage._internal.json import table
 from gptimage.sandbox.failures import ErrorReply, missing, wrong_type
 from gptimage.sandbox.models_files_api import Uploads, expiry
-from gptimage.sandbox.wire import Reader
+from gptimage.sandbox.wire import Reader, page
 from gptimage.transport.http import HttpReply, HttpRequest
 
 
@@ -281,20 +281,9 @@ class Batches:
         """
         read = Reader(dict(query), form=True)
         read.only(("limit", "after"))
-        limit = read.whole("limit", 1, 100) or 20
         with self._lock:
             found = [batch.about for batch in reversed(self._batches.values())]
-        if after := query.get("after"):
-            ids = [about["id"] for about in found]
-            found = found[ids.index(after) + 1 :] if after in ids else []
-        page = [dict(about) for about in found[:limit]]
-        return {
-            "object": "list",
-            "data": page,
-            "first_id": page[0]["id"] if page else None,
-            "last_id": page[-1]["id"] if page else None,
-            "has_more": len(found) > limit,
-        }
+        return page(read, found, most=100)
 
     def look(self, batch_id: str) -> dict[str, Any]:
         """``GET /batches/{id}``; the batch gets on with its work before it answers.

@@ -1,8 +1,8 @@
-"""Failures on request: what each scenario answers, word for word as the service was recorded.
+"""Failures on request: how each scenario replies, word for word as the service was recorded.
 
-A scenario is scheduled with `Sandbox.fail_next`, with the header ``x-sandbox-fail`` or
-with a marker such as ``[sandbox:moderation]`` in the prompt; the last two work through
-every door and from every language.
+A scenario is scheduled with `Sandbox.fail_next`, happens at a rate with ``Sandbox(failures=...)``,
+or is requested with the header ``x-sandbox-fail`` or a marker such as ``[sandbox:moderation]`` in
+the prompt; the last two work over HTTP and in process, from every language.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Final, Literal, get_args
 
 from attrs import frozen
@@ -96,14 +97,15 @@ def not_one_of(param: str, value: str, allowed: Sequence[str]) -> ErrorReply:
     return ErrorReply(message, code="invalid_value", param=param)
 
 
-def out_of_range(param: str, value: int, low: int, high: int) -> ErrorReply:
-    """An integer outside its limits."""
+def out_of_range(param: str, value: float, low: float, high: float) -> ErrorReply:
+    """A number outside its limits."""
+    kind = "integer" if isinstance(value, int) else "decimal"
     if value < low:
-        word, sign, limit, code = "below minimum", ">=", low, "integer_below_min_value"
+        word, sign, limit, code = "below minimum", ">=", low, f"{kind}_below_min_value"
     else:
-        word, sign, limit, code = "above maximum", "<=", high, "integer_above_max_value"
+        word, sign, limit, code = "above maximum", "<=", high, f"{kind}_above_max_value"
     message = (
-        f"Invalid '{param}': integer {word} value."
+        f"Invalid '{param}': {kind} {word} value."
         f" Expected a value {sign} {limit}, but got {value} instead."
     )
     return ErrorReply(message, code=code, param=param)
@@ -225,22 +227,99 @@ def planned(failure: str | HttpReply, retry_after: float) -> Fault:
     return Fault(scenario=failure, retry_after=retry_after)
 
 
-def asked_for(header: str | None, prompt: object) -> Fault | None:
-    """The fault a header or a marker in the prompt asks for.
+class FailureRates:
+    """How often each scenario happens by itself, from one reproducible source of chance.
+
+    Args:
+        rates: A share of the requests, from 0 to 1, for each scenario.
+        seed: Makes the same requests fail each time; None does not.
 
     Raises:
-        Refusal: There is no such scenario.
+        InvalidRequestError: A scenario is unknown, or a rate is no share.
+    """
+
+    def __init__(self, rates: Mapping[str, float], seed: int | None = None) -> None:
+        for scenario, rate in rates.items():
+            planned(scenario, 1.0)
+            if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+                raise InvalidRequestError(
+                    f"failures[{scenario!r}] must be a share from 0 to 1, such as 0.02",
+                    field="failures",
+                    value=rate,
+                )
+        if sum(rates.values()) > 1:
+            raise InvalidRequestError(
+                "failures= sums to more than 1: at most every request can fail",
+                field="failures",
+                value=dict(rates),
+            )
+        self._rates = dict(rates)
+        self._random = Random(seed)  # no secret depends on it
+
+    def __bool__(self) -> bool:
+        """Whether anything can fail."""
+        return any(self._rates.values())
+
+    def next(self) -> Fault | None:
+        """Decide about one request. Not thread-safe: the caller holds its lock."""
+        return self.pick(self._rates)
+
+    def pick(self, rates: Mapping[str, float]) -> Fault | None:
+        """Decide about one request by other rates, from the same source of chance."""
+        drawn = self._random.random()
+        for scenario, rate in rates.items():
+            if drawn < rate:
+                return Fault(scenario=scenario)
+            drawn -= rate
+        return None
+
+
+def read_rates(text: str) -> dict[str, float]:
+    """Read rates such as ``cut=0.02,server=0.1``.
+
+    Raises:
+        InvalidRequestError: It is not of that form, a scenario is unknown, or a rate is no share.
+    """
+    rates: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, rate = part.partition("=")
+        try:
+            rates[name.strip()] = float(rate)
+        except ValueError:
+            raise InvalidRequestError(
+                f"write rates of failures as cut=0.02,server=0.1, not {text[:80]!r}",
+                field="failures",
+                value=text,
+            ) from None
+    FailureRates(rates)
+    return rates
+
+
+def requested(header: str | None, prompt: object) -> Fault | dict[str, float] | None:
+    """Return the failure a header or a marker in the prompt requests, or the header's rates.
+
+    Raises:
+        ErrorReply: There is no such scenario.
+    """
+    if not header:
+        return marked(prompt)
+    try:
+        return read_rates(header) if "=" in header else planned(header, 1.0)
+    except InvalidRequestError as error:
+        raise ErrorReply(f"{error}.", code="invalid_value", param="x-sandbox-fail") from error
+
+
+def marked(prompt: object) -> Fault | None:
+    """Return the failure a marker in the prompt requests.
+
+    Raises:
+        ErrorReply: There is no such scenario.
     """
     marker = _MARKER.search(prompt) if isinstance(prompt, str) else None
-    name = header or (marker[1] if marker else None)
-    if name is None:
-        return None
-    if name not in SCENARIOS:
-        message = f"The sandbox has no failure '{name[:40]}'. It has: {', '.join(SCENARIOS)}."
-        raise ErrorReply(
-            message, code="invalid_value", param="x-sandbox-fail" if header else "prompt"
-        )
-    return Fault(scenario=name)
+    try:
+        return planned(marker[1], 1.0) if marker else None
+    except InvalidRequestError as error:
+        raise ErrorReply(f"{error}.", code="invalid_value", param="prompt") from error
 
 
 def at_once(fault: Fault, model: str) -> HttpReply | ErrorReply | None:

@@ -19,7 +19,7 @@ from attrs import evolve
 from gptimage._internal.keywords import one_of, refused, strict_class, text, whole
 from gptimage.sandbox import replies, wire
 from gptimage.sandbox.failures import Cut, ErrorReply, wrong_key
-from gptimage.sandbox.service import Answer, Sandbox
+from gptimage.sandbox.service import CONTROL, VARIATIONS, Answer, Sandbox, route
 from gptimage.sandbox.wire import MULTIPART, BadBodyError, read_body
 from gptimage.transport.http import HttpReply, HttpRequest
 
@@ -37,6 +37,11 @@ _NO_KEY: Final = (
     " using Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from"
     " https://platform.openai.com/account/api-keys."
 )
+_WRONG_AZURE_KEY: Final = (
+    "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a"
+    " valid key for an active subscription and use a correct regional API endpoint for your"
+    " resource."
+)
 
 
 @strict_class
@@ -53,7 +58,7 @@ class SandboxServer:
     """
 
     def __init__(
-        self, host: str = "127.0.0.1", port: int = 0, sandbox: Sandbox | None = None
+        self, *, host: str = "127.0.0.1", port: int = 0, sandbox: Sandbox | None = None
     ) -> None:
         text("host", host)
         whole("port", port, 0)
@@ -67,10 +72,15 @@ class SandboxServer:
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client takes as ``base_url``."""
+        """The address an OpenAI client takes as ``base_url``."""
+        return f"{self.azure_endpoint}/v1"
+
+    @property
+    def azure_endpoint(self) -> str:
+        """The address a client of Azure takes as its endpoint; any model is a deployment."""
         host, port = self._listener.server_address[:2]
         name = f"[{host!s}]" if ":" in str(host) else str(host)
-        return f"http://{name}:{port}/v1"
+        return f"http://{name}:{port}"
 
     def __enter__(self) -> Self:
         """Start to answer, in a thread of its own."""
@@ -99,10 +109,10 @@ class SandboxServer:
 
 
 def serve(
+    *,
     host: str = "127.0.0.1",
     port: int = 8080,
     sandbox: Sandbox | None = None,
-    *,
     on_ready: Callable[[str], object] | None = None,
 ) -> None:
     """Serve a sandbox until interrupted (Ctrl-C raises KeyboardInterrupt).
@@ -116,7 +126,7 @@ def serve(
     Raises:
         OSError: The port is taken, or the address is not this machine's.
     """
-    server = SandboxServer(host, port, sandbox)
+    server = SandboxServer(host=host, port=port, sandbox=sandbox)
     try:
         if on_ready:
             on_ready(server.base_url)
@@ -184,6 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
+        if self.command == "OPTIONS":
+            self._preflight(headers)
+            return
         try:
             body = read_body(self.rfile, headers)
         except BadBodyError as error:
@@ -199,12 +212,33 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _serve  # noqa: N815
 
+    def _preflight(self, headers: dict[str, str]) -> None:
+        """Let a web page of any origin send any request: a preflight carries no key."""
+        self.close_connection = True  # a body, which none has, would not be read
+        allowed = {
+            "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
+            "access-control-allow-headers": headers.get("access-control-request-headers", "*"),
+            "access-control-max-age": "86400",
+            "content-length": "0",
+        }
+        self._head(HttpReply(status=200), allowed)
+
     def _request(self, headers: dict[str, str], body: bytearray) -> HttpRequest:
-        """The request as a value, its key checked and left behind."""
-        _check_key(headers.pop("authorization", ""))
-        kept = {name: headers[name] for name in headers if name in _KEPT or name.startswith("x-")}
+        """Return the request as a value, with its key checked and left behind."""
+        bare = headers.pop("api-key", ""), headers.pop("authorization", "")
+        path = self.path.partition("?")[0]
+        gone = route(path)[0] == VARIATIONS
+        if not path.startswith(CONTROL) and not gone:
+            _check_key(*bare, azure=path.startswith("/openai/"))
+        kept = {
+            name: headers[name]
+            for name in headers
+            if name in _KEPT or (name.startswith("x-") and "key" not in name)
+        }
         method = "GET" if self.command == "HEAD" else self.command
         request = HttpRequest(method=method, path=self.path, headers=kept)
+        if gone:  # neither its key nor its body is looked at
+            return request
         kind = headers.get("content-type", "")
         if kind.lower().startswith(MULTIPART):
             try:
@@ -216,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answered(self, request: HttpRequest) -> Answer:
         try:
-            return self._listener.sandbox.arrived(request)
+            return self._listener.sandbox.handle(request)
         except Exception:
             _logger.exception("the sandbox failed on %s %s", request.method, request.path)
             fault = ErrorReply(
@@ -272,6 +306,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _head(self, reply: HttpReply, more: dict[str, str]) -> None:
         self.send_response(reply.status)
+        if not self.path.startswith(CONTROL):  # what was requested is nothing for web pages
+            more = {**_CORS, **more}
         for name, value in {**reply.headers, **more}.items():
             self.send_header(name, value)
         if self.close_connection:
@@ -279,15 +315,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
+_CORS: Final = {
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "X-Request-ID, Retry-After, X-RateLimit-Limit-Requests",
+}
 _KEPT: Final = frozenset({"content-type", "openai-beta", "openai-organization", "user-agent"})
 
 
-def _check_key(authorization: str) -> None:
-    scheme, _, key = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
-        raise ErrorReply(_NO_KEY, status=401)
-    if key.strip() == "sk-invalid":
-        raise wrong_key("sk-inv***lid")
+def _check_key(api_key: str, authorization: str, *, azure: bool) -> None:
+    """Check the key: a bearer token, or Azure's own header."""
+    scheme, _, bearer = authorization.partition(" ")
+    key = api_key.strip() or (bearer.strip() if scheme.lower() == "bearer" else "")
+    if key and key != "sk-invalid":
+        return
+    if azure:
+        raise ErrorReply(_WRONG_AZURE_KEY, code="401", status=401)
+    raise wrong_key("sk-inv***lid") if key else ErrorReply(_NO_KEY, status=401)
 
 
 def _parsed(body: bytearray) -> dict[str, object]:

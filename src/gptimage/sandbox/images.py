@@ -98,16 +98,13 @@ def _fill_canvas(canvas: Canvas, job: Job) -> bool:
 
 
 def _plain(job: Job, scene: Scene) -> Image:
-    """Return a palette image of a few colours, quick to draw and to encode."""
+    """Return a palette image of two colours, quick to draw and to encode."""
     canvas = Canvas(scene, (job.width, job.height), 0, 0)
-    image = pil.new("P", (job.width, job.height), canvas.sky[len(canvas.sky) // 2])
+    image = pil.new("P", (job.width, job.height), canvas.sky[0])
     if job.transparent:
         image.info["transparency"] = 0
-    draw, (x, y), size = ImageDraw.Draw(image), canvas.sun, canvas.unit * 0.1
-    draw.ellipse((x - size, y - size, x + size, y + size), fill=canvas.palette["sun"])
-    draw.rectangle(
-        (0, job.height * 0.7, job.width, job.height), fill=canvas.colour("near~.5~here")[0]
-    )
+    ground = (0, job.height * 0.7, job.width, job.height)
+    ImageDraw.Draw(image).rectangle(ground, fill=canvas.palette["here"])
     return image
 
 
@@ -141,7 +138,7 @@ def _draw_words(image: Image, job: Job, scene: Scene) -> None:
     draw.multiline_text(
         (image.width / 2, top), "\n".join(lines), font=font, anchor="ma", align="center",
         spacing=high * 0.2, fill=_DARK if bright else _WHITE,
-        stroke_width=high / 30, stroke_fill=_WHITE if bright else _DARK,
+        stroke_width=0 if image.mode == "P" else high / 30, stroke_fill=_WHITE if bright else _DARK,
     )  # fmt: skip
 
 
@@ -249,9 +246,8 @@ def _svg(job: Job, index: int) -> bytes:
         for number, fill in enumerate(canvas.sky)
     )
     whole = {"width": job.width, "height": job.height, "blur": unit // 9, "sky": "".join(sky)}
-    return (
-        marks["document"].lstrip().format(caption=caption, body="\n".join(body), **whole).encode()
-    )
+    document: str = marks["document"].lstrip()
+    return document.format(caption=caption, body="\n".join(body), **whole).encode()
 
 
 def _hex(colour: Colour) -> str:

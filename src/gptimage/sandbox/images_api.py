@@ -362,10 +362,10 @@ _COMMON: Final = frozenset(
     )
 )  # fmt: skip
 _GENERATION: Final = _COMMON | {"moderation"}
-_EDIT_JSON: Final = _COMMON | {"moderation", "input_fidelity", "images", "mask", "markup"}
-# `moderation` is in the specification's JSON body of an edit, and not in the SDK's
-# multipart signature: the strict reading is that the form does not have it.
-_EDIT_FORM: Final = _COMMON | {"input_fidelity"}
+# `moderation` is in the specification's JSON body of an edit and not in the SDK's multipart
+# signature; the form was said to refuse it in 2025, and two current clients send it there.
+_EDIT_FORM: Final = _COMMON | {"moderation", "input_fidelity"}
+_EDIT_JSON: Final = _EDIT_FORM | {"images", "mask", "markup"}
 
 
 @frozen(kw_only=True)
@@ -462,7 +462,7 @@ def _judge(read: Reader, job: Job, policy: Policy, files: AbstractSet[str]) -> N
     _quality_and_background(job, policy)
     _format(read, job, policy)
     _complexity_and_fidelity(read, job, policy)
-    if read.given("partial_images") and not job.stream:
+    if job.partials and not job.stream:  # recorded: 0 is let through
         raise user_error(
             "'partial_images' is only supported when 'stream' is true.", "partial_images"
         )
@@ -528,7 +528,7 @@ def _complexity_and_fidelity(read: Reader, job: Job, policy: Policy) -> None:
 def _gif(read: Reader, job: Job, *, masked: bool) -> None:
     for name, given in (
         ("stream", job.stream),
-        ("partial_images", read.given("partial_images")),
+        ("partial_images", job.partials > 0),
         ("mask", masked),
     ):
         if given:
@@ -538,7 +538,7 @@ def _gif(read: Reader, job: Job, *, masked: bool) -> None:
 def _svg(read: Reader, job: Job, policy: Policy) -> None:
     if job.n != 1:
         raise user_error("SVG output format requires 'n' to be 1", "n")
-    for name, given in (("stream", job.stream), ("partial_images", read.given("partial_images"))):
+    for name, given in (("stream", job.stream), ("partial_images", job.partials > 0)):
         if given:
             raise user_error(f"'{name}' is not supported for SVG output format", name)
     if read.given("svg") and not policy.svg_model_selection:
@@ -556,7 +556,8 @@ def _completed(read: Reader, job: Job, policy: Policy) -> Job:
     """The job with its size, and with what only its format uses."""
     frames = read.whole("frame_count", 2, 16) or 9
     frame_ms = read.whole("frame_duration_ms", 1, 10**9) or 200
-    asked = read.text("size") or "auto"
+    size = read.text("size")
+    asked = "auto" if size is None else size
     if job.format == "gif":
         width, height = gif_size(asked, job, frames)
     else:

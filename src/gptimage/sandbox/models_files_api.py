@@ -11,7 +11,7 @@ from typing import Final
 
 from gptimage.models.catalog import Models, ModelSpec
 from gptimage.sandbox.failures import ErrorReply, duplicate, missing, unknown, wrong_type
-from gptimage.sandbox.wire import Reader, is_multipart, nested
+from gptimage.sandbox.wire import Reader, is_multipart, nested, page
 from gptimage.transport.http import FilePart, HttpRequest
 
 
@@ -123,6 +123,28 @@ class Uploads(Mapping[str, bytes]):
                 oldest = next(iter(self._bytes))
                 del self._bytes[oldest], self._about[oldest]
         return about
+
+    def listed(self, query: Mapping[str, object]) -> dict[str, object]:
+        """``GET /files``, newest first unless asked otherwise."""
+        read = Reader(query, form=True)
+        read.only(("after", "limit", "order", "purpose"))
+        purpose, order = read.text("purpose"), read.choice("order", ("asc", "desc"))
+        with self._lock:
+            found = [each for each in self._about.values() if purpose in {None, each["purpose"]}]
+        ordered = found if order == "asc" else found[::-1]
+        return page(read, ordered, most=10_000, default=10_000)
+
+    def delete(self, file_id: str) -> dict[str, object]:
+        """``DELETE /files/{id}``.
+
+        Raises:
+            ErrorReply: There is no such file.
+        """
+        self.about(file_id)
+        with self._lock:
+            self._bytes.pop(file_id, None)
+            self._about.pop(file_id, None)
+        return {"id": file_id, "object": "file", "deleted": True}
 
     def _too_much(self) -> bool:
         kept = sum(len(data) for data in self._bytes.values())

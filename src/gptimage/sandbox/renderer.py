@@ -91,7 +91,8 @@ class Canvas:
 
     def stamp(self, name: str, foot: Point, size: float) -> None:
         """Draw what ``scenes.toml`` has under this name for the weather or the light."""
-        stamps, scene = scene_data()["stamps"], self.scene
+        stamps: dict[str, str] = scene_data()["stamps"]
+        scene = self.scene
         found = (stamps.get(f"{name}_{each}") for each in (scene.weather, scene.light))
         self.draw(next(filter(None, found), stamps[name]), foot, size)
 

@@ -90,6 +90,7 @@ def events(job: Job, models: Models, now: Callable[[], int]) -> Iterator[ServerE
         for number, data in enumerate(pictures[:-1]):
             yield _event(job, "partial_image", data, now(), {"partial_image_index": number})
         counted = usage(job, models, pictures=1, with_input=index == 0)
+        del counted["output_tokens_details"]  # the events' usage has no such field
         extra: dict[str, object] = {"usage": counted}
         if job.safety_identifier:
             extra["safety_identifier"] = job.safety_identifier

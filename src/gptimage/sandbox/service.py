@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from typing import Final, Literal, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from attrs import evolve, field, frozen
 
@@ -21,7 +23,7 @@ from gptimage.image.image import Image
 from gptimage.models.catalog import Models
 from gptimage.sandbox import failures, models_files_api, replies
 from gptimage.sandbox.batches_api import Batches
-from gptimage.sandbox.failures import Cut, ErrorReply, Fault, Scenario, user_error
+from gptimage.sandbox.failures import Cut, ErrorReply, FailureRates, Fault, Scenario
 from gptimage.sandbox.images_api import Policy, accept
 from gptimage.sandbox.responses_api import Responses
 from gptimage.sandbox.wire import as_sent
@@ -32,12 +34,22 @@ _JSON: Final = {"content-type": "application/json"}
 _CONTENT: Final = ("files", "content")
 _REMEMBERED: Final = 1000
 _REMEMBERED_BYTES: Final = 512 * 1024 * 1024
-_POSTS: Final = frozenset(
-    (
-        "/images/generations", "/images/edits", "/images/variations",
-        "/content_provenance_checks", "/files", "/responses", "/batches",
-    )
-)  # fmt: skip
+_DRAWING: Final = frozenset(("/images/generations", "/images/edits"))
+_METHODS: Final = (
+    (re.compile(r"/images/(generations|edits)|/content_provenance_checks|/responses"), "POST"),
+    (re.compile(r"/(files|batches)"), "GET, POST"),
+    (re.compile(r"/(responses|files)/[^/]+"), "GET, DELETE"),
+    (re.compile(r"/models(/.+)?|/batches/[^/]+|/responses/[^/]+/input_items"), "GET"),
+    (re.compile(r"/(batches|responses)/[^/]+/cancel"), "POST"),
+)
+"""Which methods each path has."""
+_AZURE: Final = re.compile(r"/deployments/([^/]+)(/images/(?:generations|edits))")
+_SHOWN: Final = 32_000
+"""Characters of a text that are shown: a prompt is no longer."""
+CONTROL: Final = "/__sandbox/"
+"""Below this path are the sandbox's own endpoints, which need no key."""
+VARIATIONS: Final = "/images/variations"
+"""Its endpoint is gone: 404 with an empty body, before a key is looked at (observed 2026-09-15)."""
 
 
 @frozen(kw_only=True)
@@ -73,6 +85,9 @@ class Sandbox:
         previews: Grant features that are in preview, or undocumented for a model.
         svg_model_selection: Let (and make) callers choose the author model of an SVG.
         draw: ``scene``, or ``plain`` for a few flat colours in a tenth of the time.
+        failures: How often a request that draws fails, by scenario: ``{"cut": 0.02}`` breaks two
+            connections in a hundred.
+        seed: Makes the same requests fail each time, as long as they arrive in the same order.
 
     Attributes:
         latency: Seconds each drawing takes; may be changed at any time.
@@ -89,6 +104,8 @@ class Sandbox:
         previews: bool = False,
         svg_model_selection: bool = False,
         draw: Literal["scene", "plain"] = "scene",
+        failures: Mapping[Scenario, float] | None = None,
+        seed: int | None = None,
     ) -> None:
         seconds("latency", latency, zero=True)
         flag("previews", previews)
@@ -99,10 +116,14 @@ class Sandbox:
             function("today", today, "a function that gives a date, such as date.today")
         if models is not None:
             one_of("models", models, Models, "a catalogue, such as Models.load()")
+        if failures is not None:
+            one_of("failures", failures, Mapping, 'rates by scenario, such as {"cut": 0.02}')
+        if seed is not None:
+            one_of("seed", seed, int, "a whole number")
         self.latency: float = latency
-        told = in_utc(clock)
-        self._today = (lambda: told().date()) if today is None else today
-        self._seconds: Callable[[], int] = lambda: int(told().timestamp())
+        now = in_utc(clock)
+        self._today: Callable[[], date] = (lambda: now().date()) if today is None else today
+        self._seconds: Callable[[], int] = lambda: int(now().timestamp())
         self._models = Models.load() if models is None else models
         self._previews = previews
         self._svg_model_selection = svg_model_selection
@@ -113,6 +134,7 @@ class Sandbox:
         self.batches: Batches = batches
         self._seen: deque[HttpRequest] = deque(maxlen=_REMEMBERED)
         self._faults: deque[Fault] = deque()
+        self._rates = FailureRates(dict[str, float]((failures or {}).items()), seed)
         self._lock = threading.Lock()
 
     @property
@@ -166,21 +188,28 @@ class Sandbox:
             TypeError: A value of the body has no JSON form.
             ValueError: A number of the body has no JSON form.
         """
-        return self.arrived(as_sent(request))
+        return self.handle(as_sent(request))
 
-    def arrived(self, request: HttpRequest) -> Answer:
-        """The answer to a request that is as it came from the wire (form values all text)."""
+    def handle(self, request: HttpRequest) -> Answer:
+        """Reply to a request that is as it came from the wire (form values all text)."""
         started = time.monotonic()
         query = dict(parse_qsl(request.path.partition("?")[2], keep_blank_values=True))
-        body = request.body or query if request.method == "GET" else request.body
-        request = evolve(request, path=_path(request.path), body=body)
+        body = query if request.method == "GET" and not request.body else request.body
+        path, deployment = route(request.path)
+        if path.startswith(CONTROL):
+            return Answer(reply=self._control(request.method, path))
+        request = evolve(request, path=path, body=body)
         request_id = f"req_{uuid.uuid4().hex}"
         with self._lock:
             self._seen.append(request)
             while len(self._seen) > 1 and sum(map(_weight, self._seen)) > _REMEMBERED_BYTES:
                 self._seen.popleft()
             fault = self._faults.popleft() if self._faults else None
+        if path == VARIATIONS:
+            return Answer(reply=HttpReply(status=404))
         try:
+            if deployment is not None:
+                request = self._deployed(request, deployment, query)
             answer = self._answer(request, request_id, fault)
         except ErrorReply as refusal:
             reply = HttpReply(
@@ -193,14 +222,14 @@ class Sandbox:
         return evolve(answer, reply=evolve(answer.reply, headers=headers))
 
     def _answer(self, request: HttpRequest, request_id: str, fault: Fault | None) -> Answer:
-        fault = fault or failures.asked_for(
-            request.headers.get("x-sandbox-fail"), request.body.get("prompt")
+        fault = fault or self._failure(request)
+        path = request.path[1:].split("/")
+        turn = self._responses.handle(
+            request, path, request_id, self._policy(), fault=fault, latency=self.latency
         )
-        if request.method == "POST" and request.path == "/responses":
-            said = self._responses.answer(request, request_id, fault, self._policy())
-            pause = self.latency / said.steps
-            ends = "whole" if said.events else _ending(said.fault)
-            return Answer(reply=said.reply, events=said.events, pause=pause, ends=ends)
+        if turn is not None:
+            ends = "whole" if turn.events else _ending(turn.fault)
+            return Answer(reply=turn.reply, events=turn.events, pause=turn.pause, ends=ends)
         if fault:
             model = request.body.get("model")
             reply = failures.at_once(
@@ -210,9 +239,50 @@ class Sandbox:
                 raise reply
             if reply is not None:
                 return Answer(reply=reply)
-        if request.method == "POST" and request.path in {"/images/generations", "/images/edits"}:
+        if request.method == "POST" and request.path in _DRAWING:
             return self._draw(request, request_id, fault)
         return Answer(reply=self._file(request), ends=_ending(fault))
+
+    def _failure(self, request: HttpRequest) -> Fault | None:
+        """Return the failure a request asks for, or the one that chance has for it."""
+        found = failures.requested(
+            request.headers.get("x-sandbox-fail"), request.body.get("prompt")
+        )
+        if isinstance(found, Fault):
+            return found
+        # One number is drawn for each request that draws, in the order in which they arrive: so
+        # the same seed fails the same requests, however many look-ups lie between them.
+        draws = request.method == "POST" and request.path in {*_DRAWING, "/responses"}
+        with self._lock:
+            if found is not None:
+                return self._rates.pick(found)
+            return self._rates.next() if draws and self._rates else None
+
+    def _deployed(
+        self, request: HttpRequest, deployment: str, query: Mapping[str, str]
+    ) -> HttpRequest:
+        """Return the request with its model: Azure names a deployment in the path instead."""
+        if "api-version" not in query:
+            raise ErrorReply("Resource not found", code="404", status=404)
+        spec = self._models.get(deployment)
+        if spec is None or spec.state(self._today()) == "shut_down":
+            message = (
+                "The API deployment for this resource does not exist. If you created the"
+                " deployment within the last 5 minutes, please wait a moment and try again."
+            )
+            raise ErrorReply(message, code="DeploymentNotFound", status=404)
+        return evolve(request, body={**request.body, "model": deployment})
+
+    def _control(self, method: str, path: str) -> HttpReply:
+        """Reply for the sandbox's own endpoints."""
+        if (method, path) == ("GET", f"{CONTROL}requests"):
+            return _json({"object": "list", "data": [summary(each) for each in self.requests]})
+        if (method, path) == ("DELETE", f"{CONTROL}requests"):
+            with self._lock:
+                self._seen.clear()
+            return _json({"object": "list", "data": []})
+        error = ErrorReply(f"The sandbox has only GET and DELETE {CONTROL}requests.", status=404)
+        return HttpReply(status=404, headers=_JSON, body=error.body(""))
 
     def _batched(self, request: HttpRequest) -> HttpReply:
         """The reply to a request of a batch."""
@@ -225,8 +295,7 @@ class Sandbox:
     def _serves(self, model: str) -> bool:
         """Whether a model is alive, and one that the Batch API has."""
         spec = self._models.get(model)
-        alive = spec is not None and spec.state(self._today()) != "shut_down"
-        return alive and spec.batch != "no"
+        return spec is not None and spec.state(self._today()) != "shut_down" and spec.batch != "no"
 
     def _file(self, request: HttpRequest) -> HttpReply:
         """A file's content, or else JSON."""
@@ -267,16 +336,20 @@ class Sandbox:
             if tail:
                 return models_files_api.one_model(tail, self._models, self._today())
             return models_files_api.model_list(self._models, self._today())
-        if request.method == "GET" and head == "files" and tail and "/" not in tail:
-            return self._uploads.about(tail)
-        if request.method == "POST" and request.path == "/files":
-            return self._uploads.add(request)
+        if head == "files" and "/" not in tail:
+            match request.method, tail:
+                case "GET", "":
+                    return self._uploads.listed(request.body)
+                case "POST", "":
+                    return self._uploads.add(request)
+                case "GET", _:
+                    return self._uploads.about(tail)
+                case "DELETE", _:
+                    return self._uploads.delete(tail)
+                case _:
+                    pass
         if request.method == "POST" and request.path == "/content_provenance_checks":
             return models_files_api.provenance(request, _has_manifest, self._seconds())
-        if request.method == "POST" and request.path == "/images/variations":
-            # Only dall-e-2 ever served it, and the endpoint "no longer accepts requests"; what
-            # it answers was not recorded, so it answers what its model does.
-            raise user_error("The model 'dall-e-2' does not exist.", "model")
         raise _no_such(request)
 
     def _policy(self) -> Policy:
@@ -339,19 +412,62 @@ def _has_manifest(data: bytes) -> bool:
     return Image.from_bytes(data).has_provenance
 
 
-def _path(path: str) -> str:
-    """The path below the base URL, with or without ``/v1`` before it."""
+def route(path: str) -> tuple[str, str | None]:
+    """Return a path below the base URL, and the Azure deployment it names, if any.
+
+    OpenAI's paths begin with ``/v1``, Azure's with ``/openai/v1`` or ``/openai``.
+    """
     bare = path.partition("?")[0]
-    return bare.removeprefix("/v1") if bare.startswith("/v1/") else bare
+    for prefix in ("/openai", "/v1"):
+        bare = bare.removeprefix(prefix) if bare.startswith(f"{prefix}/") else bare
+    azure = _AZURE.fullmatch(bare)
+    return (azure[2], unquote(azure[1])) if azure else (bare, None)
+
+
+def summary(request: HttpRequest) -> dict[str, object]:
+    """Return what a request asked for, without keys and without the bytes of its images."""
+    from gptimage.secrets import scrub_value
+
+    return {
+        "method": request.method,
+        "path": request.path,
+        "headers": scrub_value({k: v for k, v in request.headers.items() if not _secret(k)}),
+        "body": scrub_value(_shortened(request.body)),
+        "files": [
+            {
+                "name": part.name,
+                "filename": part.filename,
+                "content_type": part.content_type,
+                "bytes": len(part.data),
+                "sha256": hashlib.sha256(part.data).hexdigest(),
+            }
+            for part in request.files
+        ],
+    }
+
+
+def _secret(header: str) -> bool:
+    return re.search(r"auth|key|token|secret|cookie|password", header, re.IGNORECASE) is not None
+
+
+def _shortened(value: object) -> object:
+    """Return a JSON value with the base64 of its images replaced by its length."""
+    if isinstance(value, str) and len(value) > _SHOWN:
+        return f"{value[:40]}... ({len(value)} characters)"
+    if isinstance(value, Mapping):
+        return {k: _shortened(v) for k, v in cast("Mapping[str, object]", value).items()}
+    if isinstance(value, list):
+        return [_shortened(each) for each in cast("list[object]", value)]
+    return value
 
 
 def _no_such(request: HttpRequest) -> ErrorReply:
-    if request.path in _POSTS or f"{request.path}/".startswith("/models/"):
+    methods = (allow for pattern, allow in _METHODS if pattern.fullmatch(request.path))
+    if allow := next(methods, None):
         message = (
             f"Not allowed to {request.method} on /v1{request.path}."
             " (HINT: Perhaps you meant to use a different HTTP method?)"
         )
-        allow = "POST" if request.path in _POSTS else "GET"
         return ErrorReply(
             message, code="method_not_supported", status=405, headers={"allow": allow}
         )

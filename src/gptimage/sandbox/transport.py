@@ -6,14 +6,13 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
+from attrs import evolve
+
 from gptimage._internal.threads import to_thread
 from gptimage.sandbox.failures import Cut
 from gptimage.sandbox.service import Answer, Sandbox, broken, with_events
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
-
-SANDBOX_URL: Final = "https://sandbox.invalid/v1"
-"""What a client of the sandbox shows as its address; the name cannot exist (RFC 2606)."""
 
 _PIECE: Final = 65536
 """Bytes of each piece of a download."""
@@ -31,11 +30,12 @@ class SandboxTransport:
 
     def send(self, request: HttpRequest) -> HttpReply:
         """Send and read the whole answer."""
-        return self._sandbox.answer(request)
+        stream = self.stream(request)
+        return with_events(stream.reply, stream)
 
     def stream(self, request: HttpRequest) -> SandboxStream:
         """Send and return as soon as the answer's head is there."""
-        answer = self._sandbox.respond(request)
+        answer = _within(self._sandbox.respond(request), request.timeout)
         if answer.events is None:
             time.sleep(answer.pause)
             if answer.ends != "whole":
@@ -44,7 +44,7 @@ class SandboxTransport:
 
     def download(self, request: HttpRequest) -> SandboxDownload:
         """Send and return as soon as the answer's head is there."""
-        return SandboxDownload(self._sandbox.answer(request))
+        return SandboxDownload(self.send(request))
 
     def close(self) -> None:
         """Nothing to release."""
@@ -70,7 +70,7 @@ class AsyncSandboxTransport:
         """Send and return as soon as the answer's head is there."""
         import asyncio
 
-        answer = await to_thread(self._sandbox.respond, request)
+        answer = _within(await to_thread(self._sandbox.respond, request), request.timeout)
         if answer.events is None:
             await asyncio.sleep(answer.pause)
             if answer.ends != "whole":
@@ -83,6 +83,13 @@ class AsyncSandboxTransport:
 
     async def aclose(self) -> None:
         """Nothing to release."""
+
+
+def _within(answer: Answer, timeout: float | None) -> Answer:
+    """Let a response that takes longer than its request waits never come."""
+    if timeout is None or answer.pause <= timeout:
+        return answer
+    return evolve(answer, events=None, pause=timeout, ends="never")
 
 
 class SandboxStream:

@@ -125,7 +125,10 @@ def split(body: bytes | bytearray, content_type: str) -> tuple[dict[str, object]
                 FilePart(name=key, filename=_unquoted(filename[1]), content_type=mime, data=data)
             )
             continue
-        text = data.decode("utf-8")
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"the part '{key[:100]}' is no text, and has no filename") from error
         if key in fields:
             earlier = fields[key]
             fields[key] = [*earlier, text] if isinstance(earlier, list) else [earlier, text]
@@ -229,6 +232,36 @@ class Reader:
             raise failures.out_of_range(param, value, low, high)
         return value
 
+    def number(self, name: str, low: float, high: float) -> float | None:
+        """A number within limits; None when left out."""
+        value, param = self.body.get(name), self.prefix + name
+        if value is None:
+            return None
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise failures.wrong_type(param, "a decimal number", value)
+        if not low <= value <= high:
+            raise failures.out_of_range(param, value, low, high)
+        return value
+
+    def array(self, name: str) -> list[object]:
+        """An array; empty when left out."""
+        value = self.body.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise failures.wrong_type(self.prefix + name, "an array", value)
+        return cast("list[object]", value)
+
+    def objects(self, name: str) -> list[Reader]:
+        """The objects of an array; empty when left out."""
+        found: list[Reader] = []
+        for number, value in enumerate(self.array(name)):
+            path = f"{self.prefix}{name}[{number}]"
+            if not isinstance(value, dict):
+                raise failures.wrong_type(path, "an object", value)
+            found.append(Reader(cast("dict[str, object]", value), self.form, f"{path}."))
+        return found
+
     def flag(self, name: str) -> bool:
         """A boolean; False when left out."""
         value = self.body.get(name)
@@ -248,6 +281,24 @@ class Reader:
         if not isinstance(value, dict):
             raise failures.wrong_type(self.prefix + name, "an object", value)
         return Reader(cast("dict[str, object]", value), self.form, f"{self.prefix}{name}.")
+
+
+def page(
+    read: Reader, values: Sequence[Mapping[str, object]], *, most: int, default: int = 20
+) -> dict[str, object]:
+    """Return one page of a list, as the query's ``limit`` and ``after`` ask for it."""
+    limit, after = read.whole("limit", 1, most) or default, read.text("after")
+    if after is not None:
+        ids = [value["id"] for value in values]
+        values = values[ids.index(after) + 1 :] if after in ids else []
+    shown = [dict(value) for value in values[:limit]]
+    return {
+        "object": "list",
+        "data": shown,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+        "has_more": len(values) > limit,
+    }
 
 
 MULTIPART: Final = "multipart/form-data"

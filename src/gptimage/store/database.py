@@ -1,36 +1,72 @@
 """One SQLite file that may be deleted or damaged at any time, and heals itself.
 
 The file only holds what can be read from sidecars, so whatever happens to it, a new one is
-built. Connections are pooled: one serves one thread at a time, and none crosses a fork.
+built. Opening, forking, locking and putting a damaged file aside are `SqliteFile`'s.
 """
 
 from __future__ import annotations
 
 import os
-import weakref
-from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from attrs import define
-
 from gptimage._internal.clock import unix_now
 from gptimage._internal.locks import locked
-from gptimage.errors import ConfigurationError, StoreError
+from gptimage._internal.sqlite import SqliteFile, damage, transaction
+from gptimage.errors import StoreError
 
 
 if TYPE_CHECKING:
-    from sqlite3 import Connection, DatabaseError
+    from sqlite3 import Connection
 
 
 # The index's tables, built by named steps that are only ever appended to.
 #
 # Each step runs once, in its own transaction. A step in a released version is never changed:
 # indexes on people's disks were built with it.
+
+RECOUNT: Final = (
+    "DELETE FROM totals",
+    """INSERT INTO totals SELECT '', '', COUNT(*), TOTAL(bytes), TOTAL(nano_usd),
+        COUNT(*) - COUNT(nano_usd), TOTAL(pinned) FROM pictures""",
+    *(
+        f"INSERT INTO totals SELECT '{column}', {column}, COUNT(*), 0, 0, 0, 0 "  # noqa: S608  # names of ours
+        f"FROM pictures GROUP BY {column}"
+        for column in ("model", "operation", "format")
+    ),
+    """INSERT INTO totals SELECT 'input', '', COUNT(*), TOTAL(bytes), 0, 0, 0
+        FROM (SELECT bytes FROM sources GROUP BY sha256)""",
+)
+"""Adds up `totals` anew."""
+
+
+def _count(row: str, sign: int) -> str:
+    """Return the statement of a trigger that adds a row of ``pictures`` to the totals."""
+    return f"""
+        INSERT INTO totals VALUES
+            ('', '', {sign}, {sign} * {row}.bytes, {sign} * IFNULL({row}.nano_usd, 0),
+                {sign} * ({row}.nano_usd IS NULL), {sign} * {row}.pinned),
+            ('model', {row}.model, {sign}, 0, 0, 0, 0),
+            ('operation', {row}.operation, {sign}, 0, 0, 0, 0),
+            ('format', {row}.format, {sign}, 0, 0, 0, 0)
+        ON CONFLICT (kind, name) DO UPDATE SET count = count + excluded.count,
+            bytes = bytes + excluded.bytes, nano_usd = nano_usd + excluded.nano_usd,
+            unknown = unknown + excluded.unknown, pinned = pinned + excluded.pinned;"""  # noqa: S608  # names of ours
+
+
+def _count_input(row: str, sign: int) -> str:
+    """Return the statement of a trigger that counts an input when no other row names it."""
+    return f"""
+        INSERT INTO totals SELECT 'input', '', {sign}, {sign} * {row}.bytes, 0, 0, 0
+            WHERE NOT EXISTS (
+                SELECT 1 FROM sources WHERE sha256 = {row}.sha256 AND seq <> {row}.seq
+            )
+        ON CONFLICT (kind, name) DO UPDATE SET
+            count = count + excluded.count, bytes = bytes + excluded.bytes;"""  # noqa: S608  # names of ours
+
 
 STEPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -83,6 +119,26 @@ STEPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
         # Emoji are words now, and tags composed: everything is read again.
         "2026-11-28 emoji and composed tags": ("DELETE FROM state WHERE name = 'filled'",),
+        # Kept up by triggers, so that `stats` reads a few rows instead of every one.
+        "2026-11-28 totals": (
+            """CREATE TABLE totals (
+                kind TEXT NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL,
+                bytes INTEGER NOT NULL, nano_usd INTEGER NOT NULL, unknown INTEGER NOT NULL,
+                pinned INTEGER NOT NULL, PRIMARY KEY (kind, name)
+            ) WITHOUT ROWID""",
+            *RECOUNT,
+            f"CREATE TRIGGER counted AFTER INSERT ON pictures BEGIN {_count('NEW', 1)} END",
+            f"CREATE TRIGGER uncounted AFTER DELETE ON pictures BEGIN {_count('OLD', -1)} END",
+            f"""CREATE TRIGGER recounted AFTER UPDATE ON pictures BEGIN
+                {_count("OLD", -1)} {_count("NEW", 1)} END""",
+            f"""CREATE TRIGGER input_counted AFTER INSERT ON sources BEGIN
+                {_count_input("NEW", 1)} END""",
+            f"""CREATE TRIGGER input_uncounted AFTER DELETE ON sources BEGIN
+                {_count_input("OLD", -1)} END""",
+            # Half the size, and as good: 64 bits of a hash tell any images of a store apart.
+            "DROP INDEX by_sha256",
+            "CREATE INDEX by_digest ON pictures (substr(sha256, 1, 16))",
+        ),
     }
 )
 
@@ -96,19 +152,10 @@ def migrate(connection: Connection) -> None:
     done = _applied(connection)
     built = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'pictures'").fetchone()
     if built and next(iter(STEPS)) not in done:
-        raise damaged("the list of steps is damaged")
+        raise damage("the list of steps is damaged")
     for name, statements in STEPS.items():
         if name not in done:
             _apply(connection, name, statements)
-
-
-def damaged(problem: str) -> DatabaseError:
-    """What SQLite raises for a broken file, for what only we can see."""
-    from sqlite3 import DatabaseError
-
-    error = DatabaseError(problem)
-    error.sqlite_errorname = "SQLITE_CORRUPT"
-    return error
 
 
 def claim(connection: Connection) -> None:
@@ -138,17 +185,13 @@ def _applied(connection: Connection) -> set[str]:
 
 
 def _apply(connection: Connection, name: str, statements: tuple[str, ...]) -> None:
-    # IMMEDIATE: of two processes that find an empty file, one builds it and one waits.
-    connection.execute("BEGIN IMMEDIATE")
     try:
-        if name not in _applied(connection):
-            for statement in statements:
-                connection.execute(statement)
-            connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, unix_now()))
-        connection.execute("COMMIT")
-    except BaseException as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        with transaction(connection):
+            if name not in _applied(connection):
+                for statement in statements:
+                    connection.execute(statement)
+                connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, unix_now()))
+    except Exception as error:
         if "already exists" in str(error):  # the step is wrong, and would be in a new file, too
             raise StoreError(f"the index cannot be brought up to date: {error}") from error
         raise
@@ -159,24 +202,6 @@ T = TypeVar("T")
 BUSY_SECONDS: Final = 5.0
 """How long a write waits for another process before it gives up."""
 
-_SOUND: Final = (
-    *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL", "SQLITE_INTERRUPT", "SQLITE_MISUSE"),
-    *("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_NOLFS", "SQLITE_TOOBIG"),
-    *("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"),
-)
-"""How SQLite says that something else is wrong than what the file holds."""
-
-_SHORT: Final = ("SQLITE_IOERR_SHORT_READ", "SQLITE_IOERR_CORRUPTFS")
-_FOLLOWERS: Final = ("-wal", "-shm", "-journal")
-
-
-@define
-class _Handle:
-    connection: Connection
-    file: tuple[int, int]
-    pid: int
-    filled: bool = False
-
 
 class Database:
     """Reads and writes of an index that anybody may delete.
@@ -184,7 +209,7 @@ class Database:
     Args:
         path: The file; its folder must exist.
         fill: Writes everything the index should know into a new one; how much that was.
-        report: Is told in one sentence that an index was lost and has been rebuilt.
+        report: Is given one sentence when an index was lost and has been rebuilt.
         private: Only this machine uses it, so building one is nothing to report.
 
     Raises:
@@ -204,8 +229,15 @@ class Database:
         self._fill = fill
         self._report = report
         self._damaged = False
-        self._idle: deque[_Handle] = deque()
-        self._finalizer = weakref.finalize(self, _close_all, self._idle)
+        self._file = SqliteFile(
+            path,
+            prepare=_prepare,
+            failed=self._error,
+            busy_seconds=BUSY_SECONDS,
+            replaceable=True,  # the sidecars know all that is in it
+            damaged=self._mark_damaged,
+            mode=0o666,  # whoever may read the store may read its index
+        )
 
     def read(self, work: Callable[[Connection], T], *, filled: bool = True) -> T:
         """Run a read; a missing or damaged index is rebuilt first.
@@ -217,7 +249,13 @@ class Database:
         Raises:
             StoreError: The index cannot be read now.
         """
-        return self._run(work, filled=filled)
+        if not filled:
+            return self._file.read(work)
+        while True:
+            for result in self._file.read(lambda c: [work(c)] if _is_filled(c) else []):
+                return result
+            with locked(self._fill_lock()):
+                self._fill_if_needed()
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction that is written whole or not at all.
@@ -227,7 +265,7 @@ class Database:
         Raises:
             StoreError: The index cannot be written now.
         """
-        return self._run(lambda connection: _transaction(connection, work), filled=False)
+        return self._file.write(work)
 
     def refill(self) -> int:
         """Fill the index anew, whatever it holds; how much that was.
@@ -235,112 +273,21 @@ class Database:
         Raises:
             StoreError: The store cannot be read, or the index not be written.
         """
-        with locked(self._lock("fill")):
+        with locked(self._fill_lock()):
             # Taken away first: after a crash in the middle, the next one starts over.
             self.write(lambda c: c.execute("DELETE FROM state WHERE name = 'filled'"))
             return self._fill_now()
 
     def close(self) -> None:
         """Close idle connections; harmless when done twice."""
-        _close_all(self._idle)
+        self._file.close()
 
-    def _run(self, work: Callable[[Connection], T], *, filled: bool) -> T:
-        import sqlite3
-
-        for last_try in (False, True):
-            handle = None
-            try:
-                handle = self._borrow_filled() if filled else self._borrow()
-                result = work(handle.connection)
-            except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
-                self._after_failure(handle, error)
-                if last_try or not _is_damage(error, self.path):
-                    raise self._refusal(error) from error
-            except BaseException:
-                self._give_back(handle)
-                raise
-            else:
-                self._give_back(handle)
-                return result
-        raise AssertionError("the second try returns or raises")
-
-    def _borrow(self) -> _Handle:
-        """An idle connection to the file that is there now, or a new one."""
-        while True:
-            try:
-                handle = self._idle.pop()
-            except IndexError:
-                return self._open()
-            if handle.pid != os.getpid():
-                _FORKED.append(handle)
-            elif handle.file == _file_id(self.path):
-                return handle
-            else:
-                handle.connection.close()
-
-    def _give_back(self, handle: _Handle | None) -> None:
-        if handle is not None:
-            if handle.connection.in_transaction:
-                handle.connection.rollback()
-            self._idle.append(handle)
-
-    def _after_failure(self, handle: _Handle | None, error: Exception) -> None:
-        if handle is None or not _is_damage(error, self.path):
-            self._give_back(handle)
-            return
-        handle.connection.close()
-        self._remove(handle.file)
-
-    def _open(self) -> _Handle:
-        with locked(self._lock("open")):
-            before = _file_id(self.path)
-            if before is None:
-                # A write-ahead log without its database would be played into the new one.
-                self._remove_followers()
-            connection = _connect(self.path)
-            try:
-                claim(connection)
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-                migrate(connection)
-            except BaseException as error:
-                connection.close()
-                if _is_damage(error, self.path):
-                    self._put_aside()
-                raise
-            return _Handle(connection, _file_id(self.path) or (0, 0), os.getpid())
-
-    def _remove(self, file: tuple[int, int]) -> None:
-        """Make room for a new index, unless somebody else has already done so."""
-        with locked(self._lock("open")):
-            if _file_id(self.path) == file:
-                self._put_aside()
-
-    def _put_aside(self) -> None:
-        """Keep a damaged file under another name: perhaps it is not what we think it is."""
+    def _mark_damaged(self) -> None:
         self._damaged = True
-        with suppress(FileNotFoundError):
-            self.path.replace(f"{self.path}.damaged")
-        self._remove_followers()
-
-    def _remove_followers(self) -> None:
-        for suffix in _FOLLOWERS:
-            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-
-    def _borrow_filled(self) -> _Handle:
-        """A connection to an index that knows every sidecar."""
-        while True:
-            handle = self._borrow()
-            handle.filled = handle.filled or _is_filled(handle.connection)
-            if handle.filled:
-                return handle
-            self._give_back(handle)
-            with locked(self._lock("fill")):
-                self._fill_if_needed()
 
     def _fill_if_needed(self) -> None:
-        """Fill it, unless whoever held the lock before has done so."""
-        if self._run(_is_filled, filled=False):
+        """Fill it, unless the holder of the lock before us has done so."""
+        if self.read(_is_filled, filled=False):
             return
         found = self._fill_now()
         if found and (self._damaged or not self._private):
@@ -357,10 +304,10 @@ class Database:
             if self.write(partial(_finish_filling, token=token)):
                 return found
 
-    def _lock(self, purpose: str) -> Path:
-        return self.path.with_name(f".{self.path.name}.{purpose}")
+    def _fill_lock(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.fill")
 
-    def _refusal(self, error: Exception) -> StoreError:
+    def _error(self, error: Exception) -> StoreError:
         if "no such module: fts5" in str(error):
             return StoreError(
                 "this Python's SQLite has no full-text search (FTS5): use a Python that has it"
@@ -371,61 +318,9 @@ class Database:
         )
 
 
-_FORKED: Final[list[_Handle]] = []
-"""Connections of a parent process: SQLite forbids a child to use them, and even to close them."""
-
-
-def _connect(path: Path) -> Connection:
-    try:
-        import sqlite3
-    except ImportError as error:
-        raise ConfigurationError("this Python was built without SQLite") from error
-    return sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
-
-
-def _transaction(connection: Connection, work: Callable[[Connection], T]) -> T:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        result = work(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        # A full disk may have rolled back already.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return result
-
-
-def _is_damage(error: BaseException, path: Path) -> bool:
-    """Whether the file is broken, rather than busy, full or out of reach.
-
-    A damaged file fails in almost any way: a table that is gone, a column that is no text, an
-    id that is there twice. Nothing in it is needed, so in doubt it is built anew.
-    """
-    import sqlite3
-
-    if isinstance(error, UnicodeDecodeError):  # Python could not even read what SQLite told
-        return True
-    if not isinstance(error, sqlite3.DatabaseError) or "no such module: fts5" in str(error):
-        return False
-    code = getattr(error, "sqlite_errorname", "")
-    if code in _SHORT:
-        return True
-    if code.startswith("SQLITE_READONLY"):  # a version number in its head that no SQLite writes
-        return os.access(path, os.W_OK) or not path.exists()
-    # Without a code it is Python that could not read a column, or was used in a wrong way.
-    wrong_use = not code and isinstance(error, sqlite3.ProgrammingError)
-    return not wrong_use and not code.startswith(_SOUND)
-
-
-def _file_id(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
+def _prepare(connection: Connection) -> None:
+    claim(connection)
+    migrate(connection)
 
 
 def _is_filled(connection: Connection) -> bool:
@@ -443,13 +338,3 @@ def _finish_filling(connection: Connection, token: str) -> bool:
         return False
     _set_state(connection, "filled", token)
     return True
-
-
-def _close_all(idle: deque[_Handle]) -> None:
-    with suppress(IndexError):
-        while True:
-            handle = idle.pop()
-            if handle.pid == os.getpid():
-                handle.connection.close()
-            else:
-                _FORKED.append(handle)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from gptimage.errors import ConfigurationError, ImageNotFoundError, StoreError
+from gptimage.errors import ConfigurationError, ImageNotFoundError, StoreError, truncated_repr
 from gptimage.types.record import Record
 
 
@@ -66,7 +66,7 @@ def check_id(id: str) -> str:
     """
     if not is_id(id):
         raise ImageNotFoundError(
-            f"{_shown(id)} is no picture of a store: ids look like img_20261120T114205123456_ "
+            f"{truncated_repr(id)} is no picture of a store: ids look like img_20261120T114205123456_ "
             "and 32 more characters; history() lists them"
         )
     return id
@@ -89,7 +89,7 @@ def time_of(id: str) -> datetime:
     match = PATTERN.fullmatch(id)
     moment = _parse_time(match[1]) if match else None
     if moment is None:
-        raise StoreError(f"{_shown(id)} is no id")
+        raise StoreError(f"{truncated_repr(id)} is no id")
     return moment
 
 
@@ -112,11 +112,6 @@ def _parse_time(text: str) -> datetime | None:
     except ValueError:
         return None
     return moment if _FIRST_YEAR <= moment.year < _LAST_YEAR else None
-
-
-def _shown(id: object) -> str:
-    text = repr(id)
-    return text if len(text) <= 80 else text[:79] + "…"
 
 
 # Keys: the names of files in a store, safe on every system and unable to leave its root.

@@ -27,7 +27,6 @@ from gptimage._internal.locks import locked
 from gptimage._internal.user_dirs import make_private, recovery_folder, spool_folder
 from gptimage.errors import GptImageError, ImageDecodeError, StoreError
 from gptimage.image.image import Image
-from gptimage.image.transform import fit
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import cost_of
 from gptimage.models.sizes import Size
@@ -406,6 +405,6 @@ def _exact(image: Image, asked: Mapping[str, object]) -> Image:
     """The picture with the pixels that were asked for, as the client would have made it."""
     try:
         size = Size.parse(str(asked.get("size", "auto"))).pixels
-        return fit(image, *size) if size else image
+        return image.fit(*size) if size else image
     except GptImageError:
         return image

@@ -56,6 +56,7 @@ class CallMetadata:
         parent: Id of the picture that was refined.
         response_id: Id of the service's response.
         call_id: Id of the image call within it.
+        sandbox: Whether the sandbox drew the pictures.
     """
 
     asked: Mapping[str, object]
@@ -70,6 +71,7 @@ class CallMetadata:
     parent: str | None = None
     response_id: str | None = None
     call_id: str | None = None
+    sandbox: bool = False
 
     @classmethod
     def of(cls, result: Result) -> CallMetadata:
@@ -81,6 +83,7 @@ class CallMetadata:
             inputs=pictures(result.request),
             usage=result.usage,
             cost=result.cost,
+            sandbox=result.sandbox,
             warnings=result.warnings,
             request_id=result.request_id,
         )
@@ -216,6 +219,7 @@ def _draft(
         version=library_version(),
         warnings=call.warnings,
         request_id=call.request_id,
+        sandbox=call.sandbox,
     )
     return PendingImage(
         record=placed(record, image, context.naming, context.blobs), image=image, inputs=call.inputs

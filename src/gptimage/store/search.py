@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import Cost
-from gptimage.store.index import query, same, storable
+from gptimage.store.index import query, same, storable, unpacked
 from gptimage.store.names import is_id, row_at, row_of, time_of
 from gptimage.types.record import Record
 
@@ -120,28 +120,30 @@ class Stats:
 
 
 def measure(connection: Connection) -> Stats:
-    """Count and add up every row."""
-    count, size, nano, unknown, pinned = connection.execute(
-        "SELECT COUNT(*), TOTAL(bytes), SUM(nano_usd), COUNT(*) - COUNT(nano_usd), TOTAL(pinned) "
-        "FROM pictures"
-    ).fetchone()
-    inputs, input_bytes = connection.execute(
-        "SELECT COUNT(*), TOTAL(bytes) FROM (SELECT bytes FROM sources GROUP BY sha256)"
-    ).fetchone()
-    first, last = connection.execute("SELECT MIN(seq), MAX(seq) FROM pictures").fetchone()
+    """Read the totals."""
+    totals = {
+        (kind, name): row
+        for kind, name, *row in connection.execute("SELECT * FROM totals WHERE count > 0")
+    }
+    count, size, nano, unknown, pinned = totals.get(("", ""), (0, 0, 0, 0, 0))
+    inputs, input_bytes, *_ = totals.get(("input", ""), (0, 0))
+    first, last = (
+        connection.execute(f"SELECT {edge}(seq) FROM pictures").fetchone()[0]  # noqa: S608  # two words of ours
+        for edge in ("MIN", "MAX")  # apart: SQLite looks both up, and scans for them together
+    )
     return Stats(
         pictures=count,
         bytes=int(size),
         inputs=inputs,
         input_bytes=int(input_bytes),
-        cost=Cost(usd=Decimal(nano or 0) / _NANO),
+        cost=Cost(usd=Decimal(int(nano)) / _NANO),
         unknown_cost=unknown,
         pinned=int(pinned),
         oldest=_when(connection, first),
         newest=_when(connection, last),
-        by_model=_counts(connection, "model"),
-        by_operation=_counts(connection, "operation"),
-        by_format=_counts(connection, "format"),
+        by_model=_counts(totals, "model"),
+        by_operation=_counts(totals, "operation"),
+        by_format=_counts(totals, "format"),
     )
 
 
@@ -150,9 +152,9 @@ def _when(connection: Connection, row: int | None) -> datetime | None:
     return time_of(found[0]) if found else None
 
 
-def _counts(connection: Connection, column: str) -> Mapping[str, int]:
-    query = f"SELECT {column}, COUNT(*) FROM pictures GROUP BY {column} ORDER BY 2 DESC, 1"  # noqa: S608  # a name of ours
-    return dict(connection.execute(query).fetchall())
+def _counts(totals: Mapping[tuple[str, str], Sequence[int]], kind: str) -> Mapping[str, int]:
+    found = {name: row[0] for (each, name), row in totals.items() if each == kind}
+    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 RANKED: Final = 5000
@@ -238,7 +240,9 @@ def by_key(database: Database, key: str) -> Found | None:
 
 def by_digest(database: Database, sha256: str) -> list[Found]:
     """Every picture with exactly these bytes, oldest first."""
-    return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE p.sha256 = ? ORDER BY p.seq", [sha256])
+    # The plus keeps SQLite from putting the value into substr(), past the index.
+    condition = "substr(p.sha256, 1, 16) = substr(?, 1, 16) AND +p.sha256 = ? ORDER BY p.seq"
+    return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE {condition}", [sha256, sha256])
 
 
 def children(database: Database, id: str, sha256: str) -> list[Found]:
@@ -353,7 +357,8 @@ def _best(database: Database, where: _Where, limit: int, offset: int) -> list[Fo
 
 def _rows(database: Database, sql: str, values: Sequence[object]) -> list[Found]:
     def work(connection: Connection) -> list[Found]:
-        return [Found(*row) for row in connection.execute(sql, values)]  # pyright: ignore[reportArgumentType]  # values SQLite can bind
+        rows = connection.execute(sql, values)  # pyright: ignore[reportArgumentType]  # values SQLite can bind
+        return [Found(row, id, key, unpacked(body)) for row, id, key, body in rows]
 
     return database.read(work)
 

@@ -265,6 +265,7 @@ def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
         version=fields.get("version", str),
         warnings=fields.texts("warnings"),
         request_id=fields.maybe("request_id", str),
+        sandbox=fields.maybe("sandbox", bool) or False,
         path=folder.joinpath(*picture.split("/")) if folder else None,
         extra=fields.rest(),
     )

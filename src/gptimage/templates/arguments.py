@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Final, Literal, TypeAlias, TypeGuard
 
 from attrs import field, fields, frozen
 
+from gptimage._internal.text import closest
 from gptimage.errors import TemplateError
 from gptimage.templates.language import normalise
 from gptimage.templates.render import ArgumentValue, with_article
@@ -166,8 +166,8 @@ class TemplateArgument:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``" (did you mean 'x'?)"``, or nothing when no known name is close."""
-    close = get_close_matches(word, list(known), n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+    close = closest(word, known)
+    return f" (did you mean '{close}'?)" if close else ""
 
 
 def show(value: object) -> str:

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal.lenient_base64 import decode
 from gptimage.transport.wrapped_body import from_events, is_bare_image, items, normal
 
 
@@ -36,8 +37,6 @@ _LARGEST: Final = 512_000_000
 _OVERLAP: Final = 64
 """Bytes searched again with the next piece, as a key may lie across the border."""
 _MAX_DIGITS: Final = 40
-_SPACE: Final = re.compile(rb"\s+")
-_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 """From the URL-safe alphabet of base64 to the usual one."""
 
 
@@ -220,25 +219,6 @@ def picture_of(item: Mapping[str, Any], document: ParsedBody) -> bytes | None:
     if isinstance(found, int) and not isinstance(found, bool):
         return (0 <= found < len(document.pictures) and document.pictures[found]) or None
     return decode(found.encode("utf-8", "replace")) if isinstance(found, str) and found else None
-
-
-def decode(text: bytes) -> bytes:
-    """Decode base64, also URL-safe, with line breaks, a ``data:`` prefix or missing padding.
-
-    Raises:
-        ValueError: It is not base64.
-    """
-    from urllib.parse import unquote_to_bytes
-
-    import pybase64
-
-    if text[:5].lower() == b"data:":
-        head, _, text = text.partition(b",")
-        text = unquote_to_bytes(text) if b"%" in text else text
-        if not head.lower().rstrip().endswith(b";base64"):
-            return text  # the file itself, such as an svg, with some letters escaped
-    plain = _SPACE.sub(b"", text).rstrip(b"=").translate(_STANDARD)
-    return pybase64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
 
 
 def pictures(body: Body) -> list[bytes]:

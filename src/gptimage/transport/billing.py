@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from enum import StrEnum
 from typing import Final, Literal, TypeAlias
 
 from gptimage.errors import (
@@ -21,6 +22,47 @@ from gptimage.errors import (
 )
 from gptimage.transport.http import NO_HEADERS, HttpReply
 
+
+class Billing(StrEnum):
+    """What is known about the money of one request.
+
+    Ledger, checkpoint, batch state, worker jobs and the MCP server's journal each write words of
+    their own to their files, and translate them into these where they read and write them.
+    """
+
+    NOT_SENT = "not_sent"
+    """Nothing has left this machine."""
+    SENT = "sent"
+    """It left, or is about to, and there is no response yet."""
+    BILLED = "billed"
+    """A response came that is paid for, whether its cost is known or not."""
+    NOT_BILLED = "not_billed"
+    """It ended, and nothing was done for it."""
+    UNKNOWN = "unknown"
+    """It ended without a usable response, and may have been billed."""
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether its cost counts, or what was reserved for it."""
+        return self in (Billing.SENT, Billing.BILLED, Billing.UNKNOWN)
+
+    def can_become(self, later: Billing) -> bool:
+        """Whether this may be followed by ``later``; to repeat a state is always allowed."""
+        return later is self or later in _NEXT[self]
+
+
+_NEXT: Final[dict[Billing, frozenset[Billing]]] = {
+    # Given up before it was sent, it costs nothing.
+    Billing.NOT_SENT: frozenset({Billing.SENT, Billing.NOT_BILLED}),
+    Billing.SENT: frozenset({Billing.BILLED, Billing.NOT_BILLED, Billing.UNKNOWN}),
+    # It may be sent again. A response is proof, whatever was believed before.
+    Billing.NOT_BILLED: frozenset({Billing.SENT, Billing.BILLED}),
+    # Found later (a saved reply, a batch by its id, the usage page); sent again only because the
+    # user says so (`Retry.unknown`, `retry_unknown`, `gptimage jobs retry`).
+    Billing.UNKNOWN: frozenset({Billing.SENT, Billing.BILLED, Billing.NOT_BILLED}),
+    # What is paid stays paid: no later failure takes it back, and it is never sent again.
+    Billing.BILLED: frozenset(),
+}
 
 Verdict: TypeAlias = Literal["answered", "free", "refused", "unknown"]
 """``answered``: 2xx. ``free``: nothing was done, and it may pass by itself. ``refused``: nothing

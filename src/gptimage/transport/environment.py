@@ -15,8 +15,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from gptimage.errors import ConfigurationError
-from gptimage.image.download import shown as shown_url
-from gptimage.secrets import remember, remember_url
+from gptimage.secrets import display_url, remember, remember_url
 
 
 _PROXIES: Final = ("http", "https", "all")
@@ -33,6 +32,11 @@ _READ: Final = (
     "SSL_CERT_DIR",
     "OPENAI_CUSTOM_HEADERS",
 )
+KEY: Final = "OPENAI_API_KEY"
+KEY_FILE: Final = "OPENAI_API_KEY_FILE"
+"""Names a file that holds the key, as secrets are mounted into containers."""
+
+_LARGEST_KEY: Final = 1 << 14
 _UNREAD: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Read by other HTTP libraries, so people set them and expect them to hold."""
 
@@ -65,6 +69,30 @@ def check_key(name: str, key: object) -> str:
     return key
 
 
+def environment_key() -> tuple[str, str | None]:
+    """Return the variable that gives the key, and the key or None.
+
+    Raises:
+        ConfigurationError: Both variables are set, or the file cannot be used.
+    """
+    key, file = os.environ.get(KEY), os.environ.get(KEY_FILE)
+    if not file:
+        return KEY, key
+    if key:
+        raise ConfigurationError(f"{KEY} and {KEY_FILE} are both set: keep one of them")
+    try:
+        with Path(file).expanduser().open("rb") as opened:
+            found = opened.read(_LARGEST_KEY + 1).decode("utf-8-sig").strip()
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigurationError(
+            f"{KEY_FILE}: {file} cannot be read ({why}): name a file that holds the key alone"
+        ) from None
+    if not found or len(found) > _LARGEST_KEY:
+        raise ConfigurationError(f"{KEY_FILE}: {file} does not hold a key")
+    return KEY_FILE, found
+
+
 def check_url(name: str, url: object) -> str:
     """The address of a service, if it is one.
 
@@ -80,7 +108,7 @@ def check_url(name: str, url: object) -> str:
         raise ConfigurationError(
             f"{name} is empty: leave it out for OpenAI itself, or give an address {example}"
         )
-    told = f"{name}={shown_url(text)!r}"
+    told = f"{name}={display_url(text)!r}"
     if any(char.isspace() or not char.isprintable() for char in text) or text[0] in "\"'":
         raise ConfigurationError(f"{told} has white space or quotation marks in it: take them out")
     parts = _split(text)
@@ -207,7 +235,7 @@ def _proxies() -> Iterator[tuple[str, str]]:
 def _proxy(name: str, value: str) -> None:
     url = value if "://" in value else f"http://{value}"
     remember_url(url)
-    told = f"{name}={shown_url(url)!r}"
+    told = f"{name}={display_url(url)!r}"
     parts = _split(url)
     odd = any(char.isspace() or not char.isprintable() for char in value)
     if parts is None or not parts.hostname or odd or value[0] in "\"'":

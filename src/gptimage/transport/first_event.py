@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 from attrs import define
 
 from gptimage.transport.http import HttpReply, ServerEvent
-from gptimage.transport.protocols import AsyncEventStream, EventStream
+from gptimage.transport.protocols import AsyncEventStream
 
 
 @define
 class _Begun:
     """An event stream whose first event is there already."""
-
-    source: EventStream
-    first: ServerEvent | None
-    rest: Iterator[ServerEvent]
-
-    @property
-    def reply(self) -> HttpReply:
-        return self.source.reply
-
-    def __iter__(self) -> Iterator[ServerEvent]:
-        if self.first is not None:
-            yield self.first
-        yield from self.rest
-
-    def close(self) -> None:
-        self.source.close()
-
-
-@define
-class _AsyncBegun:
-    """`_Begun`, awaited."""
 
     source: AsyncEventStream
     first: ServerEvent | None
@@ -53,21 +32,11 @@ class _AsyncBegun:
         await self.source.aclose()
 
 
-def wait_for_first_event(source: EventStream) -> EventStream:
-    """Read the first event of a stream: one that breaks before it is like no answer at all."""
-    events = iter(source)
-    try:
-        return _Begun(source, next(events, None), events)
-    except BaseException:
-        source.close()
-        raise
-
-
 async def await_first_event(source: AsyncEventStream) -> AsyncEventStream:
-    """Do the same as `wait_for_first_event`, awaited."""
+    """Read the first event of a stream: one that breaks before it is like no response at all."""
     events = aiter(source)
     try:
-        return _AsyncBegun(source, await anext(events, None), events)
+        return _Begun(source, await anext(events, None), events)
     except BaseException:
         await source.aclose()
         raise

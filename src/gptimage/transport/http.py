@@ -48,6 +48,7 @@ class HttpRequest:
         body: JSON values; in a multipart request, the form fields.
         files: The files of a multipart request, in order.
         headers: Extra headers with lower-case names, never the key.
+        timeout: Seconds to wait for this response; None leaves it to the transport.
         picture_key: Under which name the answer's JSON has its pictures, in base64.
     """
 
@@ -55,7 +56,8 @@ class HttpRequest:
     path: str
     body: Mapping[str, object] = field(factory=dict[str, object], repr=False)
     files: tuple[FilePart, ...] = ()
-    headers: Mapping[str, str] = NO_HEADERS
+    headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False)
+    timeout: float | None = None
     picture_key: str = "b64_json"
 
     @property

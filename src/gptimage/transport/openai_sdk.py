@@ -8,12 +8,13 @@ parsing is not used, because it copies every picture several times.
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
+from gptimage._internal.threads import to_thread
 from gptimage.errors import ConfigurationError, GptImageError, OutcomeUnknownError, TransportError
 from gptimage.secrets import guard_logs, scrub_error
 from gptimage.transport.base64_body import Base64Extractor
@@ -75,6 +76,7 @@ class ArrivingStream:
         self.reply: HttpReply = reply
 
     def __iter__(self) -> Iterator[ServerEvent]:
+        """Yield events as they arrive."""
         if self._response is None:
             return
         decoder = EventDecoder()
@@ -86,6 +88,7 @@ class ArrivingStream:
         yield from decoder.finish()
 
     def close(self) -> None:
+        """Release the connection; harmless when done twice."""
         if self._response is not None:
             self._response.close()
 
@@ -104,6 +107,7 @@ class AsyncArrivingStream:
         self.reply: HttpReply = reply
 
     async def __aiter__(self) -> AsyncIterator[ServerEvent]:
+        """Yield events as they arrive."""
         if self._response is None:
             return
         decoder = EventDecoder()
@@ -117,6 +121,7 @@ class AsyncArrivingStream:
             yield event
 
     async def aclose(self) -> None:
+        """Release the connection; harmless when done twice."""
         if self._response is not None:
             await self._response.aclose()
 
@@ -129,6 +134,7 @@ class ArrivingDownload:
         self.reply: HttpReply = reply
 
     def __iter__(self) -> Iterator[bytes]:
+        """Yield pieces as they arrive."""
         if self._response is None:
             return
         try:
@@ -137,6 +143,7 @@ class ArrivingDownload:
             raise failure(error) from error
 
     def close(self) -> None:
+        """Release the connection; harmless when done twice."""
         if self._response is not None:
             self._response.close()
 
@@ -149,6 +156,7 @@ class AsyncArrivingDownload:
         self.reply: HttpReply = reply
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield pieces as they arrive."""
         if self._response is None:
             return
         try:
@@ -158,6 +166,7 @@ class AsyncArrivingDownload:
             raise failure(error) from error
 
     async def aclose(self) -> None:
+        """Release the connection; harmless when done twice."""
         if self._response is not None:
             await self._response.aclose()
 
@@ -227,6 +236,7 @@ def _begins_events(start: bytes) -> bool:
 def reply_of(
     response: httpx2.Response, body: bytes = b"", pictures: tuple[bytes, ...] = ()
 ) -> HttpReply:
+    """Build the reply of a response, with this body."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     return HttpReply(status=response.status_code, headers=headers, body=body, pictures=pictures)
 
@@ -234,6 +244,7 @@ def reply_of(
 def read_all(
     response: httpx2.Response, picture_key: str, chunks: Iterator[bytes] | None = None
 ) -> HttpReply:
+    """Read a response to its end; a broken one counts if an image arrived whole."""
     splitter = Base64Extractor(picture_key)
     try:
         for chunk in chunks or response.iter_bytes():
@@ -249,6 +260,7 @@ def read_all(
 async def aread_all(
     response: httpx2.Response, picture_key: str, chunks: AsyncIterator[bytes] | None = None
 ) -> HttpReply:
+    """Do the same as `read_all`, awaited."""
     splitter = Base64Extractor(picture_key)
     try:
         async for chunk in chunks or response.aiter_bytes():
@@ -309,6 +321,9 @@ def _causes(error: BaseException | None) -> str:
         error = error.__cause__ or error.__context__
     return "".join(found)
 
+
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds; a host that takes no connection by then is down, and nothing was sent to it yet."""
 
 _RAW: Final = {"X-Stainless-Raw-Response": "stream"}
 """Asks the SDK for the response before its body is read; it sends the header itself, too."""
@@ -380,10 +395,16 @@ class _LazyOfLoop:
         self._clients: dict[Any, Any] = {}
         self._served: Any = None
 
-    def get(self) -> Any:
+    async def get(self) -> Any:
+        """Return the running loop's client; importing and making it leaves the loop."""
         import asyncio
 
         loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        # Half a second for the first: the loop has other things to do.
+        return await to_thread(self._get, loop) if client is None else client
+
+    def _get(self, loop: Any) -> Any:
         with self._lock:
             for ended in [each for each in self._clients if each.is_closed()]:
                 del self._clients[ended]  # its connections ended with it; nothing could close them
@@ -458,7 +479,9 @@ class OpenAITransport:
         while True:
             try:
                 with ExitStack() as opened:
-                    response: httpx2.Response = _call(client, hops.request, httpx2.Response, opened)
+                    response: httpx2.Response = _call(
+                        client, hops.request, httpx2.Response, opened, owned=self._owned
+                    )
             except openai.APIStatusError as error:
                 reply = reply_of(error.response, error.response.content)
                 if not hops.follow(reply, str(error.response.url)):
@@ -505,16 +528,16 @@ class AsyncOpenAITransport:
             await client.close()
 
     async def _open(self, request: HttpRequest) -> httpx2.Response | HttpReply:
+        client = await self._sdk.get()
         import httpx2
         import openai
 
-        client = self._sdk.get()
         hops = Hops(request)
         while True:
             try:
                 with ExitStack() as opened:
                     response: httpx2.Response = await _call(
-                        client, hops.request, httpx2.Response, opened
+                        client, hops.request, httpx2.Response, opened, owned=self._owned
                     )
             except openai.APIStatusError as error:
                 reply = reply_of(error.response, error.response.content)
@@ -545,38 +568,49 @@ def _configured(make: Callable[[], object]) -> object:
         ) from error
 
 
-def _call(client: Any, request: HttpRequest, cast_to: type[Any], opened: ExitStack) -> Any:
+def _call(
+    client: Any, request: HttpRequest, cast_to: type[Any], opened: ExitStack, *, owned: bool
+) -> Any:
     """The SDK's ``post`` or ``get``; to be awaited when the client is async."""
+    options = _options(request, owned=owned)
     if request.method != "GET":
-        return client.post(request.path, cast_to=cast_to, **_arguments(request, opened))
+        parts = _parts(request, opened, options)
+        return client.post(request.path, cast_to=cast_to, **parts)
     path, _, query = request.path.partition("?")
-    options = {**_options(request.headers), "params": dict(parse_qsl(query))}
+    options["params"] = dict(parse_qsl(query))
     return client.get(path, cast_to=cast_to, options=options)
 
 
-def _options(headers: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "headers": {**headers, **_RAW},
+def _options(request: HttpRequest, *, owned: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "headers": {**request.headers, **_RAW},
         "max_retries": 0,
         "security": {"bearer_auth": True},
     }
+    if request.timeout is not None:
+        # A client of the caller's may be built on the older httpx, which has a class of its own.
+        options["timeout"] = time_limits(request.timeout) if owned else request.timeout
+    return options
 
 
-def _arguments(request: HttpRequest, opened: ExitStack) -> dict[str, Any]:
+def time_limits(seconds: float) -> Any:
+    """Time limits of the HTTP client: a response takes minutes, a host that is up connects soon."""
+    import httpx2
+
+    return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT))
+
+
+def _parts(request: HttpRequest, opened: ExitStack, options: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments of the SDK's ``post``; large files are opened, to be read as they go."""
-    headers = dict(request.headers)
     if request.files:
-        headers["Content-Type"] = "multipart/form-data"
+        options["headers"]["Content-Type"] = "multipart/form-data"
     files = [
         (part.name, (part.filename, _content(part, opened), part.content_type))
         for part in request.files
     ]
-    return {
-        "body": dict(request.body),
-        "files": files or None,
-        # The HTTP client would follow every redirect, also to another host; see `Hops`.
-        "options": {**_options(headers), "follow_redirects": False},
-    }
+    # The HTTP client would follow every redirect, also to another host; see `Hops`.
+    options["follow_redirects"] = False
+    return {"body": dict(request.body), "files": files or None, "options": options}
 
 
 def _content(part: FilePart, opened: ExitStack) -> bytes | BinaryIO:

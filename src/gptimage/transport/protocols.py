@@ -7,9 +7,13 @@ Implementations need not inherit from them. One contract suite per Protocol in
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
+
+
+SANDBOX_URL: Final = "https://sandbox.invalid/v1"
+"""The address of the sandbox inside the process; the name cannot exist (RFC 2606)."""
 
 
 class EventStream(Protocol):

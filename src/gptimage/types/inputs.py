@@ -16,10 +16,12 @@ from attrs import evolve
 
 from gptimage._internal.keywords import is_async
 from gptimage.errors import ImageDecodeError, InvalidRequestError
-from gptimage.image.download import shown
 from gptimage.image.formats import jpeg_segments
-from gptimage.image.image import BinaryFile, Image, ImageSource, PilImage
+from gptimage.image.image import Image, ImageSource
 from gptimage.image.lookalike import lookalike
+from gptimage.image.protocols import BinaryFile, PilImage
+from gptimage.secrets import display_url
+from gptimage.types.parameters import MAX_IMAGES
 from gptimage.types.record import Record
 from gptimage.types.request import FileRef, Source, Sources
 
@@ -27,7 +29,6 @@ from gptimage.types.request import FileRef, Source, Sources
 API_FORMATS: Final = ("png", "jpeg", "webp")
 """What the service takes as input."""
 
-MAX_IMAGES: Final = 16
 MAX_BYTES: Final = 50_000_000
 """The service takes less than 50 MB for each picture."""
 
@@ -216,7 +217,7 @@ def _name(source: ImageSource) -> str:
         if text[:5].lower() == "data:":
             text = text.partition(",")[0][:60] + ",…"
         elif _SCHEME.match(text):
-            text = shown(text)
+            text = display_url(text)
         if len(text) > 100:  # a path's end says most; what is longer is none
             text = f"…{text[-99:]}" if len(text) <= _LONGEST_PATH else f"{text[:99]}…"
         line = "".join(c if c.isprintable() else "�" for c in text)

@@ -71,6 +71,7 @@ class Record:
         version: The version of this library that saved it.
         warnings: What the caller was told about the result.
         request_id: The service's id of the call.
+        sandbox: Whether the sandbox drew it, which cost nothing.
         path: The picture's file, when the store is a local folder.
         extra: Fields written by a newer version of this library; kept when tags change.
     """
@@ -103,6 +104,7 @@ class Record:
     version: str = field(default="", repr=False)
     warnings: tuple[str, ...] = field(default=(), repr=False)
     request_id: str | None = field(default=None, repr=False)
+    sandbox: bool = field(default=False, repr=False)
     path: Path | None = field(default=None, repr=False, eq=False)
     extra: Mapping[str, object] = field(factory=dict[str, object], repr=False)
 
@@ -171,6 +173,7 @@ _PLAIN: Final = (
     "template",
     "version",
     "request_id",
+    "sandbox",
 )
 
 

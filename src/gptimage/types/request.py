@@ -1,22 +1,35 @@
 """What the user asks for, as frozen values: `Generate` and `Edit`.
 
-The parameter list of every operation is written here once, as a `TypedDict`; the
-clients unpack it, the values hold it, and `check` in ``check.py`` judges it.
+`Options` and `EditOptions` are the typed face of the table in ``parameters.py``: the clients
+unpack them, the values hold what they name, and ``validation.py`` checks it.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypedDict, TypeVar
+from typing import Any, Final, TypedDict, TypeVar
 
 from attrs import field, frozen
 
+from gptimage._internal.text import closest
 from gptimage.errors import InvalidRequestError
+from gptimage.image.codecs import oriented_size
 from gptimage.image.image import Image, ImageSource
 from gptimage.image.mask import Mask
 from gptimage.models.sizes import Size
+from gptimage.types.parameters import (
+    PARAMETERS,
+    Background,
+    Effort,
+    Fidelity,
+    Level,
+    Moderation,
+    Operation,
+    OutputFormat,
+    Quality,
+    option_names,
+)
 from gptimage.types.record import Record
 
 
@@ -87,18 +100,10 @@ def _rebuild(
     )
 
 
-Quality = Literal["low", "medium", "high", "xhigh", "max", "auto"]
-Background = Literal["transparent", "opaque", "auto"]
-OutputFormat = Literal["png", "jpeg", "webp", "gif", "svg"]
-Moderation = Literal["auto", "low"]
-Level = Literal["low", "medium", "high"]
-Operation = Literal["generate", "edit"]
-
-
 class SvgReasoning(TypedDict, total=False):
     """How much the author of an SVG thinks."""
 
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+    effort: Effort
 
 
 class Svg(TypedDict, total=False):
@@ -115,7 +120,8 @@ class Options(TypedDict, total=False):
         model: The image model; the client's default when left out.
         n: How many pictures, 1 to 10.
         size: Pixels (``"1920x1080"`` or a pair of numbers), a ratio (``"16:9"``), ``"auto"``, or
-            a name such as ``"landscape"`` or ``"og_image"``. You get exactly these pixels.
+            a name such as ``"landscape"`` or ``"og_image"``. You get exactly these pixels;
+            ``"same"`` in an edit means those of the first image.
         quality: ``low`` to ``max`` (``xhigh`` and ``max`` from 2.5 on), or ``auto``.
         background: ``transparent`` (png or webp only), ``opaque`` or ``auto``.
         format: ``png``, ``jpeg``, ``webp``, ``gif`` or ``svg``.
@@ -179,7 +185,7 @@ class EditOptions(Options, total=False):
 
     mask: Mask | Source | None
     markup: Source | None
-    input_fidelity: Literal["low", "high"] | None
+    input_fidelity: Fidelity | None
 
 
 def _size(value: str | Sequence[int] | Size | None) -> Size | None:
@@ -255,7 +261,6 @@ class Edit(Generate):
 RequestT = TypeVar("RequestT", bound=Generate)
 
 
-_NAMES: Final = tuple(Options.__annotations__)
 _HINTS: Final[Mapping[str, str]] = {
     "output_format": "it is called format here",
     "response_format": "it is called format here, and pictures always arrive as bytes",
@@ -267,10 +272,30 @@ _HINTS: Final[Mapping[str, str]] = {
     "image": "it is called images here, and belongs to edit()",
     "stream": "call stream() instead",
     "images": "pictures to start from belong to edit()",
-    "mask": "a mask belongs to edit()",
-    "markup": "markup belongs to edit()",
-    "input_fidelity": "it belongs to edit()",
+    **dict.fromkeys(("mask", "markup", "input_fidelity"), "it belongs to edit()"),
 }
+
+
+SAME_SIZE: Final = "same"
+"""The size of an edit that means the pixels of its first image."""
+
+
+def size_of_first(images: Sequence[Image | FileRef]) -> Size:
+    """Return the pixels of the first image as they are shown, for ``size="same"``.
+
+    Raises:
+        InvalidRequestError: They are not known here.
+    """
+    first = images[0]
+    if isinstance(first, FileRef) or first.width is None or first.height is None:
+        raise InvalidRequestError(
+            "size='same' means the pixels of the first image, and those are not known here: "
+            "say the size, or pass the image itself",
+            field="size",
+            value=SAME_SIZE,
+            allowed="a size such as '1024x1024'",
+        )
+    return Size(*oriented_size(first.data, first.format))
 
 
 def generate_request(
@@ -281,6 +306,13 @@ def generate_request(
     Raises:
         InvalidRequestError: An option is unknown, or the size is not understood.
     """
+    if options.get("size") == SAME_SIZE:
+        raise InvalidRequestError(
+            "size='same' means the pixels of the first image, which only an edit has",
+            field="size",
+            value=SAME_SIZE,
+            allowed="a size such as '1024x1024', '16:9' or 'auto'",
+        )
     return _build(Generate, prompt, options, {}, default_model, stream)
 
 
@@ -311,7 +343,7 @@ def _build(
     default_model: str,
     stream: bool,
 ) -> RequestT:
-    known = (*_NAMES, "input_fidelity") if kind is Edit else _NAMES
+    known = option_names("edit" if kind is Edit else "generate")
     for name in options:
         if name not in known:
             raise _unknown(name, known)
@@ -321,9 +353,6 @@ def _build(
     return kind(prompt=text, stream=stream, **values, **pictures)
 
 
-_LOWER: Final = frozenset(
-    ("quality", "background", "format", "moderation", "complexity", "input_fidelity")
-)
 _SAME: Final[Mapping[str, str]] = {"jpg": "jpeg"}
 _MARK: Final = "\ufeff"
 """A byte order mark: what some editors put before a text is no part of it."""
@@ -331,7 +360,7 @@ _MARK: Final = "\ufeff"
 
 def _habit(name: str, value: Any) -> Any:
     """The one spelling of a value that people write in several; what it means is never changed."""
-    if name in _LOWER and isinstance(value, str):
+    if PARAMETERS[name].kind == "choice" and isinstance(value, str):
         lower = value.lower()
         return _SAME.get(lower, lower) if name == "format" else lower
     return value
@@ -348,8 +377,8 @@ def _prompt(prompt: str | Prompt) -> tuple[str, dict[str, Any]]:
 
 def _unknown(name: str, known: tuple[str, ...]) -> InvalidRequestError:
     hint = _HINTS.get(name)
-    close = difflib.get_close_matches(name, known, n=1)
-    advice = hint or (f"did you mean {close[0]}?" if close else "extra_body passes unknown fields")
+    close = closest(name, known)
+    advice = hint or (f"did you mean {close}?" if close else "extra_body passes unknown fields")
     return InvalidRequestError(
         f"{name} is not a parameter here: {advice}", field=name, allowed=known
     )

@@ -32,8 +32,11 @@ class Result:
         warnings: What you should know, one sentence each: a crop, a shutdown date, a lost picture.
         created: When the service made them (UTC).
         request_id: The service's id of the call.
+        headers: Headers of the response under lower-case names, without cookies; empty for a cache
+            hit.
         reported: Size, quality, format and background as the service reports them; it can be wrong.
         cached: Whether the answer came from the cache and no request was sent.
+        sandbox: Whether the sandbox drew them, which costs nothing.
         stored: The records of the store, one for each picture, when the client has a store.
     """
 
@@ -45,14 +48,35 @@ class Result:
     warnings: tuple[str, ...] = ()
     created: datetime
     request_id: str | None = None
+    headers: Mapping[str, str] = field(factory=dict[str, str], repr=False, eq=False)
     reported: Mapping[str, object] = field(factory=dict[str, object])
     cached: bool = False
+    sandbox: bool = False
     stored: tuple[Record, ...] = ()
 
     @property
     def image(self) -> Image:
         """The first picture."""
         return self.images[0]
+
+    @property
+    def effective(self) -> Mapping[str, object]:
+        """What the main parameters came to, by name; ``result.request`` has what was asked for.
+
+        ``size``, ``format`` and ``n`` are measured on the images. ``quality`` and ``background``
+        are what the service reports, or else what was asked for; None when neither is known, or
+        when it was left to the service, which did not say.
+        """
+        asked = {name: getattr(self.request, name) for name in ("quality", "background")}
+        chosen = {name: None if value == "auto" else value for name, value in asked.items()}
+        size = self.image.size
+        return {
+            "model": self.model,
+            "n": len(self.images),
+            "size": None if size is None else f"{size[0]}x{size[1]}",
+            "format": self.image.format,
+            **{name: self.reported.get(name) or chosen[name] for name in chosen},
+        }
 
     def warn(self, *sentences: str) -> Result:
         """The same result with more warnings."""

@@ -7,25 +7,21 @@ in the catalogue are only checked for what holds on any service.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from typing import Final, cast
 
 from gptimage._internal.json import canonical
+from gptimage._internal.text import closest
 from gptimage.errors import InvalidRequestError, ModelRetiredError, truncated_repr
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.models.catalog import ModelSpec
-from gptimage.types.inputs import API_FORMATS, MAX_BYTES, MAX_IMAGES
+from gptimage.types.inputs import API_FORMATS, MAX_BYTES
+from gptimage.types.parameters import BOTH, MAX_IMAGES, MAX_PROMPT, PARAMETERS
 from gptimage.types.request import Edit, FileRef, Generate
 
 
-MAX_PROMPT: Final = 32_000
-MAX_PICTURES: Final = 10
-MAX_PARTIALS: Final = 3
-MAX_FRAMES: Final = 16
-MAX_FRAME_MS: Final = 655_350
 _LARGEST: Final = 2**53
 """Whole numbers beyond it are not the same to every JSON reader."""
 _DEFAULT_FORMAT: Final = "png"
@@ -51,8 +47,8 @@ def validate(
     """
     _check_types(request)
     if spec is None:
-        close = difflib.get_close_matches(request.model.lower(), known, n=1, cutoff=0.8)
-        meant = f" (did you mean {close[0]}?)" if close else ""
+        close = closest(request.model, known, cutoff=0.8)
+        meant = f" (did you mean {close}?)" if close else ""
         unknown = f"{request.model} is not in this library's catalogue{meant}"
         return (f"{unknown}: sent unchecked, no estimate",)
     found = list(_check_not_retired(request, spec, today))
@@ -63,23 +59,17 @@ def validate(
 
 def _check_types(request: Generate) -> None:
     """What holds for any model: types, and parameters that only make sense together."""
-    _text("prompt", request.prompt)
-    for name in ("n", "compression", "frame_count", "frame_duration_ms", "partial_images"):
-        _whole(name, getattr(request, name))
+    for row in PARAMETERS.values():
+        if row.kind in _CHECKS and hasattr(request, row.name):
+            _CHECKS[row.kind](row.name, getattr(request, row.name))
     if request.n is not None and request.n < 1:
-        raise _refuse("n", request.n, "at least one picture must be asked for", "1 to 10")
+        raise _refuse("n", request.n, "at least one image must be asked for", "1 to 10")
     if request.partial_images is not None and not request.stream:
         raise _refuse(
             "partial_images", request.partial_images, "previews need stream()", "client.stream(...)"
         )
-    for name in ("model", "quality", "background", "format", "moderation", "complexity"):
-        _text(name, getattr(request, name))
-    _text("safety_identifier", request.safety_identifier)
-    _json("svg", request.svg)
-    _json("extra_body", request.extra_body)
     _extra(request)
     if isinstance(request, Edit):
-        _text("input_fidelity", request.input_fidelity)
         _pictures(request)
 
 
@@ -164,21 +154,33 @@ def _prompt(request: Generate, spec: ModelSpec) -> Warnings:
     yield from ()
 
 
-def _count(request: Generate, spec: ModelSpec) -> Warnings:
-    if request.count > MAX_PICTURES:
-        raise _refuse("n", request.n, "one call draws at most 10 pictures", "1 to 10")
+def _limits(request: Generate, spec: ModelSpec) -> Warnings:
+    """Numbers within their limits, and parameters of one format with that format."""
+    del spec
+    written = request.format or _DEFAULT_FORMAT
+    for row in PARAMETERS.values():
+        value = getattr(request, row.name, None)
+        if value is None:
+            continue
+        if row.formats and written not in row.formats:
+            wanted = " or ".join(map(repr, row.formats))
+            problem = f"it belongs to {' and '.join(row.formats)}, and the format is {written}"
+            raise _refuse(row.name, value, problem, f"format={wanted}")
+        whole = row.kind == "whole" and row.least is not None and row.most is not None
+        if whole and not row.least <= value <= row.most:
+            raise _refuse(row.name, value, "it is out of range", row.allowed)
     yield from ()
 
 
 def _choices(request: Generate, spec: ModelSpec) -> Warnings:
     """Parameters with a fixed list of values."""
     lists: dict[str, tuple[str, ...]] = {
-        "quality": (*spec.qualities, "auto"),
-        "background": ("transparent", "opaque", "auto"),
-        "format": (*spec.formats, *spec.undocumented_formats),
-        "moderation": ("auto", "low"),
-        "complexity": ("low", "medium", "high"),
+        row.name: row.choices
+        for row in PARAMETERS.values()
+        if row.kind == "choice" and row.operations == BOTH
     }
+    lists["quality"] = (*spec.qualities, "auto")
+    lists["format"] = (*spec.formats, *spec.undocumented_formats)
     for name, allowed in lists.items():
         value = getattr(request, name)
         if value is not None and value not in allowed:
@@ -194,17 +196,6 @@ def _size(request: Generate, spec: ModelSpec) -> Warnings:
     limit = spec.sizes.experimental_pixels
     if limit and width * height > limit:
         yield f"{width}x{height} is above 2560x1440, which the service calls experimental"
-
-
-def _compression(request: Generate, spec: ModelSpec) -> Warnings:
-    if request.compression is None:
-        return
-    if request.format not in ("jpeg", "webp"):
-        problem = f"{request.format or _DEFAULT_FORMAT} has no compression level"
-        raise _refuse("compression", request.compression, problem, "format='jpeg' or 'webp'")
-    if not 0 <= request.compression <= 100:
-        raise _refuse("compression", request.compression, "it is a percentage", "0 to 100")
-    yield from ()
 
 
 def _transparency(request: Generate, spec: ModelSpec) -> Warnings:
@@ -225,35 +216,25 @@ def _complexity(request: Generate, spec: ModelSpec) -> Warnings:
 
 
 def _partials(request: Generate, spec: ModelSpec) -> Warnings:
-    if request.partial_images is not None and not 0 <= request.partial_images <= MAX_PARTIALS:
-        raise _refuse("partial_images", request.partial_images, "at most 3 previews", "0 to 3")
+    del spec
     if request.stream and request.count > 1:
         yield "no source says how several pictures of one call are streamed; sent as asked"
 
 
 def _gif(request: Generate, spec: ModelSpec) -> Warnings:
+    del spec
     if request.format != "gif":
-        for name in ("frame_count", "frame_duration_ms"):
-            if getattr(request, name) is not None:
-                raise _refuse(name, getattr(request, name), "only a gif has frames", "format='gif'")
         return
     _no_stream(request)
     if isinstance(request, Edit) and request.mask is not None:
         raise _refuse("mask", "a mask", "gif output takes no mask", "format='png'")
-    frames, duration = request.frame_count, request.frame_duration_ms
-    if frames is not None and not 2 <= frames <= MAX_FRAMES:
-        raise _refuse("frame_count", frames, "a gif has 2 to 16 frames", "2 to 16")
-    if duration is not None and not 1 <= duration <= MAX_FRAME_MS:
-        problem = "a frame lasts at most 655,350 milliseconds"
-        raise _refuse("frame_duration_ms", duration, problem, "1 to 655350")
+    duration = request.frame_duration_ms
     if duration is not None and duration % 10:
         yield f"the service rounds frame_duration_ms={duration} to the nearest 10 milliseconds"
 
 
 def _svg(request: Generate, spec: ModelSpec) -> Warnings:
     if request.format != "svg":
-        if request.svg is not None:
-            raise _refuse("svg", request.svg, "it chooses the author of an svg", "format='svg'")
         return
     _no_stream(request)
     if request.count != 1:
@@ -323,10 +304,9 @@ def _refuse(
 
 _RULES: Final[tuple[Rule, ...]] = (
     _prompt,
-    _count,
     _choices,
+    _limits,
     _size,
-    _compression,
     _transparency,
     _complexity,
     _partials,
@@ -335,26 +315,16 @@ _RULES: Final[tuple[Rule, ...]] = (
     _edit,
 )
 
-_WIRE_NAMES: Final = {
-    "model": "model",
+_CHECKS: Final[Mapping[str, Callable[[str, object], None]]] = {
+    "text": _text,
+    "choice": _text,
+    "whole": _whole,
+    "json": _json,
+}
+
+_WIRE_NAMES: Final[Mapping[str, str]] = {
+    **{row.wire: row.name for row in PARAMETERS.values() if row.wire},
     "prompt": "the prompt",
-    "n": "n",
-    "size": "size",
-    "quality": "quality",
-    "background": "background",
-    "output_format": "format",
-    "output_compression": "compression",
-    "moderation": "moderation",
-    "complexity": "complexity",
-    "safety_identifier": "safety_identifier",
-    "frame_count": "frame_count",
-    "frame_duration_ms": "frame_duration_ms",
-    "svg": "svg",
-    "partial_images": "partial_images",
     "stream": "stream()",
-    "input_fidelity": "input_fidelity",
     "image": "images",
-    "images": "images",
-    "mask": "mask",
-    "markup": "markup",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -12,11 +11,12 @@ from typing import Any, Final, Literal, Self, Unpack, cast, get_args
 from attrs import field, fields, frozen
 
 from gptimage._internal.json import array, canonical, table
+from gptimage._internal.text import closest
 from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.models.sizes import Size
 from gptimage.store.names import is_id
 from gptimage.store.save import MAX_TAGS, check_tags
-from gptimage.types.inputs import MAX_IMAGES
+from gptimage.types.parameters import MAX_IMAGES
 from gptimage.types.request import EditOptions, Prompt
 
 
@@ -381,9 +381,9 @@ def _object(name: str, value: Any) -> dict[str, Any]:
 
 def _unknown(name: object) -> InvalidRequestError:
     text = str(name)
-    close = difflib.get_close_matches(text, _KNOWN, n=1)
+    close = closest(text, _KNOWN)
     advice = _UNWANTED.get(text) or (
-        f"did you mean {close[0]}?" if close else "extra_body passes unknown fields"
+        f"did you mean {close}?" if close else "extra_body passes unknown fields"
     )
     allowed = tuple(each for each in _KNOWN if each not in _UNWANTED)
     return InvalidRequestError(

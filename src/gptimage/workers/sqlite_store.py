@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gptimage._internal.clock import unix_now
-from gptimage.errors import ConfigurationError
+from gptimage._internal.sqlite import NotADatabaseError, SqliteFile, create_tables
 from gptimage.workers.job import JobRecord
 from gptimage.workers.job_store import JobStoreError
 
@@ -18,17 +17,17 @@ from gptimage.workers.job_store import JobStoreError
 if TYPE_CHECKING:
     import sqlite3
 
-_PATIENCE: Final = 30.0
-"""Seconds to wait for other processes; one of them takes a few milliseconds."""
+_BUSY_SECONDS: Final = 30.0
+"""How long to wait for other processes; one of them takes a few milliseconds."""
 
 _VERSION: Final = 1
-_SCHEMA: Final = (
-    """CREATE TABLE jobs (
-        id TEXT PRIMARY KEY, revision INTEGER NOT NULL, at REAL NOT NULL,
-        settled INTEGER NOT NULL, entry TEXT NOT NULL
-    ) WITHOUT ROWID""",
-    "CREATE INDEX by_time ON jobs (settled, at)",
-)
+_SCHEMA: Final = """
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY, revision INTEGER NOT NULL, at REAL NOT NULL,
+    settled INTEGER NOT NULL, entry TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX by_time ON jobs (settled, at);
+"""
 _INSERT: Final = (
     "INSERT INTO jobs (revision, at, settled, entry, id) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (id) DO NOTHING"
@@ -36,15 +35,11 @@ _INSERT: Final = (
 _UPDATE: Final = (
     "UPDATE jobs SET revision = ?, at = ?, settled = ?, entry = ? WHERE id = ? AND revision = ?"
 )
-_FOREIGN: Final = (
-    "it is no desk, or one of a newer version of gptimage, and is left as it is; name another file"
-)
 
 
 class SqliteJobStore:
     """A desk that processes of one machine share. The file must be on a local disk.
 
-    The file is opened for each look and closed again, so nothing is left open across a fork.
     What was written is on the disk: a power cut forgets nothing. Requests are in it, prompts
     and all; it is readable to you alone.
 
@@ -65,10 +60,17 @@ class SqliteJobStore:
         self.path: Path = Path(path).expanduser()
         self._keep = keep
         self._clock = clock
+        self._file = SqliteFile(
+            self.path,
+            prepare=_prepare,
+            failed=self._error,
+            busy_seconds=_BUSY_SECONDS,
+            durable=True,  # a job is on the disk before its request is sent
+        )
 
     def __repr__(self) -> str:
         """Where it is."""
-        return f"SqliteDesk({str(self.path)!r})"
+        return f"SqliteJobStore({str(self.path)!r})"
 
     def now(self) -> float:
         """The time on this machine."""
@@ -76,31 +78,33 @@ class SqliteJobStore:
 
     def read(self, id: str) -> JobRecord | None:
         """What is known of a job."""
-        with self._opened() as connection:
-            text = _entry_of(connection, id)
+        text = self._file.read(lambda connection: _text_of(connection, id))
         return None if text is None else self._entry(text)
 
     def compare_and_swap(self, before: JobRecord | None, after: JobRecord) -> bool:
         """Write an entry if nobody wrote another one meanwhile."""
         text = after.to_text()
         values = (after.revision, after.at, after.settled, text, after.id)
-        with self._opened() as connection:
+
+        def work(connection: sqlite3.Connection) -> bool:
             if before is None:
                 self._forget(connection)
                 done = connection.execute(_INSERT, values).rowcount
             else:
                 done = connection.execute(_UPDATE, (*values, before.revision)).rowcount
-            return bool(done) or _entry_of(connection, after.id) == text
+            return bool(done) or _text_of(connection, after.id) == text
+
+        return self._file.write(work)
 
     def entries(self, *, settled: bool = False) -> Iterator[JobRecord]:
         """What is known of jobs, those changed longest ago first; settled ones at the end."""
         query = "SELECT entry FROM jobs WHERE settled <= ? ORDER BY settled, at, id"
-        with self._opened() as connection:
-            rows = connection.execute(query, (settled,)).fetchall()
+        rows = self._file.read(lambda c: c.execute(query, (settled,)).fetchall())
         return (self._entry(text) for (text,) in rows)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Close the file; it is opened again when needed."""
+        self._file.close()
 
     def _forget(self, connection: sqlite3.Connection) -> None:
         """Forget what was settled long ago."""
@@ -114,60 +118,19 @@ class SqliteJobStore:
         except ValueError as error:
             raise JobStoreError(f"the desk {self.path} holds a damaged entry: {error}") from error
 
-    @contextmanager
-    def _opened(self) -> Generator[sqlite3.Connection]:
-        """A connection in which every statement is a transaction of its own.
-
-        Raises:
-            DeskError: The file cannot be used.
-        """
-        try:
-            import sqlite3
-        except ImportError as error:
-            raise ConfigurationError("this Python was built without SQLite") from error
-        try:
-            with closing(self._open()) as connection:
-                yield connection
-        except (sqlite3.Error, OSError) as error:
-            raise JobStoreError(f"the desk {self.path} cannot be used: {error}") from error
-
-    def _open(self) -> sqlite3.Connection:
-        import sqlite3
-
-        if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # SQLite would make it readable to everybody; its journal copies these rights.
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
-        try:
-            connection.execute("PRAGMA synchronous = EXTRA")  # also the end of a transaction lasts
-            if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
-                _prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def _entry_of(connection: sqlite3.Connection, id: str) -> str | None:
-    row = connection.execute("SELECT entry FROM jobs WHERE id = ?", (id,)).fetchone()
-    return None if row is None else str(row[0])
+    def _error(self, error: Exception) -> JobStoreError:
+        if isinstance(error, NotADatabaseError):
+            return JobStoreError(
+                f"{self.path} is no desk, and is left as it is: {error}; name another file"
+            )
+        return JobStoreError(f"the desk {self.path} cannot be used: {error}")
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new file; refuse one that is not ours."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
-        if version != _VERSION and (version or tables):
-            raise OSError(_FOREIGN)
-        if not version:
-            for statement in _SCHEMA:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # a full disk may have rolled back already
-            connection.execute("ROLLBACK")
-        raise
+    if not create_tables(connection, _VERSION, _SCHEMA):
+        raise NotADatabaseError("it is another database, or of a newer version of gptimage")
+
+
+def _text_of(connection: sqlite3.Connection, id: str) -> str | None:
+    row = connection.execute("SELECT entry FROM jobs WHERE id = ?", (id,)).fetchone()
+    return None if row is None else str(row[0])

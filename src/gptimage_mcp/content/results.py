@@ -441,7 +441,7 @@ async def _shown(
 def _previews(
     images: Iterator[gptimage.Image | None], max_px: int, max_bytes: int
 ) -> Sequence[gptimage.Image | None]:
-    from gptimage.image.transform import previews  # late: it needs Pillow
+    from gptimage.image import previews  # late: it needs Pillow
 
     return previews(images, max_px=max_px, max_bytes=max_bytes)
 

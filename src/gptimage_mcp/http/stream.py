@@ -138,7 +138,7 @@ async def _write(send: Send, data: bytes) -> None:
 
 
 def _preview(image: gptimage.Image, pixels: int) -> dict[str, Any] | None:
-    from gptimage.image.transform import previews  # late: it needs Pillow
+    from gptimage.image import previews  # late: it needs Pillow
 
     small = previews([image], max_px=pixels, max_bytes=_PREVIEW)[0]
     if small is None:

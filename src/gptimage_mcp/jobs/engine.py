@@ -13,15 +13,14 @@ from gptimage_mcp.config.settings import Settings
 
 
 if TYPE_CHECKING:
-    from gptimage import Budget, Ledger
-    from gptimage.cache import CachePort
+    from gptimage import Budget, Cache, Ledger
     from gptimage_mcp.metrics import Metrics
 
 
 def open_client(
     settings: Settings,
     store: gptimage.Store,
-    cache: CachePort | None,
+    cache: Cache | None,
     ledger: Ledger,
     metrics: Metrics | None = None,
 ) -> gptimage.AsyncImageClient | None:
@@ -58,7 +57,7 @@ def open_store(settings: Settings) -> gptimage.Store:
     return gptimage.Store(settings.store)
 
 
-def open_cache(settings: Settings) -> CachePort | None:
+def open_cache(settings: Settings) -> Cache | None:
     """Open the cache the settings name, or return None."""
     limits: dict[str, Any] = {}
     if settings.cache_hours is not None:
@@ -66,9 +65,7 @@ def open_cache(settings: Settings) -> CachePort | None:
     if settings.cache_megabytes is not None:
         limits["max_bytes"] = settings.cache_megabytes * 1_000_000
     if settings.redis_url is not None:
-        from gptimage.cache.redis import RedisCache
-
-        return RedisCache(settings.redis_url, **limits)
+        return gptimage.Cache.redis(settings.redis_url, **limits)
     return None if settings.cache is None else gptimage.Cache.disk(settings.cache, **limits)
 
 

@@ -151,7 +151,7 @@ def _spend(app: App) -> schemas.Spend:
     settings = app.settings
     state: schemas.Spend = {
         "cost_usd": None,
-        "held_usd": None,
+        "reserved_usd": None,
         "calls": None,
         "images": None,
         "max_per_call_usd": _usd(settings.max_per_call),
@@ -167,10 +167,10 @@ def _spend(app: App) -> schemas.Spend:
     if found is None:
         return state
     total = found.total
-    state["cost_usd"], state["held_usd"] = _usd(total.cost), _usd(total.held)
+    state["cost_usd"], state["reserved_usd"] = _usd(total.cost), _usd(total.reserved)
     state["calls"], state["images"] = total.calls, total.images
     if settings.max_per_day is not None:
-        left = settings.max_per_day - total.cost - total.held
+        left = settings.max_per_day - total.cost - total.reserved
         state["left_usd"] = _usd(max(Decimal(0), left))
     return state
 

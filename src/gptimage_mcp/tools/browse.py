@@ -10,7 +10,7 @@ from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
 from pydantic import Field
 
-from gptimage.types.request import OutputFormat
+from gptimage.types.parameters import OutputFormat
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import caller
 from gptimage_mcp.content import records as documents

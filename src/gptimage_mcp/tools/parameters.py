@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from gptimage.types.request import Background, Level, Moderation, OutputFormat, Quality
+from gptimage.types.parameters import Background, Level, Moderation, OutputFormat, Quality
 from gptimage_mcp.tools.inputs import Upload
 from gptimage_mcp.tools.register import optional
 

@@ -224,12 +224,12 @@ class CacheState(TypedDict):
 class Spend(TypedDict):
     """The calls of today (UTC), and the limits.
 
-    ``held_usd`` counts for calls whose cost is not known yet; ``left_usd`` is what today's limit
-    leaves. Null limits do not exist.
+    ``reserved_usd`` counts for calls whose cost is not known yet; ``left_usd`` is what today's
+    limit leaves. Null limits do not exist.
     """
 
     cost_usd: str | None
-    held_usd: str | None
+    reserved_usd: str | None
     calls: int | None
     images: int | None
     max_per_call_usd: str | None

@@ -12,12 +12,14 @@ from typing import Any, Final, cast
 from attrs import evolve, field, frozen
 
 from gptimage._internal.json import MAX_LABEL, count, label, prose, table
+from gptimage._internal.lenient_base64 import decode
 from gptimage.errors import ApiError, InvalidRequestError
 from gptimage.image.image import Image
 from gptimage.models.sizes import Size
-from gptimage.providers.openai.images import EDIT_PATH, GENERATE_PATH, WIRE_NAMES
-from gptimage.transport.base64_body import decode, parse
+from gptimage.providers.openai.images import EDIT_PATH, GENERATE_PATH
+from gptimage.transport.base64_body import parse
 from gptimage.transport.http import FilePart, HttpReply, HttpRequest
+from gptimage.types.parameters import WIRE_NAMES
 from gptimage.types.request import Edit, FileRef, Generate
 
 

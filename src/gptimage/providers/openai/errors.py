@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from attrs import frozen
 
 from gptimage._internal.json import MAX_LABEL, array, prose, table
+from gptimage._internal.text import shorten
 from gptimage.errors import (
     ApiError,
     AuthenticationError,
@@ -234,4 +235,4 @@ def _text(value: object) -> str | None:
 def _clean(message: str) -> str:
     """One short line without HTML and without anything that looks like a key."""
     text = " ".join(_KEY.sub("…", _MARKUP.sub(" ", prose(message[:_READ]) or "")).split())
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return shorten(text, _LONGEST)

@@ -15,10 +15,12 @@ from attrs import frozen
 from gptimage._internal.json import count, label, table
 from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.image.image import Image
+from gptimage.image.mask import Mask
 from gptimage.models.pricing import Usage
 from gptimage.transport.base64_body import ParsedBody, parse
 from gptimage.transport.http import FilePart, HttpRequest, ServerEvent
 from gptimage.transport.wrapped_body import is_final
+from gptimage.types.parameters import WIRE_NAMES
 from gptimage.types.request import Edit, FileRef, Generate
 
 
@@ -27,29 +29,13 @@ EDIT_PATH: Final = "/images/edits"
 MAX_DATA_URL: Final = 20_971_520
 """Characters of one data URL in a JSON edit (OpenAI's OpenAPI document)."""
 
-WIRE_NAMES: Final[Mapping[str, str]] = {
-    "n": "n",
-    "quality": "quality",
-    "background": "background",
-    "format": "output_format",
-    "compression": "output_compression",
-    "moderation": "moderation",
-    "complexity": "complexity",
-    "safety_identifier": "safety_identifier",
-    "frame_count": "frame_count",
-    "frame_duration_ms": "frame_duration_ms",
-    "svg": "svg",
-    "partial_images": "partial_images",
-    "input_fidelity": "input_fidelity",
-}
-"""What each parameter is called on the wire."""
-
 
 def to_wire(
     request: Generate,
     *,
     size: str | None,
     mask: Image | FileRef | None = None,
+    azure: bool = False,
 ) -> HttpRequest:
     """The HTTP request for a checked request.
 
@@ -57,6 +43,7 @@ def to_wire(
         request: What was asked.
         size: The legal size to draw, or None to leave it to the service.
         mask: The legal mask of an edit.
+        azure: Whether Azure is to read it: its edits are forms, and take ``moderation`` there.
 
     Raises:
         InvalidRequestError: A picture is too large for the JSON form its edit needs.
@@ -64,7 +51,7 @@ def to_wire(
     fields = _fields(request, size)
     if not isinstance(request, Edit):
         return HttpRequest(method="POST", path=GENERATE_PATH, body=fields)
-    if _needs_json(request, mask):
+    if json_reasons(request, mask, azure=azure):
         body = {**fields, **_json_pictures(request, mask)}
         return HttpRequest(method="POST", path=EDIT_PATH, body=body)
     return HttpRequest(method="POST", path=EDIT_PATH, body=fields, files=_parts(request, mask))
@@ -83,9 +70,13 @@ def _fields(request: Generate, size: str | None) -> dict[str, object]:
     return {**values, **(request.extra_body or {})}
 
 
-def _needs_json(request: Edit, mask: Image | FileRef | None) -> bool:
+def json_reasons(
+    request: Edit, mask: Mask | Image | FileRef | None, *, azure: bool = False
+) -> list[str]:
+    """Return what of an edit only its JSON form has; such an edit goes as JSON."""
     named = any(isinstance(each, FileRef) for each in (*request.images, mask, request.markup))
-    return named or request.moderation is not None
+    moderated = request.moderation is not None and not azure
+    return [*(["moderation="] if moderated else []), *(["file ids"] if named else [])]
 
 
 def _parts(request: Edit, mask: Image | FileRef | None) -> tuple[FilePart, ...]:

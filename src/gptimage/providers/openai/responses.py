@@ -12,11 +12,13 @@ from typing import Any, Final, cast
 from attrs import field, frozen
 
 from gptimage._internal.json import MAX_TEXT, count, label, prose
+from gptimage._internal.lenient_base64 import decode
 from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.models.pricing import ChatUsage
-from gptimage.providers.openai.images import MAX_DATA_URL, WIRE_NAMES, read_reported, set_aside
-from gptimage.transport.base64_body import decode, loads
+from gptimage.providers.openai.images import MAX_DATA_URL, read_reported, set_aside
+from gptimage.transport.base64_body import loads
 from gptimage.transport.http import FilePart, HttpRequest, ServerEvent
+from gptimage.types.parameters import WIRE_NAMES
 from gptimage.types.request import Generate
 
 
@@ -273,7 +275,8 @@ def _picture(found: object, pictures: tuple[bytes, ...]) -> bytes | str | None:
 def _odd(table: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Iterator[str]:
     """What is set aside, one sentence each."""
     if table.get("id") is not None and label(table.get("id")) is None:
-        yield f"the id of the response is no id ({truncated_repr(table['id'], 40)}) and was set aside"
+        shown = truncated_repr(table["id"], 40)
+        yield f"the id of the response is no id ({shown}) and was set aside"
     usage = as_table(table.get("usage"))
     names = ("input_tokens", "output_tokens", "total_tokens")
     yield from set_aside({f"usage.{name} of the chat model": usage.get(name) for name in names})

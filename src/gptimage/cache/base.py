@@ -1,16 +1,29 @@
-"""Caches: the protocol to implement, entries, statistics, leases and the outcome of a shared request."""
+"""`Cache`: the base class of all caches, and the values that go into them and come out."""
 
 from __future__ import annotations
 
+import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from gptimage._internal.keywords import one_of, whole
+from gptimage._internal.keywords import one_of, strict, whole
 from gptimage.errors import ConfigurationError
+
+
+if TYPE_CHECKING:
+    from gptimage.cache.disk import DiskCache
+    from gptimage.cache.memory import MemoryCache
+    from gptimage.cache.redis import RedisCache
+    from gptimage.cache.tiered import TieredCache
+
+MEMORY_BYTES: Final = 256 * 2**20
+DISK_BYTES: Final = 2_000_000_000
+REDIS_TTL: Final = timedelta(days=7)
 
 
 _NANO: Final = Decimal(10**9)
@@ -86,7 +99,7 @@ class LeaseHeld:
     """Somebody else is asking the same thing right now.
 
     Attributes:
-        token: Names that flight; `CachePort.outcome` tells how it ended.
+        token: Names that flight; `Cache.outcome` tells how it ended.
     """
 
     token: str
@@ -166,7 +179,7 @@ class EntryLimits:
                 f"ttl must be longer than nothing, not {ttl}; None is for ever"
             )
         if max_bytes is not None:
-            whole("max_bytes", max_bytes, 1)
+            whole("max_bytes", max_bytes, 1, "; None is no bound")
         return cls(seconds=None if ttl is None else ttl.total_seconds(), max_bytes=max_bytes)
 
     def dated(self, entry: CacheEntry, now: float) -> CacheEntry:
@@ -181,12 +194,6 @@ class EntryLimits:
         return self.max_bytes is None or size <= self.max_bytes
 
 
-# What the core asks of the outside world: small Protocols with their contracts.
-#
-# Implementations need not inherit from them. One contract suite per Protocol in
-# ``tests/contracts`` runs over every implementation.
-
-
 class Lease(Protocol):
     """The right to be the one who asks, while everybody else waits.
 
@@ -198,57 +205,157 @@ class Lease(Protocol):
         ...
 
 
-@runtime_checkable
-class CachePort(Protocol):
-    """Keeps replies by key, for as many threads and processes as it reaches.
+class Cache(ABC):
+    """Replies by key, for as many threads and processes as it reaches.
 
-    Every method may raise CacheError, and nothing else; calls then go on without the
-    cache. No method blocks for more than a few seconds. Entries are checked: one that
-    is damaged or has expired is removed and counts as absent. An object may be used
-    after a fork, in both processes.
+    `Cache.memory`, `Cache.disk`, `Cache.redis` and `Cache.tiered` make the common kinds. A cache
+    of your own is a subclass that has `get`, `put`, `delete`, `stats` and `clear`.
+
+    Every method may raise CacheError, and nothing else; calls then go on without the cache. No
+    method blocks for more than a few seconds. An object may be used after a fork, in both
+    processes.
     """
 
-    def get(self, key: str) -> CacheEntry | None:
-        """The reply under this key. Reading counts nothing: `count` does."""
-        ...
-
-    def put(self, key: str, entry: CacheEntry) -> None:
-        """Keep a reply, replacing an older one, and evict what was used least recently.
-
-        It expires when the entry says or after the cache's own time to live, whichever
-        is first. A reply larger than the whole cache is not kept.
-        """
-        ...
-
-    def delete(self, key: str) -> None:
-        """Forget a reply; harmless when there is none."""
-        ...
-
-    def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
-        """Note that a key was used just now, and add to the statistics."""
-        ...
-
-    def stats(self) -> CacheStats:
-        """What it holds now, and the counts so far."""
-        ...
-
-    def clear(self, older_than: timedelta | None = None) -> int:
-        """Forget all replies, or those kept longer ago; gives how many. Counts stay."""
-        ...
-
-    def lease(self, key: str, token: str) -> Lease | LeaseHeld:
-        """Try once, without waiting, to become the one who asks.
+    @staticmethod
+    @strict("Cache.memory")
+    def memory(
+        *, ttl: timedelta | None = None, max_bytes: int | None = MEMORY_BYTES
+    ) -> MemoryCache:
+        """Make a cache of this process, gone when it ends.
 
         Args:
-            key: What is asked.
-            token: A name for this flight that nobody else uses.
+            ttl: How long a reply lasts; None is for ever.
+            max_bytes: How many bytes the replies may have together; None is no bound.
+
+        Raises:
+            ConfigurationError: A limit is zero or less.
         """
-        ...
+        from gptimage.cache.memory import MemoryCache
+
+        return MemoryCache(ttl=ttl, max_bytes=max_bytes)
+
+    @staticmethod
+    @strict("Cache.disk")
+    def disk(
+        path: str | os.PathLike[str] | None = None,
+        *,
+        ttl: timedelta | None = None,
+        max_bytes: int | None = DISK_BYTES,
+    ) -> DiskCache:
+        """Make a cache in a folder of a local disk, for all processes of this machine.
+
+        Args:
+            path: The folder; None is the user's cache folder.
+            ttl: How long a reply lasts; None is for ever.
+            max_bytes: How many bytes the replies may have together; None is no bound.
+
+        Raises:
+            ConfigurationError: A limit is zero or less.
+        """
+        from gptimage.cache.disk import DiskCache
+
+        return DiskCache(path, ttl=ttl, max_bytes=max_bytes)
+
+    @staticmethod
+    @strict("Cache.redis")
+    def redis(
+        url: str,
+        *,
+        ttl: timedelta | None = REDIS_TTL,
+        max_bytes: int | None = None,
+        prefix: str = "gptimage:",
+        timeout: timedelta = timedelta(seconds=1),
+    ) -> RedisCache:
+        """Make a cache in a Redis server, for all machines that reach it (extra ``redis``).
+
+        Args:
+            url: Such as ``redis://localhost:6379/0``; ``rediss://`` for TLS.
+            ttl: How long a reply lasts; None is for ever.
+            max_bytes: How many bytes the replies may have together; None leaves that to Redis.
+            prefix: Put before every key; caches with different ones know nothing of each other.
+            timeout: How long to wait for a connection, and for each response.
+
+        Raises:
+            ConfigurationError: The package ``redis`` is missing, the URL is none, or a limit is
+                zero or less.
+        """
+        from gptimage.cache.redis import RedisCache
+
+        return RedisCache(url, ttl=ttl, max_bytes=max_bytes, prefix=prefix, timeout=timeout)
+
+    @staticmethod
+    @strict("Cache.tiered")
+    def tiered(*tiers: Cache) -> TieredCache:
+        """Put fast caches in front of slow ones, such as memory, then disk or Redis.
+
+        Args:
+            *tiers: Two or more caches, fastest first; the last one leads.
+
+        Raises:
+            ConfigurationError: There are fewer than two.
+        """
+        from gptimage.cache.tiered import TieredCache
+
+        return TieredCache(*tiers)
+
+    @abstractmethod
+    def get(self, key: str) -> CacheEntry | None:
+        """Return the reply under this key, or None. Reading counts nothing: `count` does.
+
+        Replies are checked: one that is damaged or has expired is removed and counts as absent.
+        """
+
+    @abstractmethod
+    def put(self, key: str, entry: CacheEntry) -> None:
+        """Save a reply, replacing an older one, and evict what was used least recently.
+
+        It expires when the entry says or after the cache's own time to live, whichever
+        is first. A reply larger than the whole cache is not saved.
+        """
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove a reply; harmless when there is none."""
+
+    @abstractmethod
+    def stats(self) -> CacheStats:
+        """Return what it holds now, and the counts so far."""
+
+    @abstractmethod
+    def clear(self, older_than: timedelta | None = None) -> int:
+        """Remove all replies, or those saved longer ago; returns how many. Counts stay."""
+
+    def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
+        """Note that a key was used just now, and add to the statistics; does nothing here."""
+        del key, hits, misses
+
+    def lease(self, key: str, token: str) -> Lease | LeaseHeld:
+        """Try once, without waiting, to become the one that sends a request.
+
+        Granted to everybody here: threads and tasks of one process that use the same object
+        share a request anyway, processes do not.
+
+        Args:
+            key: The key of the request.
+            token: A name for this attempt that no other has.
+        """
+        del key, token
+        return CallbackLease(lambda _: None)
 
     def outcome(self, token: str) -> str | None:
-        """How a flight ended; None when it did not, when it crashed, or after a minute."""
-        ...
+        """Return how the attempt of this token ended; None if it did not, or a minute ago."""
+        del token
+        return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most caches have nothing to close
         """Release files and connections; harmless when done twice."""
-        ...
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> Any:
+        """Take every class with these methods for a cache, as `collections.abc` does."""
+        if cls is Cache and all(callable(getattr(other, name, None)) for name in _METHODS):
+            return True
+        return NotImplemented
+
+
+_METHODS: Final = ("get", "put", "delete", "stats", "clear", "count", "lease", "outcome", "close")

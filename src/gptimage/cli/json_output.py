@@ -1,0 +1,100 @@
+"""The JSON that every command prints with ``--json``: one shape, one set of names.
+
+Ids are in ``ids``, files in ``files``, amounts in USD are text, and indexes start at 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from gptimage.wording import for_command_line
+
+
+if TYPE_CHECKING:
+    from gptimage import Cost, Estimate, Image, Record, Result
+
+
+@frozen(kw_only=True)
+class Written:
+    """One file that was written.
+
+    Attributes:
+        kind: ``image``, ``preview``, or ``original`` for what was drawn before a crop.
+        path: Where it is.
+        image: What is in it.
+    """
+
+    kind: str
+    path: Path
+    image: Image
+
+
+def print_json(document: object) -> None:
+    """Print one object on one line, at once: another program may be waiting for it."""
+    print(json.dumps(document), flush=True)
+
+
+def usd(amount: Cost | Estimate | Decimal | None) -> str | None:
+    """Return an amount as text, which no program rounds; None when it is unknown."""
+    if amount is None:
+        return None
+    return str(amount if isinstance(amount, Decimal) else amount.usd)
+
+
+def file_document(each: Written | Record) -> dict[str, object]:
+    """Describe a file."""
+    image = each.image if isinstance(each, Written) else each
+    return {
+        "kind": each.kind if isinstance(each, Written) else "image",
+        "path": None if each.path is None else str(each.path),
+        "format": image.format,
+        "width": image.width,
+        "height": image.height,
+        "bytes": each.image.nbytes if isinstance(each, Written) else each.bytes,
+    }
+
+
+def result_document(
+    result: Result, files: Iterable[Written | Record], *, index: int = 0, **more: object
+) -> dict[str, object]:
+    """Describe one call and the files it made.
+
+    Args:
+        result: What came back.
+        files: What was written.
+        index: Which call of the command it was, from 0.
+        **more: Further fields of the command.
+    """
+    from attrs import asdict
+
+    return {
+        "index": index,
+        "ids": [record.id for record in result.stored],
+        "files": [file_document(each) for each in files],
+        "model": result.model,
+        "cost_usd": usd(result.cost),
+        "usage": None if result.usage is None else asdict(result.usage),
+        "warnings": list(result.warnings),
+        "request_id": result.request_id,
+        "cached": result.cached,
+        "sandbox": result.sandbox,
+        **more,
+    }
+
+
+def error_document(error: BaseException, code: int) -> dict[str, Any]:
+    """Describe an error; what it may have cost is there where that is known."""
+    possible = getattr(error, "possible_cost", None)
+    return {
+        "type": type(error).__name__,
+        "message": for_command_line(str(error)),
+        "exit_code": code,
+        "request_id": getattr(error, "request_id", None),
+        **({} if possible is None else {"possible_cost_usd": usd(possible)}),
+    }

@@ -1,0 +1,135 @@
+"""The parser of the ``gptimage`` command; only the command that is named is imported."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Final, NoReturn
+
+
+class UsageError(Exception):
+    """Arguments that the parser does not take.
+
+    Attributes:
+        usage: How the command, or its sub-command, is called.
+        program: The command with its sub-commands.
+    """
+
+    def __init__(self, message: str, parser: argparse.ArgumentParser) -> None:
+        self.usage: str = parser.format_usage()
+        self.program: str = parser.prog
+        super().__init__(message)
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help in which every command has one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=18)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes no abbreviations: a later option could give one another meaning."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+        self.set_defaults(parser=self)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError`, so that the message may be JSON."""
+        raise UsageError(message, self)
+
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "generate": ("generate:add_generate", "draw new images"),
+    "edit": ("generate:add_edit", "change images"),
+    "variations": ("generate:add_variations", "draw variations of an image"),
+    "refine": ("refine:add_arguments", "change an image turn by turn"),
+    "many": ("many:add_arguments", "draw every line of a file, several at once"),
+    "batch": ("batch:add_arguments", "images at half price within a day"),
+    "jobs": ("jobs:add_arguments", "list worker jobs that need a decision; retry or discard them"),
+    "estimate": ("generate:add_estimate", "what a call may cost; sends nothing, needs no key"),
+    "models": ("info:add_models", "the catalogue of models"),
+    "spend": ("info:add_spend", "what a ledger says was spent"),
+    "templates": ("templates:add_arguments", "prompt templates: list, show, render, new, gallery"),
+    "store": ("store:add_group", "saved images: history, search, show, open, stats, tag, pin..."),
+    "cache": ("info:add_cache", "look into the cache on disk, or empty it"),
+    "config": ("config:add_arguments", "the settings that apply, and where each comes from"),
+    "sandbox": ("info:add_sandbox", "serve the offline service over HTTP"),
+    "demo": ("demo:add_arguments", "generate, edit and stream into ./gptimage-demo"),
+    "completion": ("completion:add_arguments", "completion of commands for bash, zsh or fish"),
+}
+"""Every command: the function that adds its arguments, and its line in the help."""
+
+ALIASES: Final = (
+    "history",
+    "search",
+    "show",
+    "open",
+    "stats",
+    "tag",
+    "pin",
+    "prune",
+    "verify",
+    "reindex",
+    "recover",
+    "export",
+)
+"""The commands of ``gptimage store`` that also work without the word ``store``."""
+
+_EPILOG: Final = """\
+history, search, show, open, stats, tag, pin, prune, verify, reindex, recover and export are short
+for `gptimage store history`...
+
+exit codes: 0 done; 1 the service refused, failed or was not reached; 2 bad input, nothing
+was sent; 3 no key or a missing part; 4 sent, but no usable response: it may have been billed;
+5 done and paid, but not written where you asked: standard error says where it is;
+70 a fault of gptimage itself; 130 interrupted.  The key is read from OPENAI_API_KEY or the file
+OPENAI_API_KEY_FILE names, never from an argument."""
+
+
+def build_parser(words: Sequence[str] | None = None) -> Parser:
+    """Build the parser.
+
+    Args:
+        words: The arguments: of the commands, only the one they name gets its own arguments,
+            because importing all takes longer than most commands. Every command when left out.
+    """
+    parser = Parser(
+        prog="gptimage",
+        description="Draw and edit images with OpenAI's image models, or offline.",
+        epilog=_EPILOG,
+        formatter_class=_Formatter,
+    )
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    subparsers = parser.add_subparsers(metavar="COMMAND")
+    named = None if words is None else next((word for word in words if word[:1] != "-"), "")
+    for name, (target, help) in COMMANDS.items():
+        each = subparsers.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        if named in {None, name}:
+            module, _, function = target.partition(":")
+            getattr(import_module(f"gptimage.cli.{module}"), function)(each)
+    for name in ALIASES:
+        each = subparsers.add_parser(name)
+        if named in {None, name}:
+            import_module("gptimage.cli.store").add_command(each, name)
+    return parser
+
+
+def add_actions(
+    parser: argparse.ArgumentParser, *actions: tuple[str, Any, str]
+) -> dict[str, argparse.ArgumentParser]:
+    """Add sub-commands, each with its function and its line in the help; one must be given."""
+    subparsers = parser.add_subparsers(metavar="ACTION", required=True)
+    found: dict[str, argparse.ArgumentParser] = {}
+    for name, func, help in actions:
+        each = subparsers.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        each.set_defaults(func=func)
+        found[name] = each
+    return found
+
+
+def add_json(parser: argparse.ArgumentParser, help: str = "JSON on standard output") -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help=help)

@@ -1,0 +1,82 @@
+"""Values of options as people write them: ages, times, sizes, ports."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from datetime import datetime, timedelta
+from typing import Final
+
+from gptimage._internal.clock import utc_now
+
+
+_AGES: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_BYTES: Final = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+
+def age(text: str) -> timedelta:
+    """Read a length of time such as ``12h``; units are s, m, h, d and w.
+
+    Raises:
+        argparse.ArgumentTypeError: It is written otherwise.
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", text.strip(), re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"write an age as 90s, 30m, 12h or 7d, not {text!r}")
+    try:
+        return timedelta(**{_AGES[match[2]]: float(match[1])})
+    except OverflowError as error:
+        raise argparse.ArgumentTypeError(f"nothing is as old as {text}") from error
+
+
+def moment(text: str) -> datetime:
+    """Read a time such as ``2026-11-20`` or ``2026-11-20T12:00``, or an age such as ``7d``.
+
+    Raises:
+        argparse.ArgumentTypeError: It is neither.
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return utc_now() - age(text)
+    except (argparse.ArgumentTypeError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(
+            f"write a time as 2026-11-20, 2026-11-20T12:00 or 7d, not {text!r}"
+        ) from error
+
+
+def size(text: str) -> int:
+    """Read a number of bytes such as ``10GB``, ``500 MB`` or ``12345``.
+
+    Raises:
+        argparse.ArgumentTypeError: It is written otherwise.
+    """
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]b|)", text.strip().lower(), re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"write a size as 10GB, 500MB or 12345, not {text!r}")
+    return int(float(match[1]) * _BYTES[match[2]])
+
+
+def port(text: str) -> int:
+    """Read a port.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none, or longer than a day.
+    """
+    found = float(text)
+    if not 0 <= found <= 86_400:
+        raise argparse.ArgumentTypeError(f"write seconds from 0 to 86400, not {text!r}")
+    return found

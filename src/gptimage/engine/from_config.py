@@ -1,0 +1,134 @@
+"""The arguments of a client that a configuration describes."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from gptimage._internal.user_dirs import make_private
+from gptimage.config import Config
+from gptimage.errors import ConfigurationError
+
+
+if TYPE_CHECKING:
+    from gptimage.budget.accounts import Period
+    from gptimage.budget.budget import Budget, Usd
+    from gptimage.budget.ledger import Ledger
+    from gptimage.cache.base import Cache
+    from gptimage.store import Store
+    from gptimage.templates import PromptTemplates
+
+
+def client_arguments(
+    config: Config, settings: Mapping[str, Any], *, without: Container[str] = ()
+) -> dict[str, Any]:
+    """Make the keyword arguments of `ImageClient`, or of its ``sandbox``.
+
+    Args:
+        config: The configuration.
+        settings: Keyword arguments that beat it.
+        without: ``store`` or ``ledger``, where that is not to be opened.
+
+    Raises:
+        ConfigurationError: A part cannot be made.
+    """
+    found: dict[str, Any] = {} if config.sandbox else _connection(config)
+    for name in ("model", "chat_model"):
+        if name in config.values:
+            found[name] = config.values[name]
+    if speed := config.values.get("images_per_minute"):
+        from gptimage.limits import Limits
+
+        found["limits"] = Limits(images_per_minute=cast("int", speed))
+    found["store"] = None if "store" in without else open_store(config)
+    found["cache"] = open_cache(config)
+    if config.text("templates"):
+        found["templates"] = open_templates(config)
+    ledger = settings.get("ledger") or (None if "ledger" in without else open_ledger(config))
+    if budget := None if "budget" in settings else budget_of(config):
+        found["budget"] = budget
+    if ledger is not None and not (settings.get("budget") and settings["budget"].ledger):
+        found["ledger"] = ledger
+    return {**found, **settings}
+
+
+def open_store(config: Config) -> Store | None:
+    """Open the store of a configuration, which is made where it is not there yet."""
+    where = config.place("store")
+    if where is None:
+        return None
+    from gptimage.store import Store
+
+    if "://" not in where:
+        return Store(where)
+    from gptimage.store.object_blobs import ObjectBlobs
+
+    return Store(ObjectBlobs.from_url(where))
+
+
+def open_cache(config: Config) -> Cache | None:
+    """Open the cache of a configuration: a folder, a Redis server, or None."""
+    if url := config.text("redis_url"):
+        from gptimage.cache.redis import RedisCache
+
+        return RedisCache(url)
+    if config.is_off("cache"):
+        return None
+    from gptimage.cache import Cache
+
+    return Cache.disk(config.place("cache"))
+
+
+def open_ledger(config: Config) -> Ledger | None:
+    """Open the ledger of a configuration."""
+    where = config.place("ledger")
+    if where is None:
+        return None
+    from gptimage.budget.ledger import Ledger
+
+    if config.origin("ledger") == "default":
+        make_private(Path(where).parent)
+    return Ledger(where)
+
+
+def budget_of(config: Config) -> Budget | None:
+    """Return the limits of a configuration, or None; the client counts them in its ledger."""
+    if not config.limits:
+        return None
+    from gptimage.budget.budget import Budget
+
+    limits: dict[Period, Usd] = {
+        cast("Period", per): usd for per, (usd, _) in config.limits.items()
+    }
+    unknown: Any = config.values.get("unknown_cost", "refuse")
+    return Budget(limits, unknown=unknown)
+
+
+def open_templates(config: Config) -> PromptTemplates:
+    """Load the templates of a configuration over the built-in ones, in their brand.
+
+    Raises:
+        TemplateError: A file of the folder is wrong.
+    """
+    from gptimage.templates import PromptTemplates
+
+    builtin = PromptTemplates.builtin()
+    if (folder := config.text("templates")) is None:
+        return builtin
+    own = PromptTemplates.load(folder)
+    return (builtin.with_brand(own.brand) if own.brand else builtin) | own
+
+
+def _connection(config: Config) -> dict[str, Any]:
+    key = config.text("api_key")
+    if key is None:
+        raise ConfigurationError(
+            "no API key: set OPENAI_API_KEY, or OPENAI_API_KEY_FILE to the path of a file that "
+            "holds it, or GPTIMAGE_SANDBOX=1 to try everything without one; nothing was sent"
+        )
+    found: dict[str, Any] = {"api_key": key}
+    for name in ("base_url", "timeout"):
+        if name in config.values:
+            found[name] = config.values[name]
+    return found

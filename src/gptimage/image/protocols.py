@@ -1,0 +1,63 @@
+"""What images can be read from: PIL images and binary files, as far as they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any, Protocol
+
+
+class PilImage(Protocol):
+    """What this library needs of a ``PIL.Image.Image``, so that Pillow is not in its types."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+        ...
+
+    @property
+    def mode(self) -> str:
+        """Pillow's name of the pixel layout, such as ``RGBA``."""
+        ...
+
+    @property
+    def info(self) -> Mapping[Any, Any]:
+        """What the file said besides pixels, such as ``duration`` or ``icc_profile``."""
+        ...
+
+    def convert(self, mode: str) -> PilImage:
+        """The same picture in another pixel layout."""
+        ...
+
+    def copy(self) -> PilImage:
+        """An independent copy."""
+        ...
+
+    def crop(self, box: tuple[float, float, float, float]) -> PilImage:
+        """The part inside ``(left, top, right, bottom)``, in pixels."""
+        ...
+
+    def resize(self, size: tuple[int, int]) -> PilImage:
+        """The whole picture at another pixel size."""
+        ...
+
+    def save(self, fp: IO[bytes], format: str | None = None, **params: Any) -> None:
+        """Write it to a binary file in Pillow's format of that name."""
+        ...
+
+
+class BinaryFile(Protocol):
+    """Anything that can be read as bytes: an open file, ``io.BytesIO``, an upload."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most ``size`` bytes from the current position on; all of them when negative."""
+        ...

@@ -1,0 +1,63 @@
+"""What a person at a prompt sees of the clients."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from gptimage import AsyncImageClient, EditOptions, ImageClient, Options
+from gptimage.engine.config import Settings
+
+
+CALLS = {
+    "generate": Options,
+    "edit": EditOptions,
+    "variations": EditOptions,
+    "stream": EditOptions,
+    "estimate": EditOptions,
+    "ceiling": EditOptions,
+}
+CLIENTS = [ImageClient, AsyncImageClient]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(("method", "options"), CALLS.items())
+def test_a_call_shows_its_options(client: Any, method: str, options: Any) -> None:
+    """Each option is a keyword of the signature that ``help()`` prints, with its type."""
+    found = inspect.signature(getattr(client, method)).parameters
+
+    assert set(options.__annotations__) <= set(found)
+    assert not [each for each in found.values() if each.kind is each.VAR_KEYWORD]
+    assert found["quality"].annotation == "Quality | None"
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_client_shows_its_settings(client: Any) -> None:
+    """So is each setting of a client, with a key or offline."""
+    for made in (client, client.sandbox):
+        assert {*Settings.__annotations__, "store"} <= set(inspect.signature(made).parameters)
+
+
+def test_docstrings_say_what_each_is() -> None:
+    """The docstring has a line for each option and setting."""
+    call, made = inspect.getdoc(ImageClient.edit), inspect.getdoc(ImageClient)
+
+    assert [name for name in EditOptions.__annotations__ if f"    {name}: " not in str(call)] == []
+    assert [name for name in Settings.__annotations__ if f"    {name}: " not in str(made)] == []
+    assert "See `" not in f"{call}{made}"
+
+
+def test_both_clients_take_the_same() -> None:
+    """Whoever changes to the other client changes no argument."""
+    plain, awaited = (
+        {
+            name: [*inspect.signature(getattr(client, name)).parameters]
+            for name in dir(ImageClient)
+            if not name.startswith("_") and name != "close"
+        }
+        for client in CLIENTS
+    )
+
+    assert plain == awaited

@@ -1,0 +1,78 @@
+"""Strict validation of replies with the models of OpenAI's own SDK."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from openai import BaseModel
+from openai.types import (
+    Batch,
+    ContentProvenanceCheck,
+    FileDeleted,
+    FileObject,
+    ImageEditCompletedEvent,
+    ImageEditPartialImageEvent,
+    ImageGenCompletedEvent,
+    ImageGenPartialImageEvent,
+    ImagesResponse,
+    Model,
+)
+from openai.types.responses import Response, ResponseItemList, ResponseStreamEvent
+from pydantic import TypeAdapter
+
+
+UNDOCUMENTED = {
+    "frequency_penalty", "presence_penalty", "store", "obfuscation", "n", "error",
+    "first_id", "last_id",
+}  # fmt: skip
+"""Fields the service was recorded to send, or that only another model of the SDK has."""
+EVENTS = {
+    "image_generation.partial_image": ImageGenPartialImageEvent,
+    "image_generation.completed": ImageGenCompletedEvent,
+    "image_edit.partial_image": ImageEditPartialImageEvent,
+    "image_edit.completed": ImageEditCompletedEvent,
+}
+MODELS: dict[str, Any] = {
+    "batch": Batch,
+    "content_provenance_check": ContentProvenanceCheck,
+    "file": FileObject,
+    "file_deleted": FileDeleted,
+    "images": ImagesResponse,
+    "input_items": ResponseItemList,
+    "model": Model,
+    "response": Response,
+}
+
+
+def strict(kind: str, data: bytes | bytearray) -> Any:
+    """Read a reply strictly: every required field, each of its exact type, and no unknown one."""
+    return _checked(TypeAdapter(MODELS[kind]), data)
+
+
+def strict_event(data: bytes | bytearray) -> Any:
+    """Read an event strictly."""
+    kind = json.loads(data)["type"]
+    if kind.startswith("image_"):
+        return _checked(TypeAdapter(EVENTS[kind]), data)
+    found = _checked(TypeAdapter(ResponseStreamEvent), data)
+    assert found.type == kind, f"{kind} fits no event of the SDK but {found.type}"
+    return found
+
+
+def _checked(adapter: TypeAdapter[Any], data: bytes | bytearray) -> Any:
+    found = adapter.validate_json(bytes(data), strict=True)
+    unknown = sorted(_extra(found) - UNDOCUMENTED)
+    assert unknown == [], f"no field of the SDK: {unknown}"
+    return found
+
+
+def _extra(value: object) -> set[str]:
+    if isinstance(value, BaseModel):
+        nested = set().union(*(_extra(each) for each in value.__dict__.values()))
+        return nested | set(value.model_extra or {})
+    if isinstance(value, dict):
+        return set().union(*map(_extra, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(_extra, value))
+    return set()
