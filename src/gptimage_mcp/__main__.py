@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else argv
     if not words:  # how clients start it, and wait for it: there is nothing to parse
-        return _serve(http=False)
+        return _serve({})
     args = build_parser().parse_args(words)
     if args.command == "install":
         from gptimage_mcp.install import command
@@ -41,8 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.check:
         from gptimage_mcp import doctor
 
-        return doctor.run(transport="http" if args.http else None)
-    return _serve(http=args.http)
+        return doctor.run(_options(args))
+    return _serve(_options(args))
+
+
+def _options(args: argparse.Namespace) -> dict[str, str]:
+    """The settings that options name."""
+    named = {name: getattr(args, name) for name in ("host", "port", "store")}
+    given = {name: text for name, text in named.items() if text is not None}
+    return {"transport": "http", **given} if args.http else given
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,6 +77,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--http", action="store_true", help="serve over Streamable HTTP, not stdin and stdout"
     )
+    for name, metavar, what in (
+        ("host", "HOST", "listen there (GPTIMAGE_HOST)"),
+        ("port", "PORT", "listen on this port (GPTIMAGE_PORT)"),
+        ("store", "FOLDER", "save images there (GPTIMAGE_STORE)"),
+    ):
+        parser.add_argument(f"--{name}", metavar=metavar, help=what)
     parser.add_argument(
         "--check", action="store_true", help="show the settings and what will not work, and exit"
     )
@@ -77,21 +90,21 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(*, http: bool) -> int:
+def _serve(options: Mapping[str, str]) -> int:
     # Nothing made while starting is garbage, and looking for it is an eighth of the time.
     gc.disable()
     try:
-        return _started(http=http)
+        return _started(options)
     finally:
         gc.enable()
 
 
-def _started(*, http: bool) -> int:
+def _started(options: Mapping[str, str]) -> int:
     from gptimage import GptImageError
     from gptimage_mcp.config.loading import load
 
     try:
-        settings = load(transport="http" if http else None).settings
+        settings = load(options).settings
         _log(settings)
         _look(settings)
         if settings.transport == "http":

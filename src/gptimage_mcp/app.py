@@ -18,13 +18,14 @@ from mcp.server.subscriptions import (
 import gptimage
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.content.records import Clock, utc_now
-from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger
-from gptimage_mcp.jobs.jobs import Job, Jobs
+from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger, open_store
+from gptimage_mcp.jobs.job import Job
+from gptimage_mcp.jobs.jobs import Jobs
 from gptimage_mcp.jobs.journal import folder_beside
 
 
 if TYPE_CHECKING:
-    from gptimage.cache.base import Cache
+    from gptimage import Cache
     from gptimage.service import Runner
     from gptimage_mcp.metrics import Metrics
 
@@ -152,7 +153,7 @@ def open_app(
         if store is None:
             raise gptimage.ConfigurationError("the client of an MCP server needs a store=")
     else:
-        store, cache = gptimage.Store(settings.store), open_cache(settings)
+        store, cache = open_store(settings), open_cache(settings)
         ledger = open_ledger(settings)
         client = open_client(settings, store, cache, ledger, metrics)
     news = InMemorySubscriptionBus()
@@ -173,9 +174,10 @@ def open_app(
 
 def _runner(settings: Settings) -> Runner:
     """The sandbox remembers responses in its process, which therefore waits for its server."""
-    from gptimage.service.runner import IDLE, Runner
+    from gptimage.service import Runner
 
-    return Runner("gptimage_mcp.work:open_work", settings, idle=None if settings.sandbox else IDLE)
+    options = {"idle": None} if settings.sandbox else {}
+    return Runner("gptimage_mcp.jobs.work:open_work", settings, **options)
 
 
 def _metrics(settings: Settings) -> Metrics | None:

@@ -5,18 +5,28 @@ It opens the store, the templates and the cache as the server would, and asks no
 
 from __future__ import annotations
 
+import os
 import platform
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, cast
 
 import gptimage
 from gptimage.secrets import scrub
-from gptimage_mcp.config.loading import CONFIG, Loaded, doubtful, load, unusable, usual_file
-from gptimage_mcp.config.settings import KINDS, OFF, Settings, SettingsError, Transport, variable
+from gptimage_mcp.config.loading import (
+    CONFIG,
+    NO_OPTIONS,
+    Loaded,
+    doubtful,
+    load,
+    unusable,
+    usual_file,
+)
+from gptimage_mcp.config.older_servers import renamed
+from gptimage_mcp.config.settings import KINDS, OFF, Settings, SettingsError, variable
 from gptimage_mcp.content.records import utc_now
 
 
@@ -28,15 +38,15 @@ _PATIENCE: Final = 55.0
 """Seconds; many clients give a call up after 60."""
 
 
-def run(*, transport: Transport | None = None) -> int:
+def run(options: Mapping[str, str] = NO_OPTIONS) -> int:
     """Print everything and return the exit code.
 
     Args:
-        transport: What an option said.
+        options: See `load`.
     """
     print(_versions())
     try:
-        loaded = load(transport=transport)
+        loaded = load(options)
     except SettingsError as error:
         _print("These settings cannot be used:", error.problems)
         _print("There are:", [CONFIG, *map(variable, KINDS)])
@@ -97,6 +107,8 @@ def _problems(settings: Settings) -> Iterator[str]:
             f"{variable('api_key')}: there is no key, so nothing can be drawn; set it, or set "
             f"{variable('sandbox')}=true to draw offline"
         )
+    if told := _model(settings, "shut_down"):
+        yield told
     missing = [*unusable(settings)]
     yield from missing
     try:
@@ -134,21 +146,27 @@ def _notes(loaded: Loaded) -> Iterator[str]:
         yield f"{variable('api_key')}: is not used while the sandbox is on"
     if settings.wait > _PATIENCE:
         yield f"{variable('wait')}: many clients give a call up after 60 seconds; 50 is safe"
-    yield from _models(settings)
+    if told := _model(settings, "unknown") or _model(settings, "deprecated"):
+        yield told
+    yield from renamed(os.environ)
     if loaded.file is not None and _tells_secrets(loaded, loaded.file):
         yield f"{loaded.file}: holds a secret, and other accounts may read it (chmod 600)"
 
 
-def _models(settings: Settings) -> Iterator[str]:
+def _model(settings: Settings, state: str) -> str | None:
+    """Return what is to be said of the model if it is in this state."""
     if settings.model is None:
-        return
+        return None
     spec = gptimage.Models.load().get(settings.model)
     if spec is None:
-        yield f"{variable('model')}: {settings.model} is not in the catalogue; it is sent as it is"
-    elif spec.shutdown and (state := spec.state(utc_now().date())) != "live":
-        when = "was" if state == "shut_down" else "will be"
-        instead = f"; use {spec.replacements[0]}" if spec.replacements else ""
-        yield f"{variable('model')}: {spec.id} {when} shut down on {spec.shutdown}{instead}"
+        told = f"{settings.model} is not in the catalogue; it is sent as it is"
+        return f"{variable('model')}: {told}" if state == "unknown" else None
+    now = spec.state(utc_now().date())
+    if not spec.shutdown or now == "live" or (now == "shut_down") != (state == "shut_down"):
+        return None
+    when = "was" if now == "shut_down" else "will be"
+    instead = f"; use {spec.replacements[0]}" if spec.replacements else ""
+    return f"{variable('model')}: {spec.id} {when} shut down on {spec.shutdown}{instead}"
 
 
 def _tells_secrets(loaded: Loaded, file: Path) -> bool:

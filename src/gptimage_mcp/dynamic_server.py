@@ -7,7 +7,9 @@ and template folders are edited while the server runs, so these answer for thems
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
 from mcp.server import MCPServer
@@ -100,6 +102,9 @@ def gathered(arguments: dict[str, Any], place: str, names: Container[str]) -> di
         return arguments
     outside = {name: value for name, value in arguments.items() if name not in names}
     there: object = outside.get(place) or {}
+    if isinstance(there, str):  # some clients send an object as text, see `TextStaysText`
+        with suppress(ValueError):
+            there = json.loads(there)
     if not isinstance(there, dict):
         return arguments
     return {**outside, place: {**cast("dict[str, Any]", there), **inside}}
@@ -235,6 +240,11 @@ class LiveServer(MCPServer[App]):
         for tool in self._tool_manager.list_tools():
             if not isinstance(tool.fn_metadata, TextStaysText):
                 tool.fn_metadata = TextStaysText.model_construct(**dict(tool.fn_metadata))
+
+    async def serve_streams(self, received: Any, sent: Any) -> None:
+        """Serve one client whose messages come and go over these streams, until one ends."""
+        options = self._lowlevel_server.create_initialization_options()
+        await self._lowlevel_server.run(received, sent, options)
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None = None

@@ -27,7 +27,7 @@ from mcp_types import (
 )
 
 import gptimage
-from gptimage.models.sizes import PRESETS
+from gptimage.models import PRESETS
 from gptimage.store import Page
 from gptimage_mcp.app import App, Templates
 from gptimage_mcp.dynamic_server import LiveServer

@@ -14,11 +14,12 @@ from mcp.server.caching import CacheableMethod, CacheHint
 import gptimage
 from gptimage_mcp.app import App, open_app
 from gptimage_mcp.assets import icons, viewer
-from gptimage_mcp.config.settings import Settings, offered, variable
+from gptimage_mcp.config.settings import Settings, needs_foreseeable_cost, offered, variable
 from gptimage_mcp.dynamic_server import LiveServer
 from gptimage_mcp.http.routes import add_routes
 from gptimage_mcp.prompts import add_prompts
 from gptimage_mcp.resources import add_resources
+from gptimage_mcp.retention import Pruning
 from gptimage_mcp.tools import add_tools
 
 
@@ -70,6 +71,11 @@ def _money(settings: Settings) -> Iterator[str]:
         limits.append(f"{_usd(settings.max_per_day)} per day (UTC)")
     told = " estimate_cost tells the cost of a call before it is made."
     yield f"Limits: {', '.join(limits)}.{told if 'estimate_cost' in offered(settings) else ''}"
+    if needs_foreseeable_cost(settings):
+        yield (
+            "Name size and quality in every call that draws: where there is a limit, a call whose "
+            "cost cannot be foreseen is refused before it is sent."
+        )
     if settings.confirm_above is not None:
         yield (
             f"Before a call that may cost more than {_usd(settings.confirm_above)} the person is "
@@ -129,10 +135,11 @@ def server_of(app: App, *, owned: bool = False) -> LiveServer:
         app: What its tools work with.
         owned: Whether the client is closed when the server ends.
     """
+    pruning = Pruning(app.store, app.settings.retention_days)
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:
-        async with app.jobs:
+        async with app.jobs, pruning.running():
             yield app
         if app.runner is not None and not app.jobs.in_use:
             app.runner.close()

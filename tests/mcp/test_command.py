@@ -153,7 +153,7 @@ def test_it_works_in_a_read_only_folder(account: dict[str, str], tmp_path: Path)
 NOISY = """
 import atexit, logging, sys, warnings
 import gptimage
-from gptimage_mcp import opening
+from gptimage_mcp import app
 from gptimage_mcp.__main__ import main
 
 def noise(where):
@@ -162,13 +162,11 @@ def noise(where):
     warnings.warn("STRAY warning " + where)
     logging.getLogger("anything").warning("STRAY log %s", where)
 
-def open_app(*args, before=opening.open_app, **options):
+def open_app(*args, before=app.open_app, **options):
     noise("while building")
     return before(*args, **options)
 
-opening.open_app = open_app
-import gptimage_mcp.server
-gptimage_mcp.app.open_app = open_app
+app.open_app = open_app  # before the server's module takes it
 stats = gptimage.Store.stats
 gptimage.Store.stats = lambda self: (noise("while answering"), stats(self))[1]
 history = gptimage.Store.history
@@ -484,12 +482,24 @@ def test_check_says_what_will_not_work(
     assert "GPTIMAGE_TOKENS" in capsys.readouterr().out.partition("This will not work:")[2]
 
 
+def test_check_fails_for_a_model_that_is_shut_down(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No call can succeed with it, so the exit code is 1 and the line names another model."""
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setenv("GPTIMAGE_MODEL", "dall-e-3")
+
+    assert main(["--check"]) == 1
+    told = capsys.readouterr().out.partition("This will not work:")[2]
+    assert re.search(r"GPTIMAGE_MODEL: dall-e-3 was shut down on 2026-.*; use gpt-image-", told)
+
+
 @pytest.mark.parametrize(
     ("given", "note"),
     [
         ({"GPTIMAGE_WAIT": "90"}, "GPTIMAGE_WAIT: many clients give a call up after 60 seconds"),
         ({"GPTIMAGE_SANDBOX": "1"}, "the sandbox is on"),
-        ({"GPTIMAGE_MODEL": "dall-e-3"}, "GPTIMAGE_MODEL: dall-e-3 was shut down on 2026-"),
+        ({"STORAGE__BASE_PATH": "x"}, "STORAGE__BASE_PATH: belongs to an older server"),
         ({"GPTIMAGE_MODEL": "my-model"}, "GPTIMAGE_MODEL: my-model is not in the catalogue"),
         ({"GPTIMAGE_INPUT_FOLDERS": "~/none"}, "GPTIMAGE_INPUT_FOLDERS: "),
     ],

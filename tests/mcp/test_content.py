@@ -21,7 +21,7 @@ from gptimage.image import previews
 from gptimage_mcp.app import App
 from gptimage_mcp.content import results as content
 from gptimage_mcp.content.results import LARGEST, Drawn
-from gptimage_mcp.jobs.jobs import Job
+from gptimage_mcp.jobs.job import Job
 from tests.mcp.resource_helpers import (
     Room,
     drawing,

@@ -150,6 +150,29 @@ def test_instructions_are_those_of_this_server(tmp_path: Path) -> None:
     assert "also by https URL" in plain
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, False),
+        ({"max_per_call": Decimal("0.50")}, True),
+        ({"max_per_day": Decimal(5)}, True),
+        ({"max_per_day": Decimal(5), "unknown_cost": Decimal(1)}, False),
+    ],
+)
+def test_a_limit_says_what_has_to_be_named(
+    settings: dict[str, Decimal], expected: bool, tmp_path: Path
+) -> None:
+    """A model reads before its first call that size and quality are needed, not after a refusal."""
+    here = house(tmp_path, **settings)
+    tools = here.ask(lambda client: client.list_tools()).tools
+
+    told = [each.name for each in tools if "Name size and quality" in (each.description or "")]
+
+    assert ("Name size and quality" in (here.server.instructions or "")) is expected
+    drawing = ["generate_image", "edit_image", "refine_image", "create_variations"]
+    assert sorted(told) == (sorted(drawing) if expected else [])
+
+
 def test_the_sandbox_keeps_an_account_of_its_own(tmp_path: Path) -> None:
     """Play money does not use up the budget of the day for real pictures."""
     settings = Settings(

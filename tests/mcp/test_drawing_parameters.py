@@ -343,6 +343,24 @@ def test_text_that_looks_like_json_stays_text(text: str, tmp_path: Path) -> None
     assert text == where.sandbox.requests[-1].body["prompt"]
 
 
+def test_an_object_that_comes_as_text_is_read(tmp_path: Path) -> None:
+    """Some clients send objects as text; rare parameters beside it join what it holds."""
+    where = zoo(tmp_path)
+
+    said(
+        where.call(
+            "generate_image",
+            prompt="A fox",
+            format="jpeg",
+            advanced='{"compression": 55}',
+            moderation="low",
+        )
+    )
+
+    body = where.sandbox.requests[0].body
+    assert (body["output_compression"], body["moderation"]) == (55, "low")
+
+
 @pytest.mark.parametrize("tool", TOOLS)
 def test_schemas_are_flat_and_plain(tool: str) -> None:
     """No null, no default of nothing, no parameter without a manual, nothing else allowed."""

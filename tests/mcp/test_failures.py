@@ -19,7 +19,7 @@ from gptimage import errors
 from gptimage.providers.openai.errors import error_from_reply
 from gptimage.sandbox import Sandbox
 from gptimage_mcp.content.errors import ADVICE, failing, failure, misfit
-from gptimage_mcp.jobs.jobs import EarlierUnknownError
+from gptimage_mcp.jobs.job import EarlierUnknownError
 from tests.mcp.resource_helpers import drawing
 
 
@@ -105,6 +105,7 @@ def test_it_says_what_happened_and_what_is_next(error: gptimage.GptImageError) -
         (errors.QuotaExceededError, "Billing"),
         (errors.RateLimitError, "12 seconds"),
         (errors.OrganizationNotVerifiedError, "General 15 minutes"),
+        (errors.ServerError, "billed list_images ask paid"),
         (errors.StoreError, "/recover/a.png recover"),
         (errors.ImageNotFoundError, "list_images"),
     ],

@@ -28,9 +28,10 @@ from mcp.shared.exceptions import MCPError
 import gptimage
 from gptimage.sandbox import Sandbox
 from gptimage.service import Runner
-from gptimage_mcp.jobs import jobs as job_module
+from gptimage_mcp.jobs import job as job_module
 from gptimage_mcp.jobs import journal as journal_module
-from gptimage_mcp.jobs.jobs import Job, Jobs, Progress
+from gptimage_mcp.jobs.job import Job, Progress
+from gptimage_mcp.jobs.jobs import Jobs
 from gptimage_mcp.jobs.journal import Journal, is_handle
 from gptimage_mcp.server import server_of
 from tests.mcp.harness import ERAS, JOBS, House, Slow, house, said, text

@@ -14,7 +14,7 @@ from mcp_types import CallToolResult
 
 import gptimage
 from gptimage_mcp.content.results import LARGEST, viewed
-from gptimage_mcp.jobs.jobs import Job
+from gptimage_mcp.jobs.job import Job
 from tests.mcp.harness import ERAS
 from tests.mcp.resource_helpers import Room, drawing, length, picture, room, said, shown, text_of
 

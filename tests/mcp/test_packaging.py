@@ -281,7 +281,7 @@ def test_its_settings_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, plain)
     monkeypatch.setenv("GPTIMAGE_TOKENS", "t" * 43)
 
-    settings = load(transport="http").settings
+    settings = load({"transport": "http"}).settings
 
     check_exposure(settings)
     assert settings.store == Path("/data/pictures")

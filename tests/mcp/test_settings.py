@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gptimage_mcp.config.loading import CONFIG, load, usual_file
+from gptimage_mcp.config.older_servers import renamed
 from gptimage_mcp.config.settings import KINDS, Place, Settings, SettingsError, variable
 
 
@@ -31,7 +32,10 @@ EXAMPLES: dict[str, tuple[str, object]] = {
     "chat_model": ("gpt-5.4", "gpt-5.4"),
     "timeout": ("7.5", 7.5),
     "store": ("~/store", Path.home() / "store"),
+    "retention_days": ("30", 30.0),
     "cache": ("~/cache", Path.home() / "cache"),
+    "cache_hours": ("24", 24.0),
+    "cache_megabytes": ("500", 500),
     "redis_url": ("rediss://:pw@example.com:1/0", "rediss://:pw@example.com:1/0"),
     "ledger": ("~/spend.sqlite", Path.home() / "spend.sqlite"),
     "templates": ("~/templates", Path.home() / "templates"),
@@ -84,7 +88,10 @@ WRONG = {
     "chat_model": "two words",
     "timeout": "0",
     "store": "pictures",
+    "retention_days": "0",
     "cache": "s3://bucket/cache",
+    "cache_hours": "0",
+    "cache_megabytes": "0",
     "redis_url": f"http://:{SECRET}@example.com",
     "ledger": "spend.sqlite",
     "templates": "./templates",
@@ -166,7 +173,7 @@ def test_nothing_said_is_enough(fresh_account: Path) -> None:
         None,
     )
     for folder in (loaded.settings.store, loaded.settings.cache, loaded.settings.ledger):
-        assert folder is not None
+        assert isinstance(folder, Path)
         assert folder.is_relative_to(fresh_account)
     assert set(loaded.origins.values()) == {"default"}
     assert [*fresh_account.iterdir()] == []
@@ -233,6 +240,88 @@ def test_all_problems_are_told_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     )
 
 
+def test_every_kind_of_mistake_is_told_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read, what does not hold together and a folder that is none come together."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GPTIMAGE_WAIT", "soon")
+    monkeypatch.setenv("GPTIMAGE_UNKNOWN_COST", "1")
+    monkeypatch.setenv("GPTIMAGE_STORE", str(tmp_path / "file"))
+    monkeypatch.setenv("GPTIMAGE_AUTH_ISSUER", "?")
+    monkeypatch.setenv("GPTIMAGE_AUTH_AUDIENCE", "a")
+
+    assert [each.partition(": ")[0] for each in problems()] == [
+        "GPTIMAGE_WAIT",
+        "GPTIMAGE_AUTH_ISSUER",
+        "GPTIMAGE_UNKNOWN_COST",
+        "GPTIMAGE_STORE",
+    ]
+
+
+def test_options_beat_variables_and_have_an_effect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--host, --port and --store are settings like others; beside stdio a port would do nothing."""
+    monkeypatch.setenv("GPTIMAGE_PORT", "1")
+    options = {"transport": "http", "port": "2", "host": "localhost", "store": str(tmp_path)}
+
+    loaded = load(options)
+    with pytest.raises(SettingsError) as caught:
+        load({"port": "2", "host": "a b"})
+
+    assert (loaded.settings.port, loaded.settings.host) == (2, "localhost")
+    assert (loaded.settings.store, loaded.origins["store"]) == (tmp_path, "--store")
+    assert caught.value.problems[0].startswith("--host: 'a b' ")
+    assert caught.value.problems[1:] == (
+        "--host: has no effect without --http",
+        "--port: has no effect without --http",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("s3://bucket", True),
+        ("s3://bucket/some/images/", True),
+        ("az://container/images", True),
+        ("gs://bucket/images", True),
+        ("s3://", False),
+        ("s3://key:secret@bucket/images", False),
+        ("s3://bucket/images?region=x", False),
+        ("https://example.com/images", False),
+        ("file:///images", False),
+    ],
+)
+def test_a_store_may_be_a_bucket(text: str, right: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buckets are taken by URL, without a password in it; other URLs are refused."""
+    monkeypatch.setenv("GPTIMAGE_STORE", text)
+
+    if right:
+        assert load().settings.store == text.rstrip("/")
+    else:
+        (problem,) = problems()
+        assert problem.startswith("GPTIMAGE_STORE: ")
+        assert "secret" not in problem
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"OPENAI_API_TIMEOUT": "9", "CACHE_DIR": "x"}, ["CACHE_DIR", "OPENAI_API_TIMEOUT"]),
+        ({"STORAGE__BASE_PATH": "x"}, ["STORAGE__BASE_PATH"]),
+        ({"CACHE_DIR": "x", "API_MODE": "images"}, ["API_MODE", "CACHE_DIR"]),
+        ({"CACHE_DIR": "x"}, []),
+        ({"STORAGE__BASE_PATH": ""}, []),
+    ],
+)
+def test_variables_of_older_servers_are_known(
+    environment: dict[str, str], expected: list[str]
+) -> None:
+    """Each is named with what to do; one that other programs have counts only beside another."""
+    assert [each.partition(": ")[0] for each in renamed(environment)] == expected
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
@@ -267,7 +356,7 @@ def test_the_environment_beats_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     file = write(tmp_path, 'wait = 10\nport = 1000\ntransport = "stdio"\n', monkeypatch)
     monkeypatch.setenv("GPTIMAGE_WAIT", "20")
 
-    loaded = load(transport="http")
+    loaded = load({"transport": "http"})
 
     found = loaded.settings
     assert (found.wait, found.port, found.transport) == (20.0, 1000, "http")
@@ -399,6 +488,7 @@ def test_a_variable_nobody_filled_in_is_told(text: str, monkeypatch: pytest.Monk
     ("given_settings", "problem"),
     [
         ({"unknown_cost": "1"}, "GPTIMAGE_UNKNOWN_COST: has no effect without"),
+        ({"cache": "off", "cache_hours": "1"}, "GPTIMAGE_CACHE_HOURS: has no effect without GPT"),
         ({"auth_audience": "a"}, "GPTIMAGE_AUTH_AUDIENCE: has no effect without GPTIMAGE_AUTH_ISS"),
         ({"auth_jwks_url": "https://a.b"}, "GPTIMAGE_AUTH_JWKS_URL: has no effect without"),
         ({"auth_scopes": "a"}, "GPTIMAGE_AUTH_SCOPES: has no effect without GPTIMAGE_TOKENS or"),

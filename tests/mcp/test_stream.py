@@ -19,7 +19,7 @@ from gptimage.sandbox import Sandbox
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.http import stream
 from gptimage_mcp.http.stream import JobEvents
-from gptimage_mcp.jobs.jobs import Progress
+from gptimage_mcp.jobs.job import Progress
 from gptimage_mcp.server import build_server
 from tests.mcp.harness import House, house, picture
 from tests.mcp.http_helpers import JSON, Site, draw, events, serving

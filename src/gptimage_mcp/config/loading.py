@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -28,7 +28,6 @@ from gptimage_mcp.config.settings import (
     Settings,
     SettingsError,
     Several,
-    Transport,
     Unfit,
     shown,
     variable,
@@ -49,6 +48,10 @@ _LIST: Final = "`gptimage-mcp --check` lists all there are, once this one is gon
 _PLACE: Final = Place(example="~/gptimage-mcp.toml")
 
 
+NO_OPTIONS: Final[Mapping[str, str]] = {}
+"""What `load` is given when the command has no options."""
+
+
 @frozen(kw_only=True)
 class Loaded:
     """Settings, and where each one comes from.
@@ -64,35 +67,55 @@ class Loaded:
     file: Path | None = None
 
 
-def load(*, transport: Transport | None = None) -> Loaded:
+def load(options: Mapping[str, str] = NO_OPTIONS) -> Loaded:
     """Read the environment and the TOML file.
 
     Args:
-        transport: What an option said, which beats both.
+        options: Settings by name that options of the command named, which beat both.
 
     Raises:
-        SettingsError: Something cannot be used; names every variable and key at fault.
+        SettingsError: Something cannot be used; names every variable, key and option at fault.
     """
     problems = [*_strangers()]
     file, keys = _keys(problems)
     values: dict[str, Any] = {}
     origins = dict.fromkeys(KINDS, DEFAULT)
+    wrong: list[str] = []
     for name, kind in KINDS.items():
-        text = _text(name)
-        source = variable(name) if text else f"{name} in {file} ({variable(name)})"
+        text = options.get(name) or _text(name)
+        if name in options:
+            origin = f"--{options[name] if name == 'transport' else name}"
+        else:
+            origin = variable(name) if text else str(file)
         try:
             if text:
-                values[name], origins[name] = _read(kind, text), variable(name)
+                values[name], origins[name] = _read(kind, text), origin
             elif name in keys and file is not None:
-                values[name], origins[name] = _of_toml(kind, keys[name], file.parent), str(file)
+                values[name], origins[name] = _of_toml(kind, keys[name], file.parent), origin
         except Unfit as reason:
+            wrong.append(name)
+            source = origin if text else f"{name} in {file} ({variable(name)})"
             problems.append(f"{source}: {shown(name, text or keys[name])} {reason}")
-    if transport is not None:
-        values["transport"], origins["transport"] = transport, f"--{transport}"
-    problems += _fill(values)
-    if problems:
-        raise SettingsError(problems)
-    return Loaded(settings=Settings(**values), origins=origins, file=file)
+    problems += _fill(values, wrong)
+    if values.get("transport", "stdio") != "http":
+        idle = [f"--{name}" for name in ("host", "port") if name in options]
+        problems += [f"{option}: has no effect without --http" for option in idle]
+    # For a place that cannot be read: the other mistakes are still to be found.
+    free = Path(tempfile.gettempdir())
+    anywhere: dict[str, Any] = {"store": free, "ledger": free / "ledger.sqlite"}
+    settings = None
+    try:
+        settings = Settings(**{**anywhere, **values})
+    except SettingsError as error:
+        # What does not hold together because one of the two cannot be read is not at fault.
+        variables = [*map(variable, wrong)]
+        problems += [each for each in error.problems if not any(it in each for it in variables)]
+    if settings is not None and not problems:
+        return Loaded(settings=settings, origins=origins, file=file)
+    # Nothing starts. What else would stop it is said now, not at the next try.
+    named = [name for name in ("store", "ledger", "templates") if origins[name] != DEFAULT]
+    places = {**anywhere, **{name: values[name] for name in named}}
+    raise SettingsError([*problems, *unusable(Settings(**places))])
 
 
 def usual_file() -> Path | None:
@@ -193,8 +216,8 @@ def _meant(name: str, known: Mapping[str, str]) -> str:
     return f"; did you mean {known[close[0]]}?" if close else f"; {_LIST}"
 
 
-def _fill(values: dict[str, Any]) -> Iterator[str]:
-    """Put in the usual places of what was not named."""
+def _fill(values: dict[str, Any], wrong: Collection[str]) -> Iterator[str]:
+    """Put in the usual places of what was not named, or cannot be read."""
     if values.get("redis_url") is not None:
         if values.get("cache") is not None:
             yield f"{variable('cache')}: has no effect beside {variable('redis_url')}; keep one"
@@ -203,6 +226,8 @@ def _fill(values: dict[str, Any]) -> Iterator[str]:
         if name in values:
             continue
         if not _has_home() and not os.environ.get(xdg):
+            if name in wrong:
+                continue
             yield (
                 f"{variable(name)}: this account has no home folder, and so no usual place for "
                 f"{what}; name one by its whole path"
@@ -250,7 +275,7 @@ _PLACES: Final[tuple[tuple[str, str, str, Callable[[], Path]], ...]] = (
 
 def unusable(settings: Settings) -> Iterator[str]:
     """What the server cannot do without and cannot have, a line each with its variable."""
-    if why := _unwritable(settings.store):
+    if isinstance(settings.store, Path) and (why := _unwritable(settings.store)):
         yield (
             f"{variable('store')}: pictures cannot be saved in {settings.store}: {why}; "
             "name a folder you may write to"

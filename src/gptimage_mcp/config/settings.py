@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from attrs import field, fields, frozen
 
 import gptimage
+from gptimage.secrets import scrub
 
 
 # What a setting may be: how it is read from text, and which values make sense.
@@ -219,17 +220,21 @@ class Place:
     Attributes:
         example: How one may be written.
         may_be_off: Whether ``off`` stands for none.
+        schemes: URLs that may stand for a folder, by what they begin with; those stay text.
         secret: Whether it is never shown.
     """
 
     example: str
     may_be_off: bool = False
+    schemes: tuple[str, ...] = ()
     secret: bool = False
 
-    def read(self, text: str) -> Path | None:
+    def read(self, text: str) -> Path | str | None:
         """See `Kind`."""
         if self.may_be_off and text.lower() in _NOT_ON:
             return None
+        if self._is_url(text):
+            return text.rstrip("/")
         if "://" in text:
             raise Unfit(f"is a URL, not a folder of this machine; write it like {self.example}")
         try:
@@ -245,8 +250,14 @@ class Place:
 
     def check(self, value: object) -> None:
         """See `Kind`."""
+        if isinstance(value, str) and self._is_url(value):
+            return
         if not isinstance(value, Path) or "\0" in str(value):
             raise Unfit("is no path")
+
+    def _is_url(self, text: str) -> bool:
+        scheme, _, place = text.partition("://")
+        return scheme in self.schemes and re.fullmatch(r"[\w.-]+(/[\w./=-]*)?", place) is not None
 
 
 @frozen
@@ -321,8 +332,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "model": _NAME,
     "chat_model": _NAME,
     "timeout": Number(noun="number of seconds", make=float, above=True, example="600"),
-    "store": _FOLDER,
+    "store": Place(example="~/pictures or s3://bucket/prefix", schemes=("s3", "gs", "az")),
+    "retention_days": Number(noun="number of days", make=float, above=True, example="30"),
     "cache": Place(example="~/cache", may_be_off=True),
+    "cache_hours": Number(noun="number of hours", make=float, above=True, example="24"),
+    "cache_megabytes": Number(noun="number of megabytes", make=int, least=1, example="500"),
     "redis_url": Url(
         schemes=("redis", "rediss", "unix"), example="redis://localhost:6379/0", secret=True
     ),
@@ -374,7 +388,7 @@ class SettingsError(gptimage.ConfigurationError):
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems: tuple[str, ...] = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(map(scrub, problems))  # a URL may hold a password
         super().__init__("\n".join(self.problems))
 
 
@@ -392,9 +406,14 @@ class Settings:
         model: The model that draws when a call names none.
         chat_model: The model that reads the words of ``refine_image``; it is billed apart.
         timeout: Seconds to wait for the service.
-        store: The folder where every picture is saved.
+        store: The folder where every image is saved, or ``s3://bucket/prefix``, ``az://...`` or
+            ``gs://...`` (untried), which need ``gptimage[s3]``.
+        retention_days: Delete images older than this, once a day; pinned ones stay, and None
+            deletes nothing.
         cache: The folder where answers are kept, so that the same request is paid for once;
             None (``off``) keeps none.
+        cache_hours: How long an answer is kept; None keeps it until there is no room.
+        cache_megabytes: The most the cache may take, in MB; None is the library's own limit.
         redis_url: A Redis whose cache many machines share, used instead of the folder.
         ledger: The file where every call is entered.
         templates: A folder with more prompt templates.
@@ -441,8 +460,11 @@ class Settings:
     model: str | None = None
     chat_model: str | None = None
     timeout: float = 600.0
-    store: Path
+    store: Path | str
+    retention_days: float | None = None
     cache: Path | None = None
+    cache_hours: float | None = None
+    cache_megabytes: int | None = None
     redis_url: str | None = field(default=None, repr=False)
     ledger: Path
     templates: Path | None = None
@@ -495,6 +517,12 @@ def offered(settings: Settings) -> frozenset[str]:
     return frozenset(named - (set() if settings.allow_delete else {"delete_image"}))
 
 
+def needs_foreseeable_cost(settings: Settings) -> bool:
+    """Return whether a call is refused if its cost cannot be estimated."""
+    limited = settings.max_per_call is not None or settings.max_per_day is not None
+    return limited and settings.unknown_cost is None
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return _OTHER_NAMES.get(name, f"GPTIMAGE_{name.upper()}")
@@ -525,6 +553,9 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     limits = ("max_per_call", "max_per_day", "confirm_above")
     if settings.unknown_cost is not None and not _any(settings, limits):
         yield f"GPTIMAGE_UNKNOWN_COST: has no effect without {_or(limits)}"
+    for name in ("cache_hours", "cache_megabytes"):
+        if _any(settings, (name,)) and settings.cache is None and settings.redis_url is None:
+            yield f"{variable(name)}: has no effect without {variable('cache')}"
     for name in ("auth_audience", "auth_jwks_url"):
         if _any(settings, (name,)) and settings.auth_issuer is None:
             yield f"{variable(name)}: has no effect without GPTIMAGE_AUTH_ISSUER"

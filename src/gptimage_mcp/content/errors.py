@@ -12,7 +12,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 import gptimage
 from gptimage.wording import for_assistant
 from gptimage_mcp.content.sanitize import plain, quoted, told
-from gptimage_mcp.jobs.jobs import EarlierUnknownError
+from gptimage_mcp.jobs.job import EarlierUnknownError
 
 
 if TYPE_CHECKING:
@@ -278,8 +278,9 @@ def _rate(error: gptimage.RateLimitError) -> str:
 
 def _server(error: gptimage.ServerError) -> str:
     return (
-        "The service failed. Look at list_images whether the picture is there after all; if not, "
-        "call once more in a minute, and stop if it fails again."
+        "The service failed, and does not say whether it billed the call. Look at list_images: if "
+        "the image is there, use it. If not, ask the person before calling again, because a second "
+        "call may be paid as well; wait a minute first, and stop if it fails again."
     )
 
 

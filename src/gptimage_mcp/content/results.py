@@ -37,7 +37,7 @@ from gptimage_mcp.content.sanitize import plain, told, visible
 
 if TYPE_CHECKING:
     from gptimage_mcp.app import App
-    from gptimage_mcp.jobs.jobs import Job
+    from gptimage_mcp.jobs.job import Job
 
 
 # The JSON text of results that show pictures: what was drawn, where it is, what to do next.

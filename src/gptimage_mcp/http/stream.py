@@ -30,7 +30,7 @@ from gptimage_mcp.content.errors import failure, misfit
 from gptimage_mcp.content.results import Drawn
 from gptimage_mcp.content.sanitize import plain
 from gptimage_mcp.http.errors import refusal
-from gptimage_mcp.jobs.jobs import Job, Progress
+from gptimage_mcp.jobs.job import Job, Progress
 from gptimage_mcp.jobs.work import Order
 from gptimage_mcp.tools.generate import Counter
 from gptimage_mcp.tools.submit import Desk

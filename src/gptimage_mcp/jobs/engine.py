@@ -5,6 +5,7 @@ The server and its runner process make the same of the same settings.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import gptimage
@@ -12,9 +13,7 @@ from gptimage_mcp.config.settings import Settings
 
 
 if TYPE_CHECKING:
-    from gptimage.budget.budget import Budget
-    from gptimage.budget.ledger import Ledger
-    from gptimage.cache.base import Cache
+    from gptimage import Budget, Cache, Ledger
     from gptimage_mcp.metrics import Metrics
 
 
@@ -44,11 +43,30 @@ def open_client(
     )
 
 
+def open_store(settings: Settings) -> gptimage.Store:
+    """Open the folder or the bucket where images are saved.
+
+    Raises:
+        StoreError: The folder cannot be made.
+        ConfigurationError: The package for buckets is missing, or the URL makes no sense.
+    """
+    if isinstance(settings.store, str):
+        from gptimage.store.object_blobs import ObjectBlobs
+
+        return gptimage.Store(ObjectBlobs.from_url(settings.store))
+    return gptimage.Store(settings.store)
+
+
 def open_cache(settings: Settings) -> Cache | None:
-    """Where answers are kept, or None."""
+    """Open the cache the settings name, or return None."""
+    limits: dict[str, Any] = {}
+    if settings.cache_hours is not None:
+        limits["ttl"] = timedelta(hours=settings.cache_hours)
+    if settings.cache_megabytes is not None:
+        limits["max_bytes"] = settings.cache_megabytes * 1_000_000
     if settings.redis_url is not None:
-        return gptimage.Cache.redis(settings.redis_url)
-    return None if settings.cache is None else gptimage.Cache.disk(settings.cache)
+        return gptimage.Cache.redis(settings.redis_url, **limits)
+    return None if settings.cache is None else gptimage.Cache.disk(settings.cache, **limits)
 
 
 def open_ledger(settings: Settings) -> Ledger:

@@ -17,8 +17,9 @@ from attrs import evolve, frozen
 import gptimage
 from gptimage.image.allowed_folders import Folders
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger
-from gptimage_mcp.jobs.jobs import CANCELLED, Ended, Job, Jobs, Outcome
+from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger, open_store
+from gptimage_mcp.jobs.job import CANCELLED, Ended, Job, Outcome
+from gptimage_mcp.jobs.jobs import Jobs
 from gptimage_mcp.jobs.journal import folder_beside
 
 
@@ -174,7 +175,7 @@ def open_work(settings: Settings) -> DrawingWork:
     for name in ("gptimage", "gptimage_mcp"):
         logging.getLogger(name).setLevel(level)
     store, cache, ledger = (
-        gptimage.Store(settings.store),
+        open_store(settings),
         open_cache(settings),
         open_ledger(settings),
     )

@@ -35,7 +35,7 @@ from gptimage_mcp.tools.submit import Desk
 
 
 if TYPE_CHECKING:
-    from gptimage_mcp.jobs.jobs import Job
+    from gptimage_mcp.jobs.job import Job
 
 
 # How the server is: what works, what does not, and what to do about it; never a key.

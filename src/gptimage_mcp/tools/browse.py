@@ -18,7 +18,7 @@ from gptimage_mcp.content.errors import failing, failure, unknown_handle
 from gptimage_mcp.content.records import moment, uri_of
 from gptimage_mcp.content.results import answered, data, running_summary, trouble, viewed
 from gptimage_mcp.dynamic_server import LiveServer
-from gptimage_mcp.jobs.jobs import Job
+from gptimage_mcp.jobs.job import Job
 from gptimage_mcp.tools import schemas
 from gptimage_mcp.tools.parameters import MaxPixels, Nothing
 from gptimage_mcp.tools.register import LOOKS, offer, optional, telling

@@ -14,7 +14,7 @@ from mcp_types.version import is_version_at_least
 from pydantic import BaseModel, Field, ValidationError
 
 from gptimage_mcp.app import App
-from gptimage_mcp.jobs.jobs import Job
+from gptimage_mcp.jobs.job import Job
 from gptimage_mcp.tools.requests import Draft
 
 

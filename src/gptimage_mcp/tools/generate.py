@@ -15,6 +15,7 @@ from pydantic import BaseModel
 import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import caller
+from gptimage_mcp.config.settings import needs_foreseeable_cost
 from gptimage_mcp.content.errors import failing
 from gptimage_mcp.content.results import answered
 from gptimage_mcp.dynamic_server import LiveServer
@@ -340,6 +341,9 @@ _TITLES: Final = {
 _FILES: Final = ("attached_image", "attached_mask")
 
 
+_LIMIT_NOTE: Final = "Name size and quality: a spending limit refuses a cost it cannot foresee."
+
+
 def add_drawing(server: LiveServer, app: App) -> None:
     """Offer the tools that draw."""
     desk = Desk(app)
@@ -348,7 +352,8 @@ def add_drawing(server: LiveServer, app: App) -> None:
         ask: Ask = getattr(counter, name)
         files = [each for each in _FILES if each in inspect.signature(ask).parameters]
         tool = _tool(drawer, ask)
-        offer(server, tool, title=title, hints=PAID, structured=False, files=files)
+        note = _LIMIT_NOTE if needs_foreseeable_cost(app.settings) else ""
+        offer(server, tool, title=title, hints=PAID, structured=False, files=files, note=note)
         server.inner[name] = ("advanced", frozenset(p.rare_of(ask)))
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from gptimage_mcp.assets import VIEWER_META, icons
 from gptimage_mcp.dynamic_server import LiveServer
-from gptimage_mcp.jobs.jobs import Progress, Tell
+from gptimage_mcp.jobs.job import Progress, Tell
 
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def offer(
     hints: ToolAnnotations,
     structured: bool,
     files: Sequence[str] = (),
+    note: str = "",
 ) -> None:
     """Register a tool under its own name, with its docstring as the description.
 
@@ -70,6 +71,7 @@ def offer(
         hints: What it may do.
         structured: Whether its answer has a schema; one with pixels must not.
         files: Parameters a client fills with a file the person attached.
+        note: What the settings of this server add to the description.
     """
     if server.offers and tool.__name__ not in server.offers:
         return
@@ -78,7 +80,7 @@ def offer(
     server.add_tool(
         tool,
         title=title,
-        description=inspect.getdoc(tool),
+        description=" ".join(filter(None, (inspect.getdoc(tool), note))),
         annotations=hints.model_copy(update={"title": title}),
         icons=icons(tool.__name__),
         meta={**shown, **attached} or None,

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from attrs import field, frozen
 
 import gptimage
-from gptimage_mcp.jobs.jobs import Job, Outcome
+from gptimage_mcp.jobs.job import Job, Outcome
 
 
 Picture: TypeAlias = gptimage.Image | gptimage.FileRef

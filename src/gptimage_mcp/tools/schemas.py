@@ -224,8 +224,8 @@ class CacheState(TypedDict):
 class Spend(TypedDict):
     """The calls of today (UTC), and the limits.
 
-    ``reserved_usd`` counts for calls whose cost is not known yet; ``left_usd`` is what today's limit
-    leaves. Null limits do not exist.
+    ``reserved_usd`` counts for calls whose cost is not known yet; ``left_usd`` is what today's
+    limit leaves. Null limits do not exist.
     """
 
     cost_usd: str | None

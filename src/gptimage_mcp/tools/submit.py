@@ -16,7 +16,7 @@ import gptimage
 from gptimage.service import RunnerError
 from gptimage_mcp.app import App
 from gptimage_mcp.config.settings import variable
-from gptimage_mcp.jobs.jobs import EarlierUnknownError, Ended, Job, Outcome
+from gptimage_mcp.jobs.job import EarlierUnknownError, Ended, Job, Outcome
 from gptimage_mcp.jobs.work import Drawer, Order
 from gptimage_mcp.tools.inputs import writable
 from gptimage_mcp.tools.requests import Draft

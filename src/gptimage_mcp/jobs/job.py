@@ -1,0 +1,344 @@
+"""`Job`: a piece of work that outlives the request that asked for it, and how to wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from attrs import evolve, field, frozen
+
+import gptimage
+from gptimage_mcp.jobs.journal import Entry, Journal, State
+
+
+HEARTBEAT: Final = 10.0
+"""Seconds between two signs of life, at most."""
+
+CANCELLED: Final = "it was cancelled"
+"""Why a job was stopped that somebody did not want any more."""
+
+_LOOK: Final = 1.0
+"""Seconds between two looks at work that another server does."""
+
+Outcome: TypeAlias = "gptimage.Result | gptimage.Turn"
+"""Quoted, because naming `gptimage.Turn` imports all of conversations."""
+
+
+@frozen(kw_only=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        seconds: Since it began.
+        message: What happens now, one short line.
+        preview: The newest partial image, or None.
+    """
+
+    seconds: float
+    message: str
+    preview: gptimage.Image | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class Told:
+    """What the process that draws tells of a job.
+
+    Attributes:
+        sent: See `Job`.
+        most: See `Job`.
+        message: What happens now.
+        preview: The newest partial image, or None.
+    """
+
+    sent: bool
+    most: Decimal | None
+    message: str
+    preview: gptimage.Image | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class Ended:
+    """What came of a job in the process that drew it; see `Job`."""
+
+    outcome: Outcome | None = None
+    error: Exception | None = None
+    copies: tuple[Path, ...] = ()
+
+
+class NotSentError(gptimage.GptImageError):
+    """Somebody did not want it any more before it was sent, so nothing was billed."""
+
+
+Tell: TypeAlias = Callable[[Progress], Awaitable[None]]
+"""How somebody who waits hears how far it is."""
+
+
+class Job:
+    """A piece of work, running or over, here or in a server that was stopped.
+
+    It is a send hook: draw with ``client.with_send_hook(job)``, and that the request
+    left, and what it may cost, is written down before it leaves.
+
+    Attributes:
+        state: ``running``, ``done``, ``failed``; ``unknown`` when it was sent, its outcome is not
+            known, and it may have been billed.
+        outcome: What came of it, when it was done in this process; otherwise see `records`.
+        error: Why it ended without pictures, or why they could not be saved.
+        records: What it left in the store.
+        copies: Where ``save_to`` wrote copies.
+    """
+
+    def __init__(
+        self,
+        entry: Entry,
+        journal: Journal | None = None,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        settling: float = 0.0,
+        age: float = 0.0,
+    ) -> None:
+        self.state: State = "running"
+        self.outcome: Outcome | None = None
+        self.error: Exception | None = None
+        self.records: tuple[gptimage.Record, ...] = ()
+        self.copies: tuple[Path, ...] = ()
+        self._begun = time.monotonic() - max(0.0, age)
+        self._entry = entry
+        self._journal = journal
+        self._message = "begun"
+        self._preview: gptimage.Image | None = None
+        self._changed = asyncio.Event()
+        self._loop = loop
+        self._settling = settling
+        self._stopping: str | None = None
+        self._leaving = threading.Lock()
+
+    @property
+    def entry(self) -> Entry:
+        """What is written down about it."""
+        return self._entry
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set when something happens next; take it before looking."""
+        return self._changed
+
+    @property
+    def told(self) -> Told:
+        """How it is now, for another process."""
+        return Told(sent=self.sent, most=self.most, message=self._message, preview=self._preview)
+
+    @property
+    def handle(self) -> str:
+        """``job_`` and 128 random bits; whoever has it may ask for the outcome."""
+        return self._entry.handle
+
+    @property
+    def operation(self) -> str:
+        """``generate``, ``edit``, ``refine`` or ``variations``."""
+        return self._entry.operation
+
+    @property
+    def owner(self) -> str | None:
+        """Who asked, where callers are known; nobody else is told about it."""
+        return self._entry.owner
+
+    @property
+    def started(self) -> datetime:
+        """When it began (UTC)."""
+        return self._entry.started
+
+    @property
+    def sent(self) -> bool:
+        """Whether a request has left, so that it may be billed."""
+        return self._entry.sent
+
+    @property
+    def most(self) -> Decimal | None:
+        """The most it should cost, in USD, once it is sent; None when that is not known."""
+        return self._entry.most
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory its pictures take."""
+        outcome = self.outcome
+        return 0 if outcome is None else sum(image.nbytes for image in outcome.images)
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is now."""
+        # With the handle, so that a client that gives up now can ask for it later.
+        message = f"{self._message} ({self.handle})"
+        seconds = time.monotonic() - self._begun
+        return Progress(seconds=seconds, message=message, preview=self._preview)
+
+    async def wait(self, seconds: float, tell: Tell | None = None) -> None:
+        """Wait until it is over, or for so many seconds; never raises because it failed.
+
+        Args:
+            seconds: How long at most.
+            tell: Hears how far it is: at once, at each partial image, and every 10 s.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + seconds
+        # Who has the handle may leave, and then only what was sent is finished. So nobody is told
+        # it while another process is only just about to send.
+        settled = clock() + max(0.0, self._settling - self.progress.seconds)
+        while self.state == "running":
+            changed = self._changed  # before telling: what happens meanwhile is not missed
+            unsettled = 0.0 if self.sent else settled - clock()
+            if unsettled > 0:
+                await self._until(changed, unsettled)
+                continue
+            if tell is not None:
+                await tell(self.progress)
+            left = deadline - clock()
+            if left <= 0:
+                return
+            await self._until(changed, min(left, HEARTBEAT))
+
+    def report(self, message: str, preview: gptimage.Image | None = None) -> None:
+        """Say what happens now; the work calls it."""
+        self._message, self._preview = message, preview or self._preview
+        self._tell_all()
+
+    def follow(self, told: Told) -> None:
+        """Be as the process that draws it says."""
+        self._entry = evolve(self._entry, sent=told.sent, most=told.most)
+        self.report(told.message, told.preview)
+
+    def know(self, entry: Entry) -> None:
+        """Be as it was written down."""
+        self._entry = entry
+
+    def write_down(self, journal: Journal) -> None:
+        """From now on this process does it, and writes down how it is."""
+        self._journal, self._settling = journal, 0.0
+
+    def stop(self, why: str) -> bool:
+        """Let nothing be sent for it from now on; whether nothing was, so that it can end at once.
+
+        Args:
+            why: Why, as in "its client left".
+        """
+        with self._leaving:  # it is sent, and we know, or it will not be
+            self._stopping = why
+            return not self.sent
+
+    def before_send(self, key: str, ceiling: Decimal | None) -> None:
+        """A request is about to leave; the client calls it, in a thread.
+
+        Raises:
+            NotSentError: Nobody wants it any more; it does not leave.
+        """
+        del key
+        with self._leaving:
+            if self._journal is not None and self._journal.is_cancelled(self.handle):
+                self._stopping = self._stopping or CANCELLED
+            if self._stopping is not None:
+                raise NotSentError(self.stopped())
+            self._note(evolve(self._entry, sent=True, most=ceiling))
+        self._message = "the service is drawing"
+        self._wake()
+
+    def not_billed(self) -> None:
+        """What left was not billed, and will be sent again; the client calls it, in a thread."""
+        with self._leaving:
+            self._note(evolve(self._entry, sent=False))
+        self._message = "the service is busy: asking again soon"
+        self._wake()
+
+    def stopped(self) -> str:
+        """What is said of it when it ends before it was sent."""
+        begun = f"{self.operation} begun at {self.started:%Y-%m-%d %H:%M:%S} UTC"
+        why = self._stopping or "the server stopped"
+        return f"{begun}: {why} before the request was sent; nothing was billed, so ask again"
+
+    def end(
+        self,
+        state: State,
+        *,
+        outcome: Outcome | None = None,
+        error: Exception | None = None,
+        records: tuple[gptimage.Record, ...] = (),
+    ) -> None:
+        """Say how it ended; whoever runs it calls it."""
+        told = str(error) if isinstance(error, gptimage.GptImageError) else type(error).__name__
+        images = tuple(record.id for record in records)
+        self._note(
+            evolve(
+                self._entry,
+                state=state,
+                images=images,
+                error=told if error else None,
+                stopped=state == "failed" and self._stopping is not None and not self.sent,
+            )
+        )
+        self.state, self.outcome, self.error, self.records = state, outcome, error, records
+        self._preview = None
+        self._tell_all()
+
+    def _note(self, entry: Entry) -> None:
+        self._entry = entry
+        if self._journal is not None:
+            self._journal.put(entry)
+
+    def _wake(self) -> None:
+        """Tell whoever waits, from a thread."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it is over, and nobody waits
+                self._loop.call_soon_threadsafe(self._tell_all)
+
+    def _tell_all(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def _until(self, changed: asyncio.Event, seconds: float) -> None:
+        """Until something happens, or for so many seconds."""
+        # Not `wait_for`: on Python 3.11 it forgets that it was cancelled when both come at once.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await changed.wait()
+
+
+class EarlierUnknownError(gptimage.OutcomeUnknownError):
+    """The same call was made before and may have been paid; nothing was sent this time.
+
+    Attributes:
+        handle: The handle of the earlier call.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.handle: str = job.handle
+        super().__init__(
+            f"the same call was begun at {job.started:%Y-%m-%d %H:%M:%S} UTC ({job.handle}), and "
+            "what became of it is not known",
+            possible_cost=job.most,
+        )
+
+
+class Elsewhere(Job):
+    """A job that another server of this machine does, or did.
+
+    Args:
+        entry: What that server wrote down.
+        look: Looks again; ends the job here if it ended there.
+        age: Seconds since it began.
+    """
+
+    def __init__(self, entry: Entry, look: Callable[[Job], Awaitable[None]], *, age: float) -> None:
+        super().__init__(entry, age=age)
+        self._look = look
+        self._message = "another process of this server draws it"
+
+    async def _until(self, changed: asyncio.Event, seconds: float) -> None:
+        del changed  # nothing that happens elsewhere sets it
+        await asyncio.sleep(min(seconds, _LOOK))
+        await self._look(self)

@@ -1,0 +1,130 @@
+"""Old images are deleted while a server runs, where a setting says so; limits of the cache hold."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gptimage
+from gptimage_mcp.config.settings import Settings
+from gptimage_mcp.jobs.engine import open_cache, open_store
+from gptimage_mcp.retention import Pruning
+from tests.mcp.harness import house, said
+
+
+def draw(where: Any, prompt: str) -> str:
+    """The id of a new image."""
+    answer = said(where.call("generate_image", prompt=prompt, size="1024x1024", quality="low"))
+    return str(answer["images"][0]["id"])
+
+
+def left(where: Any) -> set[str]:
+    """The ids in the store."""
+    return {record.id for record in where.store.history(100).records}
+
+
+def test_old_images_go_and_pinned_ones_stay(tmp_path: Path) -> None:
+    """At the start of a server what is older than the setting is deleted, pins excepted."""
+    here = house(tmp_path)
+    old, pinned = draw(here, "An old fox"), draw(here, "A pinned fox")
+    here.store.pin(pinned)
+    later = gptimage.Store(
+        here.folder / "store", clock=lambda: datetime.now(UTC) + timedelta(days=31)
+    )
+
+    asyncio.run(Pruning(later, None).prune_if_due())
+    assert left(here) == {old, pinned}
+    asyncio.run(Pruning(later, 30).prune_if_due())
+    assert left(here) == {pinned}
+
+
+def test_a_server_prunes_its_own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting reaches the store of a server that runs, once a day however many clients come."""
+    here = house(tmp_path, retention_days=30)
+    pruned: list[tuple[object, object]] = []
+    prune = gptimage.Store.prune
+
+    def record(store: gptimage.Store, retention: Any) -> Any:
+        pruned.append((store, retention.max_age))
+        return prune(store, retention)
+
+    monkeypatch.setattr(gptimage.Store, "prune", record)
+    for _ in range(2):
+        here.ask(lambda client: client.list_tools())
+
+    assert pruned == [(here.store, timedelta(days=30))]
+
+
+def test_a_store_that_cannot_be_pruned_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server goes on, and says why the images stay."""
+    store = gptimage.Store(tmp_path / "store")
+
+    def broken(*_: object, **__: object) -> None:
+        raise gptimage.StoreError("the disk is gone")
+
+    monkeypatch.setattr(store, "prune", broken)
+
+    with caplog.at_level(logging.WARNING, "gptimage_mcp"):
+        asyncio.run(Pruning(store, 1).prune_if_due())
+    assert "old images could not be deleted: the disk is gone" in caplog.text
+
+
+def test_limits_of_the_cache_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long and how much is what the cache goes by."""
+    settings = Settings(
+        store=tmp_path / "store",
+        ledger=tmp_path / "l.sqlite",
+        cache=tmp_path / "cache",
+        cache_hours=1.5,
+        cache_megabytes=3,
+    )
+
+    passed: dict[str, object] = {}
+
+    def disk(path: Path, **limits: object) -> None:
+        passed.update(limits, path=path)
+
+    monkeypatch.setattr(gptimage.Cache, "disk", disk)
+    open_cache(settings)
+
+    assert passed == {
+        "path": tmp_path / "cache",
+        "ttl": timedelta(hours=1.5),
+        "max_bytes": 3_000_000,
+    }
+
+
+def test_a_bucket_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store by URL keeps its images in the bucket of that name."""
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        import urllib.request
+
+        url = f"http://{host}:{port}"
+        urllib.request.urlopen(urllib.request.Request(f"{url}/mcp-bucket", method="PUT")).close()
+        for name, value in {
+            "AWS_ENDPOINT": url,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        }.items():
+            monkeypatch.setenv(name, value)
+        settings = Settings(store="s3://mcp-bucket/images", ledger=tmp_path / "l.sqlite")
+        with open_store(settings) as store, gptimage.ImageClient.sandbox(store=store) as client:
+            id = client.generate("A fox", size="1024x1024", quality="low").stored[0].id
+            assert (store.folder, store.name) == (None, "s3://mcp-bucket/images")
+            assert store.get(id).id == id
+    finally:
+        server.stop()
