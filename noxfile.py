@@ -123,7 +123,15 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the whole test suite on the wheel, one process for each core."""
     install_wheel(session, "all", "test")
-    pytest(session, *(session.posargs or ("tests", "--numprocesses", str(os.cpu_count() or 1))))
+    several = ("tests", "-m", "not slow", "--numprocesses", str(os.cpu_count() or 1))
+    pytest(session, *(session.posargs or several))
+
+
+@nox.session(requires=["build"])
+def slow(session: nox.Session) -> None:
+    """Run what the test suite leaves out: faults at every write, and kills by the hundred."""
+    install_wheel(session, "all", "test")
+    pytest(session, "tests", "-m", "slow", "--numprocesses", str(os.cpu_count() or 1))
 
 
 @nox.session(requires=["build"])

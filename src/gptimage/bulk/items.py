@@ -78,7 +78,7 @@ def check_requests(requests: object) -> None:
         raise InvalidRequestError(
             "requests is a list of requests, not one: put it in brackets, [...]",
             field="requests",
-            value=requests,
+            value=cast("Any", requests),
             allowed="any iterable of prompts, dicts, or Generate and Edit values",
         )
 
@@ -137,6 +137,6 @@ def _texts(tags: object) -> tuple[str, ...]:
         raise InvalidRequestError(
             "tags is text or a list of texts; leave it out for none",
             field="tags",
-            value=tags,
+            value=cast("Any", tags),
         )
     return tuple(cast("Iterable[str]", tags))

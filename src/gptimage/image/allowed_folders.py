@@ -168,7 +168,8 @@ class Folders:
     ) -> InvalidRequestError:
         inside = ", ".join(map(str, self.folders)) or "none"
         return InvalidRequestError(
-            f"{field}: {truncated_repr(os.fspath(path))} {problem}; folders that may be used: {inside}",
+            f"{field}: {truncated_repr(os.fspath(path))} {problem}; "
+            f"folders that may be used: {inside}",
             field=field,
             value=os.fspath(path),
             allowed=f"a path in {inside}",
