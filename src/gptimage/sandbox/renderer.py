@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from random import Random
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
@@ -46,27 +47,34 @@ class Canvas:
 
     def __init__(self, scene: Scene, size: tuple[int, int], detail: int, phase: float) -> None:
         """Take the colours of the scene's hour; ``phase`` is 0 to 1 through an animation."""
-        self.scene, self.random = scene, scene.random()
-        (self.width, self.height), self.unit = size, min(size)
-        self.detail, self.phase = detail, phase
+        self.scene: Scene = scene
+        self.random: Random = scene.random()
+        self.width: int = size[0]
+        self.height: int = size[1]
+        self.unit: int = min(size)
+        self.detail: int = detail
+        self.phase: float = phase
         self.glows: list[Shape] = []
         self.shapes: list[Shape] = []
         self.horizon: list[Point] = []
         data = scene_data()
         light, place = data["lights"][scene.light], data["places"][scene.place]
         subject = data["subjects"][scene.subject or "star"]
-        self.sky = [from_hex(each) for each in light["sky"]]
+        self.sky: list[Colour] = [from_hex(each) for each in light["sky"]]
         near = light.get(f"near_{scene.weather}", light["near"])
         named = {**data["colours"], **light, "near": near, "tint": scene.tint or subject["tint"]}
-        self.palette = {k: from_hex(v) for k, v in named.items() if str(v).startswith("#")}
+        self.palette: dict[str, Colour] = {
+            name: from_hex(value) for name, value in named.items() if str(value).startswith("#")
+        }
         self.palette |= {"top": self.sky[0], "high": self.sky[1], "pale": self.sky[-1]}
         own = self.random.choice(place["tints"])
         here = from_hex(scene.tint if scene.tint and not scene.subject else own)
         self.palette["here"] = mix(here, from_hex(light["near"]), light["shade"])
         # The sun is on one side, the subject on the other.
-        self.side, share = self.random.choice((-1, 1)), self.random.random()
+        self.side: int = self.random.choice((-1, 1))
+        share = self.random.random()
         across, down = 0.5 - self.side * (0.12 + 0.16 * share), 0.24 + 0.1 * share
-        self.sun = (across * self.width, down * self.height)
+        self.sun: Point = (across * self.width, down * self.height)
 
     def colour(self, text: str) -> tuple[Colour, float]:
         """Read a colour of ``scenes.toml``: its RGB value and how opaque it is."""
