@@ -14,7 +14,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from gptimage.sandbox import Sandbox
-from gptimage.sandbox.service import Answer
+from gptimage.sandbox.service import SandboxReply
 
 
 COMMAND = (sys.executable, "-m", "gptimage_mcp")
@@ -25,10 +25,10 @@ PATIENCE = 1.0
 class Unhurried(Sandbox):
     """A service that draws for longer than clients stay."""
 
-    def arrived(self, request: Any) -> Answer:
+    def handle(self, request: Any) -> SandboxReply:
         """A request is there."""
         time.sleep(3 * PATIENCE)
-        return super().arrived(request)
+        return super().handle(request)
 
 
 def environment(folder: Path, base_url: str, **settings: str) -> dict[str, str]:
