@@ -53,7 +53,7 @@ DATED = (
     "tests/engine/test_plan.py",
     "tests/transport/test_retry.py",
     "tests/client",
-    "tests/money",
+    "tests/budget",
     "tests/batch",
     "tests/cache",
     "tests/store",
@@ -197,7 +197,7 @@ def dates(session: nox.Session) -> None:
         if (today := shown(session, "import datetime; print(datetime.date.today())")) != day:
             session.error(f"{library} does not move the date: it is {today}, and not {day}")
         # Dates differ, not single inputs: few examples are enough.
-        pytest(session, *paths, "--hypothesis-profile", "brief")
+        pytest(session, *paths, "-m", "not slow", "--hypothesis-profile", "brief")
 
 
 @nox.session(requires=["build"])
