@@ -206,7 +206,8 @@ def extras(session: nox.Session, extra: str) -> None:
     """Make one call with an extra that is installed alone, in an environment of its own."""
     install_wheel(session, extra, None)
     with session.chdir(session.create_tmp()):
-        session.run("python", str(ROOT / "tests" / "extras.py"), extra, silent=True)
+        # -P: beside the script lies a folder called types, like a module of Python.
+        session.run("python", "-P", str(ROOT / "tests" / "extras.py"), extra, silent=True)
 
 
 @nox.session(requires=["build"])

@@ -48,7 +48,7 @@ class Own:
         self.sandbox = Sandbox()
 
     def send(self, request: HttpRequest) -> HttpReply:
-        return self.sandbox.answer(request)
+        return self.sandbox.send(request)
 
     def stream(self, request: HttpRequest) -> EventStream:
         return Events(self.send(request))
