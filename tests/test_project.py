@@ -72,11 +72,20 @@ def test_changelog_knows_this_version() -> None:
 
 
 def test_core_dependencies() -> None:
-    """The core needs these six packages and no more, each with a lower bound."""
+    """The core needs these eight packages and no more, each with a lower bound."""
     required = [Requirement(each) for each in PROJECT["dependencies"]]
 
     names = {each.name for each in required}
-    assert names == {"attrs", "cattrs", "httpx2", "openai", "pillow", "pybase64"}
+    assert names == {
+        "attrs",
+        "cattrs",
+        "filelock",
+        "httpx2",
+        "openai",
+        "pillow",
+        "platformdirs",
+        "pybase64",
+    }
     assert [str(each) for each in required if not str(each.specifier).startswith(">=")] == []
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import gptimage
 import gptimage_mcp.__main__ as server
-from gptimage.cli import main
+from gptimage.cli import main, parser
 from gptimage.wording import for_assistant, for_command_line
 from gptimage_mcp.content.errors import failure
 
@@ -159,7 +159,7 @@ def written() -> Iterator[str]:
 
 def parser_of(name: str) -> argparse.ArgumentParser:
     """The parser of one of the two programs."""
-    return main.build_parser() if name == "gptimage" else server.build_parser()
+    return parser.build_parser() if name == "gptimage" else server.build_parser()
 
 
 def actions_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

@@ -34,6 +34,8 @@ _SHAPES: Final = r"""
     | \beyJ[\w-]{8,}\.[\w-]{4,}[\w.-]*                   # a JSON Web Token
     | (?<=Bearer\s)(?=[\w.~+/=-]*\d)[\w.~+/=-]{8,}
     | (?<=Basic\s)(?=[\w+/]*[\d+/=])[\w+/=]{8,}
+    | (?<=uthorization:\sBearer\s)[^\s"'<>]{8,}          # in a header whatever it looks like
+    | (?<=uthorization:\sBasic\s)[^\s"'<>]{8,}
     | (?<=://)[^/\s?\#@"'<>]+(?=@)                       # user and password of a URL
     | (?<=://)[^/\s:@]*:(?!\d{1,5}(?:[/?\#]|$))[^\s"'<>]*(?=@)  # with a bare / or ? in it
 """

@@ -184,4 +184,4 @@ def test_an_answer_nobody_can_read_is_kept(
     said = capsys.readouterr().err
     path = said.partition("the answer as it is, in ")[2].partition("\n")[0]
     assert Path(path).read_bytes() == b"what is this?"
-    assert "gptimage: 1: the batch's output holds no answer to this request" in said
+    assert "gptimage: 1: the batch's output has no response to this request" in said

@@ -208,7 +208,7 @@ def test_a_folder_that_breaks_keeps_serving_what_it_had(
     for _ in range(2):
         assert "soup" in _said(here, "menu", {"dish": "soup"})
     assert "menu.toml" in here.text("prompt-templates://list")["problem"]
-    assert len([each for each in caplog.records if each.name == "gptimage_mcp.templates"]) == 1
+    assert len([each for each in caplog.records if each.name == "gptimage_mcp.app"]) == 1
 
     (folder / "menu.toml").write_text(_OWN.replace("A menu card", "A hand-written card"))
     os.utime(folder / "menu.toml", ns=(1, 1))

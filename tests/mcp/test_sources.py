@@ -196,10 +196,11 @@ def test_nothing_else_is_read_or_sent(secrets: Path, named: str, parameter: str)
     wish[parameter] = [named] if parameter == "images" else named
     answer = where.call("edit_image", **wish)
 
-    assert answer.is_error
+    # Proxies fill in every field: an empty mask or markup means that none was given.
+    assert answer.is_error is bool(named or parameter == "images")
     assert "diary" not in text(answer)
     assert "hunter2" not in text(answer)
-    assert where.sandbox.requests == []
+    assert bool(where.sandbox.requests) is not answer.is_error
 
 
 def test_a_link_swapped_in_is_not_followed(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
