@@ -45,7 +45,7 @@ NEVER = {
     "a Ledger, such as": "is about values a program passes",
     "a datetime.timedelta": "is about values a program passes",
     "caches, such as": "is about values a program passes",
-    "stop is a gptimage.bulk.Stop": "is about values a program passes",
+    "a gptimage.bulk.Stop": "is about values a program passes",
     "must be awaited": "is about values a program passes",
     "a function goes to openai=": "is about values a program passes",
     "the client given as openai=": "is about a program's own event loops",
@@ -58,7 +58,8 @@ NEVER = {
     "Store(ObjectBlobs.from_url": "is what the doors do themselves for an address",
     "Models(": "is a repr",
     "RedisCache(": "is a repr",
-    "ImageClient({": "is a repr",
+    "attrs.evolve(": "is about values a program passes",
+    "substr(": "is SQL",
     "strftime(": "is SQL",
     "resume: {}; pass {}": "is said of values a program passes",
 }

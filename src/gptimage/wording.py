@@ -37,10 +37,10 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
         "what could not be read is kept in a file",
         "the rest could not be read",
     ),
-    ("its answer is in .reply", "its answer is kept in a file", "its answer is not shown here"),
+    ("its response is in .reply", "its response is kept in a file", "it is not shown here"),
     ("; see .reply", "; it is kept in a file", ""),
     ("the pictures are in .result", "the pictures are paid", "the pictures are paid"),
-    ("its pictures are in .result", "its pictures are paid", "its pictures are paid"),
+    ("its images are in .result", "its images are paid", "its images are paid"),
     ("safe in .result", "not lost", "not lost"),
     (
         "save .result.images yourself",
@@ -57,7 +57,13 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ("results() reads the rest", "`gptimage batch results` reads the rest", "the rest may follow"),
     ("`submit_batch(state=...)` and ", "", ""),
     ("per= takes one of", "per takes one of", "per takes one of"),
-    ("retry_unknown=True asks again", "--retry-unknown asks again", "ask the person first"),
+    ("retry_unknown=True sends it again", "--retry-unknown sends it again", "ask the person first"),
+    (
+        "leave out moderation=, and give images instead of file ids",
+        "leave out moderation, and give images instead of file ids",
+        "leave out moderation, and give images instead of file ids",
+    ),
+    ("say the size, or pass the image itself", "say the size", "say the size"),
     ("pass store= to the client", "add --store", "set GPTIMAGE_STORE"),
     (
         "client.conversation(model=..., image_model=...)",
@@ -106,12 +112,12 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     ("pass a path, an http(s)", "give a path, an http(s)", "give a path, an http(s)"),
     (
-        "does not have the picture it belongs to; pass images",
+        "does not have the image it belongs to; pass images",
         "has no image yet; add -i",
         "has none",
     ),
     (
-        "or pass the picture itself as images to a new",
+        "or pass the image itself as images to a new",
         "or give the image to a new",
         "or start a new",
     ),

@@ -360,7 +360,7 @@ def every_command() -> Iterator[list[str]]:
     actions = {
         "batch": ["submit x", "status x", "wait x", "results x", "cancel x"],
         "cache": ["stats", "clear"],
-        "jobs": ["list", "show x", "retry x", "drop x"],
+        "jobs": ["list", "show x", "retry x", "discard x"],
         "templates": ["list", "show x", "render x", "new x", "gallery"],
     }
     actions["store"] = [f"{name} {' '.join(needed.get(name, []))}" for name in ("tag", "stats")]

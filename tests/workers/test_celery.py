@@ -52,7 +52,18 @@ class Fleet:
         """Start a worker, in a process group of its own."""
         # The shell ends the group when its standard input closes: also when pytest is killed.
         command = ["sh", "-c", 'exec 3<&0; (read -r _ <&3; kill -9 0) & "$@"', "sh"]
-        command += [sys.executable, "-m", "celery", "-A", "processes", "worker", "-P", pool, "-c", "3"]
+        command += [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "processes",
+            "worker",
+            "-P",
+            pool,
+            "-c",
+            "3",
+        ]
         command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "ERROR"]
         with (self.folder / "worker.log").open("ab") as log:
             process = subprocess.Popen(
