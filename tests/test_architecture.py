@@ -6,6 +6,7 @@ import ast
 import graphlib
 import importlib
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -379,3 +380,61 @@ def test_repository_names_no_machine() -> None:
     ]
 
     assert guilty == []
+
+
+def given_out() -> list[tuple[Path, str]]:
+    """Each public name with the file that defines it: what the root and the folders export."""
+    found: set[tuple[Path, str]] = set()
+    for path in MODULES:
+        if path.name != "__init__.py" or {"_internal", "engine"} & set(path.parts):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and own(node.module or ""):
+                source = PACKAGE.joinpath(*(node.module or "").split(".")[1:]).with_suffix(".py")
+                if source.is_file():
+                    found |= {(source, each.name) for each in node.names}
+    return sorted(found)
+
+
+def signatures(node: ast.AST) -> Iterator[ast.expr]:
+    """The annotations of a public function, or of a public class's fields and methods."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        yield from (each.annotation for each in arguments if each.annotation is not None)
+        if node.returns is not None:
+            yield node.returns
+    elif isinstance(node, ast.ClassDef):
+        for each in node.body:
+            if isinstance(each, ast.AnnAssign) and not ast.unparse(each.target).startswith("_"):
+                yield each.annotation
+            elif not getattr(each, "name", "_").startswith("_") or (
+                getattr(each, "name", "") == "__init__"
+            ):
+                yield from signatures(each)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), given_out(), ids=lambda each: getattr(each, "stem", each)
+)
+def test_public_signatures_use_no_type_of_another_package(path: Path, name: str) -> None:
+    """A user's type checker needs nothing but this package to understand it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    foreign = {
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+        if (getattr(node, "module", None) or alias.name).partition(".")[0]
+        not in {*sys.stdlib_module_names, "gptimage"}
+    }
+    used = {
+        part.id
+        for node in tree.body
+        if getattr(node, "name", None) == name
+        for annotation in signatures(node)
+        for part in ast.walk(annotation)
+        if isinstance(part, ast.Name)
+    }
+
+    # `to_pil` gives what Pillow's users expect.
+    assert used & foreign <= {"PILImage"}

@@ -89,6 +89,6 @@ _DRAWINGS: Final[Mapping[str, str]] = {
 def icons(name: str) -> list[Icon]:
     """The icon of a tool (``generate_image`` ...), or of the server (``server``)."""
     # Not base64, which is twice as long to a model that is shown the list.
-    drawing = quote(_SVG.format(_DRAWINGS[name]).replace('"', "'"), safe=" '/:=;,-.")
+    drawing = quote(_SVG.format(_DRAWINGS[name]).replace('"', "'"), safe="'/:=;,-.")
     uri = f"data:image/svg+xml,{drawing}"
     return [Icon(src=uri, mime_type="image/svg+xml")]
