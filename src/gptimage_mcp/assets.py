@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any, Final
@@ -53,7 +54,7 @@ def html() -> str:
 # The icons of the server and its tools, as ``data:`` URIs: nothing is fetched to show them.
 
 _SVG: Final = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#8b6cf6" '
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0,0,24,24" fill="none" stroke="#8b6cf6" '
     'stroke-width="2" stroke-linecap="round">{}</svg>'
 )
 """The colour can be seen on white and on black, so that one icon serves both themes."""
@@ -89,6 +90,8 @@ _DRAWINGS: Final[Mapping[str, str]] = {
 def icons(name: str) -> list[Icon]:
     """The icon of a tool (``generate_image`` ...), or of the server (``server``)."""
     # Not base64, which is twice as long to a model that is shown the list.
-    drawing = quote(_SVG.format(_DRAWINGS[name]).replace('"', "'"), safe="'/:=;,-.")
+    # Commas between the numbers of a path, because a space takes three characters in an address.
+    drawn = re.sub(r' d="[^"]*"', lambda path: " " + path[0][1:].replace(" ", ","), _DRAWINGS[name])
+    drawing = quote(_SVG.format(drawn).replace('"', "'"), safe="'/:=;,-.")
     uri = f"data:image/svg+xml,{drawing}"
     return [Icon(src=uri, mime_type="image/svg+xml")]
