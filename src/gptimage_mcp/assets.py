@@ -55,7 +55,7 @@ def html() -> str:
 
 _SVG: Final = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0,0,24,24" fill="none" stroke="#8b6cf6" '
-    'stroke-width="2" stroke-linecap="round">{}</svg>'
+    'stroke-width="2">{}</svg>'
 )
 """The colour can be seen on white and on black, so that one icon serves both themes."""
 
