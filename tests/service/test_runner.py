@@ -20,6 +20,12 @@ WORK = "tests.service.works:open_tasks"
 _T = TypeVar("_T")
 
 
+@pytest.fixture(autouse=True)
+def works_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process find the work of these tests by its name, wherever pytest was started."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+
+
 def run(
     folder: Path,
     ask: Callable[[Runner], Awaitable[_T]],
