@@ -206,13 +206,13 @@ def test_a_message_on_standard_error_is_reworded(
     """A reader of the command line is told of flags, in text and in JSON."""
 
     def fail(*_: object) -> int:
-        raise gptimage.OutcomeUnknownError("it may be paid; retry_unknown=True asks again")
+        raise gptimage.OutcomeUnknownError("it may be paid; retry_unknown=True sends it again")
 
     monkeypatch.setattr("gptimage.cli.info.run_models", fail)
 
     assert main.main(["models", "--json"]) == 4
     told = capsys.readouterr()
-    assert told.err == "gptimage: it may be paid; --retry-unknown asks again\n"
+    assert told.err == "gptimage: it may be paid; --retry-unknown sends it again\n"
     assert "--retry-unknown" in told.out
 
 
