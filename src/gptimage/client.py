@@ -149,7 +149,7 @@ class ImageClient(BaseClient):
         project: bool = True,
         **settings: Unpack[Settings],
     ) -> Self:
-        """Make a client with the settings that the command line and the MCP server share.
+        """Make a client with the settings that the command line uses, too.
 
         What is given here beats what is configured.
 

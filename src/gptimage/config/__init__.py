@@ -1,4 +1,4 @@
-"""One configuration for the command line, the MCP server and `ImageClient.from_config`."""
+"""One configuration for the command line and `ImageClient.from_config`."""
 
 from __future__ import annotations
 
