@@ -116,6 +116,14 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def explore(session: nox.Session) -> None:
+    """Look for inputs nobody thought of: the property tests, with new examples at each run."""
+    install_wheel(session, "all", "test")
+    asked = ("-m", "hypothesis and not slow", "--hypothesis-profile", "explore")
+    pytest(session, "tests", *asked, "--numprocesses", str(os.cpu_count() or 1))
+
+
+@nox.session(requires=["build"])
 def clients(session: nox.Session) -> None:
     """Put other people's MCP clients and the conformance suite in front of the server."""
     install_wheel(session, "mcp", "clients")

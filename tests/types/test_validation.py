@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gptimage import (
@@ -466,6 +466,7 @@ FREE = [
     st.sampled_from([*LIVE, "some-other-model"]),
     st.booleans(),
 )
+@example({"model": None}, LIVE[0], False)
 def test_whatever_is_passed_is_judged(changes: dict[str, Any], model: str, stream: bool) -> None:
     """Any value in any parameter is sent or refused by name; nothing else is raised."""
     request = evolve(edit(model=model, stream=stream), **changes)

@@ -83,7 +83,7 @@ def _whole(name: str, value: object) -> None:
 
 
 def _text(name: str, value: object) -> None:
-    if value is None and name != "prompt":
+    if value is None and name not in ("prompt", "model"):  # which every request has
         return
     if not isinstance(value, str) or not value.strip():
         raise _refuse(name, value, "it must be text", "a non-empty string")
