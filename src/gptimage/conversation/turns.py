@@ -210,14 +210,14 @@ class ClientParts:
     """What a `Conversation` needs of its client.
 
     Attributes:
-        keeper: Its settings, and its store.
+        saver: Its settings, and its store.
         sender: Sends a plan, with the client's retries and limits.
-        meter: Its budget, ledger and observers.
+        accounting: Its budget, ledger and observers.
     """
 
-    keeper: ResultSaver
+    saver: ResultSaver
     sender: RetryingSender
-    meter: CallAccounting
+    accounting: CallAccounting
 
 
 @frozen(kw_only=True)
@@ -260,6 +260,6 @@ class CompletedTurn:
     tags: tuple[str, ...] = ()
 
     def settled(self, call: CallTracker) -> CompletedTurn:
-        """The same, once the meter knows what it cost, the chat model included."""
+        """The same, once the accounting knows what it cost, the chat model included."""
         result = call.finished(self.turn.result, extra=self.turn.chat_cost)
         return evolve(self, turn=evolve(self.turn, result=result))

@@ -94,12 +94,12 @@ _BLOBS: Final = (
     "temp_files",
 )
 
-Place = str | os.PathLike[str] | Blobs
+StoreLocation = str | os.PathLike[str] | Blobs
 """Where a store may be."""
 
 
 def open_store(
-    where: Place,
+    where: StoreLocation,
     *,
     naming: str | None,
     index: str | os.PathLike[str] | None,
@@ -195,7 +195,7 @@ class Store(Reader):
 
     def __init__(
         self,
-        where: Place,
+        where: StoreLocation,
         *,
         naming: str | None = None,
         index: str | os.PathLike[str] | None = None,
@@ -279,13 +279,13 @@ class Store(Reader):
                 response_id=response_id,
                 call_id=call_id,
             )
-            drafts = saving.draft(self._context, call, result.images)
+            pending = saving.pending_images(self._context, call, result.images)
         except Exception as error:
             raise StoreError(
                 f"the result cannot be described ({reason(error)}); its images are in .result",
                 result=result,
             ) from error
-        return saving.save(self._context, drafts, warn, result=result)
+        return saving.save(self._context, pending, warn, result=result)
 
     @contextmanager
     def exclusive(self) -> Generator[None]:

@@ -346,15 +346,15 @@ def edit_request(
     Raises:
         InvalidRequestError: An option is unknown, or the size is not understood.
     """
-    pictures = {"images": images, "mask": mask, "markup": markup}
-    return _build(Edit, prompt, options, pictures, default_model, stream)
+    inputs = {"images": images, "mask": mask, "markup": markup}
+    return _build(Edit, prompt, options, inputs, default_model, stream)
 
 
 def _build(
     kind: type[RequestT],
     prompt: str | Prompt,
     options: Mapping[str, Any],
-    pictures: Mapping[str, Any],
+    inputs: Mapping[str, Any],
     default_model: str,
     stream: bool,
 ) -> RequestT:
@@ -365,7 +365,7 @@ def _build(
     text, recommended = _prompt(prompt)
     asked = {name: _habit(name, value) for name, value in options.items() if value is not None}
     values = {"model": default_model, **recommended, **asked}
-    return kind(prompt=text, stream=stream, **values, **pictures)
+    return kind(prompt=text, stream=stream, **values, **inputs)
 
 
 _SAME: Final[Mapping[str, str]] = {"jpg": "jpeg"}
