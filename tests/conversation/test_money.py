@@ -151,7 +151,9 @@ def test_a_budget_refuses_a_turn_whose_words_have_no_price(tmp_path: Path) -> No
     told = Budget(5, per="day", ledger=ledger, unknown="0.50")
 
     with pytest.raises(BudgetExceededError):
-        Talks("sync").sandbox(sandbox, chat_model="gpt-6.1-sol", budget=strict).send("A cabin", **LOW)
+        Talks("sync").sandbox(sandbox, chat_model="gpt-6.1-sol", budget=strict).send(
+            "A cabin", **LOW
+        )
     assert sandbox.requests == []
 
     Talks("sync").sandbox(sandbox, chat_model="gpt-6.1-sol", budget=told).send("A cabin", **LOW)
