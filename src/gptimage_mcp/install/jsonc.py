@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn, cast
 
 from attrs import frozen
@@ -191,7 +191,7 @@ def _insertion(text: str, node: Node, new: Mapping[str | int, Any], unit: str) -
 def _by_key(value: Any) -> Any:
     """Return what a list holds by number, and a dictionary as it is."""
     if isinstance(value, list):
-        items: list[Any] = value
+        items = cast("Sequence[Any]", value)
         return dict(enumerate(items))
     return value
 
