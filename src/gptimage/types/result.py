@@ -85,10 +85,10 @@ class Result:
         """All images side by side with prompt, size and cost, for notebooks."""
         import html
 
-        pictures = "".join(_figure(image) for image in self.images)
+        figures = "".join(_figure(image) for image in self.images)
         cost = "cost unknown" if self.cost is None else str(self.cost)
         caption = f"{html.escape(self.request.prompt[:200])} · {html.escape(self.model)} · {cost}"
-        return f"<div><div>{pictures}</div><small>{caption}</small></div>"
+        return f"<div><div>{figures}</div><small>{caption}</small></div>"
 
 
 @frozen(kw_only=True)
@@ -127,5 +127,5 @@ def _figure(image: Image) -> str:
         preview = image
     pixels = f"{image.width}×{image.height} {image.format}"
     style = "display:inline-block;margin:4px;text-align:center"
-    picture = f'<img src="{preview.data_url}" style="max-width:320px" alt="">'
-    return f'<figure style="{style}">{picture}<figcaption>{pixels}</figcaption></figure>'
+    tag = f'<img src="{preview.data_url}" style="max-width:320px" alt="">'
+    return f'<figure style="{style}">{tag}<figcaption>{pixels}</figcaption></figure>'
