@@ -16,8 +16,8 @@ from attrs import fields
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gptimage_mcp.config.loading import CONFIG, load, usual_file
-from gptimage_mcp.config.older_servers import renamed
+from gptimage_mcp.config.loading import CONFIG, default_file, load
+from gptimage_mcp.config.older_servers import replacements
 from gptimage_mcp.config.settings import KINDS, Place, Settings, SettingsError, variable
 
 
@@ -319,7 +319,7 @@ def test_variables_of_older_servers_are_known(
     environment: dict[str, str], expected: list[str]
 ) -> None:
     """Each is named with what to do; one that other programs have counts only beside another."""
-    assert [each.partition(": ")[0] for each in renamed(environment)] == expected
+    assert [each.partition(": ")[0] for each in replacements(environment)] == expected
 
 
 @pytest.mark.parametrize(
@@ -433,7 +433,7 @@ def test_the_usual_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Without a name the file is looked for where the system has configuration."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("APPDATA", str(tmp_path / "config"))
-    file = usual_file()
+    file = default_file()
     assert file is not None
     file.parent.mkdir(parents=True)
     file.write_text("wait = 7", encoding="utf-8")
@@ -458,7 +458,7 @@ def test_each_system_has_its_own_place(
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.delenv("APPDATA", raising=False)
 
-    assert usual_file() == fresh_account / folder / "mcp.toml"
+    assert default_file() == fresh_account / folder / "mcp.toml"
 
 
 def test_empty_fields_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from gptimage.image.mask import Mask
 from gptimage.models.pricing import DEFAULT_CHAT_MODEL
 from gptimage.providers.openai.responses import Ask
 from gptimage.transport.http import HttpReply
-from gptimage.types.inputs import API_FORMATS, resolve, resolve_all
+from gptimage.types.inputs import API_FORMATS, is_sdk_file, resolve, resolve_all, spread
 from gptimage.types.record import Record
 from gptimage.types.request import FileRef, Prompt, Source, Sources
 from gptimage.types.result import Result
@@ -123,8 +123,10 @@ class ConversationSession:
             InvalidRequestError: An input is no image.
             FetchError: A URL could not be downloaded safely.
         """
+        if images is not None:
+            images = spread(images, stored=self.keeper.store is not None)
         found = self._stored(images)
-        if isinstance(images, (list, tuple)):
+        if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
         fetch = self.saver.core.fetch
         return TurnInput(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, TypedDict, TypeVar
+from typing import Any, Final, Protocol, TypedDict, TypeVar
 
 from attrs import field, frozen
 
@@ -169,8 +169,23 @@ Source = ImageSource | FileRef | Record
 ``data:`` URL, the id of an uploaded file (``file-...`` or `FileRef`), or an image of the
 client's store (``img_...`` or its `Record`)."""
 
-Sources = Source | Sequence[Source]
-"""One input image, or up to 16."""
+
+class HasImages(Protocol):
+    """What came of a call and can be given to the next one: a `Result` or a `Turn`."""
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images."""
+        ...
+
+    @property
+    def stored(self) -> tuple[Record, ...]:
+        """Their records, when they are in a store."""
+        ...
+
+
+Sources = Source | HasImages | Sequence[Source | HasImages]
+"""One input image, or up to 16; a `Result` or `Turn` stands for all its images."""
 
 
 class EditOptions(Options, total=False):

@@ -510,14 +510,14 @@ class Settings:
             raise SettingsError(problems)
 
 
-def offered(settings: Settings) -> frozenset[str]:
+def enabled_tools(settings: Settings) -> frozenset[str]:
     """The names of the tools there are."""
     sets = {"core": CORE, "full": TOOLS}
     named = {tool for name in settings.tools for tool in sets.get(name, (name,))}
     return frozenset(named - (set() if settings.allow_delete else {"delete_image"}))
 
 
-def needs_foreseeable_cost(settings: Settings) -> bool:
+def requires_known_cost(settings: Settings) -> bool:
     """Return whether a call is refused if its cost cannot be estimated."""
     limited = settings.max_per_call is not None or settings.max_per_day is not None
     return limited and settings.unknown_cost is None
