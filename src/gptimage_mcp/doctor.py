@@ -16,6 +16,7 @@ from typing import Final, cast
 
 import gptimage
 from gptimage.secrets import scrub
+from gptimage_mcp.config.kinds import OFF
 from gptimage_mcp.config.loading import (
     CONFIG,
     NO_OPTIONS,
@@ -26,7 +27,7 @@ from gptimage_mcp.config.loading import (
     load,
 )
 from gptimage_mcp.config.older_servers import replacements
-from gptimage_mcp.config.settings import KINDS, OFF, Settings, SettingsError, variable
+from gptimage_mcp.config.settings import KINDS, Settings, SettingsError, variable
 from gptimage_mcp.content.records import utc_now
 
 

@@ -124,7 +124,7 @@ class ConversationSession:
             FetchError: A URL could not be downloaded safely.
         """
         if images is not None:
-            images = spread(images, stored=self.keeper.store is not None)
+            images = spread(images, stored=self.saver.store is not None)
         found = self._stored(images)
         if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]

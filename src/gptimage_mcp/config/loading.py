@@ -18,20 +18,8 @@ from typing import Any, Final, cast
 
 from attrs import field, frozen
 
-from gptimage_mcp.config.settings import (
-    KINDS,
-    OFF,
-    Flag,
-    Kind,
-    Number,
-    Place,
-    Settings,
-    SettingsError,
-    Several,
-    Unfit,
-    shown,
-    variable,
-)
+from gptimage_mcp.config.kinds import OFF, Flag, Kind, Number, Place, Several, Unfit
+from gptimage_mcp.config.settings import KINDS, Settings, SettingsError, shown, variable
 
 
 CONFIG: Final = "GPTIMAGE_CONFIG"

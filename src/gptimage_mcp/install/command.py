@@ -129,7 +129,8 @@ def _key(args: argparse.Namespace) -> str:
 
 def _setting(text: str) -> tuple[str, str]:
     """A setting of the command line, which must be one that exists and makes sense."""
-    from gptimage_mcp.config.settings import KINDS, Unfit, variable
+    from gptimage_mcp.config.kinds import Unfit
+    from gptimage_mcp.config.settings import KINDS, variable
 
     name, equals, value = text.partition("=")
     kinds = {variable(each): kind for each, kind in KINDS.items()}
