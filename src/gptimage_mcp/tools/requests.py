@@ -224,7 +224,7 @@ def _mark(value: object) -> object:
     if isinstance(value, gptimage.Image):
         return value.sha256
     if isinstance(value, gptimage.Mask):
-        return [value.boxes, value.picture]
+        return [value.boxes, value.image]
     if isinstance(value, gptimage.FileRef):
         return value.file_id
     raise TypeError(f"{type(value).__name__} does not belong in a request")
