@@ -171,7 +171,6 @@ class Conversation(_ConversationBase):
     """Images made and changed turn by turn; made by ``ImageClient.conversation()``.
 
     Args:
-        line: The client's side.
         model: The chat model, which reads the words; `DEFAULT_OUTER` when left out.
         image_model: The model that draws; the client's when left out.
         resume: Where to go on: a turn, a record, a response's id or a stored image's id.
