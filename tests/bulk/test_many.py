@@ -158,16 +158,16 @@ def test_items_come_as_they_finish(both: Both) -> None:
 
 def test_never_more_than_asked_at_once(both: Both) -> None:
     """As many calls as allowed are in flight, and no more."""
-    flying, most, lock = 0, 0, threading.Lock()
+    in_flight, most, lock = 0, 0, threading.Lock()
 
     def send(request: HttpRequest) -> HttpReply:
-        nonlocal flying, most
+        nonlocal in_flight, most
         with lock:
-            flying += 1
-            most = max(most, flying)
+            in_flight += 1
+            most = max(most, in_flight)
         time.sleep(0.02)
         with lock:
-            flying -= 1
+            in_flight -= 1
         return answer(request)
 
     both.many(both.client(send), requests(20), concurrency=4)
