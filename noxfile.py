@@ -162,6 +162,13 @@ def site(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def notebooks(session: nox.Session) -> None:
+    """Execute the notebooks, and compare what they print; `-- --write` writes their output."""
+    install_wheel(session, "all", "notebooks")
+    session.run("python", "notebooks/execute.py", *session.posargs)
+
+
+@nox.session(requires=["build"])
 def lowest(session: nox.Session) -> None:
     """Run the tests of other packages' edges on the lowest versions pyproject.toml allows."""
     pins = Path(session.create_tmp()).resolve() / "lowest.txt"

@@ -48,7 +48,7 @@ def sheet(name: str, made: list[gptimage.Image], labels: list[str]) -> None:
     """Write a row of images with their labels."""
     row = gptimage.contact_sheet(made, labels=labels, columns=len(made), cell=300)
     written = row.convert("webp", quality=80).save(IMAGES / name, overwrite=True)
-    print(os.path.relpath(written), row.size)  # noqa: T201  # a program for a person
+    print(os.path.relpath(written), row.size)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ cannot be run here has a comment with the reason in front: ``<!-- not run: reaso
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,7 @@ REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
 SOURCE = "https://github.com/gptimage/gptimage"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.rglob("*.md"))]
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
 BLOCK = re.compile(
     r"(?P<mark><!-- not run: (?P<reason>[^\n]*) -->\n+)?"
@@ -137,6 +140,33 @@ def test_examples_run(example: Path, tmp_path: Path, reader: dict[str, str]) -> 
     run([sys.executable, str(example)], tmp_path, reader)
 
     assert [path for path in tmp_path.rglob("*") if path.suffix in {".png", ".jpg", ".webp"}]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
+def test_notebooks_run(notebook: Path, tmp_path: Path, reader: dict[str, str]) -> None:
+    """The cells of a notebook are one program that works."""
+    file = tmp_path / f"notebook_{notebook.stem}.py"
+    file.write_text("\n".join(source for source, _ in cells(notebook)), encoding="utf-8")
+
+    run([sys.executable, file.name], tmp_path, reader)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name)
+def test_notebooks_show_what_their_cells_made(notebook: Path) -> None:
+    """A notebook was executed in order, without an error, and is small enough for GitHub."""
+    executed = cells(notebook)
+
+    assert [cell["execution_count"] for _, cell in executed] == [*range(1, len(executed) + 1)]
+    outputs = [output for _, cell in executed for output in cell["outputs"]]
+    assert {output["output_type"] for output in outputs} == {"stream", "execute_result"}
+    assert sum("image/jpeg" in output.get("data", {}) for output in outputs) >= 3
+    assert notebook.stat().st_size < 300_000
+
+
+def cells(notebook: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The code cells of a notebook, each with its source as one text."""
+    found = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return [("".join(each["source"]), each) for each in found if each["cell_type"] == "code"]
 
 
 def test_links_lead_somewhere() -> None:
