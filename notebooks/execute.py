@@ -1,7 +1,8 @@
 """Executes the notebooks in the offline sandbox, in a new folder each.
 
 ``python notebooks/execute.py`` fails when a cell fails or prints something else than the notebook
-shows; with ``--write`` it writes what the cells show into the notebooks. `nox -s notebooks` runs it.
+shows; with ``--write`` it writes what the cells show into the notebooks. `nox -s notebooks` runs
+it.
 """
 
 from __future__ import annotations
