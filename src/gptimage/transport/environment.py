@@ -108,17 +108,17 @@ def check_url(name: str, url: object) -> str:
         raise ConfigurationError(
             f"{name} is empty: leave it out for OpenAI itself, or give an address {example}"
         )
-    told = f"{name}={display_url(text)!r}"
+    given = f"{name}={display_url(text)!r}"
     if any(char.isspace() or not char.isprintable() for char in text) or text[0] in "\"'":
-        raise ConfigurationError(f"{told} has white space or quotation marks in it: take them out")
+        raise ConfigurationError(f"{given} has white space or quotation marks in it: take them out")
     parts = _split(text)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"{told} is no address of a service: write one {example}")
+        raise ConfigurationError(f"{given} is no address of a service: write one {example}")
     if parts.query or parts.fragment:
-        raise ConfigurationError(f"{told} may have no ? or # part: nothing would come of it")
+        raise ConfigurationError(f"{given} may have no ? or # part: nothing would come of it")
     for operation in _OPERATIONS:
         if parts.path.rstrip("/").endswith(operation):
-            raise ConfigurationError(f"{told} ends with {operation}: leave that out, it is added")
+            raise ConfigurationError(f"{given} ends with {operation}: leave that out, it is added")
     return text
 
 
@@ -251,22 +251,22 @@ def _proxies() -> Iterator[tuple[str, str]]:
 def _proxy(name: str, value: str) -> None:
     url = value if "://" in value else f"http://{value}"
     remember_url(url)
-    told = f"{name}={display_url(url)!r}"
+    given = f"{name}={display_url(url)!r}"
     parts = _split(url)
     odd = any(char.isspace() or not char.isprintable() for char in value)
     if parts is None or not parts.hostname or odd or value[0] in "\"'":
         raise ConfigurationError(
-            f"{told} is no address of a proxy: write http://host:port, or unset it"
+            f"{given} is no address of a proxy: write http://host:port, or unset it"
         )
     if parts.scheme not in _PROXY_SCHEMES:
         meant = "socks5" if parts.scheme.startswith("socks") else "http"
         rest = "host:port" if parts.port is None else f"{parts.hostname}:{parts.port}"
         raise ConfigurationError(
-            f"{told}: proxies are {', '.join(_PROXY_SCHEMES)}; write {meant}://{rest}, or unset it"
+            f"{given}: proxies are {', '.join(_PROXY_SCHEMES)}; write {meant}://{rest}, or unset it"
         )
     if parts.scheme.startswith("socks") and not _has("socksio"):
         raise ConfigurationError(
-            f"{told} is a SOCKS proxy, which needs one more package: pip install socksio; "
+            f"{given} is a SOCKS proxy, which needs one more package: pip install socksio; "
             f"or unset {name}"
         )
 
