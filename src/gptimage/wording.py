@@ -39,7 +39,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     ("its response is in .reply", "its response is kept in a file", "it is not shown here"),
     ("; see .reply", "; it is kept in a file", ""),
-    ("the pictures are in .result", "the pictures are paid", "the pictures are paid"),
+    ("the images are in .result", "the images are paid", "the images are paid"),
     ("its images are in .result", "its images are paid", "its images are paid"),
     ("safe in .result", "not lost", "not lost"),
     (
@@ -66,7 +66,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ("say the size, or pass the image itself", "say the size", "say the size"),
     ("pass store= to the client", "add --store", "set GPTIMAGE_STORE"),
     (
-        "client.conversation(model=..., image_model=...)",
+        "client.conversation(chat_model=..., image_model=...)",
         "--chat-model and --model",
         "the server chooses the model that reads the words",
     ),

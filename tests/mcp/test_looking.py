@@ -256,7 +256,7 @@ def test_info_of_a_picture(here: BrowseFixture, protocol: str) -> None:
 
     (told,) = info["records"]
     assert (info["status"], info["handle"]) == ("done", None)
-    saved = record.to_json()
+    saved = record.to_dict()
     for name in saved.keys() - {"request"}:
         assert told[name] == saved[name], name
     assert told["prompt"] == record.prompt

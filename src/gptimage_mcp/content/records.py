@@ -116,7 +116,7 @@ def _words(record: gptimage.Record) -> Iterable[str]:
 
 
 def _record(record: gptimage.Record) -> Mapping[str, Any]:
-    whole = record.to_json()
+    whole = record.to_dict()
     return {
         **{name: whole[name] for name in _RECORD},
         "prompt": strip_invisible(record.prompt, _LONGEST),

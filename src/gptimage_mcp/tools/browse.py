@@ -169,7 +169,7 @@ class BrowseTools:
         record, lineage = self._app.store.get(id), self._app.store.lineage(id)
         request = {name: value for name, value in record.request.items() if name != "prompt"}
         return {
-            **record.to_json(),
+            **record.to_dict(),
             "request": request,
             "prompt": record.prompt,
             "uri": uri_of(record.id),
