@@ -136,7 +136,7 @@ def test_blocks_are_known_kinds(page: Path) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name)
 def test_examples_run(example: Path, tmp_path: Path, reader: dict[str, str]) -> None:
-    """An example works as it stands and leaves pictures behind."""
+    """An example works as it stands and leaves images behind."""
     run([sys.executable, str(example)], tmp_path, reader)
 
     assert [path for path in tmp_path.rglob("*") if path.suffix in {".png", ".jpg", ".webp"}]

@@ -95,7 +95,7 @@ class _Now:
         yield GaugeMetricFamily("gptimage_jobs_running", "Calls that draw now", running)
         try:
             kept = self._app.store.stats()
-            yield GaugeMetricFamily("gptimage_store_images", "Pictures kept", kept.pictures)
+            yield GaugeMetricFamily("gptimage_store_images", "Pictures kept", kept.images)
             yield GaugeMetricFamily("gptimage_store_bytes", "What they take", kept.bytes)
         except gptimage.StoreError:
             pass

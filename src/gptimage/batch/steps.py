@@ -182,7 +182,7 @@ def good(core: ClientConfig, reply: HttpReply) -> HttpReply:
 def json_of(reply: HttpReply) -> dict[str, Any]:
     """Return the JSON object of a reply; an empty one when it is something else."""
     try:
-        value = parse(reply.body, reply.pictures).value
+        value = parse(reply.body, reply.images).value
     except ValueError:
         return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

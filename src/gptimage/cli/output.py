@@ -323,7 +323,7 @@ def _slug(prompt: str) -> str:
         os.fsencode(words)
     except UnicodeEncodeError:  # the locale knows ASCII alone
         words = "-".join(re.findall(r"\w+", words, re.ASCII))
-    return f"{words}-" if words in _DEVICES else words or "picture"
+    return f"{words}-" if words in _DEVICES else words or "image"
 
 
 # A line on stderr that shows that something is being waited for.

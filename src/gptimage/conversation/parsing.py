@@ -26,7 +26,7 @@ from gptimage.image.image import Image
 from gptimage.models.pricing import chat_cost
 from gptimage.providers.openai.errors import error_from_event
 from gptimage.providers.openai.responses import (
-    PICTURE,
+    IMAGE,
     Answer,
     ImageCall,
     TurnEvent,
@@ -71,7 +71,7 @@ def finish_turn(turn: TurnPlan, reply: HttpReply, finish: Finish) -> Turn:
     """
     value = _json(reply) if 200 <= reply.status < 300 else None
     if value is None and (events := _events(reply)):
-        reader = TurnReader(turn, evolve(reply, body=b"", pictures=()))
+        reader = TurnReader(turn, evolve(reply, body=b"", images=()))
         for event in events:
             reader.take(event)
         return reader.end((), finish)
@@ -80,7 +80,7 @@ def finish_turn(turn: TurnPlan, reply: HttpReply, finish: Finish) -> Turn:
         renamed = _RESULT.sub(rb'"b64_json"\1', bytes(reply.body))
         result = finish(turn.plan, evolve(reply, body=renamed))
         return Turn(result=result, chat_model=turn.ask.chat_model)
-    return turn_of(turn, read_answer(value, reply.pictures), reply, finish)
+    return turn_of(turn, read_answer(value, reply.images), reply, finish)
 
 
 def turn_of(
@@ -104,11 +104,11 @@ def turn_of(
         ApiError: Nothing was drawn, and the service says why.
         MalformedReplyError: Nothing was drawn, and it does not; or no image can be read.
     """
-    drawn = [call for call in answer.calls if call.picture is not None]
+    drawn = [call for call in answer.calls if call.image is not None]
     if not drawn:
         raise _nothing(turn, answer, reply, partials)
-    readable = [call for call in drawn if _is_picture(call)]
-    failed = tuple(_failed(call) for call in answer.calls if call.picture is None)
+    readable = [call for call in drawn if _is_image(call)]
+    failed = tuple(_failed(call) for call in answer.calls if call.image is None)
     result = finish(turn.plan, _as_images(answer, drawn, reply))
     return Turn(
         result=_counted(turn, answer, result).warn(*_notes(answer, readable, failed)),
@@ -135,14 +135,14 @@ def service_error(
 
 def _as_images(answer: Answer, drawn: list[ImageCall], reply: HttpReply) -> HttpReply:
     """The same images as a reply of the Images API, which `finish` knows how to read."""
-    pictures: list[bytes] = []
+    images: list[bytes] = []
     data: list[dict[str, object]] = []
     for call in drawn:
-        if isinstance(call.picture, bytes):
-            data.append({"b64_json": len(pictures)})
-            pictures.append(call.picture)
+        if isinstance(call.image, bytes):
+            data.append({"b64_json": len(images)})
+            images.append(call.image)
         else:
-            data.append({"b64_json": call.picture})
+            data.append({"b64_json": call.image})
     authors = [call.svg_usage for call in drawn if call.svg_usage is not None]
     body = {
         "created": answer.created,
@@ -151,7 +151,7 @@ def _as_images(answer: Answer, drawn: list[ImageCall], reply: HttpReply) -> Http
         "data": data,
         **drawn[0].reported,
     }
-    return evolve(reply, body=json.dumps(body).encode(), pictures=tuple(pictures))
+    return evolve(reply, body=json.dumps(body).encode(), images=tuple(images))
 
 
 def _counted(turn: TurnPlan, answer: Answer, result: Result) -> Result:
@@ -203,7 +203,7 @@ def _nothing(
         why = f"the model drew nothing and answered: {_quoted(answer.text)}"
     return MalformedReplyError(
         f"{why}: {cost}; the raw reply is in .reply",
-        reply=reassemble(reply.body, reply.pictures, PICTURE),
+        reply=reassemble(reply.body, reply.images, IMAGE),
         status=reply.status,
         possible_cost=turn.plan.ceiling,
         partials=partials,
@@ -233,10 +233,10 @@ def _failed(call: ImageCall) -> FailedCall:
     )
 
 
-def _is_picture(call: ImageCall) -> bool:
+def _is_image(call: ImageCall) -> bool:
     """Whether `finish` can read it, so that ids and prompts stay beside their images."""
     try:
-        return isinstance(call.picture, bytes) and bool(Image.from_bytes(call.picture))
+        return isinstance(call.image, bytes) and bool(Image.from_bytes(call.image))
     except ImageDecodeError:
         return False
 
@@ -246,7 +246,7 @@ def _events(reply: HttpReply) -> list[ServerEvent]:
     if not 200 <= reply.status < 300:
         return []
     decoder = EventDecoder()
-    body = reassemble(reply.body, reply.pictures, PICTURE)
+    body = reassemble(reply.body, reply.images, IMAGE)
     found = [*decoder.feed(body), *decoder.finish()]
     return found if any(table(loads_or_none(event.data)).get("type") for event in found) else []
 
@@ -328,7 +328,7 @@ class TurnReader:
                 raise self._cut_short(broken) from broken
             return finish_turn(self._turn, self._head, finish)
         answer = read_answer(self._document())
-        drawn = any(call.picture is not None for call in answer.calls)
+        drawn = any(call.image is not None for call in answer.calls)
         if not drawn and not self._ended:
             raise self._cut_short(broken) from broken
         if not self._ended:

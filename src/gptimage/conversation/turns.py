@@ -43,7 +43,7 @@ class TurnOptions(TypedDict, total=False):
         svg: The author model of an svg, where the project may choose one.
         input_fidelity: ``low`` or ``high``, on image models that take it.
         partial_images: Previews while streaming, 0 to 3 (`stream` only).
-        max_pictures: The most images the model may draw in this turn; 1 when left out.
+        max_images: The most images the model may draw in this turn; 1 when left out.
         extra_body: Fields of the response request this library does not know, such as
             ``{"reasoning": {"effort": "low"}}``, sent as they are.
     """
@@ -61,7 +61,7 @@ class TurnOptions(TypedDict, total=False):
     svg: Svg | None
     input_fidelity: Literal["low", "high"] | None
     partial_images: int | None
-    max_pictures: int | None
+    max_images: int | None
     extra_body: Mapping[str, object] | None
 
 

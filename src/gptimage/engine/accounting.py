@@ -246,7 +246,7 @@ class _TrackedCall(CallTracker):
             Planned,
             estimate=self._entry.estimate,
             ceiling=plan.ceiling,
-            images=plan.pictures,
+            images=plan.images,
         )
 
     def reserve(self) -> None:
@@ -417,7 +417,7 @@ def _noted(work: Callable[[], object]) -> list[str]:
     """Do something with the ledger; what went wrong is a sentence, not an error."""
     try:
         work()
-    except Exception as error:  # noqa: BLE001  # no account, not even a user's own, may cost a picture
+    except Exception as error:  # noqa: BLE001  # no account, not even a user's own, may cost an image
         told = str(error) or type(error).__name__
         return [f"{told}; the call went on, and counts with what was reserved for it"]
     return []

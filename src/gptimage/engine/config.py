@@ -292,7 +292,7 @@ class ClientConfig:
             return 0.0
         from gptimage.limits import tokens_of
 
-        return self.limiter.acquire(plan.pictures, tokens_of(plan.estimate))
+        return self.limiter.acquire(plan.images, tokens_of(plan.estimate))
 
     def per_minute(self) -> int | None:
         """How many requests for one image each may be sent in a minute, as far as is known."""
@@ -320,7 +320,7 @@ class ClientConfig:
         """The reply with all its images in it, and why some could not be downloaded.
 
         Images a reply names by address are downloaded without the key, and kept only when
-        they are pictures: what else answers there is nobody's business.
+        they are images: what else answers there is nobody's business.
         """
         found: dict[str, bytes] = {}
         unreachable: dict[str, str] = {}

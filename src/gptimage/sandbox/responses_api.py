@@ -33,8 +33,8 @@ _STREAM: Final = {"content-type": "text/event-stream; charset=utf-8"}
 _STORED: Final = 256
 _STORED_BYTES: Final = 512 * 1024 * 1024
 _TEXT: Final = {
-    "generate": "Here is the picture.",
-    "edit": "Here is the changed picture.",
+    "generate": "Here is the image.",
+    "edit": "Here is the changed image.",
     "refused": "I could not draw that.",
     "words": "The sandbox draws and does not chat.",
 }

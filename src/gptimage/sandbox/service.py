@@ -72,7 +72,7 @@ class SandboxReply:
 
 @strict_class
 class Sandbox:
-    """The image endpoints of OpenAI's API, with pictures drawn from the prompt.
+    """The image endpoints of OpenAI's API, with images drawn from the prompt.
 
     Thread-safe. One instance may serve any number of doors at once.
 
