@@ -7,6 +7,7 @@ it.
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 import tempfile
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 def executed(notebook: Any) -> Any:
     """Return the notebook with what its cells show now."""
-    fresh = nbformat.from_dict(notebook)
+    fresh = copy.deepcopy(notebook)
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             fresh, resources={"metadata": {"path": folder}}, record_timing=False
