@@ -416,7 +416,7 @@ def with_job(here: Room, work: Callable[[Job], Awaitable[gptimage.Result]]) -> C
     async def run() -> CallToolResult:
         async with here.app.jobs:
             job = here.app.jobs.start("generate", work)
-            await job.wait(30)
+            await job.wait(60)
             return await content.answered(here.app, job)
 
     return asyncio.run(run())
