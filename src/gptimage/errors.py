@@ -483,3 +483,18 @@ class ImageNotFoundError(StoreError, KeyError):
     def __str__(self) -> str:
         """Show the sentence, not KeyError's quoted repr of it."""
         return str(self.args[0])
+
+
+def error_to_dict(error: BaseException) -> dict[str, object]:
+    """Return an error as JSON values, with what the call may have cost where that is known.
+
+    The fields are ``type``, ``message``, ``request_id`` (the service's id of the call, or None)
+    and, for a call that may have been billed, ``possible_cost_usd`` as text.
+    """
+    possible = getattr(error, "possible_cost", None)
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "request_id": getattr(error, "request_id", None),
+        **({} if possible is None else {"possible_cost_usd": str(possible.usd)}),
+    }

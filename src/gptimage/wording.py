@@ -66,7 +66,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ("say the size, or pass the image itself", "say the size", "say the size"),
     ("pass store= to the client", "add --store", "set GPTIMAGE_STORE"),
     (
-        "client.conversation(model=..., image_model=...)",
+        "client.conversation(chat_model=..., image_model=...)",
         "--chat-model and --model",
         "the server chooses the model that reads the words",
     ),

@@ -329,7 +329,7 @@ def _fits(key: Mapping[str, Any], algorithm: str) -> bool:
 # Who calls, and how to tell them that their picture is on its way.
 
 
-def caller() -> str | None:
+def current_user() -> str | None:
     """The user, or else the client, as the access token says; None without one (stdio)."""
     token = get_access_token()
     return None if token is None else name_of(token)

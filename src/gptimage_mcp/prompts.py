@@ -30,7 +30,7 @@ import gptimage
 from gptimage.models import PRESETS
 from gptimage.store import Page
 from gptimage_mcp.app import App, Templates
-from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.dynamic_server import DynamicServer
 
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _Handler = Callable[
 ]
 
 
-def add_completions(server: LiveServer, store: gptimage.Store, templates: Templates) -> None:
+def add_completions(server: DynamicServer, store: gptimage.Store, templates: Templates) -> None:
     """Complete the variables of resource addresses and the arguments of prompts."""
     register: Callable[[_Handler], _Handler] = server.completion()  # type: ignore[no-untyped-call]  # the SDK has no type for it
     register(Completions(store, templates).complete)
@@ -146,7 +146,7 @@ prompt is word for word what the image model should read:
 """
 
 
-def add_prompts(server: LiveServer, app: App) -> None:
+def add_prompts(server: DynamicServer, app: App) -> None:
     """Offer every prompt template of `app`, and completion of its arguments.
 
     A template folder that changes is read again when somebody asks, and subscribers are told.
@@ -156,7 +156,7 @@ def add_prompts(server: LiveServer, app: App) -> None:
 
 
 class Prompts:
-    """The prompt templates, for `LiveServer`.
+    """The prompt templates, for `DynamicServer`.
 
     Args:
         templates: Where they come from.

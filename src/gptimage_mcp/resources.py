@@ -28,8 +28,8 @@ import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.content import records
 from gptimage_mcp.content.records import uri_of
-from gptimage_mcp.content.sanitize import told
-from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.content.sanitize import redact
+from gptimage_mcp.dynamic_server import DynamicServer
 
 
 # `Address`: a resource's URI taken apart, and refused by name where it makes no sense.
@@ -117,28 +117,28 @@ _DAYS: Final = range(1, 36_501)
 _Reader = Callable[[Address], Awaitable[ReadResourceContents]]
 
 
-def add_resources(server: LiveServer, app: App) -> None:
+def add_resources(server: DynamicServer, app: App) -> None:
     """Offer every resource and template of `app`."""
     server.resources = Resources(app)
 
 
-async def pictures_changed(news: SubscriptionBus, *image_ids: str) -> None:
+async def images_changed(subscriptions: SubscriptionBus, *image_ids: str) -> None:
     """Tell subscribed clients that pictures were saved, changed or deleted.
 
     Call it with ``app.news`` after a picture was saved, tagged or deleted. Only what this process
     does is told; what another one saves is seen when somebody looks.
 
     Args:
-        news: ``app.news``.
+        subscriptions: ``app.news``.
         image_ids: The pictures.
     """
-    await news.publish(ResourcesListChanged())
+    await subscriptions.publish(ResourcesListChanged())
     for uri in (HISTORY_URI, STATS_URI, *map(uri_of, image_ids)):
-        await news.publish(ResourceUpdated(uri=uri))
+        await subscriptions.publish(ResourceUpdated(uri=uri))
 
 
 class Resources:
-    """What `LiveServer` serves besides the viewer.
+    """What `DynamicServer` serves besides the viewer.
 
     Args:
         app: Where everything comes from.
@@ -230,7 +230,7 @@ def _listed(record: gptimage.Record) -> Resource:
     return Resource(
         uri=uri_of(record.id),
         name=record.key.rpartition("/")[2],
-        title=told(record.prompt, 60) or record.id,
+        title=redact(record.prompt, 60) or record.id,
         description=records.in_short(record),
         mime_type=record.mime_type,
         size=record.bytes,

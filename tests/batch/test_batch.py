@@ -61,7 +61,7 @@ def test_round_trip_into_the_store(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_estimate_is_half(sandbox: Sandbox) -> None:
     """The estimate of a batch uses the price rows of batches."""
     client = line(sandbox)
-    single = client.keeper.core.plan_generate("Fox 0", CHEAP).estimate
+    single = client.saver.core.plan_generate("Fox 0", CHEAP).estimate
     batch = Batch.submit(client, [fox(0)])
 
     assert single is not None

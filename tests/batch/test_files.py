@@ -87,7 +87,7 @@ PROMPTS = st.text(min_size=1, max_size=40).filter(str.strip)
 )
 def test_files_hold_every_request_once(asked: list[tuple[str, str]], lines: int, size: int) -> None:
     """What is uploaded is JSONL with each request in one file, as it was asked for."""
-    core = line(Sandbox()).keeper.core
+    core = line(Sandbox()).saver.core
     requests = [{"prompt": prompt, "model": model, "quality": "low"} for prompt, model in asked]
     with tempfile.TemporaryDirectory() as folder:
         state = State.new(Path(folder, "b.json"), NOW, core.endpoint, {})
@@ -288,7 +288,7 @@ def _collected(
     folder: Path, answers: list[Answer], cuts: list[int], again: int, status: str
 ) -> Iterator[BatchItem]:
     """The items of a file of results, of which a part was read before the connection broke."""
-    keeper = line(Sandbox()).keeper
+    saver = line(Sandbox()).saver
     state = State.new(folder / "b.json", NOW, "x", {})
     with writing(state) as file:
         for number in range(REQUESTS):
@@ -296,7 +296,7 @@ def _collected(
             file.write(RequestLine(custom_id=str(number), part=0, body=body).line())
     state.parts = [Part(path=GENERATE, model="gpt-image-2", lines=REQUESTS)]
     end = BatchStatus(parts=(BatchPart(id="batch_1", status=status),), total=REQUESTS)
-    collector = Collector(keeper, state, end, BatchEvents(line(Sandbox()).meter, state))
+    collector = Collector(saver, state, end, BatchEvents(line(Sandbox()).accounting, state))
     data = b"\n".join(answer.text() for answer in answers)
     for known in (data[: len(data) * again // 4], data):
         lines = LineSplitter()
@@ -344,7 +344,7 @@ def test_a_line_of_a_request_without_a_prompt_keeps_its_answer(tmp_path: Path) -
     state.parts = [Part(path=GENERATE, model="x", lines=1)]
     end = BatchStatus(parts=(BatchPart(id="batch_1", status="completed"),), total=1)
     client = line(Sandbox())
-    collector = Collector(client.keeper, state, end, BatchEvents(client.meter, state))
+    collector = Collector(client.saver, state, end, BatchEvents(client.accounting, state))
     text = Answer("good", 0, 1).text()
     item = collector.take(ResultLine(*split(text)))
     collector.close()

@@ -39,7 +39,7 @@ FLAT = flat()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_painter() -> Iterator[None]:
+def quick_drawing() -> Iterator[None]:
     """What is billed does not depend on what is drawn, so nothing is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawing, "paint", lambda *_: FLAT)

@@ -440,7 +440,7 @@ def test_the_event_loop_goes_on_while_the_ledger_is_locked(tmp_path: Path) -> No
         def hold() -> None:
             bench.ledger._file.write(lambda _: (held.set(), release.wait()))
 
-        holder = asyncio.create_task(asyncio.to_thread(hold))
+        blocker = asyncio.create_task(asyncio.to_thread(hold))
         await asyncio.to_thread(held.wait)
         call = asyncio.create_task(client.generate("Another fox", **OPTIONS))
         ticks = 0
@@ -449,7 +449,7 @@ def test_the_event_loop_goes_on_while_the_ledger_is_locked(tmp_path: Path) -> No
             ticks += 1
         assert not call.done()
         release.set()
-        await holder
+        await blocker
         await call
         return ticks
 

@@ -124,10 +124,10 @@ def tasks(count: int, cache: Cache, service: Service) -> list[FlightResult | Bas
     return in_tasks(count, lambda: asingle_flight(cache, KEY, service.awaited))
 
 
-def body(landed: FlightResult | BaseException) -> bytes:
+def body(shared: FlightResult | BaseException) -> bytes:
     """The body of an answer that is one."""
-    assert isinstance(landed, FlightResult), landed
-    return bytes(landed.body)
+    assert isinstance(shared, FlightResult), shared
+    return bytes(shared.body)
 
 
 def errors(found: list[FlightResult | BaseException]) -> list[BaseException]:

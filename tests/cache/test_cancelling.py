@@ -54,10 +54,10 @@ def test_a_cancelled_leader_lets_another_process_lead_if_nothing_was_sent(
     with ThreadPoolExecutor(2) as pool:
         leader = pool.submit(single_flight, elsewhere(), KEY, service, sent=lambda: False)
         service.begun.wait()
-        landed = single_flight(elsewhere(), KEY, service)
+        shared = single_flight(elsewhere(), KEY, service)
 
         assert isinstance(leader.exception(), KeyboardInterrupt)
-    assert body(landed) == b"reply 2"
+    assert body(shared) == b"reply 2"
 
 
 def test_a_cancelled_leader_leaves_its_flight_in_the_air(cache: Cache) -> None:
@@ -180,9 +180,9 @@ def test_a_flight_whose_loop_was_closed_is_not_waited_for(cache: Cache) -> None:
         loop.run_until_complete(asyncio.sleep(0.01))
     loop.close()
     with ThreadPoolExecutor(1) as pool:
-        landed = pool.submit(single_flight, cache, KEY, Service(delay=0)).result()
+        shared = pool.submit(single_flight, cache, KEY, Service(delay=0)).result()
 
-    assert (body(landed), landed.warnings) == (b"reply 1", ())
+    assert (body(shared), shared.warnings) == (b"reply 1", ())
     assert not task.done()
 
 
@@ -198,6 +198,6 @@ def test_a_flight_cancelled_before_it_began_is_not_waited_for(cache: Cache) -> N
             await task
         return await asingle_flight(cache, KEY, Service(delay=0).awaited)
 
-    landed = asyncio.run(main())
+    shared = asyncio.run(main())
 
-    assert (body(landed), landed.cached, landed.warnings) == (b"reply 1", False, ())
+    assert (body(shared), shared.cached, shared.warnings) == (b"reply 1", False, ())

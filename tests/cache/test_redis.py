@@ -104,11 +104,11 @@ def test_a_damaged_reply_is_a_miss(cache: RedisCache, raw: Any, prefix: str, dam
 def test_foreign_data_under_our_keys_is_a_warning(cache: RedisCache, raw: Any, prefix: str) -> None:
     """A key of the wrong type costs a warning, not a picture."""
     raw.set(f"{prefix}head:{KEY}", "somebody else's")
-    landed = ask(cache)
+    shared = ask(cache)
 
-    assert landed.body == b"fresh"
-    assert "refuses" in landed.warnings[0]
-    assert "went on without it" in landed.warnings[0]
+    assert shared.body == b"fresh"
+    assert "refuses" in shared.warnings[0]
+    assert "went on without it" in shared.warnings[0]
 
 
 def test_everything_has_the_prefix_and_clears_completely(
@@ -272,8 +272,8 @@ def test_redis_that_dies_during_a_call_costs_no_picture(own_redis: Any) -> None:
         first = leader.result()
 
     assert (first.body, second.body) == (b"slow", b"alone")
-    for landed in (first, second):
-        assert "went on without it" in landed.warnings[0]
+    for shared in (first, second):
+        assert "went on without it" in shared.warnings[0]
 
 
 def test_a_restarted_redis_is_found_without_a_warning(own_redis: Any) -> None:
@@ -282,10 +282,10 @@ def test_a_restarted_redis_is_found_without_a_warning(own_redis: Any) -> None:
     ask(cache)
     own_redis.stop()
     own_redis.start()
-    landed = ask(cache)
+    shared = ask(cache)
     cache.close()
 
-    assert (landed.cached, landed.warnings) == (False, ())
+    assert (shared.cached, shared.warnings) == (False, ())
 
 
 def test_a_silent_server_is_asked_once() -> None:
@@ -293,7 +293,7 @@ def test_a_silent_server_is_asked_once() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
         port = silent.getsockname()[1]
         cache = RedisCache(f"redis://127.0.0.1:{port}", timeout=timedelta(milliseconds=50))
-        landed = ask(cache)
+        shared = ask(cache)
         with pytest.raises(CacheError, match="left alone for 5 s more"):
             cache.get(KEY)
         silent.settimeout(0.1)
@@ -301,8 +301,8 @@ def test_a_silent_server_is_asked_once() -> None:
             silent.accept()  # nobody connected a second time
         cache.close()
 
-    assert landed.body == b"fresh"
-    assert "does not answer" in landed.warnings[0]
+    assert shared.body == b"fresh"
+    assert "does not answer" in shared.warnings[0]
 
 
 def test_memory_in_front_of_a_dead_redis_still_answers(own_redis: Any) -> None:
@@ -310,21 +310,21 @@ def test_memory_in_front_of_a_dead_redis_still_answers(own_redis: Any) -> None:
     cache = Cache.tiered(Cache.memory(), patient(own_redis.url))
     ask(cache)
     own_redis.stop()
-    landed = ask(cache)
+    shared = ask(cache)
     cache.close()
 
-    assert (landed.body, landed.cached) == (b"fresh", True)
-    assert "does not answer" in landed.warnings[0]
+    assert (shared.body, shared.cached) == (b"fresh", True)
+    assert "does not answer" in shared.warnings[0]
 
 
 def test_no_password_is_shown() -> None:
     """Neither the repr nor a warning shows what is secret in the URL."""
     cache = RedisCache("redis://someone:hunter2@127.0.0.1:1/0")
-    landed = ask(cache)
+    shared = ask(cache)
 
     assert "hunter2" not in repr(cache)
     assert "127.0.0.1:1" in repr(cache)
-    assert "hunter2" not in " ".join(landed.warnings)
+    assert "hunter2" not in " ".join(shared.warnings)
 
 
 @pytest.mark.parametrize("url", ["", "http://localhost", "redis://host:port"])

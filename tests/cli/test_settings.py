@@ -404,6 +404,36 @@ def test_standard_input_is_a_table_or_jsonl(text: str, tmp_path: Path) -> None:
     assert [each.name for each in Path("out").iterdir()] == ["000001-a-fox.png"]
 
 
+def test_messages_name_standard_input() -> None:
+    """Not the temporary copy it was read into."""
+    command = [sys.executable, "-m", "gptimage", "many", "-", *FAST, "--dry-run"]
+    done = subprocess.run(
+        command, input="prompt,sise\nA,b\n", text=True, capture_output=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "standard input has columns that are no parameters: 'sise'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["generat", "x"], "generate"),
+        (["store", "serach", "x"], "search"),
+        (["generate", "x", "--qualty", "low"], "--quality"),
+        (["generate", "x", "--qualty=low"], "--quality"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_one_meant(words: list[str], meant: str) -> None:
+    """Of a command, a sub-command or an option."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gptimage", *words], text=True, capture_output=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert f"did you mean {meant}?" in done.stderr
+
+
 def test_columns_are_arguments_of_a_template(capsys: pytest.CaptureFixture[str]) -> None:
     """A table without prompts fills a template, with common arguments from the command line."""
     Path("rows.csv").write_text("title,sku\nLaunch day,a\nMoving day,b\n")

@@ -28,7 +28,7 @@ BUSY = failure(429, {"retry-after": "30"}, code="rate_limit_exceeded")
 LOW: dict[str, Any] = {"quality": "low", "size": "1024x1024"}
 
 
-class Gate:
+class HeldLimiter:
     """A limiter that lets nobody through until it is opened, and says when somebody waits."""
 
     def __init__(self, waits: Callable[[], object]) -> None:
@@ -65,12 +65,12 @@ class Retries:
 def waiting_for(what: str, waits: Callable[[], object]) -> tuple[list[Any], dict[str, Any]]:
     """Answers and settings with which a call waits for a limit, or to be sent again."""
     if what == "limit":
-        return [DRAWN], {"limits": Gate(waits)}
+        return [DRAWN], {"limits": HeldLimiter(waits)}
     again = {"observers": [Retries(waits)]}
     return [BUSY], again
 
 
-async def landed() -> set[asyncio.Task[Any]]:
+async def pending_tasks() -> set[asyncio.Task[Any]]:
     """Tasks that are still there although everybody should have gone."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     return (await asyncio.wait(others, timeout=60))[1] if others else set()
@@ -96,7 +96,7 @@ def test_a_cancelled_call_that_waits_is_given_up(what: str, counted: bool, tmp_p
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await landed() == set()
+        assert await pending_tasks() == set()
         fake.answers[:] = [DRAWN]
         return fake
 
@@ -112,10 +112,10 @@ def test_a_call_somebody_else_waits_for_goes_on() -> None:
     async def main() -> tuple[FakeTransport, gptimage.Result]:
         waits = asyncio.Event()
         loop = asyncio.get_running_loop()
-        gate = Gate(lambda: loop.call_soon_threadsafe(waits.set))
+        limiter = HeldLimiter(lambda: loop.call_soon_threadsafe(waits.set))
         fake = FakeTransport([DRAWN])
         client = gptimage.AsyncImageClient(
-            transport=AsyncFakeTransport(fake), cache=Cache.memory(), limits=gate
+            transport=AsyncFakeTransport(fake), cache=Cache.memory(), limits=limiter
         )
         leader = asyncio.ensure_future(client.generate("A fox", **LOW))
         await waits.wait()
@@ -124,7 +124,7 @@ def test_a_call_somebody_else_waits_for_goes_on() -> None:
             await asyncio.sleep(0)
         leader.cancel()
         await asyncio.wait((leader,))
-        gate.open = True
+        limiter.open = True
         return fake, await joined
 
     fake, result = asyncio.run(main())

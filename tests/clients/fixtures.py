@@ -143,7 +143,7 @@ def add_schema(server: MCPServer[Any]) -> None:
 
 
 def add_old_methods(server: MCPServer[Any]) -> None:
-    """Methods of the older era that the product does not offer: levels of logs, subscriptions."""
+    """Methods of the older protocol that the server does not have: log levels, subscriptions."""
 
     async def nothing(*_: Any) -> EmptyResult:
         return EmptyResult()

@@ -269,7 +269,7 @@ def test_what_cannot_be_resumed_is_refused(talks: Talks, tmp_path: Path) -> None
 
 def test_both_kinds_have_the_same_signatures() -> None:
     """Whoever knows one knows the other."""
-    for name in ("__init__", "send", "stream", "branch", "turns", "response_id", "model"):
+    for name in ("__init__", "send", "stream", "branch", "turns", "response_id", "chat_model"):
         twins = [getattr(kind, name) for kind in (Conversation, AsyncConversation)]
         if callable(twins[0]):
             names = [list(inspect.signature(each).parameters) for each in twins]

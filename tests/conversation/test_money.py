@@ -88,7 +88,7 @@ def test_a_stateless_turn_has_no_history(talks: Talks) -> None:
 @pytest.mark.parametrize(
     "how",
     [
-        {"how": {"outer": "gpt-6.1-sol"}},
+        {"how": {"chat_model": "gpt-6.1-sol"}},
         {"extra_body": {"service_tier": "priority"}},
         {"how": {"image_model": "gpt-image-2.6-flare"}},
     ],
@@ -107,7 +107,7 @@ def test_one_unknown_price_is_enough(talks: Talks, how: dict[str, Any]) -> None:
         (DEFAULT_CHAT_MODEL, ON, 270_000),
     ],
 )
-def test_no_outer_ceiling_without_a_price(model: str, on: date, history: int) -> None:
+def test_no_chat_ceiling_without_a_price(model: str, on: date, history: int) -> None:
     """No row, another day, or a prompt that costs more than the row says."""
     assert chat_ceiling(model, on, text=10, pictures=0, history=history) is None
 
@@ -119,7 +119,7 @@ def test_no_outer_ceiling_without_a_price(model: str, on: date, history: int) ->
     drawn=st.integers(1, 4),
     shares=st.lists(st.floats(0, 1), min_size=5, max_size=5),
 )
-def test_the_outer_ceiling_holds_what_it_allows_for(
+def test_the_chat_ceiling_holds_what_it_allows_for(
     text: int, pictures: int, history: int, drawn: int, shares: list[float]
 ) -> None:
     """Whatever is used of each allowance, and however it was cached, it costs no more."""
@@ -151,10 +151,12 @@ def test_a_budget_refuses_a_turn_whose_words_have_no_price(tmp_path: Path) -> No
     told = Budget(5, per="day", ledger=ledger, unknown="0.50")
 
     with pytest.raises(BudgetExceededError):
-        Talks("sync").sandbox(sandbox, model="gpt-6.1-sol", budget=strict).send("A cabin", **LOW)
+        Talks("sync").sandbox(sandbox, chat_model="gpt-6.1-sol", budget=strict).send(
+            "A cabin", **LOW
+        )
     assert sandbox.requests == []
 
-    Talks("sync").sandbox(sandbox, model="gpt-6.1-sol", budget=told).send("A cabin", **LOW)
+    Talks("sync").sandbox(sandbox, chat_model="gpt-6.1-sol", budget=told).send("A cabin", **LOW)
     (row,) = ledger.rows()
     assert (row.cost, row.counted) == (None, Decimal("0.50"))
 

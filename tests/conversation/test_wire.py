@@ -126,7 +126,7 @@ def test_uploaded_files_are_named_by_id(talks: Talks) -> None:
 
 def test_both_models_are_settable(talks: Talks) -> None:
     """The chat model reads the words, the image model draws."""
-    talk, service = talks.fake(DRAWN, outer="gpt-6.1-sol", image_model="gpt-image-2")
+    talk, service = talks.fake(DRAWN, chat_model="gpt-6.1-sol", image_model="gpt-image-2")
     turn = talk.send("A cabin")
 
     assert service.requests[0].body["model"] == "gpt-6.1-sol"
@@ -193,7 +193,7 @@ def test_a_new_picture_takes_no_mask(talks: Talks) -> None:
     assert service.requests == []
 
 
-def test_outer_tokens_have_their_own_prices() -> None:
+def test_chat_tokens_have_their_own_prices() -> None:
     """Read, cached, written to the cache and said: each at its price."""
     usage = ChatUsage(
         input_tokens=1_000,
@@ -216,9 +216,7 @@ def test_outer_tokens_have_their_own_prices() -> None:
         ("gpt-6-luna", 10, date(2026, 11, 20), "priority"),
     ],
 )
-def test_unknown_outer_prices_are_none(
-    model: str, entered: int, on: date, tier: str | None
-) -> None:
+def test_unknown_chat_prices_are_none(model: str, entered: int, on: date, tier: str | None) -> None:
     """No row, a long prompt, another day, another tier: no guess."""
     usage = ChatUsage(input_tokens=entered, output_tokens=1, total_tokens=entered + 1)
 
@@ -226,7 +224,7 @@ def test_unknown_outer_prices_are_none(
     assert chat_cost(model, None, on) is None
 
 
-def test_outer_prices_are_dated_and_sourced() -> None:
+def test_chat_prices_are_dated_and_sourced() -> None:
     """Rows only follow each other, and each says where it comes from."""
     for rows in CHAT_PRICES.values():
         assert [row.start for row in rows] == sorted({row.start for row in rows})

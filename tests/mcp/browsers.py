@@ -21,7 +21,7 @@ from mcp import Client
 from mcp_types import CallToolResult
 
 from gptimage_mcp.assets import html
-from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.dynamic_server import DynamicServer
 
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class Chromium:
     def tell(
         self,
         story: Story,
-        server: LiveServer,
+        server: DynamicServer,
         *,
         capabilities: Mapping[str, object] = CAN,
         context: Mapping[str, object] | None = None,
@@ -240,7 +240,7 @@ class Chromium:
     async def _told(
         self,
         story: Story,
-        server: LiveServer,
+        server: DynamicServer,
         outer: Site,
         inner: Site,
         told: Mapping[str, object],

@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 
 import gptimage
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.http.app import Connection, build_app, configuration, listen
 
 
@@ -70,7 +70,7 @@ class Site:
 
 @contextmanager
 def serving(
-    server: LiveServer,
+    server: DynamicServer,
     settings: Settings,
     *,
     connection: type[Connection] = Connection,

@@ -18,7 +18,7 @@ from gptimage import ConfigurationError
 from gptimage_mcp.__main__ import main
 from gptimage_mcp.install import merge
 from gptimage_mcp.install.clients import CLIENTS
-from gptimage_mcp.install.merge import Addition, merge_json, merge_toml
+from gptimage_mcp.install.merge import ServerEntry, merge_json, merge_toml
 
 
 SECRET = "sk-very-secret"
@@ -448,7 +448,7 @@ def test_a_change_in_between_is_not_overwritten(
     path = home / ".claude.json"
     path.write_text("{}", encoding="utf-8")
 
-    def busy(text: str, addition: Addition) -> str:
+    def busy(text: str, addition: ServerEntry) -> str:
         path.write_text('{"numStartups": 35}', encoding="utf-8")
         return merge_json(text, addition)
 
@@ -478,7 +478,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 DOCUMENTS = st.recursive(
     SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
 )
-ADDITION = Addition(
+ADDITION = ServerEntry(
     table="mcpServers", name="gptimage", entry={"command": "a", "args": [], "env": {"B": "c"}}
 )
 
@@ -535,7 +535,7 @@ LINES = st.lists(
 def test_any_toml_keeps_everything_or_is_refused(lines: list[str]) -> None:
     """However the file is cut, the outcome says what it said and one entry more, or nothing."""
     text = "\n".join(lines) + "\n"
-    addition = Addition(table="mcp_servers", name="gptimage", entry={"command": "a", "args": []})
+    addition = ServerEntry(table="mcp_servers", name="gptimage", entry={"command": "a", "args": []})
     try:
         after = merge_toml(text, addition)
     except ConfigurationError:

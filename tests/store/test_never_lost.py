@@ -259,7 +259,7 @@ def test_a_spooled_reply_is_there_until_it_is_done(spool: PendingReplies) -> Non
         assert spool.abandoned(NOW) == ()
 
 
-def test_a_reply_in_work_is_no_leftover(spool: PendingReplies) -> None:
+def test_a_reply_in_work_is_not_recovered(spool: PendingReplies) -> None:
     """Its process is alive and it is young: nobody takes it away."""
     spool.put("g1:abc", b"x", {})
 

@@ -257,7 +257,7 @@ def test_platform_decides_the_size(platform: str, preset: str) -> None:
 )
 def test_fixed_sizes(name: str, size: str) -> None:
     """Web pictures recommend the pixels their place needs."""
-    assert size == BUILTIN[name].recommended().size
+    assert size == BUILTIN[name].defaults().size
 
 
 def test_transparent_product() -> None:

@@ -345,7 +345,7 @@ def test_a_retry_takes_what_turned_up(shared: Shared, clock: Clock) -> None:
     assert len(shared.service.asked) == 1
 
 
-def test_what_comes_late_closes_the_gate(shared: Shared, clock: Clock) -> None:
+def test_a_late_worker_may_not_send(shared: Shared, clock: Clock) -> None:
     """A person let it be asked again, and then the first reply came: the second is not sent."""
     steps: list[list[str]] = []
 

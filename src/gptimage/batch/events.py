@@ -33,11 +33,11 @@ class BatchEvents:
     """Tells a client's observers.
 
     Attributes:
-        meter: The client's meter.
+        accounting: The client's accounting.
         state: The job.
     """
 
-    meter: CallAccounting
+    accounting: CallAccounting
     state: State
 
     def sent(self, number: int, attempt: int) -> None:
@@ -115,19 +115,19 @@ class BatchEvents:
 
     def _seconds(self) -> float:
         """Since the job was begun, which may be in another process."""
-        return (self.meter.clock() - self.state.created).total_seconds()
+        return (self.accounting.clock() - self.state.created).total_seconds()
 
     def _emit(self, kind: Callable[..., Event], number: int, **details: object) -> None:
-        if self.meter.guard:
+        if self.accounting.guard:
             entry = entry_of(self.state, number)
             event = kind(
                 call_id=entry.call_id,
-                at=self.meter.clock(),
+                at=self.accounting.clock(),
                 operation=entry.operation,
                 model=entry.model,
                 **details,
             )
-            self.meter.guard.dispatch(event)
+            self.accounting.guard.dispatch(event)
 
 
 def entry_of(state: State, number: int) -> CallRecord:

@@ -135,7 +135,7 @@ def filters(args: argparse.Namespace) -> Filters:
 
 def document_of(record: Record) -> dict[str, object]:
     """Return a record for other programs: its sidecar, and where the file is."""
-    return {**record.to_json(), "path": record.path and str(record.path), "key": record.key}
+    return record.to_dict()
 
 
 def line(record: Record) -> str:

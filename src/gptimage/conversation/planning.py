@@ -34,7 +34,7 @@ _KNOWN: Final = tuple(TurnOptions.__annotations__)
 _REFUSED: Final[Mapping[str, str]] = {
     "n": "the image tool takes none; max_pictures bounds how many the model may draw",
     "markup": "the image tool takes none; use a mask, or ImageClient.edit()",
-    "model": "it is fixed for a conversation: client.conversation(model=..., image_model=...)",
+    "model": "it is fixed for a conversation: client.conversation(chat_model=..., image_model=...)",
 }
 
 

@@ -51,7 +51,7 @@ from gptimage.transport.interception import active, aintercepted, intercepted
 from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport, time_limits
 from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.transport.retry import Retry, is_outage
-from gptimage.types.inputs import is_sdk_file, resolve, resolve_all
+from gptimage.types.inputs import is_sdk_file, resolve, resolve_all, spread
 from gptimage.types.record import Record
 from gptimage.types.request import (
     SAME_SIZE,
@@ -190,6 +190,7 @@ class ClientConfig:
         """Read or download the images, then check and plan the edit."""
         rest = dict(options)
         mask, markup = (self._stored(rest.pop(name, None)) for name in ("mask", "markup"))
+        images = spread(images, stored=self.store is not None)
         found: Any = self._stored(images)
         if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]

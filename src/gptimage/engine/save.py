@@ -165,17 +165,17 @@ class ResultSaver:
         return ParsedReply(result=self.core.parse_cached(plan, entry.body))
 
     def from_single_flight(
-        self, plan: Plan, landed: FlightResult, asked: Sequence[ParsedReply]
+        self, plan: Plan, shared: FlightResult, own: Sequence[ParsedReply]
     ) -> ParsedReply:
-        """What we asked ourselves, or else the reply somebody else paid for."""
-        if asked:
-            taken = asked[0]
+        """What we own ourselves, or else the reply somebody else paid for."""
+        if own:
+            taken = own[0]
         else:
-            result = self.core.parse_cached(plan, landed.body)
+            result = self.core.parse_cached(plan, shared.body)
             # Whoever paid may be done with it before this one is: it is kept for both.
-            entry = self.keep(plan, bytes(landed.body)) if self.keep else None
+            entry = self.keep(plan, bytes(shared.body)) if self.keep else None
             taken = self._taken(result, None, entry, complete=False)
-        return evolve(taken, result=taken.result.warn(*landed.warnings))
+        return evolve(taken, result=taken.result.warn(*shared.warnings))
 
     def save(self, taken: ParsedReply, tags: tuple[str, ...], **lineage: str | None) -> Result:
         """Save the images, if there is a store; cached ones that are there get the tags.
@@ -211,7 +211,7 @@ class ResultSaver:
     def _taken(
         self, result: Result, body: bytes | None, entry: SpooledReply | None, *, complete: bool
     ) -> ParsedReply:
-        """Only whole answers are cached: the rest may be asked for again."""
+        """Only whole answers are cached: the rest may be own for again."""
         notes = [entry.warning] if entry and entry.warning else []
         keep = body if self.caches and complete else None
         return ParsedReply(result=result.warn(*notes), body=keep, entry=entry)

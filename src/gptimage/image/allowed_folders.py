@@ -198,25 +198,25 @@ class _Folder:
 
     def add(self, name: str, data: bytes) -> str:
         """Write a new file; the name it got."""
-        draft = f".gptimage-{secrets.token_hex(8)}.tmp"
+        temp_name = f".gptimage-{secrets.token_hex(8)}.tmp"
         try:
-            self._write(draft, data)
+            self._write(temp_name, data)
             for number in itertools.count(1):
                 stem, dot, extension = name.rpartition(".")
                 free = name if number == 1 else f"{stem}-{number}{dot}{extension}"
                 with suppress(FileExistsError):
-                    self._appear(draft, free, data)
+                    self._appear(temp_name, free, data)
                     return free
         finally:
             with suppress(OSError):
-                os.unlink(self.name(draft), dir_fd=self.descriptor)
+                os.unlink(self.name(temp_name), dir_fd=self.descriptor)
         raise AssertionError("count() does not end")
 
-    def _appear(self, draft: str, name: str, data: bytes) -> None:
+    def _appear(self, temp_name: str, name: str, data: bytes) -> None:
         """Give the whole file its name, if that is free."""
         try:
             os.link(
-                self.name(draft),
+                self.name(temp_name),
                 self.name(name),
                 src_dir_fd=self.descriptor,
                 dst_dir_fd=self.descriptor,

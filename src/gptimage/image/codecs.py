@@ -261,7 +261,7 @@ def decode(data: bytes, format: str, *, at_least: int | None = None) -> Pil:
     picture = open_header(data, format)
     with decode_errors(format):
         if at_least is not None:
-            _draft(picture, at_least)
+            _decode_reduced(picture, at_least)
         load(picture)
         return to_rgb_or_rgba(upright(picture))
 
@@ -419,7 +419,7 @@ def _is_dead_weight(name: bytes, content: bytes) -> bool:
     return name in {b"tEXt", b"zTXt"}
 
 
-def _draft(picture: ImageFile, at_least: int) -> None:
+def _decode_reduced(picture: ImageFile, at_least: int) -> None:
     """Let libjpeg decode at 1/2, 1/4 or 1/8, no smaller than twice what is needed."""
     scale = 2 * at_least / max(picture.size)
     if scale < 1:

@@ -73,10 +73,10 @@ def contact_sheet(
             sheet would be too large.
         ImageDecodeError: A picture is broken.
     """
-    pictures = list(images)
-    style = _style(len(pictures), columns, cell, labelled=labels is not None)
-    _check(pictures, columns, labels, style)
-    return Image.from_bytes(encode(_draw(pictures, labels, style), "png"))
+    all_images = list(images)
+    style = _style(len(all_images), columns, cell, labelled=labels is not None)
+    _check(all_images, columns, labels, style)
+    return Image.from_bytes(encode(_draw(all_images, labels, style), "png"))
 
 
 def _style(count: int, columns: int | None, cell: int, *, labelled: bool) -> _Style:
@@ -144,12 +144,12 @@ def _tile(image: Image, cell: int, font: FreeTypeFont | BitmapFont) -> Pil:
     """The picture scaled into the cell, without transparency."""
     if image.format == "svg":
         return _placeholder(image, cell, font)
-    picture = decode(image.data, image.format, at_least=cell)
-    picture.thumbnail((cell, cell))
-    if not has_transparency(picture):
-        return picture.convert("RGB")
-    board = _checkerboard(picture.size, max(4, cell // 32))
-    board.paste(picture, mask=picture.getchannel("A"))
+    pixels = decode(image.data, image.format, at_least=cell)
+    pixels.thumbnail((cell, cell))
+    if not has_transparency(pixels):
+        return pixels.convert("RGB")
+    board = _checkerboard(pixels.size, max(4, cell // 32))
+    board.paste(pixels, mask=pixels.getchannel("A"))
     return board
 
 

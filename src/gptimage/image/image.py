@@ -9,10 +9,11 @@ only; pixels are decoded when they are needed, and Pillow is imported then.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import evolve, field, frozen
 
@@ -21,6 +22,9 @@ from gptimage.image import codecs, files, transform
 from gptimage.image.formats import FORMATS, FormatInfo, has_c2pa, svg_text
 from gptimage.image.protocols import BinaryFile, PilImage
 
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
 
 Format = Literal["png", "jpeg", "webp", "gif", "svg"]
 """The formats the service returns."""
@@ -150,9 +154,60 @@ class Image:
     @property
     def data_url(self) -> str:
         """The whole file as a ``data:`` URL, for HTML and JSON."""
+        return f"data:{self.mime_type};base64,{self.base64}"
+
+    @property
+    def base64(self) -> str:
+        """The whole file as base64 text, for JSON."""
         import pybase64
 
-        return f"data:{self.mime_type};base64,{pybase64.b64encode_as_string(self.data)}"
+        return pybase64.b64encode_as_string(self.data)
+
+    def __bytes__(self) -> bytes:
+        """Return the file, as `data`."""
+        return self.data
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """The pixels for NumPy: ``numpy.asarray(image)`` has the shape (height, width, channels).
+
+        Eight bits a channel, RGB or RGBA (grey images are RGB, too), of an animation the first
+        frame, EXIF rotation not applied.
+
+        Raises:
+            ImageDecodeError: The image is broken, or an svg (which is never drawn here).
+        """
+        image = self.to_pil()
+        mode = "RGBA" if "A" in image.mode or "transparency" in image.info else "RGB"
+        return image.convert(mode).__array_interface__
+
+    def to_dict(self, *, data: bool = False) -> dict[str, object]:
+        """Return what is known of the image as JSON values.
+
+        Args:
+            data: Whether the file itself is in it, as base64 text under ``base64``.
+        """
+        known: dict[str, object] = {
+            "format": self.format,
+            "width": self.width,
+            "height": self.height,
+            "bytes": self.nbytes,
+            "sha256": self.sha256,
+            "mime_type": self.mime_type,
+        }
+        return {**known, "base64": self.base64} if data else known
+
+    def to_json(self, *, data: bool = False) -> str:
+        """Return `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(data=data))
+
+    def show(self) -> None:
+        """Open the image in a viewer of this machine, as ``PIL.Image.Image.show`` does.
+
+        Raises:
+            ImageDecodeError: The image is broken, or an svg (which is never drawn here).
+        """
+        self.to_pil().show()
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
         """Write the bytes to a file, unchanged and all at once.
@@ -243,7 +298,7 @@ class Image:
         data = transform.fit(self.data, self.format, width, height, quality=quality)
         return self if data is self.data else evolve(Image.from_bytes(data), original=self)
 
-    def to_pil(self) -> PilImage:
+    def to_pil(self) -> PILImage:
         """The picture as a new PIL image, decoded: what ``PIL.Image.open`` would give.
 
         An animation can be walked with ``seek``. EXIF rotation is *not* applied here (use

@@ -137,14 +137,14 @@ def check_markup(image: Image, width: int, height: int) -> None:
         raise _bad_markup(
             f"markup must have the picture's size, {wanted}, not {came}", came, wanted
         )
-    picture = decode(image.data, image.format)
-    if not has_transparency(picture):
+    pixels = decode(image.data, image.format)
+    if not has_transparency(pixels):
         raise _bad_markup(
             "markup must be transparent where nothing is drawn; this png is all opaque",
             "opaque",
             "a png with transparent pixels",
         )
-    if _extremes(picture.getchannel("A"))[1] == 0:
+    if _extremes(pixels.getchannel("A"))[1] == 0:
         raise _bad_markup(
             "nothing is drawn on this markup: every pixel is transparent",
             "transparent",

@@ -237,7 +237,7 @@ FIT_QUALITY: Final = 95
 """For a picture cut to size: it is paid for, and the untouched one stays in `original`."""
 
 
-def to_pil(data: bytes, format: str) -> PilImage:
+def to_pil(data: bytes, format: str) -> Pil:
     """Return a decoded PIL image; see `Image.to_pil`."""
     try:
         return _loaded(data, format, whole=True)
@@ -245,7 +245,7 @@ def to_pil(data: bytes, format: str) -> PilImage:
         return _loaded(data, format, whole=False)
 
 
-def _loaded(data: bytes, format: str, *, whole: bool) -> PilImage:
+def _loaded(data: bytes, format: str, *, whole: bool) -> Pil:
     picture = open_header(data, format, whole=whole)
     with decode_errors(format):
         load(picture)

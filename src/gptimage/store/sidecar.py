@@ -163,7 +163,7 @@ class UnreadableSidecarError(ValueError):
 
 def dump(record: Record, *, deleted: bool = False) -> bytes:
     """The bytes of a sidecar: JSON people can read, UTF-8, two spaces of indent."""
-    values = record.to_json()
+    values = record.to_sidecar()
     if deleted:
         values[TOMBSTONE] = True
     text = json.dumps(values, ensure_ascii=False, indent=2, default=str) + "\n"

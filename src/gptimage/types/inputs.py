@@ -23,7 +23,7 @@ from gptimage.image.protocols import BinaryFile, PilImage
 from gptimage.secrets import display_url
 from gptimage.types.parameters import MAX_IMAGES
 from gptimage.types.record import Record
-from gptimage.types.request import FileRef, Source, Sources
+from gptimage.types.request import FileRef, HasImages, Source, Sources
 
 
 API_FORMATS: Final = ("png", "jpeg", "webp")
@@ -122,20 +122,46 @@ def resolve_all(
             `InvalidRequestError.field` says which: ``images[2]`` is the third.
         FetchError: A URL was refused, or its download failed.
     """
-    if not _are_several(sources):
-        one = cast("Source", sources)
+    several = spread(sources, stored=False)
+    if not _are_several(several):
+        one = cast("Source", several)
         return (resolve(one, field=field, fetch=fetch, formats=formats),)
-    if not 1 <= len(sources) <= MAX_IMAGES:
+    if not 1 <= len(several) <= MAX_IMAGES:
         raise InvalidRequestError(
-            f"{field}: an edit takes 1 to {MAX_IMAGES} pictures, not {len(sources)}",
+            f"{field}: an edit takes 1 to {MAX_IMAGES} pictures, not {len(several)}",
             field=field,
-            value=len(sources),
+            value=len(several),
             allowed=f"1 to {MAX_IMAGES}",
         )
     return tuple(
-        resolve(each, field=f"{field}[{index}]", fetch=fetch, formats=formats)
-        for index, each in enumerate(sources)
+        resolve(cast("Source", each), field=f"{field}[{index}]", fetch=fetch, formats=formats)
+        for index, each in enumerate(several)
     )
+
+
+def spread(sources: Sources, *, stored: bool) -> Sequence[Source] | Source:
+    """Return the sources with the images of each result in its place.
+
+    Args:
+        sources: What the caller gave.
+        stored: Whether images of a result are named by their records, so that the new image
+            says what it was made from; the client must have their store.
+    """
+    if _are_several(sources):
+        found: list[Source] = []
+        for each in sources:
+            found += _images_of(each, stored=stored)
+        return found
+    one = cast("Source | HasImages", sources)
+    images = _images_of(one, stored=stored)
+    return images[0] if len(images) == 1 else images
+
+
+def _images_of(source: Source | HasImages, *, stored: bool) -> Sequence[Source]:
+    if not hasattr(source, "images") or not hasattr(source, "stored"):
+        return [cast("Source", source)]
+    result = cast("HasImages", source)
+    return result.stored if stored and result.stored else result.images
 
 
 def _of_tuple(given: object, field: str) -> Source:
@@ -192,7 +218,7 @@ class _RefusedError(Exception):
         self.allowed = allowed
 
 
-def _are_several(sources: Sources) -> TypeGuard[Sequence[Source]]:
+def _are_several(sources: Sources) -> TypeGuard[Sequence[Source | HasImages]]:
     return (
         isinstance(sources, Sequence)
         and not isinstance(sources, _SINGLE)

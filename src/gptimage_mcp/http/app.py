@@ -41,13 +41,13 @@ from gptimage_mcp.auth import Auth
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.http.middleware import (
     Allowlist,
-    BodyGuard,
-    Buckets,
-    Gate,
-    HostGuard,
-    Throttle,
+    AuthMiddleware,
+    BodyLimitMiddleware,
+    HostOriginMiddleware,
+    RateLimitMiddleware,
+    TokenBuckets,
+    auth_unavailable,
     check_exposure,
-    unjudged,
 )
 from gptimage_mcp.http.routes import HEALTH
 
@@ -199,7 +199,9 @@ def build_app(server: MCPServer[App], settings: Settings) -> Starlette:
     app.router.redirect_slashes = False  # a redirect would name the host behind a proxy
     metadata = _metadata(auth)
     app.routes.extend(metadata)
-    for each in reversed(_guards(settings, auth, allowlist, [route.path for route in metadata])):
+    for each in reversed(
+        _middleware(settings, auth, allowlist, [route.path for route in metadata])
+    ):
         app.add_middleware(each.cls, *each.args, **each.kwargs)
     return app
 
@@ -304,13 +306,13 @@ def _metadata(auth: Auth | None) -> list[Route]:
     )
 
 
-def _guards(
+def _middleware(
     settings: Settings, auth: Auth | None, allowlist: Allowlist, open: list[str]
 ) -> list[Middleware]:
     """Everything in front of the routes, outermost first."""
-    buckets = Buckets(settings.calls_per_minute)
+    buckets = TokenBuckets(settings.calls_per_minute)
     return [
-        Middleware(HostGuard, allowlist=allowlist),
+        Middleware(HostOriginMiddleware, allowlist=allowlist),
         Middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
@@ -320,9 +322,9 @@ def _guards(
             allow_private_network=True,  # whoever is listed may call from the internet, too
         ),
         *(_authentication(auth) if auth else ()),
-        Middleware(Throttle, buckets=buckets, free=[HEALTH]),
-        *(_gates(auth, [HEALTH, *open]) if auth else ()),
-        Middleware(BodyGuard, most=settings.max_body),
+        Middleware(RateLimitMiddleware, buckets=buckets, free=[HEALTH]),
+        *(_auth_middleware(auth, [HEALTH, *open]) if auth else ()),
+        Middleware(BodyLimitMiddleware, most=settings.max_body),
     ]
 
 
@@ -330,11 +332,11 @@ def _authentication(auth: Auth) -> list[Middleware]:
     """Find out who calls, and let everything behind know; the audience is always compared."""
     backend = BearerAuthBackend(auth.verifier, resource_server_url=auth.resource_url)
     return [
-        Middleware(AuthenticationMiddleware, backend=backend, on_error=unjudged),
+        Middleware(AuthenticationMiddleware, backend=backend, on_error=auth_unavailable),
         Middleware(AuthContextMiddleware),
     ]
 
 
-def _gates(auth: Auth, open: list[str]) -> list[Middleware]:
+def _auth_middleware(auth: Auth, open: list[str]) -> list[Middleware]:
     metadata = build_resource_metadata_url(auth.resource_url) if auth.issuer else None
-    return [Middleware(Gate, scopes=auth.scopes, metadata=metadata, open=open)]
+    return [Middleware(AuthMiddleware, scopes=auth.scopes, metadata=metadata, open=open)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from starlette.responses import JSONResponse
 
 
-def refusal(
+def json_error(
     status: int, error: str, description: str, *, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """A refusal in the shape of OAuth's errors, which the SDK uses for 401 and 403.

@@ -31,7 +31,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import gptimage
 from gptimage_mcp.auth import is_loopback, name_of
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.http.errors import refusal
+from gptimage_mcp.http.errors import json_error
 
 
 # Request bodies: how large, how slow, and how much memory all of them may take together.
@@ -49,7 +49,7 @@ TOGETHER: Final = 64 * 1024 * 1024
 """Bytes that all bodies on their way in may take."""
 
 
-class BodyGuard:
+class BodyLimitMiddleware:
     """Reads each body before it is passed on, within limits: 413, 408, or 503 beyond them.
 
     Args:
@@ -101,7 +101,7 @@ class BodyGuard:
             with anyio.fail_after(self._whole):
                 return await self._collect(receive, body)
         except TimeoutError:
-            return refusal(408, "too_slow", "the request's body did not arrive in time")
+            return json_error(408, "too_slow", "the request's body did not arrive in time")
 
     async def _collect(self, receive: Receive, body: bytearray) -> Response | None:
         more = True
@@ -115,7 +115,7 @@ class BodyGuard:
             if len(body) + len(piece) > self._most:
                 return self._too_large()
             if self._held + len(piece) > self._together:
-                return refusal(
+                return json_error(
                     503,
                     "busy",
                     "too much is being uploaded at once: try again in a moment",
@@ -126,7 +126,7 @@ class BodyGuard:
         return None
 
     def _too_large(self) -> Response:
-        return refusal(
+        return json_error(
             413,
             "too_large",
             f"a request's body may have {self._most} bytes (GPTIMAGE_MAX_BODY): name pictures by "
@@ -147,7 +147,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 # The gate in front of every route: whoever has no valid token is told so, and goes no further.
 
 
-class Gate:
+class AuthMiddleware:
     """Lets through who proved who they are: 401 without a valid token, 403 without a scope.
 
     Whatever path is not open needs a token, also one that no route has.
@@ -181,9 +181,9 @@ class Gate:
         await self._app({**scope, "headers": headers}, receive, send)
 
 
-def unjudged(_: HTTPConnection, error: AuthenticationError) -> Response:
+def auth_unavailable(_: HTTPConnection, error: AuthenticationError) -> Response:
     """The answer when nobody can tell whether a token is good; 401 would have clients log in."""
-    return refusal(503, "temporarily_unavailable", str(error), headers={"retry-after": "30"})
+    return json_error(503, "temporarily_unavailable", str(error), headers={"retry-after": "30"})
 
 
 _logger: Final = logging.getLogger(__name__)
@@ -240,7 +240,7 @@ class Allowlist:
         )
 
 
-class HostGuard:
+class HostOriginMiddleware:
     """Answers 421 to a foreign ``Host`` and 403 to a foreign ``Origin``.
 
     Every answer also tells browsers to take it for nothing but what it says it is, and to keep
@@ -269,12 +269,12 @@ class HostGuard:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or not self._allowlist.has_host(hosts[0]):
             _logger.warning("a request for host %.200r was refused", hosts)
-            return refusal(
+            return json_error(
                 421, "host_not_allowed", "GPTIMAGE_ALLOWED_HOSTS does not have this host"
             )
         if any(not self._allowlist.has_origin(origin, hosts[0]) for origin in origins):
             _logger.warning("a request of origin %.200r was refused", origins)
-            return refusal(
+            return json_error(
                 403, "origin_not_allowed", "this web page is not in GPTIMAGE_ALLOWED_ORIGINS"
             )
         return None
@@ -325,7 +325,7 @@ def _without_port(host: str) -> str:
 _MOST: Final = 10_000
 
 
-class Buckets:
+class TokenBuckets:
     """Token buckets by name: each holds a minute's worth, and fills evenly.
 
     The one not used for longest is forgotten when there are too many; after a minute it would
@@ -365,7 +365,7 @@ class Buckets:
         return wait
 
 
-class Throttle:
+class RateLimitMiddleware:
     """Answers 429 to whoever asks too often.
 
     A client is whom its token stands for, or else its address. Failed attempts to prove who
@@ -378,7 +378,7 @@ class Throttle:
         free: Paths that do not count.
     """
 
-    def __init__(self, app: ASGIApp, *, buckets: Buckets, free: Collection[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, *, buckets: TokenBuckets, free: Collection[str] = ()) -> None:
         self._app = app
         self._buckets = buckets
         self._free = frozenset(free)
@@ -390,7 +390,7 @@ class Throttle:
             wait = self._buckets.take(client_of(scope))
             if wait is not None:
                 seconds = str(math.ceil(wait))
-                app = refusal(
+                app = json_error(
                     429,
                     "rate_limited",
                     f"too many requests: try again in {seconds} s (GPTIMAGE_CALLS_PER_MINUTE)",

@@ -24,16 +24,16 @@ from starlette.types import Receive, Scope, Send
 
 import gptimage
 from gptimage_mcp.app import App
-from gptimage_mcp.auth import caller
+from gptimage_mcp.auth import current_user
 from gptimage_mcp.content import results
-from gptimage_mcp.content.errors import failure, misfit
-from gptimage_mcp.content.results import Drawn
-from gptimage_mcp.content.sanitize import plain
-from gptimage_mcp.http.errors import refusal
+from gptimage_mcp.content.errors import to_tool_error, validation_error
+from gptimage_mcp.content.results import CompletedCall
+from gptimage_mcp.content.sanitize import clean_json
+from gptimage_mcp.http.errors import json_error
 from gptimage_mcp.jobs.job import Job, Progress
-from gptimage_mcp.jobs.work import Order
-from gptimage_mcp.tools.generate import Counter
-from gptimage_mcp.tools.submit import Desk
+from gptimage_mcp.jobs.work import JobRequest
+from gptimage_mcp.tools.generate import GenerateTools
+from gptimage_mcp.tools.submit import JobSubmitter
 
 
 # How far a job is, as server-sent events to one reader, who may be slow or leave at any time.
@@ -73,7 +73,7 @@ class JobEvents(Response):
         self._end = end
         self._pixels = pixels
         self._progress: Progress | None = None
-        self._news = anyio.Event()
+        self._changed = anyio.Event()
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Tell, until the job is over or the reader is gone."""
@@ -87,18 +87,18 @@ class JobEvents(Response):
 
     async def _listen(self) -> None:
         await self._job.wait(math.inf, self._hear)
-        self._news.set()
+        self._changed.set()
 
     async def _hear(self, progress: Progress) -> None:
         self._progress = progress
-        self._news.set()
+        self._changed.set()
 
     async def _speak(self, send: Send) -> None:
         said: Progress | None = None
         while self._job.state == "running":
             with anyio.move_on_after(HEARTBEAT):
-                await self._news.wait()
-            self._news = anyio.Event()
+                await self._changed.wait()
+            self._changed = anyio.Event()
             now = self._progress
             if now is not None:
                 await self._tell(send, now, said)
@@ -154,7 +154,7 @@ def _preview(image: gptimage.Image, pixels: int) -> dict[str, Any] | None:
 _OF_EDITS: Final = frozenset({"images", "attached_image"})
 
 
-class Starter:
+class StreamRequests:
     """Begins jobs.
 
     Args:
@@ -162,7 +162,7 @@ class Starter:
     """
 
     def __init__(self, app: App) -> None:
-        self._counter = Counter(Desk(app))
+        self._tools = GenerateTools(JobSubmitter(app))
 
     async def begin(self, asked: Mapping[str, Any]) -> Job:
         """Begin to draw, or join whoever draws the same just now.
@@ -175,25 +175,25 @@ class Starter:
         """
         ask = self._edit if _OF_EDITS & asked.keys() else self._generate
         try:
-            self._counter.desk.check_key()  # before pictures are read for nothing
-            order, owner = await ask(**asked), caller()
-            job = await self._counter.desk.earlier(order, owner)
+            self._tools.submitter.check_key()  # before pictures are read for nothing
+            job_request, owner = await ask(**asked), current_user()
+            job = await self._tools.submitter.find_earlier(job_request, owner)
             if job is not None and job.state == "running":
                 return job
-            return self._counter.desk.begin(order, owner)
+            return self._tools.submitter.begin(job_request, owner)
         except ValidationError as error:
-            raise misfit(error) from error
+            raise validation_error(error) from error
         except gptimage.GptImageError as error:
-            raise failure(error) from error
+            raise to_tool_error(error) from error
 
     # Made when first needed: the validators take a while to build.
     @cached_property
-    def _generate(self) -> Callable[..., Awaitable[Order]]:
-        return validate_call(self._counter.generate_image)
+    def _generate(self) -> Callable[..., Awaitable[JobRequest]]:
+        return validate_call(self._tools.generate_image)
 
     @cached_property
-    def _edit(self) -> Callable[..., Awaitable[Order]]:
-        return validate_call(self._counter.edit_image)
+    def _edit(self) -> Callable[..., Awaitable[JobRequest]]:
+        return validate_call(self._tools.edit_image)
 
 
 _PREVIEW_PIXELS: Final = 1024
@@ -208,32 +208,38 @@ class StreamRoute:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._starter = Starter(app)
+        self._requests = StreamRequests(app)
 
     async def draw(self, request: Request) -> Response:
         """Begin to draw, and tell how far it is."""
         if self._app.client is None:
-            return refusal(503, "no_key", "nothing can be drawn: the server has no OPENAI_API_KEY")
+            return json_error(
+                503, "no_key", "nothing can be drawn: the server has no OPENAI_API_KEY"
+            )
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":  # what a page can send unasked is something else
-            return refusal(415, "no_json", "send a JSON object, as content-type application/json")
+            return json_error(
+                415, "no_json", "send a JSON object, as content-type application/json"
+            )
         try:
             asked: object = json.loads(await request.body())
         except (ValueError, RecursionError):
             asked = None
         if not isinstance(asked, dict):
-            return refusal(400, "no_json", "the body must be a JSON object of parameters")
+            return json_error(400, "no_json", "the body must be a JSON object of parameters")
         try:
-            job = await self._starter.begin(cast("dict[str, Any]", asked))
+            job = await self._requests.begin(cast("dict[str, Any]", asked))
         except ToolError as error:
-            return refusal(400, "invalid_request", str(error))
+            return json_error(400, "invalid_request", str(error))
         return self._events(job)
 
     async def follow(self, request: Request) -> Response:
         """Tell how far a job is that was begun before; only whoever began it is told."""
-        job = await self._app.jobs.get(request.path_params["handle"], owner=caller())
+        job = await self._app.jobs.get(request.path_params["handle"], owner=current_user())
         if job is None:
-            return refusal(404, "not_found", "there is no job of this handle, or it is not yours")
+            return json_error(
+                404, "not_found", "there is no job of this handle, or it is not yours"
+            )
         return self._events(job)
 
     def _events(self, job: Job) -> JobEvents:
@@ -245,14 +251,16 @@ class StreamRoute:
         """The last event: the pictures, or why there are none and what to do."""
         if not job.records:
             error = job.error or gptimage.GptImageError("it ended without a picture")
-            return "error", {"error": type(error).__name__, "message": str(failure(error))}
+            return "error", {"error": type(error).__name__, "message": str(to_tool_error(error))}
         if job.outcome is not None:
-            summary = results.completed_summary(self._app, Drawn.of(job.outcome, copies=job.copies))
+            summary = results.completed_summary(
+                self._app, CompletedCall.of(job.outcome, copies=job.copies)
+            )
         else:
             summary = results.restored_summary(self._app, job.handle, job.records, ())
         told: dict[str, Any] = {name: summary[name] for name in _TOLD if name in summary}
         told["images"] = [_image(record) for record in job.records]
-        return "complete", plain(told)
+        return "complete", clean_json(told)
 
 
 _TOLD: Final = ("model", "cost_usd", "usage", "cached", "warnings", "revised_prompt", "sandbox")
@@ -261,6 +269,6 @@ _TOLD: Final = ("model", "cost_usd", "usage", "cached", "warnings", "revised_pro
 
 def _image(record: gptimage.Record) -> dict[str, object]:
     """A picture, and where a page gets it; where the file lies is the server's business."""
-    facts = results.picture_facts(record, record)
+    facts = results.image_facts(record, record)
     del facts["path"]
     return {**facts, "mime_type": record.mime_type, "url": f"/images/{record.id}"}

@@ -20,7 +20,7 @@ from gptimage_mcp.install.clients import CLIENTS, KEY, Client, Launch
 
 
 if TYPE_CHECKING:
-    from gptimage_mcp.install.merge import Addition
+    from gptimage_mcp.install.merge import ServerEntry
 
 
 OK: Final = 0
@@ -79,20 +79,20 @@ def run(args: argparse.Namespace) -> int:
         return REFUSED
 
 
-def _addition(client: Client, args: argparse.Namespace) -> Addition:
-    from gptimage_mcp.install.merge import Addition
+def _addition(client: Client, args: argparse.Namespace) -> ServerEntry:
+    from gptimage_mcp.install.merge import ServerEntry
 
     if not _NAME.fullmatch(args.name):
         raise gptimage.ConfigurationError(
             f"--name {args.name!r}: clients want a letter, then letters, digits, - and _"
         )
     launch = _launch(args)
-    insisted = {*launch.env, *([KEY] if launch.key is not None else [])}
-    return Addition(
+    overrides = {*launch.env, *([KEY] if launch.key is not None else [])}
+    return ServerEntry(
         table=client.table,
         name=args.name,
         entry=client.entry(launch),
-        insisted=frozenset(insisted),
+        overrides=frozenset(overrides),
         inputs=client.asks(launch),
     )
 
@@ -129,7 +129,8 @@ def _key(args: argparse.Namespace) -> str:
 
 def _setting(text: str) -> tuple[str, str]:
     """A setting of the command line, which must be one that exists and makes sense."""
-    from gptimage_mcp.config.settings import KINDS, Unfit, variable
+    from gptimage_mcp.config.kinds import Unfit
+    from gptimage_mcp.config.settings import KINDS, variable
 
     name, equals, value = text.partition("=")
     kinds = {variable(each): kind for each, kind in KINDS.items()}
@@ -148,26 +149,26 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _merged(client: Client, text: str, addition: Addition) -> str:
+def _merged(client: Client, text: str, addition: ServerEntry) -> str:
     from gptimage_mcp.install.merge import merge_json, merge_toml
 
     return (merge_toml if client.forwards else merge_json)(text, addition)
 
 
-def _without_key(addition: Addition) -> Addition:
+def _without_key(addition: ServerEntry) -> ServerEntry:
     env = addition.entry.get("env", {})
-    if KEY not in addition.insisted:
+    if KEY not in addition.overrides:
         return addition
     return evolve(addition, entry={**addition.entry, "env": {**env, KEY: "your key"}})
 
 
-def _print(client: Client, addition: Addition, path: Path) -> int:
+def _print(client: Client, addition: ServerEntry, path: Path) -> int:
     print(_merged(client, "", addition), end="")
     print(f"\nThis goes into {path}; --write puts it there.\n{client.advice}", file=sys.stderr)
     return OK
 
 
-def _write(client: Client, addition: Addition, path: Path, *, private: bool) -> int:
+def _write(client: Client, addition: ServerEntry, path: Path, *, private: bool) -> int:
     from gptimage_mcp.install.merge import read, replace
 
     before = read(path)

@@ -26,24 +26,24 @@ _OURS: Final = ("type", "command", "args")
 
 
 @frozen(kw_only=True)
-class Addition:
+class ServerEntry:
     """One server, as it shall be in a configuration.
 
     Attributes:
         table: Under which key the servers are.
         name: The server's name.
         entry: What is said of it.
-        insisted: Variables whose new value counts, whatever the old entry says.
+        overrides: Variables whose new value counts, whatever the old entry says.
         inputs: What the client asks the user for, by id, besides.
     """
 
     table: str
     name: str
     entry: Mapping[str, Any] = field(repr=False)
-    insisted: frozenset[str] = frozenset()
+    overrides: frozenset[str] = frozenset()
     inputs: Sequence[Mapping[str, Any]] = ()
 
-    def joined(self, old: object) -> dict[str, Any]:
+    def merged(self, old: object) -> dict[str, Any]:
         """The entry, with everything an older one says besides."""
         if not isinstance(old, dict):
             return dict(self.entry)
@@ -52,20 +52,20 @@ class Addition:
         both |= {key: self.entry[key] for key in _OURS if key in self.entry}
         new, known = self.entry.get("env", {}), _table({**entry}, "env", {})
         if new or known:
-            both["env"] = {**new, **known, **{key: new[key] for key in self.insisted & new.keys()}}
+            both["env"] = {**new, **known, **{key: new[key] for key in self.overrides & new.keys()}}
         return both
 
 
-def merge_json(text: str, addition: Addition) -> str:
+def merge_json(text: str, added: ServerEntry) -> str:
     """A JSON configuration with the server in it.
 
     Raises:
         ConfigurationError: It is no JSON that could be written again without losing something.
     """
     document: dict[str, Any] = _json(text) if text.strip() else {}
-    servers = _table(document, addition.table, {})
-    servers[addition.name] = addition.joined(servers.get(addition.name))
-    for each in addition.inputs:
+    servers = _table(document, added.table, {})
+    servers[added.name] = added.merged(servers.get(added.name))
+    for each in added.inputs:
         known: list[Any] = _table(document, "inputs", [])
         if each["id"] not in map(_id, known):
             known.append(dict(each))
@@ -73,25 +73,25 @@ def merge_json(text: str, addition: Addition) -> str:
     return written + ("\n" if not text or text.endswith("\n") else "")
 
 
-def merge_toml(text: str, addition: Addition) -> str:
+def merge_toml(text: str, added: ServerEntry) -> str:
     """A TOML configuration with the server in it; every other line stays as it is.
 
     Raises:
         ConfigurationError: It is no TOML, or has the table in a form that is not understood.
     """
     before = _toml(text)
-    old: dict[str, Any] = _table(before, addition.table, {})
-    wanted = addition.joined(old.get(addition.name))
-    rest, comments = _without(text, addition)
-    head = f"[{addition.table}.{addition.name}]"
+    old: dict[str, Any] = _table(before, added.table, {})
+    wanted = added.merged(old.get(added.name))
+    rest, comments = _without(text, added)
+    head = f"[{added.table}.{added.name}]"
     block = [head, *comments, *(f"{key} = {_literal(wanted[key])}" for key in wanted)]
     after = "".join([rest, "\n" if rest.strip() else "", "\n".join(block), "\n"])
-    expected = {**before, addition.table: {**old, addition.name: wanted}}
-    if wanted == old.get(addition.name):
+    expected = {**before, added.table: {**old, added.name: wanted}}
+    if wanted == old.get(added.name):
         return text
     if _toml(after) != expected:
         raise gptimage.ConfigurationError(
-            f"it has {addition.table}.{addition.name} in a form that is not understood here"
+            f"it has {added.table}.{added.name} in a form that is not understood here"
         )
     return after
 
@@ -198,11 +198,9 @@ def _toml(text: str) -> dict[str, Any]:
         raise gptimage.ConfigurationError(f"it is no TOML that can be added to ({error})") from None
 
 
-def _without(text: str, addition: Addition) -> tuple[str, list[str]]:
+def _without(text: str, added: ServerEntry) -> tuple[str, list[str]]:
     """The text without the server's tables, and the comments that were in them."""
-    own = re.compile(
-        rf"\s*\[\s*{addition.table}\s*\.\s*(['\"]?){addition.name}\1\s*(\..*)?\]\s*(#.*)?"
-    )
+    own = re.compile(rf"\s*\[\s*{added.table}\s*\.\s*(['\"]?){added.name}\1\s*(\..*)?\]\s*(#.*)?")
     rest: list[str] = []
     comments: list[str] = []
     inside = False
@@ -213,8 +211,8 @@ def _without(text: str, addition: Addition) -> tuple[str, list[str]]:
             rest.append(line)
         elif line.strip().startswith("#"):
             comments.append(line.strip())
-    joined = "".join(rest)
-    return joined + ("" if not joined or joined.endswith("\n") else "\n"), comments
+    merged = "".join(rest)
+    return merged + ("" if not merged or merged.endswith("\n") else "\n"), comments
 
 
 def _literal(value: Any) -> str:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import gptimage
 from gptimage.image.allowed_folders import Folders
-from gptimage_mcp.auth import caller
+from gptimage_mcp.auth import current_user
 from gptimage_mcp.config.settings import variable
 from gptimage_mcp.jobs.journal import is_handle
 from gptimage_mcp.tools.requests import Picture
@@ -120,7 +120,7 @@ class Sources:
 
     async def _of_job(self, handle: str, field: str) -> str:
         """The picture a call has drawn."""
-        job = await self.app.jobs.get(handle, owner=caller())
+        job = await self.app.jobs.get(handle, owner=current_user())
         if job is None:
             raise _refused(field, f"no call has the handle {handle}")
         if job.state == "running":

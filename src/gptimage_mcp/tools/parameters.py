@@ -183,13 +183,13 @@ RARE: Final = (
 
 
 def rare_of(method: Callable[..., Any]) -> list[str]:
-    """The rare parameters of a method of `Counter`."""
+    """The rare parameters of a method of `GenerateTools`."""
     names = inspect.signature(method).parameters
     return [name for name in RARE if name in names]
 
 
 def advanced_of(method: Callable[..., Any]) -> Any:
-    """The type of the ``advanced`` parameter of a method of `Counter`.
+    """The type of the ``advanced`` parameter of a method of `GenerateTools`.
 
     In the schema it is any object: ``list_models`` tells of what is in it. Converters that make
     every parameter required can then leave it empty.
