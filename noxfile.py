@@ -240,6 +240,29 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def site(session: nox.Session) -> None:
+    """Build the documentation as a site into build/site; `-- material` with mkdocs-material."""
+    install_wheel(session, "all", "site")  # the reference shows what the wheel has
+    build_with = ("zensical", "build", "--strict", "--clean")
+    if session.posargs == ["material"]:
+        session.install("mkdocs-material==9.8.2")
+        build_with = ("mkdocs", "build", "--strict")
+    printed = str(session.run(*build_with, silent=True))
+    session.log(printed)
+    # zensical prints the complaints about docstrings, and does not count them.
+    if "griffe:" in printed or "mkdocstrings:" in printed:
+        session.error("a docstring or a name of the reference is wrong, see above")
+    session.run("python", "docs/finish_site.py")
+
+
+@nox.session(requires=["build"])
+def notebooks(session: nox.Session) -> None:
+    """Execute the notebooks, and compare what they print; `-- --write` writes their output."""
+    install_wheel(session, "all", "notebooks")
+    session.run("python", "notebooks/execute.py", *session.posargs)
+
+
+@nox.session(requires=["build"])
 def lowest(session: nox.Session) -> None:
     """Run the tests of other packages' edges on the lowest versions pyproject.toml allows."""
     pins = Path(session.create_tmp()).resolve() / "lowest.txt"

@@ -47,7 +47,7 @@ SMALL: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
 
 
 def png() -> str:
-    """A small picture as base64."""
+    """A small image as base64."""
     file = io.BytesIO()
     PilImage.new("RGB", (16, 16), "teal").save(file, "png")
     return base64.b64encode(file.getvalue()).decode()
@@ -57,7 +57,7 @@ PNG = png()
 
 
 def answer(request: HttpRequest) -> HttpReply:
-    """A reply with one small picture, whatever was asked."""
+    """A reply with one small image, whatever was asked."""
     del request
     return HttpReply(status=200, body=json.dumps({"data": [{"b64_json": PNG}]}).encode())
 
@@ -74,7 +74,7 @@ def statuses(path: Path) -> dict[int, str]:
 
 
 def test_every_request_gets_its_item(both: Both) -> None:
-    """Each index comes once, with the pictures of its own request."""
+    """Each index comes once, with the images of its own request."""
     items = both.many(both.client(answer), requests(50), concurrency=7)
 
     assert sorted(item.index for item in items) == list(range(50))
@@ -341,7 +341,7 @@ def test_a_store_gives_earlier_results(both: Both, tmp_path: Path) -> None:
 
 
 def test_pictures_not_taken_are_not_done(both: Both, tmp_path: Path) -> None:
-    """A picture in memory counts as done only once the caller has gone on from it."""
+    """An image in memory counts as done only once the caller has gone on from it."""
     path = tmp_path / "run.jsonl"
 
     def take(item: Item) -> None:
@@ -422,7 +422,7 @@ def test_a_checkpoint_of_other_requests_is_refused(both: Both, tmp_path: Path) -
 def test_a_failed_save_is_not_done(
     both: Both, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture the store could not save is in the error, and the next run saves it at no cost."""
+    """An image the store could not save is in the error, and the next run saves it at no cost."""
     path, sandbox = tmp_path / "run.jsonl", Sandbox()
     with Store(tmp_path / "store") as store:
         client = both.sandbox(sandbox, store=store)
@@ -449,7 +449,7 @@ def test_a_failed_save_is_not_done(
 
 
 def test_tags_reach_the_store(both: Both, tmp_path: Path) -> None:
-    """Tags of the run and of a request are both on its pictures."""
+    """Tags of the run and of a request are both on its images."""
     with Store(tmp_path) as store:
         client = both.sandbox(store=store)
         items = both.many(client, [{"prompt": "A fox", "tags": ["fox"]}], tags=["zoo"])

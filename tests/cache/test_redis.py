@@ -102,7 +102,7 @@ def test_a_damaged_reply_is_a_miss(cache: RedisCache, raw: Any, prefix: str, dam
 
 
 def test_foreign_data_under_our_keys_is_a_warning(cache: RedisCache, raw: Any, prefix: str) -> None:
-    """A key of the wrong type costs a warning, not a picture."""
+    """A key of the wrong type costs a warning, not an image."""
     raw.set(f"{prefix}head:{KEY}", "somebody else's")
     shared = ask(cache)
 

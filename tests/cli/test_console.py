@@ -144,7 +144,7 @@ def test_a_turn_on_standard_output() -> None:
         (["generate", "A fox", "-o", "-", "--keep-original"], "--keep-original"),
         (["generate", "A fox", "-o", "-", "--partial-images", "1"], "--partial-images"),
         (["refine", "A fox", "A hare", "-o", "-"], "PROMPT"),
-        (["refine", "A fox", "-o", "-", "--max-pictures", "2"], "--max-pictures"),
+        (["refine", "A fox", "-o", "-", "--max-images", "2"], "--max-images"),
         (["generate", "A fox", "-o", "-"], "redirect it"),
     ],
 )

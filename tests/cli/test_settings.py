@@ -191,7 +191,7 @@ def test_templates_stand_for_the_prompt(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_usual_place_that_cannot_be_is_a_note(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An account whose pictures folder is a file still gets its image; a named store must work."""
+    """An account whose images folder is a file still gets its image; a named store must work."""
     (home / "Pictures").touch()
 
     assert main([*CALLS["generate"], "-o", "x.png"]) == 0

@@ -107,7 +107,7 @@ def test_a_cancelled_call_that_waits_is_given_up(what: str, counted: bool, tmp_p
 
 
 def test_a_call_somebody_else_waits_for_goes_on() -> None:
-    """The one who asked is cancelled; the one who joined gets the picture of the only request."""
+    """The one who asked is cancelled; the one who joined gets the image of the only request."""
 
     async def main() -> tuple[FakeTransport, gptimage.Result]:
         waits = asyncio.Event()
@@ -134,7 +134,7 @@ def test_a_call_somebody_else_waits_for_goes_on() -> None:
 
 
 def test_a_call_that_was_sent_is_kept_for_the_next() -> None:
-    """It is paid for: cancelled or not, its picture is in the cache."""
+    """It is paid for: cancelled or not, its image is in the cache."""
 
     class Slow(AsyncFakeTransport):
         async def send(self, request: Any) -> HttpReply:

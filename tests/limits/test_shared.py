@@ -91,7 +91,7 @@ def test_the_wait_is_named(place: str) -> None:
 
 
 def test_what_one_limit_grants_is_kept_for_the_other(place: str) -> None:
-    """Waiting for tokens does not use up pictures, however often one asks."""
+    """Waiting for tokens does not use up images, however often one asks."""
     clock = Clock()
     shared = SharedWindows(place, "a", {"images": 3, "tokens": 100_000}, clock=clock)
 

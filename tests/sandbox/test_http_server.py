@@ -251,7 +251,7 @@ def test_streams_are_sent_event_by_event(server: SandboxServer, connection: Any)
 
 
 def test_events_arrive_when_they_are_drawn() -> None:
-    """The first picture is there long before the stream is over."""
+    """The first image is there long before the stream is over."""
     with SandboxServer(sandbox=Sandbox(today=lambda: TODAY, latency=0.6)) as server:
         connection = http.client.HTTPConnection(*address(server), timeout=60)
         body = json.dumps({**QUICK, "stream": True, "partial_images": 2})
@@ -353,7 +353,7 @@ def test_large_chunked_uploads_are_received_whole(server: SandboxServer, connect
 
 
 def test_forms_without_files_are_forms(server: SandboxServer, connection: Any) -> None:
-    """An edit without its picture is told so in the words for forms."""
+    """An edit without its image is told so in the words for forms."""
     body, headers = form(model=MODEL, prompt="x")
     status, _, answer = ask(connection, "POST", "/v1/images/edits", body, headers)
 
@@ -361,7 +361,7 @@ def test_forms_without_files_are_forms(server: SandboxServer, connection: Any) -
 
 
 def test_thirty_two_calls_at_once(server: SandboxServer) -> None:
-    """Each gets its own picture."""
+    """Each gets its own image."""
 
     def one(number: int) -> bytes:
         connection = http.client.HTTPConnection(*address(server), timeout=120)

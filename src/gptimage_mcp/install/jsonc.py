@@ -161,15 +161,15 @@ def _edits(text: str, node: Node, wanted: Any, unit: str) -> Iterator[_Edit]:
             if new:
                 yield from _insertion(text, node, new, unit)
             return
-    outer = _indentation(text, node.start)
-    yield _Edit(node.start, node.end, _dump(wanted, unit, outer))
+    margin = _indentation(text, node.start)
+    yield _Edit(node.start, node.end, _dump(wanted, unit, margin))
 
 
 def _insertion(text: str, node: Node, new: Mapping[str | int, Any], unit: str) -> Iterator[_Edit]:
     children = [*(node.children or {}).values()]
-    outer = _indentation(text, node.start)
+    margin = _indentation(text, node.start)
     on_lines = not children or "\n" in text[node.start : node.end]
-    inner = outer + unit
+    inner = margin + unit
     if children and "\n" in text[node.start : children[0].start]:
         inner = _indentation(text, children[0].start)
     if children and node.children and not node.has_trailing_comma:
@@ -183,7 +183,7 @@ def _insertion(text: str, node: Node, new: Mapping[str | int, Any], unit: str) -
     between = f"\n{inner}" if on_lines else " "
     body = between + f",{between}".join(items) + ("," if node.has_trailing_comma else "")
     if on_lines and "\n" not in text[at : node.end - 1]:
-        yield _Edit(at, node.end - 1, f"{body}\n{outer}")
+        yield _Edit(at, node.end - 1, f"{body}\n{margin}")
     else:
         yield _Edit(at, at, body)
 
@@ -196,9 +196,9 @@ def _by_key(value: Any) -> Any:
     return value
 
 
-def _dump(value: Any, unit: str | None = None, outer: str = "") -> str:
+def _dump(value: Any, unit: str | None = None, margin: str = "") -> str:
     written = json.dumps(value, indent=unit, ensure_ascii=False)
-    return written.replace("\n", f"\n{outer}")
+    return written.replace("\n", f"\n{margin}")
 
 
 def _indentation(text: str, at: int) -> str:
