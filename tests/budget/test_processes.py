@@ -132,6 +132,7 @@ def test_killed_processes_never_free_money(path: Path, start: Start) -> None:
         workers = start("for_ever", limit="100", copies=8)
         for worker in workers:
             worker.go()
+        paid += sum(Decimal(worker.line()) for worker in workers)  # all are at work
         time.sleep(0.3 + 0.07 * round_)
         paid += sum(Decimal(line) for worker in workers for line in worker.kill().split())
     ledger = Ledger(path)
