@@ -82,6 +82,17 @@ FILES = (
 )
 """The tests of what deals with files: root may read and write all of them, other users may not."""
 
+MONEY = (
+    "gptimage/errors.py",
+    "gptimage/transport/retry.py",
+    "gptimage/budget/*",
+    "gptimage/engine/accounting.py",
+    "gptimage/engine/parse.py",
+    "gptimage/engine/save.py",
+    "gptimage/cache/single_flight.py",
+)
+"""The files that decide what is paid and what is lost."""
+
 CODE = ("src", "tests/typing", "examples", "benchmarks", "noxfile.py")
 
 
@@ -207,6 +218,33 @@ def everybodys_python() -> str:
         if not old and all(folder.stat().st_mode & 0o001 for folder in path.parents):
             return each
     raise FileNotFoundError("no Python 3.11 or later that other users may start, such as apt's")
+
+
+@nox.session(requires=["build"])
+def coverage(session: nox.Session) -> None:
+    """Measure which branches the suite takes: all that decide about money, and most of the rest."""
+    install_wheel(session, "all", "test")
+    session.install(*group("coverage"))
+    config = f"--rcfile={ROOT / 'pyproject.toml'}"
+    with session.chdir(session.create_tmp()):
+        session.run("coverage", "erase", config)
+        suite = ("tests", "-m", "not slow", "--numprocesses", str(os.cpu_count() or 1))
+        pytest(session, *(session.posargs or suite), runner=("coverage", "run", config, "-m"))
+        session.run("coverage", "combine", config)
+        session.run("coverage", "report", config, "--skip-covered", "--fail-under=90")
+        money = ",".join(f"*/{each}" for each in MONEY)
+        session.run("coverage", "report", config, f"--include={money}", "-m", "--fail-under=98")
+
+
+@nox.session(requires=["build"])
+def mutants(session: nox.Session) -> None:
+    """Change what decides about money in 300 places, one at a time: a test must fail each time."""
+    install_wheel(session, "all", "test")
+    packages = shown(session, "import sysconfig; print(sysconfig.get_path('purelib'))")
+    with session.chdir(session.create_tmp()):
+        # -P: beside the script lies a folder called types, like a module of Python.
+        script = str(ROOT / "tests" / "mutants.py")
+        session.run("python", "-P", script, packages, "95", *session.posargs)
 
 
 @nox.session(requires=["build"])
@@ -352,7 +390,7 @@ def install_wheel(session: nox.Session, extra: str, name: str | None, *options: 
     session.install(f"{wheel}[{extra}]", *requirements, *options)
 
 
-def pytest(session: nox.Session, *arguments: str) -> None:
+def pytest(session: nox.Session, *arguments: str, runner: tuple[str, ...] = ()) -> None:
     """Run pytest from an empty folder, so that only the installed package can be imported."""
     config = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT))
     paths = [str(ROOT / each) if (ROOT / each).exists() else each for each in arguments]
@@ -362,7 +400,7 @@ def pytest(session: nox.Session, *arguments: str) -> None:
             "-c",
             "import gptimage; assert 'site-packages' in gptimage.__file__, gptimage.__file__",
         )
-        session.run("pytest", *config, *paths)
+        session.run(*runner, "pytest", *config, *paths)
 
 
 def faketime_library() -> Path | None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # moto[server] brings it along
+import yaml
 from packaging.requirements import Requirement
 
 import gptimage
