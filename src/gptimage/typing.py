@@ -10,7 +10,7 @@ from gptimage.async_client import AsyncImageClient as AsyncImageClient
 from gptimage.batch import AsyncBatch as AsyncBatch
 from gptimage.batch import Batch as Batch
 from gptimage.batch import BatchItem as BatchItem
-from gptimage.batch import BatchLine as BatchLine
+from gptimage.batch import BatchParts as BatchParts
 from gptimage.batch import BatchStatus as BatchStatus
 from gptimage.bulk import CheckpointPath as CheckpointPath
 from gptimage.bulk import Item as Item

@@ -26,7 +26,7 @@ AT_ONCE = Retry(first_delay=0.0)
 """As patient as ever, without the waiting."""
 
 CHEAP: dict[str, Any] = {"size": "1024x640", "quality": "low"}
-"""The smallest pictures there are: drawing them is what takes time in these tests."""
+"""The smallest images there are: drawing them is what takes time in these tests."""
 
 
 def fox(number: int) -> dict[str, Any]:

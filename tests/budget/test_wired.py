@@ -268,7 +268,7 @@ def test_a_stream_nobody_reads_to_the_end(bench: Bench) -> None:
 
 
 def test_a_stream_left_after_its_end(bench: Bench) -> None:
-    """Who stops at the finished picture has paid for it, and nothing failed."""
+    """Who stops at the finished image has paid for it, and nothing failed."""
     bench.stream(bench.client(), steps=3)
 
     assert bench.row.billing == "billed"
@@ -276,7 +276,7 @@ def test_a_stream_left_after_its_end(bench: Bench) -> None:
 
 
 def test_an_observer_that_fails(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """The picture arrives all the same, and the log says so once."""
+    """The image arrives all the same, and the log says so once."""
 
     class Broken:
         def notify(self, event: Event) -> None:
@@ -298,7 +298,7 @@ def test_a_ledger_that_fails_before(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_a_ledger_that_fails_after(bench: Bench, tmp_path: Path) -> None:
-    """A ledger that fails once the picture is paid costs no picture, only a warning."""
+    """A ledger that fails once the image is paid costs no image, only a warning."""
     path = bench.ledger.path
 
     class Spoils(Keeps):

@@ -255,7 +255,7 @@ def test_many_processes_may_open_a_new_cache_at_once(root: Path) -> None:
 def test_a_locked_index_is_a_warning(
     cache: DiskCache, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that sits on the index costs others a moment, and no picture."""
+    """A process that sits on the index costs others a moment, and no image."""
     monkeypatch.setattr(cache._index, "busy_seconds", 0.05)
     ask(cache)
     cache.close()
@@ -339,7 +339,7 @@ def test_a_full_disk_is_a_warning(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
 def test_a_file_system_that_ends_is_a_warning(root: Path) -> None:
-    """A real limit of the system, met in the middle of a file, loses no picture."""
+    """A real limit of the system, met in the middle of a file, loses no image."""
     code = (
         "import resource, sys; from gptimage.cache import *;"
         "from gptimage.cache.single_flight import *;"

@@ -75,7 +75,7 @@ def test_a_refusal_is_an_error(inspector: Inspector) -> None:
 
 
 def test_the_viewer_is_found(inspector: Inspector) -> None:
-    """The tool says which MCP App shows its pictures."""
+    """The tool says which MCP App shows its images."""
     done = inspector.ask(*DRAW, json.dumps({"prompt": "A red fox"}), "--app-info")
 
     assert done.returncode == 0, done.stdout + done.stderr

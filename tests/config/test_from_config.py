@@ -18,7 +18,7 @@ from gptimage import (
     Store,
     TransportError,
 )
-from gptimage.cache import DiskCache
+from gptimage.cache import Cache
 from gptimage.config import load
 from gptimage.engine.from_config import open_cache
 
@@ -153,8 +153,16 @@ def test_the_cache_has_the_limits_that_are_configured(
     with pytest.raises(ConfigurationError, match=r"GPTIMAGE_CACHE_TTL: .*has no effect"):
         load()
     monkeypatch.setenv("GPTIMAGE_CACHE", str(tmp_path / "cache"))
+    passed: dict[str, object] = {}
 
-    cache = open_cache(load())
+    def disk(path: str, **limits: object) -> None:
+        passed.update(limits, path=path)
 
-    assert isinstance(cache, DiskCache)
-    assert "ttl=datetime.timedelta(days=1), max_bytes=500000000" in repr(cache)
+    monkeypatch.setattr(Cache, "disk", disk)
+    open_cache(load())
+
+    assert passed == {
+        "path": str(tmp_path / "cache"),
+        "ttl": timedelta(hours=24),
+        "max_bytes": 500_000_000,
+    }

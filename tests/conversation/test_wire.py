@@ -44,7 +44,7 @@ ON_THE_WIRE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 ELSEWHERE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "safety_identifier": ({"safety_identifier": "u1"}, {"safety_identifier": "u1"}),
-    "max_pictures": ({"max_pictures": 3}, {"max_tool_calls": 3}),
+    "max_images": ({"max_images": 3}, {"max_tool_calls": 3}),
     "extra_body": (
         {"extra_body": {"reasoning": {"effort": "low"}}},
         {"reasoning": {"effort": "low"}},
@@ -55,7 +55,7 @@ ELSEWHERE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", ON_THE_WIRE)
 def test_parameters_reach_the_tool(talks: Talks, name: str) -> None:
-    """A parameter of the picture is one of the tool, under its wire name."""
+    """A parameter of the image is one of the tool, under its wire name."""
     written, expected = ON_THE_WIRE[name]
     talk, service = talks.fake(DRAWN, image_model="gpt-image-2.6-flare")
     talk.send("A cabin", **written)
@@ -67,7 +67,7 @@ def test_parameters_reach_the_tool(talks: Talks, name: str) -> None:
 
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_parameters_reach_the_request(talks: Talks, name: str) -> None:
-    """What is about the response and not about the picture stands beside the tool."""
+    """What is about the response and not about the image stands beside the tool."""
     written, expected = ELSEWHERE[name]
     talk, service = talks.fake(DRAWN)
     talk.send("A cabin", **written)
@@ -78,7 +78,7 @@ def test_parameters_reach_the_request(talks: Talks, name: str) -> None:
 
 
 def test_previews_and_fidelity_reach_the_tool(talks: Talks) -> None:
-    """The parameters that need a stream, or a picture, do so, too."""
+    """The parameters that need a stream, or an image, do so, too."""
     talk, service = talks.fake(DRAWN, image_model="gpt-image-1.5")
     talk.send("A hat", images=[picture()], input_fidelity="high")
     talk.stream("A hat", partial_images=2)
@@ -113,7 +113,7 @@ def test_the_whole_request_is_what_the_api_documents(talks: Talks) -> None:
 
 
 def test_uploaded_files_are_named_by_id(talks: Talks) -> None:
-    """Pictures and masks the service has already are not sent again."""
+    """Images and masks the service has already are not sent again."""
     talk, service = talks.fake(DRAWN)
     talk.send("A hat", images=["file-abcdefgh1"], mask="file-abcdefgh2")
 
@@ -156,9 +156,9 @@ def test_azure_learns_the_deployment(talks: Talks) -> None:
         ({"seed": 1}, "seed"),
         ({"action": "paint"}, "action"),
         ({"action": "edit"}, "action"),
-        ({"max_pictures": 0}, "max_pictures"),
-        ({"max_pictures": 11}, "max_pictures"),
-        ({"max_pictures": True}, "max_pictures"),
+        ({"max_images": 0}, "max_images"),
+        ({"max_images": 11}, "max_images"),
+        ({"max_images": True}, "max_images"),
         ({"input_fidelity": "high"}, "input_fidelity"),
         ({"partial_images": 2}, "partial_images"),
         ({"quality": "best"}, "quality"),

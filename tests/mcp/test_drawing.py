@@ -61,7 +61,7 @@ def test_more_pictures_than_allowed_are_refused(tmp_path: Path) -> None:
     """The limit of the server is named with the variable that sets it."""
     where = server_fixture(tmp_path, max_images=2)
     where.put("fox.png")
-    turn = {**WISHES["refine_image"], "max_pictures": 3}
+    turn = {**WISHES["refine_image"], "max_images": 3}
 
     for tool, wish in (("generate_image", {"prompt": "A fox", "n": 3}), ("refine_image", turn)):
         answer = where.call(tool, **wish)

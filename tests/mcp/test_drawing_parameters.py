@@ -137,7 +137,7 @@ SAMPLES: Mapping[str, tuple[Any, dict[str, Any], Seen, Any]] = {
     "markup": ("dots.png", {}, files("markup"), 1),
     "input_fidelity": ("high", {"model": OLD}, on_wire("input_fidelity"), "high"),
     "action": ("edit", {}, on_wire("action"), "edit"),
-    "max_pictures": (3, {}, on_wire("max_tool_calls"), 3),
+    "max_images": (3, {}, on_wire("max_tool_calls"), 3),
 }
 
 ELSEWHERE = {

@@ -26,6 +26,7 @@ from gptimage_mcp.config.settings import ROWS, Settings, SettingsError, variable
 
 DOCS = Path(__file__).parents[2] / "docs"
 SECRET = "sk-very-secret"
+LONG = "0123456789abcdefghijklmnopqrstuv"
 LIST = "`gptimage config` and `gptimage-mcp --check` list all"
 
 EXAMPLES: dict[str, tuple[str, object]] = {
@@ -71,7 +72,14 @@ EXAMPLES: dict[str, tuple[str, object]] = {
     "auth_scopes": ("draw look", ("draw", "look")),
     "allowed_hosts": ("example.com, example.com:8000", ("example.com", "example.com:8000")),
     "allowed_origins": ("https://example.com", ("https://example.com",)),
+    "trusted_proxies": ("10.0.0.0/8, ::1", ("10.0.0.0/8", "::1")),
     "calls_per_minute": ("10", 10),
+    "sessions_per_caller": ("5", 5),
+    "max_upload": ("1000000", 1_000_000),
+    "link_minutes": ("7.5", 7.5),
+    "shared_secret": (f"{LONG}, {LONG[::-1]}", (LONG, LONG[::-1])),
+    "shared_state": ("rediss://h:1/0", "rediss://h:1/0"),
+    "tenants": ("on", True),
     "max_body": ("10_000_000", 10_000_000),
     "log_level": ("warning", "WARNING"),
 }
@@ -82,6 +90,7 @@ NEEDS = {
     "auth_audience": {"auth_issuer": "https://login.example.com"},
     "auth_jwks_url": {"auth_issuer": "https://login.example.com"},
     "auth_scopes": {"tokens": "abc"},
+    "tenants": {"tokens": "abc"},
 }
 """What makes no sense alone."""
 
@@ -128,7 +137,14 @@ WRONG = {
     "auth_scopes": "it's",
     "allowed_hosts": "https://example.com",
     "allowed_origins": "example.com",
+    "trusted_proxies": "proxy.example.com",
     "calls_per_minute": "1e3",
+    "sessions_per_caller": "0",
+    "max_upload": "1GB",
+    "link_minutes": "2000",
+    "shared_secret": f"{SECRET}-{SECRET}",
+    "shared_state": f"http://:{SECRET}@example.com",
+    "tenants": "some",
     "max_body": "4MB",
     "log_level": "TRACE",
 }

@@ -297,7 +297,7 @@ def test_the_cache_is_told_and_cleared(here: BrowseFixture, protocol: str) -> No
     assert (before["stats"]["entries"], before["stats"]["hits"]) == (1, 1)
     assert Decimal(before["stats"]["saved_usd"]) > 0
     assert (after["cleared"], after["stats"]["entries"]) == (1, 0)
-    assert here.app.store.stats().pictures == 1
+    assert here.app.store.stats().images == 1
 
 
 def test_only_old_answers_are_cleared(here: BrowseFixture) -> None:

@@ -37,16 +37,16 @@ class ResultLine:
 
     Attributes:
         rest: The line, with a number in place of each image.
-        pictures: The pictures, decoded.
+        images: The images, decoded.
     """
 
     rest: bytes = field(repr=False)
-    pictures: tuple[bytes, ...] = field(default=(), repr=False)
+    images: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
     def raw(self) -> bytes:
         """The line as it arrived."""
-        return reassemble(self.rest, self.pictures)
+        return reassemble(self.rest, self.images)
 
     @property
     def name(self) -> str | None:
@@ -82,10 +82,10 @@ class LineSplitter:
 
     def close(self) -> Iterator[ResultLine]:
         """A last line that has no newline."""
-        rest, pictures = self._current.close()
+        rest, images = self._current.close()
         self._current = Base64Extractor()
         if rest.strip():
-            yield ResultLine(rest, pictures)
+            yield ResultLine(rest, images)
 
     def _take(self, piece: bytes, start: int, end: int) -> None:
         if end > start:
@@ -251,8 +251,8 @@ def _again(
             "saved, and results() reads the rest"
         ) from outcome
     if outcome.status == _NOT_FOUND:
-        told = f"the service has no file {file_id}: it keeps those of a batch for 30 days"
-        raise NotFoundError(told, status=_NOT_FOUND, request_id=outcome.request_id)
+        message = f"the service has no file {file_id}: it keeps those of a batch for 30 days"
+        raise NotFoundError(message, status=_NOT_FOUND, request_id=outcome.request_id)
     raise error_from_reply(outcome)
 
 

@@ -100,7 +100,7 @@ class Collector:
     def take(self, line: ResultLine) -> BatchItem | None:
         """Return the item of a line; None for one that says what is known already."""
         try:
-            found = read_line(line.rest, line.pictures)
+            found = read_line(line.rest, line.images)
         except ValueError as error:
             message = f"a line of the batch's output cannot be read ({error}); see .reply"
             return self._recovered(line) or self._stray(line, message)
@@ -153,11 +153,11 @@ class Collector:
     def _recovered(self, line: ResultLine) -> BatchItem | None:
         """Return the images of a line that is cut short, if it says for which request."""
         number = self._input_files.number(line.name or "")
-        if number is None or not line.pictures or not self._is_new(number, _digest(line)):
+        if number is None or not line.images or not self._is_new(number, _digest(line)):
             return None
         request_id = line.request_id
         headers = {"x-request-id": request_id} if request_id else {}
-        reply = HttpReply(status=_OK, headers=headers, body=line.rest, pictures=line.pictures)
+        reply = HttpReply(status=_OK, headers=headers, body=line.rest, images=line.images)
         sent = self._input_files.read(self._file, number)
         return self._report(number, self._read(number, sent, reply, line))
 
@@ -292,9 +292,9 @@ def _mark(found: OutputLine, line: ResultLine) -> int:
 
 def _digest(line: ResultLine) -> int:
     """Return a number above `_NO_IMAGE` that differs between responses with other images."""
-    digest = hashlib.sha256(b"" if line.pictures else line.rest)
-    for picture in line.pictures:
-        digest.update(picture)
+    digest = hashlib.sha256(b"" if line.images else line.rest)
+    for image in line.images:
+        digest.update(image)
     return int.from_bytes(digest.digest()[:8], "big") | 2
 
 

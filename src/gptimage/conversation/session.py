@@ -124,7 +124,7 @@ class ConversationSession:
             FetchError: A URL could not be downloaded safely.
         """
         if images is not None:
-            images = spread(images, stored=self.keeper.store is not None)
+            images = spread(images, stored=self.saver.store is not None)
         found = self._stored(images)
         if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
@@ -164,7 +164,7 @@ class ConversationSession:
         if head is None or head.response_id is None or not is_forgotten(error):
             raise error
         if head.image is None:
-            raise _unknown_picture(error) from error
+            raise _unknown_image(error) from error
         turn = self._plan(evolve(head, response_id=None), inputs)
         note = (
             f"the service no longer has response {head.response_id}: its last image was sent "
@@ -221,10 +221,10 @@ class ConversationSession:
             )
         if head is not None and previous is None and last is None:
             raise _refuse_resume("neither the service nor the store has its image", None)
-        max_pictures = inputs.options.get("max_pictures")
-        most = 1 if max_pictures is None else max_pictures
+        max_images = inputs.options.get("max_images")
+        most = 1 if max_images is None else max_images
         known = bool(inputs.images) or head is not None
-        check_ask(inputs.action, most, pictures=known, masked=inputs.mask is not None)
+        check_ask(inputs.action, most, images=known, masked=inputs.mask is not None)
         shows = bool(inputs.images) or previous is None or inputs.mask is not None
         # The service generates gifs but takes none as input, so the turn after one sends a still.
         shows = shows or (last is not None and last.format == "gif" and inputs.action != "generate")
@@ -239,7 +239,7 @@ class ConversationSession:
         ask = Ask(
             chat_model=self.chat_model,
             action=inputs.action,
-            max_pictures=most,
+            max_images=most,
             previous=previous,
             remembered=not self.stateless,
             shows=shows,
@@ -286,7 +286,7 @@ class ConversationSession:
             if store is None or not resume.startswith(_STORED):
                 return _ResumePoint(response_id=resume, image=None)
             resume = store.get(resume)
-        return _ResumePoint(response_id=resume.response_id, image=self._picture(resume))
+        return _ResumePoint(response_id=resume.response_id, image=self._image(resume))
 
     def _stored(self, source: Any) -> Any:
         """Return the image of a store's id or record; anything else as it is."""
@@ -298,7 +298,7 @@ class ConversationSession:
 
         return store.open(id) if is_id(id) else source
 
-    def _picture(self, record: Record) -> Image | None:
+    def _image(self, record: Record) -> Image | None:
         """Return the image of a record, from the client's store or its own file; None when gone."""
         if self.saver.store is not None:
             with suppress(StoreError):
@@ -329,11 +329,11 @@ def _is_countable(image: Image) -> bool:
 
 def _refuse_resume(problem: str, value: object) -> InvalidRequestError:
     allowed = "a Turn, a Record, a response's id, or a stored image's id"
-    told = f"resume: {problem}; pass {allowed}"
-    return InvalidRequestError(told, field="resume", value=value, allowed=allowed)
+    message = f"resume: {problem}; pass {allowed}"
+    return InvalidRequestError(message, field="resume", value=value, allowed=allowed)
 
 
-def _unknown_picture(error: ApiError) -> GptImageError:
+def _unknown_image(error: ApiError) -> GptImageError:
     """Return the same error, with what helps: only the id is known, not the image."""
     return type(error)(
         f"{error}; only its id is known here: resume from the stored image or its record, "

@@ -43,7 +43,7 @@ class TurnOptions(TypedDict, total=False):
         svg: The author model of an svg, where the project may choose one.
         input_fidelity: ``low`` or ``high``, on image models that take it.
         partial_images: Previews while streaming, 0 to 3 (`stream` only).
-        max_pictures: The most images the model may draw in this turn; 1 when left out.
+        max_images: The most images the model may draw in this turn; 1 when left out.
         extra_body: Fields of the response request this library does not know, such as
             ``{"reasoning": {"effort": "low"}}``, sent as they are.
     """
@@ -61,7 +61,7 @@ class TurnOptions(TypedDict, total=False):
     svg: Svg | None
     input_fidelity: Literal["low", "high"] | None
     partial_images: int | None
-    max_pictures: int | None
+    max_images: int | None
     extra_body: Mapping[str, object] | None
 
 
@@ -88,11 +88,11 @@ class FailedCall:
 
 @frozen(kw_only=True, repr=False)
 class Turn:
-    """One exchange of a conversation: what was asked, drawn and said.
+    """One turn of a conversation: the request, its images and the chat model's text.
 
     Attributes:
         result: The images with the image model's usage and cost, as `generate` returns them.
-        text: What the chat model said beside the image; often empty.
+        text: What the chat model wrote beside the image; often empty.
         revised_prompts: For each image the prompt it was really drawn from, or None.
         response_id: The service's id of the turn, with which it can be continued; None when the
             reply did not say.
@@ -198,7 +198,7 @@ class TurnCompleted:
         return self.turn._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 
-# What a conversation needs of its client, and what it is told.
+# What a conversation needs of its client, and the inputs of a turn.
 
 Resume: TypeAlias = str | Turn | Record
 """Where a conversation goes on: a turn, a response's id (``resp_...``), an image of the store or

@@ -28,26 +28,26 @@ _FAR_TOO_MUCH: Final = 3
 """So many times too large, and only fewer pixels help: encoding at full size takes long."""
 
 _SMALLEST: Final = 32
-"""Pixels on the long edge; a smaller picture shows nothing."""
+"""Pixels on the long edge; a smaller image shows nothing."""
 
 
 def previews(
     images: Iterable[Image | None], *, max_px: int, max_bytes: int
 ) -> tuple[Image | None, ...]:
-    """A small version of each picture; all of them together have at most ``max_bytes`` bytes.
+    """A small version of each image; all of them together have at most ``max_bytes`` bytes.
 
     They are JPEG, or WebP where that must be: for transparency, and where JPEG is too large.
     Where there is not enough room for all, the large ones get equal parts of what the small
     ones leave. Of an animation the first frame is shown; EXIF rotation is applied.
 
     Args:
-        images: The pictures, each let go before the next is taken; None for one that is not at
+        images: The images, each let go before the next is taken; None for one that is not at
             hand, which has no preview.
-        max_px: Pixels of the longest edge, at most; pictures are never enlarged.
+        max_px: Pixels of the longest edge, at most; images are never enlarged.
         max_bytes: Bytes of all previews together, at most.
 
     Returns:
-        A preview for each picture; None for an svg (which is never drawn here), for a broken
+        A preview for each image; None for an svg (which is never drawn here), for a broken
         image, and where there is no room for anything that could be recognised.
 
     Raises:

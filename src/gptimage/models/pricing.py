@@ -293,7 +293,7 @@ def _estimated(
 def _notes(inputs: bool, partial_images: int) -> tuple[str, ...]:
     notes = ["prompt tokens are taken as one per 4 characters"]
     if inputs:
-        notes.append("tokens of input pictures follow third-party measurements")
+        notes.append("tokens of input images follow third-party measurements")
     if partial_images:
         notes.append("every partial image is counted, though the service may send fewer")
     return tuple(notes)
@@ -329,7 +329,7 @@ STANDARD: Final = (None, "default")
 
 _TOOL: Final = 512
 """Tokens of the image tool's description; 255 were measured."""
-_PICTURE: Final = 4_000
+_IMAGE: Final = 4_000
 """Tokens of an image as the chat model sees it; at most 3,779 for any small model so far."""
 _WRITTEN: Final = 4_096
 """Tokens a turn may write where it sets no ``max_output_tokens``; 119 and 210 were recorded."""
@@ -384,7 +384,7 @@ def chat_ceiling(
     on: date,
     *,
     text: int,
-    pictures: int,
+    images: int,
     history: int | None = 0,
     drawn: int = 1,
     written: int | None = None,
@@ -399,7 +399,7 @@ def chat_ceiling(
         model: The chat model.
         on: The day whose price row holds.
         text: Bytes of what the turn says.
-        pictures: How many images it shows.
+        images: How many images it shows.
         history: Tokens of the turns before; None when nobody knows, which counts as the longest
             prompt that costs the listed price.
         drawn: How many images the turn may draw.
@@ -409,7 +409,7 @@ def chat_ceiling(
     if price is None:
         return None
     output = _WRITTEN if written is None else written
-    fresh = _TOOL + text + _PICTURE * (pictures + drawn) + output
+    fresh = _TOOL + text + _IMAGE * (images + drawn) + output
     read = _LONG if history is None else history + fresh
     if read > _LONG:
         return None

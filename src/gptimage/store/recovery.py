@@ -40,7 +40,7 @@ from gptimage.store.save import OWNER, CallMetadata, PendingImage, pending_image
 from gptimage.store.sidecar import inputs, request_to_json
 from gptimage.store.sync import remove
 from gptimage.store.verify import RECOVERED
-from gptimage.transport.base64_body import pictures, read
+from gptimage.transport.base64_body import decoded_images, read
 from gptimage.types.record import Record
 from gptimage.types.request import Generate
 
@@ -367,7 +367,7 @@ def _reply(
         body = left.read()
     except FileNotFoundError:  # its own process has saved it meanwhile
         return (), 0
-    images = [_exact(Image.from_bytes(data), left.note) for data in pictures(body)]
+    images = [_exact(Image.from_bytes(data), left.note) for data in decoded_images(body)]
     if not images:
         raise ImageDecodeError("the reply holds no image")
     known = {each.sha256: search.by_digest(context.index.database, each.sha256) for each in images}

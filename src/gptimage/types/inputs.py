@@ -96,7 +96,7 @@ def resolve(
         ) from error.__cause__
     except ImageDecodeError as error:
         raise InvalidRequestError(
-            f"{field}: {name} is no picture that can be sent: {error}",
+            f"{field}: {name} is no image that can be sent: {error}",
             field=field,
             value=name,
             allowed=_allowed(formats),
@@ -128,7 +128,7 @@ def resolve_all(
         return (resolve(one, field=field, fetch=fetch, formats=formats),)
     if not 1 <= len(several) <= MAX_IMAGES:
         raise InvalidRequestError(
-            f"{field}: an edit takes 1 to {MAX_IMAGES} pictures, not {len(several)}",
+            f"{field}: an edit takes 1 to {MAX_IMAGES} images, not {len(several)}",
             field=field,
             value=len(several),
             allowed=f"1 to {MAX_IMAGES}",
@@ -194,7 +194,7 @@ def is_sdk_file(source: object) -> bool:
         return False
     kind = parts[2] if len(parts) > 2 else "image/png"
     if len(parts) == 2 and isinstance(parts[0], str) and Path(parts[0]).is_file():
-        return False  # two pictures: a path and bytes
+        return False  # two images: a path and bytes
     return isinstance(kind, str) and "/" in kind and not Path(kind).exists()
 
 
@@ -353,7 +353,7 @@ def _prove(image: Image, formats: Collection[str] | None) -> Image:
     if formats is not None and image.format not in formats:
         if set(formats) != set(API_FORMATS):  # a markup, whose transparency is its meaning
             raise _RefusedError(
-                f"is a {image.format or 'picture of an unknown kind'}, and {', '.join(formats)} "
+                f"is a {image.format or 'image of an unknown kind'}, and {', '.join(formats)} "
                 "is taken: save it in that format first",
                 _allowed(formats),
             )
@@ -379,7 +379,7 @@ def _first_of_several(image: Image) -> Image:
 
 
 def _allowed(formats: Collection[str] | None) -> object:
-    return "any picture Pillow reads" if formats is None else tuple(formats)
+    return "any image Pillow reads" if formats is None else tuple(formats)
 
 
 def _too_large(size: str) -> _RefusedError:

@@ -165,7 +165,7 @@ class FileRef:
 
 
 Source = ImageSource | FileRef | Record
-"""An input picture: a path, bytes, an open file, a PIL image, an `Image`, an ``http(s)`` or
+"""An input image: a path, bytes, an open file, a PIL image, an `Image`, an ``http(s)`` or
 ``data:`` URL, the id of an uploaded file (``file-...`` or `FileRef`), or an image of the
 client's store (``img_...`` or its `Record`)."""
 
@@ -278,7 +278,7 @@ RequestT = TypeVar("RequestT", bound=Generate)
 
 _HINTS: Final[Mapping[str, str]] = {
     "output_format": "it is called format here",
-    "response_format": "it is called format here, and pictures always arrive as bytes",
+    "response_format": "it is called format here, and images always arrive as bytes",
     "output_compression": "it is called compression here",
     "style": "it went with DALL-E; describe the style in the prompt",
     "user": "it is deprecated; use safety_identifier",
@@ -286,7 +286,7 @@ _HINTS: Final[Mapping[str, str]] = {
     "negative_prompt": "say in the prompt what to leave out",
     "image": "it is called images here, and belongs to edit()",
     "stream": "call stream() instead",
-    "images": "pictures to start from belong to edit()",
+    "images": "images to start from belong to edit()",
     **dict.fromkeys(("mask", "markup", "input_fidelity"), "it belongs to edit()"),
 }
 

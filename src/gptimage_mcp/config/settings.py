@@ -74,7 +74,7 @@ def _number(
     noun: str,
     make: Callable[[str], float],
     example: str,
-    least: int,
+    least: float,
     most: float,
     *,
     off: bool = False,
@@ -119,6 +119,22 @@ def _matching(noun: str, shape: re.Pattern[str], example: str) -> Callable[[str]
     return read
 
 
+def _network(text: str) -> str:
+    """Read an address, or a network such as ``10.0.0.0/8``."""
+    import ipaddress
+
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise BadValueError("is no address or network; write it like 10.0.0.0/8") from None
+    return text
+
+
+def _shared_state(text: str) -> str:
+    """Read a folder, or the address of a Redis."""
+    return str(SETTINGS["redis_url" if "://" in text else "templates"].read(text))
+
+
 def _several(read: Callable[[str], str], *, secret: bool = False) -> Setting:
     return Setting(read=read, separator=_LIST, secret=secret)
 
@@ -158,7 +174,25 @@ ROWS: Final[Mapping[str, Setting]] = {
     "auth_scopes": _several(_matching("scope", _SECRET, "images")),
     "allowed_hosts": _several(_matching("host", _HOST_PORT, "images.example.com")),
     "allowed_origins": _several(_matching("origin", _ORIGIN, "https://example.com")),
+    "trusted_proxies": _several(_network),
     "calls_per_minute": Setting(read=read_per_minute, kind="number"),
+    "sessions_per_caller": Setting(read=_number("number", int, "100", 1, 1000), kind="number"),
+    "max_upload": Setting(
+        read=_number("number of bytes", int, "20971520", 1024, 2**26), kind="number"
+    ),
+    "link_minutes": Setting(
+        read=_number("number of minutes", float, "10", 0.1, 1440), kind="number"
+    ),
+    "shared_secret": _several(
+        _matching(
+            "secret of at least 32 characters",
+            re.compile(r"[!#-&(-~]{32,}", re.ASCII),
+            "one that was drawn at random",
+        ),
+        secret=True,
+    ),
+    "shared_state": Setting(read=_shared_state, is_path=True, secret=True),
+    "tenants": _FLAG,
     "max_body": Setting(
         read=_number("number of bytes", int, "4194304", 1024, math.inf), kind="number"
     ),
@@ -237,7 +271,17 @@ class Settings:
         auth_scopes: Scopes a token must have.
         allowed_hosts: ``Host`` headers that are answered, besides the loopback names.
         allowed_origins: ``Origin`` headers (web pages) that may call.
+        trusted_proxies: Addresses and networks of proxies whose ``X-Forwarded-For``, ``-Proto``
+            and ``-Prefix`` are believed.
         calls_per_minute: How many requests one client may make in a minute.
+        sessions_per_caller: How many sessions of the older protocol versions a caller may have.
+        max_upload: The largest image that ``POST /images`` takes, in bytes.
+        link_minutes: How long a signed link to an image is good for; None makes none.
+        shared_secret: What replicas sign links and questions with; the first one signs and all
+            are accepted. One of this process only when left out.
+        shared_state: The folder or the Redis where jobs and uploads are written down, so that each
+            replica finds them; a folder beside the ledger when left out.
+        tenants: Give each caller a store, a cache, a budget and jobs of their own.
         max_body: The largest request body, in bytes.
         log_level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
     """
@@ -284,7 +328,14 @@ class Settings:
     auth_scopes: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     calls_per_minute: int = 120
+    sessions_per_caller: int = 100
+    max_upload: int = 20 * 1024 * 1024
+    link_minutes: float | None = None
+    shared_secret: tuple[str, ...] = field(default=(), repr=False)
+    shared_state: Path | str | None = field(default=None, repr=False)
+    tenants: bool = False
     max_body: int = 4 * 1024 * 1024
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -344,7 +395,10 @@ def _check(row: Setting, value: object) -> None:
         BadValueError: It makes no sense.
     """
     if row.is_path:
-        _check_path(value, bucket=row is ROWS["store"])
+        if row.read is _shared_state and isinstance(value, str):
+            SETTINGS["redis_url"].read(value)
+        else:
+            _check_path(value, bucket=row is ROWS["store"])
     elif isinstance(value, timedelta):
         if value <= timedelta():
             raise BadValueError("is no length of time above 0")
@@ -392,6 +446,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             yield f"{variable(name)}: has no effect without GPTIMAGE_AUTH_ISSUER"
     if settings.auth_scopes and not _any(settings, ("tokens", "auth_issuer")):
         yield f"GPTIMAGE_AUTH_SCOPES: has no effect without {_or(('tokens', 'auth_issuer'))}"
+    if settings.tenants and not _any(settings, ("tokens", "auth_issuer")):
+        yield f"GPTIMAGE_TENANTS: has no effect without {_or(('tokens', 'auth_issuer'))}"
     if "delete_image" in settings.tools and not settings.allow_delete:
         yield "GPTIMAGE_TOOLS: delete_image is not there without GPTIMAGE_ALLOW_DELETE=true"
     if not settings.tools:

@@ -1,7 +1,7 @@
-"""Putting one server into a client's configuration, losing nothing that is there.
+"""Put one server into a client's configuration without losing anything that is there.
 
-What cannot be merged for certain (comments in JSON, a table written another way) is refused and
-left as it is. Before a file is replaced, what it was is copied beside it.
+What cannot be merged for certain (a key that is there twice, a table written another way) is
+refused and left as it is. Before a file is replaced, it is copied beside itself.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from attrs import field, frozen
 
 import gptimage
 from gptimage_mcp.content.records import utc_now
+from gptimage_mcp.install import jsonc
 
 
-_OURS: Final = ("type", "command", "args")
+_OURS: Final = ("type", "source", "command", "args")
 """What an entry that is already there gets anew; the rest of it stays."""
 
 
@@ -33,6 +34,7 @@ class ServerEntry:
         table: Under which key the servers are.
         name: The server's name.
         entry: What is said of it.
+        env: What the entry calls its variables.
         overrides: Variables whose new value counts, whatever the old entry says.
         inputs: What the client asks the user for, by id, besides.
     """
@@ -40,6 +42,7 @@ class ServerEntry:
     table: str
     name: str
     entry: Mapping[str, Any] = field(repr=False)
+    env: str = "env"
     overrides: frozenset[str] = frozenset()
     inputs: Sequence[Mapping[str, Any]] = ()
 
@@ -50,27 +53,31 @@ class ServerEntry:
         entry = cast("dict[str, Any]", old)
         both = {**self.entry, **entry}
         both |= {key: self.entry[key] for key in _OURS if key in self.entry}
-        new, known = self.entry.get("env", {}), _table({**entry}, "env", {})
+        new, known = self.entry.get(self.env, {}), _table({**entry}, self.env, {})
         if new or known:
-            both["env"] = {**new, **known, **{key: new[key] for key in self.overrides & new.keys()}}
+            overridden = {key: new[key] for key in self.overrides & new.keys()}
+            both[self.env] = {**new, **known, **overridden}
         return both
 
 
 def merge_json(text: str, added: ServerEntry) -> str:
-    """A JSON configuration with the server in it.
+    """Return a JSON configuration with the server in it; every other byte stays as it is.
 
     Raises:
-        ConfigurationError: It is no JSON that could be written again without losing something.
+        ConfigurationError: It is no JSON, with comments or without.
     """
-    document: dict[str, Any] = _json(text) if text.strip() else {}
-    servers = _table(document, added.table, {})
+    text = text if text.strip() else "{}\n"
+    document: Any = jsonc.parse(text).value
+    if not isinstance(document, dict):
+        raise gptimage.ConfigurationError("it is no JSON object")
+    wanted = cast("dict[str, Any]", document)
+    servers = _table(wanted, added.table, {})
     servers[added.name] = added.merged(servers.get(added.name))
     for each in added.inputs:
-        known: list[Any] = _table(document, "inputs", [])
+        known: list[Any] = _table(wanted, "inputs", [])
         if each["id"] not in map(_id, known):
             known.append(dict(each))
-    written = json.dumps(document, indent=_indent(text), ensure_ascii=False)
-    return written + ("\n" if not text or text.endswith("\n") else "")
+    return jsonc.rewrite(text, wanted)
 
 
 def merge_toml(text: str, added: ServerEntry) -> str:
@@ -152,26 +159,6 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _json(text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text, object_pairs_hook=_once)
-    except ValueError as error:
-        raise gptimage.ConfigurationError(
-            f"it is no plain JSON ({error}); comments would be lost"
-        ) from None
-    if not isinstance(document, dict):
-        raise gptimage.ConfigurationError("it is no JSON object")
-    return cast("dict[str, Any]", document)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; one of two equal keys would be lost."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found
-
-
 def _table(document: dict[str, Any], key: str, empty: Any) -> Any:
     found = document.setdefault(key, empty)
     if type(found) is not type(empty):
@@ -181,14 +168,6 @@ def _table(document: dict[str, Any], key: str, empty: Any) -> Any:
 
 def _id(value: object) -> object:
     return cast("dict[str, Any]", value).get("id") if isinstance(value, dict) else None
-
-
-def _indent(text: str) -> int | str:
-    """How the file is indented; two spaces when that cannot be seen."""
-    found = re.search(r"^[\[{]\s*?\n([ \t]+)\S", text)
-    if found is None:
-        return 2
-    return found[1] if "\t" in found[1] else len(found[1])
 
 
 def _toml(text: str) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def _store(app: App) -> schemas.StoreState:
     found, error = _tried(app.store.stats)
     return {
         "store": app.store.name,
-        "pictures": found.pictures if found else None,
+        "pictures": found.images if found else None,
         "bytes": found.bytes if found else None,
         "cost_usd": format(found.cost.usd, "f") if found else None,
         "unknown_cost": found.unknown_cost if found else None,

@@ -207,7 +207,7 @@ class GenerateTools:
         attached_mask: p.AttachedMask = None,
         mask_box: p.MaskBox = None,
         action: p.Action = "auto",
-        max_pictures: p.MaxPictures = None,
+        max_images: p.MaxPictures = None,
         input_fidelity: p.InputFidelity = None,
         model: p.Model = None,
         size: p.Size = None,
@@ -236,7 +236,7 @@ class GenerateTools:
         options = _given(
             mask=await self._mask(mask, attached_mask, mask_box),
             action=action,
-            max_pictures=max_pictures,
+            max_images=max_images,
             input_fidelity=input_fidelity,
             size=size,
             quality=quality,

@@ -177,7 +177,7 @@ RARE: Final = (
     "markup",
     "input_fidelity",
     "action",
-    "max_pictures",
+    "max_images",
 )
 """Parameters that tools take in their ``advanced`` object, so that a tool's schema stays short."""
 

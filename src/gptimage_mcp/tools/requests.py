@@ -156,7 +156,7 @@ class RefineRequest:
     @property
     def count(self) -> int:
         """The most pictures it asks for."""
-        return int(self.options.get("max_pictures", 1))
+        return int(self.options.get("max_images", 1))
 
     @property
     def digest(self) -> str:
@@ -190,7 +190,7 @@ class RefineRequest:
         return await conversation.send(self.prompt, images, tags=tags, **self.options)
 
 
-_OF_A_TURN: Final = ("action", "max_pictures")
+_OF_A_TURN: Final = ("action", "max_images")
 
 
 async def _last(
@@ -224,7 +224,7 @@ def _mark(value: object) -> object:
     if isinstance(value, gptimage.Image):
         return value.sha256
     if isinstance(value, gptimage.Mask):
-        return [value.boxes, value.picture]
+        return [value.boxes, value.image]
     if isinstance(value, gptimage.FileRef):
         return value.file_id
     raise TypeError(f"{type(value).__name__} does not belong in a request")

@@ -68,7 +68,7 @@ class JobSubmitter:
         """
         most, count = self.app.settings.max_images, request.count
         if count > most:
-            field = "max_pictures" if request.operation == "refine" else "n"
+            field = "max_images" if request.operation == "refine" else "n"
             raise gptimage.InvalidRequestError(
                 f"{field}: this server draws at most {most} per call ({variable('max_images')})",
                 field=field,
