@@ -254,6 +254,16 @@ def frameworks(session: nox.Session) -> None:
     session.run("python", str(scripts / "run.py"), str(listed))
 
 
+@nox.session(requires=["build"])
+def peers(session: nox.Session) -> None:
+    """Count what other libraries send again that may be billed already; print a table."""
+    # Without the wheel's test group: nothing here is a test, and the tests' packages are many.
+    install_wheel(session, "mcp", None, "litellm", "pydantic-ai-slim[openai]")
+    session.env["PYTHONPATH"] = str(ROOT)  # the failures are those of the tests
+    with session.chdir(session.create_tmp()):
+        session.run("python", "-m", "tests.peers.run")
+
+
 def group(name: str) -> list[str]:
     """The requirements of a dependency group."""
     return list(nox.project.dependency_groups(PROJECT, name))
