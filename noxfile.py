@@ -264,6 +264,17 @@ def peers(session: nox.Session) -> None:
         session.run("python", "-m", "tests.peers.run")
 
 
+@nox.session(requires=["build"])
+def models(session: nox.Session) -> None:
+    """Print what the newest openai, litellm, genai-prices and pydantic-ai know that is new here."""
+    newest = ("openai", "litellm", "genai-prices", "pydantic-ai-slim[openai]")
+    install_wheel(session, "mcp", None, "--upgrade", *newest)
+    packages = shown(session, "import sysconfig; print(sysconfig.get_path('purelib'))")
+    session.env["PYTHONPATH"] = str(ROOT)  # what compares them is among the tests
+    with session.chdir(session.create_tmp()):
+        session.run("python", "-m", "tests.models.drift", packages)
+
+
 def group(name: str) -> list[str]:
     """The requirements of a dependency group."""
     return list(nox.project.dependency_groups(PROJECT, name))

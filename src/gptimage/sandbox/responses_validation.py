@@ -361,7 +361,10 @@ def _job(
 ) -> Job:
     """Validate the tool's parameters as the Images API would."""
     own = ("type", "action", "input_image_mask", "n")
-    body = {name: value for name, value in tool.body.items() if name not in own}
+    body = {k: v for k, v in tool.body.items() if k not in own and v is not None}
+    if not images:  # it is a setting of the tool, also in turns that have no image to be true to
+        tool.choice("input_fidelity", ("low", "high"))
+        body.pop("input_fidelity", None)
     model = tool.text("model")
     body["model"] = (deployment or DEFAULT_IMAGE_MODEL) if model is None else model
     body["prompt"] = prompt
