@@ -151,13 +151,13 @@ def _look(settings: Settings) -> None:
     Raises:
         SettingsError: One that is needed cannot.
     """
-    from gptimage_mcp.config.loading import doubtful, unusable
+    from gptimage_mcp.config.loading import check_optional_paths, check_required_paths
     from gptimage_mcp.config.settings import SettingsError
 
-    if problems := [*unusable(settings)]:
+    if problems := [*check_required_paths(settings)]:
         raise SettingsError(problems)
     logger = logging.getLogger("gptimage_mcp")
-    for doubt in doubtful(settings):
+    for doubt in check_optional_paths(settings):
         logger.warning("%s", doubt)
     draws = "offline (sandbox)" if settings.sandbox else "with a key" if settings.api_key else "not"
     logger.info(

@@ -91,7 +91,7 @@ def server() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the children find their pictures."""
+    """Where the children find their images."""
     for number in (1, 2):
         file = io.BytesIO()
         PilImage.new("RGB", (64 + number, 64), "teal").save(file, "png")
@@ -116,7 +116,7 @@ def start(
 @pytest.mark.parametrize(
     ("mark", "when", "pictures"),
     [
-        ("after /files", 2, 3),  # one picture is uploaded, and one whose answer is lost
+        ("after /files", 2, 3),  # one image is uploaded, and one whose answer is lost
         ("after /batches", 1, 2),  # one of two batches is made, its answer is lost
         ("item", 2, 2),
     ],
@@ -124,7 +124,7 @@ def start(
 def test_a_killed_process_is_gone_on_from(
     server: SandboxServer, folder: Path, mark: str, when: int, pictures: int
 ) -> None:
-    """Killed anywhere, the same script run again makes no batch, upload or picture twice."""
+    """Killed anywhere, the same script run again makes no batch, upload or image twice."""
     with start(server, folder, mark, when) as first:
         out, _ = first.communicate(timeout=60)
     with start(server, folder) as again:
@@ -132,12 +132,12 @@ def test_a_killed_process_is_gone_on_from(
 
     assert (first.returncode, again.returncode) == (-9, 0), error
     assert {text.split()[0] for text in rest.splitlines()} == set("012")
-    assert set(out.splitlines()) <= set(rest.splitlines())  # the same pictures, not saved anew
+    assert set(out.splitlines()) <= set(rest.splitlines())  # the same images, not saved anew
     assert len(made(server.sandbox)) == 2
     assert len(uploaded(server.sandbox, "vision")) == pictures
     assert len(uploaded(server.sandbox, "batch")) == 2
     with Store(folder / "store") as store:
-        assert store.stats().pictures == 3
+        assert store.stats().images == 3
     left = {path.name for path in folder.glob("batch.json*")}
     assert left == {"batch.json", "batch.json.lock", "batch.json.requests.jsonl"}
 
@@ -192,12 +192,12 @@ def test_a_job_that_is_being_prepared_is_left_alone(tmp_path: Path) -> None:
     def hold(request: HttpRequest) -> None:
         if request.path == "/files":
             uploading.set()
-            free.wait(20)
+            free.wait(60)
 
     slow = line(sandbox, transport=Meddling(sandbox, hold))
     thread = threading.Thread(target=Batch.submit, args=(slow, [fox(0)]), kwargs={"state": file})
     thread.start()
-    assert uploading.wait(20)
+    assert uploading.wait(60)
     with pytest.raises(ConfigurationError, match="another process is submitting"):
         Batch.submit(line(sandbox), [fox(0)], state=file)
     with pytest.raises(ConfigurationError, match="another process is submitting"):

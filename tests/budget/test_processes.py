@@ -120,7 +120,7 @@ def test_sixteen_clients_never_cross_it(path: Path, start: Start) -> None:
     found = race(start("draw", limit="0.20", count=4, copies=16))
     paid = sum(Decimal(each["paid"]) for each in found)
 
-    assert Decimal("0.19") < paid <= Decimal("0.20")  # a picture costs 0.0059
+    assert Decimal("0.19") < paid <= Decimal("0.20")  # an image costs 0.0059
     assert sum(each["stopped"] for each in found) > 16
     assert Ledger(path).spent() == paid
 

@@ -71,7 +71,7 @@ def test_csv_is_drawn_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 class ImageFile:
-    """Pictures to start from."""
+    """Images to start from."""
 
     @staticmethod
     def fox() -> bytes:

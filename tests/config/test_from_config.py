@@ -31,7 +31,7 @@ def test_every_setting_reaches_the_client(project: Path, monkeypatch: pytest.Mon
     with ImageClient.from_config() as client:
         result = client.generate(client.render("mine"), size="1024x1024", quality="low")
         again = client.generate(client.render("mine"), size="1024x1024", quality="low")
-        chat = client.conversation().model
+        chat = client.conversation().chat_model
 
     assert (result.model, result.sandbox, again.cached, chat) == (
         "gpt-image-2",

@@ -29,7 +29,7 @@ def alpha_of(image: Image) -> PIL.Image.Image:
 
 
 def drawn(mode: str, ground: Any, ink: Any, size: tuple[int, int] = SIZE) -> PIL.Image.Image:
-    """A picture with a rectangle of 10 x 5 pixels at 20, 10."""
+    """An image with a rectangle of 10 x 5 pixels at 20, 10."""
     picture = PIL.Image.new(mode, size, ground)
     picture.paste(ink, (20, 10, 30, 15))
     return picture
@@ -89,7 +89,7 @@ def test_no_box_is_refused() -> None:
 
 @pytest.mark.parametrize("box", [(60, 40, 65, 48), (60, 40, 64, 49), (100, 100, 110, 110)], ids=str)
 def test_box_outside_the_picture_is_refused(box: tuple[int, int, int, int]) -> None:
-    """Nothing is clipped in silence; the error says what the picture allows."""
+    """Nothing is clipped in silence; the error says what the image allows."""
     with pytest.raises(InvalidRequestError, match="64x48") as caught:
         Mask.from_box(box).legal(SIZE)
 
@@ -97,8 +97,8 @@ def test_box_outside_the_picture_is_refused(box: tuple[int, int, int, int]) -> N
 
 
 def test_box_without_a_known_size_is_refused() -> None:
-    """A box needs the size of the picture."""
-    with pytest.raises(InvalidRequestError, match="size of the first picture"):
+    """A box needs the size of the image."""
+    with pytest.raises(InvalidRequestError, match="size of the first image"):
         Mask.from_box((0, 0, 5, 5)).legal(None)
 
 
@@ -158,15 +158,15 @@ def test_soft_edges_are_kept() -> None:
 
 
 def test_other_sizes_are_scaled_and_said() -> None:
-    """A mask of another size is stretched onto the picture, with a warning that names both."""
+    """A mask of another size is stretched onto the image, with a warning that names both."""
     image, notes = Mask.open(drawn("L", 0, 255)).legal((128, 144))
 
     assert (image.size, marked(image)) == ((128, 144), (40, 30, 60, 45))
-    assert notes == ["the mask was 64x48 and has been scaled to the picture's 128x144"]
+    assert notes == ["the mask was 64x48 and has been scaled to the image's 128x144"]
 
 
 def test_without_a_known_size_the_drawing_keeps_its_own() -> None:
-    """For a picture that is already uploaded the mask is taken as it is."""
+    """For an image that is already uploaded the mask is taken as it is."""
     image, notes = Mask.open(drawn("L", 0, 255)).legal(None)
 
     assert (image.size, notes) == (SIZE, [])
@@ -229,11 +229,11 @@ def test_broken_masks_are_decode_errors(encode: Callable[..., bytes]) -> None:
 
 def test_repr_is_short() -> None:
     """A mask in a log is one short line."""
-    assert repr(Mask.from_box((0, 0, 5, 5))) == "Mask(boxes=((0, 0, 5, 5),), picture=None)"
+    assert repr(Mask.from_box((0, 0, 5, 5))) == "Mask(boxes=((0, 0, 5, 5),), image=None)"
 
 
 def test_size_as_a_viewer_shows_it(encode: Callable[..., bytes]) -> None:
-    """Masks and markup are measured against the picture after its EXIF rotation."""
+    """Masks and markup are measured against the image after its EXIF rotation."""
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
 

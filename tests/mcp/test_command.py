@@ -162,11 +162,11 @@ def noise(where):
     warnings.warn("STRAY warning " + where)
     logging.getLogger("anything").warning("STRAY log %s", where)
 
-def open_app(*args, before=app.open_app, **options):
+def create_app(*args, before=app.create_app, **options):
     noise("while building")
     return before(*args, **options)
 
-app.open_app = open_app  # before the server's module takes it
+app.create_app = create_app  # before the server's module takes it
 stats = gptimage.Store.stats
 gptimage.Store.stats = lambda self: (noise("while answering"), stats(self))[1]
 history = gptimage.Store.history

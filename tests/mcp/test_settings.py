@@ -16,13 +16,15 @@ from attrs import fields
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gptimage_mcp.config.loading import CONFIG, load, usual_file
-from gptimage_mcp.config.older_servers import renamed
-from gptimage_mcp.config.settings import KINDS, Place, Settings, SettingsError, variable
+from gptimage_mcp.config.kinds import Place
+from gptimage_mcp.config.loading import CONFIG, default_file, load
+from gptimage_mcp.config.older_servers import replacements
+from gptimage_mcp.config.settings import KINDS, Settings, SettingsError, variable
 
 
 DOCS = Path(__file__).parents[2] / "docs"
 SECRET = "sk-very-secret"
+LONG = "0123456789abcdefghijklmnopqrstuv"
 
 EXAMPLES: dict[str, tuple[str, object]] = {
     "api_key": ("sk-1", "sk-1"),
@@ -66,7 +68,14 @@ EXAMPLES: dict[str, tuple[str, object]] = {
     "auth_scopes": ("draw look", ("draw", "look")),
     "allowed_hosts": ("example.com, example.com:8000", ("example.com", "example.com:8000")),
     "allowed_origins": ("https://example.com", ("https://example.com",)),
+    "trusted_proxies": ("10.0.0.0/8, ::1", ("10.0.0.0/8", "::1")),
     "calls_per_minute": ("10", 10),
+    "sessions_per_caller": ("5", 5),
+    "max_upload": ("1000000", 1_000_000),
+    "link_minutes": ("7.5", 7.5),
+    "shared_secret": (f"{LONG}, {LONG[::-1]}", (LONG, LONG[::-1])),
+    "shared_state": ("rediss://h:1/0", "rediss://h:1/0"),
+    "tenants": ("on", True),
     "max_body": ("10_000_000", 10_000_000),
     "log_level": ("warning", "WARNING"),
 }
@@ -77,6 +86,7 @@ NEEDS = {
     "auth_audience": {"auth_issuer": "https://login.example.com"},
     "auth_jwks_url": {"auth_issuer": "https://login.example.com"},
     "auth_scopes": {"tokens": "abc"},
+    "tenants": {"tokens": "abc"},
 }
 """What makes no sense alone."""
 
@@ -122,7 +132,14 @@ WRONG = {
     "auth_scopes": "it's",
     "allowed_hosts": "https://example.com",
     "allowed_origins": "example.com",
+    "trusted_proxies": "proxy.example.com",
     "calls_per_minute": "1e3",
+    "sessions_per_caller": "0",
+    "max_upload": "1GB",
+    "link_minutes": "2000",
+    "shared_secret": f"{SECRET}-{SECRET}",
+    "shared_state": f"http://:{SECRET}@example.com",
+    "tenants": "some",
     "max_body": "4MB",
     "log_level": "TRACE",
 }
@@ -319,7 +336,7 @@ def test_variables_of_older_servers_are_known(
     environment: dict[str, str], expected: list[str]
 ) -> None:
     """Each is named with what to do; one that other programs have counts only beside another."""
-    assert [each.partition(": ")[0] for each in renamed(environment)] == expected
+    assert [each.partition(": ")[0] for each in replacements(environment)] == expected
 
 
 @pytest.mark.parametrize(
@@ -433,7 +450,7 @@ def test_the_usual_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Without a name the file is looked for where the system has configuration."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("APPDATA", str(tmp_path / "config"))
-    file = usual_file()
+    file = default_file()
     assert file is not None
     file.parent.mkdir(parents=True)
     file.write_text("wait = 7", encoding="utf-8")
@@ -458,7 +475,7 @@ def test_each_system_has_its_own_place(
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.delenv("APPDATA", raising=False)
 
-    assert usual_file() == fresh_account / folder / "mcp.toml"
+    assert default_file() == fresh_account / folder / "mcp.toml"
 
 
 def test_empty_fields_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:

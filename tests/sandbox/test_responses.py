@@ -403,4 +403,4 @@ def test_the_sdk_reads_all_of_it() -> None:
 
     assert (made.status, cancelled.status, again.status) == ("queued", "cancelled", "cancelled")
     assert [item.type for item in items] == ["message"]
-    assert final.output_text == "Here is the picture."
+    assert final.output_text == "Here is the image."

@@ -80,13 +80,13 @@ def check_many(
     flag("refresh", refresh)
 
 
-def check_conversation(model: object, image_model: object, *, stateless: object) -> None:
+def check_conversation(chat_model: object, image_model: object, *, stateless: object) -> None:
     """Refuse what a conversation could not use.
 
     Raises:
         ConfigurationError: A value is of the wrong kind.
     """
-    for name, value in (("model", model), ("image_model", image_model)):
+    for name, value in (("chat_model", chat_model), ("image_model", image_model)):
         if value is not None:
             text(name, value)
     flag("stateless", stateless)
@@ -118,7 +118,7 @@ class SavingHook(SendHook, Protocol):
 
 @frozen(kw_only=True)
 class CallSettings:
-    """What is said with a call about the call itself, not about the image.
+    """Options of one call that are not about the image.
 
     Attributes:
         refresh: Send the request even if the cache has its reply, and replace that.

@@ -51,7 +51,7 @@ from gptimage.transport.interception import active, aintercepted, intercepted
 from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport, time_limits
 from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.transport.retry import Retry, is_outage
-from gptimage.types.inputs import is_sdk_file, resolve, resolve_all
+from gptimage.types.inputs import is_sdk_file, resolve, resolve_all, spread
 from gptimage.types.record import Record
 from gptimage.types.request import (
     SAME_SIZE,
@@ -99,7 +99,7 @@ class Settings(TypedDict, total=False):
         clock: Tells the time (UTC); decides which models are still alive and which prices hold.
         budget: The most that may be spent; a call that could cross it is not sent.
         ledger: Where every call is entered; the budget's when left out.
-        observers: Who is told what happens during a call.
+        observers: What receives the events of a call.
         limits: How fast to ask; a `Limiter` made by `Limits.limiter` is shared by clients.
     """
 
@@ -190,6 +190,7 @@ class ClientConfig:
         """Read or download the images, then check and plan the edit."""
         rest = dict(options)
         mask, markup = (self._stored(rest.pop(name, None)) for name in ("mask", "markup"))
+        images = spread(images, stored=self.store is not None)
         found: Any = self._stored(images)
         if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
@@ -291,7 +292,7 @@ class ClientConfig:
             return 0.0
         from gptimage.limits import tokens_of
 
-        return self.limiter.acquire(plan.pictures, tokens_of(plan.estimate))
+        return self.limiter.acquire(plan.images, tokens_of(plan.estimate))
 
     def per_minute(self) -> int | None:
         """How many requests for one image each may be sent in a minute, as far as is known."""
@@ -319,7 +320,7 @@ class ClientConfig:
         """The reply with all its images in it, and why some could not be downloaded.
 
         Images a reply names by address are downloaded without the key, and kept only when
-        they are pictures: what else answers there is nobody's business.
+        they are images: what else answers there is nobody's business.
         """
         found: dict[str, bytes] = {}
         unreachable: dict[str, str] = {}
@@ -475,7 +476,7 @@ def sdk_maker(
 
         return refuse
     check_key(named, key)
-    check_environment()
+    check_environment(whole=False)
     headers = None if login is None else {"Authorization": login}
 
     def make() -> Any:

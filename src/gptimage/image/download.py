@@ -1,4 +1,4 @@
-"""Guarded download of pictures by URL: public addresses only, bounded in bytes and seconds."""
+"""Guarded download of images by URL: public addresses only, bounded in bytes and seconds."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _ACCEPT: Final = "image/png, image/jpeg, image/webp, */*;q=0.1"
 @strict_class
 @frozen(kw_only=True)
 class Fetch:
-    """Downloads a picture the user, or someone the user serves, names by URL.
+    """Downloads an image the user, or someone the user serves, names by URL.
 
     Only ``http`` and ``https``, and only when every address of the host is public; the
     connection then goes to an address that was checked. Each redirect passes the same checks,
@@ -122,7 +122,7 @@ class Fetch:
             url: An ``http`` or ``https`` address without user name and password.
 
         Returns:
-            The body as it arrived. It need not be a picture: that is for the caller to check.
+            The body as it arrived. It need not be an image: that is for the caller to check.
 
         Raises:
             FetchError: The address was refused, or the download failed.
@@ -239,7 +239,7 @@ class Fetch:
         packed: bool,
     ) -> None:
         if status != 200:
-            raise _refused(target, f"answered with HTTP status {status} instead of a picture")
+            raise _refused(target, f"answered with HTTP status {status} instead of an image")
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding != b"identity" and not packed:
             # Unpacking what we asked not to be packed would invite decompression bombs.

@@ -196,7 +196,7 @@ def _view_box(text: str) -> tuple[float, float] | None:
 
 
 MAX_PIXELS: Final = 178_956_970
-"""Pictures with more pixels are refused: here Pillow refuses too, and 16 bytes could claim 4 GB.
+"""Images with more pixels are refused: here Pillow refuses too, and 16 bytes could claim 4 GB.
 
 The service draws 8 million pixels at most; the largest phone cameras take 108 million.
 """
@@ -402,7 +402,7 @@ def _refuse_others(data: bytes) -> None:
     start = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for prefix, what in _STARTS_WITH:
         if start.startswith(prefix):
-            raise ImageDecodeError(f"this is {what}, not a picture")
+            raise ImageDecodeError(f"this is {what}, not an image")
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"heim", b"heis"):
         raise ImageDecodeError("this is HEIC, which is not read here: save it as JPEG or PNG first")
 
@@ -419,7 +419,7 @@ def _little(data: bytes) -> int:
     return int.from_bytes(data, "little")
 
 
-# Whether a file carries a C2PA manifest: signed statements of where a picture comes from.
+# Whether a file carries a C2PA manifest: signed statements of where an image comes from.
 #
 # Only its presence is looked for, where the C2PA specification puts it in each format
 # (https://spec.c2pa.org, "Embedding manifests into various file formats"). Nothing is

@@ -11,7 +11,7 @@ from gptimage.models.catalog import ModelSpec
 
 @frozen(kw_only=True)
 class InputImage:
-    """An input picture that was decoded once, so it is known to be one.
+    """An input image that was decoded once, so it is known to be one.
 
     Attributes:
         data: The bytes as they came.
@@ -32,7 +32,7 @@ class Job:
         operation: ``generation`` or ``edit``, as the service names its events.
         spec: The model's entry in the catalogue.
         prompt: The prompt.
-        n: How many pictures.
+        n: How many images.
         width: Pixels across.
         height: Pixels down.
         quality: ``low`` to ``max``.
@@ -47,7 +47,7 @@ class Job:
         safety_identifier: The caller's end user, echoed in the reply.
         svg_model: The author model of an svg, echoed in its usage.
         fidelity: ``low`` or ``high``: how much of the first input survives an edit.
-        inputs: The pictures to edit, the first one first.
+        inputs: The images to edit, the first one first.
         mask: Edit where its alpha is 0.
         markup: A transparent overlay whose marks say where to edit.
         draw: ``scene``, or ``plain``: a few flat colours, for tests that draw many images.

@@ -36,8 +36,8 @@ _STREAM: Final = {"content-type": "text/event-stream; charset=utf-8"}
 _STORED: Final = 256
 _STORED_BYTES: Final = 512 * 1024 * 1024
 _TEXT: Final = {
-    "generate": "Here is the picture.",
-    "edit": "Here is the changed picture.",
+    "generate": "Here is the image.",
+    "edit": "Here is the changed image.",
     "refused": "I could not draw that.",
     "words": "The sandbox draws and does not chat.",
 }
@@ -367,7 +367,7 @@ class _Turn:
         Args:
             now: Tells the time, in whole seconds since 1970.
             after: Leave out events up to this number.
-            obfuscated: Whether deltas are padded; as the request said when left out.
+            obfuscated: Whether deltas are padded; as in the request when left out.
         """
         wanted = self.turn.obfuscated if obfuscated is None else obfuscated
         for number, (kind, fields) in enumerate(self._events(now, obfuscated=wanted)):

@@ -77,7 +77,7 @@ class SandboxReply:
 
 @strict_class
 class Sandbox:
-    """The image endpoints of OpenAI's API, with pictures drawn from the prompt.
+    """The image endpoints of OpenAI's API, with images drawn from the prompt.
 
     Thread-safe. One instance may serve any number of doors at once.
 
@@ -157,7 +157,7 @@ class Sandbox:
         Args:
             failure: A scenario such as ``"moderation"``, or the reply to give.
             times: How many calls fail this way.
-            retry_after: Seconds a rate-limited caller is told to wait.
+            retry_after: Seconds a rate-limited caller has to wait.
 
         Raises:
             InvalidRequestError: There is no such scenario.

@@ -172,7 +172,7 @@ class Cassette:
         name = self._identify(request)[1] if key is None else key
         recorded: dict[str, Any] = {"status": reply.status, "content_type": reply.content_type}
         if events is None:
-            data = reassemble(reply.body, reply.pictures, request.picture_key)
+            data = reassemble(reply.body, reply.images, request.image_key)
             recorded["body"] = sanitize.body(data, self._kept)
         else:
             recorded["events"] = [

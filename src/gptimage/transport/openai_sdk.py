@@ -170,7 +170,7 @@ class OpenAITransport:
         """Send and read the whole answer."""
         response = self._open(request)
         return (
-            response if isinstance(response, HttpReply) else read_all(response, request.picture_key)
+            response if isinstance(response, HttpReply) else read_all(response, request.image_key)
         )
 
     def stream(self, request: HttpRequest) -> EventStream:
@@ -178,7 +178,7 @@ class OpenAITransport:
         response = self._open(request)
         if isinstance(response, HttpReply):
             return ArrivingStream(None, response)
-        return open_stream(response, request.picture_key)
+        return open_stream(response, request.image_key)
 
     def download(self, request: HttpRequest) -> Download:
         """Send and return as soon as the answer's head is there."""
@@ -227,7 +227,7 @@ class AsyncOpenAITransport:
         return (
             response
             if isinstance(response, HttpReply)
-            else await aread_all(response, request.picture_key)
+            else await aread_all(response, request.image_key)
         )
 
     async def stream(self, request: HttpRequest) -> AsyncEventStream:
@@ -235,7 +235,7 @@ class AsyncOpenAITransport:
         response = await self._open(request)
         if isinstance(response, HttpReply):
             return AsyncArrivingStream(None, response)
-        return await aopen_stream(response, request.picture_key)
+        return await aopen_stream(response, request.image_key)
 
     async def download(self, request: HttpRequest) -> AsyncDownload:
         """Send and return as soon as the answer's head is there."""

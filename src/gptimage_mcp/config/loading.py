@@ -18,20 +18,8 @@ from typing import Any, Final, cast
 
 from attrs import field, frozen
 
-from gptimage_mcp.config.settings import (
-    KINDS,
-    OFF,
-    Flag,
-    Kind,
-    Number,
-    Place,
-    Settings,
-    SettingsError,
-    Several,
-    Unfit,
-    shown,
-    variable,
-)
+from gptimage_mcp.config.kinds import OFF, Flag, Kind, Number, Place, Several, Unfit
+from gptimage_mcp.config.settings import KINDS, Settings, SettingsError, shown, variable
 
 
 CONFIG: Final = "GPTIMAGE_CONFIG"
@@ -53,7 +41,7 @@ NO_OPTIONS: Final[Mapping[str, str]] = {}
 
 
 @frozen(kw_only=True)
-class Loaded:
+class LoadedSettings:
     """Settings, and where each one comes from.
 
     Attributes:
@@ -67,7 +55,7 @@ class Loaded:
     file: Path | None = None
 
 
-def load(options: Mapping[str, str] = NO_OPTIONS) -> Loaded:
+def load(options: Mapping[str, str] = NO_OPTIONS) -> LoadedSettings:
     """Read the environment and the TOML file.
 
     Args:
@@ -76,7 +64,7 @@ def load(options: Mapping[str, str] = NO_OPTIONS) -> Loaded:
     Raises:
         SettingsError: Something cannot be used; names every variable, key and option at fault.
     """
-    problems = [*_strangers()]
+    problems = [*_unknown_variables()]
     file, keys = _keys(problems)
     values: dict[str, Any] = {}
     origins = dict.fromkeys(KINDS, DEFAULT)
@@ -111,14 +99,14 @@ def load(options: Mapping[str, str] = NO_OPTIONS) -> Loaded:
         variables = [*map(variable, wrong)]
         problems += [each for each in error.problems if not any(it in each for it in variables)]
     if settings is not None and not problems:
-        return Loaded(settings=settings, origins=origins, file=file)
+        return LoadedSettings(settings=settings, origins=origins, file=file)
     # Nothing starts. What else would stop it is said now, not at the next try.
     named = [name for name in ("store", "ledger", "templates") if origins[name] != DEFAULT]
     places = {**anywhere, **{name: values[name] for name in named}}
-    raise SettingsError([*problems, *unusable(Settings(**places))])
+    raise SettingsError([*problems, *check_required_paths(Settings(**places))])
 
 
-def usual_file() -> Path | None:
+def default_file() -> Path | None:
     """Where the TOML file is when nobody says otherwise; None without a home folder."""
     try:
         if sys.platform == "win32":
@@ -189,7 +177,7 @@ def _keys(problems: list[str]) -> tuple[Path | None, dict[str, Any]]:
 def _file(problems: list[str]) -> Path | None:
     """The file that was named, or the usual one if it is there."""
     if not (text := os.environ.get(CONFIG, "").strip()) or _UNSET.fullmatch(text):
-        usual = usual_file()
+        usual = default_file()
         return usual if usual and os.path.lexists(usual) else None
     try:
         return cast("Path", _read(_PLACE, text))
@@ -201,7 +189,7 @@ def _file(problems: list[str]) -> Path | None:
 _LIBRARY: Final = {"max_decoded_mb": "GPTIMAGE_MAX_DECODED_MB"}
 
 
-def _strangers() -> Iterator[str]:
+def _unknown_variables() -> Iterator[str]:
     """Variables that look like settings and are none: one of them may be a limit, misspelt."""
     # The last one is the library's own.
     known = {"config": CONFIG, **{name: variable(name) for name in KINDS}, **_LIBRARY}
@@ -273,7 +261,7 @@ _PLACES: Final[tuple[tuple[str, str, str, Callable[[], Path]], ...]] = (
 # Whether the folders and files the settings name can be used; asked before anything is paid.
 
 
-def unusable(settings: Settings) -> Iterator[str]:
+def check_required_paths(settings: Settings) -> Iterator[str]:
     """What the server cannot do without and cannot have, a line each with its variable."""
     if isinstance(settings.store, Path) and (why := _unwritable(settings.store)):
         yield (
@@ -289,7 +277,7 @@ def unusable(settings: Settings) -> Iterator[str]:
         yield f"{variable('templates')}: {settings.templates} is no folder"
 
 
-def doubtful(settings: Settings) -> Iterator[str]:
+def check_optional_paths(settings: Settings) -> Iterator[str]:
     """What the server goes on without, a line each with its variable."""
     if settings.cache is not None and (why := _unwritable(settings.cache)):
         yield (

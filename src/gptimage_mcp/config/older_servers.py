@@ -62,7 +62,7 @@ _COMMON: Final[Mapping[str, str]] = {
 """Names that other programs have, too; they count beside one of the others."""
 
 
-def renamed(environment: Mapping[str, str]) -> Iterator[str]:
+def replacements(environment: Mapping[str, str]) -> Iterator[str]:
     """Return a line for each variable of an older server that is set, with what to do instead."""
     certain = {name: new for name, new in _VARIABLES.items() if environment.get(name)}
     common = {name: new for name, new in _COMMON.items() if environment.get(name)}

@@ -2,291 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Decimal, DecimalException
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, cast
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal
 
 from attrs import field, fields, frozen
 
 import gptimage
 from gptimage.secrets import scrub
-
-
-# What a setting may be: how it is read from text, and which values make sense.
-
-OFF: Final = "off"
-"""What is written to do without something that has a default."""
-
-_ON: Final = frozenset({"1", "true", "yes", "on"})
-_NOT_ON: Final = frozenset({"0", "false", "no", "off"})
-
-
-class Unfit(ValueError):  # noqa: N818  # never leaves the settings: a SettingsError does
-    """A value makes no sense; the message goes on where "its value" ended."""
-
-
-class Kind(Protocol):
-    """What a setting may be."""
-
-    @property
-    def secret(self) -> bool:
-        """Whether its values are never shown."""
-        ...
-
-    def read(self, text: str) -> object:
-        """The value some text stands for.
-
-        Raises:
-            Unfit: It stands for none.
-        """
-        ...
-
-    def check(self, value: object) -> None:
-        """Look at a value, however it was made.
-
-        Raises:
-            Unfit: It makes no sense.
-        """
-        ...
-
-
-@frozen(kw_only=True)
-class Number:
-    """A number between two bounds.
-
-    Attributes:
-        noun: What it counts.
-        make: Makes it of text.
-        least: The smallest one.
-        most: The largest one.
-        above: Whether the smallest one itself is too small.
-        example: How one may be written.
-        may_be_off: Whether ``off`` may be written for 0.
-        secret: Whether it is never shown.
-    """
-
-    noun: str
-    make: Callable[[str], float | Decimal]
-    least: int = 0
-    most: float = math.inf
-    above: bool = False
-    example: str
-    may_be_off: bool = False
-    secret: bool = False
-
-    def read(self, text: str) -> float | Decimal:
-        """See `Kind`."""
-        if self.may_be_off and text.lower() in _NOT_ON:
-            return self.make("0")
-        try:
-            return self.make(text)
-        except (ValueError, DecimalException):
-            raise Unfit(f"is no {self.noun}; write it like {self.example}") from None
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        wanted = (int,) if self.make is int else (int, float, Decimal)
-        if isinstance(value, bool) or not isinstance(value, wanted):
-            raise Unfit(f"is no {self.noun}; it is like {self.example}")
-        if not self._fits(value):
-            raise Unfit(f"is no {self.noun} {self._range}")
-
-    def _fits(self, value: float | Decimal) -> bool:
-        try:
-            if not math.isfinite(value):
-                return False
-        except (OverflowError, ValueError):  # too long for a float; a signalling Decimal
-            return False
-        if self.may_be_off and value == 0:
-            return True
-        enough = value > self.least if self.above else value >= self.least
-        return enough and value <= self.most
-
-    @property
-    def _range(self) -> str:
-        if self.above:
-            return f"above {self.least}"
-        upper = "" if self.most == math.inf else f" to {self.most:g}"
-        return f"from {self.least}{upper}" + (f", or {OFF}" if self.may_be_off else "")
-
-
-@frozen(kw_only=True)
-class Flag:
-    """Yes or no."""
-
-    secret: bool = False
-
-    def read(self, text: str) -> bool:
-        """See `Kind`."""
-        if text.lower() in _ON | _NOT_ON:
-            return text.lower() in _ON
-        raise Unfit("is neither yes nor no; write true or false")
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        if not isinstance(value, bool):
-            raise Unfit("is neither true nor false")
-
-
-@frozen
-class Choice:
-    """One of a few words; capitals do not matter in text."""
-
-    words: tuple[str, ...]
-    secret: bool = False
-
-    def read(self, text: str) -> str:
-        """See `Kind`."""
-        return next((word for word in self.words if word.lower() == text.lower()), text)
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        if value not in self.words:
-            raise Unfit(f"is not one of {', '.join(self.words)}")
-
-
-@frozen(kw_only=True)
-class Text:
-    """A word without spaces.
-
-    Attributes:
-        noun: What it is.
-        shape: What all of it must look like.
-        example: How one may be written.
-        secret: Whether it is never shown.
-    """
-
-    noun: str
-    shape: re.Pattern[str]
-    example: str
-    secret: bool = False
-
-    def read(self, text: str) -> str:
-        """See `Kind`."""
-        return text
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        if not isinstance(value, str) or not self.shape.fullmatch(value):
-            raise Unfit(f"is no {self.noun}; write it like {self.example}")
-
-
-@frozen(kw_only=True)
-class Url:
-    """An absolute URL.
-
-    Attributes:
-        schemes: What it may begin with.
-        example: How one may be written.
-        secret: Whether it is never shown; it may hold a password.
-    """
-
-    schemes: tuple[str, ...] = ("https", "http")
-    example: str
-    secret: bool = False
-
-    def read(self, text: str) -> str:
-        """See `Kind`."""
-        return text
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        if not isinstance(value, str) or not self._is_one(value):
-            raise Unfit(
-                f"is no URL that begins with {' or '.join(f'{each}://' for each in self.schemes)}; "
-                f"write it like {self.example}"
-            )
-
-    def _is_one(self, text: str) -> bool:
-        try:
-            parts = urlsplit(text)
-            whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        except ValueError:  # a bracket or a port that is none
-            return False
-        local = parts.scheme == "unix" and bool(parts.path)
-        printable = text.isprintable() and " " not in text
-        return parts.scheme in self.schemes and (whole or local) and printable
-
-
-@frozen(kw_only=True)
-class Place:
-    """A file or folder, by its whole path; ``~`` is the user's home.
-
-    Attributes:
-        example: How one may be written.
-        may_be_off: Whether ``off`` stands for none.
-        schemes: URLs that may stand for a folder, by what they begin with; those stay text.
-        secret: Whether it is never shown.
-    """
-
-    example: str
-    may_be_off: bool = False
-    schemes: tuple[str, ...] = ()
-    secret: bool = False
-
-    def read(self, text: str) -> Path | str | None:
-        """See `Kind`."""
-        if self.may_be_off and text.lower() in _NOT_ON:
-            return None
-        if self._is_url(text):
-            return text.rstrip("/")
-        if "://" in text:
-            raise Unfit(f"is a URL, not a folder of this machine; write it like {self.example}")
-        try:
-            path = Path(text).expanduser()
-        except RuntimeError:
-            raise Unfit("begins with a home folder that this account does not have") from None
-        if not path.is_absolute():
-            raise Unfit(
-                "is no whole path, and clients start servers in folders of their own; "
-                f"write it like {self.example}"
-            )
-        return path
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        if isinstance(value, str) and self._is_url(value):
-            return
-        if not isinstance(value, Path) or "\0" in str(value):
-            raise Unfit("is no path")
-
-    def _is_url(self, text: str) -> bool:
-        scheme, _, place = text.partition("://")
-        return scheme in self.schemes and re.fullmatch(r"[\w.-]+(/[\w./=-]*)?", place) is not None
-
-
-@frozen
-class Several:
-    """Any number of values of one kind, in text with a separator between them.
-
-    Attributes:
-        each: The kind.
-        separator: A regular expression for what stands between two.
-    """
-
-    each: Kind
-    separator: str = r"[,\s]+"
-
-    @property
-    def secret(self) -> bool:
-        """See `Kind`."""
-        return self.each.secret
-
-    def read(self, text: str) -> tuple[object, ...]:
-        """See `Kind`."""
-        return tuple(self.each.read(part) for part in re.split(self.separator, text) if part)
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        if not isinstance(value, tuple):
-            raise Unfit("is no tuple of values")
-        for part in cast("tuple[object, ...]", value):
-            self.each.check(part)
+from gptimage_mcp.config.kinds import (
+    FOLDER,
+    REDIS,
+    Choice,
+    Flag,
+    Kind,
+    Network,
+    Number,
+    Place,
+    Several,
+    Shared,
+    Text,
+    Unfit,
+    Url,
+)
 
 
 Transport = Literal["stdio", "http"]
@@ -295,7 +36,6 @@ Transport = Literal["stdio", "http"]
 _OTHER_NAMES: Final = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL"}
 _ROUTES: Final = ("/health", "/metrics", "/images", "/stream")
 _USD: Final = Number(noun="amount in USD", make=Decimal, most=10**9, example="2.50")
-_FOLDER: Final = Place(example="~/pictures")
 _PER_MINUTE: Final = Number(noun="number", make=int, least=1, example="60")
 _NAME: Final = Text(noun="name", shape=re.compile(r"\S+"), example="gpt-image-2.5-flare")
 _SECRET: Final = re.compile(r"[!#-&(-~]+", re.ASCII)
@@ -337,13 +77,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "cache": Place(example="~/cache", may_be_off=True),
     "cache_hours": Number(noun="number of hours", make=float, above=True, example="24"),
     "cache_megabytes": Number(noun="number of megabytes", make=int, least=1, example="500"),
-    "redis_url": Url(
-        schemes=("redis", "rediss", "unix"), example="redis://localhost:6379/0", secret=True
-    ),
+    "redis_url": REDIS,
     "ledger": Place(example="~/spend.sqlite"),
-    "templates": _FOLDER,
-    "input_folders": Several(_FOLDER, re.escape(os.pathsep)),
-    "output_folders": Several(_FOLDER, re.escape(os.pathsep)),
+    "templates": FOLDER,
+    "input_folders": Several(FOLDER, re.escape(os.pathsep)),
+    "output_folders": Several(FOLDER, re.escape(os.pathsep)),
     "fetch_urls": Flag(),
     "max_per_call": _USD,
     "max_per_day": _USD,
@@ -373,7 +111,25 @@ KINDS: Final[Mapping[str, Kind]] = {
     "auth_scopes": Several(Text(noun="scope", shape=_SECRET, example="pictures")),
     "allowed_hosts": Several(Text(noun="host", shape=_HOST_PORT, example="pictures.example.com")),
     "allowed_origins": Several(Text(noun="origin", shape=_ORIGIN, example="https://example.com")),
+    "trusted_proxies": Several(Network()),
     "calls_per_minute": _PER_MINUTE,
+    "sessions_per_caller": Number(noun="number", make=int, least=1, most=1000, example="100"),
+    "max_upload": Number(
+        noun="number of bytes", make=int, least=1024, most=2**26, example="20971520"
+    ),
+    "link_minutes": Number(
+        noun="number of minutes", make=float, most=1440, above=True, example="10"
+    ),
+    "shared_secret": Several(
+        Text(
+            noun="secret of at least 32 characters",
+            shape=re.compile(r"[!#-&(-~]{32,}", re.ASCII),
+            example="one that was drawn at random",
+            secret=True,
+        )
+    ),
+    "shared_state": Shared(),
+    "tenants": Flag(),
     "max_body": Number(noun="number of bytes", make=int, least=1024, example="4194304"),
     "log_level": Choice(("DEBUG", "INFO", "WARNING", "ERROR")),
 }
@@ -449,7 +205,17 @@ class Settings:
         auth_scopes: Scopes a token must have.
         allowed_hosts: ``Host`` headers that are answered, besides the loopback names.
         allowed_origins: ``Origin`` headers (web pages) that may call.
+        trusted_proxies: Addresses and networks of proxies whose ``X-Forwarded-For``, ``-Proto``
+            and ``-Prefix`` are believed.
         calls_per_minute: How many requests one client may make in a minute.
+        sessions_per_caller: How many sessions of the older protocol versions a caller may have.
+        max_upload: The largest image that ``POST /images`` takes, in bytes.
+        link_minutes: How long a signed link to an image is good for; None makes none.
+        shared_secret: What replicas sign links and questions with; the first one signs and all
+            are accepted. One of this process only when left out.
+        shared_state: The folder or the Redis where jobs and uploads are written down, so that each
+            replica finds them; a folder beside the ledger when left out.
+        tenants: Give each caller a store, a cache, a budget and jobs of their own.
         max_body: The largest request body, in bytes.
         log_level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
     """
@@ -495,7 +261,14 @@ class Settings:
     auth_scopes: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     calls_per_minute: int = 120
+    sessions_per_caller: int = 100
+    max_upload: int = 20 * 1024 * 1024
+    link_minutes: float | None = None
+    shared_secret: tuple[str, ...] = field(default=(), repr=False)
+    shared_state: Path | str | None = field(default=None, repr=False)
+    tenants: bool = False
     max_body: int = 4 * 1024 * 1024
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -510,14 +283,14 @@ class Settings:
             raise SettingsError(problems)
 
 
-def offered(settings: Settings) -> frozenset[str]:
+def enabled_tools(settings: Settings) -> frozenset[str]:
     """The names of the tools there are."""
     sets = {"core": CORE, "full": TOOLS}
     named = {tool for name in settings.tools for tool in sets.get(name, (name,))}
     return frozenset(named - (set() if settings.allow_delete else {"delete_image"}))
 
 
-def needs_foreseeable_cost(settings: Settings) -> bool:
+def requires_known_cost(settings: Settings) -> bool:
     """Return whether a call is refused if its cost cannot be estimated."""
     limited = settings.max_per_call is not None or settings.max_per_day is not None
     return limited and settings.unknown_cost is None
@@ -561,6 +334,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             yield f"{variable(name)}: has no effect without GPTIMAGE_AUTH_ISSUER"
     if settings.auth_scopes and not _any(settings, ("tokens", "auth_issuer")):
         yield f"GPTIMAGE_AUTH_SCOPES: has no effect without {_or(('tokens', 'auth_issuer'))}"
+    if settings.tenants and not _any(settings, ("tokens", "auth_issuer")):
+        yield f"GPTIMAGE_TENANTS: has no effect without {_or(('tokens', 'auth_issuer'))}"
     if "delete_image" in settings.tools and not settings.allow_delete:
         yield "GPTIMAGE_TOOLS: delete_image is not there without GPTIMAGE_ALLOW_DELETE=true"
     if not settings.tools:
