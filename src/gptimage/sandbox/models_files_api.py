@@ -18,7 +18,7 @@ from gptimage.transport.http import FilePart, HttpRequest
 PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 _READABLE: Final = ("batch", "batch_output", "fine-tune")
 _MONTH: Final = 2_592_000
-"""Seconds after which files for batches expire, and the longest life that can be asked for."""
+"""Seconds after which files for batches expire, and their longest life."""
 
 _MOST_FILES: Final = 256
 _MOST_BYTES: Final = 1024 * 1024 * 1024
@@ -33,7 +33,7 @@ _AUDIO: Final = (
 
 
 def model_list(models: Models, today: date) -> dict[str, object]:
-    """``GET /models``: every image model that still answers."""
+    """``GET /models``: every image model that is not shut down."""
     alive = [spec for spec in models if spec.state(today) != "shut_down"]
     return {"object": "list", "data": [_model(spec) for spec in alive]}
 
@@ -84,11 +84,11 @@ class Uploads(Mapping[str, bytes]):
         return iter(tuple(self._bytes))
 
     def __len__(self) -> int:
-        """How many files are kept."""
+        """How many files are stored."""
         return len(self._bytes)
 
     def add(self, request: HttpRequest) -> dict[str, object]:
-        """``POST /files``: keep the file and answer its object."""
+        """``POST /files``: store the file and return its object."""
         part = only_file(request, ("purpose", "expires_after"))
         read = Reader(nested(request.body), form=True)
         purpose = read.choice("purpose", PURPOSES)
@@ -103,7 +103,7 @@ class Uploads(Mapping[str, bytes]):
     def save(
         self, data: bytes, filename: str, purpose: str, lifetime: int | None = None
     ) -> dict[str, object]:
-        """Keep a file, for so many seconds as far as its object says, and answer that."""
+        """Store a file, for so many seconds as far as its object says, and return its object."""
         now = self._now()
         file_id = f"file-{uuid.uuid4().hex[:24]}"
         about: dict[str, object] = {
@@ -125,7 +125,7 @@ class Uploads(Mapping[str, bytes]):
         return about
 
     def listed(self, query: Mapping[str, object]) -> dict[str, object]:
-        """``GET /files``, newest first unless asked otherwise."""
+        """``GET /files``, newest first by default."""
         read = Reader(query, form=True)
         read.only(("after", "limit", "order", "purpose"))
         purpose, order = read.text("purpose"), read.choice("order", ("asc", "desc"))

@@ -78,7 +78,7 @@ class ValidatedTurn:
 
     Attributes:
         prompt: The words to draw from.
-        job: What is to be drawn; None when the turn is answered in words.
+        job: What is to be drawn; None when the reply has words alone.
         action: ``generate`` or ``edit``, decided.
         stream: Whether the reply is a stream of events.
         background: Whether the turn is worked on after the reply.

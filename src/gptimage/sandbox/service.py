@@ -66,7 +66,7 @@ class SandboxReply:
         events: The events of a stream; None for a plain reply. It raises `Cut` where the
             connection is to break.
         pause: Seconds to wait before a plain reply, or before each event.
-        ends: ``whole``, ``cut`` (break off inside the body) or ``never`` (do not answer).
+        ends: ``whole``, ``cut`` (break off inside the body) or ``never`` (send nothing).
     """
 
     reply: HttpReply
@@ -85,7 +85,7 @@ class Sandbox:
         clock: Tells the time (UTC): which models have been shut down, and when things were
             made; a client that makes its own sandbox hands its clock on.
         today: Only the date, where that is enough; the clock's when left out.
-        latency: Seconds each drawing takes before it answers, as a model would.
+        latency: Seconds each drawing takes before its reply, as a model would.
         models: The catalogue; the shipped one when left out.
         previews: Grant features that are in preview, or undocumented for a model.
         svg_model_selection: Let (and make) callers choose the author model of an SVG.
@@ -188,7 +188,7 @@ class Sandbox:
         return with_events(found.reply, events)
 
     def respond(self, request: HttpRequest) -> SandboxReply:
-        """The answer for a door to send; `send` is this and its sending in one.
+        """Return the reply for a server or a transport to send; `send` also waits for it.
 
         Raises:
             TypeError: A value of the body has no JSON form.
@@ -432,7 +432,7 @@ def route(path: str) -> tuple[str, str | None]:
 
 
 def summary(request: HttpRequest) -> dict[str, object]:
-    """Return what a request asked for, without keys and without the bytes of its images."""
+    """Return what is in a request, without keys and without the bytes of its images."""
     from gptimage.secrets import scrub_value
 
     return {
