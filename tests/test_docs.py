@@ -226,6 +226,19 @@ def anchors(page: Path) -> set[str]:
     return {"-".join(each.split()) for each in words}
 
 
+def test_architecture_names_what_there_is() -> None:
+    """The page about the source names every folder, and no file that is not there."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    source = REPOSITORY / "src" / "gptimage"
+    folders = [each.parent.name for each in source.glob("*/__init__.py")]
+    files = re.findall(r"(?:\w+/)+\w+\.(?:py|toml)", text)
+
+    assert [each for each in folders if f"`{each}/`" not in text] == []
+    assert len(files) > 15
+    roots = (source, REPOSITORY, source.parent)
+    assert [each for each in files if not any((root / each).exists() for root in roots)] == []
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     """A name of the root or of a package that exports names is on a page of the reference."""
     pages = (DOCS / "reference").glob("*.md")
