@@ -192,6 +192,15 @@ def file_of(page: Path, link: str) -> Path | None:
     return None if "://" in link or link.startswith("mailto:") else page.parent / link
 
 
+def test_every_example_is_listed() -> None:
+    """The page of the examples has a line on each, and its links lead somewhere."""
+    page = REPOSITORY / "examples" / "README.md"
+    links = re.findall(r"\]\(([^)\s]+)", page.read_text(encoding="utf-8"))
+
+    assert [each.name for each in EXAMPLES if each.name not in links] == []
+    assert [each for each in links if not (page.parent / each).exists()] == []
+
+
 def test_links_of_the_readme_work_anywhere() -> None:
     """The README is shown on PyPI, too, where a relative link leads nowhere."""
     readme = PAGES[0].read_text(encoding="utf-8")
