@@ -269,6 +269,19 @@ def test_llms_txt_names_every_page_in_little() -> None:
     assert len("\n".join(lines)) < 16_000
 
 
+def test_variables_exist() -> None:
+    """A variable that a page names is a documented setting, or is in the source."""
+    pattern = re.compile(r"\bGPTIMAGE_[A-Z_]+[A-Z]\b")
+    tables = [(DOCS / page).read_text("utf-8") for page in ("mcp.md", "configuration.md")]
+    known = {each for text in tables for each in re.findall(r"^\|.*", text, re.MULTILINE)}
+    settings = set(pattern.findall("\n".join(known)))
+    source = "\n".join(each.read_text("utf-8") for each in (REPOSITORY / "src").rglob("*.py"))
+    named = {each for page in PAGES for each in pattern.findall(page.read_text("utf-8"))}
+
+    assert len(settings) > 30
+    assert sorted(named - settings - set(pattern.findall(source))) == []
+
+
 def test_prose_for_models_has_no_comments() -> None:
     """What a language model reads as a whole has no remark about blocks that do not run."""
     pages = list(finish_site.navigation(finish_site.CONFIG.read_text("utf-8")))
