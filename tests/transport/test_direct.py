@@ -38,13 +38,13 @@ class Echo:
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
-        outer = self.seen
+        seen = self.seen
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 length = int(self.headers.get("content-length") or 0)
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                outer.append(Seen(self.requestline, headers, self.rfile.read(length)))
+                seen.append(Seen(self.requestline, headers, self.rfile.read(length)))
                 self.send_response(200)
                 self.send_header("content-length", "2")
                 self.end_headers()
