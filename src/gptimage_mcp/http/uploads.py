@@ -20,7 +20,7 @@ from gptimage_mcp.jobs.uploads import KEPT, Uploads
 _FORM: Final = "multipart/form-data"
 
 
-async def upload(request: Request, uploads: Uploads) -> Response:
+async def receive_upload(request: Request, uploads: Uploads) -> Response:
     """Save the image in the body, or in the one file of a form, and tell its id."""
     data = await _file(request)
     if data is None:
