@@ -324,6 +324,29 @@ def test_what_is_no_image_is_not_taken(
     assert found.json()["error_description"]
 
 
+def bomb() -> bytes:
+    """A tiny PNG that says it has 2.5 billion pixels."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    head = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def test_a_small_file_with_absurd_pixels_is_refused(uploading: Site) -> None:
+    """A file that would unpack to gigabytes is refused by its head, before it is decoded."""
+    with uploading.client(TOKEN) as client:
+        found = client.post("/images", content=bomb(), headers=PNG)
+
+    assert found.status_code == 400
+    assert "50000x50000" in found.json()["error_description"]
+
+
 def test_a_form_of_many_parts_is_refused(uploading: Site) -> None:
     """A form has one file; a thousand parts are not read."""
     with uploading.client(TOKEN) as client:
