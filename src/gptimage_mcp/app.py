@@ -16,12 +16,14 @@ from mcp.server.subscriptions import (
 )
 
 import gptimage
+from gptimage.service import Tenants
+from gptimage_mcp.auth import current_user
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.content.records import Clock, utc_now
-from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger, open_store
+from gptimage_mcp.jobs.engine import TENANTS, Tenant, open_state, open_tenant
 from gptimage_mcp.jobs.job import Job
 from gptimage_mcp.jobs.jobs import Jobs
-from gptimage_mcp.jobs.journal import folder_beside
+from gptimage_mcp.jobs.shared import SharedState
 
 
 if TYPE_CHECKING:
@@ -87,41 +89,104 @@ def _jobs(app: App) -> Jobs:
         if job.records:
             await images_changed(app.subscriptions, *(record.id for record in job.records))
 
-    folder = folder_beside(app.settings.ledger)
-    return Jobs(store=app.store, folder=folder, ended=ended, clock=app.clock)
+    return Jobs(store=lambda: app.store, state=app.state, ended=ended, clock=app.clock)
+
+
+def _state(app: App) -> SharedState:
+    return open_state(app.settings)
+
+
+def _tenants(app: App) -> Tenants[Tenant] | None:
+    settings = app.settings
+    if not settings.tenants:
+        return None
+    limiter = None
+    if settings.images_per_minute is not None:  # of the account, which all callers share
+        limiter = gptimage.Limits(images_per_minute=settings.images_per_minute).limiter()
+    return Tenants(
+        lambda name: open_tenant(settings, name, metrics=app.metrics, limiter=limiter),
+        is_idle=lambda each: all(job.owner != each.name for job in app.jobs.running),
+        # A request that still has it can go on: a closed store opens itself again.
+        close=lambda each: each.store.close(),
+    )
 
 
 @frozen(kw_only=True)
 class App:
     """The client, the store, the templates and the work in progress of one server.
 
+    ``client`` (None when there is no key: tools that draw then say what to do), ``store``,
+    ``cache`` and ``ledger`` are those of whoever sent the current request; see `Tenant`.
+
     Attributes:
         settings: What the server was told.
-        client: What draws; None when there is no key: tools that draw then say what to do.
-        store: Every picture.
-        cache: Where answers are kept, or None.
-        ledger: Where every call is entered.
+        shared: What all callers share, and what requests without a caller use.
         templates: The prompt templates; ``await app.templates.now()`` has them as they are now.
         subscriptions: Tells subscribed clients of changes; give the server the same one.
         fetch: How pictures named by URL are downloaded.
+        state: Where jobs and uploads are written down.
         jobs: What is being drawn, and what was.
+        tenants: What each caller has, where callers do not share everything; or None.
         clock: Tells the time (UTC): the client's own clock where there is a client.
         runner: The process that draws, where this one may be killed by its client; or None.
         metrics: What ``/metrics`` tells; None over stdio, or without the extra ``prometheus``.
     """
 
     settings: Settings
-    client: gptimage.AsyncImageClient | None
-    store: gptimage.Store
-    cache: Cache | None
-    ledger: gptimage.Ledger | None
+    shared: Tenant
     templates: Templates
     subscriptions: SubscriptionBus
     fetch: gptimage.Fetch = FETCH
     clock: Clock = utc_now
+    state: SharedState = field(default=Factory(_state, takes_self=True), repr=False)
     jobs: Jobs = field(default=Factory(_jobs, takes_self=True), repr=False)
+    tenants: Tenants[Tenant] | None = field(default=Factory(_tenants, takes_self=True), repr=False)
     runner: Runner | None = field(default=None, repr=False)
     metrics: Metrics | None = field(default=None, repr=False)
+
+    @property
+    def current(self) -> Tenant:
+        """What the current request works with."""
+        caller = None if self.tenants is None else current_user()
+        if self.tenants is not None and caller is not None:
+            return self.tenants.of(caller)
+        return self.shared
+
+    @property
+    def client(self) -> gptimage.AsyncImageClient | None:
+        """See `Tenant`."""
+        return self.current.client
+
+    @property
+    def store(self) -> gptimage.Store:
+        """See `Tenant`."""
+        return self.current.store
+
+    @property
+    def cache(self) -> Cache | None:
+        """See `Tenant`."""
+        return self.current.cache
+
+    @property
+    def ledger(self) -> gptimage.Ledger | None:
+        """See `Tenant`."""
+        return self.current.ledger
+
+    def stores(self) -> list[gptimage.Store]:
+        """Return every store there is; of object stores, those that were opened."""
+        if self.tenants is None:
+            return [self.shared.store]
+        opened = {each.name for each in self.tenants.opened if each.name is not None}
+        folder = None if self.shared.store.folder is None else self.shared.store.folder / TENANTS
+        found = [] if folder is None or not folder.is_dir() else [*folder.iterdir()]
+        names = opened | {each.name for each in found if each.is_dir()}
+        return [self.shared.store, *(self.tenants.of(name).store for name in sorted(names))]
+
+    async def aclose(self) -> None:
+        """Close the clients that the server made for its callers."""
+        for each in () if self.tenants is None else self.tenants.opened:
+            if each.client is not None:
+                await each.client.aclose()
 
 
 # From settings to an `App`: the client, and all it works with.
@@ -148,25 +213,22 @@ def create_app(
         TemplateError: The folder of templates holds one that is wrong.
     """
     templates, metrics = _templates(settings), _metrics(settings)
-    if client is not None:
-        store, cache, ledger = client.store, client.cache, client.ledger
-        if store is None:
-            raise gptimage.ConfigurationError("the client of an MCP server needs a store=")
+    if client is None:
+        shared = open_tenant(settings, metrics=metrics)
+    elif settings.tenants:
+        raise gptimage.ConfigurationError("tenants have clients of their own: leave client= out")
+    elif client.store is None:
+        raise gptimage.ConfigurationError("the client of an MCP server needs a store=")
     else:
-        store, cache = open_store(settings), open_cache(settings)
-        ledger = open_ledger(settings)
-        client = open_client(settings, store, cache, ledger, metrics)
+        shared = Tenant(client=client, store=client.store, cache=client.cache, ledger=client.ledger)
     subscriptions = InMemorySubscriptionBus()
     return App(
         settings=settings,
-        client=client,
-        store=store,
-        cache=cache,
-        ledger=ledger,
+        shared=shared,
         templates=Templates(templates, subscriptions),
         subscriptions=subscriptions,
         fetch=fetch or FETCH,
-        clock=utc_now if client is None else client.clock,
+        clock=utc_now if shared.client is None else shared.client.clock,
         metrics=metrics,
         runner=_runner(settings) if detached else None,
     )

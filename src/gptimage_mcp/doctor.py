@@ -34,6 +34,7 @@ FINE: Final = 0
 WILL_NOT_WORK: Final = 1
 BAD_SETTINGS: Final = 2
 
+_OF_HTTP: Final = ("tenants", "link_minutes", "trusted_proxies")
 _PATIENCE: Final = 55.0
 """Seconds; many clients give a call up after 60."""
 
@@ -134,6 +135,8 @@ def _open(settings: Settings) -> None:
 
         check_exposure(settings)
         Auth.of(settings)
+    if isinstance(settings.shared_state, str):
+        app.state.read("check")
 
 
 def _notes(loaded: LoadedSettings) -> Iterator[str]:
@@ -146,11 +149,31 @@ def _notes(loaded: LoadedSettings) -> Iterator[str]:
         yield f"{variable('api_key')}: is not used while the sandbox is on"
     if settings.wait > _PATIENCE:
         yield f"{variable('wait')}: many clients give a call up after 60 seconds; 50 is safe"
+    yield from _of_replicas(settings)
     if told := _model(settings, "unknown") or _model(settings, "deprecated"):
         yield told
     yield from replacements(os.environ)
     if loaded.file is not None and _tells_secrets(loaded, loaded.file):
         yield f"{loaded.file}: holds a secret, and other accounts may read it (chmod 600)"
+
+
+def _of_replicas(settings: Settings) -> Iterator[str]:
+    """What does not hold over several servers, or after a restart."""
+    if settings.transport != "http":
+        named = [name for name in _OF_HTTP if getattr(settings, name)]
+        yield from (f"{variable(name)}: has an effect over HTTP only" for name in named)
+    elif not settings.shared_secret and settings.stateless:
+        yield (
+            f"{variable('shared_secret')}: without it a replica cannot read the answer to a "
+            "question, or a link, of another one"
+        )
+    elif not settings.shared_secret and settings.link_minutes is not None:
+        yield f"{variable('shared_secret')}: without it, links end when the server is restarted"
+    if settings.stateless and settings.shared_state is None:
+        yield (
+            f"{variable('shared_state')}: replicas find each other's jobs only where they share "
+            f"the folder of {variable('ledger')}, or this"
+        )
 
 
 def _model(settings: Settings, state: str) -> str | None:

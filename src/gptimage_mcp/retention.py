@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Final
@@ -21,15 +21,17 @@ _DAY: Final = 24 * _HOUR
 
 
 class Pruning:
-    """Prunes a store at the start and once a day; pinned images stay, and so do the inputs of any.
+    """Prunes at the start and once a day; pinned images stay, and so do the inputs of any.
 
     Args:
-        store: The store.
+        stores: Returns every store there is.
         age: The age from which an image is deleted; None deletes nothing.
     """
 
-    def __init__(self, store: gptimage.Store, age: timedelta | None) -> None:
-        self._store = store
+    def __init__(
+        self, stores: Callable[[], Sequence[gptimage.Store]], age: timedelta | None
+    ) -> None:
+        self._stores = stores
         self._retention = None if age is None else Retention(max_age=age)
         self._last: float | None = None
 
@@ -50,12 +52,14 @@ class Pruning:
         if self._retention is None or (self._last is not None and now - self._last < _DAY):
             return
         self._last = now
-        try:
-            report = await asyncio.to_thread(self._store.prune, self._retention)
-        except gptimage.StoreError as error:  # images that stay too long are no reason to stop
-            _logger.warning("old images could not be deleted: %s", error)
-        else:
-            _logger.info("%d old images were deleted, %d left", len(report.removed), report.kept)
+        for store in await asyncio.to_thread(self._stores):
+            try:
+                report = await asyncio.to_thread(store.prune, self._retention)
+            except gptimage.StoreError as error:  # images that stay too long are no reason to stop
+                _logger.warning("old images could not be deleted: %s", error)
+            else:
+                removed = len(report.removed)
+                _logger.info("%d old images were deleted, %d left", removed, report.kept)
 
     async def _run(self) -> None:
         while self._retention is not None:

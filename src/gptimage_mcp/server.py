@@ -10,6 +10,7 @@ from typing import Final
 
 from mcp.server import MCPServer
 from mcp.server.caching import CacheableMethod, CacheHint
+from mcp.server.request_state import RequestStateSecurity
 
 import gptimage
 from gptimage_mcp.app import App, create_app
@@ -134,7 +135,7 @@ def server_of(app: App, *, owned: bool = False) -> DynamicServer:
         app: What its tools work with.
         owned: Whether the client is closed when the server ends.
     """
-    pruning = Pruning(app.store, app.settings.retention)
+    pruning = Pruning(app.stores, app.settings.retention)
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:
@@ -144,6 +145,8 @@ def server_of(app: App, *, owned: bool = False) -> DynamicServer:
             app.runner.close()
         if owned and app.client is not None and not app.jobs.in_use:
             await app.client.aclose()
+        if not app.jobs.in_use:
+            await app.aclose()
 
     server = DynamicServer(
         "gptimage",
@@ -153,6 +156,7 @@ def server_of(app: App, *, owned: bool = False) -> DynamicServer:
         icons=icons("server"),
         version=_version(),
         lifespan=lifespan,
+        request_state_security=_security(app.settings),
         cache_hints=_HINTS,
         subscriptions=app.subscriptions,
         extensions=[viewer()],
@@ -163,6 +167,11 @@ def server_of(app: App, *, owned: bool = False) -> DynamicServer:
     add_prompts(server, app)
     add_routes(server, app)
     return server
+
+
+def _security(settings: Settings) -> RequestStateSecurity | None:
+    """Seal questions to the person with the shared secret, so that any replica reads the answer."""
+    return RequestStateSecurity(keys=settings.shared_secret) if settings.shared_secret else None
 
 
 def _version() -> str:

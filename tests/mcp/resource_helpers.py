@@ -90,7 +90,7 @@ def browse_fixture(folder: Path, *, key: bool = True, **settings: Any) -> Browse
         ledger=gptimage.Ledger(told.ledger),
     )
     app = create_app(told, client)
-    app = app if key else evolve(app, client=None)
+    app = app if key else evolve(app, shared=evolve(app.shared, client=None))
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:

@@ -22,6 +22,7 @@ from gptimage import Cost, Generate, Image, PromptTemplates, Record, Result, Sto
 from gptimage_mcp.app import App, Templates
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.dynamic_server import DynamicServer
+from gptimage_mcp.jobs.engine import Tenant
 from gptimage_mcp.prompts import add_prompts
 from gptimage_mcp.resources import add_resources
 
@@ -110,10 +111,7 @@ def resource_fixture(
     clock, subscriptions = Clock(), InMemorySubscriptionBus()
     app = App(
         settings=Settings(store=folder / "store", ledger=folder / "ledger", **settings),
-        client=None,
-        store=store or Store(folder / "store", fsync=False, clock=clock),
-        cache=None,
-        ledger=None,
+        shared=Tenant(store=store or Store(folder / "store", fsync=False, clock=clock)),
         templates=Templates(templates or PromptTemplates.builtin(), subscriptions),
         subscriptions=subscriptions,
     )

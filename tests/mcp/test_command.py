@@ -502,6 +502,19 @@ def test_check_fails_for_a_model_that_is_shut_down(
         ({"STORAGE__BASE_PATH": "x"}, "STORAGE__BASE_PATH: belongs to an older server"),
         ({"GPTIMAGE_MODEL": "my-model"}, "GPTIMAGE_MODEL: my-model is not in the catalogue"),
         ({"GPTIMAGE_INPUT_FOLDERS": "~/none"}, "GPTIMAGE_INPUT_FOLDERS: "),
+        ({"GPTIMAGE_LINK_MINUTES": "5"}, "GPTIMAGE_LINK_MINUTES: has an effect over HTTP only"),
+        (
+            {"GPTIMAGE_TRANSPORT": "http", "GPTIMAGE_LINK_MINUTES": "5"},
+            "GPTIMAGE_SHARED_SECRET: without it, links end",
+        ),
+        (
+            {"GPTIMAGE_TRANSPORT": "http", "GPTIMAGE_STATELESS": "true"},
+            "GPTIMAGE_SHARED_SECRET: without it a replica cannot read",
+        ),
+        (
+            {"GPTIMAGE_TRANSPORT": "http", "GPTIMAGE_STATELESS": "true"},
+            "GPTIMAGE_SHARED_STATE: replicas find",
+        ),
     ],
 )
 def test_check_says_what_is_worth_knowing(
@@ -548,12 +561,13 @@ def test_check_of_bad_settings_lists_those_there_are(
     assert [name for name in ROWS if f"\n  {variable(name)}" not in said] == []
 
 
+@pytest.mark.parametrize("name", ["GPTIMAGE_REDIS_URL", "GPTIMAGE_SHARED_STATE"])
 def test_check_reaches_for_redis(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A Redis nobody answers at is found out before a picture is paid for."""
     monkeypatch.setenv("GPTIMAGE_SANDBOX", "1")
-    monkeypatch.setenv("GPTIMAGE_REDIS_URL", f"redis://:{SECRET}@127.0.0.1:9/0")
+    monkeypatch.setenv(name, f"redis://:{SECRET}@127.0.0.1:9/0")
 
     assert main(["--check"]) == 1
 

@@ -328,7 +328,7 @@ def test_health_is_looked_at_now_and_then(
     route = HealthRoute(home.app, clock=lambda: now[0])
 
     async def ask() -> list[int]:
-        request = Request({"type": "http"})
+        request = Request({"type": "http", "query_string": b""})
         codes = [(await route.answer(request)).status_code]
         monkeypatch.setattr(os, "access", lambda *_: False)
         codes.append((await route.answer(request)).status_code)

@@ -29,10 +29,11 @@ import gptimage
 from gptimage.sandbox import Sandbox
 from gptimage.service import Runner
 from gptimage_mcp.jobs import job as job_module
-from gptimage_mcp.jobs import journal as journal_module
+from gptimage_mcp.jobs import shared
 from gptimage_mcp.jobs.job import Job, Progress
 from gptimage_mcp.jobs.jobs import Jobs
 from gptimage_mcp.jobs.journal import Journal, is_handle
+from gptimage_mcp.jobs.shared import SharedFolder
 from gptimage_mcp.server import server_of
 from tests.mcp.harness import (
     JOBS,
@@ -353,7 +354,7 @@ def test_being_cancelled_does_not_cut_the_end_short(
 ) -> None:
     """Whoever cancels a server that ends, its paid work ends first, and nothing spins meanwhile."""
     store = gptimage.Store(tmp_path / "store", fsync=False)
-    jobs = Jobs(store=store, folder=tmp_path / JOBS)
+    jobs = Jobs(store=lambda: store, state=SharedFolder(tmp_path / JOBS))
     ended: list[str] = []
     turns: list[object] = []
     shield = asyncio.shield
@@ -404,7 +405,7 @@ def test_large_outcomes_are_not_kept_in_memory(
 def test_work_that_does_not_end_in_time_is_given_up_and_told(tmp_path: Path) -> None:
     """The time to end is bounded; what was sent may have been billed, and is called unknown."""
     where = server_fixture(tmp_path, hold=True)
-    jobs = Jobs(store=where.store, folder=tmp_path / JOBS, grace=0.01)
+    jobs = Jobs(store=lambda: where.store, state=SharedFolder(tmp_path / JOBS), grace=0.01)
     where = evolve(where, app=evolve(where.app, jobs=jobs))
     handles: list[str] = []
 
@@ -418,7 +419,7 @@ def test_work_that_does_not_end_in_time_is_given_up_and_told(tmp_path: Path) -> 
         async with jobs:
             jobs.start("generate", work, owner="me")
             await asyncio.sleep(0)
-        later = Jobs(store=where.store, folder=tmp_path / JOBS)
+        later = Jobs(store=lambda: where.store, state=SharedFolder(tmp_path / JOBS))
         return await jobs.get(handles[0], owner="me"), await later.get(handles[0], owner="me")
 
     for job in asyncio.run(run()):
@@ -576,7 +577,7 @@ def test_old_entries_are_thrown_away(tmp_path: Path) -> None:
     """After a month nobody asks for a handle any more; running servers keep their locks."""
     journal, other = Journal(tmp_path), Journal(tmp_path)
     entry = journal.begin("generate", owner=None, started=datetime.now(UTC))
-    long_ago = datetime.now(UTC).timestamp() - journal_module.KEPT - 60
+    long_ago = datetime.now(UTC).timestamp() - shared.KEPT - 60
     for path in tmp_path.iterdir():
         os.utime(path, (long_ago, long_ago))
 

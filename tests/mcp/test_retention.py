@@ -39,9 +39,9 @@ def test_old_images_go_and_pinned_ones_stay(tmp_path: Path) -> None:
         here.folder / "store", clock=lambda: datetime.now(UTC) + timedelta(days=31)
     )
 
-    asyncio.run(Pruning(later, None).prune_if_due())
+    asyncio.run(Pruning(lambda: [later], None).prune_if_due())
     assert left(here) == {old, pinned}
-    asyncio.run(Pruning(later, timedelta(days=30)).prune_if_due())
+    asyncio.run(Pruning(lambda: [later], timedelta(days=30)).prune_if_due())
     assert left(here) == {pinned}
 
 
@@ -74,7 +74,7 @@ def test_a_store_that_cannot_be_pruned_is_logged(
     monkeypatch.setattr(store, "prune", broken)
 
     with caplog.at_level(logging.WARNING, "gptimage_mcp"):
-        asyncio.run(Pruning(store, timedelta(days=1)).prune_if_due())
+        asyncio.run(Pruning(lambda: [store], timedelta(days=1)).prune_if_due())
     assert "old images could not be deleted: the disk is gone" in caplog.text
 
 

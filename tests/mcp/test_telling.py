@@ -237,7 +237,8 @@ def test_status_when_everything_is_broken(tmp_path: Path) -> None:
     here.app.settings.store.write_text("no folder")
     assert here.app.ledger
     here.app.ledger.path.write_bytes(b"no database" * 1000)
-    app = evolve(here.app, cache=gptimage.Cache.disk(tmp_path / "cache"))
+    cache = gptimage.Cache.disk(tmp_path / "cache")
+    app = evolve(here.app, shared=evolve(here.app.shared, cache=cache))
     (tmp_path / "cache").write_text("no folder")
     from gptimage_mcp.tools.admin import status
 
@@ -327,7 +328,7 @@ def test_a_server_without_a_cache(here: BrowseFixture, tmp_path: Path) -> None:
     from gptimage_mcp.dynamic_server import DynamicServer
     from gptimage_mcp.tools.admin import add_admin_tools
 
-    app = evolve(here.app, cache=None)
+    app = evolve(here.app, shared=evolve(here.app.shared, cache=None))
     server = DynamicServer("bare", log_level="ERROR")
     add_admin_tools(server, app)
     bare = evolve(here, server=server, app=app)

@@ -39,10 +39,10 @@ class Tenants(Generic[T]):
     """What each caller has of their own, such as a store and a budget; opened when first needed.
 
     Everything a server does for a request takes it from here, so that a page mounted in another
-    server obeys as well: ``tenants.current.store``.
+    server obeys as well: ``tenants.of(caller).store`` with `current_caller`.
 
     Args:
-        open: Opens what a caller has; None stands for a request without a caller.
+        open: Opens what a caller has.
         is_idle: Whether nothing of it is in use, so that it may be closed and opened again later.
         close: Closes it.
         idle: How many that nobody uses stay open.
@@ -50,7 +50,7 @@ class Tenants(Generic[T]):
 
     def __init__(
         self,
-        open: Callable[[str | None], T],
+        open: Callable[[str], T],
         *,
         is_idle: Callable[[T], bool],
         close: Callable[[T], None],
@@ -62,12 +62,7 @@ class Tenants(Generic[T]):
         self._idle = idle
         # Requests ask in the event loop and in threads; two must not open the same twice.
         self._lock = threading.Lock()
-        self._opened: OrderedDict[str | None, T] = OrderedDict()
-
-    @property
-    def current(self) -> T:
-        """What the sender of the current request has."""
-        return self.of(current_caller())
+        self._opened: OrderedDict[str, T] = OrderedDict()
 
     @property
     def opened(self) -> tuple[T, ...]:
@@ -75,7 +70,7 @@ class Tenants(Generic[T]):
         with self._lock:
             return tuple(self._opened.values())
 
-    def of(self, name: str | None) -> T:
+    def of(self, name: str) -> T:
         """Return what a caller has.
 
         Raises:
@@ -88,11 +83,11 @@ class Tenants(Generic[T]):
             self._opened.move_to_end(name)
             return self._opened[name]
 
-    def _close_idle(self, keep: str | None) -> None:
+    def _close_idle(self, keep: str) -> None:
         over = len(self._opened) - self._idle
         for name, each in [*self._opened.items()]:
             if over <= 0:
                 break
-            if name not in {keep, None} and self._is_idle(each):
+            if name != keep and self._is_idle(each):
                 self._close(self._opened.pop(name))
                 over -= 1

@@ -212,6 +212,12 @@ def check_optional_paths(settings: Settings) -> Iterator[str]:
             f"{variable('cache')}: answers cannot be kept in {settings.cache}: {why}; "
             "the same request may be paid for twice"
         )
+    state = settings.shared_state
+    if isinstance(state, Path) and (why := _unwritable(state)):
+        yield (
+            f"{variable('shared_state')}: jobs cannot be written down in {state}: {why}; after a "
+            "restart, and at other replicas, their handles are not known"
+        )
     for folder in settings.input_folders:
         if not os.access(folder, os.R_OK | os.X_OK):
             yield f"{variable('input_folders')}: {folder} is not there, or may not be read"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from typing import Final
+from urllib.parse import parse_qsl
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, RequireAuthMiddleware
 from mcp.server.transport_security import TransportSecuritySettings
@@ -146,4 +147,5 @@ def _is_link(scope: Scope) -> bool:
 
 def _is_deep(scope: Scope) -> bool:
     """Return whether a request asks more of an open path than everybody may ask."""
-    return b"deep" in scope["query_string"]
+    query = scope["query_string"].decode("latin-1")
+    return "deep" in dict(parse_qsl(query, keep_blank_values=True))

@@ -1,4 +1,4 @@
-"""Our routes besides the protocol: ``/health``, ``/metrics``, ``/images/{id}`` and ``/stream``.
+"""Our routes besides the protocol: ``/health``, ``/metrics``, ``/images`` and ``/stream``.
 
 The SDK leaves routes like these open to everybody; `http.app.build_app` puts authentication in
 front of all but ``/health``.
@@ -16,6 +16,8 @@ from gptimage_mcp.app import App
 from gptimage_mcp.health import HealthRoute
 from gptimage_mcp.http import images
 from gptimage_mcp.http.stream import StreamRoute
+from gptimage_mcp.http.uploads import receive_upload
+from gptimage_mcp.jobs.uploads import Uploads
 from gptimage_mcp.metrics import MetricsRoute
 
 
@@ -29,13 +31,18 @@ ROUTES: Final = (HEALTH, METRICS, IMAGES, STREAM)
 
 def add_routes(server: MCPServer[App], app: App) -> None:
     """Register the routes; `build_server` calls it."""
+    uploads = Uploads(app.state)
 
     async def image(request: Request) -> Response:
         return await images.answer(request, app.store)
+
+    async def upload(request: Request) -> Response:
+        return await receive_upload(request, uploads)
 
     stream = StreamRoute(app)
     server.custom_route(HEALTH, ["GET"])(HealthRoute(app).answer)
     server.custom_route(METRICS, ["GET"])(MetricsRoute(app).answer)
     server.custom_route(f"{IMAGES}/{{id}}", ["GET"])(image)
+    server.custom_route(IMAGES, ["POST"])(upload)
     server.custom_route(STREAM, ["POST"])(stream.draw)
     server.custom_route(f"{STREAM}/{{handle}}", ["GET"])(stream.follow)

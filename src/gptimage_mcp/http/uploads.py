@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import anyio
 from anyio.to_thread import run_sync
 from python_multipart.exceptions import MultipartParseError
 from starlette.datastructures import UploadFile
@@ -18,9 +19,11 @@ from gptimage_mcp.jobs.uploads import KEPT, Uploads
 
 
 _FORM: Final = "multipart/form-data"
+_at_once: Final = anyio.CapacityLimiter(2)
+"""How many uploads are decoded at a time: each holds an image's pixels meanwhile."""
 
 
-async def upload(request: Request, uploads: Uploads) -> Response:
+async def receive_upload(request: Request, uploads: Uploads) -> Response:
     """Save the image in the body, or in the one file of a form, and tell its id."""
     data = await _file(request)
     if data is None:
@@ -28,7 +31,7 @@ async def upload(request: Request, uploads: Uploads) -> Response:
             415, "no_image", "send the bytes of one image as image/..., or a form with one file"
         )
     try:
-        image = await run_sync(_proved, data)
+        image = await run_sync(_proved, data, limiter=_at_once)
         id = await run_sync(uploads.save, image, current_user())
     except gptimage.GptImageError as error:
         return JsonError(400, "no_image", f"this is no image that can be edited: {error}")

@@ -5,15 +5,100 @@ The server and its runner process make the same of the same settings.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve, frozen
 
 import gptimage
 from gptimage_mcp.config.settings import Settings
+from gptimage_mcp.jobs.journal import folder_beside
+from gptimage_mcp.jobs.shared import SharedFolder, SharedRedis, SharedState
 
 
 if TYPE_CHECKING:
     from gptimage import Budget, Cache, Ledger
+    from gptimage.limits import Limiter
     from gptimage_mcp.metrics import Metrics
+
+
+@frozen(kw_only=True)
+class Tenant:
+    """What calls of one caller work with, or of all where callers share everything.
+
+    Attributes:
+        name: The caller, or None.
+        client: What draws; None when there is no key.
+        store: Every image.
+        cache: Where responses are kept, or None.
+        ledger: Where every call is entered.
+    """
+
+    name: str | None = None
+    client: gptimage.AsyncImageClient | None = None
+    store: gptimage.Store
+    cache: Cache | None = None
+    ledger: Ledger | None = None
+
+
+def open_tenant(
+    settings: Settings,
+    name: str | None = None,
+    *,
+    metrics: Metrics | None = None,
+    limiter: Limiter | None = None,
+) -> Tenant:
+    """Open what the calls of a caller work with.
+
+    Args:
+        settings: What the server was told.
+        name: The caller; None for what all share.
+        metrics: Counts the calls, or None.
+        limiter: How fast all callers together may ask the service, or None.
+
+    Raises:
+        ConfigurationError: A setting makes no sense.
+        StoreError: The folder of the store cannot be made.
+    """
+    if name is not None:
+        settings = _of_caller(settings, name)
+    store, cache = open_store(settings), open_cache(settings, name)
+    ledger = open_ledger(settings)
+    client = open_client(settings, store, cache, ledger, metrics, limiter)
+    return Tenant(name=name, client=client, store=store, cache=cache, ledger=ledger)
+
+
+def _of_caller(settings: Settings, name: str) -> Settings:
+    """Return the settings with places inside the server's own, so that one volume holds all."""
+    # Of OAuth and of static tokens a name is letters, digits and hyphens; others are hashed.
+    if not _NAME.fullmatch(name):
+        name = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    store, ledger = settings.store, settings.ledger
+    inside = f"{store}/{TENANTS}/{name}" if isinstance(store, str) else store / TENANTS / name
+    return evolve(
+        settings,
+        store=inside,
+        cache=None if settings.cache is None else settings.cache / TENANTS / name,
+        ledger=ledger.parent / TENANTS / name / ledger.name,
+    )
+
+
+TENANTS: Final = "tenants"
+"""The folder, in those of store, cache and ledger, that holds a folder for each caller."""
+
+_NAME: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
+
+
+def open_state(settings: Settings) -> SharedState:
+    """Return where jobs and uploads are written down.
+
+    Raises:
+        ConfigurationError: The package for Redis is missing, or the URL is none.
+    """
+    if isinstance(settings.shared_state, str):
+        return SharedRedis(settings.shared_state)
+    return SharedFolder(settings.shared_state or folder_beside(settings.ledger))
 
 
 def open_client(
@@ -22,8 +107,9 @@ def open_client(
     cache: Cache | None,
     ledger: Ledger,
     metrics: Metrics | None = None,
+    limiter: Limiter | None = None,
 ) -> gptimage.AsyncImageClient | None:
-    """What draws; None when there is no key."""
+    """Make what draws; None when there is no key."""
     parts: dict[str, Any] = {"store": store, "cache": cache, "ledger": ledger}
     if settings.model is not None:
         parts["model"] = settings.model
@@ -31,7 +117,9 @@ def open_client(
         parts["budget"] = budget
     if metrics is not None:
         parts["observers"] = [metrics.observer]
-    if settings.images_per_minute is not None:
+    if limiter is not None:
+        parts["limits"] = limiter
+    elif settings.images_per_minute is not None:
         parts["limits"] = gptimage.Limits(images_per_minute=settings.images_per_minute)
     if settings.sandbox:
         return gptimage.AsyncImageClient.sandbox(**parts)
@@ -56,7 +144,7 @@ def open_store(settings: Settings) -> gptimage.Store:
     return gptimage.Store(settings.store)
 
 
-def open_cache(settings: Settings) -> Cache | None:
+def open_cache(settings: Settings, name: str | None = None) -> Cache | None:
     """Open the cache the settings name, or return None."""
     limits: dict[str, Any] = {}
     if settings.cache_ttl is not None:
@@ -64,6 +152,8 @@ def open_cache(settings: Settings) -> Cache | None:
     if settings.cache_size is not None:
         limits["max_bytes"] = settings.cache_size
     if settings.redis_url is not None:
+        if name is not None:  # whose cache nobody else may clear, or learn from
+            limits["prefix"] = f"gptimage:{name}:"
         return gptimage.Cache.redis(settings.redis_url, **limits)
     return None if settings.cache is None else gptimage.Cache.disk(settings.cache, **limits)
 

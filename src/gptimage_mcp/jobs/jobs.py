@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,6 +17,7 @@ from gptimage.service import RunnerLostError
 from gptimage_mcp.content.records import Clock, utc_now
 from gptimage_mcp.jobs.job import CANCELLED, Job, NotSentError, Outcome, RemoteJob
 from gptimage_mcp.jobs.journal import Entry, Journal, new_entry
+from gptimage_mcp.jobs.shared import SharedState
 
 
 GRACE: Final = 60.0
@@ -42,8 +42,8 @@ class Jobs:
     """All work of a server. Enter it for as long as the server runs; several may at a time.
 
     Args:
-        store: Where the work leaves its pictures.
-        folder: Where it is written down, for servers started later.
+        store: Returns where the work of the current caller leaves its images.
+        state: Where it is written down, for replicas and for servers started later.
         ended: Called after each job; what it raises is only logged.
         grace: Seconds that running work has to end when the last one leaves.
         clock: Tells the time (UTC).
@@ -52,14 +52,14 @@ class Jobs:
     def __init__(
         self,
         *,
-        store: gptimage.Store,
-        folder: Path,
+        store: Callable[[], gptimage.Store],
+        state: SharedState,
         ended: Callable[[Job], Awaitable[None]] | None = None,
         grace: float = GRACE,
         clock: Clock = utc_now,
     ) -> None:
         self._store = store
-        self._journal = Journal(folder)
+        self._journal = Journal(state)
         self._ended = ended
         self._grace = grace
         self._clock = clock
@@ -322,14 +322,14 @@ class Jobs:
         if entry.state == "failed":
             return entry, ()
         if not entry.images:
-            return entry, tuple(reversed(self._store.history(100, tag=handle).records))
+            return entry, tuple(reversed(self._store().history(100, tag=handle).records))
         return entry, tuple(self._saved(entry.images))
 
     def _saved(self, images: tuple[str, ...]) -> Iterator[gptimage.Record]:
         """Those of the pictures that are still there."""
         for image in images:
             with suppress(gptimage.ImageNotFoundError):
-                yield self._store.get(image)
+                yield self._store().get(image)
 
 
 def _stop(job: Job) -> None:

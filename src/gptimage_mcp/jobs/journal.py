@@ -1,8 +1,8 @@
-"""A small file for each piece of work, so that a server started later can say what became of it.
+"""A small entry for each job, so that a server started later, or a replica, knows what came of it.
 
-A server that is killed cannot write down how its work ended. It holds a lock while it lives,
-and the kernel frees that; so whoever finds work that began, did not end, and whose server's lock
-is free, knows that nobody is doing it any more.
+A server that is killed cannot write down how its jobs ended. Others see that it is not alive; so
+whoever finds a job that began, did not end, and whose server is not alive, knows that nobody is
+doing it any more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import secrets
-import sys
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -21,14 +20,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 from attrs import evolve, field, frozen
 
+from gptimage_mcp.jobs.shared import SharedFolder, SharedState
+
 
 State: TypeAlias = Literal["running", "done", "failed", "unknown"]
 """``unknown``: it was sent, its outcome is not known, and it may have been billed."""
 
-KEPT: Final = 30 * 86_400.0
-"""Seconds; then nobody asks any more."""
-
-_OPEN: Final = ".open"
 _HANDLE: Final = re.compile(r"job_[0-9a-f]{32}", re.ASCII)
 _logger: Final = logging.getLogger(__name__)
 
@@ -119,16 +116,15 @@ def new_entry(
 
 
 class Journal:
-    """A folder of entries that the servers of one machine share.
+    """Entries that the servers of one group share.
 
     Args:
-        folder: Where; made when it is needed.
+        where: A folder, made when it is needed, or another shared state.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder: Path = folder
+    def __init__(self, where: Path | SharedState) -> None:
+        self._state: SharedState = SharedFolder(where) if isinstance(where, Path) else where
         self._server = f"server_{os.getpid()}_{secrets.token_hex(8)}"
-        self._lock: int | None = None
 
     def begin(
         self,
@@ -157,25 +153,25 @@ class Journal:
     def taken(self, entry: Entry) -> Entry:
         """The same, done by this server, whose lock others can see."""
         try:
-            self._open()
+            self._state.enter(self._server)
         except OSError as error:
-            _logger.warning("%s cannot be used: %s", self.folder, error)
+            _logger.warning("jobs cannot be shared with other servers: %s", error)
         return evolve(entry, server=self._server)
 
     def put(self, entry: Entry) -> None:
         """Write down how it is now; a full disk is only logged, as it costs no picture."""
         try:
-            self._write(entry)
+            self._state.write(f"{entry.handle}.json", json.dumps(_plain(entry)).encode())
             self._mark(entry)
         except OSError as error:
-            _logger.warning("%s cannot be written: %s", self.folder, error)
+            _logger.warning("%s cannot be written down: %s", entry.handle, error)
 
     def find(self, handle: str) -> Entry | None:
         """What was written about a piece of work, by any server; None when nothing was."""
         if not is_handle(handle):
             return None
         try:
-            return _entry(json.loads(self._path(handle).read_bytes()))
+            return _entry(json.loads(self._state.read(f"{handle}.json") or b"{}"))
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -185,88 +181,55 @@ class Journal:
         Args:
             digest: Only work that asks for this; all when left out.
         """
-        found = [
-            entry
-            for path in self._marks(digest or "*")
-            if (entry := self.find(path.name.split(".")[1])) is not None and entry.is_open
-        ]
+        found: list[Entry] = []
+        for mark in self._marks(digest):
+            entry = self.find(mark.partition(".")[2])
+            if entry is not None and entry.is_open:
+                found.append(entry)
         return sorted(found, key=lambda entry: entry.started, reverse=True)
 
     def cancel(self, handle: str) -> None:
         """Let whoever does this work see that nothing is to be sent for it."""
         with suppress(OSError):
-            self._cancelled(handle).touch(mode=0o600)
+            self._state.write(f"{handle}.cancelled", b"")
 
     def is_cancelled(self, handle: str) -> bool:
-        """Whether nothing is to be sent for this work."""
-        return self._cancelled(handle).exists()
+        """Whether nothing is to be sent for this work, as far as that can be known."""
+        try:
+            return self._state.read(f"{handle}.cancelled") is not None
+        except OSError:
+            return False
 
     def is_alive(self, entry: Entry) -> bool:
-        """Whether the server that does it still runs."""
-        return entry.server == self._server or _is_held(self.folder / f"{entry.server}.lock")
+        """Whether the server that does it still runs, or cannot be known not to."""
+        try:
+            return entry.server == self._server or self._state.is_alive(entry.server)
+        except OSError:
+            return True
 
     def close(self) -> None:
         """Let others see that this server is over; the next `begin` opens it again."""
-        if self._lock is None:
-            return
-        os.close(self._lock)
-        self._lock = None
-        with suppress(OSError):
-            (self.folder / f"{self._server}.lock").unlink()
-
-    def _open(self) -> None:
-        """Take this server's lock, and throw away what nobody asks for any more."""
-        if self._lock is not None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self.folder / f"{self._server}.lock"
-        self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        _try_lock(self._lock)
-        # By the lock just made, not by this machine: a file server has a clock of its own.
-        oldest = os.fstat(self._lock).st_mtime - KEPT
-        for each in self.folder.iterdir():
-            with suppress(OSError):
-                if each.stat().st_mtime < oldest and not _is_held(each):
-                    each.unlink()
-
-    def _write(self, entry: Entry) -> None:
-        path = self._path(entry.handle)
-        temporary = path.with_suffix(f".{secrets.token_hex(4)}")
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(json.dumps(_plain(entry)).encode())
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+        self._state.leave(self._server)
 
     def _mark(self, entry: Entry) -> None:
         """Let work that is open be found by what it asks for, without reading every entry."""
         if entry.digest is None:
             return
-        mark = self.folder / f"{entry.digest}.{entry.handle}{_OPEN}"
         if entry.is_open:
-            mark.touch(mode=0o600)
+            self._state.mark(f"{entry.digest}.{entry.handle}")
             return
-        mark.unlink(missing_ok=True)
+        self._state.unmark(f"{entry.digest}.{entry.handle}")
         if entry.state == "done":  # the same, asked for once more, answers what was open
             for other in self.still_open(entry.digest):
                 going = other.state == "running" and self.is_alive(other)
                 if other.owner == entry.owner and not going:
-                    (self.folder / f"{other.digest}.{other.handle}{_OPEN}").unlink(missing_ok=True)
+                    self._state.unmark(f"{other.digest}.{other.handle}")
 
-    def _marks(self, digest: str) -> list[Path]:
+    def _marks(self, digest: str | None) -> list[str]:
         try:
-            return [*self.folder.glob(f"{digest}.job_*{_OPEN}")]
+            return self._state.marks(f"{digest}." if digest else "")
         except OSError:
             return []
-
-    def _cancelled(self, handle: str) -> Path:
-        return self.folder / f"{handle}.cancelled"
-
-    def _path(self, handle: str) -> Path:
-        return self.folder / f"{handle}.json"
 
 
 def _plain(entry: Entry) -> dict[str, object]:
@@ -288,43 +251,8 @@ def _plain(entry: Entry) -> dict[str, object]:
 
 
 def _entry(found: dict[str, Any]) -> Entry:
-    found["dedup_key"] = found.pop("alike")  # its name in files
+    found["dedup_key"] = found.pop("alike", None)  # its name in files
     found["started"] = datetime.fromisoformat(found["started"])
     if found["most"] is not None:
         found["most"] = Decimal(found["most"])
     return Entry(**found)
-
-
-def _is_held(path: Path) -> bool:
-    """Whether a process holds the lock on this file."""
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        return not _try_lock(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-if sys.platform == "win32":
-
-    def _try_lock(descriptor: int) -> bool:
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-
-    def _try_lock(descriptor: int) -> bool:
-        import fcntl
-
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True

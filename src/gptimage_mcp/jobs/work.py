@@ -17,10 +17,9 @@ from attrs import evolve, frozen
 import gptimage
 from gptimage.image.allowed_folders import Folders
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger, open_store
+from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger, open_state, open_store
 from gptimage_mcp.jobs.job import CANCELLED, Job, Outcome, RunnerOutcome
 from gptimage_mcp.jobs.jobs import Jobs
-from gptimage_mcp.jobs.journal import folder_beside
 
 
 if TYPE_CHECKING:
@@ -184,5 +183,5 @@ def open_work(settings: Settings) -> ImageWork:
     client = open_client(settings, store, cache, ledger)
     if client is None:
         raise gptimage.ConfigurationError("there is no key")
-    jobs = Jobs(store=store, folder=folder_beside(settings.ledger))
+    jobs = Jobs(store=lambda: store, state=open_state(settings))
     return ImageWork(ImageWorker(client, store, settings), jobs)

@@ -21,6 +21,7 @@ from gptimage.image.allowed_folders import Folders
 from gptimage_mcp.auth import current_user
 from gptimage_mcp.config.settings import variable
 from gptimage_mcp.jobs.journal import is_handle
+from gptimage_mcp.jobs.uploads import Uploads, is_upload
 from gptimage_mcp.tools.requests import Picture
 
 
@@ -82,6 +83,8 @@ class Sources:
         text = await self.settled(named, field=field)
         if (id := stored_id(text)) is not None:
             return await asyncio.to_thread(self.app.store.open, id)
+        if is_upload(text):
+            return await self._uploaded(text, field)
         if _FILE_ID.fullmatch(text):
             return gptimage.FileRef(text)
         if _BASE64.fullmatch(text):
@@ -116,6 +119,15 @@ class Sources:
     def _from_path(self, path: str, field: str) -> gptimage.Image:
         data = readable(self.app).read(path, field=field)
         return _proved(data, field, f"{Path(path).name!r:.80}")
+
+    async def _uploaded(self, id: str, field: str) -> gptimage.Image:
+        try:
+            found = await asyncio.to_thread(Uploads(self.app.state).open, id, current_user())
+        except OSError as error:
+            raise _refused(field, f"{id} cannot be read now: try again") from error
+        if found is None:
+            raise _refused(field, f"there is no upload {id}, or it is not yours")
+        return found
 
     async def _download(self, url: str, field: str) -> gptimage.Image:
         if not self.app.settings.fetch_urls:

@@ -62,7 +62,7 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most = self._routes.get((scope["method"], scope["path"]), self._most)
+        most = self._routes.get((scope.get("method", ""), scope.get("path", "")), self._most)
         body = bytearray()
         try:
             refused = await self._read(Headers(scope=scope), receive, body, most)
