@@ -53,7 +53,7 @@ CORE: Final = (
 )
 """The tools without which little can be done."""
 
-TOOLS: Final = (
+STANDARD: Final = (
     *CORE,
     "create_variations",
     "get_image_info",
@@ -63,7 +63,10 @@ TOOLS: Final = (
     "manage_cache",
     "delete_image",
 )
-"""All tools; ``delete_image`` only where it is allowed."""
+"""The usual tools; ``delete_image`` only where it is allowed."""
+
+TOOLS: Final = (*STANDARD, "edit_each_image", "manage_conversations")
+"""All tools: with those of older servers, which few need and every model would read."""
 
 KINDS: Final[Mapping[str, Kind]] = {
     "api_key": Text(noun="key", shape=_SECRET, example="sk-...", secret=True),
@@ -95,7 +98,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "links": Flag(),
     "allow_delete": Flag(),
-    "tools": Several(Choice(("core", "full", *TOOLS))),
+    "tools": Several(Choice(("core", "standard", "full", *TOOLS))),
     "transport": Choice(("stdio", "http")),
     "host": Text(noun="host name or address", shape=_HOST, example="127.0.0.1"),
     "port": Number(noun="port", make=int, most=65535, example="8000"),
@@ -190,8 +193,8 @@ class Settings:
         links: Whether results also hold a ``resource_link`` for each picture; several frameworks
             fail on one.
         allow_delete: Whether there is a ``delete_image`` tool.
-        tools: Which tools there are: ``full``, names, or ``core`` (draw, edit, refine, view, list,
-            models).
+        tools: Which tools there are: ``standard``, ``core`` (draw, edit, refine, view, list,
+            models), ``full`` (with those of older servers) or names.
         transport: ``stdio`` or ``http`` (Streamable HTTP).
         host: The address to listen on.
         port: The port to listen on.
@@ -247,7 +250,7 @@ class Settings:
     preview_pixels: int = 1568
     links: bool = False
     allow_delete: bool = False
-    tools: tuple[str, ...] = ("full",)
+    tools: tuple[str, ...] = ("standard",)
     transport: Transport = "stdio"
     host: str = "127.0.0.1"
     port: int = 8000
@@ -285,7 +288,7 @@ class Settings:
 
 def enabled_tools(settings: Settings) -> frozenset[str]:
     """The names of the tools there are."""
-    sets = {"core": CORE, "full": TOOLS}
+    sets = {"core": CORE, "standard": STANDARD, "full": TOOLS}
     named = {tool for name in settings.tools for tool in sets.get(name, (name,))}
     return frozenset(named - (set() if settings.allow_delete else {"delete_image"}))
 
@@ -339,7 +342,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     if "delete_image" in settings.tools and not settings.allow_delete:
         yield "GPTIMAGE_TOOLS: delete_image is not there without GPTIMAGE_ALLOW_DELETE=true"
     if not settings.tools:
-        yield "GPTIMAGE_TOOLS: names no tool; write full, core or names of tools"
+        yield "GPTIMAGE_TOOLS: names no tool; write standard, core, full or names of tools"
     first = "/" + settings.path.strip("/").partition("/")[0]
     if first in _ROUTES:
         yield f"GPTIMAGE_PATH: {settings.path!r} is one of the server's own routes; write /mcp"
