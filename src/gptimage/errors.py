@@ -13,7 +13,7 @@ GptImageError
 │   └── MalformedReplyError     an answer came that holds no readable image: .reply
 ├── ApiError                    the service refused: .status .code .param .request_id
 │   ├── BadRequestError         400 and other 4xx
-│   │   └── ModerationError     the safety system said no: .stage .categories
+│   │   └── ModerationError     the safety system refused: .stage .categories
 │   ├── AuthenticationError     401: the key is wrong
 │   ├── PermissionDeniedError   403: the key may not do this
 │   │   └── OrganizationNotVerifiedError
@@ -338,7 +338,7 @@ class MalformedReplyError(OutcomeUnknownError):
     Attributes:
         reply: The body as it arrived, so that whatever is in it is not lost.
         status: The HTTP status code.
-        text: What the model said instead of drawing; empty when it said nothing.
+        text: What the model wrote instead of drawing; empty when it wrote nothing.
     """
 
     def __init__(

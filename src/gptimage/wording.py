@@ -95,7 +95,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     ("name another file with Store(..., index=...)", "move it away", "the person moves it away"),
     ("history() lists", "`gptimage history` lists", "list_images lists"),
-    ("use .next of the page before", "take what the page before told", "use next of that page"),
+    ("use .next of the page before", "take the one the page before gave", "use next of that page"),
     ("verify() lists", "`gptimage verify` lists", "the person runs `gptimage verify`, which lists"),
     ("reindex() builds", "`gptimage reindex` builds", "`gptimage reindex` of the person builds"),
     ("Retention() needs a limit", "prune needs a limit, such as --max-age", "a limit is needed"),
@@ -122,7 +122,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
         "or start a new",
     ),
 )
-"""What the library says, what a command line says, and what an assistant is told."""
+"""A phrase of the library, of the command line, and of the MCP server."""
 
 
 def for_command_line(text: str) -> str:

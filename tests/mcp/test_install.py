@@ -686,7 +686,13 @@ def test_a_failed_write_leaves_the_file(home: Path, monkeypatch: pytest.MonkeyPa
     assert [*home.iterdir()] == [path]
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 DOCUMENTS = st.recursive(
     SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
 )

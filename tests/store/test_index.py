@@ -166,7 +166,7 @@ def test_a_locked_index_is_a_warning_on_save(
     blocker = sqlite3.connect(index(filled), isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
 
-    with pytest.warns(StoreWarning, match="saved, but the index could not be told"):
+    with pytest.warns(StoreWarning, match="saved, but not noted in the index"):
         record = filled.save(make.result("late"))[0]
     sentences: list[str] = []
     second = filled.save(make.result("later"), warn=sentences.append)[0]

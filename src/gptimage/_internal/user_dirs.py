@@ -1,4 +1,4 @@
-"""Where a user's images, recovery copies and indexes go when nothing else is said."""
+"""The default folders of a user's images, recovery copies and indexes."""
 
 from __future__ import annotations
 

@@ -251,8 +251,8 @@ def _again(
             "saved, and results() reads the rest"
         ) from outcome
     if outcome.status == _NOT_FOUND:
-        told = f"the service has no file {file_id}: it keeps those of a batch for 30 days"
-        raise NotFoundError(told, status=_NOT_FOUND, request_id=outcome.request_id)
+        message = f"the service has no file {file_id}: it keeps those of a batch for 30 days"
+        raise NotFoundError(message, status=_NOT_FOUND, request_id=outcome.request_id)
     raise error_from_reply(outcome)
 
 

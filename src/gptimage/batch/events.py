@@ -1,4 +1,4 @@
-"""What observers are told of a batch job: its batches as they are made, its requests as they end.
+"""The events of a batch job for observers: its batches as they are made, its requests as they end.
 
 All events of a batch have the id of its row in the ledger, so that the costs of its requests
 add up to the cost in that row.
@@ -47,13 +47,13 @@ class BatchEvents:
     def retrying(self, number: int) -> RetryCallback:
         """Who is to be called before something about a part is sent again."""
 
-        def told(delay: float, outcome: HttpReply | TransportError) -> None:
+        def notify_retry(delay: float, outcome: HttpReply | TransportError) -> None:
             reason = type(outcome).__name__
             if isinstance(outcome, HttpReply):
                 reason = f"HTTP {outcome.status}"
             self._emit(Retried, number, delay=delay, reason=reason)
 
-        return told
+        return notify_retry
 
     def submitted(self, number: int, batch_id: str) -> None:
         """The service has taken a batch."""

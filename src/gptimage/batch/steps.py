@@ -131,8 +131,8 @@ def get_status(
         request = HttpRequest(method="GET", path=f"/batches/{batch_id}")
         reply = yield from ask(core, request, next(listeners, ignore))
         if reply.status == _NOT_FOUND:
-            told = f"the service knows no batch {batch_id}: does the key belong to its project?"
-            raise NotFoundError(told, status=_NOT_FOUND, request_id=reply.request_id)
+            message = f"the service knows no batch {batch_id}: does the key belong to its project?"
+            raise NotFoundError(message, status=_NOT_FOUND, request_id=reply.request_id)
         parts.append(_part(good(core, reply)))
     return BatchStatus(parts=tuple(parts), total=total or sum(part.total for part in parts))
 

@@ -244,7 +244,7 @@ def _run_without_suspending(flight: Coroutine[Any, Any, T]) -> T:
     except StopIteration as end:
         answer: T = end.value
         return answer
-    raise AssertionError("a thread's crew never suspends")
+    raise AssertionError("a thread's runner never suspends")
 
 
 def _pauses() -> Iterator[float]:

@@ -141,8 +141,8 @@ class Rows:
         counts = Counter(name.casefold() for name in self.names)
         if twice := next((name for name, count in counts.items() if count > 1), None):
             raise InvalidRequestError(
-                f"{display_name(path)}: two lines have {twice!r} in the column {columns.name_from}, and their "
-                "files would be mixed up; nothing was sent",
+                f"{display_name(path)}: two lines have {twice!r} in the column "
+                f"{columns.name_from}, and their files would be mixed up; nothing was sent",
                 field="name_from",
                 value=columns.name_from,
                 allowed="a column whose values all differ",

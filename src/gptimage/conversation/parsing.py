@@ -184,9 +184,9 @@ def _nothing(
     turn: TurnPlan, answer: Answer, reply: HttpReply, partials: Iterable[PartialImage]
 ) -> GptImageError:
     """Why there is no image: a failed call says most, then the response itself."""
-    told = [error for error in (*(call.error for call in answer.calls), answer.error) if error]
-    if told:
-        return service_error(told[0], request_id=reply.request_id, partials=partials)
+    errors = [error for error in (*(call.error for call in answer.calls), answer.error) if error]
+    if errors:
+        return service_error(errors[0], request_id=reply.request_id, partials=partials)
     why = f"the response is {answer.status or 'empty'} ({answer.reason or 'no reason given'})"
     cost = possible_cost(turn.plan)
     if answer.refusal:
@@ -213,7 +213,7 @@ def _nothing(
 
 
 def _quoted(words: str) -> str:
-    """What the model said, on one line and not for ever."""
+    """Return the model's text on one line, shortened."""
     line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
     return f'"{line[: _LONGEST_QUOTE - 1]}…"' if len(line) > _LONGEST_QUOTE else f'"{line}"'
 
@@ -222,12 +222,12 @@ def _failed(call: ImageCall) -> FailedCall:
     error: Mapping[str, Any] = call.error or {}
     details = as_table(error.get("moderation_details"))
     stage = details.get("moderation_stage")
-    told = service_error(error, request_id=None)
+    found = service_error(error, request_id=None)
     return FailedCall(
         call_id=call.id,
-        message=str(told) if error else "the service does not say why",
-        code=told.code,
-        type=told.type,
+        message=str(found) if error else "the service does not say why",
+        code=found.code,
+        type=found.type,
         stage=stage if isinstance(stage, str) else None,
         categories=tuple(map(str, as_list(details.get("categories")))),
     )
@@ -350,8 +350,8 @@ class TurnReader:
         return {**self._response, "output": _merged(self._items, last)}
 
     def _is_stream(self) -> bool:
-        said = self._head.content_type == "text/event-stream" and not self._head.body
-        return self._head.status == 200 and (said or self._took)
+        is_stream = self._head.content_type == "text/event-stream" and not self._head.body
+        return self._head.status == 200 and (is_stream or self._took)
 
     def _preview(self, event: TurnEvent) -> PartialImage | None:
         try:
@@ -364,9 +364,9 @@ class TurnReader:
         return partial
 
     def _failed(self, event: TurnEvent) -> None:
-        told = as_table(event.value.get("error")) or event.value
+        details = as_table(event.value.get("error")) or event.value
         request_id = self._head.request_id
-        error = service_error(told, request_id=request_id, partials=self._partials)
+        error = service_error(details, request_id=request_id, partials=self._partials)
         if not any(item.get("result") for item in self._items):
             raise error
         self._notes.append(f"the stream reported an error after a finished image: {error}")
@@ -374,15 +374,15 @@ class TurnReader:
     def _cut_short(self, broken: OutcomeUnknownError | None) -> OutcomeUnknownError:
         reason = str(broken) if broken else "the stream ended before the finished image"
         plan, kept = self._turn.plan, tuple(self._partials)
-        told = f"{reason}: {possible_cost(plan)}; {len(kept)} previews are in .partials"
+        message = f"{reason}: {possible_cost(plan)}; {len(kept)} previews are in .partials"
         ceiling, request_id = plan.ceiling, self._head.request_id
         if not self._unread:
             return OutcomeUnknownError(
-                told, possible_cost=ceiling, partials=kept, request_id=request_id
+                message, possible_cost=ceiling, partials=kept, request_id=request_id
             )
         # An image may be in what could not be read; it is not thrown away.
         return MalformedReplyError(
-            f"{told}, what could not be read is in .reply",
+            f"{message}, what could not be read is in .reply",
             reply=b"\n\n".join(self._unread),
             possible_cost=ceiling,
             partials=kept,
@@ -393,9 +393,9 @@ class TurnReader:
 def _merged(items: list[Mapping[str, Any]], last: list[object]) -> list[Mapping[str, Any]]:
     """The items of the response at the end; an image it left out is taken from the way."""
     whole = {_name(item): item for item in items}
-    told = [item for each in last if (item := as_table(each))]
-    merged = [item if item.get("result") else whole.get(_name(item), item) for item in told]
-    known = {_name(item) for item in told}
+    items = [item for each in last if (item := as_table(each))]
+    merged = [item if item.get("result") else whole.get(_name(item), item) for item in items]
+    known = {_name(item) for item in items}
     return [*merged, *(item for item in items if _name(item) not in known)]
 
 

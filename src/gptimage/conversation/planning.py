@@ -130,14 +130,14 @@ def plan_turn(plan: Plan, ask: Ask, *, endpoint: str, history: int | None = 0) -
 def _ceiling(plan: Plan, ask: Ask, history: int | None) -> Decimal | None:
     """The most a turn should cost in USD, both models together; None when one is not known."""
     price = plan.spec.price(plan.on) if plan.spec else None
-    said = _said(plan.request, plan.on, ask, history)
-    if plan.ceiling is None or price is None or said is None:
+    chat = _chat_ceiling(plan.request, plan.on, ask, history)
+    if plan.ceiling is None or price is None or chat is None:
         return None
     rewritten = _REWRITTEN * price.text_input / 1_000_000
-    return ask.max_images * (plan.ceiling + rewritten) + said
+    return ask.max_images * (plan.ceiling + rewritten) + chat
 
 
-def _said(request: Generate, on: date, ask: Ask, history: int | None) -> Decimal | None:
+def _chat_ceiling(request: Generate, on: date, ask: Ask, history: int | None) -> Decimal | None:
     """The chat model's part; its bytes are those of the prompt and of all extra fields."""
     extra = request.extra_body or {}
     if extra.get("service_tier") not in STANDARD:

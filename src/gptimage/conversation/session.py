@@ -329,8 +329,8 @@ def _is_countable(image: Image) -> bool:
 
 def _refuse_resume(problem: str, value: object) -> InvalidRequestError:
     allowed = "a Turn, a Record, a response's id, or a stored image's id"
-    told = f"resume: {problem}; pass {allowed}"
-    return InvalidRequestError(told, field="resume", value=value, allowed=allowed)
+    message = f"resume: {problem}; pass {allowed}"
+    return InvalidRequestError(message, field="resume", value=value, allowed=allowed)
 
 
 def _unknown_image(error: ApiError) -> GptImageError:

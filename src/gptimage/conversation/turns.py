@@ -88,11 +88,11 @@ class FailedCall:
 
 @frozen(kw_only=True, repr=False)
 class Turn:
-    """One exchange of a conversation: what was asked, drawn and said.
+    """One turn of a conversation: the request, its images and the chat model's text.
 
     Attributes:
         result: The images with the image model's usage and cost, as `generate` returns them.
-        text: What the chat model said beside the image; often empty.
+        text: What the chat model wrote beside the image; often empty.
         revised_prompts: For each image the prompt it was really drawn from, or None.
         response_id: The service's id of the turn, with which it can be continued; None when the
             reply did not say.
@@ -198,7 +198,7 @@ class TurnCompleted:
         return self.turn._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 
-# What a conversation needs of its client, and what it is told.
+# What a conversation needs of its client, and the inputs of a turn.
 
 Resume: TypeAlias = str | Turn | Record
 """Where a conversation goes on: a turn, a response's id (``resp_...``), an image of the store or

@@ -118,7 +118,7 @@ class SavingHook(SendHook, Protocol):
 
 @frozen(kw_only=True)
 class CallSettings:
-    """What is said with a call about the call itself, not about the image.
+    """Options of one call that are not about the image.
 
     Attributes:
         refresh: Send the request even if the cache has its reply, and replace that.

@@ -99,7 +99,7 @@ class Settings(TypedDict, total=False):
         clock: Tells the time (UTC); decides which models are still alive and which prices hold.
         budget: The most that may be spent; a call that could cross it is not sent.
         ledger: Where every call is entered; the budget's when left out.
-        observers: Who is told what happens during a call.
+        observers: What receives the events of a call.
         limits: How fast to ask; a `Limiter` made by `Limits.limiter` is shared by clients.
     """
 
@@ -476,7 +476,7 @@ def sdk_maker(
 
         return refuse
     check_key(named, key)
-    check_environment()
+    check_environment(whole=False)
     headers = None if login is None else {"Authorization": login}
 
     def make() -> Any:

@@ -191,22 +191,22 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
     if verdict(reply) != "unknown":
         return error
     if redirect:
-        said = str(error)
+        reason = str(error)
     elif reply.status in STOPPED_WAITING:
-        said = f"somebody stopped waiting for the service (HTTP {reply.status}{_quoted(reply)})"
+        reason = f"somebody stopped waiting for the service (HTTP {reply.status}{_quoted(reply)})"
     elif not isinstance(error, ServerError):
         return error  # whatever its status, the text names a refusal, such as moderation
     elif (reply.status == 500 and not is_bare(reply)) or shows_work(text_of(reply)):
         return _priced(plan, error)
     elif reply.status == 500:
-        said = f"the service failed and does not say where (HTTP 500{_quoted(reply)})"
+        reason = f"the service failed and does not say where (HTTP 500{_quoted(reply)})"
     else:
-        said = (
+        reason = (
             f"a gateway answered for the service (HTTP {reply.status}{_quoted(reply)}), which may "
             "have done the work"
         )
     return OutcomeUnknownError(
-        f"{said}: {possible_cost(plan)}; look at your usage page before asking again",
+        f"{reason}: {possible_cost(plan)}; look at your usage page before asking again",
         possible_cost=plan.ceiling,
         request_id=reply.request_id,
     )

@@ -199,8 +199,8 @@ class ResultSaver:
             error.result = error.result or taken.result
             raise  # the reply stays in the spool, as recovery copies may be incomplete
         except Exception as error:
-            told = f"saving failed ({type(error).__name__}: {error}); the images are in .result"
-            raise StoreError(told, result=taken.result) from error
+            message = f"saving failed ({type(error).__name__}: {error}); the images are in .result"
+            raise StoreError(message, result=taken.result) from error
         _discard_spooled(taken.entry)
         return evolve(taken.result, stored=records).warn(*notes)
 
@@ -240,8 +240,8 @@ def _carried(plan: Plan, reply: HttpReply) -> Generator[None]:
     except GptImageError:
         raise
     except Exception as error:
-        told = f"the reply cannot be read ({type(error).__name__}: {error})"
-        raise malformed(plan, reply, told) from error
+        message = f"the reply cannot be read ({type(error).__name__}: {error})"
+        raise malformed(plan, reply, message) from error
 
 
 def _cache_put(cache: Cache, key: str, fresh: NewReply) -> list[str]:

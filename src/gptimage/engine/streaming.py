@@ -137,8 +137,8 @@ class StreamReader:
             raise
 
     def _is_stream(self) -> bool:
-        said = self._head.content_type == "text/event-stream" and not self._head.body
-        return self._head.status == 200 and (said or self._took)
+        is_stream = self._head.content_type == "text/event-stream" and not self._head.body
+        return self._head.status == 200 and (is_stream or self._took)
 
     def _preview(self, event: StreamEvent) -> PartialImage | None:
         try:
@@ -161,15 +161,15 @@ class StreamReader:
     def _cut_short(self, broken: OutcomeUnknownError | None) -> OutcomeUnknownError:
         reason = str(broken) if broken else "the stream ended before the finished image"
         previews = f"{len(self._partials)} previews are in .partials"
-        told = f"{reason}: {possible_cost(self._plan)}; {previews}"
+        message = f"{reason}: {possible_cost(self._plan)}; {previews}"
         ceiling, request_id = self._plan.ceiling, self._head.request_id
         if not self._unread:
             return OutcomeUnknownError(
-                told, possible_cost=ceiling, partials=self._partials, request_id=request_id
+                message, possible_cost=ceiling, partials=self._partials, request_id=request_id
             )
         # An image may be in what could not be read; it is not thrown away.
         return MalformedReplyError(
-            f"{told}, what could not be read is in .reply",
+            f"{message}, what could not be read is in .reply",
             reply=b"\n\n".join(self._unread),
             possible_cost=ceiling,
             partials=self._partials,

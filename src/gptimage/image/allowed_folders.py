@@ -84,7 +84,7 @@ class Folders:
 
         Raises:
             InvalidRequestError: It leads elsewhere, or there is no such file, or it cannot be
-                read. Whether there is anything elsewhere is not told.
+                read. The error does not reveal whether there is anything elsewhere.
         """
         places = list(self._places(path, field))
         place = next((each for each in places if os.path.lexists(each.path)), None)

@@ -130,7 +130,7 @@ def on_white(image: Pil) -> Pil:
 
 
 def _options(format: str, quality: int, lossless: bool) -> dict[str, Any]:
-    """What Pillow's writer of this format is told."""
+    """Return the options of Pillow's writer of this format."""
     if format == "png":
         return {"compress_level": _PNG_LEVEL}
     if format == "webp" and lossless:
@@ -369,7 +369,7 @@ def without_texts(data: bytes) -> bytes:
 def to_rgb_or_rgba(image: Pil) -> Pil:
     """The same pixels in mode L, RGB or RGBA, where every operation works.
 
-    Of what the file said besides pixels only the ICC profile stays, so that a comment or a
+    Of what the file holds besides pixels only the ICC profile stays, so that a comment or a
     rotation already applied is not written again.
     """
     image = _to_plain_mode(image)
@@ -466,6 +466,6 @@ def decode_errors(what: str) -> Generator[None]:
         from PIL import UnidentifiedImageError
 
         unknown = isinstance(error, UnidentifiedImageError)
-        said = " ".join(str(error).split()) or type(error).__name__
-        reason = "its format is not known here" if unknown else said
+        message = " ".join(str(error).split()) or type(error).__name__
+        reason = "its format is not known here" if unknown else message
         raise ImageDecodeError(f"this {what} cannot be decoded: {reason}") from error

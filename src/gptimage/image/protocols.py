@@ -31,7 +31,7 @@ class PilImage(Protocol):
 
     @property
     def info(self) -> Mapping[Any, Any]:
-        """What the file said besides pixels, such as ``duration`` or ``icc_profile``."""
+        """What the file holds besides pixels, such as ``duration`` or ``icc_profile``."""
         ...
 
     def convert(self, mode: str) -> PilImage:

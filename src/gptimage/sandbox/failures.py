@@ -201,7 +201,7 @@ class Fault:
     Attributes:
         scenario: Its name, or ``reply`` when the reply is given.
         reply: The reply to give, when it was given.
-        retry_after: Seconds a rate-limited caller is told to wait.
+        retry_after: Seconds a rate-limited caller has to wait.
     """
 
     scenario: str

@@ -166,7 +166,7 @@ class _Listener(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # the base class's signature
-        """A fault of the sandbox itself: told to the log, never printed."""
+        """Log a fault of the sandbox itself; nothing is printed."""
         _logger.error("the sandbox failed on %s", client_address, exc_info=sys.exception())
 
 
@@ -185,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Requests of one connection, until either side ends it."""
         try:
             super().handle()
-        except (ConnectionError, TimeoutError) as error:  # nobody is left to be told
+        except (ConnectionError, TimeoutError) as error:  # the client has closed the connection
             _logger.debug("connection ended: %r", error)
 
     def log_message(self, format: str, *args: object) -> None:

@@ -363,7 +363,7 @@ _COMMON: Final = frozenset(
 )  # fmt: skip
 _GENERATION: Final = _COMMON | {"moderation"}
 # `moderation` is in the specification's JSON body of an edit and not in the SDK's multipart
-# signature; the form was said to refuse it in 2025, and two current clients send it there.
+# signature; the form was reported to refuse it in 2025, and two current clients send it there.
 _EDIT_FORM: Final = _COMMON | {"moderation", "input_fidelity"}
 _EDIT_JSON: Final = _EDIT_FORM | {"images", "mask", "markup"}
 

@@ -339,7 +339,7 @@ class _Turn:
         Args:
             now: Tells the time, in whole seconds since 1970.
             after: Leave out events up to this number.
-            obfuscated: Whether deltas are padded; as the request said when left out.
+            obfuscated: Whether deltas are padded; as in the request when left out.
         """
         wanted = self.turn.obfuscated if obfuscated is None else obfuscated
         for number, (kind, fields) in enumerate(self._events(now, obfuscated=wanted)):

@@ -151,7 +151,7 @@ class Sandbox:
         Args:
             failure: A scenario such as ``"moderation"``, or the reply to give.
             times: How many calls fail this way.
-            retry_after: Seconds a rate-limited caller is told to wait.
+            retry_after: Seconds a rate-limited caller has to wait.
 
         Raises:
             InvalidRequestError: There is no such scenario.

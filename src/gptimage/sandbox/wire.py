@@ -88,7 +88,7 @@ def _chunked(stream: BufferedIOBase) -> bytearray:
             break
         _counted(stream, count, body)
         if stream.readline(_LINE) != b"\r\n":
-            raise BadBodyError(400, "a chunk does not end where it said")
+            raise BadBodyError(400, "a chunk is longer than its stated size")
     while stream.readline(_LINE) not in {b"\r\n", b"\n", b""}:
         pass  # trailers
     return body

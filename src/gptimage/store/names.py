@@ -50,7 +50,7 @@ class IdMaker:
 
     def __call__(self) -> str:
         """A new id."""
-        # No lock: two threads in one microsecond get ids of one time, told apart by chance.
+        # No lock: two threads in one microsecond have ids that differ in their random part.
         now, last = self._clock().astimezone(UTC), self._last
         if now <= last < now + timedelta(seconds=1):
             now = last + _MICROSECOND

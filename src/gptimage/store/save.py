@@ -50,7 +50,7 @@ class CallMetadata:
         inputs: The images the request needs.
         usage: Tokens of the call.
         cost: What the call cost.
-        warnings: What the caller was told.
+        warnings: The warnings of the result.
         request_id: The service's id of the call.
         tags: The user's words.
         parent: Id of the image that was refined.
@@ -154,7 +154,7 @@ def save(
     if failures:
         raise _failure(context, result, entries, failures)
     if unnoted:
-        warn(f"saved, but the index could not be told ({unnoted}); it will catch up by itself")
+        warn(f"saved, but not noted in the index ({unnoted}); the next sync adds it")
     return tuple(entry.record for entry in entries)
 
 

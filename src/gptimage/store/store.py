@@ -186,7 +186,7 @@ class Store(Reader):
         fsync: Force images to the disk before `save` returns, so that even a power cut loses
             nothing; only for a folder, where it is the default.
         clock: Tells the time (UTC), for ids, dates and how long images are kept. The age of
-            a file is told by the file system instead: it stamps files by its own clock.
+            a file comes from the file system, which has a clock of its own.
 
     Raises:
         ConfigurationError: An argument makes no sense.
@@ -254,7 +254,7 @@ class Store(Reader):
             response_id: Id of the service's response, to go on with a conversation.
             call_id: Id of the image call within it.
             warn: Gets a sentence when the images are saved but the index could not be
-                told; a `StoreWarning` when left out.
+                passed on; a `StoreWarning` when left out.
 
         Returns:
             A record for each image, in their order.

@@ -142,7 +142,7 @@ _FIXES: Final[Mapping[Kind, Callable[[StoreContext, str], bool]]] = MappingProxy
 def _adopt(context: StoreContext, keys: Sequence[str]) -> set[str]:
     """Give an image without a sidecar one; those that are settled.
 
-    The index may still know what the sidecar said. A file whose bytes are on record
+    The index may still know what the sidecar held. A file whose bytes are on record
     elsewhere is only removed: after a crash, that is the same reply saved by a recovery.
     """
     sidecar_key = stem(keys[0]) + SIDECAR

@@ -279,25 +279,25 @@ def failure(error: Exception) -> GptImageError:
     scrub_error(error)
     cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error
     names = {kind.__name__ for kind in type(cause).__mro__}
-    told = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
-    if names & _NEVER_SENT and "CERTIFICATE_VERIFY_FAILED" in told:
+    detail = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+    if names & _NEVER_SENT and "CERTIFICATE_VERIFY_FAILED" in detail:
         advice = certificate_advice()
         return TransportError(
-            f"the service's certificate is not trusted, nothing was sent; {advice} ({told})",
+            f"the service's certificate is not trusted, nothing was sent; {advice} ({detail})",
             retryable=False,
         )
     if names & _NEVER_SENT:
         # What stays wrong is not tried again: waiting mends no certificate and no password.
-        causes = told + _causes(cause)
+        causes = detail + _causes(cause)
         for sign, remedy in _STAYS_WRONG.items():
             if sign in causes:
-                return TransportError(f"{remedy}; nothing was sent ({told})", retryable=False)
-        return TransportError(f"the service could not be reached, nothing was sent ({told})")
+                return TransportError(f"{remedy}; nothing was sent ({detail})", retryable=False)
+        return TransportError(f"the service could not be reached, nothing was sent ({detail})")
     if names & _WRONG_ADDRESS:
-        return TransportError(f"the address is wrong, nothing was sent ({told})", retryable=False)
+        return TransportError(f"the address is wrong, nothing was sent ({detail})", retryable=False)
     if isinstance(error, openai.OpenAIError) and not isinstance(error, openai.APIConnectionError):
         return ConfigurationError(str(error))
-    return OutcomeUnknownError(f"the request was sent but its answer did not arrive ({told})")
+    return OutcomeUnknownError(f"the request was sent but its answer did not arrive ({detail})")
 
 
 def _causes(error: BaseException | None) -> str:

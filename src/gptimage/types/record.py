@@ -70,7 +70,7 @@ class Record:
         provenance: Whether the file carries a C2PA manifest.
         template: Name of the prompt template, or None.
         version: The version of this library that saved it.
-        warnings: What the caller was told about the result.
+        warnings: The warnings of the result.
         request_id: The service's id of the call.
         sandbox: Whether the sandbox drew it, which cost nothing.
         path: The image's file, when the store is a local folder.

@@ -246,7 +246,7 @@ def _svg(request: Generate, spec: ModelSpec) -> Warnings:
         raise _refuse("svg", request.svg, problem, "{'model': '...'}")
     if isinstance(request, Edit):
         # OpenAI's package lists svg for edits, too; whoever measured it says otherwise.
-        yield "the service is said to draw svg only for generate(); an edit may be refused"
+        yield "the service is reported to draw svg only for generate(); an edit may be refused"
 
 
 def _no_stream(request: Generate) -> None:
@@ -299,8 +299,8 @@ def _refuse(
     hint = allowed if isinstance(allowed, str) else ", ".join(map(str, allowed))
     if field == "prompt":  # a person's own words belong in no log, and errors end in logs
         value = f"<{len(value)} characters>" if isinstance(value, str) else type(value).__name__
-    told = value if field == "prompt" else truncated_repr(value)
-    message = f"{field}={told}: {problem}; allowed: {hint}"
+    shown = value if field == "prompt" else truncated_repr(value)
+    message = f"{field}={shown}: {problem}; allowed: {hint}"
     return InvalidRequestError(message, field=field, value=value, allowed=allowed)
 
 

@@ -161,7 +161,7 @@ class Answer:
         reason: Why it is incomplete.
         error: Why it failed.
         calls: Its image calls, in order.
-        text: What the chat model said.
+        text: What the chat model wrote.
         refusal: In which words it refused to answer; empty when it did not.
         usage: The chat model's tokens.
         image_usage: The image calls' tokens, in the Images API's shape.
@@ -279,9 +279,9 @@ def _odd(table: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Iterator
     names = ("input_tokens", "output_tokens", "total_tokens")
     yield from set_aside({f"usage.{name} of the chat model": usage.get(name) for name in names})
     for each in outputs:
-        said = each.get("revised_prompt")
-        if said is not None and said != prose(said):
-            yield f"a revised prompt ({truncated_repr(said, 40)}) was cut to what can be kept"
+        revised = each.get("revised_prompt")
+        if revised is not None and revised != prose(revised):
+            yield f"a revised prompt ({truncated_repr(revised, 40)}) was cut to what can be saved"
 
 
 def _said(outputs: list[Mapping[str, Any]], *names: str) -> str:
