@@ -20,6 +20,7 @@ from gptimage_mcp.http.routes import add_routes
 from gptimage_mcp.prompts import add_prompts
 from gptimage_mcp.resources import add_resources
 from gptimage_mcp.retention import Pruning
+from gptimage_mcp.tasks import Tasks
 from gptimage_mcp.tools import add_tools
 
 
@@ -157,7 +158,7 @@ def server_of(app: App, *, owned: bool = False) -> DynamicServer:
         lifespan=lifespan,
         cache_hints=_HINTS,
         subscriptions=app.subscriptions,
-        extensions=[viewer()],
+        extensions=[viewer(), Tasks(app)],
         log_level=app.settings.log_level,
     )
     add_tools(server, app)
