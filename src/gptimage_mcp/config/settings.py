@@ -57,7 +57,7 @@ CORE: Final = (
 )
 """The tools without which little can be done."""
 
-TOOLS: Final = (
+STANDARD: Final = (
     *CORE,
     "create_variations",
     "get_image_info",
@@ -67,7 +67,10 @@ TOOLS: Final = (
     "manage_cache",
     "delete_image",
 )
-"""All tools; ``delete_image`` only where it is allowed."""
+"""The usual tools; ``delete_image`` only where it is allowed."""
+
+TOOLS: Final = (*STANDARD, "edit_each_image", "manage_conversations")
+"""All tools: with those of older servers, which few need and every model would read."""
 
 
 def _number(
@@ -158,7 +161,7 @@ ROWS: Final[Mapping[str, Setting]] = {
     ),
     "links": _FLAG,
     "allow_delete": _FLAG,
-    "tools": _several(_choice("core", "full", *TOOLS)),
+    "tools": _several(_choice("core", "standard", "full", *TOOLS)),
     "transport": Setting(read=_choice("stdio", "http")),
     "host": Setting(read=_matching("host name or address", _HOST, "127.0.0.1")),
     "port": Setting(read=_number("port", int, "8000", 0, 65535), kind="number"),
@@ -256,8 +259,8 @@ class Settings:
         links: Whether results also hold a ``resource_link`` for each picture; several frameworks
             fail on one.
         allow_delete: Whether there is a ``delete_image`` tool.
-        tools: Which tools there are: ``full``, names, or ``core`` (draw, edit, refine, view, list,
-            models).
+        tools: Which tools there are: ``standard``, ``core`` (draw, edit, refine, view, list,
+            models), ``full`` (with those of older servers) or names.
         transport: ``stdio`` or ``http`` (Streamable HTTP).
         host: The address to listen on.
         port: The port to listen on.
@@ -314,7 +317,7 @@ class Settings:
     preview_pixels: int = 1568
     links: bool = False
     allow_delete: bool = False
-    tools: tuple[str, ...] = ("full",)
+    tools: tuple[str, ...] = ("standard",)
     transport: Transport = "stdio"
     host: str = "127.0.0.1"
     port: int = 8000
@@ -358,7 +361,7 @@ class Settings:
 
 def enabled_tools(settings: Settings) -> frozenset[str]:
     """The names of the tools there are."""
-    sets = {"core": CORE, "full": TOOLS}
+    sets = {"core": CORE, "standard": STANDARD, "full": TOOLS}
     named = {tool for name in settings.tools for tool in sets.get(name, (name,))}
     return frozenset(named - (set() if settings.allow_delete else {"delete_image"}))
 
@@ -451,7 +454,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     if "delete_image" in settings.tools and not settings.allow_delete:
         yield "GPTIMAGE_TOOLS: delete_image is not there without GPTIMAGE_ALLOW_DELETE=true"
     if not settings.tools:
-        yield "GPTIMAGE_TOOLS: names no tool; write full, core or names of tools"
+        yield "GPTIMAGE_TOOLS: names no tool; write standard, core, full or names of tools"
     first = "/" + settings.path.strip("/").partition("/")[0]
     if first in _ROUTES:
         yield f"GPTIMAGE_PATH: {settings.path!r} is one of the server's own routes; write /mcp"

@@ -24,6 +24,9 @@ HEARTBEAT: Final = 10.0
 CANCELLED: Final = "it was cancelled"
 """Why a job was stopped that somebody did not want any more."""
 
+_STARTING: Final = 40.0
+"""Seconds another process has to start; clients give up a call after 60."""
+
 _LOOK: Final = 1.0
 """Seconds between two looks at work that another server does."""
 
@@ -117,6 +120,7 @@ class Job:
         self._changed = asyncio.Event()
         self._loop = loop
         self._settling = settling
+        self._followed: float | None = None
         self._stopping: str | None = None
         self._leaving = threading.Lock()
 
@@ -195,13 +199,11 @@ class Job:
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
-        # Who has the handle may leave, and then only what was sent is finished. So nobody is told
-        # it while another process is only just about to send.
-        settled = clock() + max(0.0, self._settling - self.progress.seconds)
         while self.state == "running":
             changed = self._changed  # before telling: what happens meanwhile is not missed
-            unsettled = 0.0 if self.sent else settled - clock()
-            if unsettled > 0:
+            # Who has the handle may leave, and then only what was sent is finished. So nobody is
+            # told it while another process is only just about to send.
+            if (unsettled := self._unsettled()) > 0:
                 await self._until(changed, unsettled)
                 continue
             if tell is not None:
@@ -211,6 +213,18 @@ class Job:
                 return
             await self._until(changed, min(left, HEARTBEAT))
 
+    def _unsettled(self) -> float:
+        """Return the seconds within which the process that draws should still send.
+
+        They count from its first words, because on a busy machine it takes long to start.
+        """
+        if self.sent or not self._settling:
+            return 0.0
+        now = time.monotonic()
+        if self._followed is None:
+            return self._begun + _STARTING - now
+        return self._followed + self._settling - now
+
     def report(self, message: str, preview: gptimage.Image | None = None) -> None:
         """Say what happens now; the work calls it."""
         self._message, self._preview = message, preview or self._preview
@@ -218,6 +232,8 @@ class Job:
 
     def follow(self, told: JobSnapshot) -> None:
         """Be as the process that draws it says."""
+        if self._followed is None:
+            self._followed = time.monotonic()
         self._entry = evolve(self._entry, sent=told.sent, most=told.most)
         self.report(told.message, told.preview)
 

@@ -7,6 +7,8 @@ from gptimage_mcp.config.settings import enabled_tools
 from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.tools.admin import add_admin_tools
 from gptimage_mcp.tools.browse import add_browse_tools
+from gptimage_mcp.tools.conversations import add_conversation_tools
+from gptimage_mcp.tools.edit_each import add_edit_each_tool
 from gptimage_mcp.tools.generate import add_generate_tools
 
 
@@ -16,3 +18,5 @@ def add_tools(server: DynamicServer, app: App) -> None:
     add_generate_tools(server, app)
     add_browse_tools(server, app)
     add_admin_tools(server, app)
+    add_edit_each_tool(server, app)
+    add_conversation_tools(server, app)

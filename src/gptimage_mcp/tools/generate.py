@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +23,7 @@ from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.jobs.work import JobRequest
 from gptimage_mcp.tools import parameters as p
 from gptimage_mcp.tools.confirm import confirm
+from gptimage_mcp.tools.conversations import ENDED
 from gptimage_mcp.tools.inputs import Sources, Upload, stored_id
 from gptimage_mcp.tools.register import PAID, progress_reporter, register_tool
 from gptimage_mcp.tools.requests import GenerateRequest, Picture, RefineRequest
@@ -294,7 +296,9 @@ class GenerateTools:
         if named is not None and attached is None:
             named = await self._sources.settled(named, field="image")
             if (id := stored_id(named)) is not None:
-                return id, await self._sources.picture(id, field="image"), ()
+                picture = await self._sources.picture(id, field="image")
+                record = await asyncio.to_thread(self.submitter.app.store.get, id)
+                return (None, None, (picture,)) if ENDED in record.tags else (id, picture, ())
         return None, None, (await self._only(named, attached),)
 
     async def _mask(

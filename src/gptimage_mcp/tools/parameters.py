@@ -35,7 +35,7 @@ def _flat(model: type[BaseModel]) -> dict[str, Any]:
     return {"type": "object", "properties": {name: {"type": "string"} for name in names}}
 
 
-def _listed(value: object) -> object:
+def as_list(value: object) -> object:
     """Models forget the brackets around a single one."""
     return [value] if isinstance(value, str) else value
 
@@ -103,7 +103,7 @@ Refresh = Annotated[
 ]
 Tags = Annotated[
     Annotated[list[str], Field(max_length=20)] | Nothing,
-    BeforeValidator(_listed),
+    BeforeValidator(as_list),
     optional("To find it by, with list_images"),
 ]
 SaveTo = Annotated[
@@ -119,7 +119,7 @@ MaxPixels = Annotated[
 ]
 Images = Annotated[
     Annotated[list[str], Field(max_length=16)] | Nothing,
-    BeforeValidator(_listed),
+    BeforeValidator(as_list),
     optional(f"1 to 16 pictures to start from, each {PICTURE}"),
 ]
 Source = Annotated[str | Nothing, optional("Picture to start from, named as in edit_image")]
@@ -150,7 +150,7 @@ Continues = Annotated[
 ]
 Extra = Annotated[
     Annotated[list[str], Field(max_length=15)] | Nothing,
-    BeforeValidator(_listed),
+    BeforeValidator(as_list),
     optional("More pictures to use, such as a style or an object"),
 ]
 Action = Annotated[

@@ -300,3 +300,53 @@ class Deleted(TypedDict):
     """The picture that is gone."""
 
     deleted: str
+
+
+class EditedImage(TypedDict):
+    """What came of one image; ``error`` says why there is none, and what to do.
+
+    ``not_saved``: drawn and paid, but not in the store.
+    """
+
+    source: str
+    status: Literal["done", "running", "failed", "unknown", "not_saved"]
+    handle: str
+    images: list[str]
+    cost_usd: str | None
+    error: str | None
+
+
+class EditedImages(TypedDict):
+    """One result for each image, in their order."""
+
+    results: list[EditedImage]
+    next: str
+
+
+class Conversation(TypedDict):
+    """A conversation; ``id`` is its newest image, ``prompt`` its newest words."""
+
+    id: str
+    turns: int
+    prompt: str
+    started: str
+    updated: str
+
+
+class ConversationTurn(TypedDict):
+    """One turn: what was asked for, and the images that came."""
+
+    response_id: str
+    prompt: str
+    images: list[str]
+    parent: str | None
+    created: str
+
+
+class Conversations(TypedDict):
+    """Conversations, the turns of one, or the images of one that was ended."""
+
+    conversations: list[Conversation]
+    turns: list[ConversationTurn]
+    forgotten: list[str]
+    next: str
