@@ -41,9 +41,9 @@ def executed(notebook: Any) -> Any:
     """Return the notebook with what its cells show now."""
     fresh = copy.deepcopy(notebook)
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(
-            fresh, resources={"metadata": {"path": folder}}, record_timing=False
-        )
+        # One output for all that a cell prints: how it is cut into messages is chance.
+        options = {"coalesce_streams": True, "record_timing": False}
+        client = NotebookClient(fresh, resources={"metadata": {"path": folder}}, **options)
         client.execute()
     fresh.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
