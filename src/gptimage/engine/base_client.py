@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -290,7 +290,8 @@ class BaseClient:
         plan = self._config.with_call(
             await runtime.work(plan_any), timeout=how.timeout, headers=how.extra_headers
         )
-        with self._accounting.call(plan) as call:
+        call = self._accounting.call(plan)
+        with self._kept_on_failure(plan, call), call:
             parsed = None
             if self.cache is not None and not how.refresh:
                 parsed = await runtime.work(partial(saver.cache_lookup, plan, self.cache))
@@ -301,22 +302,27 @@ class BaseClient:
                 async with reserve_budget(runtime, call):
                     async with aclosing(await self._sender.stream(plan, call)) as source:
                         reader = StreamReader(plan, source.reply)
+                        call.arrival.reader = reader
                         broken = None
                         try:
-                            async for event in source:
-                                preview = await parse_large_in_thread(runtime, event, reader.take)
+                            # Into the reader at once: a call that breaks off here has it there.
+                            async for reader.event in source:
+                                preview = await parse_large_in_thread(
+                                    runtime, reader.event, reader.take
+                                )
                                 if preview is not None:
                                     call.partial(preview)
                                     yield preview
                         except OutcomeUnknownError as error:
                             broken = error  # a finished image that came before it counts
-                    parsed = await runtime.work(
-                        partial(saver.parse_stream_and_spool, plan, reader, broken, self.cache)
+                    parse = partial(
+                        saver.parse_stream_and_spool, plan, reader, broken, self.cache, call.arrival
                     )
+                    parsed = await runtime.work(parse)
                     settled = partial(parsed.change, call.finished)
                     parsed = await run_accounting(runtime, call, settled)
-            result = call.saved(await self._save(parsed, tags))
-        yield Completed(result=result)
+            completed = Completed(result=call.saved(await self._save(parsed, tags)))
+        yield completed
 
     async def _estimate(
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
@@ -355,12 +361,16 @@ class BaseClient:
     async def _answer(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
         """Return the result, from the cache or the service, saved."""
         plan = self._config.with_call(plan, timeout=how.timeout, headers=how.extra_headers)
-        with self._accounting.call(plan) as call:
+        call = self._accounting.call(plan)
+        with self._kept_on_failure(plan, call), call:
             if self.cache is None:
                 parsed = await self._request(plan, call)
             else:
                 parsed = await self._share(self.cache, plan, call, refresh=how.refresh)
             return call.saved(await self._save(parsed, tags))
+
+    def _kept_on_failure(self, plan: Plan, call: CallTracker) -> AbstractContextManager[None]:
+        return call.arrival.kept_on_failure(partial(self._saver.keep_given_up, plan))
 
     async def _share(
         self, cache: Cache, plan: Plan, call: CallTracker, *, refresh: bool
@@ -370,6 +380,8 @@ class BaseClient:
 
         async def send() -> NewReply:
             own.append(await self._request(plan, call))
+            if call.arrival.given_up:  # this runs on for the others and the cache; see AsyncRunner
+                await self._runtime.work(call.arrival.rescue)
             return own[0].fresh
 
         found = await self._runtime.share(
@@ -384,7 +396,7 @@ class BaseClient:
     async def _request(self, plan: Plan, call: CallTracker) -> ParsedReply:
         async with reserve_budget(self._runtime, call):
             reply = await self._sender.send(plan, call)
-            parse = partial(self._saver.parse_and_spool, plan, reply)
+            parse = partial(self._saver.parse_and_spool, plan, reply, call.arrival)
             is_cheap = self._saver.is_cheap(plan, reply)
             parsed = parse() if is_cheap else await self._runtime.work(parse)
             settled = partial(parsed.change, call.finished)
