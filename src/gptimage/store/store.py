@@ -134,9 +134,15 @@ def open_store(
         shared=shared,
     )
     # An index others do not use is filled when it is first read: saving needs no listing.
-    context.index.database.read(lambda _: None, filled=context.shared)
-    if context.shared:
-        sync.recover(context)
+    try:
+        context.index.database.read(lambda _: None, filled=context.shared)
+        if context.shared:
+            sync.recover(context)
+    except OSError as error:
+        raise StoreError(
+            f"the index {path} cannot be made or read ({reason(error)}); nothing was sent: make room "
+            "or permission there, or give the store another place"
+        ) from error
     return context
 
 
