@@ -23,7 +23,7 @@ from tests.conversation import helpers as turns
 
 
 PACKAGE = str(Path(gptimage.__file__).parent)
-IMAGE = picture(64, 64)
+IMAGE = picture()
 SAVES = "'gptimage recover' or Store.recover saves its images"
 PREVIEW = picture(32, 32)
 OPTIONS: dict[str, Any] = {"quality": "low", "size": "1024x1024", "model": "gpt-image-2.5-flare"}

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
+from gptimage._internal.keywords import file_path
 from gptimage.batch.driver import AsyncBatchLine, BatchLine, ResultLine
 from gptimage.batch.events import BatchEvents, entry_of
 from gptimage.batch.prepare import FileLimits, check_metadata, digest_of, prepare
@@ -187,6 +188,7 @@ def load(line: BatchLine | AsyncBatchLine, path: StatePath) -> BatchJob:
         FileNotFoundError: There is no such file.
         ConfigurationError: It belongs to another service.
     """
+    file_path("where", path)
     state = State.load(path)
     _check_endpoint(state, line.keeper.core)
     return BatchJob(keeper=line.keeper, meter=line.meter, state=state)

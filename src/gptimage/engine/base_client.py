@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from attrs import evolve, frozen
 
 from gptimage._internal.clock import Clock
-from gptimage._internal.keywords import flag, one_of, path, refused, text
+from gptimage._internal.keywords import (
+    file_path,
+    flag,
+    is_async,
+    missing,
+    one_of,
+    refused,
+    text,
+)
 from gptimage.cache.base import Cache, NewReply
 from gptimage.engine.accounting import CallTracker, accounting_from
 from gptimage.engine.arguments import (
@@ -59,6 +67,7 @@ VARIATION: Final = (
 """The prompt of `variations`; the endpoint of that name is retired."""
 
 VARIATION_NOTE: Final = "OpenAI's variations endpoint is retired; this was made by an edit"
+_HOOK: Final = ("before_send", "not_billed")
 _NO_BATCH: Final = (
     "a send hook is not called for batches: submit the batch with the client that has none"
 )
@@ -75,7 +84,7 @@ def check_many(
     if isinstance(concurrency, bool) or not isinstance(concurrency, int):
         raise refused("concurrency", concurrency, "a whole number, 1 or more")
     if checkpoint is not None:
-        path("checkpoint", checkpoint)
+        file_path("checkpoint", checkpoint)
     flag("retry_unknown", retry_unknown)
     flag("refresh", refresh)
 
@@ -99,7 +108,7 @@ def check_batch(state: object, metadata: object) -> None:
         ConfigurationError: A value is of the wrong kind.
     """
     if state is not None:
-        path("state", state)
+        file_path("state", state)
     if metadata is not None:
         one_of("metadata", metadata, Mapping, "a dict of texts")
 
@@ -231,7 +240,15 @@ class BaseClient:
 
         Args:
             hook: What is called before a request leaves.
+
+        Raises:
+            ConfigurationError: It is none.
         """
+        wanted = "a hook with the methods before_send(key, ceiling) and not_billed()"
+        if missing(hook, _HOOK):
+            raise refused("hook", hook, wanted)
+        if any(is_async(getattr(hook, name)) for name in _HOOK):
+            raise refused("hook", hook, f"{wanted} that need not be awaited")
         twin = copy.copy(self)
         twin._sender = evolve(self._sender, hook=chain(hook, self._sender.hook))
         return twin

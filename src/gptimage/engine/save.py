@@ -8,9 +8,9 @@ an error that carries the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from attrs import evolve, field, frozen
 
@@ -89,9 +89,11 @@ class ResultSaver:
         Raises:
             InvalidRequestError: There is no store to tag in, or a tag is unusable.
         """
-        if not isinstance(tags, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        if isinstance(tags, (bytes, Mapping)) or not isinstance(tags, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             raise InvalidRequestError(
-                "tags is text or a list of texts; leave it out for none", field="tags", value=tags
+                "tags is text or a list of texts; leave it out for none",
+                field="tags",
+                value=cast("object", tags),
             )
         found = (tags,) if isinstance(tags, str) else tuple(tags)
         if not found:
