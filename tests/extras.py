@@ -125,7 +125,7 @@ def s3() -> None:
         with Store(blobs, index=Path(folder, "index.sqlite")) as store:
             with ImageClient.sandbox(store=store) as client:
                 client.generate(**FOX)
-            assert store.stats().pictures == 1
+            assert store.stats().images == 1
 
 
 SMOKE: dict[str, Callable[[], None]] = {

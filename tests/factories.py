@@ -1,4 +1,4 @@
-"""Makes the values the tests of the core are about: pictures, requests, plans and replies."""
+"""Makes the values the tests of the core are about: images, requests, plans and replies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ USAGE = {
 
 @functools.cache
 def picture(width: int = 8, height: int = 8, form: str = "png", color: str = "teal") -> bytes:
-    """The bytes of a plain picture."""
+    """The bytes of a plain image."""
     file = io.BytesIO()
     PilImage.new("RGB", (width, height), color).save(file, form)
     return file.getvalue()
@@ -51,17 +51,17 @@ def cutout(width: int = 64, height: int = 64, color: str = "black") -> bytes:
 
 
 def image(width: int = 64, height: int = 64, form: str = "png", color: str = "teal") -> Image:
-    """A plain picture as a value."""
+    """A plain image as a value."""
     return Image.from_bytes(picture(width, height, form, color))
 
 
 def generate(prompt: str = "A fox", *, stream: Any = False, **options: Any) -> Generate:
-    """A request for a new picture, built as the clients build it."""
+    """A request for a new image, built as the clients build it."""
     return generate_request(prompt, options, default_model=DEFAULT, stream=stream)
 
 
 def edit(prompt: str = "A fox", *, stream: Any = False, **options: Any) -> Edit:
-    """A request for an edit of one picture, unless it names others."""
+    """A request for an edit of one image, unless it names others."""
     pictures = {
         "images": options.pop("images", (image(),)),
         "mask": options.pop("mask", None),
@@ -77,7 +77,7 @@ def planned(
     endpoint: str = ENDPOINT,
     **options: Any,
 ) -> Plan:
-    """The plan of a request; of a new picture when only options are given."""
+    """The plan of a request; of a new image when only options are given."""
     asked = generate(**options) if request is None else request
     return plan(asked, models=Models.load(), today=today, endpoint=endpoint)
 

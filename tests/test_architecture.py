@@ -31,7 +31,7 @@ FOLDERS = (
     "batch",
     "client async_client",
     "workers service testing",
-    "pytest_plugin",
+    "pytest_plugin typing",
     "cli",
     "__main__",
 )

@@ -76,15 +76,15 @@ def test_the_chain_of_a_foreign_error_is_masked() -> None:
     """Causes, contexts, notes and attributes of somebody else's exceptions lose their secrets."""
     cause = ValueError("Illegal header value b'Bearer sk-abcdefgh12345678\\n'")
     cause.add_note("sent to http://bob:p4ssw0rd@host")
-    outer = RuntimeError("no connection")
-    outer.__cause__ = cause
-    outer.message = "sk-abcdefgh12345678"  # type: ignore[attr-defined]  # as the SDK's errors have
+    wrapping = RuntimeError("no connection")
+    wrapping.__cause__ = cause
+    wrapping.message = "sk-abcdefgh12345678"  # type: ignore[attr-defined]  # as the SDK's errors have
 
-    scrub_error(outer)
+    scrub_error(wrapping)
     try:
-        raise GptImageError("failed") from outer
+        raise GptImageError("failed") from wrapping
     except GptImageError as error:
-        told = "".join(traceback.format_exception(error)) + repr(vars(outer))
+        told = "".join(traceback.format_exception(error)) + repr(vars(wrapping))
 
     assert [word for word in ("sk-abc", "p4ssw0rd") if word in told] == []
 

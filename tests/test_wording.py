@@ -16,7 +16,7 @@ import gptimage
 import gptimage_mcp.__main__ as server
 from gptimage.cli import main, parser
 from gptimage.wording import for_assistant, for_command_line
-from gptimage_mcp.content.errors import failure
+from gptimage_mcp.content.errors import to_tool_error
 
 
 PACKAGE = Path(gptimage.__file__).parent
@@ -224,6 +224,6 @@ def test_an_assistant_is_told_of_tools() -> None:
         allowed="a client with that store, or store.open(id)",
     )
 
-    told = str(failure(error))
+    told = str(to_tool_error(error))
     assert "belongs to edit_image" in told
     assert "an id of list_images" in told

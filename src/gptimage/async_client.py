@@ -35,7 +35,7 @@ from gptimage.types.result import Completed, PartialImage, Result
 
 
 if TYPE_CHECKING:
-    from gptimage.batch import AsyncBatch, AsyncBatchLine
+    from gptimage.batch import AsyncBatch, AsyncBatchParts
     from gptimage.batch.job import StatePath
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
     from gptimage.conversation import AsyncConversation
@@ -293,7 +293,7 @@ class AsyncImageClient(BaseClient):
     @strict("conversation")
     def conversation(
         self,
-        model: str | None = None,
+        chat_model: str | None = None,
         *,
         image_model: str | None = None,
         resume: Resume | None = None,
@@ -303,10 +303,10 @@ class AsyncImageClient(BaseClient):
         from gptimage.conversation import AsyncConversation
         from gptimage.conversation.turns import ClientParts
 
-        check_conversation(model, image_model, stateless=stateless)
+        check_conversation(chat_model, image_model, stateless=stateless)
         return AsyncConversation(
-            ClientParts(keeper=self._saver, sender=self._sender, meter=self._accounting),
-            model=model or self._config.chat_model,
+            ClientParts(saver=self._saver, sender=self._sender, accounting=self._accounting),
+            chat_model=chat_model or self._config.chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,
@@ -326,7 +326,7 @@ class AsyncImageClient(BaseClient):
 
         check_batch(state, metadata)
         return await AsyncBatch.submit(
-            self._batch_line(),
+            self._batch_parts(),
             requests,
             state=state,
             metadata=metadata or {},
@@ -338,10 +338,10 @@ class AsyncImageClient(BaseClient):
         """A batch that was submitted before: its state file, or its id (``batch_...``)."""
         from gptimage.batch import AsyncBatch
 
-        return await AsyncBatch.open(self._batch_line(), where)
+        return await AsyncBatch.open(self._batch_parts(), where)
 
-    def _batch_line(self) -> AsyncBatchLine:
-        from gptimage.batch import AsyncBatchLine
+    def _batch_parts(self) -> AsyncBatchParts:
+        from gptimage.batch import AsyncBatchParts
         from gptimage.transport.protocols import AsyncSupportsDownload
 
         self._refuse_hook()
@@ -349,9 +349,9 @@ class AsyncImageClient(BaseClient):
         if not isinstance(transport, AsyncSupportsDownload):
             raise ConfigurationError("this transport cannot download, which a batch needs")
         download = transport.download
-        return AsyncBatchLine(
-            keeper=self._saver,
-            meter=self._accounting,
+        return AsyncBatchParts(
+            saver=self._saver,
+            accounting=self._accounting,
             send=lambda request: transport.send(config.delivered(request)),
             download=lambda request: download(config.delivered(request)),
         )

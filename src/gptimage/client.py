@@ -33,7 +33,7 @@ from gptimage.types.result import Completed, PartialImage, Result
 
 
 if TYPE_CHECKING:
-    from gptimage.batch import Batch, BatchLine
+    from gptimage.batch import Batch, BatchParts
     from gptimage.batch.job import StatePath
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
     from gptimage.conversation import Conversation
@@ -405,7 +405,7 @@ class ImageClient(BaseClient):
     @strict("conversation")
     def conversation(
         self,
-        model: str | None = None,
+        chat_model: str | None = None,
         *,
         image_model: str | None = None,
         resume: Resume | None = None,
@@ -414,7 +414,7 @@ class ImageClient(BaseClient):
         """Images made and changed turn by turn, over the Responses API.
 
         Args:
-            model: The chat model, which reads the words; it is billed apart.
+            chat_model: The model that reads the words; it is billed apart.
             image_model: The model that draws; the client's when left out.
             resume: Where to go on: a turn, a response's id, a stored image's id or record.
             stateless: Send the last image with every turn, and let the service keep nothing.
@@ -426,10 +426,10 @@ class ImageClient(BaseClient):
         from gptimage.conversation import Conversation
         from gptimage.conversation.turns import ClientParts
 
-        check_conversation(model, image_model, stateless=stateless)
+        check_conversation(chat_model, image_model, stateless=stateless)
         return Conversation(
-            ClientParts(keeper=self._saver, sender=self._sender, meter=self._accounting),
-            model=model or self._config.chat_model,
+            ClientParts(saver=self._saver, sender=self._sender, accounting=self._accounting),
+            chat_model=chat_model or self._config.chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,
@@ -465,7 +465,7 @@ class ImageClient(BaseClient):
 
         check_batch(state, metadata)
         return Batch.submit(
-            self._batch_line(),
+            self._batch_parts(),
             requests,
             state=state,
             metadata=metadata or {},
@@ -481,10 +481,10 @@ class ImageClient(BaseClient):
         """
         from gptimage.batch import Batch
 
-        return Batch.open(self._batch_line(), where)
+        return Batch.open(self._batch_parts(), where)
 
-    def _batch_line(self) -> BatchLine:
-        from gptimage.batch import BatchLine
+    def _batch_parts(self) -> BatchParts:
+        from gptimage.batch import BatchParts
         from gptimage.transport.protocols import SupportsDownload
 
         self._refuse_hook()
@@ -492,9 +492,9 @@ class ImageClient(BaseClient):
         if not isinstance(transport, SupportsDownload):
             raise ConfigurationError("this transport cannot download, which a batch needs")
         download = transport.download
-        return BatchLine(
-            keeper=self._saver,
-            meter=self._accounting,
+        return BatchParts(
+            saver=self._saver,
+            accounting=self._accounting,
             send=lambda request: transport.send(config.delivered(request)),
             download=lambda request: download(config.delivered(request)),
         )

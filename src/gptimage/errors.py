@@ -4,16 +4,16 @@ GptImageError
 ├── ConfigurationError          nothing was sent: a key, a setting or an extra is missing
 ├── InvalidRequestError         nothing was sent: .field .value .allowed            (ValueError)
 │   └── ModelRetiredError       nothing was sent: .shutdown_date .replacements
-├── ImageDecodeError            bytes that are no picture we can read               (ValueError)
+├── ImageDecodeError            bytes that are no image we can read               (ValueError)
 ├── FetchError                  a URL could not be downloaded safely: .url
 ├── TemplateError               a prompt template or its arguments are wrong        (ValueError)
 ├── BudgetExceededError         nothing was sent: the budget would be crossed
 ├── TransportError              the service was not reached; nothing was billed (ConnectionError)
 ├── OutcomeUnknownError         sent, but no usable answer: it may have been billed
-│   └── MalformedReplyError     an answer came that holds no readable picture: .reply
+│   └── MalformedReplyError     an answer came that holds no readable image: .reply
 ├── ApiError                    the service refused: .status .code .param .request_id
 │   ├── BadRequestError         400 and other 4xx
-│   │   └── ModerationError     the safety system said no: .stage .categories
+│   │   └── ModerationError     the safety system refused: .stage .categories
 │   ├── AuthenticationError     401: the key is wrong
 │   ├── PermissionDeniedError   403: the key may not do this
 │   │   └── OrganizationNotVerifiedError
@@ -22,7 +22,7 @@ GptImageError
 │   ├── RateLimitError          429: too fast: .retry_after
 │   └── ServerError             5xx: the service failed
 ├── CacheError                  the cache failed; a call goes on without it and only warns
-└── StoreError                  the picture is paid and safe in .result, but not on disk
+└── StoreError                  the image is paid and safe in .result, but not on disk
     └── ImageNotFoundError      no such id in the store                             (KeyError)
 
 Data is in attributes; the message is one line. Every error can be pickled and crosses processes.
@@ -233,7 +233,7 @@ class ModelRetiredError(InvalidRequestError):
 
 
 class ImageDecodeError(GptImageError, ValueError):
-    """The bytes are not a picture, are cut short, or would unpack to something absurd."""
+    """The bytes are not an image, are cut short, or would unpack to something absurd."""
 
 
 class FetchError(GptImageError):
@@ -314,7 +314,7 @@ class OutcomeUnknownError(GptImageError):
 
     Attributes:
         possible_cost: The most it should have cost, in USD; None when that cannot be known.
-        partials: Pictures a stream delivered before it broke; none of them is the final one.
+        partials: Images a stream delivered before it broke; none of them is the final one.
         request_id: The service's id of the request, when one arrived.
     """
 
@@ -333,12 +333,12 @@ class OutcomeUnknownError(GptImageError):
 
 
 class MalformedReplyError(OutcomeUnknownError):
-    """An answer arrived that holds no readable picture: HTML, no data, broken base64.
+    """An answer arrived that holds no readable image: HTML, no data, broken base64.
 
     Attributes:
         reply: The body as it arrived, so that whatever is in it is not lost.
         status: The HTTP status code.
-        text: What the model said instead of drawing; empty when it said nothing.
+        text: What the model wrote instead of drawing; empty when it wrote nothing.
     """
 
     def __init__(
@@ -371,7 +371,7 @@ class ApiError(GptImageError):
         request_id: The service's id of the request: quote it to support.
         retry_after: Seconds the service asks to wait, if it says.
         body: The error object as the service sent it.
-        partials: Pictures a stream delivered before the error; none of them is final.
+        partials: Images a stream delivered before the error; none of them is final.
     """
 
     def __init__(
@@ -403,7 +403,7 @@ class BadRequestError(ApiError):
 
 
 class ModerationError(BadRequestError):
-    """The safety system refused the prompt, an input picture or the result."""
+    """The safety system refused the prompt, an input image or the result."""
 
     @property
     def stage(self) -> str | None:
@@ -462,10 +462,10 @@ class CacheError(GptImageError):
 
 
 class StoreError(GptImageError):
-    """Saving failed; the pictures are paid and safe in memory.
+    """Saving failed; the images are paid and safe in memory.
 
     Attributes:
-        result: The result with its pictures, when one was at hand.
+        result: The result with its images, when one was at hand.
         recovery_copies: Paths of recovery copies written elsewhere.
     """
 
@@ -478,8 +478,23 @@ class StoreError(GptImageError):
 
 
 class ImageNotFoundError(StoreError, KeyError):
-    """The store holds no picture with this id."""
+    """The store holds no image with this id."""
 
     def __str__(self) -> str:
         """Show the sentence, not KeyError's quoted repr of it."""
         return str(self.args[0])
+
+
+def error_to_dict(error: BaseException) -> dict[str, object]:
+    """Return an error as JSON values, with what the call may have cost where that is known.
+
+    The fields are ``type``, ``message``, ``request_id`` (the service's id of the call, or None)
+    and, for a call that may have been billed, ``possible_cost_usd`` as text.
+    """
+    possible = getattr(error, "possible_cost", None)
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "request_id": getattr(error, "request_id", None),
+        **({} if possible is None else {"possible_cost_usd": str(possible.usd)}),
+    }

@@ -40,7 +40,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ("its response is in .reply", "its response is kept in a file", "it is not shown here"),
     ("; see .reply", "; it is kept in a file", ""),
     ("; it is in .reply of this error", "; it is kept in a file", ""),
-    ("the pictures are in .result", "the pictures are paid", "the pictures are paid"),
+    ("the images are in .result", "the images are paid", "the images are paid"),
     ("its images are in .result", "its images are paid", "its images are paid"),
     ("safe in .result", "not lost", "not lost"),
     (
@@ -67,7 +67,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ("say the size, or pass the image itself", "say the size", "say the size"),
     ("pass store= to the client", "add --store", "set GPTIMAGE_STORE"),
     (
-        "client.conversation(model=..., image_model=...)",
+        "client.conversation(chat_model=..., image_model=...)",
         "--chat-model and --model",
         "the server chooses the model that reads the words",
     ),
@@ -96,7 +96,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     ("name another file with Store(..., index=...)", "move it away", "the person moves it away"),
     ("history() lists", "`gptimage history` lists", "list_images lists"),
-    ("use .next of the page before", "take what the page before told", "use next of that page"),
+    ("use .next of the page before", "take the one the page before gave", "use next of that page"),
     ("verify() lists", "`gptimage verify` lists", "the person runs `gptimage verify`, which lists"),
     ("reindex() builds", "`gptimage reindex` builds", "`gptimage reindex` of the person builds"),
     ("Retention() needs a limit", "prune needs a limit, such as --max-age", "a limit is needed"),
@@ -123,7 +123,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
         "or start a new",
     ),
 )
-"""What the library says, what a command line says, and what an assistant is told."""
+"""A phrase of the library, of the command line, and of the MCP server."""
 
 
 def for_command_line(text: str) -> str:

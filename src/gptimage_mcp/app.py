@@ -40,12 +40,12 @@ class Templates:
 
     Args:
         templates: The set to begin with.
-        news: Tells subscribed clients when another set has taken its place.
+        subscriptions: Tells subscribed clients when another set has taken its place.
     """
 
-    def __init__(self, templates: gptimage.PromptTemplates, news: SubscriptionBus) -> None:
+    def __init__(self, templates: gptimage.PromptTemplates, subscriptions: SubscriptionBus) -> None:
         self._templates = templates
-        self._news = news
+        self._subscriptions = subscriptions
         self._lock = anyio.Lock()
         self.problem: str | None = None
         """What keeps the folder from being read, or None; the set before it still serves."""
@@ -56,8 +56,8 @@ class Templates:
             fresh = await anyio.to_thread.run_sync(self._reread)
             replaced, self._templates = fresh is not self._templates, fresh
         if replaced:
-            await self._news.publish(PromptsListChanged())
-            await self._news.publish(ResourceUpdated(uri="prompt-templates://list"))
+            await self._subscriptions.publish(PromptsListChanged())
+            await self._subscriptions.publish(ResourceUpdated(uri="prompt-templates://list"))
         return fresh
 
     def _reread(self) -> gptimage.PromptTemplates:
@@ -82,10 +82,10 @@ FETCH: Final = gptimage.Fetch(timeout=10.0, total=25.0)
 
 def _jobs(app: App) -> Jobs:
     async def ended(job: Job) -> None:
-        from gptimage_mcp.resources import pictures_changed  # late: it is built on this module
+        from gptimage_mcp.resources import images_changed  # late: it is built on this module
 
         if job.records:
-            await pictures_changed(app.news, *(record.id for record in job.records))
+            await images_changed(app.subscriptions, *(record.id for record in job.records))
 
     folder = folder_beside(app.settings.ledger)
     return Jobs(store=app.store, folder=folder, ended=ended, clock=app.clock)
@@ -102,7 +102,7 @@ class App:
         cache: Where answers are kept, or None.
         ledger: Where every call is entered.
         templates: The prompt templates; ``await app.templates.now()`` has them as they are now.
-        news: Tells subscribed clients that something changed; give the server the same one.
+        subscriptions: Tells subscribed clients of changes; give the server the same one.
         fetch: How pictures named by URL are downloaded.
         jobs: What is being drawn, and what was.
         clock: Tells the time (UTC): the client's own clock where there is a client.
@@ -116,7 +116,7 @@ class App:
     cache: Cache | None
     ledger: gptimage.Ledger | None
     templates: Templates
-    news: SubscriptionBus
+    subscriptions: SubscriptionBus
     fetch: gptimage.Fetch = FETCH
     clock: Clock = utc_now
     jobs: Jobs = field(default=Factory(_jobs, takes_self=True), repr=False)
@@ -127,7 +127,7 @@ class App:
 # From settings to an `App`: the client, and all it works with.
 
 
-def open_app(
+def create_app(
     settings: Settings,
     client: gptimage.AsyncImageClient | None = None,
     fetch: gptimage.Fetch | None = None,
@@ -156,15 +156,15 @@ def open_app(
         store, cache = open_store(settings), open_cache(settings)
         ledger = open_ledger(settings)
         client = open_client(settings, store, cache, ledger, metrics)
-    news = InMemorySubscriptionBus()
+    subscriptions = InMemorySubscriptionBus()
     return App(
         settings=settings,
         client=client,
         store=store,
         cache=cache,
         ledger=ledger,
-        templates=Templates(templates, news),
-        news=news,
+        templates=Templates(templates, subscriptions),
+        subscriptions=subscriptions,
         fetch=fetch or FETCH,
         clock=utc_now if client is None else client.clock,
         metrics=metrics,

@@ -19,14 +19,14 @@ from gptimage.secrets import scrub
 from gptimage_mcp.config.loading import (
     CONFIG,
     NO_OPTIONS,
-    Loaded,
-    doubtful,
+    LoadedSettings,
+    check_optional_paths,
+    check_required_paths,
+    default_file,
     load,
-    unusable,
-    usual_file,
 )
-from gptimage_mcp.config.older_servers import renamed
-from gptimage_mcp.config.settings import KINDS, OFF, Settings, SettingsError, variable
+from gptimage_mcp.config.older_servers import replacements
+from gptimage_mcp.config.settings import OFF, ROWS, Settings, SettingsError, variable
 from gptimage_mcp.content.records import utc_now
 
 
@@ -49,9 +49,9 @@ def run(options: Mapping[str, str] = NO_OPTIONS) -> int:
         loaded = load(options)
     except SettingsError as error:
         _print("These settings cannot be used:", error.problems)
-        _print("There are:", [CONFIG, *map(variable, KINDS)])
+        _print("There are:", [CONFIG, *map(variable, ROWS)])
         return BAD_SETTINGS
-    print(f"\nsettings file: {loaded.file or f'none (looked for {usual_file()})'}\n")
+    print(f"\nsettings file: {loaded.file or f'none (looked for {default_file()})'}\n")
     print("\n".join(_table(loaded)))
     problems, notes = [*_problems(loaded.settings)], [*_notes(loaded)]
     _print("Worth knowing:", notes)
@@ -79,8 +79,8 @@ def _version(package: str) -> str:
         return "is not installed"
 
 
-def _table(loaded: Loaded) -> Iterator[str]:
-    rows = [(variable(name), _value(loaded.settings, name), loaded.origins[name]) for name in KINDS]
+def _table(loaded: LoadedSettings) -> Iterator[str]:
+    rows = [(variable(name), _value(loaded.settings, name), loaded.origins[name]) for name in ROWS]
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
     for name, value, origin in rows:
         shown = "" if origin == name else origin
@@ -91,7 +91,7 @@ def _value(settings: Settings, name: str) -> str:
     value: object = getattr(settings, name)
     if value in (None, ()):
         return OFF if name == "cache" else "-"
-    if KINDS[name].secret:
+    if ROWS[name].secret:
         return "set, not shown"
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -109,7 +109,7 @@ def _problems(settings: Settings) -> Iterator[str]:
         )
     if told := _model(settings, "shut_down"):
         yield told
-    missing = [*unusable(settings)]
+    missing = [*check_required_paths(settings)]
     yield from missing
     try:
         if not missing:
@@ -122,9 +122,9 @@ def _problems(settings: Settings) -> Iterator[str]:
 
 def _open(settings: Settings) -> None:
     """Open what the server would."""
-    from gptimage_mcp.app import open_app
+    from gptimage_mcp.app import create_app
 
-    app = open_app(settings)
+    app = create_app(settings)
     app.store.close()
     if settings.redis_url is not None and app.cache is not None:
         app.cache.get("g1:check")
@@ -136,10 +136,10 @@ def _open(settings: Settings) -> None:
         Auth.of(settings)
 
 
-def _notes(loaded: Loaded) -> Iterator[str]:
+def _notes(loaded: LoadedSettings) -> Iterator[str]:
     """What works, but perhaps otherwise than meant."""
     settings = loaded.settings
-    yield from doubtful(settings)
+    yield from check_optional_paths(settings)
     if settings.sandbox:
         yield "the sandbox is on: pictures are drawn by a program, nothing is sent or billed"
     if settings.sandbox and settings.api_key is not None:
@@ -148,7 +148,7 @@ def _notes(loaded: Loaded) -> Iterator[str]:
         yield f"{variable('wait')}: many clients give a call up after 60 seconds; 50 is safe"
     if told := _model(settings, "unknown") or _model(settings, "deprecated"):
         yield told
-    yield from renamed(os.environ)
+    yield from replacements(os.environ)
     if loaded.file is not None and _tells_secrets(loaded, loaded.file):
         yield f"{loaded.file}: holds a secret, and other accounts may read it (chmod 600)"
 
@@ -169,7 +169,7 @@ def _model(settings: Settings, state: str) -> str | None:
     return f"{variable('model')}: {spec.id} {when} shut down on {spec.shutdown}{instead}"
 
 
-def _tells_secrets(loaded: Loaded, file: Path) -> bool:
-    secret = any(KINDS[name].secret for name in KINDS if loaded.origins[name] == str(file))
+def _tells_secrets(loaded: LoadedSettings, file: Path) -> bool:
+    secret = any(ROWS[name].secret for name in ROWS if loaded.origins[name] == str(file))
     others = stat.S_IRGRP | stat.S_IROTH
     return secret and sys.platform != "win32" and bool(file.stat().st_mode & others)

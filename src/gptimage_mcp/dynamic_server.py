@@ -1,4 +1,4 @@
-"""`LiveServer`: an MCP server that looks resources and prompts up each time they are asked for.
+"""`DynamicServer`: an MCP server that looks resources and prompts up each time they are asked for.
 
 The SDK's own registries hold what never changes. Pictures come and go, each has a type of its own,
 and template folders are edited while the server runs, so these answer for themselves.
@@ -29,14 +29,14 @@ from mcp_types import (
 from pydantic import AnyUrl, ValidationError
 
 from gptimage_mcp.app import App
-from gptimage_mcp.content.errors import misfit
-from gptimage_mcp.content.sanitize import told
+from gptimage_mcp.content.errors import validation_error
+from gptimage_mcp.content.sanitize import redact
 
 
 # What the SDK does to arguments in silence: it ignores unknown ones, and reads text as JSON.
 
 
-class TextStaysText(FuncMetadata):
+class UnparsedStrings(FuncMetadata):
     """The arguments of a tool, where text that looks like JSON is still text.
 
     Some clients send a list as text, and the SDK reads every text as JSON unless its parameter
@@ -60,7 +60,7 @@ class TextStaysText(FuncMetadata):
 _EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
 
 
-def published(tool: Tool) -> Tool:
+def compact_tool(tool: Tool) -> Tool:
     """The tool with schemas as short as they can be; it takes no argument it does not name."""
     schema = {**_bare(tool.input_schema), "additionalProperties": False}
     output = tool.output_schema
@@ -72,7 +72,7 @@ def published(tool: Tool) -> Tool:
     )
 
 
-def given(arguments: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def without_empty(arguments: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """The arguments that say something.
 
     Proxies, and converters that make every parameter required, fill what a model left out with
@@ -87,7 +87,9 @@ def given(arguments: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any
     return {name: _without_empty(value) for name, value in said.items()}
 
 
-def gathered(arguments: dict[str, Any], place: str, names: Container[str]) -> dict[str, Any]:
+def collect_advanced(
+    arguments: dict[str, Any], place: str, names: Container[str]
+) -> dict[str, Any]:
     """The arguments, with those that belong into an object of theirs put there.
 
     Models write them beside it, too; what they mean is clear.
@@ -102,7 +104,7 @@ def gathered(arguments: dict[str, Any], place: str, names: Container[str]) -> di
         return arguments
     outside = {name: value for name, value in arguments.items() if name not in names}
     there: object = outside.get(place) or {}
-    if isinstance(there, str):  # some clients send an object as text, see `TextStaysText`
+    if isinstance(there, str):  # some clients send an object as text, see `UnparsedStrings`
         with suppress(ValueError):
             there = json.loads(there)
     if not isinstance(there, dict):
@@ -176,10 +178,10 @@ def refuse_unknown(tool: str, arguments: Iterable[str], schema: dict[str, Any]) 
 
 def _named(name: str, known: list[str]) -> str:
     meant = difflib.get_close_matches(name, known, n=1)
-    return told(name, 60) + (f" (did you mean {meant[0]}?)" if meant else "")
+    return redact(name, 60) + (f" (did you mean {meant[0]}?)" if meant else "")
 
 
-class LiveResources(Protocol):
+class DynamicResources(Protocol):
     """Resources that are looked up when they are asked for."""
 
     @property
@@ -196,7 +198,7 @@ class LiveResources(Protocol):
         ...
 
 
-class LivePrompts(Protocol):
+class DynamicPrompts(Protocol):
     """Prompts that are looked up when they are asked for."""
 
     async def listed(self) -> Sequence[Prompt]:
@@ -212,7 +214,7 @@ class LivePrompts(Protocol):
         ...
 
 
-class LiveServer(MCPServer[App]):
+class DynamicServer(MCPServer[App]):
     """An `MCPServer` that also asks `resources` and `prompts`, where they are set.
 
     What is wrong with a tool's arguments it says in our words: the SDK's repeat their values, and
@@ -221,25 +223,25 @@ class LiveServer(MCPServer[App]):
     Attributes:
         resources: Answers after what was registered with the SDK.
         prompts: Answers after what was registered with the SDK.
-        offers: The names of the tools there may be; all when empty.
-        inner: For tools with an object of rare parameters, its name and those of the parameters.
+        enabled: The names of the tools there may be; all when empty.
+        advanced: For tools with an object of rare parameters, its name and those of the parameters.
     """
 
-    offers: frozenset[str] = frozenset()
-    resources: LiveResources | None = None
-    prompts: LivePrompts | None = None
+    enabled: frozenset[str] = frozenset()
+    resources: DynamicResources | None = None
+    prompts: DynamicPrompts | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.inner: dict[str, tuple[str, frozenset[str]]] = {}
+        self.advanced: dict[str, tuple[str, frozenset[str]]] = {}
 
     def add_tool(self, fn: Callable[..., Any], *args: Any, **options: Any) -> None:
         """Register a tool; text for it stays text."""
         super().add_tool(fn, *args, **options)
         # The SDK gives no other way to its reading of arguments.
         for tool in self._tool_manager.list_tools():
-            if not isinstance(tool.fn_metadata, TextStaysText):
-                tool.fn_metadata = TextStaysText.model_construct(**dict(tool.fn_metadata))
+            if not isinstance(tool.fn_metadata, UnparsedStrings):
+                tool.fn_metadata = UnparsedStrings.model_construct(**dict(tool.fn_metadata))
 
     async def serve_streams(self, received: Any, sent: Any) -> None:
         """Serve one client whose messages come and go over these streams, until one ends."""
@@ -256,20 +258,20 @@ class LiveServer(MCPServer[App]):
         """
         for tool in await super().list_tools():
             if tool.name == name:
-                if name in self.inner:
-                    arguments = gathered(arguments, *self.inner[name])
-                arguments = given(arguments, tool.input_schema)
+                if name in self.advanced:
+                    arguments = collect_advanced(arguments, *self.advanced[name])
+                arguments = without_empty(arguments, tool.input_schema)
                 refuse_unknown(name, arguments, tool.input_schema)
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):
-                raise misfit(error.__cause__) from error.__cause__
+                raise validation_error(error.__cause__) from error.__cause__
             raise
 
     async def list_tools(self) -> list[Tool]:
         """The tools; none takes arguments it does not name."""
-        return [published(tool) for tool in await super().list_tools()]
+        return [compact_tool(tool) for tool in await super().list_tools()]
 
     async def list_resources(self) -> list[Resource]:
         """Registered resources first, then the live ones."""

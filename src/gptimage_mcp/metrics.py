@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import gptimage
-from gptimage_mcp.http.errors import refusal
+from gptimage.service.http import JsonError
 
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class MetricsRoute:
     async def answer(self, _: Request) -> Response:
         """The answer."""
         if self._metrics is None:
-            return refusal(
+            return JsonError(
                 501,
                 "no_metrics",
                 "metrics need another package (pip install 'gptimage[prometheus]') and "
@@ -95,7 +95,7 @@ class _Now:
         yield GaugeMetricFamily("gptimage_jobs_running", "Calls that draw now", running)
         try:
             kept = self._app.store.stats()
-            yield GaugeMetricFamily("gptimage_store_images", "Pictures kept", kept.pictures)
+            yield GaugeMetricFamily("gptimage_store_images", "Pictures kept", kept.images)
             yield GaugeMetricFamily("gptimage_store_bytes", "What they take", kept.bytes)
         except gptimage.StoreError:
             pass

@@ -30,7 +30,7 @@ import gptimage
 from gptimage.models import PRESETS
 from gptimage.store import Page
 from gptimage_mcp.app import App, Templates
-from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.dynamic_server import DynamicServer
 
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _Handler = Callable[
 ]
 
 
-def add_completions(server: LiveServer, store: gptimage.Store, templates: Templates) -> None:
+def add_completions(server: DynamicServer, store: gptimage.Store, templates: Templates) -> None:
     """Complete the variables of resource addresses and the arguments of prompts."""
     register: Callable[[_Handler], _Handler] = server.completion()  # type: ignore[no-untyped-call]  # the SDK has no type for it
     register(Completions(store, templates).complete)
@@ -146,7 +146,7 @@ prompt is word for word what the image model should read:
 """
 
 
-def add_prompts(server: LiveServer, app: App) -> None:
+def add_prompts(server: DynamicServer, app: App) -> None:
     """Offer every prompt template of `app`, and completion of its arguments.
 
     A template folder that changes is read again when somebody asks, and subscribers are told.
@@ -156,7 +156,7 @@ def add_prompts(server: LiveServer, app: App) -> None:
 
 
 class Prompts:
-    """The prompt templates, for `LiveServer`.
+    """The prompt templates, for `DynamicServer`.
 
     Args:
         templates: Where they come from.
@@ -177,12 +177,53 @@ class Prompts:
                 each problem, and ``data`` the first argument and what it takes.
         """
         try:
-            template = (await self._templates.now())[name]
-            prompt = template.render(arguments)
+            templates = await self._templates.now()
+            template = templates[name if name in templates else _OLDER_NAMES.get(name, name)]
+            prompt = template.render(_with_older(template, arguments))
         except gptimage.TemplateError as error:
             raise _refusal(error) from error
         message = PromptMessage(role="user", content=TextContent(text=_text(prompt)))
         return GetPromptResult(description=template.description, messages=[message])
+
+
+_OLDER_NAMES: Final = {"social_media": "social_media_post"}
+_OLDER_ARGUMENTS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+    "social_media_post": {"layout": ("visual_elements", "arranged as {}")},
+    "hero_banner": {
+        "main_theme": ("message", "{}"),
+        "hero_elements": ("message", "shown with {}"),
+        "atmosphere": ("visual_style", "a {} atmosphere"),
+    },
+    "email_header": {
+        "main_topic": ("theme", "{}"),
+        "header_elements": ("theme", "shown with {}"),
+        "visual_style": ("theme", "in a {} style"),
+    },
+    "infographic": {
+        "chart_types": ("visual_approach", "with {}"),
+        "color_scheme": ("visual_approach", "in {} colours"),
+    },
+    "thumbnail": {
+        "focal_element": ("style", "with {} as the focal point"),
+        "color_scheme": ("style", "in {} colours"),
+    },
+}
+"""Arguments of lansespirit/image-gen-mcp that our templates have not: where they go, and how."""
+
+
+def _with_older(
+    template: gptimage.PromptTemplate, arguments: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return the arguments, with those of an older server written into those that are there."""
+    known = {argument.name for argument in template.arguments}
+    merged = dict(arguments)
+    for name, (place, words) in _OLDER_ARGUMENTS.get(template.name, {}).items():
+        # A template of one's own with this name may have the argument, or lack the place.
+        if name not in merged or name in known or place not in known:
+            continue
+        text = words.format(merged.pop(name))
+        merged[place] = f"{merged[place]}, {text}" if merged.get(place) else text
+    return merged
 
 
 def _prompt(template: gptimage.PromptTemplate) -> Prompt:

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from urllib.parse import parse_qsl
 
 import anyio.to_thread
-from attrs import frozen
+from attrs import evolve, frozen
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.subscriptions import ResourcesListChanged, ResourceUpdated, SubscriptionBus
@@ -28,8 +28,8 @@ import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.content import records
 from gptimage_mcp.content.records import uri_of
-from gptimage_mcp.content.sanitize import told
-from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.content.sanitize import redact
+from gptimage_mcp.dynamic_server import DynamicServer
 
 
 # `Address`: a resource's URI taken apart, and refused by name where it makes no sense.
@@ -117,28 +117,28 @@ _DAYS: Final = range(1, 36_501)
 _Reader = Callable[[Address], Awaitable[ReadResourceContents]]
 
 
-def add_resources(server: LiveServer, app: App) -> None:
+def add_resources(server: DynamicServer, app: App) -> None:
     """Offer every resource and template of `app`."""
     server.resources = Resources(app)
 
 
-async def pictures_changed(news: SubscriptionBus, *image_ids: str) -> None:
+async def images_changed(subscriptions: SubscriptionBus, *image_ids: str) -> None:
     """Tell subscribed clients that pictures were saved, changed or deleted.
 
     Call it with ``app.news`` after a picture was saved, tagged or deleted. Only what this process
     does is told; what another one saves is seen when somebody looks.
 
     Args:
-        news: ``app.news``.
+        subscriptions: ``app.news``.
         image_ids: The pictures.
     """
-    await news.publish(ResourcesListChanged())
+    await subscriptions.publish(ResourcesListChanged())
     for uri in (HISTORY_URI, STATS_URI, *map(uri_of, image_ids)):
-        await news.publish(ResourceUpdated(uri=uri))
+        await subscriptions.publish(ResourceUpdated(uri=uri))
 
 
 class Resources:
-    """What `LiveServer` serves besides the viewer.
+    """What `DynamicServer` serves besides the viewer.
 
     Args:
         app: Where everything comes from.
@@ -152,6 +152,7 @@ class Resources:
             "storage-stats": self._stats,
             "model-info": self._model,
             "prompt-templates": self._templates,
+            "models": self._models,
         }
 
     @property
@@ -196,6 +197,7 @@ class Resources:
         return ReadResourceContents(content=image.data, mime_type=image.mime_type)
 
     async def _history(self, address: Address) -> ReadResourceContents:
+        address = _with_query(address)
         address.takes("limit", "days", path="recent")
         limit, days = address.number("limit", _LIMIT), address.number("days", _DAYS)
         since = None if days is None else self._app.clock() - timedelta(days=days)
@@ -218,6 +220,12 @@ class Resources:
             )
         return _json(records.model(spec, catalogue, self._app.clock().date()))
 
+    async def _models(self, address: Address) -> ReadResourceContents:
+        """Return all models, as ``list_models`` does: an address of lansespirit/image-gen-mcp."""
+        address.takes(path="list")
+        catalogue, today = gptimage.Models.load(), self._app.clock().date()
+        return _json({"models": [records.model(spec, catalogue, today) for spec in catalogue]})
+
     async def _templates(self, address: Address) -> ReadResourceContents:
         address.takes()
         templates = await self._app.templates.now()
@@ -230,12 +238,20 @@ def _listed(record: gptimage.Record) -> Resource:
     return Resource(
         uri=uri_of(record.id),
         name=record.key.rpartition("/")[2],
-        title=told(record.prompt, 60) or record.id,
+        title=redact(record.prompt, 60) or record.id,
         description=records.in_short(record),
         mime_type=record.mime_type,
         size=record.bytes,
         annotations=Annotations(last_modified=record.created.isoformat(), priority=0.5),
     )
+
+
+def _with_query(address: Address) -> Address:
+    """Return ``recent/{limit}/{days}``, as lansespirit/image-gen-mcp has it, with parameters."""
+    path, *values = address.path.split("/")
+    if not values or len(values) > 2 or address.query:
+        return address
+    return evolve(address, path=path, query=dict(zip(("limit", "days"), values, strict=False)))
 
 
 def _too_large(record: gptimage.Record) -> str:

@@ -12,10 +12,10 @@ from mcp.server import MCPServer
 from mcp.server.caching import CacheableMethod, CacheHint
 
 import gptimage
-from gptimage_mcp.app import App, open_app
+from gptimage_mcp.app import App, create_app
 from gptimage_mcp.assets import icons, viewer
-from gptimage_mcp.config.settings import Settings, needs_foreseeable_cost, offered, variable
-from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.config.settings import Settings, enabled_tools, requires_known_cost, variable
+from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.http.routes import add_routes
 from gptimage_mcp.prompts import add_prompts
 from gptimage_mcp.resources import add_resources
@@ -51,7 +51,7 @@ def _ways(app: App) -> Iterator[str]:
     yield (
         f"A call that takes longer than {settings.wait:g} s answers with a handle (job_...), and "
         "goes on: pass it to view_image, which waits. Do not make the call again; it is paid once."
-        f"{_afterwards(offered(settings))}"
+        f"{_afterwards(enabled_tools(settings))}"
     )
 
 
@@ -65,13 +65,12 @@ def _afterwards(tools: frozenset[str]) -> str:
 
 def _money(settings: Settings) -> Iterator[str]:
     limits = [f"at most {settings.max_images} pictures per call"]
-    if settings.max_per_call is not None:
-        limits.append(f"{_usd(settings.max_per_call)} per call")
-    if settings.max_per_day is not None:
-        limits.append(f"{_usd(settings.max_per_day)} per day (UTC)")
-    told = " estimate_cost tells the cost of a call before it is made."
-    yield f"Limits: {', '.join(limits)}.{told if 'estimate_cost' in offered(settings) else ''}"
-    if needs_foreseeable_cost(settings):
+    for period, usd in settings.limits.items():
+        limits.append(f"{_usd(usd)} {'in total' if period == 'total' else f'per {period}'}")
+    note = " estimate_cost tells the cost of a call before it is made."
+    note = note if "estimate_cost" in enabled_tools(settings) else ""
+    yield f"Limits: {', '.join(limits)}.{note}"
+    if requires_known_cost(settings):
         yield (
             "Name size and quality in every call that draws: where there is a limit, a call whose "
             "cost cannot be foreseen is refused before it is sent."
@@ -106,7 +105,7 @@ def build_server(
     client: gptimage.AsyncImageClient | None = None,
     fetch: gptimage.Fetch | None = None,
     detached: bool = False,
-) -> LiveServer:
+) -> DynamicServer:
     """A server with every tool, resource and prompt.
 
     Args:
@@ -124,18 +123,18 @@ def build_server(
     """
     if detached and client is not None:
         raise gptimage.ConfigurationError("detached=True draws with a client of its own")
-    app = open_app(settings, client, fetch, detached=detached)
+    app = create_app(settings, client, fetch, detached=detached)
     return server_of(app, owned=client is None)
 
 
-def server_of(app: App, *, owned: bool = False) -> LiveServer:
+def server_of(app: App, *, owned: bool = False) -> DynamicServer:
     """A server over what was opened already.
 
     Args:
         app: What its tools work with.
         owned: Whether the client is closed when the server ends.
     """
-    pruning = Pruning(app.store, app.settings.retention_days)
+    pruning = Pruning(app.store, app.settings.retention)
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:
@@ -146,7 +145,7 @@ def server_of(app: App, *, owned: bool = False) -> LiveServer:
         if owned and app.client is not None and not app.jobs.in_use:
             await app.client.aclose()
 
-    server = LiveServer(
+    server = DynamicServer(
         "gptimage",
         title="gptimage",
         description="Draws and edits pictures with OpenAI's image models, and keeps them.",
@@ -155,7 +154,7 @@ def server_of(app: App, *, owned: bool = False) -> LiveServer:
         version=_version(),
         lifespan=lifespan,
         cache_hints=_HINTS,
-        subscriptions=app.news,
+        subscriptions=app.subscriptions,
         extensions=[viewer()],
         log_level=app.settings.log_level,
     )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mcp_types import RequestId
     from pydantic import ValidationError
 
-    from gptimage_mcp.dynamic_server import LiveServer
+    from gptimage_mcp.dynamic_server import DynamicServer
 
 
 _logger: Final = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def serve(settings: Settings) -> None:
     os.dup2(2, 1)  # the client is gone: nothing printed from here on may reach it
 
 
-async def _serve(server: LiveServer) -> None:
+async def _serve(server: DynamicServer) -> None:
     from mcp.server.stdio import stdio_server
 
     # Programs started by this one, and code that reads standard input, find it empty.
@@ -256,7 +256,7 @@ def _envelope(line: bytes) -> tuple[RequestId | None, bool]:
     try:
         found: object = json.loads(text, strict=False)
     except (ValueError, RecursionError):
-        found = _outer_members(text)
+        found = _top_level_members(text)
     if not isinstance(found, dict):
         return None, False
     members = cast("dict[str, object]", found)
@@ -268,7 +268,7 @@ def _envelope(line: bytes) -> tuple[RequestId | None, bool]:
     return id, "method" not in members and ("result" in members or "error" in members)
 
 
-def _outer_members(text: str) -> dict[str, object]:
+def _top_level_members(text: str) -> dict[str, object]:
     """Return the names at the first level of an object that is not valid JSON, with its id.
 
     By depth, because an ``id`` among the arguments of a tool is not the id of the request.

@@ -149,7 +149,7 @@ def test_the_sandbox_lives_on_the_day_of_its_client(day: datetime) -> None:
 
 @pytest.mark.parametrize("day", DAYS, ids=str)
 def test_a_sandbox_dates_everything_it_makes(day: datetime) -> None:
-    """Files, batches, pictures and responses carry the sandbox's own time."""
+    """Files, batches, images and responses carry the sandbox's own time."""
     sandbox = Sandbox(clock=lambda: day)
 
     def body(method: str, path: str, **asked: Any) -> Any:
@@ -199,10 +199,10 @@ def test_how_a_call_ended_is_remembered_by_the_cache_s_clock(
     )
     lease = cache.lease("g1:abc", "token")
     lease.release("no")
-    heard = cache.outcome("token")
+    outcome = cache.outcome("token")
     now[0] += 86_400
 
-    assert (heard, cache.outcome("token")) == ("no", None)
+    assert (outcome, cache.outcome("token")) == ("no", None)
 
 
 @pytest.mark.parametrize("day", DAYS, ids=str)

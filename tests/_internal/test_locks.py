@@ -43,7 +43,7 @@ def free(path: Path) -> bool:
     return True
 
 
-def test_the_holder_s_token(tmp_path: Path) -> None:
+def test_the_owner_s_token(tmp_path: Path) -> None:
     """Who cannot have it learns the token of the one that has, and it is free afterwards."""
     first = take(tmp_path / "some.lock", "first")
     assert isinstance(first, FileLock)

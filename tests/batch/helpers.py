@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from attrs import evolve
 
 from gptimage import Retry
-from gptimage.batch import AsyncBatchLine, BatchLine
+from gptimage.batch import AsyncBatchParts, BatchParts
 from gptimage.engine.accounting import CallAccounting
 from gptimage.engine.config import ClientConfig, Settings
 from gptimage.engine.save import ResultSaver
@@ -26,7 +26,7 @@ AT_ONCE = Retry(first_delay=0.0)
 """As patient as ever, without the waiting."""
 
 CHEAP: dict[str, Any] = {"size": "1024x640", "quality": "low"}
-"""The smallest pictures there are: drawing them is what takes time in these tests."""
+"""The smallest images there are: drawing them is what takes time in these tests."""
 
 
 def fox(number: int) -> dict[str, Any]:
@@ -149,16 +149,16 @@ def line(
     transport: SandboxTransport | None = None,
     clock: Clock | None = None,
     retry: Retry = AT_ONCE,
-    **meter: Any,
-) -> BatchLine:
+    **accounting: Any,
+) -> BatchParts:
     """A blocking client's side."""
     told = clock or Clock()
     way = transport or SandboxTransport(sandbox)
     settings: Settings = {"clock": told, "retry": retry}
     core = ClientConfig.from_settings(settings, endpoint=SANDBOX_URL, store=store)
-    return BatchLine(
-        keeper=ResultSaver(core=core, caches=False),
-        meter=CallAccounting.of(meter, told),
+    return BatchParts(
+        saver=ResultSaver(core=core, caches=False),
+        accounting=CallAccounting.of(accounting, told),
         send=way.send,
         download=way.download,
     )
@@ -166,15 +166,15 @@ def line(
 
 def async_line(
     sandbox: Sandbox, *, store: Store | None = None, way: AsyncSandboxTransport | None = None
-) -> AsyncBatchLine:
+) -> AsyncBatchParts:
     """An async client's side."""
     clock, way = Clock(), way or AsyncSandboxTransport(sandbox)
     core = ClientConfig.from_settings(
         {"clock": clock, "retry": AT_ONCE}, endpoint=SANDBOX_URL, store=store
     )
-    return AsyncBatchLine(
-        keeper=ResultSaver(core=core, caches=False),
-        meter=CallAccounting.of({}, clock),
+    return AsyncBatchParts(
+        saver=ResultSaver(core=core, caches=False),
+        accounting=CallAccounting.of({}, clock),
         send=way.send,
         download=way.download,
     )

@@ -97,7 +97,7 @@ def test_a_cancelled_submission_lets_others_in(sandbox: Sandbox, tmp_path: Path)
 
 
 def test_results_that_are_left_early_are_read_later(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Who stops after the first item gets all of them another time, and no picture twice."""
+    """Who stops after the first item gets all of them another time, and no image twice."""
     store, file = Store(tmp_path / "store"), tmp_path / "b.json"
     Batch.submit(line(sandbox), [fox(n) for n in range(3)], state=file).wait(poll=0)
 
@@ -109,7 +109,7 @@ def test_results_that_are_left_early_are_read_later(sandbox: Sandbox, tmp_path: 
         return len([item async for item in batch.results()])
 
     assert asyncio.run(go()) == 3
-    assert store.stats().pictures == 3
+    assert store.stats().images == 3
 
 
 class Breaking(AsyncSandboxTransport):

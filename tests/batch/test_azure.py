@@ -1,6 +1,6 @@
 """Batches through an Azure client object: its paths, its key, and downloads over real HTTP.
 
-What Azure itself answers to batches of pictures is not known; the server behind these tests is
+What Azure itself answers to batches of images is not known; the server behind these tests is
 the sandbox with Azure's addresses, key header and empty file ids.
 """
 
@@ -122,7 +122,7 @@ def test_a_batch_over_an_azure_client(azure: Azure, tmp_path: Path) -> None:
         items = {item.index: item for item in batch.results()}
 
     assert {index: item.error for index, item in items.items()} == {0: None, 1: None}
-    assert store.stats().pictures == 2
+    assert store.stats().images == 2
     check(azure)
 
 

@@ -61,7 +61,7 @@ def test_round_trip_into_the_store(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_estimate_is_half(sandbox: Sandbox) -> None:
     """The estimate of a batch uses the price rows of batches."""
     client = line(sandbox)
-    single = client.keeper.core.plan_generate("Fox 0", CHEAP).estimate
+    single = client.saver.core.plan_generate("Fox 0", CHEAP).estimate
     batch = Batch.submit(client, [fox(0)])
 
     assert single is not None
@@ -69,7 +69,7 @@ def test_estimate_is_half(sandbox: Sandbox) -> None:
 
 
 def test_edits_are_uploaded_once_and_named(sandbox: Sandbox) -> None:
-    """The pictures of edits are uploaded for vision, equal ones once, and come back edited."""
+    """The images of edits are uploaded for vision, equal ones once, and come back edited."""
     data = Image.from_bytes(_png())
     asked = [{"prompt": f"Edit {n}", "images": [data], "mask": data, **CHEAP} for n in range(2)]
     batch = Batch.submit(line(sandbox), asked)
@@ -113,7 +113,7 @@ def test_models_endpoints_and_limits_split(sandbox: Sandbox) -> None:
 
 
 def test_one_failure_does_not_lose_the_others(sandbox: Sandbox) -> None:
-    """A refused request is an error item; the rest has pictures."""
+    """A refused request is an error item; the rest has images."""
     asked = [fox(0), {**fox(1), "prompt": "[sandbox:moderation] Fox"}, fox(2)]
     batch = Batch.submit(line(sandbox), asked)
     batch.wait(poll=0)
@@ -152,7 +152,7 @@ def test_results_before_the_end_are_refused(sandbox: Sandbox) -> None:
 
 
 def test_results_twice_save_once(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Reading the results again finds the pictures in the store."""
+    """Reading the results again finds the images in the store."""
     store = Store(tmp_path / "store")
     batch = Batch.submit(line(sandbox, store=store), [fox(0)])
     batch.wait(poll=0)

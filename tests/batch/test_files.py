@@ -87,7 +87,7 @@ PROMPTS = st.text(min_size=1, max_size=40).filter(str.strip)
 )
 def test_files_hold_every_request_once(asked: list[tuple[str, str]], lines: int, size: int) -> None:
     """What is uploaded is JSONL with each request in one file, as it was asked for."""
-    core = line(Sandbox()).keeper.core
+    core = line(Sandbox()).saver.core
     requests = [{"prompt": prompt, "model": model, "quality": "low"} for prompt, model in asked]
     with tempfile.TemporaryDirectory() as folder:
         state = State.new(Path(folder, "b.json"), NOW, core.endpoint, {})
@@ -158,7 +158,7 @@ def test_uploads_are_remembered_by_a_torn_file(tmp_path: Path) -> None:
 
 @functools.cache
 def png(number: int) -> bytes:
-    """One of many small pictures."""
+    """One of many small images."""
     file = io.BytesIO()
     PilImage.new("RGB", (1, 1), (number % 256, number // 256, 7)).save(file, "png")
     return file.getvalue()
@@ -198,7 +198,7 @@ def test_lines_come_whole_however_the_file_arrives(
     found += lines.close()
 
     assert [each.raw for each in found] == [text for text in texts if text.strip()]
-    assert [each.pictures for each in found] == [split(text)[1] for text in texts if text.strip()]
+    assert [each.images for each in found] == [split(text)[1] for text in texts if text.strip()]
 
 
 @frozen
@@ -208,7 +208,7 @@ class Answer:
     Attributes:
         kind: What it is.
         number: Which request it is for.
-        picture: Which picture it has.
+        image: Which image it has.
     """
 
     kind: str
@@ -229,16 +229,16 @@ class Answer:
         if self.kind == "noise":
             return [b"", b"   ", b"\r", b"null", b"[1]", b"{", b'{"custom_id": 3}'][self.cut % 7]
         body: dict[str, Any] = {"error": {"message": "No.", "code": "moderation_blocked"}}
-        if self.pictures:
-            body = {"data": [{"b64_json": base64.b64encode(png(self.picture)).decode()}]}
-        status = 200 if self.pictures else 400
-        response = {"status_code": status, "request_id": f"r{self.picture}", "body": body}
+        if self.images:
+            body = {"data": [{"b64_json": base64.b64encode(png(self.image)).decode()}]}
+        status = 200 if self.images else 400
+        response = {"status_code": status, "request_id": f"r{self.image}", "body": body}
         error = None
         if self.kind == "expired":
             response, error = {}, {"code": "batch_expired", "message": "Too late."}
         value = {"custom_id": self.custom_id, "response": response or None, "error": error}
         text = json.dumps(value).encode()
-        if self.kind == "torn":  # behind the picture, and before the end
+        if self.kind == "torn":  # behind the image, and before the end
             after = text.index(b'"', text.index(b"b64_json") + 13) + 1
             return text[: after + self.cut % (len(text) - after)]
         return text
@@ -264,15 +264,15 @@ ANSWERS = st.builds(
 def test_no_picture_is_lost_and_every_request_answered(
     answers: list[Answer], cuts: list[int], again: int, status: str
 ) -> None:
-    """In any order, twice, torn, with strangers between: each picture reaches the caller, once."""
+    """In any order, twice, torn, with strangers between: each image reaches the caller, once."""
     with tempfile.TemporaryDirectory() as folder:
         items = list(_collected(Path(folder), answers, cuts, again, status))
 
     of = {n: [item for item in items if item.index == n] for n in range(REQUESTS)}
     for number, mine in of.items():
         answered = [each for each in answers if each.number == number and each.kind != "stray"]
-        paid = {each.picture for each in answered if each.pictures}
-        shown = Counter(_picture(item) for item in mine if item.result)
+        paid = {each.image for each in answered if each.images}
+        shown = Counter(_image(item) for item in mine if item.result)
         assert shown == Counter(png(each) for each in paid)
         assert mine, "a request nobody hears of"
         if not paid:
@@ -288,7 +288,7 @@ def _collected(
     folder: Path, answers: list[Answer], cuts: list[int], again: int, status: str
 ) -> Iterator[BatchItem]:
     """The items of a file of results, of which a part was read before the connection broke."""
-    keeper = line(Sandbox()).keeper
+    saver = line(Sandbox()).saver
     state = State.new(folder / "b.json", NOW, "x", {})
     with writing(state) as file:
         for number in range(REQUESTS):
@@ -296,7 +296,7 @@ def _collected(
             file.write(RequestLine(custom_id=str(number), part=0, body=body).line())
     state.parts = [Part(path=GENERATE, model="gpt-image-2", lines=REQUESTS)]
     end = BatchStatus(parts=(BatchPart(id="batch_1", status=status),), total=REQUESTS)
-    collector = Collector(keeper, state, end, BatchEvents(line(Sandbox()).meter, state))
+    collector = Collector(saver, state, end, BatchEvents(line(Sandbox()).accounting, state))
     data = b"\n".join(answer.text() for answer in answers)
     for known in (data[: len(data) * again // 4], data):
         lines = LineSplitter()
@@ -307,16 +307,16 @@ def _collected(
     collector.close()
 
 
-def _picture(item: BatchItem) -> bytes:
+def _image(item: BatchItem) -> bytes:
     assert item.result is not None
     (image,) = item.result.images
     return image.data
 
 
 def _identity(item: BatchItem) -> object:
-    """What makes an item new: its pictures, or being the error of its request."""
+    """What makes an item new: its images, or being the error of its request."""
     if item.result is not None:
-        return item.index, _picture(item)
+        return item.index, _image(item)
     if item.index is None:
         assert isinstance(item.error, MalformedReplyError)
         return item.error.reply
@@ -324,27 +324,27 @@ def _identity(item: BatchItem) -> object:
 
 
 def test_a_torn_line_keeps_its_picture(tmp_path: Path) -> None:
-    """A file that ends in the middle of a line still gives the picture in it, and says so."""
+    """A file that ends in the middle of a line still gives the image in it, and says so."""
     torn = Answer("torn", 2, 5, 3)
     items = {item.index: item for item in _collected(tmp_path, [torn], [64], 0, "completed")}
 
     result = items[2].result
     assert result is not None
-    assert _picture(items[2]) == png(5)
+    assert _image(items[2]) == png(5)
     assert result.request_id == "r5"
     assert "cut short" in result.warnings[0]
     assert all(items[n].error for n in (0, 1, 3))
 
 
 def test_a_line_of_a_request_without_a_prompt_keeps_its_answer(tmp_path: Path) -> None:
-    """A line that was paid but asks for no picture we know of carries the answer as it is."""
+    """A line that was paid but asks for no image we know of carries the answer as it is."""
     state = State.new(tmp_path / "b.json", NOW, "x", {})
     with writing(state) as file:
         file.write(RequestLine(custom_id="0", part=0, body={"prompt": "no model"}).line())
     state.parts = [Part(path=GENERATE, model="x", lines=1)]
     end = BatchStatus(parts=(BatchPart(id="batch_1", status="completed"),), total=1)
     client = line(Sandbox())
-    collector = Collector(client.keeper, state, end, BatchEvents(client.meter, state))
+    collector = Collector(client.saver, state, end, BatchEvents(client.accounting, state))
     text = Answer("good", 0, 1).text()
     item = collector.take(ResultLine(*split(text)))
     collector.close()

@@ -91,7 +91,7 @@ def server() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the children find their pictures."""
+    """Where the children find their images."""
     for number in (1, 2):
         file = io.BytesIO()
         PilImage.new("RGB", (64 + number, 64), "teal").save(file, "png")
@@ -116,7 +116,7 @@ def start(
 @pytest.mark.parametrize(
     ("mark", "when", "pictures"),
     [
-        ("after /files", 2, 3),  # one picture is uploaded, and one whose answer is lost
+        ("after /files", 2, 3),  # one image is uploaded, and one whose answer is lost
         ("after /batches", 1, 2),  # one of two batches is made, its answer is lost
         ("item", 2, 2),
     ],
@@ -124,20 +124,20 @@ def start(
 def test_a_killed_process_is_gone_on_from(
     server: SandboxServer, folder: Path, mark: str, when: int, pictures: int
 ) -> None:
-    """Killed anywhere, the same script run again makes no batch, upload or picture twice."""
+    """Killed anywhere, the same script run again makes no batch, upload or image twice."""
     with start(server, folder, mark, when) as first:
-        out, _ = first.communicate(timeout=60)
+        out, _ = first.communicate(timeout=240)
     with start(server, folder) as again:
-        rest, error = again.communicate(timeout=60)
+        rest, error = again.communicate(timeout=240)
 
     assert (first.returncode, again.returncode) == (-9, 0), error
     assert {text.split()[0] for text in rest.splitlines()} == set("012")
-    assert set(out.splitlines()) <= set(rest.splitlines())  # the same pictures, not saved anew
+    assert set(out.splitlines()) <= set(rest.splitlines())  # the same images, not saved anew
     assert len(made(server.sandbox)) == 2
     assert len(uploaded(server.sandbox, "vision")) == pictures
     assert len(uploaded(server.sandbox, "batch")) == 2
     with Store(folder / "store") as store:
-        assert store.stats().pictures == 3
+        assert store.stats().images == 3
     left = {path.name for path in folder.glob("batch.json*")}
     assert left == {"batch.json", "batch.json.lock", "batch.json.requests.jsonl"}
 
@@ -148,7 +148,7 @@ def test_many_processes_at_once_make_one_job(server: SandboxServer, folder: Path
     said: list[str] = []
     for each in running:
         with each:
-            _, error = each.communicate(timeout=60)
+            _, error = each.communicate(timeout=240)
         said += [error] if each.returncode else []
 
     assert len(made(server.sandbox)) == 2
@@ -175,7 +175,7 @@ def test_two_processes_read_one_batch(server: SandboxServer, folder: Path) -> No
         assert each.stdout is not None
         assert each.stdout.readline() == "ready\n"
     (folder / "go").touch()
-    found = [sorted(each.communicate(timeout=60)[0].splitlines()) for each in readers]
+    found = [sorted(each.communicate(timeout=240)[0].splitlines()) for each in readers]
 
     assert found[0] == found[1]
     assert [line.split()[0] for line in found[0]] == list("012345")
@@ -192,12 +192,12 @@ def test_a_job_that_is_being_prepared_is_left_alone(tmp_path: Path) -> None:
     def hold(request: HttpRequest) -> None:
         if request.path == "/files":
             uploading.set()
-            free.wait(20)
+            free.wait(60)
 
     slow = line(sandbox, transport=Meddling(sandbox, hold))
     thread = threading.Thread(target=Batch.submit, args=(slow, [fox(0)]), kwargs={"state": file})
     thread.start()
-    assert uploading.wait(20)
+    assert uploading.wait(60)
     with pytest.raises(ConfigurationError, match="another process is submitting"):
         Batch.submit(line(sandbox), [fox(0)], state=file)
     with pytest.raises(ConfigurationError, match="another process is submitting"):

@@ -295,7 +295,7 @@ def test_a_clean_batch_has_an_empty_error_file(sandbox: Sandbox) -> None:
 
 
 def test_files_are_read_back_by_purpose(sandbox: Sandbox) -> None:
-    """Requests and results can be downloaded, pictures for edits cannot."""
+    """Requests and results can be downloaded, images for edits cannot."""
     kept = value(upload(sandbox, jsonl(LINE)))["id"]
     picture = value(upload(sandbox, b"\x89PNG", "a.png", purpose="vision"))["id"]
     replies = [

@@ -283,7 +283,7 @@ def test_a_float_means_what_it_says() -> None:
         max_size=25,
     )
 )
-def test_a_ledger_and_a_purse_agree(
+def test_a_ledger_and_a_memory_ledger_agree(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, str]]
 ) -> None:
     """Whatever happens, both count the same, and never more than the limit."""

@@ -104,7 +104,7 @@ def test_what_waits_for_a_thread_is_done_after_all() -> None:
     runtime = AsyncRuntime(AsyncSandboxTransport(Sandbox()))
 
     async def main() -> None:
-        holders = [asyncio.create_task(to_thread_shielded(busy.wait)) for _ in range(50)]
+        blockers = [asyncio.create_task(to_thread_shielded(busy.wait)) for _ in range(50)]
         task = asyncio.create_task(run_accounting(runtime, Blocking(), done.set))
         await asyncio.sleep(0)
         task.cancel()
@@ -114,6 +114,6 @@ def test_what_waits_for_a_thread_is_done_after_all() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert done.is_set()
-        await asyncio.gather(*holders)
+        await asyncio.gather(*blockers)
 
     asyncio.run(main())

@@ -29,7 +29,7 @@ KINDS = ("generate", "edit", "stream", "many", "talk", "stateless")
 
 
 def flat() -> bytes:
-    """A picture that takes no time to draw."""
+    """An image that takes no time to draw."""
     file = io.BytesIO()
     PilImage.new("RGB", (1024, 640), "teal").save(file, "png")
     return file.getvalue()
@@ -39,7 +39,7 @@ FLAT = flat()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_painter() -> Iterator[None]:
+def quick_drawing() -> Iterator[None]:
     """What is billed does not depend on what is drawn, so nothing is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawing, "paint", lambda *_: FLAT)
@@ -76,7 +76,7 @@ def ask(client: Any, kind: str, prompt: str, n: int, asked: dict[str, Any]) -> N
         case _:
             chat = client.conversation(stateless=kind == "stateless")
             for _ in range(n):
-                chat.send(prompt, max_pictures=n, **asked)
+                chat.send(prompt, max_images=n, **asked)
 
 
 @given(

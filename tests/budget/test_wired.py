@@ -268,7 +268,7 @@ def test_a_stream_nobody_reads_to_the_end(bench: Bench) -> None:
 
 
 def test_a_stream_left_after_its_end(bench: Bench) -> None:
-    """Who stops at the finished picture has paid for it, and nothing failed."""
+    """Who stops at the finished image has paid for it, and nothing failed."""
     bench.stream(bench.client(), steps=3)
 
     assert bench.row.billing == "billed"
@@ -276,7 +276,7 @@ def test_a_stream_left_after_its_end(bench: Bench) -> None:
 
 
 def test_an_observer_that_fails(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """The picture arrives all the same, and the log says so once."""
+    """The image arrives all the same, and the log says so once."""
 
     class Broken:
         def notify(self, event: Event) -> None:
@@ -298,7 +298,7 @@ def test_a_ledger_that_fails_before(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_a_ledger_that_fails_after(bench: Bench, tmp_path: Path) -> None:
-    """A ledger that fails once the picture is paid costs no picture, only a warning."""
+    """A ledger that fails once the image is paid costs no image, only a warning."""
     path = bench.ledger.path
 
     class Spoils(Keeps):
@@ -440,7 +440,7 @@ def test_the_event_loop_goes_on_while_the_ledger_is_locked(tmp_path: Path) -> No
         def hold() -> None:
             bench.ledger._file.write(lambda _: (held.set(), release.wait()))
 
-        holder = asyncio.create_task(asyncio.to_thread(hold))
+        blocker = asyncio.create_task(asyncio.to_thread(hold))
         await asyncio.to_thread(held.wait)
         call = asyncio.create_task(client.generate("Another fox", **OPTIONS))
         ticks = 0
@@ -449,7 +449,7 @@ def test_the_event_loop_goes_on_while_the_ledger_is_locked(tmp_path: Path) -> No
             ticks += 1
         assert not call.done()
         release.set()
-        await holder
+        await blocker
         await call
         return ticks
 

@@ -27,7 +27,7 @@ def refused(
 
 @define
 class Strict:
-    """Counts pictures over the last 60 seconds and refuses what is too much.
+    """Counts images over the last 60 seconds and refuses what is too much.
 
     Refused requests count, too, as the service's documentation says, unless it is forgiving.
     """

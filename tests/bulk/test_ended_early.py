@@ -88,7 +88,7 @@ def test_without_a_checkpoint_the_spool_has_it(
 
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert waiting() == 0
-    assert len(report.saved) + known == len(service.asked) >= 4  # they are the same picture
+    assert len(report.saved) + known == len(service.asked) >= 4  # they are the same image
     assert "gptimage recover" in "".join(told)
 
 

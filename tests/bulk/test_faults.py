@@ -21,7 +21,7 @@ from PIL import Image as PilImage
 from gptimage.budget.ledger import Ledger
 from gptimage.bulk import Item
 from gptimage.store import PendingReplies, Store
-from gptimage.transport.base64_body import pictures
+from gptimage.transport.base64_body import decoded_images
 from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.types.result import Result
 from tests.bulk.conftest import Both
@@ -32,14 +32,14 @@ COUNT = 3
 
 @functools.cache
 def png(number: int) -> bytes:
-    """A picture that no other request gets."""
+    """An image that no other request gets."""
     file = io.BytesIO()
     PilImage.new("RGB", (16, 16), (number, 0, 0)).save(file, "png")
     return file.getvalue()
 
 
 class Service:
-    """Answers each prompt with a picture of its own, and remembers whom."""
+    """Answers each prompt with an image of its own, and remembers whom."""
 
     def __init__(self) -> None:
         self.paid: list[int] = []
@@ -55,7 +55,7 @@ class Service:
 
 
 def digests(results: Iterable[Result | None]) -> set[str]:
-    """The pictures of some results."""
+    """The images of some results."""
     return {image.sha256 for result in results if result for image in result.images}
 
 
@@ -69,9 +69,9 @@ def held_by(error: BaseException) -> list[Result | None]:
 
 
 def spooled() -> set[str]:
-    """The pictures that wait in the spool."""
+    """The images that wait in the spool."""
     bodies = [left.read() for left in PendingReplies().abandoned(older_than=timedelta(0))]
-    return {hashlib.sha256(data).hexdigest() for body in bodies for data in pictures(body)}
+    return {hashlib.sha256(data).hexdigest() for body in bodies for data in decoded_images(body)}
 
 
 class World:

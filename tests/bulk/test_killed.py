@@ -28,7 +28,7 @@ from gptimage.store import Store
 
 kind, url, limit, requests = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
 settings = dict(
-    api_key="sk-test", base_url=url, store=Store("pictures"), limits=Limits(images_per_minute=limit)
+    api_key="sk-test", base_url=url, store=Store("images"), limits=Limits(images_per_minute=limit)
 )
 how = dict(concurrency=12, checkpoint="run.jsonl")
 

@@ -125,8 +125,8 @@ def test_a_damaged_file_is_a_miss(cache: DiskCache, root: Path, damage: str) -> 
     assert cache.get(KEY) is None
     assert not path.exists()
     assert cache.stats().entries == 0
-    landed = ask(cache)
-    assert (landed.cached, landed.warnings) == (False, ())
+    shared = ask(cache)
+    assert (shared.cached, shared.warnings) == (False, ())
     assert ask(cache).cached
 
 
@@ -160,10 +160,10 @@ def test_no_key_leaves_the_folder(cache: DiskCache, root: Path, key: str) -> Non
     for use in (cache.get, cache.delete, lambda key: cache.lease(key, "t")):
         with pytest.raises(CacheError, match="a cache key is"):
             use(key)
-    landed = ask(cache, key)
+    shared = ask(cache, key)
 
-    assert (bytes(landed.body), landed.cached) == (b"fresh", False)
-    assert "a cache key is" in landed.warnings[0]
+    assert (bytes(shared.body), shared.cached) == (b"fresh", False)
+    assert "a cache key is" in shared.warnings[0]
     assert list(root.rglob("*.body")) == []
 
 
@@ -210,9 +210,9 @@ def test_a_damaged_index_is_made_anew(cache: DiskCache, root: Path, junk: bytes)
     cache.put(KEY, CacheEntry(body=b"12345"))
     cache.close()
     (root / "index.sqlite").write_bytes(junk)
-    landed = ask(cache)
+    shared = ask(cache)
 
-    assert (landed.cached, landed.warnings) == (True, ())
+    assert (shared.cached, shared.warnings) == (True, ())
     assert (cache.stats().entries, cache.stats().bytes) == (1, 5)
 
 
@@ -255,7 +255,7 @@ def test_many_processes_may_open_a_new_cache_at_once(root: Path) -> None:
 def test_a_locked_index_is_a_warning(
     cache: DiskCache, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that sits on the index costs others a moment, and no picture."""
+    """A process that sits on the index costs others a moment, and no image."""
     monkeypatch.setattr(cache._index, "busy_seconds", 0.05)
     ask(cache)
     cache.close()
@@ -266,10 +266,10 @@ def test_a_locked_index_is_a_warning(
 
     assert (hit.cached, bytes(hit.body)) == (True, b"fresh")
     assert (miss.cached, bytes(miss.body)) == (False, b"fresh")
-    for landed in (hit, miss):
-        assert "locked" in landed.warnings[0]
-        assert str(root) in landed.warnings[0]
-        assert "went on without it" in landed.warnings[0]
+    for shared in (hit, miss):
+        assert "locked" in shared.warnings[0]
+        assert str(root) in shared.warnings[0]
+        assert "went on without it" in shared.warnings[0]
     assert ask(cache, OTHER, refresh=True).warnings == ()
 
 
@@ -306,10 +306,10 @@ def test_a_file_in_the_way_is_a_warning(tmp_path: Path) -> None:
     """A path that cannot be a folder costs a warning, and direct use says what is wrong."""
     (tmp_path / "cache").write_text("not a folder")
     cache = Cache.disk(tmp_path / "cache")
-    landed = ask(cache)
+    shared = ask(cache)
 
-    assert (bytes(landed.body), landed.cached) == (b"fresh", False)
-    assert len(landed.warnings) >= 1
+    assert (bytes(shared.body), shared.cached) == (b"fresh", False)
+    assert len(shared.warnings) >= 1
     with pytest.raises(CacheError, match=r"the cache in .* cannot be"):
         cache.stats()
 
@@ -327,11 +327,11 @@ def test_a_full_disk_is_a_warning(
         return real(descriptor, data)
 
     monkeypatch.setattr(os, "write", full)
-    landed = single_flight(cache, KEY, lambda: NewReply(body=b"a longer reply"), refresh=True)
+    shared = single_flight(cache, KEY, lambda: NewReply(body=b"a longer reply"), refresh=True)
     monkeypatch.undo()
 
-    assert (bytes(landed.body), landed.cached) == (b"a longer reply", False)
-    (warning,) = landed.warnings
+    assert (bytes(shared.body), shared.cached) == (b"a longer reply", False)
+    (warning,) = shared.warnings
     assert warning.startswith(f"the cache in {root} cannot be written: No space left on device;")
     assert list((root / "tmp").iterdir()) == []
     assert bytes(ask(cache).body) == b"fresh"
@@ -339,7 +339,7 @@ def test_a_full_disk_is_a_warning(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
 def test_a_file_system_that_ends_is_a_warning(root: Path) -> None:
-    """A real limit of the system, met in the middle of a file, loses no picture."""
+    """A real limit of the system, met in the middle of a file, loses no image."""
     code = (
         "import resource, sys; from gptimage.cache import *;"
         "from gptimage.cache.single_flight import *;"

@@ -64,7 +64,7 @@ def test_two_hundred_tasks_behind_another_process_take_no_threads(cache: Cache) 
         other = await asingle_flight(cache, OTHER, Service().awaited)
         assert not any(task.done() for task in waiting)
         cache.put(KEY, CacheEntry(body=b"theirs"))
-        lease.release("landed")
+        lease.release("shared")
         return await asyncio.gather(*waiting), other
 
     found, other = asyncio.run(main())
@@ -200,11 +200,11 @@ def test_a_process_that_sleeps_on_a_lease_is_not_waited_for_for_ever(
     """Somebody who holds a lease longer than any call takes is passed, and that is said."""
     monkeypatch.setattr(single_flight_module, "_LONGEST_WAIT", 0.1)
     lease = cache.lease(KEY, "somebody stopped with Ctrl-Z")
-    landed = single_flight(cache, KEY, Service(delay=0))
+    shared = single_flight(cache, KEY, Service(delay=0))
 
     assert not isinstance(lease, LeaseHeld)
-    assert (body(landed), landed.cached) == (b"reply 1", False)
-    assert "half an hour" in landed.warnings[0]
+    assert (body(shared), shared.cached) == (b"reply 1", False)
+    assert "half an hour" in shared.warnings[0]
 
 
 class Broken(MemoryCache):

@@ -98,8 +98,8 @@ def test_one_dead_tier_leaves_the_other(broken: str) -> None:
 
     assert (hit.body, hit.cached) == (b"a reply", True)
     assert (miss.body, miss.cached) == (b"asked", False)
-    for landed in (hit, miss):
-        assert landed.warnings == ("the server is gone; the call went on without it",)
+    for shared in (hit, miss):
+        assert shared.warnings == ("the server is gone; the call went on without it",)
     assert alive.get("g1:other") is not None
 
 

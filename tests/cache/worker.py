@@ -47,11 +47,11 @@ def many(cache: Cache, url: str, count: int) -> object:
     """Ask the same so many times at once."""
     with ThreadPoolExecutor(count) as pool:
         jobs = [pool.submit(single_flight, cache, KEY, lambda: ask(url)) for _ in range(count)]
-        landed = [job.result() for job in jobs]
+        shared = [job.result() for job in jobs]
     return {
-        "bodies": sorted({bytes(each.body).decode() for each in landed}),
-        "fresh": sum(not each.cached for each in landed),
-        "warnings": sorted({text for each in landed for text in each.warnings}),
+        "bodies": sorted({bytes(each.body).decode() for each in shared}),
+        "fresh": sum(not each.cached for each in shared),
+        "warnings": sorted({text for each in shared for text in each.warnings}),
     }
 
 
@@ -89,12 +89,12 @@ def fork(cache: Cache, url: str, count: int) -> object:
         if child == 0:
             os._exit(in_child(cache, url))
         status = os.waitpid(child, 0)[1]
-        landed = leader.result()
+        shared = leader.result()
     kept = cache.get(THIRD)
     return {
         "status": status,
-        "body": bytes(landed.body).decode(),
-        "warnings": landed.warnings,
+        "body": bytes(shared.body).decode(),
+        "warnings": shared.warnings,
         "kept": kept is not None and bytes(kept.body).decode(),
         "count": count,
     }

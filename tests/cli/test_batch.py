@@ -152,7 +152,7 @@ def test_a_wait_has_an_end(sandbox: Sandbox, capsys: pytest.CaptureFixture[str])
 def test_what_is_in_no_store_is_in_a_file(
     sandbox: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A paid picture the store does not take is written to the folder, and said."""
+    """A paid image the store does not take is written to the folder, and said."""
     run("submit", write({"prompt": "A fox", **CHEAP}))
     run("wait", "batch.json", "--poll", "0")
 

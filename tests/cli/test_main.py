@@ -57,7 +57,7 @@ def script(*words: str) -> list[str]:
 
 
 def test_generate_writes_the_file(capsys: pytest.CaptureFixture[str]) -> None:
-    """One picture goes exactly where it was asked to, with exactly the pixels asked for."""
+    """One image goes exactly where it was asked to, with exactly the pixels asked for."""
     code = main(["generate", "A red fox", "--sandbox", "--size", "1200x630", "-o", "out/fox.png"])
 
     image = Image.from_path("out/fox.png")
@@ -66,7 +66,7 @@ def test_generate_writes_the_file(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_several_pictures_are_numbered() -> None:
-    """Two pictures become fox-1 and fox-2."""
+    """Two images become fox-1 and fox-2."""
     assert main(["generate", "A red fox", "--sandbox", *FAST, "-n", "2", "-o", "fox.png"]) == 0
 
     assert sorted(path.name for path in Path().iterdir()) == ["fox-1.png", "fox-2.png"]
@@ -156,7 +156,7 @@ def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_partial_images_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    """Streaming writes each preview and the final picture."""
+    """Streaming writes each preview and the final image."""
     words = ["generate", "A red fox", "--sandbox", *FAST, "--partial-images", "2", "-o", "fox.png"]
 
     assert main(words) == 0
@@ -175,7 +175,7 @@ def test_previews_of_a_broken_stream_are_named(capsys: pytest.CaptureFixture[str
 
 
 def test_original_is_kept_on_request() -> None:
-    """``--keep-original`` writes the whole picture beside the cropped one."""
+    """``--keep-original`` writes the whole image beside the cropped one."""
     words = ["generate", "A red fox", "--sandbox", "--quality", "low", "--size", "1200x630"]
 
     assert main([*words, "-o", "fox.png", "--keep-original"]) == 0
@@ -214,7 +214,7 @@ def test_edit_changes_only_the_box() -> None:
     ],
 )
 def test_bad_pictures_end_with_2(words: list[str]) -> None:
-    """A missing picture or a box that is none is bad input."""
+    """A missing image or a box that is none is bad input."""
     main(["generate", "A lighthouse", "--sandbox", *FAST, "-o", "before.png"])
 
     assert main(["edit", "A fox", "--sandbox", "-i", "before.png", *words]) == 2
@@ -326,7 +326,7 @@ def test_exit_codes(error: Exception, code: int) -> None:
 def test_paid_picture_finds_another_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """When the folder fails after the call, the picture goes elsewhere and that is said."""
+    """When the folder fails after the call, the image goes elsewhere and that is said."""
     Path("gone").touch()
     with gptimage.ImageClient.sandbox() as client:
         image = client.generate("A red fox", size="1024x1024", quality="low").image
@@ -439,7 +439,7 @@ def test_sandbox_serves_until_interrupted() -> None:
 
 
 def test_demo_without_a_key(capsys: pytest.CaptureFixture[str]) -> None:
-    """One command makes every kind of picture, and says that it was free."""
+    """One command makes every kind of image, and says that it was free."""
     assert main(["demo"]) == 0
 
     found = {path.name: Image.from_path(path) for path in Path("gptimage-demo").iterdir()}

@@ -1,4 +1,4 @@
-"""``gptimage refine``: pictures appear turn by turn, and the output says how to go on."""
+"""``gptimage refine``: images appear turn by turn, and the output says how to go on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox
 
 
 def test_each_prompt_is_a_turn(service: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two prompts, two pictures, one conversation."""
+    """Two prompts, two images, one conversation."""
     code = main(["refine", "A cabin", "Add snow", "-o", "out/cabin.jpg", "--json", *FAST])
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
 
@@ -51,13 +51,13 @@ def test_a_later_command_goes_on(service: Sandbox, capsys: pytest.CaptureFixture
     said = capsys.readouterr().out
     code = main(["refine", "Add snow", "--resume", said.split()[-1], "-o", "two.png", *FAST])
 
-    assert "Here is the picture." in said
+    assert "Here is the image." in said
     assert code == 0
-    assert "Here is the changed picture." in capsys.readouterr().out
+    assert "Here is the changed image." in capsys.readouterr().out
 
 
 def test_a_store_keeps_the_thread(service: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a store, the id is the picture's, and the new picture is its child."""
+    """With a store, the id is the image's, and the new image is its child."""
     main(["refine", "A cabin", "--store", "pictures", *FAST])
     start = capsys.readouterr().out.split()[-1]
     main(["refine", "Add snow", "--store", "pictures", "--resume", start, *FAST])

@@ -191,7 +191,7 @@ def test_templates_stand_for_the_prompt(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_usual_place_that_cannot_be_is_a_note(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An account whose pictures folder is a file still gets its image; a named store must work."""
+    """An account whose images folder is a file still gets its image; a named store must work."""
     (home / "Pictures").touch()
 
     assert main([*CALLS["generate"], "-o", "x.png"]) == 0
@@ -402,6 +402,36 @@ def test_standard_input_is_a_table_or_jsonl(text: str, tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert [each.name for each in Path("out").iterdir()] == ["000001-a-fox.png"]
+
+
+def test_messages_name_standard_input() -> None:
+    """Not the temporary copy it was read into."""
+    command = [sys.executable, "-m", "gptimage", "many", "-", *FAST, "--dry-run"]
+    done = subprocess.run(
+        command, input="prompt,sise\nA,b\n", text=True, capture_output=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "standard input has columns that are no parameters: 'sise'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["generat", "x"], "generate"),
+        (["store", "serach", "x"], "search"),
+        (["generate", "x", "--qualty", "low"], "--quality"),
+        (["generate", "x", "--qualty=low"], "--quality"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_one_meant(words: list[str], meant: str) -> None:
+    """Of a command, a sub-command or an option."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gptimage", *words], text=True, capture_output=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert f"did you mean {meant}?" in done.stderr
 
 
 def test_columns_are_arguments_of_a_template(capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,7 +182,7 @@ def test_prune(run: Run, store: Store, make: Any) -> None:
 
 
 def test_prune_tells_what_it_could_not_remove(run: Run, store: Store, make: Any) -> None:
-    """A damaged sidecar protects its picture, and the exit code says so."""
+    """A damaged sidecar protects its image, and the exit code says so."""
     record = store.save(make.result())[0]
     assert record.path is not None
     record.path.with_suffix(".json").write_bytes(b"{}")
@@ -206,7 +206,7 @@ def test_verify_and_reindex(run: Run, store: Store, make: Any) -> None:
     assert {each["kind"] for each in document["problems"]} == {"missing", "foreign"}
     assert "missing: images/" in text
     assert "1 images; not clean" in text
-    assert run("reindex") == (0, {"pictures": 1})
+    assert run("reindex") == (0, {"images": 1})
     assert run("reindex", as_json=False)[1] == "1 images\n"
 
 
@@ -215,9 +215,9 @@ def test_stats(run: Run, store: Store, make: Any) -> None:
     store.save(make.result("x", make.image(), make.image()))
     _, document = run("stats")
 
-    assert (document["pictures"], document["cost_usd"]) == (2, "0.0131")
+    assert (document["images"], document["cost_usd"]) == (2, "0.0131")
     assert document["by_operation"] == {"generate": 2}
-    assert "pictures      2" in run("stats", as_json=False)[1]
+    assert "images        2" in run("stats", as_json=False)[1]
 
 
 def test_export(run: Run, store: Store, make: Any, tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_where_the_store_is(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    """The environment names it, else it is in the user's pictures folder."""
+    """The environment names it, else it is in the user's images folder."""
     id = store.save(make.result())[0].id
     monkeypatch.setenv("GPTIMAGE_STORE", store.name)
     args = parser.parse_args(["history"])
@@ -284,7 +284,7 @@ def test_a_bucket_can_be_named(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    """``s3://...`` works wherever a folder does; a picture is fetched to be opened."""
+    """``s3://...`` works wherever a folder does; an image is fetched to be opened."""
     for name, value in {
         "AWS_ENDPOINT": s3,
         "AWS_ALLOW_HTTP": "true",

@@ -105,7 +105,7 @@ def test_new_loads_and_renders(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path(path) == Path("mine/my-own.toml")
     assert own.title == "My own"
     assert own.render(own.example).text == (
-        "A finished picture of a lighthouse in a storm. The style is watercolour. "
+        "A finished image of a lighthouse in a storm. The style is watercolour. "
         "Leave out lettering, logos and watermarks."
     )
     assert "is there already" in fails(capsys, "new", "my-own", "--folder", "mine")

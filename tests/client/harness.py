@@ -22,7 +22,7 @@ Answer = HttpReply | Exception | list[ServerEvent | Exception]
 
 
 def picture(width: int = 1024, height: int = 1024, form: str = "png", color: str = "teal") -> bytes:
-    """The bytes of a plain picture."""
+    """The bytes of a plain image."""
     file = io.BytesIO()
     PilImage.new("RGB", (width, height), color).save(file, form)
     return file.getvalue()

@@ -27,7 +27,7 @@ USED = {"total_tokens": 9, "input_tokens": 4, "output_tokens": 5}
 
 
 def test_a_result_says_everything(harness: Harness) -> None:
-    """Pictures, usage, cost, request, id and time come back, the bytes untouched."""
+    """Images, usage, cost, request, id and time come back, the bytes untouched."""
     client, service = harness.fake(OK)
     result = client.generate("A red fox", size="1024x1024", quality="low")
     assert result.image.data == BYTES
@@ -48,7 +48,7 @@ def test_a_result_says_everything(harness: Harness) -> None:
 
 
 def test_the_pixels_asked_for_come_back(harness: Harness) -> None:
-    """1920x1080 is drawn at 1920x1088 and cropped, the whole picture stays reachable."""
+    """1920x1080 is drawn at 1920x1088 and cropped, the whole image stays reachable."""
     drawn = picture(1920, 1088)
     client, service = harness.fake(answer(drawn))
     result = client.generate("A red fox", size="1920x1080")
@@ -174,7 +174,7 @@ def test_a_lost_picture_does_not_lose_the_others(harness: Harness) -> None:
     result = client.generate("A fox", n=3)
     assert [image.data for image in result.images] == [BYTES, BYTES]
     assert any("picture 2" in sentence for sentence in result.warnings)
-    assert any("3 pictures were asked for, 2 arrived" in each for each in result.warnings)
+    assert any("3 images were asked for, 2 arrived" in each for each in result.warnings)
 
 
 def test_streaming_tells_previews_from_the_result(harness: Harness) -> None:
@@ -252,7 +252,7 @@ def test_a_stream_left_early_is_closed(harness: Harness) -> None:
 
 
 def test_a_plain_answer_to_a_stream_is_a_result(harness: Harness) -> None:
-    """A server that cannot stream answers with JSON: that is the finished picture."""
+    """A server that cannot stream answers with JSON: that is the finished image."""
     client, _ = harness.fake(OK)
     (last,) = client.stream("A fox")
     assert last.image.data == BYTES

@@ -17,9 +17,9 @@ import gptimage
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
-from gptimage.cache import flight as board
 from gptimage.observers.events import Event, Retried
 from gptimage.transport.http import HttpReply
+from tests.cache.single_flight_helpers import waiting
 from tests.client.harness import AsyncFakeTransport, FakeTransport, answer, failure, picture
 
 
@@ -28,7 +28,7 @@ BUSY = failure(429, {"retry-after": "30"}, code="rate_limit_exceeded")
 LOW: dict[str, Any] = {"quality": "low", "size": "1024x1024"}
 
 
-class Gate:
+class HeldLimiter:
     """A limiter that lets nobody through until it is opened, and says when somebody waits."""
 
     def __init__(self, waits: Callable[[], object]) -> None:
@@ -65,15 +65,15 @@ class Retries:
 def waiting_for(what: str, waits: Callable[[], object]) -> tuple[list[Any], dict[str, Any]]:
     """Answers and settings with which a call waits for a limit, or to be sent again."""
     if what == "limit":
-        return [DRAWN], {"limits": Gate(waits)}
+        return [DRAWN], {"limits": HeldLimiter(waits)}
     again = {"observers": [Retries(waits)]}
     return [BUSY], again
 
 
-async def landed() -> set[asyncio.Task[Any]]:
+async def pending_tasks() -> set[asyncio.Task[Any]]:
     """Tasks that are still there although everybody should have gone."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
-    return (await asyncio.wait(others, timeout=10))[1] if others else set()
+    return (await asyncio.wait(others, timeout=60))[1] if others else set()
 
 
 @pytest.mark.parametrize("what", ["limit", "retry"])
@@ -96,7 +96,7 @@ def test_a_cancelled_call_that_waits_is_given_up(what: str, counted: bool, tmp_p
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await landed() == set()
+        assert await pending_tasks() == set()
         fake.answers[:] = [DRAWN]
         return fake
 
@@ -107,24 +107,24 @@ def test_a_cancelled_call_that_waits_is_given_up(what: str, counted: bool, tmp_p
 
 
 def test_a_call_somebody_else_waits_for_goes_on() -> None:
-    """The one who asked is cancelled; the one who joined gets the picture of the only request."""
+    """The one who asked is cancelled; the one who joined gets the image of the only request."""
 
     async def main() -> tuple[FakeTransport, gptimage.Result]:
         waits = asyncio.Event()
         loop = asyncio.get_running_loop()
-        gate = Gate(lambda: loop.call_soon_threadsafe(waits.set))
+        limiter = HeldLimiter(lambda: loop.call_soon_threadsafe(waits.set))
         fake = FakeTransport([DRAWN])
         client = gptimage.AsyncImageClient(
-            transport=AsyncFakeTransport(fake), cache=Cache.memory(), limits=gate
+            transport=AsyncFakeTransport(fake), cache=Cache.memory(), limits=limiter
         )
         leader = asyncio.ensure_future(client.generate("A fox", **LOW))
         await waits.wait()
         joined = asyncio.ensure_future(client.generate("A fox", **LOW))
-        while not passengers():  # noqa: ASYNC110  # nothing tells when somebody has joined
+        while not waiting():  # noqa: ASYNC110  # nothing tells when somebody has joined
             await asyncio.sleep(0)
         leader.cancel()
         await asyncio.wait((leader,))
-        gate.open = True
+        limiter.open = True
         return fake, await joined
 
     fake, result = asyncio.run(main())
@@ -134,7 +134,7 @@ def test_a_call_somebody_else_waits_for_goes_on() -> None:
 
 
 def test_a_call_that_was_sent_is_kept_for_the_next() -> None:
-    """It is paid for: cancelled or not, its picture is in the cache."""
+    """It is paid for: cancelled or not, its image is in the cache."""
 
     class Slow(AsyncFakeTransport):
         async def send(self, request: Any) -> HttpReply:
@@ -173,7 +173,7 @@ def test_ctrl_c_while_waiting_lets_the_next_thread_ask(
         """The pause of a call that waits, until somebody has joined it; then Ctrl-C."""
         if not threading.current_thread().name.startswith("caller"):
             return nap(seconds)  # a thread another test left behind
-        while not passengers():
+        while not waiting():
             nap(0.001)
         fake.answers[:] = [DRAWN]
         if what == "limit":
@@ -190,8 +190,3 @@ def test_ctrl_c_while_waiting_lets_the_next_thread_ask(
         assert isinstance(leader.exception(), KeyboardInterrupt)
         assert joined.result().cost > Decimal(0)
     assert len(fake.requests) == (1 if what == "limit" else 2)
-
-
-def passengers() -> int:
-    """How many wait for somebody else's request."""
-    return sum(flight._waiters for flight in list(board._in_flight.values()))

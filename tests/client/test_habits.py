@@ -92,14 +92,14 @@ class _Upload:
     ids=["typed", "untyped", "open file", "in a list", "base64", "base64 in lines", "upload"],
 )
 def test_ways_to_give_one_picture(harness: Harness, make: Callable[[], Any]) -> None:
-    """The SDK's tuple, bare base64 and an upload are each one picture."""
+    """The SDK's tuple, bare base64 and an upload are each one image."""
     result = harness.sandbox().edit("At night", make(), quality="low")
 
     assert [each.data for each in result.request.inputs] == [PNG]
 
 
 def test_two_pictures_are_no_file_of_the_sdk(harness: Harness) -> None:
-    """A tuple of two pictures is still two pictures."""
+    """A tuple of two images is still two images."""
     result = harness.sandbox().edit("At night", (PNG, PNG), quality="low")
 
     assert len(result.request.inputs) == 2

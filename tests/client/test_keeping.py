@@ -17,6 +17,7 @@ from gptimage.cache import Cache
 from gptimage.errors import CacheError
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply
+from tests.cache.single_flight_helpers import until_waiting, wait_until, waiting
 from tests.client.harness import (
     AsyncFakeTransport,
     FakeTransport,
@@ -86,7 +87,7 @@ def test_refresh_asks_again_and_replaces(harness: Harness) -> None:
 
 
 def test_another_parameter_is_another_request(harness: Harness) -> None:
-    """Nothing is answered with a picture made for other settings."""
+    """Nothing is answered with an image made for other settings."""
     client, service = harness.fake(OK, cache=Cache.memory())
     client.generate("A fox")
     client.generate("A fox", quality="low")
@@ -95,7 +96,7 @@ def test_another_parameter_is_another_request(harness: Harness) -> None:
 
 
 def test_an_answer_that_is_not_whole_is_not_cached(harness: Harness) -> None:
-    """Two of three pictures are worth having, and worth asking again for."""
+    """Two of three images are worth having, and worth asking again for."""
     client, service = harness.fake(answer(BYTES, BYTES), cache=Cache.memory())
     client.generate("A fox", n=3)
     assert not client.generate("A fox", n=3).cached
@@ -103,7 +104,7 @@ def test_an_answer_that_is_not_whole_is_not_cached(harness: Harness) -> None:
 
 
 def test_cached_pictures_get_the_tags(harness: Harness, store: Store) -> None:
-    """Tags of a call that is answered from the cache are not dropped: its picture gets them."""
+    """Tags of a call that is answered from the cache are not dropped: its image gets them."""
     client, service = harness.fake(OK, store=store, cache=Cache.memory())
     first = client.generate("A fox", tags=["hero"])
     again = client.generate("A fox", tags=["blog"])
@@ -114,7 +115,7 @@ def test_cached_pictures_get_the_tags(harness: Harness, store: Store) -> None:
 
 
 def test_tags_that_do_not_fit_are_told(harness: Harness, store: Store) -> None:
-    """A stored picture that takes no more tags is a warning, and still the answer."""
+    """A stored image that takes no more tags is a warning, and still the answer."""
     client, _ = harness.fake(OK, store=store, cache=Cache.memory())
     client.generate("A fox", tags=[f"tag {number}" for number in range(64)])
     again = client.generate("A fox", tags=["one more"])
@@ -125,7 +126,7 @@ def test_tags_that_do_not_fit_are_told(harness: Harness, store: Store) -> None:
 
 
 def test_streams_and_calls_share_the_cache(harness: Harness, store: Store, state: Path) -> None:
-    """A picture that was streamed is known to a plain call, and the other way round."""
+    """An image that was streamed is known to a plain call, and the other way round."""
     events = [event("image_generation.completed", BYTES)]
     client, service = harness.fake(events, OK, store=store, cache=Cache.memory())
     (last,) = client.stream("A fox")
@@ -178,7 +179,7 @@ def test_streams_are_not_shared_in_flight(harness: Harness) -> None:
 
 
 def test_a_broken_cache_does_not_break_a_stream(harness: Harness) -> None:
-    """Neither looking nor keeping may cost the picture."""
+    """Neither looking nor keeping may cost the image."""
     client, _ = harness.fake([event("image_generation.completed", BYTES)], cache=BrokenCache())
     (last,) = client.stream("A fox")
     assert last.image.data == BYTES
@@ -189,7 +190,7 @@ def test_a_broken_cache_does_not_break_a_stream(harness: Harness) -> None:
 def test_a_failed_save_carries_the_result(
     harness: Harness, store: Store, state: Path, stream: bool
 ) -> None:
-    """Whatever the disk does, the caller holds the picture, and a recovery copy is named."""
+    """Whatever the disk does, the caller holds the image, and a recovery copy is named."""
     events = [event("image_generation.completed", BYTES)]
     client, _ = harness.fake(events if stream else OK, store=store)
     assert store.folder is not None
@@ -206,7 +207,7 @@ def test_a_failed_save_carries_the_result(
 def test_bad_tags_are_refused_before_anything_is_sent(
     harness: Harness, store: Store, tags: list[str]
 ) -> None:
-    """A typing slip in a tag must not cost a picture."""
+    """A typing slip in a tag must not cost an image."""
     client, service = harness.fake(OK, store=store)
     with pytest.raises(gptimage.InvalidRequestError):
         client.generate("A fox", tags=tags)
@@ -222,7 +223,7 @@ def test_tags_without_a_store_are_refused(harness: Harness) -> None:
 
 
 def test_an_edit_can_be_run_again_from_the_store(harness: Harness, store: Store) -> None:
-    """Input picture and mask are kept, so the same request is on the wire again."""
+    """Input image and mask are kept, so the same request is on the wire again."""
     client, service = harness.fake(OK, store=store)
     mask = gptimage.Mask.from_box((0, 0, 16, 16))
     result = client.edit("Night", images=picture(64, 64), mask=mask, quality="low")
@@ -236,7 +237,7 @@ def test_threads_asking_the_same_share_one_call() -> None:
 
     class Slow(FakeTransport):
         def send(self, request: Any) -> HttpReply:
-            release.wait(10)
+            release.wait(60)
             return super().send(request)
 
     service = Slow([OK])
@@ -256,24 +257,21 @@ def test_threads_asking_the_same_share_one_call() -> None:
 
 def test_tasks_asking_the_same_share_one_call() -> None:
     """A hundred tasks, one request; also when the first to ask is cancelled."""
-
-    class Slow(FakeTransport):
-        pass
-
-    service = Slow([OK])
+    service, go = FakeTransport([OK]), asyncio.Event()
 
     class SlowAsync(AsyncFakeTransport):
         async def send(self, request: Any) -> HttpReply:
             self.inner.requests.append(request)
-            await asyncio.sleep(0.05)
+            await go.wait()
             return OK
 
     async def run() -> list[gptimage.Result]:
         transport = SlowAsync(service)
         async with gptimage.AsyncImageClient(transport=transport, cache=Cache.memory()) as client:
             tasks = [asyncio.create_task(client.generate("A fox")) for _ in range(100)]
-            await asyncio.sleep(0.01)
+            await until_waiting(99)
             tasks[0].cancel()
+            go.set()
             return await asyncio.gather(*tasks[1:])
 
     results = asyncio.run(run())
@@ -287,7 +285,7 @@ def test_a_failure_of_the_leader_is_not_paid_for_again() -> None:
 
     class Slow(FakeTransport):
         def send(self, request: Any) -> HttpReply:
-            release.wait(10)
+            release.wait(60)
             return super().send(request)
 
     service = Slow([gptimage.OutcomeUnknownError("lost"), OK])
@@ -303,7 +301,7 @@ def test_a_failure_of_the_leader_is_not_paid_for_again() -> None:
     threads = [threading.Thread(target=ask) for _ in range(5)]
     for thread in threads:
         thread.start()
-    threading.Event().wait(0.2)  # all five are waiting; a late one would ask for itself
+    wait_until(lambda: waiting() == 4)  # a late one would ask for itself
     release.set()
     for thread in threads:
         thread.join()
@@ -313,7 +311,7 @@ def test_a_failure_of_the_leader_is_not_paid_for_again() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork to be killed in the middle")
 def test_a_process_killed_before_saving_leaves_its_reply(tmp_path: Path, state: Path) -> None:
-    """`kill -9` between the reply and the save: a recovery brings the picture home."""
+    """`kill -9` between the reply and the save: a recovery brings the image home."""
     import signal
     import subprocess
     import sys
@@ -352,7 +350,7 @@ def test_an_error_of_the_service_leaves_nothing_behind(
 def test_an_edit_can_start_from_a_picture_of_the_store(
     harness: Harness, store: Store, by_record: bool
 ) -> None:
-    """Its id or its record stands for it, and the new picture points to its source."""
+    """Its id or its record stands for it, and the new image points to its source."""
     client, service = harness.fake(OK, answer(OTHER), store=store)
     first = client.generate("A fox").stored[0]
     source = first if by_record else first.id
@@ -362,7 +360,7 @@ def test_an_edit_can_start_from_a_picture_of_the_store(
 
 
 def test_an_id_of_another_store_is_not_found(harness: Harness, store: Store) -> None:
-    """A picture that is not there is an error before anything is sent."""
+    """An image that is not there is an error before anything is sent."""
     client, service = harness.fake(OK, store=store)
     with pytest.raises(gptimage.ImageNotFoundError):
         client.edit("Night", images="img_20261120T114205123456_" + "0" * 32)
@@ -375,7 +373,7 @@ StrangeCache = failing(RuntimeError)
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_strange_cache_costs_no_picture(harness: Harness, stream: bool) -> None:
-    """Whatever a cache raises, before or after the answer, the picture is returned."""
+    """Whatever a cache raises, before or after the answer, the image is returned."""
     events = [event("image_generation.completed", BYTES)]
     client, _ = harness.fake(events if stream else OK, cache=StrangeCache())
     result = list(client.stream("A fox"))[-1].result if stream else client.generate("A fox")
@@ -405,7 +403,7 @@ def test_a_strange_store_costs_no_picture(
 def test_a_failed_save_leaves_the_reply_for_a_recovery_without_doubles(
     harness: Harness, store: Store, state: Path
 ) -> None:
-    """The recovery copy and the spooled reply are the same picture: it comes home once."""
+    """The recovery copy and the spooled reply are the same image: it comes home once."""
     client, _ = harness.fake(OK, store=store)
     assert store.folder is not None
     (store.folder / "images").touch()

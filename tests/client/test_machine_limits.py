@@ -22,7 +22,7 @@ MANY = """
 import json, resource, sys
 import gptimage
 from gptimage.store import PendingReplies
-from gptimage.transport.base64_body import pictures
+from gptimage.transport.base64_body import decoded_images
 
 address, store, way = sys.argv[1:]
 settings = {"store": store} if store != "-" else {}
@@ -55,7 +55,7 @@ else:
     [each.join() for each in threads]
 from datetime import timedelta
 left = PendingReplies().abandoned(older_than=timedelta(0))
-spooled = sum(len(pictures(each.read())) for each in left)
+spooled = sum(len(decoded_images(each.read())) for each in left)
 print(json.dumps({"got": got, "spooled": spooled, "failed": failed}))
 """
 

@@ -1,4 +1,4 @@
-"""Every field of a reply is untrusted: what cannot be true is set aside, and the picture stays."""
+"""Every field of a reply is untrusted: what cannot be true is set aside, and the image stays."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_an_odd_response_costs_no_picture(tmp_path: Path, odd: Any) -> None:
 
 
 def test_a_revised_prompt_of_megabytes_is_cut() -> None:
-    """50 MB of text beside a picture are neither kept nor a reason to drop it."""
+    """50 MB of text beside an image are neither kept nor a reason to drop it."""
     transport = FakeTransport([response({"revised_prompt": "fox " * 12_000_000})])
     client = gptimage.ImageClient(transport=transport, clock=lambda: TODAY)
     turn = client.conversation().send("A fox", size="1024x640", quality="low")
@@ -213,7 +213,7 @@ def test_whatever_the_reading_raises_carries_the_reply(
 def test_a_ledger_that_raises_anything_costs_no_picture(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Accounting comes after the picture: whatever it raises is a warning."""
+    """Accounting comes after the image: whatever it raises is a warning."""
     ledger = Ledger(tmp_path / "ledger.sqlite")
 
     def broken(*_: object) -> None:

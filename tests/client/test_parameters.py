@@ -135,7 +135,7 @@ def test_moderation_of_an_edit_goes_as_json(harness: Harness) -> None:
 
 
 def test_file_ids_go_as_json(harness: Harness) -> None:
-    """A picture uploaded earlier is named by its id."""
+    """An image uploaded earlier is named by its id."""
     client, service = harness.fake(answer(picture()))
     client.edit("A fox", images=[gptimage.FileRef("file-abc12345"), transparent()])
     images: Any = service.requests[0].body["images"]
@@ -144,7 +144,7 @@ def test_file_ids_go_as_json(harness: Harness) -> None:
 
 
 def test_one_picture_and_several_use_the_names_of_the_official_client(harness: Harness) -> None:
-    """One picture is ``image``, several are ``image[]``, each with its true MIME type."""
+    """One image is ``image``, several are ``image[]``, each with its true MIME type."""
     client, service = harness.fake(answer(picture()))
     jpeg = gptimage.Image.from_bytes(picture(64, 64, "jpeg"))
     client.edit("A fox", images=jpeg)

@@ -48,7 +48,7 @@ def made(client: Any, operation: str) -> gptimage.Result:
 def test_each_try_is_a_call_of_its_own(
     harness: Harness, lost: Answer, operation: str, tmp_path: Path
 ) -> None:
-    """Every lost try keeps its row and its reservation, and the picture is there at the end."""
+    """Every lost try keeps its row and its reservation, and the image is there at the end."""
     ledger = gptimage.Ledger(tmp_path / "ledger.sqlite")
     budget = gptimage.Budget(1, per="total", ledger=ledger)
     seen = Recorder()

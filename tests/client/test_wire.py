@@ -49,7 +49,7 @@ class Service:
                 service.requests.append(_read_request(self.request))
                 response = service.responses.pop(0)
                 if response is None:
-                    service.released.wait(20)
+                    service.released.wait(60)
                     return
                 self.request.sendall(response)
 
@@ -204,7 +204,7 @@ def test_a_stream_arrives_event_by_event(connect: Connect, service: Service) -> 
 def test_a_stream_cut_inside_the_last_event_is_an_unknown_outcome(
     connect: Connect, service: Service
 ) -> None:
-    """The final picture did not arrive whole; the preview is in the error."""
+    """The final image did not arrive whole; the preview is in the error."""
     head = SSE_HEAD.replace(b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n")
     events = sse("image_edit.partial_image", BYTES) + sse("image_edit.completed", BYTES)[:-60]
     service.responses = [head + b"%x\r\n%b\r\n" % (len(events), events)]
@@ -216,14 +216,14 @@ def test_a_stream_cut_inside_the_last_event_is_an_unknown_outcome(
 def test_a_final_event_without_its_blank_line_still_counts(
     connect: Connect, service: Service
 ) -> None:
-    """A server that hangs up right after the data has delivered a paid picture."""
+    """A server that hangs up right after the data has delivered a paid image."""
     service.responses = [SSE_HEAD + sse("image_generation.completed", BYTES).rstrip(b"\n")]
     (last,) = connect().stream("A fox")
     assert last.image.data == BYTES
 
 
 def test_an_event_of_thirty_megabytes_arrives(connect: Connect, service: Service) -> None:
-    """No limit on the size of an event stands in the way of a large picture."""
+    """No limit on the size of an event stands in the way of a large image."""
     large = BYTES + bytes(30_000_000)  # what follows a PNG's end is kept, as every byte is
     service.responses = [SSE_HEAD + sse("image_generation.completed", large)]
     (last,) = connect().stream("A fox")
@@ -247,7 +247,7 @@ def test_a_picture_named_by_address_is_downloaded_without_the_key(
 def test_a_picture_that_cannot_be_downloaded_is_named_in_the_error(
     connect: Connect, service: Service
 ) -> None:
-    """The raw reply with the address is in the error, so the picture can still be had."""
+    """The raw reply with the address is in the error, so the image can still be had."""
     url = service.url.replace("/v1", "/gone.png")
     service.responses = [
         whole(json.dumps({"data": [{"url": url}]}).encode()),
@@ -288,7 +288,7 @@ def test_a_body_of_the_wrong_length_is_not_padded(connect: Connect, service: Ser
 def test_pictures_that_arrived_before_the_line_went_dead_are_kept(
     connect: Connect, service: Service
 ) -> None:
-    """Of two pictures one arrived whole: it is returned, with a warning for the other."""
+    """Of two images one arrived whole: it is returned, with a warning for the other."""
     service.responses = [whole(answer(BYTES, BYTES).body)[:-200]]
     result = connect().generate("A fox", n=2)
     assert [image.data for image in result.images] == [BYTES]
@@ -297,13 +297,15 @@ def test_pictures_that_arrived_before_the_line_went_dead_are_kept(
 
 
 @pytest.mark.parametrize(("timeout", "connecting"), [(600.0, 10.0), (30.0, 10.0), (2.0, 2.0)])
-@pytest.mark.parametrize("name", ["OpenAI", "AsyncOpenAI"])
-def test_connecting_has_a_limit_of_its_own(name: str, timeout: float, connecting: float) -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+def test_connecting_has_a_limit_of_its_own(
+    is_async: bool, timeout: float, connecting: float
+) -> None:
     """The model may take minutes to answer; a host that is up takes none to connect."""
-    from gptimage.engine.config import sdk_maker
+    from gptimage.transport.direct import http_client
 
     endpoint = "http://127.0.0.1:9/v1"
-    steps = sdk_maker(name, "sk-secret-key", endpoint, timeout, None)().timeout
+    steps = http_client("sk-secret-key", endpoint, timeout, None, is_async=is_async).timeout
 
     assert (steps.connect, steps.read, steps.write) == (connecting, timeout, timeout)
 

@@ -143,7 +143,7 @@ def add_schema(server: MCPServer[Any]) -> None:
 
 
 def add_old_methods(server: MCPServer[Any]) -> None:
-    """Methods of the older era that the product does not offer: levels of logs, subscriptions."""
+    """Methods of the older protocol that the server does not have: log levels, subscriptions."""
 
     async def nothing(*_: Any) -> EmptyResult:
         return EmptyResult()
@@ -177,7 +177,7 @@ def test_embedded_resource() -> CallToolResult:
 
 
 def test_multiple_content_types() -> CallToolResult:
-    """Mix a text, a picture and a resource."""
+    """Mix a text, an image and a resource."""
     data = json.dumps({"test": "data", "value": 123})
     return CallToolResult(
         content=[
@@ -359,7 +359,7 @@ def test_input_required_result_capabilities(ctx: Ctx) -> Answer:
 
 
 def add_resources(server: MCPServer[Any]) -> None:
-    """Texts, a picture and a template."""
+    """Texts, an image and a template."""
 
     @server.resource("test://static-text", mime_type="text/plain")
     def static_text() -> str:
@@ -406,7 +406,7 @@ def add_prompts(server: MCPServer[Any]) -> None:
 
     @server.prompt()
     def test_prompt_with_image() -> list[Any]:
-        """A prompt with a picture."""
+        """A prompt with an image."""
         picture = ImageContent(data=PIXEL, mime_type="image/png")
         return [
             UserMessage(content=picture),

@@ -1,4 +1,4 @@
-"""Clients of the TypeScript SDK that close 1 s after they were told a handle lose no picture."""
+"""Clients of the TypeScript SDK that close 1 s after they were told a handle lose no image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conformance suite of the protocol, in both eras."""
+"""The conformance suite of the protocol, in both protocols."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-ERAS = ("2025-11-25", "2026-07-28")
+PROTOCOLS = ("2025-11-25", "2026-07-28")
 WITHOUT_FIXTURES = {
     "2025-11-25": (
         "server-initialize",
@@ -39,20 +39,32 @@ WITHOUT_FIXTURES = {
 
 
 def suite(
-    node: str, modules: Path, url: str, era: str, *which: str, out: Path
+    node: str, modules: Path, url: str, protocol: str, *which: str, out: Path
 ) -> subprocess.CompletedProcess[str]:
     """Run scenarios against a server."""
     program = modules / "@modelcontextprotocol/conformance/dist/index.js"
-    command = [node, str(program), "server", "--url", url, "--spec-version", era, "-o", str(out)]
+    command = [
+        node,
+        str(program),
+        "server",
+        "--url",
+        url,
+        "--spec-version",
+        protocol,
+        "-o",
+        str(out),
+    ]
     return subprocess.run(
         [*command, *which], check=False, capture_output=True, text=True, timeout=280
     )
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_the_whole_suite(node: str, modules: Path, overlay: str, era: str, tmp_path: Path) -> None:
-    """With the suite's fixtures on it, the real server passes every check of the era."""
-    done = suite(node, modules, overlay, era, "--suite", "all", out=tmp_path)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_whole_suite(
+    node: str, modules: Path, overlay: str, protocol: str, tmp_path: Path
+) -> None:
+    """With the suite's fixtures on it, the real server passes every check of the protocol."""
+    done = suite(node, modules, overlay, protocol, "--suite", "all", out=tmp_path)
     total = re.search(r"Total: (\d+) passed, (\d+) failed", done.stdout)
 
     assert total is not None, done.stdout
@@ -61,13 +73,14 @@ def test_the_whole_suite(node: str, modules: Path, overlay: str, era: str, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("era", "scenario"), [(era, each) for era in ERAS for each in WITHOUT_FIXTURES[era]]
+    ("protocol", "scenario"),
+    [(protocol, each) for protocol in PROTOCOLS for each in WITHOUT_FIXTURES[protocol]],
 )
 def test_the_bare_product(
-    node: str, modules: Path, server: str, era: str, scenario: str, tmp_path: Path
+    node: str, modules: Path, server: str, protocol: str, scenario: str, tmp_path: Path
 ) -> None:
     """The server as it is shipped passes every scenario that needs no fixture."""
-    done = suite(node, modules, server, era, "--scenario", scenario, out=tmp_path)
+    done = suite(node, modules, server, protocol, "--scenario", scenario, out=tmp_path)
 
     assert done.returncode == 0, done.stdout
 

@@ -63,7 +63,7 @@ def compact(document: Any) -> str:
 def test_the_context_stays_small(
     node: str, modules: Path, texts: dict[str, str], tmp_path: Path, what: str, most: int
 ) -> None:
-    """The tools as a model sees them, the whole list, and twenty pictures, in tokens."""
+    """The tools as a model sees them, the whole list, and twenty images, in tokens."""
     shutil.copy(HERE / "tokens.mjs", tmp_path)
     (tmp_path / "node_modules").symlink_to(modules)
     (tmp_path / "texts.json").write_text(json.dumps([texts[what]]), encoding="utf-8")

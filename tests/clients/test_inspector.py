@@ -1,4 +1,4 @@
-"""The MCP inspector's command line, strict, in both eras."""
+"""The MCP inspector's command line, strict, in both protocols."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DRAW = ("--method", "tools/call", "--tool-name", "generate_image", "--tool-args-
 
 
 class Inspector:
-    """Asks a server, in one era, one way."""
+    """Asks a server, in one protocol, one way."""
 
     def __init__(self, command: list[str], where: list[str], environment: dict[str, str]) -> None:
         self._command, self._where, self._environment = command, where, environment
@@ -41,10 +41,10 @@ def inspector(
     environment: dict[str, str],
 ) -> Inspector:
     """The inspector, pointed at the server."""
-    era, way = str(request.param).split("-")
+    protocol, way = str(request.param).split("-")
     program = modules / "@modelcontextprotocol/inspector"
     name = json.loads((program / "package.json").read_text())["bin"]["mcp-inspector"]
-    command = [node, str(program / name), "--cli", "-q", "--protocol-era", era]
+    command = [node, str(program / name), "--cli", "-q", "--protocol-protocol", protocol]
     # The inspector hands a server of its own none of its environment.
     told = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
     where = [*told, *STDIO] if way == "stdio" else [server, "--transport", "http"]
@@ -75,7 +75,7 @@ def test_a_refusal_is_an_error(inspector: Inspector) -> None:
 
 
 def test_the_viewer_is_found(inspector: Inspector) -> None:
-    """The tool says which MCP App shows its pictures."""
+    """The tool says which MCP App shows its images."""
     done = inspector.ask(*DRAW, json.dumps({"prompt": "A red fox"}), "--app-info")
 
     assert done.returncode == 0, done.stdout + done.stderr

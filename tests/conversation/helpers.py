@@ -26,7 +26,7 @@ Answer = HttpReply | Exception | list[ServerEvent | Exception]
 
 
 def picture(width: int = 1024, height: int = 1024, form: str = "png") -> bytes:
-    """The bytes of a plain picture."""
+    """The bytes of a plain image."""
     file = io.BytesIO()
     PilImage.new("RGB", (width, height), "teal").save(file, form)
     return file.getvalue()
@@ -44,7 +44,7 @@ IMAGE_USAGE = {
     "input_tokens_details": {"text_tokens": 10, "image_tokens": 1024},
     "output_tokens_details": {"text_tokens": 0, "image_tokens": 196},
 }
-OUTER_USAGE = {
+CHAT_USAGE = {
     "input_tokens": 1_000,
     "input_tokens_details": {"cached_tokens": 400, "cache_write_tokens": 200},
     "output_tokens": 100,
@@ -88,7 +88,7 @@ def response(*output: dict[str, object], **fields: object) -> dict[str, object]:
         "status": "completed",
         "error": None,
         "output": list(output),
-        "usage": OUTER_USAGE,
+        "usage": CHAT_USAGE,
         "tool_usage": {"image_gen": IMAGE_USAGE, "web_search": {"num_requests": 0}},
         **fields,
     }
@@ -231,8 +231,6 @@ class Talks:
         fake = Fake(list(answers))
         transport: Any = AsyncFake(fake) if self.runner else fake
         settings = {name: how.pop(name) for name in ("base_url", "model", "limits") if name in how}
-        if "outer" in how:
-            how["model"] = how.pop("outer")
         client = self._kind(transport=transport, clock=lambda: TODAY, **settings)
         return Talk(client.conversation(**how), self.runner), fake
 

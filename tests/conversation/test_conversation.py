@@ -25,11 +25,11 @@ from tests.conversation.helpers import LOW, Talks, picture
 
 
 def test_a_turn_says_all_about_itself(talks: Talks) -> None:
-    """Picture, words, revised prompt, ids, and the money of both models apart."""
+    """Image, words, revised prompt, ids, and the money of both models apart."""
     turn = talks.sandbox(Sandbox()).send("A cabin by a lake", **LOW)
 
     assert turn.image.size == (1024, 1024)
-    assert turn.text == "Here is the picture."
+    assert turn.text == "Here is the image."
     assert turn.revised_prompt == "A cabin by a lake (drawn by the sandbox)"
     assert turn.response_id is not None
     assert turn.response_id.startswith("resp_")
@@ -43,7 +43,7 @@ def test_a_turn_says_all_about_itself(talks: Talks) -> None:
 
 
 def test_a_second_turn_changes_the_first_picture(talks: Talks) -> None:
-    """The service has the picture: only the id of the response goes along."""
+    """The service has the image: only the id of the response goes along."""
     sandbox = Sandbox()
     talk = talks.sandbox(sandbox)
     first = talk.send("A cabin by a lake", **LOW)
@@ -52,14 +52,14 @@ def test_a_second_turn_changes_the_first_picture(talks: Talks) -> None:
     body = sandbox.requests[-1].body
     assert body["previous_response_id"] == first.response_id
     assert [part["type"] for part in body["input"][0]["content"]] == ["input_text"]
-    assert second.text == "Here is the changed picture."
+    assert second.text == "Here is the changed image."
     assert second.result.request.inputs == (first.image,)
     assert talk.chat.turns == (first, second)
     assert talk.chat.response_id == second.response_id
 
 
 def test_pictures_are_sent_with_the_words(talks: Talks) -> None:
-    """A reference picture of a later turn joins the one the service has."""
+    """A reference image of a later turn joins the one the service has."""
     sandbox = Sandbox()
     talk = talks.sandbox(sandbox)
     talk.send("A cabin", **LOW)
@@ -71,7 +71,7 @@ def test_pictures_are_sent_with_the_words(talks: Talks) -> None:
 
 
 def test_a_mask_goes_with_the_picture_it_belongs_to(talks: Talks) -> None:
-    """The last picture is sent again beside its mask, so that neither is guessed."""
+    """The last image is sent again beside its mask, so that neither is guessed."""
     sandbox = Sandbox()
     talk = talks.sandbox(sandbox)
     talk.send("A cabin", **LOW)
@@ -84,7 +84,7 @@ def test_a_mask_goes_with_the_picture_it_belongs_to(talks: Talks) -> None:
 
 @pytest.mark.parametrize("stateless", [False, True])
 def test_a_mask_belongs_to_the_first_picture_given(talks: Talks, stateless: bool) -> None:
-    """The conversation's own picture, of another size, does not come between them."""
+    """The conversation's own image, of another size, does not come between them."""
     sandbox = Sandbox()
     talk = talks.sandbox(sandbox, stateless=stateless)
     talk.send("A cabin", **LOW)
@@ -118,10 +118,10 @@ def test_a_stream_gives_previews_and_then_the_turn(talks: Talks) -> None:
     assert [each.index for each in previews if isinstance(each, PartialImage)] == [0, 1]
     assert isinstance(end, TurnCompleted)
     assert end.image.size == (1024, 1024)
-    assert end.turn.text == "Here is the picture."
+    assert end.turn.text == "Here is the image."
     assert end.turn.result.cost is not None
     assert talk.chat.response_id == end.turn.response_id
-    assert talk.send("Add snow", **LOW).text == "Here is the changed picture."
+    assert talk.send("Add snow", **LOW).text == "Here is the changed image."
 
 
 def test_you_get_exactly_the_pixels_asked_for(talks: Talks) -> None:
@@ -139,13 +139,13 @@ def test_a_response_id_is_enough_elsewhere(talks: Talks) -> None:
     first = talks.sandbox(sandbox).send("A cabin", **LOW)
     again = talks.sandbox(sandbox, resume=first.response_id).send("Add snow", **LOW)
 
-    assert again.text == "Here is the changed picture."
+    assert again.text == "Here is the changed image."
     assert again.warnings == ()
 
 
 @pytest.mark.parametrize("way", ["id", "record"])
 def test_any_stored_picture_is_gone_on_from(talks: Talks, tmp_path: Path, way: str) -> None:
-    """The store keeps the ids; the new picture knows its parent."""
+    """The store keeps the ids; the new image knows its parent."""
     sandbox, store = Sandbox(), Store(tmp_path)
     first = talks.sandbox(sandbox, store=store).send("A cabin", tags=["lake"], **LOW)
     record = store.get(first.result.stored[0].id)
@@ -171,7 +171,7 @@ def test_turns_of_one_conversation_are_parent_and_child(talks: Talks, tmp_path: 
 def test_a_forgotten_response_is_replaced_by_the_picture(
     talks: Talks, tmp_path: Path, streamed: bool
 ) -> None:
-    """A service that never heard of the response gets the picture itself, and you are told."""
+    """A service that never heard of the response gets the image itself, and you are told."""
     store = Store(tmp_path)
     first = talks.sandbox(Sandbox(), store=store).send("A cabin", **LOW)
     elsewhere = Sandbox()
@@ -182,13 +182,13 @@ def test_a_forgotten_response_is_replaced_by_the_picture(
     assert refused["previous_response_id"] == first.response_id
     assert "previous_response_id" not in taken
     assert taken["input"][0]["content"][1]["type"] == "input_image"
-    assert turn.text == "Here is the changed picture."
+    assert turn.text == "Here is the changed image."
     assert [note for note in turn.warnings if str(first.response_id) in note] != []
     assert turn.result.stored[0].parent == first.result.stored[0].id
 
 
 def test_a_forgotten_response_without_its_picture_is_an_error(talks: Talks) -> None:
-    """A bare id names no picture to send instead; the error says what helps."""
+    """A bare id names no image to send instead; the error says what helps."""
     sandbox = Sandbox()
 
     with pytest.raises(BadRequestError, match="resume from the stored image") as caught:
@@ -199,7 +199,7 @@ def test_a_forgotten_response_without_its_picture_is_an_error(talks: Talks) -> N
 
 
 def test_a_picture_without_a_conversation_starts_one(talks: Talks, tmp_path: Path) -> None:
-    """A picture the Images API made is sent, as there is no response to continue."""
+    """An image the Images API made is sent, as there is no response to continue."""
     sandbox, store = Sandbox(), Store(tmp_path)
     with gptimage.ImageClient.sandbox(sandbox, store=store) as client:
         made = client.generate("A cabin", quality="low", size="1024x1024")
@@ -208,7 +208,7 @@ def test_a_picture_without_a_conversation_starts_one(talks: Talks, tmp_path: Pat
     body = sandbox.requests[-1].body
     assert "previous_response_id" not in body
     assert body["input"][0]["content"][1]["type"] == "input_image"
-    assert turn.text == "Here is the changed picture."
+    assert turn.text == "Here is the changed image."
 
 
 def test_stored_pictures_are_inputs(talks: Talks, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_stored_pictures_are_inputs(talks: Talks, tmp_path: Path) -> None:
 
 
 def test_a_stateless_conversation_leaves_nothing_behind(talks: Talks) -> None:
-    """Each turn carries the last picture, and the service is told to keep nothing."""
+    """Each turn carries the last image, and the service is told to keep nothing."""
     sandbox = Sandbox()
     talk = talks.sandbox(sandbox, stateless=True)
     talk.send("A cabin", **LOW)
@@ -269,7 +269,7 @@ def test_what_cannot_be_resumed_is_refused(talks: Talks, tmp_path: Path) -> None
 
 def test_both_kinds_have_the_same_signatures() -> None:
     """Whoever knows one knows the other."""
-    for name in ("__init__", "send", "stream", "branch", "turns", "response_id", "model"):
+    for name in ("__init__", "send", "stream", "branch", "turns", "response_id", "chat_model"):
         twins = [getattr(kind, name) for kind in (Conversation, AsyncConversation)]
         if callable(twins[0]):
             names = [list(inspect.signature(each).parameters) for each in twins]

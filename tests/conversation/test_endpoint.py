@@ -45,7 +45,7 @@ def calls(value: Any) -> list[Any]:
 
 
 def shows(url: str) -> list[dict[str, object]]:
-    """An input of words and one picture."""
+    """An input of words and one image."""
     parts = [
         {"type": "input_text", "text": "Change it"},
         {"type": "input_image", "image_url": url, "detail": "auto"},
@@ -54,12 +54,12 @@ def shows(url: str) -> list[dict[str, object]]:
 
 
 def url(data: bytes) -> str:
-    """A picture as a data URL."""
+    """An image as a data URL."""
     return f"data:image/png;base64,{encoded(data)}"
 
 
 def test_a_turn_is_answered_in_full() -> None:
-    """A picture, words, and usage of both models."""
+    """An image, words, and usage of both models."""
     _, value = ask(Sandbox(), TURN)
     (call,) = calls(value)
 
@@ -119,7 +119,7 @@ def test_what_the_service_refuses_is_refused(
 
 
 def test_auto_edits_when_there_is_a_picture() -> None:
-    """From the words' own pictures, or from the turn before."""
+    """From the words' own images, or from the turn before."""
     sandbox = Sandbox()
     _, first = ask(sandbox, TURN)
     _, second = ask(sandbox, {**TURN, "previous_response_id": first["id"]})
@@ -191,7 +191,7 @@ def test_openais_own_client_reads_it() -> None:
             client.responses.create(**TURN, previous_response_id="resp_nope")
         client.close()
 
-    assert first.output_text == "Here is the picture."
+    assert first.output_text == "Here is the image."
     assert [item.type for item in first.output] == ["image_generation_call", "message"]
     assert first.tool_usage is not None
     assert first.tool_usage.image_gen.output_tokens == 196
@@ -214,12 +214,12 @@ def test_openais_own_client_reads_it() -> None:
     ]
     assert [event.sequence_number for event in events] == list(range(15))
     assert type(events[-1]).__name__ == "ResponseCompletedEvent"
-    assert events[-1].response.output_text == "Here is the changed picture."
+    assert events[-1].response.output_text == "Here is the changed image."
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_turns_picture_is_decoded_as_it_arrives(kind: str) -> None:
-    """What is left of a reply of megabytes is small, and the turn has its picture."""
+    """What is left of a reply of megabytes is small, and the turn has its image."""
     kept: list[HttpReply] = []
 
     class Notes:
@@ -258,5 +258,5 @@ def test_a_turns_picture_is_decoded_as_it_arrives(kind: str) -> None:
 
             turn = asyncio.run(main())
 
-    assert kept[0].pictures == (turn.image.data,)
+    assert kept[0].images == (turn.image.data,)
     assert len(kept[0].body) < 5_000

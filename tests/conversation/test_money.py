@@ -46,7 +46,7 @@ def test_the_turns_before_are_read_again(talks: Talks) -> None:
     """Their tokens, which the service has told, count for both times the model reads."""
     first, second = possible(talks), possible(talks, DRAWN)
 
-    seen = Decimal(1024) * 8 / 1_000_000  # the picture of the turn before, as an input
+    seen = Decimal(1024) * 8 / 1_000_000  # the image of the turn before, as an input
     assert second == first + 2 * read(1_100) + seen
 
 
@@ -79,7 +79,7 @@ def test_a_history_nobody_knows_counts_as_the_longest(talks: Talks) -> None:
 
 
 def test_a_stateless_turn_has_no_history(talks: Talks) -> None:
-    """The service remembers nothing, so nothing is read again: only the picture sent along."""
+    """The service remembers nothing, so nothing is read again: only the image sent along."""
     carried = Decimal(1024) * 8 / 1_000_000 + 2 * read(4_000)
 
     assert possible(talks, DRAWN, how={"stateless": True}) == possible(talks) + carried
@@ -88,7 +88,7 @@ def test_a_stateless_turn_has_no_history(talks: Talks) -> None:
 @pytest.mark.parametrize(
     "how",
     [
-        {"how": {"outer": "gpt-6.1-sol"}},
+        {"how": {"chat_model": "gpt-6.1-sol"}},
         {"extra_body": {"service_tier": "priority"}},
         {"how": {"image_model": "gpt-image-2.6-flare"}},
     ],
@@ -107,9 +107,9 @@ def test_one_unknown_price_is_enough(talks: Talks, how: dict[str, Any]) -> None:
         (DEFAULT_CHAT_MODEL, ON, 270_000),
     ],
 )
-def test_no_outer_ceiling_without_a_price(model: str, on: date, history: int) -> None:
+def test_no_chat_ceiling_without_a_price(model: str, on: date, history: int) -> None:
     """No row, another day, or a prompt that costs more than the row says."""
-    assert chat_ceiling(model, on, text=10, pictures=0, history=history) is None
+    assert chat_ceiling(model, on, text=10, images=0, history=history) is None
 
 
 @given(
@@ -119,12 +119,12 @@ def test_no_outer_ceiling_without_a_price(model: str, on: date, history: int) ->
     drawn=st.integers(1, 4),
     shares=st.lists(st.floats(0, 1), min_size=5, max_size=5),
 )
-def test_the_outer_ceiling_holds_what_it_allows_for(
+def test_the_chat_ceiling_holds_what_it_allows_for(
     text: int, pictures: int, history: int, drawn: int, shares: list[float]
 ) -> None:
     """Whatever is used of each allowance, and however it was cached, it costs no more."""
     most = chat_ceiling(
-        DEFAULT_CHAT_MODEL, ON, text=text, pictures=pictures, history=history, drawn=drawn
+        DEFAULT_CHAT_MODEL, ON, text=text, images=pictures, history=history, drawn=drawn
     )
     written = int(4_096 * shares[0])
     each = history + int(text * shares[1]) + 512 + int(4_000 * shares[2]) * (pictures + drawn)
@@ -151,16 +151,18 @@ def test_a_budget_refuses_a_turn_whose_words_have_no_price(tmp_path: Path) -> No
     told = Budget(5, per="day", ledger=ledger, unknown="0.50")
 
     with pytest.raises(BudgetExceededError):
-        Talks("sync").sandbox(sandbox, model="gpt-6.1-sol", budget=strict).send("A cabin", **LOW)
+        Talks("sync").sandbox(sandbox, chat_model="gpt-6.1-sol", budget=strict).send(
+            "A cabin", **LOW
+        )
     assert sandbox.requests == []
 
-    Talks("sync").sandbox(sandbox, model="gpt-6.1-sol", budget=told).send("A cabin", **LOW)
+    Talks("sync").sandbox(sandbox, chat_model="gpt-6.1-sol", budget=told).send("A cabin", **LOW)
     (row,) = ledger.rows()
     assert (row.cost, row.counted) == (None, Decimal("0.50"))
 
 
 def test_what_was_reserved_holds_what_a_turn_costs(talks: Talks, tmp_path: Path) -> None:
-    """First turns, later ones, and ones resumed by the id of a stored picture."""
+    """First turns, later ones, and ones resumed by the id of a stored image."""
     ledger, store = Ledger(tmp_path / "spend.sqlite"), Store(tmp_path / "pictures")
     sandbox = Sandbox()
     talk = talks.sandbox(sandbox, store=store, ledger=ledger)
@@ -175,7 +177,7 @@ def test_what_was_reserved_holds_what_a_turn_costs(talks: Talks, tmp_path: Path)
 
 
 def test_a_turn_counts_all_it_may_draw(talks: Talks) -> None:
-    """A limit on pictures lets it through only when there is room for ``max_pictures``."""
+    """A limit on images lets it through only when there is room for ``max_images``."""
     asked: list[int] = []
 
     class Counts:
@@ -192,6 +194,6 @@ def test_a_turn_counts_all_it_may_draw(talks: Talks) -> None:
 
     talk, _ = talks.fake(DRAWN, limits=Counts())
     talk.send("A cabin", **LOW)
-    talk.send("Two cabins", max_pictures=2, **LOW)
+    talk.send("Two cabins", max_images=2, **LOW)
 
     assert asked == [1, 2]

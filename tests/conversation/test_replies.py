@@ -73,7 +73,7 @@ def test_a_reply_is_read_whole(talks: Talks) -> None:
 
 
 def test_several_pictures_keep_their_ids(talks: Talks) -> None:
-    """An unreadable picture takes its id with it; a failed call is told with its reason."""
+    """An unreadable image takes its id with it; a failed call is told with its reason."""
     outputs = (
         call(SMALL, id="ig_a"),
         call(b"no picture", id="ig_b"),
@@ -81,7 +81,7 @@ def test_several_pictures_keep_their_ids(talks: Talks) -> None:
         call(picture(32, 32), id="ig_d", revised_prompt="the last"),
     )
     talk, _ = talks.fake(reply(response(*outputs)))
-    turn = talk.send("Three cabins", max_pictures=4)
+    turn = talk.send("Three cabins", max_images=4)
 
     assert turn.call_ids == ("ig_a", "ig_d")
     assert turn.revised_prompts == (None, "the last")
@@ -90,13 +90,13 @@ def test_several_pictures_keep_their_ids(talks: Talks) -> None:
     assert (failed.call_id, failed.code) == ("ig_c", "moderation_blocked")
     assert (failed.stage, failed.categories) == ("output", ("violence",))
     told = " ".join(turn.warnings)
-    assert "picture 2 of the reply could not be read" in told
+    assert "image 2 of the reply could not be read" in told
     assert "drew 2 images in this turn, and each is billed" in told
     assert "drew nothing" in told
 
 
 def test_money_without_its_parts_is_unknown(talks: Talks) -> None:
-    """Earlier pictures are input, too: a sum alone cannot be priced once a turn goes on."""
+    """Earlier images are input, too: a sum alone cannot be priced once a turn goes on."""
     plain = {"input_tokens": 1034, "output_tokens": 196, "total_tokens": 1230}
     answer = reply(response(call(SMALL), tool_usage={"image_gen": plain}))
     first, _ = talks.fake(answer)
@@ -175,7 +175,7 @@ def test_a_refusal_in_words_is_moderation(talks: Talks) -> None:
 
 
 def test_a_reply_cut_short_gives_its_whole_pictures(talks: Talks) -> None:
-    """The picture came before the cut, so it is there; its ids are not, and that is known."""
+    """The image came before the cut, so it is there; its ids are not, and that is known."""
     body = bytes(DRAWN.body)
     talk, _ = talks.fake(evolve(DRAWN, body=body[: body.index(b"Here you are")]))
     turn = talk.send("A cabin")
@@ -186,7 +186,7 @@ def test_a_reply_cut_short_gives_its_whole_pictures(talks: Talks) -> None:
 
 
 def test_without_an_id_the_picture_goes_on(talks: Talks) -> None:
-    """A reply that names no response is continued from its picture."""
+    """A reply that names no response is continued from its image."""
     talk, service = talks.fake(reply(response(call(SMALL), id=None)), DRAWN)
     first = talk.send("A cabin")
     talk.send("Add snow")
@@ -223,7 +223,7 @@ def test_a_turn_that_cannot_be_saved_is_not_lost(
 
 
 def test_a_forgotten_response_is_asked_once_more(talks: Talks) -> None:
-    """The refusal was free; the second request has the picture and is the last."""
+    """The refusal was free; the second request has the image and is the last."""
     talk, service = talks.fake(DRAWN, forgotten(), DRAWN)
     talk.send("A cabin")
     turn = talk.send("Add snow")
@@ -298,14 +298,14 @@ def test_a_rate_limit_is_waited_for(talks: Talks) -> None:
 
 
 def test_an_unknown_outcome_says_what_it_may_cost(talks: Talks) -> None:
-    """Up to as many pictures as the model may draw, and what the chat model may use."""
+    """Up to as many images as the model may draw, and what the chat model may use."""
     talk, _ = talks.fake(OutcomeUnknownError("timed out"))
     picture = Decimal((196 * 30) + (7 + 1_000) * 5) / 1_000_000  # drawn, and its two prompts
 
     with pytest.raises(OutcomeUnknownError) as one:
         talk.send("A cabin", quality="low", size="1024x1024")
     with pytest.raises(OutcomeUnknownError) as three:
-        talk.send("A cabin", quality="low", size="1024x1024", max_pictures=3)
+        talk.send("A cabin", quality="low", size="1024x1024", max_images=3)
 
     assert one.value.possible_cost == picture + said(1)
     assert three.value.possible_cost == 3 * picture + said(3)
@@ -380,7 +380,7 @@ def test_an_error_event_carries_the_previews(talks: Talks) -> None:
 
 
 def test_an_unreadable_event_is_kept(talks: Talks) -> None:
-    """A picture may be in it."""
+    """An image may be in it."""
     talk, _ = talks.fake([ServerEvent(name="response.output_item.done", data=b'{"item": {"resu')])
 
     with pytest.raises(MalformedReplyError) as caught:

@@ -44,7 +44,7 @@ ON_THE_WIRE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 ELSEWHERE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "safety_identifier": ({"safety_identifier": "u1"}, {"safety_identifier": "u1"}),
-    "max_pictures": ({"max_pictures": 3}, {"max_tool_calls": 3}),
+    "max_images": ({"max_images": 3}, {"max_tool_calls": 3}),
     "extra_body": (
         {"extra_body": {"reasoning": {"effort": "low"}}},
         {"reasoning": {"effort": "low"}},
@@ -55,7 +55,7 @@ ELSEWHERE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", ON_THE_WIRE)
 def test_parameters_reach_the_tool(talks: Talks, name: str) -> None:
-    """A parameter of the picture is one of the tool, under its wire name."""
+    """A parameter of the image is one of the tool, under its wire name."""
     written, expected = ON_THE_WIRE[name]
     talk, service = talks.fake(DRAWN, image_model="gpt-image-2.6-flare")
     talk.send("A cabin", **written)
@@ -67,7 +67,7 @@ def test_parameters_reach_the_tool(talks: Talks, name: str) -> None:
 
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_parameters_reach_the_request(talks: Talks, name: str) -> None:
-    """What is about the response and not about the picture stands beside the tool."""
+    """What is about the response and not about the image stands beside the tool."""
     written, expected = ELSEWHERE[name]
     talk, service = talks.fake(DRAWN)
     talk.send("A cabin", **written)
@@ -78,7 +78,7 @@ def test_parameters_reach_the_request(talks: Talks, name: str) -> None:
 
 
 def test_previews_and_fidelity_reach_the_tool(talks: Talks) -> None:
-    """The parameters that need a stream, or a picture, do so, too."""
+    """The parameters that need a stream, or an image, do so, too."""
     talk, service = talks.fake(DRAWN, image_model="gpt-image-1.5")
     talk.send("A hat", images=[picture()], input_fidelity="high")
     talk.stream("A hat", partial_images=2)
@@ -113,7 +113,7 @@ def test_the_whole_request_is_what_the_api_documents(talks: Talks) -> None:
 
 
 def test_uploaded_files_are_named_by_id(talks: Talks) -> None:
-    """Pictures and masks the service has already are not sent again."""
+    """Images and masks the service has already are not sent again."""
     talk, service = talks.fake(DRAWN)
     talk.send("A hat", images=["file-abcdefgh1"], mask="file-abcdefgh2")
 
@@ -126,7 +126,7 @@ def test_uploaded_files_are_named_by_id(talks: Talks) -> None:
 
 def test_both_models_are_settable(talks: Talks) -> None:
     """The chat model reads the words, the image model draws."""
-    talk, service = talks.fake(DRAWN, outer="gpt-6.1-sol", image_model="gpt-image-2")
+    talk, service = talks.fake(DRAWN, chat_model="gpt-6.1-sol", image_model="gpt-image-2")
     turn = talk.send("A cabin")
 
     assert service.requests[0].body["model"] == "gpt-6.1-sol"
@@ -156,9 +156,9 @@ def test_azure_learns_the_deployment(talks: Talks) -> None:
         ({"seed": 1}, "seed"),
         ({"action": "paint"}, "action"),
         ({"action": "edit"}, "action"),
-        ({"max_pictures": 0}, "max_pictures"),
-        ({"max_pictures": 11}, "max_pictures"),
-        ({"max_pictures": True}, "max_pictures"),
+        ({"max_images": 0}, "max_images"),
+        ({"max_images": 11}, "max_images"),
+        ({"max_images": True}, "max_images"),
         ({"input_fidelity": "high"}, "input_fidelity"),
         ({"partial_images": 2}, "partial_images"),
         ({"quality": "best"}, "quality"),
@@ -193,7 +193,7 @@ def test_a_new_picture_takes_no_mask(talks: Talks) -> None:
     assert service.requests == []
 
 
-def test_outer_tokens_have_their_own_prices() -> None:
+def test_chat_tokens_have_their_own_prices() -> None:
     """Read, cached, written to the cache and said: each at its price."""
     usage = ChatUsage(
         input_tokens=1_000,
@@ -216,9 +216,7 @@ def test_outer_tokens_have_their_own_prices() -> None:
         ("gpt-6-luna", 10, date(2026, 11, 20), "priority"),
     ],
 )
-def test_unknown_outer_prices_are_none(
-    model: str, entered: int, on: date, tier: str | None
-) -> None:
+def test_unknown_chat_prices_are_none(model: str, entered: int, on: date, tier: str | None) -> None:
     """No row, a long prompt, another day, another tier: no guess."""
     usage = ChatUsage(input_tokens=entered, output_tokens=1, total_tokens=entered + 1)
 
@@ -226,7 +224,7 @@ def test_unknown_outer_prices_are_none(
     assert chat_cost(model, None, on) is None
 
 
-def test_outer_prices_are_dated_and_sourced() -> None:
+def test_chat_prices_are_dated_and_sourced() -> None:
     """Rows only follow each other, and each says where it comes from."""
     for rows in CHAT_PRICES.values():
         assert [row.start for row in rows] == sorted({row.start for row in rows})

@@ -16,7 +16,7 @@ import gptimage
 from gptimage.cache import Cache
 from gptimage.conversation import Turn
 from gptimage.store import PendingReplies, Store
-from gptimage.transport.base64_body import pictures
+from gptimage.transport.base64_body import decoded_images
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 from tests.client.harness import TODAY, answer, event, picture
 from tests.conversation import helpers as turns
@@ -215,7 +215,7 @@ def waiting() -> list[bytes]:
     """The images of the replies that recovery takes at once; they are taken away."""
     found: list[bytes] = []
     for left in PendingReplies().abandoned():
-        found += pictures(left.read())
+        found += decoded_images(left.read())
         left.path.unlink()
     return found
 
@@ -344,7 +344,7 @@ def test_without_a_folder_the_exception_carries_it(name: str, kind: str, state: 
         run(call, service, kind, {"observers": [Observer()]})
     carried.append(caught.value)
 
-    assert pictures(carried[0].reply) == [IMAGE]
+    assert decoded_images(carried[0].reply) == [IMAGE]
     assert "it is in .reply of this error" in carried[0].__notes__[-1]
 
 

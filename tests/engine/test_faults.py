@@ -13,7 +13,7 @@ import pytest
 from gptimage.budget import Ledger
 from gptimage.cache import Cache
 from gptimage.store import PendingReplies, Store
-from gptimage.transport.base64_body import pictures
+from gptimage.transport.base64_body import decoded_images
 from tests.engine.test_arrival import (
     CALLS,
     IMAGE,
@@ -26,7 +26,7 @@ from tests.engine.test_arrival import (
 def on_disk(folder: Path) -> set[str]:
     """The images in the store, in the spool and among the recovery copies."""
     bodies = [left.read() for left in PendingReplies().abandoned(older_than=timedelta(0))]
-    found = [data for body in bodies for data in pictures(body)]
+    found = [data for body in bodies for data in decoded_images(body)]
     found += [path.read_bytes() for path in folder.rglob("*.png")]
     return {hashlib.sha256(data).hexdigest() for data in found}
 

@@ -101,7 +101,7 @@ def test_a_crop_keeps_the_compression_asked_for() -> None:
 def test_any_size_that_comes_is_cut_to_the_size_asked(
     w: int, h: int, came_w: int, came_h: int
 ) -> None:
-    """Even where the service draws something else, smaller pictures included."""
+    """Even where the service draws something else, smaller images included."""
     asked = generate(model="gpt-image-9", size=(w, h))
     found = finished(answer(picture(came_w, came_h)), asked)
 
@@ -119,7 +119,7 @@ def test_nothing_is_touched_that_fits() -> None:
 
 
 def test_what_cannot_be_cut_is_returned_whole() -> None:
-    """A paid picture is not dropped because its pixels are broken."""
+    """A paid image is not dropped because its pixels are broken."""
     broken = picture(1920, 1088)[:200]
     found = finished(answer(broken), size="1920x1080")
 
@@ -219,7 +219,7 @@ def test_prices_are_those_of_the_day_it_was_sent() -> None:
 
 
 def kept(found: Any, *words: str) -> None:
-    """The picture is there and the result says what is odd."""
+    """The image is there and the result says what is odd."""
     assert picture() == found.image.data
     assert all(any(word in text for text in found.warnings) for word in words)
 
@@ -228,7 +228,7 @@ def test_fewer_than_asked_for() -> None:
     """Three were asked for, two came."""
     found = finished(answer(picture(), picture()), n=3)
 
-    kept(found, "3 pictures were asked for, 2 arrived")
+    kept(found, "3 images were asked for, 2 arrived")
 
 
 def test_more_than_asked_for() -> None:
@@ -236,7 +236,7 @@ def test_more_than_asked_for() -> None:
     found = finished(answer(picture(), picture()))
 
     assert len(found.images) == 2
-    kept(found, "1 pictures were asked for, 2 arrived")
+    kept(found, "1 images were asked for, 2 arrived")
 
 
 def test_another_format_than_asked_for() -> None:
@@ -256,7 +256,7 @@ def test_one_broken_of_three(broken: object) -> None:
     found = finished(reply({"data": [good, {"b64_json": broken}, good]}), n=3)
 
     assert len(found.images) == 2
-    kept(found, "picture 2 of the reply could not be read", "3 pictures were asked for, 2 arrived")
+    kept(found, "image 2 of the reply could not be read", "3 images were asked for, 2 arrived")
 
 
 def test_unknown_fields_are_no_problem() -> None:
@@ -275,7 +275,7 @@ def test_unknown_fields_are_no_problem() -> None:
     "created", [None, "yesterday", [], {}, 10**30, -(10**30), 1e300, True, "1700000000"], ids=str
 )
 def test_any_date(created: object) -> None:
-    """A date that is none does not lose the picture."""
+    """A date that is none does not lose the image."""
     found = finished(answer(picture(), created=created))
 
     kept(found)
@@ -292,7 +292,7 @@ def test_any_usage(usage: object) -> None:
 
 
 def test_an_error_beside_pictures() -> None:
-    """Pictures count more than an error that came with them."""
+    """Images count more than an error that came with them."""
     kept(finished(answer(picture(), error={"message": "something"})))
 
 
@@ -352,18 +352,18 @@ def test_a_web_page_is_called_one() -> None:
 
 
 def test_a_cut_reply_keeps_what_is_whole() -> None:
-    """Two pictures of three arrived before the connection broke without a word."""
+    """Two images of three arrived before the connection broke without a word."""
     whole = answer(picture(), picture(), picture(64, 64)).body
     end = whole.index(text(picture(64, 64)).encode()) + 20
     found = finished(reply(bytes(whole[:end])), n=3)
 
     assert len(found.images) == 2
     assert (found.usage, found.cost) == (None, None)
-    kept(found, "cut short", "3 pictures were asked for, 2 arrived")
+    kept(found, "cut short", "3 images were asked for, 2 arrived")
 
 
 def test_a_stream_nobody_asked_for_is_not_mistaken() -> None:
-    """Its previews are no pictures; the reply is kept in the error."""
+    """Its previews are no images; the reply is kept in the error."""
     body = b'data: {"type":"image_generation.partial_image","b64_json":"%b"}\n\n' % (
         text(picture()).encode()
     )
@@ -396,7 +396,7 @@ def test_a_failed_request(status: int, kind: type[ApiError]) -> None:
 
 
 def test_addresses_are_found() -> None:
-    """Only of pictures that did not come with their bytes."""
+    """Only of images that did not come with their bytes."""
     body = {
         "data": [
             {"url": "https://example.com/a.png"},
@@ -449,7 +449,7 @@ def test_embedding_takes_any_address(url: object) -> None:
     """An address that is none is left alone."""
     body = reply({"data": [{"url": url}, {"url": "https://x.y/z"}, 1]})
 
-    assert (picture(),) == inline_images(body, {"https://x.y/z": picture()}).pictures
+    assert (picture(),) == inline_images(body, {"https://x.y/z": picture()}).images
 
 
 def test_a_failed_download_is_told() -> None:
@@ -459,13 +459,13 @@ def test_a_failed_download_is_told() -> None:
     both = reply({"data": [one, {"b64_json": text(picture())}]})
     found = parse_response(planned(n=2), both, unreachable, now=NOW)
 
-    kept(found, "picture 1 of the reply could not be read: it is gone")
+    kept(found, "image 1 of the reply could not be read: it is gone")
     with pytest.raises(MalformedReplyError, match="it is gone"):
         parse_response(planned(), reply({"data": [one]}), unreachable, now=NOW)
 
 
 def test_a_data_url_is_a_picture() -> None:
-    """Some servers send pictures so."""
+    """Some servers send images so."""
     url = "data:image/png;base64," + base64.b64encode(picture()).decode()
 
     kept(finished(reply({"data": [{"url": url}]})))
@@ -504,7 +504,7 @@ def test_garbage_is_a_result_or_a_gptimage_error(body: bytes, status: int) -> No
 
 @given(VALUES)
 def test_pictures_among_garbage_are_found(value: object) -> None:
-    """Whatever else a reply holds, a picture in its data is returned."""
+    """Whatever else a reply holds, an image in its data is returned."""
     body = {"x": value, "created": value, "usage": value, "error": value, "svg_usage": value}
     found = finished(reply({**body, "data": [value, {"b64_json": text(picture()), "url": value}]}))
 

@@ -122,7 +122,7 @@ def test_keys_of_all_questions_differ() -> None:
 
 @given(st.integers(0, len(picture(64, 64)) - 1), st.integers(1, 255))
 def test_every_byte_of_an_input_changes_the_key(at: int, flip: int) -> None:
-    """Two pictures that differ in one byte are two questions."""
+    """Two images that differ in one byte are two questions."""
     data = bytearray(picture(64, 64))
     data[at] ^= flip
     other = evolve(image(), data=bytes(data))
@@ -240,7 +240,7 @@ def test_a_date_without_a_successor_is_only_a_date() -> None:
 
 
 def test_a_mask_is_made_legal() -> None:
-    """It gets the size of the first picture, and the caller is told."""
+    """It gets the size of the first image, and the caller is told."""
     found = planned(edit(images=(image(96, 48), image()), mask=Mask.open(cutout(64, 32))))
     part = next(part for part in found.wire.files if part.name == "mask")
 

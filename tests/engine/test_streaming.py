@@ -39,12 +39,12 @@ def partial(data: bytes = RED, index: int = 0) -> ServerEvent:
 
 
 def final(data: bytes = TEAL, **fields: object) -> ServerEvent:
-    """A finished picture."""
+    """A finished image."""
     return event(FINAL, data, **{"created_at": 1_700_000_000, "usage": USAGE, **fields})
 
 
 def reader(head: HttpReply = HEAD, **options: Any) -> StreamReader:
-    """A reader of the stream of a small picture."""
+    """A reader of the stream of a small image."""
     asked = {"size": "1024x1024", "quality": "low", **options}
     asked = {name: value for name, value in asked.items() if value is not None}
     return StreamReader(planned(generate(stream=True, **asked)), head)
@@ -85,7 +85,7 @@ def test_an_edit_streams_alike() -> None:
 
 
 def test_a_stream_gives_what_a_plain_answer_gives() -> None:
-    """Pictures, usage, cost, date and echo are the same."""
+    """Images, usage, cost, date and echo are the same."""
     echo: dict[str, Any] = {
         "size": "8x8",
         "quality": "low",
@@ -138,7 +138,7 @@ def test_several_pictures() -> None:
 
 
 def test_half_a_usage_is_none() -> None:
-    """What one picture did not report is not made up."""
+    """What one image did not report is not made up."""
     _, completed = read(final(RED), final(TEAL, usage=None), n=2)
 
     assert (completed.result.usage, completed.result.cost) == (None, None)
@@ -148,7 +148,7 @@ def test_fewer_pictures_than_asked_for() -> None:
     """The stream ended in peace, but early."""
     _, completed = read(final(), n=3)
 
-    assert any("3 pictures were asked for, 1 arrived" in w for w in completed.result.warnings)
+    assert any("3 images were asked for, 1 arrived" in w for w in completed.result.warnings)
 
 
 # Endings.
@@ -176,7 +176,7 @@ def test_no_final_picture(broken: OutcomeUnknownError | None, previews: int) -> 
 
 
 def test_a_break_after_the_final_picture() -> None:
-    """The picture is paid and here; the break is a warning."""
+    """The image is paid and here; the break is a warning."""
     _, completed = read(partial(), final(), broken=BROKEN)
 
     assert completed.image.data == TEAL
@@ -200,7 +200,7 @@ def test_an_error_after_a_preview() -> None:
 
 
 def test_an_error_after_the_final_picture() -> None:
-    """The picture is kept, the error is a warning."""
+    """The image is kept, the error is a warning."""
     _, completed = read(final(), error_event(type="image_generation_server_error"))
 
     assert completed.image.data == TEAL
@@ -243,7 +243,7 @@ def test_an_event_that_was_cut() -> None:
 
 
 def test_an_event_of_an_unknown_kind() -> None:
-    """It is no final picture; but if there is none, it is not thrown away."""
+    """It is no final image; but if there is none, it is not thrown away."""
     strange = event("image_generation.sketch", TEAL)
     error = failed(strange)
 
@@ -331,7 +331,7 @@ def test_an_error_instead_of_a_stream(head: HttpReply, kind: type[GptImageError]
 )
 @pytest.mark.parametrize("name", [FINAL, PARTIAL, "error", "", "x"])
 def test_hostile_events(name: str, data: bytes) -> None:
-    """Strange events crash nothing and lose no picture that came before."""
+    """Strange events crash nothing and lose no image that came before."""
     strange = ServerEvent(name=name, data=data)
     stream = reader(size=None)
     with contextlib.suppress(GptImageError):
@@ -381,7 +381,7 @@ def test_a_stream_of_garbage(events: list[ServerEvent], breaks: bool) -> None:
 def test_a_final_picture_survives_garbage(
     before: list[ServerEvent], after: list[ServerEvent], breaks: bool
 ) -> None:
-    """Once a finished picture has come, nothing that follows loses it."""
+    """Once a finished image has come, nothing that follows loses it."""
     stream = reader(size=None)
     try:
         for each in [*before, final()]:

@@ -1,4 +1,4 @@
-"""Pictures for the tests of this folder, made on the spot."""
+"""Images for the tests of this folder, made on the spot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><circle r
 
 
 def scene(size: tuple[int, int] = (48, 32), mode: str = "RGB") -> PIL.Image.Image:
-    """A colourful picture without any two equal rows or columns; A falls from left to right."""
+    """A colourful image without any two equal rows or columns; A falls from left to right."""
     across = PIL.Image.linear_gradient("L").rotate(90).resize(size)
     down = PIL.Image.linear_gradient("L").resize(size)
     round_ = PIL.Image.radial_gradient("L").resize(size)

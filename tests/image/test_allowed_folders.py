@@ -25,7 +25,7 @@ SECRET = b"ssh-secret"
 
 
 def picture(form: str = "png", color: str = "teal") -> Image:
-    """A small picture."""
+    """A small image."""
     file = io.BytesIO()
     Pil.new("RGB", (8, 8), color).save(file, form)
     return Image.from_bytes(file.getvalue())
@@ -216,7 +216,7 @@ def test_a_pipe_does_not_hold_us_up(yard: Path) -> None:
 
 
 def test_a_file_without_end_is_not_read_to_it(yard: Path) -> None:
-    """More bytes than a picture may have are not taken in."""
+    """More bytes than an image may have are not taken in."""
     with (yard / "in" / "huge.png").open("wb") as file:
         file.truncate(10**12)
 
@@ -317,7 +317,7 @@ def test_a_folder_swapped_while_saving_is_not_written_to(
 
 
 def test_many_at_once_lose_no_copy(yard: Path) -> None:
-    """Twenty pictures under one name are twenty files."""
+    """Twenty images under one name are twenty files."""
     images = [picture("png", f"#0000{number:02x}") for number in range(20)]
     out = Folders(yard / "out")
     with ThreadPoolExecutor(8) as pool:
@@ -359,7 +359,7 @@ def test_a_full_disk_leaves_nothing_behind(yard: Path, monkeypatch: pytest.Monke
 
 
 def test_a_target_is_judged_before_anything_is_paid(yard: Path) -> None:
-    """Where a picture would go is known, or refused, before there is one."""
+    """Where an image would go is known, or refused, before there is one."""
     out = Folders(yard / "out")
 
     assert out.target("new/fox.png") == yard / "out" / "new" / "fox.png"

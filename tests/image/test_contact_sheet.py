@@ -15,7 +15,7 @@ from gptimage import Image, ImageDecodeError, InvalidRequestError, contact_sheet
 
 
 def plain(colour: str, size: tuple[int, int]) -> Image:
-    """A picture of one colour."""
+    """An image of one colour."""
     return Image.from_pil(PIL.Image.new("RGBA", size, colour))
 
 
@@ -55,7 +55,7 @@ def test_columns(count: int, columns: int | None, across: int) -> None:
 
 
 def test_labels_are_drawn() -> None:
-    """A label takes room below its picture and leaves ink there."""
+    """A label takes room below its image and leaves ink there."""
     image = plain("#ffffff", (64, 64))
     without, with_ = (contact_sheet([image], labels=labels, cell=64) for labels in (None, ["fox"]))
 
@@ -91,7 +91,7 @@ def test_any_label_is_taken(label: str) -> None:
 
 
 def test_sheets_do_not_vary() -> None:
-    """The same pictures give the same bytes."""
+    """The same images give the same bytes."""
     one, other = (contact_sheet([plain("red", (8, 8))], labels=["fox"]) for _ in range(2))
 
     assert one == other
@@ -109,7 +109,7 @@ def test_sheets_do_not_vary() -> None:
     ],
 )
 def test_bad_requests_are_refused(count: int, options: dict[str, Any], field: str) -> None:
-    """No pictures, a wrong number of labels, and sizes out of bounds."""
+    """No images, a wrong number of labels, and sizes out of bounds."""
     with pytest.raises(InvalidRequestError) as caught:
         contact_sheet([plain("red", (8, 8))] * count, **options)
 
@@ -117,6 +117,6 @@ def test_bad_requests_are_refused(count: int, options: dict[str, Any], field: st
 
 
 def test_broken_pictures_are_errors(samples: Mapping[str, bytes]) -> None:
-    """A picture that cannot be decoded cannot be shown."""
+    """An image that cannot be decoded cannot be shown."""
     with pytest.raises(ImageDecodeError):
         contact_sheet([Image.from_bytes(samples["png"][:-300])])

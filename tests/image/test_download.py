@@ -411,7 +411,7 @@ def test_redirect_without_location(site: Site) -> None:
 
 @pytest.mark.parametrize("status", [201, 204, 206, 304, 400, 403, 404, 418, 500, 503])
 def test_other_statuses(status: int, site: Site) -> None:
-    """Only 200 is a picture, and what the server wrote is not repeated."""
+    """Only 200 is an image, and what the server wrote is not repeated."""
     site.routes["/fox.png"] = reply(b"" if status in {204, 304} else b"secret", status=status)
     message = refusal(local, site.url())
 
@@ -532,7 +532,7 @@ def test_silence_ends(site: Site) -> None:
     done = threading.Event()
 
     def silence(_: socket.socket) -> None:
-        done.wait(3)
+        done.wait(60)
 
     site.routes["/fox.png"] = silence
 

@@ -1,4 +1,4 @@
-"""Writing a picture to a file."""
+"""Writing an image to a file."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_overwrite_can_be_refused(jpeg: Image, tmp_path: Path) -> None:
 
 
 def test_only_one_of_many_savers_gets_a_name(jpeg: Image, tmp_path: Path) -> None:
-    """With overwrite=False, threads that save the same name at once do not lose a picture."""
+    """With overwrite=False, threads that save the same name at once do not lose an image."""
     outcomes: list[str] = []
 
     def save() -> None:
@@ -128,7 +128,7 @@ def test_only_one_of_many_savers_gets_a_name(jpeg: Image, tmp_path: Path) -> Non
 def test_nothing_is_left_when_the_disk_is_full(
     jpeg: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
 ) -> None:
-    """A write that fails leaves the old file, no half file, and the picture in memory."""
+    """A write that fails leaves the old file, no half file, and the image in memory."""
     path = tmp_path / "fox.jpg"
     if overwrite:
         path.write_bytes(b"old")
@@ -185,7 +185,7 @@ def test_permissions_follow_the_umask(jpeg: Image, tmp_path: Path) -> None:
 def test_whatever_the_name_the_bytes_come_back(
     jpeg: Image, tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
-    """Any usable name gives a file with the right extension that opens as the same picture."""
+    """Any usable name gives a file with the right extension that opens as the same image."""
     path = jpeg.save(tmp_path_factory.mktemp("any") / name)
 
     assert (".jpg", jpeg) == (path.suffix, Image.open(path))

@@ -94,7 +94,7 @@ def test_sniffing_loads_no_pillow(samples: Mapping[str, bytes], tmp_path: Path) 
     ],
 )
 def test_no_picture_is_an_error(data: bytes) -> None:
-    """Bytes that are no picture raise ImageDecodeError."""
+    """Bytes that are no image raise ImageDecodeError."""
     with pytest.raises(ImageDecodeError):
         Image.from_bytes(data)
 

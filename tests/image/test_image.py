@@ -86,7 +86,7 @@ def test_what_is_no_source_is_refused(source: Any, field: str) -> None:
     "url", ["data:image/png;base64,%%%", "data:image/png;base64", "data:,", "data:;base64,é"]
 )
 def test_broken_data_urls_are_refused(url: str) -> None:
-    """A data URL that holds no picture is ImageDecodeError."""
+    """A data URL that holds no image is ImageDecodeError."""
     with pytest.raises(ImageDecodeError):
         Image.open(url)
 
@@ -184,7 +184,7 @@ def test_broken_pil_image_is_an_error(encode: Encode) -> None:
 
 
 def test_empty_pil_image_is_an_error() -> None:
-    """A PIL image may have no pixels; a picture may not."""
+    """A PIL image may have no pixels; an image may not."""
     with pytest.raises(ImageDecodeError, match="no pixels"):
         Image.from_pil(PIL.Image.new("RGB", (0, 5)))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gptimage import Image, ImageDecodeError, InvalidRequestError, Mask
 from gptimage.image.codecs import oriented_size
-from gptimage.image.mask import check_markup
+from gptimage.image.mask import MAX_BYTES, check_markup
 
 
 SIZE = (64, 48)
@@ -29,7 +29,7 @@ def alpha_of(image: Image) -> PIL.Image.Image:
 
 
 def drawn(mode: str, ground: Any, ink: Any, size: tuple[int, int] = SIZE) -> PIL.Image.Image:
-    """A picture with a rectangle of 10 x 5 pixels at 20, 10."""
+    """An image with a rectangle of 10 x 5 pixels at 20, 10."""
     picture = PIL.Image.new(mode, size, ground)
     picture.paste(ink, (20, 10, 30, 15))
     return picture
@@ -89,7 +89,7 @@ def test_no_box_is_refused() -> None:
 
 @pytest.mark.parametrize("box", [(60, 40, 65, 48), (60, 40, 64, 49), (100, 100, 110, 110)], ids=str)
 def test_box_outside_the_picture_is_refused(box: tuple[int, int, int, int]) -> None:
-    """Nothing is clipped in silence; the error says what the picture allows."""
+    """Nothing is clipped in silence; the error says what the image allows."""
     with pytest.raises(InvalidRequestError, match="64x48") as caught:
         Mask.from_box(box).legal(SIZE)
 
@@ -97,8 +97,8 @@ def test_box_outside_the_picture_is_refused(box: tuple[int, int, int, int]) -> N
 
 
 def test_box_without_a_known_size_is_refused() -> None:
-    """A box needs the size of the picture."""
-    with pytest.raises(InvalidRequestError, match="size of the first picture"):
+    """A box needs the size of the image."""
+    with pytest.raises(InvalidRequestError, match="size of the first image"):
         Mask.from_box((0, 0, 5, 5)).legal(None)
 
 
@@ -158,15 +158,15 @@ def test_soft_edges_are_kept() -> None:
 
 
 def test_other_sizes_are_scaled_and_said() -> None:
-    """A mask of another size is stretched onto the picture, with a warning that names both."""
+    """A mask of another size is stretched onto the image, with a warning that names both."""
     image, notes = Mask.open(drawn("L", 0, 255)).legal((128, 144))
 
     assert (image.size, marked(image)) == ((128, 144), (40, 30, 60, 45))
-    assert notes == ["the mask was 64x48 and has been scaled to the picture's 128x144"]
+    assert notes == ["the mask was 64x48 and has been scaled to the image's 128x144"]
 
 
 def test_without_a_known_size_the_drawing_keeps_its_own() -> None:
-    """For a picture that is already uploaded the mask is taken as it is."""
+    """For an image that is already uploaded the mask is taken as it is."""
     image, notes = Mask.open(drawn("L", 0, 255)).legal(None)
 
     assert (image.size, notes) == (SIZE, [])
@@ -192,24 +192,37 @@ def test_scaling_that_loses_the_mark_is_refused() -> None:
         Mask.open(picture).legal((10, 10))
 
 
-def test_heavy_masks_are_made_lighter() -> None:
-    """Four megabytes of soft noise become hard edges, and the caller is told."""
-    noise = random.Random(1).randbytes(2400 * 2400)
-    picture = PIL.Image.frombytes("L", (2400, 2400), noise)
+@pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of 100 kB: noise of 4 MB tells no more, and takes seconds to compress."""
+    monkeypatch.setattr("gptimage.image.mask.MAX_BYTES", 100_000)
 
-    image, notes = Mask.open(picture).legal((2400, 2400))
+
+@pytest.mark.usefixtures("light")
+def test_heavy_masks_are_made_lighter() -> None:
+    """Too many bytes of soft noise become hard edges, and the caller is told."""
+    noise = random.Random(1).randbytes(400 * 400)
+    picture = PIL.Image.frombytes("L", (400, 400), noise)
+
+    image, notes = Mask.open(picture).legal((400, 400))
 
     assert {0, 255} == {level for level, count in enumerate(alpha_of(image).histogram()) if count}
     assert notes == ["the mask's soft edges were made hard to keep it below 4 MB"]
 
 
+def test_masks_have_less_than_4_mb() -> None:
+    """The service's own limit."""
+    assert MAX_BYTES == 4_000_000
+
+
+@pytest.mark.usefixtures("light")
 def test_masks_that_stay_too_heavy_are_refused() -> None:
     """When nothing helps, the error says how large it is and what is allowed."""
-    noise = random.Random(2).randbytes(3800 * 3800 // 8)
-    picture = PIL.Image.frombytes("1", (3800, 3800), noise)
+    noise = random.Random(2).randbytes(1000 * 1000 // 8)
+    picture = PIL.Image.frombytes("1", (1000, 1000), noise)
 
     with pytest.raises(InvalidRequestError, match="less than 4 MB"):
-        Mask.open(picture).legal((3800, 3800))
+        Mask.open(picture).legal((1000, 1000))
 
 
 def test_same_mask_same_bytes() -> None:
@@ -229,11 +242,11 @@ def test_broken_masks_are_decode_errors(encode: Callable[..., bytes]) -> None:
 
 def test_repr_is_short() -> None:
     """A mask in a log is one short line."""
-    assert repr(Mask.from_box((0, 0, 5, 5))) == "Mask(boxes=((0, 0, 5, 5),), picture=None)"
+    assert repr(Mask.from_box((0, 0, 5, 5))) == "Mask(boxes=((0, 0, 5, 5),), image=None)"
 
 
 def test_size_as_a_viewer_shows_it(encode: Callable[..., bytes]) -> None:
-    """Masks and markup are measured against the picture after its EXIF rotation."""
+    """Masks and markup are measured against the image after its EXIF rotation."""
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
 

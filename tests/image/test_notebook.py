@@ -1,4 +1,4 @@
-"""How pictures show themselves in notebooks."""
+"""How images show themselves in notebooks."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_png_representation(samples: Mapping[str, bytes], encode: Encode) -> Non
 
 
 def test_broken_pictures_show_their_repr(encode: Encode) -> None:
-    """A picture that cannot be drawn shows no traceback in the notebook."""
+    """An image that cannot be drawn shows no traceback in the notebook."""
     broken = Image.from_bytes(encode("png", (2000, 1000))[:-500])
 
     assert (broken._repr_mimebundle_(), broken._repr_png_()) == ({}, None)

@@ -16,13 +16,13 @@ from gptimage.image.previews import allowance, previews
 
 
 def noise(size: tuple[int, int], mode: str = "RGB") -> Image:
-    """A picture nothing can compress."""
+    """An image nothing can compress."""
     data = os.urandom(size[0] * size[1] * len(mode))
     return Image.from_pil(PIL.Image.frombytes(mode, size, data))
 
 
 def plain(size: tuple[int, int], colour: str = "teal") -> Image:
-    """A picture that compresses to nearly nothing."""
+    """An image that compresses to nearly nothing."""
     return Image.from_pil(PIL.Image.new("RGB", size, colour))
 
 
@@ -48,7 +48,7 @@ def test_a_small_picture_is_not_enlarged() -> None:
 
 
 def test_transparency_stays() -> None:
-    """A transparent picture becomes a WebP whose clear parts are clear."""
+    """A transparent image becomes a WebP whose clear parts are clear."""
     picture = PIL.Image.new("RGBA", (400, 400), (0, 0, 0, 0))
     picture.paste((255, 0, 0, 255), (100, 100, 300, 300))
 
@@ -62,7 +62,7 @@ def test_transparency_stays() -> None:
 
 
 def test_an_alpha_channel_that_hides_nothing_is_no_transparency() -> None:
-    """An opaque RGBA picture becomes a JPEG like any other."""
+    """An opaque RGBA image becomes a JPEG like any other."""
     opaque = Image.from_pil(PIL.Image.new("RGBA", (400, 400), (10, 200, 30, 255)))
 
     (shown,) = previews([opaque], max_px=200, max_bytes=100_000)
@@ -74,7 +74,7 @@ def test_an_alpha_channel_that_hides_nothing_is_no_transparency() -> None:
 @pytest.mark.parametrize("count", [1, 3, 10])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_noise_fits_too(count: int, mode: str) -> None:
-    """Pictures that cannot be compressed get smaller until they fit, and each is still shown."""
+    """Images that cannot be compressed get smaller until they fit, and each is still shown."""
     shown = previews([noise((600, 450), mode)] * count, max_px=1568, max_bytes=50_000)
 
     assert all(shown)
@@ -82,7 +82,7 @@ def test_noise_fits_too(count: int, mode: str) -> None:
 
 
 def test_room_is_not_wasted() -> None:
-    """A picture that must be squeezed uses most of what it may have."""
+    """An image that must be squeezed uses most of what it may have."""
     (shown,) = previews([noise((1200, 1200))], max_px=1200, max_bytes=100_000)
 
     assert shown is not None
@@ -90,7 +90,7 @@ def test_room_is_not_wasted() -> None:
 
 
 def test_what_fits_is_left_alone() -> None:
-    """One picture that is too large costs the small ones nothing."""
+    """One image that is too large costs the small ones nothing."""
     small = plain((800, 800))
     alone = previews([small], max_px=800, max_bytes=700_000)
 
@@ -181,7 +181,7 @@ def test_allowance(lengths: list[int], total: int) -> None:
 def test_the_limit_holds_for_any_pictures(
     sizes: list[tuple[int, int]], max_bytes: int, max_px: int
 ) -> None:
-    """Whatever the pictures are, their previews have no more bytes and pixels than asked for."""
+    """Whatever the images are, their previews have no more bytes and pixels than asked for."""
     shown = previews([noise(size) for size in sizes], max_px=max_px, max_bytes=max_bytes)
 
     assert total(shown) <= max_bytes

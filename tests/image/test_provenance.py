@@ -84,7 +84,7 @@ def test_manifest_is_found(samples: Mapping[str, bytes], format: str) -> None:
     "name", ["animated gif", "progressive jpeg", "lossless webp", "transparent webp"]
 )
 def test_manifest_is_found_in_other_kinds(samples: Mapping[str, bytes], name: str) -> None:
-    """Animations, progressive pictures and extended headers make no difference."""
+    """Animations, progressive images and extended headers make no difference."""
     signed = SIGNED[name.rsplit(maxsplit=1)[-1]](samples[name])
 
     assert Image.from_bytes(signed).has_provenance
@@ -143,7 +143,7 @@ def test_saving_keeps_the_manifest(
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp", "gif"])
 def test_new_bytes_have_no_provenance(samples: Mapping[str, bytes], format: str) -> None:
-    """Re-encoded pictures say honestly that they are no longer the signed ones."""
+    """Re-encoded images say honestly that they are no longer the signed ones."""
     image = Image.from_bytes(SIGNED[format](samples[format]))
 
     assert [made.has_provenance for made in (image.thumbnail(16), image.convert("webp", 80))] == [

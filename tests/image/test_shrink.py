@@ -1,4 +1,4 @@
-"""Making pictures fit a limit of bytes."""
+"""Making images fit a limit of bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Encode = Callable[..., bytes]
 
 
 def noisy(size: tuple[int, int]) -> Image:
-    """A picture that hardly compresses."""
+    """An image that hardly compresses."""
     return Image.from_pil(PIL.Image.effect_noise(size, 90).convert("RGB"))
 
 
@@ -28,7 +28,7 @@ def noisy(size: tuple[int, int]) -> Image:
 def test_result_is_never_too_large(
     samples: Mapping[str, bytes], data: st.DataObject, share: float
 ) -> None:
-    """Whatever the picture and the limit, the result fits or the limit is refused."""
+    """Whatever the image and the limit, the result fits or the limit is refused."""
     file = samples[data.draw(st.sampled_from(sorted(samples)))]
     limit = max(1, int(len(file) * share))
     with contextlib.suppress(InvalidRequestError):
@@ -64,7 +64,7 @@ def test_the_limit_is_used() -> None:
 
 
 def test_transparency_is_kept(encode: Encode) -> None:
-    """A transparent picture becomes WebP, which has transparency."""
+    """A transparent image becomes WebP, which has transparency."""
     image = Image.from_bytes(encode("png", (300, 200), "RGBA"))
 
     small = image.shrink(2_000)

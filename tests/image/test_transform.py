@@ -27,14 +27,14 @@ GREY_PROFILE = b"\0" * 16 + b"GRAY" + b"\0" * 200
 
 
 def pil(image: Image | bytes) -> PIL.Image.Image:
-    """The picture as Pillow alone reads it."""
+    """The image as Pillow alone reads it."""
     picture = PIL.Image.open(io.BytesIO(image if isinstance(image, bytes) else image.data))
     picture.load()
     return picture
 
 
 def difference(one: PIL.Image.Image, other: PIL.Image.Image) -> float:
-    """Mean difference of two pictures, 0 to 255."""
+    """Mean difference of two images, 0 to 255."""
     delta = PIL.ImageChops.difference(one.convert("RGB"), other.convert("RGB")).convert("L")
     return sum(level * count for level, count in enumerate(delta.histogram())) / (
         delta.width * delta.height
@@ -42,13 +42,13 @@ def difference(one: PIL.Image.Image, other: PIL.Image.Image) -> float:
 
 
 def on_white(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """The picture as a white page shows it."""
+    """The image as a white page shows it."""
     white = PIL.Image.new("RGBA", picture.size, "white")
     return PIL.Image.alpha_composite(white, picture.convert("RGBA"))
 
 
 def exif_turned(orientation: int) -> PIL.Image.Exif:
-    """EXIF data that asks the viewer to turn the picture."""
+    """EXIF data that asks the viewer to turn the image."""
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     return exif
@@ -192,7 +192,7 @@ def test_too_long_for_the_format_is_refused(format: str, edge: int) -> None:
     """What a format cannot hold is said before encoding."""
     long = Image.from_pil(PIL.Image.new("L", (edge, 1)))
 
-    with pytest.raises(InvalidRequestError, match=f"this picture has {edge}"):
+    with pytest.raises(InvalidRequestError, match=f"this image has {edge}"):
         long.convert(format)
 
 
@@ -230,7 +230,7 @@ def test_colour_profiles_are_kept_where_they_fit(encode: Encode, format: str) ->
 
 
 def test_grey_profile_is_kept_with_grey(encode: Encode) -> None:
-    """A grey picture keeps a grey profile."""
+    """A grey image keeps a grey profile."""
     grey = Image.from_bytes(encode("tiff", mode="L", icc_profile=GREY_PROFILE))
 
     assert pil(grey.convert("jpeg")).info["icc_profile"] == GREY_PROFILE
@@ -288,7 +288,7 @@ def test_cutting_alone_resamples_nothing(encode: Encode, scene: Scene) -> None:
 
 
 def test_fit_keeps_the_middle(encode: Encode, scene: Scene) -> None:
-    """A banner is cut from the middle of the picture, without distortion."""
+    """A banner is cut from the middle of the image, without distortion."""
     fitted = Image.from_bytes(encode("png", (300, 200))).fit(150, 50)
 
     expected = scene((300, 200)).crop((0, 50, 300, 150)).resize((150, 50))
@@ -296,7 +296,7 @@ def test_fit_keeps_the_middle(encode: Encode, scene: Scene) -> None:
 
 
 def test_fit_keeps_transparency(encode: Encode) -> None:
-    """A transparent picture stays transparent in PNG and WebP."""
+    """A transparent image stays transparent in PNG and WebP."""
     for format in ("png", "webp"):
         fitted = Image.from_bytes(encode(format, (90, 60), "RGBA")).fit(60, 60)
         levels = pil(fitted).getchannel("A").histogram()
@@ -314,7 +314,7 @@ def test_fit_keeps_lossless_webp_lossless(encode: Encode, scene: Scene) -> None:
 
 
 def test_fit_quality_is_respected(encode: Encode) -> None:
-    """A compression asked of the service is kept when its picture is cut."""
+    """A compression asked of the service is kept when its image is cut."""
     image = Image.from_bytes(encode("jpeg", (400, 300)))
 
     sizes = [image.fit(300, 300, quality=q).nbytes for q in (0, 30, 80, None, 100)]
@@ -379,7 +379,7 @@ def test_gif_that_plays_once_still_does(encode_gif: Encode) -> None:
 
 @pytest.mark.parametrize("format", ["png", "gif"])
 def test_fit_of_a_broken_picture_is_an_error(encode: Encode, format: str) -> None:
-    """A picture that cannot be decoded cannot be cut."""
+    """An image that cannot be decoded cannot be cut."""
     broken = Image.from_bytes(encode(format)[:-150])
 
     with pytest.raises(ImageDecodeError):

@@ -259,7 +259,7 @@ def test_a_long_ban_is_tried_again() -> None:
     ("n_images", "tokens"), [(4, 100), (1, 950), (1, 100)], ids=["images", "tokens", "requests"]
 )
 def test_every_kind_counts(n_images: int, tokens: int) -> None:
-    """Pictures, requests and tokens each have their own limit, and the tightest one decides."""
+    """Images, requests and tokens each have their own limit, and the tightest one decides."""
     clock = Clock()
     one = limiter(clock, images_per_minute=10, requests_per_minute=3, tokens_per_minute=1000)
 

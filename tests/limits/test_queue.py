@@ -17,7 +17,7 @@ from tests.bulk.helpers import Clock, refused
 def crowd(
     one: WindowLimiter, clock: Clock, callers: list[int], *, seconds: float, apart: float = 0.001
 ) -> tuple[dict[int, list[float]], list[tuple[float, int]]]:
-    """Callers who come one after the other and ask again and again for so many pictures each.
+    """Callers who come one after the other and ask again and again for so many images each.
 
     Returns:
         How long each caller waited for each of its turns, the last one unfinished, and what
@@ -45,7 +45,7 @@ def crowd(
 
 
 def test_many_small_requests_starve_no_large_one() -> None:
-    """Among ten who ask for one picture, the one who asks for five gets them."""
+    """Among ten who ask for one image, the one who asks for five gets them."""
     clock = Clock()
     one = WindowLimiter(Limits(images_per_minute=5), clock=clock)
 
@@ -68,7 +68,7 @@ def test_many_large_requests_starve_no_small_one() -> None:
 
 
 def test_more_than_a_learned_limit_goes_out_when_nothing_counts() -> None:
-    """Ten pictures at five a minute, as the service says: it decides, once the window is free."""
+    """Ten images at five a minute, as the service says: it decides, once the window is free."""
     clock = Clock()
     one = WindowLimiter(Limits(), clock=clock)
     one.learn(refused(5, 12))

@@ -21,7 +21,7 @@ from mcp import Client
 from mcp_types import CallToolResult
 
 from gptimage_mcp.assets import html
-from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.dynamic_server import DynamicServer
 
 
 if TYPE_CHECKING:
@@ -55,6 +55,20 @@ _ARGUMENTS: Final = (
     "--disable-sync",
 )
 
+
+_AT_REST: Final = """() => new Promise((done) => {
+  let before = "", still = 0;
+  const look = () => {
+    const { top, height } = document.querySelector("main").getBoundingClientRect();
+    const complete = [...document.images].every((each) => each.complete);
+    const now = `${top} ${height} ${innerWidth} ${innerHeight}`;
+    still = complete && now === before ? still + 1 : 0;
+    before = now;
+    if (still > 5) done(); else requestAnimationFrame(look);
+  };
+  look();
+})"""
+"""Waits until all images are loaded and neither page nor frame has changed for six frames."""
 
 _PATIENCE: Final = 60_000.0
 """Milliseconds after which what has not appeared will not appear."""
@@ -175,6 +189,11 @@ class Viewer:
         """Wait until the status line has these words."""
         await self.frame.get_by_role("status").filter(has_text=words).wait_for()
 
+    async def press(self, name: str) -> None:
+        """Click a button once nothing moves any more: images that load late move what is below."""
+        await self.frame.evaluate(_AT_REST)
+        await self.button(name).click()
+
     def button(self, name: str) -> Any:
         """A button by what screen readers call it."""
         return self.frame.get_by_role("button", name=name, exact=True)
@@ -192,7 +211,7 @@ class Chromium:
     def tell(
         self,
         story: Story,
-        server: LiveServer,
+        server: DynamicServer,
         *,
         capabilities: Mapping[str, object] = CAN,
         context: Mapping[str, object] | None = None,
@@ -221,7 +240,7 @@ class Chromium:
     async def _told(
         self,
         story: Story,
-        server: LiveServer,
+        server: DynamicServer,
         outer: Site,
         inner: Site,
         told: Mapping[str, object],

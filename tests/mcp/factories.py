@@ -20,7 +20,7 @@ def picture_id(number: int) -> str:
     return f"img_20261120T114205123456_9f86d081884c7d659a2feaa0c55ad01{number}"
 
 
-def made_up(count: int = 1, form: str = "png", **facts: Any) -> dict[str, Any]:
+def fake_result(count: int = 1, form: str = "png", **facts: Any) -> dict[str, Any]:
     """A result as the server gives it, of made-up pictures."""
     data = base64.b64encode(picture(64, 48, form)).decode()
     entries = [

@@ -1,4 +1,4 @@
-"""A whole server in memory, over the sandbox, and clients of both eras for it."""
+"""A whole server in memory, over the sandbox, and clients of both protocols for it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from gptimage.cache.base import Cache
 from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox
 from gptimage.sandbox.service import SandboxReply
 from gptimage.sandbox.transport import AsyncSandboxStream
-from gptimage_mcp.app import App, open_app
+from gptimage_mcp.app import App, create_app
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.server import server_of
 
 
-ERAS = ("auto", "legacy")
+PROTOCOLS = ("auto", "legacy")
 """How a client may connect: the protocol of 2026-07-28, or with a handshake."""
 
 JOBS = "spend.sqlite.jobs"
@@ -76,7 +76,7 @@ class Slow(Sandbox):
 
 
 @frozen(kw_only=True)
-class House:
+class ServerFixture:
     """A server, and what stands behind it.
 
     Attributes:
@@ -88,7 +88,7 @@ class House:
         held: The transport that holds calls; free unless `house` was told to hold them.
     """
 
-    server: LiveServer
+    server: DynamicServer
     sandbox: Sandbox
     store: gptimage.Store
     folder: Path
@@ -96,19 +96,19 @@ class House:
     held: Held
 
     def ask(
-        self, question: Callable[[Client], Awaitable[_T]], era: str = "auto", **options: Any
+        self, question: Callable[[Client], Awaitable[_T]], protocol: str = "auto", **options: Any
     ) -> _T:
         """Connect, ask, and disconnect."""
 
         async def connected() -> _T:
-            async with Client(self.server, mode=era, **options) as client:
+            async with Client(self.server, mode=protocol, **options) as client:
                 return await question(client)
 
         return asyncio.run(connected())
 
-    def call(self, tool: str, era: str = "auto", **arguments: Any) -> CallToolResult:
+    def call(self, tool: str, protocol: str = "auto", **arguments: Any) -> CallToolResult:
         """Call one tool."""
-        return self.ask(lambda client: client.call_tool(tool, arguments), era)
+        return self.ask(lambda client: client.call_tool(tool, arguments), protocol)
 
     def put(self, name: str, data: bytes | None = None, **options: Any) -> Path:
         """A file in the folder pictures may be read from."""
@@ -118,7 +118,7 @@ class House:
         return path
 
 
-def house(
+def server_fixture(
     folder: Path,
     service: Sandbox | None = None,
     *,
@@ -126,10 +126,10 @@ def house(
     budget: gptimage.Budget | None = None,
     hold: bool = False,
     fetch: gptimage.Fetch | None = None,
-    share: House | None = None,
+    share: ServerFixture | None = None,
     clock: Callable[[], datetime] | None = None,
     **settings: Any,
-) -> House:
+) -> ServerFixture:
     """A server whose files are in this folder and whose pictures the sandbox draws.
 
     Args:
@@ -172,8 +172,8 @@ def house(
         ledger=gptimage.Ledger(told["ledger"]),
         **parts,
     )
-    app = open_app(Settings(**told), client, fetch)
-    return House(
+    app = create_app(Settings(**told), client, fetch)
+    return ServerFixture(
         server=server_of(app),
         sandbox=service,
         store=store,
@@ -188,7 +188,7 @@ def text(result: CallToolResult) -> str:
     return next(block.text for block in result.content if isinstance(block, TextContent))
 
 
-def said(result: CallToolResult) -> Any:
+def result_json(result: CallToolResult) -> Any:
     """The JSON at the head of a result that is no error."""
     assert not result.is_error, text(result)
     return json.loads(text(result))

@@ -20,47 +20,47 @@ from mcp_types import CallToolResult, ImageContent, ResourceLink, TextContent
 
 import gptimage
 from gptimage.sandbox import Sandbox
-from gptimage_mcp.app import App, open_app
+from gptimage_mcp.app import App, create_app
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.dynamic_server import LiveServer
-from gptimage_mcp.tools.admin import add_telling
-from gptimage_mcp.tools.browse import add_looking
+from gptimage_mcp.dynamic_server import DynamicServer
+from gptimage_mcp.tools.admin import add_admin_tools
+from gptimage_mcp.tools.browse import add_browse_tools
 
 
 _T = TypeVar("_T")
 
 
 @frozen(kw_only=True)
-class Room:
+class BrowseFixture:
     """A server, and what stands behind it."""
 
-    server: LiveServer
+    server: DynamicServer
     app: App
     sandbox: Sandbox
 
-    def ask(self, question: Callable[[Client], Awaitable[_T]], era: str = "auto") -> _T:
+    def ask(self, question: Callable[[Client], Awaitable[_T]], protocol: str = "auto") -> _T:
         """Connect, ask, and disconnect."""
 
         async def connected() -> _T:
-            async with Client(self.server, mode=era) as client:
+            async with Client(self.server, mode=protocol) as client:
                 return await question(client)
 
         return asyncio.run(connected())
 
-    def call(self, tool: str, era: str = "auto", **arguments: Any) -> CallToolResult:
+    def call(self, tool: str, protocol: str = "auto", **arguments: Any) -> CallToolResult:
         """Call one tool."""
-        return self.ask(lambda client: client.call_tool(tool, arguments), era)
+        return self.ask(lambda client: client.call_tool(tool, arguments), protocol)
 
-    def told(self, tool: str, era: str = "auto", **arguments: Any) -> Any:
+    def told(self, tool: str, protocol: str = "auto", **arguments: Any) -> Any:
         """The structured answer of a tool, which is also its text."""
-        result = self.call(tool, era, **arguments)
+        result = self.call(tool, protocol, **arguments)
         assert not result.is_error, text_of(result)
         assert json.loads(text_of(result)) == result.structured_content
         return result.structured_content
 
-    def refused(self, tool: str, era: str = "auto", **arguments: Any) -> str:
+    def refused(self, tool: str, protocol: str = "auto", **arguments: Any) -> str:
         """What the assistant is told when a tool fails."""
-        result = self.call(tool, era, **arguments)
+        result = self.call(tool, protocol, **arguments)
         assert result.is_error, text_of(result)
         assert result.structured_content is None
         return text_of(result)
@@ -71,7 +71,7 @@ class Room:
         return self.app.store.save(result, **options)
 
 
-def room(folder: Path, *, key: bool = True, **settings: Any) -> Room:
+def browse_fixture(folder: Path, *, key: bool = True, **settings: Any) -> BrowseFixture:
     """A server whose files are in this folder.
 
     Args:
@@ -89,7 +89,7 @@ def room(folder: Path, *, key: bool = True, **settings: Any) -> Room:
         cache=gptimage.Cache.memory(),
         ledger=gptimage.Ledger(told.ledger),
     )
-    app = open_app(told, client)
+    app = create_app(told, client)
     app = app if key else evolve(app, client=None)
 
     @asynccontextmanager
@@ -97,10 +97,12 @@ def room(folder: Path, *, key: bool = True, **settings: Any) -> Room:
         async with app.jobs:
             yield app
 
-    server = LiveServer("room", subscriptions=app.news, lifespan=lifespan, log_level="ERROR")
-    add_looking(server, app)
-    add_telling(server, app)
-    return Room(server=server, app=app, sandbox=sandbox)
+    server = DynamicServer(
+        "room", subscriptions=app.subscriptions, lifespan=lifespan, log_level="ERROR"
+    )
+    add_browse_tools(server, app)
+    add_admin_tools(server, app)
+    return BrowseFixture(server=server, app=app, sandbox=sandbox)
 
 
 def drawing(*data: bytes, prompt: str = "A lighthouse", **fields: Any) -> gptimage.Result:
@@ -135,7 +137,7 @@ def text_of(result: CallToolResult) -> str:
     return first.text
 
 
-def said(result: CallToolResult) -> Any:
+def result_json(result: CallToolResult) -> Any:
     """The JSON at the head of a result that shows pictures."""
     assert not result.is_error, text_of(result)
     assert result.structured_content is None

@@ -21,12 +21,12 @@ from mcp_types import BlobResourceContents, ErrorData, TextResourceContents
 from gptimage import Cost, Generate, Image, PromptTemplates, Record, Result, Store
 from gptimage_mcp.app import App, Templates
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.prompts import add_prompts
 from gptimage_mcp.resources import add_resources
 
 
-ERAS = ("auto", "legacy")
+PROTOCOLS = ("auto", "legacy")
 """How a client may connect: the protocol of 2026-07-28, or with a handshake."""
 
 _T = TypeVar("_T")
@@ -45,10 +45,10 @@ class Clock:
 
 
 @frozen(kw_only=True)
-class Shelves:
+class ResourceFixture:
     """A server, and what stands behind it."""
 
-    server: LiveServer
+    server: DynamicServer
     app: App
     clock: Clock
 
@@ -65,30 +65,30 @@ class Shelves:
         )
         return self.app.store.save(result, **options)[0]
 
-    def ask(self, question: Callable[[Client], Awaitable[_T]], era: str = "auto") -> _T:
+    def ask(self, question: Callable[[Client], Awaitable[_T]], protocol: str = "auto") -> _T:
         """Connect, ask once, and disconnect."""
 
         async def connected() -> _T:
-            async with Client(self.server, mode=era) as client:
+            async with Client(self.server, mode=protocol) as client:
                 return await question(client)
 
         return asyncio.run(connected())
 
-    def text(self, uri: str, era: str = "auto") -> Any:
+    def text(self, uri: str, protocol: str = "auto") -> Any:
         """The JSON of a resource."""
-        content = self.ask(lambda client: client.read_resource(uri), era).contents[0]
+        content = self.ask(lambda client: client.read_resource(uri), protocol).contents[0]
         assert isinstance(content, TextResourceContents)
         assert content.mime_type == "application/json"
         return json.loads(content.text)
 
-    def blob(self, uri: str, era: str = "auto") -> BlobResourceContents:
+    def blob(self, uri: str, protocol: str = "auto") -> BlobResourceContents:
         """The content of a resource that is no text."""
-        content = self.ask(lambda client: client.read_resource(uri), era).contents[0]
+        content = self.ask(lambda client: client.read_resource(uri), protocol).contents[0]
         assert isinstance(content, BlobResourceContents)
         return content
 
     def refusal(
-        self, question: Callable[[Client], Awaitable[object]], era: str = "auto"
+        self, question: Callable[[Client], Awaitable[object]], protocol: str = "auto"
     ) -> ErrorData:
         """The error a question is answered with."""
 
@@ -97,30 +97,30 @@ class Shelves:
                 await question(client)
             return caught.value.error
 
-        return self.ask(refused, era)
+        return self.ask(refused, protocol)
 
 
-def shelves(
+def resource_fixture(
     folder: Path,
     templates: PromptTemplates | None = None,
     store: Store | None = None,
     **settings: Any,
-) -> Shelves:
+) -> ResourceFixture:
     """A server whose store is in this folder."""
-    clock, news = Clock(), InMemorySubscriptionBus()
+    clock, subscriptions = Clock(), InMemorySubscriptionBus()
     app = App(
         settings=Settings(store=folder / "store", ledger=folder / "ledger", **settings),
         client=None,
         store=store or Store(folder / "store", fsync=False, clock=clock),
         cache=None,
         ledger=None,
-        templates=Templates(templates or PromptTemplates.builtin(), news),
-        news=news,
+        templates=Templates(templates or PromptTemplates.builtin(), subscriptions),
+        subscriptions=subscriptions,
     )
-    server = LiveServer("shelves", subscriptions=news)
+    server = DynamicServer("shelves", subscriptions=subscriptions)
     add_resources(server, app)
     add_prompts(server, app)
-    return Shelves(server=server, app=app, clock=clock)
+    return ResourceFixture(server=server, app=app, clock=clock)
 
 
 def picture(format: str = "png", size: tuple[int, int] = (16, 12)) -> bytes:

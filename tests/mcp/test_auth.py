@@ -30,7 +30,7 @@ from gptimage_mcp.auth import (
     name_of,
 )
 from gptimage_mcp.config.settings import Settings
-from tests.mcp.harness import ERAS, house
+from tests.mcp.harness import PROTOCOLS, server_fixture
 from tests.mcp.http_helpers import OTHER, TOKEN, Site, bearer, events, serving
 from tests.mcp.issuer import PRIVATE, Issuer, issuer, public
 
@@ -50,7 +50,7 @@ def judge() -> Iterator[Issuer]:
 @pytest.fixture
 def site(tmp_path: Path, judge: Issuer) -> Iterator[Site]:
     """A server that accepts its tokens, if they are for ``us`` and good for drawing."""
-    home = house(
+    home = server_fixture(
         tmp_path,
         **QUIET,
         auth_issuer=judge.url,
@@ -103,7 +103,7 @@ def test_a_refusal_says_where_tokens_come_from(site: Site, judge: Issuer) -> Non
 
 def test_static_tokens_need_no_issuer(tmp_path: Path) -> None:
     """With tokens only, they are let in, and nobody is sent to an issuer there is not."""
-    home = house(tmp_path, **QUIET, tokens=(TOKEN,))
+    home = server_fixture(tmp_path, **QUIET, tokens=(TOKEN,))
     with serving(home.server, home.app.settings) as site:
         assert status(site, TOKEN) == 404
         assert "resource_metadata" not in site.get("/mcp").headers["www-authenticate"]
@@ -113,7 +113,7 @@ def test_static_tokens_need_no_issuer(tmp_path: Path) -> None:
 def test_a_token_may_be_given_by_its_hash(tmp_path: Path) -> None:
     """The configuration need not hold the token; the hash itself opens nothing."""
     hashed = f"sha256:{hashlib.sha256(TOKEN.encode()).hexdigest()}"
-    home = house(tmp_path, **QUIET, tokens=(hashed,))
+    home = server_fixture(tmp_path, **QUIET, tokens=(hashed,))
     with serving(home.server, home.app.settings) as site:
         assert status(site, TOKEN) == 404
         assert status(site, hashed) == 401
@@ -364,7 +364,7 @@ def test_keys_come_over_https_only(tmp_path: Path) -> None:
 def test_the_audience_is_the_servers_own_url(tmp_path: Path, judge: Issuer) -> None:
     """Left out, the audience is the URL of the protocol as clients know it."""
     ours = "https://pictures.example.com/app/mcp"
-    home = house(
+    home = server_fixture(
         tmp_path,
         **QUIET,
         auth_issuer=judge.url,
@@ -398,14 +398,14 @@ def test_names_tell_people_apart_and_find_them_again() -> None:
     assert all("ada" not in each for each in different)
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_a_client_with_a_token_is_served(site: Site, judge: Issuer, era: str) -> None:
-    """The SDK's client lists tools with a token in either era."""
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_client_with_a_token_is_served(site: Site, judge: Issuer, protocol: str) -> None:
+    """The SDK's client lists tools with a token in either protocol."""
 
     async def ask(token: str) -> int:
         async with httpx2.AsyncClient(headers=bearer(token)) as http:
             transport = streamable_http_client(f"{site.url}/mcp", http_client=http)
-            async with Client(transport, mode=era) as client:
+            async with Client(transport, mode=protocol) as client:
                 return len((await client.list_tools()).tools)
 
     assert asyncio.run(ask(judge.token(scope="draw"))) > 0
@@ -415,7 +415,7 @@ def test_a_client_with_a_token_is_served(site: Site, judge: Issuer, era: str) ->
 def test_a_job_belongs_to_whoever_began_it(tmp_path: Path, judge: Issuer) -> None:
     """Its handle tells nobody else about a job; its owner may come with another token."""
     told = {"auth_issuer": judge.url, "auth_audience": "us", "tokens": (TOKEN, OTHER)}
-    home = house(tmp_path, **QUIET, **told)
+    home = server_fixture(tmp_path, **QUIET, **told)
     with serving(home.server, home.app.settings) as site:
         ada = judge.token()
         mine = events(site.post("/stream", DRAW, ada).text)[-1][1]["handle"]
@@ -432,7 +432,9 @@ def test_a_job_belongs_to_whoever_began_it(tmp_path: Path, judge: Issuer) -> Non
 
 def test_tokens_go_no_further(tmp_path: Path, judge: Issuer) -> None:
     """Neither the service nor any handler of ours gets to see what a caller showed."""
-    home = house(tmp_path, **QUIET, auth_issuer=judge.url, auth_audience="us", tokens=(TOKEN,))
+    home = server_fixture(
+        tmp_path, **QUIET, auth_issuer=judge.url, auth_audience="us", tokens=(TOKEN,)
+    )
     seen: list[str] = []
 
     @home.server.custom_route("/seen", ["GET"])

@@ -12,7 +12,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult
 
 import gptimage
-from tests.mcp.harness import ERAS, House, house, picture, said, text
+from tests.mcp.harness import PROTOCOLS, ServerFixture, picture, result_json, server_fixture, text
 
 
 DEAR = {"prompt": "A fox", "size": "1024x1024", "quality": "high", "n": 2}
@@ -34,26 +34,29 @@ class Person:
         return self._answer
 
 
-def ask(where: House, era: str, person: Person | None, tool: str, **wish: Any) -> Any:
+def ask(where: ServerFixture, protocol: str, person: Person | None, tool: str, **wish: Any) -> Any:
     """Call a tool as a client that can ask this person, or nobody."""
     options = {} if person is None else {"elicitation_callback": person}
-    return where.ask(lambda client: client.call_tool(tool, wish), era, **options)
+    return where.ask(lambda client: client.call_tool(tool, wish), protocol, **options)
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_a_dear_call_is_drawn_once_the_person_agrees(tmp_path: Path, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_dear_call_is_drawn_once_the_person_agrees(tmp_path: Path, protocol: str) -> None:
     """The question says how many pictures, the most they cost, and the words."""
-    where, person = house(tmp_path, confirm_above=Decimal("0.05")), Person(content={"draw": True})
-    answer = ask(where, era, person, "generate_image", **DEAR)
+    where, person = (
+        server_fixture(tmp_path, confirm_above=Decimal("0.05")),
+        Person(content={"draw": True}),
+    )
+    answer = ask(where, protocol, person, "generate_image", **DEAR)
 
-    assert said(answer)["status"] == "done"
+    assert result_json(answer)["status"] == "done"
     (question,) = person.asked
     ceiling = gptimage.ImageClient.sandbox().ceiling(**DEAR)  # type: ignore[arg-type]  # a plain dict
     assert question == f"Draw 2 pictures (generate)? It may cost up to ${ceiling:.4f}.\n\nA fox"
     assert len(where.sandbox.requests) == 1
 
 
-@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize(
     "person",
     [
@@ -64,11 +67,11 @@ def test_a_dear_call_is_drawn_once_the_person_agrees(tmp_path: Path, era: str) -
     ids=["declines", "cancels", "unticks"],
 )
 def test_a_call_the_person_does_not_want_is_not_made(
-    tmp_path: Path, era: str, person: Person
+    tmp_path: Path, protocol: str, person: Person
 ) -> None:
     """No is no: nothing is sent, and the answer says what could be asked for instead."""
-    where = house(tmp_path, confirm_above=Decimal("0.05"))
-    answer = ask(where, era, person, "generate_image", **DEAR)
+    where = server_fixture(tmp_path, confirm_above=Decimal("0.05"))
+    answer = ask(where, protocol, person, "generate_image", **DEAR)
 
     assert answer.is_error
     assert "did not agree" in text(answer)
@@ -77,30 +80,30 @@ def test_a_call_the_person_does_not_want_is_not_made(
     assert where.app.jobs.running == ()
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_a_client_that_cannot_ask_goes_on_within_the_limits(tmp_path: Path, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_client_that_cannot_ask_goes_on_within_the_limits(tmp_path: Path, protocol: str) -> None:
     """Where nobody can be asked the call is made, as the instructions say."""
-    where = house(tmp_path, confirm_above=Decimal("0.05"))
+    where = server_fixture(tmp_path, confirm_above=Decimal("0.05"))
 
-    assert said(ask(where, era, None, "generate_image", **DEAR))["status"] == "done"
+    assert result_json(ask(where, protocol, None, "generate_image", **DEAR))["status"] == "done"
     assert "if it cannot" in (where.server.instructions or "")
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_a_cheap_call_asks_nobody(tmp_path: Path, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_cheap_call_asks_nobody(tmp_path: Path, protocol: str) -> None:
     """Below the threshold there is no question."""
-    where, person = house(tmp_path, confirm_above=Decimal("0.05")), Person()
+    where, person = server_fixture(tmp_path, confirm_above=Decimal("0.05")), Person()
 
-    assert said(ask(where, era, person, "generate_image", **CHEAP))["status"] == "done"
+    assert result_json(ask(where, protocol, person, "generate_image", **CHEAP))["status"] == "done"
     assert person.asked == []
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_without_a_threshold_nobody_is_asked(tmp_path: Path, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_without_a_threshold_nobody_is_asked(tmp_path: Path, protocol: str) -> None:
     """Asking is switched on by the setting alone."""
-    where, person = house(tmp_path), Person()
+    where, person = server_fixture(tmp_path), Person()
 
-    assert said(ask(where, era, person, "generate_image", **DEAR))["status"] == "done"
+    assert result_json(ask(where, protocol, person, "generate_image", **DEAR))["status"] == "done"
     assert person.asked == []
 
 
@@ -111,25 +114,25 @@ def test_a_cost_that_cannot_be_foreseen_counts_as_was_said(
     tmp_path: Path, unknown: Decimal | None, asks: bool
 ) -> None:
     """Without a size nobody knows the cost: it counts as the setting says, or is asked about."""
-    where = house(tmp_path, confirm_above=Decimal("0.05"), unknown_cost=unknown)
+    where = server_fixture(tmp_path, confirm_above=Decimal("0.05"), unknown_cost=unknown)
     person = Person(content={"draw": True})
     answer = ask(where, "auto", person, "generate_image", prompt="A fox")
 
-    assert said(answer)["status"] == "done"
+    assert result_json(answer)["status"] == "done"
     assert bool(person.asked) is asks
     if unknown is None:
         assert "cannot be foreseen" in person.asked[0]
 
 
-@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("tool", ["edit_image", "create_variations", "refine_image"])
-def test_every_tool_that_draws_asks(tmp_path: Path, era: str, tool: str) -> None:
+def test_every_tool_that_draws_asks(tmp_path: Path, protocol: str, tool: str) -> None:
     """Edits, variations and turns cost money, too."""
-    where = house(tmp_path, confirm_above=Decimal("0.001"))
+    where = server_fixture(tmp_path, confirm_above=Decimal("0.001"))
     where.put("fox.png", picture())
     person = Person("decline")
     image = {"images": ["fox.png"]} if tool == "edit_image" else {"image": "fox.png"}
-    answer = ask(where, era, person, tool, **{**CHEAP, **image})
+    answer = ask(where, protocol, person, tool, **{**CHEAP, **image})
 
     assert answer.is_error
     assert len(person.asked) == 1
@@ -139,7 +142,7 @@ def test_every_tool_that_draws_asks(tmp_path: Path, era: str, tool: str) -> None
 
 def test_a_call_that_breaks_a_rule_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
     """Nobody is bothered with a call that cannot be made."""
-    where, person = house(tmp_path, confirm_above=Decimal("0.001")), Person()
+    where, person = server_fixture(tmp_path, confirm_above=Decimal("0.001")), Person()
     wish = {**DEAR, "background": "transparent", "format": "jpeg"}
     answer = ask(where, "auto", person, "generate_image", **wish)
 
@@ -150,7 +153,7 @@ def test_a_call_that_breaks_a_rule_is_refused_before_anybody_is_asked(tmp_path: 
 
 def test_an_answer_to_another_question_does_not_count(tmp_path: Path) -> None:
     """Agreeing to a cheap call is not agreeing to a dear one: that is asked anew."""
-    where = house(tmp_path, confirm_above=Decimal("0.001"))
+    where = server_fixture(tmp_path, confirm_above=Decimal("0.001"))
 
     async def question(client: Client) -> None:
         first: Any = await client.session.call_tool(
@@ -172,7 +175,7 @@ def test_an_answer_to_another_question_does_not_count(tmp_path: Path) -> None:
 
 def test_an_answer_nobody_asked_for_does_not_count(tmp_path: Path) -> None:
     """A client cannot agree in advance: without the question's seal it is asked again."""
-    where = house(tmp_path, confirm_above=Decimal("0.001"))
+    where = server_fixture(tmp_path, confirm_above=Decimal("0.001"))
 
     async def question(client: Client) -> tuple[Any, Any]:
         first: Any = await client.session.call_tool(

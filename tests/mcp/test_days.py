@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mcp.harness import house, said, text
+from tests.mcp.harness import result_json, server_fixture, text
 
 
 BEFORE = datetime(2026, 11, 30, 23, 59, tzinfo=UTC)
@@ -17,10 +17,10 @@ OLD = "gpt-image-1.5"
 
 def test_the_day_before(tmp_path: Path) -> None:
     """It is listed, draws, and every place names the day and what comes after it."""
-    where = house(tmp_path, clock=lambda: BEFORE, model=OLD)
-    listed = {each["id"]: each for each in said(where.call("list_models"))["models"]}
-    drawn = said(where.call("generate_image", prompt="A fox", model=OLD, size="1024x1024"))
-    status = said(where.call("get_server_status"))
+    where = server_fixture(tmp_path, clock=lambda: BEFORE, model=OLD)
+    listed = {each["id"]: each for each in result_json(where.call("list_models"))["models"]}
+    drawn = result_json(where.call("generate_image", prompt="A fox", model=OLD, size="1024x1024"))
+    status = result_json(where.call("get_server_status"))
 
     assert listed[OLD]["state"] == "deprecated"
     assert listed[OLD]["replacements"] == ["gpt-image-2.6-sunburst", "gpt-image-2.6-flare"]
@@ -31,10 +31,10 @@ def test_the_day_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize("day", AFTER, ids=str)
 def test_from_that_day_on(tmp_path: Path, day: datetime) -> None:
     """It is listed no more, nothing is sent, and the refusal names what to call with."""
-    where = house(tmp_path, clock=lambda: day, model=OLD)
-    listed = {each["id"] for each in said(where.call("list_models"))["models"]}
+    where = server_fixture(tmp_path, clock=lambda: day, model=OLD)
+    listed = {each["id"] for each in result_json(where.call("list_models"))["models"]}
     refused = where.call("generate_image", prompt="A fox", model=OLD)
-    status = said(where.call("get_server_status"))
+    status = result_json(where.call("get_server_status"))
 
     assert OLD not in listed
     assert refused.is_error

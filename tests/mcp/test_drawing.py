@@ -14,7 +14,7 @@ from mcp import Client
 import gptimage
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.server import build_server
-from tests.mcp.harness import ERAS, house, picture, said, text
+from tests.mcp.harness import PROTOCOLS, picture, result_json, server_fixture, text
 
 
 CHEAP = {"size": "1024x1024", "quality": "low"}
@@ -26,19 +26,19 @@ WISHES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("tool", WISHES)
 def test_a_picture_is_answered_with_text_preview_and_link(
-    tmp_path: Path, era: str, tool: str
+    tmp_path: Path, protocol: str, tool: str
 ) -> None:
     """Short JSON, something to look at, the way to the file; never structured content."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     where.put("fox.png")
-    answer = where.call(tool, era, **WISHES[tool])
+    answer = where.call(tool, protocol, **WISHES[tool])
 
     assert [block.type for block in answer.content] == ["text", "image"]
     assert answer.structured_content is None
-    facts = said(answer)
+    facts = result_json(answer)
     record = where.store.get(facts["images"][0]["id"])
     assert facts["images"][0]["path"] == str(record.path)
     assert facts["handle"] in record.tags
@@ -48,9 +48,9 @@ def test_a_picture_is_answered_with_text_preview_and_link(
 
 def test_variations_are_edits_and_say_so(tmp_path: Path) -> None:
     """The endpoint of that name is retired: the answer tells what was done instead."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     where.put("fox.png")
-    answer = said(where.call("create_variations", image="fox.png", n=3, **CHEAP))
+    answer = result_json(where.call("create_variations", image="fox.png", n=3, **CHEAP))
 
     assert len(answer["images"]) == 3
     assert "retired" in answer["warnings"][0]
@@ -59,9 +59,9 @@ def test_variations_are_edits_and_say_so(tmp_path: Path) -> None:
 
 def test_more_pictures_than_allowed_are_refused(tmp_path: Path) -> None:
     """The limit of the server is named with the variable that sets it."""
-    where = house(tmp_path, max_images=2)
+    where = server_fixture(tmp_path, max_images=2)
     where.put("fox.png")
-    turn = {**WISHES["refine_image"], "max_pictures": 3}
+    turn = {**WISHES["refine_image"], "max_images": 3}
 
     for tool, wish in (("generate_image", {"prompt": "A fox", "n": 3}), ("refine_image", turn)):
         answer = where.call(tool, **wish)
@@ -74,7 +74,7 @@ def test_more_pictures_than_allowed_are_refused(tmp_path: Path) -> None:
 def test_a_call_beyond_the_budget_is_not_sent(tmp_path: Path) -> None:
     """The budget of the client holds for tools; the refusal says what would be cheaper."""
     budget = gptimage.Budget({"call": Decimal("0.01")})
-    where = house(tmp_path, budget=budget)
+    where = server_fixture(tmp_path, budget=budget)
     answer = where.call("generate_image", prompt="A fox", size="1024x1024", quality="high")
 
     assert answer.is_error
@@ -82,10 +82,10 @@ def test_a_call_beyond_the_budget_is_not_sent(tmp_path: Path) -> None:
     assert where.sandbox.requests == []
 
 
-@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("tool", WISHES)
 def test_without_a_key_the_server_starts_and_says_what_to_do(
-    tmp_path: Path, era: str, tool: str
+    tmp_path: Path, protocol: str, tool: str
 ) -> None:
     """Tools that draw name the variable; tools that cost nothing work."""
     settings = Settings(store=tmp_path / "store", ledger=tmp_path / "spend.sqlite")
@@ -98,7 +98,7 @@ def test_without_a_key_the_server_starts_and_says_what_to_do(
         )
 
     async def connected() -> tuple[Any, Any]:
-        async with Client(server, mode=era) as client:
+        async with Client(server, mode=protocol) as client:
             return await question(client)
 
     refused, listed = asyncio.run(connected())
@@ -120,7 +120,7 @@ def test_a_client_without_a_store_is_refused(tmp_path: Path) -> None:
 
 def test_instructions_are_those_of_this_server(tmp_path: Path) -> None:
     """What a model is told comes from the settings that hold."""
-    told = house(
+    told = server_fixture(
         tmp_path,
         max_images=3,
         max_per_call=Decimal("0.50"),
@@ -144,7 +144,7 @@ def test_instructions_are_those_of_this_server(tmp_path: Path) -> None:
         str(tmp_path / "store"),
     ):
         assert words in told
-    plain = house(tmp_path, sandbox=False, output_folders=()).server.instructions or ""
+    plain = server_fixture(tmp_path, sandbox=False, output_folders=()).server.instructions or ""
     assert "SANDBOX" not in plain
     assert "save_to" not in plain
     assert "also by https URL" in plain
@@ -163,7 +163,7 @@ def test_a_limit_says_what_has_to_be_named(
     settings: dict[str, Decimal], expected: bool, tmp_path: Path
 ) -> None:
     """A model reads before its first call that size and quality are needed, not after a refusal."""
-    here = house(tmp_path, **settings)
+    here = server_fixture(tmp_path, **settings)
     tools = here.ask(lambda client: client.list_tools()).tools
 
     told = [each.name for each in tools if "Name size and quality" in (each.description or "")]
@@ -192,11 +192,13 @@ def test_the_sandbox_keeps_an_account_of_its_own(tmp_path: Path) -> None:
     assert gptimage.Ledger(tmp_path / "spend.sqlite").spent() == 0
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_arguments_that_do_not_fit_are_told_without_their_values(tmp_path: Path, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_arguments_that_do_not_fit_are_told_without_their_values(
+    tmp_path: Path, protocol: str
+) -> None:
     """A wrong choice is told with what would be right; what was sent is not repeated."""
-    where = house(tmp_path)
-    answer = where.call("generate_image", era, prompt="A fox", quality="sk-secret-value", n=0)
+    where = server_fixture(tmp_path)
+    answer = where.call("generate_image", protocol, prompt="A fox", quality="sk-secret-value", n=0)
 
     assert answer.is_error
     assert "quality" in text(answer)
@@ -217,7 +219,7 @@ def test_what_the_service_refuses_is_told_with_the_next_step(
     tmp_path: Path, failure: Any, words: str
 ) -> None:
     """Every error of the library reaches the model with what to do, and the key never does."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     where.sandbox.fail_next(failure, times=10, retry_after=0.0)
     answer = where.call("generate_image", **WISHES["generate_image"])
 
@@ -227,35 +229,35 @@ def test_what_the_service_refuses_is_told_with_the_next_step(
 
 def test_saved_pictures_are_news(tmp_path: Path) -> None:
     """Clients that listen hear that there are new pictures, when there are."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     heard: list[str] = []
-    where.app.news.subscribe(lambda event: heard.append(type(event).__name__))
+    where.app.subscriptions.subscribe(lambda event: heard.append(type(event).__name__))
 
-    said(where.call("generate_image", **WISHES["generate_image"]))
+    result_json(where.call("generate_image", **WISHES["generate_image"]))
 
     assert "ResourcesListChanged" in heard
 
 
 def test_a_prompt_may_be_any_text(tmp_path: Path) -> None:
     """A prompt that looks like JSON, or holds anything else, arrives as it was written."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     for prompt in ('{"a": 1}', "[1, 2]", "null", "true", "42", "“Füchse” 🦊\nzwei", "../x"):
-        said(where.call("generate_image", prompt=prompt, **CHEAP))
+        result_json(where.call("generate_image", prompt=prompt, **CHEAP))
         assert where.sandbox.requests[-1].body["prompt"] == prompt
 
 
 def test_results_stay_small(tmp_path: Path) -> None:
     """Ten large pictures are one answer that every client can take."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     answer = where.call("generate_image", prompt="A fox", n=10, size="2048x2048", quality="low")
 
-    assert len(said(answer)["images"]) == 10
+    assert len(result_json(answer)["images"]) == 10
     assert len(answer.model_dump_json(by_alias=True)) < 900_000
 
 
 def test_a_picture_s_json_is_json(tmp_path: Path) -> None:
     """The text of an answer can be read by a program, whatever the pictures are called."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     where.put("fox.png", picture())
     answer = where.call("edit_image", **{**WISHES["edit_image"], "tags": ['"quoted"', "zoo"]})
 
@@ -264,9 +266,9 @@ def test_a_picture_s_json_is_json(tmp_path: Path) -> None:
 
 def test_the_cache_gives_a_picture_the_tags_and_no_handles(tmp_path: Path) -> None:
     """A picture drawn once and asked for often has the tags of all, and one handle: its own."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     answers = [
-        said(where.call("generate_image", prompt="A fox", tags=[word], **CHEAP))
+        result_json(where.call("generate_image", prompt="A fox", tags=[word], **CHEAP))
         for word in ("hero", "blog")
     ]
     record = where.store.get(answers[0]["images"][0]["id"])
@@ -279,6 +281,8 @@ def test_the_cache_gives_a_picture_the_tags_and_no_handles(tmp_path: Path) -> No
 @pytest.mark.parametrize(("max_px", "blocks"), [(0, ["text"]), (64, ["text", "image"])])
 def test_the_preview_of_one_call(tmp_path: Path, max_px: int, blocks: list[str]) -> None:
     """A call that draws says how large its previews are, or that it wants none."""
-    answer = house(tmp_path).call("generate_image", prompt="A fox", advanced={"max_px": max_px})
+    answer = server_fixture(tmp_path).call(
+        "generate_image", prompt="A fox", advanced={"max_px": max_px}
+    )
 
     assert [block.type for block in answer.content] == blocks

@@ -20,21 +20,21 @@ from PIL import Image as Pil
 
 from gptimage.sandbox import Sandbox
 from gptimage.types import request as requests
-from tests.mcp.harness import ERAS, House, house, picture, said, text
+from tests.mcp.harness import PROTOCOLS, ServerFixture, picture, result_json, server_fixture, text
 
 
 NEWEST = "gpt-image-2.6-flare"
 OLD = "gpt-image-1.5"
 TOOLS = ("generate_image", "edit_image", "create_variations", "refine_image")
 
-Seen = Callable[[House, Any, Any], object]
+Seen = Callable[[ServerFixture, Any, Any], object]
 """What became of a value: of the server, the request the service saw, and the answer."""
 
 
 def on_wire(name: str) -> Seen:
     """A field of the request; of a turn, a field of its image tool."""
 
-    def seen(where: House, request: Any, answer: Any) -> object:
+    def seen(where: ServerFixture, request: Any, answer: Any) -> object:
         if request.path == "/responses":
             tool = request.body["tools"][0]
             return tool.get(name, request.body.get(name))
@@ -58,7 +58,7 @@ def unfolded(form: Mapping[str, Any]) -> dict[str, Any]:
 def files(name: str) -> Seen:
     """The files of a field, or of a turn the pictures it was given."""
 
-    def seen(where: House, request: Any, answer: Any) -> object:
+    def seen(where: ServerFixture, request: Any, answer: Any) -> object:
         if request.path != "/responses":
             return [part.data for part in request.files if part.name in (name, f"{name}[]")]
         found = request.body["input"][0]["content"] if name == "image" else []
@@ -73,13 +73,13 @@ def files(name: str) -> Seen:
 def record(name: str) -> Seen:
     """What the store says of the picture."""
 
-    def seen(where: House, request: Any, answer: Any) -> object:
+    def seen(where: ServerFixture, request: Any, answer: Any) -> object:
         return getattr(where.store.get(answer["images"][0]["id"]), name)
 
     return seen
 
 
-def words(where: House, request: Any, answer: Any) -> object:
+def words(where: ServerFixture, request: Any, answer: Any) -> object:
     """The prompt, as it went out."""
     if request.path != "/responses":
         return request.body["prompt"]
@@ -137,7 +137,7 @@ SAMPLES: Mapping[str, tuple[Any, dict[str, Any], Seen, Any]] = {
     "markup": ("dots.png", {}, files("markup"), 1),
     "input_fidelity": ("high", {"model": OLD}, on_wire("input_fidelity"), "high"),
     "action": ("edit", {}, on_wire("action"), "edit"),
-    "max_pictures": (3, {}, on_wire("max_tool_calls"), 3),
+    "max_images": (3, {}, on_wire("max_tool_calls"), 3),
 }
 
 ELSEWHERE = {
@@ -162,10 +162,10 @@ def still() -> datetime:
     return datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def zoo(folder: Path) -> House:
+def zoo(folder: Path) -> ServerFixture:
     """A server with a few pictures, and a service that grants what is in preview."""
     service = Sandbox(previews=True, svg_model_selection=True, clock=still)
-    made = house(folder, service, clock=still)
+    made = server_fixture(folder, service, clock=still)
     for name, data in (
         ("fox.png", FOX),
         ("owl.png", OWL),
@@ -202,7 +202,7 @@ def tools() -> Mapping[str, Tool]:
         return (await client.list_tools()).tools
 
     with TemporaryDirectory() as folder:
-        return {each.name: each for each in house(Path(folder)).ask(listed)}
+        return {each.name: each for each in server_fixture(Path(folder)).ask(listed)}
 
 
 WALK = [(tool, name) for tool in TOOLS for name in sorted(parameters(tool) - set(ELSEWHERE))]
@@ -222,7 +222,7 @@ def test_a_parameter_arrives(tmp_path: Path, tool: str, name: str) -> None:
     """Each parameter of each tool is found in the request that went out, or in the store."""
     value, beside, seen, expected = SAMPLES[name]
     where = zoo(tmp_path)
-    answer = said(where.call(tool, **placed(tool, {**USUAL[tool], **beside, name: value})))
+    answer = result_json(where.call(tool, **placed(tool, {**USUAL[tool], **beside, name: value})))
 
     found = seen(where, where.sandbox.requests[0], answer)
 
@@ -234,7 +234,7 @@ def test_a_rare_parameter_beside_the_object_counts_too(tmp_path: Path, tool: str
     """Models forget the object; what they mean is clear, so it has its effect."""
     where = zoo(tmp_path)
 
-    said(where.call(tool, **USUAL[tool], format="jpeg", compression=55))
+    result_json(where.call(tool, **USUAL[tool], format="jpeg", compression=55))
 
     assert as_sent(SAMPLES["compression"][2](where, where.sandbox.requests[0], None), 55) == 55
 
@@ -262,8 +262,8 @@ def test_a_tool_can_be_called_with_everything_filled_in(tmp_path: Path, tool: st
 
     inside: dict[str, Any] = {**dict.fromkeys(rare(tool), ""), "moderation": "low"}
 
-    said(where.call(tool, **{**filled, **USUAL[tool]}))
-    said(where.call(tool, **{**filled, **USUAL[tool], "advanced": inside}))
+    result_json(where.call(tool, **{**filled, **USUAL[tool]}))
+    result_json(where.call(tool, **{**filled, **USUAL[tool], "advanced": inside}))
 
     assert len(where.sandbox.requests) == 2
 
@@ -298,11 +298,11 @@ def test_what_an_operation_cannot_do_is_refused_by_name(tmp_path: Path) -> None:
     assert where.sandbox.requests == []
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_arguments_nobody_knows_are_refused(tmp_path: Path, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_arguments_nobody_knows_are_refused(tmp_path: Path, protocol: str) -> None:
     """What a tool does not take is not ignored: it is refused, with what it may have meant."""
     where = zoo(tmp_path)
-    answer = where.call("generate_image", era, prompt="A fox", qualty="low", style="vivid")
+    answer = where.call("generate_image", protocol, prompt="A fox", qualty="low", style="vivid")
 
     assert answer.is_error
     assert "qualty (did you mean quality?)" in text(answer)
@@ -317,7 +317,7 @@ def test_null_counts_as_left_out(tmp_path: Path) -> None:
         parameters("edit_image") - {"prompt", "images", "refresh"}
     )
 
-    said(where.call("edit_image", **USUAL["edit_image"], **empty))
+    result_json(where.call("edit_image", **USUAL["edit_image"], **empty))
 
     assert set(where.sandbox.requests[0].body) == {"model", "prompt"}
 
@@ -326,7 +326,7 @@ def test_one_picture_needs_no_brackets(tmp_path: Path) -> None:
     """A text where a list is meant is a list of one."""
     where = zoo(tmp_path)
 
-    said(where.call("edit_image", prompt="A hat", images="fox.png", tags="zoo"))
+    result_json(where.call("edit_image", prompt="A hat", images="fox.png", tags="zoo"))
 
     assert files("image")(where, where.sandbox.requests[0], None) == [FOX]
 
@@ -336,10 +336,10 @@ def test_text_that_looks_like_json_stays_text(text: str, tmp_path: Path) -> None
     """A prompt is what it is; only where a list is wanted, a list that came as text is read."""
     where = zoo(tmp_path)
 
-    said(where.call("list_images", text=text))
-    said(where.call("create_variations", prompt=text, image="fox.png"))
+    result_json(where.call("list_images", text=text))
+    result_json(where.call("create_variations", prompt=text, image="fox.png"))
     assert text in str(where.sandbox.requests[-1].body["prompt"])
-    said(where.call("edit_image", prompt=text, images='["fox.png"]'))
+    result_json(where.call("edit_image", prompt=text, images='["fox.png"]'))
     assert text == where.sandbox.requests[-1].body["prompt"]
 
 
@@ -347,7 +347,7 @@ def test_an_object_that_comes_as_text_is_read(tmp_path: Path) -> None:
     """Some clients send objects as text; rare parameters beside it join what it holds."""
     where = zoo(tmp_path)
 
-    said(
+    result_json(
         where.call(
             "generate_image",
             prompt="A fox",
@@ -408,7 +408,7 @@ def test_choices_are_the_library_s() -> None:
 
 def test_fifty_calls_at_once_are_all_answered(tmp_path: Path) -> None:
     """Fifty different calls over one connection draw fifty pictures."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
 
     async def many(client: Any) -> Any:
         calls = [
@@ -420,7 +420,7 @@ def test_fifty_calls_at_once_are_all_answered(tmp_path: Path) -> None:
         ]
         return await asyncio.gather(*calls)
 
-    answers = [said(each) for each in where.ask(many)]
+    answers = [result_json(each) for each in where.ask(many)]
 
     assert len({each["images"][0]["id"] for each in answers}) == 50
     assert len(where.sandbox.requests) == 50

@@ -18,7 +18,7 @@ import pytest
 import gptimage
 from gptimage.sandbox import SandboxServer
 from gptimage_mcp.jobs.journal import Entry, Journal
-from tests.mcp.harness import JOBS, Slow, house, said
+from tests.mcp.harness import JOBS, Slow, result_json, server_fixture
 
 
 Process = subprocess.Popen[str]
@@ -154,8 +154,8 @@ def test_what_was_sent_is_finished(
     assert [record.prompt for record in records] == ["A fox"]
     assert (entry.state, entry.images) == ("done", (records[0].id,))
     assert [each for each in lines if json.loads(each)["jsonrpc"] != "2.0"] == []
-    later = house(tmp_path).call("view_image", id=entry.handle)
-    assert [each["id"] for each in said(later)["images"]] == [records[0].id]
+    later = server_fixture(tmp_path).call("view_image", id=entry.handle)
+    assert [each["id"] for each in result_json(later)["images"]] == [records[0].id]
     while runners(tmp_path):  # it lets go of its lock as the last thing it does
         time.sleep(0.05)
 
@@ -170,7 +170,7 @@ def test_what_was_not_sent_is_listed_and_never_sent(tmp_path: Path, service: Slo
         wait_for_entries(tmp_path, 2)
         kill_the_group(process)
 
-    status = house(tmp_path).call("get_server_status").structured_content
+    status = server_fixture(tmp_path).call("get_server_status").structured_content
     assert status
     fox, cat = sorted(entries(tmp_path), key=lambda each: each.started)
     assert [fox.state, cat.state, cat.sent, cat.stopped] == ["done", "failed", False, True]

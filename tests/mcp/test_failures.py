@@ -18,7 +18,7 @@ import gptimage
 from gptimage import errors
 from gptimage.providers.openai.errors import error_from_reply
 from gptimage.sandbox import Sandbox
-from gptimage_mcp.content.errors import ADVICE, failing, failure, misfit
+from gptimage_mcp.content.errors import ADVICE, to_tool_error, tool_errors, validation_error
 from gptimage_mcp.jobs.job import EarlierUnknownError
 from tests.mcp.resource_helpers import drawing
 
@@ -69,7 +69,7 @@ EXAMPLES: tuple[gptimage.GptImageError, ...] = (
 
 def of(kind: type[errors.GptImageError]) -> str:
     """What is told of the example of this class."""
-    return str(failure(next(each for each in EXAMPLES if type(each) is kind)))
+    return str(to_tool_error(next(each for each in EXAMPLES if type(each) is kind)))
 
 
 def test_every_class_has_advice_of_its_own() -> None:
@@ -83,7 +83,7 @@ def test_every_class_has_advice_of_its_own() -> None:
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 def test_it_says_what_happened_and_what_is_next(error: gptimage.GptImageError) -> None:
     """The first line has the class and the message in quotes, the second the next step."""
-    first, second = str(failure(error)).split("\n")[:2]
+    first, second = str(to_tool_error(error)).split("\n")[:2]
 
     assert first == f"{type(error).__name__}: {json.dumps(str(error), ensure_ascii=False)}"
     assert second.startswith("Next: ")
@@ -175,7 +175,7 @@ def test_hostile_words_of_the_service(length: int) -> None:
         text, status=400, code=text, param=text, request_id=text, body={"message": text}
     )
 
-    told = str(failure(error))
+    told = str(to_tool_error(error))
 
     assert len(told) < 2_000 - 60
     assert "sk-proj" not in told
@@ -193,7 +193,7 @@ def test_hostile_words_in_any_error(error: gptimage.GptImageError) -> None:
         worse: object = HOSTILE * 100 if isinstance(value, str) else value
         hostile.__dict__[name] = (HOSTILE,) * 100 if isinstance(value, tuple) else worse
 
-    told = str(failure(hostile))
+    told = str(to_tool_error(hostile))
 
     assert len(told) < 1_940
     assert told.count("\n") <= 2
@@ -206,7 +206,7 @@ def test_any_text_makes_a_message_that_can_be_sent(message: str, field: str) -> 
     """No text makes the message too long, or impossible to encode."""
     error = errors.InvalidRequestError(message, field=field, allowed=(message, field) * 20)
 
-    told = str(failure(error))
+    told = str(to_tool_error(error))
 
     told.encode()
     assert len(told) < 1_940
@@ -222,7 +222,7 @@ def test_what_the_sandbox_answers_gets_the_right_advice() -> None:
         sandbox.fail_next(scenario)  # type: ignore[arg-type]  # one of its scenarios
         body = {"prompt": "A fox", "model": "gpt-image-2.5-flare"}
         answer = sandbox.send(HttpRequest(method="POST", path="/images/generations", body=body))
-        advice[scenario] = str(failure(error_from_reply(answer)))
+        advice[scenario] = str(to_tool_error(error_from_reply(answer)))
 
     assert "safety system refused" in advice["moderation"]
     assert "Billing" in advice["quota"]
@@ -232,7 +232,7 @@ def test_what_the_sandbox_answers_gets_the_right_advice() -> None:
 
 def test_an_error_nobody_foresaw_shows_nothing_of_itself() -> None:
     """Its text stays on the server: it may hold anything."""
-    told = str(failure(RuntimeError("password=hunter2")))
+    told = str(to_tool_error(RuntimeError("password=hunter2")))
 
     assert "hunter2" not in told
     assert "RuntimeError" in told
@@ -241,7 +241,7 @@ def test_an_error_nobody_foresaw_shows_nothing_of_itself() -> None:
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     """An error of the file system names the file and the reason."""
-    with pytest.raises(ToolError) as caught, failing():
+    with pytest.raises(ToolError) as caught, tool_errors():
         (tmp_path / "nothing").read_bytes()
 
     assert "FileError" in str(caught.value)
@@ -251,7 +251,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 def test_inside_failing_errors_become_told_ones() -> None:
     """The library's errors become a ToolError that has the error as its cause."""
     error = EXAMPLES[2]
-    with pytest.raises(ToolError) as caught, failing():
+    with pytest.raises(ToolError) as caught, tool_errors():
         raise error
 
     assert caught.value.__cause__ is error
@@ -259,7 +259,7 @@ def test_inside_failing_errors_become_told_ones() -> None:
 
 def test_inside_failing_a_bug_stays_a_bug() -> None:
     """What nobody foresaw goes on as it is, so that its traceback is logged."""
-    with pytest.raises(ZeroDivisionError), failing():
+    with pytest.raises(ZeroDivisionError), tool_errors():
         _ = 1 / 0
 
 
@@ -276,7 +276,7 @@ def test_arguments_that_do_not_fit_are_named_without_their_values() -> None:
     with pytest.raises(ValidationError) as caught:
         Arguments.model_validate({"n": "sk-abcdefghijklmnop", "prompt": None, "images": ["a", 2]})
 
-    told = str(misfit(caught.value))
+    told = str(validation_error(caught.value))
 
     assert "n: Input should be a valid integer" in told
     assert "prompt: Input should be a valid string" in told

@@ -1,4 +1,4 @@
-"""Serving over HTTP: both eras of the protocol, and who is answered at all."""
+"""Serving over HTTP: both protocols of the protocol, and who is answered at all."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from starlette.requests import Request
 
 import gptimage
 from gptimage.sandbox import Sandbox, SandboxServer
-from gptimage_mcp.auth import is_loopback
+from gptimage.service.http import Allowlist, HostOriginMiddleware, is_loopback
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.health import KEPT, HealthRoute
 from gptimage_mcp.http.app import listen
-from gptimage_mcp.http.middleware import Allowlist, HostGuard, check_exposure
+from gptimage_mcp.http.middleware import check_exposure
 from gptimage_mcp.server import build_server
-from tests.mcp.harness import ERAS, House, house, said
+from tests.mcp.harness import PROTOCOLS, ServerFixture, result_json, server_fixture
 from tests.mcp.http_helpers import JSON, OTHER, TOKEN, Site, draw, run_command, serving, wait_for
 
 
@@ -44,13 +44,13 @@ BOTH = {"accept": "application/json, text/event-stream"}
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> House:
+def home(tmp_path: Path) -> ServerFixture:
     """A server on this machine, without authentication."""
-    return house(tmp_path, **QUIET)
+    return server_fixture(tmp_path, **QUIET)
 
 
 @pytest.fixture
-def site(home: House) -> Iterator[Site]:
+def site(home: ServerFixture) -> Iterator[Site]:
     """The same, listening."""
     with serving(home.server, home.app.settings) as found:
         yield found
@@ -63,13 +63,13 @@ def settings(tmp_path: Path, **more: Any) -> Settings:
 
 
 @pytest.mark.parametrize("stateless", [False, True])
-@pytest.mark.parametrize("era", ERAS)
-def test_both_eras_are_served(tmp_path: Path, era: str, stateless: bool) -> None:
-    """A client of either era lists tools and reads resources, with sessions and without."""
-    home = house(tmp_path, **QUIET, stateless=stateless)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_both_eras_are_served(tmp_path: Path, protocol: str, stateless: bool) -> None:
+    """A client of either protocol lists tools and reads resources, with sessions and without."""
+    home = server_fixture(tmp_path, **QUIET, stateless=stateless)
 
     async def ask(url: str) -> tuple[int, str]:
-        async with Client(url, mode=era) as client:
+        async with Client(url, mode=protocol) as client:
             tools = await client.list_tools()
             read = await client.read_resource("storage-stats://overview")
             return len(tools.tools), read.contents[0].uri
@@ -87,7 +87,7 @@ def test_only_the_older_era_has_sessions_and_none_when_stateless(tmp_path: Path)
     for stateless in (False, True):
         folder = tmp_path / str(stateless)
         folder.mkdir()
-        home = house(folder, **QUIET, stateless=stateless)
+        home = server_fixture(folder, **QUIET, stateless=stateless)
         with serving(home.server, home.app.settings) as site:
             answer = site.post("/mcp", INITIALIZE, **BOTH)
             assert answer.status_code == 200
@@ -149,7 +149,7 @@ def test_two_hosts_in_one_request_are_refused(site: Site) -> None:
     async def never(*_: Any) -> Any:
         raise AssertionError("it was passed on")
 
-    guard = HostGuard(never, allowlist=Allowlist(frozenset({"localhost"}), frozenset()))
+    guard = HostOriginMiddleware(never, allowlist=Allowlist(frozenset({"localhost"}), frozenset()))
     for headers in (heads, heads[::-1], []):  # a server that lets both through is no help
         asyncio.run(guard({"type": "http", "headers": headers}, never, listen_to))
     assert statuses == [421, 0] * 3
@@ -158,7 +158,7 @@ def test_two_hosts_in_one_request_are_refused(site: Site) -> None:
 def test_listed_pages_may_call_and_read(tmp_path: Path) -> None:
     """A page on the list passes the preflight and may read what it needs, and no other page may."""
     page = "https://app.example.com"
-    home = house(tmp_path, **QUIET, allowed_origins=(page,), tokens=(TOKEN,))
+    home = server_fixture(tmp_path, **QUIET, allowed_origins=(page,), tokens=(TOKEN,))
     asked = (
         "authorization, content-type, mcp-protocol-version, mcp-session-id, mcp-method, mcp-name"
     )
@@ -194,7 +194,7 @@ def test_answers_are_taken_for_nothing_else(site: Site) -> None:
 def test_the_lists_hold_on_every_address(tmp_path: Path) -> None:
     """Listening on 0.0.0.0, where the SDK by itself stops checking, changes nothing."""
     listed = {"host": "0.0.0.0", "tokens": (TOKEN,), "allowed_hosts": ("pictures.example.com",)}
-    home = house(tmp_path, **QUIET, **listed)
+    home = server_fixture(tmp_path, **QUIET, **listed)
     with serving(home.server, home.app.settings, address="0.0.0.0") as site:
         codes = [
             site.post("/mcp", INITIALIZE, TOKEN, host=host, **BOTH).status_code
@@ -272,7 +272,7 @@ def test_addresses_beyond_this_machine_are_told_apart() -> None:
 
 def test_bodies_beyond_the_limit_are_refused(tmp_path: Path) -> None:
     """413 on every route, whether the length is declared or the body comes in chunks."""
-    home = house(tmp_path, **QUIET, max_body=2048)
+    home = server_fixture(tmp_path, **QUIET, max_body=2048)
 
     def chunks() -> Iterator[bytes]:
         for _ in range(50):
@@ -296,7 +296,7 @@ def test_health_says_that_all_is_well(site: Site) -> None:
 
 def test_health_is_open_while_all_else_is_not(tmp_path: Path) -> None:
     """Whoever watches the server needs no token, and learns no path."""
-    home = house(tmp_path, **QUIET, tokens=(TOKEN,))
+    home = server_fixture(tmp_path, **QUIET, tokens=(TOKEN,))
     with serving(home.server, home.app.settings) as site:
         health = site.get("/health")
         others = [site.get(path) for path in ("/metrics", "/images/x", "/none", "/mcp", "/health/")]
@@ -320,7 +320,9 @@ def test_health_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert answer.json()["reasons"][1] == "the store cannot be written"
 
 
-def test_health_is_looked_at_now_and_then(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_is_looked_at_now_and_then(
+    home: ServerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Asking often costs nothing: an answer is kept for a moment, and then things are seen anew."""
     now = [0.0]
     route = HealthRoute(home.app, clock=lambda: now[0])
@@ -338,7 +340,7 @@ def test_health_is_looked_at_now_and_then(home: House, monkeypatch: pytest.Monke
 
 def test_health_is_not_asked_for_too_often(tmp_path: Path) -> None:
     """Whoever watches the server does not use up the rate limit."""
-    home = house(tmp_path, **QUIET, calls_per_minute=1)
+    home = server_fixture(tmp_path, **QUIET, calls_per_minute=1)
     with serving(home.server, home.app.settings) as site:
         codes = {site.get("/health").status_code for _ in range(5)}
         first, second = site.get("/metrics"), site.get("/metrics")
@@ -380,7 +382,7 @@ def test_metrics_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_each_client_has_a_limit_of_its_own(tmp_path: Path) -> None:
     """Whoever asks too often is told when to come back, and nobody else is kept waiting."""
-    home = house(tmp_path, **QUIET, calls_per_minute=3, tokens=(TOKEN, OTHER))
+    home = server_fixture(tmp_path, **QUIET, calls_per_minute=3, tokens=(TOKEN, OTHER))
     with serving(home.server, home.app.settings) as site:
         codes = [site.get("/none", TOKEN).status_code for _ in range(4)]
         late = site.get("/none", TOKEN)
@@ -394,15 +396,15 @@ def test_each_client_has_a_limit_of_its_own(tmp_path: Path) -> None:
     assert guesses == [401, 401, 401, 429]
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_calls_in_flight_do_not_get_in_each_others_way(tmp_path: Path, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_calls_in_flight_do_not_get_in_each_others_way(tmp_path: Path, protocol: str) -> None:
     """Fifty calls at once over one connection are all answered, each with its own answer."""
-    home = house(tmp_path, **QUIET)
+    home = server_fixture(tmp_path, **QUIET)
     draw(home.store)
     uris = [f"image-history://recent?limit={number}" for number in range(1, 51)]
 
     async def ask(url: str) -> list[str]:
-        async with Client(url, mode=era) as client:
+        async with Client(url, mode=protocol) as client:
             answers = await asyncio.gather(*(client.read_resource(uri) for uri in uris))
             return [answer.contents[0].uri for answer in answers]
 
@@ -410,19 +412,19 @@ def test_calls_in_flight_do_not_get_in_each_others_way(tmp_path: Path, era: str)
         assert asyncio.run(ask(f"{site.url}/mcp")) == uris
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_fifty_drawings_at_once(tmp_path: Path, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_fifty_drawings_at_once(tmp_path: Path, protocol: str) -> None:
     """Fifty calls that draw, at once over HTTP, all bring a picture, and one of them is paid."""
-    home = house(tmp_path, Sandbox(latency=0.2), **QUIET)
+    home = server_fixture(tmp_path, Sandbox(latency=0.2), **QUIET)
     fox = {"prompt": "a fox", "size": "1024x1024", "quality": "low"}
 
     async def ask(url: str) -> list[Any]:
-        async with Client(url, mode=era) as client:
+        async with Client(url, mode=protocol) as client:
             calls = (
                 client.call_tool("generate_image", {**fox, "tags": [f"zoo {number % 10}"]})
                 for number in range(50)
             )
-            return [said(answer) for answer in await asyncio.gather(*calls)]
+            return [result_json(answer) for answer in await asyncio.gather(*calls)]
 
     with serving(home.server, home.app.settings) as site:
         answers = asyncio.run(ask(f"{site.url}/mcp"))

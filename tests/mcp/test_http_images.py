@@ -25,7 +25,7 @@ from starlette.requests import Request
 import gptimage
 from gptimage_mcp.http import images
 from gptimage_mcp.http.images import UnsatisfiableError, has_already, span
-from tests.mcp.harness import House, house, picture
+from tests.mcp.harness import ServerFixture, picture, server_fixture
 from tests.mcp.http_helpers import TOKEN, Site, bearer, draw, run_command, serving, wait_for
 
 
@@ -34,13 +34,13 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>1</
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> House:
+def home(tmp_path: Path) -> ServerFixture:
     """A server on this machine."""
-    return house(tmp_path, **QUIET)
+    return server_fixture(tmp_path, **QUIET)
 
 
 @pytest.fixture
-def site(home: House) -> Iterator[Site]:
+def site(home: ServerFixture) -> Iterator[Site]:
     """The same, listening."""
     with serving(home.server, home.app.settings) as found:
         yield found
@@ -67,7 +67,7 @@ def large() -> bytes:
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg", "webp", "gif", "svg"])
-def test_the_very_bytes_are_sent(home: House, site: Site, form: str) -> None:
+def test_the_very_bytes_are_sent(home: ServerFixture, site: Site, form: str) -> None:
     """A picture arrives byte for byte, under its true type, with its hash as the tag."""
     data = SVG if form == "svg" else picture(form=form)
     record = keep(home.store, data)
@@ -82,7 +82,7 @@ def test_the_very_bytes_are_sent(home: House, site: Site, form: str) -> None:
     assert f'{record.id}.{record.key.rpartition(".")[2]}"' in answer.headers["content-disposition"]
 
 
-def test_an_svg_is_never_a_page(home: House, site: Site) -> None:
+def test_an_svg_is_never_a_page(home: ServerFixture, site: Site) -> None:
     """A program in an svg cannot run in the name of this server."""
     svg = site.get(f"/images/{keep(home.store, SVG).id}")
     png = site.get(f"/images/{keep(home.store, picture()).id}")
@@ -94,7 +94,7 @@ def test_an_svg_is_never_a_page(home: House, site: Site) -> None:
         assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-def test_a_copy_that_is_there_is_not_sent_again(home: House, site: Site) -> None:
+def test_a_copy_that_is_there_is_not_sent_again(home: ServerFixture, site: Site) -> None:
     """A browser that has the picture is told so, and gets nothing."""
     record = draw(home.store)
     path, tag = f"/images/{record.id}", f'"{record.sha256}"'
@@ -105,7 +105,7 @@ def test_a_copy_that_is_there_is_not_sent_again(home: House, site: Site) -> None
     assert site.get(path, if_none_match='"other"').status_code == 200
 
 
-def test_parts_are_sent(home: House, site: Site) -> None:
+def test_parts_are_sent(home: ServerFixture, site: Site) -> None:
     """A range gives these bytes, and one beyond the end is refused with the length."""
     record = draw(home.store)
     path, data, size = f"/images/{record.id}", home.store.open(record.id).data, record.bytes
@@ -126,7 +126,7 @@ def test_parts_are_sent(home: House, site: Site) -> None:
     assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{size}")
 
 
-def test_a_download_goes_on_only_with_the_same_file(home: House, site: Site) -> None:
+def test_a_download_goes_on_only_with_the_same_file(home: ServerFixture, site: Site) -> None:
     """A range of another version of the file is answered with the whole file."""
     record = draw(home.store)
     path, ours = f"/images/{record.id}", f'"{record.sha256}"'
@@ -135,7 +135,7 @@ def test_a_download_goes_on_only_with_the_same_file(home: House, site: Site) -> 
     assert site.get(path, range="bytes=1-2", if_range='"other"').status_code == 200
 
 
-def test_asking_for_the_head_sends_no_body(home: House, site: Site) -> None:
+def test_asking_for_the_head_sends_no_body(home: ServerFixture, site: Site) -> None:
     """HEAD tells everything but the picture."""
     record = draw(home.store)
     with site.client() as client:
@@ -196,7 +196,7 @@ def test_nonsense_is_no_range(text: str) -> None:
     assert not has_already(Headers(raw=[(b"if-none-match", b'"' + text.encode())]), etag='"x"')
 
 
-def test_no_id_leads_out_of_the_store(home: House, site: Site) -> None:
+def test_no_id_leads_out_of_the_store(home: ServerFixture, site: Site) -> None:
     """Whatever is written for an id, it names a picture of the store or nothing."""
     record = draw(home.store)
     (home.folder / "secret.png").write_bytes(b"secret")
@@ -228,7 +228,7 @@ def test_no_id_leads_out_of_the_store(home: House, site: Site) -> None:
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
-def test_links_in_the_store_are_not_followed(home: House, site: Site, what: str) -> None:
+def test_links_in_the_store_are_not_followed(home: ServerFixture, site: Site, what: str) -> None:
     """A file, or its folder, that was replaced by a link is not sent, wherever it leads."""
     record = draw(home.store)
     assert record.path is not None
@@ -244,7 +244,7 @@ def test_links_in_the_store_are_not_followed(home: House, site: Site, what: str)
     assert str(home.folder) not in answer.text
 
 
-def test_damaged_and_missing_files_are_told(home: House, site: Site) -> None:
+def test_damaged_and_missing_files_are_told(home: ServerFixture, site: Site) -> None:
     """A file that is cut short or gone is an error, never half a picture under a good name."""
     short, gone = draw(home.store), draw(home.store, "an owl")
     assert short.path is not None

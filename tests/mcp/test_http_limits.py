@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
 from starlette.responses import Response
 
+from gptimage.service import as_caller
+from gptimage.service.http import BodyLimitMiddleware, TokenBuckets, client_of
 from gptimage_mcp.http.app import Connection
-from gptimage_mcp.http.middleware import BodyGuard, Buckets, client_of
-from tests.mcp.harness import house
+from tests.mcp.harness import server_fixture
 from tests.mcp.http_helpers import Site, draw, serving
 from tests.mcp.test_http_images import keep, large
 
@@ -44,7 +43,7 @@ class Clock:
 def test_nobody_gets_more_than_the_limit(per_minute: int, pauses: list[float]) -> None:
     """However requests are spread, a client gets no more than a bucketful and what trickles in."""
     clock = Clock()
-    buckets = Buckets(per_minute, clock=clock)
+    buckets = TokenBuckets(per_minute, clock=clock)
     taken = 0
     for pause in pauses:
         clock.now += pause
@@ -57,7 +56,7 @@ def test_nobody_gets_more_than_the_limit(per_minute: int, pauses: list[float]) -
 def test_waiting_as_long_as_told_is_enough(per_minute: int) -> None:
     """Whoever comes back after the time it was told is let in, and not much earlier."""
     clock = Clock()
-    buckets = Buckets(per_minute, clock=clock)
+    buckets = TokenBuckets(per_minute, clock=clock)
     while (wait := buckets.take("a")) is None:
         pass
     clock.now += wait / 2
@@ -69,7 +68,7 @@ def test_waiting_as_long_as_told_is_enough(per_minute: int) -> None:
 
 def test_the_number_of_clients_that_are_remembered_is_bounded() -> None:
     """A million addresses take the memory of a few, and those who ask now are remembered."""
-    buckets = Buckets(2, most=10, clock=Clock())
+    buckets = TokenBuckets(2, most=10, clock=Clock())
     for number in range(100_000):
         buckets.take(f"address {number}")
         buckets.take("busy")
@@ -80,7 +79,7 @@ def test_the_number_of_clients_that_are_remembered_is_bounded() -> None:
 
 def test_who_asked_last_is_remembered_longest() -> None:
     """When there are too many, the one that was not heard of for longest is forgotten."""
-    buckets = Buckets(1, most=3, clock=Clock())
+    buckets = TokenBuckets(1, most=3, clock=Clock())
     for name in ("a", "b", "c"):
         assert buckets.take(name) is None
     assert buckets.take("a") is not None
@@ -94,17 +93,15 @@ def test_who_asked_last_is_remembered_longest() -> None:
     ]
 
 
-def scope(host: str, user: object = None) -> dict[str, Any]:
+def scope(host: str) -> dict[str, Any]:
     """What a request says about who asks."""
-    return {"type": "http", "client": (host, 1), **({"user": user} if user else {})}
+    return {"type": "http", "client": (host, 1)}
 
 
 def test_clients_are_told_apart_by_token_or_address() -> None:
     """A token counts wherever it comes from; of IPv6 a whole network is one client."""
-    token = AccessToken(token="", client_id="token-1", scopes=[])
-    user = AuthenticatedUser(token)
-
-    assert client_of(scope("192.0.2.1", user)) == client_of(scope("192.0.2.2", user)) == "token-1"
+    with as_caller("token-1"):
+        assert client_of(scope("192.0.2.1")) == client_of(scope("192.0.2.2")) == "token-1"
     assert client_of(scope("192.0.2.1")) != client_of(scope("192.0.2.2"))
     assert client_of(scope("2001:db8::1")) == client_of(scope("2001:db8::ffff:1"))
     assert client_of(scope("2001:db8::1")) != client_of(scope("2001:db8:0:1::1"))
@@ -162,7 +159,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 def guarded(*senders: Sender, **limits: Any) -> list[int]:
     """What each of several clients at once is answered."""
-    guard = BodyGuard(echo, **{"most": 1000, "pause": 0.05, "whole": 60, **limits})
+    guard = BodyLimitMiddleware(echo, **{"most": 1000, "pause": 0.05, "whole": 60, **limits})
 
     async def ask() -> None:
         async with asyncio.timeout(30):  # a guard that waits for ever is an error, no hanging test
@@ -217,7 +214,7 @@ class Hasty(Connection):
 @pytest.fixture
 def hasty(tmp_path: Path) -> Iterator[tuple[Site, str]]:
     """A server with such connections, and the path of a picture of 12 MB."""
-    home = house(tmp_path, **QUIET)
+    home = server_fixture(tmp_path, **QUIET)
     record = keep(home.store, large())
     with serving(home.server, home.app.settings, connection=Hasty) as site:
         yield site, f"/images/{record.id}"
@@ -274,7 +271,7 @@ def test_a_long_answer_is_no_late_request(tmp_path: Path) -> None:
     """The deadline for a request's head does not end an answer that takes longer."""
     from gptimage.sandbox import Sandbox
 
-    home = house(tmp_path, Sandbox(latency=2.0), **QUIET)
+    home = server_fixture(tmp_path, Sandbox(latency=2.0), **QUIET)
     with serving(home.server, home.app.settings, connection=Hasty) as site:
         body = b'{"prompt": "a fox"}'
         with site.connect() as plain:

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+import yaml  # moto[server] brings it along
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gptimage import ConfigurationError
 from gptimage_mcp.__main__ import main
-from gptimage_mcp.install import merge
+from gptimage_mcp.install import jsonc, merge
 from gptimage_mcp.install.clients import CLIENTS
-from gptimage_mcp.install.merge import Addition, merge_json, merge_toml
+from gptimage_mcp.install.merge import ServerEntry, merge_json, merge_toml
+from gptimage_mcp.install.yaml_text import merge_yaml
 
 
 SECRET = "sk-very-secret"
@@ -30,8 +32,35 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "vscode": {"type": "stdio", **LAUNCH, "env": {"OPENAI_API_KEY": "${input:openai-api-key}"}},
     "cursor": {**LAUNCH, "env": {"OPENAI_API_KEY": "${env:OPENAI_API_KEY}"}},
     "codex": {**LAUNCH, "startup_timeout_sec": 60, "env_vars": ["OPENAI_API_KEY"]},
+    "windsurf": {**LAUNCH, "env": {"OPENAI_API_KEY": "${env:OPENAI_API_KEY}"}},
+    "zed": {"source": "custom", **LAUNCH},
+    "cline": LAUNCH,
+    "gemini-cli": {**LAUNCH, "env": {"OPENAI_API_KEY": "$OPENAI_API_KEY"}},
+    "lm-studio": LAUNCH,
+    "opencode": {
+        "type": "local",
+        "enabled": True,
+        "command": [sys.executable, "-m", "gptimage_mcp"],
+        "timeout": 60_000,
+        "environment": {"OPENAI_API_KEY": "{env:OPENAI_API_KEY}"},
+    },
+    "goose": {
+        "type": "stdio",
+        "name": "gptimage",
+        "enabled": True,
+        "timeout": 300,
+        "cmd": sys.executable,
+        "args": ["-m", "gptimage_mcp"],
+        "env_keys": ["OPENAI_API_KEY"],
+    },
+    "generic": LAUNCH,
 }
 """What each client's documentation wants."""
+
+KNOWN = [name for name, client in CLIENTS.items() if client.file is not None]
+"""The clients whose file is known."""
+
+CLINE = "Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json"
 
 PLACES = {
     ("claude-desktop", "linux"): ".config/Claude/claude_desktop_config.json",
@@ -49,6 +78,18 @@ PLACES = {
     ("codex", "linux"): ".codex/config.toml",
     ("codex", "darwin"): ".codex/config.toml",
     ("codex", "win32"): ".codex/config.toml",
+    ("windsurf", "linux"): ".codeium/windsurf/mcp_config.json",
+    ("windsurf", "win32"): ".codeium/windsurf/mcp_config.json",
+    ("zed", "linux"): ".config/zed/settings.json",
+    ("zed", "darwin"): ".config/zed/settings.json",
+    ("zed", "win32"): "AppData/Roaming/Zed/settings.json",
+    ("cline", "linux"): f".config/{CLINE}",
+    ("cline", "darwin"): f"Library/Application Support/{CLINE}",
+    ("gemini-cli", "darwin"): ".gemini/settings.json",
+    ("lm-studio", "darwin"): ".lmstudio/mcp.json",
+    ("opencode", "darwin"): ".config/opencode/opencode.json",
+    ("goose", "darwin"): ".config/goose/config.yaml",
+    ("goose", "win32"): "AppData/Roaming/Block/goose/config/config.yaml",
 }
 
 
@@ -59,6 +100,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, str(tmp_path))
     for name in (
         *("APPDATA", "LOCALAPPDATA", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME"),
+        "CLINE_MCP_SETTINGS_PATH",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
@@ -67,9 +109,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def entry(path: Path, table: str, name: str = "gptimage") -> Any:
     """A server as a configuration has it."""
-    text = path.read_text(encoding="utf-8")
-    found = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    return found[table][name]
+    return parsed(path.suffix, path.read_text(encoding="utf-8"))[table][name]
+
+
+def parsed(suffix: str, text: str) -> Any:
+    """A configuration as the client reads it."""
+    readers = {".toml": tomllib.loads, ".yaml": yaml.safe_load}
+    return readers.get(suffix, json.loads)(text)
+
+
+def file_of(client: str) -> Path:
+    """Where a client keeps its configuration."""
+    file = CLIENTS[client].file
+    assert file is not None
+    return file()
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -80,29 +133,29 @@ def test_printing_changes_nothing(
     assert main(["install", client]) == 0
 
     printed = capsys.readouterr()
-    parse = tomllib.loads if client == "codex" else json.loads
-    assert parse(printed.out)[CLIENTS[client].table] == {"gptimage": ENTRIES[client]}
-    assert str(CLIENTS[client].file()) in printed.err
+    document = parsed(f".{CLIENTS[client].format}", printed.out)
+    assert document[CLIENTS[client].table] == {"gptimage": ENTRIES[client]}
+    assert (str(file_of(client)) if client in KNOWN else "your client") in printed.err
     assert SECRET not in printed.out + printed.err
     assert [*home.iterdir()] == []
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", KNOWN)
 def test_writing_makes_the_file(client: str) -> None:
     """Where there is no configuration, there is one afterwards, without the key."""
     assert main(["install", client, "--write"]) == 0
 
-    path = CLIENTS[client].file()
+    path = file_of(client)
     assert entry(path, CLIENTS[client].table) == ENTRIES[client]
     assert SECRET not in path.read_text(encoding="utf-8")
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", KNOWN)
 def test_writing_twice_changes_nothing(client: str) -> None:
     """The second time nothing is written and nothing copied."""
     main(["install", client, "--write"])
-    path = CLIENTS[client].file()
+    path = file_of(client)
     before = path.stat()
 
     assert main(["install", client, "--write"]) == 0
@@ -118,7 +171,7 @@ def test_each_system_has_its_own_place(
     """The file is where the client looks on that system."""
     monkeypatch.setattr(sys, "platform", platform)
 
-    assert CLIENTS[client].file() == home / PLACES[client, platform]
+    assert file_of(client) == home / PLACES[client, platform]
 
 
 def test_the_packaged_claude_on_windows_has_a_folder_of_its_own(
@@ -131,11 +184,11 @@ def test_the_packaged_claude_on_windows_has_a_folder_of_its_own(
         (packages / name).mkdir(parents=True)
     below = Path("LocalCache", "Roaming", "Claude", "claude_desktop_config.json")
 
-    assert CLIENTS["claude-desktop"].file() == packages / "Claude_abc" / below
+    assert file_of("claude-desktop") == packages / "Claude_abc" / below
 
     (packages / "Claude_old" / below).parent.mkdir(parents=True)
     (packages / "Claude_old" / below).write_text("{}", encoding="utf-8")
-    assert CLIENTS["claude-desktop"].file() == packages / "Claude_old" / below
+    assert file_of("claude-desktop") == packages / "Claude_old" / below
 
 
 def test_variables_of_clients_move_their_files(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,8 +196,8 @@ def test_variables_of_clients_move_their_files(home: Path, monkeypatch: pytest.M
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(home / "claude"))
     monkeypatch.setenv("CODEX_HOME", str(home / "codex"))
 
-    assert CLIENTS["claude-code"].file() == home / "claude" / ".claude.json"
-    assert CLIENTS["codex"].file() == home / "codex" / "config.toml"
+    assert file_of("claude-code") == home / "claude" / ".claude.json"
+    assert file_of("codex") == home / "codex" / "config.toml"
 
 
 def test_vscode_asks_for_the_key(home: Path) -> None:
@@ -232,7 +285,7 @@ def test_the_key_is_written_when_asked_for(home: Path) -> None:
     """--with-key writes it into a file nobody else may read."""
     assert main(["install", "claude-desktop", "--write", "--with-key"]) == 0
 
-    path = CLIENTS["claude-desktop"].file()
+    path = file_of("claude-desktop")
     assert entry(path, "mcpServers")["env"] == {"OPENAI_API_KEY": SECRET}
     if sys.platform != "win32":
         assert path.stat().st_mode & 0o777 == 0o600
@@ -308,20 +361,18 @@ def test_the_file_before_is_kept(home: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     "text",
     [
-        '{\n  // my servers\n  "mcpServers": {}\n}',
-        '{"mcpServers": {},}',
         '{"mcpServers": {"a": {}, "a": {}}}',
         '{"mcpServers": []}',
         '{"mcpServers": {"gptimage": {"env": []}}}',
         "[]",
         "{",
-        '{"a": "\\ud83d"}',
+        "{'mcpServers': {}}",
     ],
 )
 def test_json_that_would_lose_something_is_left_alone(
     text: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Comments, doubled keys and other shapes are refused; what to put there is printed."""
+    """Doubled keys and other shapes are refused; what to put there is printed."""
     path = home / ".cursor" / "mcp.json"
     path.parent.mkdir()
     path.write_text(text, encoding="utf-8")
@@ -335,6 +386,167 @@ def test_json_that_would_lose_something_is_left_alone(
     assert str(path) in said.err
     assert "by hand" in said.err
     assert SECRET not in said.out + said.err
+
+
+def test_comments_of_json_stay(home: Path) -> None:
+    """A file with comments and trailing commas keeps them, its order and every other byte."""
+    path = home / ".config" / "zed" / "settings.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(ZED, encoding="utf-8")
+
+    assert main(["install", "zed", "--write", "--sandbox"]) == 0
+
+    after = path.read_text(encoding="utf-8")
+    rest = iter(after)
+    assert all(character in rest for character in ZED)
+    assert jsonc.parse(after).value["context_servers"] == {
+        "other": {"command": "x"},
+        "gptimage": {"source": "custom", **LAUNCH, "env": {"GPTIMAGE_SANDBOX": "true"}},
+    }
+    assert main(["install", "zed", "--write", "--sandbox"]) == 0
+    assert path.read_text(encoding="utf-8") == after
+
+
+ZED = """\
+// Zed settings
+{
+  "theme": "One Dark", // the dark one
+  "context_servers": {
+    "other": {"command": "x"}, /* mine */
+  },
+}
+"""
+
+
+# ------------------------------------------------------------------ files of a team
+
+
+@pytest.mark.parametrize(
+    ("client", "name"),
+    [
+        ("claude-code", ".mcp.json"),
+        ("vscode", ".vscode/mcp.json"),
+        ("cursor", ".cursor/mcp.json"),
+        ("gemini-cli", ".gemini/settings.json"),
+    ],
+)
+def test_a_file_of_a_team_has_a_command_for_everybody(client: str, name: str, home: Path) -> None:
+    """Where this machine keeps its Python is no use to the others."""
+    path = home / "project" / name
+
+    assert main(["install", client, "--write", "--file", str(path)]) == 0
+
+    found = entry(path, CLIENTS[client].table)
+    assert [found["command"], *found["args"]] == ["uvx", "--from", "gptimage[mcp]", "gptimage-mcp"]
+    assert str(home) not in path.read_text(encoding="utf-8")
+
+
+def test_any_file_may_be_one_of_a_team(home: Path) -> None:
+    """With --team, whatever the file's name is."""
+    path = home / "project" / "opencode.json"
+
+    assert main(["install", "opencode", "--write", "--team", "--file", str(path)]) == 0
+
+    assert entry(path, "mcp")["command"][0] == "uvx"
+
+
+def test_no_key_goes_into_a_file_of_a_team(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who checks in a key has to revoke it."""
+    path = home / "project" / ".mcp.json"
+
+    assert main(["install", "claude-code", "--write", "--with-key", "--file", str(path)]) == 2
+
+    assert "a key of yours does not belong into it" in capsys.readouterr().err
+    assert not path.exists()
+
+
+def test_a_client_without_a_name_has_no_file(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`generic` is printed, or written into the file that is named."""
+    path = home / "servers.json"
+
+    assert main(["install", "generic", "--write"]) == 2
+    assert "--file" in capsys.readouterr().err
+    assert main(["install", "generic", "--write", "--file", str(path)]) == 0
+    assert entry(path, "mcpServers") == LAUNCH
+
+
+def test_the_file_that_is_there_is_the_clients(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opencode's file with comments, and Cline's without an editor, go before the usual ones."""
+    commented = home / ".config" / "opencode" / "opencode.jsonc"
+    alone = home / ".cline" / "data" / "settings" / "cline_mcp_settings.json"
+    for path in (commented, alone):
+        path.parent.mkdir(parents=True)
+        path.write_text("{}", encoding="utf-8")
+
+    assert file_of("opencode") == commented
+    assert file_of("cline") == alone
+    monkeypatch.setenv("CLINE_MCP_SETTINGS_PATH", str(home / "mine.json"))
+    assert file_of("cline") == home / "mine.json"
+
+
+# ------------------------------------------------------------------ YAML
+
+
+GOOSE = """\
+# my settings
+active_provider: openai
+extensions:
+  # what comes with it
+  developer:
+    enabled: true
+    type: builtin
+
+GOOSE_MODE: "smart_approve"
+slash_commands:
+- command: "x"
+"""
+
+
+def test_yaml_keeps_every_line(home: Path) -> None:
+    """The server is a block of its own; the second time nothing changes."""
+    path = home / ".config" / "goose" / "config.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(GOOSE, encoding="utf-8")
+
+    assert main(["install", "goose", "--write", "--env", "GPTIMAGE_MAX_PER_DAY=5"]) == 0
+
+    after = path.read_text(encoding="utf-8")
+    found, before = yaml.safe_load(after), yaml.safe_load(GOOSE)
+    assert found["extensions"].pop("gptimage") == {
+        **ENTRIES["goose"],
+        "envs": {"GPTIMAGE_MAX_PER_DAY": "5"},
+    }
+    assert found == before
+    rest = iter(after.splitlines())
+    assert all(line in rest for line in GOOSE.splitlines())
+    assert main(["install", "goose", "--write", "--env", "GPTIMAGE_MAX_PER_DAY=5"]) == 0
+    assert path.read_text(encoding="utf-8") == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "extensions: {a: {}}\n",
+        "extensions:\n- a\n",
+        "extensions: &here\n  a: {}\n",
+        "{extensions: {}}\n",
+        "a: 1\n---\nextensions:\n",
+        '"extensions":\n  a: {}\n',
+        "extensions:\n  a: {}\nextensions:\n  b: {}\n",
+        "extensions:\n  gptimage:\n    cmd: other\n",
+        "extensions: {}\n  # a\n  a: 1\n",
+    ],
+)
+def test_yaml_in_another_form_is_left_alone(text: str, home: Path) -> None:
+    """What could mean something else is not written; what to put there is printed."""
+    path = home / ".config" / "goose" / "config.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+
+    assert main(["install", "goose", "--write"]) == 2
+    assert path.read_text(encoding="utf-8") == text
 
 
 CODEX = """\
@@ -413,7 +625,7 @@ def test_toml_in_another_form_is_left_alone(text: str, home: Path) -> None:
 @pytest.mark.parametrize("client", ["cursor", "codex"])
 def test_line_ends_and_byte_order_marks_stay(client: str) -> None:
     """A file of Windows' Notepad stays one."""
-    path = CLIENTS[client].file()
+    path = file_of(client)
     path.parent.mkdir()
     text = "{\r\n}\r\n" if client == "cursor" else "a = 1\r\n"
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
@@ -448,7 +660,7 @@ def test_a_change_in_between_is_not_overwritten(
     path = home / ".claude.json"
     path.write_text("{}", encoding="utf-8")
 
-    def busy(text: str, addition: Addition) -> str:
+    def busy(text: str, addition: ServerEntry) -> str:
         path.write_text('{"numStartups": 35}', encoding="utf-8")
         return merge_json(text, addition)
 
@@ -474,11 +686,17 @@ def test_a_failed_write_leaves_the_file(home: Path, monkeypatch: pytest.MonkeyPa
     assert [*home.iterdir()] == [path]
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 DOCUMENTS = st.recursive(
     SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
 )
-ADDITION = Addition(
+ADDITION = ServerEntry(
     table="mcpServers", name="gptimage", entry={"command": "a", "args": [], "env": {"B": "c"}}
 )
 
@@ -535,7 +753,7 @@ LINES = st.lists(
 def test_any_toml_keeps_everything_or_is_refused(lines: list[str]) -> None:
     """However the file is cut, the outcome says what it said and one entry more, or nothing."""
     text = "\n".join(lines) + "\n"
-    addition = Addition(table="mcp_servers", name="gptimage", entry={"command": "a", "args": []})
+    addition = ServerEntry(table="mcp_servers", name="gptimage", entry={"command": "a", "args": []})
     try:
         after = merge_toml(text, addition)
     except ConfigurationError:
@@ -547,3 +765,49 @@ def test_any_toml_keeps_everything_or_is_refused(lines: list[str]) -> None:
     assert new == {**old, "command": "a", "args": []}
     assert found == {"mcp_servers": {}, **before}
     assert merge_toml(after, addition) == after
+
+
+YAML_LINES = st.lists(
+    st.sampled_from(
+        [
+            "# a comment",
+            "",
+            "extensions:",
+            "extensions: {}  # none",
+            "  other:",
+            "    enabled: true",
+            "  gptimage:",
+            '    cmd: "a"',
+            "  # below",
+            "- one",
+            "other:",
+            "  text: |",
+            "    extensions:",
+            "name: 'it'",
+            "list: [1, 2]",
+            "extensions_too:",
+        ]
+    ),
+    max_size=10,
+)
+
+
+@given(YAML_LINES, st.text(max_size=5), st.sampled_from(["gptimage", "yes", "my-images"]))
+def test_any_yaml_keeps_everything_or_is_refused(lines: list[str], value: str, name: str) -> None:
+    """Of what is YAML, the outcome says what it said and one entry more, or it is refused."""
+    text = "\n".join(lines) + "\n"
+    before: dict[str, Any] = {}
+    try:
+        before = yaml.safe_load(text) or {}
+    except yaml.YAMLError:
+        assume(condition=False)
+    added = ServerEntry(table="extensions", name=name, entry={"cmd": value, "envs": {"A": value}})
+    try:
+        after = merge_yaml(text, added)
+    except ConfigurationError:
+        return
+
+    found = yaml.safe_load(after)
+    assert found["extensions"].pop(name) == added.entry
+    assert found == {**before, "extensions": before.get("extensions") or {}}
+    assert merge_yaml(after, added) == after

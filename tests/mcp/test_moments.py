@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gptimage import InvalidRequestError
-from gptimage_mcp.content.records import age, moment
+from gptimage_mcp.content.records import parse_duration, parse_time
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,14 @@ from gptimage_mcp.content.records import age, moment
 )
 def test_ages(text: str, length: timedelta) -> None:
     """A number and a unit."""
-    assert age(text, "older_than") == length
+    assert parse_duration(text, "older_than") == length
 
 
 @pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7 days", "1e9d", "999999999w", "7d; rm"])
 def test_no_ages(text: str) -> None:
     """Anything else is refused with the name of the parameter and what it takes."""
     with pytest.raises(InvalidRequestError) as caught:
-        age(text, "older_than")
+        parse_duration(text, "older_than")
 
     assert caught.value.field == "older_than"
     assert caught.value.allowed
@@ -45,13 +45,13 @@ def test_no_ages(text: str) -> None:
 )
 def test_times(text: str, time: datetime) -> None:
     """A date or a time; without a zone it is the server's."""
-    assert moment(text, "since") == time
+    assert parse_time(text, "since") == time
 
 
 def test_as_long_ago_as_an_age() -> None:
     """An age counts back from now."""
     before = datetime.now(UTC)
-    found = moment("7d", "since")
+    found = parse_time("7d", "since")
 
     assert found is not None
     assert before <= found + timedelta(days=7) <= datetime.now(UTC)
@@ -60,13 +60,13 @@ def test_as_long_ago_as_an_age() -> None:
 @pytest.mark.parametrize("text", [None, "", "  "])
 def test_nothing_is_no_time(text: str | None) -> None:
     """What is left out, or empty, does not filter."""
-    assert moment(text, "since") is None
+    assert parse_time(text, "since") is None
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "9999999w", "0001-01-01T00:00+23:00"])
 def test_no_times(text: str) -> None:
     """Anything else is refused with the name of the parameter."""
     with pytest.raises(InvalidRequestError) as caught:
-        moment(text, "until")
+        parse_time(text, "until")
 
     assert caught.value.field == "until"

@@ -12,7 +12,7 @@ from mcp.server.subscriptions import PromptsListChanged, ResourceUpdated, Server
 from mcp_types import INVALID_PARAMS, TextContent
 
 from gptimage import PromptTemplates
-from tests.mcp.store_helpers import ERAS, Shelves, shelves
+from tests.mcp.store_helpers import PROTOCOLS, ResourceFixture, resource_fixture
 
 
 _OWN = """\
@@ -31,9 +31,9 @@ size = "1080x1350"
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Shelves:
+def here(tmp_path: Path) -> ResourceFixture:
     """A server with the built-in templates."""
-    return shelves(tmp_path)
+    return resource_fixture(tmp_path)
 
 
 @pytest.fixture
@@ -45,12 +45,14 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def _both(tmp_path: Path, folder: Path) -> Shelves:
-    return shelves(tmp_path, PromptTemplates.builtin() | PromptTemplates.load(folder))
+def _both(tmp_path: Path, folder: Path) -> ResourceFixture:
+    return resource_fixture(tmp_path, PromptTemplates.builtin() | PromptTemplates.load(folder))
 
 
-def _said(here: Shelves, name: str, arguments: dict[str, str], era: str = "auto") -> str:
-    result = here.ask(lambda client: client.get_prompt(name, arguments), era)
+def _said(
+    here: ResourceFixture, name: str, arguments: dict[str, str], protocol: str = "auto"
+) -> str:
+    result = here.ask(lambda client: client.get_prompt(name, arguments), protocol)
     (message,) = result.messages
     assert message.role == "user"
     assert isinstance(message.content, TextContent)
@@ -63,10 +65,10 @@ def _asked(text: str) -> dict[str, str]:
     return arguments
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_every_template_is_a_prompt(here: Shelves, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_template_is_a_prompt(here: ResourceFixture, protocol: str) -> None:
     """Names, titles, descriptions and arguments are the templates' own."""
-    prompts = here.ask(lambda client: client.list_prompts(), era).prompts
+    prompts = here.ask(lambda client: client.list_prompts(), protocol).prompts
 
     builtin = PromptTemplates.builtin()
     assert [each.name for each in prompts] == list(builtin.names)
@@ -77,7 +79,7 @@ def test_every_template_is_a_prompt(here: Shelves, era: str) -> None:
         ]
 
 
-def test_the_description_of_an_argument_says_what_it_takes(here: Shelves) -> None:
+def test_the_description_of_an_argument_says_what_it_takes(here: ResourceFixture) -> None:
     """Choices, limits, defaults and yes-or-no are told, as prompts have no schema."""
     prompts = here.ask(lambda client: client.list_prompts()).prompts
     about = {
@@ -94,14 +96,16 @@ def test_the_description_of_an_argument_says_what_it_takes(here: Shelves) -> Non
     assert all(text.strip() for text in about.values())
 
 
-@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", PromptTemplates.builtin().names)
-def test_a_prompt_tells_what_to_call_with_what(here: Shelves, name: str, era: str) -> None:
+def test_a_prompt_tells_what_to_call_with_what(
+    here: ResourceFixture, name: str, protocol: str
+) -> None:
     """The text names the tool, the rendered prompt word for word, and the recommended settings."""
     template = PromptTemplates.builtin()[name]
     arguments = {key: str(value) for key, value in template.example.items()}
 
-    text = _said(here, name, arguments, era)
+    text = _said(here, name, arguments, protocol)
 
     assert "generate_image" in text
     rendered = template.render(arguments)
@@ -112,7 +116,7 @@ def test_a_prompt_tells_what_to_call_with_what(here: Shelves, name: str, era: st
     }
 
 
-def test_an_argument_left_empty_is_not_given(here: Shelves) -> None:
+def test_an_argument_left_empty_is_not_given(here: ResourceFixture) -> None:
     """Clients that send empty text for a field left blank get the same as those that do not."""
     with_blank = _said(
         here, "og_image", {"title": "Launch day", "brand_name": "", "color_scheme": " "}
@@ -121,7 +125,7 @@ def test_an_argument_left_empty_is_not_given(here: Shelves) -> None:
     assert with_blank == _said(here, "og_image", {"title": "Launch day"})
 
 
-@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize(
     ("arguments", "argument", "problem"),
     [
@@ -132,10 +136,10 @@ def test_an_argument_left_empty_is_not_given(here: Shelves) -> None:
     ],
 )
 def test_a_wrong_argument_is_named(
-    here: Shelves, arguments: dict[str, str], argument: str, problem: str, era: str
+    here: ResourceFixture, arguments: dict[str, str], argument: str, problem: str, protocol: str
 ) -> None:
     """The error has the protocol's code for wrong parameters, the name, and what is wrong."""
-    error = here.refusal(lambda client: client.get_prompt("og_image", arguments), era)
+    error = here.refusal(lambda client: client.get_prompt("og_image", arguments), protocol)
 
     assert error.code == INVALID_PARAMS
     assert problem in error.message
@@ -143,23 +147,23 @@ def test_a_wrong_argument_is_named(
     assert error.data["template"] == "og_image"
 
 
-def test_every_problem_is_told_at_once(here: Shelves) -> None:
+def test_every_problem_is_told_at_once(here: ResourceFixture) -> None:
     """Two wrong arguments are two problems of one error."""
     error = here.refusal(lambda client: client.get_prompt("og_image", {"colour": "red"}))
 
     assert len(error.data["problems"]) == 2
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_an_unknown_prompt_is_told_what_was_meant(here: Shelves, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_unknown_prompt_is_told_what_was_meant(here: ResourceFixture, protocol: str) -> None:
     """A name that is nearly right is answered with the right one."""
-    error = here.refusal(lambda client: client.get_prompt("og-image", {"title": "Hi"}), era)
+    error = here.refusal(lambda client: client.get_prompt("og-image", {"title": "Hi"}), protocol)
 
     assert error.code == INVALID_PARAMS
     assert "did you mean 'og_image'" in error.message
 
 
-def test_prompts_registered_with_the_sdk_are_served_too(here: Shelves) -> None:
+def test_prompts_registered_with_the_sdk_are_served_too(here: ResourceFixture) -> None:
     """What another part registers in the ordinary way comes first and is rendered by the SDK."""
 
     def greet() -> str:
@@ -188,7 +192,7 @@ def test_templates_of_a_folder_are_prompts(tmp_path: Path, folder: Path) -> None
 def test_a_changed_folder_is_read_again_and_told_once(tmp_path: Path, folder: Path) -> None:
     """A template added while the server runs is there at once, and subscribers hear of it."""
     here, events = _both(tmp_path, folder), list[ServerEvent]()
-    here.app.news.subscribe(events.append)
+    here.app.subscriptions.subscribe(events.append)
 
     (folder / "poster.toml").write_text(_OWN.replace("Menu", "Poster"))
     for _ in range(2):

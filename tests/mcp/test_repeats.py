@@ -16,38 +16,42 @@ from mcp import Client
 from mcp_types import ElicitResult
 
 from gptimage_mcp.jobs.journal import Journal
-from gptimage_mcp.tools.generate import Counter
-from gptimage_mcp.tools.submit import Desk
-from tests.mcp.harness import ERAS, JOBS, House, house, said, text
+from gptimage_mcp.tools.generate import GenerateTools
+from gptimage_mcp.tools.submit import JobSubmitter
+from tests.mcp.harness import JOBS, PROTOCOLS, ServerFixture, result_json, server_fixture, text
 
 
 CHEAP = {"prompt": "A fox", "size": "1024x1024", "quality": "low"}
 BEGUN = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def generating(counter: Counter) -> Any:
+def generating(counter: GenerateTools) -> Any:
     """What the tests ask for."""
     return counter.generate_image(**CHEAP)  # type: ignore[arg-type]  # a plain dict
 
 
-def refining(counter: Counter) -> Any:
+def refining(counter: GenerateTools) -> Any:
     """A turn about a picture of the store."""
-    (record,) = counter.desk.app.store.history().records
+    (record,) = counter.submitter.app.store.history().records
     return counter.refine_image("Warmer light", image=record.id)
 
 
 def killed(
-    where: House,
-    ask: Callable[[Counter], Any] = generating,
+    where: ServerFixture,
+    ask: Callable[[GenerateTools], Any] = generating,
     *,
     sent: bool = True,
     begun: datetime = BEGUN,
 ) -> str:
     """A call that was made by a server which was then killed; its handle."""
-    order = asyncio.run(_awaited(ask(Counter(Desk(where.app)))))
+    order = asyncio.run(_awaited(ask(GenerateTools(JobSubmitter(where.app)))))
     journal = Journal(where.folder / JOBS)
     entry = journal.begin(
-        order.draft.operation, owner=None, started=begun, digest=order.digest, alike=order.alike
+        order.request.operation,
+        owner=None,
+        started=begun,
+        digest=order.digest,
+        dedup_key=order.dedup_key,
     )
     journal.put(evolve(entry, sent=sent, most=Decimal("0.25") if sent else None))
     journal.close()
@@ -58,20 +62,20 @@ async def _awaited(order: Any) -> Any:
     return await order
 
 
-def status(where: House) -> Any:
+def status(where: ServerFixture) -> Any:
     """The calls of which the server says that they need a decision."""
     answer = where.call("get_server_status")
     assert answer.structured_content
     return answer.structured_content["undecided"]
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_the_same_call_is_told_before_it_is_paid(tmp_path: Path, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_same_call_is_told_before_it_is_paid(tmp_path: Path, protocol: str) -> None:
     """It gets the earlier handle and the most it may have cost, and nothing is sent."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     handle = killed(where)
 
-    answer = where.call("generate_image", era, **CHEAP)
+    answer = where.call("generate_image", protocol, **CHEAP)
 
     assert answer.is_error
     told = text(answer)
@@ -83,22 +87,22 @@ def test_the_same_call_is_told_before_it_is_paid(tmp_path: Path, era: str) -> No
 
 def test_who_agrees_pays_once_more(tmp_path: Path) -> None:
     """With refresh the call goes out, and what was open before is decided by it."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     killed(where)
 
-    first = said(where.call("generate_image", refresh=True, **CHEAP))
-    again = said(where.call("generate_image", **CHEAP))
+    first = result_json(where.call("generate_image", refresh=True, **CHEAP))
+    again = result_json(where.call("generate_image", **CHEAP))
 
     assert [first["cached"], again["cached"]] == [False, True]
     assert len(where.sandbox.requests) == 1
     assert status(where) == []
 
 
-@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize(("agrees", "sent"), [(True, 1), (False, 0)])
-def test_a_person_confirms_it(tmp_path: Path, era: str, agrees: bool, sent: int) -> None:
+def test_a_person_confirms_it(tmp_path: Path, protocol: str, agrees: bool, sent: int) -> None:
     """Where the client can ask, refresh alone is not enough: a person is asked, at any cost."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     killed(where)
     asked: list[str] = []
 
@@ -108,7 +112,7 @@ def test_a_person_confirms_it(tmp_path: Path, era: str, agrees: bool, sent: int)
 
     answer = where.ask(
         lambda client: client.call_tool("generate_image", {**CHEAP, "refresh": True}),
-        era,
+        protocol,
         elicitation_callback=person,
     )
 
@@ -120,15 +124,18 @@ def test_a_person_confirms_it(tmp_path: Path, era: str, agrees: bool, sent: int)
 
 def test_another_call_is_not_held_up(tmp_path: Path) -> None:
     """What asks for something else, or belongs to somebody else, goes out as ever."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     killed(where)
 
-    assert said(where.call("generate_image", **{**CHEAP, "prompt": "A cat"}))["status"] == "done"
+    assert (
+        result_json(where.call("generate_image", **{**CHEAP, "prompt": "A cat"}))["status"]
+        == "done"
+    )
 
 
 def test_other_tags_do_not_make_it_another_call(tmp_path: Path) -> None:
     """The service is asked for the same whatever the pictures are called here."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     killed(where)
 
     assert where.call("generate_image", tags=["logo"], **CHEAP).is_error
@@ -136,11 +143,11 @@ def test_other_tags_do_not_make_it_another_call(tmp_path: Path) -> None:
 
 def test_what_was_never_sent_is_listed_and_asked_again(tmp_path: Path) -> None:
     """Nothing was billed: the same call goes out without a question, and nothing stays open."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     handle = killed(where, sent=False)
 
     before = status(where)
-    answer = said(where.call("generate_image", **CHEAP))
+    answer = result_json(where.call("generate_image", **CHEAP))
 
     assert [(each["handle"], each["state"]) for each in before] == [(handle, "not_sent")]
     assert answer["status"] == "done"
@@ -149,8 +156,8 @@ def test_what_was_never_sent_is_listed_and_asked_again(tmp_path: Path) -> None:
 
 def test_a_repeated_turn_is_told_in_the_same_way(tmp_path: Path) -> None:
     """refine_image, which no cache answers, warns too and takes refresh."""
-    where = house(tmp_path)
-    picture = said(where.call("generate_image", **CHEAP))["images"][0]["id"]
+    where = server_fixture(tmp_path)
+    picture = result_json(where.call("generate_image", **CHEAP))["images"][0]["id"]
     handle = killed(where, refining)
     sent = len(where.sandbox.requests)
 
@@ -160,12 +167,12 @@ def test_a_repeated_turn_is_told_in_the_same_way(tmp_path: Path) -> None:
     assert len(where.sandbox.requests) == sent
 
     again = where.call("refine_image", prompt="Warmer light", image=picture, refresh=True)
-    assert said(again)["status"] == "done"
+    assert result_json(again)["status"] == "done"
 
 
 def test_the_status_lists_what_may_have_been_billed(tmp_path: Path) -> None:
     """Time, handle and the most it may have cost, newest first."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     first = killed(where)
     second = killed(where, begun=BEGUN + timedelta(hours=1))
 
@@ -186,20 +193,20 @@ def test_the_status_lists_what_may_have_been_billed(tmp_path: Path) -> None:
 
 def test_a_picture_that_came_after_all_settles_it(tmp_path: Path) -> None:
     """Once the picture is in the store under the handle, the same call is no surprise."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     handle = killed(where)
-    saved = said(where.call("generate_image", refresh=True, **CHEAP))["images"][0]["id"]
+    saved = result_json(where.call("generate_image", refresh=True, **CHEAP))["images"][0]["id"]
     where.store.tag(saved, handle)
 
-    assert said(where.call("view_image", id=handle))["images"][0]["id"] == saved
+    assert result_json(where.call("view_image", id=handle))["images"][0]["id"] == saved
     assert not where.call("generate_image", **CHEAP).is_error
 
 
 def test_a_call_that_another_server_makes_is_joined(tmp_path: Path) -> None:
     """A client that was started again repeats its call: both get the one picture that is paid."""
-    here = house(tmp_path, hold=True, cache=False)
+    here = server_fixture(tmp_path, hold=True, cache=False)
     (tmp_path / "b").mkdir()
-    there = house(
+    there = server_fixture(
         tmp_path / "b",
         here.sandbox,
         cache=False,
@@ -217,7 +224,7 @@ def test_a_call_that_another_server_makes_is_joined(tmp_path: Path) -> None:
                 here.held.go.set()
 
             joined = await second.call_tool("generate_image", CHEAP, progress_callback=hear)
-            return [said(each) for each in (await call, joined)]
+            return [result_json(each) for each in (await call, joined)]
 
     one, other = here.ask(question)
 
@@ -228,7 +235,7 @@ def test_a_call_that_another_server_makes_is_joined(tmp_path: Path) -> None:
 
 def test_the_journal_holds_a_digest_and_no_prompt(tmp_path: Path) -> None:
     """What is asked for is known by a digest alone, in the file and in every name."""
-    where = house(tmp_path)
+    where = server_fixture(tmp_path)
     killed(where)
     names = [each.name for each in (tmp_path / JOBS).iterdir()]
     (entry,) = (json.loads(each.read_text()) for each in (tmp_path / JOBS).glob("*.json"))

@@ -14,12 +14,14 @@ import gptimage
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.jobs.engine import open_cache, open_store
 from gptimage_mcp.retention import Pruning
-from tests.mcp.harness import house, said
+from tests.mcp.harness import result_json, server_fixture
 
 
 def draw(where: Any, prompt: str) -> str:
     """The id of a new image."""
-    answer = said(where.call("generate_image", prompt=prompt, size="1024x1024", quality="low"))
+    answer = result_json(
+        where.call("generate_image", prompt=prompt, size="1024x1024", quality="low")
+    )
     return str(answer["images"][0]["id"])
 
 
@@ -30,7 +32,7 @@ def left(where: Any) -> set[str]:
 
 def test_old_images_go_and_pinned_ones_stay(tmp_path: Path) -> None:
     """At the start of a server what is older than the setting is deleted, pins excepted."""
-    here = house(tmp_path)
+    here = server_fixture(tmp_path)
     old, pinned = draw(here, "An old fox"), draw(here, "A pinned fox")
     here.store.pin(pinned)
     later = gptimage.Store(
@@ -39,13 +41,13 @@ def test_old_images_go_and_pinned_ones_stay(tmp_path: Path) -> None:
 
     asyncio.run(Pruning(later, None).prune_if_due())
     assert left(here) == {old, pinned}
-    asyncio.run(Pruning(later, 30).prune_if_due())
+    asyncio.run(Pruning(later, timedelta(days=30)).prune_if_due())
     assert left(here) == {pinned}
 
 
 def test_a_server_prunes_its_own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The setting reaches the store of a server that runs, once a day however many clients come."""
-    here = house(tmp_path, retention_days=30)
+    here = server_fixture(tmp_path, retention=timedelta(days=30))
     pruned: list[tuple[object, object]] = []
     prune = gptimage.Store.prune
 
@@ -72,7 +74,7 @@ def test_a_store_that_cannot_be_pruned_is_logged(
     monkeypatch.setattr(store, "prune", broken)
 
     with caplog.at_level(logging.WARNING, "gptimage_mcp"):
-        asyncio.run(Pruning(store, 1).prune_if_due())
+        asyncio.run(Pruning(store, timedelta(days=1)).prune_if_due())
     assert "old images could not be deleted: the disk is gone" in caplog.text
 
 
@@ -82,8 +84,8 @@ def test_limits_of_the_cache_reach_it(tmp_path: Path, monkeypatch: pytest.Monkey
         store=tmp_path / "store",
         ledger=tmp_path / "l.sqlite",
         cache=tmp_path / "cache",
-        cache_hours=1.5,
-        cache_megabytes=3,
+        cache_ttl=timedelta(hours=1.5),
+        cache_size=3_000_000,
     )
 
     passed: dict[str, object] = {}

@@ -18,7 +18,7 @@ from mcp import Client
 
 import gptimage
 from gptimage_mcp.tools.inputs import LARGEST_DATA
-from tests.mcp.harness import ERAS, House, house, picture, said, text
+from tests.mcp.harness import PROTOCOLS, ServerFixture, picture, result_json, server_fixture, text
 
 
 FOX, OWL = picture(64, 64), picture(64, 64, color="red")
@@ -27,7 +27,7 @@ LINKED = "https://pictures.example.com/owl.png"
 PLAIN = "http://pictures.example.com/owl.png"
 
 
-def sent(where: House) -> list[bytes]:
+def sent(where: ServerFixture) -> list[bytes]:
     """The input pictures of the last request."""
     return [
         part.data for part in where.sandbox.requests[-1].files if part.name in ("image", "image[]")
@@ -52,18 +52,18 @@ def nothing_asked() -> None:
     ASKED.clear()
 
 
-def zoo(folder: Path, **settings: Any) -> House:
+def zoo(folder: Path, **settings: Any) -> ServerFixture:
     """A server with a picture to read."""
-    where = house(folder, fetch=Web(), **settings)
+    where = server_fixture(folder, fetch=Web(), **settings)
     where.put("fox.png", FOX)
     return where
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_a_picture_is_named_in_every_way(tmp_path: Path, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_picture_is_named_in_every_way(tmp_path: Path, protocol: str) -> None:
     """By id, handle, address, path, file address, data URL, web address or uploaded file."""
     where = zoo(tmp_path)
-    first = said(where.call("generate_image", era, prompt="A fox", **CHEAP))
+    first = result_json(where.call("generate_image", protocol, prompt="A fox", **CHEAP))
     drawn = where.store.open(first["images"][0]["id"]).data
     path = tmp_path / "in" / "fox.png"
     ways = {
@@ -83,11 +83,11 @@ def test_a_picture_is_named_in_every_way(tmp_path: Path, era: str) -> None:
         found = {}
         for number, named in enumerate(ways):
             arguments = {"prompt": f"Hat {number}", "images": [named], **CHEAP}
-            said(await client.call_tool("edit_image", arguments))
+            result_json(await client.call_tool("edit_image", arguments))
             found[named] = sent(where)[0]
         return found
 
-    assert where.ask(question, era) == ways
+    assert where.ask(question, protocol) == ways
 
 
 def test_an_uploaded_file_is_passed_on(tmp_path: Path) -> None:
@@ -103,13 +103,13 @@ def test_attached_files_are_downloaded(tmp_path: Path) -> None:
     where = zoo(tmp_path)
     attached = {"download_url": LINKED, "file_id": "f_1", "mime_type": "image/png", "more": 1}
 
-    said(where.call("edit_image", prompt="Hat", attached_image=attached, images=["fox.png"]))
+    result_json(where.call("edit_image", prompt="Hat", attached_image=attached, images=["fox.png"]))
     assert sent(where) == [OWL, FOX]
-    said(where.call("create_variations", attached_image=attached, **CHEAP))
+    result_json(where.call("create_variations", attached_image=attached, **CHEAP))
     assert sent(where) == [OWL]
-    said(where.call("refine_image", prompt="Hat", attached_image=attached, **CHEAP))
+    result_json(where.call("refine_image", prompt="Hat", attached_image=attached, **CHEAP))
     assert base64.b64encode(OWL).decode() in str(where.sandbox.requests[-1].body)
-    said(where.call("edit_image", prompt="Hat", images=["fox.png"], attached_mask=attached))
+    result_json(where.call("edit_image", prompt="Hat", images=["fox.png"], attached_mask=attached))
     assert [part.name for part in where.sandbox.requests[-1].files] == ["image", "mask"]
 
 
@@ -117,7 +117,7 @@ def test_every_picture_of_an_edit_is_sent_in_order(tmp_path: Path) -> None:
     """Several pictures of several kinds keep their places."""
     where = zoo(tmp_path)
 
-    said(where.call("edit_image", prompt="Both", images=[LINKED, "fox.png", LINKED]))
+    result_json(where.call("edit_image", prompt="Both", images=[LINKED, "fox.png", LINKED]))
 
     assert sent(where) == [OWL, FOX, OWL]
 
@@ -125,7 +125,9 @@ def test_every_picture_of_an_edit_is_sent_in_order(tmp_path: Path) -> None:
 def test_a_box_becomes_a_mask(tmp_path: Path) -> None:
     """x, y, width, height: inside is transparent, outside is not."""
     where = zoo(tmp_path)
-    said(where.call("edit_image", prompt="Hat", images=["fox.png"], mask_box=[8, 16, 24, 32]))
+    result_json(
+        where.call("edit_image", prompt="Hat", images=["fox.png"], mask_box=[8, 16, 24, 32])
+    )
 
     part = next(each for each in where.sandbox.requests[0].files if each.name == "mask")
     mask: Any = gptimage.Image.from_bytes(part.data).to_pil()
@@ -250,7 +252,7 @@ def test_the_network_of_the_server_is_not_reached(tmp_path: Path) -> None:
         def lead_home(host: str, asked: int, **_: object) -> list[tuple[Any, ...]]:
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-        where = house(tmp_path, fetch=gptimage.Fetch(resolver=lead_home))
+        where = server_fixture(tmp_path, fetch=gptimage.Fetch(resolver=lead_home))
         answer = where.call("edit_image", prompt="A hat", images=["https://evil.example.com/"])
 
     assert answer.is_error
@@ -273,7 +275,7 @@ def test_web_addresses_can_be_switched_off(tmp_path: Path) -> None:
 def test_without_input_folders_only_the_store_is_read(tmp_path: Path) -> None:
     """Nothing of the machine is open to begin with."""
     where = zoo(tmp_path, input_folders=())
-    drawn = said(where.call("generate_image", prompt="A fox", **CHEAP))["images"][0]
+    drawn = result_json(where.call("generate_image", prompt="A fox", **CHEAP))["images"][0]
     answer = where.call("edit_image", prompt="A hat", images=[str(tmp_path / "in" / "fox.png")])
 
     assert answer.is_error
@@ -283,7 +285,7 @@ def test_without_input_folders_only_the_store_is_read(tmp_path: Path) -> None:
 def test_a_call_that_drew_several_is_named_by_one_of_them(tmp_path: Path) -> None:
     """A handle with two pictures does not say which is meant; the ids do."""
     where = zoo(tmp_path)
-    first = said(where.call("generate_image", prompt="A fox", n=2, **CHEAP))
+    first = result_json(where.call("generate_image", prompt="A fox", n=2, **CHEAP))
     answer = where.call("edit_image", prompt="A hat", images=[first["handle"]])
 
     assert answer.is_error
@@ -295,7 +297,7 @@ def test_a_call_that_is_still_drawing_is_no_source_yet(tmp_path: Path) -> None:
     where = zoo(tmp_path, hold=True, wait=0.01)
 
     async def question(client: Client) -> Any:
-        first = said(await client.call_tool("generate_image", {"prompt": "A fox", **CHEAP}))
+        first = result_json(await client.call_tool("generate_image", {"prompt": "A fox", **CHEAP}))
         wish = {"prompt": "A hat", "images": [first["handle"]]}
         refused = await client.call_tool("edit_image", wish)
         where.held.go.set()
@@ -339,11 +341,11 @@ def test_what_is_missing_is_named(
 def test_a_conversation_goes_on_from_a_picture_or_a_response(tmp_path: Path) -> None:
     """By id, handle or response the service's memory is used; by path the picture is sent."""
     where = zoo(tmp_path)
-    first = said(where.call("refine_image", prompt="A hat", image="fox.png", **CHEAP))
+    first = result_json(where.call("refine_image", prompt="A hat", image="fox.png", **CHEAP))
     previous = first["response_id"]
 
     for number, named in enumerate([first["images"][0]["id"], first["handle"], previous]):
-        said(where.call("refine_image", prompt=f"Blue {number}", image=named, **CHEAP))
+        result_json(where.call("refine_image", prompt=f"Blue {number}", image=named, **CHEAP))
         assert where.sandbox.requests[-1].body["previous_response_id"] == previous
     assert "previous_response_id" not in where.sandbox.requests[0].body
     newest = where.store.history()[0]
@@ -356,8 +358,8 @@ def test_a_copy_is_written_where_it_was_asked_for(tmp_path: Path) -> None:
     """Each picture is copied, nothing is replaced, and the answer says where the copies are."""
     where = zoo(tmp_path)
     wish = {"prompt": "A fox", "n": 2, "save_to": "zoo/fox.png", "format": "webp", **CHEAP}
-    first = said(where.call("generate_image", **wish))
-    again = said(where.call("generate_image", **wish))
+    first = result_json(where.call("generate_image", **wish))
+    again = result_json(where.call("generate_image", **wish))
     copies = [each["saved_to"] for each in (*first["images"], *again["images"])]
 
     out = tmp_path / "out" / "zoo"
@@ -401,7 +403,7 @@ def test_a_copy_that_fails_is_a_warning(tmp_path: Path) -> None:
         await where.held.arrived.wait()
         (tmp_path / "out" / "zoo").write_text("in the way")
         where.held.go.set()
-        return said(await call)
+        return result_json(await call)
 
     answer = where.ask(question)
 

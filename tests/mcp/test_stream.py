@@ -16,12 +16,12 @@ import pytest
 
 import gptimage
 from gptimage.sandbox import Sandbox
+from gptimage.service.http import JobEvents
+from gptimage.service.http import events as job_events
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.http import stream
-from gptimage_mcp.http.stream import JobEvents
 from gptimage_mcp.jobs.job import Progress
 from gptimage_mcp.server import build_server
-from tests.mcp.harness import House, house, picture
+from tests.mcp.harness import ServerFixture, picture, server_fixture
 from tests.mcp.http_helpers import JSON, Site, draw, events, serving
 
 
@@ -30,13 +30,13 @@ FOX: dict[str, Any] = {"prompt": "a fox", "size": "1024x1024", "quality": "low"}
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> House:
+def home(tmp_path: Path) -> ServerFixture:
     """A server on this machine."""
-    return house(tmp_path, **QUIET)
+    return server_fixture(tmp_path, **QUIET)
 
 
 @pytest.fixture
-def site(home: House) -> Iterator[Site]:
+def site(home: ServerFixture) -> Iterator[Site]:
     """The same, listening."""
     with serving(home.server, home.app.settings) as found:
         yield found
@@ -53,7 +53,7 @@ def until(happened: Callable[[], bool]) -> None:
 
 def test_a_page_hears_how_far_it_is_and_gets_the_picture(tmp_path: Path) -> None:
     """Progress comes first, then previews, and at the end the picture with its address and cost."""
-    home = house(tmp_path, Sandbox(latency=0.2), **QUIET)
+    home = server_fixture(tmp_path, Sandbox(latency=0.2), **QUIET)
     with serving(home.server, home.app.settings) as site:
         answer = site.post("/stream", {**FOX, "partial_images": 2, "tags": ["zoo"]})
         told = events(answer.text)
@@ -78,7 +78,7 @@ def test_a_page_hears_how_far_it_is_and_gets_the_picture(tmp_path: Path) -> None
 
 def test_previews_are_small_pictures(tmp_path: Path) -> None:
     """A preview is a whole picture in the event, never larger than a page needs."""
-    home = house(tmp_path, Sandbox(latency=0.2), **QUIET)
+    home = server_fixture(tmp_path, Sandbox(latency=0.2), **QUIET)
     with serving(home.server, home.app.settings) as site:
         asked = {**FOX, "size": "2048x1152", "partial_images": 1}
         told = events(site.post("/stream", asked).text)
@@ -89,7 +89,7 @@ def test_previews_are_small_pictures(tmp_path: Path) -> None:
     assert len(base64.b64decode(partial["image"].partition(",")[2])) <= 256 * 1024
 
 
-def test_pictures_make_it_an_edit(home: House, site: Site) -> None:
+def test_pictures_make_it_an_edit(home: ServerFixture, site: Site) -> None:
     """With ``images`` the parameters are those of ``edit_image``, ids and boxes included."""
     first = draw(home.store)
     asked = {**FOX, "images": [first.id], "mask_box": [10, 10, 100, 100]}
@@ -120,7 +120,7 @@ def test_pictures_make_it_an_edit(home: House, site: Site) -> None:
     ],
 )
 def test_wrong_parameters_are_refused_by_name(
-    home: House, site: Site, asked: dict[str, Any], named: str
+    home: ServerFixture, site: Site, asked: dict[str, Any], named: str
 ) -> None:
     """What makes no sense is refused before anything is sent, and the answer names it."""
     answer = site.post("/stream", asked)
@@ -133,7 +133,7 @@ def test_wrong_parameters_are_refused_by_name(
 
 def test_a_server_draws_no_more_than_it_may(tmp_path: Path) -> None:
     """The limits of the tools hold for pages, too."""
-    home = house(tmp_path, **QUIET, max_images=2)
+    home = server_fixture(tmp_path, **QUIET, max_images=2)
     with serving(home.server, home.app.settings) as site:
         answer = site.post("/stream", {**FOX, "n": 3})
 
@@ -151,7 +151,7 @@ def test_only_json_is_read(site: Site) -> None:
             assert client.post("/stream", content=body, headers=JSON).status_code == 400, body
 
 
-def test_a_failure_says_what_to_do(home: House, site: Site) -> None:
+def test_a_failure_says_what_to_do(home: ServerFixture, site: Site) -> None:
     """What the service refuses arrives as an event that names the reason and the next step."""
     home.sandbox.fail_next("moderation")
 
@@ -174,7 +174,7 @@ def test_without_a_key_it_says_so(tmp_path: Path) -> None:
 
 def test_who_leaves_finds_the_picture_later(tmp_path: Path) -> None:
     """A page that goes away loses nothing: the picture is saved, and its handle leads there."""
-    home = house(tmp_path, Sandbox(latency=0.3), **QUIET)
+    home = server_fixture(tmp_path, Sandbox(latency=0.3), **QUIET)
     with serving(home.server, home.app.settings) as site:
         with site.client() as client, client.stream("POST", "/stream", json=FOX) as answer:
             lines = answer.iter_lines()
@@ -183,7 +183,7 @@ def test_who_leaves_finds_the_picture_later(tmp_path: Path) -> None:
         assert len(home.store.history()) == 0
         until(lambda: len(home.store.history()) == 1)
         again = events(site.get(f"/stream/{handle}").text)
-    restarted = house(tmp_path, **QUIET)
+    restarted = server_fixture(tmp_path, **QUIET)
     with serving(restarted.server, restarted.app.settings) as site:
         later = events(site.get(f"/stream/{handle}").text)
 
@@ -197,7 +197,7 @@ def test_who_leaves_finds_the_picture_later(tmp_path: Path) -> None:
 
 def test_nobody_pays_twice_for_asking_again(tmp_path: Path) -> None:
     """A page that lost its connection and asks the same again joins what is being drawn."""
-    home = house(tmp_path, Sandbox(latency=0.3), cache=False, **QUIET)
+    home = server_fixture(tmp_path, Sandbox(latency=0.3), cache=False, **QUIET)
     with serving(home.server, home.app.settings) as site, ThreadPoolExecutor(5) as threads:
         texts = [*threads.map(lambda _: site.post("/stream", FOX).text, range(5))]
 
@@ -209,7 +209,7 @@ def test_nobody_pays_twice_for_asking_again(tmp_path: Path) -> None:
 
 def test_fifty_pages_draw_at_once(tmp_path: Path) -> None:
     """Fifty drawings at once all end well, and each page gets its own picture."""
-    home = house(tmp_path, Sandbox(latency=0.1), **QUIET)
+    home = server_fixture(tmp_path, Sandbox(latency=0.1), **QUIET)
     prompts = [f"fox number {number}" for number in range(50)]
     with serving(home.server, home.app.settings) as site, ThreadPoolExecutor(50) as threads:
         texts = [*threads.map(lambda it: site.post("/stream", {**FOX, "prompt": it}).text, prompts)]
@@ -230,12 +230,14 @@ class Work:
     handle = "job_x"
 
     def __init__(self) -> None:
-        self.state = "running"
+        self.is_running = True
         self.listened = asyncio.Event()
         self.over = asyncio.Event()
         self.tell: Callable[[Progress], Awaitable[None]] | None = None
 
-    async def wait(self, seconds: float, tell: Callable[[Progress], Awaitable[None]]) -> None:
+    async def wait(
+        self, seconds: float, tell: Callable[[Any], Awaitable[None]] | None = None
+    ) -> None:
         """Until told to end."""
         assert seconds > 1e6
         self.tell = tell
@@ -251,7 +253,7 @@ class Work:
 
     def end(self) -> None:
         """It is over."""
-        self.state = "done"
+        self.is_running = False
         self.over.set()
 
 
@@ -262,14 +264,14 @@ class Reader:
         self.got = b""
         self.may = asyncio.Event()
         self.gone = asyncio.Event()
-        self.news = asyncio.Event()
+        self.subscriptions = asyncio.Event()
         self.may.set()
 
     async def send(self, message: Any) -> None:
         """Take it, some day."""
         await self.may.wait()
         self.got += message.get("body", b"")
-        self.news.set()
+        self.subscriptions.set()
 
     async def receive(self) -> Any:
         """Leave, some day."""
@@ -279,18 +281,20 @@ class Reader:
     async def heard(self, what: bytes, times: int = 1) -> None:
         """Wait until it was told something."""
         while self.got.count(what) < times:
-            self.news.clear()
-            await self.news.wait()
+            self.subscriptions.clear()
+            await self.subscriptions.wait()
 
 
 def telling(work: Work, reader: Reader) -> asyncio.Task[None]:
     """Tell a reader of a job."""
 
-    async def end(_: Any) -> tuple[str, dict[str, Any]]:
+    async def end() -> tuple[str, dict[str, Any]]:
         return "complete", {"images": []}
 
-    answer = JobEvents(work, end, pixels=64)  # type: ignore[arg-type]  # all it needs of a job
-    return asyncio.create_task(answer({}, reader.receive, reader.send))
+    answer = JobEvents(work, end, pixels=64)
+    return asyncio.create_task(
+        answer({"type": "http", "method": "GET"}, reader.receive, reader.send)
+    )
 
 
 def test_a_slow_reader_is_told_less() -> None:
@@ -321,7 +325,7 @@ def test_a_slow_reader_is_told_less() -> None:
 
 def test_a_silent_job_keeps_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing happens a comment says that the connection lives, and a page sees no event."""
-    monkeypatch.setattr(stream, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(job_events, "HEARTBEAT", 0.01)
 
     async def tell() -> bytes:
         work, reader = Work(), Reader()
@@ -340,13 +344,13 @@ def test_a_silent_job_keeps_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whoever_leaves_is_not_told_on() -> None:
     """When the reader is gone, telling ends at once, and the work goes on."""
 
-    async def tell() -> str:
+    async def tell() -> bool:
         work, reader = Work(), Reader()
         told = telling(work, reader)
         await work.report("drawing")
         await reader.heard(b"drawing")
         reader.gone.set()
         await told
-        return work.state
+        return work.is_running
 
-    assert asyncio.run(tell()) == "running"
+    assert asyncio.run(tell())

@@ -18,24 +18,26 @@ from mcp_types import ListToolsResult
 import gptimage
 from gptimage_mcp.assets import icons
 from gptimage_mcp.config.settings import CORE, TOOLS
-from gptimage_mcp.content.sanitize import visible
-from tests.mcp.harness import ERAS, house
-from tests.mcp.resource_helpers import Room, picture, room, text_of
+from gptimage_mcp.content.sanitize import strip_invisible
+from tests.mcp.harness import PROTOCOLS, server_fixture
+from tests.mcp.resource_helpers import BrowseFixture, browse_fixture, picture, text_of
 
 
 KEY = "sk-proj-abcdefghijklmnop1234"
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Room:
+def here(tmp_path: Path) -> BrowseFixture:
     """An empty server."""
-    return room(tmp_path)
+    return browse_fixture(tmp_path)
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_estimate(here: Room, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_estimate(here: BrowseFixture, protocol: str) -> None:
     """It is the client's estimate and ceiling, called an estimate, and nothing is sent."""
-    told = here.told("estimate_cost", era, prompt="A red fox", size="1024x1024", quality="low", n=2)
+    told = here.told(
+        "estimate_cost", protocol, prompt="A red fox", size="1024x1024", quality="low", n=2
+    )
 
     with gptimage.ImageClient.sandbox() as client:
         estimate = client.estimate("A red fox", size="1024x1024", quality="low", n=2)
@@ -49,7 +51,7 @@ def test_estimate(here: Room, era: str) -> None:
     assert here.sandbox.requests == []
 
 
-def test_an_estimate_that_cannot_be_made_is_null(here: Room) -> None:
+def test_an_estimate_that_cannot_be_made_is_null(here: BrowseFixture) -> None:
     """Nothing is guessed for an automatic quality; the most it should cost is still known."""
     told = here.told("estimate_cost", prompt="A red fox", size="1024x1024")
 
@@ -58,7 +60,7 @@ def test_an_estimate_that_cannot_be_made_is_null(here: Room) -> None:
     assert "quality" in told["notes"][0]
 
 
-def test_estimate_of_an_edit(here: Room) -> None:
+def test_estimate_of_an_edit(here: BrowseFixture) -> None:
     """Input pictures count: by id, with a mask as a box."""
     (record,) = here.save(picture((1024, 1024)))
     chosen = {"prompt": "A red fox", "size": "1024x1024", "quality": "low"}
@@ -87,7 +89,7 @@ def test_estimate_of_what_would_be_refused(
     tmp_path: Path, arguments: dict[str, Any], field: str
 ) -> None:
     """What the call itself would be refused for, its estimate is refused for."""
-    here = room(tmp_path, max_images=2)
+    here = browse_fixture(tmp_path, max_images=2)
 
     told = here.refused("estimate_cost", **{"prompt": "A fox", **arguments})
 
@@ -97,7 +99,7 @@ def test_estimate_of_what_would_be_refused(
 
 def test_estimate_without_a_key(tmp_path: Path) -> None:
     """Prices are known without a key, and the server's own model is taken."""
-    here = room(tmp_path, key=False, model="gpt-image-2")
+    here = browse_fixture(tmp_path, key=False, model="gpt-image-2")
 
     told = here.told("estimate_cost", prompt="A fox", size="1024x1024", quality="high")
 
@@ -107,20 +109,20 @@ def test_estimate_without_a_key(tmp_path: Path) -> None:
 
 def test_the_sandbox_says_that_it_costs_nothing(tmp_path: Path) -> None:
     """What the service would charge is not taken for what the sandbox charges."""
-    here = room(tmp_path, sandbox=True)
+    here = browse_fixture(tmp_path, sandbox=True)
 
     told = here.told("estimate_cost", prompt="A fox", size="1024x1024", quality="high")
 
     assert "sandbox costs nothing" in told["notes"][-1]
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_models(here: Room, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_models(here: BrowseFixture, protocol: str) -> None:
     """Every model that answers, with the catalogue's figures; those shut down when asked for."""
     catalogue, today = gptimage.Models.load(), datetime.now(UTC).date()
 
-    alive = here.told("list_models", era)
-    every = here.told("list_models", era, all=True)
+    alive = here.told("list_models", protocol)
+    every = here.told("list_models", protocol, all=True)
 
     assert [each["id"] for each in every["models"]] == [spec.id for spec in catalogue]
     assert {each["state"] for each in alive["models"]} <= {"live", "deprecated"}
@@ -137,7 +139,7 @@ def test_models(here: Room, era: str) -> None:
 
 def test_one_model(tmp_path: Path) -> None:
     """One model by its name, also one that is shut down; the server's own is the default."""
-    here = room(tmp_path, model="gpt-image-2")
+    here = browse_fixture(tmp_path, model="gpt-image-2")
 
     (shut,) = here.told("list_models", model="dall-e-3")["models"]
     told = here.told("list_models", model="gpt-image-2")
@@ -147,19 +149,19 @@ def test_one_model(tmp_path: Path) -> None:
     assert told["models"][0]["default"] is True
 
 
-def test_no_such_model(here: Room) -> None:
+def test_no_such_model(here: BrowseFixture) -> None:
     """A name that is not listed is refused with those that are."""
     told = here.refused("list_models", model="gpt-image-9")
 
     assert "gpt-image-2.5-flare" in told
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_status_of_a_server_that_works(here: Room, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_status_of_a_server_that_works(here: BrowseFixture, protocol: str) -> None:
     """Ready, with what it runs, keeps and may do."""
     here.save(picture(), picture())
 
-    told = here.told("get_server_status", era)
+    told = here.told("get_server_status", protocol)
 
     assert (told["ready"], told["problems"]) == (True, [])
     assert told["store"]["pictures"] == 2
@@ -173,7 +175,7 @@ def test_status_of_a_server_that_works(here: Room, era: str) -> None:
 
 def test_status_without_a_key(tmp_path: Path) -> None:
     """It says which variable the person sets, and that nobody asks for a key in the chat."""
-    here = room(tmp_path, key=False)
+    here = browse_fixture(tmp_path, key=False)
 
     told = here.told("get_server_status")
 
@@ -185,7 +187,7 @@ def test_status_without_a_key(tmp_path: Path) -> None:
 
 def test_status_says_that_it_is_the_sandbox(tmp_path: Path) -> None:
     """Nobody takes test pictures for real ones."""
-    told = room(tmp_path, sandbox=True).told("get_server_status")
+    told = browse_fixture(tmp_path, sandbox=True).told("get_server_status")
 
     assert told["sandbox"] is True
     assert "test pictures" in told["warnings"][0]
@@ -193,7 +195,7 @@ def test_status_says_that_it_is_the_sandbox(tmp_path: Path) -> None:
 
 def test_status_never_has_a_secret(tmp_path: Path) -> None:
     """Neither the key nor bearer tokens nor the password of a Redis are in it."""
-    here = room(
+    here = browse_fixture(
         tmp_path,
         api_key=KEY,
         redis_url="redis://user:hunter2@localhost:6379/0",
@@ -210,7 +212,7 @@ def test_status_never_has_a_secret(tmp_path: Path) -> None:
 
 def test_status_of_what_is_spent(tmp_path: Path) -> None:
     """Today's calls, what they cost, and what the limits leave."""
-    here = room(tmp_path, max_per_day=Decimal(1), max_per_call=Decimal("0.25"))
+    here = browse_fixture(tmp_path, max_per_day=Decimal(1), max_per_call=Decimal("0.25"))
     client = here.app.client
     assert client
 
@@ -230,7 +232,7 @@ def test_status_of_what_is_spent(tmp_path: Path) -> None:
 
 def test_status_when_everything_is_broken(tmp_path: Path) -> None:
     """Each part is reported with what to do about it; nothing is an error of the tool."""
-    here = room(tmp_path, key=False)
+    here = browse_fixture(tmp_path, key=False)
     shutil.rmtree(here.app.settings.store)
     here.app.settings.store.write_text("no folder")
     assert here.app.ledger
@@ -253,7 +255,9 @@ def test_status_when_everything_is_broken(tmp_path: Path) -> None:
     assert here.told("get_server_status")["ready"] is False
 
 
-def test_status_of_a_full_or_locked_store(here: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_of_a_full_or_locked_store(
+    here: BrowseFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A store that can be read but not written is a problem, too."""
     import os
 
@@ -269,13 +273,13 @@ def test_status_of_a_model_that_goes(tmp_path: Path) -> None:
     catalogue, today = gptimage.Models.load(), datetime.now(UTC).date()
     spec = next(spec for spec in catalogue if spec.state(today) != "live")
 
-    told = room(tmp_path, model=spec.id).told("get_server_status")
+    told = browse_fixture(tmp_path, model=spec.id).told("get_server_status")
 
     assert any(str(spec.shutdown) in warning for warning in told["warnings"])
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_the_cache_is_told_and_cleared(here: Room, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_cache_is_told_and_cleared(here: BrowseFixture, protocol: str) -> None:
     """Statistics first; clearing says how many answers are forgotten, and deletes no picture."""
     client = here.app.client
     assert client
@@ -286,17 +290,17 @@ def test_the_cache_is_told_and_cleared(here: Room, era: str) -> None:
 
     here.ask(draw)
 
-    before = here.told("manage_cache", era)
-    after = here.told("manage_cache", era, action="clear")
+    before = here.told("manage_cache", protocol)
+    after = here.told("manage_cache", protocol, action="clear")
 
     assert (before["kind"], before["cleared"]) == ("MemoryCache", None)
     assert (before["stats"]["entries"], before["stats"]["hits"]) == (1, 1)
     assert Decimal(before["stats"]["saved_usd"]) > 0
     assert (after["cleared"], after["stats"]["entries"]) == (1, 0)
-    assert here.app.store.stats().pictures == 1
+    assert here.app.store.stats().images == 1
 
 
-def test_only_old_answers_are_cleared(here: Room) -> None:
+def test_only_old_answers_are_cleared(here: BrowseFixture) -> None:
     """An age spares what is younger."""
     client = here.app.client
     assert client
@@ -313,19 +317,19 @@ def test_only_old_answers_are_cleared(here: Room) -> None:
     "arguments",
     [{"action": "clear", "older_than": "old"}, {"older_than": "1h"}, {"action": "delete"}],
 )
-def test_what_the_cache_cannot_do(here: Room, arguments: dict[str, Any]) -> None:
+def test_what_the_cache_cannot_do(here: BrowseFixture, arguments: dict[str, Any]) -> None:
     """Nothing is cleared by mistake: what makes no sense is refused."""
     assert "Next: " in here.refused("manage_cache", **arguments)
 
 
-def test_a_server_without_a_cache(here: Room, tmp_path: Path) -> None:
+def test_a_server_without_a_cache(here: BrowseFixture, tmp_path: Path) -> None:
     """There is nothing to tell and nothing to clear, and that is no error."""
-    from gptimage_mcp.dynamic_server import LiveServer
-    from gptimage_mcp.tools.admin import add_telling
+    from gptimage_mcp.dynamic_server import DynamicServer
+    from gptimage_mcp.tools.admin import add_admin_tools
 
     app = evolve(here.app, cache=None)
-    server = LiveServer("bare", log_level="ERROR")
-    add_telling(server, app)
+    server = DynamicServer("bare", log_level="ERROR")
+    add_admin_tools(server, app)
     bare = evolve(here, server=server, app=app)
 
     told = bare.told("manage_cache", action="clear")
@@ -334,15 +338,15 @@ def test_a_server_without_a_cache(here: Room, tmp_path: Path) -> None:
     assert bare.told("get_server_status")["cache"]["kind"] is None
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_delete_a_picture(tmp_path: Path, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_delete_a_picture(tmp_path: Path, protocol: str) -> None:
     """It is gone, and whoever listens is told."""
-    here = room(tmp_path, allow_delete=True)
+    here = browse_fixture(tmp_path, allow_delete=True)
     (record,) = here.save()
     heard: list[object] = []
-    here.app.news.subscribe(heard.append)
+    here.app.subscriptions.subscribe(heard.append)
 
-    told = here.told("delete_image", era, id=f"generated-images://{record.id}")
+    told = here.told("delete_image", protocol, id=f"generated-images://{record.id}")
 
     assert told == {"deleted": record.id}
     assert record.path
@@ -352,7 +356,7 @@ def test_delete_a_picture(tmp_path: Path, era: str) -> None:
 
 def test_a_pinned_picture_is_not_deleted(tmp_path: Path) -> None:
     """What a person keeps, an assistant does not delete."""
-    here = room(tmp_path, allow_delete=True)
+    here = browse_fixture(tmp_path, allow_delete=True)
     (record,) = here.save()
     here.app.store.pin(record.id)
 
@@ -365,18 +369,18 @@ def test_a_pinned_picture_is_not_deleted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("allowed", [True, False])
 def test_deleting_has_to_be_allowed(tmp_path: Path, allowed: bool) -> None:
     """Without the setting there is no such tool, so nothing can talk an assistant into it."""
-    here = room(tmp_path, allow_delete=allowed)
+    here = browse_fixture(tmp_path, allow_delete=allowed)
 
     names = [tool.name for tool in here.ask(lambda client: client.list_tools()).tools]
 
     assert ("delete_image" in names) == allowed
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_what_the_tools_say_of_themselves(tmp_path: Path, era: str) -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_the_tools_say_of_themselves(tmp_path: Path, protocol: str) -> None:
     """Titles, icons and hints are there and true; every answer has an object as its schema."""
-    here = room(tmp_path, allow_delete=True)
-    tools = here.ask(lambda client: client.list_tools(), era).tools
+    here = browse_fixture(tmp_path, allow_delete=True)
+    tools = here.ask(lambda client: client.list_tools(), protocol).tools
     removing = {"manage_cache", "delete_image"}
 
     for tool in tools:
@@ -396,7 +400,7 @@ def test_what_the_tools_say_of_themselves(tmp_path: Path, era: str) -> None:
 
 def test_schemas_say_nothing_twice(tmp_path: Path) -> None:
     """No title of a parameter and no default: the model reads the list at every turn."""
-    tools = house(tmp_path, allow_delete=True).ask(list_tools).tools
+    tools = server_fixture(tmp_path, allow_delete=True).ask(list_tools).tools
     words = {
         word for tool in tools for each in tool.input_schema["properties"].values() for word in each
     }
@@ -406,17 +410,17 @@ def test_schemas_say_nothing_twice(tmp_path: Path) -> None:
 
 def test_no_schema_has_anything_hidden(tmp_path: Path) -> None:
     """Descriptions are plain text."""
-    here = room(tmp_path, allow_delete=True)
+    here = browse_fixture(tmp_path, allow_delete=True)
     for tool in here.ask(lambda client: client.list_tools()).tools:
         text = tool.model_dump_json()
-        assert text == visible(text, len(text))
+        assert text == strip_invisible(text, len(text))
 
 
 def test_every_icon_is_a_small_svg_that_runs_nothing(tmp_path: Path) -> None:
     """Icons are small drawings, one for each tool and the server, and all different."""
     from xml.etree import ElementTree as Xml
 
-    tools = [t.name for t in house(tmp_path, allow_delete=True).ask(list_tools).tools]
+    tools = [t.name for t in server_fixture(tmp_path, allow_delete=True).ask(list_tools).tools]
     drawn: set[str] = set()
 
     for name in ["server", *tools]:
@@ -450,7 +454,7 @@ def test_the_settings_say_which_tools_there_are(
     tmp_path: Path, tools: tuple[str, ...], there: set[str]
 ) -> None:
     """Those that are not named are neither listed nor answered, and nothing tells of them."""
-    where = house(tmp_path, tools=tools)
+    where = server_fixture(tmp_path, tools=tools)
 
     listed = {tool.name for tool in where.ask(list_tools).tools}
     told = str(where.server.instructions)

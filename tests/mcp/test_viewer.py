@@ -15,14 +15,14 @@ import pytest
 from gptimage import Generate, Image, Result
 from gptimage_mcp.assets import VIEWER_URI, html
 from tests.mcp.browsers import CAN, Chromium, Viewer
-from tests.mcp.factories import made_up, picture_id
-from tests.mcp.harness import House, house, said
+from tests.mcp.factories import fake_result, picture_id
+from tests.mcp.harness import ServerFixture, result_json, server_fixture
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> House:
+def here(tmp_path: Path) -> ServerFixture:
     """A server over the sandbox."""
-    return house(tmp_path)
+    return server_fixture(tmp_path)
 
 
 async def _middle(what: Any) -> tuple[int, int]:
@@ -34,10 +34,10 @@ async def _middle(what: Any) -> tuple[int, int]:
 # --- What the server offers ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("era", ["auto", "legacy"])
-def test_tools_with_pixels_name_the_viewer(here: House, era: str) -> None:
+@pytest.mark.parametrize("protocol", ["auto", "legacy"])
+def test_tools_with_pixels_name_the_viewer(here: ServerFixture, protocol: str) -> None:
     """Every tool whose result has pictures says where the viewer is, and no other tool does."""
-    tools = here.ask(lambda client: client.list_tools(), era).tools
+    tools = here.ask(lambda client: client.list_tools(), protocol).tools
 
     shown = {tool.name for tool in tools if tool.meta}
     assert shown == {
@@ -50,10 +50,10 @@ def test_tools_with_pixels_name_the_viewer(here: House, era: str) -> None:
     assert all(t.meta["ui"]["resourceUri"] == VIEWER_URI for t in tools if t.meta)
 
 
-@pytest.mark.parametrize("era", ["auto", "legacy"])
-def test_the_viewer_asks_for_nothing(here: House, era: str) -> None:
+@pytest.mark.parametrize("protocol", ["auto", "legacy"])
+def test_the_viewer_asks_for_nothing(here: ServerFixture, protocol: str) -> None:
     """The page is served with the type hosts want, and declares no address it needs."""
-    (content,) = here.ask(lambda client: client.read_resource(VIEWER_URI), era).contents
+    (content,) = here.ask(lambda client: client.read_resource(VIEWER_URI), protocol).contents
 
     assert content.mime_type == "text/html;profile=mcp-app"
     assert content.meta == {"ui": {"csp": {}, "prefersBorder": True}}
@@ -81,7 +81,7 @@ def test_the_page_is_small_and_whole() -> None:
 # --- Pictures -----------------------------------------------------------------------------------
 
 
-def test_one_picture_of_a_real_call_is_drawn_large(chromium: Chromium, here: House) -> None:
+def test_one_picture_of_a_real_call_is_drawn_large(chromium: Chromium, here: ServerFixture) -> None:
     """After generate_image the picture is on show, with its prompt, size and what can be done."""
 
     async def story(viewer: Viewer) -> None:
@@ -98,49 +98,49 @@ def test_one_picture_of_a_real_call_is_drawn_large(chromium: Chromium, here: Hou
     chromium.tell(story, here.server)
 
 
-def test_several_pictures_are_a_grid(chromium: Chromium, here: House) -> None:
+def test_several_pictures_are_a_grid(chromium: Chromium, here: ServerFixture) -> None:
     """Each picture of a call is a tile that opens it."""
 
     async def story(viewer: Viewer) -> None:
         await viewer.call("generate_image", prompt="A fox", n=3)
         await viewer.drawn(3)
         assert await viewer.frame.locator(".tile").count() == 3
-        await viewer.button("Picture 2 of 3: open").click()
+        await viewer.press("Picture 2 of 3: open")
         await viewer.drawn(1)
         await viewer.sees("img", "Picture 2 of 3: A fox")
-        await viewer.button("Next picture").click()
+        await viewer.press("Next picture")
         await viewer.sees("img", "Picture 3 of 3: A fox")
-        await viewer.button("Next picture").click()
+        await viewer.press("Next picture")
         await viewer.sees("img", "Picture 1 of 3: A fox")
         assert viewer.wrong == []
 
     chromium.tell(story, here.server)
 
 
-def test_a_saved_picture_is_shown_again(chromium: Chromium, here: House) -> None:
+def test_a_saved_picture_is_shown_again(chromium: Chromium, here: ServerFixture) -> None:
     """view_image shows a picture of the store with its own prompt and its tags."""
 
     async def story(viewer: Viewer) -> None:
         drawn = await viewer.client.call_tool(
             "generate_image", {"prompt": "An owl", "tags": ["night"]}
         )
-        await viewer.call("view_image", id=said(drawn)["images"][0]["id"])
+        await viewer.call("view_image", id=result_json(drawn)["images"][0]["id"])
         await viewer.drawn(1)
         await viewer.sees("heading", "An owl")
-        await viewer.button("Details").click()
+        await viewer.press("Details")
         details = await viewer.frame.locator("#details").inner_text()
-        assert said(drawn)["images"][0]["id"] in details
-        assert said(drawn)["images"][0]["path"] in details
+        assert result_json(drawn)["images"][0]["id"] in details
+        assert result_json(drawn)["images"][0]["path"] in details
 
     chromium.tell(story, here.server)
 
 
 @pytest.mark.parametrize("where", ["content", "structuredContent", "_meta"])
 def test_facts_are_found_wherever_a_host_leaves_them(
-    chromium: Chromium, here: House, where: str
+    chromium: Chromium, here: ServerFixture, where: str
 ) -> None:
     """Hosts drop one part or another: the content's JSON is read first, then the other two."""
-    result = made_up(2, model="the-right-model")
+    result = fake_result(2, model="the-right-model")
     first, *images = result["content"]
     facts = json.loads(first["text"])
     wrong = {**facts, "model": "another-model"}
@@ -164,7 +164,7 @@ def test_facts_are_found_wherever_a_host_leaves_them(
 
 @pytest.mark.parametrize("missing", ["serverResources", "serverTools"])
 def test_pictures_a_host_left_out_are_fetched(
-    chromium: Chromium, here: House, missing: str
+    chromium: Chromium, here: ServerFixture, missing: str
 ) -> None:
     """Of a result without pixels, the viewer reads them from the server in whichever way it may."""
 
@@ -179,7 +179,7 @@ def test_pictures_a_host_left_out_are_fetched(
 
 
 def test_an_svg_is_shown_as_a_picture_that_can_do_nothing(
-    chromium: Chromium, here: House, tmp_path: Path
+    chromium: Chromium, here: ServerFixture, tmp_path: Path
 ) -> None:
     """A script or an address inside an svg is neither run nor asked for."""
 
@@ -209,11 +209,11 @@ def test_an_svg_is_shown_as_a_picture_that_can_do_nothing(
 # --- Looking closer -----------------------------------------------------------------------------
 
 
-def test_zoom_and_move_by_keyboard(chromium: Chromium, here: House) -> None:
+def test_zoom_and_move_by_keyboard(chromium: Chromium, here: ServerFixture) -> None:
     """Plus and minus zoom, arrows move within the picture or to the next, 0 fits, Escape leaves."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up(2))
+        await viewer.give(fake_result(2))
         await viewer.drawn(2)
         await viewer.frame.locator(".tile").first.focus()
         await viewer.page.keyboard.press("Enter")
@@ -240,11 +240,11 @@ def test_zoom_and_move_by_keyboard(chromium: Chromium, here: House) -> None:
     chromium.tell(story, here.server)
 
 
-def test_zoom_by_mouse_keeps_the_point_under_it(chromium: Chromium, here: House) -> None:
+def test_zoom_by_mouse_keeps_the_point_under_it(chromium: Chromium, here: ServerFixture) -> None:
     """Ctrl and the wheel zoom where the mouse is; a plain wheel is left to the conversation."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up())
+        await viewer.give(fake_result())
         await viewer.drawn(1)
         stage, image = viewer.frame.locator(".stage"), viewer.frame.locator(".stage > img")
         x, y = await _middle(stage)
@@ -264,28 +264,28 @@ def test_zoom_by_mouse_keeps_the_point_under_it(chromium: Chromium, here: House)
     chromium.tell(story, here.server)
 
 
-def test_zooming_in_fetches_the_original(chromium: Chromium, here: House) -> None:
+def test_zooming_in_fetches_the_original(chromium: Chromium, here: ServerFixture) -> None:
     """What was a small preview becomes the whole picture, by reading a resource, which is free."""
 
     async def story(viewer: Viewer) -> None:
         drawn = await viewer.client.call_tool("generate_image", {"prompt": "An owl"})
-        id = said(drawn)["images"][0]["id"]
+        id = result_json(drawn)["images"][0]["id"]
         await viewer.call("view_image", id=id, max_px=64)
         await viewer.drawn(1)
-        await viewer.button("Larger").click()
+        await viewer.press("Larger")
         await viewer.holds("document.querySelector('.stage > img').naturalWidth > 1000")
         assert await viewer.asked("tools/call") == []
 
     chromium.tell(story, here.server)
 
 
-def test_two_pictures_are_compared(chromium: Chromium, here: House) -> None:
+def test_two_pictures_are_compared(chromium: Chromium, here: ServerFixture) -> None:
     """A slider divides two pictures that can be chosen, or they stand side by side."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up(3))
+        await viewer.give(fake_result(3))
         await viewer.drawn(3)
-        await viewer.button("Compare two").click()
+        await viewer.press("Compare two")
         await viewer.drawn(2)
         slider = viewer.frame.get_by_role("slider")
         over = viewer.frame.locator(".stage > img").nth(1)
@@ -297,7 +297,7 @@ def test_two_pictures_are_compared(chromium: Chromium, here: House) -> None:
         await viewer.frame.get_by_label("Right").select_option("2")
         assert await viewer.frame.get_by_role("img", name="Picture 3 of 3").count() == 1
         await viewer.sees("button", "Use 3 as source")
-        await viewer.button("Side by side").click()
+        await viewer.press("Side by side")
         await viewer.drawn(2)
         assert await viewer.frame.locator("figure").count() == 2
 
@@ -307,14 +307,14 @@ def test_two_pictures_are_compared(chromium: Chromium, here: House) -> None:
 # --- Working with a picture ---------------------------------------------------------------------
 
 
-def test_refining_draws_and_compares(chromium: Chromium, here: House) -> None:
+def test_refining_draws_and_compares(chromium: Chromium, here: ServerFixture) -> None:
     """Words in the box become a new picture beside the old, and the assistant is told of both."""
 
     async def story(viewer: Viewer) -> None:
         drawn = await viewer.call("generate_image", prompt="A lighthouse")
-        old = said(drawn)["images"][0]["id"]
+        old = result_json(drawn)["images"][0]["id"]
         await viewer.drawn(1)
-        await viewer.button("Refine…").click()
+        await viewer.press("Refine…")
         assert await viewer.frame.evaluate("document.activeElement.id") == "words"
         await viewer.page.keyboard.type("Make it night")
         await viewer.page.keyboard.press("Control+Enter")
@@ -338,32 +338,34 @@ def test_refining_draws_and_compares(chromium: Chromium, here: House) -> None:
     chromium.tell(story, here.server)
 
 
-def test_the_box_is_about_the_picture_on_show(chromium: Chromium, here: House) -> None:
+def test_the_box_is_about_the_picture_on_show(chromium: Chromium, here: ServerFixture) -> None:
     """Whoever goes to the next picture with the box open refines that one, and is told so."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up(2))
-        await viewer.button("Picture 1 of 2: open").click()
-        await viewer.button("Refine 1…").click()
-        await viewer.button("Next picture").click()
+        await viewer.give(fake_result(2))
+        await viewer.press("Picture 1 of 2: open")
+        await viewer.press("Refine 1…")
+        await viewer.press("Next picture")
         await viewer.frame.get_by_label("What should change in picture 2?").fill("Make it night")
-        await viewer.button("Refine").click()
+        await viewer.press("Refine")
         sent = await viewer.waited("ui/message")
         assert picture_id(1) in sent["content"][0]["text"]
 
     chromium.tell(story, here.server, capabilities={"message": {}})
 
 
-def test_refining_without_tools_asks_the_conversation(chromium: Chromium, here: House) -> None:
+def test_refining_without_tools_asks_the_conversation(
+    chromium: Chromium, here: ServerFixture
+) -> None:
     """Where the host lets no app call tools, the words go to the assistant with the id."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up())
+        await viewer.give(fake_result())
         await viewer.drawn(1)
-        await viewer.button("Refine…").click()
+        await viewer.press("Refine…")
         assert await viewer.frame.locator("#price").inner_text() == "Is sent to the conversation."
         await viewer.frame.get_by_label("What should change?").fill("Make it night")
-        await viewer.button("Refine").click()
+        await viewer.press("Refine")
         assert await viewer.waited("ui/message") == {
             "role": "user",
             "content": [
@@ -378,15 +380,17 @@ def test_refining_without_tools_asks_the_conversation(chromium: Chromium, here: 
     chromium.tell(story, here.server, capabilities=able)
 
 
-def test_a_refinement_that_fails_can_be_tried_again(chromium: Chromium, here: House) -> None:
+def test_a_refinement_that_fails_can_be_tried_again(
+    chromium: Chromium, here: ServerFixture
+) -> None:
     """The error is told, and the words are still there."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up())  # the store has no such picture
+        await viewer.give(fake_result())  # the store has no such picture
         await viewer.drawn(1)
-        await viewer.button("Refine…").click()
+        await viewer.press("Refine…")
         await viewer.frame.get_by_label("What should change?").fill("Make it night")
-        await viewer.button("Refine").click()
+        await viewer.press("Refine")
         await viewer.status(picture_id(0))
         box = viewer.frame.get_by_label("What should change?")
         assert await box.input_value() == "Make it night"
@@ -396,13 +400,15 @@ def test_a_refinement_that_fails_can_be_tried_again(chromium: Chromium, here: Ho
 
 
 @pytest.mark.parametrize("missing", ["nothing", "updateModelContext"])
-def test_a_picture_becomes_the_source(chromium: Chromium, here: House, missing: str) -> None:
+def test_a_picture_becomes_the_source(
+    chromium: Chromium, here: ServerFixture, missing: str
+) -> None:
     """The assistant learns the id: in its context where the host can, else by a message."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up(2))
-        await viewer.button("Picture 2 of 2: open").click()
-        await viewer.button("Use 2 as source").click()
+        await viewer.give(fake_result(2))
+        await viewer.press("Picture 2 of 2: open")
+        await viewer.press("Use 2 as source")
         method = "ui/message" if missing == "updateModelContext" else "ui/update-model-context"
         told = await viewer.waited(method)
         assert picture_id(1) in told["content"][0]["text"]
@@ -413,12 +419,12 @@ def test_a_picture_becomes_the_source(chromium: Chromium, here: House, missing: 
     chromium.tell(story, here.server, capabilities=able)
 
 
-def test_a_picture_is_downloaded_by_the_host(chromium: Chromium, here: House) -> None:
+def test_a_picture_is_downloaded_by_the_host(chromium: Chromium, here: ServerFixture) -> None:
     """An app cannot save files, so the host is handed the picture's address."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up())
-        await viewer.button("Download").click()
+        await viewer.give(fake_result())
+        await viewer.press("Download")
         (link,) = (await viewer.waited("ui/download-file"))["contents"]
         assert link["uri"] == f"generated-images://{picture_id(0)}"
 

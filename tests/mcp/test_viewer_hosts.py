@@ -10,24 +10,24 @@ import pytest
 
 from gptimage_mcp.assets import html
 from tests.mcp.browsers import Chromium, Viewer, official_host
-from tests.mcp.factories import HOSTILE, made_up, picture_id
-from tests.mcp.harness import House, house, said
+from tests.mcp.factories import HOSTILE, fake_result, picture_id
+from tests.mcp.harness import ServerFixture, result_json, server_fixture
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> House:
+def here(tmp_path: Path) -> ServerFixture:
     """A server over the sandbox."""
-    return house(tmp_path)
+    return server_fixture(tmp_path)
 
 
 # --- When there is nothing to show --------------------------------------------------------------
 
 
-def test_a_call_that_goes_on_is_waited_for(chromium: Chromium, here: House) -> None:
+def test_a_call_that_goes_on_is_waited_for(chromium: Chromium, here: ServerFixture) -> None:
     """Given a handle, the viewer asks for the pictures by itself, and draws nothing anew."""
 
     async def story(viewer: Viewer) -> None:
-        drawn = said(await viewer.client.call_tool("generate_image", {"prompt": "An owl"}))
+        drawn = result_json(await viewer.client.call_tool("generate_image", {"prompt": "An owl"}))
         running = {"status": "running", "handle": drawn["handle"], "progress": "drawing"}
         await viewer.give({"content": [{"type": "text", "text": json.dumps(running)}]})
         await viewer.drawn(1)
@@ -38,7 +38,7 @@ def test_a_call_that_goes_on_is_waited_for(chromium: Chromium, here: House) -> N
     chromium.tell(story, here.server)
 
 
-def test_an_error_is_told(chromium: Chromium, here: House) -> None:
+def test_an_error_is_told(chromium: Chromium, here: ServerFixture) -> None:
     """What went wrong stands in the status line, which screen readers announce."""
 
     async def story(viewer: Viewer) -> None:
@@ -49,7 +49,7 @@ def test_an_error_is_told(chromium: Chromium, here: House) -> None:
     chromium.tell(story, here.server)
 
 
-def test_waiting_and_cancelling_are_told(chromium: Chromium, here: House) -> None:
+def test_waiting_and_cancelling_are_told(chromium: Chromium, here: ServerFixture) -> None:
     """While a call runs its prompt is shown; when it is cancelled, what became of it is said."""
 
     async def story(viewer: Viewer) -> None:
@@ -67,9 +67,9 @@ def test_waiting_and_cancelling_are_told(chromium: Chromium, here: House) -> Non
 # --- Safety -------------------------------------------------------------------------------------
 
 
-def test_hostile_text_stays_text(chromium: Chromium, here: House) -> None:
+def test_hostile_text_stays_text(chromium: Chromium, here: ServerFixture) -> None:
     """Markup in any field of a result is shown as it is, and becomes no element."""
-    result = made_up(
+    result = fake_result(
         2, prompt=HOSTILE, model=HOSTILE, warnings=[HOSTILE], cost_usd=HOSTILE, sandbox=HOSTILE
     )
     summary = json.loads(result["content"][0]["text"])
@@ -90,8 +90,8 @@ def test_hostile_text_stays_text(chromium: Chromium, here: House) -> None:
     async def story(viewer: Viewer) -> None:
         await viewer.give(result)
         await viewer.drawn(2)
-        await viewer.button("Picture 1 of 3: open").click()
-        await viewer.button("Details").click()
+        await viewer.press("Picture 1 of 3: open")
+        await viewer.press("Details")
         assert await viewer.frame.get_by_role("heading").inner_text() == HOSTILE
         assert HOSTILE in await viewer.frame.locator("#details").inner_text()
         assert HOSTILE in await viewer.frame.get_by_role("status").inner_text()
@@ -104,7 +104,7 @@ def test_hostile_text_stays_text(chromium: Chromium, here: House) -> None:
     chromium.tell(story, here.server)
 
 
-def test_hostile_styles_of_a_host_are_not_taken(chromium: Chromium, here: House) -> None:
+def test_hostile_styles_of_a_host_are_not_taken(chromium: Chromium, here: ServerFixture) -> None:
     """Only variables of the protocol are set: nothing else of the page can be restyled."""
     variables = {
         "--color-text-primary": "rgb(1, 2, 3)",
@@ -122,7 +122,7 @@ def test_hostile_styles_of_a_host_are_not_taken(chromium: Chromium, here: House)
     chromium.tell(story, here.server, context={"styles": {"variables": variables}})
 
 
-def test_the_pages_own_policy_lets_nothing_out(chromium: Chromium, here: House) -> None:
+def test_the_pages_own_policy_lets_nothing_out(chromium: Chromium, here: ServerFixture) -> None:
     """Even in a host without any policy, the page can neither connect nor load from anywhere."""
 
     async def story(viewer: Viewer) -> None:
@@ -151,13 +151,17 @@ def test_the_pages_own_policy_lets_nothing_out(chromium: Chromium, here: House) 
     chromium.tell(story, here.server, policy=None)
 
 
-def test_messages_of_others_are_not_heard(chromium: Chromium, here: House) -> None:
+def test_messages_of_others_are_not_heard(chromium: Chromium, here: ServerFixture) -> None:
     """Only the host may speak: what another frame posts is dropped."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up(2))
+        await viewer.give(fake_result(2))
         await viewer.drawn(2)
-        forged = {"jsonrpc": "2.0", "method": "ui/notifications/tool-result", "params": made_up()}
+        forged = {
+            "jsonrpc": "2.0",
+            "method": "ui/notifications/tool-result",
+            "params": fake_result(),
+        }
         await viewer.frame.evaluate("(forged) => window.postMessage(forged, '*')", forged)
         await viewer.resolve_inputs("ui/notifications/host-context-changed", {"theme": "dark"})
         await viewer.holds("document.documentElement.dataset.theme === 'dark'")
@@ -169,14 +173,14 @@ def test_messages_of_others_are_not_heard(chromium: Chromium, here: House) -> No
 # --- Inside the host ----------------------------------------------------------------------------
 
 
-def test_the_frame_is_as_high_as_the_page(chromium: Chromium, here: House) -> None:
+def test_the_frame_is_as_high_as_the_page(chromium: Chromium, here: ServerFixture) -> None:
     """The host is told of each new height, so that nothing is cut off and nothing scrolls."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up(4))
+        await viewer.give(fake_result(4))
         await viewer.drawn(4)
         for name in ("Picture 2 of 4: open", "Details", "Refine 2…"):
-            await viewer.button(name).click()
+            await viewer.press(name)
             await viewer.holds("document.documentElement.scrollHeight === window.innerHeight")
         heights = {each["height"] for each in await viewer.asked("ui/notifications/size-changed")}
         assert len(heights) > 2
@@ -184,7 +188,7 @@ def test_the_frame_is_as_high_as_the_page(chromium: Chromium, here: House) -> No
     chromium.tell(story, here.server)
 
 
-def test_the_theme_follows_the_host(chromium: Chromium, here: House) -> None:
+def test_the_theme_follows_the_host(chromium: Chromium, here: ServerFixture) -> None:
     """Light and dark are the host's choice, also when it changes its mind."""
     colour = "getComputedStyle(document.documentElement).backgroundColor"
 
@@ -196,30 +200,32 @@ def test_the_theme_follows_the_host(chromium: Chromium, here: House) -> None:
     chromium.tell(story, here.server, context={"theme": "dark"})
 
 
-def test_full_screen_is_asked_of_the_host(chromium: Chromium, here: House) -> None:
+def test_full_screen_is_asked_of_the_host(chromium: Chromium, here: ServerFixture) -> None:
     """The button is there only where the host has the mode, and asks for it."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up())
-        await viewer.button("Full screen").click()
+        await viewer.give(fake_result())
+        await viewer.press("Full screen")
         assert await viewer.waited("ui/request-display-mode") == {"mode": "fullscreen"}
-        await viewer.button("Leave full screen").click()
+        await viewer.press("Leave full screen")
 
     context = {"availableDisplayModes": ["inline", "fullscreen"], "displayMode": "inline"}
     chromium.tell(story, here.server, context=context)
 
 
-def test_everything_has_a_name_and_a_place_in_the_order(chromium: Chromium, here: House) -> None:
+def test_everything_has_a_name_and_a_place_in_the_order(
+    chromium: Chromium, here: ServerFixture
+) -> None:
     """Screen readers find a name on every control and picture, and Tab reaches all of them."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up(2))
+        await viewer.give(fake_result(2))
         await viewer.drawn(2)
         for mode in ("Grid", "One picture", "Compare two"):
-            await viewer.button(mode).click()
+            await viewer.press(mode)
             if mode == "One picture":
-                await viewer.button("Details").click()
-                await viewer.button("Refine 1…").click()
+                await viewer.press("Details")
+                await viewer.press("Refine 1…")
             snapshot = await viewer.frame.locator("main").aria_snapshot()
             assert not re.search(
                 r"(?m)^\s*- (button|img|slider|combobox|textbox)\s*(:|$)", snapshot
@@ -240,24 +246,24 @@ def test_everything_has_a_name_and_a_place_in_the_order(chromium: Chromium, here
     chromium.tell(story, here.server)
 
 
-def test_a_host_may_put_a_script_of_its_own_first(chromium: Chromium, here: House) -> None:
+def test_a_host_may_put_a_script_of_its_own_first(chromium: Chromium, here: ServerFixture) -> None:
     """VS Code puts one at the start of the head: it runs, and the viewer works as ever."""
     shim = "<head><script>window.shim = 1</script>"
 
     async def story(viewer: Viewer) -> None:
         assert await viewer.frame.evaluate("window.shim") == 1
-        await viewer.give(made_up())
+        await viewer.give(fake_result())
         await viewer.drawn(1)
         assert viewer.wrong == []
 
     chromium.tell(story, here.server, app=html().replace("<head>", shim))
 
 
-def test_the_focus_stays_where_it_was(chromium: Chromium, here: House) -> None:
+def test_the_focus_stays_where_it_was(chromium: Chromium, here: ServerFixture) -> None:
     """A control that is drawn anew when it is used keeps the keyboard."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up(2))
+        await viewer.give(fake_result(2))
         await viewer.drawn(2)
         focus = "document.activeElement.getAttribute('aria-label') ?? ''"
         for name in ("One picture", "Details", "Next picture", "Compare two"):
@@ -272,7 +278,7 @@ def test_the_focus_stays_where_it_was(chromium: Chromium, here: House) -> None:
     chromium.tell(story, here.server)
 
 
-def test_the_host_may_ask_whether_it_lives(chromium: Chromium, here: House) -> None:
+def test_the_host_may_ask_whether_it_lives(chromium: Chromium, here: ServerFixture) -> None:
     """Pings and the end are answered, and what it does not know is refused by the protocol."""
 
     async def story(viewer: Viewer) -> None:
@@ -290,24 +296,24 @@ def test_the_host_may_ask_whether_it_lives(chromium: Chromium, here: House) -> N
 
 
 def test_the_protocols_own_host_understands_it(
-    chromium: Chromium, here: House, tmp_path_factory: pytest.TempPathFactory
+    chromium: Chromium, here: ServerFixture, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """In AppBridge, which checks each message, a picture is drawn, chosen, refined, downloaded."""
     host = official_host(tmp_path_factory.mktemp("host"))
 
     async def story(viewer: Viewer) -> None:
         drawn = await viewer.call("generate_image", prompt="A lighthouse")
-        old = said(drawn)["images"][0]["id"]
+        old = result_json(drawn)["images"][0]["id"]
         await viewer.drawn(1)
         await viewer.resolve_inputs("ui/notifications/host-context-changed", {"theme": "dark"})
         await viewer.holds("document.documentElement.dataset.theme === 'dark'")
-        await viewer.button("Use as source").click()
+        await viewer.press("Use as source")
         await viewer.status("Chosen.")
-        await viewer.button("Download").click()
+        await viewer.press("Download")
         await viewer.status("Downloaded.")
-        await viewer.button("Refine…").click()
+        await viewer.press("Refine…")
         await viewer.frame.get_by_label("What should change?").fill("Make it night")
-        await viewer.button("Refine").click()
+        await viewer.press("Refine")
         await viewer.sees("button", "Compare two")
         await viewer.drawn(2)
         assert here.store.history(1)[0].parent == old

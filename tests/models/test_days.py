@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("model", ENDING)
 def test_the_day_before_it_draws_and_warns(model: str) -> None:
-    """Until midnight (UTC) the picture comes, with the day and what to use from then on."""
+    """Until midnight (UTC) the image comes, with the day and what to use from then on."""
     result = ImageClient.sandbox(clock=lambda: BEFORE).generate("A fox", model=model)
 
     assert f"{model} shuts down on 2026-12-01; {ADVICE}" in result.warnings

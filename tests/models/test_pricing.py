@@ -85,13 +85,13 @@ def test_unpublished_tokens_are_unknown(name: str) -> None:
     ids=str,
 )
 def test_tokens_of_input_pictures(size: tuple[int, int], tokens: int) -> None:
-    """Five measured pictures, five exact."""
+    """Five measured images, five exact."""
     assert tokens == MODELS["gpt-image-2"].input_tokens(*size)
 
 
 @given(st.integers(1, 20_000), st.integers(1, 20_000))
 def test_input_tokens_stay_in_the_budget(width: int, height: int) -> None:
-    """No input picture counts for less than one patch or more than 1536."""
+    """No input image counts for less than one patch or more than 1536."""
     tokens = MODELS["gpt-image-2"].input_tokens(width, height)
 
     assert tokens is not None
@@ -112,7 +112,7 @@ def test_more_quality_costs_more(across: int, down: int, quality: str) -> None:
 
 
 def used(**changes: Any) -> Usage:
-    """Usage of a small picture, with changes."""
+    """Usage of a small image, with changes."""
     usage = Usage(
         input_tokens=1034, output_tokens=196, total_tokens=1230, text_tokens=10, image_tokens=1024
     )
@@ -249,13 +249,13 @@ def test_usage_adds_up() -> None:
 
 
 def estimated(model: str = "gpt-image-2.5-flare", **request: object) -> Estimate | None:
-    """The estimate of a low 1024x1024 picture, with changes."""
+    """The estimate of a low 1024x1024 image, with changes."""
     asked = {"prompt": "A fox", "size": (1024, 1024), "quality": "low", "on": TODAY}
     return estimate(MODELS[model], **(asked | request))  # type: ignore[arg-type]  # keywords of the test
 
 
 def test_estimate() -> None:
-    """Five letters count as two tokens, the picture as the calculator says."""
+    """Five letters count as two tokens, the image as the calculator says."""
     found = estimated()
 
     assert found is not None
@@ -320,7 +320,7 @@ def test_what_cannot_be_estimated_is_none(model: str, changes: dict[str, object]
 def highest(
     model: str = "gpt-image-2.5-flare", quality: str | None = None, **request: object
 ) -> Decimal | None:
-    """The ceiling of a 1024x1024 picture, with changes."""
+    """The ceiling of a 1024x1024 image, with changes."""
     asked: dict[str, object] = {"prompt": "A fox", "size": (1024, 1024), "on": TODAY}
     return ceiling(MODELS[model], quality, **(asked | request))
 

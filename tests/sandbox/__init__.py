@@ -1,1 +1,1 @@
-"""The offline service: its rules, its pictures, and each of its doors."""
+"""The offline service: its rules, its images, and each of its doors."""

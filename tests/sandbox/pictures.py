@@ -1,4 +1,4 @@
-"""Small pictures, masks and requests the sandbox tests are made of."""
+"""Small images, masks and requests the sandbox tests are made of."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def markup(width: int = 64, height: int = 48) -> bytes:
 
 
 def encoded(image: pil.Image, kind: str = "PNG") -> bytes:
-    """The picture's file."""
+    """The image's file."""
     out = io.BytesIO()
     image.save(out, kind)
     return out.getvalue()
 
 
 def opened(data: bytes) -> pil.Image:
-    """The decoded picture."""
+    """The decoded image."""
     image = pil.open(io.BytesIO(data))
     image.load()
     return image
@@ -68,7 +68,7 @@ def part(
 
 
 def generate(**body: Any) -> HttpRequest:
-    """A request for pictures; None takes a field out."""
+    """A request for images; None takes a field out."""
     given = {"model": MODEL, "prompt": "A red fox in fresh snow", **body}
     return HttpRequest(method="POST", path=GENERATIONS, body=given)
 

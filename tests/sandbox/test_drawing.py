@@ -1,4 +1,4 @@
-"""The pictures: exact, repeatable, marked, and changed only where they may be."""
+"""The images: exact, repeatable, marked, and changed only where they may be."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def edit(prompt: str = "Make it night", **given: Any) -> Job:
 
 
 def picture(data: bytes) -> InputImage:
-    """An input picture."""
+    """An input image."""
     image = opened(data)
     return InputImage(data=data, width=image.width, height=image.height)
 
 
 def difference(one: pil.Image, other: pil.Image) -> float:
-    """The mean difference of two pictures, in levels."""
+    """The mean difference of two images, in levels."""
     return sum(ImageStat.Stat(ImageChops.difference(one, other)).mean)
 
 
@@ -71,7 +71,7 @@ def test_every_scene_is_drawn_the_same_twice(prompt: str) -> None:
 
 
 def test_prompts_and_numbers_give_different_pictures() -> None:
-    """Another prompt, or the next of several pictures, is another picture."""
+    """Another prompt, or the next of several images, is another image."""
     drawn = {paint(job(prompt)) for prompt in PROMPTS[:6]}
     series = {paint(job(), index) for index in range(4)}
 
@@ -162,7 +162,7 @@ def test_opaque_pictures_have_no_alpha() -> None:
 
 
 def test_svgs_are_well_formed_whatever_the_prompt() -> None:
-    """Markup in a prompt is text in the picture."""
+    """Markup in a prompt is text in the image."""
     for prompt in ("<script>alert('&')</script> at night", *PROMPTS):
         root = ET.fromstring(paint(job(prompt, format="svg")))
         assert {"{http://www.w3.org/2000/svg}svg"} == {root.tag}
@@ -196,7 +196,7 @@ def test_any_prompt_has_a_head_the_font_can_draw(prompt: str) -> None:
 
 
 def test_markers_are_not_drawn() -> None:
-    """What steers the sandbox is not part of the picture's words."""
+    """What steers the sandbox is not part of the image's words."""
     assert prompt_head("A fox [sandbox:cut] runs") == "A fox runs"
 
 
@@ -210,7 +210,7 @@ def test_any_prompt_is_a_scene(prompt: str, index: int) -> None:
 @pytest.mark.parametrize("partials", [1, 2, 3])
 @pytest.mark.parametrize("make", [job, edit])
 def test_partial_images_get_sharper(partials: int, make: Any) -> None:
-    """Each is nearer to the finished picture than the one before, all of one size."""
+    """Each is nearer to the finished image than the one before, all of one size."""
     *early, final = [opened(data) for data in stages(make(partials=partials, stream=True))]
     far = [difference(image, final) for image in early]
 
@@ -268,7 +268,7 @@ def test_masked_gifs_and_transparent_masked_edits_are_drawn() -> None:
     "prompt", ["Make it night", "sunset", "in snow", "a blue tint", "paint it"]
 )
 def test_unmasked_edits_stay_recognisable(prompt: str) -> None:
-    """The picture changes, and is still nearer to its source than to another picture."""
+    """The image changes, and is still nearer to its source than to another image."""
     source = opened(photo(*SIZE)).convert("L").resize((32, 20))
     made = opened(paint(edit(prompt))).convert("L").resize((32, 20))
     drawn = opened(paint(job(prompt))).convert("L").resize((32, 20))
@@ -279,7 +279,7 @@ def test_unmasked_edits_stay_recognisable(prompt: str) -> None:
 
 
 def correlation(one: pil.Image, other: pil.Image) -> float:
-    """Pearson's coefficient of the levels of two grey pictures."""
+    """Pearson's coefficient of the levels of two grey images."""
     pairs = list(zip(one.tobytes(), other.tobytes(), strict=True))
     means = [sum(column) / len(pairs) for column in zip(*pairs, strict=True)]
     products = [[(a - means[0]) * (b - means[1]), (a - means[0]) ** 2, (b - means[1]) ** 2]
@@ -297,7 +297,7 @@ def test_high_fidelity_keeps_more() -> None:
 
 
 def test_further_inputs_are_shown() -> None:
-    """A second picture appears in the first, which is otherwise as it would be alone."""
+    """A second image appears in the first, which is otherwise as it would be alone."""
     second = picture(encoded(pil.new("RGB", (80, 80), (0, 255, 0))))
     alone = opened(paint(edit("x")))
     both = opened(paint(edit("x", inputs=(picture(photo(*SIZE)), second))))
@@ -341,7 +341,7 @@ def test_see_through_edits_keep_the_sources_alpha() -> None:
 
 
 def test_animated_and_vector_edits_keep_the_picture() -> None:
-    """A gif of an edit has all its frames; an svg carries the retouched picture."""
+    """A gif of an edit has all its frames; an svg carries the retouched image."""
     gif = opened(paint(edit(format="gif", frames=3)))
     svg = paint(edit(format="svg"))
 

@@ -227,7 +227,7 @@ def test_defaults_are_filled_in() -> None:
     ],
 )
 def test_automatic_size_follows_the_prompt(given: Mapping[str, Any], size: tuple[int, int]) -> None:
-    """``auto``, or no size, becomes a size that suits the picture."""
+    """``auto``, or no size, becomes a size that suits the image."""
     accepted = job(**given)
 
     assert size == (accepted.width, accepted.height)

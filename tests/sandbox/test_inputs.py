@@ -1,4 +1,4 @@
-"""The pictures of an edit: which are taken, from a form and from JSON, and which are refused."""
+"""The images of an edit: which are taken, from a form and from JSON, and which are refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def data_url(data: bytes, kind: str = "image/png") -> str:
 
 
 def mpo() -> bytes:
-    """A phone's picture with a second frame, which looks like a JPEG from outside."""
+    """A phone's image with a second frame, which looks like a JPEG from outside."""
     out = io.BytesIO()
     frame = pil.new("RGB", (32, 32), (200, 40, 40))
     frame.save(out, "MPO", save_all=True, append_images=[frame.copy()])
@@ -170,7 +170,7 @@ def test_sixteen_pictures_are_taken(sandbox: Sandbox) -> None:
 
 
 def upload(sandbox: Sandbox, data: bytes, **fields: str) -> Any:
-    """The file object of an uploaded picture."""
+    """The file object of an uploaded image."""
     body = {"purpose": "vision", **fields}
     request = HttpRequest(method="POST", path="/files", body=body, files=(part("file", data),))
     return json.loads(sandbox.send(request).body)
@@ -218,7 +218,7 @@ def test_json_with_bad_pictures_is_refused(
 
 
 def test_json_edits_take_data_urls_files_and_moderation(sandbox: Sandbox) -> None:
-    """Pictures by data URL and by file id, a mask, and `moderation`."""
+    """Images by data URL and by file id, a mask, and `moderation`."""
     file_id = upload(sandbox, photo(kind="WEBP"))["id"]
     request = json_edit(
         images=[{"image_url": data_url(photo(kind="JPEG"), "image/jpeg")}, {"file_id": file_id}],
@@ -241,7 +241,7 @@ def test_unknown_files_are_refused(sandbox: Sandbox) -> None:
 
 
 def test_oriented_pictures_are_measured_upright(sandbox: Sandbox) -> None:
-    """A mask fits the picture as its camera meant it to be seen."""
+    """A mask fits the image as its camera meant it to be seen."""
     files = (part("image", turned(), "image/jpeg"), part("mask", mask(48, 64)))
     reply = sandbox.send(edit(*files, quality="low"))
 

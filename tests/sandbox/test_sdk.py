@@ -28,7 +28,7 @@ def client(server: SandboxServer) -> Iterator[openai.OpenAI]:
 
 
 def drawn(b64_json: str | None) -> Image:
-    """The picture of a reply."""
+    """The image of a reply."""
     assert b64_json is not None
     image = Image.from_bytes(base64.b64decode(b64_json))
     image.verify()
@@ -43,7 +43,7 @@ def file(name: str = "photo.png", data: bytes | None = None) -> io.BytesIO:
 
 
 def test_generate(client: openai.OpenAI) -> None:
-    """Several pictures, with their usage."""
+    """Several images, with their usage."""
     reply = client.images.generate(n=2, output_format="webp", **QUICK)
 
     assert [drawn(one.b64_json).format for one in reply.data or []] == ["webp", "webp"]
@@ -126,7 +126,7 @@ def test_models(client: openai.OpenAI) -> None:
 
 
 def test_provenance(client: openai.OpenAI) -> None:
-    """A sandbox picture does not pretend to be from a model."""
+    """A sandbox image does not pretend to be from a model."""
     reply = client.images.generate(**QUICK)
     data = drawn((reply.data or [])[0].b64_json).data
     check = client.content_provenance_checks.create(file=("fox.png", data))

@@ -1,4 +1,4 @@
-"""The service around the pictures: replies, usage, headers, lists, files, failures on request."""
+"""The service around the images: replies, usage, headers, lists, files, failures on request."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def events(reply: HttpReply) -> list[tuple[str, Any]]:
 
 
 def test_a_reply_has_the_documented_fields(sandbox: Sandbox) -> None:
-    """Pictures in base64, the defaults resolved, and usage in its exact shape."""
+    """Images in base64, the defaults resolved, and usage in its exact shape."""
     answer = body(sandbox.send(generate(n=2, safety_identifier="u1", **QUICK)))
     tokens = 2 * 107
 
@@ -131,7 +131,7 @@ def test_a_stream_has_the_documented_events(
 
 
 def test_streamed_usages_add_up(sandbox: Sandbox) -> None:
-    """Several pictures in one stream cost what they cost together."""
+    """Several images in one stream cost what they cost together."""
     asked = {"n": 3, "stream": True, **QUICK}
     found = events(sandbox.send(generate(**asked)))
     whole = body(sandbox.send(generate(n=3, **QUICK)))["usage"]

@@ -76,7 +76,7 @@ def test_pictures_and_refusals_are_replies(sandbox: Sandbox, send: Callable[...,
 
 @STREAMS
 def test_streams_have_a_head_and_events(sandbox: Sandbox, stream: Callable[..., Head]) -> None:
-    """The head comes with an empty body, the pictures as events."""
+    """The head comes with an empty body, the images as events."""
     head, found = stream(sandbox, generate(stream=True, partial_images=1, **QUICK))
 
     assert (head.status, head.body, head.content_type) == (200, b"", "text/event-stream")
@@ -141,7 +141,7 @@ def test_both_doors_draw_the_same(sandbox: Sandbox) -> None:
 
 
 def test_latency_does_not_block_the_event_loop() -> None:
-    """Slow pictures are waited for together, not one after the other."""
+    """Slow images are waited for together, not one after the other."""
     sandbox = Sandbox(today=lambda: TODAY, latency=0.2)
 
     async def many() -> int:

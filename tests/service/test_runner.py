@@ -45,7 +45,7 @@ def run(
     return asyncio.run(asked())
 
 
-def unheard(_: Any) -> None:
+def ignore(_: Any) -> None:
     """Nobody listens."""
 
 
@@ -57,17 +57,17 @@ def wait_for(path: Path) -> str:
 
 
 def test_a_call_is_made_and_told_of(tmp_path: Path) -> None:
-    """What happens is heard in order, and what came of it is returned."""
-    heard: list[int] = []
+    """What happens is events in order, and what came of it is returned."""
+    events: list[int] = []
 
-    assert run(tmp_path, lambda runner: runner.run("a", "count", heard.append)) == "counted"
-    assert heard == [0, 1, 2]
+    assert run(tmp_path, lambda runner: runner.run("a", "count", events.append)) == "counted"
+    assert events == [0, 1, 2]
 
 
 def test_an_error_is_the_error(tmp_path: Path) -> None:
     """What went wrong there is raised here, with its attributes."""
     with pytest.raises(InvalidRequestError, match="too many") as caught:
-        run(tmp_path, lambda runner: runner.run("a", "fail", unheard))
+        run(tmp_path, lambda runner: runner.run("a", "fail", ignore))
 
     assert (caught.value.field, caught.value.value) == ("n", 11)
 
@@ -75,19 +75,19 @@ def test_an_error_is_the_error(tmp_path: Path) -> None:
 def test_an_error_nobody_can_be_handed_is_told(tmp_path: Path) -> None:
     """One that cannot be pickled still says what it is."""
     with pytest.raises(GptImageError, match="OddError: odd"):
-        run(tmp_path, lambda runner: runner.run("a", "odd", unheard))
+        run(tmp_path, lambda runner: runner.run("a", "odd", ignore))
 
 
 def test_what_is_printed_is_no_message(tmp_path: Path) -> None:
     """A library that prints does not break the talk."""
-    assert run(tmp_path, lambda runner: runner.run("a", "print", unheard)) == "printed"
+    assert run(tmp_path, lambda runner: runner.run("a", "print", ignore)) == "printed"
 
 
 def test_one_process_makes_all_calls(tmp_path: Path) -> None:
     """It is started once, and stays while there are calls."""
 
     async def ask(runner: Runner) -> list[int]:
-        return await asyncio.gather(*(runner.run(str(n), "pid", unheard) for n in range(5)))
+        return await asyncio.gather(*(runner.run(str(n), "pid", ignore) for n in range(5)))
 
     assert len(set(run(tmp_path, ask))) == 1
 
@@ -96,9 +96,9 @@ def test_an_idle_process_ends_and_another_is_started(tmp_path: Path) -> None:
     """After a while without calls it leaves by itself; the next call does not notice."""
 
     async def ask(runner: Runner) -> list[int]:
-        first = await runner.run("a", "pid", unheard)
+        first = await runner.run("a", "pid", ignore)
         await asyncio.to_thread(wait_for, tmp_path / "closed")
-        return [first, await runner.run("b", "pid", unheard)]
+        return [first, await runner.run("b", "pid", ignore)]
 
     first, second = run(tmp_path, ask, idle=0.05)
 
@@ -125,11 +125,11 @@ def test_a_cancel_is_handed_on(tmp_path: Path) -> None:
     """The work is told which call nobody wants any more."""
 
     async def ask(runner: Runner) -> Any:
-        await runner.run("a", "pid", unheard)
+        await runner.run("a", "pid", ignore)
         runner.cancel("b")
         found: Any = []
         while not found:  # it travels in a thread of its own
-            found = await runner.run("c", "cancelled", unheard)
+            found = await runner.run("c", "cancelled", ignore)
         return found
 
     assert run(tmp_path, ask) == ["b"]
@@ -141,8 +141,8 @@ def test_a_process_that_is_killed_is_told(tmp_path: Path) -> None:
 
     async def ask(runner: Runner) -> int:
         with pytest.raises(RunnerLostError):
-            await runner.run("a", "die", unheard)
-        return int(await runner.run("b", "pid", unheard))
+            await runner.run("a", "die", ignore)
+        return int(await runner.run("b", "pid", ignore))
 
     assert run(tmp_path, ask) > 0
 
@@ -150,7 +150,7 @@ def test_a_process_that_is_killed_is_told(tmp_path: Path) -> None:
 def test_a_process_that_cannot_work_says_why(tmp_path: Path) -> None:
     """Nothing was begun, and the reason is the one it gave."""
     with pytest.raises(RunnerError, match=f"not in {tmp_path.name}"):
-        run(tmp_path, lambda r: r.run("a", "pid", unheard), "tests.service.works:open_nothing")
+        run(tmp_path, lambda r: r.run("a", "pid", ignore), "tests.service.works:open_nothing")
 
 
 def test_a_python_that_cannot_be_started_is_told(
@@ -160,4 +160,4 @@ def test_a_python_that_cannot_be_started_is_told(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
 
     with pytest.raises(RunnerError, match="no process can be started"):
-        run(tmp_path, lambda runner: runner.run("a", "pid", unheard))
+        run(tmp_path, lambda runner: runner.run("a", "pid", ignore))

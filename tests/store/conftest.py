@@ -1,4 +1,4 @@
-"""What the store's tests share: small real pictures, results made of them, and every backend."""
+"""What the store's tests share: small real images, results made of them, and every backend."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Clock:
 
 
 class Maker:
-    """Builds pictures, requests and results; every picture is another one."""
+    """Builds images, requests and results; every image is another one."""
 
     def __init__(self) -> None:
         self._count = 0
 
     def image(self, format: str = "png", original: Image | None = None) -> Image:
-        """A small picture no other one equals."""
+        """A small image no other one equals."""
         from PIL import Image as Pil
 
         self._count += 1
@@ -77,12 +77,12 @@ class Maker:
 
     def mask(self) -> Mask:
         """A drawn mask."""
-        return Mask(picture=self.image())
+        return Mask(image=self.image())
 
 
 @pytest.fixture(scope="session")
 def make() -> Maker:
-    """Pictures, requests and results."""
+    """Images, requests and results."""
     return Maker()
 
 

@@ -78,7 +78,7 @@ def answers(store: Store) -> object:
     tagged = {tag: [each.id for each in store.history(tag=tag)] for tag in ("hero", "n2", "edit")}
     stats = store.stats()
     inputs = [image.data for record in records for image in store.inputs(record.id)]
-    return records, images, found, tagged, (stats.pictures, stats.bytes), inputs
+    return records, images, found, tagged, (stats.images, stats.bytes), inputs
 
 
 def test_a_bit_of_an_index_never_changes_an_answer_unseen(tmp_path: Path, make: Any) -> None:

@@ -99,7 +99,7 @@ def test_a_file_system_without_hard_links_works(
     assert list((tmp_path / ".tmp").iterdir()) == []
 
 
-def test_leftovers_are_found_by_age(tmp_path: Path) -> None:
+def test_temp_files_are_found_by_age(tmp_path: Path) -> None:
     """A temporary file of a killed process is named once it is old, and removed on request."""
     blobs = FileBlobs(tmp_path)
     blobs.create("a.png", b"x")

@@ -23,7 +23,7 @@ NOW = timedelta(0)
 
 @pytest.fixture
 def filled(tmp_path: Path, make: Any) -> Iterator[Store]:
-    """A store with three pictures, one tagged and one an edit."""
+    """A store with three images, one tagged and one an edit."""
     with Store(tmp_path / "pictures") as store:
         store.save(make.result("A red fox"), tags=["hero"])
         store.save(make.edit(make.image()))
@@ -141,7 +141,7 @@ def test_a_harmed_index_heals_when_opened(filled: Store, harm: Any) -> None:
 
 @pytest.mark.parametrize("harm", HARM)
 def test_saving_does_not_need_a_healthy_index(filled: Store, harm: Any, make: Any) -> None:
-    """A picture is saved while the index is being harmed, and is found afterwards."""
+    """An image is saved while the index is being harmed, and is found afterwards."""
     harm(index(filled))
     sentences: list[str] = []
     record = filled.save(make.result("A red fox"), warn=sentences.append)[0]
@@ -160,13 +160,13 @@ def test_a_new_store_does_not_warn(tmp_path: Path) -> None:
 def test_a_locked_index_is_a_warning_on_save(
     filled: Store, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The picture is saved; the index catches up as soon as it can, by itself."""
+    """The image is saved; the index catches up as soon as it can, by itself."""
     monkeypatch.setattr(filled._context.index.database._file, "busy_seconds", 0.05)
     filled.close()
     blocker = sqlite3.connect(index(filled), isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
 
-    with pytest.warns(StoreWarning, match="saved, but the index could not be told"):
+    with pytest.warns(StoreWarning, match="saved, but not noted in the index"):
         record = filled.save(make.result("late"))[0]
     sentences: list[str] = []
     second = filled.save(make.result("later"), warn=sentences.append)[0]
@@ -186,7 +186,7 @@ def test_a_locked_index_is_a_warning_on_save(
 def test_another_process_catches_up_as_well(
     filled: Store, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture whose row was never written is found by whoever opens the store next."""
+    """An image whose row was never written is found by whoever opens the store next."""
     monkeypatch.setattr(filled._context.index.database._file, "busy_seconds", 0.05)
     filled.close()
     blocker = sqlite3.connect(index(filled), isolation_level=None)
@@ -294,7 +294,7 @@ def test_an_index_deleted_while_it_is_built_is_built_again(filled: Store) -> Non
 
 
 def test_files_moved_by_hand_are_found_again(filled: Store) -> None:
-    """A picture and its sidecar may be moved together; a copy of them is a double."""
+    """An image and its sidecar may be moved together; a copy of them is a double."""
     record = filled.history()[0]
     assert record.path is not None
     assert filled.folder is not None
@@ -435,7 +435,7 @@ def test_totals_cost_the_same_for_any_number(tmp_path: Path, make: Any) -> None:
 
             stats = store._context.index.database.read(work)
 
-    assert (stats.pictures, stats.by_format) == (63, {"png": 63})
+    assert (stats.images, stats.by_format) == (63, {"png": 63})
     assert counts[0] == counts[1]
 
 
@@ -444,7 +444,7 @@ def test_totals_that_are_wrong_are_damage(filled: Store) -> None:
     before = filled.stats()
     database_ = filled._context.index.database
     database_.write(lambda connection: connection.execute("UPDATE totals SET count = count + 7"))
-    assert filled.stats().pictures == before.pictures + 7
+    assert filled.stats().images == before.images + 7
 
     with pytest.warns(match="was damaged; rebuilt"):
         filled.verify(grace=NOW)

@@ -22,7 +22,7 @@ NOW = timedelta(0)
 
 
 class Known:
-    """What the model knows of one picture."""
+    """What the model knows of one image."""
 
     def __init__(self, image: Image, request: Generate, tags: set[str]) -> None:
         self.image, self.request, self.tags, self.pinned = image, request, tags, False
@@ -51,7 +51,7 @@ class StoreMachine(RuleBasedStateMachine):
         return Store(Path(self.folder.name) / "s", clock=lambda: self.now, fsync=False)
 
     def image(self) -> Image:
-        """Another picture every time, and a moment later."""
+        """Another image every time, and a moment later."""
         self.made += 1
         self.now += timedelta(milliseconds=1)
         svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.made}" height="1"/>'
@@ -71,7 +71,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=ids, words=st.lists(WORDS, min_size=1), tags=st.sets(TAGS))
     def save(self, words: list[str], tags: set[str]) -> str:
-        """Save a new picture."""
+        """Save a new image."""
         request = Generate(prompt=" ".join(words), model="m")
         image = self.image()
         record = self.store.save(self.result(request, image), tags=tags)[0]
@@ -80,7 +80,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=ids, source=ids)
     def edit(self, source: str) -> Any:
-        """Save an edit of a picture that is there."""
+        """Save an edit of an image that is there."""
         if source not in self.model:
             return self.save(["fox"], set())
         inputs = (self.model[source].image,)
@@ -97,7 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(id=ids, tag=TAGS)
     def tag(self, id: str, tag: str) -> None:
-        """Tag a picture."""
+        """Tag an image."""
         if self.known(id):
             self.store.tag(id, tag)
             self.model[id].tags |= {tag}
@@ -111,21 +111,21 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(id=ids)
     def pin(self, id: str) -> None:
-        """Pin a picture."""
+        """Pin an image."""
         if self.known(id):
             self.store.pin(id)
             self.model[id].pinned = True
 
     @rule(id=ids)
     def unpin(self, id: str) -> None:
-        """Unpin a picture."""
+        """Unpin an image."""
         if self.known(id):
             self.store.unpin(id)
             self.model[id].pinned = False
 
     @rule(id=consumes(ids))
     def delete(self, id: str) -> None:
-        """Delete a picture, unless it is pinned."""
+        """Delete an image, unless it is pinned."""
         if not self.known(id):
             return
         if self.model[id].pinned:
@@ -137,7 +137,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(0, 5), dry_run=st.booleans())
     def prune(self, count: int, dry_run: bool) -> None:
-        """Keep the newest pictures."""
+        """Keep the newest images."""
         unpinned = sorted((id for id in self.model if not self.model[id].pinned), reverse=True)
         places = max(0, count - (len(self.model) - len(unpinned)))
         report = self.store.prune(Retention(max_count=count), dry_run=dry_run)
@@ -180,7 +180,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def history_agrees(self) -> None:
-        """The same pictures, newest first, with the same tags and pins."""
+        """The same images, newest first, with the same tags and pins."""
         records = list(self.store.history(1000))
         assert [record.id for record in records] == sorted(self.model, reverse=True)
         for record in records:
@@ -200,16 +200,16 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_wrong(self) -> None:
-        """Files, sidecars and index agree, and every picture is readable."""
+        """Files, sidecars and index agree, and every image is readable."""
         report = self.store.verify(grace=NOW)
         assert report.problems == ()
         assert report.checked == len(self.model)
         stats = self.store.stats()
         inputs = {source for known in self.model.values() for source in known.sources}
-        assert (stats.pictures, stats.inputs) == (len(self.model), len(inputs))
+        assert (stats.images, stats.inputs) == (len(self.model), len(inputs))
 
     def teardown(self) -> None:
-        """Every picture that should be there can be opened."""
+        """Every image that should be there can be opened."""
         for id, known in self.model.items():
             assert self.store.open(id) == known.image
         self.store.close()

@@ -53,7 +53,7 @@ def test_ids_sort_by_time(one: datetime, other: datetime) -> None:
 
 
 def test_ids_of_one_moment_sort_as_they_were_made() -> None:
-    """A clock that stands still does not mix up the pictures of one call."""
+    """A clock that stands still does not mix up the images of one call."""
     make_id = names.IdMaker(lambda: datetime(2026, 11, 20, tzinfo=UTC))
     made = [make_id() for _ in range(100)]
 

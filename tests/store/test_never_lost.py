@@ -1,4 +1,4 @@
-"""A paid picture is never lost: whatever fails, the caller holds it, and a copy is tried."""
+"""A paid image is never lost: whatever fails, the caller holds it, and a copy is tried."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from gptimage import Generate, Image, Size, StoreError
 from gptimage.store import FileBlobs, PendingReplies, Store, note_of
-from gptimage.store.blobs import BlobInfo, Blobs
+from gptimage.store.blobs import BlobInfo
 
 
 NOW = timedelta(0)
@@ -69,7 +69,6 @@ DENIED = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 def failing(tmp_path: Path, error: OSError, *, after: int) -> Store:
     """A store whose disk fails after some writes."""
     blobs: Any = Failing(tmp_path / "pictures", error, after=after)
-    assert isinstance(blobs, Blobs)
     return Store(blobs)
 
 
@@ -78,7 +77,7 @@ def failing(tmp_path: Path, error: OSError, *, after: int) -> Store:
 def test_a_failed_save_loses_nothing(
     tmp_path: Path, make: Any, state: Path, error: OSError, after: int
 ) -> None:
-    """At the input, the original, the picture or the sidecar: nothing half is left."""
+    """At the input, the original, the image or the sidecar: nothing half is left."""
     image = make.image(original=make.image())
     result = make.result("A fox", image, request=make.edit(make.image()).request)
     with failing(tmp_path, error, after=after) as store:
@@ -109,7 +108,7 @@ def test_a_failed_save_loses_nothing(
 
 
 def test_what_could_be_saved_is_saved(tmp_path: Path, make: Any) -> None:
-    """Of three pictures one is on disk, and the error tells which."""
+    """Of three images one is on disk, and the error tells which."""
     images = [make.image() for _ in range(3)]
     with failing(tmp_path, FULL, after=3) as store:
         with pytest.raises(StoreError, match="2 of 3 images") as caught:
@@ -123,7 +122,7 @@ def test_what_could_be_saved_is_saved(tmp_path: Path, make: Any) -> None:
 
 
 def test_a_recovery_copy_that_fails_as_well(tmp_path: Path, make: Any, state: Path) -> None:
-    """The last word is the exception itself: it holds the pictures and says so."""
+    """The last word is the exception itself: it holds the images and says so."""
     state.write_text("a file where the folder should be")
     result = make.result()
     words = r"save \.result\.images yourself"
@@ -139,7 +138,7 @@ def test_a_recovery_copy_that_fails_as_well(tmp_path: Path, make: Any, state: Pa
 
 
 def test_the_error_crosses_processes_whole(tmp_path: Path, make: Any) -> None:
-    """A task queue that pickles the error does not lose the picture."""
+    """A task queue that pickles the error does not lose the image."""
     result = make.result()
     with failing(tmp_path, FULL, after=0) as store, pytest.raises(StoreError) as caught:
         store.save(result)
@@ -153,7 +152,7 @@ def test_the_error_crosses_processes_whole(tmp_path: Path, make: Any) -> None:
 
 
 def test_a_result_nobody_can_describe(store: Store, make: Any) -> None:
-    """Even a broken request does not cost the pictures."""
+    """Even a broken request does not cost the images."""
     circle: dict[str, object] = {}
     circle["self"] = circle
     result = make.result("x", extra_body=circle)
@@ -164,7 +163,7 @@ def test_a_result_nobody_can_describe(store: Store, make: Any) -> None:
 
 
 def test_a_warning_that_is_an_error_comes_after_the_save(store: Store, make: Any) -> None:
-    """With ``-W error`` the picture is saved before anything is raised."""
+    """With ``-W error`` the image is saved before anything is raised."""
 
     def strict(sentence: str) -> None:
         raise RuntimeError(sentence)
@@ -184,7 +183,7 @@ def raising(entries: Any) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file size limit")
 def test_a_file_size_limit_of_the_system(tmp_path: Path) -> None:
-    """A real refusal of the operating system, in the middle of writing a picture."""
+    """A real refusal of the operating system, in the middle of writing an image."""
     code = """
 import resource, sys
 from datetime import UTC, datetime
@@ -259,7 +258,7 @@ def test_a_spooled_reply_is_there_until_it_is_done(spool: PendingReplies) -> Non
         assert spool.abandoned(NOW) == ()
 
 
-def test_a_reply_in_work_is_no_leftover(spool: PendingReplies) -> None:
+def test_a_reply_in_work_is_not_recovered(spool: PendingReplies) -> None:
     """Its process is alive and it is young: nobody takes it away."""
     spool.put("g1:abc", b"x", {})
 
@@ -267,7 +266,7 @@ def test_a_reply_in_work_is_no_leftover(spool: PendingReplies) -> None:
 
 
 def test_a_spool_that_cannot_write_only_warns(tmp_path: Path) -> None:
-    """A full disk must not stand between the user and the picture."""
+    """A full disk must not stand between the user and the image."""
     (tmp_path / "file").touch()
     entry = PendingReplies(tmp_path / "file").put("g1:abc", b"x", {})
 
@@ -280,7 +279,7 @@ def test_a_spool_that_cannot_write_only_warns(tmp_path: Path) -> None:
 def test_the_reply_of_a_killed_process_is_recovered(
     store: Store, make: Any, spool: PendingReplies
 ) -> None:
-    """What was asked, used and paid comes back with the pictures."""
+    """What was asked, used and paid comes back with the images."""
     images = [make.image(), make.image()]
     request = Generate(prompt="A red fox", model="gpt-image-2", quality="low", template="product")
     path = of_the_dead(spool, reply(*images), request)
@@ -302,7 +301,7 @@ def test_the_reply_of_a_killed_process_is_recovered(
 def test_a_recovery_gives_the_pixels_that_were_asked_for(
     store: Store, make: Any, spool: PendingReplies
 ) -> None:
-    """The client would have cropped the picture; so does `recover`, keeping the original."""
+    """The client would have cropped the image; so does `recover`, keeping the original."""
     image = make.image()
     of_the_dead(spool, reply(image), Generate(prompt="x", model="m", size=Size(10, 10)))
     (record,) = store.recover(spool).saved
@@ -328,7 +327,7 @@ def test_what_is_saved_already_is_not_saved_twice(
 def test_a_recovery_after_a_repair_knows_more(
     store: Store, make: Any, spool: PendingReplies
 ) -> None:
-    """A picture the repair adopted without its story gets the story."""
+    """An image the repair adopted without its story gets the story."""
     result = make.result("A fox")
     orphan = store.save(result)[0]
     assert orphan.path is not None
@@ -343,7 +342,7 @@ def test_a_recovery_after_a_repair_knows_more(
 
 
 def test_a_recovered_edit_names_its_inputs(store: Store, make: Any, spool: PendingReplies) -> None:
-    """Its inputs were not kept, which verify says; the picture is there all the same."""
+    """Its inputs were not kept, which verify says; the image is there all the same."""
     request = make.edit(make.image()).request
     of_the_dead(spool, reply(make.image()), request)
     (record,) = store.recover(spool).saved
@@ -415,7 +414,7 @@ def test_a_recovery_that_fails_leaves_everything(
 
 @pytest.fixture
 def killed(tmp_path: Path, make: Any) -> Iterator[Store]:
-    """A store one of whose saves was killed between picture and sidecar."""
+    """A store one of whose saves was killed between image and sidecar."""
     with Store(tmp_path / "pictures") as store:
         record = store.save(make.result("A fox"))[0]
         assert record.path is not None
@@ -425,7 +424,7 @@ def killed(tmp_path: Path, make: Any) -> Iterator[Store]:
 
 
 def test_an_unfinished_save_is_not_shown(killed: Store) -> None:
-    """A picture without its sidecar is no part of the store until a repair."""
+    """An image without its sidecar is no part of the store until a repair."""
     assert list(killed.history()) == []
     assert killed.verify(grace=NOW).of("unclaimed") != ()
     assert killed.verify(grace=NOW, repair=True).clean

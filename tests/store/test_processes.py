@@ -25,7 +25,7 @@ KILLS = int(os.environ.get("GPTIMAGE_TEST_KILLS", "24"))
 """How many processes are killed; a release is tried with 500."""
 
 KEPT = 30
-"""So many pictures besides the pinned ones survive a pruning."""
+"""So many images besides the pinned ones survive a pruning."""
 
 
 def start(folder: Path, promises: Path, rounds: int, prune_to: int) -> subprocess.Popen[bytes]:
@@ -44,12 +44,12 @@ def promised(promises: Path) -> Iterator[list[str]]:
 
 
 def test_eight_processes_write_at_once(tmp_path: Path) -> None:
-    """Every picture of every process is there once, and found by every question."""
+    """Every image of every process is there once, and found by every question."""
     folder = tmp_path / "pictures"
     notes = [tmp_path / f"{number}.txt" for number in range(8)]
     workers = [start(folder, note, 12, 0) for note in notes]
     for worker in workers:
-        _, trouble = worker.communicate(timeout=120)
+        _, trouble = worker.communicate(timeout=240)
         assert worker.returncode == 0, trouble.decode()
     saved = {line[1] for note in notes for line in promised(note) if line[0] == "saved"}
 
@@ -66,7 +66,7 @@ def test_eight_processes_write_at_once(tmp_path: Path) -> None:
 def test_kill_9_loses_no_promise(tmp_path: Path) -> None:
     """Four processes save, tag, pin and prune, and are killed at random moments.
 
-    Afterwards every acknowledged picture that was not pruned is whole, nothing half is
+    Afterwards every acknowledged image that was not pruned is whole, nothing half is
     visible, and the store is clean once what was cut short has been finished.
     """
     folder = tmp_path / "pictures"
@@ -104,7 +104,7 @@ def kill(worker: subprocess.Popen[bytes], after: float) -> bytes:
     """Kill a process after so many seconds; what it had to complain about until then."""
     time.sleep(after)
     worker.kill()
-    return worker.communicate(timeout=60)[1]
+    return worker.communicate(timeout=240)[1]
 
 
 def wait_for(notes: list[Path]) -> None:
@@ -118,7 +118,7 @@ def wait_for(notes: list[Path]) -> None:
 
 
 def check_promises(store: Store, saved: dict[str, str], pinned: set[str], gone: set[str]) -> None:
-    """Every acknowledged picture is readable, and every acknowledged pin holds."""
+    """Every acknowledged image is readable, and every acknowledged pin holds."""
     assert len(saved) > 20
     for id, sha256 in saved.items():
         if id in gone and id not in pinned:
@@ -134,7 +134,7 @@ def check_promises(store: Store, saved: dict[str, str], pinned: set[str], gone: 
 
 
 def check_files(folder: Path) -> None:
-    """Whatever has a name of the store is a whole picture or a whole sidecar."""
+    """Whatever has a name of the store is a whole image or a whole sidecar."""
     for path in folder.glob("images/*/*/*/*"):
         assert find_id(path.name)
         if path.suffix == ".svg":

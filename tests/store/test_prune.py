@@ -20,7 +20,7 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 @st.composite
 def rows(draw: st.DrawFn) -> list[Row]:
-    """Pictures newest first, of all ages and sizes."""
+    """Images newest first, of all ages and sizes."""
     seconds = sorted(draw(st.lists(st.integers(0, 10**6))))
     return [
         Row(
@@ -81,7 +81,7 @@ def test_a_retention_that_cannot_be_meant(limits: Any) -> None:
 
 @pytest.fixture
 def aged(store: Store, clock: Any, make: Any) -> list[str]:
-    """Ten pictures, one a day, newest first."""
+    """Ten images, one a day, newest first."""
     ids: list[str] = []
     for _ in range(10):
         ids.insert(0, store.save(make.result())[0].id)
@@ -119,7 +119,7 @@ def test_a_dry_run_changes_nothing(store: Store, aged: list[str]) -> None:
 
 
 def test_pins_count_but_stay(store: Store, aged: list[str]) -> None:
-    """The oldest picture is pinned: it takes one of the places."""
+    """The oldest image is pinned: it takes one of the places."""
     store.pin(aged[-1])
     store.prune(Retention(max_count=3))
 
@@ -161,7 +161,7 @@ def test_shared_inputs_stay_with_what_stays(store: Store, make: Any) -> None:
 
 
 def test_files_of_others_are_never_touched(store: Store, make: Any) -> None:
-    """Notes, holiday pictures and look-alikes in the same folders stay."""
+    """Notes, holiday images and look-alikes in the same folders stay."""
     record = store.save(make.result())[0]
     assert record.path is not None
     assert store.folder is not None

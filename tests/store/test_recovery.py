@@ -117,7 +117,7 @@ def test_a_client_names_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     "odd", [10**20, -1, "x", [], {"a": 1}, 1.5], ids=["2**66", "-1", "text", "[]", "{}", "1.5"]
 )
 def test_an_odd_reply_does_not_block_the_others(store: Store, make: Any, odd: Any) -> None:
-    """Its picture is saved like theirs; what it used is not known."""
+    """Its image is saved like theirs; what it used is not known."""
     usage = dict.fromkeys(("input_tokens", "output_tokens", "total_tokens"), odd)
     spool = PendingReplies()
     spool.put("g1:abc", reply(make.image(), usage=usage, created=odd), note_of(ASKED))
@@ -220,7 +220,7 @@ def test_an_account_without_a_home_gets_a_private_folder(homeless: Path) -> None
 def test_a_folder_somebody_else_made_is_refused(
     homeless: Path, tmp_path: Path, make: Any, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is written there; the picture is saved all the same, with a warning."""
+    """Nothing is written there; the image is saved all the same, with a warning."""
     folder = homeless / f"gptimage-{os.getuid()}"
     if how == "link":
         (tmp_path / "trap").mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""Several machines on one bucket: each has its own index, and all see the same pictures."""
+"""Several machines on one bucket: each has its own index, and all see the same images."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_machine_sees_what_others_saved(machine: Open, make: Any) -> None:
 
 
 def test_tags_and_pins_are_seen_and_never_lost(machine: Open, make: Any) -> None:
-    """Two machines that change one picture both have their way."""
+    """Two machines that change one image both have their way."""
     one, other = machine(), machine()
     id = one.save(make.result())[0].id
     other.refresh()
@@ -137,7 +137,7 @@ def test_late_and_badly_dated_pictures_are_found(machine: Open, clock: Any, make
 
 
 def test_long_absence_misses_nothing(machine: Open, clock: Any, make: Any) -> None:
-    """A machine lists from its last listing, not from its own last picture."""
+    """A machine lists from its last listing, not from its own last image."""
     one, other = machine(), machine()
     other.refresh()
     clock.pass_(days=10)

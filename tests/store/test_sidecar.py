@@ -44,7 +44,7 @@ EVERY_OPTION = {
 
 @pytest.fixture
 def record(store: Store, make: Any) -> Record:
-    """The record of an edit of a cropped picture, with everything in it."""
+    """The record of an edit of a cropped image, with everything in it."""
     image = make.image("jpeg", original=make.image())
     request = make.edit(make.image(), mask=make.mask()).request
     saved = store.save(
@@ -179,7 +179,7 @@ def test_garbage_is_unreadable_and_nothing_worse(data: bytes) -> None:
 @given(name=st.sampled_from([each.name for each in attrs.fields(Record)]), value=JSON)
 def test_no_field_can_crash_the_reader(record_once: Record, name: str, value: Any) -> None:
     """Any JSON in any field is either taken or refused."""
-    values = {**record_once.to_json(), name: value}
+    values = {**record_once.to_sidecar(), name: value}
     key = record_once.key.removesuffix(".png") + ".json"
 
     try:
@@ -210,10 +210,10 @@ def test_every_parameter_of_generate_survives() -> None:
 
 @pytest.mark.parametrize("kind", ["pictures", "files", "boxes"])
 def test_every_parameter_of_edit_survives(make: Any, kind: str) -> None:
-    """Pictures, uploaded files and boxes come back as what they were."""
+    """Images, uploaded files and boxes come back as what they were."""
     pictures = [make.image() for _ in range(4)]
     given_as: dict[str, Any] = {
-        "pictures": {"mask": Mask(picture=pictures[2]), "markup": pictures[3]},
+        "pictures": {"mask": Mask(image=pictures[2]), "markup": pictures[3]},
         "files": {"mask": FileRef("file-mask"), "markup": FileRef("file-markup")},
         "boxes": {"mask": Mask.from_boxes([(0, 0, 5, 5), (7, 7, 9, 9)]), "markup": pictures[3]},
     }[kind]

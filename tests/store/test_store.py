@@ -83,7 +83,7 @@ def test_the_extension_follows_the_bytes(store: Store, make: Any) -> None:
 
 
 def test_the_untouched_original_is_kept(store: Store, make: Any) -> None:
-    """A cropped picture keeps the bytes the service sent."""
+    """A cropped image keeps the bytes the service sent."""
     original = make.image("webp")
     record = store.save(make.result("x", make.image(original=original)))[0]
 
@@ -110,7 +110,7 @@ def test_provenance_is_noted(store: Store, make: Any) -> None:
 
 
 def test_saving_twice_never_overwrites(store: Store, make: Any) -> None:
-    """The same result saved again is another picture with another id."""
+    """The same result saved again is another image with another id."""
     result = make.result()
     one, two = store.save(result)[0], store.save(result)[0]
 
@@ -123,13 +123,13 @@ def test_nothing_is_found_in_an_empty_store(store: Store) -> None:
     assert list(store.history()) == []
     assert list(store.search("fox")) == []
     assert store.find("0" * 64) == ()
-    assert store.stats().pictures == 0
+    assert store.stats().images == 0
     assert store.stats().oldest is None
     assert store.verify().clean
 
 
 def test_history_pages_through_everything(store: Store, make: Any) -> None:
-    """Pages are complete and in order, also when pictures come and go in between."""
+    """Pages are complete and in order, also when images come and go in between."""
     saved = [store.save(make.result())[0].id for _ in range(25)]
     seen: list[str] = []
     cursor = None
@@ -138,7 +138,7 @@ def test_history_pages_through_everything(store: Store, make: Any) -> None:
         seen += ids_of(page)
         if page.next is None:
             break
-        store.delete(page.next)  # even the picture the cursor names may go
+        store.delete(page.next)  # even the image the cursor names may go
         store.save(make.result())
         cursor = page.next
 
@@ -232,7 +232,7 @@ def test_search_knows_scripts_without_spaces(store: Store, make: Any) -> None:
 
 
 def test_relevance_ranks_and_pages(store: Store, make: Any) -> None:
-    """The picture that is most about a word comes first, on whichever page."""
+    """The image that is most about a word comes first, on whichever page."""
     best = store.save(make.result("fox fox fox"))[0].id
     others = [store.save(make.result("a fox and very many other words " * 3))[0].id]
     others += [store.save(make.result("one fox somewhere in a long sentence " * 5))[0].id]
@@ -306,7 +306,7 @@ def test_a_tag_that_is_there_changes_nothing(store: Store, make: Any) -> None:
 def test_pages_of_one_moment(
     tmp_path: Path, clock: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pictures of five processes in the same microsecond are all listed, once."""
+    """Images of five processes in the same microsecond are all listed, once."""
     numbers = iter(range(1000))
     monkeypatch.setattr(os, "urandom", lambda size: next(numbers).to_bytes(size))
     for _ in range(5):
@@ -350,7 +350,7 @@ def test_hostile_tags_are_data(quiet: Store, tag: str) -> None:
 
 
 def test_too_many_tags_are_refused(store: Store, make: Any) -> None:
-    """A picture has a bounded number of tags."""
+    """An image has a bounded number of tags."""
     record = store.save(make.result(), tags=[f"t{number}" for number in range(64)])[0]
 
     with pytest.raises(InvalidRequestError, match="65 tags"):
@@ -358,7 +358,7 @@ def test_too_many_tags_are_refused(store: Store, make: Any) -> None:
 
 
 def test_pins_protect(store: Store, make: Any) -> None:
-    """A pinned picture is neither deleted nor pruned until it is unpinned."""
+    """A pinned image is neither deleted nor pruned until it is unpinned."""
     record = store.save(make.result())[0]
     assert store.pin(record.id).pinned
 
@@ -402,7 +402,7 @@ def test_inputs_are_kept_once_and_go_with_the_last_edit(store: Store, make: Any)
 
 
 def test_an_edit_can_be_asked_again(store: Store, make: Any) -> None:
-    """The request comes back with its pictures, mask and markup, and runs on a client."""
+    """The request comes back with its images, mask and markup, and runs on a client."""
     result = make.edit(make.image(), make.image("webp"), mask=make.mask(), size=None, n=2)
     record = store.save(result)[0]
     client = Client()
@@ -446,7 +446,7 @@ def test_an_edit_without_its_input_says_so(store: Store, make: Any) -> None:
 
 
 def test_lineage_goes_both_ways(store: Store, make: Any) -> None:
-    """An edit points to the pictures it was made from, a refinement to its parent."""
+    """An edit points to the images it was made from, a refinement to its parent."""
     fox = make.image()
     first = store.save(make.result("fox", fox))[0]
     unrelated = store.save(make.result("fox"))[0]
@@ -480,7 +480,7 @@ def test_a_parent_must_be_an_id(store: Store, make: Any) -> None:
 
 
 def test_stats_add_up(store: Store, clock: Any, make: Any) -> None:
-    """Counts, bytes and money, each call's cost once however many pictures it made."""
+    """Counts, bytes and money, each call's cost once however many images it made."""
     a, b, c = make.image(), make.image(), make.image("webp")
     store.save(make.result("x", a, b, c, usd="0.01"))
     clock.pass_(hours=1)
@@ -489,7 +489,7 @@ def test_stats_add_up(store: Store, clock: Any, make: Any) -> None:
     store.pin(edit.id)
     stats = store.stats()
 
-    assert (stats.pictures, stats.pinned, stats.unknown_cost) == (5, 1, 1)
+    assert (stats.images, stats.pinned, stats.unknown_cost) == (5, 1, 1)
     assert abs(stats.cost.usd - Decimal("0.0231")) < Decimal("0.00000001")
     assert (stats.inputs, stats.input_bytes) == (1, photo.nbytes)
     assert stats.by_operation == {"generate": 4, "edit": 1}
@@ -519,7 +519,7 @@ def test_export_writes_names_for_people(store: Store, make: Any, tmp_path: Path)
 
 
 def test_an_export_names_what_is_missing(store: Store, make: Any, tmp_path: Path) -> None:
-    """A picture whose file is gone does not stop the others."""
+    """An image whose file is gone does not stop the others."""
     one, two = (store.save(make.result())[0] for _ in range(2))
     one.path.unlink()  # type: ignore[union-attr]  # a folder store
     report = store.export(tmp_path / "out", sidecars=False, naming="flat/{index}-{id}")
@@ -529,7 +529,7 @@ def test_an_export_names_what_is_missing(store: Store, make: Any, tmp_path: Path
 
 
 def test_an_exported_name_needs_the_id(store: Store, tmp_path: Path) -> None:
-    """Two pictures can never want the same name."""
+    """Two images can never want the same name."""
     with pytest.raises(ConfigurationError):
         store.export(tmp_path, naming="{prompt:slug}")
 
@@ -544,7 +544,7 @@ def test_a_picture_whose_file_is_gone_says_so(store: Store, make: Any) -> None:
 
 
 def test_a_damaged_picture_is_a_decode_error(store: Store, make: Any) -> None:
-    """Bytes that are no picture any more do not pass for one."""
+    """Bytes that are no image any more do not pass for one."""
     record = store.save(make.result())[0]
     record.path.write_bytes(b"not a picture")  # type: ignore[union-attr]  # a folder store
 
@@ -606,7 +606,7 @@ def test_threads_share_one_store(store: Store, make: Any) -> None:
 
 
 def test_threads_tag_one_picture(store: Store, make: Any) -> None:
-    """No tag is lost when eight threads add theirs to the same picture."""
+    """No tag is lost when eight threads add theirs to the same image."""
     id = store.save(make.result())[0].id
     threads = [
         threading.Thread(target=lambda n=n: [store.tag(id, f"{n}-{i}") for i in range(5)])
@@ -631,7 +631,7 @@ from gptimage import Generate, Image, Result
 from gptimage.store import Store
 svg = lambda n: Image.from_bytes(f'<svg xmlns="http://www.w3.org/2000/svg" width="{n}"/>'.encode())
 def save(n):
-    request = Generate(prompt=f"picture {n}", model="m")
+    request = Generate(prompt=f"image {n}", model="m")
     now = datetime.now(UTC)
     return store.save(Result(images=(svg(n),), request=request, model="m", created=now))
 store = Store(sys.argv[1])
@@ -641,7 +641,7 @@ for n in (2, 3, 4):
     pid = os.fork()
     if pid == 0:
         save(n)
-        os._exit(0 if len(store.search("picture")) >= 2 else 1)
+        os._exit(0 if len(store.search("image")) >= 2 else 1)
     children.append(pid)
 save(5)
 codes = [os.waitpid(pid, 0)[1] for pid in children]

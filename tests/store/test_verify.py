@@ -21,7 +21,7 @@ NOW = timedelta(0)
 
 @pytest.fixture
 def record(store: Store, make: Any) -> Record:
-    """An edit of a cropped picture."""
+    """An edit of a cropped image."""
     request = make.edit(make.image()).request
     return store.save(make.result("x", make.image(original=make.image()), request=request))[0]
 
@@ -39,13 +39,13 @@ def root(store: Store) -> Path:
 
 
 def missing(store: Store, record: Record) -> None:
-    """Somebody deleted the picture."""
+    """Somebody deleted the image."""
     assert record.path is not None
     record.path.unlink()
 
 
 def changed(store: Store, record: Record) -> None:
-    """Somebody edited the picture; its length stayed."""
+    """Somebody edited the image; its length stayed."""
     assert record.path is not None
     data = bytearray(record.path.read_bytes())
     data[-20] ^= 1
@@ -188,7 +188,7 @@ def test_young_files_are_not_judged(
 
 
 def test_an_adopted_picture_is_whole(store: Store, record: Record) -> None:
-    """A picture without a sidecar comes back with its original, under its own id."""
+    """An image without a sidecar comes back with its original, under its own id."""
     image, original = store.open(record.id), store.open(record.id, original=True)
     unclaimed(store, record)
     store.verify(grace=NOW, repair=True)

@@ -256,8 +256,8 @@ def test_platform_decides_the_size(platform: str, preset: str) -> None:
     [("og_image", "1200x630"), ("blog_header", "1200x400"), ("hero_banner", "1920x1080")],
 )
 def test_fixed_sizes(name: str, size: str) -> None:
-    """Web pictures recommend the pixels their place needs."""
-    assert size == BUILTIN[name].recommended().size
+    """Web images recommend the pixels their place needs."""
+    assert size == BUILTIN[name].defaults().size
 
 
 def test_transparent_product() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import pytest
 
 from gptimage.errors import TemplateError
-from gptimage.templates import Brand, PromptTemplate, PromptTemplates, Recommended
+from gptimage.templates import Brand, PromptTemplate, PromptTemplates, TemplateDefaults
 from gptimage.types.request import Prompt
 
 
@@ -87,8 +87,8 @@ def test_recommended_without_complete_arguments() -> None:
     """Recommendations can be asked for before anything is rendered."""
     post = BUILTIN["social_media_post"]
 
-    assert post.recommended() == Recommended(quality="medium", background="opaque", format="jpeg")
-    assert post.recommended(platform="TikTok").size == "1080x1920"
+    assert post.defaults() == TemplateDefaults(quality="medium", background="opaque", format="jpeg")
+    assert post.defaults(platform="TikTok").size == "1080x1920"
     assert post.recommendations["size"] == {
         "platform": {
             "instagram": "1080x1080",
@@ -100,7 +100,7 @@ def test_recommended_without_complete_arguments() -> None:
         }
     }
     with pytest.raises(TemplateError, match="platform: 'myspace' is not allowed"):
-        post.recommended(platform="myspace")
+        post.defaults(platform="myspace")
 
 
 def test_argument_by_name() -> None:

@@ -7,7 +7,7 @@ from gptimage.templates import Brand, PromptTemplates
 
 
 def test_recommendations_reach_the_picture() -> None:
-    """The picture has the size and format its template recommends."""
+    """The image has the size and format its template recommends."""
     prompt = PromptTemplates.builtin().render("og_image", title="Launch day")
     with ImageClient.sandbox() as client:
         result = client.generate(prompt)

@@ -19,10 +19,10 @@ from gptimage.transport.base64_body import (
     Base64Extractor,
     ParsedBody,
     decode,
+    decoded_images,
     extract_complete_images,
+    image_of,
     parse,
-    picture_of,
-    pictures,
     reassemble,
     split,
 )
@@ -61,7 +61,7 @@ LEAVES = st.one_of(
 
 
 def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Lists and objects, with pictures under their key anywhere."""
+    """Lists and objects, with images under their key anywhere."""
     found = st.one_of(PLAIN, ALMOST, STRINGS, st.none(), st.booleans(), inner.filter(is_no_number))
     entry = st.fixed_dictionaries({}, optional={"b64_json": found, "url": inner, "x": inner})
     keys = STRINGS.filter(lambda key: key != "b64_json")
@@ -69,7 +69,7 @@ def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 def is_no_number(value: object) -> bool:
-    """A number under that key is taken for the number of a picture."""
+    """A number under that key is taken for the number of an image."""
     return isinstance(value, bool) or not isinstance(value, int)
 
 
@@ -79,18 +79,18 @@ CUTS = st.lists(st.sampled_from([0, 1, 2, 3, 7, 64, 65]), min_size=1, max_size=8
 
 
 def meaning(value: Any, found: tuple[bytes, ...] | None = None) -> object:
-    """The value with every picture decoded, in whatever form it is there."""
+    """The value with every image decoded, in whatever form it is there."""
     if issubclass(type(value), list):
         return [meaning(each, found) for each in array(value)]
     if not issubclass(type(value), dict):
         return value
     return {
-        key: _picture(each, found) if key == "b64_json" else meaning(each, found)
+        key: _image(each, found) if key == "b64_json" else meaning(each, found)
         for key, each in table(value).items()
     }
 
 
-def _picture(value: Any, found: tuple[bytes, ...] | None) -> object:
+def _image(value: Any, found: tuple[bytes, ...] | None) -> object:
     if found is not None and isinstance(value, int) and not isinstance(value, bool):
         return found[value]
     if not isinstance(value, str):
@@ -119,11 +119,11 @@ def pieces(body: bytes, cuts: list[int]) -> list[bytes]:
 def test_a_document_means_what_json_says(
     value: object, spaces: tuple[str, str], ascii_only: bool
 ) -> None:
-    """Against the standard library: the same value, with the pictures decoded."""
+    """Against the standard library: the same value, with the images decoded."""
     body = json.dumps(value, separators=spaces, ensure_ascii=ascii_only).encode()
     document = parse(body)
 
-    assert meaning(json.loads(body)) == meaning(document.value, document.pictures)
+    assert meaning(json.loads(body)) == meaning(document.value, document.images)
 
 
 @given(DOCUMENTS, SPACES, CUTS)
@@ -178,7 +178,7 @@ def test_plain_replies_are_put_together_exactly(
     body = json.dumps(value, separators=spaces).encode()
 
     assert body == reassemble(*split(body))
-    assert tuple(found) == parse(body).pictures
+    assert tuple(found) == parse(body).images
 
 
 @given(st.integers(0, 40), st.integers(0, 40), SPACES)
@@ -206,12 +206,12 @@ def test_a_picture_is_found_wherever_the_reply_is_cut(
 @example(b"NaN")
 @example(b'"\xed\xa0\x80"')
 def test_garbage_is_a_value_error(body: bytes) -> None:
-    """Hostile bytes are a document or a ValueError, and never take the pictures with them."""
+    """Hostile bytes are a document or a ValueError, and never take the images with them."""
     try:
         parse(body)
     except ValueError:
         assert extract_complete_images(body).cut_short
-    pictures(body)
+    decoded_images(body)
 
 
 @given(st.lists(st.sampled_from([b'"b64_json":"', b"QUJD", b'"', b"\\", b"{", b"}", b":", b" "])))
@@ -221,7 +221,7 @@ def test_scraps_of_replies_are_a_value_error(scraps: list[bytes]) -> None:
     with contextlib.suppress(ValueError):
         parse(body)
 
-    assert all(isinstance(data, bytes) for data in pictures(body))
+    assert all(isinstance(data, bytes) for data in decoded_images(body))
 
 
 @given(DOCUMENTS, st.integers(0, 400))
@@ -234,11 +234,11 @@ def test_a_truncated_document_is_a_value_error(value: object, end: int) -> None:
 
 
 def test_a_broken_letter_loses_no_picture() -> None:
-    """Half an emoji, a NaN or a line break beside a picture is no reason to throw it away."""
+    """Half an emoji, a NaN or a line break beside an image is no reason to throw it away."""
     body = b'{"t":"\xf0\x9f","n":NaN,"s":"\\ud83e","l":"a\nb","data":[{"b64_json":"QUJD"}]}'
     document = parse(body)
 
-    assert [picture_of(item, document) for item in items(document.value)] == [b"ABC"]
+    assert [image_of(item, document) for item in items(document.value)] == [b"ABC"]
     assert document.value["n"] == "NaN"
 
 
@@ -260,27 +260,27 @@ def test_lenient_base64(written: str) -> None:
     body = b'{"data":[{"b64_json":"%b"}]}' % written.encode()
     document = parse(body)
 
-    assert [picture_of(item, document) for item in items(document.value)] == [b"ABC\xfb"]
-    assert pictures(body) == [b"ABC\xfb"]
+    assert [image_of(item, document) for item in items(document.value)] == [b"ABC\xfb"]
+    assert decoded_images(body) == [b"ABC\xfb"]
 
 
 def test_a_key_written_with_escapes() -> None:
-    """It is the same key to JSON, so its picture is found."""
+    """It is the same key to JSON, so its image is found."""
     document = parse(rb'{"data":[{"b64\u005fjson":"QUJD"}]}')
 
-    assert [picture_of(item, document) for item in items(document.value)] == [b"ABC"]
+    assert [image_of(item, document) for item in items(document.value)] == [b"ABC"]
 
 
 @pytest.mark.parametrize("written", ["!", "QUJD!", "Q", "QUJDQ", "QQ==QQ==", "ä", "QUJ~"])
 def test_what_is_no_base64(written: str) -> None:
-    """Anything else is a ValueError, never half a picture."""
+    """Anything else is a ValueError, never half an image."""
     with pytest.raises(ValueError):  # noqa: PT011  # binascii has its own kind
         decode(written.encode())
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_padding_in_the_middle_is_no_base64(cut: int) -> None:
-    """A picture is whole or broken, wherever the network cuts it."""
+    """An image is whole or broken, wherever the network cuts it."""
     body = b'{"b64_json":"QQ==QQ=="}'
     splitter = Base64Extractor()
     splitter.feed(body[: 13 + cut])
@@ -304,8 +304,8 @@ def test_a_number_is_no_picture(number: object) -> None:
     body = json.dumps({"data": [{"b64_json": number}, {"b64_json": "QUJD"}]}).encode()
     document = parse(body)
 
-    assert [picture_of(item, document) for item in items(document.value)] == [None, b"ABC"]
-    assert pictures(body) == [b"ABC"]
+    assert [image_of(item, document) for item in items(document.value)] == [None, b"ABC"]
+    assert decoded_images(body) == [b"ABC"]
 
 
 @pytest.mark.parametrize(
@@ -318,21 +318,21 @@ def test_items_of_anything(written: str) -> None:
 
 
 def test_a_cut_reply_keeps_its_whole_pictures() -> None:
-    """Of four pictures the first two arrived; they are saved."""
+    """Of four images the first two arrived; they are saved."""
     body = json.dumps({"data": [{"b64_json": text(picture(color=c))} for c in COLORS]}).encode()
     end = body.index(text(picture(color="red")).encode()) + 50
     document = extract_complete_images(body[:end])
 
     assert document.cut_short
-    assert tuple(picture(color=c) for c in COLORS[:2]) == document.pictures
-    assert list(document.pictures) == pictures(body[:end])
+    assert tuple(picture(color=c) for c in COLORS[:2]) == document.images
+    assert list(document.images) == decoded_images(body[:end])
 
 
 COLORS = ["teal", "navy", "red", "gold"]
 
 
 def test_thirty_megabytes_in_small_pieces() -> None:
-    """A large picture is read in one pass, piece by piece."""
+    """A large image is read in one pass, piece by piece."""
     data = random.Random(1).randbytes(22_000_000)
     body = b'{"created":1,"data":[{"b64_json":"%b"}]}' % text(data).encode()
     splitter = Base64Extractor()
@@ -340,4 +340,4 @@ def test_thirty_megabytes_in_small_pieces() -> None:
         splitter.feed(memoryview(body)[at : at + 65_536])
 
     assert (b'{"created":1,"data":[{"b64_json":0}]}', (data,)) == splitter.close()
-    assert splitter.has_picture
+    assert splitter.has_image

@@ -86,7 +86,7 @@ def test_what_was_written_is_read(events: list[tuple[str, list[bytes]]], ends: l
         (b"data: a:b:c\n\n", [("", b"a:b:c")]),
         (b"\xef\xbb\xbfdata: 1\n\n", [("", b"1")]),
         (b"event: \xff\ndata: \xff\n\n", [("\ufffd", b"\xff")]),
-        # Without its last blank line: it may be a picture that was paid for.
+        # Without its last blank line: it may be an image that was paid for.
         (b"data: 1", [("", b"1")]),
         (b"data: 1\n", [("", b"1")]),
         (b"event: a\r\ndata: 1\r", [("a", b"1")]),

@@ -51,10 +51,10 @@ def stream(*events: dict[str, Any], newline: str = "\n", named: bool = True) -> 
 )
 def test_a_stream_nobody_asked_for(body: bytes) -> None:
     """The finished image is the result, live and from the cache; a preview never is."""
-    rest, pictures = split(body)
+    rest, images = split(body)
 
     assert [image.data for image in finished(reply(body)).images] == [TEAL]
-    assert reassemble(rest, pictures) == body
+    assert reassemble(rest, images) == body
 
 
 def test_the_usage_of_such_a_stream_counts() -> None:

@@ -1,4 +1,4 @@
-"""Input pictures: every way to pass one, and everything that must never be uploaded."""
+"""Input images: every way to pass one, and everything that must never be uploaded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gptimage.types.request import FileRef
 
 
 def encoded(format: str, size: tuple[int, int] = (24, 16), **options: Any) -> bytes:
-    """A small picture in a format."""
+    """A small image in a format."""
     file = io.BytesIO()
     PIL.Image.effect_noise(size, 60).convert("RGB").save(file, format, **options)
     return file.getvalue()
@@ -59,7 +59,7 @@ offline = Web()
 
 
 def image_of(source: Any, **options: Any) -> Image:
-    """The picture a source resolves to."""
+    """The image a source resolves to."""
     found = resolve(source, field="images", fetch=offline, **options)
     assert isinstance(found, Image)
     return found
@@ -97,7 +97,7 @@ SOURCES: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_every_kind_of_source(kind: str, tmp_path: Path) -> None:
-    """However a picture is passed, its bytes arrive unchanged."""
+    """However an image is passed, its bytes arrive unchanged."""
     path = tmp_path / "fox.png"
     path.write_bytes(PNG)
     source = SOURCES[kind](path)
@@ -234,7 +234,7 @@ def test_a_file_wins_over_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ids=lambda source: repr(source)[:40],
 )
 def test_refused(source: Any) -> None:
-    """What is no picture is refused with the field, the value and what is allowed."""
+    """What is no image is refused with the field, the value and what is allowed."""
     assert refusal(source).value
 
 
@@ -289,7 +289,7 @@ def test_a_read_that_fails() -> None:
 
 
 def test_private_files_are_not_uploaded(tmp_path: Path) -> None:
-    """A key named as a picture is refused, whatever its name, and quoted nowhere."""
+    """A key named as an image is refused, whatever its name, and quoted nowhere."""
     for name in ("id_rsa", "id_rsa.png"):
         (tmp_path / name).write_bytes(KEY)
         error = refusal(tmp_path / name)
@@ -304,11 +304,11 @@ def test_a_long_path_is_named_by_its_end(tmp_path: Path) -> None:
     deep.mkdir()
     (deep / "id_rsa.png").write_bytes(KEY)
 
-    assert "d/id_rsa.png' is no picture" in str(refusal(deep / "id_rsa.png"))
+    assert "d/id_rsa.png' is no image" in str(refusal(deep / "id_rsa.png"))
 
 
 def test_a_header_is_not_enough(tmp_path: Path) -> None:
-    """A secret behind the start of a picture is refused: every pixel is decoded."""
+    """A secret behind the start of an image is refused: every pixel is decoded."""
     path = tmp_path / "fox.png"
     for start in (33, len(PNG) // 2):
         path.write_bytes(PNG[:start] + KEY)
@@ -318,7 +318,7 @@ def test_a_header_is_not_enough(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
 def test_cut_short(format: str) -> None:
-    """A picture that lacks its end is refused."""
+    """An image that lacks its end is refused."""
     whole = encoded(format)
 
     assert image_of(whole).data == whole
@@ -327,7 +327,7 @@ def test_cut_short(format: str) -> None:
 
 
 def test_bomb() -> None:
-    """A picture of absurd size is refused by its header."""
+    """An image of absurd size is refused by its header."""
     header = b"IHDR" + (60_000).to_bytes(4) * 2 + b"\x08\x06\0\0\0"
     bomb = PNG[:8] + b"\0\0\0\x0d" + header + zlib.crc32(header).to_bytes(4) + PNG[33:]
 
@@ -336,7 +336,7 @@ def test_bomb() -> None:
 
 @pytest.mark.parametrize("format", ["gif", "bmp", "tiff", "avif"])
 def test_other_formats_are_converted(format: str) -> None:
-    """A real picture the service does not take is sent as png, and kept as it was for a mask."""
+    """A real image the service does not take is sent as png, and kept as it was for a mask."""
     data = encoded(format)
     sent = image_of(data)
 
@@ -528,7 +528,7 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
 def test_links(tmp_path: Path) -> None:
-    """A link to a picture is a picture; a link to itself is refused."""
+    """A link to an image is an image; a link to itself is refused."""
     (tmp_path / "fox.png").write_bytes(PNG)
     (tmp_path / "link.png").symlink_to("fox.png")
     (tmp_path / "loop.png").symlink_to("loop.png")
@@ -548,7 +548,7 @@ def test_unreadable_file(tmp_path: Path) -> None:
 
 
 def test_one_or_several() -> None:
-    """One picture, a list or a tuple, in order, up to 16."""
+    """One image, a list or a tuple, in order, up to 16."""
     jpeg = encoded("jpeg")
     one = resolve_all(PNG, fetch=offline)
     two = resolve_all((PNG, jpeg), fetch=offline)
@@ -562,7 +562,7 @@ def test_one_or_several() -> None:
 
 @pytest.mark.parametrize("count", [0, 17])
 def test_none_or_too_many(count: int) -> None:
-    """No pictures, or more than 16, are refused before any is read."""
+    """No images, or more than 16, are refused before any is read."""
     web = Web()
     with pytest.raises(InvalidRequestError) as caught:
         resolve_all(["https://example.com/fox.png"] * count, fetch=web)
@@ -574,7 +574,7 @@ def test_none_or_too_many(count: int) -> None:
 
 
 def test_which_one_is_wrong() -> None:
-    """The error says which picture of a list it is about."""
+    """The error says which image of a list it is about."""
     with pytest.raises(InvalidRequestError) as caught:
         resolve_all([PNG, KEY], fetch=offline)
 
@@ -583,7 +583,7 @@ def test_which_one_is_wrong() -> None:
 
 @given(st.binary(max_size=200), st.sampled_from([b"", PNG[:33], PNG[:50], encoded("jpeg")[:300]]))
 def test_hostile_bytes(tail: bytes, head: bytes) -> None:
-    """Random bytes, also behind the start of a real picture, are refused, never a crash."""
+    """Random bytes, also behind the start of a real image, are refused, never a crash."""
     refusal(head + tail)
 
 
@@ -599,7 +599,7 @@ def test_one_wrong_byte(position: int, change: int) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text() | st.text().map("data:".__add__) | st.text().map("~".__add__))
 def test_any_text(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any text that names no picture is refused, never a crash."""
+    """Any text that names no image is refused, never a crash."""
     assume(not text.lower().startswith("http"))
     monkeypatch.chdir(tmp_path)
 

@@ -40,7 +40,7 @@ def test_options_are_the_rows() -> None:
 
 def test_turns_take_no_parameter_of_another_name() -> None:
     """A conversation calls a parameter what a call calls it."""
-    assert set(TurnOptions.__annotations__) - set(PARAMETERS) == {"max_pictures"}
+    assert set(TurnOptions.__annotations__) - set(PARAMETERS) == {"max_images"}
 
 
 @pytest.mark.parametrize("row", CHOICES, ids=lambda row: row.name)

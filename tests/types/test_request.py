@@ -56,7 +56,7 @@ def test_every_option_is_kept() -> None:
 
 
 def test_edit_options_are_options_and_pictures() -> None:
-    """Edits take what new pictures take, and three parameters more."""
+    """Edits take what new images take, and three parameters more."""
     more = set(EditOptions.__annotations__) - set(Options.__annotations__)
 
     assert {"mask", "markup", "input_fidelity"} == more
@@ -132,7 +132,7 @@ def test_an_unknown_option_is_refused_with_advice(name: str, advice: str) -> Non
 
 
 def test_an_edit_knows_its_pictures() -> None:
-    """Mask and markup belong to the first picture."""
+    """Mask and markup belong to the first image."""
     pictures = (image(), image(color="red"))
     request = edit(images=pictures, input_fidelity="high")
 
@@ -158,7 +158,7 @@ def test_requests_can_be_pickled() -> None:
 
 
 def test_users_stay_out_of_logs() -> None:
-    """The id of an end user and the bytes of pictures are not shown."""
+    """The id of an end user and the bytes of images are not shown."""
     request = edit(safety_identifier="user-7")
 
     assert "user-7" not in repr(request)

@@ -216,7 +216,9 @@ def test_an_svg_edit_may_be_refused() -> None:
     """The sources disagree whether an edit draws svg: it is sent, and the caller told."""
     found = judged(edit(model="gpt-image-2.6-flare", format="svg"))
 
-    assert found == ("the service is said to draw svg only for generate(); an edit may be refused",)
+    assert found == (
+        "the service is reported to draw svg only for generate(); an edit may be refused",
+    )
     assert judged(generate(model="gpt-image-2.6-flare", format="svg")) == ()
 
 
@@ -371,12 +373,12 @@ def test_the_rules_of_new_pictures(
 def test_the_rules_of_new_pictures_hold_for_edits(
     model: str, options: dict[str, Any], field: str | None, words: str
 ) -> None:
-    """An edit takes what a new picture takes."""
+    """An edit takes what a new image takes."""
     walk(edit(**options | {"model": model}), field, words)
 
 
 def hole() -> Image:
-    """A picture with a hole."""
+    """An image with a hole."""
     return Image.from_bytes(cutout())
 
 
@@ -406,7 +408,7 @@ EDITS: list[Rule] = [
 def test_the_rules_of_edits(
     model: str, options: dict[str, Any], field: str | None, words: str
 ) -> None:
-    """Each rule about pictures holds for each model it is documented for."""
+    """Each rule about images holds for each model it is documented for."""
     walk(edit(**options | {"model": model}), field, words)
 
 

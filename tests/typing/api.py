@@ -38,7 +38,7 @@ def wrong_names(client: ImageClient) -> None:
 
 
 def edits(client: ImageClient, data: bytes) -> None:
-    """Pictures come from anywhere."""
+    """Images come from anywhere."""
     client.edit("Night", images=["fox.png", Path("owl.png"), data], mask="sky.png")
     client.edit("Night", images=[Image.from_bytes(data)], mask=gptimage.Mask.from_box((0, 0, 9, 9)))
     assert_type(client.variations("fox.png", n=3), Result)
@@ -65,7 +65,7 @@ async def awaited(client: AsyncImageClient) -> None:
 
 
 def pil(image: Image) -> None:
-    """PIL pictures go in without Pillow being part of the types."""
+    """PIL images go in without Pillow being part of the types."""
     import PIL.Image
 
     client = ImageClient.sandbox()

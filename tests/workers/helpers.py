@@ -36,7 +36,7 @@ USAGE = {
 
 @functools.cache
 def picture(color: str = "teal") -> bytes:
-    """The bytes of a plain picture."""
+    """The bytes of a plain image."""
     file = io.BytesIO()
     PilImage.new("RGB", (1024, 1024), color).save(file, "png")
     return file.getvalue()
@@ -67,7 +67,7 @@ class Service:
     Attributes:
         says: What it answers next.
         asked: The requests.
-        billed: How many it answered with a picture, or failed at after it had begun.
+        billed: How many it answered with an image, or failed at after it had begun.
     """
 
     says: Callable[[], HttpReply | Exception] = answer

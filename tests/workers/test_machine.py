@@ -92,7 +92,7 @@ class World:
     def deliver(self, fate: Fate) -> JobResult | None:
         """Give the job to a worker, when everybody who had it counts as dead.
 
-        A job that was done when that began stays so, with the same pictures.
+        A job that was done when that began stays so, with the same images.
         """
         self.clock.pass_(31)
         before = self.settled

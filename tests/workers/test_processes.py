@@ -33,7 +33,7 @@ class Shelf(Store):
         os.kill(os.getpid(), signal.SIGKILL)
 
 url, folder, spec = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
-store, cache = Shelf(folder / "pictures"), Cache.disk(folder / "cache")
+store, cache = Shelf(folder / "images"), Cache.disk(folder / "cache")
 client = ImageClient(api_key="sk-worker", base_url=url, store=store, cache=cache)
 job_store = SqliteJobStore(folder / "jobs.sqlite")
 run_job(spec, client=client, job_store=job_store, lease=timedelta(seconds=1))

@@ -84,7 +84,7 @@ def killed(shared: Shared, clock: Clock, step: str) -> None:
 
 
 def test_a_job_is_done(shared: Shared) -> None:
-    """Its pictures are in the store under its tag and yours, with what they cost."""
+    """Its images are in the store under its tag and yours, with what they cost."""
     result = Process(shared).run({**JOB, "tags": ["hero"]})
 
     assert result is not None
@@ -106,7 +106,7 @@ def test_delivered_again_it_gives_the_same(shared: Shared) -> None:
 
 
 def test_an_edit_starts_from_a_picture_of_the_store(shared: Shared) -> None:
-    """A job names pictures by their ids, and a template's name reaches the record."""
+    """A job names images by their ids, and a template's name reaches the record."""
     (source,) = deliver(shared).images
     spec = Job("edit", {"prompt": "Night", "images": [source], "template": "mine"}).to_json()
 
@@ -175,7 +175,7 @@ def test_a_reply_in_the_spool_is_taken(shared: Shared, clock: Clock, state: Path
 
 
 def test_pictures_in_the_store_are_the_result(shared: Shared, clock: Clock) -> None:
-    """Killed after saving, with no cache: the pictures are found by the job's tag."""
+    """Killed after saving, with no cache: the images are found by the job's tag."""
     shared.replies = None
     killed(shared, clock, "saved")
 
@@ -188,7 +188,7 @@ def test_pictures_in_the_store_are_the_result(shared: Shared, clock: Clock) -> N
 
 
 def test_half_of_the_pictures_is_not_the_result(shared: Shared, clock: Clock) -> None:
-    """Two of three saved pictures are no answer: the reply is looked for, and all come back."""
+    """Two of three saved images are no answer: the reply is looked for, and all come back."""
     shared.service.says = lambda: answer(picture("red"), picture("green"), picture("blue"))
     spec = {**JOB, "n": 3}
     process = Process(shared, {9: None})
@@ -205,7 +205,7 @@ def test_half_of_the_pictures_is_not_the_result(shared: Shared, clock: Clock) ->
 
 
 def test_halves_of_two_calls_are_not_the_result(shared: Shared, clock: Clock, state: Path) -> None:
-    """The first picture of one call and the second of another were never one answer."""
+    """The first image of one call and the second of another were never one answer."""
     spec = {**JOB, "n": 2}
     for number in (0, 1):
         colors = [picture(f"#0000{number}0"), picture(f"#0000{number}1")]
@@ -331,7 +331,7 @@ def test_a_person_lets_it_be_asked_again(shared: Shared, clock: Clock) -> None:
 
 
 def test_a_retry_takes_what_turned_up(shared: Shared, clock: Clock) -> None:
-    """When the pictures are in the store by then, nothing is paid a second time."""
+    """When the images are in the store by then, nothing is paid a second time."""
     shared.replies = None
     killed(shared, clock, "saved")
     entry = entry_of(shared)
@@ -345,7 +345,7 @@ def test_a_retry_takes_what_turned_up(shared: Shared, clock: Clock) -> None:
     assert len(shared.service.asked) == 1
 
 
-def test_what_comes_late_closes_the_gate(shared: Shared, clock: Clock) -> None:
+def test_a_late_worker_may_not_send(shared: Shared, clock: Clock) -> None:
     """A person let it be asked again, and then the first reply came: the second is not sent."""
     steps: list[list[str]] = []
 
@@ -543,7 +543,7 @@ def test_a_job_store_that_is_down_is_raised(shared: Shared) -> None:
 
 
 def test_a_job_store_lost_at_the_end_costs_nothing(shared: Shared, clock: Clock) -> None:
-    """Pictures that are saved and cannot be noted are handed over, and found next time."""
+    """Images that are saved and cannot be noted are handed over, and found next time."""
     job_store = shared.job_store
     shared.job_store = Broken(job_store, {"done"})  # type: ignore[assignment]  # it passes the rest on
     first = deliver(shared)
@@ -603,7 +603,7 @@ def test_nobody_pays_unasked_for_a_request_like_this(
 
 
 def test_a_store_that_cannot_be_read_is_waited_for(shared: Shared) -> None:
-    """A picture that is not there is no passing trouble, a store that fails is."""
+    """An image that is not there is no passing trouble, a store that fails is."""
     job = {**JOB, "images": ["img_20261120T114205123456_9f86d081884c7d659a2feaa0c55ad015"]}
     gone = Process(shared).run(job)
 
@@ -613,7 +613,7 @@ def test_a_store_that_cannot_be_read_is_waited_for(shared: Shared) -> None:
 
 
 def test_a_client_without_a_store_is_refused(shared: Shared) -> None:
-    """Pictures that are nowhere when the worker is gone are no result."""
+    """Images that are nowhere when the worker is gone are no result."""
     client = ImageClient(transport=shared.service, base_url=URL)
 
     with pytest.raises(ConfigurationError, match="store"):

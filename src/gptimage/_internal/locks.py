@@ -1,7 +1,7 @@
 """Locks between processes, and a lock between threads that a fork cannot break.
 
 Locking a file is `filelock`'s (flock on Unix, LockFileEx on Windows), which leaves lock files in
-place. On top of it stand two things it does not have: the holder's token inside the file, for
+place. On top of it stand two things it does not have: the owner's token inside the file, for
 those who wait elsewhere, and descriptors a forked child closes, so that a child that lives on
 does not keep the lock of its dead parent.
 """
@@ -40,7 +40,7 @@ def claim(descriptor: int) -> None:
 
 @contextmanager
 def locked(path: Path) -> Generator[None]:
-    """Hold an exclusive lock on a small file; waits for the holder, a thread or a process.
+    """Hold an exclusive lock on a small file; waits for the owner, a thread or a process.
 
     Args:
         path: The lock file; it is made, and never removed, because a lock on a file that
@@ -102,13 +102,13 @@ def take(path: Path, token: str) -> FileLock | str:
         descriptor = os.open(path, _OPEN, 0o600)
         try:
             if not _lock(descriptor):
-                # The holder writes its token right after taking the lock. Whoever reads in
+                # The owner writes its token right after taking the lock. Whoever reads in
                 # between sees none and looks again a millisecond later, which is before
                 # anything that was sent can have failed.
                 os.lseek(descriptor, _TOKEN_AT, os.SEEK_SET)
-                holder = os.read(descriptor, _MAX_TOKEN).decode("utf-8", "replace")
+                owner = os.read(descriptor, _MAX_TOKEN).decode("utf-8", "replace")
                 os.close(descriptor)
-                return holder
+                return owner
             if _is_current(path, descriptor):
                 os.ftruncate(descriptor, 0)
                 os.lseek(descriptor, _TOKEN_AT, os.SEEK_SET)

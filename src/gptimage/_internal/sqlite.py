@@ -307,7 +307,7 @@ def is_damage(error: BaseException, path: Path) -> bool:
     """
     import sqlite3
 
-    if isinstance(error, UnicodeDecodeError):  # Python could not even read what SQLite said
+    if isinstance(error, UnicodeDecodeError):  # SQLite's message is not UTF-8
         return True
     if not isinstance(error, sqlite3.DatabaseError) or "no such module: fts5" in str(error):
         return False

@@ -1,4 +1,4 @@
-"""Where a user's images, recovery copies and indexes go when nothing else is said."""
+"""The default folders of a user's images, recovery copies and indexes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NAME: Final = "gptimage"
 
 
 def default_folder() -> Path:
-    """The images of somebody who named no store: ``gptimage`` in their pictures folder."""
-    pictures = os.environ.get("XDG_PICTURES_DIR")
-    return (Path(pictures) if pictures else _home() / "Pictures") / _NAME
+    """Return where images are saved if no store is named: ``gptimage`` in the Pictures folder."""
+    images = os.environ.get("XDG_PICTURES_DIR")
+    return (Path(images) if images else _home() / "Pictures") / _NAME
 
 
 def state_folder() -> Path:

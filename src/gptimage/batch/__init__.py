@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gptimage.batch.batch import AsyncBatch, Batch
-from gptimage.batch.driver import AsyncBatchLine, BatchLine
+from gptimage.batch.driver import AsyncBatchParts, BatchParts
 from gptimage.batch.prepare import BatchWarning
 from gptimage.batch.results import BatchItem
 from gptimage.batch.status import BatchStatus
@@ -12,11 +12,11 @@ from gptimage.providers.openai.batches import BatchPart
 
 __all__ = [
     "AsyncBatch",
-    "AsyncBatchLine",
+    "AsyncBatchParts",
     "Batch",
     "BatchItem",
-    "BatchLine",
     "BatchPart",
+    "BatchParts",
     "BatchStatus",
     "BatchWarning",
 ]

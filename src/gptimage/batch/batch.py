@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from gptimage._internal.threads import to_io_thread_shielded
-from gptimage.batch.driver import AsyncBatchLine, BatchLine, adrive, alines_of, drive, lines_of
+from gptimage.batch.driver import AsyncBatchParts, BatchParts, adrive, alines_of, drive, lines_of
 from gptimage.batch.job import (
     BatchJob,
     BatchRecovery,
@@ -69,14 +69,14 @@ class _Handle:
 class Batch(_Handle):
     """A batch job; made by ``ImageClient.submit_batch()`` and ``ImageClient.batch()``."""
 
-    def __init__(self, line: BatchLine, job: BatchJob) -> None:
-        self._line = line
+    def __init__(self, parts: BatchParts, job: BatchJob) -> None:
+        self._parts = parts
         super().__init__(job)
 
     @classmethod
     def submit(
         cls,
-        line: BatchLine,
+        parts: BatchParts,
         requests: Iterable[RequestInput],
         *,
         state: StatePath | None = None,
@@ -86,18 +86,18 @@ class Batch(_Handle):
     ) -> Self:
         """Submit requests, or go on with the job of the state file; see `submit_batch`."""
         limits = FileLimits(lines=max_lines, size=max_bytes)
-        return cls(line, drive(create_or_resume(line, requests, state, metadata, limits), line))
+        return cls(parts, drive(create_or_resume(parts, requests, state, metadata, limits), parts))
 
     @classmethod
-    def open(cls, line: BatchLine, where: StatePath) -> Self:
+    def open(cls, parts: BatchParts, where: StatePath) -> Self:
         """The job of a state file, or the batch of an id."""
         if not is_id(where):
-            return cls(line, load(line, where))
-        part = drive(recover_by_id(line, str(where)), line)
-        with closing(BatchRecovery(line, part)) as recovery:
-            for text in lines_of(line, str(part.input_file_id)):
+            return cls(parts, load(parts, where))
+        part = drive(recover_by_id(parts, str(where)), parts)
+        with closing(BatchRecovery(parts, part)) as recovery:
+            for text in lines_of(parts, str(part.input_file_id)):
                 recovery.take(text)
-            return cls(line, recovery.job())
+            return cls(parts, recovery.job())
 
     def status(self) -> BatchStatus:
         """How far it is now; a submission that was interrupted is completed first.
@@ -106,7 +106,7 @@ class Batch(_Handle):
             OutcomeUnknownError: A batch may or may not have been made; ask again later.
             ApiError: The service refused.
         """
-        return drive(self._job.refresh_status(), self._line)
+        return drive(self._job.refresh_status(), self._parts)
 
     def wait(
         self, *, progress: StatusCallback = False, poll: float = POLL, timeout: float | None = None
@@ -150,28 +150,28 @@ class Batch(_Handle):
         collector = self._job.collector(self.status())
         with closing(collector):
             for file_id in collector.files():
-                with closing(lines_of(self._line, file_id)) as lines:
+                with closing(lines_of(self._parts, file_id)) as lines:
                     yield from filter(None, map(collector.take, lines))
             yield from collector.missing()
         self._job.settle(collector)
 
     def cancel(self) -> BatchStatus:
         """Cancel what is not drawn yet; what is drawn is paid and stays in `results`."""
-        drive(cancel(self._job.core, self.status()), self._line)
+        drive(cancel(self._job.core, self.status()), self._parts)
         return self.status()
 
 
 class AsyncBatch(_Handle):
     """`Batch`, awaited; files are read and written in worker threads."""
 
-    def __init__(self, line: AsyncBatchLine, job: BatchJob) -> None:
-        self._line = line
+    def __init__(self, parts: AsyncBatchParts, job: BatchJob) -> None:
+        self._parts = parts
         super().__init__(job)
 
     @classmethod
     async def submit(
         cls,
-        line: AsyncBatchLine,
+        parts: AsyncBatchParts,
         requests: Iterable[RequestInput],
         *,
         state: StatePath | None = None,
@@ -182,24 +182,24 @@ class AsyncBatch(_Handle):
         """Submit requests, or go on with the job of the state file; see `submit_batch`."""
         limits = FileLimits(lines=max_lines, size=max_bytes)
         return cls(
-            line, await adrive(create_or_resume(line, requests, state, metadata, limits), line)
+            parts, await adrive(create_or_resume(parts, requests, state, metadata, limits), parts)
         )
 
     @classmethod
-    async def open(cls, line: AsyncBatchLine, where: StatePath) -> Self:
+    async def open(cls, parts: AsyncBatchParts, where: StatePath) -> Self:
         """The job of a state file, or the batch of an id."""
         if not is_id(where):
-            return cls(line, load(line, where))
-        part = await adrive(recover_by_id(line, str(where)), line)
-        with closing(BatchRecovery(line, part)) as recovery:
-            async with aclosing(alines_of(line, str(part.input_file_id))) as lines:
+            return cls(parts, load(parts, where))
+        part = await adrive(recover_by_id(parts, str(where)), parts)
+        with closing(BatchRecovery(parts, part)) as recovery:
+            async with aclosing(alines_of(parts, str(part.input_file_id))) as lines:
                 async for text in lines:
                     recovery.take(text)
-            return cls(line, await to_io_thread_shielded(recovery.job))
+            return cls(parts, await to_io_thread_shielded(recovery.job))
 
     async def status(self) -> BatchStatus:
         """How far it is now; see `Batch.status`."""
-        return await adrive(self._job.refresh_status(), self._line)
+        return await adrive(self._job.refresh_status(), self._parts)
 
     async def wait(
         self,
@@ -237,7 +237,7 @@ class AsyncBatch(_Handle):
         collector = await to_io_thread_shielded(self._job.collector, status)
         with closing(collector):
             for file_id in collector.files():
-                async with aclosing(alines_of(self._line, file_id)) as lines:
+                async with aclosing(alines_of(self._parts, file_id)) as lines:
                     async for text in lines:
                         item = await to_io_thread_shielded(collector.take, text)
                         if item is not None:
@@ -248,5 +248,5 @@ class AsyncBatch(_Handle):
 
     async def cancel(self) -> BatchStatus:
         """Cancel what is not drawn yet; see `Batch.cancel`."""
-        await adrive(cancel(self._job.core, await self.status()), self._line)
+        await adrive(cancel(self._job.core, await self.status()), self._parts)
         return await self.status()

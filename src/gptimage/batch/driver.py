@@ -37,16 +37,16 @@ class ResultLine:
 
     Attributes:
         rest: The line, with a number in place of each image.
-        pictures: The pictures, decoded.
+        images: The images, decoded.
     """
 
     rest: bytes = field(repr=False)
-    pictures: tuple[bytes, ...] = field(default=(), repr=False)
+    images: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
     def raw(self) -> bytes:
         """The line as it arrived."""
-        return reassemble(self.rest, self.pictures)
+        return reassemble(self.rest, self.images)
 
     @property
     def name(self) -> str | None:
@@ -82,10 +82,10 @@ class LineSplitter:
 
     def close(self) -> Iterator[ResultLine]:
         """A last line that has no newline."""
-        rest, pictures = self._current.close()
+        rest, images = self._current.close()
         self._current = Base64Extractor()
         if rest.strip():
-            yield ResultLine(rest, pictures)
+            yield ResultLine(rest, images)
 
     def _take(self, piece: bytes, start: int, end: int) -> None:
         if end > start:
@@ -100,33 +100,33 @@ _NOT_FOUND: Final = 404
 
 
 @frozen(kw_only=True)
-class BatchLine:
+class BatchParts:
     """What a `Batch` needs of its client.
 
     Attributes:
-        keeper: Its settings, and its store.
-        meter: Its budget, ledger and observers.
+        saver: Its settings, and its store.
+        accounting: Its budget, ledger and observers.
         send: Sends a request once.
         download: Sends a request and returns at the head of the answer.
     """
 
-    keeper: ResultSaver
-    meter: CallAccounting
+    saver: ResultSaver
+    accounting: CallAccounting
     send: Callable[[HttpRequest], HttpReply]
     download: Callable[[HttpRequest], Download]
 
 
 @frozen(kw_only=True)
-class AsyncBatchLine:
-    """`BatchLine` for an `AsyncBatch`."""
+class AsyncBatchParts:
+    """`BatchParts` for an `AsyncBatch`."""
 
-    keeper: ResultSaver
-    meter: CallAccounting
+    saver: ResultSaver
+    accounting: CallAccounting
     send: Callable[[HttpRequest], Awaitable[HttpReply]]
     download: Callable[[HttpRequest], Awaitable[AsyncDownload]]
 
 
-def drive(flow: Steps[ReturnT], line: BatchLine) -> ReturnT:
+def drive(flow: Steps[ReturnT], parts: BatchParts) -> ReturnT:
     """Do what a flow asks for, and give it what comes back."""
     answer: HttpReply | None = None
     error: Exception | None = None
@@ -139,14 +139,14 @@ def drive(flow: Steps[ReturnT], line: BatchLine) -> ReturnT:
             answer, error = None, None
             try:
                 if isinstance(step, HttpRequest):
-                    answer = line.send(step)
+                    answer = parts.send(step)
                 else:
                     time.sleep(step)
             except (TransportError, OutcomeUnknownError) as failure:
                 error = failure
 
 
-async def adrive(flow: Steps[ReturnT], line: AsyncBatchLine) -> ReturnT:
+async def adrive(flow: Steps[ReturnT], parts: AsyncBatchParts) -> ReturnT:
     """`drive`, awaited; the flow itself, which reads and writes files, runs in threads."""
     import asyncio
 
@@ -161,7 +161,7 @@ async def adrive(flow: Steps[ReturnT], line: AsyncBatchLine) -> ReturnT:
             answer, error = None, None
             try:
                 if isinstance(step, HttpRequest):
-                    answer = await line.send(step)
+                    answer = await parts.send(step)
                 else:
                     await asyncio.sleep(step)
             except (TransportError, OutcomeUnknownError) as failure:
@@ -170,19 +170,19 @@ async def adrive(flow: Steps[ReturnT], line: AsyncBatchLine) -> ReturnT:
         flow.close()
 
 
-def lines_of(line: BatchLine, file_id: str) -> Generator[ResultLine]:
+def lines_of(parts: BatchParts, file_id: str) -> Generator[ResultLine]:
     """The lines of a file; it is fetched again when it breaks off, so some may come twice.
 
     Raises:
         ApiError: The service refused.
         TransportError: It broke off again and again.
     """
-    retries = RetryState(line.keeper.core)
+    retries = RetryState(parts.saver.core)
     furthest = 0
     while True:
         lines, arrived = LineSplitter(), 0
         try:
-            with closing(line.download(content(file_id))) as download:
+            with closing(parts.download(content(file_id))) as download:
                 outcome: HttpReply | TransportError | OutcomeUnknownError = download.reply
                 if download.reply.status == _OK:
                     for piece in download:
@@ -198,16 +198,16 @@ def lines_of(line: BatchLine, file_id: str) -> Generator[ResultLine]:
         time.sleep(_again(retries, file_id, outcome))
 
 
-async def alines_of(line: AsyncBatchLine, file_id: str) -> AsyncGenerator[ResultLine]:
+async def alines_of(parts: AsyncBatchParts, file_id: str) -> AsyncGenerator[ResultLine]:
     """`lines_of`, awaited."""
     import asyncio
 
-    retries = RetryState(line.keeper.core)
+    retries = RetryState(parts.saver.core)
     furthest = 0
     while True:
         lines, arrived = LineSplitter(), 0
         try:
-            download = await line.download(content(file_id))
+            download = await parts.download(content(file_id))
             try:
                 outcome: HttpReply | TransportError | OutcomeUnknownError = download.reply
                 if download.reply.status == _OK:
@@ -251,8 +251,8 @@ def _again(
             "saved, and results() reads the rest"
         ) from outcome
     if outcome.status == _NOT_FOUND:
-        told = f"the service has no file {file_id}: it keeps those of a batch for 30 days"
-        raise NotFoundError(told, status=_NOT_FOUND, request_id=outcome.request_id)
+        message = f"the service has no file {file_id}: it keeps those of a batch for 30 days"
+        raise NotFoundError(message, status=_NOT_FOUND, request_id=outcome.request_id)
     raise error_from_reply(outcome)
 
 

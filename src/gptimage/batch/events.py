@@ -1,4 +1,4 @@
-"""What observers are told of a batch job: its batches as they are made, its requests as they end.
+"""The events of a batch job for observers: its batches as they are made, its requests as they end.
 
 All events of a batch have the id of its row in the ledger, so that the costs of its requests
 add up to the cost in that row.
@@ -33,11 +33,11 @@ class BatchEvents:
     """Tells a client's observers.
 
     Attributes:
-        meter: The client's meter.
+        accounting: The client's accounting.
         state: The job.
     """
 
-    meter: CallAccounting
+    accounting: CallAccounting
     state: State
 
     def sent(self, number: int, attempt: int) -> None:
@@ -47,13 +47,13 @@ class BatchEvents:
     def retrying(self, number: int) -> RetryCallback:
         """Who is to be called before something about a part is sent again."""
 
-        def told(delay: float, outcome: HttpReply | TransportError) -> None:
+        def notify_retry(delay: float, outcome: HttpReply | TransportError) -> None:
             reason = type(outcome).__name__
             if isinstance(outcome, HttpReply):
                 reason = f"HTTP {outcome.status}"
             self._emit(Retried, number, delay=delay, reason=reason)
 
-        return told
+        return notify_retry
 
     def submitted(self, number: int, batch_id: str) -> None:
         """The service has taken a batch."""
@@ -115,19 +115,19 @@ class BatchEvents:
 
     def _seconds(self) -> float:
         """Since the job was begun, which may be in another process."""
-        return (self.meter.clock() - self.state.created).total_seconds()
+        return (self.accounting.clock() - self.state.created).total_seconds()
 
     def _emit(self, kind: Callable[..., Event], number: int, **details: object) -> None:
-        if self.meter.guard:
+        if self.accounting.guard:
             entry = entry_of(self.state, number)
             event = kind(
                 call_id=entry.call_id,
-                at=self.meter.clock(),
+                at=self.accounting.clock(),
                 operation=entry.operation,
                 model=entry.model,
                 **details,
             )
-            self.meter.guard.dispatch(event)
+            self.accounting.guard.dispatch(event)
 
 
 def entry_of(state: State, number: int) -> CallRecord:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from gptimage._internal.keywords import file_path
-from gptimage.batch.driver import AsyncBatchLine, BatchLine, ResultLine
+from gptimage.batch.driver import AsyncBatchParts, BatchParts, ResultLine
 from gptimage.batch.events import BatchEvents, entry_of
 from gptimage.batch.prepare import FileLimits, check_metadata, digest_of, prepare
 from gptimage.batch.results import Collector
@@ -38,20 +38,20 @@ StatePath: TypeAlias = str | os.PathLike[str]
 class BatchJob:
     """One job: its state, and what is reserved for it."""
 
-    keeper: ResultSaver
-    meter: CallAccounting
+    saver: ResultSaver
+    accounting: CallAccounting
     state: State
     reservations: dict[int, Reservation] = field(factory=dict[int, Reservation], repr=False)
 
     @property
     def core(self) -> ClientConfig:
         """The client's settings."""
-        return self.keeper.core
+        return self.saver.core
 
     @property
     def events(self) -> BatchEvents:
         """The client's observers."""
-        return BatchEvents(self.meter, self.state)
+        return BatchEvents(self.accounting, self.state)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -96,15 +96,15 @@ class BatchJob:
                 value=status.state,
                 allowed="completed, failed, expired or cancelled",
             )
-        return Collector(self.keeper, self.state, status, self.events)
+        return Collector(self.saver, self.state, status, self.events)
 
     def settle(self, collector: Collector) -> None:
         """Everything was read: say what each part cost."""
         for number, (part, entry, ending) in enumerate(collector.endings()):
             if part.settled or not part.entered:  # a batch known by its id alone has no row
                 continue
-            if self.meter.ledger is not None:
-                self.meter.ledger.end(entry, ending)
+            if self.accounting.ledger is not None:
+                self.accounting.ledger.end(entry, ending)
             elif number in self.reservations:
                 self.reservations.pop(number).end(ending)
             part.settled = True
@@ -127,14 +127,14 @@ class BatchJob:
         self.state.save()
 
     def _entered(self, number: int) -> dict[int, Reservation]:
-        entry, meter = entry_of(self.state, number), self.meter
+        entry, accounting = entry_of(self.state, number), self.accounting
         reserved = self.state.parts[number].reserved
-        if meter.budget is not None:
-            return {number: meter.budget.reserve(reserved, on=self.core.clock(), note=entry)}
-        if meter.ledger is None:
+        if accounting.budget is not None:
+            return {number: accounting.budget.reserve(reserved, on=self.core.clock(), note=entry)}
+        if accounting.ledger is None:
             return {}
-        meter.ledger.begin(entry)
-        return {number: Reservation(meter.ledger, entry)}
+        accounting.ledger.begin(entry)
+        return {number: Reservation(accounting.ledger, entry)}
 
     def _release(self) -> None:
         """Give back what is reserved for parts that were surely not made."""
@@ -143,8 +143,8 @@ class BatchJob:
                 reservation = self.reservations.pop(number, None)
                 if reservation is not None:
                     reservation.release()
-                elif self.meter.ledger is not None:
-                    self.meter.ledger.end(
+                elif self.accounting.ledger is not None:
+                    self.accounting.ledger.end(
                         entry_of(self.state, number), CallOutcome(billing=Billing.NOT_BILLED)
                     )
                 part.entered = False
@@ -153,7 +153,7 @@ class BatchJob:
 
 
 def create_or_resume(
-    line: BatchLine | AsyncBatchLine,
+    parts: BatchParts | AsyncBatchParts,
     requests: Iterable[RequestInput],
     path: StatePath | None,
     metadata: Mapping[str, str],
@@ -164,7 +164,7 @@ def create_or_resume(
     Raises:
         ConfigurationError: The state file belongs to other requests, or is in use.
     """
-    core = line.keeper.core
+    core = parts.saver.core
     check_requests(requests)
     check_metadata(metadata)
     new = State.new(path, core.clock(), core.endpoint, dict(metadata))
@@ -176,12 +176,12 @@ def create_or_resume(
         else:
             state = old
             _check_same(state, core, requests, metadata)
-        job = BatchJob(keeper=line.keeper, meter=line.meter, state=state)
+        job = BatchJob(saver=parts.saver, accounting=parts.accounting, state=state)
         yield from job.submit_rest()
     return job
 
 
-def load(line: BatchLine | AsyncBatchLine, path: StatePath) -> BatchJob:
+def load(parts: BatchParts | AsyncBatchParts, path: StatePath) -> BatchJob:
     """The job of a state file.
 
     Raises:
@@ -190,8 +190,8 @@ def load(line: BatchLine | AsyncBatchLine, path: StatePath) -> BatchJob:
     """
     file_path("where", path)
     state = State.load(path)
-    _check_endpoint(state, line.keeper.core)
-    return BatchJob(keeper=line.keeper, meter=line.meter, state=state)
+    _check_endpoint(state, parts.saver.core)
+    return BatchJob(saver=parts.saver, accounting=parts.accounting, state=state)
 
 
 def is_id(where: StatePath) -> bool:
@@ -222,14 +222,14 @@ def _check_endpoint(state: State, core: ClientConfig) -> None:
 # Taking over a batch of which only its id is known: its requests are read from its own file.
 
 
-def recover_by_id(line: BatchLine | AsyncBatchLine, batch_id: str) -> Steps[BatchPart]:
+def recover_by_id(parts: BatchParts | AsyncBatchParts, batch_id: str) -> Steps[BatchPart]:
     """The batch of an id.
 
     Raises:
         ApiError: The service knows no such batch.
         InvalidRequestError: It names no file of requests.
     """
-    status = yield from get_status(line.keeper.core, (batch_id,), 0)
+    status = yield from get_status(parts.saver.core, (batch_id,), 0)
     part = status.parts[0]
     if part.input_file_id is None:
         raise InvalidRequestError(
@@ -242,13 +242,13 @@ class BatchRecovery:
     """A batch whose file of requests is being read; close it.
 
     Args:
-        line: The client's side.
+        parts: The client's side.
         part: The batch.
     """
 
-    def __init__(self, line: BatchLine | AsyncBatchLine, part: BatchPart) -> None:
-        core = line.keeper.core
-        self._line = line
+    def __init__(self, parts: BatchParts | AsyncBatchParts, part: BatchPart) -> None:
+        core = parts.saver.core
+        self._parts = parts
         self._part = part
         self._state = State.new(None, core.clock(), core.endpoint, {})
         self._file = private(self._state.requests)
@@ -282,7 +282,8 @@ class BatchRecovery:
         self._file.close()
         self._state.ready = True
         self._state.save()
-        return BatchJob(keeper=self._line.keeper, meter=self._line.meter, state=self._state)
+        parts = self._parts
+        return BatchJob(saver=parts.saver, accounting=parts.accounting, state=self._state)
 
     def close(self) -> None:
         """Close the file of requests; harmless when done twice."""

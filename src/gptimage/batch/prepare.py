@@ -194,13 +194,13 @@ def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
 def _body(core: ClientConfig, ready: PreparedRequest, uploads: Uploads) -> Steps[dict[str, object]]:
     """The body of a line, once its images are uploaded."""
     wire, ids = ready.plan.wire, list[str]()
-    for part in batches.pictures(wire):
-        file_id = yield from _picture(core, part, uploads)
+    for part in batches.images(wire):
+        file_id = yield from _image(core, part, uploads)
         ids.append(file_id)
     return batches.body_of(wire, ids)
 
 
-def _picture(core: ClientConfig, part: FilePart, uploads: Uploads) -> Steps[str]:
+def _image(core: ClientConfig, part: FilePart, uploads: Uploads) -> Steps[str]:
     digest = hashlib.sha256(part.data).hexdigest()
     file_id = uploads.get(digest)
     if file_id is None:

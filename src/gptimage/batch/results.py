@@ -72,16 +72,16 @@ class Collector:
     A request with two responses of different images gives two items: both are paid.
 
     Args:
-        keeper: Reads replies and saves results.
+        saver: Reads replies and saves results.
         state: The job.
         status: How its batches ended.
         events: The client's observers.
     """
 
     def __init__(
-        self, keeper: ResultSaver, state: State, status: BatchStatus, events: BatchEvents
+        self, saver: ResultSaver, state: State, status: BatchStatus, events: BatchEvents
     ) -> None:
-        self._keeper = keeper
+        self._saver = saver
         self._state = state
         self._status = status
         self._events = events
@@ -100,7 +100,7 @@ class Collector:
     def take(self, line: ResultLine) -> BatchItem | None:
         """Return the item of a line; None for one that says what is known already."""
         try:
-            found = read_line(line.rest, line.pictures)
+            found = read_line(line.rest, line.images)
         except ValueError as error:
             message = f"a line of the batch's output cannot be read ({error}); see .reply"
             return self._recovered(line) or self._stray(line, message)
@@ -153,11 +153,11 @@ class Collector:
     def _recovered(self, line: ResultLine) -> BatchItem | None:
         """Return the images of a line that is cut short, if it says for which request."""
         number = self._input_files.number(line.name or "")
-        if number is None or not line.pictures or not self._is_new(number, _digest(line)):
+        if number is None or not line.images or not self._is_new(number, _digest(line)):
             return None
         request_id = line.request_id
         headers = {"x-request-id": request_id} if request_id else {}
-        reply = HttpReply(status=_OK, headers=headers, body=line.rest, pictures=line.pictures)
+        reply = HttpReply(status=_OK, headers=headers, body=line.rest, images=line.images)
         sent = self._input_files.read(self._file, number)
         return self._report(number, self._read(number, sent, reply, line))
 
@@ -175,8 +175,8 @@ class Collector:
     ) -> BatchItem:
         error: GptImageError
         try:
-            plan = plan_of(self._keeper, self._state, sent)
-            taken = self._keeper.parse_and_spool(plan, reply)
+            plan = plan_of(self._saver, self._state, sent)
+            taken = self._saver.parse_and_spool(plan, reply)
         except InvalidRequestError as cause:
             message = f"{cause}; its response is in .reply"
             error = MalformedReplyError(message, reply=line.raw)
@@ -191,7 +191,7 @@ class Collector:
     def _save(self, number: int, sent: RequestLine, taken: ParsedReply) -> BatchItem:
         """Save images, unless an earlier run did."""
         self._sums[sent.part].add(taken.result)
-        store = self._keeper.store
+        store = self._saver.store
         try:
             # Two processes may read one batch into one store; neither may save what the other has.
             with store.exclusive() if store is not None else nullcontext():
@@ -208,13 +208,13 @@ class Collector:
             return evolve(taken.result, stored=before)
         if not self._state.parts[sent.part].settled:
             self._events.finished(sent.part, number, taken.result)
-        result = self._keeper.save(taken, sent.tags)
+        result = self._saver.save(taken, sent.tags)
         self._events.saved(sent.part, number, result.stored)
         return result
 
     def _before(self, result: Result) -> tuple[Record, ...]:
         """Return the records that an earlier run made of this very response."""
-        store = self._keeper.store
+        store = self._saver.store
         if store is None:
             return ()
         found: list[Record] = []
@@ -261,7 +261,7 @@ class _Sum:
         )
 
 
-def plan_of(keeper: ResultSaver, state: State, sent: RequestLine) -> Plan:
+def plan_of(saver: ResultSaver, state: State, sent: RequestLine) -> Plan:
     """Plan a request that was sent in a batch: nothing is checked, it is paid already.
 
     Raises:
@@ -273,7 +273,7 @@ def plan_of(keeper: ResultSaver, state: State, sent: RequestLine) -> Plan:
     pixels = request.size.pixels if request.size and request.format != "svg" else None
     return Plan(
         request=request,
-        spec=keeper.core.models.get(request.model),
+        spec=saver.core.models.get(request.model),
         wire=HttpRequest(method="POST", path=path, body=sent.body),
         key="b1:" + hashlib.sha256(name.encode()).hexdigest(),
         exact=pixels,
@@ -292,9 +292,9 @@ def _mark(found: OutputLine, line: ResultLine) -> int:
 
 def _digest(line: ResultLine) -> int:
     """Return a number above `_NO_IMAGE` that differs between responses with other images."""
-    digest = hashlib.sha256(b"" if line.pictures else line.rest)
-    for picture in line.pictures:
-        digest.update(picture)
+    digest = hashlib.sha256(b"" if line.images else line.rest)
+    for image in line.images:
+        digest.update(image)
     return int.from_bytes(digest.digest()[:8], "big") | 2
 
 

@@ -131,8 +131,8 @@ def get_status(
         request = HttpRequest(method="GET", path=f"/batches/{batch_id}")
         reply = yield from ask(core, request, next(listeners, ignore))
         if reply.status == _NOT_FOUND:
-            told = f"the service knows no batch {batch_id}: does the key belong to its project?"
-            raise NotFoundError(told, status=_NOT_FOUND, request_id=reply.request_id)
+            message = f"the service knows no batch {batch_id}: does the key belong to its project?"
+            raise NotFoundError(message, status=_NOT_FOUND, request_id=reply.request_id)
         parts.append(_part(good(core, reply)))
     return BatchStatus(parts=tuple(parts), total=total or sum(part.total for part in parts))
 
@@ -182,7 +182,7 @@ def good(core: ClientConfig, reply: HttpReply) -> HttpReply:
 def json_of(reply: HttpReply) -> dict[str, Any]:
     """Return the JSON object of a reply; an empty one when it is something else."""
     try:
-        value = parse(reply.body, reply.pictures).value
+        value = parse(reply.body, reply.images).value
     except ValueError:
         return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -46,7 +46,7 @@ def submit(core: ClientConfig, state: State, events: BatchEvents) -> Steps[None]
     """Submit what is not submitted yet.
 
     Raises:
-        OutcomeUnknownError: A batch may or may not have been made; later it can be told.
+        OutcomeUnknownError: A batch may or may not have been made; a later call finds out.
         ApiError: The service refused.
     """
     if not state.ready:
@@ -128,7 +128,7 @@ def _may_exist(outcome: HttpReply | TransportError | None) -> bool:
 
 
 def _is_turned_away(outcome: HttpReply | TransportError | None) -> bool:
-    """Whether the service said that it is too busy to do anything; it is still looked for."""
+    """Return whether the service refused because it is overloaded."""
     return isinstance(outcome, HttpReply) and verdict(outcome) == "free"
 
 
@@ -226,5 +226,5 @@ def _emit_rest(state: State, error: GptImageError) -> None:
     made = sum(part.batch_id is not None for part in state.parts)
     if made:
         state.make_permanent()
-        told = f"{made} of {len(state.parts)} batches are submitted, go on with {state.path}"
-        error.args = (f"{error}; {told}",)
+        progress = f"{made} of {len(state.parts)} batches are submitted, go on with {state.path}"
+        error.args = (f"{error}; {progress}",)

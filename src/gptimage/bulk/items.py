@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, cast
 
@@ -9,7 +10,7 @@ from attrs import field, frozen
 
 from gptimage.engine.config import ClientConfig
 from gptimage.engine.plan import Plan
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import InvalidRequestError, error_to_dict
 from gptimage.types.request import Edit, EditOptions, Generate, Prompt
 from gptimage.types.result import Result
 
@@ -21,7 +22,7 @@ edit, ``tags`` are for the store), or a request that is already a value."""
 NO_OPTIONS: EditOptions = {}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Item:
     """The outcome of one request: it has either a result or an error.
 
@@ -48,6 +49,44 @@ class Item:
             StoreError: Images of an earlier run cannot be read, or are gone.
         """
         return None if self._open is None else self._open()
+
+    def __repr__(self) -> str:
+        """Return which request it was and how it ended, on one line."""
+        end = "result" if self.error is None else f"{type(self.error).__name__}: {self.error}"
+        return f"<Item {self.index}: {end:.120}{', resumed' if self.resumed else ''}>"
+
+    def to_dict(self, *, data: bool = False) -> dict[str, object]:
+        """Return the outcome as JSON values; ``result`` is that of `Result.to_dict`, or None.
+
+        Args:
+            data: Whether the images themselves are in it, as base64 text.
+
+        Raises:
+            StoreError: Images of an earlier run cannot be read, or are gone.
+        """
+        result, error = self.result, self.error
+        return {
+            "index": self.index,
+            "resumed": self.resumed,
+            "error": None if error is None else error_to_dict(error),
+            "result": None if result is None else result.to_dict(data=data),
+        }
+
+    def to_json(self, *, data: bool = False) -> str:
+        """Return `to_dict` as JSON text.
+
+        Raises:
+            StoreError: Images of an earlier run cannot be read, or are gone.
+        """
+        return json.dumps(self.to_dict(data=data))
+
+    def _repr_html_(self) -> str:
+        """The images, or why there are none, for notebooks."""
+        import html
+
+        if self.error is not None or self.result is None:
+            return f"<div><small>{self.index} · {html.escape(str(self.error))}</small></div>"
+        return self.result._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 
 @frozen(kw_only=True)

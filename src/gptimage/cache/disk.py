@@ -150,7 +150,7 @@ class DiskCache(Cache):
         with self._errors("cleared"):
             if not self._root.exists():
                 return 0
-            self._sweep_leftovers()
+            self._sweep_temp_files()
             return self._index.write(lambda connection: self._clear(connection, age))
 
     def lease(self, key: str, token: str) -> Lease | LeaseHeld:
@@ -233,7 +233,7 @@ class DiskCache(Cache):
                 if entry_file.entry_path(self._root, head.key) == path:
                     yield head
 
-    def _sweep_leftovers(self) -> None:
+    def _sweep_temp_files(self) -> None:
         """Remove the temporary files and locks of processes that died."""
         oldest = files_now(self._root) - _STALE_SECONDS
         for path in (self._root / "tmp").glob("*.tmp"):

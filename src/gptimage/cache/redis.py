@@ -104,17 +104,17 @@ corrects the sums. Keys are built here, so all of them must live on one server.
 """
 
 ACQUIRE: Final = """
-local holder = redis.call('GET', KEYS[1])
-if holder then return holder end
+local owner = redis.call('GET', KEYS[1])
+if owner then return owner end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]
 """
-"""KEYS: lease. ARGV: token, milliseconds. Returns the token of the holder."""
+"""KEYS: lease. ARGV: token, milliseconds. Returns the token of the owner."""
 
 RENEW: Final = """
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
@@ -319,11 +319,11 @@ class RedisCache(Cache):
             lease=self._name("lease", key), note=self._name("note", token), token=token
         )
         milliseconds = int(LEASE_SECONDS * 1000)
-        holder: bytes = self._send(
+        owner: bytes = self._send(
             lambda redis: redis.eval(ACQUIRE, 1, mine.lease, token, milliseconds)
         )
-        if holder != token.encode():
-            return LeaseHeld(holder.decode("utf-8", "replace"))
+        if owner != token.encode():
+            return LeaseHeld(owner.decode("utf-8", "replace"))
         self._renewal.add(mine)
         return CallbackLease(partial(self._release, mine))
 

@@ -174,11 +174,11 @@ class _Attempt:
         Raises:
             GptImageError: The other one failed, and its error is ours as well.
         """
-        holder: LeaseHeld | None = None
+        owner: LeaseHeld | None = None
         retries = _RETRIES
         for pause in _pauses():
             held = await self._do(self._acquire)
-            outcome = await self._outcome_of(holder) if holder and held != holder else ""
+            outcome = await self._outcome_of(owner) if owner and held != owner else ""
             # Even with the lease in hand: the reply may have come while we were on the way.
             may_be_there = outcome == COMPLETED or (held is None and not self._refresh)
             if may_be_there and (entry := await self._do(self._look)):
@@ -190,7 +190,7 @@ class _Attempt:
             if self._runner.would_deadlock(_thread_of(held.token)):
                 self._warn(_ITSELF)
                 return None
-            holder = held
+            owner = held
             await self._runner.sleep(pause)
         self._warn(
             "another process has been sending the same request for half an hour: "
@@ -198,14 +198,14 @@ class _Attempt:
         )
         return None
 
-    async def _outcome_of(self, holder: LeaseHeld) -> str:
-        return await self._do(lambda: self._cache.outcome(holder.token)) or ""
+    async def _outcome_of(self, owner: LeaseHeld) -> str:
+        return await self._do(lambda: self._cache.outcome(owner.token)) or ""
 
     def _look(self) -> CacheEntry | None:
         return self._cache.get(self._key)
 
     def _acquire(self) -> LeaseHeld | None:
-        """Return the holder of the lease; None if that is us now, or if the cache fails."""
+        """Return the owner of the lease; None if that is us now, or if the cache fails."""
         token = f"{_SEED}.{os.getpid()}.{self._flight.thread}.{secrets.token_hex(8)}"
         found = self._cache.lease(self._key, token)
         if isinstance(found, LeaseHeld):
@@ -244,7 +244,7 @@ def _run_without_suspending(flight: Coroutine[Any, Any, T]) -> T:
     except StopIteration as end:
         answer: T = end.value
         return answer
-    raise AssertionError("a thread's crew never suspends")
+    raise AssertionError("a thread's runner never suspends")
 
 
 def _pauses() -> Iterator[float]:

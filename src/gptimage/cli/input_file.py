@@ -135,12 +135,14 @@ class Rows:
             if line.name is not None:
                 self.names.append(line.name)
         if not self._count:
-            raise InvalidRequestError(f"{path} has no requests", field="FILE", value=str(path))
+            raise InvalidRequestError(
+                f"{display_name(path)} has no requests", field="FILE", value=display_name(path)
+            )
         counts = Counter(name.casefold() for name in self.names)
         if twice := next((name for name, count in counts.items() if count > 1), None):
             raise InvalidRequestError(
-                f"{path}: two lines have {twice!r} in the column {columns.name_from}, and their "
-                "files would be mixed up; nothing was sent",
+                f"{display_name(path)}: two lines have {twice!r} in the column "
+                f"{columns.name_from}, and their files would be mixed up; nothing was sent",
                 field="name_from",
                 value=columns.name_from,
                 allowed="a column whose values all differ",
@@ -168,10 +170,19 @@ def open_input(name: str) -> Generator[Path]:
         return
     text = read_stdin()
     table = text.lstrip()[:1] not in {"{", '"', ""}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=_STDIN) as folder:
         path = Path(folder, "stdin.csv" if table else "stdin.jsonl")
         path.write_text(text, encoding="utf-8", newline="")
         yield path
+
+
+_STDIN: Final = "gptimage-stdin-"
+"""How the temporary folder begins that holds what came from standard input."""
+
+
+def display_name(path: Path) -> str:
+    """Return the path as the person knows it: a temporary copy is standard input."""
+    return "standard input" if path.parent.name.startswith(_STDIN) else str(path)
 
 
 def _read(path: Path, columns: Columns) -> Iterator[tuple[int, Row]]:
@@ -204,10 +215,10 @@ def _unknown_columns(
         meant = f", did you mean {close}?" if close else ""
         shown.append(f"{column!r:.60} (first in line {number}{meant})")
     return InvalidRequestError(
-        f"{path} has columns that are no parameters: {'; '.join(shown)}. Take them out, or name "
-        "files by one with --name-from; nothing was sent",
+        f"{display_name(path)} has columns that are no parameters: {'; '.join(shown)}. Take them "
+        "out, or name files by one with --name-from; nothing was sent",
         field="FILE",
-        value=str(path),
+        value=display_name(path),
         allowed=tuple(names),
     )
 
@@ -291,7 +302,7 @@ def _encoding(path: Path) -> str:
         raise InvalidRequestError(
             f"{path} is no file that can be read twice, as it must be; nothing was sent",
             field="FILE",
-            value=str(path),
+            value=display_name(path),
             allowed="a .jsonl or .csv file",
         )
     with path.open("rb") as file:
@@ -339,8 +350,8 @@ def _parsed(path: Path, number: int, read: Callable[[str], Any], text: str) -> A
 
 def _refuse(path: Path, number: int, why: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f"{path}, line {number}: {why}; nothing was sent",
+        f"{display_name(path)}, line {number}: {why}; nothing was sent",
         field="FILE",
-        value=str(path),
+        value=display_name(path),
         allowed='lines such as {"prompt": "A red fox"}, or a CSV with a column prompt',
     )

@@ -9,10 +9,11 @@ import json
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from gptimage.errors import error_to_dict
 from gptimage.wording import for_command_line
 
 
@@ -71,30 +72,30 @@ def result_document(
         index: Which call of the command it was, from 0.
         **more: Further fields of the command.
     """
-    from attrs import asdict
-
+    known = result.to_dict()
     return {
         "index": index,
-        "ids": [record.id for record in result.stored],
         "files": [file_document(each) for each in files],
-        "model": result.model,
-        "cost_usd": usd(result.cost),
-        "usage": None if result.usage is None else asdict(result.usage),
-        "warnings": list(result.warnings),
-        "request_id": result.request_id,
-        "cached": result.cached,
-        "sandbox": result.sandbox,
+        **{name: known[name] for name in _SHOWN},
         **more,
     }
 
 
+_SHOWN: Final = (
+    "ids",
+    "model",
+    "cost_usd",
+    "usage",
+    "warnings",
+    "request_id",
+    "cached",
+    "sandbox",
+    "effective",
+)
+"""What the command line prints of `Result.to_dict`: the images are in its files."""
+
+
 def error_document(error: BaseException, code: int) -> dict[str, Any]:
     """Describe an error; what it may have cost is there where that is known."""
-    possible = getattr(error, "possible_cost", None)
-    return {
-        "type": type(error).__name__,
-        "message": for_command_line(str(error)),
-        "exit_code": code,
-        "request_id": getattr(error, "request_id", None),
-        **({} if possible is None else {"possible_cost_usd": usd(possible)}),
-    }
+    plain = error_to_dict(error)
+    return {**plain, "message": for_command_line(str(error)), "exit_code": code}

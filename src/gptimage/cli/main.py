@@ -72,7 +72,7 @@ def _dispatch(words: Sequence[str]) -> int:
     try:
         args, unknown = parser.parse_known_args(words)
         if unknown:
-            raise parsing.UsageError(f"unrecognized arguments: {' '.join(unknown)}", args.parser)
+            raise args.parser.unrecognized(unknown)
         if args.version:
             _print_version()
             raise SystemExit(OK)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gptimage.cli.generate import write
-from gptimage.cli.input_file import Columns, Row, Rows, open_input
+from gptimage.cli.input_file import Columns, Row, Rows, display_name, open_input
 from gptimage.cli.json_output import Written, error_document, print_json, result_document, usd
 from gptimage.cli.options import (
     add_client_options,
@@ -150,9 +150,9 @@ def check_all(client: ImageClient, rows: Rows, path: Path) -> tuple[int, Decimal
         others = ", ".join(str(each) for each, _ in wrong[1:10])
         more = f" (and {len(wrong) - 1} others: {others})" if others else ""
         raise InvalidRequestError(
-            f"{path}, line {number}: {first}{more}; nothing was sent",
+            f"{display_name(path)}, line {number}: {first}{more}; nothing was sent",
             field="FILE",
-            value=str(path),
+            value=display_name(path),
         ) from first
     return images, total, unknown
 
@@ -192,7 +192,8 @@ def _dry_run(rows: Rows, path: Path, config: Config, args: argparse.Namespace) -
     else:
         cost = "a cost that cannot be estimated" if estimate is None else f"about ${total:.4f}"
         rest = f", and {unknown} requests whose cost cannot be" if unknown and estimate else ""
-        print(f"{len(rows)} requests for {images} images, {cost}{rest}; nothing was sent")
+        requests = f"{len(rows)} request{'s' * (len(rows) != 1)}"
+        print(f"{requests} for {images} image{'s' * (images != 1)}, {cost}{rest}; nothing was sent")
     return 0
 
 

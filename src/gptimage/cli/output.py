@@ -150,7 +150,7 @@ def save(images: Sequence[Image], where: Target, *, label: str = "") -> list[Pat
         label: Put behind the stem, such as ``-original``.
 
     Returns:
-        Where each one is; that can be elsewhere when the folder fails, which is said on stderr.
+        The path of each file; if the folder fails it is another folder, named on standard error.
 
     Raises:
         OSError: No place on this machine takes an image.
@@ -247,14 +247,14 @@ def save_one(image: Image, where: Target, stem: str) -> Path:
         if where.stdout:
             raise NotDeliveredError(
                 f"standard output took no image ({reason(error)}); it is paid, and in {saved}"
-            ) from None  # whoever reads a pipe may go away, but this has to be said
+            ) from None  # a reader may close a pipe, but this is a failed save
     print(f"could not write to {where.folder}; the image is in {saved}", file=sys.stderr)
     return saved
 
 
 def keep_what_came(error: BaseException) -> None:
     """Write what an error carries and somebody paid for, and say where it is."""
-    # Whatever goes wrong here: the error itself is still to be told.
+    # Whatever goes wrong here, the error itself must still be printed.
     with contextlib.suppress(OSError):
         if isinstance(error, StoreError) and isinstance(error.result, Result):
             for path in save(error.result.images, target(None, error.result.request.prompt)):
@@ -324,7 +324,7 @@ def _slug(prompt: str) -> str:
         os.fsencode(words)
     except UnicodeEncodeError:  # the locale knows ASCII alone
         words = "-".join(re.findall(r"\w+", words, re.ASCII))
-    return f"{words}-" if words in _DEVICES else words or "picture"
+    return f"{words}-" if words in _DEVICES else words or "image"
 
 
 # A line on stderr that shows that something is being waited for.

@@ -40,6 +40,28 @@ class Parser(argparse.ArgumentParser):
         """Raise `UsageError`, so that the message may be JSON."""
         raise UsageError(message, self)
 
+    def unrecognized(self, words: Sequence[str]) -> UsageError:
+        """Return the error about arguments nobody knows, with the option that was meant."""
+        from gptimage._internal.text import closest
+
+        names = [name for action in self._actions for name in action.option_strings]
+        first = next((each.partition("=")[0] for each in words if each.startswith("-")), "")
+        close = closest(first, names)
+        meant = f" (did you mean {close}?)" if close else ""
+        return UsageError(f"unrecognized arguments: {' '.join(words)}{meant}", self)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the choice that was probably meant: a list of twenty hides it."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            from gptimage._internal.text import closest
+
+            close = closest(str(value), map(str, action.choices or ()))
+            if close is not None:
+                error.message = f"{value!r} is not known (did you mean {close}?)"
+            raise
+
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "generate": ("generate:add_generate", "draw new images"),

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--chat-model", metavar="MODEL", help="the model that reads the words")
     group.add_argument("--action", default="auto", help="auto, generate or edit")
     group.add_argument(
-        "--max-pictures", type=int, metavar="N", help="the most images a turn may draw (default: 1)"
+        "--max-images", type=int, metavar="N", help="the most images a turn may draw (default: 1)"
     )
     parser.add_argument(
         "-o", "--output", metavar="PATH", help="file or folder, or - for standard output"
@@ -69,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
     where = target(args.output, str(named), overwrite=args.overwrite)
     options = {**options_from_args(args), "action": args.action}
     model = options.pop("model", None)
-    if args.max_pictures is not None:
-        options["max_pictures"] = args.max_pictures
+    if args.max_images is not None:
+        options["max_images"] = args.max_images
     agree_on_format(options, where)
     if where.stdout:
-        names = ("max_pictures", "partial_images")
+        names = ("max_images", "partial_images")
         others = {f"--{name.replace('_', '-')}": options.get(name) for name in names}
         alone({"all but one PROMPT": len(prompts) > 1, "--json": args.json, **others})
     prepare(where)

@@ -135,7 +135,7 @@ def filters(args: argparse.Namespace) -> Filters:
 
 def document_of(record: Record) -> dict[str, object]:
     """Return a record for other programs: its sidecar, and where the file is."""
-    return {**record.to_json(), "path": record.path and str(record.path), "key": record.key}
+    return record.to_dict()
 
 
 def line(record: Record) -> str:
@@ -185,7 +185,7 @@ def _show(path: Path) -> bool:
 
 def _stats(stats: Stats) -> dict[str, object]:
     return {
-        "pictures": stats.pictures,
+        "images": stats.images,
         "bytes": stats.bytes,
         "inputs": stats.inputs,
         "input_bytes": stats.input_bytes,
@@ -271,7 +271,7 @@ def run_reindex(args: argparse.Namespace) -> int:
     """Build the index anew."""
     with open_store(args) as store:
         count = store.reindex()
-    print(json.dumps({"pictures": count}) if args.json else f"{count} images")
+    print(json.dumps({"images": count}) if args.json else f"{count} images")
     return 0
 
 

@@ -23,7 +23,7 @@ _STARTER: Final = '''\
 title = "{title}"
 description = "What it makes, in a sentence."
 template = """
-A finished picture of {{subject}}.[ The style is {{style}}.]
+A finished image of {{subject}}.[ The style is {{style}}.]
 {{if include_text_space}}The left half is calm, with room for a headline that is added later.{{end}}
 Leave out lettering, logos and watermarks.
 """

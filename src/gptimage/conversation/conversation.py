@@ -46,7 +46,7 @@ class _ConversationBase:
         self,
         client: ClientParts,
         *,
-        model: str | None = None,
+        chat_model: str | None = None,
         image_model: str | None = None,
         resume: Resume | None = None,
         stateless: bool = False,
@@ -54,7 +54,11 @@ class _ConversationBase:
         self._client = client
         self._runtime = client.sender.runtime
         self._session = ConversationSession.of(
-            client.keeper, model=model, image_model=image_model, resume=resume, stateless=stateless
+            client.saver,
+            chat_model=chat_model,
+            image_model=image_model,
+            resume=resume,
+            stateless=stateless,
         )
         self._resume = resume
         self._turns: tuple[Turn, ...] = ()
@@ -71,8 +75,8 @@ class _ConversationBase:
         return head if isinstance(head, str) or head is None else head.response_id
 
     @property
-    def model(self) -> str:
-        """The chat model, which reads the words and calls the image model."""
+    def chat_model(self) -> str:
+        """The model that reads the words and calls the image model."""
         return self._session.chat_model
 
     @property
@@ -83,7 +87,7 @@ class _ConversationBase:
     def __repr__(self) -> str:
         """Both models and where it stands; never a prompt."""
         kind = type(self).__name__
-        return f"{kind}({self.model}, image_model={self.image_model}, at={self.response_id})"
+        return f"{kind}({self.chat_model}, image_model={self.image_model}, at={self.response_id})"
 
     def branch(self, turn: Turn) -> Self:
         """Another conversation that goes on from this turn; this one stays where it is."""
@@ -128,7 +132,7 @@ class _ConversationBase:
 
     async def _exchange(self, turn: TurnPlan, start: Resume | None, inputs: TurnInput) -> Turn:
         runtime = self._runtime
-        call = self._client.meter.call(turn.plan, operation=TURN)
+        call = self._client.accounting.call(turn.plan, operation=TURN)
         with self._kept_on_failure(turn, call), call:
             async with reserve_budget(runtime, call):
                 reply = await self._client.sender.send(turn.plan, call)
@@ -142,7 +146,7 @@ class _ConversationBase:
         self, turn: TurnPlan, start: Resume | None, inputs: TurnInput
     ) -> AsyncGenerator[PartialImage | TurnCompleted]:
         runtime = self._runtime
-        call = self._client.meter.call(turn.plan, operation=TURN)
+        call = self._client.accounting.call(turn.plan, operation=TURN)
         with self._kept_on_failure(turn, call), call:
             async with reserve_budget(runtime, call):
                 async with aclosing(await self._client.sender.stream(turn.plan, call)) as source:
@@ -167,7 +171,7 @@ class _ConversationBase:
         yield completed
 
     def _kept_on_failure(self, turn: TurnPlan, call: CallTracker) -> AbstractContextManager[None]:
-        keep = partial(self._client.keeper.keep_given_up, turn.plan)
+        keep = partial(self._client.saver.keep_given_up, turn.plan)
         return call.arrival.kept_on_failure(keep, images_reply)
 
     async def _saved(self, done: CompletedTurn, call: CallTracker) -> Turn:
@@ -182,8 +186,8 @@ class Conversation(_ConversationBase):
     """Images made and changed turn by turn; made by ``ImageClient.conversation()``.
 
     Args:
-        line: The client's side.
-        model: The chat model, which reads the words; `DEFAULT_OUTER` when left out.
+        client: What it needs of its client.
+        chat_model: The model that reads the words; `DEFAULT_CHAT_MODEL` when left out.
         image_model: The model that draws; the client's when left out.
         resume: Where to go on: a turn, a record, a response's id or a stored image's id.
         stateless: Send the last image with every turn and let the service keep nothing.

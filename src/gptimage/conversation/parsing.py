@@ -27,7 +27,7 @@ from gptimage.image.image import Image
 from gptimage.models.pricing import chat_cost
 from gptimage.providers.openai.errors import error_from_event
 from gptimage.providers.openai.responses import (
-    PICTURE,
+    IMAGE,
     Answer,
     ImageCall,
     TurnEvent,
@@ -72,7 +72,7 @@ def finish_turn(turn: TurnPlan, reply: HttpReply, finish: Finish) -> Turn:
     """
     value = _json(reply) if 200 <= reply.status < 300 else None
     if value is None and (events := _events(reply)):
-        reader = TurnReader(turn, evolve(reply, body=b"", pictures=()))
+        reader = TurnReader(turn, evolve(reply, body=b"", images=()))
         for event in events:
             reader.take(event)
         return reader.end((), finish)
@@ -81,7 +81,7 @@ def finish_turn(turn: TurnPlan, reply: HttpReply, finish: Finish) -> Turn:
         renamed = _RESULT.sub(rb'"b64_json"\1', bytes(reply.body))
         result = finish(turn.plan, evolve(reply, body=renamed))
         return Turn(result=result, chat_model=turn.ask.chat_model)
-    return turn_of(turn, read_answer(value, reply.pictures), reply, finish)
+    return turn_of(turn, read_answer(value, reply.images), reply, finish)
 
 
 def images_reply(reply: HttpReply) -> HttpReply:
@@ -89,8 +89,8 @@ def images_reply(reply: HttpReply) -> HttpReply:
     value = _json(reply)
     if value is None:
         return evolve(reply, body=_RESULT.sub(rb'"b64_json"\1', bytes(reply.body)))
-    answer = read_answer(value, reply.pictures)
-    drawn = [call for call in answer.calls if call.picture is not None]
+    answer = read_answer(value, reply.images)
+    drawn = [call for call in answer.calls if call.image is not None]
     return _as_images(answer, drawn, reply) if drawn else reply
 
 
@@ -115,11 +115,11 @@ def turn_of(
         ApiError: Nothing was drawn, and the service says why.
         MalformedReplyError: Nothing was drawn, and it does not; or no image can be read.
     """
-    drawn = [call for call in answer.calls if call.picture is not None]
+    drawn = [call for call in answer.calls if call.image is not None]
     if not drawn:
         raise _nothing(turn, answer, reply, partials)
-    readable = [call for call in drawn if _is_picture(call)]
-    failed = tuple(_failed(call) for call in answer.calls if call.picture is None)
+    readable = [call for call in drawn if _is_image(call)]
+    failed = tuple(_failed(call) for call in answer.calls if call.image is None)
     result = finish(turn.plan, _as_images(answer, drawn, reply))
     return Turn(
         result=_counted(turn, answer, result).warn(*_notes(answer, readable, failed)),
@@ -146,14 +146,14 @@ def service_error(
 
 def _as_images(answer: Answer, drawn: list[ImageCall], reply: HttpReply) -> HttpReply:
     """The same images as a reply of the Images API, which `finish` knows how to read."""
-    pictures: list[bytes] = []
+    images: list[bytes] = []
     data: list[dict[str, object]] = []
     for call in drawn:
-        if isinstance(call.picture, bytes):
-            data.append({"b64_json": len(pictures)})
-            pictures.append(call.picture)
+        if isinstance(call.image, bytes):
+            data.append({"b64_json": len(images)})
+            images.append(call.image)
         else:
-            data.append({"b64_json": call.picture})
+            data.append({"b64_json": call.image})
     authors = [call.svg_usage for call in drawn if call.svg_usage is not None]
     body = {
         "created": answer.created,
@@ -162,7 +162,7 @@ def _as_images(answer: Answer, drawn: list[ImageCall], reply: HttpReply) -> Http
         "data": data,
         **drawn[0].reported,
     }
-    return evolve(reply, body=json.dumps(body).encode(), pictures=tuple(pictures))
+    return evolve(reply, body=json.dumps(body).encode(), images=tuple(images))
 
 
 def _counted(turn: TurnPlan, answer: Answer, result: Result) -> Result:
@@ -195,9 +195,9 @@ def _nothing(
     turn: TurnPlan, answer: Answer, reply: HttpReply, partials: Iterable[PartialImage]
 ) -> GptImageError:
     """Why there is no image: a failed call says most, then the response itself."""
-    told = [error for error in (*(call.error for call in answer.calls), answer.error) if error]
-    if told:
-        return service_error(told[0], request_id=reply.request_id, partials=partials)
+    errors = [error for error in (*(call.error for call in answer.calls), answer.error) if error]
+    if errors:
+        return service_error(errors[0], request_id=reply.request_id, partials=partials)
     why = f"the response is {answer.status or 'empty'} ({answer.reason or 'no reason given'})"
     cost = possible_cost(turn.plan)
     if answer.refusal:
@@ -214,7 +214,7 @@ def _nothing(
         why = f"the model drew nothing and answered: {_quoted(answer.text)}"
     return MalformedReplyError(
         f"{why}: {cost}; the raw reply is in .reply",
-        reply=reassemble(reply.body, reply.pictures, PICTURE),
+        reply=reassemble(reply.body, reply.images, IMAGE),
         status=reply.status,
         possible_cost=turn.plan.ceiling,
         partials=partials,
@@ -224,7 +224,7 @@ def _nothing(
 
 
 def _quoted(words: str) -> str:
-    """What the model said, on one line and not for ever."""
+    """Return the model's text on one line, shortened."""
     line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
     return f'"{line[: _LONGEST_QUOTE - 1]}…"' if len(line) > _LONGEST_QUOTE else f'"{line}"'
 
@@ -233,21 +233,21 @@ def _failed(call: ImageCall) -> FailedCall:
     error: Mapping[str, Any] = call.error or {}
     details = as_table(error.get("moderation_details"))
     stage = details.get("moderation_stage")
-    told = service_error(error, request_id=None)
+    found = service_error(error, request_id=None)
     return FailedCall(
         call_id=call.id,
-        message=str(told) if error else "the service does not say why",
-        code=told.code,
-        type=told.type,
+        message=str(found) if error else "the service does not say why",
+        code=found.code,
+        type=found.type,
         stage=stage if isinstance(stage, str) else None,
         categories=tuple(map(str, as_list(details.get("categories")))),
     )
 
 
-def _is_picture(call: ImageCall) -> bool:
+def _is_image(call: ImageCall) -> bool:
     """Whether `finish` can read it, so that ids and prompts stay beside their images."""
     try:
-        return isinstance(call.picture, bytes) and bool(Image.from_bytes(call.picture))
+        return isinstance(call.image, bytes) and bool(Image.from_bytes(call.image))
     except ImageDecodeError:
         return False
 
@@ -257,7 +257,7 @@ def _events(reply: HttpReply) -> list[ServerEvent]:
     if not 200 <= reply.status < 300:
         return []
     decoder = EventDecoder()
-    body = reassemble(reply.body, reply.pictures, PICTURE)
+    body = reassemble(reply.body, reply.images, IMAGE)
     found = [*decoder.feed(body), *decoder.finish()]
     return found if any(table(loads_or_none(event.data)).get("type") for event in found) else []
 
@@ -323,7 +323,7 @@ class TurnReader:
         if not reader._items and not reader._ended:
             return self._head if self._head.status == 200 and self._head.body else None
         answer = read_answer(reader._document())
-        drawn = [call for call in answer.calls if call.picture is not None]
+        drawn = [call for call in answer.calls if call.image is not None]
         return _as_images(answer, drawn, self._head) if drawn else None
 
     def _take(self, event: ServerEvent) -> PartialImage | None:
@@ -362,7 +362,7 @@ class TurnReader:
                 raise self._cut_short(broken) from broken
             return finish_turn(self._turn, self._head, finish)
         answer = read_answer(self._document())
-        drawn = any(call.picture is not None for call in answer.calls)
+        drawn = any(call.image is not None for call in answer.calls)
         if not drawn and not self._ended:
             raise self._cut_short(broken) from broken
         if not self._ended:
@@ -384,8 +384,8 @@ class TurnReader:
         return {**self._response, "output": _merged(self._items, last)}
 
     def _is_stream(self) -> bool:
-        said = self._head.content_type == "text/event-stream" and not self._head.body
-        return self._head.status == 200 and (said or self._took)
+        is_stream = self._head.content_type == "text/event-stream" and not self._head.body
+        return self._head.status == 200 and (is_stream or self._took)
 
     def _preview(self, event: TurnEvent) -> PartialImage | None:
         try:
@@ -398,9 +398,9 @@ class TurnReader:
         return partial
 
     def _failed(self, event: TurnEvent) -> None:
-        told = as_table(event.value.get("error")) or event.value
+        details = as_table(event.value.get("error")) or event.value
         request_id = self._head.request_id
-        error = service_error(told, request_id=request_id, partials=self._partials)
+        error = service_error(details, request_id=request_id, partials=self._partials)
         if not any(item.get("result") for item in self._items):
             raise error
         self._notes.append(f"the stream reported an error after a finished image: {error}")
@@ -408,15 +408,15 @@ class TurnReader:
     def _cut_short(self, broken: OutcomeUnknownError | None) -> OutcomeUnknownError:
         reason = str(broken) if broken else "the stream ended before the finished image"
         plan, kept = self._turn.plan, tuple(self._partials)
-        told = f"{reason}: {possible_cost(plan)}; {len(kept)} previews are in .partials"
+        message = f"{reason}: {possible_cost(plan)}; {len(kept)} previews are in .partials"
         ceiling, request_id = plan.ceiling, self._head.request_id
         if not self._unread:
             return OutcomeUnknownError(
-                told, possible_cost=ceiling, partials=kept, request_id=request_id
+                message, possible_cost=ceiling, partials=kept, request_id=request_id
             )
         # An image may be in what could not be read; it is not thrown away.
         return MalformedReplyError(
-            f"{told}, what could not be read is in .reply",
+            f"{message}, what could not be read is in .reply",
             reply=b"\n\n".join(self._unread),
             possible_cost=ceiling,
             partials=kept,
@@ -427,9 +427,9 @@ class TurnReader:
 def _merged(items: list[Mapping[str, Any]], last: list[object]) -> list[Mapping[str, Any]]:
     """The items of the response at the end; an image it left out is taken from the way."""
     whole = {_name(item): item for item in items}
-    told = [item for each in last if (item := as_table(each))]
-    merged = [item if item.get("result") else whole.get(_name(item), item) for item in told]
-    known = {_name(item) for item in told}
+    final = [item for each in last if (item := as_table(each))]
+    merged = [item if item.get("result") else whole.get(_name(item), item) for item in final]
+    known = {_name(item) for item in final}
     return [*merged, *(item for item in items if _name(item) not in known)]
 
 

@@ -27,14 +27,14 @@ from gptimage.types.request import FileRef, Generate, Prompt, edit_request, gene
 
 
 ACTIONS: Final = ("auto", "generate", "edit")
-MAX_PICTURES: Final = 10
+MAX_IMAGES: Final = 10
 _REWRITTEN: Final = 1_000
 """Tokens of the prompt the chat model writes for an image; some 50 to 100 were recorded."""
 _KNOWN: Final = tuple(TurnOptions.__annotations__)
 _REFUSED: Final[Mapping[str, str]] = {
-    "n": "the image tool takes none; max_pictures bounds how many the model may draw",
+    "n": "the image tool takes none; max_images bounds how many the model may draw",
     "markup": "the image tool takes none; use a mask, or ImageClient.edit()",
-    "model": "it is fixed for a conversation: client.conversation(model=..., image_model=...)",
+    "model": "it is fixed for a conversation: client.conversation(chat_model=..., image_model=...)",
 }
 
 
@@ -66,7 +66,7 @@ def image_request(
         InvalidRequestError: An option is unknown or has no place in a conversation.
     """
     _refuse_unknown(options)
-    rest = {name: value for name, value in options.items() if name != "max_pictures"}
+    rest = {name: value for name, value in options.items() if name != "max_images"}
     if images:
         return edit_request(
             prompt, rest, images=images, mask=mask, default_model=model, stream=stream
@@ -80,13 +80,13 @@ def image_request(
     return generate_request(prompt, rest, default_model=model, stream=stream)
 
 
-def check_ask(action: object, max_pictures: object, *, pictures: bool, masked: bool) -> None:
+def check_ask(action: object, max_images: object, *, images: bool, masked: bool) -> None:
     """Refuse an action that cannot work.
 
     Args:
         action: What the turn is to do.
-        max_pictures: The most images it may draw.
-        pictures: Whether there is a picture to change.
+        max_images: The most images it may draw.
+        images: Whether there is an image to change.
         masked: Whether a mask is given.
 
     Raises:
@@ -94,13 +94,13 @@ def check_ask(action: object, max_pictures: object, *, pictures: bool, masked: b
     """
     if action not in ACTIONS:
         raise _refuse("action", action, "it is not known", ACTIONS)
-    if action == "edit" and not pictures:
+    if action == "edit" and not images:
         raise _refuse("action", action, "there is no image yet to change", "images=...")
     if action == "generate" and masked:
         raise _refuse("mask", "a mask", "a new image takes no mask", "action='edit'")
-    whole = isinstance(max_pictures, int) and not isinstance(max_pictures, bool)
-    if not whole or not 1 <= max_pictures <= MAX_PICTURES:  # type: ignore[operator]  # whole: it is an int
-        raise _refuse("max_pictures", max_pictures, "it must be a whole number", "1 to 10")
+    whole = isinstance(max_images, int) and not isinstance(max_images, bool)
+    if not whole or not 1 <= max_images <= MAX_IMAGES:  # type: ignore[operator]  # whole: it is an int
+        raise _refuse("max_images", max_images, "it must be a whole number", "1 to 10")
 
 
 def plan_turn(plan: Plan, ask: Ask, *, endpoint: str, history: int | None = 0) -> TurnPlan:
@@ -123,21 +123,21 @@ def plan_turn(plan: Plan, ask: Ask, *, endpoint: str, history: int | None = 0) -
     wire = to_wire(plan.request, plan.wire, ask)
     ceiling = _ceiling(plan, ask, history)
     key = cache_key(wire, endpoint)
-    whole = evolve(plan, wire=wire, key=key, ceiling=ceiling, most=ask.max_pictures)
+    whole = evolve(plan, wire=wire, key=key, ceiling=ceiling, most=ask.max_images)
     return TurnPlan(plan=whole, ask=ask)
 
 
 def _ceiling(plan: Plan, ask: Ask, history: int | None) -> Decimal | None:
     """The most a turn should cost in USD, both models together; None when one is not known."""
     price = plan.spec.price(plan.on) if plan.spec else None
-    said = _said(plan.request, plan.on, ask, history)
-    if plan.ceiling is None or price is None or said is None:
+    chat = _chat_ceiling(plan.request, plan.on, ask, history)
+    if plan.ceiling is None or price is None or chat is None:
         return None
     rewritten = _REWRITTEN * price.text_input / 1_000_000
-    return ask.max_pictures * (plan.ceiling + rewritten) + said
+    return ask.max_images * (plan.ceiling + rewritten) + chat
 
 
-def _said(request: Generate, on: date, ask: Ask, history: int | None) -> Decimal | None:
+def _chat_ceiling(request: Generate, on: date, ask: Ask, history: int | None) -> Decimal | None:
     """The chat model's part; its bytes are those of the prompt and of all extra fields."""
     extra = request.extra_body or {}
     if extra.get("service_tier") not in STANDARD:
@@ -147,9 +147,9 @@ def _said(request: Generate, on: date, ask: Ask, history: int | None) -> Decimal
         ask.chat_model,
         on,
         text=utf8_length(request.prompt) + (len(canonical(extra)) if extra else 0),
-        pictures=len(request.inputs) if ask.shows else 0,
+        images=len(request.inputs) if ask.shows else 0,
         history=history if ask.previous is not None else 0,
-        drawn=ask.max_pictures,
+        drawn=ask.max_images,
         written=most if type(most) is int and most > 0 else None,
     )
 

@@ -29,7 +29,7 @@ from gptimage.image.mask import Mask
 from gptimage.models.pricing import DEFAULT_CHAT_MODEL
 from gptimage.providers.openai.responses import Ask
 from gptimage.transport.http import HttpReply
-from gptimage.types.inputs import API_FORMATS, resolve, resolve_all
+from gptimage.types.inputs import API_FORMATS, is_sdk_file, resolve, resolve_all, spread
 from gptimage.types.record import Record
 from gptimage.types.request import FileRef, Prompt, Source, Sources
 from gptimage.types.result import Result
@@ -60,13 +60,13 @@ class ConversationSession:
     """The settings of a conversation, and how a turn is planned.
 
     Attributes:
-        keeper: The client's settings, and its store.
+        saver: The client's settings, and its store.
         chat_model: The model that reads the prompt.
         image_model: The model that generates images.
         stateless: Whether every turn sends the last image, and the service stores nothing.
     """
 
-    keeper: ResultSaver
+    saver: ResultSaver
     chat_model: str
     image_model: str
     stateless: bool
@@ -74,9 +74,9 @@ class ConversationSession:
     @classmethod
     def of(
         cls,
-        keeper: ResultSaver,
+        saver: ResultSaver,
         *,
-        model: str | None,
+        chat_model: str | None,
         image_model: str | None,
         resume: Resume | None,
         stateless: bool,
@@ -93,7 +93,7 @@ class ConversationSession:
             # An empty variable of a script must not begin a new conversation, and pay for it.
             raise _refuse_resume("it is empty; leave it out for a new conversation", resume)
         stored = isinstance(resume, str) and resume.startswith(_STORED)
-        if stored and keeper.store is None:
+        if stored and saver.store is None:
             raise ConfigurationError(
                 f"{resume} names a stored image, and this client has no store: "
                 "pass store= to the client, or resume from a response's id (resp_...)"
@@ -101,9 +101,9 @@ class ConversationSession:
         if stateless and isinstance(resume, str) and not stored:
             raise _refuse_resume("a stateless conversation goes on from an image", resume)
         return cls(
-            keeper=keeper,
-            chat_model=model or DEFAULT_CHAT_MODEL,
-            image_model=image_model or keeper.core.model,
+            saver=saver,
+            chat_model=chat_model or DEFAULT_CHAT_MODEL,
+            image_model=image_model or saver.core.model,
             stateless=stateless,
         )
 
@@ -124,10 +124,12 @@ class ConversationSession:
             InvalidRequestError: An input is no image.
             FetchError: A URL could not be downloaded safely.
         """
+        if images is not None:
+            images = spread(images, stored=self.saver.store is not None)
         found = self._stored(images)
-        if isinstance(images, (list, tuple)):
+        if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
-        fetch = self.keeper.core.fetch
+        fetch = self.saver.core.fetch
         return TurnInput(
             prompt=prompt,
             images=() if images is None else resolve_all(found, fetch=fetch),
@@ -135,7 +137,7 @@ class ConversationSession:
             action=action,
             options=options,
             stream=stream,
-            tags=self.keeper.check_tags(tags),
+            tags=self.saver.check_tags(tags),
         )
 
     def plan(self, resume: Resume | None, inputs: TurnInput) -> TurnPlan:
@@ -163,7 +165,7 @@ class ConversationSession:
         if head is None or head.response_id is None or not is_forgotten(error):
             raise error
         if head.image is None:
-            raise _unknown_picture(error) from error
+            raise _unknown_image(error) from error
         turn = self._plan(evolve(head, response_id=None), inputs)
         note = (
             f"the service no longer has response {head.response_id}: its last image was sent "
@@ -192,7 +194,7 @@ class ConversationSession:
         kept: list[ParsedReply] = []
 
         def finish(plan: Plan, reply: HttpReply) -> Result:
-            kept.append(self.keeper.parse_and_spool(plan, reply, arrival))
+            kept.append(self.saver.parse_and_spool(plan, reply, arrival))
             return kept[-1].result
 
         turn = read(finish)
@@ -205,7 +207,7 @@ class ConversationSession:
             StoreError: They could not be saved; the error carries the result.
         """
         turn = done.turn
-        result = self.keeper.save(
+        result = self.saver.save(
             evolve(done.taken, result=turn.result),
             done.tags,
             parent=done.parent,
@@ -225,10 +227,10 @@ class ConversationSession:
             )
         if head is not None and previous is None and last is None:
             raise _refuse_resume("neither the service nor the store has its image", None)
-        max_pictures = inputs.options.get("max_pictures")
-        most = 1 if max_pictures is None else max_pictures
+        max_images = inputs.options.get("max_images")
+        most = 1 if max_images is None else max_images
         known = bool(inputs.images) or head is not None
-        check_ask(inputs.action, most, pictures=known, masked=inputs.mask is not None)
+        check_ask(inputs.action, most, images=known, masked=inputs.mask is not None)
         shows = bool(inputs.images) or previous is None or inputs.mask is not None
         # The service generates gifs but takes none as input, so the turn after one sends a still.
         shows = shows or (last is not None and last.format == "gif" and inputs.action != "generate")
@@ -243,12 +245,12 @@ class ConversationSession:
         ask = Ask(
             chat_model=self.chat_model,
             action=inputs.action,
-            max_pictures=most,
+            max_images=most,
             previous=previous,
             remembered=not self.stateless,
             shows=shows,
         )
-        core = self.keeper.core
+        core = self.saver.core
         history = head.tokens if head else 0
         return plan_turn(core.plan(request), ask, endpoint=core.endpoint, history=history)
 
@@ -275,7 +277,7 @@ class ConversationSession:
                 field="images",
                 allowed=API_FORMATS,
             )
-        proved = resolve(last, field="images", fetch=self.keeper.core.fetch)
+        proved = resolve(last, field="images", fetch=self.saver.core.fetch)
         return (*inputs.images, proved) if inputs.mask is not None else (proved, *inputs.images)
 
     def _head(self, resume: Resume | None) -> _ResumePoint | None:
@@ -285,16 +287,16 @@ class ConversationSession:
             usage = resume.chat_usage
             tokens = usage.total_tokens if usage else None
             return _ResumePoint(response_id=resume.response_id, image=resume.image, tokens=tokens)
-        store = self.keeper.store
+        store = self.saver.store
         if isinstance(resume, str):
             if store is None or not resume.startswith(_STORED):
                 return _ResumePoint(response_id=resume, image=None)
             resume = store.get(resume)
-        return _ResumePoint(response_id=resume.response_id, image=self._picture(resume))
+        return _ResumePoint(response_id=resume.response_id, image=self._image(resume))
 
     def _stored(self, source: Any) -> Any:
         """Return the image of a store's id or record; anything else as it is."""
-        store = self.keeper.store
+        store = self.saver.store
         id = source.id if isinstance(source, Record) else source
         if store is None or not isinstance(id, str) or not id.startswith(_STORED):
             return source
@@ -302,11 +304,11 @@ class ConversationSession:
 
         return store.open(id) if is_id(id) else source
 
-    def _picture(self, record: Record) -> Image | None:
+    def _image(self, record: Record) -> Image | None:
         """Return the image of a record, from the client's store or its own file; None when gone."""
-        if self.keeper.store is not None:
+        if self.saver.store is not None:
             with suppress(StoreError):
-                return self.keeper.store.open(record.id)
+                return self.saver.store.open(record.id)
         if record.path is None or not record.path.is_file():
             return None
         return Image.from_path(record.path)
@@ -314,9 +316,7 @@ class ConversationSession:
     def _mask(self, mask: Mask | Source | None) -> Mask | FileRef | None:
         if mask is None or isinstance(mask, (Mask, FileRef)):
             return mask
-        found = resolve(
-            self._stored(mask), field="mask", fetch=self.keeper.core.fetch, formats=None
-        )
+        found = resolve(self._stored(mask), field="mask", fetch=self.saver.core.fetch, formats=None)
         return Mask.open(found) if isinstance(found, Image) else found
 
 
@@ -335,11 +335,11 @@ def _is_countable(image: Image) -> bool:
 
 def _refuse_resume(problem: str, value: object) -> InvalidRequestError:
     allowed = "a Turn, a Record, a response's id, or a stored image's id"
-    told = f"resume: {problem}; pass {allowed}"
-    return InvalidRequestError(told, field="resume", value=value, allowed=allowed)
+    message = f"resume: {problem}; pass {allowed}"
+    return InvalidRequestError(message, field="resume", value=value, allowed=allowed)
 
 
-def _unknown_picture(error: ApiError) -> GptImageError:
+def _unknown_image(error: ApiError) -> GptImageError:
     """Return the same error, with what helps: only the id is known, not the image."""
     return type(error)(
         f"{error}; only its id is known here: resume from the stored image or its record, "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal.converter import to_json
 from gptimage.engine.accounting import CallAccounting, CallTracker
 from gptimage.engine.save import ParsedReply, ResultSaver
 from gptimage.engine.send import RetryingSender
@@ -41,7 +43,7 @@ class TurnOptions(TypedDict, total=False):
         svg: The author model of an svg, where the project may choose one.
         input_fidelity: ``low`` or ``high``, on image models that take it.
         partial_images: Previews while streaming, 0 to 3 (`stream` only).
-        max_pictures: The most images the model may draw in this turn; 1 when left out.
+        max_images: The most images the model may draw in this turn; 1 when left out.
         extra_body: Fields of the response request this library does not know, such as
             ``{"reasoning": {"effort": "low"}}``, sent as they are.
     """
@@ -59,7 +61,7 @@ class TurnOptions(TypedDict, total=False):
     svg: Svg | None
     input_fidelity: Literal["low", "high"] | None
     partial_images: int | None
-    max_pictures: int | None
+    max_images: int | None
     extra_body: Mapping[str, object] | None
 
 
@@ -84,13 +86,13 @@ class FailedCall:
     categories: tuple[str, ...] = ()
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Turn:
-    """One exchange of a conversation: what was asked, drawn and said.
+    """One turn of a conversation: the request, its images and the chat model's text.
 
     Attributes:
         result: The images with the image model's usage and cost, as `generate` returns them.
-        text: What the chat model said beside the image; often empty.
+        text: What the chat model wrote beside the image; often empty.
         revised_prompts: For each image the prompt it was really drawn from, or None.
         response_id: The service's id of the turn, with which it can be continued; None when the
             reply did not say.
@@ -121,6 +123,11 @@ class Turn:
         """Every image."""
         return self.result.images
 
+    def __repr__(self) -> str:
+        """Return what came, the id and what it cost, on one line."""
+        cost = "unknown" if self.total_cost is None else str(self.total_cost)
+        return f"<Turn {self.result!r}, {self.response_id}, {self.chat_model}, total_cost={cost}>"
+
     @property
     def revised_prompt(self) -> str | None:
         """The prompt the first image was really drawn from, when the service says."""
@@ -134,10 +141,37 @@ class Turn:
     @property
     def total_cost(self) -> Cost | None:
         """Image and chat model together, in USD; None when one of them is unknown."""
-        drawn, said = self.result.cost, self.chat_cost
-        if drawn is None or said is None:
-            return None
-        return Cost(usd=drawn.usd + said.usd, upper_bound=drawn.upper_bound or said.upper_bound)
+        images, chat = self.result.cost, self.chat_cost
+        return None if images is None or chat is None else images + chat
+
+    @property
+    def stored(self) -> tuple[Record, ...]:
+        """The records of the store, one for each image, when the client has a store."""
+        return self.result.stored
+
+    def to_dict(self, *, data: bool = False) -> dict[str, object]:
+        """Return everything known as JSON values: those of `Result.to_dict`, and the turn's own.
+
+        Args:
+            data: Whether the images themselves are in it, as base64 text.
+        """
+        chat, total = self.chat_cost, self.total_cost
+        return {
+            **self.result.to_dict(data=data),
+            "text": self.text,
+            "revised_prompts": list(self.revised_prompts),
+            "response_id": self.response_id,
+            "call_ids": list(self.call_ids),
+            "failed": [to_json(each) for each in self.failed],
+            "chat_model": self.chat_model,
+            "chat_usage": None if self.chat_usage is None else to_json(self.chat_usage),
+            "chat_cost_usd": None if chat is None else str(chat.usd),
+            "total_cost_usd": None if total is None else str(total.usd),
+        }
+
+    def to_json(self, *, data: bool = False) -> str:
+        """Return `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(data=data))
 
     def _repr_html_(self) -> str:
         """The images, for notebooks."""
@@ -159,8 +193,12 @@ class TurnCompleted:
         """The first finished image."""
         return self.turn.image
 
+    def _repr_html_(self) -> str:
+        """The images, for notebooks."""
+        return self.turn._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
-# What a conversation needs of its client, and what it is told.
+
+# What a conversation needs of its client, and the inputs of a turn.
 
 Resume: TypeAlias = str | Turn | Record
 """Where a conversation goes on: a turn, a response's id (``resp_...``), an image of the store or
@@ -172,14 +210,14 @@ class ClientParts:
     """What a `Conversation` needs of its client.
 
     Attributes:
-        keeper: Its settings, and its store.
+        saver: Its settings, and its store.
         sender: Sends a plan, with the client's retries and limits.
-        meter: Its budget, ledger and observers.
+        accounting: Its budget, ledger and observers.
     """
 
-    keeper: ResultSaver
+    saver: ResultSaver
     sender: RetryingSender
-    meter: CallAccounting
+    accounting: CallAccounting
 
 
 @frozen(kw_only=True)
@@ -222,6 +260,6 @@ class CompletedTurn:
     tags: tuple[str, ...] = ()
 
     def settled(self, call: CallTracker) -> CompletedTurn:
-        """The same, once the meter knows what it cost, the chat model included."""
+        """The same, once the accounting knows what it cost, the chat model included."""
         result = call.finished(self.turn.result, extra=self.turn.chat_cost)
         return evolve(self, turn=evolve(self.turn, result=result))

@@ -1,4 +1,4 @@
-"""The accounting of a client: budget, ledger and observers, told of each call in a few places."""
+"""The accounting of a client: each call enters its budget and ledger and emits its events here."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class CallAccounting:
     Attributes:
         budget: What may be spent, or None.
         ledger: Where every call is entered, or None.
-        guard: Who is told of events.
+        guard: Sends events to the observers.
         clock: Tells the time (UTC).
     """
 
@@ -213,7 +213,7 @@ class CallAccounting:
         )
 
     def call(self, plan: Plan, *, operation: str | None = None) -> CallTracker:
-        """A new call, told to the observers.
+        """Start a call, and emit its first event.
 
         Args:
             plan: What will be sent.
@@ -251,7 +251,7 @@ class _TrackedCall(CallTracker):
             Planned,
             estimate=self._entry.estimate,
             ceiling=plan.ceiling,
-            images=plan.pictures,
+            images=plan.images,
         )
 
     def reserve(self) -> None:
@@ -422,9 +422,9 @@ def _noted(work: Callable[[], object]) -> list[str]:
     """Do something with the ledger; what went wrong is a sentence, not an error."""
     try:
         work()
-    except Exception as error:  # noqa: BLE001  # no account, not even a user's own, may cost a picture
-        told = str(error) or type(error).__name__
-        return [f"{told}; the call went on, and counts with what was reserved for it"]
+    except Exception as error:  # noqa: BLE001  # no account, not even a user's own, may cost an image
+        reason = str(error) or type(error).__name__
+        return [f"{reason}; the call went on, and counts with what was reserved for it"]
     return []
 
 

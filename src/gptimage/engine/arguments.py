@@ -175,7 +175,7 @@ def store_of(store: Store | str | os.PathLike[str] | None) -> Store | None:
         path("store", store)
         return Store(store)
     if store is not None and missing(store, _METHODS["store"]):
-        raise refused("store", store, "a path or a Store, such as Store('pictures')")
+        raise refused("store", store, "a path or a Store, such as Store('images')")
     return store
 
 

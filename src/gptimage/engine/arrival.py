@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from attrs import define, field
 
 from gptimage.errors import ApiError, MalformedReplyError, StoreError
-from gptimage.transport.base64_body import pictures, reassemble
+from gptimage.transport.base64_body import decoded_images, reassemble
 from gptimage.transport.http import HttpReply
 from gptimage.transport.protocols import AsyncEventStream
 
@@ -103,7 +103,7 @@ class Arrival:
             if reply is None or self._keep is None:
                 return
             found = reply if self.reader else self._convert(reply)
-            reply = reassemble(found.body, found.pictures)
+            reply = reassemble(found.body, found.images)
             if not _is_worth(reply):
                 return
             self.entry = self._keep(reply)
@@ -154,7 +154,7 @@ def _carries(error: BaseException) -> bool:
 
 def _is_worth(body: bytes) -> bool:
     """Whether a reply holds an image or the address of one: any other can be done without."""
-    return bool(pictures(body)) or b'"url"' in body
+    return bool(decoded_images(body)) or b'"url"' in body
 
 
 def _say(error: BaseException | None, message: str) -> None:

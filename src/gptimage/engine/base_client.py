@@ -89,13 +89,13 @@ def check_many(
     flag("refresh", refresh)
 
 
-def check_conversation(model: object, image_model: object, *, stateless: object) -> None:
+def check_conversation(chat_model: object, image_model: object, *, stateless: object) -> None:
     """Refuse what a conversation could not use.
 
     Raises:
         ConfigurationError: A value is of the wrong kind.
     """
-    for name, value in (("model", model), ("image_model", image_model)):
+    for name, value in (("chat_model", chat_model), ("image_model", image_model)):
         if value is not None:
             text(name, value)
     flag("stateless", stateless)
@@ -127,7 +127,7 @@ class SavingHook(SendHook, Protocol):
 
 @frozen(kw_only=True)
 class CallSettings:
-    """What is said with a call about the call itself, not about the image.
+    """Options of one call that are not about the image.
 
     Attributes:
         refresh: Send the request even if the cache has its reply, and replace that.
@@ -244,7 +244,7 @@ class BaseClient:
         Raises:
             ConfigurationError: It is none.
         """
-        wanted = "a hook with the methods before_send(key, ceiling) and not_billed()"
+        wanted = "a SendHook, with the methods before_send and not_billed"
         if missing(hook, _HOOK):
             raise refused("hook", hook, wanted)
         if any(is_async(getattr(hook, name)) for name in _HOOK):

@@ -39,6 +39,7 @@ from gptimage.limits.quota import RetryQuota
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import FREE
 from gptimage.secrets import remember_url
+from gptimage.transport.direct import AsyncHttpTransport, HttpTransport, http_client
 from gptimage.transport.environment import (
     check_environment,
     check_key,
@@ -48,10 +49,10 @@ from gptimage.transport.environment import (
 )
 from gptimage.transport.http import NO_HEADERS, HttpReply, HttpRequest
 from gptimage.transport.interception import active, aintercepted, intercepted
-from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport, time_limits
+from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport
 from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.transport.retry import Retry, is_outage
-from gptimage.types.inputs import is_sdk_file, resolve, resolve_all
+from gptimage.types.inputs import is_sdk_file, resolve, resolve_all, spread
 from gptimage.types.record import Record
 from gptimage.types.request import (
     SAME_SIZE,
@@ -99,7 +100,7 @@ class Settings(TypedDict, total=False):
         clock: Tells the time (UTC); decides which models are still alive and which prices hold.
         budget: The most that may be spent; a call that could cross it is not sent.
         ledger: Where every call is entered; the budget's when left out.
-        observers: Who is told what happens during a call.
+        observers: What receives the events of a call.
         limits: How fast to ask; a `Limiter` made by `Limits.limiter` is shared by clients.
     """
 
@@ -190,6 +191,7 @@ class ClientConfig:
         """Read or download the images, then check and plan the edit."""
         rest = dict(options)
         mask, markup = (self._stored(rest.pop(name, None)) for name in ("mask", "markup"))
+        images = spread(images, stored=self.store is not None)
         found: Any = self._stored(images)
         if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
@@ -291,7 +293,7 @@ class ClientConfig:
             return 0.0
         from gptimage.limits import tokens_of
 
-        return self.limiter.acquire(plan.pictures, tokens_of(plan.estimate))
+        return self.limiter.acquire(plan.images, tokens_of(plan.estimate))
 
     def per_minute(self) -> int | None:
         """How many requests for one image each may be sent in a minute, as far as is known."""
@@ -319,7 +321,7 @@ class ClientConfig:
         """The reply with all its images in it, and why some could not be downloaded.
 
         Images a reply names by address are downloaded without the key, and kept only when
-        they are pictures: what else answers there is nobody's business.
+        they are images: what else answers there is nobody's business.
         """
         found: dict[str, bytes] = {}
         unreachable: dict[str, str] = {}
@@ -428,16 +430,17 @@ def connection(
         base_url=None if openai is None else base_url,
         timeout=None if timeout == DEFAULT_TIMEOUT else timeout,
     )
-    sends = AsyncOpenAITransport if wants_async else OpenAITransport
     if openai is not None:
         url = str(getattr(openai, "base_url", None))
         remember_url(url)
         endpoint, _ = split_login(url)  # its client has the user and password, and sends them
-        return endpoint, cassette(cast("Any", sends(lambda: openai, owned=False)))
+        sdk = AsyncOpenAITransport if wants_async else OpenAITransport
+        return endpoint, cassette(cast("Any", sdk(lambda: openai, owned=False)))
     endpoint, login = split_login(_address(base_url))
     if transport is None:
-        name = "AsyncOpenAI" if wants_async else "OpenAI"
-        transport = sends(sdk_maker(name, api_key, endpoint, timeout, login), owned=True)
+        make = client_maker(api_key, endpoint, timeout, login, is_async=wants_async)
+        http = AsyncHttpTransport if wants_async else HttpTransport
+        transport = http(make, owned=True)
     return endpoint, cassette(cast("Any", transport))
 
 
@@ -448,17 +451,17 @@ def _address(base_url: str | None) -> str:
     return OPENAI_URL if named is None else check_url("OPENAI_BASE_URL", named)
 
 
-def sdk_maker(
-    name: str, api_key: str | None, endpoint: str, timeout: float, login: str | None
+def client_maker(
+    api_key: str | None, endpoint: str, timeout: float, login: str | None, *, is_async: bool
 ) -> Callable[[], Any]:
-    """How to make the SDK client of that class, once it is needed.
+    """How to make the HTTP client, once it is needed.
 
     Args:
-        name: The class of the SDK.
         api_key: The key, or None for that of the environment.
         endpoint: Where it sends.
         timeout: Seconds to wait for an answer.
         login: User and password of the address, as a header sends them.
+        is_async: Whether it is an async one.
 
     Raises:
         ConfigurationError: There is no key, or it or the environment is wrong.
@@ -475,16 +478,10 @@ def sdk_maker(
 
         return refuse
     check_key(named, key)
-    check_environment()
-    headers = None if login is None else {"Authorization": login}
+    check_environment(whole=False)
 
     def make() -> Any:
-        import openai
-
-        check_environment()  # it may have changed, and the SDK reads it now
-        limits = time_limits(timeout)
-        return getattr(openai, name)(
-            api_key=key, base_url=endpoint, timeout=limits, default_headers=headers
-        )
+        check_environment()  # it may have changed, and the HTTP library reads it now
+        return http_client(key, endpoint, timeout, login, is_async=is_async)
 
     return make

@@ -43,7 +43,7 @@ from gptimage.providers.openai.images import (
 from gptimage.transport.base64_body import (
     ParsedBody,
     extract_complete_images,
-    picture_of,
+    image_of,
     read,
     reassemble,
 )
@@ -92,7 +92,7 @@ def parse_response(
         raise _no_image_error(plan, reply, document, lost)
     usage = read_usage(document.value, has_inputs=bool(plan.request.inputs))
     fitted = [_exact(plan, image) for image in images]
-    notes = ["the reply was cut short; these pictures were whole"] if document.cut_short else []
+    notes = ["the reply was cut short; these images were whole"] if document.cut_short else []
     warnings = [*plan.warnings, *notes, *lost, *_mismatch_warnings(plan, images)]
     warnings += [note for _, cuts in fitted for note in cuts]
     warnings += odd_usage(document.value)
@@ -119,15 +119,15 @@ def parse_response(
 
 def inline_images(reply: HttpReply, found: Mapping[str, bytes]) -> HttpReply:
     """The reply with downloaded images in place of their addresses, which may expire."""
-    document = read(reply.body, reply.pictures)
-    pictures = list(document.pictures)
+    document = read(reply.body, reply.images)
+    images = list(document.images)
     for item in items(document.value):
         url = item.get("url")
         if isinstance(url, str) and url in found:
-            item["b64_json"] = len(pictures)
-            pictures.append(found[url])
+            item["b64_json"] = len(images)
+            images.append(found[url])
     body = json.dumps(document.value).encode()
-    return evolve(reply, body=body, pictures=tuple(pictures))
+    return evolve(reply, body=body, images=tuple(images))
 
 
 def image_urls(reply: HttpReply) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def image_urls(reply: HttpReply) -> tuple[str, ...]:
     if not 200 <= reply.status < 300 or not (b'url"' in reply.body or b"http" in reply.body):
         return ()
     try:
-        document = read(reply.body, reply.pictures)
+        document = read(reply.body, reply.images)
     except ValueError:
         return ()
     found = [item.get("url") for item in items(document.value) if not _has_bytes(item, document)]
@@ -156,11 +156,11 @@ def _document(plan: Plan, reply: HttpReply, now: datetime) -> ParsedBody:
     if not 200 <= reply.status < 300:
         raise _refused(plan, reply, now)
     try:
-        document = read(reply.body, reply.pictures)
+        document = read(reply.body, reply.images)
     except ValueError as error:
-        document = extract_complete_images(reply.body, reply.pictures)
+        document = extract_complete_images(reply.body, reply.images)
         # A stream nobody asked for may hold previews, which are no images.
-        if not document.pictures or b"partial_image" in reply.body:
+        if not document.images or b"partial_image" in reply.body:
             raise malformed(plan, reply, _not_json(reply)) from error
     return document
 
@@ -191,22 +191,22 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
     if verdict(reply) != "unknown":
         return error
     if redirect:
-        said = str(error)
+        reason = str(error)
     elif reply.status in STOPPED_WAITING:
-        said = f"somebody stopped waiting for the service (HTTP {reply.status}{_quoted(reply)})"
+        reason = f"somebody stopped waiting for the service (HTTP {reply.status}{_quoted(reply)})"
     elif not isinstance(error, ServerError):
         return error  # whatever its status, the text names a refusal, such as moderation
     elif (reply.status == 500 and not is_bare(reply)) or shows_work(text_of(reply)):
         return _priced(plan, error)
     elif reply.status == 500:
-        said = f"the service failed and does not say where (HTTP 500{_quoted(reply)})"
+        reason = f"the service failed and does not say where (HTTP 500{_quoted(reply)})"
     else:
-        said = (
+        reason = (
             f"a gateway answered for the service (HTTP {reply.status}{_quoted(reply)}), which may "
             "have done the work"
         )
     return OutcomeUnknownError(
-        f"{said}: {possible_cost(plan)}; look at your usage page before asking again",
+        f"{reason}: {possible_cost(plan)}; look at your usage page before asking again",
         possible_cost=plan.ceiling,
         request_id=reply.request_id,
     )
@@ -235,12 +235,12 @@ def _images(document: ParsedBody, unreachable: Mapping[str, str]) -> tuple[list[
         try:
             images.append(Image.from_bytes(_bytes(item, document, unreachable)))
         except ValueError as error:  # ImageDecodeError and broken base64 alike
-            lost.append(f"picture {number} of the reply could not be read: {error}")
+            lost.append(f"image {number} of the reply could not be read: {error}")
     return images, lost
 
 
 def _bytes(item: Mapping[str, Any], document: ParsedBody, unreachable: Mapping[str, str]) -> bytes:
-    if (data := picture_of(item, document)) is not None:
+    if (data := image_of(item, document)) is not None:
         return data
     url = item.get("url")
     if isinstance(url, str) and url[:5].lower() == "data:":
@@ -257,7 +257,7 @@ def _is_address(url: str) -> bool:
 
 def _has_bytes(item: Mapping[str, Any], document: ParsedBody) -> bool:
     try:
-        return picture_of(item, document) is not None
+        return image_of(item, document) is not None
     except ValueError:
         return False
 
@@ -278,11 +278,11 @@ def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
     try:
         fitted = image.fit(*exact, quality=plan.request.compression)
     except Exception as error:  # noqa: BLE001  # a paid image is never dropped for its size
-        return image, [f"the picture came {came}, not at {asked}: it could not be fitted ({error})"]
+        return image, [f"the image came {came}, not at {asked}: it could not be fitted ({error})"]
     if fitted is image:  # its EXIF data turns it to the size asked for
         return image, []
     done = _done(image, exact)
-    return fitted, [f"drawn {came} and {done} to {asked}; image.original is the whole picture"]
+    return fitted, [f"drawn {came} and {done} to {asked}; image.original is the whole image"]
 
 
 def _done(image: Image, asked: tuple[int, int]) -> str:
@@ -300,7 +300,7 @@ def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
     """Where the service did something else than asked."""
     notes: list[str] = []
     if len(images) != plan.request.count:
-        notes.append(f"{plan.request.count} pictures were asked for, {len(images)} arrived")
+        notes.append(f"{plan.request.count} images were asked for, {len(images)} arrived")
     asked = plan.request.format
     if plan.request.background == "transparent":
         notes += [_OPAQUE for image in images if _is_opaque(image)]
@@ -334,7 +334,7 @@ def _no_image_error(
     if has_error(document.value):
         error = error_from_event(document.value, request_id=reply.request_id, partials=())
         return _priced(plan, error)
-    return malformed(plan, reply, "; ".join(lost) or "the reply holds no pictures")
+    return malformed(plan, reply, "; ".join(lost) or "the reply holds no images")
 
 
 def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError:
@@ -342,7 +342,7 @@ def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError
     return MalformedReplyError(
         f"{problem} (HTTP {reply.status}, {reply.content_type or 'no content type'}): "
         f"{possible_cost(plan)}; the raw reply is in .reply",
-        reply=reassemble(reply.body, reply.pictures),
+        reply=reassemble(reply.body, reply.images),
         status=reply.status,
         possible_cost=plan.ceiling,
         request_id=reply.request_id,

@@ -69,7 +69,7 @@ class Plan:
     sandbox: bool = False
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         """How many images it may draw."""
         return self.request.count if self.most is None else self.most
 

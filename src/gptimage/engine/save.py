@@ -111,7 +111,7 @@ class ResultSaver:
 
     def is_cheap(self, plan: Plan, reply: HttpReply) -> bool:
         """Whether `take` takes no time worth a thread: nothing to save, download or crop."""
-        size = len(reply.body) + sum(map(len, reply.pictures))
+        size = len(reply.body) + sum(map(len, reply.images))
         cropped = plan.exact and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)
         writes = self.store is not None or self.keep is not None
         return not writes and size < LARGE and not cropped and not image_urls(reply)
@@ -132,7 +132,7 @@ class ResultSaver:
         good = reply.status == 200 and self._wants_body
         with _carried(plan, reply):
             whole, unreachable = self.core.inline_image_urls(reply)
-            body = reassemble(whole.body, whole.pictures) if good else None
+            body = reassemble(whole.body, whole.images) if good else None
             entry = self._spool(plan, body, arrival)
             try:
                 result = self.core.parse(plan, whole, unreachable)
@@ -157,7 +157,7 @@ class ResultSaver:
         completed = reader.end(broken, now=self.core.clock(), complete=self.core.inline_image_urls)
         reply = reader.reply()
         wanted = self._wants_body and not image_urls(reply)
-        body = reassemble(reply.body, reply.pictures) if wanted else None
+        body = reassemble(reply.body, reply.images) if wanted else None
         result = completed.result
         whole = broken is None and len(result.images) >= plan.request.count
         taken = self._taken(result, body, self._spool(plan, body, arrival), complete=whole)
@@ -176,17 +176,17 @@ class ResultSaver:
         return ParsedReply(result=self.core.parse_cached(plan, entry.body))
 
     def from_single_flight(
-        self, plan: Plan, landed: FlightResult, asked: Sequence[ParsedReply]
+        self, plan: Plan, shared: FlightResult, own: Sequence[ParsedReply]
     ) -> ParsedReply:
-        """What we asked ourselves, or else the reply somebody else paid for."""
-        if asked:
-            taken = asked[0]
+        """What we own ourselves, or else the reply somebody else paid for."""
+        if own:
+            taken = own[0]
         else:
-            result = self.core.parse_cached(plan, landed.body)
+            result = self.core.parse_cached(plan, shared.body)
             # Whoever paid may be done with it before this one is: it is kept for both.
-            entry = self.keep(plan, bytes(landed.body)) if self.keep else None
+            entry = self.keep(plan, bytes(shared.body)) if self.keep else None
             taken = self._taken(result, None, entry, complete=False)
-        return evolve(taken, result=taken.result.warn(*landed.warnings))
+        return evolve(taken, result=taken.result.warn(*shared.warnings))
 
     def save(self, taken: ParsedReply, tags: tuple[str, ...], **lineage: str | None) -> Result:
         """Save the images, if there is a store; cached ones that are there get the tags.
@@ -210,8 +210,8 @@ class ResultSaver:
             error.result = error.result or taken.result
             raise  # the reply stays in the spool, as recovery copies may be incomplete
         except Exception as error:
-            told = f"saving failed ({type(error).__name__}: {error}); the pictures are in .result"
-            raise StoreError(told, result=taken.result) from error
+            message = f"saving failed ({type(error).__name__}: {error}); the images are in .result"
+            raise StoreError(message, result=taken.result) from error
         _discard_spooled(taken.entry)
         return evolve(taken.result, stored=records).warn(*notes)
 
@@ -222,7 +222,7 @@ class ResultSaver:
     def _taken(
         self, result: Result, body: bytes | None, entry: SpooledReply | None, *, complete: bool
     ) -> ParsedReply:
-        """Only whole answers are cached: the rest may be asked for again."""
+        """Only whole answers are cached: the rest may be own for again."""
         notes = [entry.warning] if entry and entry.warning else []
         keep = body if self.caches and complete else None
         return ParsedReply(result=result.warn(*notes), body=keep, entry=entry)
@@ -262,8 +262,8 @@ def _carried(plan: Plan, reply: HttpReply) -> Generator[None]:
     except GptImageError:
         raise
     except Exception as error:
-        told = f"the reply cannot be read ({type(error).__name__}: {error})"
-        raise malformed(plan, reply, told) from error
+        message = f"the reply cannot be read ({type(error).__name__}: {error})"
+        raise malformed(plan, reply, message) from error
 
 
 def _cache_put(cache: Cache, key: str, fresh: NewReply) -> list[str]:

@@ -109,7 +109,7 @@ class _Tries:
     Attributes:
         config: The client's settings.
         plan: What is sent.
-        call: What is told of it.
+        call: Its accounting.
         number: How many tries were made.
         unknown: How many of them may have been billed without an answer.
     """
@@ -155,8 +155,8 @@ class _Tries:
     def doubt(self, last: HttpReply | Exception) -> OutcomeUnknownError:
         """The failure of a call that may have been billed before its last try failed."""
         error = last if isinstance(last, Exception) else error_from_reply(last)
-        told = OutcomeUnknownError(f"no usable answer in {self.number} tries (the last: {error})")
-        found = _unknown(self.plan, told, tries=self.unknown)
+        last = OutcomeUnknownError(f"no usable answer in {self.number} tries (the last: {error})")
+        found = _unknown(self.plan, last, tries=self.unknown)
         found.__cause__ = error
         return found
 

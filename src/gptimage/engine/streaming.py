@@ -1,6 +1,6 @@
 """The pure core of streaming: events in, previews and one final result out.
 
-A preview can never be taken for a final picture: they have different types, and the
+A preview can never be taken for a final image: they have different types, and the
 result is built only from events that say they are complete.
 """
 
@@ -21,7 +21,7 @@ from gptimage.errors import MalformedReplyError, OutcomeUnknownError
 from gptimage.image.image import Image
 from gptimage.providers.openai.errors import error_from_event
 from gptimage.providers.openai.images import StreamEvent, read_event
-from gptimage.transport.base64_body import picture_of
+from gptimage.transport.base64_body import image_of
 from gptimage.transport.http import HttpReply, ServerEvent
 from gptimage.transport.wrapped_body import items, merged
 from gptimage.types.result import Completed, PartialImage, Result
@@ -73,8 +73,8 @@ class StreamReader:
         finals, event = list(self._finals), self.event
         with suppress(ValueError):
             if event is not None and (last := read_event(event)).kind == "completed":
-                known = {each.document.pictures for each in finals}
-                finals += [] if last.document.pictures in known else [last]
+                known = {each.document.images for each in finals}
+                finals += [] if last.document.images in known else [last]
         if finals:
             return self._merged(finals)
         reply = self._whole or self._head
@@ -96,7 +96,7 @@ class StreamReader:
             self._failed(parsed)
         elif items(parsed.document.value):
             self._whole = evolve(self._head, body=event.data)
-        elif parsed.document.pictures:
+        elif parsed.document.images:
             self._unread.append(bytes(event.data))
         return None
 
@@ -123,9 +123,9 @@ class StreamReader:
         reply, unreachable = complete(self.reply())
         result = self._finish(reply, unreachable, now)
         if broken:
-            self._notes.append(f"the stream broke after a finished picture: {broken}")
+            self._notes.append(f"the stream broke after a finished image: {broken}")
         if len(self._finals) > 1:
-            self._notes.append("usage and cost are the sum over the finished pictures")
+            self._notes.append("usage and cost are the sum over the finished images")
         return Completed(result=result.warn(*self._notes))
 
     def reply(self) -> HttpReply:
@@ -135,23 +135,23 @@ class StreamReader:
         return self._merged(self._finals)
 
     def _merged(self, finals: list[StreamEvent]) -> HttpReply:
-        pictures: list[bytes] = []
+        images: list[bytes] = []
         values: list[dict[str, Any]] = []
         for each in finals:
             value = table(each.document.value)
             index = value.get("b64_json")
-            if isinstance(index, int) and not 0 <= index < len(each.document.pictures):
+            if isinstance(index, int) and not 0 <= index < len(each.document.images):
                 # A number the service wrote, which is no image.
                 value = {name: part for name, part in value.items() if name != "b64_json"}
             elif isinstance(index, int):
-                value = {**value, "b64_json": len(pictures) + index}
-                pictures += each.document.pictures
+                value = {**value, "b64_json": len(images) + index}
+                images += each.document.images
             values.append(value)
         return HttpReply(
             status=200,
             headers=self._head.headers,
             body=json.dumps(merged(values)).encode(),
-            pictures=tuple(pictures),
+            images=tuple(images),
         )
 
     def _finish(self, reply: HttpReply, unreachable: Mapping[str, str], now: datetime) -> Result:
@@ -162,12 +162,12 @@ class StreamReader:
             raise
 
     def _is_stream(self) -> bool:
-        said = self._head.content_type == "text/event-stream" and not self._head.body
-        return self._head.status == 200 and (said or self._took)
+        is_stream = self._head.content_type == "text/event-stream" and not self._head.body
+        return self._head.status == 200 and (is_stream or self._took)
 
     def _preview(self, event: StreamEvent) -> PartialImage | None:
         try:
-            image = Image.from_bytes(picture_of(event.document.value, event.document) or b"")
+            image = Image.from_bytes(image_of(event.document.value, event.document) or b"")
         except ValueError as error:
             self._notes.append(f"preview {event.index} could not be read: {error}")
             return None
@@ -181,20 +181,20 @@ class StreamReader:
         )
         if not self._finals:
             raise error
-        self._notes.append(f"the stream reported an error after a finished picture: {error}")
+        self._notes.append(f"the stream reported an error after a finished image: {error}")
 
     def _cut_short(self, broken: OutcomeUnknownError | None) -> OutcomeUnknownError:
-        reason = str(broken) if broken else "the stream ended before the finished picture"
+        reason = str(broken) if broken else "the stream ended before the finished image"
         previews = f"{len(self._partials)} previews are in .partials"
-        told = f"{reason}: {possible_cost(self._plan)}; {previews}"
+        message = f"{reason}: {possible_cost(self._plan)}; {previews}"
         ceiling, request_id = self._plan.ceiling, self._head.request_id
         if not self._unread:
             return OutcomeUnknownError(
-                told, possible_cost=ceiling, partials=self._partials, request_id=request_id
+                message, possible_cost=ceiling, partials=self._partials, request_id=request_id
             )
         # An image may be in what could not be read; it is not thrown away.
         return MalformedReplyError(
-            f"{told}, what could not be read is in .reply",
+            f"{message}, what could not be read is in .reply",
             reply=b"\n\n".join(self._unread),
             possible_cost=ceiling,
             partials=self._partials,

@@ -28,7 +28,7 @@ from gptimage.image.lookalike import lookalike
 
 
 MAX_BYTES: Final = 50_000_000
-"""The service takes less than 50 MB for each picture."""
+"""The service takes less than 50 MB for each image."""
 
 _FOLLOW_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _FOLDER: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _FOLLOW_NO_LINK
@@ -84,7 +84,7 @@ class Folders:
 
         Raises:
             InvalidRequestError: It leads elsewhere, or there is no such file, or it cannot be
-                read. Whether there is anything elsewhere is not told.
+                read. The error does not reveal whether there is anything elsewhere.
         """
         places = list(self._places(path, field))
         place = next((each for each in places if os.path.lexists(each.path)), None)
@@ -98,7 +98,7 @@ class Folders:
             raise self._refuse(field, path, f"cannot be read: {_reason(error)}") from error
 
     def target(self, path: str | os.PathLike[str], *, field: str = "path") -> Path:
-        """Where `save` would put a picture, but for its extension and its number.
+        """Where `save` would put an image, but for its extension and its number.
 
         Raises:
             InvalidRequestError: The path leads elsewhere.
@@ -106,14 +106,14 @@ class Folders:
         return next(self._places(path, field)).path
 
     def save(self, image: Image, path: str | os.PathLike[str], *, field: str = "path") -> Path:
-        """Write a picture to a new file, complete or not at all; nothing is ever replaced.
+        """Write an image to a new file, complete or not at all; nothing is ever replaced.
 
         The extension follows the bytes, and a number is added to a name that is taken:
         ``fox.png`` of a JPEG becomes ``fox.jpg``, and the next one ``fox-2.jpg``. Folders that
         are missing are made.
 
         Args:
-            image: The picture.
+            image: The image.
             path: A file name, absolute or relative to the first folder; or a folder that is
                 there (or a path that ends with a slash), for ``image-<first 8 of sha256>.<ext>``.
             field: The parameter it was passed as, for errors.
@@ -198,25 +198,25 @@ class _Folder:
 
     def add(self, name: str, data: bytes) -> str:
         """Write a new file; the name it got."""
-        draft = f".gptimage-{secrets.token_hex(8)}.tmp"
+        temp_name = f".gptimage-{secrets.token_hex(8)}.tmp"
         try:
-            self._write(draft, data)
+            self._write(temp_name, data)
             for number in itertools.count(1):
                 stem, dot, extension = name.rpartition(".")
                 free = name if number == 1 else f"{stem}-{number}{dot}{extension}"
                 with suppress(FileExistsError):
-                    self._appear(draft, free, data)
+                    self._appear(temp_name, free, data)
                     return free
         finally:
             with suppress(OSError):
-                os.unlink(self.name(draft), dir_fd=self.descriptor)
+                os.unlink(self.name(temp_name), dir_fd=self.descriptor)
         raise AssertionError("count() does not end")
 
-    def _appear(self, draft: str, name: str, data: bytes) -> None:
+    def _appear(self, temp_name: str, name: str, data: bytes) -> None:
         """Give the whole file its name, if that is free."""
         try:
             os.link(
-                self.name(draft),
+                self.name(temp_name),
                 self.name(name),
                 src_dir_fd=self.descriptor,
                 dst_dir_fd=self.descriptor,

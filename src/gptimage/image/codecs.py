@@ -46,35 +46,35 @@ _COLOR_SPACE: Final = {"L": b"GRAY", "RGB": b"RGB ", "RGBA": b"RGB "}
 
 
 def encode(
-    picture: Pil,
+    image: Pil,
     format: str,
     *,
     quality: int | None = None,
     lossless: bool = False,
     keep_profile: bool = True,
 ) -> bytes:
-    """The picture as a file.
+    """The image as a file.
 
     Args:
-        picture: In mode L, RGB or RGBA.
+        image: In mode L, RGB or RGBA.
         format: ``png``, ``jpeg``, ``webp`` or ``gif``.
         quality: 1 to 100 for jpeg and webp; `QUALITY` when left out.
         lossless: For webp: keep every pixel.
         keep_profile: Keep the ICC profile, where the format and the pixels allow it.
 
     Raises:
-        InvalidRequestError: The picture is too large for the format.
+        InvalidRequestError: The image is too large for the format.
     """
-    _check_edges(picture.size, format)
+    _check_edges(image.size, format)
     if format == "gif":
-        return encode_gif([picture])
+        return encode_gif([image])
     if format == "jpeg":
-        picture = on_white(picture)
+        image = on_white(image)
     options = _options(format, QUALITY if quality is None else quality, lossless)
-    profile = picture.info.get("icc_profile") if keep_profile else None
-    fits = isinstance(profile, bytes) and profile[16:20] == _COLOR_SPACE.get(picture.mode)
+    profile = image.info.get("icc_profile") if keep_profile else None
+    fits = isinstance(profile, bytes) and profile[16:20] == _COLOR_SPACE.get(image.mode)
     buffer = io.BytesIO()
-    picture.save(buffer, format, icc_profile=profile if fits else None, **options)
+    image.save(buffer, format, icc_profile=profile if fits else None, **options)
     return buffer.getvalue()
 
 
@@ -97,18 +97,17 @@ def encode_gif(
     return buffer.getvalue()
 
 
-def encode_png(picture: Pil, *, level: int) -> bytes:
+def encode_png(image: Pil, *, level: int) -> bytes:
     """A PNG at this compression level, 0 to 9."""
     buffer = io.BytesIO()
-    picture.save(buffer, "png", compress_level=level)
+    image.save(buffer, "png", compress_level=level)
     return buffer.getvalue()
 
 
-def has_transparency(picture: Pil) -> bool:
+def has_transparency(image: Pil) -> bool:
     """Whether any pixel is not fully opaque."""
     return (
-        "A" in picture.mode
-        and cast("tuple[int, int]", picture.getchannel("A").getextrema())[0] < 255
+        "A" in image.mode and cast("tuple[int, int]", image.getchannel("A").getextrema())[0] < 255
     )
 
 
@@ -118,20 +117,20 @@ def on_or_off(alpha: Pil) -> Pil:
     return alpha.point(table)  # pyright: ignore[reportUnknownMemberType]  # names numpy
 
 
-def on_white(picture: Pil) -> Pil:
-    """The picture without transparency, laid on white."""
+def on_white(image: Pil) -> Pil:
+    """The image without transparency, laid on white."""
     import PIL.Image
 
-    if "A" not in picture.mode:
-        return picture
-    white = PIL.Image.new("RGBA", picture.size, "white")
-    flat = PIL.Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
-    flat.info.update(picture.info)
+    if "A" not in image.mode:
+        return image
+    white = PIL.Image.new("RGBA", image.size, "white")
+    flat = PIL.Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    flat.info.update(image.info)
     return flat
 
 
 def _options(format: str, quality: int, lossless: bool) -> dict[str, Any]:
-    """What Pillow's writer of this format is told."""
+    """Return the options of Pillow's writer of this format."""
     if format == "png":
         return {"compress_level": _PNG_LEVEL}
     if format == "webp" and lossless:
@@ -145,7 +144,7 @@ def _check_edges(size: tuple[int, int], format: str) -> None:
     limit = MAX_EDGE.get(format)
     if limit is not None and max(size) > limit:
         raise InvalidRequestError(
-            f"a {format} has at most {limit} pixels on an edge, this picture has {max(size)}: "
+            f"a {format} has at most {limit} pixels on an edge, this image has {max(size)}: "
             "use png, or thumbnail() first",
             field="format",
             value=format,
@@ -153,20 +152,20 @@ def _check_edges(size: tuple[int, int], format: str) -> None:
         )
 
 
-def _with_palette(picture: Pil, colors: int) -> Pil:
+def _with_palette(image: Pil, colors: int) -> Pil:
     from PIL.Image import Quantize
 
-    flat = picture if picture.mode in {"L", "RGB"} else picture.convert("RGB")
+    flat = image if image.mode in {"L", "RGB"} else image.convert("RGB")
     return flat.quantize(colors, Quantize.MEDIANCUT)
 
 
-def _with_clear_entry(picture: Pil) -> Pil:
+def _with_clear_entry(image: Pil) -> Pil:
     """At most 255 colours, and one entry for what is more transparent than not."""
     from PIL import ImageChops
 
-    paletted = _with_palette(picture, _CLEAR)
-    if "A" in picture.mode:
-        clear = ImageChops.invert(on_or_off(picture.getchannel("A")))
+    paletted = _with_palette(image, _CLEAR)
+    if "A" in image.mode:
+        clear = ImageChops.invert(on_or_off(image.getchannel("A")))
         paletted.paste(_CLEAR, mask=clear)
     paletted.info["transparency"] = _CLEAR
     return paletted
@@ -190,7 +189,7 @@ def _set_clear_color(frames: Sequence[Pil], color: tuple[int, int, int]) -> None
 OTHER_FORMATS: Final = ("bmp", "tiff", "avif", "ico", "jpeg2000", "ppm")
 """What users bring besides the service's formats.
 
-Pillow reads more, but some of it runs other programs (eps) or takes any bytes for a picture (tga).
+Pillow reads more, but some of it runs other programs (eps) or takes any bytes for an image (tga).
 """
 
 LIMIT_NAME: Final = "GPTIMAGE_MAX_DECODED_MB"
@@ -218,10 +217,10 @@ def sniff(data: bytes) -> Header:
     """
     header = read_header(data)
     if header is None:
-        with decode_errors("picture"):
-            picture = open_file(data, OTHER_FORMATS)
-            format = (picture.format or "").lower()
-        header = check_size(Header(format, picture.width, picture.height))
+        with decode_errors("image"):
+            image = open_file(data, OTHER_FORMATS)
+            format = (image.format or "").lower()
+        header = check_size(Header(format, image.width, image.height))
     return header
 
 
@@ -258,12 +257,12 @@ def decode(data: bytes, format: str, *, at_least: int | None = None) -> Pil:
     Raises:
         ImageDecodeError: It is broken, too large to unpack, or an svg.
     """
-    picture = open_header(data, format)
+    image = open_header(data, format)
     with decode_errors(format):
         if at_least is not None:
-            _draft(picture, at_least)
-        load(picture)
-        return to_rgb_or_rgba(upright(picture))
+            _decode_reduced(image, at_least)
+        load(image)
+        return to_rgb_or_rgba(upright(image))
 
 
 def oriented_size(data: bytes, format: str) -> tuple[int, int]:
@@ -272,19 +271,19 @@ def oriented_size(data: bytes, format: str) -> tuple[int, int]:
     Raises:
         ImageDecodeError: It is broken, or an svg.
     """
-    picture = open_header(data, format)
-    turned = orientation(picture) in (5, 6, 7, 8)
-    return (picture.height, picture.width) if turned else (picture.width, picture.height)
+    image = open_header(data, format)
+    turned = orientation(image) in (5, 6, 7, 8)
+    return (image.height, image.width) if turned else (image.width, image.height)
 
 
-def load(picture: ImageFile) -> None:
+def load(image: ImageFile) -> None:
     """Decode the pixels, once it is known that they fit into `memory_limit`.
 
     Raises:
         ImageDecodeError: They do not. Whatever else Pillow raises is passed on.
     """
-    check_memory(picture.format or "", picture.mode, picture.width * picture.height)
-    picture.load()
+    check_memory(image.format or "", image.mode, image.width * image.height)
+    image.load()
 
 
 def check_memory(format: str, mode: str, pixels: int, *, copies: int = 1) -> None:
@@ -308,7 +307,7 @@ def check_memory(format: str, mode: str, pixels: int, *, copies: int = 1) -> Non
 
 
 def memory_limit() -> int:
-    """Bytes one picture may take when it is unpacked.
+    """Bytes one image may take when it is unpacked.
 
     Raises:
         ConfigurationError: The environment variable is no whole number from 1 up.
@@ -321,7 +320,7 @@ def memory_limit() -> int:
     return int(text) * 1_000_000
 
 
-def orientation(picture: Pil) -> int:
+def orientation(image: Pil) -> int:
     """The EXIF orientation, 1 to 8; 1 where there is none that can be read.
 
     Nothing else of EXIF is looked at: cameras and editors write values no reader accepts, and
@@ -331,14 +330,14 @@ def orientation(picture: Pil) -> int:
 
     try:
         # Not the format's own method, which decodes a PNG to its end to look for more.
-        value: object = pil.Image.getexif(picture).get(_ORIENTATION, 1)
+        value: object = pil.Image.getexif(image).get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001  # EXIF that is no TIFF, or anything at all
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def upright(picture: Pil) -> Pil:
-    """The picture turned the way its EXIF data says, or itself."""
+def upright(image: Pil) -> Pil:
+    """The image turned the way its EXIF data says, or itself."""
     from PIL.Image import Transpose
 
     turns = {
@@ -350,8 +349,8 @@ def upright(picture: Pil) -> Pil:
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
     }
-    turn = turns.get(orientation(picture))
-    return picture if turn is None else picture.transpose(turn)
+    turn = turns.get(orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def without_texts(data: bytes) -> bytes:
@@ -367,16 +366,16 @@ def without_texts(data: bytes) -> bytes:
     return b"".join([*kept, data[at:]])  # what follows is cut short: that is Pillow's to find
 
 
-def to_rgb_or_rgba(picture: Pil) -> Pil:
+def to_rgb_or_rgba(image: Pil) -> Pil:
     """The same pixels in mode L, RGB or RGBA, where every operation works.
 
-    Of what the file said besides pixels only the ICC profile stays, so that a comment or a
+    Of what the file holds besides pixels only the ICC profile stays, so that a comment or a
     rotation already applied is not written again.
     """
-    picture = _to_plain_mode(picture)
-    profile = picture.info.get("icc_profile")
-    picture.info = {} if profile is None else {"icc_profile": profile}
-    return picture
+    image = _to_plain_mode(image)
+    profile = image.info.get("icc_profile")
+    image.info = {} if profile is None else {"icc_profile": profile}
+    return image
 
 
 def open_file(data: bytes, formats: tuple[str, ...]) -> ImageFile:
@@ -419,32 +418,32 @@ def _is_dead_weight(name: bytes, content: bytes) -> bool:
     return name in {b"tEXt", b"zTXt"}
 
 
-def _draft(picture: ImageFile, at_least: int) -> None:
+def _decode_reduced(image: ImageFile, at_least: int) -> None:
     """Let libjpeg decode at 1/2, 1/4 or 1/8, no smaller than twice what is needed."""
-    scale = 2 * at_least / max(picture.size)
+    scale = 2 * at_least / max(image.size)
     if scale < 1:
-        wanted = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
-        picture.draft(None, wanted)
+        wanted = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
+        image.draft(None, wanted)
 
 
-def _to_plain_mode(picture: Pil) -> Pil:
-    if picture.mode in {"I", "F"} or picture.mode.startswith("I;16"):
-        return _eight_bits(picture)
-    if picture.mode == "La":  # Pillow undoes the premultiplied alpha only this way
-        picture = picture.convert("LA")
-    if picture.has_transparency_data:
-        return picture if picture.mode == "RGBA" else picture.convert("RGBA")
-    if picture.mode == "1":
-        return picture.convert("L")
-    return picture if picture.mode in {"L", "RGB"} else picture.convert("RGB")
+def _to_plain_mode(image: Pil) -> Pil:
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        return _eight_bits(image)
+    if image.mode == "La":  # Pillow undoes the premultiplied alpha only this way
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        return image if image.mode == "RGBA" else image.convert("RGBA")
+    if image.mode == "1":
+        return image.convert("L")
+    return image if image.mode in {"L", "RGB"} else image.convert("RGB")
 
 
-def _eight_bits(picture: Pil) -> Pil:
+def _eight_bits(image: Pil) -> Pil:
     """Grey of 16 or 32 bits as 8 bits; Pillow's own conversion would clip it to white."""
-    wide = picture.convert("F")
+    wide = image.convert("F")
     _, brightest = cast("tuple[float, float]", wide.getextrema())
-    top = 65_535 if picture.mode.startswith("I;16") else max(brightest, 1)
-    scale = 1 if top <= 255 and picture.mode == "I" else 255 / top
+    top = 65_535 if image.mode.startswith("I;16") else max(brightest, 1)
+    scale = 1 if top <= 255 and image.mode == "I" else 255 / top
     narrow = wide.point(lambda value: value * scale)  # pyright: ignore[reportUnknownMemberType]  # names numpy
     return narrow.convert("L")
 
@@ -454,7 +453,7 @@ def decode_errors(what: str) -> Generator[None]:
     """Wrap every call that makes Pillow read foreign bytes: whatever it raises is mapped.
 
     Args:
-        what: What is read, as it follows "this": a format, or "picture".
+        what: What is read, as it follows "this": a format, or "image".
 
     Raises:
         ImageDecodeError: Pillow gave up.
@@ -467,6 +466,6 @@ def decode_errors(what: str) -> Generator[None]:
         from PIL import UnidentifiedImageError
 
         unknown = isinstance(error, UnidentifiedImageError)
-        said = " ".join(str(error).split()) or type(error).__name__
-        reason = "its format is not known here" if unknown else said
+        message = " ".join(str(error).split()) or type(error).__name__
+        reason = "its format is not known here" if unknown else message
         raise ImageDecodeError(f"this {what} cannot be decoded: {reason}") from error

@@ -1,4 +1,4 @@
-"""`contact_sheet`: many pictures side by side on one, to look at them together."""
+"""`contact_sheet`: many images side by side on one, to look at them together."""
 
 from __future__ import annotations
 
@@ -54,29 +54,29 @@ def contact_sheet(
     labels: Sequence[str] | None = None,
     cell: int = 384,
 ) -> Image:
-    """Draw pictures in a grid, each whole and in its own proportions.
+    """Draw images in a grid, each whole and in its own proportions.
 
     Transparent ones lie on a checkerboard. An svg is never drawn here: it gets a tile that
     says what it is.
 
     Args:
-        images: One picture or more; of an animation the first frame is shown.
-        columns: Pictures per row; about a square when left out.
-        labels: A line of text below each picture, one for every picture; none when left out.
-        cell: Edge in pixels of the square each picture is fitted into, 32 to 2048.
+        images: One image or more; of an animation the first frame is shown.
+        columns: Images per row; about a square when left out.
+        labels: A line of text below each image, one for every image; none when left out.
+        cell: Edge in pixels of the square each image is fitted into, 32 to 2048.
 
     Returns:
         A PNG.
 
     Raises:
-        InvalidRequestError: There are no pictures, labels do not match them in number, or the
+        InvalidRequestError: There are no images, labels do not match them in number, or the
             sheet would be too large.
-        ImageDecodeError: A picture is broken.
+        ImageDecodeError: An image is broken.
     """
-    pictures = list(images)
-    style = _style(len(pictures), columns, cell, labelled=labels is not None)
-    _check(pictures, columns, labels, style)
-    return Image.from_bytes(encode(_draw(pictures, labels, style), "png"))
+    all_images = list(images)
+    style = _style(len(all_images), columns, cell, labelled=labels is not None)
+    _check(all_images, columns, labels, style)
+    return Image.from_bytes(encode(_draw(all_images, labels, style), "png"))
 
 
 def _style(count: int, columns: int | None, cell: int, *, labelled: bool) -> _Style:
@@ -95,7 +95,7 @@ def _check(
 ) -> None:
     count, cell = len(images), style.cell
     if not images:
-        raise _refused("a contact sheet needs at least one picture", "images", 0, "one or more")
+        raise _refused("a contact sheet needs at least one image", "images", 0, "one or more")
     if columns is not None and columns < 1:
         raise _refused(
             f"columns must be at least 1, not {columns}", "columns", columns, "1 or more"
@@ -103,11 +103,11 @@ def _check(
     if not 32 <= cell <= 2048:
         raise _refused(f"cell must be 32 to 2048 pixels, not {cell}", "cell", cell, "32 to 2048")
     if labels is not None and len(labels) != count:
-        message = f"{count} pictures need {count} labels, not {len(labels)}"
+        message = f"{count} images need {count} labels, not {len(labels)}"
         raise _refused(message, "labels", len(labels), count)
     rows = math.ceil(count / style.columns)
     if style.columns * style.step * rows * (style.step + style.label) > MAX_PIXELS:
-        message = f"{count} pictures in cells of {cell} pixels make too large a sheet"
+        message = f"{count} images in cells of {cell} pixels make too large a sheet"
         raise _refused(message, "cell", cell, f"at most {MAX_PIXELS:,} pixels in all")
 
 
@@ -141,15 +141,15 @@ def _draw(images: Sequence[Image], labels: Sequence[str] | None, style: _Style) 
 
 
 def _tile(image: Image, cell: int, font: FreeTypeFont | BitmapFont) -> Pil:
-    """The picture scaled into the cell, without transparency."""
+    """The image scaled into the cell, without transparency."""
     if image.format == "svg":
         return _placeholder(image, cell, font)
-    picture = decode(image.data, image.format, at_least=cell)
-    picture.thumbnail((cell, cell))
-    if not has_transparency(picture):
-        return picture.convert("RGB")
-    board = _checkerboard(picture.size, max(4, cell // 32))
-    board.paste(picture, mask=picture.getchannel("A"))
+    pixels = decode(image.data, image.format, at_least=cell)
+    pixels.thumbnail((cell, cell))
+    if not has_transparency(pixels):
+        return pixels.convert("RGB")
+    board = _checkerboard(pixels.size, max(4, cell // 32))
+    board.paste(pixels, mask=pixels.getchannel("A"))
     return board
 
 

@@ -1,4 +1,4 @@
-"""Guarded download of pictures by URL: public addresses only, bounded in bytes and seconds."""
+"""Guarded download of images by URL: public addresses only, bounded in bytes and seconds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import field, frozen
 
 from gptimage._internal.keywords import flag, function, seconds, strict_class, whole
+from gptimage._internal.version import library_version
 from gptimage.errors import FetchError
 from gptimage.secrets import display_url
 
@@ -78,7 +79,7 @@ _ACCEPT: Final = "image/png, image/jpeg, image/webp, */*;q=0.1"
 @strict_class
 @frozen(kw_only=True)
 class Fetch:
-    """Downloads a picture the user, or someone the user serves, names by URL.
+    """Downloads an image the user, or someone the user serves, names by URL.
 
     Only ``http`` and ``https``, and only when every address of the host is public; the
     connection then goes to an address that was checked. Each redirect passes the same checks,
@@ -122,7 +123,7 @@ class Fetch:
             url: An ``http`` or ``https`` address without user name and password.
 
         Returns:
-            The body as it arrived. It need not be a picture: that is for the caller to check.
+            The body as it arrived. It need not be an image: that is for the caller to check.
 
         Raises:
             FetchError: The address was refused, or the download failed.
@@ -239,7 +240,7 @@ class Fetch:
         packed: bool,
     ) -> None:
         if status != 200:
-            raise _refused(target, f"answered with HTTP status {status} instead of a picture")
+            raise _refused(target, f"answered with HTTP status {status} instead of an image")
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding != b"identity" and not packed:
             # Unpacking what we asked not to be packed would invite decompression bombs.
@@ -307,19 +308,10 @@ def _headers(target: httpx2.URL) -> list[tuple[bytes, bytes]]:
     """All that is sent; the host is spelt here because httpcore2 leaves out IPv6 brackets."""
     return [
         (b"host", target.netloc),
-        (b"user-agent", f"gptimage/{_version()}".encode()),
+        (b"user-agent", f"gptimage/{library_version()}".encode()),
         (b"accept", _ACCEPT.encode()),
         (b"accept-encoding", b"identity"),
     ]
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("gptimage")
-    except PackageNotFoundError:  # a source tree that was never installed
-        return "0"
 
 
 def _refused(target: httpx2.URL, reason: str) -> FetchError:

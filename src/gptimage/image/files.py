@@ -1,4 +1,4 @@
-"""Writing a picture to a file: the right extension, all at once, never over a stranger."""
+"""Writing an image to a file: the right extension, all at once, never over a stranger."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _from_text(text: str) -> bytes:
     return read_path(text)
 
 
-# Proving that a picture is whole: every checksum and every pixel is read.
+# Proving that an image is whole: every checksum and every pixel is read.
 
 
 def verify(data: bytes, format: str) -> None:
@@ -93,9 +93,9 @@ def verify(data: bytes, format: str) -> None:
         transform.check_frames(data)
         _check_gif_end(data)
     else:
-        picture = open_header(data, format)
+        image = open_header(data, format)
         with decode_errors(format):
-            load(picture)
+            load(image)
 
 
 def _check_gif_end(data: bytes) -> None:
@@ -104,7 +104,7 @@ def _check_gif_end(data: bytes) -> None:
         raise ImageDecodeError("this gif is cut short: its end marker is missing")
 
 
-_PICTURE_EXTENSIONS: Final = frozenset(
+_IMAGE_EXTENSIONS: Final = frozenset(
     f".{extension}" for name, kind in FORMATS.items() if name for extension in kind.extensions
 )
 
@@ -117,7 +117,7 @@ def save(data: bytes, format: str, path: str | os.PathLike[str], *, overwrite: b
         asked = asked / f"image-{digest[:8]}.{_extensions(format)[0]}"
     target = with_true_extension(asked, format)
     target.parent.mkdir(parents=True, exist_ok=True)
-    renamed = asked.suffix.lower() in _PICTURE_EXTENSIONS and target != asked
+    renamed = asked.suffix.lower() in _IMAGE_EXTENSIONS and target != asked
     if overwrite and not renamed:
         _replace(target, data)
         return target
@@ -135,7 +135,7 @@ def with_true_extension(path: Path, format: str) -> Path:
     suffix, extensions = path.suffix.lower(), _extensions(format)
     if suffix.removeprefix(".") in extensions:
         return path
-    if suffix in _PICTURE_EXTENSIONS:
+    if suffix in _IMAGE_EXTENSIONS:
         return path.with_suffix(f".{extensions[0]}")
     return path.with_name(f"{path.name}.{extensions[0]}")
 

@@ -196,7 +196,7 @@ def _view_box(text: str) -> tuple[float, float] | None:
 
 
 MAX_PIXELS: Final = 178_956_970
-"""Pictures with more pixels are refused: here Pillow refuses too, and 16 bytes could claim 4 GB.
+"""Images with more pixels are refused: here Pillow refuses too, and 16 bytes could claim 4 GB.
 
 The service draws 8 million pixels at most; the largest phone cameras take 108 million.
 """
@@ -405,7 +405,7 @@ def _refuse_others(data: bytes) -> None:
     start = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for prefix, what in _STARTS_WITH:
         if start.startswith(prefix):
-            raise ImageDecodeError(f"this is {what}, not a picture")
+            raise ImageDecodeError(f"this is {what}, not an image")
     # The first brand or, in files of kind mif1 and msf1, one of those after it: ISO/IEC 23008-12.
     brands = {data[at : at + 4] for at in range(8, 64, 4)} if data[4:8] == b"ftyp" else set[bytes]()
     if not brands.isdisjoint(_HEIC) and b"avif" not in brands:
@@ -428,7 +428,7 @@ def _little(data: bytes) -> int:
     return int.from_bytes(data, "little")
 
 
-# Whether a file carries a C2PA manifest: signed statements of where a picture comes from.
+# Whether a file carries a C2PA manifest: signed statements of where an image comes from.
 #
 # Only its presence is looked for, where the C2PA specification puts it in each format
 # (https://spec.c2pa.org, "Embedding manifests into various file formats"). Nothing is

@@ -1,4 +1,4 @@
-"""`Image`: the bytes of one picture, with its real format and pixel size.
+"""`Image`: the bytes of one image, with its real format and pixel size.
 
 The bytes are never changed behind your back: `Image.data` is exactly what was read or
 received, so a provenance signature in it stays valid. Whatever makes new pixels
@@ -9,10 +9,11 @@ only; pixels are decoded when they are needed, and Pillow is imported then.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import evolve, field, frozen
 
@@ -21,6 +22,9 @@ from gptimage.image import codecs, files, transform
 from gptimage.image.formats import FORMATS, FormatInfo, has_c2pa, svg_text
 from gptimage.image.protocols import BinaryFile, PilImage
 
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
 
 Format = Literal["png", "jpeg", "webp", "gif", "svg"]
 """The formats the service returns."""
@@ -31,7 +35,7 @@ _PREVIEW_PX: Final = 1024
 
 @frozen(kw_only=True)
 class Image:
-    """One picture: its bytes, and what they really are.
+    """One image: its bytes, and what they really are.
 
     Make one with `Image.open` (anything), `from_path`, `from_bytes`, `from_file` or `from_pil`.
     Two images are equal when their bytes are.
@@ -39,10 +43,10 @@ class Image:
     Attributes:
         data: The file, byte for byte as it was read or received.
         format: What the bytes are: ``png``, ``jpeg``, ``webp``, ``gif`` or ``svg``, or another
-            format Pillow reads (``bmp``, ``tiff``, ``avif``, ...) for pictures you bring.
+            format Pillow reads (``bmp``, ``tiff``, ``avif``, ...) for images you bring.
         width: Pixels across as stored; None only for an svg that states no size.
         height: Pixels down as stored; None only for an svg that states no size.
-        original: The untouched picture as the service sent it, when this one was cut to the
+        original: The untouched image as the service sent it, when this one was cut to the
             size you asked for; otherwise None.
     """
 
@@ -54,15 +58,15 @@ class Image:
 
     @classmethod
     def open(cls, source: ImageSource) -> Image:
-        """Read a picture from whatever holds it.
+        """Read an image from whatever holds it.
 
         Args:
             source: A path, bytes, an open binary file, a PIL image, a ``data:`` URL, or an
                 `Image` (returned as it is).
 
         Raises:
-            ImageDecodeError: The bytes are no picture.
-            InvalidRequestError: It is no source of a picture, or a web address.
+            ImageDecodeError: The bytes are no image.
+            InvalidRequestError: It is no source of an image, or a web address.
             OSError: The file cannot be read.
         """
         return source if isinstance(source, Image) else cls.from_bytes(files.read(source))
@@ -72,8 +76,8 @@ class Image:
         """Take the bytes of a file; its format and size are read from its header.
 
         Raises:
-            ImageDecodeError: They are no picture, are cut short within the header, or would
-                unpack to more pixels than any picture has.
+            ImageDecodeError: They are no image, are cut short within the header, or would
+                unpack to more pixels than any image has.
         """
         data = bytes(data)
         header = codecs.sniff(data)
@@ -84,7 +88,7 @@ class Image:
         """Read a file.
 
         Raises:
-            ImageDecodeError: It is no picture.
+            ImageDecodeError: It is no image.
             OSError: It cannot be read.
         """
         return cls.from_bytes(files.read_path(path))
@@ -94,13 +98,13 @@ class Image:
         """Read an open binary file from its current position to its end.
 
         Raises:
-            ImageDecodeError: It holds no picture.
+            ImageDecodeError: It holds no image.
             InvalidRequestError: It was opened as text.
         """
         return cls.from_bytes(files.read_binary(file))
 
     @classmethod
-    def from_pil(cls, picture: PilImage) -> Image:
+    def from_pil(cls, image: PilImage) -> Image:
         """Encode a PIL image as PNG, turned upright if its EXIF data asks for it.
 
         Of an animation the current frame is taken.
@@ -109,7 +113,7 @@ class Image:
             ImageDecodeError: Its file turns out to be broken when the pixels are loaded.
             InvalidRequestError: It is no PIL image.
         """
-        return cls.from_bytes(transform.from_pil(picture))
+        return cls.from_bytes(transform.from_pil(image))
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -142,7 +146,7 @@ class Image:
     def has_provenance(self) -> bool:
         """Whether the file carries a C2PA manifest (signed content credentials).
 
-        It only says that one is there, not that its signature is valid. Re-encoded pictures
+        It only says that one is there, not that its signature is valid. Re-encoded images
         have none; the service's own bytes keep theirs.
         """
         return has_c2pa(self.data, self.format)
@@ -150,9 +154,60 @@ class Image:
     @property
     def data_url(self) -> str:
         """The whole file as a ``data:`` URL, for HTML and JSON."""
+        return f"data:{self.mime_type};base64,{self.base64}"
+
+    @property
+    def base64(self) -> str:
+        """The whole file as base64 text, for JSON."""
         import pybase64
 
-        return f"data:{self.mime_type};base64,{pybase64.b64encode_as_string(self.data)}"
+        return pybase64.b64encode_as_string(self.data)
+
+    def __bytes__(self) -> bytes:
+        """Return the file, as `data`."""
+        return self.data
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """The pixels for NumPy: ``numpy.asarray(image)`` has the shape (height, width, channels).
+
+        Eight bits a channel, RGB or RGBA (grey images are RGB, too), of an animation the first
+        frame, EXIF rotation not applied.
+
+        Raises:
+            ImageDecodeError: The image is broken, or an svg (which is never drawn here).
+        """
+        image = self.to_pil()
+        mode = "RGBA" if "A" in image.mode or "transparency" in image.info else "RGB"
+        return image.convert(mode).__array_interface__
+
+    def to_dict(self, *, data: bool = False) -> dict[str, object]:
+        """Return what is known of the image as JSON values.
+
+        Args:
+            data: Whether the file itself is in it, as base64 text under ``base64``.
+        """
+        known: dict[str, object] = {
+            "format": self.format,
+            "width": self.width,
+            "height": self.height,
+            "bytes": self.nbytes,
+            "sha256": self.sha256,
+            "mime_type": self.mime_type,
+        }
+        return {**known, "base64": self.base64} if data else known
+
+    def to_json(self, *, data: bool = False) -> str:
+        """Return `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(data=data))
+
+    def show(self) -> None:
+        """Open the image in a viewer of this machine, as ``PIL.Image.Image.show`` does.
+
+        Raises:
+            ImageDecodeError: The image is broken, or an svg (which is never drawn here).
+        """
+        self.to_pil().show()
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
         """Write the bytes to a file, unchanged and all at once.
@@ -172,27 +227,27 @@ class Image:
 
         Raises:
             FileExistsError: The file exists and ``overwrite`` is False.
-            OSError: It cannot be written; the picture is still here.
+            OSError: It cannot be written; the image is still here.
         """
         return files.save(self.data, self.format, path, overwrite=overwrite)
 
     def thumbnail(self, max_px: int) -> Image:
         """A small version whose longest edge has at most ``max_px`` pixels.
 
-        A picture that is small enough already is returned as it is. PNG, JPEG and WebP keep
+        An image that is small enough already is returned as it is. PNG, JPEG and WebP keep
         their format, everything else becomes a PNG of its first frame. EXIF rotation is applied.
 
         Raises:
-            ImageDecodeError: The picture is broken, or an svg (which is never drawn here).
+            ImageDecodeError: The image is broken, or an svg (which is never drawn here).
             InvalidRequestError: ``max_px`` is not a positive whole number.
         """
         data = transform.thumbnail(self.data, self.format, self.size, max_px)
         return self if data is self.data else Image.from_bytes(data)
 
     def convert(self, format: str, quality: int | None = None) -> Image:
-        """The same picture in another format.
+        """The same image in another format.
 
-        Without ``quality``, a picture that has the format already is returned as it is. JPEG
+        Without ``quality``, an image that has the format already is returned as it is. JPEG
         has no transparency: it is laid on white. Of an animation the first frame is taken,
         except from gif to gif. EXIF rotation is applied; an ICC profile is kept where it fits.
 
@@ -201,8 +256,8 @@ class Image:
             quality: 1 to 100, for jpeg and webp only; 90 when left out.
 
         Raises:
-            ImageDecodeError: The picture is broken, or an svg (which is never drawn here).
-            InvalidRequestError: The format or quality is not one of these, or the picture is
+            ImageDecodeError: The image is broken, or an svg (which is never drawn here).
+            InvalidRequestError: The format or quality is not one of these, or the image is
                 too large for the format.
         """
         data = transform.convert(self.data, self.format, format, quality)
@@ -211,12 +266,12 @@ class Image:
     def shrink(self, max_bytes: int) -> Image:
         """A version of at most ``max_bytes`` bytes, for services with an upload limit.
 
-        A picture that fits already is returned as it is. Otherwise quality goes down first
-        (not below what still looks good), then the pixel size. Opaque pictures become JPEG
+        An image that fits already is returned as it is. Otherwise quality goes down first
+        (not below what still looks good), then the pixel size. Opaque images become JPEG
         (WebP stays WebP), transparent ones WebP; an animated gif stays one with fewer pixels.
 
         Raises:
-            ImageDecodeError: The picture is broken.
+            ImageDecodeError: The image is broken.
             InvalidRequestError: It cannot be made that small, or it is an svg.
         """
         data = transform.shrink(self.data, self.format, max_bytes)
@@ -243,14 +298,14 @@ class Image:
         data = transform.fit(self.data, self.format, width, height, quality=quality)
         return self if data is self.data else evolve(Image.from_bytes(data), original=self)
 
-    def to_pil(self) -> PilImage:
-        """The picture as a new PIL image, decoded: what ``PIL.Image.open`` would give.
+    def to_pil(self) -> PILImage:
+        """The image as a new PIL image, decoded: what ``PIL.Image.open`` would give.
 
         An animation can be walked with ``seek``. EXIF rotation is *not* applied here (use
         ``PIL.ImageOps.exif_transpose``).
 
         Raises:
-            ImageDecodeError: The picture is broken, or an svg (which is never drawn here).
+            ImageDecodeError: The image is broken, or an svg (which is never drawn here).
         """
         return transform.to_pil(self.data, self.format)
 
@@ -258,7 +313,7 @@ class Image:
         """Decode every pixel, and raise when the file is cut short or damaged.
 
         Raises:
-            ImageDecodeError: The picture is not whole.
+            ImageDecodeError: The image is not whole.
         """
         files.verify(self.data, self.format)
 
@@ -282,7 +337,7 @@ class Image:
             return None
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        """The picture under its true MIME type for notebooks, at most 1024 pixels large.
+        """The image under its true MIME type for notebooks, at most 1024 pixels large.
 
         WebP and other formats notebooks cannot draw are shown as PNG; gif and svg as they are.
         """

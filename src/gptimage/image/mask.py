@@ -1,8 +1,8 @@
-"""`Mask`: where an edit may change the first picture, made into what the service takes.
+"""`Mask`: where an edit may change the first image, made into what the service takes.
 
-The service wants a PNG with transparency of exactly the picture's size and less than 4 MB,
+The service wants a PNG with transparency of exactly the image's size and less than 4 MB,
 fully transparent where it may draw. People bring boxes, black-and-white drawings and
-pictures of other sizes; `Mask.legal` makes a legal mask of them, and says what it changed.
+images of other sizes; `Mask.legal` makes a legal mask of them, and says what it changed.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ class Mask:
     """The area an edit may change. Make one with `from_box`, `from_boxes` or `open`.
 
     Attributes:
-        boxes: Rectangles that may change, in pixels of the first input picture.
-        picture: A drawn mask. If any of its pixels is transparent, transparent means "change
+        boxes: Rectangles that may change, in pixels of the first input image.
+        image: A drawn mask. If any of its pixels is transparent, transparent means "change
             here" (the service's own rule); otherwise white means "change here" and black "keep".
     """
 
     boxes: tuple[Box, ...] = ()
-    picture: Image | None = None
+    image: Image | None = None
 
     @classmethod
     def from_box(cls, box: Box) -> Mask:
         """Allow changes inside one rectangle.
 
         Args:
-            box: ``(left, top, right, bottom)`` in pixels of the first input picture.
+            box: ``(left, top, right, bottom)`` in pixels of the first input image.
 
         Raises:
             InvalidRequestError: The box is empty, negative or not four whole numbers.
@@ -73,16 +73,16 @@ class Mask:
         """Read a drawn mask from a path, bytes, a binary file, a PIL image, or an `Image`.
 
         Raises:
-            ImageDecodeError: It is no picture.
+            ImageDecodeError: It is no image.
             OSError: The file cannot be read.
         """
-        return cls(picture=Image.open(source))
+        return cls(image=Image.open(source))
 
     def legal(self, size: tuple[int, int] | None) -> tuple[Image, list[str]]:
         """The mask as the service takes it.
 
         Args:
-            size: Width and height in pixels of the first input picture, as a viewer shows it
+            size: Width and height in pixels of the first input image, as a viewer shows it
                 (see `oriented_size`); None when it is not known, which boxes cannot do without.
 
         Returns:
@@ -90,14 +90,14 @@ class Mask:
             to be changed.
 
         Raises:
-            InvalidRequestError: It marks nothing, or a box lies outside the picture.
+            InvalidRequestError: It marks nothing, or a box lies outside the image.
             ImageDecodeError: The drawn mask is broken.
         """
-        alpha = _from_boxes(self.boxes, size) if self.picture is None else _alpha(self.picture)
+        alpha = _from_boxes(self.boxes, size) if self.image is None else _alpha(self.image)
         notes: list[str] = []
         if size is not None and alpha.size != size:
             notes.append(
-                f"the mask was {alpha.width}x{alpha.height} and has been scaled to the picture's "
+                f"the mask was {alpha.width}x{alpha.height} and has been scaled to the image's "
                 f"{size[0]}x{size[1]}"
             )
             alpha = _resized(alpha, size)
@@ -111,7 +111,7 @@ class Mask:
         if len(data) >= MAX_BYTES:
             raise _refused(
                 f"the mask has {len(data):,} bytes as PNG and the service takes less than 4 MB: "
-                "draw it simpler, or make the picture smaller",
+                "draw it simpler, or make the image smaller",
                 len(data),
                 f"less than {MAX_BYTES:,} bytes",
             )
@@ -119,11 +119,11 @@ class Mask:
 
 
 def check_markup(image: Image, width: int, height: int) -> None:
-    """Check drawn hints for an edit: a PNG of the picture's size, partly transparent.
+    """Check drawn hints for an edit: a PNG of the image's size, partly transparent.
 
     Args:
         image: The markup.
-        width: Pixels across of the first input picture, as a viewer shows it.
+        width: Pixels across of the first input image, as a viewer shows it.
         height: Pixels down.
 
     Raises:
@@ -134,17 +134,15 @@ def check_markup(image: Image, width: int, height: int) -> None:
         raise _bad_markup("markup must be a png", image.format, "png")
     if oriented_size(image.data, image.format) != (width, height):
         came, wanted = "{}x{}".format(*oriented_size(image.data, image.format)), f"{width}x{height}"
-        raise _bad_markup(
-            f"markup must have the picture's size, {wanted}, not {came}", came, wanted
-        )
-    picture = decode(image.data, image.format)
-    if not has_transparency(picture):
+        raise _bad_markup(f"markup must have the image's size, {wanted}, not {came}", came, wanted)
+    pixels = decode(image.data, image.format)
+    if not has_transparency(pixels):
         raise _bad_markup(
             "markup must be transparent where nothing is drawn; this png is all opaque",
             "opaque",
             "a png with transparent pixels",
         )
-    if _extremes(picture.getchannel("A"))[1] == 0:
+    if _extremes(pixels.getchannel("A"))[1] == 0:
         raise _bad_markup(
             "nothing is drawn on this markup: every pixel is transparent",
             "transparent",
@@ -167,8 +165,8 @@ def _from_boxes(boxes: tuple[Box, ...], size: tuple[int, int] | None) -> Pil:
 
     if size is None:
         raise _refused(
-            "boxes need the size of the first picture, and of an uploaded file it is not known: "
-            "give the picture itself, or a mask drawn at its size",
+            "boxes need the size of the first image, and of an uploaded file it is not known: "
+            "give the image itself, or a mask drawn at its size",
             boxes,
             "Mask.open(...)",
         )
@@ -177,7 +175,7 @@ def _from_boxes(boxes: tuple[Box, ...], size: tuple[int, int] | None) -> Pil:
     for box in boxes:
         if box[2] > width or box[3] > height:
             raise _refused(
-                f"the mask's box {box} reaches outside the picture, which is {width}x{height}",
+                f"the mask's box {box} reaches outside the image, which is {width}x{height}",
                 box,
                 f"right at most {width}, bottom at most {height}",
             )
@@ -185,11 +183,11 @@ def _from_boxes(boxes: tuple[Box, ...], size: tuple[int, int] | None) -> Pil:
     return alpha
 
 
-def _alpha(picture: Image) -> Pil:
+def _alpha(image: Image) -> Pil:
     """Opacity of a drawn mask: its own, or else the inverse of its brightness."""
     from PIL import ImageChops
 
-    pixels = decode(picture.data, picture.format)
+    pixels = decode(image.data, image.format)
     if has_transparency(pixels):
         return pixels.getchannel("A")
     return ImageChops.invert(pixels.convert("L"))
@@ -219,9 +217,9 @@ def _png(alpha: Pil, *, level: int) -> bytes:
     """Black with this opacity."""
     import PIL.Image
 
-    picture = PIL.Image.new("RGBA", alpha.size)
-    picture.putalpha(alpha)
-    return encode_png(picture, level=level)
+    image = PIL.Image.new("RGBA", alpha.size)
+    image.putalpha(alpha)
+    return encode_png(image, level=level)
 
 
 def _refused(message: str, value: object, allowed: object) -> InvalidRequestError:

@@ -28,27 +28,27 @@ _FAR_TOO_MUCH: Final = 3
 """So many times too large, and only fewer pixels help: encoding at full size takes long."""
 
 _SMALLEST: Final = 32
-"""Pixels on the long edge; a smaller picture shows nothing."""
+"""Pixels on the long edge; a smaller image shows nothing."""
 
 
 def previews(
     images: Iterable[Image | None], *, max_px: int, max_bytes: int
 ) -> tuple[Image | None, ...]:
-    """A small version of each picture; all of them together have at most ``max_bytes`` bytes.
+    """A small version of each image; all of them together have at most ``max_bytes`` bytes.
 
     They are JPEG, or WebP where that must be: for transparency, and where JPEG is too large.
     Where there is not enough room for all, the large ones get equal parts of what the small
     ones leave. Of an animation the first frame is shown; EXIF rotation is applied.
 
     Args:
-        images: The pictures, each let go before the next is taken; None for one that is not at
+        images: The images, each let go before the next is taken; None for one that is not at
             hand, which has no preview.
-        max_px: Pixels of the longest edge, at most; pictures are never enlarged.
+        max_px: Pixels of the longest edge, at most; images are never enlarged.
         max_bytes: Bytes of all previews together, at most.
 
     Returns:
-        A preview for each picture; None for an svg (which is never drawn here), for a broken
-        picture, and where there is no room for anything that could be recognised.
+        A preview for each image; None for an svg (which is never drawn here), for a broken
+        image, and where there is no room for anything that could be recognised.
 
     Raises:
         InvalidRequestError: ``max_px`` is not 1 to 16,383, more than which no WebP has.
@@ -61,13 +61,13 @@ def previews(
             allowed=f"1 to {MAX_EDGE['webp']}",
         )
     small = [_small(image, max_px) for image in images]
-    best = [None if picture is None else _best(picture) for picture in small]
+    best = [None if pixels is None else _best(pixels) for pixels in small]
     room = allowance([len(data) for data in best if data is not None], max_bytes)
     fitted = (
         data
-        if picture is None or data is None or len(data) <= room
-        else _squeezed(picture, len(data), room)
-        for picture, data in zip(small, best, strict=True)
+        if pixels is None or data is None or len(data) <= room
+        else _squeezed(pixels, len(data), room)
+        for pixels, data in zip(small, best, strict=True)
     )
     return tuple(None if data is None else Image.from_bytes(data) for data in fitted)
 
@@ -89,43 +89,43 @@ def _small(image: Image | None, max_px: int) -> Pil | None:
     if image is None:
         return None
     try:
-        picture = decode(image.data, image.format, at_least=max_px)
+        pixels = decode(image.data, image.format, at_least=max_px)
     except ImageDecodeError:
         return None
-    picture.thumbnail((max_px, max_px))
-    return picture if has_transparency(picture) else picture.convert("RGB")
+    pixels.thumbnail((max_px, max_px))
+    return pixels if has_transparency(pixels) else pixels.convert("RGB")
 
 
-def _best(picture: Pil) -> bytes:
-    return _encoded(picture, "webp" if picture.mode == "RGBA" else "jpeg", _QUALITY)
+def _best(pixels: Pil) -> bytes:
+    return _encoded(pixels, "webp" if pixels.mode == "RGBA" else "jpeg", _QUALITY)
 
 
-def _squeezed(picture: Pil, length: int, max_bytes: int) -> bytes | None:
+def _squeezed(pixels: Pil, length: int, max_bytes: int) -> bytes | None:
     """At most so many bytes: WebP, then less quality, then fewer pixels; None when nothing fits.
 
     Args:
-        picture: The pixels.
+        pixels: What is to be encoded.
         length: What the best preview has, in bytes; it is too much.
         max_bytes: What this one may have.
     """
     scale = 1.0
     if length <= _FAR_TOO_MUCH * max_bytes:
         for quality in (_QUALITY, _LOWER_QUALITY):
-            data = _encoded(picture, "webp", quality)
+            data = _encoded(pixels, "webp", quality)
             if len(data) <= max_bytes:
                 return data
             length = len(data)
     while True:
         # The next size is guessed from how much is too much; halving always ends it.
         scale *= min(0.9, max(0.5, 0.95 * math.sqrt(max_bytes / length)))
-        size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
+        size = (max(1, int(pixels.width * scale)), max(1, int(pixels.height * scale)))
         if max(size) < _SMALLEST:
             return None
-        data = _encoded(scaled(picture, size), "webp", _LOWER_QUALITY)
+        data = _encoded(scaled(pixels, size), "webp", _LOWER_QUALITY)
         if len(data) <= max_bytes:
             return data
         length = len(data)
 
 
-def _encoded(picture: Pil, format: str, quality: int) -> bytes:
-    return encode(picture, format, quality=quality, keep_profile=False)
+def _encoded(pixels: Pil, format: str, quality: int) -> bytes:
+    return encode(pixels, format, quality=quality, keep_profile=False)

@@ -31,11 +31,11 @@ class PilImage(Protocol):
 
     @property
     def info(self) -> Mapping[Any, Any]:
-        """What the file said besides pixels, such as ``duration`` or ``icc_profile``."""
+        """What the file holds besides pixels, such as ``duration`` or ``icc_profile``."""
         ...
 
     def convert(self, mode: str) -> PilImage:
-        """The same picture in another pixel layout."""
+        """The same image in another pixel layout."""
         ...
 
     def copy(self) -> PilImage:
@@ -47,7 +47,7 @@ class PilImage(Protocol):
         ...
 
     def resize(self, size: tuple[int, int]) -> PilImage:
-        """The whole picture at another pixel size."""
+        """The whole image at another pixel size."""
         ...
 
     def save(self, fp: IO[bytes], format: str | None = None, **params: Any) -> None:

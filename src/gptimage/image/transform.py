@@ -1,4 +1,4 @@
-"""What can be done to a picture: thumbnail, conversion, the exact size, to and from PIL."""
+"""What can be done to an image: thumbnail, conversion, the exact size, to and from PIL."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ if TYPE_CHECKING:
 # Scaling: to cover a size exactly, or to have fewer pixels.
 
 
-def cover(picture: Pil, width: int, height: int) -> Pil:
+def cover(image: Pil, width: int, height: int) -> Pil:
     """Scale to cover ``width`` x ``height`` pixels and cut off the rest evenly."""
-    scale = max(width / picture.width, height / picture.height)
+    scale = max(width / image.width, height / image.height)
     if scale == 1:
-        left, top = (picture.width - width) // 2, (picture.height - height) // 2
-        return picture.crop((left, top, left + width, top + height))
-    across, down = min(width / scale, picture.width), min(height / scale, picture.height)
-    x, y = (picture.width - across) / 2, (picture.height - down) / 2
-    box = (x, y, min(x + across, picture.width), min(y + down, picture.height))
-    return scaled(picture, (width, height), box)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        return image.crop((left, top, left + width, top + height))
+    across, down = min(width / scale, image.width), min(height / scale, image.height)
+    x, y = (image.width - across) / 2, (image.height - down) / 2
+    box = (x, y, min(x + across, image.width), min(y + down, image.height))
+    return scaled(image, (width, height), box)
 
 
 def scaled(
-    picture: Pil, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+    image: Pil, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
 ) -> Pil:
-    """The whole picture, or the part in ``box``, at another pixel size."""
+    """The whole image, or the part in ``box``, at another pixel size."""
     from PIL.Image import Resampling
 
-    return picture.resize(  # pyright: ignore[reportUnknownMemberType]  # Pillow names numpy, which need not be there
+    return image.resize(  # pyright: ignore[reportUnknownMemberType]  # Pillow names numpy, which need not be there
         size, Resampling.LANCZOS, box=box
     )
 
@@ -69,7 +69,7 @@ _MAX_FRAMES: Final = 10_000
 
 @frozen(kw_only=True)
 class Animation:
-    """The frames of a gif as whole pictures.
+    """The frames of a gif as whole images.
 
     Attributes:
         frames: Each frame as it is shown, in mode L, RGB or RGBA.
@@ -91,23 +91,23 @@ def decode_animation(data: bytes) -> Animation:
     """Every frame of a gif.
 
     Raises:
-        ImageDecodeError: It is broken, or has more pixels in all than a still picture may have.
+        ImageDecodeError: It is broken, or has more pixels in all than a still image may have.
     """
     from PIL import ImageSequence
 
-    picture = open_header(data, "gif")
+    image = open_header(data, "gif")
     count = frame_count(data)
     frames: list[Pil] = []
     durations: list[int] = []
     with decode_errors("gif"):
-        for frame in islice(ImageSequence.Iterator(picture), count):
+        for frame in islice(ImageSequence.Iterator(image), count):
             # Each time, as a later frame may enlarge the canvas.
             _check_total(count, *frame.size, held=_FRAMES_HELD)
             durations.append(int(frame.info.get("duration", 0)))
             frames.append(to_rgb_or_rgba(frame.copy()))
     if not frames:
         raise ImageDecodeError("this gif has no frames")
-    loop = picture.info.get("loop")
+    loop = image.info.get("loop")
     return Animation(frames=tuple(frames), durations=tuple(durations), loop=loop)
 
 
@@ -119,11 +119,11 @@ def check_frames(data: bytes) -> None:
     """
     from PIL import ImageSequence
 
-    picture = open_header(data, "gif")
+    image = open_header(data, "gif")
     count = frame_count(data)
     found = 0
     with decode_errors("gif"):
-        for frame in islice(ImageSequence.Iterator(picture), count):
+        for frame in islice(ImageSequence.Iterator(image), count):
             _check_total(count, *frame.size, held=0)
             frame.load()
             found += 1
@@ -151,7 +151,7 @@ def fit_animation(data: bytes, width: int, height: int) -> bytes:
     return encode_gif(frames, gif.durations, gif.loop)
 
 
-# Making a picture fit a limit of bytes: first less quality, then fewer pixels.
+# Making an image fit a limit of bytes: first less quality, then fewer pixels.
 
 _LOWEST_QUALITY: Final = 60
 """Below this, fewer pixels look better than more artefacts."""
@@ -173,19 +173,19 @@ def shrink(data: bytes, format: str, max_bytes: int) -> bytes:
 
 
 def _smaller_still(data: bytes, format: str, max_bytes: int) -> bytes:
-    picture = decode(data, format)
-    webp = format == "webp" or has_transparency(picture)
+    image = decode(data, format)
+    webp = format == "webp" or has_transparency(image)
     format = "webp" if webp else "jpeg"
-    profile = picture.info.get("icc_profile", b"")
-    keep_profile = len(profile) * 4 < max_bytes  # a profile must not crowd out the picture
+    profile = image.info.get("icc_profile", b"")
+    keep_profile = len(profile) * 4 < max_bytes  # a profile must not crowd out the image
 
     def attempt(size: tuple[int, int], quality: int) -> bytes:
-        small = picture if size == picture.size else scaled(picture, size)
+        small = image if size == image.size else scaled(image, size)
         return encode(small, format, quality=quality, keep_profile=keep_profile)
 
-    largest = min(1.0, MAX_EDGE[format] / max(picture.size))
+    largest = min(1.0, MAX_EDGE[format] / max(image.size))
     size, data = _largest_that_fits(
-        lambda size: attempt(size, _LOWEST_QUALITY), picture.size, largest, max_bytes
+        lambda size: attempt(size, _LOWEST_QUALITY), image.size, largest, max_bytes
     )
     for quality in _BETTER_QUALITIES:
         if len(better := attempt(size, quality)) <= max_bytes:
@@ -222,7 +222,7 @@ def _largest_that_fits(
             return size, data
         if size == (1, 1):
             raise _refused(
-                f"this picture cannot be made smaller than {len(data)} bytes", max_bytes, len(data)
+                f"this image cannot be made smaller than {len(data)} bytes", max_bytes, len(data)
             )
         scale *= min(0.9, max(0.1, 0.97 * math.sqrt(max_bytes / len(data))))
 
@@ -234,10 +234,10 @@ def _refused(message: str, max_bytes: object, least: int = 1) -> InvalidRequestE
 
 
 FIT_QUALITY: Final = 95
-"""For a picture cut to size: it is paid for, and the untouched one stays in `original`."""
+"""For an image cut to size: it is paid for, and the untouched one stays in `original`."""
 
 
-def to_pil(data: bytes, format: str) -> PilImage:
+def to_pil(data: bytes, format: str) -> Pil:
     """Return a decoded PIL image; see `Image.to_pil`."""
     try:
         return _loaded(data, format, whole=True)
@@ -245,30 +245,30 @@ def to_pil(data: bytes, format: str) -> PilImage:
         return _loaded(data, format, whole=False)
 
 
-def _loaded(data: bytes, format: str, *, whole: bool) -> PilImage:
-    picture = open_header(data, format, whole=whole)
+def _loaded(data: bytes, format: str, *, whole: bool) -> Pil:
+    image = open_header(data, format, whole=whole)
     with decode_errors(format):
-        load(picture)
-    return picture
+        load(image)
+    return image
 
 
-def from_pil(picture: PilImage) -> bytes:
+def from_pil(image: PilImage) -> bytes:
     """Return a PIL image as PNG; see `Image.from_pil`."""
     import PIL.Image
 
-    if not isinstance(picture, PIL.Image.Image):
+    if not isinstance(image, PIL.Image.Image):
         raise InvalidRequestError(
-            f"a {type(picture).__name__} is no picture: give a path, bytes, a binary file or a PIL "
+            f"a {type(image).__name__} is no image: give a path, bytes, a binary file or a PIL "
             "image (PIL.Image.fromarray makes one from an array)",
             field="source",
-            value=type(picture).__name__,
+            value=type(image).__name__,
             allowed="a path, bytes, a binary file, a PIL image or a data: URL",
         )
-    if 0 in picture.size:
-        raise ImageDecodeError(f"this PIL image has no pixels: it is {picture.size} large")
+    if 0 in image.size:
+        raise ImageDecodeError(f"this PIL image has no pixels: it is {image.size} large")
     with decode_errors("PIL image"):
-        picture.load()
-        turned = to_rgb_or_rgba(upright(picture.copy()))  # a copy: `picture` is not ours
+        image.load()
+        turned = to_rgb_or_rgba(upright(image.copy()))  # a copy: `image` is not ours
     return encode(turned, "png")
 
 
@@ -283,9 +283,9 @@ def thumbnail(data: bytes, format: str, size: tuple[int, int] | None, max_px: in
         )
     if size is not None and max(size) <= max_px and format != "svg":
         return data
-    picture = decode(data, format, at_least=max_px)
-    picture.thumbnail((max_px, max_px))
-    return encode(picture, format if format in {"png", "jpeg", "webp"} else "png")
+    image = decode(data, format, at_least=max_px)
+    image.thumbnail((max_px, max_px))
+    return encode(image, format if format in {"png", "jpeg", "webp"} else "png")
 
 
 def convert(data: bytes, format: str, wanted: str, quality: int | None) -> bytes:
@@ -315,9 +315,9 @@ def fit(data: bytes, format: str, width: int, height: int, *, quality: int | Non
         return fit_animation(data, width, height)
     target = format if format in {"png", "jpeg", "webp"} else "png"
     lossless = quality is None and format == "webp" and _is_lossless_webp(data)
-    picture = cover(decode(data, format), width, height)
+    image = cover(decode(data, format), width, height)
     wanted = FIT_QUALITY if quality is None else max(quality, 1)  # Pillow's 0 means 75
-    return encode(picture, target, quality=wanted, lossless=lossless)
+    return encode(image, target, quality=wanted, lossless=lossless)
 
 
 def _is_lossless_webp(data: bytes) -> bool:

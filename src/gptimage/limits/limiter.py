@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 # Who waits for a turn, in the order of asking, so that many small requests starve no large one.
 #
-# A request that waits keeps its place: what it needs is set aside, and whoever asked later goes
+# A request that waits keeps its slot: what it needs is set aside, and whoever asked later goes
 # only if there is room for both. The time is an argument, as in a `Window`.
 
 _PATIENCE: Final = 5.0
-"""Seconds a place is kept for somebody who was to ask again, and may have given up."""
+"""Seconds a slot is kept for somebody who was to ask again, and may have given up."""
 
 _EARLY: Final = 0.001
 """Seconds; clocks are not exact, and whoever is that much too early is in time."""
@@ -44,7 +44,7 @@ _EARLY: Final = 0.001
 
 @define(eq=False)
 class Slot:
-    """One place in the line.
+    """One slot in the line.
 
     Attributes:
         needs: What the request needs, by kind.
@@ -57,39 +57,39 @@ class Slot:
 
 @define
 class FairQueue:
-    """The places of those who wait, oldest first."""
+    """The slots of those who wait, oldest first."""
 
-    _places: list[Slot] = field(factory=list[Slot])
+    _slots: list[Slot] = field(factory=list[Slot])
 
     def find(self, needs: Mapping[Kind, int], now: float) -> tuple[Slot | None, list[Slot]]:
-        """The place of a request, and those before it; all of them when it is new.
+        """The slot of a request, and those before it; all of them when it is new.
 
-        Nobody says who asks, so a place belongs to whoever comes when it is due and needs the
-        same: requests that are alike may change places, and none of them is worse off.
+        Nobody says who asks, so a slot belongs to whoever comes when it is due and needs the
+        same: requests that are alike may change slots, and none of them is worse off.
         """
-        self._places = [each for each in self._places if each.due + _PATIENCE > now]
-        for number, place in enumerate(self._places):
-            if place.due <= now + _EARLY and place.needs == needs:
-                return place, self._places[:number]
-        return None, self._places
+        self._slots = [each for each in self._slots if each.due + _PATIENCE > now]
+        for number, slot in enumerate(self._slots):
+            if slot.due <= now + _EARLY and slot.needs == needs:
+                return slot, self._slots[:number]
+        return None, self._slots
 
-    def hold(self, place: Slot | None, needs: Mapping[Kind, int], due: float) -> None:
-        """Keep a place, or give a new one at the end, until it is due."""
-        if place is None:
-            self._places.append(Slot(needs, due))
+    def reserve(self, slot: Slot | None, needs: Mapping[Kind, int], due: float) -> None:
+        """Keep a slot, or give a new one at the end, until it is due."""
+        if slot is None:
+            self._slots.append(Slot(needs, due))
         else:
-            place.due = due
+            slot.due = due
 
-    def leave(self, place: Slot | None) -> None:
+    def leave(self, slot: Slot | None) -> None:
         """It has got its turn."""
-        if place is not None:
-            self._places.remove(place)
+        if slot is not None:
+            self._slots.remove(slot)
 
 
-_LONGEST_HOLD: Final = 600.0
+_LONGEST_BACK_OFF: Final = 600.0
 """Seconds; after a longer wait that the service asks for, one try in between shows if it holds."""
 
-_SHORTEST_HOLD: Final = 1.0
+_SHORTEST_BACK_OFF: Final = 1.0
 """Seconds to hold back after a refusal that names no time."""
 
 _TICK: Final = 0.001
@@ -208,7 +208,7 @@ class WindowLimiter:
     _windows: dict[Kind, Window] = field(init=False)
     _queue: FairQueue = field(init=False, factory=FairQueue)
     _refused: Window = field(init=False, factory=Window)
-    _held_until: float = field(init=False, default=0.0)
+    _backed_off_until: float = field(init=False, default=0.0)
     _knows_limit: bool = field(init=False, default=False)
     _lock: threading.Lock = field(init=False, factory=threading.Lock, repr=False)
 
@@ -222,17 +222,17 @@ class WindowLimiter:
         self._check(needs)
         with self._lock:
             now = self.clock()
-            place, ahead = self._queue.find(needs, now)
-            wait = max(self._held_until - now, self._room(needs, ahead, now))
+            slot, ahead = self._queue.find(needs, now)
+            wait = max(self._backed_off_until - now, self._room(needs, ahead, now))
             if wait <= 0 and self.shared is not None:
                 wait = self.shared.take(needs)
             if wait > 0:
                 # A request is not tried again before those ahead of it.
                 after = ahead[-1].due - now + _TICK if ahead else _TICK
                 wait = max(wait, after)
-                self._queue.hold(place, needs, now + wait)
+                self._queue.reserve(slot, needs, now + wait)
                 return wait
-            self._queue.leave(place)
+            self._queue.leave(slot)
             for kind, window in self._windows.items():
                 window.take(needs[kind], now)
         return 0.0
@@ -250,7 +250,7 @@ class WindowLimiter:
                 if each.used is not None and each.reset is not None:
                     self._windows[each.kind].others(each.used, each.reset, as_of, now)
             if refused is not None:
-                self._hold(refused, now)
+                self._back_off(refused, now)
 
     def per_minute(self) -> int | None:
         """Return how many requests for one image fit into a minute; None while nothing is known."""
@@ -267,14 +267,14 @@ class WindowLimiter:
     def _room(self, needs: Mapping[Kind, int], ahead: list[Slot], now: float) -> float:
         """Seconds until there is room for a request and for those before it."""
         return max(
-            window.wait(needs[kind], now, [place.needs[kind] for place in ahead])
+            window.wait(needs[kind], now, [slot.needs[kind] for slot in ahead])
             for kind, window in self._windows.items()
         )
 
-    def _hold(self, refused: RateLimited, now: float) -> None:
+    def _back_off(self, refused: RateLimited, now: float) -> None:
         """Hold back all requests until the time the service named, and to the speed it bears."""
-        again = _SHORTEST_HOLD if refused.again is None else refused.again
-        self._held_until = max(self._held_until, now + min(again, _LONGEST_HOLD))
+        again = _SHORTEST_BACK_OFF if refused.again is None else refused.again
+        self._backed_off_until = max(self._backed_off_until, now + min(again, _LONGEST_BACK_OFF))
         self._refused.take(1, now)
         reached = refused.reported
         if reached is not None and reached.limit is not None:

@@ -13,7 +13,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gptimage.models.catalog import ModelSpec, Price
 
@@ -82,11 +82,15 @@ class ChatUsage:
 @functools.total_ordering
 @frozen(kw_only=True, order=False, eq=False)
 class Cost:
-    """What a call cost, in USD; compares with numbers, so ``cost == 0`` and ``cost < 1`` work.
+    """What a call cost, in USD.
+
+    It compares with numbers (``cost < 1``), adds up (``sum(result.cost for result in results)``)
+    and formats: ``f"{cost}"`` is ``$0.0131``, ``f"{cost:.2f}"`` the amount alone, ``0.01``.
 
     Attributes:
         usd: The amount.
-        price: The price row it was computed with; None for a free cache hit.
+        price: The price row it was computed with; None for a free cache hit, and for a sum of
+            costs with different rows.
         upper_bound: True when cached tokens, which the Images API does not report,
             may have made it cheaper.
     """
@@ -108,6 +112,24 @@ class Cost:
     def __hash__(self) -> int:
         """Equal costs hash alike."""
         return hash(self.usd)
+
+    def __add__(self, other: object) -> Cost:
+        """Add another cost, or an amount in USD."""
+        amount = _amount(other)
+        if amount is None:
+            return NotImplemented
+        if not isinstance(other, Cost):
+            return evolve(self, usd=self.usd + amount)
+        paid = [each for each in (self, other) if each.usd]
+        price = paid[0].price if paid and all(e.price == paid[0].price for e in paid) else None
+        bound = self.upper_bound or other.upper_bound
+        return Cost(usd=self.usd + amount, price=price, upper_bound=bound)
+
+    __radd__ = __add__  # sum() begins with 0
+
+    def __format__(self, spec: str) -> str:
+        """Return ``$0.0131``, or the amount alone in the format asked for, such as ``.2f``."""
+        return format(self.usd, spec) if spec else str(self)
 
     def __float__(self) -> float:
         """The amount in USD."""
@@ -271,7 +293,7 @@ def _estimated(
 def _notes(inputs: bool, partial_images: int) -> tuple[str, ...]:
     notes = ["prompt tokens are taken as one per 4 characters"]
     if inputs:
-        notes.append("tokens of input pictures follow third-party measurements")
+        notes.append("tokens of input images follow third-party measurements")
     if partial_images:
         notes.append("every partial image is counted, though the service may send fewer")
     return tuple(notes)
@@ -307,7 +329,7 @@ STANDARD: Final = (None, "default")
 
 _TOOL: Final = 512
 """Tokens of the image tool's description; 255 were measured."""
-_PICTURE: Final = 4_000
+_IMAGE: Final = 4_000
 """Tokens of an image as the chat model sees it; at most 3,779 for any small model so far."""
 _WRITTEN: Final = 4_096
 """Tokens a turn may write where it sets no ``max_output_tokens``; 119 and 210 were recorded."""
@@ -362,7 +384,7 @@ def chat_ceiling(
     on: date,
     *,
     text: int,
-    pictures: int,
+    images: int,
     history: int | None = 0,
     drawn: int = 1,
     written: int | None = None,
@@ -377,7 +399,7 @@ def chat_ceiling(
         model: The chat model.
         on: The day whose price row holds.
         text: Bytes of what the turn says.
-        pictures: How many images it shows.
+        images: How many images it shows.
         history: Tokens of the turns before; None when nobody knows, which counts as the longest
             prompt that costs the listed price.
         drawn: How many images the turn may draw.
@@ -387,7 +409,7 @@ def chat_ceiling(
     if price is None:
         return None
     output = _WRITTEN if written is None else written
-    fresh = _TOOL + text + _PICTURE * (pictures + drawn) + output
+    fresh = _TOOL + text + _IMAGE * (images + drawn) + output
     read = _LONG if history is None else history + fresh
     if read > _LONG:
         return None
@@ -401,7 +423,7 @@ def chat_cost(
     """What the chat model cost, or None when its price that day is not known.
 
     Args:
-        model: The chat model that was asked.
+        model: The chat model that was used.
         usage: Its tokens.
         on: The day whose price row holds.
         tier: The processing tier the service says it used; only the standard one is priced.

@@ -38,7 +38,7 @@ def _log(observer: Observer, event: Event, error: Exception) -> None:
     import logging
 
     logging.getLogger("gptimage").warning(
-        "the observer %s failed at the event %r; the call goes on, and this is said once",
+        "the observer %s failed at the event %r; the call goes on, and this is logged once",
         type(observer).__name__,
         event.name,
         exc_info=error,

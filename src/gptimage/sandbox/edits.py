@@ -60,14 +60,14 @@ def edit_image(
     return changed
 
 
-def _load(picture: InputImage) -> Image:
+def _load(source: InputImage) -> Image:
     """Decode an input, turned the way its camera says, as RGBA."""
-    return upright(open_file(without_texts(picture.data), FORMATS)).convert("RGBA")
+    return upright(open_file(without_texts(source.data), FORMATS)).convert("RGBA")
 
 
-def _covering(picture: InputImage, job: Job) -> Image:
+def _covering(source: InputImage, job: Job) -> Image:
     """Return the input scaled and cropped to the output size; as it is if it has that size."""
-    image = _load(picture)
+    image = _load(source)
     if not job.transparent:
         image = pil.alpha_composite(pil.new("RGBA", image.size, (255, 255, 255, 255)), image)
     return ImageOps.fit(image, (job.width, job.height), pil.Resampling.LANCZOS)
@@ -122,8 +122,8 @@ def _insets(image: Image, job: Job) -> None:
     """Show the further inputs as small prints along the top edge."""
     unit, others = min(image.size), job.inputs[1:]
     edge = min(unit * 0.22, image.width * 0.86 / max(1, len(others)))
-    for number, picture in enumerate(others if edge >= 12 else ()):  # smaller shows nothing
-        small = _load(picture)
+    for number, source in enumerate(others if edge >= 12 else ()):  # smaller shows nothing
+        small = _load(source)
         small.thumbnail((round(edge * 0.86), round(edge * 0.86)))
         small = ImageOps.expand(small, round(edge * 0.04), (252, 250, 246, 255))
         image.paste(small, (round(unit * 0.03 + number * edge), round(unit * 0.03)), small)

@@ -37,7 +37,7 @@ from gptimage.sandbox.wire import MULTIPART, Reader, is_multipart, nested
 from gptimage.transport.http import FilePart, HttpRequest
 
 
-# The pictures of an edit: found in the form or the JSON body, and proved to be pictures.
+# The images of an edit: found in the form or the JSON body, and proved to be images.
 
 _MAX_INPUTS: Final = 16
 _MAX_BYTES: Final = 50_000_000
@@ -54,7 +54,7 @@ _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w-]+=[^;,]*)*;base
 
 
 class Found(TypedDict):
-    """The pictures of one request."""
+    """The images of one request."""
 
     inputs: tuple[InputImage, ...]
     mask: InputImage | None
@@ -64,10 +64,10 @@ class Found(TypedDict):
 def collect(
     request: HttpRequest, read: Reader, spec: ModelSpec, uploads: Mapping[str, bytes]
 ) -> Found:
-    """Find and check every picture of an edit.
+    """Find and check every image of an edit.
 
     Raises:
-        Refusal: One is missing, is not a picture, or does not fit the others.
+        Refusal: One is missing, is not an image, or does not fit the others.
     """
     parts = _from_form(request) if read.form else _from_json(read, uploads)
     inputs = tuple(_decoded(part, number + 1) for number, part in enumerate(parts["images"]))
@@ -156,7 +156,7 @@ def _from_json(read: Reader, uploads: Mapping[str, bytes]) -> dict[str, list[Fil
 
 
 def _referenced(value: object, name: str, uploads: Mapping[str, bytes], limit: int) -> FilePart:
-    """The picture an object with ``image_url`` or ``file_id`` stands for."""
+    """The image an object with ``image_url`` or ``file_id`` stands for."""
     if not isinstance(value, dict):
         raise wrong_type(name, "an object", value)
     read = Reader(cast("dict[str, object]", value), form=False, prefix=f"{name}.")
@@ -208,7 +208,7 @@ def _decoded(part: FilePart, number: int) -> InputImage:
 
 
 def _open(data: bytes) -> Any:
-    """The fully decoded picture, or None when the bytes are none of the accepted kinds."""
+    """The fully decoded image, or None when the bytes are none of the accepted kinds."""
     try:
         with open_file(without_texts(data), FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS or image.format not in _PIL_TYPES:
@@ -229,14 +229,14 @@ def _mask(part: FilePart, first: InputImage) -> InputImage:
 
 
 def _markup(part: FilePart, first: InputImage) -> InputImage:
-    picture = _overlay(part, first, "markup", "invalid_markup_image_format")
+    image = _overlay(part, first, "markup", "invalid_markup_image_format")
     low, _high = _open(part.data).convert("RGBA").getchannel("A").getextrema()
     if low > 0:
         raise user_error(
             "Invalid markup image format - markup must contain transparent pixels",
             "markup", "invalid_markup_image_format",
         )  # fmt: skip
-    return picture
+    return image
 
 
 def _overlay(part: FilePart, first: InputImage, name: str, code: str) -> InputImage:
@@ -263,7 +263,7 @@ _TALL: Final = re.compile(r"\b(portrait|poster|phone|story|vertical|tower|cover)
 
 
 def still_size(wanted: str, job: Job) -> tuple[int, int]:
-    """Pixels of a still picture.
+    """Pixels of a still image.
 
     Raises:
         Refusal: The model does not draw that size.
@@ -363,7 +363,7 @@ _COMMON: Final = frozenset(
 )  # fmt: skip
 _GENERATION: Final = _COMMON | {"moderation"}
 # `moderation` is in the specification's JSON body of an edit and not in the SDK's multipart
-# signature; the form was said to refuse it in 2025, and two current clients send it there.
+# signature; the form was reported to refuse it in 2025, and two current clients send it there.
 _EDIT_FORM: Final = _COMMON | {"moderation", "input_fidelity"}
 _EDIT_JSON: Final = _EDIT_FORM | {"images", "mask", "markup"}
 

@@ -11,7 +11,7 @@ from gptimage.models.catalog import ModelSpec
 
 @frozen(kw_only=True)
 class InputImage:
-    """An input picture that was decoded once, so it is known to be one.
+    """An input image that was decoded once, so it is known to be one.
 
     Attributes:
         data: The bytes as they came.
@@ -26,13 +26,13 @@ class InputImage:
 
 @frozen(kw_only=True)
 class Job:
-    """What is to be drawn and how the answer is to look.
+    """A drawing to make, and the shape of its reply.
 
     Attributes:
         operation: ``generation`` or ``edit``, as the service names its events.
         spec: The model's entry in the catalogue.
         prompt: The prompt.
-        n: How many pictures.
+        n: How many images.
         width: Pixels across.
         height: Pixels down.
         quality: ``low`` to ``max``.
@@ -42,12 +42,12 @@ class Job:
         complexity: ``low``, ``medium`` or ``high``.
         frames: Frames of a gif.
         frame_ms: Milliseconds per frame of a gif.
-        stream: Whether the answer is a stream of events.
+        stream: Whether the reply is a stream of events.
         partials: How many partial images the stream carries.
         safety_identifier: The caller's end user, echoed in the reply.
         svg_model: The author model of an svg, echoed in its usage.
         fidelity: ``low`` or ``high``: how much of the first input survives an edit.
-        inputs: The pictures to edit, the first one first.
+        inputs: The images to edit, the first one first.
         mask: Edit where its alpha is 0.
         markup: A transparent overlay whose marks say where to edit.
         draw: ``scene``, or ``plain``: a few flat colours, for tests that draw many images.

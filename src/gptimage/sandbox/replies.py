@@ -67,7 +67,7 @@ def _input_tokens(job: Job, models: Models) -> int:
 
 
 def whole(job: Job, models: Models, created: int) -> bytes:
-    """The JSON body with every picture of a job."""
+    """The JSON body with every image of a job."""
     body: dict[str, Any] = {
         "created": created,
         **_echo(job),
@@ -80,7 +80,7 @@ def whole(job: Job, models: Models, created: int) -> bytes:
 
 
 def events(job: Job, models: Models, now: Callable[[], int]) -> Iterator[ServerEvent]:
-    """Partial and completed events, picture after picture.
+    """Partial and completed events, image after image.
 
     How the service orders several images in one stream is not documented. Here each
     has its own events, and their usages add up to that of the whole call.

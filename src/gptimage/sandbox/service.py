@@ -27,6 +27,7 @@ from gptimage.sandbox.batches_api import Batches
 from gptimage.sandbox.failures import Cut, ErrorReply, FailureRates, Fault, Scenario
 from gptimage.sandbox.images_api import Policy, accept
 from gptimage.sandbox.responses_api import Responses
+from gptimage.sandbox.uploads_api import PartUploads
 from gptimage.sandbox.wire import as_sent
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
@@ -38,6 +39,10 @@ _REMEMBERED_BYTES: Final = 512 * 1024 * 1024
 _DRAWING: Final = frozenset(("/images/generations", "/images/edits"))
 _METHODS: Final = (
     (re.compile(r"/images/(generations|edits)|/content_provenance_checks|/responses"), "POST"),
+    (re.compile(r"/responses/input_tokens|/conversations|/uploads(/[^/]+/[a-z]+)?"), "POST"),
+    (re.compile(r"/conversations/[^/]+/items/[^/]+"), "GET, DELETE"),
+    (re.compile(r"/conversations/[^/]+/items"), "GET, POST"),
+    (re.compile(r"/conversations/[^/]+"), "GET, POST, DELETE"),
     (re.compile(r"/(files|batches)"), "GET, POST"),
     (re.compile(r"/(responses|files)/[^/]+"), "GET, DELETE"),
     (re.compile(r"/models(/.+)?|/batches/[^/]+|/responses/[^/]+/input_items"), "GET"),
@@ -62,7 +67,7 @@ class SandboxReply:
         events: The events of a stream; None for a plain reply. It raises `Cut` where the
             connection is to break.
         pause: Seconds to wait before a plain reply, or before each event.
-        ends: ``whole``, ``cut`` (break off inside the body) or ``never`` (do not answer).
+        ends: ``whole``, ``cut`` (break off inside the body) or ``never`` (send nothing).
     """
 
     reply: HttpReply
@@ -73,7 +78,7 @@ class SandboxReply:
 
 @strict_class
 class Sandbox:
-    """The image endpoints of OpenAI's API, with pictures drawn from the prompt.
+    """The image endpoints of OpenAI's API, with images drawn from the prompt.
 
     Thread-safe. One instance may serve any number of doors at once.
 
@@ -81,7 +86,7 @@ class Sandbox:
         clock: Tells the time (UTC): which models have been shut down, and when things were
             made; a client that makes its own sandbox hands its clock on.
         today: Only the date, where that is enough; the clock's when left out.
-        latency: Seconds each drawing takes before it answers, as a model would.
+        latency: Seconds each drawing takes before its reply, as a model would.
         models: The catalogue; the shipped one when left out.
         previews: Grant features that are in preview, or undocumented for a model.
         svg_model_selection: Let (and make) callers choose the author model of an SVG.
@@ -134,6 +139,7 @@ class Sandbox:
         self._svg_model_selection = svg_model_selection
         self._draws: Literal["scene", "plain"] = draw
         self._uploads = models_files_api.Uploads(self._seconds)
+        self._part_uploads = PartUploads(self._uploads, self._seconds)
         self._responses = Responses(self._seconds)
         batches = Batches(self._uploads, self._batched, self._serves, now=self._seconds)
         self.batches: Batches = batches
@@ -156,7 +162,7 @@ class Sandbox:
         Args:
             failure: A scenario such as ``"moderation"``, or the reply to give.
             times: How many calls fail this way.
-            retry_after: Seconds a rate-limited caller is told to wait.
+            retry_after: Seconds a rate-limited caller has to wait.
 
         Raises:
             InvalidRequestError: There is no such scenario.
@@ -187,7 +193,7 @@ class Sandbox:
         return with_events(found.reply, events)
 
     def respond(self, request: HttpRequest) -> SandboxReply:
-        """The answer for a door to send; `send` is this and its sending in one.
+        """Return the reply for a server or a transport to send; `send` also waits for it.
 
         Raises:
             TypeError: A value of the body has no JSON form.
@@ -308,7 +314,8 @@ class Sandbox:
         if request.method == "GET" and len(parts) == 3 and (parts[0], parts[2]) == _CONTENT:
             headers = {"content-type": "application/octet-stream"}
             return HttpReply(status=200, headers=headers, body=self._uploads.content(parts[1]))
-        return _json(self.batches.handle(request, parts) or self._look_up(request))
+        found = self.batches.handle(request, parts) or self._part_uploads.handle(request, parts)
+        return _json(found or self._look_up(request))
 
     def _draw(self, request: HttpRequest, request_id: str, fault: Fault | None) -> SandboxReply:
         drawing = request.path == "/images/generations"
@@ -430,7 +437,7 @@ def route(path: str) -> tuple[str, str | None]:
 
 
 def summary(request: HttpRequest) -> dict[str, object]:
-    """Return what a request asked for, without keys and without the bytes of its images."""
+    """Return what is in a request, without keys and without the bytes of its images."""
     from gptimage.secrets import scrub_value
 
     return {

@@ -30,7 +30,7 @@ class BadBodyError(Exception):
     """The body cannot be read; the connection is of no further use.
 
     Attributes:
-        status: The HTTP status to answer with.
+        status: The HTTP status of the reply.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -88,7 +88,7 @@ def _chunked(stream: BufferedIOBase) -> bytearray:
             break
         _counted(stream, count, body)
         if stream.readline(_LINE) != b"\r\n":
-            raise BadBodyError(400, "a chunk does not end where it said")
+            raise BadBodyError(400, "a chunk is longer than its stated size")
     while stream.readline(_LINE) not in {b"\r\n", b"\n", b""}:
         pass  # trailers
     return body

@@ -47,7 +47,7 @@ RECOUNT: Final = ("DELETE FROM totals", f"INSERT INTO totals {COUNTED}")  # see 
 
 
 def _count(row: str, sign: int) -> str:
-    """Return the statement of a trigger that adds a row of ``pictures`` to the totals."""
+    """Return the statement of a trigger that adds a row of ``images`` to the totals."""
     return f"""
         INSERT INTO totals VALUES
             ('', '', {sign}, {sign} * {row}.bytes, {sign} * IFNULL({row}.nano_usd, 0),

@@ -204,7 +204,7 @@ class Index:
     Args:
         path: The SQLite file.
         fill: Adds an entry for every sidecar to a new index; how many there were.
-        report: Is told that an index was lost and has been rebuilt.
+        report: Called when an index was lost and has been rebuilt.
         private: Only this machine uses it, so building one is nothing to report.
     """
 
@@ -445,9 +445,9 @@ def _rows_of(connection: Connection, table: str, row: int) -> list[tuple[object,
 
 
 def _check(connection: Connection) -> None:
-    (told,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if told != "ok":
-        raise damage(told)
+    (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise damage(verdict)
     connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
     # Not those of inputs: sidecars written by others may give two lengths for the same bytes.
     rest = "WHERE kind <> 'input' AND count <> 0 ORDER BY kind, name"
@@ -461,7 +461,7 @@ def _check(connection: Connection) -> None:
 
 def _remove(connection: Connection, row: int, words: bool) -> None:
     if words:
-        # FTS5 must be told what it indexed, since it does not keep the text itself.
+        # A contentless FTS5 table holds no text: to delete a row it needs the text indexed.
         statement = (
             "INSERT INTO words (words, rowid, prompt, tags) "
             "SELECT 'delete', seq, prompt, tags FROM sidecars WHERE seq = ?"

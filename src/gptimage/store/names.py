@@ -50,7 +50,7 @@ class IdMaker:
 
     def __call__(self) -> str:
         """A new id."""
-        # No lock: two threads in one microsecond get ids of one time, told apart by chance.
+        # No lock: two threads in one microsecond have ids that differ in their random part.
         now, last = self._clock().astimezone(UTC), self._last
         if now <= last < now + timedelta(seconds=1):
             now = last + _MICROSECOND
@@ -58,12 +58,13 @@ class IdMaker:
         return f"img_{now.strftime(_TIME)}_{os.urandom(16).hex()}"
 
 
-def check_id(id: str) -> str:
-    """The id itself, once it is proved to be one.
+def check_id(id: str | Record) -> str:
+    """Return the id itself, or that of a record, once it is proved to be one.
 
     Raises:
         ImageNotFoundError: Nothing can be stored under this name.
     """
+    id = id.id if isinstance(id, Record) else id
     if not is_id(id):
         raise ImageNotFoundError(
             f"{truncated_repr(id)} is no image of a store: ids look like "

@@ -185,7 +185,7 @@ def sweep_inputs(context: StoreContext, keys: Iterable[str] | None = None) -> li
     if not context.index.database.read(lambda c: _unused(c, candidates)):
         return []
     if not context.shared:
-        # Another machine may have saved an edit this index has not heard of.
+        # Another machine may have saved an edit this index does not know yet.
         catch_up(context)
     # Inside a transaction nobody can begin to save, so nobody can rely on what goes now.
     return context.index.database.write(lambda c: _sweep(context, c, candidates))

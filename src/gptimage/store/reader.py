@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol, Unpack
 
 from attrs import evolve, frozen
@@ -30,6 +30,7 @@ from gptimage.types.request import Generate
 from gptimage.types.result import Result
 
 
+_PAGE: Final = 200
 _MAX_FAMILY: Final = 1000
 
 
@@ -60,6 +61,32 @@ class Reader:
     def __init__(self, context: StoreContext) -> None:
         self._context = context
         self._caught_up = context.shared
+
+    def __iter__(self) -> Iterator[Record]:
+        """Iterate over every image, newest first.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        cursor: str | None = None
+        while True:
+            page = self.history(_PAGE, cursor=cursor)
+            yield from page
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def __contains__(self, image: object) -> bool:
+        """Return whether an image is here, by its id or record.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        id = image.id if isinstance(image, Record) else image
+        try:
+            return isinstance(id, str) and is_id(id) and bool(self.get(id))
+        except ImageNotFoundError:
+            return False
 
     def history(
         self, limit: int = 20, *, cursor: str | None = None, **filters: Unpack[Filters]
@@ -112,14 +139,17 @@ class Reader:
             return self._page(found, limit, str(int(cursor or 0) + limit))
         return self._page(found, limit, found[limit - 1].id)
 
-    def get(self, id: str) -> Record:
-        """What is known of one image.
+    def get(self, id: str | Record) -> Record:
+        """Return what is known of one image now.
+
+        Args:
+            id: Its id, or a record of it.
 
         Raises:
             ImageNotFoundError: No image has this id.
             StoreError: The store cannot be read.
         """
-        check_id(id)
+        id = check_id(id)
         self._ready()
         for found in queries.by_ids(self._context.index.database, [id]):
             return self._record(found)
@@ -137,7 +167,7 @@ class Reader:
         self._ready()
         return self._records(queries.by_digest(self._context.index.database, sha256))
 
-    def open(self, id: str, *, original: bool = False) -> Image:
+    def open(self, id: str | Record, *, original: bool = False) -> Image:
         """An image, byte for byte as it was saved.
 
         Args:
@@ -159,7 +189,7 @@ class Reader:
             return self._image(record, original)
         except FileNotFoundError as error:
             raise ImageNotFoundError(
-                f"{id} is on record, but its file is gone ({error.filename}): "
+                f"{record.id} is on record, but its file is gone ({error.filename}): "
                 "verify() lists what is missing"
             ) from error
 
@@ -173,7 +203,7 @@ class Reader:
             )
         return image
 
-    def lineage(self, id: str) -> Lineage:
+    def lineage(self, id: str | Record) -> Lineage:
         """Where an image comes from, and what came of it, up to 1,000 images each way.
 
         An edit comes from the images it was given, if they are in this store; a refinement
@@ -189,7 +219,7 @@ class Reader:
             descendants=self._family(record, upwards=False),
         )
 
-    def inputs(self, id: str) -> tuple[Image, ...]:
+    def inputs(self, id: str | Record) -> tuple[Image, ...]:
         """The images an edit was given, mask and markup last.
 
         Raises:
@@ -198,7 +228,7 @@ class Reader:
         """
         return tuple(self._input(key) for key in inputs(self.get(id).request))
 
-    def request(self, id: str) -> Generate:
+    def request(self, id: str | Record) -> Generate:
         """The request that made an image, with its input images, ready to be sent again.
 
         Raises:
@@ -207,7 +237,7 @@ class Reader:
         """
         return request_from_json(self.get(id).request, self._input)
 
-    def repeat(self, id: str, client: CanRun) -> Result:
+    def repeat(self, id: str | Record, client: CanRun) -> Result:
         """Ask again what made an image. This is a new call, and it costs what calls cost.
 
         Args:

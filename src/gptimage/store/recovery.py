@@ -36,11 +36,11 @@ from gptimage.store.blobs import Blobs
 from gptimage.store.context import StoreContext, reason, warn
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import IMAGES, INPUTS, SIDECAR, input_digest, is_sidecar, stem
-from gptimage.store.save import OWNER, CallMetadata, PendingImage, draft, placed, save
+from gptimage.store.save import OWNER, CallMetadata, PendingImage, pending_images, placed, save
 from gptimage.store.sidecar import inputs, request_to_json
 from gptimage.store.sync import remove
 from gptimage.store.verify import RECOVERED
-from gptimage.transport.base64_body import pictures, read
+from gptimage.transport.base64_body import decoded_images, read
 from gptimage.types.record import Record
 from gptimage.types.request import Generate
 
@@ -284,9 +284,9 @@ def recover(
         found = itertools.chain(
             _copies(context, copies, every), _replies(context, spool, older_than, every)
         )
-        for path, bring_home in found:
+        for path, recover_file in found:
             try:
-                records, there = bring_home()
+                records, there = recover_file()
             except _OthersError as owner:
                 others[str(owner)] += 1
             except Exception as error:  # noqa: BLE001  # one that is broken must not block the others
@@ -372,14 +372,14 @@ def _reply(
         body = left.read()
     except FileNotFoundError:  # its own process has saved it meanwhile
         return (), 0
-    images = [_exact(Image.from_bytes(data), left.note) for data in pictures(body)]
+    images = [_exact(Image.from_bytes(data), left.note) for data in decoded_images(body)]
     if not images:
         raise ImageDecodeError("the reply holds no image")
     known = {each.sha256: search.by_digest(context.index.database, each.sha256) for each in images}
     bare = [found for rows in known.values() for found in rows if _has_no_metadata(context, found)]
     new = [image for image in images if all(found in bare for found in known[image.sha256])]
     call = _call(left, body)
-    saved = save(context, draft(context, call, new), warn, result=None) if new else ()
+    saved = save(context, pending_images(context, call, new), warn, result=None) if new else ()
     for found in bare:
         # Of this one only the bytes were known; now the request is, too.
         remove(context, found.key)

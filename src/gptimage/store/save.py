@@ -17,12 +17,13 @@ from typing import Final
 from attrs import evolve, field, frozen
 
 from gptimage._internal.user_dirs import make_private, recovery_folder
+from gptimage._internal.version import library_version
 from gptimage.errors import GptImageError, InvalidRequestError, StoreError
 from gptimage.image.image import Image
 from gptimage.models.pricing import Cost, Usage
 from gptimage.store import sidecar
 from gptimage.store.blobs import Blobs
-from gptimage.store.context import StoreContext, library_version, reason
+from gptimage.store.context import StoreContext, reason
 from gptimage.store.index import IndexEntry
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, IMAGES, SIDECAR, Naming, time_of
@@ -50,7 +51,7 @@ class CallMetadata:
         inputs: The images the request needs.
         usage: Tokens of the call.
         cost: What the call cost.
-        warnings: What the caller was told.
+        warnings: The warnings of the result.
         request_id: The service's id of the call.
         tags: The user's words.
         parent: Id of the image that was refined.
@@ -119,16 +120,19 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def draft(context: StoreContext, call: CallMetadata, images: Sequence[Image]) -> list[PendingImage]:
+def pending_images(
+    context: StoreContext, call: CallMetadata, images: Sequence[Image]
+) -> list[PendingImage]:
     """Give every image of a call an id, a name and a record."""
     return [
-        _draft(context, call, image, number, len(images)) for number, image in enumerate(images, 1)
+        _pending_image(context, call, image, number, len(images))
+        for number, image in enumerate(images, 1)
     ]
 
 
 def save(
     context: StoreContext,
-    drafts: Sequence[PendingImage],
+    pending: Sequence[PendingImage],
     warn: Callable[[str], None],
     *,
     result: Result | None,
@@ -138,11 +142,11 @@ def save(
     Raises:
         StoreError: At least one could not be written; the error carries all of them.
     """
-    keys = [_sidecar_key(each) for each in drafts]
+    keys = [_sidecar_key(each) for each in pending]
     _try_index(context, lambda: context.index.begin(keys, context.clock()))
     entries: list[IndexEntry] = []
     failures: list[tuple[PendingImage, Exception]] = []
-    for each in drafts:
+    for each in pending:
         try:
             entries.append(write(context.blobs, each))
         except Exception as error:  # noqa: BLE001  # whatever it is, the paid images come first
@@ -151,19 +155,19 @@ def save(
     if failures:
         raise _failure(context, result, entries, failures)
     if unnoted:
-        warn(f"saved, but the index could not be told ({unnoted}); it will catch up by itself")
+        warn(f"saved, but not noted in the index ({unnoted}); the next sync adds it")
     return tuple(entry.record for entry in entries)
 
 
-def write(blobs: Blobs, draft: PendingImage) -> IndexEntry:
+def write(blobs: Blobs, pending: PendingImage) -> IndexEntry:
     """Write one image with all that belongs to it, the sidecar last.
 
     Raises:
         OSError: It could not be written; what was begun is removed again.
     """
-    for image in draft.inputs:
+    for image in pending.inputs:
         blobs.touch_or_create(key_of(image), image.data)
-    record, original = draft.record, draft.image.original
+    record, original = pending.record, pending.image.original
     body = sidecar.dump(record)
     written: list[str] = []
     # The sidecar lies in the same folder and settles the names before it as well.
@@ -171,24 +175,24 @@ def write(blobs: Blobs, draft: PendingImage) -> IndexEntry:
         if record.original is not None and original is not None:
             blobs.create(record.original.key, original.data, fsync_dir=False)
             written.append(record.original.key)
-        blobs.create(record.key, draft.image.data, fsync_dir=False)
+        blobs.create(record.key, pending.image.data, fsync_dir=False)
         written.append(record.key)
-        etag = blobs.create(_sidecar_key(draft), body)
+        etag = blobs.create(_sidecar_key(pending), body)
     except BaseException:
-        _roll_back(blobs, draft, written)
+        _roll_back(blobs, pending, written)
         raise
     return IndexEntry(record=record, etag=etag, body=body)
 
 
-def _roll_back(blobs: Blobs, draft: PendingImage, written: Sequence[str]) -> None:
+def _roll_back(blobs: Blobs, pending: PendingImage, written: Sequence[str]) -> None:
     """Remove what a failed save began, unless its sidecar may have arrived after all."""
     with suppress(OSError):
-        if blobs.stat(_sidecar_key(draft)) is None:
+        if blobs.stat(_sidecar_key(pending)) is None:
             for key in written:
                 blobs.delete(key)
 
 
-def _draft(
+def _pending_image(
     context: StoreContext, call: CallMetadata, image: Image, number: int, count: int
 ) -> PendingImage:
     id = context.new_id()
@@ -251,8 +255,8 @@ def _original(base: str, image: Image | None) -> Original | None:
     )
 
 
-def _sidecar_key(draft: PendingImage) -> str:
-    return draft.record.key.rpartition(".")[0] + SIDECAR
+def _sidecar_key(pending: PendingImage) -> str:
+    return pending.record.key.rpartition(".")[0] + SIDECAR
 
 
 def _try_index(context: StoreContext, action: Callable[[], None]) -> str | None:
@@ -297,10 +301,10 @@ def _where_they_are(result: Result | None, recovery_copies: Sequence[str]) -> st
     return f"all are paid for and safe in .result, and {copies}"
 
 
-def _write_copies(drafts: Sequence[PendingImage], owner: str) -> list[str]:
+def _write_copies(pending: Sequence[PendingImage], owner: str) -> list[str]:
     """Write images to the user's state folder, laid out like a store; their paths."""
     paths: list[str] = []
-    for each in drafts:
+    for each in pending:
         with suppress(OSError, GptImageError):
             # Images may be private, and this is not the place the user chose for them.
             make_private(recovery_folder())

@@ -91,7 +91,7 @@ class Stats:
     """What is in a store.
 
     Attributes:
-        pictures: How many.
+        images: How many.
         bytes: What they take, originals included, in bytes.
         inputs: How many input images of edits are kept.
         input_bytes: What those take, in bytes.
@@ -105,7 +105,7 @@ class Stats:
         by_format: How many files of each format there are.
     """
 
-    pictures: int
+    images: int
     bytes: int
     inputs: int
     input_bytes: int
@@ -132,7 +132,7 @@ def measure(connection: Connection) -> Stats:
         for edge in ("MIN", "MAX")  # apart: SQLite looks both up, and scans for them together
     )
     return Stats(
-        pictures=count,
+        images=count,
         bytes=int(size),
         inputs=inputs,
         input_bytes=int(input_bytes),

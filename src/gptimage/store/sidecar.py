@@ -31,6 +31,8 @@ Load = Callable[[str], Image]
 
 _KEY: Final = "key"
 _FILE: Final = "file_id"
+_MASK: Final = "picture"
+"""The key of a drawn mask; sidecars have had it since 0.1.0."""
 _KINDS: Final[Mapping[str, type[Generate]]] = {"generate": Generate, "edit": Edit}
 
 
@@ -45,7 +47,7 @@ def input_images(request: Generate) -> tuple[Image, ...]:
     """Every image a request needs to be sent again: inputs, mask and markup."""
     if not isinstance(request, Edit):
         return ()
-    mask = request.mask.picture if isinstance(request.mask, Mask) else request.mask
+    mask = request.mask.image if isinstance(request.mask, Mask) else request.mask
     found = (*request.images, mask, request.markup)
     return tuple(each for each in found if isinstance(each, Image))
 
@@ -54,7 +56,7 @@ def inputs(asked: Mapping[str, object]) -> dict[str, int]:
     """The key and the length in bytes of every image a described request names."""
     images, mask = asked.get("images"), asked.get("mask")
     named: list[Any] = [*images] if isinstance(images, list) else []
-    named += [asked.get("markup"), mask["picture"] if _has(mask, "picture") else None]
+    named += [asked.get("markup"), mask[_MASK] if _has(mask, _MASK) else None]
     return {str(each[_KEY]): _length(each.get("bytes")) for each in named if _has(each, _KEY)}
 
 
@@ -101,7 +103,7 @@ def _plain(value: object) -> object:
     if isinstance(value, FileRef):
         return {_FILE: value.file_id}
     if isinstance(value, Mask):
-        drawn = {"picture": _plain(value.picture)} if value.picture else {}
+        drawn = {_MASK: _plain(value.image)} if value.image else {}
         return {**drawn, "boxes": [list(box) for box in value.boxes]}
     if isinstance(value, tuple):
         return [_plain(each) for each in cast("tuple[object, ...]", value)]
@@ -129,8 +131,8 @@ def _image(value: Mapping[str, Any], load: Load) -> Image | FileRef:
 
 
 def _mask(value: Mapping[str, Any], load: Load) -> Mask:
-    if "picture" in value:
-        return Mask(picture=load(str(value["picture"][_KEY])))
+    if _MASK in value:
+        return Mask(image=load(str(value[_MASK][_KEY])))
     return Mask.from_boxes([tuple(box) for box in value["boxes"]])
 
 
@@ -163,7 +165,7 @@ class UnreadableSidecarError(ValueError):
 
 def dump(record: Record, *, deleted: bool = False) -> bytes:
     """The bytes of a sidecar: JSON people can read, UTF-8, two spaces of indent."""
-    values = record.to_json()
+    values = record.to_sidecar()
     if deleted:
         values[TOMBSTONE] = True
     text = json.dumps(values, ensure_ascii=False, indent=2, default=str) + "\n"

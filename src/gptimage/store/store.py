@@ -27,7 +27,7 @@ from gptimage.store.blobs import Blobs
 from gptimage.store.context import StoreContext, not_found, reason, warn
 from gptimage.store.index import Index, IndexEntry, same
 from gptimage.store.local_blobs import FileBlobs
-from gptimage.store.names import DEFAULT, EXPORT, SIDECAR, IdMaker, Naming, is_id, stem
+from gptimage.store.names import DEFAULT, EXPORT, SIDECAR, IdMaker, Naming, check_id, is_id, stem
 from gptimage.store.prune import PruneReport, Retention
 from gptimage.store.reader import Reader
 from gptimage.store.search import Filters
@@ -95,12 +95,12 @@ _BLOBS: Final = (
     "temp_files",
 )
 
-Place = str | os.PathLike[str] | Blobs
+StoreLocation = str | os.PathLike[str] | Blobs
 """Where a store may be."""
 
 
 def open_store(
-    where: Place,
+    where: StoreLocation,
     *,
     naming: str | None,
     index: str | os.PathLike[str] | None,
@@ -193,7 +193,7 @@ class Store(Reader):
         fsync: Force images to the disk before `save` returns, so that even a power cut loses
             nothing; only for a folder, where it is the default.
         clock: Tells the time (UTC), for ids, dates and how long images are kept. The age of
-            a file is told by the file system instead: it stamps files by its own clock.
+            a file comes from the file system, which has a clock of its own.
 
     Raises:
         ConfigurationError: An argument makes no sense.
@@ -202,7 +202,7 @@ class Store(Reader):
 
     def __init__(
         self,
-        where: Place,
+        where: StoreLocation,
         *,
         naming: str | None = None,
         index: str | os.PathLike[str] | None = None,
@@ -247,7 +247,7 @@ class Store(Reader):
         result: Result,
         *,
         tags: Iterable[str] = (),
-        parent: str | None = None,
+        parent: str | Record | None = None,
         response_id: str | None = None,
         call_id: str | None = None,
         warn: Callable[[str], None] = warn,
@@ -257,11 +257,11 @@ class Store(Reader):
         Args:
             result: What a client returned.
             tags: Your words.
-            parent: Id of the image this refines.
+            parent: The image this refines: its id or record.
             response_id: Id of the service's response, to go on with a conversation.
             call_id: Id of the image call within it.
             warn: Gets a sentence when the images are saved but the index could not be
-                told; a `StoreWarning` when left out.
+                passed on; a `StoreWarning` when left out.
 
         Returns:
             A record for each image, in their order.
@@ -272,6 +272,8 @@ class Store(Reader):
                 ``.recovery_copies`` the paths of copies in the user's state folder.
         """
         words = saving.check_tags(tags)
+        if isinstance(parent, Record):
+            parent = parent.id
         if parent is not None and not is_id(parent):
             raise InvalidRequestError(
                 f"parent {parent!r:.80} is no id", field="parent", value=parent, allowed="an id"
@@ -284,13 +286,13 @@ class Store(Reader):
                 response_id=response_id,
                 call_id=call_id,
             )
-            drafts = saving.draft(self._context, call, result.images)
+            pending = saving.pending_images(self._context, call, result.images)
         except Exception as error:
             raise StoreError(
                 f"the result cannot be described ({reason(error)}); its images are in .result",
                 result=result,
             ) from error
-        return saving.save(self._context, drafts, warn, result=result)
+        return saving.save(self._context, pending, warn, result=result)
 
     @contextmanager
     def exclusive(self) -> Generator[None]:
@@ -309,7 +311,7 @@ class Store(Reader):
         with held:
             yield
 
-    def tag(self, id: str, *tags: str) -> Record:
+    def tag(self, id: str | Record, *tags: str) -> Record:
         """Add words to an image.
 
         Raises:
@@ -320,7 +322,7 @@ class Store(Reader):
         added = saving.check_tags(tags)
         return self._edit(id, lambda r: evolve(r, tags=saving.check_tags({*r.tags, *added})))
 
-    def untag(self, id: str, *tags: str) -> Record:
+    def untag(self, id: str | Record, *tags: str) -> Record:
         """Take words from an image; those it does not have are fine.
 
         Raises:
@@ -332,7 +334,7 @@ class Store(Reader):
             id, lambda r: evolve(r, tags=tuple(tag for tag in r.tags if same(tag) not in gone))
         )
 
-    def pin(self, id: str) -> Record:
+    def pin(self, id: str | Record) -> Record:
         """Keep an image whatever `prune` would do.
 
         Raises:
@@ -341,7 +343,7 @@ class Store(Reader):
         """
         return self._edit(id, lambda r: evolve(r, pinned=True))
 
-    def unpin(self, id: str) -> Record:
+    def unpin(self, id: str | Record) -> Record:
         """Let `prune` and `delete` have an image again.
 
         Raises:
@@ -350,7 +352,7 @@ class Store(Reader):
         """
         return self._edit(id, lambda r: evolve(r, pinned=False))
 
-    def delete(self, id: str) -> None:
+    def delete(self, id: str | Record) -> None:
         """Remove an image, and input images no other edit was given.
 
         Inputs used within the last hour may stay until the next `prune`, when somebody else
@@ -366,7 +368,7 @@ class Store(Reader):
                 raise self._why_not_removed(record)
             pruning.sweep_inputs(self._context, inputs(record.request))
         except (OSError, UnreadableSidecarError) as error:
-            raise StoreError(f"{id} cannot be removed: {reason(error)}") from error
+            raise StoreError(f"{record.id} cannot be removed: {reason(error)}") from error
 
     def prune(self, retention: Retention, *, dry_run: bool = False) -> PruneReport:
         """Remove what is not worth keeping.
@@ -484,10 +486,10 @@ class Store(Reader):
         spool = spool or PendingReplies(clock=self._context.clock)
         return recover(self._context, spool, older_than, every=every)
 
-    def _edit(self, id: str, change: Callable[[Record], Record]) -> Record:
+    def _edit(self, id: str | Record, change: Callable[[Record], Record]) -> Record:
         record = edit(self._context, _sidecar_key(self.get(id)), change)
         if record is None:
-            raise not_found(id, self.name)
+            raise not_found(check_id(id), self.name)
         return record
 
     def _why_not_removed(self, record: Record) -> StoreError:

@@ -12,11 +12,12 @@ from typing import Final, Literal
 
 from attrs import define, field, frozen
 
+from gptimage._internal.version import library_version
 from gptimage.errors import ImageDecodeError, StoreError
 from gptimage.image.image import Image
 from gptimage.store import search, sidecar
 from gptimage.store.blobs import BlobInfo
-from gptimage.store.context import StoreContext, library_version, reason
+from gptimage.store.context import StoreContext, reason
 from gptimage.store.index import IndexEntry
 from gptimage.store.names import IMAGES, SIDECAR, find_id, input_digest, stem, time_of
 from gptimage.store.prune import sweep_inputs
@@ -142,7 +143,7 @@ _FIXES: Final[Mapping[Kind, Callable[[StoreContext, str], bool]]] = MappingProxy
 def _adopt(context: StoreContext, keys: Sequence[str]) -> set[str]:
     """Give an image without a sidecar one; those that are settled.
 
-    The index may still know what the sidecar said. A file whose bytes are on record
+    The index may still know what the sidecar held. A file whose bytes are on record
     elsewhere is only removed: after a crash, that is the same reply saved by a recovery.
     """
     sidecar_key = stem(keys[0]) + SIDECAR

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gptimage.templates.arguments import Brand, TemplateArgument
 from gptimage.templates.collection import PromptTemplates
-from gptimage.templates.template import PromptTemplate, Recommended
+from gptimage.templates.template import PromptTemplate, TemplateDefaults
 
 
-__all__ = ["Brand", "PromptTemplate", "PromptTemplates", "Recommended", "TemplateArgument"]
+__all__ = ["Brand", "PromptTemplate", "PromptTemplates", "TemplateArgument", "TemplateDefaults"]

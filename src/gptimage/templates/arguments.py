@@ -113,7 +113,9 @@ class TemplateArgument:
             return True
         if word in _FALSE:
             return False
-        raise self._wrong(f"{show(value)} is neither true nor false", allowed=("true", "false"))
+        raise self._wrong(
+            f"{short_repr(value)} is neither true nor false", allowed=("true", "false")
+        )
 
     def _integer(self, value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool):
@@ -125,13 +127,15 @@ class TemplateArgument:
                 return int(value)
             except ValueError:
                 pass
-        raise self._wrong(f"{show(value)} is not a whole number", allowed="a whole number")
+        raise self._wrong(f"{short_repr(value)} is not a whole number", allowed="a whole number")
 
     def _text(self, value: object) -> str | None:
         if self.if_true is not None and str(value).lower() in {"true", "false"}:
             return self.if_true if str(value).lower() == "true" else None
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise self._wrong(f"it takes text, not {show(value)}", allowed=self.values or "text")
+            raise self._wrong(
+                f"it takes text, not {short_repr(value)}", allowed=self.values or "text"
+            )
         text = self._canonical(str(value))
         if self.max_length is not None and len(text) > self.max_length:
             raise self._wrong(
@@ -148,7 +152,7 @@ class TemplateArgument:
         if self.choices:
             meant = did_you_mean(normalise(text), self.choices)
             raise self._wrong(
-                f"{show(text)} is not allowed{meant}; use one of {', '.join(self.choices)}",
+                f"{short_repr(text)} is not allowed{meant}; use one of {', '.join(self.choices)}",
                 allowed=self.choices,
             )
         return text
@@ -163,7 +167,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (did you mean '{close}'?)" if close else ""
 
 
-def show(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return a wrong value, short enough for one line of an error."""
     plain = isinstance(value, (str, bool, int, float))
     return truncated_repr(value, 40) if plain else f"a {type(value).__name__}"
@@ -224,7 +228,7 @@ class TomlReader:
         names = tuple(allowed)
         for key in self.data.keys() - set(names):
             meant = did_you_mean(key, names)
-            self.note(f"unknown key {show(key)}{meant}; the keys are {', '.join(names)}")
+            self.note(f"unknown key {short_repr(key)}{meant}; the keys are {', '.join(names)}")
 
     def note(self, problem: str) -> None:
         """Add a problem with its place."""
@@ -263,7 +267,7 @@ class TomlReader:
         value, names = self.text(key), tuple(allowed)
         if value is None or value in names:
             return value
-        self.note(f"{key} {show(value)} is not one of {', '.join(names)}")
+        self.note(f"{key} {short_repr(value)} is not one of {', '.join(names)}")
         return None
 
     def table(self, key: str) -> TomlReader:

@@ -21,7 +21,7 @@ from gptimage.templates.arguments import (
     did_you_mean,
     is_list,
     is_table,
-    show,
+    short_repr,
 )
 from gptimage.templates.definition import TEMPLATE_NAME, Definition, build
 from gptimage.templates.template import PromptTemplate
@@ -227,7 +227,7 @@ def _definition(path: Path, problems: list[str]) -> Definition | None:
     name = data.get("name", path.stem)
     if not isinstance(name, str) or not TEMPLATE_NAME.fullmatch(name):
         problems.append(
-            f"the name {show(name)} cannot be used: lower-case letters, digits, _ and -, "
+            f"the name {short_repr(name)} cannot be used: lower-case letters, digits, _ and -, "
             "at most 64 characters; it is the key 'name' or else the file's own name"
         )
         return None
@@ -293,8 +293,8 @@ def _extended(
     known = sorted(({*others} - {definition.name}) | {*builtins})
     if not isinstance(wanted, str) or wanted not in known:
         problems.append(
-            f"extends {show(wanted)}, which does not exist{did_you_mean(str(wanted), known)}; "
-            f"there are {', '.join(known)}"
+            f"extends {short_repr(wanted)}, which does not exist"
+            f"{did_you_mean(str(wanted), known)}; there are {', '.join(known)}"
         )
         return None
     if depth == _DEEPEST:

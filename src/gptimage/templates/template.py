@@ -15,7 +15,7 @@ from gptimage.templates.arguments import (
     TomlReader,
     did_you_mean,
     is_table,
-    show,
+    short_repr,
 )
 from gptimage.templates.language import Part
 from gptimage.templates.render import ArgumentValue, MissingError, render
@@ -34,7 +34,7 @@ SETTINGS: Final = ("size", *_ALLOWED)
 
 
 @frozen(kw_only=True)
-class Recommended:
+class TemplateDefaults:
     """Settings recommended for one set of arguments; None where there is no recommendation.
 
     Attributes:
@@ -77,9 +77,9 @@ class Setting:
         return {self.argument: {**self.by_value, **otherwise}}
 
 
-def choose(settings: Mapping[str, Setting], known: Mapping[str, ArgumentValue]) -> Recommended:
+def choose(settings: Mapping[str, Setting], known: Mapping[str, ArgumentValue]) -> TemplateDefaults:
     """Every setting for these arguments."""
-    return Recommended(**{name: setting.choose(known) for name, setting in settings.items()})
+    return TemplateDefaults(**{name: setting.choose(known) for name, setting in settings.items()})
 
 
 def read_settings(
@@ -127,7 +127,7 @@ def _checked(name: str, value: str, table: TomlReader) -> str:
         except InvalidRequestError as error:
             table.note(str(error))
     elif value not in _ALLOWED[name]:
-        table.note(f"{name} {show(value)} is not one of {', '.join(_ALLOWED[name])}")
+        table.note(f"{name} {short_repr(value)} is not one of {', '.join(_ALLOWED[name])}")
     return value
 
 
@@ -197,7 +197,7 @@ class PromptTemplate:
             arguments=values,
         )
 
-    def recommended(self, /, **arguments: object) -> Recommended:
+    def defaults(self, /, **arguments: object) -> TemplateDefaults:
         """The settings for these arguments, which need not be complete.
 
         Raises:

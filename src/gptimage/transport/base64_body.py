@@ -28,7 +28,7 @@ from gptimage.transport.wrapped_body import from_events, is_bare_image, items, n
 
 Body = bytes | bytearray | memoryview
 
-_PICTURE: Final = "b64_json"
+_IMAGE: Final = "b64_json"
 """The key of the Images API."""
 _PADDING: Final = ord("=")
 _LARGEST: Final = 512_000_000
@@ -45,14 +45,14 @@ class ParsedBody:
     """A parsed reply.
 
     Attributes:
-        value: The JSON value. A ``b64_json`` in it is an index into ``pictures``, or still
+        value: The JSON value. A ``b64_json`` in it is an index into ``images``, or still
             text where it was not plain base64.
-        pictures: The decoded bytes, in order.
+        images: The decoded bytes, in order.
         cut_short: Whether the body was no JSON and these images are all that could be saved.
     """
 
     value: Any
-    pictures: tuple[bytes, ...] = field(default=(), repr=False)
+    images: tuple[bytes, ...] = field(default=(), repr=False)
     cut_short: bool = field(default=False, kw_only=True)
 
 
@@ -63,13 +63,13 @@ class Base64Extractor:
         key: The name the images have in it.
     """
 
-    def __init__(self, key: str = _PICTURE) -> None:
+    def __init__(self, key: str = _IMAGE) -> None:
         self._key = re.compile(_named(key) + rb'"')
         self._rest = bytearray()
         self._searched = 0
         self._settled = 0
-        self._pictures: list[bytes] = []
-        self._inside_picture = False
+        self._images: list[bytes] = []
+        self._inside_image = False
         self._decoded = io.BytesIO()
         self._tail = b""
 
@@ -78,18 +78,18 @@ class Base64Extractor:
         data = piece if isinstance(piece, (bytes, bytearray)) else bytes(piece)
         at = 0
         while at < len(data):
-            at = self._inside(data, at) if self._inside_picture else self._outside(data, at)
+            at = self._inside(data, at) if self._inside_image else self._outside(data, at)
 
     @property
-    def has_picture(self) -> bool:
+    def has_image(self) -> bool:
         """Whether at least one image has arrived whole."""
-        return bool(self._pictures)
+        return bool(self._images)
 
     def close(self) -> tuple[bytes, tuple[bytes, ...]]:
         """The rest, with an index for each image, and the images."""
-        if self._inside_picture:
+        if self._inside_image:
             self._give_up(b"")
-        return bytes(self._rest), tuple(self._pictures)
+        return bytes(self._rest), tuple(self._images)
 
     def _outside(self, data: bytes | bytearray, at: int) -> int:
         """Collect text up to the next image; returns where to go on."""
@@ -102,7 +102,7 @@ class Base64Extractor:
         start = match.end()
         del match  # it holds the buffer, which could not be cut below
         del self._rest[start - 1 :]
-        self._inside_picture, self._decoded = True, io.BytesIO()
+        self._inside_image, self._decoded = True, io.BytesIO()
         return at + start - before
 
     def _inside(self, data: bytes | bytearray, at: int) -> int:
@@ -134,11 +134,11 @@ class Base64Extractor:
 
     def _finish(self) -> None:
         """Put an index in the image's place."""
-        self._rest += b"%d" % len(self._pictures)
+        self._rest += b"%d" % len(self._images)
         self._settled = self._searched = len(self._rest)
         # A BytesIO hands over its buffer without a copy.
-        self._pictures.append(self._decoded.getvalue())
-        self._inside_picture, self._decoded = False, io.BytesIO()
+        self._images.append(self._decoded.getvalue())
+        self._inside_image, self._decoded = False, io.BytesIO()
 
     def _give_up(self, text: Body) -> None:
         """Leave what is no plain base64 as the text it was."""
@@ -146,7 +146,7 @@ class Base64Extractor:
 
         self._rest += b'"' + pybase64.b64encode(self._decoded.getvalue()) + self._tail + text
         self._settled = self._searched = len(self._rest)
-        self._inside_picture, self._decoded, self._tail = False, io.BytesIO(), b""
+        self._inside_image, self._decoded, self._tail = False, io.BytesIO(), b""
 
 
 def split(body: Body) -> tuple[bytes, tuple[bytes, ...]]:
@@ -156,60 +156,60 @@ def split(body: Body) -> tuple[bytes, tuple[bytes, ...]]:
     return splitter.close()
 
 
-def reassemble(rest: Body, pictures: tuple[bytes, ...], key: str = _PICTURE) -> bytes:
+def reassemble(rest: Body, images: tuple[bytes, ...], key: str = _IMAGE) -> bytes:
     """The body as it arrived: what `split` took apart, put together again."""
     import pybase64
 
     def text(match: re.Match[bytes]) -> bytes:
         index = int(match[2])
-        known = index < len(pictures)
-        return b'%b"%b"' % (match[1], pybase64.b64encode(pictures[index])) if known else match[0]
+        known = index < len(images)
+        return b'%b"%b"' % (match[1], pybase64.b64encode(images[index])) if known else match[0]
 
-    if not pictures:
+    if not images:
         return bytes(rest)
     return re.sub(b"(" + _named(key) + rb")(\d+)", text, bytes(rest))
 
 
-def parse(rest: Body, pictures: tuple[bytes, ...] = ()) -> ParsedBody:
+def parse(rest: Body, images: tuple[bytes, ...] = ()) -> ParsedBody:
     """Parse a body that was split, or one that is still whole.
 
     Raises:
         ValueError: It is not JSON.
     """
-    if not pictures:
-        rest, pictures = split(rest)
-    return ParsedBody(loads(bytes(rest)), pictures)
+    if not images:
+        rest, images = split(rest)
+    return ParsedBody(loads(bytes(rest)), images)
 
 
-def read(rest: Body, pictures: tuple[bytes, ...] = ()) -> ParsedBody:
+def read(rest: Body, images: tuple[bytes, ...] = ()) -> ParsedBody:
     """Parse a whole reply in whatever wrapping it came: see ``_wrapped``.
 
     Raises:
         ValueError: It is none that can be read.
     """
-    if not pictures:
+    if not images:
         rest = _unpacked(rest)
         if is_bare_image(head := bytes(rest[:16])) and head:
             return ParsedBody({"data": [{"b64_json": 0}]}, (bytes(rest),))
-        rest, pictures = split(rest)
+        rest, images = split(rest)
     try:
-        document = ParsedBody(loads(bytes(rest)), pictures)
+        document = ParsedBody(loads(bytes(rest)), images)
     except ValueError:
         value = from_events(bytes(rest))
         if value is None:
             raise
-        document = ParsedBody(value, pictures)
+        document = ParsedBody(value, images)
     return evolve(document, value=normal(document.value))
 
 
-def extract_complete_images(rest: Body, pictures: tuple[bytes, ...] = ()) -> ParsedBody:
+def extract_complete_images(rest: Body, images: tuple[bytes, ...] = ()) -> ParsedBody:
     """The whole images of a body that is cut short or otherwise no JSON."""
-    found = pictures or split(rest)[1]
+    found = images or split(rest)[1]
     data = [{"b64_json": index} for index in range(len(found))]
     return ParsedBody({"data": data}, found, cut_short=True)
 
 
-def picture_of(item: Mapping[str, Any], document: ParsedBody) -> bytes | None:
+def image_of(item: Mapping[str, Any], document: ParsedBody) -> bytes | None:
     """The bytes of a reply's entry or of an event, or None when it has none.
 
     Raises:
@@ -217,11 +217,11 @@ def picture_of(item: Mapping[str, Any], document: ParsedBody) -> bytes | None:
     """
     found = item.get("b64_json")
     if isinstance(found, int) and not isinstance(found, bool):
-        return (0 <= found < len(document.pictures) and document.pictures[found]) or None
+        return (0 <= found < len(document.images) and document.images[found]) or None
     return decode(found.encode("utf-8", "replace")) if isinstance(found, str) and found else None
 
 
-def pictures(body: Body) -> list[bytes]:
+def decoded_images(body: Body) -> list[bytes]:
     """The bytes of every image that can be read from a raw reply, for recovery."""
     try:
         document = read(body)
@@ -230,7 +230,7 @@ def pictures(body: Body) -> list[bytes]:
     found: list[bytes] = []
     for item in items(document.value):
         try:
-            found.append(picture_of(item, document) or b"")
+            found.append(image_of(item, document) or b"")
         except ValueError:
             continue
     return [data for data in found if data]

@@ -1,7 +1,7 @@
 """Whether a request that was sent may have been billed: the one place that decides it.
 
 Everything that sends again, settles a reservation or words an error asks here. Where it cannot
-be told, the answer is "unknown": a wrong "unknown" costs a look at the usage page, a wrong
+be known, the outcome is "unknown": a wrong "unknown" costs a look at the usage page, a wrong
 "nothing was billed" costs money twice.
 """
 

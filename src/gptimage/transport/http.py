@@ -49,7 +49,7 @@ class HttpRequest:
         files: The files of a multipart request, in order.
         headers: Extra headers with lower-case names, never the key.
         timeout: Seconds to wait for this response; None leaves it to the transport.
-        picture_key: Under which name the answer's JSON has its images, in base64.
+        image_key: Under which name the answer's JSON has its images, in base64.
     """
 
     method: str
@@ -58,7 +58,7 @@ class HttpRequest:
     files: tuple[FilePart, ...] = ()
     headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False)
     timeout: float | None = None
-    picture_key: str = "b64_json"
+    image_key: str = "b64_json"
 
     @property
     def stream(self) -> bool:
@@ -73,15 +73,15 @@ class HttpReply:
     Attributes:
         status: The HTTP status code.
         headers: Header values under lower-case names.
-        body: The bytes as they arrived; where ``pictures`` were taken out of them while they
+        body: The bytes as they arrived; where ``images`` were taken out of them while they
             arrived, each one's base64 is replaced by its number (see ``_reply.Splitter``).
-        pictures: The images taken out, decoded.
+        images: The images taken out, decoded.
     """
 
     status: int
     headers: Mapping[str, str] = NO_HEADERS
     body: bytes | bytearray = field(default=b"", repr=False)
-    pictures: tuple[bytes, ...] = field(default=(), repr=False)
+    images: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
     def request_id(self) -> str | None:

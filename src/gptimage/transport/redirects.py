@@ -1,6 +1,6 @@
 """Redirects of a paid request: when one is followed, and what to change when it is not.
 
-Prompt and images go where the user said, never where a reply says. Only the same server is
+Prompt and images go to the user's address, never to one a reply names. Only the same server is
 trusted with them: whoever has answered once knows what it asks for a second time.
 """
 
@@ -50,7 +50,7 @@ class Hops:
         """
         self.end = _absolute(reply, url)
         if self._moved and self.request.method == "GET":
-            # 303 said that the work was done; what went wrong now takes nothing of that back.
+            # 303 means that the work is done; a later failure takes nothing of that back.
             raise OutcomeUnknownError(
                 "the service did the work and named another address for the result, which "
                 f"answered HTTP {reply.status}",
@@ -110,19 +110,19 @@ def advice(reply: HttpReply, path: str) -> str:
     if location is None:
         return f"the service answered with a redirect to nowhere (HTTP {reply.status})"
     shown = _shown(location)
-    told = (
+    message = (
         f"the service answered with a redirect to {shown} (HTTP {reply.status}), which was not "
         "followed: prompt and images are sent only where you say"
     )
     if reply.status == 303:
-        told += "; the status says that the work is done and its result is there"
+        message += "; the status says that the work is done and its result is there"
     if reply.status in (301, 302):
-        told += ", and such a redirect turns POST into GET"
+        message += ", and such a redirect turns POST into GET"
     base = shown.removesuffix("/").removesuffix(path)
     if base != shown.removesuffix("/"):
-        return f"{told}. If that is the service, set base_url (or OPENAI_BASE_URL) to {base}"
+        return f"{message}. If that is the service, set base_url (or OPENAI_BASE_URL) to {base}"
     return (
-        f"{told}. Set base_url (or OPENAI_BASE_URL) to the address the service is really at: "
+        f"{message}. Set base_url (or OPENAI_BASE_URL) to the address the service is really at: "
         "https:// instead of http://, the right host, no login page in between"
     )
 

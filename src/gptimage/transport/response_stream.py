@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -158,7 +159,7 @@ class AsyncArrivingDownload:
             await self._response.aclose()
 
 
-def open_stream(response: httpx2.Response, picture_key: str) -> ArrivingStream:
+def open_stream(response: httpx2.Response, image_key: str) -> ArrivingStream:
     """The events of an answer to a streamed request, or the whole of it where it has none.
 
     The content type alone does not tell: gateways send events as JSON, text or bytes. So
@@ -176,10 +177,10 @@ def open_stream(response: httpx2.Response, picture_key: str) -> ArrivingStream:
     rest = chain([start], chunks)
     if _begins_events(start):
         return ArrivingStream(response, reply_of(response), rest)
-    return ArrivingStream(None, read_all(response, picture_key, rest))
+    return ArrivingStream(None, read_all(response, image_key, rest))
 
 
-async def aopen_stream(response: httpx2.Response, picture_key: str) -> AsyncArrivingStream:
+async def aopen_stream(response: httpx2.Response, image_key: str) -> AsyncArrivingStream:
     """See `open_stream`."""
     if _says_events(response):
         return AsyncArrivingStream(response, reply_of(response))
@@ -197,7 +198,7 @@ async def aopen_stream(response: httpx2.Response, picture_key: str) -> AsyncArri
     rest = _achain(start, chunks)
     if _begins_events(start):
         return AsyncArrivingStream(response, reply_of(response), rest)
-    return AsyncArrivingStream(None, await aread_all(response, picture_key, rest))
+    return AsyncArrivingStream(None, await aread_all(response, image_key, rest))
 
 
 async def _achain(start: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -221,23 +222,23 @@ def _begins_events(start: bytes) -> bool:
 
 
 def reply_of(
-    response: httpx2.Response, body: bytes = b"", pictures: tuple[bytes, ...] = ()
+    response: httpx2.Response, body: bytes = b"", images: tuple[bytes, ...] = ()
 ) -> HttpReply:
     """Build the reply of a response, with this body."""
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return HttpReply(status=response.status_code, headers=headers, body=body, pictures=pictures)
+    return HttpReply(status=response.status_code, headers=headers, body=body, images=images)
 
 
 def read_all(
-    response: httpx2.Response, picture_key: str, chunks: Iterator[bytes] | None = None
+    response: httpx2.Response, image_key: str, chunks: Iterator[bytes] | None = None
 ) -> HttpReply:
     """Read a response to its end; a broken one counts if an image arrived whole."""
-    splitter = Base64Extractor(picture_key)
+    splitter = Base64Extractor(image_key)
     try:
         for chunk in chunks or response.iter_bytes():
             splitter.feed(chunk)
     except network_errors() as error:
-        if not splitter.has_picture:  # else those that arrived whole are worth having
+        if not splitter.has_image:  # else those that arrived whole are worth having
             raise failure(error) from error
     finally:
         response.close()
@@ -245,59 +246,69 @@ def read_all(
 
 
 async def aread_all(
-    response: httpx2.Response, picture_key: str, chunks: AsyncIterator[bytes] | None = None
+    response: httpx2.Response, image_key: str, chunks: AsyncIterator[bytes] | None = None
 ) -> HttpReply:
     """Do the same as `read_all`, awaited."""
-    splitter = Base64Extractor(picture_key)
+    splitter = Base64Extractor(image_key)
     try:
         async for chunk in chunks or response.aiter_bytes():
             splitter.feed(chunk)
     except network_errors() as error:
-        if not splitter.has_picture:  # else those that arrived whole are worth having
+        if not splitter.has_image:  # else those that arrived whole are worth having
             raise failure(error) from error
     finally:
         await response.aclose()
     return reply_of(response, *splitter.close())
 
 
+class ExchangeError(Exception):
+    """What no HTTP library wraps broke an exchange off; the cause says what it was."""
+
+
 def network_errors() -> tuple[type[Exception], ...]:
     """What an exchange can raise; an SDK client over the older httpx raises that family's."""
-    import sys
-
     import httpx2
-    import openai
 
-    older = sys.modules.get("httpx")
-    known = (openai.OpenAIError, httpx2.HTTPError)
-    return (*known, older.HTTPError) if older else known
+    sdk, older = sys.modules.get("openai"), sys.modules.get("httpx")
+    found: list[type[Exception]] = [httpx2.HTTPError, httpx2.InvalidURL, ExchangeError]
+    found += [sdk.OpenAIError] if sdk else []
+    found += [older.HTTPError] if older else []
+    return tuple(found)
+
+
+def _is_wrapped(error: Exception) -> bool:
+    """Whether it is the cause that says what happened."""
+    sdk = sys.modules.get("openai")
+    return isinstance(error, ExchangeError) or (
+        sdk is not None and isinstance(error, sdk.APIConnectionError)
+    )
 
 
 def failure(error: Exception) -> GptImageError:
     """What a failed exchange means: never sent, or sent with an unknown outcome."""
-    import openai
-
     scrub_error(error)
-    cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error
+    cause = error.__cause__ if _is_wrapped(error) else error
     names = {kind.__name__ for kind in type(cause).__mro__}
-    told = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
-    if names & _NEVER_SENT and "CERTIFICATE_VERIFY_FAILED" in told:
+    detail = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+    if names & _NEVER_SENT and "CERTIFICATE_VERIFY_FAILED" in detail:
         advice = certificate_advice()
         return TransportError(
-            f"the service's certificate is not trusted, nothing was sent; {advice} ({told})",
+            f"the service's certificate is not trusted, nothing was sent; {advice} ({detail})",
             retryable=False,
         )
     if names & _NEVER_SENT:
         # What stays wrong is not tried again: waiting mends no certificate and no password.
-        causes = told + _causes(cause)
+        causes = detail + _causes(cause)
         for sign, remedy in _STAYS_WRONG.items():
             if sign in causes:
-                return TransportError(f"{remedy}; nothing was sent ({told})", retryable=False)
-        return TransportError(f"the service could not be reached, nothing was sent ({told})")
+                return TransportError(f"{remedy}; nothing was sent ({detail})", retryable=False)
+        return TransportError(f"the service could not be reached, nothing was sent ({detail})")
     if names & _WRONG_ADDRESS:
-        return TransportError(f"the address is wrong, nothing was sent ({told})", retryable=False)
-    if isinstance(error, openai.OpenAIError) and not isinstance(error, openai.APIConnectionError):
+        return TransportError(f"the address is wrong, nothing was sent ({detail})", retryable=False)
+    sdk = sys.modules.get("openai")
+    if sdk is not None and isinstance(error, sdk.OpenAIError) and not _is_wrapped(error):
         return ConfigurationError(str(error))
-    return OutcomeUnknownError(f"the request was sent but its answer did not arrive ({told})")
+    return OutcomeUnknownError(f"the request was sent but its answer did not arrive ({detail})")
 
 
 def _causes(error: BaseException | None) -> str:

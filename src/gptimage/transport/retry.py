@@ -94,13 +94,13 @@ class Retry:
         if attempt >= self.attempts:
             return None
         if is_unknown(outcome) and not costs_nothing:
-            # Only who has said so by name pays for the same request more than once.
+            # Paying for the same request more than once has to be chosen by name.
             if unknown >= self.unknown:
                 return None
         elif not (_passes(outcome) if costs_nothing else _safe(outcome)):
             return None
         asked = waiting_time(outcome, now) if isinstance(outcome, HttpReply) else None
-        # A time of 0 or in the past names none: all who were told it would be back at once.
+        # A time of 0 or in the past names none: all clients would come back at once.
         if asked:
             return asked if asked <= self.max_delay else None
         backoff = self.first_delay * 2.0 ** min(attempt - 1, 64)

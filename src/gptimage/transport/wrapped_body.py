@@ -19,7 +19,7 @@ _BASE64: Final = ("b64_json", "b64", "base64", "image_base64", "bytesBase64Encod
 """Keys under which servers send base64; the first is OpenAI's."""
 
 _ADDRESSES: Final = ("url", "image_url")
-_HOLDERS: Final = (
+_WRAPPER_KEYS: Final = (
     "data", "images", "image", "output", "outputs", "result", "results", "artifacts",
     "predictions", "choices", "message", "candidates", "content", "parts", "inlineData",
 )  # fmt: skip
@@ -129,7 +129,7 @@ def _entry(value: dict[str, Any], depth: int) -> Iterator[dict[str, Any]]:
         if isinstance(address, str) and address:
             yield {**value, "url": address}
             return
-    for name in _HOLDERS:
+    for name in _WRAPPER_KEYS:
         yield from _entries(value.get(name), depth - 1)
 
 

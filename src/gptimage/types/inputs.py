@@ -23,7 +23,7 @@ from gptimage.image.protocols import BinaryFile, PilImage
 from gptimage.secrets import display_url
 from gptimage.types.parameters import MAX_IMAGES
 from gptimage.types.record import Record
-from gptimage.types.request import FileRef, Source, Sources
+from gptimage.types.request import FileRef, HasImages, Source, Sources
 
 
 API_FORMATS: Final = ("png", "jpeg", "webp")
@@ -96,7 +96,7 @@ def resolve(
         ) from error.__cause__
     except ImageDecodeError as error:
         raise InvalidRequestError(
-            f"{field}: {name} is no picture that can be sent: {error}",
+            f"{field}: {name} is no image that can be sent: {error}",
             field=field,
             value=name,
             allowed=_allowed(formats),
@@ -122,20 +122,46 @@ def resolve_all(
             `InvalidRequestError.field` says which: ``images[2]`` is the third.
         FetchError: A URL was refused, or its download failed.
     """
-    if not _are_several(sources):
-        one = cast("Source", sources)
+    several = spread(sources, stored=False)
+    if not _are_several(several):
+        one = cast("Source", several)
         return (resolve(one, field=field, fetch=fetch, formats=formats),)
-    if not 1 <= len(sources) <= MAX_IMAGES:
+    if not 1 <= len(several) <= MAX_IMAGES:
         raise InvalidRequestError(
-            f"{field}: an edit takes 1 to {MAX_IMAGES} pictures, not {len(sources)}",
+            f"{field}: an edit takes 1 to {MAX_IMAGES} images, not {len(several)}",
             field=field,
-            value=len(sources),
+            value=len(several),
             allowed=f"1 to {MAX_IMAGES}",
         )
     return tuple(
-        resolve(each, field=f"{field}[{index}]", fetch=fetch, formats=formats)
-        for index, each in enumerate(sources)
+        resolve(cast("Source", each), field=f"{field}[{index}]", fetch=fetch, formats=formats)
+        for index, each in enumerate(several)
     )
+
+
+def spread(sources: Sources, *, stored: bool) -> Sequence[Source] | Source:
+    """Return the sources with the images of each result in its place.
+
+    Args:
+        sources: What the caller gave.
+        stored: Whether images of a result are named by their records, so that the new image
+            says what it was made from; the client must have their store.
+    """
+    if _are_several(sources):
+        found: list[Source] = []
+        for each in sources:
+            found += _images_of(each, stored=stored)
+        return found
+    one = cast("Source | HasImages", sources)
+    images = _images_of(one, stored=stored)
+    return images[0] if len(images) == 1 else images
+
+
+def _images_of(source: Source | HasImages, *, stored: bool) -> Sequence[Source]:
+    if not hasattr(source, "images") or not hasattr(source, "stored"):
+        return [cast("Source", source)]
+    result = cast("HasImages", source)
+    return result.stored if stored and result.stored else result.images
 
 
 def _of_tuple(given: object, field: str) -> Source:
@@ -168,7 +194,7 @@ def is_sdk_file(source: object) -> bool:
         return False
     kind = parts[2] if len(parts) > 2 else "image/png"
     if len(parts) == 2 and isinstance(parts[0], str) and Path(parts[0]).is_file():
-        return False  # two pictures: a path and bytes
+        return False  # two images: a path and bytes
     return isinstance(kind, str) and "/" in kind and not Path(kind).exists()
 
 
@@ -192,7 +218,7 @@ class _RefusedError(Exception):
         self.allowed = allowed
 
 
-def _are_several(sources: Sources) -> TypeGuard[Sequence[Source]]:
+def _are_several(sources: Sources) -> TypeGuard[Sequence[Source | HasImages]]:
     return (
         isinstance(sources, Sequence)
         and not isinstance(sources, _SINGLE)
@@ -327,7 +353,7 @@ def _prove(image: Image, formats: Collection[str] | None) -> Image:
     if formats is not None and image.format not in formats:
         if set(formats) != set(API_FORMATS):  # a markup, whose transparency is its meaning
             raise _RefusedError(
-                f"is a {image.format or 'picture of an unknown kind'}, and {', '.join(formats)} "
+                f"is a {image.format or 'image of an unknown kind'}, and {', '.join(formats)} "
                 "is taken: save it in that format first",
                 _allowed(formats),
             )
@@ -353,7 +379,7 @@ def _first_of_several(image: Image) -> Image:
 
 
 def _allowed(formats: Collection[str] | None) -> object:
-    return "any picture Pillow reads" if formats is None else tuple(formats)
+    return "any image Pillow reads" if formats is None else tuple(formats)
 
 
 def _too_large(size: str) -> _RefusedError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -38,7 +39,7 @@ class Original:
     sha256: str
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Record:
     """One saved image.
 
@@ -69,7 +70,7 @@ class Record:
         provenance: Whether the file carries a C2PA manifest.
         template: Name of the prompt template, or None.
         version: The version of this library that saved it.
-        warnings: What the caller was told about the result.
+        warnings: The warnings of the result.
         request_id: The service's id of the call.
         sandbox: Whether the sandbox drew it, which cost nothing.
         path: The image's file, when the store is a local folder.
@@ -77,36 +78,43 @@ class Record:
     """
 
     id: str
-    created: datetime = field(repr=False)
-    created_at_service: datetime = field(repr=False)
+    created: datetime
+    created_at_service: datetime
     operation: str
-    request: Mapping[str, object] = field(repr=False)
+    request: Mapping[str, object]
     model: str
-    usage: Usage | None = field(default=None, repr=False)
+    usage: Usage | None = None
     cost: Cost | None = None
-    key: str = field(repr=False)
+    key: str
     format: str
     width: int | None
     height: int | None
-    bytes: int = field(repr=False)
-    sha256: str = field(repr=False)
-    original: Original | None = field(default=None, repr=False)
-    sources: tuple[str, ...] = field(default=(), repr=False)
-    parent: str | None = field(default=None, repr=False)
-    response_id: str | None = field(default=None, repr=False)
-    call_id: str | None = field(default=None, repr=False)
-    index: int = field(default=1, repr=False)
-    batch_count: int = field(default=1, repr=False)
+    bytes: int
+    sha256: str
+    original: Original | None = None
+    sources: tuple[str, ...] = ()
+    parent: str | None = None
+    response_id: str | None = None
+    call_id: str | None = None
+    index: int = 1
+    batch_count: int = 1
     tags: tuple[str, ...] = ()
     pinned: bool = False
-    provenance: bool = field(default=False, repr=False)
-    template: str | None = field(default=None, repr=False)
-    version: str = field(default="", repr=False)
-    warnings: tuple[str, ...] = field(default=(), repr=False)
-    request_id: str | None = field(default=None, repr=False)
-    sandbox: bool = field(default=False, repr=False)
-    path: Path | None = field(default=None, repr=False, eq=False)
-    extra: Mapping[str, object] = field(factory=dict[str, object], repr=False)
+    provenance: bool = False
+    template: str | None = None
+    version: str = ""
+    warnings: tuple[str, ...] = ()
+    request_id: str | None = None
+    sandbox: bool = False
+    path: Path | None = field(default=None, eq=False)
+    extra: Mapping[str, object] = field(factory=dict[str, object])
+
+    def __repr__(self) -> str:
+        """Return the id and the main facts, on one line; the prompt is not in it."""
+        pixels = "?" if self.size is None else f"{self.width}x{self.height}"
+        cost = "unknown" if self.cost_share is None else str(self.cost_share)
+        tags = f", tags={list(self.tags)}" if self.tags else ""
+        return f"<Record {self.id} {pixels} {self.format}, {self.model}, cost={cost}{tags}>"
 
     @property
     def prompt(self) -> str:
@@ -133,8 +141,36 @@ class Record:
             return self.cost
         return Cost(usd=self.cost.usd / self.batch_count, upper_bound=self.cost.upper_bound)
 
-    def to_json(self) -> dict[str, object]:
-        """The record as JSON values, with the field names of the sidecar."""
+    def to_dict(self) -> dict[str, object]:
+        """Return the record as JSON values: the fields of the sidecar, with key and path."""
+        path = None if self.path is None else str(self.path)
+        return {**self.to_sidecar(), "key": self.key, "path": path}
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), default=str)
+
+    def _repr_html_(self) -> str:
+        """A small version of the image with its facts, for notebooks."""
+        import html
+
+        from gptimage.errors import ImageDecodeError
+        from gptimage.image.image import Image
+
+        shown = ""
+        try:
+            if self.path is not None:
+                image = Image.from_path(self.path)
+                shown = (image if image.format == "svg" else image.thumbnail(512)).data_url
+        except (OSError, ImageDecodeError):  # gone or broken: its facts are still shown
+            pass
+        cost = "cost unknown" if self.cost_share is None else str(self.cost_share)
+        facts = f"{self.id} · {self.prompt[:200]} · {self.model} · {cost}"
+        figure = f'<img src="{shown}" style="max-width:320px" alt=""><br>' if shown else ""
+        return f"<div>{figure}<small>{html.escape(facts)}</small></div>"
+
+    def to_sidecar(self) -> dict[str, object]:
+        """Return what the sidecar holds; where the files lie is not in it."""
         plain = {name: getattr(self, name) for name in _PLAIN}
         return {
             **self.extra,

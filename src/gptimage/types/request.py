@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, TypedDict, TypeVar
+from typing import Any, Final, Protocol, TypedDict, TypeVar
 
 from attrs import field, frozen
 
@@ -165,12 +165,27 @@ class FileRef:
 
 
 Source = ImageSource | FileRef | Record
-"""An input picture: a path, bytes, an open file, a PIL image, an `Image`, an ``http(s)`` or
+"""An input image: a path, bytes, an open file, a PIL image, an `Image`, an ``http(s)`` or
 ``data:`` URL, the id of an uploaded file (``file-...`` or `FileRef`), or an image of the
 client's store (``img_...`` or its `Record`)."""
 
-Sources = Source | Sequence[Source]
-"""One input image, or up to 16."""
+
+class HasImages(Protocol):
+    """What came of a call and can be given to the next one: a `Result` or a `Turn`."""
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images."""
+        ...
+
+    @property
+    def stored(self) -> tuple[Record, ...]:
+        """Their records, when they are in a store."""
+        ...
+
+
+Sources = Source | HasImages | Sequence[Source | HasImages]
+"""One input image, or up to 16; a `Result` or `Turn` stands for all its images."""
 
 
 class EditOptions(Options, total=False):
@@ -263,7 +278,7 @@ RequestT = TypeVar("RequestT", bound=Generate)
 
 _HINTS: Final[Mapping[str, str]] = {
     "output_format": "it is called format here",
-    "response_format": "it is called format here, and pictures always arrive as bytes",
+    "response_format": "it is called format here, and images always arrive as bytes",
     "output_compression": "it is called compression here",
     "style": "it went with DALL-E; describe the style in the prompt",
     "user": "it is deprecated; use safety_identifier",
@@ -271,7 +286,7 @@ _HINTS: Final[Mapping[str, str]] = {
     "negative_prompt": "say in the prompt what to leave out",
     "image": "it is called images here, and belongs to edit()",
     "stream": "call stream() instead",
-    "images": "pictures to start from belong to edit()",
+    "images": "images to start from belong to edit()",
     **dict.fromkeys(("mask", "markup", "input_fidelity"), "it belongs to edit()"),
 }
 
@@ -331,15 +346,15 @@ def edit_request(
     Raises:
         InvalidRequestError: An option is unknown, or the size is not understood.
     """
-    pictures = {"images": images, "mask": mask, "markup": markup}
-    return _build(Edit, prompt, options, pictures, default_model, stream)
+    inputs = {"images": images, "mask": mask, "markup": markup}
+    return _build(Edit, prompt, options, inputs, default_model, stream)
 
 
 def _build(
     kind: type[RequestT],
     prompt: str | Prompt,
     options: Mapping[str, Any],
-    pictures: Mapping[str, Any],
+    inputs: Mapping[str, Any],
     default_model: str,
     stream: bool,
 ) -> RequestT:
@@ -350,7 +365,7 @@ def _build(
     text, recommended = _prompt(prompt)
     asked = {name: _habit(name, value) for name, value in options.items() if value is not None}
     values = {"model": default_model, **recommended, **asked}
-    return kind(prompt=text, stream=stream, **values, **pictures)
+    return kind(prompt=text, stream=stream, **values, **inputs)
 
 
 _SAME: Final[Mapping[str, str]] = {"jpg": "jpeg"}

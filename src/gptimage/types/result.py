@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from gptimage.errors import ImageDecodeError
 from gptimage.image.image import Image
@@ -18,9 +21,11 @@ if TYPE_CHECKING:
     from gptimage.types.record import Record
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Result:
     """The images of one call and everything known about it.
+
+    ``len(result)``, ``result[0]`` and iteration give its images.
 
     Attributes:
         images: The images, in the order the service sent them.
@@ -58,6 +63,71 @@ class Result:
         """The first image."""
         return self.images[0]
 
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[Image]:
+        """Iterate over the images."""
+        return iter(self.images)
+
+    def __getitem__(self, index: int) -> Image:
+        """Return one image; the first is 0."""
+        return self.images[index]
+
+    def __repr__(self) -> str:
+        """Return what came and what it cost, on one line; the prompt is not in it."""
+        images = ", ".join(f"{_pixels(image)} {image.format}" for image in self.images)
+        cost = "unknown" if self.cost is None else str(self.cost)
+        more = [f"warnings={len(self.warnings)}"] if self.warnings else []
+        more += [name for name in ("cached", "sandbox") if getattr(self, name)]
+        return f"<Result {', '.join([f'[{images}]', self.model, f'cost={cost}', *more])}>"
+
+    def save(self, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Write every image into a folder, which is made when missing.
+
+        The names are those of `Image.save`: ``image-<first 8 of sha256>.<extension>``, so saving
+        the same result twice writes the same files.
+
+        Returns:
+            The paths, in the order of the images.
+
+        Raises:
+            OSError: One cannot be written; the images are still here.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return tuple(image.save(Path(folder)) for image in self.images)
+
+    def to_dict(self, *, data: bool = False) -> dict[str, object]:
+        """Return everything known as JSON values, with the names of the command line's ``--json``.
+
+        Costs are in USD, as text that no program rounds; ``effective`` is what the main
+        parameters came to.
+
+        Args:
+            data: Whether the images themselves are in it, as base64 text.
+        """
+        return {
+            "prompt": self.request.prompt,
+            "operation": self.request.operation,
+            "model": self.model,
+            "images": [image.to_dict(data=data) for image in self.images],
+            "ids": [record.id for record in self.stored],
+            "cost_usd": None if self.cost is None else str(self.cost.usd),
+            "cost_is_upper_bound": None if self.cost is None else self.cost.upper_bound,
+            "usage": None if self.usage is None else asdict(self.usage),
+            "warnings": list(self.warnings),
+            "created": self.created.isoformat(),
+            "request_id": self.request_id,
+            "effective": dict(self.effective),
+            "cached": self.cached,
+            "sandbox": self.sandbox,
+        }
+
+    def to_json(self, *, data: bool = False) -> str:
+        """Return `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(data=data))
+
     @property
     def effective(self) -> Mapping[str, object]:
         """What the main parameters came to, by name; ``result.request`` has what was asked for.
@@ -85,10 +155,10 @@ class Result:
         """All images side by side with prompt, size and cost, for notebooks."""
         import html
 
-        pictures = "".join(_figure(image) for image in self.images)
+        figures = "".join(_figure(image) for image in self.images)
         cost = "cost unknown" if self.cost is None else str(self.cost)
         caption = f"{html.escape(self.request.prompt[:200])} · {html.escape(self.model)} · {cost}"
-        return f"<div><div>{pictures}</div><small>{caption}</small></div>"
+        return f"<div><div>{figures}</div><small>{caption}</small></div>"
 
 
 @frozen(kw_only=True)
@@ -102,6 +172,10 @@ class PartialImage:
 
     image: Image
     index: int
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """The preview, for notebooks."""
+        return self.image._repr_mimebundle_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 
 @frozen(kw_only=True)
@@ -119,13 +193,21 @@ class Completed:
         """The first finished image."""
         return self.result.image
 
+    def _repr_html_(self) -> str:
+        """The images, for notebooks."""
+        return self.result._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
+
+
+def _pixels(image: Image) -> str:
+    return "?" if image.size is None else f"{image.width}x{image.height}"
+
 
 def _figure(image: Image) -> str:
     try:
         preview = image if image.format == "svg" else image.thumbnail(512)
     except ImageDecodeError:  # a broken image must not hide the others
         preview = image
-    pixels = f"{image.width}×{image.height} {image.format}"
+    pixels = f"{_pixels(image)} {image.format}".replace("x", "×", 1)
     style = "display:inline-block;margin:4px;text-align:center"
-    picture = f'<img src="{preview.data_url}" style="max-width:320px" alt="">'
-    return f'<figure style="{style}">{picture}<figcaption>{pixels}</figcaption></figure>'
+    tag = f'<img src="{preview.data_url}" style="max-width:320px" alt="">'
+    return f'<figure style="{style}">{tag}<figcaption>{pixels}</figcaption></figure>'

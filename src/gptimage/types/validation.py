@@ -72,7 +72,7 @@ def _check_types(request: Generate) -> None:
         )
     _extra(request)
     if isinstance(request, Edit):
-        _pictures(request)
+        _images(request)
 
 
 def _whole(name: str, value: object) -> None:
@@ -119,10 +119,10 @@ def _extra(request: Generate) -> None:
             )
 
 
-def _pictures(request: Edit) -> None:
+def _images(request: Edit) -> None:
     """An edit that was built by hand holds images that were read already."""
     if not isinstance(request.images, tuple) or not request.images:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-        raise _refuse("images", request.images, "an edit starts from pictures", "1 to 16 pictures")
+        raise _refuse("images", request.images, "an edit starts from images", "1 to 16 images")
     for name, kinds, given in (
         ("images", (Image, FileRef), request.images),
         ("mask", (Mask, FileRef), (request.mask,)),
@@ -220,7 +220,7 @@ def _complexity(request: Generate, spec: ModelSpec) -> Warnings:
 def _partials(request: Generate, spec: ModelSpec) -> Warnings:
     del spec
     if request.stream and request.count > 1:
-        yield "no source says how several pictures of one call are streamed; sent as asked"
+        yield "no source says how several images of one call are streamed; sent as asked"
 
 
 def _gif(request: Generate, spec: ModelSpec) -> Warnings:
@@ -246,7 +246,7 @@ def _svg(request: Generate, spec: ModelSpec) -> Warnings:
         raise _refuse("svg", request.svg, problem, "{'model': '...'}")
     if isinstance(request, Edit):
         # OpenAI's package lists svg for edits, too; whoever measured it says otherwise.
-        yield "the service is said to draw svg only for generate(); an edit may be refused"
+        yield "the service is reported to draw svg only for generate(); an edit may be refused"
 
 
 def _no_stream(request: Generate) -> None:
@@ -259,8 +259,8 @@ def _edit(request: Generate, spec: ModelSpec) -> Warnings:
     if not isinstance(request, Edit):
         return
     if len(request.images) > MAX_IMAGES:
-        problem = f"{len(request.images)} pictures were given"
-        raise _refuse("images", len(request.images), problem, "1 to 16 pictures")
+        problem = f"{len(request.images)} images were given"
+        raise _refuse("images", len(request.images), problem, "1 to 16 images")
     for image in request.images:
         if isinstance(image, Image) and image.format not in API_FORMATS:
             raise _refuse("images", image.format, "it is no input format", API_FORMATS)
@@ -299,8 +299,8 @@ def _refuse(
     hint = allowed if isinstance(allowed, str) else ", ".join(map(str, allowed))
     if field == "prompt":  # a person's own words belong in no log, and errors end in logs
         value = f"<{len(value)} characters>" if isinstance(value, str) else type(value).__name__
-    told = value if field == "prompt" else truncated_repr(value)
-    message = f"{field}={told}: {problem}; allowed: {hint}"
+    shown = value if field == "prompt" else truncated_repr(value)
+    message = f"{field}={shown}: {problem}; allowed: {hint}"
     return InvalidRequestError(message, field=field, value=value, allowed=allowed)
 
 

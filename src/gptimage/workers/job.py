@@ -299,7 +299,7 @@ class Job:
             images: Images to start from, which makes it an edit: ids of the store, URLs, data
                 URLs, or ids of uploaded files.
             tags: Tags for the store.
-            paths: Also accept paths of files; the worker must be told to accept them, too.
+            paths: Also accept paths of files; the worker must allow them, too.
             **options: See `EditOptions`; mask and markup are named as in ``images``.
 
         Raises:

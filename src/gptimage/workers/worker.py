@@ -477,7 +477,7 @@ class _Delivery:
 
     def _unsaved(self, result: Result, reason: str) -> UnsavedImagesError:
         """Return the error that has the images; the job needs review, whatever becomes of it."""
-        told = "the images arrived, are paid, and no disk could save them"
+        lost = "the images arrived, are paid, and no disk could save them"
         cost = None if result.cost is None else result.cost.usd
         job = JobResult(
             id=self.job.id,
@@ -486,18 +486,18 @@ class _Delivery:
             cost=cost,
             possible_cost=cost,
             attempt=self.lease.record.attempt,
-            reason=f"{told}: {reason}",
+            reason=f"{lost}: {reason}",
             warnings=result.warnings,
             unsaved=tuple(image.data_url for image in result.images),
         )
         error = UnsavedImagesError(
-            f"job {self.job.id}: {told}; they are in .result of this error alone, save them "
+            f"job {self.job.id}: {lost};  they are in .result of this error alone, save them "
             f"yourself, then discard the job ({reason})",
             result=result,
             job=job,
         )
         try:
-            self.lease.needs_review(f"{told}, so its worker returned them with the error: {reason}")
+            self.lease.needs_review(f"{lost}, so its worker returned them with the error: {reason}")
         except JobStoreError as broken:
             error.add_note(f"the job {self.job.id} could not be recorded as not saved: {broken}")
         return error

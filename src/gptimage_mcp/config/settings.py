@@ -1,4 +1,7 @@
-"""What the server is told: one frozen value, checked as a whole when it is made."""
+"""The server's settings: one frozen value, checked as a whole when it is made.
+
+Settings that the library has, too, are read as `gptimage.config` reads them.
+"""
 
 from __future__ import annotations
 
@@ -6,302 +9,43 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Decimal, DecimalException
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, cast
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal, cast
 
 from attrs import field, fields, frozen
 
 import gptimage
+from gptimage.config import (
+    OFF,
+    SETTINGS,
+    BadValueError,
+    Setting,
+    limits_of,
+    read_amount,
+    read_budget,
+    read_duration,
+    read_flag,
+    read_name,
+    read_per_minute,
+    read_url,
+    variable,
+)
 from gptimage.secrets import scrub
-
-
-# What a setting may be: how it is read from text, and which values make sense.
-
-OFF: Final = "off"
-"""What is written to do without something that has a default."""
-
-_ON: Final = frozenset({"1", "true", "yes", "on"})
-_NOT_ON: Final = frozenset({"0", "false", "no", "off"})
-
-
-class Unfit(ValueError):  # noqa: N818  # never leaves the settings: a SettingsError does
-    """A value makes no sense; the message goes on where "its value" ended."""
-
-
-class Kind(Protocol):
-    """What a setting may be."""
-
-    @property
-    def secret(self) -> bool:
-        """Whether its values are never shown."""
-        ...
-
-    def read(self, text: str) -> object:
-        """The value some text stands for.
-
-        Raises:
-            Unfit: It stands for none.
-        """
-        ...
-
-    def check(self, value: object) -> None:
-        """Look at a value, however it was made.
-
-        Raises:
-            Unfit: It makes no sense.
-        """
-        ...
-
-
-@frozen(kw_only=True)
-class Number:
-    """A number between two bounds.
-
-    Attributes:
-        noun: What it counts.
-        make: Makes it of text.
-        least: The smallest one.
-        most: The largest one.
-        above: Whether the smallest one itself is too small.
-        example: How one may be written.
-        may_be_off: Whether ``off`` may be written for 0.
-        secret: Whether it is never shown.
-    """
-
-    noun: str
-    make: Callable[[str], float | Decimal]
-    least: int = 0
-    most: float = math.inf
-    above: bool = False
-    example: str
-    may_be_off: bool = False
-    secret: bool = False
-
-    def read(self, text: str) -> float | Decimal:
-        """See `Kind`."""
-        if self.may_be_off and text.lower() in _NOT_ON:
-            return self.make("0")
-        try:
-            return self.make(text)
-        except (ValueError, DecimalException):
-            raise Unfit(f"is no {self.noun}; write it like {self.example}") from None
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        wanted = (int,) if self.make is int else (int, float, Decimal)
-        if isinstance(value, bool) or not isinstance(value, wanted):
-            raise Unfit(f"is no {self.noun}; it is like {self.example}")
-        if not self._fits(value):
-            raise Unfit(f"is no {self.noun} {self._range}")
-
-    def _fits(self, value: float | Decimal) -> bool:
-        try:
-            if not math.isfinite(value):
-                return False
-        except (OverflowError, ValueError):  # too long for a float; a signalling Decimal
-            return False
-        if self.may_be_off and value == 0:
-            return True
-        enough = value > self.least if self.above else value >= self.least
-        return enough and value <= self.most
-
-    @property
-    def _range(self) -> str:
-        if self.above:
-            return f"above {self.least}"
-        upper = "" if self.most == math.inf else f" to {self.most:g}"
-        return f"from {self.least}{upper}" + (f", or {OFF}" if self.may_be_off else "")
-
-
-@frozen(kw_only=True)
-class Flag:
-    """Yes or no."""
-
-    secret: bool = False
-
-    def read(self, text: str) -> bool:
-        """See `Kind`."""
-        if text.lower() in _ON | _NOT_ON:
-            return text.lower() in _ON
-        raise Unfit("is neither yes nor no; write true or false")
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        if not isinstance(value, bool):
-            raise Unfit("is neither true nor false")
-
-
-@frozen
-class Choice:
-    """One of a few words; capitals do not matter in text."""
-
-    words: tuple[str, ...]
-    secret: bool = False
-
-    def read(self, text: str) -> str:
-        """See `Kind`."""
-        return next((word for word in self.words if word.lower() == text.lower()), text)
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        if value not in self.words:
-            raise Unfit(f"is not one of {', '.join(self.words)}")
-
-
-@frozen(kw_only=True)
-class Text:
-    """A word without spaces.
-
-    Attributes:
-        noun: What it is.
-        shape: What all of it must look like.
-        example: How one may be written.
-        secret: Whether it is never shown.
-    """
-
-    noun: str
-    shape: re.Pattern[str]
-    example: str
-    secret: bool = False
-
-    def read(self, text: str) -> str:
-        """See `Kind`."""
-        return text
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        if not isinstance(value, str) or not self.shape.fullmatch(value):
-            raise Unfit(f"is no {self.noun}; write it like {self.example}")
-
-
-@frozen(kw_only=True)
-class Url:
-    """An absolute URL.
-
-    Attributes:
-        schemes: What it may begin with.
-        example: How one may be written.
-        secret: Whether it is never shown; it may hold a password.
-    """
-
-    schemes: tuple[str, ...] = ("https", "http")
-    example: str
-    secret: bool = False
-
-    def read(self, text: str) -> str:
-        """See `Kind`."""
-        return text
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        if not isinstance(value, str) or not self._is_one(value):
-            raise Unfit(
-                f"is no URL that begins with {' or '.join(f'{each}://' for each in self.schemes)}; "
-                f"write it like {self.example}"
-            )
-
-    def _is_one(self, text: str) -> bool:
-        try:
-            parts = urlsplit(text)
-            whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        except ValueError:  # a bracket or a port that is none
-            return False
-        local = parts.scheme == "unix" and bool(parts.path)
-        printable = text.isprintable() and " " not in text
-        return parts.scheme in self.schemes and (whole or local) and printable
-
-
-@frozen(kw_only=True)
-class Place:
-    """A file or folder, by its whole path; ``~`` is the user's home.
-
-    Attributes:
-        example: How one may be written.
-        may_be_off: Whether ``off`` stands for none.
-        schemes: URLs that may stand for a folder, by what they begin with; those stay text.
-        secret: Whether it is never shown.
-    """
-
-    example: str
-    may_be_off: bool = False
-    schemes: tuple[str, ...] = ()
-    secret: bool = False
-
-    def read(self, text: str) -> Path | str | None:
-        """See `Kind`."""
-        if self.may_be_off and text.lower() in _NOT_ON:
-            return None
-        if self._is_url(text):
-            return text.rstrip("/")
-        if "://" in text:
-            raise Unfit(f"is a URL, not a folder of this machine; write it like {self.example}")
-        try:
-            path = Path(text).expanduser()
-        except RuntimeError:
-            raise Unfit("begins with a home folder that this account does not have") from None
-        if not path.is_absolute():
-            raise Unfit(
-                "is no whole path, and clients start servers in folders of their own; "
-                f"write it like {self.example}"
-            )
-        return path
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        if isinstance(value, str) and self._is_url(value):
-            return
-        if not isinstance(value, Path) or "\0" in str(value):
-            raise Unfit("is no path")
-
-    def _is_url(self, text: str) -> bool:
-        scheme, _, place = text.partition("://")
-        return scheme in self.schemes and re.fullmatch(r"[\w.-]+(/[\w./=-]*)?", place) is not None
-
-
-@frozen
-class Several:
-    """Any number of values of one kind, in text with a separator between them.
-
-    Attributes:
-        each: The kind.
-        separator: A regular expression for what stands between two.
-    """
-
-    each: Kind
-    separator: str = r"[,\s]+"
-
-    @property
-    def secret(self) -> bool:
-        """See `Kind`."""
-        return self.each.secret
-
-    def read(self, text: str) -> tuple[object, ...]:
-        """See `Kind`."""
-        return tuple(self.each.read(part) for part in re.split(self.separator, text) if part)
-
-    def check(self, value: object) -> None:
-        """See `Kind`."""
-        if not isinstance(value, tuple):
-            raise Unfit("is no tuple of values")
-        for part in cast("tuple[object, ...]", value):
-            self.each.check(part)
 
 
 Transport = Literal["stdio", "http"]
 """How clients reach the server."""
 
-_OTHER_NAMES: Final = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL"}
 _ROUTES: Final = ("/health", "/metrics", "/images", "/stream")
-_USD: Final = Number(noun="amount in USD", make=Decimal, most=10**9, example="2.50")
-_FOLDER: Final = Place(example="~/pictures")
-_PER_MINUTE: Final = Number(noun="number", make=int, least=1, example="60")
-_NAME: Final = Text(noun="name", shape=re.compile(r"\S+"), example="gpt-image-2.5-flare")
+_BUCKET: Final = re.compile(r"(?:s3|gs|az)://[\w.-]+(?:/[\w./=-]*)?")
 _SECRET: Final = re.compile(r"[!#-&(-~]+", re.ASCII)
 _HOST: Final = re.compile(r"\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+|[0-9a-fA-F:.]+", re.ASCII)
 _HOST_PORT: Final = re.compile(rf"(?:{_HOST.pattern})(?::(?:\d+|\*))?", re.ASCII)
 _ORIGIN: Final = re.compile(rf"https?://(?:{_HOST_PORT.pattern})", re.ASCII)
+_LIST: Final = r"[,\s]+"
+_LIMITS: Final = ("budget", "max_per_call", "max_per_day")
 
 CORE: Final = (
     "generate_image",
@@ -325,59 +69,136 @@ TOOLS: Final = (
 )
 """All tools; ``delete_image`` only where it is allowed."""
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "api_key": Text(noun="key", shape=_SECRET, example="sk-...", secret=True),
-    "base_url": Url(example="https://api.openai.com/v1"),
-    "sandbox": Flag(),
-    "model": _NAME,
-    "chat_model": _NAME,
-    "timeout": Number(noun="number of seconds", make=float, above=True, example="600"),
-    "store": Place(example="~/pictures or s3://bucket/prefix", schemes=("s3", "gs", "az")),
-    "retention_days": Number(noun="number of days", make=float, above=True, example="30"),
-    "cache": Place(example="~/cache", may_be_off=True),
-    "cache_hours": Number(noun="number of hours", make=float, above=True, example="24"),
-    "cache_megabytes": Number(noun="number of megabytes", make=int, least=1, example="500"),
-    "redis_url": Url(
-        schemes=("redis", "rediss", "unix"), example="redis://localhost:6379/0", secret=True
+
+def _number(
+    noun: str,
+    make: Callable[[str], float],
+    example: str,
+    least: float,
+    most: float,
+    *,
+    off: bool = False,
+) -> Callable[[str], float]:
+    """Return what reads a number between two bounds, or ``off`` for 0."""
+
+    def read(text: str) -> float:
+        if off and text.lower() in {OFF, "false", "no", "0"}:
+            return make("0")
+        try:
+            value = make(text)
+        except ValueError:
+            raise BadValueError(f"is no {noun}; write it like {example}") from None
+        if not least <= value <= most:  # also false for NaN
+            upper = "" if most == math.inf else f" to {most:g}"
+            raise BadValueError(f"is no {noun} from {least}{upper}{', or off' if off else ''}")
+        return value
+
+    return read
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    """Return what reads one of a few words; capitals do not matter."""
+
+    def read(text: str) -> str:
+        for word in words:
+            if word.lower() == text.lower():
+                return word
+        raise BadValueError(f"is not one of {', '.join(words)}")
+
+    return read
+
+
+def _matching(noun: str, shape: re.Pattern[str], example: str) -> Callable[[str], str]:
+    """Return what reads a text of one shape."""
+
+    def read(text: str) -> str:
+        if not shape.fullmatch(text):
+            raise BadValueError(f"is no {noun}; write it like {example}")
+        return text
+
+    return read
+
+
+def _network(text: str) -> str:
+    """Read an address, or a network such as ``10.0.0.0/8``."""
+    import ipaddress
+
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise BadValueError("is no address or network; write it like 10.0.0.0/8") from None
+    return text
+
+
+def _shared_state(text: str) -> str:
+    """Read a folder, or the address of a Redis."""
+    return str(SETTINGS["redis_url" if "://" in text else "templates"].read(text))
+
+
+def _several(read: Callable[[str], str], *, secret: bool = False) -> Setting:
+    return Setting(read=read, separator=_LIST, secret=secret)
+
+
+_FOLDERS: Final = Setting(
+    read=SETTINGS["templates"].read, separator=re.escape(os.pathsep), is_path=True
+)
+_FLAG: Final = Setting(read=read_flag, kind="flag")
+
+ROWS: Final[Mapping[str, Setting]] = {
+    **SETTINGS,
+    "retention": Setting(read=read_duration),
+    "input_folders": _FOLDERS,
+    "output_folders": _FOLDERS,
+    "fetch_urls": _FLAG,
+    "confirm_above": Setting(read=read_amount, kind="number"),
+    "max_images": Setting(read=_number("number", int, "4", 1, 10), kind="number"),
+    "wait": Setting(read=_number("number of seconds", float, "50", 0, 3600), kind="number"),
+    "preview_pixels": Setting(
+        read=_number("number of pixels", int, "768", 64, 2048, off=True), kind="place"
     ),
-    "ledger": Place(example="~/spend.sqlite"),
-    "templates": _FOLDER,
-    "input_folders": Several(_FOLDER, re.escape(os.pathsep)),
-    "output_folders": Several(_FOLDER, re.escape(os.pathsep)),
-    "fetch_urls": Flag(),
-    "max_per_call": _USD,
-    "max_per_day": _USD,
-    "unknown_cost": _USD,
-    "confirm_above": _USD,
-    "max_images": Number(noun="number", make=int, least=1, most=10, example="4"),
-    "images_per_minute": _PER_MINUTE,
-    "wait": Number(noun="number of seconds", make=float, most=3600, example="50"),
-    "preview_pixels": Number(
-        noun="number of pixels", make=int, least=64, most=2048, example="768", may_be_off=True
+    "links": _FLAG,
+    "allow_delete": _FLAG,
+    "tools": _several(_choice("core", "full", *TOOLS)),
+    "transport": Setting(read=_choice("stdio", "http")),
+    "host": Setting(read=_matching("host name or address", _HOST, "127.0.0.1")),
+    "port": Setting(read=_number("port", int, "8000", 0, 65535), kind="number"),
+    "path": Setting(read=_matching("path", re.compile(r"/[\w./~-]*", re.ASCII), "/mcp")),
+    "stateless": _FLAG,
+    "public_url": Setting(read=read_url("https", "http", example="https://images.example.com")),
+    "tokens": _several(_matching("token", _SECRET, "one that was drawn at random"), secret=True),
+    "auth_issuer": Setting(read=read_url("https", "http", example="https://login.example.com")),
+    "auth_audience": Setting(read=read_name),
+    "auth_jwks_url": Setting(
+        read=read_url("https", "http", example="https://login.example.com/.well-known/jwks.json")
     ),
-    "links": Flag(),
-    "allow_delete": Flag(),
-    "tools": Several(Choice(("core", "full", *TOOLS))),
-    "transport": Choice(("stdio", "http")),
-    "host": Text(noun="host name or address", shape=_HOST, example="127.0.0.1"),
-    "port": Number(noun="port", make=int, most=65535, example="8000"),
-    "path": Text(noun="path", shape=re.compile(r"/[\w./~-]*", re.ASCII), example="/mcp"),
-    "stateless": Flag(),
-    "public_url": Url(example="https://pictures.example.com"),
-    "tokens": Several(
-        Text(noun="token", shape=_SECRET, example="one that was drawn at random", secret=True)
+    "auth_scopes": _several(_matching("scope", _SECRET, "images")),
+    "allowed_hosts": _several(_matching("host", _HOST_PORT, "images.example.com")),
+    "allowed_origins": _several(_matching("origin", _ORIGIN, "https://example.com")),
+    "trusted_proxies": _several(_network),
+    "calls_per_minute": Setting(read=read_per_minute, kind="number"),
+    "sessions_per_caller": Setting(read=_number("number", int, "100", 1, 1000), kind="number"),
+    "max_upload": Setting(
+        read=_number("number of bytes", int, "20971520", 1024, 2**26), kind="number"
     ),
-    "auth_issuer": Url(example="https://login.example.com"),
-    "auth_audience": Text(noun="audience", shape=re.compile(r"\S+"), example="https://example.com"),
-    "auth_jwks_url": Url(example="https://login.example.com/.well-known/jwks.json"),
-    "auth_scopes": Several(Text(noun="scope", shape=_SECRET, example="pictures")),
-    "allowed_hosts": Several(Text(noun="host", shape=_HOST_PORT, example="pictures.example.com")),
-    "allowed_origins": Several(Text(noun="origin", shape=_ORIGIN, example="https://example.com")),
-    "calls_per_minute": _PER_MINUTE,
-    "max_body": Number(noun="number of bytes", make=int, least=1024, example="4194304"),
-    "log_level": Choice(("DEBUG", "INFO", "WARNING", "ERROR")),
+    "link_minutes": Setting(
+        read=_number("number of minutes", float, "10", 0.1, 1440), kind="number"
+    ),
+    "shared_secret": _several(
+        _matching(
+            "secret of at least 32 characters",
+            re.compile(r"[!#-&(-~]{32,}", re.ASCII),
+            "one that was drawn at random",
+        ),
+        secret=True,
+    ),
+    "shared_state": Setting(read=_shared_state, is_path=True, secret=True),
+    "tenants": _FLAG,
+    "max_body": Setting(
+        read=_number("number of bytes", int, "4194304", 1024, math.inf), kind="number"
+    ),
+    "log_level": Setting(read=_choice("DEBUG", "INFO", "WARNING", "ERROR")),
 }
-"""What each setting may be; None besides, where that is its default."""
+"""How each setting is read and checked; None besides, where that is its default."""
 
 
 class SettingsError(gptimage.ConfigurationError):
@@ -408,18 +229,19 @@ class Settings:
         timeout: Seconds to wait for the service.
         store: The folder where every image is saved, or ``s3://bucket/prefix``, ``az://...`` or
             ``gs://...`` (untried), which need ``gptimage[s3]``.
-        retention_days: Delete images older than this, once a day; pinned ones stay, and None
+        retention: Delete images older than this (``30d``), once a day; pinned ones stay, and None
             deletes nothing.
         cache: The folder where answers are kept, so that the same request is paid for once;
             None (``off``) keeps none.
-        cache_hours: How long an answer is kept; None keeps it until there is no room.
-        cache_megabytes: The most the cache may take, in MB; None is the library's own limit.
+        cache_ttl: How long a response is saved (``24h``); None saves it until there is no room.
+        cache_size: The most the cache may take (``500MB``); None is the library's own limit.
         redis_url: A Redis whose cache many machines share, used instead of the folder.
         ledger: The file where every call is entered.
         templates: A folder with more prompt templates.
         input_folders: Where pictures may be read from, besides the store.
         output_folders: Where ``save_to`` may write copies; none may when it is empty.
         fetch_urls: Whether pictures may be named by ``https`` URL.
+        budget: The most to spend per period, such as ``0.25/call, 5/day``.
         max_per_call: The most a call may cost, in USD.
         max_per_day: The most the calls of a day (UTC) may cost together, in USD.
         unknown_cost: What a call counts whose price is unknown, in USD; None refuses it where
@@ -449,7 +271,17 @@ class Settings:
         auth_scopes: Scopes a token must have.
         allowed_hosts: ``Host`` headers that are answered, besides the loopback names.
         allowed_origins: ``Origin`` headers (web pages) that may call.
+        trusted_proxies: Addresses and networks of proxies whose ``X-Forwarded-For``, ``-Proto``
+            and ``-Prefix`` are believed.
         calls_per_minute: How many requests one client may make in a minute.
+        sessions_per_caller: How many sessions of the older protocol versions a caller may have.
+        max_upload: The largest image that ``POST /images`` takes, in bytes.
+        link_minutes: How long a signed link to an image is good for; None makes none.
+        shared_secret: What replicas sign links and questions with; the first one signs and all
+            are accepted. One of this process only when left out.
+        shared_state: The folder or the Redis where jobs and uploads are written down, so that each
+            replica finds them; a folder beside the ledger when left out.
+        tenants: Give each caller a store, a cache, a budget and jobs of their own.
         max_body: The largest request body, in bytes.
         log_level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
     """
@@ -461,16 +293,17 @@ class Settings:
     chat_model: str | None = None
     timeout: float = 600.0
     store: Path | str
-    retention_days: float | None = None
+    retention: timedelta | None = None
     cache: Path | None = None
-    cache_hours: float | None = None
-    cache_megabytes: int | None = None
+    cache_ttl: timedelta | None = None
+    cache_size: int | None = None
     redis_url: str | None = field(default=None, repr=False)
     ledger: Path
     templates: Path | None = None
     input_folders: tuple[Path, ...] = ()
     output_folders: tuple[Path, ...] = ()
     fetch_urls: bool = True
+    budget: Mapping[str, Decimal] | None = None
     max_per_call: Decimal | None = None
     max_per_day: Decimal | None = None
     unknown_cost: Decimal | None = None
@@ -495,7 +328,14 @@ class Settings:
     auth_scopes: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     calls_per_minute: int = 120
+    sessions_per_caller: int = 100
+    max_upload: int = 20 * 1024 * 1024
+    link_minutes: float | None = None
+    shared_secret: tuple[str, ...] = field(default=(), repr=False)
+    shared_state: Path | str | None = field(default=None, repr=False)
+    tenants: bool = False
     max_body: int = 4 * 1024 * 1024
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -505,55 +345,100 @@ class Settings:
         Raises:
             SettingsError: It does not; names every variable at fault.
         """
-        problems = [*_misfits(self)] or [*_contradictions(self)]
+        problems = [*_wrong_values(self)] or [*_contradictions(self)]
         if problems:
             raise SettingsError(problems)
 
+    @property
+    def limits(self) -> dict[str, Decimal]:
+        """The most to spend in USD, by period (``call``, ``day``, ...)."""
+        made = {name: getattr(self, name) for name in _LIMITS}
+        return limits_of({name: value for name, value in made.items() if value is not None})
 
-def offered(settings: Settings) -> frozenset[str]:
+
+def enabled_tools(settings: Settings) -> frozenset[str]:
     """The names of the tools there are."""
     sets = {"core": CORE, "full": TOOLS}
     named = {tool for name in settings.tools for tool in sets.get(name, (name,))}
     return frozenset(named - (set() if settings.allow_delete else {"delete_image"}))
 
 
-def needs_foreseeable_cost(settings: Settings) -> bool:
+def requires_known_cost(settings: Settings) -> bool:
     """Return whether a call is refused if its cost cannot be estimated."""
-    limited = settings.max_per_call is not None or settings.max_per_day is not None
-    return limited and settings.unknown_cost is None
+    return bool(settings.limits) and settings.unknown_cost is None
 
 
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return _OTHER_NAMES.get(name, f"GPTIMAGE_{name.upper()}")
-
-
-def shown(name: str, value: object) -> str:
-    """A value as it may be told: no secret, no long text."""
-    if KINDS[name].secret:
-        return "what was given"
-    text = repr(str(value) if isinstance(value, (Path, Decimal)) else value)
-    return text if len(text) <= 80 else text[:79] + "…"
-
-
-def _misfits(settings: Settings) -> Iterator[str]:
-    defaults = {each.name: each.default for each in fields(Settings)}
-    for name, kind in KINDS.items():
-        value: object = getattr(settings, name)
-        if value is None and defaults[name] is None:
+def _wrong_values(settings: Settings) -> Iterator[str]:
+    for each in fields(Settings):
+        value: object = getattr(settings, each.name)
+        row = ROWS[each.name]
+        if value is None and each.default is None:
             continue
         try:
-            kind.check(value)
-        except Unfit as reason:
-            yield f"{variable(name)}: {shown(name, value)} {reason}"
+            if not row.separator:
+                _check(row, value)
+            elif isinstance(value, tuple):
+                for part in cast("tuple[object, ...]", value):
+                    _check(row, part)
+            else:
+                raise BadValueError("is no tuple of values")
+        except BadValueError as error:
+            text = repr(str(value) if isinstance(value, Path | Decimal) else cast("object", value))
+            shown = "the value" if row.secret else text if len(text) <= 80 else f"{text[:79]}…"
+            yield f"{variable(each.name)}: {shown} {error}"
+
+
+def _check(row: Setting, value: object) -> None:
+    """Check a value that a program made: it is what its text would be read as.
+
+    Raises:
+        BadValueError: It makes no sense.
+    """
+    if row.is_path:
+        if row.read is _shared_state and isinstance(value, str):
+            SETTINGS["redis_url"].read(value)
+        else:
+            _check_path(value, bucket=row is ROWS["store"])
+    elif isinstance(value, timedelta):
+        if value <= timedelta():
+            raise BadValueError("is no length of time above 0")
+    elif isinstance(value, Mapping):
+        limits = cast("Mapping[str, object]", value)
+        read_budget(", ".join(f"{usd}/{period}" for period, usd in limits.items()))
+    elif row.read is SETTINGS["cache_size"].read:
+        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+            raise BadValueError("is no number of bytes above 0")
+    else:
+        found = row.read(value if isinstance(value, str) else str(value))
+        kinds = (str, bool)
+        if any(isinstance(found, kind) != isinstance(value, kind) for kind in kinds):
+            raise BadValueError("has the wrong type")
+
+
+def _check_path(value: object, *, bucket: bool) -> None:
+    if isinstance(value, Path) and "\0" not in str(value):
+        if not value.is_absolute():
+            raise BadValueError(
+                "is no whole path, and clients start servers in folders of their own; "
+                "write it like ~/images"
+            )
+    elif not (bucket and isinstance(value, str) and _BUCKET.fullmatch(value)):
+        also = (
+            " or bucket, which the server needs; write it like s3://name/prefix" if bucket else ""
+        )
+        raise BadValueError(f"is no path{also}")
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
     """Settings that would be ignored, or that cannot hold together."""
-    limits = ("max_per_call", "max_per_day", "confirm_above")
+    try:
+        _ = settings.limits
+    except BadValueError as error:
+        yield f"{variable('budget')}: {error}"
+    limits = (*_LIMITS, "confirm_above")
     if settings.unknown_cost is not None and not _any(settings, limits):
         yield f"GPTIMAGE_UNKNOWN_COST: has no effect without {_or(limits)}"
-    for name in ("cache_hours", "cache_megabytes"):
+    for name in ("cache_ttl", "cache_size"):
         if _any(settings, (name,)) and settings.cache is None and settings.redis_url is None:
             yield f"{variable(name)}: has no effect without {variable('cache')}"
     for name in ("auth_audience", "auth_jwks_url"):
@@ -561,6 +446,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             yield f"{variable(name)}: has no effect without GPTIMAGE_AUTH_ISSUER"
     if settings.auth_scopes and not _any(settings, ("tokens", "auth_issuer")):
         yield f"GPTIMAGE_AUTH_SCOPES: has no effect without {_or(('tokens', 'auth_issuer'))}"
+    if settings.tenants and not _any(settings, ("tokens", "auth_issuer")):
+        yield f"GPTIMAGE_TENANTS: has no effect without {_or(('tokens', 'auth_issuer'))}"
     if "delete_image" in settings.tools and not settings.allow_delete:
         yield "GPTIMAGE_TOOLS: delete_image is not there without GPTIMAGE_ALLOW_DELETE=true"
     if not settings.tools:

@@ -11,7 +11,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 import gptimage
 from gptimage.wording import for_assistant
-from gptimage_mcp.content.sanitize import plain, quoted, told
+from gptimage_mcp.content.sanitize import clean_json, quote, redact
 from gptimage_mcp.jobs.job import EarlierUnknownError
 
 
@@ -33,7 +33,7 @@ _Advice = Callable[[Any], str]
 
 
 @contextmanager
-def failing() -> Generator[None]:
+def tool_errors() -> Generator[None]:
     """What goes wrong inside is told to the assistant; what nobody foresaw goes on as it is.
 
     Raises:
@@ -42,16 +42,16 @@ def failing() -> Generator[None]:
     try:
         yield
     except (gptimage.GptImageError, OSError) as error:
-        raise failure(error) from error
+        raise to_tool_error(error) from error
 
 
-def failure(error: Exception) -> ToolError:
+def to_tool_error(error: Exception) -> ToolError:
     """What an assistant is told of an error; raise it ``from`` that error.
 
     The text is ours but for what the error says, which is quoted: it may come from anybody.
     """
     name, said = _named(error)
-    lines = [f"{name}: {quoted(said, _LONGEST_SAID)}", f"Next: {_advice(error)}"]
+    lines = [f"{name}: {quote(said, _LONGEST_SAID)}", f"Next: {_advice(error)}"]
     if found := _details(error):
         lines.append(f"Details: {found}")
     return ToolError("\n".join(lines))
@@ -60,23 +60,23 @@ def failure(error: Exception) -> ToolError:
 def unknown_handle(handle: str) -> gptimage.InvalidRequestError:
     """Nobody, or not this caller, has a call of this handle."""
     return gptimage.InvalidRequestError(
-        f"no call has the handle {told(handle, 60)}: handles are kept for 30 days",
+        f"no call has the handle {redact(handle, 60)}: handles are kept for 30 days",
         field="id",
         value=handle,
         allowed="a handle this server gave, or an id of list_images",
     )
 
 
-def misfit(error: ValidationError) -> ToolError:
+def validation_error(error: ValidationError) -> ToolError:
     """What an assistant is told of arguments that do not fit the tool's schema."""
     problems = [
-        f"{_place(each['loc'])}: {told(each['msg'], 160)}"
+        f"{_place(each['loc'])}: {redact(each['msg'], 160)}"
         for each in error.errors(include_url=False, include_context=False, include_input=False)
         if each["type"] != "none_required"  # that it may be left out helps nobody
     ]
     shown = "; ".join(problems[:6]) + ("; ..." if len(problems) > 6 else "")
     return ToolError(
-        f"InvalidArguments: {quoted(shown, _LONGEST_SAID)}\n"
+        f"InvalidArguments: {quote(shown, _LONGEST_SAID)}\n"
         f"Next: {_SENT_NOTHING} Correct these arguments and call again."
     )
 
@@ -87,8 +87,8 @@ def _place(location: tuple[int | str, ...]) -> str:
     places = "".join(f"[{each}]" for each in others if isinstance(each, int))
     if first == "advanced":  # what is wrong is one of its parameters
         inner = [each for each in others if isinstance(each, str) and each.islower()]
-        return f"advanced.{told(inner[0], 80)}{places}" if inner else "advanced"
-    return f"{told(str(first), 80)}{places}"
+        return f"advanced.{redact(inner[0], 80)}{places}" if inner else "advanced"
+    return f"{redact(str(first), 80)}{places}"
 
 
 def _named(error: Exception) -> tuple[str, str]:
@@ -116,11 +116,11 @@ def _details(error: Exception) -> str:
     for name in _DETAILS:
         value = getattr(error, name, None)
         if value not in (None, (), ""):
-            found[name] = told(str(value), 200) if not isinstance(value, (int, float)) else value
-    text = json.dumps(plain(found), ensure_ascii=False)
+            found[name] = redact(str(value), 200) if not isinstance(value, (int, float)) else value
+    text = json.dumps(clean_json(found), ensure_ascii=False)
     while len(text) > _LONGEST_DETAILS:
         found.popitem()
-        text = json.dumps(plain(found), ensure_ascii=False)
+        text = json.dumps(clean_json(found), ensure_ascii=False)
     return text if found else ""
 
 
@@ -153,14 +153,14 @@ def _configuration(error: gptimage.ConfigurationError) -> str:
 
 def _request(error: gptimage.InvalidRequestError) -> str:
     return (
-        f"{_SENT_NOTHING} Change the parameter {told(error.field, 60)}{_allowed(error.allowed)} "
+        f"{_SENT_NOTHING} Change the parameter {redact(error.field, 60)}{_allowed(error.allowed)} "
         "and call again."
     )
 
 
 def _retired(error: gptimage.ModelRetiredError) -> str:
     use = f"model={error.replacements[0]}" if error.replacements else "another model"
-    return f"{_SENT_NOTHING} Call again with {told(use, 100)}; list_models has all that answer."
+    return f"{_SENT_NOTHING} Call again with {redact(use, 100)}; list_models has all that answer."
 
 
 def _decode(error: gptimage.ImageDecodeError) -> str:
@@ -178,7 +178,7 @@ def _fetch(error: gptimage.FetchError) -> str:
 
 
 def _template(error: gptimage.TemplateError) -> str:
-    argument = f"argument {told(error.argument, 60)}" if error.argument else "template"
+    argument = f"argument {redact(error.argument, 60)}" if error.argument else "template"
     return f"{_SENT_NOTHING} Correct the {argument}{_allowed(error.allowed)} and ask again."
 
 
@@ -226,7 +226,7 @@ def _api(error: gptimage.ApiError) -> str:
 
 
 def _bad(error: gptimage.BadRequestError) -> str:
-    what = f"the parameter {told(error.param, 60)}" if error.param else "what it names"
+    what = f"the parameter {redact(error.param, 60)}" if error.param else "what it names"
     return f"The service drew nothing. Change {what} and call again; the same call fails again."
 
 
@@ -298,7 +298,7 @@ def _store(error: gptimage.StoreError) -> str:
             "runs `gptimage verify`."
         )
     where = (
-        f" Copies are in {told(', '.join(error.recovery_copies), 300)}."
+        f" Copies are in {redact(', '.join(error.recovery_copies), 300)}."
         if error.recovery_copies
         else ""
     )
@@ -322,7 +322,7 @@ def _allowed(allowed: object) -> str:
         return ""
     values = list(map(str, allowed)) if isinstance(allowed, (tuple, list)) else [str(allowed)]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  # of anything
     shown = ", ".join(values[:20]) + (", ..." if len(values) > 20 else "")
-    return f" (accepted: {told(for_assistant(shown), 300)})"
+    return f" (accepted: {redact(for_assistant(shown), 300)})"
 
 
 ADVICE: Final[Mapping[type, _Advice]] = {

@@ -14,7 +14,7 @@ import attrs
 
 import gptimage
 from gptimage.store import Page, Stats
-from gptimage_mcp.content.sanitize import told, visible
+from gptimage_mcp.content.sanitize import redact, strip_invisible
 
 
 _LONGEST: Final = 300
@@ -45,7 +45,7 @@ def history(page: Page) -> dict[str, Any]:
 
 def listing(page: Page) -> dict[str, Any]:
     """The same in as few words as an assistant needs to choose; it pays for each of them."""
-    return {"records": [_in_brief(record) for record in page], "next": page.next}
+    return {"records": [_brief_record(record) for record in page], "next": page.next}
 
 
 def stats(name: str, stats: Stats) -> dict[str, Any]:
@@ -112,20 +112,20 @@ def in_short(record: gptimage.Record) -> str:
 def _words(record: gptimage.Record) -> Iterable[str]:
     if record.cost_share is not None:
         yield str(record.cost_share)
-    yield from (f"#{told(tag, 40)}" for tag in record.tags[:5])
+    yield from (f"#{redact(tag, 40)}" for tag in record.tags[:5])
 
 
 def _record(record: gptimage.Record) -> Mapping[str, Any]:
-    whole = record.to_json()
+    whole = record.to_dict()
     return {
         **{name: whole[name] for name in _RECORD},
-        "prompt": visible(record.prompt, _LONGEST),
+        "prompt": strip_invisible(record.prompt, _LONGEST),
         "uri": f"generated-images://{record.id}",
         "path": record.path and str(record.path),
     }
 
 
-def _in_brief(record: gptimage.Record) -> Mapping[str, Any]:
+def _brief_record(record: gptimage.Record) -> Mapping[str, Any]:
     facts = {
         "id": record.id,
         "prompt": _brief(record.prompt, _BRIEF),
@@ -140,7 +140,7 @@ def _brief(text: str, longest: int) -> str:
     """The beginning of a text, in bytes: of most scripts each letter is paid for."""
     line = " ".join(text.split())
     cut = line.encode("utf-8", "replace")[:longest].decode("utf-8", "ignore")
-    return visible(cut) if cut == line else f"{visible(cut)}…"
+    return strip_invisible(cut) if cut == line else f"{strip_invisible(cut)}…"
 
 
 def _day(day: date | None) -> str | None:
@@ -169,7 +169,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def age(text: str, field: str) -> timedelta:
+def parse_duration(text: str, field: str) -> timedelta:
     """A length of time such as ``90s``, ``30m``, ``12h``, ``7d`` or ``2w``.
 
     Raises:
@@ -184,7 +184,7 @@ def age(text: str, field: str) -> timedelta:
         raise _refused(text, field, "a length of time below 2,000 years") from None
 
 
-def moment(text: str | None, field: str, clock: Clock = utc_now) -> datetime | None:
+def parse_time(text: str | None, field: str, clock: Clock = utc_now) -> datetime | None:
     """A date, a time, or as long ago as an age says; without a zone it is the server's time.
 
     Raises:
@@ -197,14 +197,14 @@ def moment(text: str | None, field: str, clock: Clock = utc_now) -> datetime | N
     except (ValueError, OverflowError):
         pass
     try:
-        return clock() - age(text, field)
+        return clock() - parse_duration(text, field)
     except (gptimage.InvalidRequestError, OverflowError):
         raise _refused(text, field, "2026-11-20, 2026-11-20T08:00Z, or an age: 7d") from None
 
 
 def _refused(text: str, field: str, allowed: str) -> gptimage.InvalidRequestError:
     return gptimage.InvalidRequestError(
-        f"{field} {told(text, 60)!r} is not understood", field=field, value=text, allowed=allowed
+        f"{field} {redact(text, 60)!r} is not understood", field=field, value=text, allowed=allowed
     )
 
 

@@ -30,9 +30,9 @@ from mcp_types import (
 )
 
 import gptimage
-from gptimage_mcp.content.errors import failure
+from gptimage_mcp.content.errors import to_tool_error
 from gptimage_mcp.content.records import uri_of
-from gptimage_mcp.content.sanitize import plain, told, visible
+from gptimage_mcp.content.sanitize import clean_json, redact, strip_invisible
 
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ _NEXT_UNSAVED: Final = (
 )
 
 
-def completed_summary(app: App, drawn: Drawn) -> dict[str, Any]:
+def completed_summary(app: App, drawn: CompletedCall) -> dict[str, Any]:
     """A finished call."""
     result, turn = drawn.result, drawn.turn
     unsaved = drawn.unsaved is not None
@@ -68,7 +68,7 @@ def completed_summary(app: App, drawn: Drawn) -> dict[str, Any]:
         "status": "not_saved" if unsaved else "done",
         "handle": drawn.handle,
         "images": [],
-        "model": told(result.model, 100),
+        "model": redact(result.model, 100),
         "cost_usd": usd(result.cost),
         "usage": _usage(result.usage),
         "cached": result.cached,
@@ -91,7 +91,7 @@ def restored_summary(
         "status": "done",
         "handle": handle,
         "images": [],
-        "model": told(first.model, 100),
+        "model": redact(first.model, 100),
         "cost_usd": usd(first.cost if len(records) == first.batch_count else _together(records)),
         "usage": _usage(first.usage),
         "cached": False,
@@ -106,9 +106,9 @@ def viewed_summary(app: App, record: gptimage.Record) -> dict[str, Any]:
     return {
         "status": "done",
         "images": [],
-        "prompt": visible(record.prompt, _LONGEST),
-        "model": told(record.model, 100),
-        "tags": [visible(tag, 100) for tag in record.tags[:50]],
+        "prompt": strip_invisible(record.prompt, _LONGEST),
+        "model": redact(record.model, 100),
+        "tags": [strip_invisible(tag, 100) for tag in record.tags[:50]],
         "warnings": [],
         **_sandbox(app),
         "next": "get_image_info tells everything about it. " + _NEXT,
@@ -123,7 +123,7 @@ def running_summary(app: App, job: Job) -> dict[str, Any]:
         "handle": job.handle,
         "operation": job.operation,
         "seconds": round(progress.seconds, 1),
-        "progress": told(progress.message, 200),
+        "progress": redact(progress.message, 200),
         "ceiling_usd": None if job.most is None else format(job.most, "f"),
         **_sandbox(app),
         "next": (
@@ -134,7 +134,7 @@ def running_summary(app: App, job: Job) -> dict[str, Any]:
     }
 
 
-def picture_facts(
+def image_facts(
     image: gptimage.Image | gptimage.Record,
     record: gptimage.Record | None,
     *,
@@ -161,9 +161,9 @@ def preview_text(image: gptimage.Image | None) -> str | None:
     return None if image is None else f"{image.width}x{image.height} {image.format}"
 
 
-def hidden(facts: Iterable[Mapping[str, object]]) -> list[str]:
+def missing_previews(facts: Iterable[Mapping[str, object]]) -> list[str]:
     """A warning for every picture that has no preview."""
-    return [_why_hidden(each) for each in facts if each["preview"] is None]
+    return [_why_no_preview(each) for each in facts if each["preview"] is None]
 
 
 def usd(cost: gptimage.Cost | None) -> str | None:
@@ -171,7 +171,7 @@ def usd(cost: gptimage.Cost | None) -> str | None:
     return None if cost is None else format(cost.usd, "f")
 
 
-def _why_hidden(facts: Mapping[str, object]) -> str:
+def _why_no_preview(facts: Mapping[str, object]) -> str:
     name = facts["id"] or "a picture"
     if facts["format"] == "svg":
         return f"{name}: an svg is a program and is never run here, so you cannot see it"
@@ -180,13 +180,13 @@ def _why_hidden(facts: Mapping[str, object]) -> str:
 
 def _turn(turn: gptimage.Turn) -> dict[str, object]:
     failed = [
-        {"message": told(each.message, _LONGEST), "code": each.code and told(each.code, 60)}
+        {"message": redact(each.message, _LONGEST), "code": each.code and redact(each.code, 60)}
         for each in turn.failed[:10]
     ]
     return {
         "response_id": turn.response_id,
         "text": _speech(turn.text),
-        "chat_model": told(turn.chat_model, 100),
+        "chat_model": redact(turn.chat_model, 100),
         "chat_cost_usd": usd(turn.chat_cost),
         **({"failed": failed} if failed else {}),
     }
@@ -208,29 +208,16 @@ def _together(records: Sequence[gptimage.Record]) -> gptimage.Cost | None:
 
 
 def _warnings(sentences: Iterable[str]) -> list[str]:
-    return [told(sentence, _LONGEST) for sentence in sentences][:30]
+    return [redact(sentence, _LONGEST) for sentence in sentences][:30]
 
 
 def _speech(text: str | None) -> str | None:
-    return text and visible(text, _LONGEST_SPEECH)
+    return text and strip_invisible(text, _LONGEST_SPEECH)
 
 
 def _sandbox(app: App) -> dict[str, str]:
     return {"sandbox": SANDBOX} if app.settings.sandbox else {}
 
-
-__all__ = [
-    "LARGEST",
-    "Drawn",
-    "answered",
-    "data",
-    "drawn",
-    "failure",
-    "recalled",
-    "running",
-    "trouble",
-    "viewed",
-]
 
 LARGEST: Final = 900_000
 """Bytes of a whole result as JSON. Claude Desktop and readers of SSE stop at 1 MiB."""
@@ -245,7 +232,7 @@ _logger: Final = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
-class Drawn:
+class CompletedCall:
     """What a call has drawn.
 
     Attributes:
@@ -296,12 +283,12 @@ class _Picture:
         image: The picture, where it is at hand; else it is read from the store.
     """
 
-    facts: Mapping[str, object]
+    facts: dict[str, object]
     record: gptimage.Record | None
     image: gptimage.Image | None = None
 
 
-async def answered(
+async def job_result(
     app: App,
     job: Job,
     *,
@@ -323,22 +310,22 @@ async def answered(
         return running(app, job)
     if job.outcome is not None:
         unsaved = job.error if isinstance(job.error, gptimage.StoreError) else None
-        shown = Drawn.of(
+        shown = CompletedCall.of(
             job.outcome, handle=job.handle, copies=job.copies, notes=notes, unsaved=unsaved
         )
-        return await drawn(app, shown, max_px=max_px)
+        return await completed(app, shown, max_px=max_px)
     if job.records:
-        return await recalled(app, job.handle, job.records, notes=notes, max_px=max_px)
-    raise failure(trouble(job)) from job.error
+        return await restored(app, job.handle, job.records, notes=notes, max_px=max_px)
+    raise to_tool_error(job_error(job)) from job.error
 
 
-def trouble(job: Job) -> Exception:
+def job_error(job: Job) -> Exception:
     """Why a job that is over has no pictures to show."""
     gone = f"the pictures of {job.handle} are not in the store any more"
     return job.error or gptimage.ImageNotFoundError(gone)
 
 
-async def drawn(app: App, drawn: Drawn, *, max_px: int | None = None) -> CallToolResult:
+async def completed(app: App, drawn: CompletedCall, *, max_px: int | None = None) -> CallToolResult:
     """A finished call: JSON, and previews.
 
     Args:
@@ -353,7 +340,7 @@ async def drawn(app: App, drawn: Drawn, *, max_px: int | None = None) -> CallToo
     prompts = drawn.turn.revised_prompts if drawn.turn and several else ()
     pictures = [
         _Picture(
-            facts=picture_facts(image, record, copy=copy, revised_prompt=_at(prompts, place)),
+            facts=image_facts(image, record, copy=copy, revised_prompt=_at(prompts, place)),
             record=record,
             image=image,
         )
@@ -365,7 +352,7 @@ async def drawn(app: App, drawn: Drawn, *, max_px: int | None = None) -> CallToo
     return await _shown(app, summary, pictures, max_px)
 
 
-async def recalled(
+async def restored(
     app: App,
     handle: str | None,
     records: Sequence[gptimage.Record],
@@ -374,11 +361,13 @@ async def recalled(
     max_px: int | None = None,
 ) -> CallToolResult:
     """A call of which only the saved pictures are left, as after a restart of the server."""
-    pictures = [_Picture(facts=picture_facts(each, each), record=each) for each in records]
+    pictures = [_Picture(facts=image_facts(each, each), record=each) for each in records]
     return await _shown(app, restored_summary(app, handle, records, notes), pictures, max_px)
 
 
-async def viewed(app: App, record: gptimage.Record, max_px: int | None = None) -> CallToolResult:
+async def saved_image(
+    app: App, record: gptimage.Record, max_px: int | None = None
+) -> CallToolResult:
     """One saved picture, as large as asked for and as fits.
 
     Raises:
@@ -386,7 +375,7 @@ async def viewed(app: App, record: gptimage.Record, max_px: int | None = None) -
         ImageDecodeError: Its file is no picture any more.
         StoreError: The store cannot be read.
     """
-    picture = _Picture(facts=picture_facts(record, record), record=record)
+    picture = _Picture(facts=image_facts(record, record), record=record)
     return await _shown(app, viewed_summary(app, record), [picture], max_px, needed=True)
 
 
@@ -395,9 +384,9 @@ def running(app: App, job: Job) -> CallToolResult:
     return CallToolResult(content=[_text(running_summary(app, job))])
 
 
-def data(document: Mapping[str, Any]) -> CallToolResult:
+def structured(document: Mapping[str, Any]) -> CallToolResult:
     """The answer of a tool without pixels: structured, and the same JSON as text."""
-    harmless = plain(document)
+    harmless = clean_json(document)
     return CallToolResult(content=[_text(harmless)], structured_content=harmless)
 
 
@@ -418,6 +407,7 @@ async def _shown(
         max_px: Long edge of the previews; ``settings.preview_pixels`` when left out.
         needed: Whether a file that cannot be read is an error, and not only a warning.
     """
+    _add_links(app, pictures)
     linked = pictures if app.settings.links else ()
     links = [_link(each.record) for each in linked if each.record is not None]
     pixels = app.settings.preview_pixels if max_px is None else max_px
@@ -436,6 +426,17 @@ async def _shown(
         _logger.exception("the previews could not be made")
         small = [None] * len(pictures)
     return _result(summary, pictures, small, links)
+
+
+def _add_links(app: App, pictures: Sequence[_Picture]) -> None:
+    """Name the address of each image that can be fetched without a token, if there are any."""
+    if app.settings.link_minutes is None:
+        return
+    from gptimage_mcp.http.links import link_to  # late: over stdio there are no links
+
+    for each in pictures:
+        if each.record is not None and (link := link_to(each.record.id, app.settings)):
+            each.facts["link"] = link
 
 
 def _previews(
@@ -459,7 +460,7 @@ def _loaded(
         except gptimage.GptImageError as error:
             if needed:
                 raise
-            _logger.warning("a picture cannot be shown: %s", told(str(error), 300))
+            _logger.warning("a picture cannot be shown: %s", redact(str(error), 300))
             yield None
 
 
@@ -475,7 +476,7 @@ def _result(
         {**picture.facts, **({"preview": preview_text(shown)} if shows else {})}
         for picture, shown in zip(pictures, small, strict=True)
     ]
-    warnings = [*summary["warnings"], *(hidden(facts) if shows else ())]
+    warnings = [*summary["warnings"], *(missing_previews(facts) if shows else ())]
     blocks: list[ContentBlock] = [
         _text({**summary, "images": facts, "warnings": warnings}),
         *(_preview(shown) for shown in small if shown is not None),
@@ -486,7 +487,7 @@ def _result(
 
 def _text(document: Mapping[str, Any]) -> TextContent:
     # Without spaces: the model pays for each of them.
-    words = json.dumps(plain(document), ensure_ascii=False, separators=(",", ":"))
+    words = json.dumps(clean_json(document), ensure_ascii=False, separators=(",", ":"))
     return TextContent(text=words)
 
 
@@ -500,7 +501,7 @@ def _link(record: gptimage.Record) -> ResourceLink:
     """Where the whole picture is read; the audience is left open, so that nobody hides it."""
     return ResourceLink(
         uri=uri_of(record.id),
-        name=visible(record.key.rpartition("/")[2], 300),
+        name=strip_invisible(record.key.rpartition("/")[2], 300),
         mime_type=record.mime_type,
         size=record.bytes,
         annotations=Annotations(last_modified=record.created.isoformat()),

@@ -28,23 +28,23 @@ LONGEST: Final = 32_768
 """Characters of one text: no prompt may be longer."""
 
 
-def visible(text: str, longest: int = LONGEST) -> str:
+def strip_invisible(text: str, longest: int = LONGEST) -> str:
     """Without control characters, invisible ones and half characters, and not longer than this."""
     cut = text[: longest + 1]
     shown = "".join(map(_shown, cut)) if not (cut.isascii() and cut.isprintable()) else cut
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
-def told(text: str, longest: int) -> str:
+def redact(text: str, longest: int) -> str:
     """What others said, on one line, also without anything that looks like a key."""
-    line = " ".join(visible(text, 4 * longest).split())
+    line = " ".join(strip_invisible(text, 4 * longest).split())
     safe = scrub(line)
     return safe if len(safe) <= longest else f"{safe[: longest - 1]}…"
 
 
-def quoted(text: str, longest: int) -> str:
+def quote(text: str, longest: int) -> str:
     """What others said as a JSON text of at most so many characters, quotation marks included."""
-    said = told(text, longest)
+    said = redact(text, longest)
     encoded = json.dumps(said, ensure_ascii=False)
     while len(encoded) > longest and said:
         said = said[: longest - len(encoded) - 1]  # what escaping adds is cut off, and a bit more
@@ -52,18 +52,20 @@ def quoted(text: str, longest: int) -> str:
     return encoded
 
 
-def plain(value: object, depth: int = 0) -> Any:
+def clean_json(value: object, depth: int = 0) -> Any:
     """Any JSON value with every text made visible; what is too deep or too much is left out."""
     if isinstance(value, str):
-        return visible(value)
+        return strip_invisible(value)
     if isinstance(value, Mapping):
         members = islice(cast("Mapping[object, object]", value).items(), _MOST)
         if depth >= _DEEPEST:
             return {}
-        return {visible(str(name), 200): plain(each, depth + 1) for name, each in members}
+        return {
+            strip_invisible(str(name), 200): clean_json(each, depth + 1) for name, each in members
+        }
     if isinstance(value, (list, tuple)):
         several = islice(cast("Iterable[object]", value), _MOST)
-        return [] if depth >= _DEEPEST else [plain(each, depth + 1) for each in several]
+        return [] if depth >= _DEEPEST else [clean_json(each, depth + 1) for each in several]
     return value
 
 

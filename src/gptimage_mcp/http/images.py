@@ -22,7 +22,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 import gptimage
-from gptimage_mcp.http.errors import refusal
+from gptimage.service.http import JsonError
+from gptimage_mcp.http.middleware import LINKED
 
 
 # Which bytes of a file a request asks for, and whether it has them already (RFC 9110).
@@ -69,13 +70,14 @@ def has_already(headers: Headers, *, etag: str) -> bool:
 _PIECE: Final = 64 * 1024
 _SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _FOR_GOOD: Final = "private, max-age=31536000, immutable"
+_FOR_A_WHILE: Final = "private, max-age=60"
 
 _loading: Final = anyio.CapacityLimiter(4)
 """How many pictures of an object store are in memory at once, on their way to a file."""
 
 
 @frozen(kw_only=True)
-class Original:
+class ImageFile:
     """A picture's file, open for reading.
 
     Attributes:
@@ -119,10 +121,13 @@ async def answer(request: Request, store: gptimage.Store) -> Response:
     try:
         original = await _open(store, request.path_params["id"])
     except gptimage.ImageNotFoundError:
-        return refusal(404, "not_found", "the store has no picture of this id")
+        return JsonError(404, "not_found", "the store has no picture of this id")
     except (gptimage.StoreError, OSError):
-        return refusal(500, "unreadable", "the picture cannot be read: `gptimage verify`")
-    headers = {**original.headers}
+        return JsonError(500, "unreadable", "the picture cannot be read: `gptimage verify`")
+    headers = original.headers
+    if LINKED in request.scope:
+        # Whoever was given a link may show the image on a page of theirs, while the link is good.
+        headers |= {"cache-control": _FOR_A_WHILE, "cross-origin-resource-policy": "cross-origin"}
     if has_already(request.headers, etag=original.etag):
         original.file.close()
         return Response(status_code=304, headers=headers)
@@ -131,7 +136,7 @@ async def answer(request: Request, store: gptimage.Store) -> Response:
     except UnsatisfiableError:
         original.file.close()
         beyond = {"content-range": f"bytes */{original.size}"}
-        return refusal(416, "beyond_the_end", "the picture is shorter than that", headers=beyond)
+        return JsonError(416, "beyond_the_end", "the picture is shorter than that", headers=beyond)
     start, stop = part or (0, original.size)
     headers["content-length"] = str(stop - start)
     if part is not None:
@@ -169,14 +174,14 @@ async def _pieces(file: IO[bytes], start: int, stop: int) -> AsyncIterator[bytes
         yield piece
 
 
-async def _open(store: gptimage.Store, id: str) -> Original:
+async def _open(store: gptimage.Store, id: str) -> ImageFile:
     record = await run_sync(store.get, id)
     if record.path is None:
         return await run_sync(_loaded, store, record, limiter=_loading)
     return await run_sync(_opened, record, record.path)
 
 
-def _opened(record: gptimage.Record, path: Path) -> Original:
+def _opened(record: gptimage.Record, path: Path) -> ImageFile:
     """The file of a store in a folder; links are not followed, wherever they lead."""
     if Path(os.path.realpath(path)) != path:
         raise OSError("a link inside the store is not followed")
@@ -186,12 +191,12 @@ def _opened(record: gptimage.Record, path: Path) -> Original:
     if size != record.bytes:
         file.close()
         raise OSError("the file has another length than its record")
-    return Original(file=file, size=record.bytes, record=record)
+    return ImageFile(file=file, size=record.bytes, record=record)
 
 
-def _loaded(store: gptimage.Store, record: gptimage.Record) -> Original:
+def _loaded(store: gptimage.Store, record: gptimage.Record) -> ImageFile:
     """A picture of an object store, put down in a nameless file so that it leaves memory."""
     data = store.open(record.id).data
     file = TemporaryFile(buffering=0)  # noqa: SIM115  # whoever sends it closes it
     file.write(data)
-    return Original(file=file, size=record.bytes, record=record)
+    return ImageFile(file=file, size=record.bytes, record=record)

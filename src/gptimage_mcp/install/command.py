@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 
 import gptimage
-from gptimage_mcp.install.clients import CLIENTS, KEY, Client, Launch
+from gptimage_mcp.install.clients import CLIENTS, KEY, Client, Launch, is_shared
 
 
 if TYPE_CHECKING:
-    from gptimage_mcp.install.merge import Addition
+    from gptimage_mcp.install.merge import ServerEntry
 
 
 OK: Final = 0
@@ -46,6 +46,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--write", action="store_true", help="put it into the file; what the file was is kept"
     )
     parser.add_argument("--file", type=Path, metavar="FILE", help="another file, as of a project")
+    parser.add_argument(
+        "--team",
+        action="store_true",
+        help="for a file that others use, too: a command that runs on every machine, and no key "
+        "(taken for granted for .mcp.json, .vscode/mcp.json and their like)",
+    )
     parser.add_argument("--name", default="gptimage", help="the server's name there")
     parser.add_argument(
         "--uvx", action="store_true", help="start it with uvx, not with this Python"
@@ -69,9 +75,13 @@ def run(args: argparse.Namespace) -> int:
     """Print or write the configuration; the exit code is 2 when nothing was done."""
     client = CLIENTS[args.client]
     try:
-        path = args.file or client.file()
-        addition = _addition(client, args)
-        if not args.write:
+        path = args.file or (client.file and client.file())
+        addition = _addition(
+            client, args, is_team=args.team or (path is not None and is_shared(path))
+        )
+        if path is None and args.write:
+            raise gptimage.ConfigurationError("generic has no file of its own: name one by --file")
+        if path is None or not args.write:
             return _print(client, addition, path)
         return _write(client, addition, path, private=args.with_key)
     except (gptimage.ConfigurationError, OSError, RuntimeError) as error:
@@ -79,31 +89,38 @@ def run(args: argparse.Namespace) -> int:
         return REFUSED
 
 
-def _addition(client: Client, args: argparse.Namespace) -> Addition:
-    from gptimage_mcp.install.merge import Addition
+def _addition(client: Client, args: argparse.Namespace, *, is_team: bool) -> ServerEntry:
+    from gptimage_mcp.install.merge import ServerEntry
 
     if not _NAME.fullmatch(args.name):
         raise gptimage.ConfigurationError(
             f"--name {args.name!r}: clients want a letter, then letters, digits, - and _"
         )
-    launch = _launch(args)
-    insisted = {*launch.env, *([KEY] if launch.key is not None else [])}
-    return Addition(
+    launch = _launch(args, is_team=is_team)
+    overrides = {*launch.env, *([KEY] if launch.key is not None else [])}
+    return ServerEntry(
         table=client.table,
         name=args.name,
         entry=client.entry(launch),
-        insisted=frozenset(insisted),
-        inputs=client.asks(launch),
+        overrides=frozenset(overrides),
+        env=client.env,
+        inputs=client.needed_inputs(launch),
     )
 
 
-def _launch(args: argparse.Namespace) -> Launch:
+def _launch(args: argparse.Namespace, *, is_team: bool) -> Launch:
     env = dict(map(_setting, args.env))
+    if is_team and args.with_key:
+        raise gptimage.ConfigurationError(
+            "--with-key: others use this file, too, and a key of yours does not belong into it"
+        )
     if args.sandbox:
         env["GPTIMAGE_SANDBOX"] = "true"
-    uvx = args.uvx or _is_passing()
+    uvx = args.uvx or is_team or _is_passing()
+    found = None if is_team else shutil.which("uvx")  # a path of this machine helps nobody else
     return Launch(
-        command=(shutil.which("uvx") or "uvx") if uvx else sys.executable,
+        name=args.name,
+        command=(found or "uvx") if uvx else sys.executable,
         args=("--from", "gptimage[mcp]", "gptimage-mcp") if uvx else ("-m", "gptimage_mcp"),
         env=env,
         key=_key(args) if args.with_key else None,
@@ -129,45 +146,50 @@ def _key(args: argparse.Namespace) -> str:
 
 def _setting(text: str) -> tuple[str, str]:
     """A setting of the command line, which must be one that exists and makes sense."""
-    from gptimage_mcp.config.settings import KINDS, Unfit, variable
+    from gptimage_mcp.config.settings import ROWS, BadValueError, variable
 
     name, equals, value = text.partition("=")
-    kinds = {variable(each): kind for each, kind in KINDS.items()}
+    rows = {variable(each): row for each, row in ROWS.items()}
     if name == KEY:
         raise gptimage.ConfigurationError(
             f"--env {KEY}: a command line is no place for a key; set it in the environment, "
             "and add --with-key if it shall be written down"
         )
-    if not equals or (name not in kinds and name != "GPTIMAGE_CONFIG"):
+    if not equals or (name not in rows and name != "GPTIMAGE_CONFIG"):
         raise gptimage.ConfigurationError(f"--env {name}: there is no such setting")
     try:
-        if name in kinds:
-            kinds[name].check(kinds[name].read(value))
-    except Unfit as reason:
+        if name in rows:
+            row = rows[name]
+            for part in re.split(row.separator, value) if row.separator else [value]:
+                row.read(part)
+    except BadValueError as reason:
         raise gptimage.ConfigurationError(f"--env {name}: its value {reason}") from None
     return name, value
 
 
-def _merged(client: Client, text: str, addition: Addition) -> str:
+def _merged(client: Client, text: str, addition: ServerEntry) -> str:
     from gptimage_mcp.install.merge import merge_json, merge_toml
+    from gptimage_mcp.install.yaml_text import merge_yaml
 
-    return (merge_toml if client.forwards else merge_json)(text, addition)
+    merge = {"json": merge_json, "toml": merge_toml, "yaml": merge_yaml}[client.format]
+    return merge(text, addition)
 
 
-def _without_key(addition: Addition) -> Addition:
-    env = addition.entry.get("env", {})
-    if KEY not in addition.insisted:
+def _without_key(addition: ServerEntry) -> ServerEntry:
+    env = addition.entry.get(addition.env, {})
+    if KEY not in addition.overrides:
         return addition
-    return evolve(addition, entry={**addition.entry, "env": {**env, KEY: "your key"}})
+    return evolve(addition, entry={**addition.entry, addition.env: {**env, KEY: "your key"}})
 
 
-def _print(client: Client, addition: Addition, path: Path) -> int:
+def _print(client: Client, addition: ServerEntry, path: Path | None) -> int:
     print(_merged(client, "", addition), end="")
-    print(f"\nThis goes into {path}; --write puts it there.\n{client.advice}", file=sys.stderr)
+    place = "the file of your client" if path is None else f"{path}; --write puts it there"
+    print(f"\nThis goes into {place}.\n{client.advice}", file=sys.stderr)
     return OK
 
 
-def _write(client: Client, addition: Addition, path: Path, *, private: bool) -> int:
+def _write(client: Client, addition: ServerEntry, path: Path, *, private: bool) -> int:
     from gptimage_mcp.install.merge import read, replace
 
     before = read(path)

@@ -1,7 +1,7 @@
-"""Putting one server into a client's configuration, losing nothing that is there.
+"""Put one server into a client's configuration without losing anything that is there.
 
-What cannot be merged for certain (comments in JSON, a table written another way) is refused and
-left as it is. Before a file is replaced, what it was is copied beside it.
+What cannot be merged for certain (a key that is there twice, a table written another way) is
+refused and left as it is. Before a file is replaced, it is copied beside itself.
 """
 
 from __future__ import annotations
@@ -19,79 +19,86 @@ from attrs import field, frozen
 
 import gptimage
 from gptimage_mcp.content.records import utc_now
+from gptimage_mcp.install import jsonc
 
 
-_OURS: Final = ("type", "command", "args")
+_OURS: Final = ("type", "source", "command", "args")
 """What an entry that is already there gets anew; the rest of it stays."""
 
 
 @frozen(kw_only=True)
-class Addition:
+class ServerEntry:
     """One server, as it shall be in a configuration.
 
     Attributes:
         table: Under which key the servers are.
         name: The server's name.
         entry: What is said of it.
-        insisted: Variables whose new value counts, whatever the old entry says.
+        env: What the entry calls its variables.
+        overrides: Variables whose new value counts, whatever the old entry says.
         inputs: What the client asks the user for, by id, besides.
     """
 
     table: str
     name: str
     entry: Mapping[str, Any] = field(repr=False)
-    insisted: frozenset[str] = frozenset()
+    env: str = "env"
+    overrides: frozenset[str] = frozenset()
     inputs: Sequence[Mapping[str, Any]] = ()
 
-    def joined(self, old: object) -> dict[str, Any]:
+    def merged(self, old: object) -> dict[str, Any]:
         """The entry, with everything an older one says besides."""
         if not isinstance(old, dict):
             return dict(self.entry)
         entry = cast("dict[str, Any]", old)
         both = {**self.entry, **entry}
         both |= {key: self.entry[key] for key in _OURS if key in self.entry}
-        new, known = self.entry.get("env", {}), _table({**entry}, "env", {})
+        new, known = self.entry.get(self.env, {}), _table({**entry}, self.env, {})
         if new or known:
-            both["env"] = {**new, **known, **{key: new[key] for key in self.insisted & new.keys()}}
+            overridden = {key: new[key] for key in self.overrides & new.keys()}
+            both[self.env] = {**new, **known, **overridden}
         return both
 
 
-def merge_json(text: str, addition: Addition) -> str:
-    """A JSON configuration with the server in it.
+def merge_json(text: str, added: ServerEntry) -> str:
+    """Return a JSON configuration with the server in it; every other byte stays as it is.
 
     Raises:
-        ConfigurationError: It is no JSON that could be written again without losing something.
+        ConfigurationError: It is no JSON, with comments or without.
     """
-    document: dict[str, Any] = _json(text) if text.strip() else {}
-    servers = _table(document, addition.table, {})
-    servers[addition.name] = addition.joined(servers.get(addition.name))
-    for each in addition.inputs:
-        known: list[Any] = _table(document, "inputs", [])
+    text = text if text.strip() else "{}\n"
+    document: Any = jsonc.parse(text).value
+    if not isinstance(document, dict):
+        raise gptimage.ConfigurationError("it is no JSON object")
+    wanted = cast("dict[str, Any]", document)
+    servers = _table(wanted, added.table, {})
+    servers[added.name] = added.merged(servers.get(added.name))
+    for each in added.inputs:
+        known: list[Any] = _table(wanted, "inputs", [])
         if each["id"] not in map(_id, known):
             known.append(dict(each))
-    written = json.dumps(document, indent=_indent(text), ensure_ascii=False)
-    return written + ("\n" if not text or text.endswith("\n") else "")
+    return jsonc.rewrite(text, wanted)
 
 
-def merge_toml(text: str, addition: Addition) -> str:
+def merge_toml(text: str, added: ServerEntry) -> str:
     """A TOML configuration with the server in it; every other line stays as it is.
 
     Raises:
         ConfigurationError: It is no TOML, or has the table in a form that is not understood.
     """
     before = _toml(text)
-    old: dict[str, Any] = _table(before, addition.table, {})
-    wanted = addition.joined(old.get(addition.name))
-    rest, comments = _without(text, addition)
-    head = f"[{addition.table}.{addition.name}]"
+    old: dict[str, Any] = _table(before, added.table, {})
+    wanted = added.merged(old.get(added.name))
+    rest, comments = _without(text, added)
+    head = f"[{added.table}.{added.name}]"
     block = [head, *comments, *(f"{key} = {_literal(wanted[key])}" for key in wanted)]
     after = "".join([rest, "\n" if rest.strip() else "", "\n".join(block), "\n"])
-    expected = {**before, addition.table: {**old, addition.name: wanted}}
-    if wanted == old.get(addition.name):
+    expected = {**before, added.table: {**old, added.name: wanted}}
+    if wanted == old.get(added.name):
         return text
     if _toml(after) != expected:
         raise gptimage.ConfigurationError(
-            f"it has {addition.table}.{addition.name} in a form that is not understood here"
+            f"it has {added.table}.{added.name} in a form that is not understood here"
         )
     return after
 
@@ -152,26 +159,6 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _json(text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text, object_pairs_hook=_once)
-    except ValueError as error:
-        raise gptimage.ConfigurationError(
-            f"it is no plain JSON ({error}); comments would be lost"
-        ) from None
-    if not isinstance(document, dict):
-        raise gptimage.ConfigurationError("it is no JSON object")
-    return cast("dict[str, Any]", document)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; one of two equal keys would be lost."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found
-
-
 def _table(document: dict[str, Any], key: str, empty: Any) -> Any:
     found = document.setdefault(key, empty)
     if type(found) is not type(empty):
@@ -183,14 +170,6 @@ def _id(value: object) -> object:
     return cast("dict[str, Any]", value).get("id") if isinstance(value, dict) else None
 
 
-def _indent(text: str) -> int | str:
-    """How the file is indented; two spaces when that cannot be seen."""
-    found = re.search(r"^[\[{]\s*?\n([ \t]+)\S", text)
-    if found is None:
-        return 2
-    return found[1] if "\t" in found[1] else len(found[1])
-
-
 def _toml(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
@@ -198,11 +177,9 @@ def _toml(text: str) -> dict[str, Any]:
         raise gptimage.ConfigurationError(f"it is no TOML that can be added to ({error})") from None
 
 
-def _without(text: str, addition: Addition) -> tuple[str, list[str]]:
+def _without(text: str, added: ServerEntry) -> tuple[str, list[str]]:
     """The text without the server's tables, and the comments that were in them."""
-    own = re.compile(
-        rf"\s*\[\s*{addition.table}\s*\.\s*(['\"]?){addition.name}\1\s*(\..*)?\]\s*(#.*)?"
-    )
+    own = re.compile(rf"\s*\[\s*{added.table}\s*\.\s*(['\"]?){added.name}\1\s*(\..*)?\]\s*(#.*)?")
     rest: list[str] = []
     comments: list[str] = []
     inside = False
@@ -213,8 +190,8 @@ def _without(text: str, addition: Addition) -> tuple[str, list[str]]:
             rest.append(line)
         elif line.strip().startswith("#"):
             comments.append(line.strip())
-    joined = "".join(rest)
-    return joined + ("" if not joined or joined.endswith("\n") else "\n"), comments
+    merged = "".join(rest)
+    return merged + ("" if not merged or merged.endswith("\n") else "\n"), comments
 
 
 def _literal(value: Any) -> str:

@@ -47,7 +47,7 @@ class Progress:
 
 
 @frozen(kw_only=True)
-class Told:
+class JobSnapshot:
     """What the process that draws tells of a job.
 
     Attributes:
@@ -64,7 +64,7 @@ class Told:
 
 
 @frozen(kw_only=True)
-class Ended:
+class RunnerOutcome:
     """What came of a job in the process that drew it; see `Job`."""
 
     outcome: Outcome | None = None
@@ -76,7 +76,7 @@ class NotSentError(gptimage.GptImageError):
     """Somebody did not want it any more before it was sent, so nothing was billed."""
 
 
-Tell: TypeAlias = Callable[[Progress], Awaitable[None]]
+ProgressCallback: TypeAlias = Callable[[Progress], Awaitable[None]]
 """How somebody who waits hears how far it is."""
 
 
@@ -131,9 +131,11 @@ class Job:
         return self._changed
 
     @property
-    def told(self) -> Told:
+    def snapshot(self) -> JobSnapshot:
         """How it is now, for another process."""
-        return Told(sent=self.sent, most=self.most, message=self._message, preview=self._preview)
+        return JobSnapshot(
+            sent=self.sent, most=self.most, message=self._message, preview=self._preview
+        )
 
     @property
     def handle(self) -> str:
@@ -154,6 +156,11 @@ class Job:
     def started(self) -> datetime:
         """When it began (UTC)."""
         return self._entry.started
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is not over yet."""
+        return self.state == "running"
 
     @property
     def sent(self) -> bool:
@@ -179,7 +186,7 @@ class Job:
         seconds = time.monotonic() - self._begun
         return Progress(seconds=seconds, message=message, preview=self._preview)
 
-    async def wait(self, seconds: float, tell: Tell | None = None) -> None:
+    async def wait(self, seconds: float, tell: ProgressCallback | None = None) -> None:
         """Wait until it is over, or for so many seconds; never raises because it failed.
 
         Args:
@@ -209,7 +216,7 @@ class Job:
         self._message, self._preview = message, preview or self._preview
         self._tell_all()
 
-    def follow(self, told: Told) -> None:
+    def follow(self, told: JobSnapshot) -> None:
         """Be as the process that draws it says."""
         self._entry = evolve(self._entry, sent=told.sent, most=told.most)
         self.report(told.message, told.preview)
@@ -324,7 +331,7 @@ class EarlierUnknownError(gptimage.OutcomeUnknownError):
         )
 
 
-class Elsewhere(Job):
+class RemoteJob(Job):
     """A job that another server of this machine does, or did.
 
     Args:

@@ -16,7 +16,7 @@ import anyio
 import gptimage
 from gptimage.service import RunnerLostError
 from gptimage_mcp.content.records import Clock, utc_now
-from gptimage_mcp.jobs.job import CANCELLED, Elsewhere, Job, NotSentError, Outcome
+from gptimage_mcp.jobs.job import CANCELLED, Job, NotSentError, Outcome, RemoteJob
 from gptimage_mcp.jobs.journal import Entry, Journal, new_entry
 
 
@@ -64,9 +64,9 @@ class Jobs:
         self._grace = grace
         self._clock = clock
         self._here: dict[str, Job] = {}
-        self._alike: dict[tuple[str, str | None], Job] = {}
+        self._by_dedup_key: dict[tuple[str, str | None], Job] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._elsewhere: set[asyncio.Task[None]] = set()
+        self._detached: set[asyncio.Task[None]] = set()
         self._users = 0
 
     def start(
@@ -77,8 +77,8 @@ class Jobs:
         owner: str | None = None,
         handle: str | None = None,
         digest: str | None = None,
-        alike: str | None = None,
-        elsewhere: bool = False,
+        dedup_key: str | None = None,
+        detached: bool = False,
     ) -> Job:
         """Begin; cancelling whoever asked does not end it.
 
@@ -88,40 +88,40 @@ class Jobs:
                 a tag: so they are found even if the process is killed right after saving them.
             owner: Who asks; see `gptimage_mcp.auth.caller`.
             handle: Its handle, if another process gave it one.
-            digest: What is asked of the service: `earlier` finds it, also after a restart.
-            alike: What the call asks for in all: while one runs, `running_like` finds it.
-            elsewhere: Whether ``work`` has another process do it, which writes it down; this one
+            digest: What is asked of the service: `find_earlier` finds it, also after a restart.
+            dedup_key: What the call asks for in all: while one runs, `find_duplicate` finds it.
+            detached: Whether ``work`` has another process do it, which writes it down; this one
                 does not wait for it when it ends.
         """
-        begin = new_entry if elsewhere else self._journal.begin
+        begin = new_entry if detached else self._journal.begin
         entry = begin(
             operation,
             owner=owner,
             started=self._clock(),
             handle=handle,
             digest=digest,
-            alike=alike,
+            dedup_key=dedup_key,
         )
         job = self._here[entry.handle] = Job(
             entry,
-            None if elsewhere else self._journal,
+            None if detached else self._journal,
             loop=asyncio.get_running_loop(),
-            settling=_SETTLING if elsewhere else 0.0,
+            settling=_SETTLING if detached else 0.0,
         )
-        if alike is not None:
-            self._alike[alike, owner] = job
+        if dedup_key is not None:
+            self._by_dedup_key[dedup_key, owner] = job
         # A task of the loop, not of the request's task group: no cancel scope reaches it.
         task = asyncio.get_running_loop().create_task(self._run(job, work))
         self._tasks[entry.handle] = task
         task.add_done_callback(partial(self._over, job))
-        if elsewhere:
-            self._elsewhere.add(task)
-            task.add_done_callback(self._elsewhere.discard)
+        if detached:
+            self._detached.add(task)
+            task.add_done_callback(self._detached.discard)
         return job
 
     def write_down(self, job: Job) -> None:
         """Do a job here after all, which was begun to be done elsewhere."""
-        self._elsewhere.discard(self._tasks[job.handle])
+        self._detached.discard(self._tasks[job.handle])
         job.write_down(self._journal)
         self._journal.put(self._journal.taken(job.entry))
 
@@ -142,35 +142,38 @@ class Jobs:
         await asyncio.to_thread(self._journal.cancel, job.handle)
         if job.handle in self._here and job.handle in self._tasks:
             task = self._tasks[job.handle]
-            if task not in self._elsewhere:
+            if task not in self._detached:
                 self.stop(job, CANCELLED)
 
-    def running_like(self, alike: str, *, owner: str | None = None) -> Job | None:
+    def find_duplicate(self, dedup_key: str, *, owner: str | None = None) -> Job | None:
         """A job that asks for the same and still runs: a client that gave up asks once more."""
-        job = self._alike.get((alike, owner))
+        job = self._by_dedup_key.get((dedup_key, owner))
         return job if job is not None and job.state == "running" else None
 
-    async def earlier(
-        self, digest: str, alike: str | None, *, owner: str | None = None
+    async def find_earlier(
+        self, digest: str, dedup_key: str | None, *, owner: str | None = None
     ) -> Job | None:
         """The same call, made before by this or another server.
 
         Args:
             digest: What is asked of the service.
-            alike: What is asked for in all; None joins nobody.
+            dedup_key: What is asked for in all; None joins nobody.
             owner: Who asks.
 
         Returns:
             One that runs and can be joined; or else one whose outcome is not known; or None.
         """
-        if alike is not None and (job := self.running_like(alike, owner=owner)) is not None:
+        if (
+            dedup_key is not None
+            and (job := self.find_duplicate(dedup_key, owner=owner)) is not None
+        ):
             return job
         unknown: Job | None = None
         for entry in await asyncio.to_thread(self._journal.still_open, digest):
             job = await self.get(entry.handle, owner=owner)
             if job is None:
                 continue
-            if job.state == "running" and alike is not None and entry.alike == alike:
+            if job.state == "running" and dedup_key is not None and entry.dedup_key == dedup_key:
                 return job
             if job.state == "unknown":
                 unknown = unknown or job
@@ -187,7 +190,7 @@ class Jobs:
         job = self._here.get(handle)
         if job is None and (entry := await asyncio.to_thread(self._journal.find, handle)):
             age = (self._clock() - entry.started).total_seconds()
-            job = Elsewhere(entry, self._look, age=age)
+            job = RemoteJob(entry, self._look, age=age)
             await self._look(job)
         return job if job is not None and job.owner == owner else None
 
@@ -230,7 +233,7 @@ class Jobs:
         await self._close()
 
     async def _close(self) -> None:
-        for task in self._elsewhere:  # which goes on without us
+        for task in self._detached:  # which goes on without us
             task.cancel()
         if self._tasks:
             tasks = tuple(self._tasks.values())
@@ -290,7 +293,9 @@ class Jobs:
             held += job.nbytes
             if place >= _REMEMBERED or (place and held > _MEMORY):
                 del self._here[job.handle]
-        self._alike = {key: job for key, job in self._alike.items() if job.state == "running"}
+        self._by_dedup_key = {
+            key: job for key, job in self._by_dedup_key.items() if job.state == "running"
+        }
 
     async def _look(self, job: Job) -> None:
         """End a job of another server here, if it ended there or its server did."""

@@ -60,7 +60,7 @@ class Entry:
         server: The lock of the server that does it.
         state: How it was when this was written.
         digest: Equal for calls that ask the service for the same; None when nobody may know.
-        alike: Equal for calls that also want the same tags and copies; they share one job.
+        dedup_key: Equal for calls that also want the same tags and copies; they share one job.
         sent: Whether a request has left for it, so that it may be billed.
         most: The most that request should cost, in USD; None when that is not known.
         images: The pictures it left in the store.
@@ -79,7 +79,7 @@ class Entry:
     images: tuple[str, ...] = field(default=(), converter=tuple[str, ...])
     error: str | None = field(default=None, repr=False)
     digest: str | None = None
-    alike: str | None = None
+    dedup_key: str | None = None
     stopped: bool = False
 
     @property
@@ -95,7 +95,7 @@ def new_entry(
     started: datetime,
     handle: str | None = None,
     digest: str | None = None,
-    alike: str | None = None,
+    dedup_key: str | None = None,
 ) -> Entry:
     """An entry that nobody has written down yet.
 
@@ -105,7 +105,7 @@ def new_entry(
         started: When it begins (UTC).
         handle: Its handle, if somebody gave it one already; a new one when left out.
         digest: See `Entry`.
-        alike: See `Entry`.
+        dedup_key: See `Entry`.
     """
     return Entry(
         handle=handle or new_handle(),
@@ -114,7 +114,7 @@ def new_entry(
         started=started,
         server="",
         digest=digest,
-        alike=alike,
+        dedup_key=dedup_key,
     )
 
 
@@ -138,7 +138,7 @@ class Journal:
         started: datetime,
         handle: str | None = None,
         digest: str | None = None,
-        alike: str | None = None,
+        dedup_key: str | None = None,
     ) -> Entry:
         """Write down that work begins; see `new_entry`."""
         entry = self.taken(
@@ -148,7 +148,7 @@ class Journal:
                 started=started,
                 handle=handle,
                 digest=digest,
-                alike=alike,
+                dedup_key=dedup_key,
             )
         )
         self.put(entry)
@@ -282,12 +282,13 @@ def _plain(entry: Entry) -> dict[str, object]:
         "images": entry.images,
         "error": entry.error,
         "digest": entry.digest,
-        "alike": entry.alike,
+        "alike": entry.dedup_key,
         "stopped": entry.stopped,
     }
 
 
 def _entry(found: dict[str, Any]) -> Entry:
+    found["dedup_key"] = found.pop("alike")  # its name in files
     found["started"] = datetime.fromisoformat(found["started"])
     if found["most"] is not None:
         found["most"] = Decimal(found["most"])

@@ -1,4 +1,4 @@
-"""Drawing what an order asks for, in the server itself or in its runner; free of the protocol.
+"""Generate the images of a job request, in the server or in its runner; free of the protocol.
 
 `open_work` is what a `gptimage.service.Runner` makes in its process: a second start of the
 protocol's SDK would cost more than all the rest of it.
@@ -18,42 +18,42 @@ import gptimage
 from gptimage.image.allowed_folders import Folders
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger, open_store
-from gptimage_mcp.jobs.job import CANCELLED, Ended, Job, Outcome
+from gptimage_mcp.jobs.job import CANCELLED, Job, Outcome, RunnerOutcome
 from gptimage_mcp.jobs.jobs import Jobs
 from gptimage_mcp.jobs.journal import folder_beside
 
 
 if TYPE_CHECKING:
     from gptimage.service import Tell
-    from gptimage_mcp.tools.requests import Draft
+    from gptimage_mcp.tools.requests import ImageRequest
 
 _LEFT: Final = "its client left"
 
 
 @frozen(kw_only=True)
-class Order:
+class JobRequest:
     """What is to be drawn, and what is to be done with it.
 
     Attributes:
-        draft: What is to be drawn.
+        request: What is to be drawn.
         tags: Words for the store.
         save_to: Where copies go, or None.
         max_px: Long edge of the previews that are shown, or None.
-        digest: Equal for orders that ask the service for the same.
-        alike: Equal for orders that share one answer; None for one that wants its own.
+        digest: Equal for job requests that send the same to the service.
+        dedup_key: Equal for job requests that share one result; None for one that needs its own.
     """
 
-    draft: Draft
+    request: ImageRequest
     tags: tuple[str, ...] = ()
     save_to: str | None = None
     max_px: int | None = None
     digest: str | None = None
-    alike: str | None = None
+    dedup_key: str | None = None
 
 
 @frozen
-class Drawer:
-    """Draws what orders ask for.
+class ImageWorker:
+    """The calls of the service for one job request at a time.
 
     Attributes:
         client: What draws.
@@ -65,7 +65,7 @@ class Drawer:
     store: gptimage.Store
     settings: Settings
 
-    async def draw(self, order: Order, job: Job) -> Outcome:
+    async def draw(self, job_request: JobRequest, job: Job) -> Outcome:
         """Ask for it, pay, save it, and write the copies.
 
         Raises:
@@ -73,29 +73,31 @@ class Drawer:
         """
         own = (job.handle, *(("sandbox",) if self.settings.sandbox else ()))
         try:
-            outcome = await order.draft.draw(
-                self.client.with_send_hook(job), job, tags=(*order.tags, *own)
+            outcome = await job_request.request.draw(
+                self.client.with_send_hook(job), job, tags=(*job_request.tags, *own)
             )
         except gptimage.StoreError as error:
             if isinstance(error.result, gptimage.Result):  # a copy may be all that is left of it
-                error.result = await asyncio.to_thread(self._copied, order, job, error.result)
+                error.result = await asyncio.to_thread(self._copied, job_request, job, error.result)
             raise
-        return await asyncio.to_thread(self._finished, order, job, outcome)
+        return await asyncio.to_thread(self._finished, job_request, job, outcome)
 
-    def _finished(self, order: Order, job: Job, outcome: Outcome) -> Outcome:
+    def _finished(self, job_request: JobRequest, job: Job, outcome: Outcome) -> Outcome:
         if isinstance(outcome, gptimage.Result):
-            return self._copied(order, job, self._handed_back(job, outcome))
-        return evolve(outcome, result=self._copied(order, job, outcome.result))
+            return self._copied(job_request, job, self._handed_back(job, outcome))
+        return evolve(outcome, result=self._copied(job_request, job, outcome.result))
 
-    def _copied(self, order: Order, job: Job, result: gptimage.Result) -> gptimage.Result:
+    def _copied(
+        self, job_request: JobRequest, job: Job, result: gptimage.Result
+    ) -> gptimage.Result:
         """The same, with its copies written; a copy that fails is a warning: the rest is paid."""
-        if order.save_to is None:
+        if job_request.save_to is None:
             return result
         copies: list[Path] = []
         try:
             folders = Folders(*self.settings.output_folders)
             copies.extend(
-                folders.save(image, order.save_to, field="save_to") for image in result.images
+                folders.save(image, job_request.save_to, field="save_to") for image in result.images
             )
         except (gptimage.GptImageError, OSError) as error:
             result = result.warn(f"a copy could not be written: {error}")
@@ -113,7 +115,7 @@ class Drawer:
         return evolve(result, stored=tuple(kept))
 
 
-class DrawingWork:
+class ImageWork:
     """The calls of one server, in its runner; see `gptimage.service.Work`.
 
     Args:
@@ -121,29 +123,29 @@ class DrawingWork:
         jobs: Writes down what is done.
     """
 
-    def __init__(self, drawer: Drawer, jobs: Jobs) -> None:
-        self._drawer = drawer
+    def __init__(self, worker: ImageWorker, jobs: Jobs) -> None:
+        self._worker = worker
         self._jobs = jobs
         self._left = False
 
-    async def run(self, id: str, call: tuple[Order, str | None], tell: Tell) -> Ended:
+    async def run(self, id: str, call: tuple[JobRequest, str | None], tell: Tell) -> RunnerOutcome:
         """Draw, and tell of every step."""
-        order, owner = call
+        job_request, owner = call
         job = self._jobs.start(
-            order.draft.operation,
-            partial(self._drawer.draw, order),
+            job_request.request.operation,
+            partial(self._worker.draw, job_request),
             owner=owner,
             handle=id,
-            digest=order.digest,
-            alike=order.alike,
+            digest=job_request.digest,
+            dedup_key=job_request.dedup_key,
         )
         if self._left:  # it came with the last words of a client that is gone
             self._jobs.stop(job, _LEFT)
         while job.state == "running":
             changed = job.changed
-            tell(job.told)
+            tell(job.snapshot)
             await changed.wait()
-        return Ended(outcome=job.outcome, error=job.error, copies=job.copies)
+        return RunnerOutcome(outcome=job.outcome, error=job.error, copies=job.copies)
 
     def cancel(self, id: str) -> None:
         """Send nothing for this call, if nothing was sent."""
@@ -160,10 +162,10 @@ class DrawingWork:
     async def aclose(self) -> None:
         """Let others see that nothing runs here any more."""
         await self._jobs.aclose()
-        await self._drawer.client.aclose()
+        await self._worker.client.aclose()
 
 
-def open_work(settings: Settings) -> DrawingWork:
+def open_work(settings: Settings) -> ImageWork:
     """What draws for a server with these settings.
 
     Raises:
@@ -183,4 +185,4 @@ def open_work(settings: Settings) -> DrawingWork:
     if client is None:
         raise gptimage.ConfigurationError("there is no key")
     jobs = Jobs(store=store, folder=folder_beside(settings.ledger))
-    return DrawingWork(Drawer(client, store, settings), jobs)
+    return ImageWork(ImageWorker(client, store, settings), jobs)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from gptimage_mcp.app import App
-from gptimage_mcp.config.settings import offered
-from gptimage_mcp.dynamic_server import LiveServer
-from gptimage_mcp.tools.admin import add_telling
-from gptimage_mcp.tools.browse import add_looking
-from gptimage_mcp.tools.generate import add_drawing
+from gptimage_mcp.config.settings import enabled_tools
+from gptimage_mcp.dynamic_server import DynamicServer
+from gptimage_mcp.tools.admin import add_admin_tools
+from gptimage_mcp.tools.browse import add_browse_tools
+from gptimage_mcp.tools.generate import add_generate_tools
 
 
-def add_tools(server: LiveServer, app: App) -> None:
+def add_tools(server: DynamicServer, app: App) -> None:
     """Offer every tool `app` is allowed to have."""
-    server.offers = offered(app.settings)
-    add_drawing(server, app)
-    add_looking(server, app)
-    add_telling(server, app)
+    server.enabled = enabled_tools(app.settings)
+    add_generate_tools(server, app)
+    add_browse_tools(server, app)
+    add_admin_tools(server, app)

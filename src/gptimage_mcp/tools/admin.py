@@ -17,21 +17,21 @@ from pydantic import Field, ValidationError, WithJsonSchema, validate_call
 
 import gptimage
 from gptimage_mcp.app import App
-from gptimage_mcp.auth import caller
+from gptimage_mcp.auth import current_user
 from gptimage_mcp.content import records
-from gptimage_mcp.content.errors import failing, misfit, unknown_handle
-from gptimage_mcp.content.records import age
-from gptimage_mcp.content.results import data
-from gptimage_mcp.content.sanitize import told
-from gptimage_mcp.dynamic_server import LiveServer, refuse_unknown
-from gptimage_mcp.jobs.work import Order
-from gptimage_mcp.resources import pictures_changed
+from gptimage_mcp.content.errors import tool_errors, unknown_handle, validation_error
+from gptimage_mcp.content.records import parse_duration
+from gptimage_mcp.content.results import structured
+from gptimage_mcp.content.sanitize import redact
+from gptimage_mcp.dynamic_server import DynamicServer, refuse_unknown
+from gptimage_mcp.jobs.work import JobRequest
+from gptimage_mcp.resources import images_changed
 from gptimage_mcp.tools import parameters as p
 from gptimage_mcp.tools import schemas
-from gptimage_mcp.tools.generate import DRAWING, Counter
-from gptimage_mcp.tools.register import LOOKS, REMOVES, STOPS, offer, optional
-from gptimage_mcp.tools.requests import Draft
-from gptimage_mcp.tools.submit import Desk
+from gptimage_mcp.tools.generate import GENERATE_TOOLS, GenerateTools
+from gptimage_mcp.tools.register import LOOKS, REMOVES, STOPS, optional, register_tool
+from gptimage_mcp.tools.requests import ImageRequest
+from gptimage_mcp.tools.submit import JobSubmitter
 
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _store(app: App) -> schemas.StoreState:
     found, error = _tried(app.store.stats)
     return {
         "store": app.store.name,
-        "pictures": found.pictures if found else None,
+        "pictures": found.images if found else None,
         "bytes": found.bytes if found else None,
         "cost_usd": format(found.cost.usd, "f") if found else None,
         "unknown_cost": found.unknown_cost if found else None,
@@ -148,15 +148,15 @@ def _disk(app: App) -> list[str]:
 
 
 def _spend(app: App) -> schemas.Spend:
-    settings = app.settings
+    limits = app.settings.limits
     state: schemas.Spend = {
         "cost_usd": None,
         "reserved_usd": None,
         "calls": None,
         "images": None,
-        "max_per_call_usd": _usd(settings.max_per_call),
-        "max_per_day_usd": _usd(settings.max_per_day),
-        "left_usd": _usd(settings.max_per_day),
+        "max_per_call_usd": _usd(limits.get("call")),
+        "max_per_day_usd": _usd(limits.get("day")),
+        "left_usd": _usd(limits.get("day")),
         "error": None,
     }
     ledger = app.ledger
@@ -169,8 +169,8 @@ def _spend(app: App) -> schemas.Spend:
     total = found.total
     state["cost_usd"], state["reserved_usd"] = _usd(total.cost), _usd(total.reserved)
     state["calls"], state["images"] = total.calls, total.images
-    if settings.max_per_day is not None:
-        left = settings.max_per_day - total.cost - total.reserved
+    if "day" in limits:
+        left = limits["day"] - total.cost - total.reserved
         state["left_usd"] = _usd(max(Decimal(0), left))
     return state
 
@@ -206,7 +206,7 @@ def _warnings(app: App) -> list[str]:
     """What should be known although everything works."""
     found = [_SANDBOX] if app.settings.sandbox else []
     if app.templates.problem is not None:
-        found.append(f"the prompt templates are out of date: {told(app.templates.problem, 500)}")
+        found.append(f"the prompt templates are out of date: {redact(app.templates.problem, 500)}")
     spec = gptimage.Models.load().get(model_of(app))
     if spec is not None and spec.state(app.clock().date()) != "live":
         use = ", ".join(spec.replacements) or "another model"
@@ -233,7 +233,7 @@ def _tried(look: Callable[[], _T]) -> tuple[_T | None, str | None]:
     try:
         return look(), None
     except Exception as error:  # noqa: BLE001  # whatever is broken, the rest is still told
-        return None, told(str(error), 300) or type(error).__name__
+        return None, redact(str(error), 300) or type(error).__name__
 
 
 def _usd(amount: Decimal | None) -> str | None:
@@ -253,7 +253,7 @@ Every = Annotated[bool, Field(description="Also those shut down")]
 Action = Annotated[Literal["stats", "clear"], Field(description="stats by default")]
 OlderThan = Annotated[str | p.Nothing, optional("clear only what is older, such as 7d")]
 Handle = Annotated[str, Field(description="Its handle (job_...)", min_length=1, max_length=60)]
-PictureId = Annotated[
+ImageId = Annotated[
     str,
     Field(
         description="The picture (img_...), as list_images gives it", min_length=1, max_length=200
@@ -265,18 +265,26 @@ _OF_EDITS: Final = frozenset({"images", "attached_image"})
 """What only edits take, so that it says which tool is meant."""
 
 
-def add_telling(server: LiveServer, app: App) -> None:
+def add_admin_tools(server: DynamicServer, app: App) -> None:
     """Offer the tools that tell; `delete_image` only where the settings allow it."""
-    tools = Telling(app)
-    names = {name for tool in DRAWING for name in signature(getattr(Counter, tool)).parameters}
-    server.inner["estimate_cost"] = ("arguments", frozenset(names - {"self"} | {"advanced"}))
-    offer(server, tools.estimate_cost, title="Estimate cost", hints=LOOKS, structured=True)
-    offer(server, tools.list_models, title="List models", hints=LOOKS, structured=True)
-    offer(server, tools.get_server_status, title="Server status", hints=LOOKS, structured=True)
-    offer(server, tools.cancel_call, title="Cancel call", hints=STOPS, structured=True)
-    offer(server, tools.manage_cache, title="Manage cache", hints=REMOVES, structured=True)
+    tools = AdminTools(app)
+    names = {
+        name
+        for tool in GENERATE_TOOLS
+        for name in signature(getattr(GenerateTools, tool)).parameters
+    }
+    server.advanced["estimate_cost"] = ("arguments", frozenset(names - {"self"} | {"advanced"}))
+    register_tool(server, tools.estimate_cost, title="Estimate cost", hints=LOOKS, structured=True)
+    register_tool(server, tools.list_models, title="List models", hints=LOOKS, structured=True)
+    register_tool(
+        server, tools.get_server_status, title="Server status", hints=LOOKS, structured=True
+    )
+    register_tool(server, tools.cancel_call, title="Cancel call", hints=STOPS, structured=True)
+    register_tool(server, tools.manage_cache, title="Manage cache", hints=REMOVES, structured=True)
     if app.settings.allow_delete:
-        offer(server, tools.delete_image, title="Delete picture", hints=REMOVES, structured=True)
+        register_tool(
+            server, tools.delete_image, title="Delete picture", hints=REMOVES, structured=True
+        )
 
 
 _STOPPING: Final = 2.0
@@ -286,7 +294,7 @@ _SENT: Final = "It was sent, so it is paid: view_image with this handle waits fo
 _NOT_SENT: Final = "It will not be sent, and nothing was billed."
 
 
-class Telling:
+class AdminTools:
     """Tools that cost nothing.
 
     Args:
@@ -305,16 +313,16 @@ class Telling:
         """
         asked = dict(arguments or {})
         more: dict[str, Any] = asked.pop("advanced", None) or {}
-        with failing():
-            counter = Counter(Desk(self._app))
+        with tool_errors():
+            tools = GenerateTools(JobSubmitter(self._app))
             tool = tool or ("edit_image" if _OF_EDITS & asked.keys() else "generate_image")
-            ask = validate_call(getattr(counter, tool))
+            ask = validate_call(getattr(tools, tool))
             refuse_unknown(tool, {**asked, **more}, {"properties": signature(ask).parameters})
             try:
-                order: Order = await ask(**asked, **more)
+                job_request: JobRequest = await ask(**asked, **more)
             except ValidationError as error:
-                raise misfit(error) from error
-            return data(await self._estimated(order.draft, asked.get("model")))
+                raise validation_error(error) from error
+            return structured(await self._estimated(job_request.request, asked.get("model")))
 
     async def list_models(
         self, model: ModelId = None, all: Every = False
@@ -323,17 +331,17 @@ class Telling:
 
         Prices are in USD per million tokens.
         """
-        with failing():
+        with tool_errors():
             catalogue, today = gptimage.Models.load(), self._app.clock().date()
             default = model_of(self._app)
             specs = [spec for spec in catalogue if all or spec.state(today) != "shut_down"]
             if model is not None:
                 specs = [_known(catalogue, model)]
-            return data(
+            return structured(
                 {
                     "default": default,
                     "checked": catalogue.checked.isoformat(),
-                    "advanced": p.help_of(getattr(Counter, name) for name in DRAWING),
+                    "advanced": p.help_of(getattr(GenerateTools, name) for name in GENERATE_TOOLS),
                     "models": [
                         {**records.model(each, catalogue, today), "default": each.id == default}
                         for each in specs
@@ -346,16 +354,16 @@ class Telling:
 
         undecided lists calls that may have been billed without a picture.
         """
-        undecided = await self._app.jobs.undecided(owner=caller())
-        return data(await run_sync(status, self._app, undecided))
+        undecided = await self._app.jobs.undecided(owner=current_user())
+        return structured(await run_sync(status, self._app, undecided))
 
     async def cancel_call(self, id: Handle) -> Annotated[CallToolResult, schemas.Cancelled]:
         """Keep a call that waits from being sent. What was sent is paid, finished and kept."""
-        with failing():
-            job = await self._app.jobs.get(id.strip(), owner=caller())
+        with tool_errors():
+            job = await self._app.jobs.get(id.strip(), owner=current_user())
             if job is None:
                 raise unknown_handle(id)
-            await Desk(self._app).cancel(job)
+            await JobSubmitter(self._app).cancel(job)
             await job.wait(_STOPPING)
             document: schemas.Cancelled = {
                 "handle": job.handle,
@@ -363,7 +371,7 @@ class Telling:
                 "status": job.state,
                 "next": _SENT if job.sent else _NOT_SENT,
             }
-            return data(document)
+            return structured(document)
 
     async def manage_cache(
         self, action: Action = "stats", older_than: OlderThan = None
@@ -372,13 +380,13 @@ class Telling:
 
         Clearing deletes no picture, but the same call is then paid again.
         """
-        with failing():
+        with tool_errors():
             cache = self._app.cache
             if action == "stats" and older_than is not None:
                 raise gptimage.InvalidRequestError(
                     "older_than belongs to action=clear", field="older_than", value=older_than
                 )
-            longer = None if older_than is None else age(older_than, "older_than")
+            longer = None if older_than is None else parse_duration(older_than, "older_than")
             cleared = None
             if cache is not None and action == "clear":
                 cleared = await run_sync(cache.clear, longer)
@@ -390,27 +398,27 @@ class Telling:
                 "cleared": cleared,
                 "stats": found,
             }
-            return data(document)
+            return structured(document)
 
-    async def delete_image(self, id: PictureId) -> Annotated[CallToolResult, schemas.Deleted]:
+    async def delete_image(self, id: ImageId) -> Annotated[CallToolResult, schemas.Deleted]:
         """Delete a saved picture for good. It cannot be undone: ask the person first.
 
         A pinned picture is not deleted.
         """
-        with failing():
+        with tool_errors():
             image_id = id.strip().removeprefix("generated-images://")
             await run_sync(self._app.store.delete, image_id)
-            await pictures_changed(self._app.news, image_id)
+            await images_changed(self._app.subscriptions, image_id)
             document: schemas.Deleted = {"deleted": image_id}
-            return data(document)
+            return structured(document)
 
-    async def _estimated(self, draft: Draft, model: str | None) -> schemas.Estimated:
+    async def _estimated(self, request: ImageRequest, model: str | None) -> schemas.Estimated:
         async with self._judge() as client:
-            prompt, images, options = draft.priced
+            prompt, images, options = request.priced
             found = await client.estimate(prompt, images, **options)
-            ceiling = await draft.ceiling(client)
+            ceiling = await request.ceiling(client)
         notes = list(found.notes) if found else ["null: name size and quality, or another model"]
-        if draft.operation == "refine":
+        if request.operation == "refine":
             notes.append("the chat model, which reads the words, comes on top")
         if self._app.settings.sandbox:
             notes.append("the sandbox costs nothing; this is what the service would charge")
@@ -441,7 +449,7 @@ def _known(catalogue: gptimage.Models, model: str) -> gptimage.ModelSpec:
     spec = catalogue.get(model.strip())
     if spec is None:
         raise gptimage.InvalidRequestError(
-            f"{told(model, 60)} is not in the catalogue; it may still be drawn with, unchecked",
+            f"{redact(model, 60)} is not in the catalogue; it may still be drawn with, unchecked",
             field="model",
             value=model,
             allowed=tuple(spec.id for spec in catalogue),

@@ -12,16 +12,22 @@ from pydantic import Field
 
 from gptimage.types.parameters import OutputFormat
 from gptimage_mcp.app import App
-from gptimage_mcp.auth import caller
+from gptimage_mcp.auth import current_user
 from gptimage_mcp.content import records as documents
-from gptimage_mcp.content.errors import failing, failure, unknown_handle
-from gptimage_mcp.content.records import moment, uri_of
-from gptimage_mcp.content.results import answered, data, running_summary, trouble, viewed
-from gptimage_mcp.dynamic_server import LiveServer
+from gptimage_mcp.content.errors import to_tool_error, tool_errors, unknown_handle
+from gptimage_mcp.content.records import parse_time, uri_of
+from gptimage_mcp.content.results import (
+    job_error,
+    job_result,
+    running_summary,
+    saved_image,
+    structured,
+)
+from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.jobs.job import Job
 from gptimage_mcp.tools import schemas
 from gptimage_mcp.tools.parameters import MaxPixels, Nothing
-from gptimage_mcp.tools.register import LOOKS, offer, optional, telling
+from gptimage_mcp.tools.register import LOOKS, optional, progress_reporter, register_tool
 
 
 if TYPE_CHECKING:
@@ -58,15 +64,17 @@ Format = Annotated[OutputFormat | Nothing, optional("")]
 Pinned = Annotated[bool | Nothing, optional("")]
 
 
-def add_looking(server: LiveServer, app: App) -> None:
+def add_browse_tools(server: DynamicServer, app: App) -> None:
     """Offer the tools that look at pictures."""
-    tools = Looking(app)
-    offer(server, tools.view_image, title="View picture", hints=LOOKS, structured=False)
-    offer(server, tools.list_images, title="List pictures", hints=LOOKS, structured=True)
-    offer(server, tools.get_image_info, title="Get picture info", hints=LOOKS, structured=True)
+    tools = BrowseTools(app)
+    register_tool(server, tools.view_image, title="View picture", hints=LOOKS, structured=False)
+    register_tool(server, tools.list_images, title="List pictures", hints=LOOKS, structured=True)
+    register_tool(
+        server, tools.get_image_info, title="Get picture info", hints=LOOKS, structured=True
+    )
 
 
-class Looking:
+class BrowseTools:
     """Tools over the store and the work in progress.
 
     Args:
@@ -86,13 +94,13 @@ class Looking:
 
         Gives a preview and the path of the whole file; an svg is never drawn. Free.
         """
-        with failing():
+        with tool_errors():
             job = await self._job(id)
             if job is not None:
-                await job.wait(self._app.settings.wait, telling(ctx))
-                return await answered(self._app, job, max_px=max_px)
+                await job.wait(self._app.settings.wait, progress_reporter(ctx))
+                return await job_result(self._app, job, max_px=max_px)
             record = await run_sync(self._app.store.get, bare(id))
-            return await viewed(self._app, record, max_px)
+            return await saved_image(self._app, record, max_px)
 
     async def list_images(
         self,
@@ -109,10 +117,10 @@ class Looking:
         pinned: Pinned = None,
     ) -> Annotated[CallToolResult, schemas.Listing]:
         """List or search saved pictures, in short; get_image_info tells all. Free."""
-        with failing():
+        with tool_errors():
             filters: Filters = {
-                "since": moment(since, "since", self._app.clock),
-                "until": moment(until, "until", self._app.clock),
+                "since": parse_time(since, "since", self._app.clock),
+                "until": parse_time(until, "until", self._app.clock),
                 "model": model or None,
                 "tag": tag or None,
                 "operation": operation,
@@ -123,24 +131,24 @@ class Looking:
             if text and text.strip():
                 ask = partial(self._app.store.search, text, limit, rank=rank)
             page = await run_sync(partial(ask, cursor=cursor or None, **filters))
-            return data(documents.listing(page))
+            return structured(documents.listing(page))
 
     async def get_image_info(
         self, ctx: Context[App, Any], id: Id
     ) -> Annotated[CallToolResult, schemas.Info]:
         """Tell all about a saved picture, or how a call is; no pixels. Free."""
-        with failing():
+        with tool_errors():
             job = await self._job(id)
             if job is None:
-                return data(_info([await run_sync(self._told, bare(id))]))
-            await job.wait(self._app.settings.wait, telling(ctx))
+                return structured(_info([await run_sync(self._told, bare(id))]))
+            await job.wait(self._app.settings.wait, progress_reporter(ctx))
             if job.state == "running":
-                return data(_running(self._app, job))
+                return structured(_running(self._app, job))
             if job.records:
                 ids = [record.id for record in job.records]
                 records = await run_sync(lambda: [self._told(each) for each in ids])
-                return data(_info(records, job.handle))
-            return data(_ended(job))
+                return structured(_info(records, job.handle))
+            return structured(_ended(job))
 
     async def _job(self, id: str) -> Job | None:
         """The job of a handle; None when it is not a handle.
@@ -151,7 +159,7 @@ class Looking:
         handle = bare(id)
         if not handle.startswith("job_"):
             return None
-        job = await self._app.jobs.get(handle, owner=caller())
+        job = await self._app.jobs.get(handle, owner=current_user())
         if job is None:
             raise unknown_handle(handle)
         return job
@@ -161,7 +169,7 @@ class Looking:
         record, lineage = self._app.store.get(id), self._app.store.lineage(id)
         request = {name: value for name, value in record.request.items() if name != "prompt"}
         return {
-            **record.to_json(),
+            **record.to_dict(),
             "request": request,
             "prompt": record.prompt,
             "uri": uri_of(record.id),
@@ -193,7 +201,7 @@ def _running(app: App, job: Job) -> dict[str, Any]:
 
 def _ended(job: Job) -> dict[str, Any]:
     """A job without saved pictures: what went wrong, and what to do next."""
-    what, _, then = str(failure(trouble(job))).partition("\nNext: ")
+    what, _, then = str(to_tool_error(job_error(job))).partition("\nNext: ")
     return {**_state(job.state, job.handle), "error": what, "next": then}
 
 

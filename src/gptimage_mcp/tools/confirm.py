@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from gptimage_mcp.app import App
 from gptimage_mcp.jobs.job import Job
-from gptimage_mcp.tools.requests import Draft
+from gptimage_mcp.tools.requests import ImageRequest
 
 
 _KEY: Final = "consent"
@@ -25,20 +25,20 @@ _ROUNDS_SINCE: Final = "2026-07-28"
 _SHOWN: Final = 200
 
 
-class Consent(BaseModel):
+class Confirmation(BaseModel):
     """What the person is asked."""
 
     draw: bool = Field(default=True, title="Draw and pay", description="Untick to draw nothing")
 
 
-async def consent(
-    ctx: Context[App, Any], draft: Draft, earlier: Job | None = None
+async def confirm(
+    ctx: Context[App, Any], request: ImageRequest, earlier: Job | None = None
 ) -> InputRequiredResult | None:
     """Ask the person, if that is needed and possible.
 
     Args:
         ctx: The request.
-        draft: What is to be drawn.
+        request: What is to be drawn.
         earlier: The same call, if one was made that may have been paid: then the person is asked
             whatever it costs.
 
@@ -53,15 +53,15 @@ async def consent(
     limit = app.settings.confirm_above
     if (limit is None and earlier is None) or app.client is None or not _can_ask(ctx):
         return None
-    ceiling = await draft.ceiling(app.client)
+    ceiling = await request.ceiling(app.client)
     most = app.settings.unknown_cost if ceiling is None else ceiling
     if earlier is None and limit is not None and most is not None and most <= limit:
         return None
-    question = _again(earlier) + _question(draft, ceiling)
+    question = _again(earlier) + _question(request, ceiling)
     version = ctx.protocol_version
     if version is not None and is_version_at_least(version, _ROUNDS_SINCE):
-        return _asked_by_rounds(ctx, question, draft)
-    answer = await ctx.elicit(question, Consent)
+        return _confirm_by_rounds(ctx, question, request)
+    answer = await ctx.elicit(question, Confirmation)
     if not (isinstance(answer, AcceptedElicitation) and answer.data.draw):
         raise _declined(ceiling)
     return None
@@ -78,14 +78,14 @@ def _can_ask(ctx: Context[App, Any]) -> bool:
     return by_rounds or ctx.session.can_send_request
 
 
-def _asked_by_rounds(
-    ctx: Context[App, Any], question: str, draft: Draft
+def _confirm_by_rounds(
+    ctx: Context[App, Any], question: str, request: ImageRequest
 ) -> InputRequiredResult | None:
     """The answer, if this very question was asked in the round before; otherwise the question."""
-    state = hashlib.sha256(f"{question}\0{draft.digest}".encode()).hexdigest()
+    state = hashlib.sha256(f"{question}\0{request.digest}".encode()).hexdigest()
     answer = (ctx.input_responses or {}).get(_KEY)
     if answer is None or ctx.request_state != state:
-        schema = render_elicitation_schema(Consent)
+        schema = render_elicitation_schema(Confirmation)
         form = ElicitRequestFormParams(message=question, requested_schema=schema)
         return InputRequiredResult(
             input_requests={_KEY: ElicitRequest(params=form)}, request_state=state
@@ -97,19 +97,19 @@ def _asked_by_rounds(
 
 def _agrees(answer: ElicitResult) -> bool:
     try:
-        return Consent.model_validate(answer.content or {}).draw
+        return Confirmation.model_validate(answer.content or {}).draw
     except ValidationError:
         return False
 
 
-def _question(draft: Draft, ceiling: Decimal | None) -> str:
-    """The same for the same draft: a client that asks by rounds is shown it again."""
-    pictures = "1 picture" if draft.count == 1 else f"{draft.count} pictures"
+def _question(request: ImageRequest, ceiling: Decimal | None) -> str:
+    """Return the same text for the same request: a client that asks by rounds shows it again."""
+    pictures = "1 picture" if request.count == 1 else f"{request.count} pictures"
     cost = "an amount that cannot be foreseen" if ceiling is None else f"up to {_usd(ceiling)}"
-    chat = ", and a little more for the chat model" if draft.operation == "refine" else ""
-    words = " ".join(draft.prompt.split())
+    chat = ", and a little more for the chat model" if request.operation == "refine" else ""
+    words = " ".join(request.prompt.split())
     about = f"\n\n{words[:_SHOWN]}{'…' if len(words) > _SHOWN else ''}" if words else ""
-    return f"Draw {pictures} ({draft.operation})? It may cost {cost}{chat}.{about}"
+    return f"Draw {pictures} ({request.operation})? It may cost {cost}{chat}.{about}"
 
 
 def _again(earlier: Job | None) -> str:

@@ -1,4 +1,4 @@
-"""`Counter`: what can be asked for; each method has the parameters of the tool of its name."""
+"""`GenerateTools`: each method has the parameters and the description of the tool of its name."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from pydantic import BaseModel
 
 import gptimage
 from gptimage_mcp.app import App
-from gptimage_mcp.auth import caller
-from gptimage_mcp.config.settings import needs_foreseeable_cost
-from gptimage_mcp.content.errors import failing
-from gptimage_mcp.content.results import answered
-from gptimage_mcp.dynamic_server import LiveServer
-from gptimage_mcp.jobs.work import Order
+from gptimage_mcp.auth import current_user
+from gptimage_mcp.config.settings import requires_known_cost
+from gptimage_mcp.content.errors import tool_errors
+from gptimage_mcp.content.results import job_result
+from gptimage_mcp.dynamic_server import DynamicServer
+from gptimage_mcp.jobs.work import JobRequest
 from gptimage_mcp.tools import parameters as p
-from gptimage_mcp.tools.confirm import consent
+from gptimage_mcp.tools.confirm import confirm
 from gptimage_mcp.tools.inputs import Sources, Upload, stored_id
-from gptimage_mcp.tools.register import PAID, offer, telling
-from gptimage_mcp.tools.requests import Drawing, Picture, Refining
-from gptimage_mcp.tools.submit import Desk
+from gptimage_mcp.tools.register import PAID, progress_reporter, register_tool
+from gptimage_mcp.tools.requests import GenerateRequest, Picture, RefineRequest
+from gptimage_mcp.tools.submit import JobSubmitter
 
 
-DRAWING: Final = ("generate_image", "edit_image", "refine_image", "create_variations")
-"""The tools that draw; each is a method of `Counter`."""
+GENERATE_TOOLS: Final = ("generate_image", "edit_image", "refine_image", "create_variations")
+"""The tools that draw; each is a method of `GenerateTools`."""
 
 _RESPONSE: Final = "resp_"
 
 
 @frozen
-class Counter:
-    """Turns parameters into orders; each method is the manual of its tool.
+class GenerateTools:
+    """The tools' parameters as job requests; each method's docstring is the tool's description.
 
     Attributes:
-        desk: Where the orders go.
+        submitter: Checks the requests and starts their jobs.
     """
 
-    desk: Desk
+    submitter: JobSubmitter
 
     async def generate_image(
         self,
@@ -66,7 +66,7 @@ class Counter:
         tags: p.Tags = None,
         save_to: p.SaveTo = None,
         max_px: p.MaxPixels = None,
-    ) -> Order:
+    ) -> JobRequest:
         """Draw new pictures from a description. Costs money; every picture is kept.
 
         If it takes long, the answer is a handle (job_...): pass it to view_image, which waits. The
@@ -88,8 +88,10 @@ class Counter:
             svg=_svg(svg_model, svg_effort),
             partial_images=partial_images,
         )
-        draft = Drawing(operation="generate", prompt=prompt, options=options, refresh=refresh)
-        return await self.desk.order(draft, tags or (), save_to, max_px)
+        request = GenerateRequest(
+            operation="generate", prompt=prompt, options=options, refresh=refresh
+        )
+        return await self.submitter.prepare(request, tags or (), save_to, max_px)
 
     async def edit_image(
         self,
@@ -120,7 +122,7 @@ class Counter:
         tags: p.Tags = None,
         save_to: p.SaveTo = None,
         max_px: p.MaxPixels = None,
-    ) -> Order:
+    ) -> JobRequest:
         """Change a picture, or make a new one from several. Costs money, like generate_image.
 
         Give images or attached_image. To go on step by step, refine_image is better.
@@ -144,14 +146,14 @@ class Counter:
             svg=_svg(svg_model, svg_effort),
             partial_images=partial_images,
         )
-        draft = Drawing(
+        request = GenerateRequest(
             operation="edit",
             prompt=prompt,
             images=await self._images(attached_image, images or ()),
             options=options,
             refresh=refresh,
         )
-        return await self.desk.order(draft, tags or (), save_to, max_px)
+        return await self.submitter.prepare(request, tags or (), save_to, max_px)
 
     async def create_variations(
         self,
@@ -172,7 +174,7 @@ class Counter:
         tags: p.Tags = None,
         save_to: p.SaveTo = None,
         max_px: p.MaxPixels = None,
-    ) -> Order:
+    ) -> JobRequest:
         """Draw other versions of one picture: same subject, another view. Costs money."""
         options = _given(
             model=model,
@@ -186,14 +188,14 @@ class Counter:
             complexity=complexity,
             safety_identifier=safety_identifier,
         )
-        draft = Drawing(
+        request = GenerateRequest(
             operation="variations",
             prompt=prompt or "",
             images=(await self._only(image, attached_image),),
             options=options,
             refresh=refresh,
         )
-        return await self.desk.order(draft, tags or (), save_to, max_px)
+        return await self.submitter.prepare(request, tags or (), save_to, max_px)
 
     async def refine_image(
         self,
@@ -205,7 +207,7 @@ class Counter:
         attached_mask: p.AttachedMask = None,
         mask_box: p.MaskBox = None,
         action: p.Action = "auto",
-        max_pictures: p.MaxPictures = None,
+        max_images: p.MaxPictures = None,
         input_fidelity: p.InputFidelity = None,
         model: p.Model = None,
         size: p.Size = None,
@@ -225,7 +227,7 @@ class Counter:
         tags: p.Tags = None,
         save_to: p.SaveTo = None,
         max_px: p.MaxPixels = None,
-    ) -> Order:
+    ) -> JobRequest:
         """Go on with a picture in words: "warmer light", "now without the hat". Costs money.
 
         A chat model remembers the turns before and is billed a little, too. Give image or
@@ -234,7 +236,7 @@ class Counter:
         options = _given(
             mask=await self._mask(mask, attached_mask, mask_box),
             action=action,
-            max_pictures=max_pictures,
+            max_images=max_images,
             input_fidelity=input_fidelity,
             size=size,
             quality=quality,
@@ -251,21 +253,21 @@ class Counter:
         )
         resume, known, given = await self._start(image, attached_image)
         more = await self._sources.pictures(more_images or (), field="more_images")
-        draft = Refining(
+        request = RefineRequest(
             prompt=prompt,
             resume=resume,
             known=known,
             images=(*given, *more),
             options=options,
             model=model,
-            chat_model=self.desk.app.settings.chat_model,
+            chat_model=self.submitter.app.settings.chat_model,
             refresh=refresh,
         )
-        return await self.desk.order(draft, tags or (), save_to, max_px)
+        return await self.submitter.prepare(request, tags or (), save_to, max_px)
 
     @property
     def _sources(self) -> Sources:
-        return Sources(self.desk.app)
+        return Sources(self.submitter.app)
 
     async def _images(self, attached: Upload | None, named: Sequence[str]) -> tuple[Picture, ...]:
         found: list[Picture] = []
@@ -324,13 +326,13 @@ def _refused(field: str, problem: str) -> gptimage.InvalidRequestError:
 
 # The tools that draw, and cost money: generate, edit, refine, vary.
 #
-# Each call becomes an order and then a job: when the client gives up or leaves, the job goes on, is
+# Each call becomes a job: when the client gives up or leaves, the job goes on, is
 # paid, and is kept.
 
 Answer: TypeAlias = CallToolResult | InputRequiredResult
 
-Ask: TypeAlias = Callable[..., Awaitable[Order]]
-"""A method of `Counter`."""
+Ask: TypeAlias = Callable[..., Awaitable[JobRequest]]
+"""A method of `GenerateTools`."""
 
 _TITLES: Final = {
     "generate_image": "Generate pictures",
@@ -344,28 +346,30 @@ _FILES: Final = ("attached_image", "attached_mask")
 _LIMIT_NOTE: Final = "Name size and quality: a spending limit refuses a cost it cannot foresee."
 
 
-def add_drawing(server: LiveServer, app: App) -> None:
+def add_generate_tools(server: DynamicServer, app: App) -> None:
     """Offer the tools that draw."""
-    desk = Desk(app)
-    counter, drawer = Counter(desk), Drawer(desk)
+    submitter = JobSubmitter(app)
+    tools, runner = GenerateTools(submitter), ToolRunner(submitter)
     for name, title in _TITLES.items():
-        ask: Ask = getattr(counter, name)
+        ask: Ask = getattr(tools, name)
         files = [each for each in _FILES if each in inspect.signature(ask).parameters]
-        tool = _tool(drawer, ask)
-        note = _LIMIT_NOTE if needs_foreseeable_cost(app.settings) else ""
-        offer(server, tool, title=title, hints=PAID, structured=False, files=files, note=note)
-        server.inner[name] = ("advanced", frozenset(p.rare_of(ask)))
+        tool = _tool(runner, ask)
+        note = _LIMIT_NOTE if requires_known_cost(app.settings) else ""
+        register_tool(
+            server, tool, title=title, hints=PAID, structured=False, files=files, note=note
+        )
+        server.advanced[name] = ("advanced", frozenset(p.rare_of(ask)))
 
 
 @frozen
-class Drawer:
+class ToolRunner:
     """Answers calls.
 
     Attributes:
-        desk: Where orders are taken.
+        submitter: Checks the requests and starts their jobs.
     """
 
-    desk: Desk
+    submitter: JobSubmitter
 
     async def answer(self, ctx: Context[App, Any], ask: Ask, asked: dict[str, Any]) -> Answer:
         """Draw, for as long as a call may wait.
@@ -373,29 +377,29 @@ class Drawer:
         Raises:
             ToolError: Nothing was drawn; says why, and what to do next.
         """
-        app, owner = self.desk.app, caller()
-        with failing():
-            self.desk.check_key()  # before pictures are read for nothing
-            order = await ask(**asked)
-            job = await self.desk.earlier(order, owner)
+        app, owner = self.submitter.app, current_user()
+        with tool_errors():
+            self.submitter.check_key()  # before pictures are read for nothing
+            job_request = await ask(**asked)
+            job = await self.submitter.find_earlier(job_request, owner)
             if job is None or job.state != "running":
-                question = await consent(ctx, order.draft, job)
+                question = await confirm(ctx, job_request.request, job)
                 if question is not None:
                     return question
-                job = self.desk.begin(order, owner)
-        await job.wait(app.settings.wait, telling(ctx))
-        return await answered(app, job, max_px=order.max_px)
+                job = self.submitter.begin(job_request, owner)
+        await job.wait(app.settings.wait, progress_reporter(ctx))
+        return await job_result(app, job, max_px=job_request.max_px)
 
 
-def _tool(drawer: Drawer, ask: Ask) -> Callable[..., Awaitable[Answer]]:
-    """A tool with the name, the manual and the parameters of a method of `Counter`."""
+def _tool(runner: ToolRunner, ask: Ask) -> Callable[..., Awaitable[Answer]]:
+    """A tool with the name, the manual and the parameters of a method of `GenerateTools`."""
     rare = p.rare_of(ask)
 
     @functools.wraps(ask)
     async def tool(ctx: Context[App, Any], **asked: Any) -> Answer:
         advanced: BaseModel | None = asked.pop("advanced")
         more = {} if advanced is None else advanced.model_dump(exclude_unset=True)
-        return await drawer.answer(ctx, ask, {**asked, **more})
+        return await runner.answer(ctx, ask, {**asked, **more})
 
     hints: dict[str, Any] = {
         "ctx": Context[App, Any],

@@ -177,19 +177,19 @@ RARE: Final = (
     "markup",
     "input_fidelity",
     "action",
-    "max_pictures",
+    "max_images",
 )
 """Parameters that tools take in their ``advanced`` object, so that a tool's schema stays short."""
 
 
 def rare_of(method: Callable[..., Any]) -> list[str]:
-    """The rare parameters of a method of `Counter`."""
+    """The rare parameters of a method of `GenerateTools`."""
     names = inspect.signature(method).parameters
     return [name for name in RARE if name in names]
 
 
 def advanced_of(method: Callable[..., Any]) -> Any:
-    """The type of the ``advanced`` parameter of a method of `Counter`.
+    """The type of the ``advanced`` parameter of a method of `GenerateTools`.
 
     In the schema it is any object: ``list_models`` tells of what is in it. Converters that make
     every parameter required can then leave it empty.

@@ -1,4 +1,4 @@
-"""`offer`: registers a method as a tool, with everything a client wants to know about it."""
+"""`register_tool`: registers a method as a tool, with title, description, hints and icons."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field
 
 from gptimage_mcp.assets import VIEWER_META, icons
-from gptimage_mcp.dynamic_server import LiveServer
-from gptimage_mcp.jobs.job import Progress, Tell
+from gptimage_mcp.dynamic_server import DynamicServer
+from gptimage_mcp.jobs.job import Progress, ProgressCallback
 
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Who calls, and how to tell them that their picture is on its way.
 
 
-def telling(ctx: Context[App, Any]) -> Tell:
+def progress_reporter(ctx: Context[App, Any]) -> ProgressCallback:
     """Tells the client of this request how far a job is, if it asked to know."""
 
     async def tell(progress: Progress) -> None:
@@ -52,8 +52,8 @@ REMOVES: Final = ToolAnnotations(
 """Takes something away for good; doing it twice is doing it once."""
 
 
-def offer(
-    server: LiveServer,
+def register_tool(
+    server: DynamicServer,
     tool: Callable[..., Awaitable[CallToolResult | InputRequiredResult]],
     *,
     title: str,
@@ -73,7 +73,7 @@ def offer(
         files: Parameters a client fills with a file the person attached.
         note: What the settings of this server add to the description.
     """
-    if server.offers and tool.__name__ not in server.offers:
+    if server.enabled and tool.__name__ not in server.enabled:
         return
     shown = {} if structured else VIEWER_META  # what has pixels is shown by the viewer
     attached = {"openai/fileParams": list(files)} if files else {}

@@ -18,7 +18,7 @@ Picture: TypeAlias = gptimage.Image | gptimage.FileRef
 """What a request may be given to look at."""
 
 
-class Draft(Protocol):
+class ImageRequest(Protocol):
     """What is to be drawn."""
 
     @property
@@ -43,7 +43,7 @@ class Draft(Protocol):
 
     @property
     def digest(self) -> str:
-        """Equal for drafts that ask the service for the same; it tells nothing of the prompt."""
+        """Equal for requests that send the same to the service; hides the prompt."""
         ...
 
     @property
@@ -71,7 +71,7 @@ class Draft(Protocol):
 
 
 @frozen(kw_only=True)
-class Drawing:
+class GenerateRequest:
     """New pictures, an edit, or variations of a picture.
 
     Attributes:
@@ -95,23 +95,23 @@ class Drawing:
 
     @property
     def digest(self) -> str:
-        """See `Draft`."""
+        """See `ImageRequest`."""
         return _digest((self.operation, self.prompt, self.images, self.options))
 
     @property
     def priced(self) -> tuple[str, list[Picture] | None, dict[str, Any]]:
-        """See `Draft`."""
+        """See `ImageRequest`."""
         return self.prompt or "variation", list(self.images) or None, dict(self.options)
 
     async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
-        """See `Draft`."""
+        """See `ImageRequest`."""
         prompt, images, options = self.priced
         return await client.ceiling(prompt, images, **options)
 
     async def draw(
         self, client: gptimage.AsyncImageClient, job: Job, tags: tuple[str, ...]
     ) -> Outcome:
-        """See `Draft`."""
+        """See `ImageRequest`."""
         asked: dict[str, Any] = {"refresh": self.refresh, "tags": tags, **self.options}
         images = list(self.images)
         if self.operation == "variations":
@@ -127,7 +127,7 @@ class Drawing:
 
 
 @frozen(kw_only=True)
-class Refining:
+class RefineRequest:
     """A turn of a conversation about a picture.
 
     Attributes:
@@ -156,30 +156,30 @@ class Refining:
     @property
     def count(self) -> int:
         """The most pictures it asks for."""
-        return int(self.options.get("max_pictures", 1))
+        return int(self.options.get("max_images", 1))
 
     @property
     def digest(self) -> str:
-        """See `Draft`."""
+        """See `ImageRequest`."""
         parts = (self.prompt, self.resume, self.images, self.options, self.model, self.chat_model)
         return _digest(parts)
 
     @property
     def priced(self) -> tuple[str, list[Picture] | None, dict[str, Any]]:
-        """The picture's part, which is nearly all of it; see `Draft`."""
+        """The picture's part, which is nearly all of it; see `ImageRequest`."""
         options = {name: self.options[name] for name in self.options if name not in _OF_A_TURN}
         images = [*self.images, *((self.known,) if self.known else ())]
         return self.prompt, images or None, {"n": self.count, "model": self.model, **options}
 
     async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
-        """See `Draft`."""
+        """See `ImageRequest`."""
         prompt, images, options = self.priced
         return await client.ceiling(prompt, images, **options)
 
     async def draw(
         self, client: gptimage.AsyncImageClient, job: Job, tags: tuple[str, ...]
     ) -> Outcome:
-        """See `Draft`."""
+        """See `ImageRequest`."""
         conversation = client.conversation(
             self.chat_model, image_model=self.model, resume=self.resume
         )
@@ -190,7 +190,7 @@ class Refining:
         return await conversation.send(self.prompt, images, tags=tags, **self.options)
 
 
-_OF_A_TURN: Final = ("action", "max_pictures")
+_OF_A_TURN: Final = ("action", "max_images")
 
 
 async def _last(
@@ -224,7 +224,7 @@ def _mark(value: object) -> object:
     if isinstance(value, gptimage.Image):
         return value.sha256
     if isinstance(value, gptimage.Mask):
-        return [value.boxes, value.picture]
+        return [value.boxes, value.image]
     if isinstance(value, gptimage.FileRef):
         return value.file_id
-    raise TypeError(f"{type(value).__name__} does not belong in a draft")
+    raise TypeError(f"{type(value).__name__} does not belong in a request")

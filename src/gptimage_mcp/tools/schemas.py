@@ -33,7 +33,7 @@ class Brief(TypedDict, total=False):
     tags: list[str]
 
 
-class Listed(TypedDict):
+class ImageSummary(TypedDict):
     """A saved picture in short. ``cost_usd`` is of its whole call, which drew ``of`` pictures."""
 
     id: str
@@ -63,7 +63,7 @@ class Listing(TypedDict):
     next: str | None
 
 
-class Told(Listed):
+class ImageDetails(ImageSummary):
     """Everything known of a saved picture.
 
     ``request`` has every parameter that was asked for; ``ancestors`` are the pictures it was made
@@ -97,7 +97,7 @@ class Info(TypedDict):
 
     status: Literal["done", "running", "failed", "unknown"]
     handle: str | None
-    records: list[Told]
+    records: list[ImageDetails]
     seconds: float | None
     progress: str | None
     ceiling_usd: str | None

@@ -1,4 +1,4 @@
-"""`Desk`: takes what a call asks for and begins it; what can be asked for is in `Counter`."""
+"""`JobSubmitter`: checks the request of a tool call and starts its job."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ import gptimage
 from gptimage.service import RunnerError
 from gptimage_mcp.app import App
 from gptimage_mcp.config.settings import variable
-from gptimage_mcp.jobs.job import EarlierUnknownError, Ended, Job, Outcome
-from gptimage_mcp.jobs.work import Drawer, Order
+from gptimage_mcp.jobs.job import EarlierUnknownError, Job, Outcome, RunnerOutcome
+from gptimage_mcp.jobs.work import ImageWorker, JobRequest
 from gptimage_mcp.tools.inputs import writable
-from gptimage_mcp.tools.requests import Draft
+from gptimage_mcp.tools.requests import ImageRequest
 
 
 _logger: Final = logging.getLogger(__name__)
 
 
 @frozen
-class Desk:
-    """Takes orders.
+class JobSubmitter:
+    """Checks of a request, and the start of its job.
 
     Attributes:
         app: The server.
@@ -48,17 +48,17 @@ class Desk:
             )
         return self.app.client
 
-    async def order(
+    async def prepare(
         self,
-        draft: Draft,
+        request: ImageRequest,
         tags: Sequence[str],
         save_to: str | None,
         max_px: int | None = None,
-    ) -> Order:
-        """An order that may be taken; nothing of it is paid yet.
+    ) -> JobRequest:
+        """Check a request against the settings; nothing is sent or billed yet.
 
         Args:
-            draft: What is to be drawn.
+            request: What is to be drawn.
             tags: Words for the store.
             save_to: Where copies go, or None.
             max_px: Long edge of previews, or None.
@@ -66,9 +66,9 @@ class Desk:
         Raises:
             InvalidRequestError: It asks for too many pictures, or for a copy elsewhere.
         """
-        most, count = self.app.settings.max_images, draft.count
+        most, count = self.app.settings.max_images, request.count
         if count > most:
-            field = "max_pictures" if draft.operation == "refine" else "n"
+            field = "max_images" if request.operation == "refine" else "n"
             raise gptimage.InvalidRequestError(
                 f"{field}: this server draws at most {most} per call ({variable('max_images')})",
                 field=field,
@@ -78,46 +78,50 @@ class Desk:
         if save_to is not None:
             writable(self.app, "save_to").target(save_to, field="save_to")
         # In a thread: it may have to hash many megabytes.
-        digest = await asyncio.to_thread(lambda: draft.digest)
+        digest = await asyncio.to_thread(lambda: request.digest)
         words = json.dumps([digest, sorted(tags), save_to]).encode()
-        alike = None if draft.refresh else hashlib.sha256(words).hexdigest()
-        return Order(
-            draft=draft,
+        dedup_key = None if request.refresh else hashlib.sha256(words).hexdigest()
+        return JobRequest(
+            request=request,
             tags=tuple(tags),
             save_to=save_to,
             max_px=max_px,
             digest=digest,
-            alike=alike,
+            dedup_key=dedup_key,
         )
 
-    async def earlier(self, order: Order, owner: str | None) -> Job | None:
+    async def find_earlier(self, job_request: JobRequest, owner: str | None) -> Job | None:
         """The same, asked for before: a job to join, or one whose outcome is not known.
 
         A client that gave up waiting, or that was started again, asks once more.
 
         Raises:
-            EarlierUnknownError: It may have been paid, and the order does not say ``refresh``.
+            EarlierUnknownError: It may have been paid, and the request does not say ``refresh``.
         """
-        if order.digest is None:
+        if job_request.digest is None:
             return None
-        job = await self.app.jobs.earlier(order.digest, order.alike, owner=owner)
-        if job is not None and job.state == "unknown" and not order.draft.refresh:
+        job = await self.app.jobs.find_earlier(
+            job_request.digest, job_request.dedup_key, owner=owner
+        )
+        if job is not None and job.state == "unknown" and not job_request.request.refresh:
             raise EarlierUnknownError(job)
         return job
 
-    def begin(self, order: Order, owner: str | None) -> Job:
+    def begin(self, job_request: JobRequest, owner: str | None) -> Job:
         """Begin to draw, or join whoever in this server draws the same just now."""
-        if order.alike and (job := self.app.jobs.running_like(order.alike, owner=owner)):
+        if job_request.dedup_key and (
+            job := self.app.jobs.find_duplicate(job_request.dedup_key, owner=owner)
+        ):
             return job
-        elsewhere = self.app.runner is not None
-        draw = partial(self._hand_over, order, owner) if elsewhere else None
+        detached = self.app.runner is not None
+        draw = partial(self._hand_over, job_request, owner) if detached else None
         return self.app.jobs.start(
-            order.draft.operation,
-            draw or partial(self._drawer.draw, order),
+            job_request.request.operation,
+            draw or partial(self._worker.draw, job_request),
             owner=owner,
-            digest=order.digest,
-            alike=order.alike,
-            elsewhere=elsewhere,
+            digest=job_request.digest,
+            dedup_key=job_request.dedup_key,
+            detached=detached,
         )
 
     async def cancel(self, job: Job) -> None:
@@ -126,7 +130,7 @@ class Desk:
         if self.app.runner is not None:
             self.app.runner.cancel(job.handle)
 
-    async def _hand_over(self, order: Order, owner: str | None, job: Job) -> Outcome:
+    async def _hand_over(self, job_request: JobRequest, owner: str | None, job: Job) -> Outcome:
         """Have the runner draw; this process draws where none can be started.
 
         Raises:
@@ -136,11 +140,11 @@ class Desk:
         runner = self.app.runner
         assert runner is not None  # noqa: S101  # see `begin`
         try:
-            ended: Ended = await runner.run(job.handle, (order, owner), job.follow)
+            ended: RunnerOutcome = await runner.run(job.handle, (job_request, owner), job.follow)
         except RunnerError as error:  # nothing was begun; when the client closes, it may be lost
             _logger.warning("this process draws by itself: %s", error)
             self.app.jobs.write_down(job)
-            return await self._drawer.draw(order, job)
+            return await self._worker.draw(job_request, job)
         job.copies = ended.copies
         if ended.outcome is None:
             raise ended.error or gptimage.GptImageError("it ended without a picture")
@@ -149,5 +153,5 @@ class Desk:
         return ended.outcome
 
     @property
-    def _drawer(self) -> Drawer:
-        return Drawer(self.check_key(), self.app.store, self.app.settings)
+    def _worker(self) -> ImageWorker:
+        return ImageWorker(self.check_key(), self.app.store, self.app.settings)

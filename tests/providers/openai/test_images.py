@@ -122,7 +122,7 @@ def test_one_picture_is_not_a_list() -> None:
     ids=["moderation", "image", "markup", "mask"],
 )
 def test_what_a_form_cannot_say_goes_as_json(changes: dict[str, Any], mask: FileRef | None) -> None:
-    """File ids and moderation exist only there; the other pictures go along as data URLs."""
+    """File ids and moderation exist only there; the other images go along as data URLs."""
     request = edit(**changes)
     wire = to_wire(request, size=None, mask=mask)
     images: Any = wire.body["images"]
@@ -140,7 +140,7 @@ def _reference(picture: Image | FileRef) -> dict[str, str]:
 
 
 def test_a_data_url_has_a_limit() -> None:
-    """A picture too large for the JSON form is refused before anything is sent."""
+    """An image too large for the JSON form is refused before anything is sent."""
     most = (MAX_DATA_URL - len("data:image/png;base64,")) // 4 * 3
     fits = Image(data=bytes(most), format="png", width=8, height=8)
     wire = to_wire(edit(images=(fits,), moderation="low"), size=None)
@@ -229,7 +229,7 @@ def test_without_inputs_all_that_went_in_is_text() -> None:
 
 
 def test_with_inputs_the_parts_stay_unknown() -> None:
-    """How many tokens were pictures is not guessed."""
+    """How many tokens were images is not guessed."""
     found = usage(input_tokens_details={})
 
     assert found is not None

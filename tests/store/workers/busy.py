@@ -14,7 +14,7 @@ from gptimage.store import Retention, Store
 
 
 def svg(size: int) -> Image:
-    """A picture of about so many bytes, another one every time."""
+    """An image of about so many bytes, another one every time."""
     text = os.urandom(size // 2).hex()
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><!--{text}--></svg>'
     return Image.from_bytes(svg.encode())

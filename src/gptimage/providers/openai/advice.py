@@ -112,7 +112,7 @@ _ADVICE: Final[Mapping[type[ApiError], str]] = {
     NotFoundError: "check the model name against client.models(), and base_url",
     QuotaExceededError: "add credit or raise the limit under Settings > Billing; waiting is no use",
     RateLimitError: "send fewer at once, or wait",
-    ModerationError: "rephrase the prompt or change the input picture; sending it again is no use",
+    ModerationError: "rephrase the prompt or change the input image; sending it again is no use",
     ServerError: "it may pass; where sending again could pay twice, that is left to you",
 }
 

@@ -103,7 +103,7 @@ def create(file_id: str, endpoint: str, metadata: Mapping[str, str]) -> HttpRequ
     return HttpRequest(method="POST", path="/batches", body=body)
 
 
-def pictures(wire: HttpRequest) -> Iterator[FilePart]:
+def images(wire: HttpRequest) -> Iterator[FilePart]:
     """The images of a request, in order, that are to be uploaded before it can be a line."""
     yield from wire.files
     for reference in _references(wire.body):
@@ -119,7 +119,7 @@ def pictures(wire: HttpRequest) -> Iterator[FilePart]:
 
 
 def body_of(wire: HttpRequest, uploaded: list[str]) -> dict[str, object]:
-    """The JSON body of a line, with the ids of its `pictures` in their places."""
+    """The JSON body of a line, with the ids of its `images` in their places."""
     body, ids = dict(wire.body), iter(uploaded)
     for part in wire.files:
         reference = {"file_id": next(ids)}
@@ -169,7 +169,7 @@ def request_of(path: str, body: Mapping[str, Any], size: str | None = None) -> G
         return Edit(**values, images=images)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidRequestError(
-            f"a line of the batch is no request for pictures ({error!r})",
+            f"a line of the batch is no request for images ({error!r})",
             field="batch",
             allowed=(GENERATE_PATH, EDIT_PATH),
         ) from error
@@ -198,17 +198,17 @@ def part_of(value: object) -> BatchPart | None:
     )
 
 
-def read_line(rest: bytes, pictures: tuple[bytes, ...] = ()) -> OutputLine:
+def read_line(rest: bytes, images: tuple[bytes, ...] = ()) -> OutputLine:
     """Read one line of an output or error file.
 
     Args:
         rest: The line, or what is left of it when its images were taken out.
-        pictures: The images taken out.
+        images: The images taken out.
 
     Raises:
         ValueError: It is no such line.
     """
-    document = parse(rest, pictures)
+    document = parse(rest, images)
     value = table(document.value)
     custom_id = value.get("custom_id")
     if not isinstance(custom_id, str):
@@ -220,7 +220,7 @@ def read_line(rest: bytes, pictures: tuple[bytes, ...] = ()) -> OutputLine:
             status=status,
             headers=_headers(response),
             body=_body(response["body"]),
-            pictures=document.pictures,
+            images=document.images,
         )
         return OutputLine(custom_id=custom_id[:MAX_LABEL], reply=reply)
     error = table(value.get("error"))

@@ -121,11 +121,11 @@ def _build(
     text: str = "",
 ) -> ApiError:
     kind = _kind(details, status)
-    said = _clean(details.message) or f"HTTP {status} without a message"
-    told = f"{details.code} {details.type} {details.message[:_READ]} {text}"
-    advice = advice_for(kind, status, told, retry_after)
+    message = _clean(details.message) or f"HTTP {status} without a message"
+    evidence = f"{details.code} {details.type} {details.message[:_READ]} {text}"
+    advice = advice_for(kind, status, evidence, retry_after)
     return kind(
-        _sentence(said, advice, request_id),
+        _sentence(message, advice, request_id),
         status=status,
         code=details.code,
         type=details.type,
@@ -172,9 +172,9 @@ def _kind_by_status(status: int) -> type[ApiError]:
     return _BY_STATUS.get(status, BadRequestError if status >= 400 else ApiError)
 
 
-def _sentence(said: str, advice: str | None, request_id: str | None) -> str:
+def _sentence(message: str, advice: str | None, request_id: str | None) -> str:
     tail = f" [request {request_id}]" if request_id else ""
-    return f"{said} ({advice}){tail}" if advice else f"{said}{tail}"
+    return f"{message} ({advice}){tail}" if advice else f"{message}{tail}"
 
 
 def _details(value: object) -> _Details:
@@ -189,16 +189,16 @@ def _details(value: object) -> _Details:
     named: dict[str, Any] = {
         key: whole[key] for key in ("message", "code", "type", "param") if key in whole
     }
-    message = ": ".join(_told(part) for part in (error, named.get("message")) if part)
+    message = ": ".join(_message_text(part) for part in (error, named.get("message")) if part)
     return _from_object({**named, "message": message})
 
 
 def _from_object(error: dict[str, Any]) -> _Details:
-    said: object = error.get("message") or error.get("detail") or error.get("title")
-    if not said and not error.keys() & {"message", "code", "type"}:
-        said = error
+    message: object = error.get("message") or error.get("detail") or error.get("title")
+    if not message and not error.keys() & {"message", "code", "type"}:
+        message = error
     return _Details(
-        message=_told(said) if said else "",
+        message=_message_text(message) if message else "",
         code=_text(error.get("code")),
         type=_text(error.get("type")),
         param=_text(error.get("param")),
@@ -214,12 +214,12 @@ def _json(body: bytes | bytearray) -> object:
         return bytes(body[:_READ]).decode("utf-8", "replace")
 
 
-def _told(said: object) -> str:
+def _message_text(message: object) -> str:
     """Text as it is, anything else as JSON."""
     try:
-        return said if isinstance(said, str) else json.dumps(said)
+        return message if isinstance(message, str) else json.dumps(message)
     except (ValueError, RecursionError):
-        return truncated_repr(said, _LONGEST)
+        return truncated_repr(message, _LONGEST)
 
 
 def _text(value: object) -> str | None:

@@ -52,7 +52,7 @@ def to_wire(
     if not isinstance(request, Edit):
         return HttpRequest(method="POST", path=GENERATE_PATH, body=fields)
     if json_reasons(request, mask, azure=azure):
-        body = {**fields, **_json_pictures(request, mask)}
+        body = {**fields, **_json_images(request, mask)}
         return HttpRequest(method="POST", path=EDIT_PATH, body=body)
     return HttpRequest(method="POST", path=EDIT_PATH, body=fields, files=_parts(request, mask))
 
@@ -98,24 +98,24 @@ def _parts(request: Edit, mask: Image | FileRef | None) -> tuple[FilePart, ...]:
     )
 
 
-def _json_pictures(request: Edit, mask: Image | FileRef | None) -> dict[str, object]:
-    pictures: dict[str, object] = {"images": [_reference("images", i) for i in request.images]}
+def _json_images(request: Edit, mask: Image | FileRef | None) -> dict[str, object]:
+    images: dict[str, object] = {"images": [_reference("images", i) for i in request.images]}
     if mask is not None:
-        pictures["mask"] = _reference("mask", mask)
+        images["mask"] = _reference("mask", mask)
     if request.markup is not None:
-        pictures["markup"] = _reference("markup", request.markup)
-    return pictures
+        images["markup"] = _reference("markup", request.markup)
+    return images
 
 
-def _reference(name: str, picture: Image | FileRef) -> dict[str, str]:
-    if isinstance(picture, FileRef):
-        return {"file_id": picture.file_id}
-    if len(url := picture.data_url) > MAX_DATA_URL:
+def _reference(name: str, image: Image | FileRef) -> dict[str, str]:
+    if isinstance(image, FileRef):
+        return {"file_id": image.file_id}
+    if len(url := image.data_url) > MAX_DATA_URL:
         raise InvalidRequestError(
-            f"{name}: a picture of {len(picture.data):,} bytes is too large for an edit that uses "
+            f"{name}: an image of {len(image.data):,} bytes is too large for an edit that uses "
             "file ids or moderation: shrink it with Image.shrink(15_000_000), or upload it",
             field=name,
-            value=f"<{len(picture.data)} bytes>",
+            value=f"<{len(image.data)} bytes>",
             allowed="about 15.7 million bytes",
         )
     return {"image_url": url}

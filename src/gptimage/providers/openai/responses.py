@@ -27,7 +27,7 @@ AZURE_HEADER: Final = "x-ms-oai-image-generation-deployment"
 """Azure wants to know the image model's deployment in a header."""
 
 TOOL: Final = "image_generation"
-PICTURE: Final = "result"
+IMAGE: Final = "result"
 """The key of an image call's image."""
 _TOOL_FIELDS: Final = {"model", "size", *WIRE_NAMES.values()} - {"n", "safety_identifier"}
 OURS: Final = frozenset(
@@ -43,7 +43,7 @@ class Ask:
     Attributes:
         chat_model: The model that reads the words.
         action: ``auto``, ``generate`` or ``edit``.
-        max_pictures: The most image calls the chat model may make.
+        max_images: The most image calls the chat model may make.
         previous: The response this turn continues, or None.
         remembered: Whether the service keeps the turn, so that it can be continued.
         shows: Whether the request's images are sent along; else the service has them.
@@ -52,7 +52,7 @@ class Ask:
 
     chat_model: str
     action: str = "auto"
-    max_pictures: int = 1
+    max_images: int = 1
     previous: str | None = None
     remembered: bool = True
     shows: bool = True
@@ -70,20 +70,20 @@ def to_wire(request: Generate, drawn: HttpRequest, ask: Ask) -> HttpRequest:
     Raises:
         InvalidRequestError: An image is too large to be sent as JSON.
     """
-    pictures, mask = _references(drawn)
+    images, mask = _references(drawn)
     tool = {name: value for name, value in drawn.body.items() if name in _TOOL_FIELDS}
     tool = {"type": TOOL, "action": ask.action, **tool}
     if mask is not None:
         tool["input_image_mask"] = mask
     content: list[dict[str, object]] = [{"type": "input_text", "text": request.prompt}]
     if ask.shows:
-        content += [_shown(each) for each in pictures]
+        content += [_shown(each) for each in images]
     body: dict[str, object] = {
         "model": ask.chat_model,
         "input": [{"role": "user", "content": content}],
         "tools": [tool],
         "tool_choice": {"type": TOOL},
-        "max_tool_calls": ask.max_pictures,
+        "max_tool_calls": ask.max_images,
         "store": ask.remembered,
     }
     if ask.previous is not None:
@@ -95,12 +95,12 @@ def to_wire(request: Generate, drawn: HttpRequest, ask: Ask) -> HttpRequest:
     headers = {AZURE_HEADER: request.model} if ask.azure else {}
     body |= request.extra_body or {}
     return HttpRequest(
-        method="POST", path=RESPONSES_PATH, body=body, headers=headers, picture_key=PICTURE
+        method="POST", path=RESPONSES_PATH, body=body, headers=headers, image_key=IMAGE
     )
 
 
-def _shown(picture: dict[str, str]) -> dict[str, object]:
-    return {"type": "input_image", "detail": "auto", **picture}
+def _shown(image: dict[str, str]) -> dict[str, object]:
+    return {"type": "input_image", "detail": "auto", **image}
 
 
 def _references(drawn: HttpRequest) -> tuple[list[dict[str, str]], dict[str, str] | None]:
@@ -120,7 +120,7 @@ def _data_url(part: FilePart) -> dict[str, str]:
     if len(url) > MAX_DATA_URL:
         name = "mask" if part.name == "mask" else "images"
         raise InvalidRequestError(
-            f"{name}: a picture of {len(part.data):,} bytes is too large for a conversation; "
+            f"{name}: an image of {len(part.data):,} bytes is too large for a conversation; "
             "shrink it with Image.shrink(15_000_000) or upload it as a file",
             field=name,
             value=f"<{len(part.data)} bytes>",
@@ -135,7 +135,7 @@ class ImageCall:
 
     Attributes:
         id: Its id, or None.
-        picture: The bytes drawn; text where they are no base64; None when nothing was drawn.
+        image: The bytes drawn; text where they are no base64; None when nothing was drawn.
         revised_prompt: The prompt it was really drawn from.
         error: Why nothing was drawn, when the service says.
         svg_usage: Tokens of an svg's author.
@@ -143,7 +143,7 @@ class ImageCall:
     """
 
     id: str | None
-    picture: bytes | str | None = field(repr=False)
+    image: bytes | str | None = field(repr=False)
     revised_prompt: str | None = field(default=None, repr=False)
     error: Mapping[str, Any] | None = None
     svg_usage: object = None
@@ -161,7 +161,7 @@ class Answer:
         reason: Why it is incomplete.
         error: Why it failed.
         calls: Its image calls, in order.
-        text: What the chat model said.
+        text: What the chat model wrote.
         refusal: In which words it refused to answer; empty when it did not.
         usage: The chat model's tokens.
         image_usage: The image calls' tokens, in the Images API's shape.
@@ -183,12 +183,12 @@ class Answer:
     odd: tuple[str, ...] = ()
 
 
-def read_answer(value: object, pictures: tuple[bytes, ...] = ()) -> Answer:
+def read_answer(value: object, images: tuple[bytes, ...] = ()) -> Answer:
     """Read a response object, trusting nothing in it.
 
     Args:
         value: The JSON value.
-        pictures: Images that were taken out of the body, each replaced by its number.
+        images: Images that were taken out of the body, each replaced by its number.
     """
     table = as_table(value)
     outputs = [as_table(each) for each in as_list(table.get("output"))]
@@ -198,9 +198,7 @@ def read_answer(value: object, pictures: tuple[bytes, ...] = ()) -> Answer:
         status=label(table.get("status")),
         reason=label(as_table(table.get("incomplete_details")).get("reason")),
         error=as_table(table.get("error")) or None,
-        calls=tuple(
-            _call(each, pictures) for each in outputs if each.get("type") == f"{TOOL}_call"
-        ),
+        calls=tuple(_call(each, images) for each in outputs if each.get("type") == f"{TOOL}_call"),
         text=_said(outputs, "text", "refusal"),
         refusal=_said(outputs, "refusal"),
         usage=_usage(as_table(table.get("usage"))),
@@ -250,10 +248,10 @@ def read_turn_event(event: ServerEvent) -> TurnEvent:
     return TurnEvent(kind=kind, value=as_table(table.get("response")))
 
 
-def _call(item: Mapping[str, Any], pictures: tuple[bytes, ...]) -> ImageCall:
+def _call(item: Mapping[str, Any], images: tuple[bytes, ...]) -> ImageCall:
     return ImageCall(
         id=label(item.get("id")),
-        picture=_picture(item.get(PICTURE), pictures),
+        image=_image(item.get(IMAGE), images),
         revised_prompt=prose(item.get("revised_prompt")),
         error=as_table(item.get("error")) or None,
         svg_usage=item.get("svg_usage"),
@@ -261,9 +259,9 @@ def _call(item: Mapping[str, Any], pictures: tuple[bytes, ...]) -> ImageCall:
     )
 
 
-def _picture(found: object, pictures: tuple[bytes, ...]) -> bytes | str | None:
+def _image(found: object, images: tuple[bytes, ...]) -> bytes | str | None:
     if isinstance(found, int) and not isinstance(found, bool):
-        return pictures[found] if 0 <= found < len(pictures) else None
+        return images[found] if 0 <= found < len(images) else None
     if not isinstance(found, str) or not found:
         return None
     try:
@@ -281,9 +279,9 @@ def _odd(table: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Iterator
     names = ("input_tokens", "output_tokens", "total_tokens")
     yield from set_aside({f"usage.{name} of the chat model": usage.get(name) for name in names})
     for each in outputs:
-        said = each.get("revised_prompt")
-        if said is not None and said != prose(said):
-            yield f"a revised prompt ({truncated_repr(said, 40)}) was cut to what can be kept"
+        revised = each.get("revised_prompt")
+        if revised is not None and revised != prose(revised):
+            yield f"a revised prompt ({truncated_repr(revised, 40)}) was cut to what can be saved"
 
 
 def _said(outputs: list[Mapping[str, Any]], *names: str) -> str:

@@ -1,0 +1,115 @@
+"""One word per idea, the field's own: words of an older, private language do not come back."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gptimage
+
+
+PACKAGE = Path(gptimage.__file__).parent
+TESTS = Path(__file__).parent
+FOLDERS = (PACKAGE, PACKAGE.with_name("gptimage_mcp"), TESTS)
+
+RETIRED = {
+    "adoption": "recovery",
+    "bury": "close or mark as abandoned",
+    "captain": "leader",
+    "crew": "runner",
+    "desk": "job store",
+    "dialogue": "session",
+    "draft": "request or pending image",
+    "flying": "in flight",
+    "gate": "send hook",
+    "heard": "validated or received",
+    "holder": "owner",
+    "journey": "attempt",
+    "keeper": "saver",
+    "landed": "result",
+    "leftover": "pending or temporary",
+    "outer": "chat",
+    "painter": "drawing",
+    "purse": "memory ledger",
+    "spoken": "reply",
+    "tally": "progress",
+    "unheard": "ignored",
+    "watcher": "callback",
+}
+"""A word that was used for something the field has a name for, and that name."""
+
+NOT_YET = (
+    "gptimage_mcp/http/app.py",
+    "gptimage_mcp/http/middleware.py",
+    "gptimage_mcp/jobs/work.py",
+    "gptimage_mcp/stdio.py",
+    "gptimage_mcp/tools/admin.py",
+    "gptimage_mcp/tools/confirm.py",
+    "gptimage_mcp/tools/generate.py",
+    "gptimage_mcp/tools/requests.py",
+    "gptimage_mcp/tools/submit.py",
+    "tests/mcp/browsers.py",
+    "tests/mcp/test_command.py",
+    "tests/mcp/test_drawing.py",
+    "tests/mcp/test_jobs.py",
+    "tests/mcp/test_resources.py",
+    "tests/mcp/test_stream.py",
+    "tests/mcp/test_telling.py",
+    "tests/mcp/test_viewer_hosts.py",
+)
+"""Files whose names are still to be changed; the list only shrinks."""
+
+
+def names(path: Path) -> Iterator[str]:
+    """The names a file gives: its own, functions, classes, arguments, variables, attributes."""
+    yield path.stem
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.ClassDef(name=name) | ast.arg(arg=name) | ast.alias(asname=str(name)):
+                yield name
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+                yield name
+            case _:
+                pass
+
+
+def words(name: str) -> set[str]:
+    """``LoopCrew`` and ``loop_crews`` hold the same words."""
+    parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_")
+    return {part.removesuffix("s") for part in parts} | set(parts)
+
+
+def retired(path: Path) -> set[str]:
+    """The names of a file that hold a retired word."""
+    return {name for name in names(path) if words(name) & RETIRED.keys()}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_no_name_speaks_the_old_language(folder: Path) -> None:
+    """A name uses the field's word, so that nobody has to learn ours."""
+    paths = {
+        f"{folder.name}/{path.relative_to(folder).as_posix()}": path
+        for path in folder.rglob("*.py")
+    }
+    found = {
+        (where, name)
+        for where, path in paths.items()
+        if where not in NOT_YET
+        for name in retired(path)
+    }
+
+    assert found == set()
+
+
+@pytest.mark.parametrize("name", ["LoopCrew", "loop_crews", "_bury", "Draft", "OUTER_USAGE"])
+def test_a_retired_word_is_found_inside_a_name(name: str) -> None:
+    """Whatever the case, and in the plural, too."""
+    assert words(name) & RETIRED.keys() != set()
