@@ -346,6 +346,14 @@ def dates(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def soak(session: nox.Session) -> None:
+    """Make 100,000 calls of the sandbox with 5 % faults; memory and descriptors stay flat."""
+    install_wheel(session, "all", None)
+    with session.chdir(session.create_tmp()):
+        session.run("python", str(ROOT / "benchmarks" / "soak.py"), *session.posargs)
+
+
+@nox.session(requires=["build"])
 @nox.parametrize("extra", EXTRAS)
 def extras(session: nox.Session, extra: str) -> None:
     """Make one call with an extra that is installed alone, in an environment of its own."""

@@ -39,6 +39,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     ("its response is in .reply", "its response is kept in a file", "it is not shown here"),
     ("; see .reply", "; it is kept in a file", ""),
+    ("; it is in .reply of this error", "; it is kept in a file", ""),
     ("the images are in .result", "the images are paid", "the images are paid"),
     ("its images are in .result", "its images are paid", "its images are paid"),
     ("safe in .result", "not lost", "not lost"),

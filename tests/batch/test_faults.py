@@ -79,5 +79,6 @@ def check(
         step += every
         assert step < 500
 
+    disk.report("batch " + "+".join(broken), -(-step // every), lost=lost, twice=twice)
     assert (twice, lost) == ([], [])
     assert step > every

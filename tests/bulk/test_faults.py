@@ -135,7 +135,7 @@ def test_no_fault_loses_a_paid_image(
 ) -> None:
     """Each is in an item, an exception, the spool or the store, and is not asked for again."""
     caplog.set_level(logging.CRITICAL, "gptimage")
-    points, lost, twice = 0, [], []
+    points, lost, twice = 0, list[Any](), list[Any]()
     while True:
         with pytest.MonkeyPatch.context() as monkeypatch:
             world = World(both, tmp_path / f"{points}", monkeypatch)
@@ -170,5 +170,6 @@ def test_no_fault_loses_a_paid_image(
         points += 1
         assert points < 500
 
+    disk.report("many " + "+".join(broken), points, lost=lost, twice=twice)
     assert (lost, twice) == ([], [])
     assert points > 3  # every one of them was tried

@@ -503,3 +503,24 @@ def test_target(output: str | None, folder: str, stem: str) -> None:
     where = target(output, "A fox")
 
     assert (where.folder, where.stem) == (Path(folder), stem)
+
+
+def test_ctrl_c_says_where_a_paid_reply_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The note of an interrupted call is shown, and a reply no disk took is tried once more."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        error = KeyboardInterrupt()
+        error.reply = b"paid"  # type: ignore[attr-defined]  # as the engine does
+        error.add_note("its reply could not be written; it is in .reply of this error")
+        raise error
+
+    monkeypatch.setattr("gptimage.ImageClient.generate", interrupted)
+    code = main(["generate", "A fox", "--sandbox"])
+    told = capsys.readouterr().err
+
+    assert code == 130
+    assert "its reply could not be written; it is kept in a file" in told
+    path = told.rsplit("the reply as it arrived is in ", 1)[1].strip()
+    assert Path(path).read_bytes() == b"paid"

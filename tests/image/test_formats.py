@@ -184,3 +184,11 @@ def test_long_segments_of_nothing_end(data: st.DataObject) -> None:
 
     with pytest.raises(ImageDecodeError):
         Image.from_bytes(b"\xff\xd8\xff\xe0\0\2" + unit * 20_000)
+
+
+@pytest.mark.parametrize("brands", [b"heic....mif1", b"mif1....heic", b"msf1....mif1hevc"])
+def test_a_photo_of_an_iphone_says_what_to_do(brands: bytes) -> None:
+    """HEIC is told by its brands, wherever they stand, with the ways to a JPEG."""
+    data = b"\x00\x00\x00\x24ftyp" + brands + bytes(64)
+    with pytest.raises(ImageDecodeError, match=r"HEIC.*JPEG.*pillow-heif"):
+        Image.from_bytes(data)

@@ -115,6 +115,7 @@ def points(run: Callable[[Fault, Path], None], tmp_path: Path, kind: str, for_go
         folder.mkdir()
         run(fault, folder)
         if not fault.happened:
+            print(f"{tmp_path.name}: {nth - 1} points, lost 0")  # noqa: T201  # figures
             return nth - 1
     raise AssertionError("more calls than expected")
 
@@ -213,3 +214,21 @@ def test_a_ledger(tmp_path: Path, kind: str, for_good: bool) -> None:
         assert spent or not begun
 
     points(run, tmp_path, kind, for_good)
+
+
+def test_opening_a_store_on_a_full_disk(tmp_path: Path, faults: Any) -> None:
+    """Whatever fails first, it is an error of the library that names the place, not an OSError."""
+    at, told = 0, list[str]()
+    while True:
+        disk = faults(tmp_path / "pictures", at=at, for_good=True)
+        with pytest.MonkeyPatch.context() as inner:
+            disk.install(inner)
+            try:
+                Store(tmp_path / "pictures" / f"{at}").close()
+            except StoreError as error:
+                told.append(str(error))
+        if not disk.happened:
+            break
+        at += 1
+    assert [text for text in told if str(tmp_path / "pictures") not in text] == []
+    assert len(told) > 3

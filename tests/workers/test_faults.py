@@ -37,13 +37,19 @@ def on_disk(folder: Path) -> set[str]:
     ids=["jobs-spool", "spool-store", "all", "all-and-cache"],
 )
 @pytest.mark.parametrize(
-    "for_good", [pytest.param(False, marks=pytest.mark.slow), True], ids=["once", "for-good"]
+    ("for_good", "every"),
+    [
+        (True, 7),
+        pytest.param(False, 1, marks=pytest.mark.slow),
+        pytest.param(True, 1, marks=pytest.mark.slow),
+    ],
+    ids=["some", "once", "for-good"],
 )
 def test_no_fault_loses_a_paid_image(
-    tmp_path: Path, faults: Any, broken: tuple[str, ...], cached: bool, for_good: bool
+    tmp_path: Path, faults: Any, broken: tuple[str, ...], cached: bool, for_good: bool, every: int
 ) -> None:
     """It is in the store, in the spool, among the recovery copies, or in the exception."""
-    points, lost, twice = 0, list[int](), list[int]()
+    points, tried, lost, twice = 0, 0, list[int](), list[int]()
     while True:
         folder, service, clock = tmp_path / f"{points}", Service(), Clock()
         folder.mkdir()
@@ -84,8 +90,9 @@ def test_no_fault_loses_a_paid_image(
                 twice.append(points)
         if not disk.happened:
             break
-        points += 1
+        points, tried = points + every, tried + 1
         assert points < 500
 
+    disk.report("job " + "+".join(broken), tried, lost=lost, twice=twice)
     assert (lost, twice) == ([], [])
     assert points > 3

@@ -7,7 +7,6 @@ or a zero is refused.
 from __future__ import annotations
 
 import functools
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, ParamSpec, TypeVar, cast
@@ -21,6 +20,8 @@ ResultT = TypeVar("ResultT")
 ClassT = TypeVar("ClassT", bound=type)
 
 NO_HINTS: Final[Mapping[str, str]] = {}
+_LONGEST: Final = 1e9
+"""Seconds: thirty years."""
 
 
 def strict_class(made: ClassT) -> ClassT:
@@ -77,15 +78,22 @@ def refused(name: str, value: object, wanted: str) -> ConfigurationError:
 
 def text(name: str, value: object) -> None:
     """Refuse what is no text, or empty."""
-    if not isinstance(value, str) or not value.strip():
+    if not _is_text(value):
         raise refused(name, value, "text that is not empty, or be left out")
 
 
 def path(name: str, value: object) -> None:
     """Refuse what is no path, or empty, which would be the current folder."""
     given: Any = value
-    if not isinstance(value, (str, os.PathLike)) or not str(given).strip():
+    if not isinstance(value, (str, os.PathLike)) or not _is_text(str(given)):
         raise refused(name, given, "a path (text that is not empty, or a pathlib.Path)")
+
+
+def file_path(name: str, value: object) -> None:
+    """Refuse what is no path, or the path of a folder."""
+    path(name, value)
+    if os.path.isdir(cast("str", value)):  # noqa: PTH112  # of text and of paths alike
+        raise refused(name, value, "the path of a file, and this is a folder")
 
 
 def flag(name: str, value: object) -> None:
@@ -103,14 +111,16 @@ def whole(name: str, value: object, least: int, hint: str = "") -> None:
 def seconds(name: str, value: object, *, zero: bool = False) -> None:
     """Refuse what is no number of seconds."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    fine = number and math.isfinite(cast("float", value)) and (zero or value != 0)
-    if not fine or cast("float", value) < 0:
+    # Beyond this, an int of hundreds of digits is no float, and no clock or socket takes it.
+    fine = number and 0 <= cast("float", value) <= _LONGEST and (zero or value != 0)
+    if not fine:
         raise refused(name, value, f"a number of seconds, {'0 or more' if zero else 'above 0'}")
 
 
 def function(name: str, value: object, what: str) -> None:
-    """Refuse what cannot be called."""
-    if not callable(value) or isinstance(value, type):
+    """Refuse what cannot be called, or gives something to await: nobody would await it."""
+    awaits = is_async(value) or is_async(getattr(value, "__call__", None))  # noqa: B004  # of an object
+    if not callable(value) or isinstance(value, type) or awaits:
         raise refused(name, value, what)
 
 
@@ -119,6 +129,21 @@ def one_of(name: str, value: object, kinds: type | tuple[type, ...], wanted: str
     if not isinstance(value, kinds):
         meant = f"{wanted}, not the class itself" if isinstance(value, type) else wanted
         raise refused(name, value, meant)
+
+
+def clock(name: str, value: object) -> None:
+    """Refuse what tells no time."""
+    function(name, value, "a function that gives the time with its zone: lambda: datetime.now(UTC)")
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is text that is not empty, has no half of an emoji and no NUL."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        return False
+    # Python names files whose names are no UTF-8 with letters from U+DC80 to U+DCFF: PEP 383.
+    return not any(
+        "\ud800" <= each <= "\udfff" and not "\udc80" <= each <= "\udcff" for each in value
+    )
 
 
 def missing(value: object, methods: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
+from gptimage._internal.keywords import file_path
 from gptimage.batch.driver import AsyncBatchParts, BatchParts, ResultLine
 from gptimage.batch.events import BatchEvents, entry_of
 from gptimage.batch.prepare import FileLimits, check_metadata, digest_of, prepare
@@ -187,6 +188,7 @@ def load(parts: BatchParts | AsyncBatchParts, path: StatePath) -> BatchJob:
         FileNotFoundError: There is no such file.
         ConfigurationError: It belongs to another service.
     """
+    file_path("where", path)
     state = State.load(path)
     _check_endpoint(state, parts.saver.core)
     return BatchJob(saver=parts.saver, accounting=parts.accounting, state=state)

@@ -54,7 +54,7 @@ class FileLimits:
             ("max_lines", self.lines, batches.MAX_LINES),
             ("max_bytes", self.size, batches.MAX_BYTES),
         ):
-            if not 1 <= value <= most:
+            if type(value) is not int or not 1 <= value <= most:
                 raise InvalidRequestError(
                     f"{field} is 1 to {most:,}", field=field, value=value, allowed=f"1 to {most:,}"
                 )

@@ -11,7 +11,8 @@ from typing import Final, Literal, TypeAlias, get_args
 from attrs import evolve
 
 from gptimage._internal.clock import Clock, utc_now
-from gptimage._internal.keywords import one_of, strict_class
+from gptimage._internal.keywords import clock as check_clock
+from gptimage._internal.keywords import one_of, refused, strict_class
 from gptimage.budget.accounts import (
     Accounts,
     CallOutcome,
@@ -118,6 +119,8 @@ class Budget:
     ) -> None:
         if ledger is not None:
             one_of("ledger", ledger, Ledger, "a Ledger, such as Ledger('spend.sqlite')")
+        if clock is not None:
+            check_clock("clock", clock)
         self.limits: Mapping[Period, Decimal] = MappingProxyType(_limits(limit_usd, per))
         self.ledger: Ledger | None = ledger
         self.unknown: Decimal | None = None if unknown == "refuse" else _usd(unknown, "unknown")
@@ -208,6 +211,8 @@ def _limits(limit: Usd | Mapping[Period, Usd], per: Period | None) -> dict[Perio
             raise ConfigurationError('several limits are named like {"call": 0.25, "day": 5}')
     elif per is None:
         raise ConfigurationError(f"what is the budget for? per= takes one of {_PERIODS}")
+    elif not isinstance(per, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        raise refused("per", per, f"one of {_PERIODS}")
     else:
         several = {per: limit}
     for name in several:

@@ -18,6 +18,7 @@ from attrs import field, frozen
 
 from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.json import prose
+from gptimage._internal.keywords import clock as check_clock
 from gptimage._internal.keywords import flag, strict_class
 from gptimage._internal.keywords import path as check_path
 from gptimage.budget.accounts import (
@@ -228,6 +229,8 @@ class Ledger:
         flag("prompts", prompts)
         self.path: Path = Path(path)
         self.prompts: bool = prompts
+        if clock is not None:
+            check_clock("clock", clock)
         self._clock: Clock | None = clock
         self._file = open_ledger(self.path)
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypedDict, Un
 from attrs import frozen
 
 from gptimage._internal.coroutines import run_blocking
-from gptimage._internal.keywords import refuse_unknown
+from gptimage._internal.keywords import function, refuse_unknown
 from gptimage._internal.threads import to_thread
 from gptimage.bulk.checkpoint import Checkpoint
 from gptimage.bulk.checkpoint_hook import CheckpointHook, RunStoppedError
@@ -45,6 +45,7 @@ from gptimage.bulk.progress import ProgressCallback, ProgressTracker
 from gptimage.bulk.run_state import RunState
 from gptimage.bulk.stop import Stop
 from gptimage.cache.base import Cache
+from gptimage.engine.arguments import refuse_in_call
 from gptimage.engine.save import ResultSaver
 from gptimage.errors import InvalidRequestError, OutcomeUnknownError, truncated_repr
 from gptimage.transport.billing import Billing
@@ -132,8 +133,9 @@ class Run:
         _check("concurrency", run.concurrency, "1 or more", good=run.concurrency >= 1)
         stops = isinstance(run.stop, (Stop, type(None)))  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         _check("stop", run.stop, "a gptimage.bulk.Stop", good=stops)
-        watches = isinstance(run.progress, bool) or callable(run.progress)
-        _check("progress", run.progress, "True, False or a function", good=watches)
+        if not isinstance(run.progress, bool):
+            with refuse_in_call("progress", run.progress):
+                function("progress", run.progress, "True, False or a function")
         return run
 
     @property

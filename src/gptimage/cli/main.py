@@ -47,8 +47,14 @@ def _run(words: Sequence[str], out: Output) -> int:
             raise SystemExit(OK)
         code = _dispatch(words)
         out.flush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("\ninterrupted; a request that was sent may still be billed", file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):  # where a reply is that was paid for
+            print(f"gptimage: {note}", file=sys.stderr)
+        if hasattr(error, "reply"):  # no disk took it at the time
+            from gptimage.cli.output import keep_what_came
+
+            keep_what_came(error)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  # a person at a terminal gets a sentence
         if os.environ.get("GPTIMAGE_TRACEBACK"):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from gptimage.cli.console import NotDeliveredError, reason, uninterrupted
-from gptimage.errors import InvalidRequestError, MalformedReplyError, StoreError
+from gptimage.errors import InvalidRequestError, StoreError
 from gptimage.types.result import Result
 
 
@@ -259,8 +259,9 @@ def keep_what_came(error: BaseException) -> None:
         if isinstance(error, StoreError) and isinstance(error.result, Result):
             for path in save(error.result.images, target(None, error.result.request.prompt)):
                 print(f"the image is paid, and in {path}", file=sys.stderr)
-        if isinstance(error, MalformedReplyError) and error.reply:
-            path = keep_bytes(error.reply, "reply.bin")
+        reply = getattr(error, "reply", None)
+        if isinstance(reply, bytes) and reply:
+            path = keep_bytes(reply, "reply.bin")
             print(f"the reply as it arrived is in {path}", file=sys.stderr)
 
 

@@ -7,14 +7,14 @@ A conversation takes one turn at a time; `branch` gives another that starts wher
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from functools import partial
 from typing import Final, Self, Unpack
 
 from attrs import evolve
 
 from gptimage._internal.coroutines import iterate_blocking, run_blocking
-from gptimage.conversation.parsing import TurnReader, finish_turn
+from gptimage.conversation.parsing import TurnReader, finish_turn, images_reply
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.session import ConversationSession
 from gptimage.conversation.turns import (
@@ -132,11 +132,13 @@ class _ConversationBase:
 
     async def _exchange(self, turn: TurnPlan, start: Resume | None, inputs: TurnInput) -> Turn:
         runtime = self._runtime
-        with self._client.accounting.call(turn.plan, operation=TURN) as call:
+        call = self._client.accounting.call(turn.plan, operation=TURN)
+        with self._kept_on_failure(turn, call), call:
             async with reserve_budget(runtime, call):
                 reply = await self._client.sender.send(turn.plan, call)
                 read = partial(finish_turn, turn, reply)
-                done = await runtime.work(partial(self._session.parse_turn, start, inputs, read))
+                parse = partial(self._session.parse_turn, start, inputs, read, call.arrival)
+                done = await runtime.work(parse)
                 done = await run_accounting(runtime, call, partial(done.settled, call))
             return await self._saved(done, call)
 
@@ -144,24 +146,33 @@ class _ConversationBase:
         self, turn: TurnPlan, start: Resume | None, inputs: TurnInput
     ) -> AsyncGenerator[PartialImage | TurnCompleted]:
         runtime = self._runtime
-        with self._client.accounting.call(turn.plan, operation=TURN) as call:
+        call = self._client.accounting.call(turn.plan, operation=TURN)
+        with self._kept_on_failure(turn, call), call:
             async with reserve_budget(runtime, call):
                 async with aclosing(await self._client.sender.stream(turn.plan, call)) as source:
-                    reader = TurnReader(turn, source.reply)
+                    reader = call.arrival.reader = TurnReader(turn, source.reply)
                     broken: list[OutcomeUnknownError] = []
                     try:
-                        async for event in source:
-                            preview = await parse_large_in_thread(runtime, event, reader.take)
+                        # Into the reader at once: a call that breaks off here has it there.
+                        async for reader.event in source:
+                            preview = await parse_large_in_thread(
+                                runtime, reader.event, reader.take
+                            )
                             if preview is not None:
                                 call.partial(preview)
                                 yield preview
                     except OutcomeUnknownError as error:
                         broken.append(error)
                 read = partial(reader.end, broken)
-                done = await runtime.work(partial(self._session.parse_turn, start, inputs, read))
+                parse = partial(self._session.parse_turn, start, inputs, read, call.arrival)
+                done = await runtime.work(parse)
                 done = await run_accounting(runtime, call, partial(done.settled, call))
-            saved = await self._saved(done, call)
-        yield TurnCompleted(turn=saved)
+            completed = TurnCompleted(turn=await self._saved(done, call))
+        yield completed
+
+    def _kept_on_failure(self, turn: TurnPlan, call: CallTracker) -> AbstractContextManager[None]:
+        keep = partial(self._client.saver.keep_given_up, turn.plan)
+        return call.arrival.kept_on_failure(keep, images_reply)
 
     async def _saved(self, done: CompletedTurn, call: CallTracker) -> Turn:
         """Once read, a turn is part of the conversation, even if saving it fails."""

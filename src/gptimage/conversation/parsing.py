@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from attrs import evolve
@@ -81,6 +82,16 @@ def finish_turn(turn: TurnPlan, reply: HttpReply, finish: Finish) -> Turn:
         result = finish(turn.plan, evolve(reply, body=renamed))
         return Turn(result=result, chat_model=turn.ask.chat_model)
     return turn_of(turn, read_answer(value, reply.images), reply, finish)
+
+
+def images_reply(reply: HttpReply) -> HttpReply:
+    """Return the images of a reply as one of the Images API; its own body where none is found."""
+    value = _json(reply)
+    if value is None:
+        return evolve(reply, body=_RESULT.sub(rb'"b64_json"\1', bytes(reply.body)))
+    answer = read_answer(value, reply.images)
+    drawn = [call for call in answer.calls if call.image is not None]
+    return _as_images(answer, drawn, reply) if drawn else reply
 
 
 def turn_of(
@@ -285,6 +296,7 @@ class TurnReader:
         self._notes: list[str] = []
         self._unread: list[bytes] = []
         self._took = False
+        self.event: ServerEvent | None = None
 
     def take(self, event: ServerEvent) -> PartialImage | None:
         """Read one event; returns the preview in it, if any.
@@ -293,6 +305,28 @@ class TurnReader:
             ApiError: The service reports a failure; it carries the previews so far.
         """
         self._took = True
+        preview = self._take(event)
+        self.event = None
+        return preview
+
+    def arrived(self) -> HttpReply | None:
+        """Return the finished images that are here as a reply of the Images API; None without any.
+
+        What was being read when the call broke off counts. A thread may still be reading it.
+        """
+        reader, event = TurnReader(self._turn, self._head), self.event
+        reader._items, reader._response, reader._ended = self._items, self._response, self._ended
+        with suppress(ValueError, ApiError):
+            if event is not None:
+                reader._items = list(self._items)
+                reader._take(event)
+        if not reader._items and not reader._ended:
+            return self._head if self._head.status == 200 and self._head.body else None
+        answer = read_answer(reader._document())
+        drawn = [call for call in answer.calls if call.image is not None]
+        return _as_images(answer, drawn, self._head) if drawn else None
+
+    def _take(self, event: ServerEvent) -> PartialImage | None:
         try:
             parsed = read_turn_event(event)
         except ValueError:
@@ -393,9 +427,9 @@ class TurnReader:
 def _merged(items: list[Mapping[str, Any]], last: list[object]) -> list[Mapping[str, Any]]:
     """The items of the response at the end; an image it left out is taken from the way."""
     whole = {_name(item): item for item in items}
-    items = [item for each in last if (item := as_table(each))]
-    merged = [item if item.get("result") else whole.get(_name(item), item) for item in items]
-    known = {_name(item) for item in items}
+    final = [item for each in last if (item := as_table(each))]
+    merged = [item if item.get("result") else whole.get(_name(item), item) for item in final]
+    known = {_name(item) for item in final}
     return [*merged, *(item for item in items if _name(item) not in known)]
 
 

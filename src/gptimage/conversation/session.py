@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from gptimage.conversation.parsing import Finish, is_forgotten
 from gptimage.conversation.planning import TurnPlan, check_ask, image_request, plan_turn
 from gptimage.conversation.turns import CompletedTurn, Resume, Turn, TurnInput
+from gptimage.engine.arrival import Arrival
 from gptimage.engine.plan import Plan
 from gptimage.engine.save import ParsedReply, ResultSaver
 from gptimage.errors import (
@@ -173,7 +174,11 @@ class ConversationSession:
         return evolve(turn, plan=evolve(turn.plan, warnings=(*turn.plan.warnings, note)))
 
     def parse_turn(
-        self, resume: Resume | None, inputs: TurnInput, read: Callable[[Finish], Turn]
+        self,
+        resume: Resume | None,
+        inputs: TurnInput,
+        read: Callable[[Finish], Turn],
+        arrival: Arrival,
     ) -> CompletedTurn:
         """Parse a turn's reply, with the raw bytes safe on disk meanwhile.
 
@@ -181,6 +186,7 @@ class ConversationSession:
             resume: What the turn went on from.
             inputs: The inputs of the turn.
             read: Parses the reply, given what parses images and cost.
+            arrival: Is told where on a disk it is.
 
         Raises:
             GptImageError: It is an error, or holds no image.
@@ -188,7 +194,7 @@ class ConversationSession:
         kept: list[ParsedReply] = []
 
         def finish(plan: Plan, reply: HttpReply) -> Result:
-            kept.append(self.saver.parse_and_spool(plan, reply))
+            kept.append(self.saver.parse_and_spool(plan, reply, arrival))
             return kept[-1].result
 
         turn = read(finish)

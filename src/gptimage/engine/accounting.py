@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.budget import Budget, Reservation
 from gptimage.budget.ledger import Ledger
+from gptimage.engine.arrival import Arrival
 from gptimage.engine.plan import Plan
 from gptimage.errors import ApiError, OutcomeUnknownError, TransportError
 from gptimage.models.pricing import FREE, Cost
@@ -56,6 +57,9 @@ class CallTracker:
 
     posted: bool = False
     """Whether it was sent and may be billed; False again while it waits to be sent once more."""
+
+    def __init__(self) -> None:
+        self.arrival: Arrival = Arrival()
 
     def reserve(self) -> None:
         """The request is about to be sent: reserve what it may cost.
@@ -223,6 +227,7 @@ class CallAccounting:
 
 class _TrackedCall(CallTracker):
     def __init__(self, accounting: CallAccounting, plan: Plan, operation: str) -> None:
+        super().__init__()
         self.blocks = accounting.ledger is not None
         self._accounting = accounting
         self._plan = plan

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gptimage._internal.keywords import (
-    function,
+    clock,
     is_async,
     missing,
     one_of,
@@ -321,12 +321,6 @@ def _fetch(name: str, value: object) -> None:
     one_of(name, value, Fetch, "a Fetch, such as Fetch(max_bytes=10_000_000)")
 
 
-def _clock(name: str, value: object) -> None:
-    function(name, value, "a function that gives the time with its zone: lambda: datetime.now(UTC)")
-    if is_async(value):
-        raise refused(name, value, "a function that need not be awaited")
-
-
 def _observers(name: str, value: object) -> None:
     """An observer that must be awaited would hear nothing, and nobody would notice."""
     wanted = "a list of observers, each with a method notify(event)"
@@ -350,7 +344,7 @@ _CHECKS: Final = {
     "retry": _retry,
     "models": _models,
     "fetch": _fetch,
-    "clock": _clock,
+    "clock": clock,
     "budget": _budget,
     "ledger": _ledger,
     "observers": _observers,

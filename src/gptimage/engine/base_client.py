@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from attrs import evolve, frozen
 
 from gptimage._internal.clock import Clock
-from gptimage._internal.keywords import flag, one_of, path, refused, text
+from gptimage._internal.keywords import (
+    file_path,
+    flag,
+    is_async,
+    missing,
+    one_of,
+    refused,
+    text,
+)
 from gptimage.cache.base import Cache, NewReply
 from gptimage.engine.accounting import CallTracker, accounting_from
 from gptimage.engine.arguments import (
@@ -59,6 +67,7 @@ VARIATION: Final = (
 """The prompt of `variations`; the endpoint of that name is retired."""
 
 VARIATION_NOTE: Final = "OpenAI's variations endpoint is retired; this was made by an edit"
+_HOOK: Final = ("before_send", "not_billed")
 _NO_BATCH: Final = (
     "a send hook is not called for batches: submit the batch with the client that has none"
 )
@@ -75,7 +84,7 @@ def check_many(
     if isinstance(concurrency, bool) or not isinstance(concurrency, int):
         raise refused("concurrency", concurrency, "a whole number, 1 or more")
     if checkpoint is not None:
-        path("checkpoint", checkpoint)
+        file_path("checkpoint", checkpoint)
     flag("retry_unknown", retry_unknown)
     flag("refresh", refresh)
 
@@ -99,7 +108,7 @@ def check_batch(state: object, metadata: object) -> None:
         ConfigurationError: A value is of the wrong kind.
     """
     if state is not None:
-        path("state", state)
+        file_path("state", state)
     if metadata is not None:
         one_of("metadata", metadata, Mapping, "a dict of texts")
 
@@ -231,7 +240,15 @@ class BaseClient:
 
         Args:
             hook: What is called before a request leaves.
+
+        Raises:
+            ConfigurationError: It is none.
         """
+        wanted = "a SendHook, with the methods before_send and not_billed"
+        if missing(hook, _HOOK):
+            raise refused("hook", hook, wanted)
+        if any(is_async(getattr(hook, name)) for name in _HOOK):
+            raise refused("hook", hook, f"{wanted} that need not be awaited")
         twin = copy.copy(self)
         twin._sender = evolve(self._sender, hook=chain(hook, self._sender.hook))
         return twin
@@ -290,7 +307,8 @@ class BaseClient:
         plan = self._config.with_call(
             await runtime.work(plan_any), timeout=how.timeout, headers=how.extra_headers
         )
-        with self._accounting.call(plan) as call:
+        call = self._accounting.call(plan)
+        with self._kept_on_failure(plan, call), call:
             parsed = None
             if self.cache is not None and not how.refresh:
                 parsed = await runtime.work(partial(saver.cache_lookup, plan, self.cache))
@@ -301,22 +319,27 @@ class BaseClient:
                 async with reserve_budget(runtime, call):
                     async with aclosing(await self._sender.stream(plan, call)) as source:
                         reader = StreamReader(plan, source.reply)
+                        call.arrival.reader = reader
                         broken = None
                         try:
-                            async for event in source:
-                                preview = await parse_large_in_thread(runtime, event, reader.take)
+                            # Into the reader at once: a call that breaks off here has it there.
+                            async for reader.event in source:
+                                preview = await parse_large_in_thread(
+                                    runtime, reader.event, reader.take
+                                )
                                 if preview is not None:
                                     call.partial(preview)
                                     yield preview
                         except OutcomeUnknownError as error:
                             broken = error  # a finished image that came before it counts
-                    parsed = await runtime.work(
-                        partial(saver.parse_stream_and_spool, plan, reader, broken, self.cache)
+                    parse = partial(
+                        saver.parse_stream_and_spool, plan, reader, broken, self.cache, call.arrival
                     )
+                    parsed = await runtime.work(parse)
                     settled = partial(parsed.change, call.finished)
                     parsed = await run_accounting(runtime, call, settled)
-            result = call.saved(await self._save(parsed, tags))
-        yield Completed(result=result)
+            completed = Completed(result=call.saved(await self._save(parsed, tags)))
+        yield completed
 
     async def _estimate(
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
@@ -355,12 +378,16 @@ class BaseClient:
     async def _answer(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
         """Return the result, from the cache or the service, saved."""
         plan = self._config.with_call(plan, timeout=how.timeout, headers=how.extra_headers)
-        with self._accounting.call(plan) as call:
+        call = self._accounting.call(plan)
+        with self._kept_on_failure(plan, call), call:
             if self.cache is None:
                 parsed = await self._request(plan, call)
             else:
                 parsed = await self._share(self.cache, plan, call, refresh=how.refresh)
             return call.saved(await self._save(parsed, tags))
+
+    def _kept_on_failure(self, plan: Plan, call: CallTracker) -> AbstractContextManager[None]:
+        return call.arrival.kept_on_failure(partial(self._saver.keep_given_up, plan))
 
     async def _share(
         self, cache: Cache, plan: Plan, call: CallTracker, *, refresh: bool
@@ -370,6 +397,8 @@ class BaseClient:
 
         async def send() -> NewReply:
             own.append(await self._request(plan, call))
+            if call.arrival.given_up:  # this runs on for the others and the cache; see AsyncRunner
+                await self._runtime.work(call.arrival.rescue)
             return own[0].fresh
 
         found = await self._runtime.share(
@@ -384,7 +413,7 @@ class BaseClient:
     async def _request(self, plan: Plan, call: CallTracker) -> ParsedReply:
         async with reserve_budget(self._runtime, call):
             reply = await self._sender.send(plan, call)
-            parse = partial(self._saver.parse_and_spool, plan, reply)
+            parse = partial(self._saver.parse_and_spool, plan, reply, call.arrival)
             is_cheap = self._saver.is_cheap(plan, reply)
             parsed = parse() if is_cheap else await self._runtime.work(parse)
             settled = partial(parsed.change, call.finished)

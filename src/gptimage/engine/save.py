@@ -8,13 +8,14 @@ an error that carries the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from attrs import evolve, field, frozen
 
 from gptimage.cache.base import Cache, CacheEntry, FlightResult, NewReply
+from gptimage.engine.arrival import Arrival
 from gptimage.engine.config import ClientConfig
 from gptimage.engine.parse import image_urls, malformed
 from gptimage.engine.plan import Plan
@@ -88,9 +89,11 @@ class ResultSaver:
         Raises:
             InvalidRequestError: There is no store to tag in, or a tag is unusable.
         """
-        if not isinstance(tags, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        if isinstance(tags, (bytes, Mapping)) or not isinstance(tags, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             raise InvalidRequestError(
-                "tags is text or a list of texts; leave it out for none", field="tags", value=tags
+                "tags is text or a list of texts; leave it out for none",
+                field="tags",
+                value=cast("object", tags),
             )
         found = (tags,) if isinstance(tags, str) else tuple(tags)
         if not found:
@@ -113,8 +116,15 @@ class ResultSaver:
         writes = self.store is not None or self.keep is not None
         return not writes and size < LARGE and not cropped and not image_urls(reply)
 
-    def parse_and_spool(self, plan: Plan, reply: HttpReply) -> ParsedReply:
+    def parse_and_spool(
+        self, plan: Plan, reply: HttpReply, arrival: Arrival | None = None
+    ) -> ParsedReply:
         """Read a reply, with the raw bytes safe on disk meanwhile.
+
+        Args:
+            plan: What was sent.
+            reply: What came back.
+            arrival: Is told where on a disk it is.
 
         Raises:
             GptImageError: It is an error, or holds no image.
@@ -123,7 +133,7 @@ class ResultSaver:
         with _carried(plan, reply):
             whole, unreachable = self.core.inline_image_urls(reply)
             body = reassemble(whole.body, whole.images) if good else None
-            entry = self._spool(plan, body)
+            entry = self._spool(plan, body, arrival)
             try:
                 result = self.core.parse(plan, whole, unreachable)
             except GptImageError:
@@ -137,6 +147,7 @@ class ResultSaver:
         reader: StreamReader,
         broken: OutcomeUnknownError | None,
         cache: Cache | None,
+        arrival: Arrival | None = None,
     ) -> ParsedReply:
         """The end of a stream, kept like any other reply.
 
@@ -149,7 +160,7 @@ class ResultSaver:
         body = reassemble(reply.body, reply.images) if wanted else None
         result = completed.result
         whole = broken is None and len(result.images) >= plan.request.count
-        taken = self._taken(result, body, self._spool(plan, body), complete=whole)
+        taken = self._taken(result, body, self._spool(plan, body, arrival), complete=whole)
         notes = _cache_put(cache, plan.key, taken.fresh) if cache else []
         return evolve(taken, result=taken.result.warn(*notes))
 
@@ -216,20 +227,31 @@ class ResultSaver:
         keep = body if self.caches and complete else None
         return ParsedReply(result=result.warn(*notes), body=keep, entry=entry)
 
-    def _spool(self, plan: Plan, body: bytes | None) -> SpooledReply | None:
-        if body is None:
+    def keep_given_up(self, plan: Plan, body: bytes) -> SpooledReply:
+        """Write the reply of a call that broke off to a disk, for `Store.recover`."""
+        return self._write(plan, body, given_up=True)
+
+    def _spool(
+        self, plan: Plan, body: bytes | None, arrival: Arrival | None
+    ) -> SpooledReply | None:
+        if body is None or (self.keep is None and self.store is None):
             return None
+        entry = self._write(plan, body)
+        if arrival is not None:
+            arrival.entry = entry
+        return entry
+
+    def _write(self, plan: Plan, body: bytes, *, given_up: bool = False) -> SpooledReply:
         if self.keep is not None:
             return self.keep(plan, body)
-        if self.store is None:
-            return None
         from gptimage.store.recovery import PendingReplies, SpooledReply, note_of
 
         try:
             spool = PendingReplies(clock=self.core.clock)
         except GptImageError as error:  # this account has no folder for it
             return SpooledReply(warning=f"the reply could not be kept for recovery: {error}")
-        return spool.put(plan.key, body, note_of(plan.request), store=self.store.name)
+        name = None if self.store is None else self.store.name
+        return spool.put(plan.key, body, note_of(plan.request), store=name, given_up=given_up)
 
 
 @contextmanager

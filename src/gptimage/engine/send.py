@@ -235,7 +235,8 @@ class RetryingSender:
             tries.begin()
             response = None
             try:
-                response = await send(request)
+                # At once: whatever breaks the call off from here on, the reply is paid.
+                call.arrival.response = response = await send(request)
                 outcome = response if isinstance(response, HttpReply) else response.reply
             except (TransportError, OutcomeUnknownError) as error:
                 outcome = error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -51,6 +52,7 @@ class StreamReader:
         self._notes: list[str] = []
         self._unread: list[bytes] = []
         self._took = False
+        self.event: ServerEvent | None = None
 
     def take(self, event: ServerEvent) -> PartialImage | None:
         """Read one event; returns the preview in it, if any.
@@ -59,6 +61,26 @@ class StreamReader:
             ApiError: The service reports a failure; it carries the previews so far.
         """
         self._took = True
+        preview = self._take(event)
+        self.event = None
+        return preview
+
+    def arrived(self) -> HttpReply | None:
+        """Return the finished images that are here, as one plain reply; None without any.
+
+        What was being read when the call broke off counts. A thread may still be reading it.
+        """
+        finals, event = list(self._finals), self.event
+        with suppress(ValueError):
+            if event is not None and (last := read_event(event)).kind == "completed":
+                known = {each.document.images for each in finals}
+                finals += [] if last.document.images in known else [last]
+        if finals:
+            return self._merged(finals)
+        reply = self._whole or self._head
+        return reply if reply.status == 200 and reply.body else None
+
+    def _take(self, event: ServerEvent) -> PartialImage | None:
         try:
             parsed = read_event(event)
         except ValueError:
@@ -110,9 +132,12 @@ class StreamReader:
         """The stream as one plain reply, in the form `parse_response` and the cache know."""
         if not self._finals:
             return self._whole or self._head  # some servers stream one plain answer
+        return self._merged(self._finals)
+
+    def _merged(self, finals: list[StreamEvent]) -> HttpReply:
         images: list[bytes] = []
         values: list[dict[str, Any]] = []
-        for each in self._finals:
+        for each in finals:
             value = table(each.document.value)
             index = value.get("b64_json")
             if isinstance(index, int) and not 0 <= index < len(each.document.images):

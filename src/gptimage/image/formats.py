@@ -395,6 +395,9 @@ def riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at = end + (end - at) % 2  # chunks are padded to even lengths
 
 
+_HEIC: Final = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
+
+
 def _refuse_others(data: bytes) -> None:
     """Refuse by name what people take for an image, before Pillow is imported for it."""
     if not data:
@@ -403,8 +406,14 @@ def _refuse_others(data: bytes) -> None:
     for prefix, what in _STARTS_WITH:
         if start.startswith(prefix):
             raise ImageDecodeError(f"this is {what}, not an image")
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"heim", b"heis"):
-        raise ImageDecodeError("this is HEIC, which is not read here: save it as JPEG or PNG first")
+    # The first brand or, in files of kind mif1 and msf1, one of those after it: ISO/IEC 23008-12.
+    brands = {data[at : at + 4] for at in range(8, 64, 4)} if data[4:8] == b"ftyp" else set[bytes]()
+    if not brands.isdisjoint(_HEIC) and b"avif" not in brands:
+        raise ImageDecodeError(
+            "this is HEIC, which is not read here: export it as JPEG (Preview on a Mac, Photos on "
+            "Windows; an iPhone set to Camera, Formats, Most Compatible takes JPEG), or convert it "
+            "with the package pillow-heif"
+        )
 
 
 def _cut_short(format: str) -> ImageDecodeError:

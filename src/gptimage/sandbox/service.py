@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, unquote
 from attrs import evolve, field, frozen
 
 from gptimage._internal.clock import Clock, in_utc
+from gptimage._internal.keywords import clock as check_clock
 from gptimage._internal.keywords import flag, function, one_of, refused, seconds, strict_class
 from gptimage.errors import OutcomeUnknownError
 from gptimage.image.image import Image
@@ -115,7 +116,7 @@ class Sandbox:
         seconds("latency", latency, zero=True)
         flag("previews", previews)
         flag("svg_model_selection", svg_model_selection)
-        if draw not in {"scene", "plain"}:
+        if draw not in ("scene", "plain"):  # a list has no hash
             raise refused("draw", draw, "'scene' or 'plain'")
         if today is not None:
             function("today", today, "a function that gives a date, such as date.today")
@@ -125,6 +126,10 @@ class Sandbox:
             one_of("failures", failures, Mapping, 'rates by scenario, such as {"cut": 0.02}')
         if seed is not None:
             one_of("seed", seed, int, "a whole number")
+            if isinstance(seed, bool):
+                raise refused("seed", seed, "a whole number")
+        if clock is not None:
+            check_clock("clock", clock)
         self.latency: float = latency
         now = in_utc(clock)
         self._today: Callable[[], date] = (lambda: now().date()) if today is None else today

@@ -130,6 +130,7 @@ class PendingReplies:
         *,
         name: str | None = None,
         store: str | None = None,
+        given_up: bool = False,
     ) -> SpooledReply:
         """Keep a reply. It never raises: a full disk must not stand between you and it.
 
@@ -139,6 +140,7 @@ class PendingReplies:
             note: What was asked, as JSON; see `note_of`.
             name: What `find` will ask for, from `new_name`; a new one when left out.
             store: The name of the store the images are for; only its own `recover` takes them.
+            given_up: Whether its call has ended, so that recovery need not wait for the process.
         """
         now = self._clock().astimezone(UTC)
         head = {
@@ -150,6 +152,8 @@ class PendingReplies:
             "store": store,
             "note": dict(note),
         }
+        if given_up:
+            head["given_up"] = True
         path = self.folder / f"{name or new_name()}{_SUFFIX}"
         try:
             make_private(self.folder)
@@ -174,7 +178,7 @@ class PendingReplies:
         return found and found[0]
 
     def abandoned(self, older_than: timedelta = timedelta(hours=1)) -> tuple[PendingReply, ...]:
-        """Replies of processes that died, and those older than some time, oldest first.
+        """Replies of processes that died or calls that ended, and older ones, oldest first.
 
         Args:
             older_than: Zero or less takes every one, whatever its date: another clock may
@@ -215,7 +219,8 @@ def _read(path: Path) -> tuple[PendingReply, bool] | None:
             note=dict(head["note"]),
             store=None if head.get("store") is None else str(head["store"]),
         )
-        return left, head["host"] == socket.gethostname() and not _alive(int(head["pid"]))
+        dead = head["host"] == socket.gethostname() and not _alive(int(head["pid"]))
+        return left, dead or head.get("given_up") is True
     except Exception:  # noqa: BLE001  # the head of a file anybody may have written
         return None
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, Self, Unpack
 from attrs import evolve
 
 from gptimage._internal.clock import utc_now
-from gptimage._internal.keywords import flag, function, missing, strict_class, text
+from gptimage._internal.keywords import clock as check_clock
+from gptimage._internal.keywords import flag, missing, strict_class, text
 from gptimage._internal.keywords import path as path_like
 from gptimage._internal.locks import locked
 from gptimage._internal.user_dirs import cache_folder
@@ -120,7 +121,7 @@ def open_store(
         text("naming", naming)
     if fsync is not None:
         flag("fsync", fsync)
-    function("clock", clock, "a function that gives the time in UTC")
+    check_clock("clock", clock)
     blobs = _blobs(where, fsync)
     path = _index_path(blobs, index)
     shared = blobs.folder == path.parent
@@ -134,9 +135,15 @@ def open_store(
         shared=shared,
     )
     # An index others do not use is filled when it is first read: saving needs no listing.
-    context.index.database.read(lambda _: None, filled=context.shared)
-    if context.shared:
-        sync.recover(context)
+    try:
+        context.index.database.read(lambda _: None, filled=context.shared)
+        if context.shared:
+            sync.recover(context)
+    except OSError as error:
+        raise StoreError(
+            f"the index {path} cannot be made or read ({reason(error)}); nothing was sent: make "
+            "room or permission there, or give the store another place"
+        ) from error
     return context
 
 

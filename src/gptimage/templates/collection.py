@@ -130,7 +130,7 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
         Raises:
             TemplateError: There is none.
         """
-        found = self._templates.get(name)
+        found = self._templates.get(name) if isinstance(name, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         if found is None:
             meant = did_you_mean(str(name).lower().replace("-", "_"), self.names)
             known = ", ".join(self.names) or "none"
