@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.mcp.browsers import Chromium, Viewer
-from tests.mcp.factories import made_up, picture_id
+from tests.mcp.factories import fake_result, picture_id
 from tests.mcp.harness import House, house
 
 
@@ -25,7 +25,7 @@ def test_the_buttons_of_the_box_stay_in_one_row(
     """What refining costs is told in several lines before a button goes to the next row."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up())
+        await viewer.give(fake_result())
         await viewer.button("Refine…").click()
         rows = [await viewer.button(name).bounding_box() for name in ("Cancel", "Refine")]
         assert rows[0]["y"] == rows[1]["y"]
