@@ -125,11 +125,11 @@ def add_resources(server: DynamicServer, app: App) -> None:
 async def images_changed(subscriptions: SubscriptionBus, *image_ids: str) -> None:
     """Tell subscribed clients that pictures were saved, changed or deleted.
 
-    Call it with ``app.news`` after a picture was saved, tagged or deleted. Only what this process
-    does is told; what another one saves is seen when somebody looks.
+    Call it with ``app.subscriptions`` after an image was saved, tagged or deleted. Only what this
+    process does is sent; what another one saves is seen at the next request.
 
     Args:
-        subscriptions: ``app.news``.
+        subscriptions: ``app.subscriptions``.
         image_ids: The pictures.
     """
     await subscriptions.publish(ResourcesListChanged())

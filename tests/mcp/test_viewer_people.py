@@ -8,24 +8,24 @@ from typing import Any
 import pytest
 
 from tests.mcp.browsers import Chromium, Viewer
-from tests.mcp.factories import made_up, picture_id
-from tests.mcp.harness import House, house
+from tests.mcp.factories import fake_result, picture_id
+from tests.mcp.harness import ServerFixture, server_fixture
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> House:
+def here(tmp_path: Path) -> ServerFixture:
     """A server over the sandbox."""
-    return house(tmp_path)
+    return server_fixture(tmp_path)
 
 
 @pytest.mark.parametrize("width", [640, 360])
 def test_the_buttons_of_the_box_stay_in_one_row(
-    chromium: Chromium, here: House, width: int
+    chromium: Chromium, here: ServerFixture, width: int
 ) -> None:
     """What refining costs is told in several lines before a button goes to the next row."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(made_up())
+        await viewer.give(fake_result())
         await viewer.button("Refine…").click()
         rows = [await viewer.button(name).bounding_box() for name in ("Cancel", "Refine")]
         assert rows[0]["y"] == rows[1]["y"]
@@ -36,7 +36,7 @@ def test_the_buttons_of_the_box_stay_in_one_row(
 
 @pytest.mark.parametrize(("background", "expected"), [("transparent", True), ("opaque", False)])
 def test_a_board_lies_under_transparent_images_alone(
-    chromium: Chromium, here: House, background: str, expected: bool
+    chromium: Chromium, here: ServerFixture, background: str, expected: bool
 ) -> None:
     """A transparent image is told from a white one; the board ends where the image ends."""
 
@@ -64,7 +64,9 @@ def test_a_board_lies_under_transparent_images_alone(
     chromium.tell(story, here.server)
 
 
-def test_the_head_names_the_model_after_a_refinement(chromium: Chromium, here: House) -> None:
+def test_the_head_names_the_model_after_a_refinement(
+    chromium: Chromium, here: ServerFixture
+) -> None:
     """Two pictures of two calls by one model have one model in the head, and no single cost."""
 
     async def story(viewer: Viewer) -> None:
@@ -114,7 +116,7 @@ UNKNOWN = (
     ],
 )
 def test_errors_are_told_in_words_for_people(
-    chromium: Chromium, here: House, text: str, expected: str
+    chromium: Chromium, here: ServerFixture, text: str, expected: str
 ) -> None:
     """What happened and what it may have cost; what the assistant should do is left out."""
 
@@ -126,7 +128,9 @@ def test_errors_are_told_in_words_for_people(
     chromium.tell(story, here.server)
 
 
-def test_errors_of_the_server_are_told_in_words_for_people(chromium: Chromium, here: House) -> None:
+def test_errors_of_the_server_are_told_in_words_for_people(
+    chromium: Chromium, here: ServerFixture
+) -> None:
     """The server's own words for the assistant are understood."""
 
     async def story(viewer: Viewer) -> None:
