@@ -50,7 +50,7 @@ def listing(page: Page) -> dict[str, Any]:
 
 def stats(name: str, stats: Stats) -> dict[str, Any]:
     """What is in a store."""
-    plain = ("pictures", "bytes", "inputs", "input_bytes", "unknown_cost", "pinned")
+    plain = ("images", "bytes", "inputs", "input_bytes", "unknown_cost", "pinned")
     return {
         "store": name,
         **{field: getattr(stats, field) for field in plain},
