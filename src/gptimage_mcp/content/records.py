@@ -50,9 +50,10 @@ def listing(page: Page) -> dict[str, Any]:
 
 def stats(name: str, stats: Stats) -> dict[str, Any]:
     """What is in a store."""
-    plain = ("images", "bytes", "inputs", "input_bytes", "unknown_cost", "pinned")
+    plain = ("bytes", "inputs", "input_bytes", "unknown_cost", "pinned")
     return {
         "store": name,
+        "pictures": stats.images,
         **{field: getattr(stats, field) for field in plain},
         "cost_usd": str(stats.cost.usd),
         "oldest": stats.oldest and stats.oldest.isoformat(),
