@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -88,12 +88,20 @@ def test_after_a_failure_that_cost_nothing_somebody_else_leads(
 def behind(leader: Cache, waiter: Cache, service: Service, together: Together) -> Any:
     """What those get who wait for a leader in another process."""
     service.go.clear()
+    looked, lease = threading.Event(), waiter.lease
+
+    def look(*arguments: Any) -> Any:
+        found = lease(*arguments)
+        looked.set()
+        return found
+
+    waiter.lease = look  # type: ignore[method-assign]  # tells when it has been called
     with ThreadPoolExecutor(2) as pool:
         job = pool.submit(single_flight, leader, KEY, service)
         service.begun.wait()
         others = pool.submit(together, 3, waiter, service)
         wait_until(lambda: waiting() == 2 or others.done())
-        time.sleep(0.1)  # for the third, who has to look at the lease once
+        assert looked.wait(60)  # the third of them asks for the lease
         service.go.set()
         return job.exception(), others.result()
 

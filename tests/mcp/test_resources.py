@@ -153,7 +153,7 @@ def test_history_lists_the_newest_first(here: ResourceFixture, protocol: str) ->
     record = document["records"][0]
     assert record["uri"] == uri_of(second.id)
     assert record["path"] == str(second.path)
-    saved = second.to_json()
+    saved = second.to_dict()
     for name in record.keys() - {"uri", "path", "prompt"}:
         assert record[name] == saved[name]
     assert record["prompt"] == "A fox"

@@ -10,6 +10,11 @@ from gptimage.sandbox import Sandbox, SandboxServer
 from tests.sandbox.pictures import TODAY
 
 
+@pytest.fixture(autouse=True)
+def plain_images() -> None:
+    """Draw scenes, as users get them: how they look is what these tests are about."""
+
+
 @pytest.fixture
 def sandbox() -> Sandbox:
     """A fresh sandbox, on 20 November 2026."""
