@@ -159,7 +159,7 @@ def spread(sources: Sources, *, stored: bool) -> Sequence[Source] | Source:
 
 def _images_of(source: Source | HasImages, *, stored: bool) -> Sequence[Source]:
     if not hasattr(source, "images") or not hasattr(source, "stored"):
-        return [cast("Source", source)]
+        return [source]  # pyright: ignore[reportReturnType]  # hasattr() narrows for mypy alone
     result = cast("HasImages", source)
     return result.stored if stored and result.stored else result.images
 
