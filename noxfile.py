@@ -282,7 +282,7 @@ def docs(session: nox.Session) -> None:
 def site(session: nox.Session) -> None:
     """Build the documentation as a site into build/site; `-- material` with mkdocs-material."""
     install_wheel(session, "all", "site")  # the reference shows what the wheel has
-    build_with = ("zensical", "build", "--strict", "--clean")
+    build_with: tuple[str, ...] = ("zensical", "build", "--strict", "--clean")
     if session.posargs == ["material"]:
         session.install("mkdocs-material==9.8.2")
         build_with = ("mkdocs", "build", "--strict")

@@ -17,9 +17,16 @@ from pathlib import Path
 from gptimage import Budget, Cache, GptImageError, ImageClient, Retry
 from gptimage.budget import Ledger
 from gptimage.sandbox import Sandbox
+from gptimage.sandbox.failures import Scenario
 
 
-FAULTS = {"cut": 0.01, "server": 0.01, "overloaded": 0.01, "html": 0.01, "empty": 0.01}
+FAULTS: dict[Scenario, float] = {
+    "cut": 0.01,
+    "server": 0.01,
+    "overloaded": 0.01,
+    "html": 0.01,
+    "empty": 0.01,
+}
 MEMORY = 1.10
 """How much larger the memory may be at the end than after the first tenth."""
 

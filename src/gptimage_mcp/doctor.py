@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, cast
 
 import gptimage
+from gptimage.config import OFF, variable
 from gptimage.secrets import scrub
 from gptimage_mcp.config.loading import (
     CONFIG,
@@ -26,7 +27,7 @@ from gptimage_mcp.config.loading import (
     load,
 )
 from gptimage_mcp.config.older_servers import replacements
-from gptimage_mcp.config.settings import OFF, ROWS, Settings, SettingsError, variable
+from gptimage_mcp.config.settings import ROWS, Settings, SettingsError
 from gptimage_mcp.content.records import utc_now
 
 

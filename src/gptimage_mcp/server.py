@@ -13,9 +13,10 @@ from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.request_state import RequestStateSecurity
 
 import gptimage
+from gptimage.config import variable
 from gptimage_mcp.app import App, create_app
 from gptimage_mcp.assets import icons, viewer
-from gptimage_mcp.config.settings import Settings, enabled_tools, requires_known_cost, variable
+from gptimage_mcp.config.settings import Settings, enabled_tools, requires_known_cost
 from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.http.routes import add_routes
 from gptimage_mcp.prompts import add_prompts

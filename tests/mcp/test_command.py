@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 import gptimage
+from gptimage.config import variable
 from gptimage.sandbox import SandboxServer
 from gptimage_mcp.__main__ import build_parser, main
-from gptimage_mcp.config.settings import ROWS, variable
+from gptimage_mcp.config.settings import ROWS
 from gptimage_mcp.install.clients import CLIENTS
 from tests.mcp.harness import Slow
 

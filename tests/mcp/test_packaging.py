@@ -24,8 +24,9 @@ import yaml
 from packaging.requirements import Requirement
 
 import gptimage
+from gptimage.config import variable
 from gptimage_mcp.config.loading import CONFIG
-from gptimage_mcp.config.settings import ROWS, variable
+from gptimage_mcp.config.settings import ROWS
 
 
 REPOSITORY = Path(__file__).parents[2]

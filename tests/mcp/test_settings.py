@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gptimage.config
+from gptimage.config import variable
 from gptimage.config.settings import SERVER_SETTINGS, SETTINGS
 from gptimage_mcp.config.loading import CONFIG, default_file, load
 from gptimage_mcp.config.older_servers import replacements
-from gptimage_mcp.config.settings import ROWS, Settings, SettingsError, variable
+from gptimage_mcp.config.settings import ROWS, Settings, SettingsError
 
 
 DOCS = Path(__file__).parents[2] / "docs"

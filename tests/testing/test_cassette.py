@@ -358,7 +358,9 @@ def drawn(**body: Any) -> bytes:
     """An image of the sandbox."""
     given = {"model": "gpt-image-2.5-flare", "prompt": "A fox", "quality": "low", **body}
     path = "/images/generations"
-    reply = Sandbox(previews=True, draw="scene").send(HttpRequest(method="POST", path=path, body=given))
+    reply = Sandbox(previews=True, draw="scene").send(
+        HttpRequest(method="POST", path=path, body=given)
+    )
     return base64.b64decode(json.loads(bytes(reply.body))["data"][0]["b64_json"])
 
 

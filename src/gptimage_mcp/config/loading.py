@@ -26,8 +26,9 @@ from gptimage.config import (
     user_file,
     usual_cache,
     usual_place,
+    variable,
 )
-from gptimage_mcp.config.settings import ROWS, Settings, SettingsError, variable
+from gptimage_mcp.config.settings import ROWS, Settings, SettingsError
 
 
 CONFIG: Final = "GPTIMAGE_CONFIG"

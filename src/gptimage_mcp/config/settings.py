@@ -386,7 +386,7 @@ def _wrong_values(settings: Settings) -> Iterator[str]:
             else:
                 raise BadValueError("is no tuple of values")
         except BadValueError as error:
-            text = repr(str(value) if isinstance(value, Path | Decimal) else cast("object", value))
+            text = f"{str(value)!r}" if isinstance(value, Path | Decimal) else f"{value!r}"
             shown = "the value" if row.secret else text if len(text) <= 80 else f"{text[:79]}…"
             yield f"{variable(each.name)}: {shown} {error}"
 

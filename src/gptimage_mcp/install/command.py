@@ -146,7 +146,8 @@ def _key(args: argparse.Namespace) -> str:
 
 def _setting(text: str) -> tuple[str, str]:
     """A setting of the command line, which must be one that exists and makes sense."""
-    from gptimage_mcp.config.settings import ROWS, BadValueError, variable
+    from gptimage.config import BadValueError, variable
+    from gptimage_mcp.config.settings import ROWS
 
     name, equals, value = text.partition("=")
     rows = {variable(each): row for each, row in ROWS.items()}

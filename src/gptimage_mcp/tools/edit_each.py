@@ -13,9 +13,9 @@ from mcp_types import CallToolResult
 from pydantic import BeforeValidator, Field
 
 import gptimage
+from gptimage.config import variable
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import current_user
-from gptimage_mcp.config.settings import variable
 from gptimage_mcp.content.errors import to_tool_error, tool_errors
 from gptimage_mcp.content.results import job_error, structured, usd
 from gptimage_mcp.dynamic_server import DynamicServer

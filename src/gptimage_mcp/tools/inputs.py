@@ -17,9 +17,9 @@ from attrs import frozen
 from pydantic import BaseModel, ConfigDict, Field
 
 import gptimage
+from gptimage.config import variable
 from gptimage.image.allowed_folders import Folders
 from gptimage_mcp.auth import current_user
-from gptimage_mcp.config.settings import variable
 from gptimage_mcp.jobs.journal import is_handle
 from gptimage_mcp.jobs.uploads import Uploads, is_upload
 from gptimage_mcp.tools.requests import Picture

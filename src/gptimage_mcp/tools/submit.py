@@ -13,9 +13,9 @@ from typing import Final
 from attrs import frozen
 
 import gptimage
+from gptimage.config import variable
 from gptimage.service import RunnerError
 from gptimage_mcp.app import App
-from gptimage_mcp.config.settings import variable
 from gptimage_mcp.jobs.job import EarlierUnknownError, Job, Outcome, RunnerOutcome
 from gptimage_mcp.jobs.work import ImageWorker, JobRequest
 from gptimage_mcp.tools.inputs import writable
