@@ -198,6 +198,7 @@ def create_app(
     fetch: gptimage.Fetch | None = None,
     *,
     detached: bool = False,
+    subscriptions: SubscriptionBus | None = None,
 ) -> App:
     """Everything a server works with.
 
@@ -206,6 +207,7 @@ def create_app(
         client: Draws with this one and its store, cache and ledger; made when left out.
         fetch: Downloads pictures named by URL; one with short limits when left out.
         detached: Whether another process draws, which survives this one.
+        subscriptions: Tells subscribed clients of changes; made when left out.
 
     Raises:
         ConfigurationError: A setting makes no sense, or the client has no store.
@@ -221,7 +223,7 @@ def create_app(
         raise gptimage.ConfigurationError("the client of an MCP server needs a store=")
     else:
         shared = Tenant(client=client, store=client.store, cache=client.cache, ledger=client.ledger)
-    subscriptions = InMemorySubscriptionBus()
+    subscriptions = subscriptions or InMemorySubscriptionBus()
     return App(
         settings=settings,
         shared=shared,

@@ -51,16 +51,6 @@ _FIXED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _NOTHING: Final = Completion(values=[])
 _Complete = Callable[[str], Awaitable[Completion]]
-_Handler = Callable[
-    [PromptReference | ResourceTemplateReference, CompletionArgument, CompletionContext | None],
-    Awaitable[Completion],
-]
-
-
-def add_completions(server: DynamicServer, store: gptimage.Store, templates: Templates) -> None:
-    """Complete the variables of resource addresses and the arguments of prompts."""
-    register: Callable[[_Handler], _Handler] = server.completion()  # type: ignore[no-untyped-call]  # the SDK has no type for it
-    register(Completions(store, templates).complete)
 
 
 class Completions:
@@ -152,7 +142,7 @@ def add_prompts(server: DynamicServer, app: App) -> None:
     A template folder that changes is read again when somebody asks, and subscribers are told.
     """
     server.prompts = Prompts(app.templates)
-    add_completions(server, app.store, app.templates)
+    server.completions = Completions(app.store, app.templates)
 
 
 class Prompts:

@@ -61,9 +61,9 @@ def serve(settings: Settings) -> None:
     if sys.stdin is None or sys.stdout is None:
         raise gptimage.ConfigurationError(_CLOSED)
     with _off_the_wire():
-        from gptimage_mcp.server import build_server
+        from gptimage_mcp.server import late_server
 
-        server = build_server(settings, detached=True)
+        server = late_server(settings)
     gc.freeze()  # what is there now stays
     gc.enable()
     if sys.stdin.isatty():

@@ -60,11 +60,12 @@ class Priced(Protocol):
 
 
 async def confirm(
-    ctx: Context[App, Any], request: Priced, earlier: Job | None = None
+    app: App, ctx: Context[App, Any], request: Priced, earlier: Job | None = None
 ) -> InputRequiredResult | None:
     """Ask the person, if that is needed and possible.
 
     Args:
+        app: The server.
         ctx: The request.
         request: What is to be drawn.
         earlier: The same call, if one was made that may have been paid: then the person is asked
@@ -77,7 +78,6 @@ async def confirm(
         ToolError: The person said no.
         InvalidRequestError: It breaks a documented rule.
     """
-    app = ctx.request_context.lifespan_context
     limit = app.settings.confirm_above
     if (limit is None and earlier is None) or app.client is None or not _can_ask(ctx):
         return None

@@ -151,7 +151,7 @@ class EditEachTool:
             unknown = next((job for job in earlier if job and job.state == "unknown"), None)
             if new:
                 group = RequestGroup(prompt=prompt, requests=tuple(new))
-                question = await confirm(ctx, group, unknown)
+                question = await confirm(app, ctx, group, unknown)
                 if question is not None:
                     return question  # type: ignore[return-value]  # the SDK passes a question on
             jobs = [

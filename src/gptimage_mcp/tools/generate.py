@@ -16,7 +16,7 @@ from pydantic import BaseModel
 import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import current_user
-from gptimage_mcp.config.settings import requires_known_cost
+from gptimage_mcp.catalogue import limit_note
 from gptimage_mcp.content.errors import tool_errors
 from gptimage_mcp.content.results import job_result
 from gptimage_mcp.dynamic_server import DynamicServer
@@ -347,9 +347,6 @@ _TITLES: Final = {
 _FILES: Final = ("attached_image", "attached_mask")
 
 
-_LIMIT_NOTE: Final = "Name size and quality: a spending limit refuses a cost it cannot foresee."
-
-
 def add_generate_tools(server: DynamicServer, app: App) -> None:
     """Offer the tools that draw."""
     submitter = JobSubmitter(app)
@@ -358,7 +355,7 @@ def add_generate_tools(server: DynamicServer, app: App) -> None:
         ask: Ask = getattr(tools, name)
         files = [each for each in _FILES if each in inspect.signature(ask).parameters]
         tool = _tool(runner, ask)
-        note = _LIMIT_NOTE if requires_known_cost(app.settings) else ""
+        note = limit_note(name, app.settings)
         register_tool(
             server, tool, title=title, hints=PAID, structured=False, files=files, note=note
         )
@@ -387,7 +384,7 @@ class ToolRunner:
             job_request = await ask(**asked)
             job = await self.submitter.find_earlier(job_request, owner)
             if job is None or job.state != "running":
-                question = await confirm(ctx, job_request.request, job)
+                question = await confirm(app, ctx, job_request.request, job)
                 if question is not None:
                     return question
                 job = self.submitter.begin(job_request, owner)
