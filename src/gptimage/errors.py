@@ -125,7 +125,7 @@ def _filtered(value: object, depth: int) -> set[str]:
 
 
 def _is_blocked(verdict: dict[str, object]) -> bool:
-    """Whether a category was the reason; ``detected`` is what its yes-or-no filters say."""
+    """Return whether a category was the reason; ``detected`` is what its yes-or-no filters say."""
     return verdict.get("filtered") is True or (
         "filtered" not in verdict and verdict.get("detected") is True
     )
@@ -145,7 +145,7 @@ _READ: Final = 4096
 
 
 def truncated_repr(value: object, limit: int = 80) -> str:
-    """The repr of whatever a caller passed, cut short, for a message; it never fails."""
+    """Return the repr of whatever a caller passed, cut short, for a message; it never fails."""
     if isinstance(value, (bytes, bytearray)):
         return f"<{len(value)} bytes>"
     try:

@@ -45,7 +45,7 @@ class BatchEvents:
         self._emit(Sent, number, attempt=attempt)
 
     def retrying(self, number: int) -> RetryCallback:
-        """Who is to be called before something about a part is sent again."""
+        """Return who is to be called before something about a part is sent again."""
 
         def notify_retry(delay: float, outcome: HttpReply | TransportError) -> None:
             reason = type(outcome).__name__
@@ -131,7 +131,7 @@ class BatchEvents:
 
 
 def entry_of(state: State, number: int) -> CallRecord:
-    """A part as it is entered in a ledger; the same row in every process."""
+    """Return a part as it is entered in a ledger; the same row in every process."""
     from datetime import timedelta
 
     part = state.parts[number]

@@ -121,7 +121,7 @@ def _once(request: HttpRequest) -> Steps[HttpReply | TransportError | None]:
 
 
 def _may_exist(outcome: HttpReply | TransportError | None) -> bool:
-    """Whether a batch may have been made although no batch came back."""
+    """Return whether a batch may have been made although no batch came back."""
     if isinstance(outcome, HttpReply):
         return verdict(outcome) in ("answered", "unknown", "free") and outcome.status != 429
     return outcome is None
@@ -139,7 +139,7 @@ def _retry_delay(
     attempt: int,
     outcome: HttpReply | TransportError | None,
 ) -> float:
-    """Seconds until a batch that was surely not made is asked for again.
+    """Return seconds until a batch that was surely not made is asked for again.
 
     Raises:
         ApiError: The service refused for good.
@@ -171,7 +171,7 @@ def _search(core: ClientConfig, state: State, number: int) -> Steps[str | None]:
 
 
 def _find(core: ClientConfig, state: State, number: int) -> Steps[str | None]:
-    """The batch made of a part's file, among those made since the job was begun."""
+    """Return the batch made of a part's file, among those made since the job was begun."""
     since = (state.created - timedelta(hours=1)).timestamp()
     mark, file_id = _mark(state, number), state.parts[number].file_id
     for batch in (yield from listed(core, since)):

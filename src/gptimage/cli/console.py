@@ -105,14 +105,14 @@ class Output(io.TextIOBase):
             self._failed(error)
 
     def isatty(self) -> bool:
-        """Whether somebody looks at it."""
+        """Return whether somebody looks at it."""
         try:
             return self._stream is not None and self._stream.isatty()
         except ValueError:  # it is closed
             return False
 
     def fileno(self) -> int:
-        """The number of the file."""
+        """Return the number of the file."""
         if self._stream is None:
             raise io.UnsupportedOperation("fileno")
         return self._stream.fileno()
@@ -143,17 +143,17 @@ class Messages(Output):
 
 
 def reason(error: Exception) -> str:
-    """Why something failed, in the words of the system."""
+    """Return why something failed, in the words of the system."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def encoding_of(head: bytes) -> str:
-    """The encoding that the first bytes of a text tell; UTF-8 without a byte order mark."""
+    """Return the encoding that the first bytes of a text tell; UTF-8 without a byte order mark."""
     return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
 
 
 def read_stdin() -> str:
-    """All of standard input, in UTF-8, what its byte order mark tells, or else the locale's.
+    """Return all of standard input, in UTF-8, what its byte order mark tells, or else the locale's.
 
     Raises:
         InvalidRequestError: It is in none of them.

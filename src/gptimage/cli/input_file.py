@@ -141,23 +141,23 @@ class Rows:
         counts = Counter(name.casefold() for name in self.names)
         if twice := next((name for name, count in counts.items() if count > 1), None):
             raise InvalidRequestError(
-                f"{display_name(path)}: two lines have {twice!r} in the column {columns.name_from}, "
-                "and their files would be mixed up; nothing was sent",
+                f"{display_name(path)}: two lines have {twice!r} in the column "
+                f"{columns.name_from}, and their files would be mixed up; nothing was sent",
                 field="name_from",
                 value=columns.name_from,
                 allowed="a column whose values all differ",
             )
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return how many there are."""
         return self._count
 
     def __iter__(self) -> Iterator[Row]:
-        """The requests."""
+        """Return the requests."""
         return (line.request for line in self.lines())
 
     def lines(self) -> Iterator[Line]:
-        """The requests with their lines and names."""
+        """Yield the requests with their lines and names."""
         for number, row in _read(self._path, self._columns):
             yield self._columns.line(self._path, number, row)
 
@@ -293,7 +293,7 @@ def _column(name: str) -> str:
 
 
 def _encoding(path: Path) -> str:
-    """The encoding of a file, as far as its first bytes tell.
+    """Return the encoding of a file, as far as its first bytes tell.
 
     Raises:
         InvalidRequestError: It is no text at all, or can be read only once.
@@ -316,7 +316,7 @@ def _encoding(path: Path) -> str:
 
 
 def _not_text(path: Path, error: UnicodeDecodeError) -> InvalidRequestError:
-    """Names the line: whoever made the file knows that name with its umlaut."""
+    """Return the error that names the line and its text, so that the broken letter is found."""
     number = 1
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):  # noqa: B007  # the number is what is wanted
@@ -329,7 +329,7 @@ def _not_text(path: Path, error: UnicodeDecodeError) -> InvalidRequestError:
 
 
 def _reader(name: str) -> Callable[[str], Any]:
-    """How the text of a column is understood; lists are separated by ``;``."""
+    """Return how the text of a column is understood; lists are separated by ``;``."""
     if name in _NUMBERS:
         return int
     if name in _OBJECTS:

@@ -67,11 +67,11 @@ class Config:
         return self.values.get("sandbox") is True
 
     def origin(self, name: str) -> str:
-        """Where a setting comes from; ``default`` when nobody made it."""
+        """Return where a setting comes from; ``default`` when nobody made it."""
         return self.origins.get(name, DEFAULT)
 
     def text(self, name: str) -> str | None:
-        """A setting that is text, or None."""
+        """Return a setting that is text, or None."""
         value = self.values.get(name)
         return None if value is None else str(value)
 
@@ -89,7 +89,7 @@ class Config:
         return path
 
     def is_off(self, name: str) -> bool:
-        """Whether there is to be no ``store``, ``cache`` or ``ledger``."""
+        """Return whether there is to be no ``store``, ``cache`` or ``ledger``."""
         return (self.text(name) or usual_place(name)) == OFF
 
     def rows(self) -> Iterator[tuple[str, object, str]]:
@@ -168,7 +168,7 @@ def load(
 
 
 def user_file() -> Path | None:
-    """The file of settings of this user; None for an account without a home folder."""
+    """Return the file of settings of this user; None for an account without a home folder."""
     try:
         if sys.platform == "win32":
             folder = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
@@ -312,7 +312,7 @@ def _named_file(file: str | os.PathLike[str] | None) -> Path | None:
 
 
 def _project_file() -> tuple[Path, Mapping[str, object]] | None:
-    """The nearest project's file from the working folder up, and its settings."""
+    """Return the nearest project's file from the working folder up, and its settings."""
     try:
         folder = Path.cwd()
     except OSError:  # it was removed
@@ -334,7 +334,7 @@ def _project_file() -> tuple[Path, Mapping[str, object]] | None:
 
 
 def _parsed(path: Path, problems: list[str], *, in_tool: bool = False) -> Mapping[str, object]:
-    """The keys of a TOML file; those of ``[tool.gptimage]`` alone when asked for."""
+    """Return the keys of a TOML file; those of ``[tool.gptimage]`` alone when asked for."""
     try:
         with path.open("rb") as file:
             keys: Any = tomllib.loads(file.read(_LARGEST).decode("utf-8-sig"))
@@ -347,7 +347,7 @@ def _parsed(path: Path, problems: list[str], *, in_tool: bool = False) -> Mappin
 
 
 def _text(name: str, value: object) -> str | None:
-    """A TOML value as a variable would hold it; None when it has the wrong type."""
+    """Return a TOML value as a variable would hold it; None when it has the wrong type."""
     kind = SETTINGS[name].kind
     if isinstance(value, bool):
         return str(value).lower() if kind in {"flag", "place"} else None

@@ -265,20 +265,20 @@ OTHER_VARIABLES: Final = frozenset(
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     setting = SETTINGS.get(name)
     return (setting and setting.variable) or f"GPTIMAGE_{name.upper()}"
 
 
 def usual_place(name: str) -> str:
-    """Where a store or ledger is when no setting says otherwise; the cache is off."""
+    """Return where a store or ledger is when no setting says otherwise; the cache is off."""
     if name == "store":
         return str(default_folder())
     return str(state_folder() / "ledger.sqlite") if name == "ledger" else OFF
 
 
 def limits_of(values: Mapping[str, Value]) -> dict[str, Decimal]:
-    """The limits of ``budget``, ``max_per_call`` and ``max_per_day``, by period.
+    """Return the limits of ``budget``, ``max_per_call`` and ``max_per_day``, by period.
 
     Raises:
         BadValueError: Two of them name the same period.

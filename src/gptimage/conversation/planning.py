@@ -60,7 +60,7 @@ def image_request(
     model: str,
     stream: bool,
 ) -> Generate:
-    """The image a turn asks for: an edit when it starts from images, else a new one.
+    """Return the image a turn asks for: an edit when it starts from images, else a new one.
 
     Raises:
         InvalidRequestError: An option is unknown or has no place in a conversation.
@@ -138,7 +138,7 @@ def _ceiling(plan: Plan, ask: Ask, history: int | None) -> Decimal | None:
 
 
 def _chat_ceiling(request: Generate, on: date, ask: Ask, history: int | None) -> Decimal | None:
-    """The chat model's part; its bytes are those of the prompt and of all extra fields."""
+    """Return the chat model's part; its bytes are those of the prompt and of all extra fields."""
     extra = request.extra_body or {}
     if extra.get("service_tier") not in STANDARD:
         return None

@@ -174,7 +174,7 @@ class Turn:
         return json.dumps(self.to_dict(data=data))
 
     def _repr_html_(self) -> str:
-        """The images, for notebooks."""
+        """Return the images, for notebooks."""
         return self.result._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 
@@ -194,7 +194,7 @@ class TurnCompleted:
         return self.turn.image
 
     def _repr_html_(self) -> str:
-        """The images, for notebooks."""
+        """Return the images, for notebooks."""
         return self.turn._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 
@@ -260,6 +260,6 @@ class CompletedTurn:
     tags: tuple[str, ...] = ()
 
     def settled(self, call: CallTracker) -> CompletedTurn:
-        """The same, once the accounting knows what it cost, the chat model included."""
+        """Return the same, once the accounting knows what it cost, the chat model included."""
         result = call.finished(self.turn.result, extra=self.turn.chat_cost)
         return evolve(self, turn=evolve(self.turn, result=result))

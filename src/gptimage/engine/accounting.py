@@ -116,18 +116,18 @@ class CallTracker:
         return result
 
     def saved(self, result: Result) -> Result:
-        """The result, after the store was asked to save it."""
+        """Return the result, after the store was asked to save it."""
         return result
 
     def _doubts(self) -> tuple[str, ...]:
-        """What the caller should know of earlier tries."""
+        """Return what the caller should know of earlier tries."""
         if not self.doubtful:
             return ()
         tries = "one earlier try" if self.doubtful == 1 else f"{self.doubtful} earlier tries"
         return (f"{tries} of this call got no answer and may have been billed as well",)
 
     def __enter__(self) -> Self:
-        """The call itself."""
+        """Return the call itself."""
         return self
 
     def __exit__(
@@ -153,13 +153,13 @@ class NullAccounting:
         self.clock: Callable[[], datetime] = clock
 
     def call(self, plan: Plan, *, operation: str | None = None) -> CallTracker:
-        """A call nobody listens to."""
+        """Return a call nobody listens to."""
         del plan, operation
         return CallTracker()
 
 
 def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
-    """The accounting for a client's settings ``budget``, ``ledger`` and ``observers``.
+    """Return the accounting for a client's settings ``budget``, ``ledger`` and ``observers``.
 
     Raises:
         ConfigurationError: Budget and client name different ledgers.
@@ -189,7 +189,7 @@ class CallAccounting:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
-        """The accounting for a client's settings ``budget``, ``ledger`` and ``observers``.
+        """Return the accounting for a client's settings ``budget``, ``ledger`` and ``observers``.
 
         Raises:
             ConfigurationError: Budget and client name different ledgers.
@@ -361,7 +361,7 @@ class _TrackedCall(CallTracker):
         )
 
     def _reserved(self) -> Reservation | None:
-        """A reservation in the budget, or in the ledger alone."""
+        """Return a reservation in the budget, or in the ledger alone."""
         accounting = self._accounting
         if accounting.budget is not None:
             return accounting.budget.reserve(
@@ -409,7 +409,7 @@ def _reason(outcome: HttpReply | TransportError | OutcomeUnknownError) -> str:
 
 
 def _times(usd: Decimal | None, tries: int) -> Decimal | None:
-    """What so many tries may cost; nothing when there is none, whatever the price."""
+    """Return what so many tries may cost; nothing when there is none, whatever the price."""
     return Decimal(0) if not tries else None if usd is None else usd * tries
 
 

@@ -163,7 +163,7 @@ def check_transport(transport: object, *, wants_async: bool) -> None:
 
 
 def store_of(store: Store | str | os.PathLike[str] | None) -> Store | None:
-    """The store that was given, or the one in the folder that was named.
+    """Return the store that was given, or the one in the folder that was named.
 
     Raises:
         ConfigurationError: It is neither.
@@ -180,7 +180,7 @@ def store_of(store: Store | str | os.PathLike[str] | None) -> Store | None:
 
 
 def cache_of(cache: Cache | str | os.PathLike[str] | None) -> Cache | None:
-    """The cache that was given, or one in the folder that was named.
+    """Return the cache that was given, or one in the folder that was named.
 
     Raises:
         ConfigurationError: It is neither.
@@ -286,7 +286,7 @@ def check_retry(retry: object) -> Retry:
 
 
 def retry_of(retry: Retry | int | None) -> Retry:
-    """How often to send again; 0 is never."""
+    """Return how often to send again; 0 is never."""
     if retry is None:
         return Retry()
     return retry if isinstance(retry, Retry) else Retry(attempts=1)
@@ -359,7 +359,7 @@ _CHECKS: Final = {
 
 
 def _hints(what: str) -> dict[str, str]:
-    """What to do instead, for names that people know from the SDK and from calls."""
+    """Return what to do instead, for names that people know from the SDK and from calls."""
     name, _, sandbox = what.partition(".")
     sdk = "AsyncOpenAI" if name.startswith("Async") else "OpenAI"
     azure = sdk.replace("OpenAI", "AzureOpenAI")
@@ -406,7 +406,7 @@ def _article(value: object) -> str:
 
 
 def _is_plain(method: object) -> bool:
-    """Whether it is written with ``def``, so that what it gives is known."""
+    """Return whether it is written with ``def``, so that what it gives is known."""
     import inspect
 
     return inspect.isfunction(method) or inspect.ismethod(method)

@@ -237,7 +237,7 @@ class BaseClient:
         return twin
 
     def __repr__(self) -> str:
-        """Where it sends and with which model; never the key."""
+        """Return where it sends and with which model; never the key."""
         return f"{type(self).__name__}({self._config.endpoint}, model={self._config.model})"
 
     def _with_saving_hook(self, hook: SavingHook) -> Self:

@@ -58,7 +58,7 @@ class ParsedReply:
         return NewReply(body=self.body, usd=cost.usd if cost else None)
 
     def change(self, work: Callable[[Result], Result]) -> ParsedReply:
-        """The same reply with the result that ``work`` makes of it."""
+        """Return the same reply with the result that ``work`` makes of it."""
         return evolve(self, result=work(self.result))
 
 
@@ -83,7 +83,7 @@ class ResultSaver:
         return self.core.store
 
     def check_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
-        """The tags, refused now if they make no sense: later they would cost an image.
+        """Return the tags, refused now if they make no sense: later they would cost an image.
 
         Raises:
             InvalidRequestError: There is no store to tag in, or a tag is unusable.
@@ -107,7 +107,7 @@ class ResultSaver:
         return check_tags(found)
 
     def is_cheap(self, plan: Plan, reply: HttpReply) -> bool:
-        """Whether `take` takes no time worth a thread: nothing to save, download or crop."""
+        """Return whether `take` takes no time worth a thread: nothing to save, download or crop."""
         size = len(reply.body) + sum(map(len, reply.images))
         cropped = plan.exact and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)
         writes = self.store is not None or self.keep is not None
@@ -138,7 +138,7 @@ class ResultSaver:
         broken: OutcomeUnknownError | None,
         cache: Cache | None,
     ) -> ParsedReply:
-        """The end of a stream, kept like any other reply.
+        """Return the end of a stream, kept like any other reply.
 
         Raises:
             GptImageError: It ended without a finished image.
@@ -154,7 +154,7 @@ class ResultSaver:
         return evolve(taken, result=taken.result.warn(*notes))
 
     def cache_lookup(self, plan: Plan, cache: Cache) -> ParsedReply | None:
-        """What the cache knows; a cache that fails knows nothing."""
+        """Return what the cache knows; a cache that fails knows nothing."""
         try:
             entry = cache.get(plan.key)
             if entry is None:
@@ -167,7 +167,7 @@ class ResultSaver:
     def from_single_flight(
         self, plan: Plan, shared: FlightResult, own: Sequence[ParsedReply]
     ) -> ParsedReply:
-        """What we own ourselves, or else the reply somebody else paid for."""
+        """Return the reply this call paid for, or else the one that another call got."""
         if own:
             taken = own[0]
         else:
@@ -211,7 +211,7 @@ class ResultSaver:
     def _taken(
         self, result: Result, body: bytes | None, entry: SpooledReply | None, *, complete: bool
     ) -> ParsedReply:
-        """Only whole answers are cached: the rest may be own for again."""
+        """Return the parsed reply; only a complete one has the body for the cache."""
         notes = [entry.warning] if entry and entry.warning else []
         keep = body if self.caches and complete else None
         return ParsedReply(result=result.warn(*notes), body=keep, entry=entry)
@@ -260,7 +260,7 @@ def _cache_put(cache: Cache, key: str, fresh: NewReply) -> list[str]:
 def _already_stored(
     store: Store, result: Result, tags: tuple[str, ...], notes: list[str]
 ) -> tuple[Record, ...]:
-    """The records, tagged, of a cached result whose images are all in the store already."""
+    """Return the records, tagged, of a cached result whose images are all in the store already."""
     if not result.cached:
         return ()
     found = [store.find(image.sha256) for image in result.images]

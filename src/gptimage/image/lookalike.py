@@ -17,7 +17,7 @@ _SPACES: Final = re.compile(r"\s")
 
 
 def lookalike(path: Path) -> Path:
-    """The one path that is there and looks the same, or the path itself.
+    """Return the one path that is there and looks the same, or the path itself.
 
     Only normal form and kind of space may differ. Two that look the same are left to people.
     """

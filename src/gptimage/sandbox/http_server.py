@@ -350,7 +350,7 @@ def _no_such_number(name: str) -> object:
 
 
 def _refused(refusal: ErrorReply) -> HttpReply:
-    """A refusal from before the sandbox was asked."""
+    """Return a refusal from before the sandbox was asked."""
     request_id = f"req_{uuid.uuid4().hex}"
     headers = {"content-type": "application/json", "x-request-id": request_id, **refusal.headers}
     return HttpReply(status=refusal.status, headers=headers, body=refusal.body(request_id))

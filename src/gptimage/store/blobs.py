@@ -92,7 +92,7 @@ class Blobs(Protocol):
         ...
 
     def read(self, key: str) -> Blob:
-        """The content.
+        """Return the content.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -100,7 +100,7 @@ class Blobs(Protocol):
         ...
 
     def stat(self, key: str) -> BlobInfo | None:
-        """What is known of a file, or None when it is not there."""
+        """Return what is known of a file, or None when it is not there."""
         ...
 
     def delete(self, key: str) -> None:
@@ -108,7 +108,7 @@ class Blobs(Protocol):
         ...
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[BlobInfo]:
-        """Every file below a prefix (empty, or ending in a slash), in the order of the keys.
+        """Return every file below a prefix (empty, or ending in a slash), in the order of the keys.
 
         Args:
             prefix: Such as ``images/``.

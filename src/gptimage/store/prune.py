@@ -132,7 +132,7 @@ def _is_limit(name: str, value: object) -> bool:
 
 
 def _over(retention: Retention, now: datetime, row: Row, count: int, size: int) -> bool:
-    """Whether keeping this row and all newer ones crosses a limit."""
+    """Return whether keeping this row and all newer ones crosses a limit."""
     if retention.max_count is not None and count > retention.max_count:
         return True
     if retention.max_bytes is not None and size > retention.max_bytes:
@@ -212,7 +212,7 @@ def _carry_out(context: StoreContext, choice: Choice) -> PruneReport:
 
 
 def _forecast(context: StoreContext, choice: Choice) -> PruneReport:
-    """What would be removed, if nothing changes until then."""
+    """Return what would be removed, if nothing changes until then."""
     going = {row.id for row in choice.remove}
     uses = context.index.database.read(lambda c: c.execute(_USES).fetchall())
     staying = {sha256 for sha256, _, id in uses if id not in going}

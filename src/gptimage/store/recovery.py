@@ -94,7 +94,7 @@ class PendingReply:
     note: Mapping[str, object] = field(repr=False)
 
     def read(self) -> bytes:
-        """The reply.
+        """Return the reply.
 
         Raises:
             OSError: The file cannot be read.
@@ -119,7 +119,7 @@ class PendingReplies:
         self.folder: Path = Path(folder).expanduser() if folder else spool_folder()
 
     def __repr__(self) -> str:
-        """The class and the folder."""
+        """Return the class and the folder."""
         return f"PendingReplies({str(self.folder)!r})"
 
     def put(
@@ -194,17 +194,17 @@ class PendingReplies:
 
 
 def new_name() -> str:
-    """A name for a reply that is still to come; names sort by time."""
+    """Return a name for a reply that is still to come; names sort by time."""
     return f"{utc_now():%Y%m%dT%H%M%S%f}-{os.getpid()}-{os.urandom(6).hex()}"
 
 
 def note_of(request: Generate) -> dict[str, object]:
-    """What a recovery must know of a request, as JSON; input images are named, not kept."""
+    """Return what a recovery must know of a request, as JSON; input images are named, not kept."""
     return request_to_json(request)
 
 
 def _read(path: Path) -> tuple[PendingReply, bool] | None:
-    """A leftover, and whether its process is dead; None for a file that is none."""
+    """Return a leftover, and whether its process is dead; None for a file that is none."""
     try:
         with path.open("rb") as file:
             head = cast("dict[str, Any]", json.loads(file.readline(_MAX_NOTE)))
@@ -387,7 +387,7 @@ def _has_no_metadata(context: StoreContext, found: search.Found) -> bool:
 
 
 def _call(left: PendingReply, body: bytes) -> CallMetadata:
-    """What is known of a call: the note, and the usage in the reply."""
+    """Return what is known of a call: the note, and the usage in the reply."""
     asked = left.note if "operation" in left.note else {"operation": RECOVERED}
     model = str(asked.get("model", "unknown"))
     usage = read_usage(read(body).value, has_inputs=asked["operation"] == "edit")
@@ -402,7 +402,7 @@ def _call(left: PendingReply, body: bytes) -> CallMetadata:
 
 
 def _exact(image: Image, asked: Mapping[str, object]) -> Image:
-    """The image with the pixels that were asked for, as the client would have made it."""
+    """Return the image with the pixels that were asked for, as the client would have made it."""
     try:
         size = Size.parse(str(asked.get("size", "auto"))).pixels
         return image.fit(*size) if size else image

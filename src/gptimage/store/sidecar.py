@@ -44,7 +44,7 @@ def request_to_json(request: Generate) -> dict[str, object]:
 
 
 def input_images(request: Generate) -> tuple[Image, ...]:
-    """Every image a request needs to be sent again: inputs, mask and markup."""
+    """Return every image a request needs to be sent again: inputs, mask and markup."""
     if not isinstance(request, Edit):
         return ()
     mask = request.mask.image if isinstance(request.mask, Mask) else request.mask
@@ -53,7 +53,7 @@ def input_images(request: Generate) -> tuple[Image, ...]:
 
 
 def inputs(asked: Mapping[str, object]) -> dict[str, int]:
-    """The key and the length in bytes of every image a described request names."""
+    """Return the key and the length in bytes of every image a described request names."""
     images, mask = asked.get("images"), asked.get("mask")
     named: list[Any] = [*images] if isinstance(images, list) else []
     named += [asked.get("markup"), mask[_MASK] if _has(mask, _MASK) else None]
@@ -66,7 +66,7 @@ def _length(value: object) -> int:
 
 
 def request_from_json(asked: Mapping[str, object], load: Load) -> Generate:
-    """The request that was described.
+    """Return the request that was described.
 
     Raises:
         StoreError: It was written by a newer version, or is damaged.
@@ -91,7 +91,7 @@ def request_from_json(asked: Mapping[str, object], load: Load) -> Generate:
 
 
 def key_of(image: Image) -> str:
-    """Where an input image is kept."""
+    """Return where an input image is kept."""
     return input_key(image.sha256, image.extension)
 
 
@@ -164,7 +164,7 @@ class UnreadableSidecarError(ValueError):
 
 
 def dump(record: Record, *, deleted: bool = False) -> bytes:
-    """The bytes of a sidecar: JSON people can read, UTF-8, two spaces of indent."""
+    """Return the bytes of a sidecar: JSON people can read, UTF-8, two spaces of indent."""
     values = record.to_sidecar()
     if deleted:
         values[TOMBSTONE] = True

@@ -89,7 +89,7 @@ class VerifyReport:
         return all(problem.kind == "foreign" for problem in self.problems)
 
     def of(self, kind: Kind) -> tuple[Problem, ...]:
-        """The problems of one kind."""
+        """Return the problems of one kind."""
         return tuple(problem for problem in self.problems if problem.kind == kind)
 
 
@@ -247,7 +247,7 @@ class _Findings:
         self.problems.append(Problem(kind, key, detail))
 
     def young(self, info: BlobInfo) -> bool:
-        """Whether a file may still be in the hands of whoever writes it."""
+        """Return whether a file may still be in the hands of whoever writes it."""
         if self.now - info.modified >= self.grace:
             return False
         self.unfinished.append(info.key)

@@ -90,7 +90,7 @@ class _Lazy:
             return self._client
 
     def taken(self) -> Any:
-        """The client if there is one, which from now on is the caller's to close."""
+        """Return the client if there is one, which from now on is the caller's to close."""
         with self._lock:
             client, self._client = self._client, None
             return client
@@ -293,7 +293,7 @@ def _configured(make: Callable[[], object]) -> object:
 def _call(
     client: Any, request: HttpRequest, cast_to: type[Any], opened: ExitStack, *, owned: bool
 ) -> Any:
-    """The SDK's ``post`` or ``get``; to be awaited when the client is async."""
+    """Return the SDK's ``post`` or ``get``; to be awaited when the client is async."""
     options = _options(request, owned=owned)
     if request.method != "GET":
         parts = _parts(request, opened, options)

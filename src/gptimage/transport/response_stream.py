@@ -159,7 +159,7 @@ class AsyncArrivingDownload:
 
 
 def open_stream(response: httpx2.Response, image_key: str) -> ArrivingStream:
-    """The events of an answer to a streamed request, or the whole of it where it has none.
+    """Return the events of an answer to a streamed request, or the whole of it where it has none.
 
     The content type alone does not tell: gateways send events as JSON, text or bytes. So
     another one is judged by how its body begins.
@@ -216,7 +216,7 @@ def _is_undecided(start: bytes) -> bool:
 
 
 def _begins_events(start: bytes) -> bool:
-    """Whether a body begins with a field or a comment of server-sent events."""
+    """Return whether a body begins with a field or a comment of server-sent events."""
     return start.lstrip(_BLANK).startswith(_FIELDS)
 
 
@@ -273,7 +273,7 @@ def network_errors() -> tuple[type[Exception], ...]:
 
 
 def failure(error: Exception) -> GptImageError:
-    """What a failed exchange means: never sent, or sent with an unknown outcome."""
+    """Return what a failed exchange means: never sent, or sent with an unknown outcome."""
     import openai
 
     scrub_error(error)
@@ -301,7 +301,7 @@ def failure(error: Exception) -> GptImageError:
 
 
 def _causes(error: BaseException | None) -> str:
-    """What is behind an exception, as text: asyncio's connections say nothing themselves."""
+    """Return what is behind an exception, as text: asyncio's connections say nothing themselves."""
     found: list[str] = []
     while error is not None and len(found) < 8:
         found.append(f" {error}")

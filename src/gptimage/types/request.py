@@ -71,7 +71,7 @@ class Prompt:
     )
 
     def __str__(self) -> str:
-        """The text alone."""
+        """Return the text alone."""
         return self.text
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -382,7 +382,7 @@ def _habit(name: str, value: Any) -> Any:
 
 
 def _prompt(prompt: str | Prompt) -> tuple[str, dict[str, Any]]:
-    """The text, and what a template recommends for it."""
+    """Return the text, and what a template recommends for it."""
     if not isinstance(prompt, Prompt):
         return prompt.removeprefix(_MARK) if isinstance(prompt, str) else prompt, {}  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
     names = ("size", "quality", "background", "format", "template")

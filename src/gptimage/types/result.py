@@ -148,11 +148,11 @@ class Result:
         }
 
     def warn(self, *sentences: str) -> Result:
-        """The same result with more warnings."""
+        """Return the same result with more warnings."""
         return evolve(self, warnings=(*self.warnings, *sentences))
 
     def _repr_html_(self) -> str:
-        """All images side by side with prompt, size and cost, for notebooks."""
+        """Return all images side by side with prompt, size and cost, for notebooks."""
         import html
 
         figures = "".join(_figure(image) for image in self.images)
@@ -174,7 +174,7 @@ class PartialImage:
     index: int
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        """The preview, for notebooks."""
+        """Return the preview, for notebooks."""
         return self.image._repr_mimebundle_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 
@@ -194,7 +194,7 @@ class Completed:
         return self.result.image
 
     def _repr_html_(self) -> str:
-        """The images, for notebooks."""
+        """Return the images, for notebooks."""
         return self.result._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 

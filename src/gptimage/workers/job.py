@@ -120,7 +120,7 @@ class JobRecord:
         return self.state in ("claimed", "sending")
 
     def abandoned(self, now: float) -> bool:
-        """Whether the lease of the worker that has it is over."""
+        """Return whether the lease of the worker that has it is over."""
         return self.owned and self.until <= now
 
     def to_text(self) -> str:
