@@ -393,9 +393,9 @@ class TurnReader:
 def _merged(items: list[Mapping[str, Any]], last: list[object]) -> list[Mapping[str, Any]]:
     """Return the items of the response at the end; an image it left out is taken from the way."""
     whole = {_name(item): item for item in items}
-    items = [item for each in last if (item := as_table(each))]
-    merged = [item if item.get("result") else whole.get(_name(item), item) for item in items]
-    known = {_name(item) for item in items}
+    final = [item for each in last if (item := as_table(each))]
+    merged = [item if item.get("result") else whole.get(_name(item), item) for item in final]
+    known = {_name(item) for item in final}
     return [*merged, *(item for item in items if _name(item) not in known)]
 
 
