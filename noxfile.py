@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,21 @@ DAYS = ("2026-12-05", "2027-07-01")
 EXTRAS = (*sorted({*PROJECT["project"]["optional-dependencies"]} - {"all"}), "celery,redis")
 """Each extra alone, and the pair that the page of the workers asks for."""
 
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+"""The versions `nox -s pythons` looks for; pyproject.toml allows them."""
+FILES = (
+    "tests/_internal",
+    "tests/batch",
+    "tests/budget",
+    "tests/cache",
+    "tests/cli",
+    "tests/config",
+    "tests/image",
+    "tests/store",
+    "tests/workers",
+)
+"""The tests of what deals with files: root may read and write all of them, other users may not."""
+
 CODE = ("src", "tests/typing", "examples", "benchmarks", "noxfile.py")
 
 
@@ -113,6 +130,83 @@ def slow(session: nox.Session) -> None:
     """Run what the test suite leaves out: faults at every write, and kills by the hundred."""
     install_wheel(session, "all", "test")
     pytest(session, "tests", "-m", "slow", "--numprocesses", str(os.cpu_count() or 1))
+
+
+def interpreters() -> dict[str, str]:
+    """The Pythons of this machine by version: on PATH, or where pyenv has put them."""
+    folders = [Path(each) for each in os.environ["PATH"].split(os.pathsep) if "shims" not in each]
+    # pyenv's shims stand for versions that are not chosen, too, and then only complain.
+    folders += sorted(Path.home().glob(".pyenv/versions/*/bin"))
+    found = {
+        version: folder / f"python{version}"
+        for folder in reversed(folders)
+        for version in PYTHONS
+        if (folder / f"python{version}").is_file()
+    }
+    return {version: str(path) for version, path in sorted(found.items())}
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("python", [nox.param(path, id=each) for each, path in interpreters().items()])
+def pythons(session: nox.Session) -> None:
+    """Run the suite on each Python of this machine, in a locale without letters or language."""
+    if missing := [each for each in PYTHONS if each not in interpreters()]:
+        session.warn(f"untried, for they are not on this machine: Python {', '.join(missing)}")
+    install_wheel(session, "all", "test")
+    session.env.update(LANG="C", LC_ALL="")
+    several = ("tests", "-m", "not slow", "--numprocesses", str(os.cpu_count() or 1))
+    # Versions and locales differ in what they do, not in single inputs: few examples are enough.
+    pytest(session, *(session.posargs or several), "--hypothesis-profile", "brief")
+
+
+@nox.session(venv_backend="none", requires=["build"])
+def ordinary(session: nox.Session) -> None:
+    """Run what deals with files as a user from whom files can be kept; for root, who is none."""
+    if os.getuid() != 0:
+        session.skip("not root: the other sessions have run as an ordinary user")
+    # That user may not look into root's home, where this repository may lie.
+    with tempfile.TemporaryDirectory(prefix="gptimage-") as name:
+        folder = Path(name)
+        for each in ("home", "tmp", "repository"):
+            (folder / each).mkdir()
+        for each in tracked_files():
+            (folder / "repository" / each).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / each, folder / "repository" / each)
+        (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
+        virtualenv = (
+            sys.executable,
+            "-m",
+            "virtualenv",
+            "--quiet",
+            "--python",
+            everybodys_python(),
+        )
+        session.run(*virtualenv, str(folder / "venv"), external=True)
+        python = str(folder / "venv" / "bin" / "python")
+        install = ("-m", "pip", "install", "--quiet", f"{wheel}[all]", *group("test"))
+        session.run(python, *install, external=True)
+        session.run("chown", "-R", "nobody", str(folder), external=True)
+        paths = session.posargs or (*FILES, "--numprocesses", str(os.cpu_count() or 1))
+        with session.chdir(folder / "home"):
+            session.run(
+                *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
+                *(python, "-m", "pytest", "-c", str(folder / "repository" / "pyproject.toml")),
+                *(str(folder / "repository" / each) if "/" in each else each for each in paths),
+                *("-m", "not slow", "--hypothesis-profile", "brief"),
+                env={"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")},
+                external=True,
+            )
+
+
+def everybodys_python() -> str:
+    """A Python that other users may start, too."""
+    found = [shutil.which("python3", path="/usr/bin:/usr/local/bin"), *interpreters().values()]
+    for each in filter(None, found):
+        path = Path(each).resolve()
+        old = subprocess.call([each, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"])  # noqa: S603  # fixed words
+        if not old and all(folder.stat().st_mode & 0o001 for folder in path.parents):
+            return each
+    raise FileNotFoundError("no Python 3.11 or later that other users may start, such as apt's")
 
 
 @nox.session(requires=["build"])

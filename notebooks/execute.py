@@ -1,11 +1,13 @@
 """Executes the notebooks in the offline sandbox, in a new folder each.
 
 ``python notebooks/execute.py`` fails when a cell fails or prints something else than the notebook
-shows; with ``--write`` it writes what the cells show into the notebooks. `nox -s notebooks` runs it.
+shows; with ``--write`` it writes what the cells show into the notebooks. `nox -s notebooks` runs
+it.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 import tempfile
@@ -37,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 def executed(notebook: Any) -> Any:
     """Return the notebook with what its cells show now."""
-    fresh = nbformat.from_dict(notebook)
+    fresh = copy.deepcopy(notebook)
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             fresh, resources={"metadata": {"path": folder}}, record_timing=False

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import json
 import logging
 import re
@@ -32,6 +31,7 @@ from pydantic import AnyHttpUrl, ConfigDict, TypeAdapter
 from starlette.authentication import AuthenticationError
 
 import gptimage
+from gptimage.service import current_caller
 from gptimage_mcp.config.settings import Settings
 
 
@@ -177,24 +177,6 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-# Which hosts and web pages are answered, and when listening at all would be careless.
-#
-# A page that is open in somebody's browser can send requests to this machine. It cannot hide its
-# ``Origin``, and when its name was made to point here (DNS rebinding) it cannot hide the ``Host``
-# it asked for. Both are checked in front of every route, whatever address is listened on: the
-# SDK checks its own path only, and nothing at all once ``host`` is not a loopback name.
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; a name other than localhost may be any."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 # The public keys of an issuer of tokens: fetched when needed, kept, and fetched again with care.
 #
 # Anybody can send a token with a made-up key id, so an unknown one leads to a request to the
@@ -326,13 +308,15 @@ def _fits(key: Mapping[str, Any], algorithm: str) -> bool:
     )
 
 
-# Who calls, and how to tell them that their picture is on its way.
-
-
 def current_user() -> str | None:
-    """The user, or else the client, as the access token says; None without one (stdio)."""
-    token = get_access_token()
-    return None if token is None else name_of(token)
+    """Return whoever sent the current request, or None where callers are not told apart (stdio).
+
+    That is the user or else the client of the access token, or whoever made a signed link.
+    """
+    caller = current_caller()
+    if caller is None and (token := get_access_token()) is not None:
+        return name_of(token)  # a program that serves the SDK's own application
+    return caller
 
 
 # OAuth access tokens in the form of a JWT: signature, issuer, audience and time are checked.
@@ -444,6 +428,8 @@ def _scopes(claims: Mapping[str, Any]) -> list[str]:
 
 
 def _check_url(variable: str, url: str) -> None:
+    from gptimage.service.http import is_loopback  # late: over stdio nobody asks
+
     parts = urlsplit(url)
     safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     if not safe or not parts.hostname:

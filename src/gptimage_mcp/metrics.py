@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import gptimage
-from gptimage_mcp.http.errors import json_error
+from gptimage.service.http import JsonError
 
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class MetricsRoute:
     async def answer(self, _: Request) -> Response:
         """The answer."""
         if self._metrics is None:
-            return json_error(
+            return JsonError(
                 501,
                 "no_metrics",
                 "metrics need another package (pip install 'gptimage[prometheus]') and "

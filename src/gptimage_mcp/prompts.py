@@ -177,12 +177,53 @@ class Prompts:
                 each problem, and ``data`` the first argument and what it takes.
         """
         try:
-            template = (await self._templates.now())[name]
-            prompt = template.render(arguments)
+            templates = await self._templates.now()
+            template = templates[name if name in templates else _OLDER_NAMES.get(name, name)]
+            prompt = template.render(_with_older(template, arguments))
         except gptimage.TemplateError as error:
             raise _refusal(error) from error
         message = PromptMessage(role="user", content=TextContent(text=_text(prompt)))
         return GetPromptResult(description=template.description, messages=[message])
+
+
+_OLDER_NAMES: Final = {"social_media": "social_media_post"}
+_OLDER_ARGUMENTS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+    "social_media_post": {"layout": ("visual_elements", "arranged as {}")},
+    "hero_banner": {
+        "main_theme": ("message", "{}"),
+        "hero_elements": ("message", "shown with {}"),
+        "atmosphere": ("visual_style", "a {} atmosphere"),
+    },
+    "email_header": {
+        "main_topic": ("theme", "{}"),
+        "header_elements": ("theme", "shown with {}"),
+        "visual_style": ("theme", "in a {} style"),
+    },
+    "infographic": {
+        "chart_types": ("visual_approach", "with {}"),
+        "color_scheme": ("visual_approach", "in {} colours"),
+    },
+    "thumbnail": {
+        "focal_element": ("style", "with {} as the focal point"),
+        "color_scheme": ("style", "in {} colours"),
+    },
+}
+"""Arguments of lansespirit/image-gen-mcp that our templates have not: where they go, and how."""
+
+
+def _with_older(
+    template: gptimage.PromptTemplate, arguments: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return the arguments, with those of an older server written into those that are there."""
+    known = {argument.name for argument in template.arguments}
+    merged = dict(arguments)
+    for name, (place, words) in _OLDER_ARGUMENTS.get(template.name, {}).items():
+        # A template of one's own with this name may have the argument, or lack the place.
+        if name not in merged or name in known or place not in known:
+            continue
+        text = words.format(merged.pop(name))
+        merged[place] = f"{merged[place]}, {text}" if merged.get(place) else text
+    return merged
 
 
 def _prompt(template: gptimage.PromptTemplate) -> Prompt:

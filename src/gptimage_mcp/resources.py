@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from urllib.parse import parse_qsl
 
 import anyio.to_thread
-from attrs import frozen
+from attrs import evolve, frozen
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.subscriptions import ResourcesListChanged, ResourceUpdated, SubscriptionBus
@@ -152,6 +152,7 @@ class Resources:
             "storage-stats": self._stats,
             "model-info": self._model,
             "prompt-templates": self._templates,
+            "models": self._models,
         }
 
     @property
@@ -196,6 +197,7 @@ class Resources:
         return ReadResourceContents(content=image.data, mime_type=image.mime_type)
 
     async def _history(self, address: Address) -> ReadResourceContents:
+        address = _with_query(address)
         address.takes("limit", "days", path="recent")
         limit, days = address.number("limit", _LIMIT), address.number("days", _DAYS)
         since = None if days is None else self._app.clock() - timedelta(days=days)
@@ -218,6 +220,12 @@ class Resources:
             )
         return _json(records.model(spec, catalogue, self._app.clock().date()))
 
+    async def _models(self, address: Address) -> ReadResourceContents:
+        """Return all models, as ``list_models`` does: an address of lansespirit/image-gen-mcp."""
+        address.takes(path="list")
+        catalogue, today = gptimage.Models.load(), self._app.clock().date()
+        return _json({"models": [records.model(spec, catalogue, today) for spec in catalogue]})
+
     async def _templates(self, address: Address) -> ReadResourceContents:
         address.takes()
         templates = await self._app.templates.now()
@@ -236,6 +244,14 @@ def _listed(record: gptimage.Record) -> Resource:
         size=record.bytes,
         annotations=Annotations(last_modified=record.created.isoformat(), priority=0.5),
     )
+
+
+def _with_query(address: Address) -> Address:
+    """Return ``recent/{limit}/{days}``, as lansespirit/image-gen-mcp has it, with parameters."""
+    path, *values = address.path.split("/")
+    if not values or len(values) > 2 or address.query:
+        return address
+    return evolve(address, path=path, query=dict(zip(("limit", "days"), values, strict=False)))
 
 
 def _too_large(record: gptimage.Record) -> str:

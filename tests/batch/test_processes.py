@@ -192,12 +192,12 @@ def test_a_job_that_is_being_prepared_is_left_alone(tmp_path: Path) -> None:
     def hold(request: HttpRequest) -> None:
         if request.path == "/files":
             uploading.set()
-            free.wait(20)
+            free.wait(60)
 
     slow = line(sandbox, transport=Meddling(sandbox, hold))
     thread = threading.Thread(target=Batch.submit, args=(slow, [fox(0)]), kwargs={"state": file})
     thread.start()
-    assert uploading.wait(20)
+    assert uploading.wait(60)
     with pytest.raises(ConfigurationError, match="another process is submitting"):
         Batch.submit(line(sandbox), [fox(0)], state=file)
     with pytest.raises(ConfigurationError, match="another process is submitting"):

@@ -156,7 +156,7 @@ class FailingService:
         self.posts.append(path)
         connection.sendall(self.failure.answer)
         if self.failure.ending == "hang":
-            self.released.wait(20)
+            self.released.wait(60)
         if self.failure.ending == "reset":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()

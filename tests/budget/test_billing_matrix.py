@@ -98,7 +98,7 @@ def test_every_failure(
             base_url=service.url,
             budget=budget,
             retry=gptimage.Retry(first_delay=0.001),
-            timeout=0.5 if failure.ending == "hang" else 20.0,
+            timeout=1.5 if failure.ending == "hang" else 60.0,
         )
     finally:
         service.close()

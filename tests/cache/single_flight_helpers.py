@@ -48,6 +48,8 @@ class Service:
     async def awaited(self) -> NewReply:
         """Answer a task."""
         number = self._begin()
+        while not self.go.is_set():  # noqa: ASYNC110  # threads clear and set it, too
+            await asyncio.sleep(0.001)
         await asyncio.sleep(self.delay)
         return self._end(number)
 
@@ -69,10 +71,16 @@ def waiting() -> int:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait, but not for ever: what the test asserts then fails instead."""
-    for _ in range(2_000):
-        if condition():
-            return
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
         time.sleep(0.005)
+
+
+async def until_waiting(count: int) -> None:
+    """Wait, as a task, until so many wait for somebody else's request."""
+    end = time.monotonic() + 60
+    while waiting() < count and time.monotonic() < end:  # noqa: ASYNC110  # nothing tells who joins
+        await asyncio.sleep(0.001)
 
 
 def in_threads(count: int, work: Callable[[], FlightResult]) -> list[FlightResult | BaseException]:

@@ -13,12 +13,13 @@ from gptimage.cache.single_flight import asingle_flight, single_flight
 from gptimage.errors import (
     OutcomeUnknownError,
 )
-from tests.cache.single_flight_helpers import KEY, Maker, Service, body
+from tests.cache.single_flight_helpers import KEY, Maker, Service, body, until_waiting
 
 
 def test_ctrl_c_after_sending_pays_nothing_twice(cache: Cache) -> None:
     """The one who is interrupted is; those who waited are told that it may have been billed."""
     service = Service(KeyboardInterrupt())
+    service.crowd = 2
     with ThreadPoolExecutor(2) as pool:
         leader = pool.submit(single_flight, cache, KEY, service)
         service.begun.wait()
@@ -34,6 +35,7 @@ def test_ctrl_c_after_sending_pays_nothing_twice(cache: Cache) -> None:
 def test_ctrl_c_before_sending_lets_somebody_else_ask(cache: Cache) -> None:
     """What was certainly not sent is sent by the next."""
     service = Service(KeyboardInterrupt())
+    service.crowd = 2
     with ThreadPoolExecutor(2) as pool:
         leader = pool.submit(single_flight, cache, KEY, service, sent=lambda: False)
         service.begun.wait()
@@ -60,7 +62,8 @@ def test_a_cancelled_leader_lets_another_process_lead_if_nothing_was_sent(
 
 def test_a_cancelled_leader_leaves_its_flight_in_the_air(cache: Cache) -> None:
     """Those who wait get the reply, and so does the cache: it is paid for."""
-    service = Service(delay=0.2)
+    service = Service(delay=0)
+    service.go.clear()
 
     async def main() -> list[FlightResult]:
         leader = asyncio.ensure_future(asingle_flight(cache, KEY, service.awaited))
@@ -68,10 +71,11 @@ def test_a_cancelled_leader_leaves_its_flight_in_the_air(cache: Cache) -> None:
         waiters = [
             asyncio.ensure_future(asingle_flight(cache, KEY, service.awaited)) for _ in range(3)
         ]
-        await asyncio.sleep(0.01)
+        await until_waiting(3)
         leader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leader
+        service.go.set()
         return await asyncio.gather(*waiters)
 
     found = asyncio.run(main())
@@ -97,11 +101,11 @@ def test_a_paid_reply_reaches_the_cache_although_nobody_waits(cache: Cache) -> N
 def test_what_nobody_wants_is_not_sent(cache: Cache) -> None:
     """A caller that gives up before sending, with nobody waiting, never pays."""
     sent: list[bool] = []
-    begun = asyncio.Event()
+    begun, turn = asyncio.Event(), asyncio.Event()
 
     async def call() -> NewReply:
         begun.set()
-        await asyncio.sleep(0.05)  # waits its turn, as a rate limit makes it
+        await turn.wait()  # as a rate limit makes it
         sent.append(True)
         return NewReply(body=b"unwanted")
 
@@ -111,7 +115,8 @@ def test_what_nobody_wants_is_not_sent(cache: Cache) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.sleep(0.1)
+        turn.set()
+        await asyncio.sleep(0.05)
 
     asyncio.run(main())
 
@@ -121,10 +126,10 @@ def test_what_nobody_wants_is_not_sent(cache: Cache) -> None:
 
 def test_the_last_passenger_to_leave_ends_what_was_not_sent() -> None:
     """A flight goes on for its passengers, and no longer."""
-    cache, sent = Cache.memory(), list[bool]()
+    cache, sent, turn = Cache.memory(), list[bool](), asyncio.Event()
 
     async def call() -> NewReply:
-        await asyncio.sleep(0.1)
+        await turn.wait()
         sent.append(True)
         return NewReply(body=b"unwanted")
 
@@ -133,11 +138,12 @@ def test_the_last_passenger_to_leave_ends_what_was_not_sent() -> None:
             asyncio.ensure_future(asingle_flight(cache, KEY, call, sent=lambda: bool(sent)))
             for _ in range(3)
         ]
-        await asyncio.sleep(0.02)
+        await until_waiting(2)
         for task in flights:
             task.cancel()
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.15)
+        turn.set()
+        await asyncio.sleep(0.05)
 
     asyncio.run(main())
 
@@ -152,7 +158,7 @@ def test_an_event_loop_that_ends_tells_those_who_wait_elsewhere() -> None:
         task = asyncio.ensure_future(asingle_flight(cache, KEY, service.awaited))
         await asyncio.to_thread(service.begun.wait)
         jobs.append(pool.submit(single_flight, cache, KEY, service))
-        await asyncio.sleep(0.1)
+        await until_waiting(1)
         task.cancel()
 
     jobs: list[object] = []

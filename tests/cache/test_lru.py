@@ -192,7 +192,7 @@ def test_a_fork_waits_for_work_in_progress() -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        os._exit(0 if lock._lock.acquire(timeout=5) else 1)
+        os._exit(0 if lock._lock.acquire(timeout=60) else 1)
     thread.join()
 
     assert os.waitpid(child, 0)[1] == 0

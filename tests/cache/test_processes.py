@@ -151,7 +151,7 @@ def test_a_killed_leader_is_replaced(start: Start, service: Any, kind: str) -> N
 
 def test_the_error_of_one_process_is_everybodys(start: Start, service: Any) -> None:
     """A refusal reaches waiting processes whole, and nobody asks again."""
-    service.delay = 1.0
+    service.delay = 3.0  # those who wait must have asked by then
     leader, *waiters = start("fail", copies=3)
     leader.go()
     wait_until(lambda: len(service.asked) == 1)

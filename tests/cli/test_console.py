@@ -19,6 +19,7 @@ import pytest
 import gptimage
 from gptimage import Image, ImageClient
 from gptimage.cli import output
+from gptimage.cli.console import NotDeliveredError, Output
 from gptimage.cli.main import exit_code, main
 from gptimage.cli.output import Target, keep_what_came, save_one, target
 from gptimage.cli.parser import build_parser
@@ -104,6 +105,17 @@ def test_a_full_disk_behind_standard_error() -> None:
 
 
 # ---------------------------------------------------- the image on standard output
+
+
+def test_the_end_of_a_stream_writes_nothing() -> None:
+    """Python 3.13 prints what closing raises, and ends every stream by closing it."""
+    closed = io.TextIOWrapper(io.BytesIO())
+    output = Output(closed)
+    closed.close()
+    output.close()
+
+    with pytest.raises(NotDeliveredError, match="closed"):
+        output.flush()
 
 
 def test_standard_output_takes_the_image() -> None:

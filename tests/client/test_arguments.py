@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+import trustme
 
 import gptimage
 from gptimage import Budget, Cache, ConfigurationError, Retry
@@ -269,6 +270,20 @@ def test_a_file_without_certificates_is_refused(
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     with pytest.raises(ConfigurationError, match=r"SSL_CERT_FILE.*no certificates"):
         harness.client(api_key=KEY)
+
+
+def test_a_file_with_a_broken_certificate_is_refused_before_sending(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client is made after a look at the first certificate; the others are read before a call."""
+    first = trustme.CA().cert_pem.bytes().decode()
+    file = tmp_path / "cacert.pem"
+    file.write_text(f"{first}\n-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    client = harness.client(api_key=KEY)
+
+    with pytest.raises(ConfigurationError, match=r"SSL_CERT_FILE.*no certificates"):
+        client.generate("A fox")
 
 
 def test_a_proxys_password_is_not_shown(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,9 @@ import gptimage
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
 from gptimage.cache import Cache
-from gptimage.cache import flight as board
 from gptimage.observers.events import Event, Retried
 from gptimage.transport.http import HttpReply
+from tests.cache.single_flight_helpers import waiting
 from tests.client.harness import AsyncFakeTransport, FakeTransport, answer, failure, picture
 
 
@@ -73,7 +73,7 @@ def waiting_for(what: str, waits: Callable[[], object]) -> tuple[list[Any], dict
 async def pending_tasks() -> set[asyncio.Task[Any]]:
     """Tasks that are still there although everybody should have gone."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
-    return (await asyncio.wait(others, timeout=10))[1] if others else set()
+    return (await asyncio.wait(others, timeout=60))[1] if others else set()
 
 
 @pytest.mark.parametrize("what", ["limit", "retry"])
@@ -120,7 +120,7 @@ def test_a_call_somebody_else_waits_for_goes_on() -> None:
         leader = asyncio.ensure_future(client.generate("A fox", **LOW))
         await waits.wait()
         joined = asyncio.ensure_future(client.generate("A fox", **LOW))
-        while not passengers():  # noqa: ASYNC110  # nothing tells when somebody has joined
+        while not waiting():  # noqa: ASYNC110  # nothing tells when somebody has joined
             await asyncio.sleep(0)
         leader.cancel()
         await asyncio.wait((leader,))
@@ -173,7 +173,7 @@ def test_ctrl_c_while_waiting_lets_the_next_thread_ask(
         """The pause of a call that waits, until somebody has joined it; then Ctrl-C."""
         if not threading.current_thread().name.startswith("caller"):
             return nap(seconds)  # a thread another test left behind
-        while not passengers():
+        while not waiting():
             nap(0.001)
         fake.answers[:] = [DRAWN]
         if what == "limit":
@@ -190,8 +190,3 @@ def test_ctrl_c_while_waiting_lets_the_next_thread_ask(
         assert isinstance(leader.exception(), KeyboardInterrupt)
         assert joined.result().cost > Decimal(0)
     assert len(fake.requests) == (1 if what == "limit" else 2)
-
-
-def passengers() -> int:
-    """How many wait for somebody else's request."""
-    return sum(flight._waiters for flight in list(board._in_flight.values()))

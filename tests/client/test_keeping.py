@@ -17,6 +17,7 @@ from gptimage.cache import Cache
 from gptimage.errors import CacheError
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply
+from tests.cache.single_flight_helpers import until_waiting, wait_until, waiting
 from tests.client.harness import (
     AsyncFakeTransport,
     FakeTransport,
@@ -236,7 +237,7 @@ def test_threads_asking_the_same_share_one_call() -> None:
 
     class Slow(FakeTransport):
         def send(self, request: Any) -> HttpReply:
-            release.wait(10)
+            release.wait(60)
             return super().send(request)
 
     service = Slow([OK])
@@ -256,24 +257,21 @@ def test_threads_asking_the_same_share_one_call() -> None:
 
 def test_tasks_asking_the_same_share_one_call() -> None:
     """A hundred tasks, one request; also when the first to ask is cancelled."""
-
-    class Slow(FakeTransport):
-        pass
-
-    service = Slow([OK])
+    service, go = FakeTransport([OK]), asyncio.Event()
 
     class SlowAsync(AsyncFakeTransport):
         async def send(self, request: Any) -> HttpReply:
             self.inner.requests.append(request)
-            await asyncio.sleep(0.05)
+            await go.wait()
             return OK
 
     async def run() -> list[gptimage.Result]:
         transport = SlowAsync(service)
         async with gptimage.AsyncImageClient(transport=transport, cache=Cache.memory()) as client:
             tasks = [asyncio.create_task(client.generate("A fox")) for _ in range(100)]
-            await asyncio.sleep(0.01)
+            await until_waiting(99)
             tasks[0].cancel()
+            go.set()
             return await asyncio.gather(*tasks[1:])
 
     results = asyncio.run(run())
@@ -287,7 +285,7 @@ def test_a_failure_of_the_leader_is_not_paid_for_again() -> None:
 
     class Slow(FakeTransport):
         def send(self, request: Any) -> HttpReply:
-            release.wait(10)
+            release.wait(60)
             return super().send(request)
 
     service = Slow([gptimage.OutcomeUnknownError("lost"), OK])
@@ -303,7 +301,7 @@ def test_a_failure_of_the_leader_is_not_paid_for_again() -> None:
     threads = [threading.Thread(target=ask) for _ in range(5)]
     for thread in threads:
         thread.start()
-    threading.Event().wait(0.2)  # all five are waiting; a late one would ask for itself
+    wait_until(lambda: waiting() == 4)  # a late one would ask for itself
     release.set()
     for thread in threads:
         thread.join()

@@ -49,7 +49,7 @@ class Service:
                 service.requests.append(_read_request(self.request))
                 response = service.responses.pop(0)
                 if response is None:
-                    service.released.wait(20)
+                    service.released.wait(60)
                     return
                 self.request.sendall(response)
 

@@ -532,7 +532,7 @@ def test_silence_ends(site: Site) -> None:
     done = threading.Event()
 
     def silence(_: socket.socket) -> None:
-        done.wait(3)
+        done.wait(60)
 
     site.routes["/fox.png"] = silence
 

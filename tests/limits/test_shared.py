@@ -26,19 +26,22 @@ from tests.bulk.helpers import Clock
 NEEDS: dict[Kind, int] = {"images": 1, "requests": 1, "tokens": 0}
 
 WORKER = """
-import sys, time
-from gptimage.limits import Limits
+import sys
+from gptimage.limits import Limits, shared
+shared._TIMEOUT_SECONDS = 60  # the machine may be busy: a Redis that is late is not a dead one
 limiter = Limits(images_per_minute=20, requests_per_minute=1000, shared=sys.argv[1]).limiter()
-end = time.monotonic() + float(sys.argv[2])
-got = 0
-while time.monotonic() < end:
-    if limiter.acquire(1, None) == 0:
-        got += 1
-    else:
-        time.sleep(0.002)
+print("ready", flush=True)
+sys.stdin.readline()
+granted = sum(limiter.acquire(1, None) == 0 for _ in range(30))
 limiter.close()
-print(got)
+print(granted)
 """
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis may take a minute: limits let everything through when it is too late."""
+    monkeypatch.setattr("gptimage.limits.shared._TIMEOUT_SECONDS", 60)
 
 
 @pytest.fixture(params=["file", "redis"])
@@ -52,12 +55,23 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_processes_count_together(place: str) -> None:
     """Four processes that ask at once get exactly what the limit allows, together."""
-    command = [sys.executable, "-W", "error", "-c", WORKER, place, "2.0"]
-    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    got = [int(worker.communicate()[0]) for worker in workers]
+    command = [sys.executable, "-W", "error", "-c", WORKER, place]
+    pipe = subprocess.PIPE
+    workers = [
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)
+    ]
+    for worker in workers:
+        assert worker.stdout
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    output = [worker.communicate() for worker in workers]
 
-    assert [worker.returncode for worker in workers] == [0] * 4
-    assert sum(got) == 20
+    # Limits whose place failed let everything through, and log it.
+    assert [errors for _, errors in output] == [""] * 4
+    assert sum(int(granted) for granted, _ in output) == 20
 
 
 def test_the_wait_is_named(place: str) -> None:

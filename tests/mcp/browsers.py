@@ -56,6 +56,20 @@ _ARGUMENTS: Final = (
 )
 
 
+_AT_REST: Final = """() => new Promise((done) => {
+  let before = "", still = 0;
+  const look = () => {
+    const { top, height } = document.querySelector("main").getBoundingClientRect();
+    const complete = [...document.images].every((each) => each.complete);
+    const now = `${top} ${height} ${innerWidth} ${innerHeight}`;
+    still = complete && now === before ? still + 1 : 0;
+    before = now;
+    if (still > 5) done(); else requestAnimationFrame(look);
+  };
+  look();
+})"""
+"""Waits until all images are loaded and neither page nor frame has changed for six frames."""
+
 _PATIENCE: Final = 60_000.0
 """Milliseconds after which what has not appeared will not appear."""
 
@@ -174,6 +188,11 @@ class Viewer:
     async def status(self, words: str) -> None:
         """Wait until the status line has these words."""
         await self.frame.get_by_role("status").filter(has_text=words).wait_for()
+
+    async def press(self, name: str) -> None:
+        """Click a button once nothing moves any more: images that load late move what is below."""
+        await self.frame.evaluate(_AT_REST)
+        await self.button(name).click()
 
     def button(self, name: str) -> Any:
         """A button by what screen readers call it."""

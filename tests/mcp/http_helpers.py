@@ -49,7 +49,7 @@ class Site:
     def client(self, token: str | None = None, **options: Any) -> httpx2.Client:
         """An HTTP client for it, with a token."""
         headers = {} if token is None else bearer(token)
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=30, **options)
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=60, **options)
 
     def get(self, path: str, token: str | None = None, **headers: str) -> httpx2.Response:
         """Ask once; underscores in names of headers stand for hyphens."""
@@ -65,7 +65,7 @@ class Site:
 
     def connect(self) -> socket.socket:
         """A plain connection."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
 
 @contextmanager

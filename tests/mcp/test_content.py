@@ -424,7 +424,7 @@ def with_job(
     async def run() -> CallToolResult:
         async with here.app.jobs:
             job = here.app.jobs.start("generate", work)
-            await job.wait(30)
+            await job.wait(60)
             return await content.job_result(here.app, job)
 
     return asyncio.run(run())

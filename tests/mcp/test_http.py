@@ -19,11 +19,11 @@ from starlette.requests import Request
 
 import gptimage
 from gptimage.sandbox import Sandbox, SandboxServer
-from gptimage_mcp.auth import is_loopback
+from gptimage.service.http import Allowlist, HostOriginMiddleware, is_loopback
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.health import KEPT, HealthRoute
 from gptimage_mcp.http.app import listen
-from gptimage_mcp.http.middleware import Allowlist, HostOriginMiddleware, check_exposure
+from gptimage_mcp.http.middleware import check_exposure
 from gptimage_mcp.server import build_server
 from tests.mcp.harness import PROTOCOLS, ServerFixture, result_json, server_fixture
 from tests.mcp.http_helpers import JSON, OTHER, TOKEN, Site, draw, run_command, serving, wait_for

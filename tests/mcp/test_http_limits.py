@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
 from starlette.responses import Response
 
+from gptimage.service import as_caller
+from gptimage.service.http import BodyLimitMiddleware, TokenBuckets, client_of
 from gptimage_mcp.http.app import Connection
-from gptimage_mcp.http.middleware import BodyLimitMiddleware, TokenBuckets, client_of
 from tests.mcp.harness import server_fixture
 from tests.mcp.http_helpers import Site, draw, serving
 from tests.mcp.test_http_images import keep, large
@@ -94,17 +93,15 @@ def test_who_asked_last_is_remembered_longest() -> None:
     ]
 
 
-def scope(host: str, user: object = None) -> dict[str, Any]:
+def scope(host: str) -> dict[str, Any]:
     """What a request says about who asks."""
-    return {"type": "http", "client": (host, 1), **({"user": user} if user else {})}
+    return {"type": "http", "client": (host, 1)}
 
 
 def test_clients_are_told_apart_by_token_or_address() -> None:
     """A token counts wherever it comes from; of IPv6 a whole network is one client."""
-    token = AccessToken(token="", client_id="token-1", scopes=[])
-    user = AuthenticatedUser(token)
-
-    assert client_of(scope("192.0.2.1", user)) == client_of(scope("192.0.2.2", user)) == "token-1"
+    with as_caller("token-1"):
+        assert client_of(scope("192.0.2.1")) == client_of(scope("192.0.2.2")) == "token-1"
     assert client_of(scope("192.0.2.1")) != client_of(scope("192.0.2.2"))
     assert client_of(scope("2001:db8::1")) == client_of(scope("2001:db8::ffff:1"))
     assert client_of(scope("2001:db8::1")) != client_of(scope("2001:db8:0:1::1"))

@@ -415,7 +415,7 @@ def test_a_call_whose_pictures_were_deleted(here: BrowseFixture) -> None:
     """The handle still says that it was done, and that its pictures are gone."""
 
     async def ask(client: Client, job: Job) -> CallToolResult:
-        await job.wait(10)
+        await job.wait(60)
         return await client.call_tool("view_image", {"id": job.handle})
 
     with_job(here, drawn_in(here), ask)

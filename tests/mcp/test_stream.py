@@ -16,9 +16,9 @@ import pytest
 
 import gptimage
 from gptimage.sandbox import Sandbox
+from gptimage.service.http import JobEvents
+from gptimage.service.http import events as job_events
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.http import stream
-from gptimage_mcp.http.stream import JobEvents
 from gptimage_mcp.jobs.job import Progress
 from gptimage_mcp.server import build_server
 from tests.mcp.harness import ServerFixture, picture, server_fixture
@@ -230,12 +230,14 @@ class Work:
     handle = "job_x"
 
     def __init__(self) -> None:
-        self.state = "running"
+        self.is_running = True
         self.listened = asyncio.Event()
         self.over = asyncio.Event()
         self.tell: Callable[[Progress], Awaitable[None]] | None = None
 
-    async def wait(self, seconds: float, tell: Callable[[Progress], Awaitable[None]]) -> None:
+    async def wait(
+        self, seconds: float, tell: Callable[[Any], Awaitable[None]] | None = None
+    ) -> None:
         """Until told to end."""
         assert seconds > 1e6
         self.tell = tell
@@ -251,7 +253,7 @@ class Work:
 
     def end(self) -> None:
         """It is over."""
-        self.state = "done"
+        self.is_running = False
         self.over.set()
 
 
@@ -286,11 +288,13 @@ class Reader:
 def telling(work: Work, reader: Reader) -> asyncio.Task[None]:
     """Tell a reader of a job."""
 
-    async def end(_: Any) -> tuple[str, dict[str, Any]]:
+    async def end() -> tuple[str, dict[str, Any]]:
         return "complete", {"images": []}
 
-    answer = JobEvents(work, end, pixels=64)  # type: ignore[arg-type]  # all it needs of a job
-    return asyncio.create_task(answer({}, reader.receive, reader.send))
+    answer = JobEvents(work, end, pixels=64)
+    return asyncio.create_task(
+        answer({"type": "http", "method": "GET"}, reader.receive, reader.send)
+    )
 
 
 def test_a_slow_reader_is_told_less() -> None:
@@ -321,7 +325,7 @@ def test_a_slow_reader_is_told_less() -> None:
 
 def test_a_silent_job_keeps_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing happens a comment says that the connection lives, and a page sees no event."""
-    monkeypatch.setattr(stream, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(job_events, "HEARTBEAT", 0.01)
 
     async def tell() -> bytes:
         work, reader = Work(), Reader()
@@ -340,13 +344,13 @@ def test_a_silent_job_keeps_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whoever_leaves_is_not_told_on() -> None:
     """When the reader is gone, telling ends at once, and the work goes on."""
 
-    async def tell() -> str:
+    async def tell() -> bool:
         work, reader = Work(), Reader()
         told = telling(work, reader)
         await work.report("drawing")
         await reader.heard(b"drawing")
         reader.gone.set()
         await told
-        return work.state
+        return work.is_running
 
-    assert asyncio.run(tell()) == "running"
+    assert asyncio.run(tell())

@@ -105,12 +105,12 @@ def test_several_pictures_are_a_grid(chromium: Chromium, here: ServerFixture) ->
         await viewer.call("generate_image", prompt="A fox", n=3)
         await viewer.drawn(3)
         assert await viewer.frame.locator(".tile").count() == 3
-        await viewer.button("Picture 2 of 3: open").click()
+        await viewer.press("Picture 2 of 3: open")
         await viewer.drawn(1)
         await viewer.sees("img", "Picture 2 of 3: A fox")
-        await viewer.button("Next picture").click()
+        await viewer.press("Next picture")
         await viewer.sees("img", "Picture 3 of 3: A fox")
-        await viewer.button("Next picture").click()
+        await viewer.press("Next picture")
         await viewer.sees("img", "Picture 1 of 3: A fox")
         assert viewer.wrong == []
 
@@ -127,7 +127,7 @@ def test_a_saved_picture_is_shown_again(chromium: Chromium, here: ServerFixture)
         await viewer.call("view_image", id=result_json(drawn)["images"][0]["id"])
         await viewer.drawn(1)
         await viewer.sees("heading", "An owl")
-        await viewer.button("Details").click()
+        await viewer.press("Details")
         details = await viewer.frame.locator("#details").inner_text()
         assert result_json(drawn)["images"][0]["id"] in details
         assert result_json(drawn)["images"][0]["path"] in details
@@ -272,7 +272,7 @@ def test_zooming_in_fetches_the_original(chromium: Chromium, here: ServerFixture
         id = result_json(drawn)["images"][0]["id"]
         await viewer.call("view_image", id=id, max_px=64)
         await viewer.drawn(1)
-        await viewer.button("Larger").click()
+        await viewer.press("Larger")
         await viewer.holds("document.querySelector('.stage > img').naturalWidth > 1000")
         assert await viewer.asked("tools/call") == []
 
@@ -285,7 +285,7 @@ def test_two_pictures_are_compared(chromium: Chromium, here: ServerFixture) -> N
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result(3))
         await viewer.drawn(3)
-        await viewer.button("Compare two").click()
+        await viewer.press("Compare two")
         await viewer.drawn(2)
         slider = viewer.frame.get_by_role("slider")
         over = viewer.frame.locator(".stage > img").nth(1)
@@ -297,7 +297,7 @@ def test_two_pictures_are_compared(chromium: Chromium, here: ServerFixture) -> N
         await viewer.frame.get_by_label("Right").select_option("2")
         assert await viewer.frame.get_by_role("img", name="Picture 3 of 3").count() == 1
         await viewer.sees("button", "Use 3 as source")
-        await viewer.button("Side by side").click()
+        await viewer.press("Side by side")
         await viewer.drawn(2)
         assert await viewer.frame.locator("figure").count() == 2
 
@@ -314,7 +314,7 @@ def test_refining_draws_and_compares(chromium: Chromium, here: ServerFixture) ->
         drawn = await viewer.call("generate_image", prompt="A lighthouse")
         old = result_json(drawn)["images"][0]["id"]
         await viewer.drawn(1)
-        await viewer.button("Refine…").click()
+        await viewer.press("Refine…")
         assert await viewer.frame.evaluate("document.activeElement.id") == "words"
         await viewer.page.keyboard.type("Make it night")
         await viewer.page.keyboard.press("Control+Enter")
@@ -343,11 +343,11 @@ def test_the_box_is_about_the_picture_on_show(chromium: Chromium, here: ServerFi
 
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result(2))
-        await viewer.button("Picture 1 of 2: open").click()
-        await viewer.button("Refine 1…").click()
-        await viewer.button("Next picture").click()
+        await viewer.press("Picture 1 of 2: open")
+        await viewer.press("Refine 1…")
+        await viewer.press("Next picture")
         await viewer.frame.get_by_label("What should change in picture 2?").fill("Make it night")
-        await viewer.button("Refine").click()
+        await viewer.press("Refine")
         sent = await viewer.waited("ui/message")
         assert picture_id(1) in sent["content"][0]["text"]
 
@@ -362,10 +362,10 @@ def test_refining_without_tools_asks_the_conversation(
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result())
         await viewer.drawn(1)
-        await viewer.button("Refine…").click()
+        await viewer.press("Refine…")
         assert await viewer.frame.locator("#price").inner_text() == "Is sent to the conversation."
         await viewer.frame.get_by_label("What should change?").fill("Make it night")
-        await viewer.button("Refine").click()
+        await viewer.press("Refine")
         assert await viewer.waited("ui/message") == {
             "role": "user",
             "content": [
@@ -388,9 +388,9 @@ def test_a_refinement_that_fails_can_be_tried_again(
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result())  # the store has no such picture
         await viewer.drawn(1)
-        await viewer.button("Refine…").click()
+        await viewer.press("Refine…")
         await viewer.frame.get_by_label("What should change?").fill("Make it night")
-        await viewer.button("Refine").click()
+        await viewer.press("Refine")
         await viewer.status(picture_id(0))
         box = viewer.frame.get_by_label("What should change?")
         assert await box.input_value() == "Make it night"
@@ -407,8 +407,8 @@ def test_a_picture_becomes_the_source(
 
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result(2))
-        await viewer.button("Picture 2 of 2: open").click()
-        await viewer.button("Use 2 as source").click()
+        await viewer.press("Picture 2 of 2: open")
+        await viewer.press("Use 2 as source")
         method = "ui/message" if missing == "updateModelContext" else "ui/update-model-context"
         told = await viewer.waited(method)
         assert picture_id(1) in told["content"][0]["text"]
@@ -424,7 +424,7 @@ def test_a_picture_is_downloaded_by_the_host(chromium: Chromium, here: ServerFix
 
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result())
-        await viewer.button("Download").click()
+        await viewer.press("Download")
         (link,) = (await viewer.waited("ui/download-file"))["contents"]
         assert link["uri"] == f"generated-images://{picture_id(0)}"
 

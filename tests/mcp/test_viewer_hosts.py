@@ -90,8 +90,8 @@ def test_hostile_text_stays_text(chromium: Chromium, here: ServerFixture) -> Non
     async def story(viewer: Viewer) -> None:
         await viewer.give(result)
         await viewer.drawn(2)
-        await viewer.button("Picture 1 of 3: open").click()
-        await viewer.button("Details").click()
+        await viewer.press("Picture 1 of 3: open")
+        await viewer.press("Details")
         assert await viewer.frame.get_by_role("heading").inner_text() == HOSTILE
         assert HOSTILE in await viewer.frame.locator("#details").inner_text()
         assert HOSTILE in await viewer.frame.get_by_role("status").inner_text()
@@ -180,7 +180,7 @@ def test_the_frame_is_as_high_as_the_page(chromium: Chromium, here: ServerFixtur
         await viewer.give(fake_result(4))
         await viewer.drawn(4)
         for name in ("Picture 2 of 4: open", "Details", "Refine 2…"):
-            await viewer.button(name).click()
+            await viewer.press(name)
             await viewer.holds("document.documentElement.scrollHeight === window.innerHeight")
         heights = {each["height"] for each in await viewer.asked("ui/notifications/size-changed")}
         assert len(heights) > 2
@@ -205,9 +205,9 @@ def test_full_screen_is_asked_of_the_host(chromium: Chromium, here: ServerFixtur
 
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result())
-        await viewer.button("Full screen").click()
+        await viewer.press("Full screen")
         assert await viewer.waited("ui/request-display-mode") == {"mode": "fullscreen"}
-        await viewer.button("Leave full screen").click()
+        await viewer.press("Leave full screen")
 
     context = {"availableDisplayModes": ["inline", "fullscreen"], "displayMode": "inline"}
     chromium.tell(story, here.server, context=context)
@@ -222,10 +222,10 @@ def test_everything_has_a_name_and_a_place_in_the_order(
         await viewer.give(fake_result(2))
         await viewer.drawn(2)
         for mode in ("Grid", "One picture", "Compare two"):
-            await viewer.button(mode).click()
+            await viewer.press(mode)
             if mode == "One picture":
-                await viewer.button("Details").click()
-                await viewer.button("Refine 1…").click()
+                await viewer.press("Details")
+                await viewer.press("Refine 1…")
             snapshot = await viewer.frame.locator("main").aria_snapshot()
             assert not re.search(
                 r"(?m)^\s*- (button|img|slider|combobox|textbox)\s*(:|$)", snapshot
@@ -307,13 +307,13 @@ def test_the_protocols_own_host_understands_it(
         await viewer.drawn(1)
         await viewer.resolve_inputs("ui/notifications/host-context-changed", {"theme": "dark"})
         await viewer.holds("document.documentElement.dataset.theme === 'dark'")
-        await viewer.button("Use as source").click()
+        await viewer.press("Use as source")
         await viewer.status("Chosen.")
-        await viewer.button("Download").click()
+        await viewer.press("Download")
         await viewer.status("Downloaded.")
-        await viewer.button("Refine…").click()
+        await viewer.press("Refine…")
         await viewer.frame.get_by_label("What should change?").fill("Make it night")
-        await viewer.button("Refine").click()
+        await viewer.press("Refine")
         await viewer.sees("button", "Compare two")
         await viewer.drawn(2)
         assert here.store.history(1)[0].parent == old

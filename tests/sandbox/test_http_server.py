@@ -54,7 +54,7 @@ def ask(
 
 def raw(server: SandboxServer, data: bytes, *, end: bool = True) -> bytes:
     """Everything the server says to these bytes."""
-    with socket.create_connection(address(server), timeout=30) as sock:
+    with socket.create_connection(address(server), timeout=60) as sock:
         sock.sendall(data)
         if end:
             sock.shutdown(socket.SHUT_WR)
@@ -131,7 +131,7 @@ def test_a_client_may_ask_before_it_sends(server: SandboxServer) -> None:
         f"POST {GENERATE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\nConnection: close\r\n"
         f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    with socket.create_connection(address(server), timeout=30) as sock:
+    with socket.create_connection(address(server), timeout=60) as sock:
         sock.sendall(head.encode())
         assert sock.recv(100).startswith(b"HTTP/1.1 100 ")
         sock.sendall(body)
@@ -225,7 +225,7 @@ def test_garbage_bodies_never_break_the_server(
     lasting: SandboxServer, path: str, kind: str, body: bytes
 ) -> None:
     """Any bytes under any content type are refused with OpenAI's error body."""
-    connection = http.client.HTTPConnection(*address(lasting), timeout=30)
+    connection = http.client.HTTPConnection(*address(lasting), timeout=60)
     status, _, answer = ask(connection, "POST", path, body, {**KEY, "content-type": kind})
     connection.close()
 
@@ -253,7 +253,7 @@ def test_streams_are_sent_event_by_event(server: SandboxServer, connection: Any)
 def test_events_arrive_when_they_are_drawn() -> None:
     """The first image is there long before the stream is over."""
     with SandboxServer(sandbox=Sandbox(today=lambda: TODAY, latency=0.6)) as server:
-        connection = http.client.HTTPConnection(*address(server), timeout=30)
+        connection = http.client.HTTPConnection(*address(server), timeout=60)
         body = json.dumps({**QUICK, "stream": True, "partial_images": 2})
         connection.request("POST", GENERATE, body, JSON)
         response = connection.getresponse()
@@ -385,7 +385,7 @@ def test_clients_that_leave_are_not_mourned(
     body = json.dumps({**QUICK, "stream": True, "partial_images": 3}).encode()
     head = f"POST {GENERATE} HTTP/1.1\r\nAuthorization: Bearer k\r\nContent-Length: {len(body)}\r\n"
     for cut in (20, len(head) + 10, len(head) + 2 + len(body)):
-        with socket.create_connection(address(server), timeout=30) as sock:
+        with socket.create_connection(address(server), timeout=60) as sock:
             sock.sendall((head.encode() + b"\r\n" + body)[:cut])
     said = raw(server, ALIVE)
 

@@ -104,6 +104,11 @@ class Output(io.TextIOBase):
         except (OSError, ValueError) as error:
             self._failed(error)
 
+    def close(self) -> None:
+        """Leave the stream alone: it is Python's own, and closed by then in many programs."""
+        # Called at the end of this object, too. The inherited one flushes, and since 3.13 Python
+        # prints what that raises: nobody can act on it any more.
+
     def isatty(self) -> bool:
         """Return whether somebody looks at it."""
         try:

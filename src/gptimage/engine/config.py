@@ -476,7 +476,7 @@ def sdk_maker(
 
         return refuse
     check_key(named, key)
-    check_environment()
+    check_environment(whole=False)
     headers = None if login is None else {"Authorization": login}
 
     def make() -> Any:

@@ -135,8 +135,12 @@ def split_login(url: str) -> tuple[str, str | None]:
     return plain, f"Basic {base64.b64encode(both).decode()}"
 
 
-def check_environment() -> None:
+def check_environment(*, whole: bool = True) -> None:
     """Refuse what would make the SDK's client fail, or be ignored, naming the variable.
+
+    Args:
+        whole: Whether every certificate is parsed, some 40 ms for a system's file, which no
+            event loop should wait for; otherwise the first one is.
 
     Raises:
         ConfigurationError: A variable is wrong; the message has its name and the remedy.
@@ -144,7 +148,7 @@ def check_environment() -> None:
     for name in _HEADERS:
         if (value := os.environ.get(name)) is not None:
             _header(name, value)
-    _certificates()
+    _certificates(whole=whole)
     for name, value in _proxies():
         _proxy(name, value)
 
@@ -186,7 +190,7 @@ def _header(name: str, value: str) -> None:
             )
 
 
-def _certificates() -> None:
+def _certificates(*, whole: bool) -> None:
     file, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if file:
         if Path(file).is_dir():
@@ -198,7 +202,7 @@ def _certificates() -> None:
                 f"SSL_CERT_FILE={file} is not there, so no connection can be made: unset it, "
                 "or set it to a file with the certificates to trust"
             )
-        _load(file)
+        _load(file, whole=whole)
     elif folders and not any(Path(folder).is_dir() for folder in folders.split(os.pathsep)):
         raise ConfigurationError(
             f"SSL_CERT_DIR={folders} is not there, so no certificate could be trusted: unset it, "
@@ -206,11 +210,23 @@ def _certificates() -> None:
         )
 
 
-def _load(file: str) -> None:
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+_END: Final = "-----END CERTIFICATE-----"
+
+
+def _load(file: str, *, whole: bool) -> None:
     import ssl
 
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        ssl.create_default_context(cafile=file)
+        text = "" if whole else Path(file).read_text(encoding="ascii", errors="replace")
+        begin, end = text.find(_BEGIN), text.find(_END)
+        if 0 <= begin < end:
+            context.load_verify_locations(
+                cadata=text[begin : end + len(_END)].replace("\ufffd", "?")
+            )
+        else:  # all of it, or certificates under another heading
+            context.load_verify_locations(cafile=file)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise ConfigurationError(
             f"SSL_CERT_FILE={file} holds no certificates that can be read ({error}): unset it, "

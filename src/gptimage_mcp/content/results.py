@@ -283,7 +283,7 @@ class _Picture:
         image: The picture, where it is at hand; else it is read from the store.
     """
 
-    facts: Mapping[str, object]
+    facts: dict[str, object]
     record: gptimage.Record | None
     image: gptimage.Image | None = None
 
@@ -407,6 +407,7 @@ async def _shown(
         max_px: Long edge of the previews; ``settings.preview_pixels`` when left out.
         needed: Whether a file that cannot be read is an error, and not only a warning.
     """
+    _add_links(app, pictures)
     linked = pictures if app.settings.links else ()
     links = [_link(each.record) for each in linked if each.record is not None]
     pixels = app.settings.preview_pixels if max_px is None else max_px
@@ -425,6 +426,17 @@ async def _shown(
         _logger.exception("the previews could not be made")
         small = [None] * len(pictures)
     return _result(summary, pictures, small, links)
+
+
+def _add_links(app: App, pictures: Sequence[_Picture]) -> None:
+    """Name the address of each image that can be fetched without a token, if there are any."""
+    if app.settings.link_minutes is None:
+        return
+    from gptimage_mcp.http.links import link_to  # late: over stdio there are no links
+
+    for each in pictures:
+        if each.record is not None and (link := link_to(each.record.id, app.settings)):
+            each.facts["link"] = link
 
 
 def _previews(

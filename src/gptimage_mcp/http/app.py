@@ -1,14 +1,15 @@
-"""Streamable HTTP: the protocol, our own routes, and the guards in front of both.
+"""Streamable HTTP: the protocol, our own routes, and the middleware in front of both.
 
-A request meets, in this order: the allowlists of hosts and origins, CORS, authentication, the
-rate limit, the gate, the limits on bodies, and the route. Both protocol eras share one path;
-with ``stateless`` the older one keeps no session either, so any replica can answer.
+A request meets, in this order: the prefix of a proxy, the allowlists of hosts and origins, CORS,
+authentication, the rate limit, the check for a token or a link, the limits on sessions and bodies,
+and the route. All protocol versions share one path; with ``stateless`` the older ones keep no
+session either, so any replica can answer.
 
 The old HTTP+SSE transport is left out: the protocol deprecated it in 2025, and every client that
 speaks it also speaks Streamable HTTP or stdio.
 
-Answers of the older era are server-sent events, of which the SDK's own Python client reads 1 MiB
-and no more. A whole original may be larger: it is to be had under ``/images/{id}``.
+Responses of the older versions are server-sent events, of which the SDK's own Python client
+reads 1 MiB and no more. A whole original may be larger: it is to be had under ``/images/{id}``.
 """
 
 from __future__ import annotations
@@ -36,20 +37,27 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from gptimage_mcp.app import App
-from gptimage_mcp.auth import Auth
-from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.http.middleware import (
+from gptimage.service.http import (
     Allowlist,
-    AuthMiddleware,
     BodyLimitMiddleware,
+    ForwardedMiddleware,
     HostOriginMiddleware,
     RateLimitMiddleware,
     TokenBuckets,
+)
+from gptimage_mcp.app import App
+from gptimage_mcp.auth import Auth
+from gptimage_mcp.config.settings import Settings
+from gptimage_mcp.http.links import signer
+from gptimage_mcp.http.middleware import (
+    AuthMiddleware,
+    CallerMiddleware,
     auth_unavailable,
     check_exposure,
+    sdk_security,
 )
-from gptimage_mcp.http.routes import HEALTH
+from gptimage_mcp.http.routes import HEALTH, IMAGES, ROUTES
+from gptimage_mcp.http.sessions import IDLE, IN_ALL, SessionLimitMiddleware
 
 
 # HTTP/1.1 connections with deadlines, for uvicorn.
@@ -141,9 +149,6 @@ class _Deadline:
 
 _logger: Final = logging.getLogger(__name__)
 
-_SESSIONS: Final = 1_000
-"""Sessions of the older era at a time; each is a few tasks."""
-
 _CONNECTIONS: Final = 400
 """Connections at a time, so that with a file for each a process stays below 1,024 handles."""
 
@@ -186,14 +191,17 @@ def build_app(server: MCPServer[App], settings: Settings) -> Starlette:
     """
     check_exposure(settings)
     auth = Auth.of(settings)
-    allowlist = Allowlist.of(settings)
+    allowlist = Allowlist.of(
+        settings.allowed_hosts, settings.allowed_origins, public_url=settings.public_url
+    )
     app = server.streamable_http_app(
         streamable_http_path=settings.path,
         stateless_http=settings.stateless,
         max_request_body_size=settings.max_body,
-        max_sessions=_SESSIONS,
+        max_sessions=IN_ALL,
+        session_idle_timeout=IDLE,
         # Without it the SDK stops checking as soon as the host is no loopback name.
-        transport_security=allowlist.for_sdk(),
+        transport_security=sdk_security(allowlist),
         host=settings.host,
     )
     app.router.redirect_slashes = False  # a redirect would name the host behind a proxy
@@ -229,7 +237,8 @@ def serve(settings: Settings) -> None:
 def configuration(app: Starlette, settings: Settings) -> uvicorn.Config:
     """How uvicorn is run: with bounds everywhere, and nothing on standard output.
 
-    ``X-Forwarded-*`` is not believed: uvicorn would take it from whoever is on this machine.
+    uvicorn would believe ``X-Forwarded-*`` of whoever is on this machine; see
+    `ForwardedMiddleware` for whom we believe.
     """
     return uvicorn.Config(
         app,
@@ -312,6 +321,13 @@ def _middleware(
     """Everything in front of the routes, outermost first."""
     buckets = TokenBuckets(settings.calls_per_minute)
     return [
+        Middleware(
+            ForwardedMiddleware,
+            endpoint=settings.path,
+            routes=ROUTES,
+            public_url=settings.public_url,
+            proxies=settings.trusted_proxies,
+        ),
         Middleware(HostOriginMiddleware, allowlist=allowlist),
         Middleware(
             CORSMiddleware,
@@ -322,10 +338,27 @@ def _middleware(
             allow_private_network=True,  # whoever is listed may call from the internet, too
         ),
         *(_authentication(auth) if auth else ()),
-        Middleware(RateLimitMiddleware, buckets=buckets, free=[HEALTH]),
-        *(_auth_middleware(auth, [HEALTH, *open]) if auth else ()),
-        Middleware(BodyLimitMiddleware, most=settings.max_body),
+        Middleware(
+            RateLimitMiddleware,
+            buckets=buckets,
+            free=[HEALTH],
+            setting="GPTIMAGE_CALLS_PER_MINUTE",
+        ),
+        *(_auth_middleware(settings, auth, [HEALTH, *open]) if auth else ()),
+        *([] if settings.stateless else [_sessions(settings)]),
+        Middleware(
+            BodyLimitMiddleware,
+            most=settings.max_body,
+            routes={("POST", IMAGES): settings.max_upload},
+            setting="GPTIMAGE_MAX_BODY",
+        ),
     ]
+
+
+def _sessions(settings: Settings) -> Middleware:
+    return Middleware(
+        SessionLimitMiddleware, path=settings.path, per_caller=settings.sessions_per_caller
+    )
 
 
 def _authentication(auth: Auth) -> list[Middleware]:
@@ -334,9 +367,18 @@ def _authentication(auth: Auth) -> list[Middleware]:
     return [
         Middleware(AuthenticationMiddleware, backend=backend, on_error=auth_unavailable),
         Middleware(AuthContextMiddleware),
+        Middleware(CallerMiddleware),
     ]
 
 
-def _auth_middleware(auth: Auth, open: list[str]) -> list[Middleware]:
+def _auth_middleware(settings: Settings, auth: Auth, open: list[str]) -> list[Middleware]:
     metadata = build_resource_metadata_url(auth.resource_url) if auth.issuer else None
-    return [Middleware(AuthMiddleware, scopes=auth.scopes, metadata=metadata, open=open)]
+    return [
+        Middleware(
+            AuthMiddleware,
+            scopes=auth.scopes,
+            metadata=metadata,
+            open=open,
+            links=signer(settings),
+        )
+    ]

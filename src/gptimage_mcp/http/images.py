@@ -22,7 +22,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 import gptimage
-from gptimage_mcp.http.errors import json_error
+from gptimage.service.http import JsonError
+from gptimage_mcp.http.middleware import LINKED
 
 
 # Which bytes of a file a request asks for, and whether it has them already (RFC 9110).
@@ -69,6 +70,7 @@ def has_already(headers: Headers, *, etag: str) -> bool:
 _PIECE: Final = 64 * 1024
 _SANDBOX: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _FOR_GOOD: Final = "private, max-age=31536000, immutable"
+_FOR_A_WHILE: Final = "private, max-age=60"
 
 _loading: Final = anyio.CapacityLimiter(4)
 """How many pictures of an object store are in memory at once, on their way to a file."""
@@ -119,10 +121,13 @@ async def answer(request: Request, store: gptimage.Store) -> Response:
     try:
         original = await _open(store, request.path_params["id"])
     except gptimage.ImageNotFoundError:
-        return json_error(404, "not_found", "the store has no picture of this id")
+        return JsonError(404, "not_found", "the store has no picture of this id")
     except (gptimage.StoreError, OSError):
-        return json_error(500, "unreadable", "the picture cannot be read: `gptimage verify`")
-    headers = {**original.headers}
+        return JsonError(500, "unreadable", "the picture cannot be read: `gptimage verify`")
+    headers = original.headers
+    if LINKED in request.scope:
+        # Whoever was given a link may show the image on a page of theirs, while the link is good.
+        headers |= {"cache-control": _FOR_A_WHILE, "cross-origin-resource-policy": "cross-origin"}
     if has_already(request.headers, etag=original.etag):
         original.file.close()
         return Response(status_code=304, headers=headers)
@@ -131,7 +136,7 @@ async def answer(request: Request, store: gptimage.Store) -> Response:
     except UnsatisfiableError:
         original.file.close()
         beyond = {"content-range": f"bytes */{original.size}"}
-        return json_error(416, "beyond_the_end", "the picture is shorter than that", headers=beyond)
+        return JsonError(416, "beyond_the_end", "the picture is shorter than that", headers=beyond)
     start, stop = part or (0, original.size)
     headers["content-length"] = str(stop - start)
     if part is not None:

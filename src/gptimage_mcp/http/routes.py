@@ -1,6 +1,7 @@
 """Our routes besides the protocol: ``/health``, ``/metrics``, ``/images/{id}`` and ``/stream``.
 
-The SDK leaves routes like these open to everybody; `http.build_app` guards all but ``/health``.
+The SDK leaves routes like these open to everybody; `http.app.build_app` puts authentication in
+front of all but ``/health``.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from gptimage_mcp.metrics import MetricsRoute
 
 HEALTH: Final = "/health"
 METRICS: Final = "/metrics"
-IMAGE: Final = "/images/{id}"
+IMAGES: Final = "/images"
 STREAM: Final = "/stream"
+ROUTES: Final = (HEALTH, METRICS, IMAGES, STREAM)
+"""What the paths of all our routes begin with."""
 
 
 def add_routes(server: MCPServer[App], app: App) -> None:
@@ -33,6 +36,6 @@ def add_routes(server: MCPServer[App], app: App) -> None:
     stream = StreamRoute(app)
     server.custom_route(HEALTH, ["GET"])(HealthRoute(app).answer)
     server.custom_route(METRICS, ["GET"])(MetricsRoute(app).answer)
-    server.custom_route(IMAGE, ["GET"])(image)
+    server.custom_route(f"{IMAGES}/{{id}}", ["GET"])(image)
     server.custom_route(STREAM, ["POST"])(stream.draw)
     server.custom_route(f"{STREAM}/{{handle}}", ["GET"])(stream.follow)

@@ -113,19 +113,22 @@ class SessionLimitMiddleware:
             return
 
         async def watch(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] < 400:
+            if message["type"] == "http.response.start":
                 id = Headers(raw=message["headers"]).get(_ID)
-                if id is not None:
-                    self._sessions[id] = _Session(caller, self._clock())
+                if id is not None and message["status"] < 400:
+                    self._opening[caller] -= 1  # from here on it counts as a session
+                    self._sessions[id] = opened[0] = _Session(caller, self._clock())
             await send(message)
 
         # Until it is known whether a session was opened, the request counts as one: otherwise
         # any number could be opened at the same moment.
+        opened: list[_Session | None] = [None]
         self._opening[caller] += 1
         try:
             await self._app(scope, receive, watch)
         finally:
-            self._opening[caller] -= 1
+            if opened[0] is None:
+                self._opening[caller] -= 1
             if not self._opening[caller]:
                 del self._opening[caller]
 

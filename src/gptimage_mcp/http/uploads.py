@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 import gptimage
-from gptimage.service import current_caller
 from gptimage.service.http import JsonError
+from gptimage_mcp.auth import current_user
 from gptimage_mcp.jobs.uploads import KEPT, Uploads
 
 
@@ -29,7 +29,7 @@ async def upload(request: Request, uploads: Uploads) -> Response:
         )
     try:
         image = await run_sync(_proved, data)
-        id = await run_sync(uploads.save, image, current_caller())
+        id = await run_sync(uploads.save, image, current_user())
     except gptimage.GptImageError as error:
         return JsonError(400, "no_image", f"this is no image that can be edited: {error}")
     except OSError:

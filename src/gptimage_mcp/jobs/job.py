@@ -158,6 +158,11 @@ class Job:
         return self._entry.started
 
     @property
+    def is_running(self) -> bool:
+        """Whether it is not over yet."""
+        return self.state == "running"
+
+    @property
     def sent(self) -> bool:
         """Whether a request has left, so that it may be billed."""
         return self._entry.sent

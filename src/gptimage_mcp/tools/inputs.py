@@ -35,9 +35,14 @@ _IMAGE_URI: Final = "generated-images://"
 _FILE_ID: Final = re.compile(r"file-[A-Za-z0-9_-]{8,200}", re.ASCII)
 _ID: Final = re.compile(r"img_\w+", re.ASCII)
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE | re.ASCII)
+_BASE64: Final = re.compile(
+    r"(?:iVBORw0KGgo|/9j/|UklGR|R0lGOD)[A-Za-z0-9+/\s]{60,}+={0,2}\s*", re.ASCII
+)
+"""What a png, jpeg, webp or gif begins with in base64; no path is that long without a dot."""
+
 _KINDS: Final = (
     "an id (img_...), a handle (job_...), a path in an allowed folder, an https URL, a small data: "
-    "URL, or the id of an uploaded file (file-...)"
+    "URL or its base64 alone, or the id of an uploaded file (file-...)"
 )
 
 
@@ -79,6 +84,8 @@ class Sources:
             return await asyncio.to_thread(self.app.store.open, id)
         if _FILE_ID.fullmatch(text):
             return gptimage.FileRef(text)
+        if _BASE64.fullmatch(text):
+            text = f"data:image/png;base64,{''.join(text.split())}"  # the bytes tell their type
         scheme = _SCHEME.match(text)
         return await self._by_scheme(scheme[1].lower() if scheme else "", text, field)
 
