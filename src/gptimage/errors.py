@@ -76,7 +76,7 @@ class PaidResult(Protocol):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to know about the call, a sentence each."""
+        """Notes on the call, a sentence each."""
         ...
 
     @property
@@ -407,7 +407,7 @@ class ModerationError(BadRequestError):
 
     @property
     def stage(self) -> str | None:
-        """Where it was refused: ``input``, ``output`` or ``unknown``."""
+        """The stage of the refusal: ``input``, ``output`` or ``unknown``."""
         stage = self._details().get("moderation_stage")
         return stage if isinstance(stage, str) else None
 

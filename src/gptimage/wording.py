@@ -1,4 +1,4 @@
-"""Advice of the library in the words of whoever reads it: a command line, or an assistant.
+"""Advice of the library in the words of its reader: a command line, or an assistant.
 
 Errors are raised for programs in Python and say what to write there. A person at a command line
 has flags for the same, and an assistant has tools and the settings of its server.

@@ -20,7 +20,7 @@ def default_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """What must survive a reboot but is nobody's document: recovery copies and spooled replies.
+    """Return the folder of recovery copies and pending replies, which survives a reboot.
 
     ``XDG_STATE_HOME`` (or ``~/.local/state``), on macOS and Windows the usual places.
     """

@@ -53,7 +53,7 @@ class _Handle:
 
     @property
     def estimate(self) -> Decimal | None:
-        """What it may cost at batch prices, in USD; None when that cannot be known."""
+        """The estimated cost at batch prices, in USD; None when that cannot be known."""
         return self._job.state.estimate
 
     @property

@@ -101,7 +101,7 @@ _NOT_FOUND: Final = 404
 
 @frozen(kw_only=True)
 class BatchParts:
-    """What a `Batch` needs of its client.
+    """The parts of a client that a `Batch` uses.
 
     Attributes:
         saver: Its settings, and its store.

@@ -41,7 +41,7 @@ class BatchEvents:
     state: State
 
     def sent(self, number: int, attempt: int) -> None:
-        """A batch is asked for."""
+        """Emit the event of a batch that is about to be made."""
         self._emit(Sent, number, attempt=attempt)
 
     def retrying(self, number: int) -> RetryCallback:
@@ -69,7 +69,7 @@ class BatchEvents:
         )
 
     def not_submitted(self, number: int, error: GptImageError) -> None:
-        """A batch was not made, or nobody knows."""
+        """Emit the event of a batch that was not made, or may have been."""
         ceiling = self.state.parts[number].reserved
         unknown = isinstance(error, OutcomeUnknownError)
         self._failed(number, None, error, ceiling if unknown else Decimal(0))

@@ -1,4 +1,4 @@
-"""What both batch handles share: one job, and the steps between the waits."""
+"""The job behind both batch handles, and its steps between the waits."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class BatchJob:
         return Collector(self.saver, self.state, status, self.events)
 
     def settle(self, collector: Collector) -> None:
-        """Everything was read: say what each part cost."""
+        """Settle what each part cost, once everything was read."""
         for number, (part, entry, ending) in enumerate(collector.endings()):
             if part.settled or not part.entered:  # a batch known by its id alone has no row
                 continue

@@ -38,7 +38,7 @@ _PAUSE_EVERY: Final = 256
 
 @frozen(kw_only=True)
 class FileLimits:
-    """How large one batch may be.
+    """The limits of one batch.
 
     Attributes:
         lines: Requests.

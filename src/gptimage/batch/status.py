@@ -22,7 +22,7 @@ from gptimage.providers.openai.batches import BatchPart
 
 @frozen(kw_only=True)
 class BatchStatus:
-    """How far a batch job is.
+    """The state of a batch job.
 
     Attributes:
         parts: Its batches at the service, in order; large jobs, and those over several

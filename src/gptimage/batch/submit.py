@@ -1,4 +1,4 @@
-"""Making batches, each one once: what was about to be made is on disk before it is asked for.
+"""Makes batches, each one once: the intention is on disk before the request is sent.
 
 Creating a batch is the one request of a job that costs money, and the service has no key that
 would make it harmless to send twice. So a lost answer is looked for among the service's batches,
@@ -199,7 +199,7 @@ def _mark_unconfirmed(state: State, part: Part, until: datetime) -> None:
 
 
 def _settle(state: State, part: Part) -> None:
-    """It was surely not made."""
+    """Note that the batch was not made."""
     part.unconfirmed_since = None
     state.save()
 
@@ -222,7 +222,7 @@ def _unconfirmed(core: ClientConfig, state: State, part: Part) -> OutcomeUnknown
 
 
 def _emit_rest(state: State, error: GptImageError) -> None:
-    """When some batches are made and others are not, nobody must lose the first."""
+    """Add to an error which batches were made, so that they are not lost."""
     made = sum(part.batch_id is not None for part in state.parts)
     if made:
         state.make_permanent()

@@ -138,7 +138,7 @@ class Run:
 
     @property
     def room(self) -> int:
-        """How many requests and results may be alive."""
+        """The number of requests and results that may be in memory."""
         return 2 * self.concurrency
 
     @contextmanager
@@ -415,7 +415,7 @@ class SyncRunner(Protocol):
 
     @property
     def cache(self) -> Cache | None:
-        """Where responses are cached, or None."""
+        """The cache of responses, or None."""
         ...
 
     def run(self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...) -> Result:
@@ -428,7 +428,7 @@ class AsyncRunner(Protocol):
 
     @property
     def cache(self) -> Cache | None:
-        """Where responses are cached, or None."""
+        """The cache of responses, or None."""
         ...
 
     async def run(

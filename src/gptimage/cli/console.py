@@ -77,7 +77,7 @@ class Output(io.TextIOBase):
 
     @property
     def buffer(self) -> BinaryIO | None:
-        """Where bytes go; None when there is no such place."""
+        """The binary output; None when there is none."""
         return getattr(self._stream, "buffer", None)
 
     def write(self, text: str, /) -> int:
@@ -110,7 +110,7 @@ class Output(io.TextIOBase):
         # prints what that raises: nobody can act on it any more.
 
     def isatty(self) -> bool:
-        """Return whether somebody looks at it."""
+        """Return whether a person sees this output."""
         try:
             return self._stream is not None and self._stream.isatty()
         except ValueError:  # it is closed

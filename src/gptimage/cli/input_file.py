@@ -54,7 +54,7 @@ class Line:
 
 @frozen
 class Columns:
-    """How the columns of a file are understood.
+    """The meaning of a file's columns.
 
     Attributes:
         defaults: Arguments for every request.

@@ -40,7 +40,7 @@ TURN: Final = "turn"
 
 
 class _ConversationBase:
-    """Where a conversation stands."""
+    """The state of a conversation."""
 
     def __init__(
         self,

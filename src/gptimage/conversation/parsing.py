@@ -1,4 +1,4 @@
-"""How a reply becomes a `Turn`: pure, and over the same reading of images as every call."""
+"""Turns a reply into a `Turn`: pure, with the image parser of every other call."""
 
 from __future__ import annotations
 

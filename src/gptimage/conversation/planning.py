@@ -1,4 +1,4 @@
-"""How a turn becomes a plan: pure, like every plan.
+"""Plans a turn: pure, like every plan.
 
 The Images API's plan judges the request, sizes it and counts its money; the Responses API
 only wraps it differently. So a turn is a `Plan` with another wire, and everything that knows
@@ -40,7 +40,7 @@ _REFUSED: Final[Mapping[str, str]] = {
 
 @frozen(kw_only=True)
 class TurnPlan:
-    """Everything decided before a turn is sent.
+    """The decisions made before a turn is sent.
 
     Attributes:
         plan: The plan; its request is the image asked for, its wire the response request.

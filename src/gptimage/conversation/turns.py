@@ -135,7 +135,7 @@ class Turn:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What you should know, one sentence each."""
+        """Notes on the turn, one sentence each."""
         return self.result.warnings
 
     @property
@@ -207,7 +207,7 @@ its id (``img_...``)."""
 
 @frozen(kw_only=True)
 class ClientParts:
-    """What a `Conversation` needs of its client.
+    """The parts of a client that a `Conversation` uses.
 
     Attributes:
         saver: Its settings, and its store.
@@ -222,7 +222,7 @@ class ClientParts:
 
 @frozen(kw_only=True)
 class TurnInput:
-    """What the caller says in one turn, its images read.
+    """The caller's arguments of one turn, its images read.
 
     Attributes:
         prompt: The words.

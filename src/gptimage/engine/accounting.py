@@ -66,23 +66,23 @@ class CallTracker:
         """
 
     def waiting(self, reason: str, seconds: float) -> None:
-        """It is held back."""
+        """Note that the call waits for a limit."""
 
     doubtful: int = 0
     """How many earlier tries may have been billed without an answer; see `Retry.unknown`."""
 
     def sent(self, attempt: int) -> None:
-        """It goes out now, so from now on it may be billed."""
+        """Note that the call is sent now: from here on it may be billed."""
         del attempt
         self.posted = True
 
     def retried(self, delay: float, outcome: HttpReply | TransportError) -> None:
-        """It was not billed, and will be sent again."""
+        """Note that the try was not billed and the call will be sent again."""
         del delay, outcome
         self.posted = bool(self.doubtful)
 
     def repeated(self, delay: float, outcome: HttpReply | OutcomeUnknownError) -> None:
-        """It may have been billed, and will be sent again all the same, as a call of its own.
+        """Note a retry of a try that may have been billed; it counts as a call of its own.
 
         Raises:
             BudgetExceededError: The budget does not allow another try.
@@ -98,7 +98,7 @@ class CallTracker:
         """A preview arrived."""
 
     def finished(self, result: Result, *, extra: Cost | None = FREE) -> Result:
-        """It was answered: settle what it cost. The result says if that failed.
+        """Settle the cost of a call with a result; a failure to do so becomes its warning.
 
         Args:
             result: The answer.
@@ -109,10 +109,10 @@ class CallTracker:
         return result.warn(*self._doubts())
 
     def refused(self, error: BaseException) -> None:
-        """It failed: give back what was reserved, unless it may have been billed."""
+        """Release the reservation of a failed call, unless it may have been billed."""
 
     def cache_hit(self, result: Result) -> Result:
-        """The answer is one that was paid for before. The result says if noting that failed."""
+        """Note a result that was paid for before; a failure to do so becomes its warning."""
         return result
 
     def saved(self, result: Result) -> Result:
@@ -173,7 +173,7 @@ def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) 
 
 @frozen(kw_only=True)
 class CallAccounting:
-    """What a client counts, and whom it tells.
+    """The budget, ledger and observers of a client.
 
     Attributes:
         budget: What may be spent, or None.

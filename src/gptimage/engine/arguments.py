@@ -1,4 +1,4 @@
-"""What a client is made with, checked by name and kind before anything can be sent or paid."""
+"""Checks of a client's settings by name and type, before anything can be sent or paid."""
 
 from __future__ import annotations
 
@@ -328,7 +328,7 @@ def _clock(name: str, value: object) -> None:
 
 
 def _observers(name: str, value: object) -> None:
-    """An observer that must be awaited would hear nothing, and nobody would notice."""
+    """Refuse an observer whose `notify` must be awaited: it would receive nothing."""
     wanted = "a list of observers, each with a method notify(event)"
     if not isinstance(value, (list, tuple)):
         raise refused(name, value, f"{wanted}: put one alone in brackets, observers=[...]")

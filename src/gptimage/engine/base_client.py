@@ -1,4 +1,4 @@
-"""What both clients do, written once: coroutines over a `Runtime`, and what sends nothing."""
+"""The common base of both clients: coroutines over a `Runtime`, and methods that send nothing."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class CallSettings:
 
 
 class BaseClient:
-    """What `ImageClient` and `AsyncImageClient` have in common.
+    """The common base of `ImageClient` and `AsyncImageClient`.
 
     Args:
         runtime: Sends and waits.

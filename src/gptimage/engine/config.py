@@ -1,4 +1,4 @@
-"""What both clients share besides waiting: settings, and building plans from arguments."""
+"""The settings of both clients, and the plans they build from arguments."""
 
 from __future__ import annotations
 
@@ -333,7 +333,7 @@ class ClientConfig:
         return inline_images(reply, found) if found else reply, unreachable
 
     def parse_cached(self, plan: Plan, body: bytes | bytearray | memoryview) -> Result:
-        """Read a reply that was kept earlier: it costs nothing now."""
+        """Parse a reply from the cache: it costs nothing now."""
         plain = body if isinstance(body, (bytes, bytearray)) else bytes(body)
         result = parse_response(plan, HttpReply(status=200, body=plain), now=self.clock())
         return evolve(result, cached=True, cost=FREE)

@@ -36,7 +36,7 @@ _UNCOUNTED: Final = ("gif", "svg")
 
 @frozen(kw_only=True)
 class Plan:
-    """Everything decided before anything is sent.
+    """The decisions made before anything is sent.
 
     Attributes:
         request: What was asked.
@@ -70,7 +70,7 @@ class Plan:
 
     @property
     def images(self) -> int:
-        """How many images it may draw."""
+        """The number of images it may draw."""
         return self.request.count if self.most is None else self.most
 
 

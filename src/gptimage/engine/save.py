@@ -53,7 +53,7 @@ class ParsedReply:
 
     @property
     def fresh(self) -> NewReply:
-        """What goes into the cache."""
+        """The cache entry of this reply."""
         cost = self.result.cost
         return NewReply(body=self.body, usd=cost.usd if cost else None)
 
@@ -79,7 +79,7 @@ class ResultSaver:
 
     @property
     def store(self) -> Store | None:
-        """Where images are saved, or None."""
+        """The store of the images, or None."""
         return self.core.store
 
     def check_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ class ResultSaver:
         broken: OutcomeUnknownError | None,
         cache: Cache | None,
     ) -> ParsedReply:
-        """Return the end of a stream, kept like any other reply.
+        """Return the end of a stream, saved like any other reply.
 
         Raises:
             GptImageError: It ended without a finished image.

@@ -42,7 +42,7 @@ _RELATIVE: Final = os.open in os.supports_dir_fd and os.link in os.supports_dir_
 
 @frozen
 class _Place:
-    """Where a path really leads.
+    """The real location of a path.
 
     Attributes:
         root: The folder that allows it, resolved.

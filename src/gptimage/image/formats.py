@@ -1,4 +1,4 @@
-"""What a file really is: format and pixel size from its first bytes, without decoding.
+"""The format and pixel size of a file, from its first bytes, without decoding.
 
 Own readers for what the service returns (PNG, JPEG, WebP, GIF, SVG) because this runs on
 every reply and must cost microseconds; anything else is left to Pillow. Every reader takes
@@ -203,14 +203,14 @@ The service draws 8 million pixels at most; the largest phone cameras take 108 m
 
 
 class FormatInfo(NamedTuple):
-    """How the world names a format."""
+    """The names of a format."""
 
     mime_type: str
     extensions: tuple[str, ...]
 
 
 class Header(NamedTuple):
-    """What the header of a file says; sizes in pixels, None for an svg that states none."""
+    """The facts in a file's header; sizes in pixels, None for an svg that states none."""
 
     format: str
     width: int | None

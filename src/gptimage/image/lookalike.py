@@ -1,4 +1,4 @@
-"""Finding a file whose name looks like the one that was asked for.
+"""Finds a file whose name looks like the requested one.
 
 macOS puts a narrow no-break space before "PM" and stores letters decomposed; people and models
 type plain spaces and composed letters, and see no difference.

@@ -1,4 +1,4 @@
-"""What images can be read from: PIL images and binary files, as far as they are needed."""
+"""Protocols of the sources of images: PIL images and binary files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import IO, Any, Protocol
 
 
 class PilImage(Protocol):
-    """What this library needs of a ``PIL.Image.Image``, so that Pillow is not in its types."""
+    """The part of ``PIL.Image.Image`` this library uses, so that Pillow is not in its types."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -56,7 +56,7 @@ class PilImage(Protocol):
 
 
 class BinaryFile(Protocol):
-    """Anything that can be read as bytes: an open file, ``io.BytesIO``, an upload."""
+    """A source of bytes: an open file, ``io.BytesIO``, an upload."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Return at most ``size`` bytes from the current position on; all of them when negative."""

@@ -1,4 +1,4 @@
-"""What can be done to an image: thumbnail, conversion, the exact size, to and from PIL."""
+"""Transformations of an image: thumbnail, conversion, the exact size, to and from PIL."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class FairQueue:
             slot.due = due
 
     def leave(self, slot: Slot | None) -> None:
-        """It has got its turn."""
+        """Remove a slot once its request may be sent."""
         if slot is not None:
             self._slots.remove(slot)
 

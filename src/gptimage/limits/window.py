@@ -32,7 +32,7 @@ _TRUST: Final = 600.0
 
 @define
 class Window:
-    """What was sent in the last minute, and how much may be.
+    """The use of a limit in the last minute.
 
     Attributes:
         own: The limit the user set, or None.

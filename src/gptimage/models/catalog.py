@@ -60,7 +60,7 @@ class Price:
 
 @frozen(kw_only=True)
 class ModelSpec:
-    """What is known of one model. Every figure's source is in ``models.toml``.
+    """The facts about one model. Every figure's source is in ``models.toml``.
 
     Attributes:
         id: The name sent to the service.

@@ -82,7 +82,7 @@ class ChatUsage:
 @functools.total_ordering
 @frozen(kw_only=True, order=False, eq=False)
 class Cost:
-    """What a call cost, in USD.
+    """The cost of a call, in USD.
 
     It compares with numbers (``cost < 1``), adds up (``sum(result.cost for result in results)``)
     and formats: ``f"{cost}"`` is ``$0.0131``, ``f"{cost:.2f}"`` the amount alone, ``0.01``.
@@ -146,7 +146,7 @@ FREE: Final = Cost(usd=Decimal(0), upper_bound=False)
 
 @frozen(kw_only=True)
 class Estimate:
-    """What a request may cost before it is sent; the bill comes from returned usage.
+    """The estimated cost of a request; the bill comes from returned usage.
 
     Attributes:
         usd: The likely amount, in USD.

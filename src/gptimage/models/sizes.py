@@ -133,7 +133,7 @@ DEFAULT_FRAMES: Final = 9
 
 @frozen(kw_only=True)
 class SizeRule:
-    """What sizes a model draws: a fixed list, or any size within limits.
+    """The sizes a model draws: a fixed list, or any size within limits.
 
     Attributes:
         values: The only sizes allowed, in pixels; empty when the limits below decide.

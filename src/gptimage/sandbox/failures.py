@@ -210,7 +210,7 @@ class Fault:
 
 
 def planned(failure: str | HttpReply, retry_after: float) -> Fault:
-    """Return a fault from what the user asked for.
+    """Return the fault of a user's setting.
 
     Raises:
         InvalidRequestError: There is no such scenario.
@@ -228,7 +228,7 @@ def planned(failure: str | HttpReply, retry_after: float) -> Fault:
 
 
 class FailureRates:
-    """How often each scenario happens by itself, from one reproducible source of chance.
+    """The probability of each scenario, from one reproducible source of chance.
 
     Args:
         rates: A share of the requests, from 0 to 1, for each scenario.

@@ -1,4 +1,4 @@
-"""What the image endpoints accept, as strictly as the service is known to be.
+"""Validation of the image endpoints, as strict as the service is known to be.
 
 Written from OpenAI's documentation and from recorded replies, independently of the
 library's own checks, so that each keeps the other honest. Where a feature is in preview
@@ -370,7 +370,7 @@ _EDIT_JSON: Final = _EDIT_FORM | {"images", "mask", "markup"}
 
 @frozen(kw_only=True)
 class Policy:
-    """What this project may do, as a real account's settings would say.
+    """The permissions of this project, like a real account's settings.
 
     Attributes:
         models: The catalogue.
@@ -458,7 +458,7 @@ def _model(read: Reader, policy: Policy) -> ModelSpec:
 
 
 def _judge(read: Reader, job: Job, policy: Policy, files: AbstractSet[str]) -> None:
-    """Everything that depends on more than one parameter, or on the model."""
+    """Check what depends on more than one parameter, or on the model."""
     _quality_and_background(job, policy)
     _format(read, job, policy)
     _complexity_and_fidelity(read, job, policy)

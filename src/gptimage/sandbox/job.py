@@ -26,7 +26,7 @@ class InputImage:
 
 @frozen(kw_only=True)
 class Job:
-    """What is to be drawn and how the answer is to look.
+    """One drawing: its subject, and the form of the response.
 
     Attributes:
         operation: ``generation`` or ``edit``, as the service names its events.

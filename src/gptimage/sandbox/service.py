@@ -54,7 +54,7 @@ VARIATIONS: Final = "/images/variations"
 
 @frozen(kw_only=True)
 class SandboxReply:
-    """What a door is to send.
+    """The reply to send over HTTP or as a transport.
 
     Attributes:
         reply: The whole reply, or the head of a stream.
@@ -425,7 +425,7 @@ def route(path: str) -> tuple[str, str | None]:
 
 
 def summary(request: HttpRequest) -> dict[str, object]:
-    """Return what a request asked for, without keys and without the bytes of its images."""
+    """Return the parameters of a request, without keys and without the bytes of its images."""
     from gptimage.secrets import scrub_value
 
     return {

@@ -51,7 +51,7 @@ class Blobs(Protocol):
 
     @property
     def name(self) -> str:
-        """Where this is, for messages; the same place always has the same name."""
+        """The name of the place, for messages; the same place always has the same name."""
         ...
 
     @property
@@ -117,5 +117,5 @@ class Blobs(Protocol):
         ...
 
     def temp_files(self, older_than: timedelta, *, remove: bool = False) -> tuple[str, ...]:
-        """Temporary files of writes that were killed, and their removal if asked for."""
+        """List the temporary files of writes that were killed, or remove them."""
         ...

@@ -1,4 +1,4 @@
-"""What a store is made of; the functions that save, catch up, remove and verify share it."""
+"""The parts of a store; the functions that save, sync, remove and verify share it."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def indexed(text: str) -> str:
 
 
 def query(text: str) -> str | None:
-    """Return an FTS5 query for what somebody typed; None when it holds no words.
+    """Return an FTS5 query for a user's words; None when there are none.
 
     All words must be there. ``"red fox"`` in quotes is a phrase; ``light*`` finds words that
     begin so. Nothing else has a meaning, so no text is a syntax error.

@@ -1,4 +1,4 @@
-"""Pruning: removes what a retention does not keep, and inputs nobody needs any more.
+"""Pruning: removes what a retention does not keep, and inputs no record needs any more.
 
 Only a sidecar of this store lets an image be removed, and only its own files go with it.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Retention:
-    """What `Store.prune` keeps; limits left out do not apply, and pins are always kept.
+    """The limits of `Store.prune`; those left out do not apply, and pins are always kept.
 
     Attributes:
         max_age: Images saved longer ago are removed.
@@ -57,7 +57,7 @@ class Retention:
 
 @frozen(kw_only=True)
 class PruneReport:
-    """What `Store.prune` removed, or would remove.
+    """The report of `Store.prune`: what it removed, or would remove.
 
     Attributes:
         removed: Ids of the images, newest first.
@@ -77,7 +77,7 @@ class PruneReport:
 
 
 class Row(NamedTuple):
-    """What decides whether an image is kept.
+    """The facts that decide whether an image is kept.
 
     ``bytes`` is what it takes; ``inputs`` what its input images take that no newer one needs.
     """
@@ -91,7 +91,7 @@ class Row(NamedTuple):
 
 @frozen
 class Choice:
-    """What a retention keeps and removes.
+    """The decision of a retention: what it keeps and removes.
 
     Attributes:
         remove: The rows to remove, newest first.

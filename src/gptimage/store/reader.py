@@ -35,7 +35,7 @@ _MAX_FAMILY: Final = 1000
 
 
 class CanRun(Protocol):
-    """Whoever can send a request again: an `ImageClient`."""
+    """A client that can send a request again: an `ImageClient`."""
 
     def run(self, request: Generate, /) -> Result:
         """Send a request that is already a value."""
@@ -44,7 +44,7 @@ class CanRun(Protocol):
 
 @frozen(kw_only=True)
 class Lineage:
-    """Where an image comes from, and what came of it.
+    """The ancestors and descendants of an image.
 
     Attributes:
         ancestors: What it refines or was edited from, and what those come from; oldest first.
@@ -56,7 +56,7 @@ class Lineage:
 
 
 class Reader:
-    """What `Store` knows without changing anything; made by `Store` only."""
+    """The read-only part of a `Store`; made by `Store` only."""
 
     def __init__(self, context: StoreContext) -> None:
         self._context = context
@@ -272,7 +272,7 @@ class Reader:
             self._caught_up = True
 
     def _look_for(self, id: str) -> Record | None:
-        """Return an image somebody else saved a moment ago, found by its day."""
+        """Return an image another process saved a moment ago, found by its day."""
         try:
             for info in self._context.blobs.list(day_prefix(time_of(id))):
                 if is_sidecar(info.key) and find_id(info.key.rpartition("/")[2]) == id:

@@ -163,7 +163,7 @@ class PendingReplies:
             )
 
     def find(self, name: str) -> PendingReply | None:
-        """The reply that was kept under this name; None when there is none, or it is damaged.
+        """Return the reply saved under this name; None when there is none, or it is damaged.
 
         Raises:
             OSError: It is there and cannot be read.
@@ -242,7 +242,7 @@ NOTE: Final = "recovered from a raw reply after a crash"
 
 @frozen(kw_only=True)
 class RecoverReport:
-    """What `Store.recover` brought home.
+    """The report of `Store.recover`.
 
     Attributes:
         saved: The images that are in the store now.
@@ -258,7 +258,7 @@ class RecoverReport:
 
 
 class _OthersError(Exception):
-    """It belongs to another store, whose name this is."""
+    """A pending reply of another store, whose name this is."""
 
 
 def recover(
@@ -298,7 +298,7 @@ def _alone(folder: Path) -> AbstractContextManager[None]:
 
 
 def _check_owner(context: StoreContext, owner: object) -> None:
-    """What 0.1.0 left names no owner, and is anybody's."""
+    """Refuse a reply of another store; those of 0.1.0 name none, and any store takes them."""
     if isinstance(owner, str) and owner != context.blobs.name:
         raise _OthersError(owner)
 
@@ -402,7 +402,7 @@ def _call(left: PendingReply, body: bytes) -> CallMetadata:
 
 
 def _exact(image: Image, asked: Mapping[str, object]) -> Image:
-    """Return the image with the pixels that were asked for, as the client would have made it."""
+    """Return the image with the requested pixels, as the client would have made it."""
     try:
         size = Size.parse(str(asked.get("size", "auto"))).pixels
         return image.fit(*size) if size else image

@@ -41,7 +41,7 @@ MAX_TAG: Final = 100
 
 @frozen(kw_only=True)
 class CallMetadata:
-    """What is known of the call that made some images.
+    """The facts about the call that made some images.
 
     Attributes:
         asked: The request, as `asked.describe` writes it.

@@ -88,7 +88,7 @@ _NANO: Final = 10**9
 
 @frozen(kw_only=True)
 class Stats:
-    """What is in a store.
+    """The contents of a store in numbers.
 
     Attributes:
         images: How many.

@@ -61,7 +61,7 @@ def inputs(asked: Mapping[str, object]) -> dict[str, int]:
 
 
 def _length(value: object) -> int:
-    """Nobody but us should have written a sidecar, but anybody may."""
+    """Return a byte length from an untrusted sidecar; 0 if it is not an int in [0, 2**40)."""
     return value if isinstance(value, int) and 0 <= value < 2**40 else 0
 
 
@@ -200,7 +200,7 @@ def load(data: bytes, *, key: str, folder: Path | None) -> Sidecar:
 
 
 class _Fields:
-    """Values of a JSON object by name and kind; what was not asked for is left over."""
+    """The values of a JSON object by name and type; unread ones are left over."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._left = dict(values)

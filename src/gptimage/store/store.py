@@ -223,7 +223,7 @@ class Store(Reader):
 
     @property
     def name(self) -> str:
-        """Where it is: a path, or the name of an object store."""
+        """The location: a path, or the name of an object store."""
         return self._context.blobs.name
 
     @property

@@ -73,7 +73,7 @@ def finish(context: StoreContext, record: Record) -> None:
 
 
 def _mark(context: StoreContext, entry: IndexEntry) -> bool:
-    """Mark a sidecar if nobody changed it meanwhile."""
+    """Mark a sidecar if it has not changed meanwhile."""
     body = sidecar.dump(entry.record, deleted=True)
     try:
         return context.blobs.replace(entry.key, body, etag=entry.etag) is not None
@@ -101,7 +101,7 @@ _LISTED: Final = "listed"
 
 @define
 class Changes:
-    """What catching up found.
+    """The report of a sync.
 
     Attributes:
         seen: Sidecars that were listed.

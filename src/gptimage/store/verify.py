@@ -69,7 +69,7 @@ class Problem:
 
 @frozen(kw_only=True)
 class VerifyReport:
-    """What `Store.verify` found.
+    """The report of `Store.verify`.
 
     Attributes:
         checked: How many images were looked at.
@@ -234,7 +234,7 @@ Group = dict[str, BlobInfo]
 
 @define
 class _Findings:
-    """What was seen so far; ``needed`` has the inputs by key, each with a sidecar naming it."""
+    """The files seen so far; ``needed`` has the inputs by key, each with a sidecar naming it."""
 
     now: datetime
     grace: timedelta
@@ -247,7 +247,7 @@ class _Findings:
         self.problems.append(Problem(kind, key, detail))
 
     def young(self, info: BlobInfo) -> bool:
-        """Return whether a file may still be in the hands of whoever writes it."""
+        """Return whether a file may still be in the middle of its writing."""
         if self.now - info.modified >= self.grace:
             return False
         self.unfinished.append(info.key)

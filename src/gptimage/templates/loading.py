@@ -127,7 +127,7 @@ Stamp: TypeAlias = frozenset[tuple[str, int, int]]
 
 @frozen
 class Folder:
-    """What a folder of templates holds.
+    """The contents of a folder of templates.
 
     Attributes:
         templates: The templates, in the order of their names.

@@ -1,4 +1,4 @@
-"""Whether a request that was sent may have been billed: the one place that decides it.
+"""The one place that decides whether a request that was sent may have been billed.
 
 Everything that sends again, settles a reservation or words an error asks here. Where it cannot
 be known, the outcome is "unknown": a wrong "unknown" costs a look at the usage page, a wrong
@@ -24,7 +24,7 @@ from gptimage.transport.http import NO_HEADERS, HttpReply
 
 
 class Billing(StrEnum):
-    """What is known about the money of one request.
+    """The billing state of one request.
 
     Ledger, checkpoint, batch state, worker jobs and the MCP server's journal each write words of
     their own to their files, and translate them into these where they read and write them.

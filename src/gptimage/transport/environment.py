@@ -1,4 +1,4 @@
-"""What the environment says about a connection, checked before anything is sent.
+"""The environment's settings of a connection, checked before anything is sent.
 
 The SDK and its HTTP library read these variables when they are made, and fail with words that name
 no variable: a proxy without a package, a certificate that is not there, a key in quotation marks.

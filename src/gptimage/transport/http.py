@@ -62,7 +62,7 @@ class HttpRequest:
 
     @property
     def stream(self) -> bool:
-        """Whether the answer is asked for as server-sent events."""
+        """Whether the response is requested as server-sent events."""
         return self.body.get("stream") is True
 
 

@@ -53,7 +53,7 @@ class SDK(Protocol):
 
     @property
     def base_url(self) -> object:
-        """Where it sends."""
+        """The address it sends to."""
         ...
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class AsyncSDK(Protocol):
 
     @property
     def base_url(self) -> object:
-        """Where it sends."""
+        """The address it sends to."""
         ...
 
     async def close(self) -> None:

@@ -43,7 +43,7 @@ def _check_unknown(retry: Retry, attribute: object, value: object) -> None:
 @strict_class
 @frozen(kw_only=True)
 class Retry:
-    """How often and how patiently to send again.
+    """The number of retries, and the waits between them.
 
     Attributes:
         attempts: Tries in all, the first included; 1 never sends again.
@@ -133,7 +133,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def is_unknown(outcome: HttpReply | TransportError | OutcomeUnknownError) -> bool:
-    """Return whether this outcome may have been billed without an answer anybody can use."""
+    """Return whether this outcome may have been billed without a usable response."""
     if isinstance(outcome, HttpReply):
         return verdict(outcome) == "unknown"
     return isinstance(outcome, OutcomeUnknownError)

@@ -1,4 +1,4 @@
-"""Answers in another wrapping than asked for, brought into the shape of the Images API.
+"""Responses in another form than requested, brought into the shape of the Images API.
 
 Gateways send an event stream to a plain request, JSON Lines, the bare file, or other names
 for the same things. Whatever holds a finished image was paid for, so it is read. A preview

@@ -20,7 +20,7 @@ FORMAT: Final = 1
 
 @frozen(kw_only=True)
 class Original:
-    """The untouched image as the service sent it, kept beside one that was cropped.
+    """The untouched image as the service sent it, saved beside one that was cropped.
 
     Attributes:
         key: Its name in the store.
@@ -118,7 +118,7 @@ class Record:
 
     @property
     def prompt(self) -> str:
-        """What the model was asked to draw; empty when only the image survived a crash."""
+        """The prompt; empty when only the image survived a crash."""
         prompt = self.request.get("prompt")
         return prompt if isinstance(prompt, str) else ""
 

@@ -1,4 +1,4 @@
-"""What comes back: a `Result`, and the events of a stream."""
+"""The response as values: a `Result`, and the events of a stream."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Result:
 
     @property
     def effective(self) -> Mapping[str, object]:
-        """What the main parameters came to, by name; ``result.request`` has what was asked for.
+        """The main parameters as they took effect; ``result.request`` has the requested ones.
 
         ``size``, ``format`` and ``n`` are measured on the images. ``quality`` and ``background``
         are what the service reports, or else what was asked for; None when neither is known, or

@@ -60,7 +60,7 @@ def validate(
 
 
 def _check_types(request: Generate) -> None:
-    """What holds for any model: types, and parameters that only make sense together."""
+    """Check what holds for any model: types, and parameters that only make sense together."""
     for row in PARAMETERS.values():
         if row.kind in _CHECKS and hasattr(request, row.name):
             _CHECKS[row.kind](row.name, getattr(request, row.name))

@@ -116,7 +116,7 @@ class JobRecord:
 
     @property
     def owned(self) -> bool:
-        """Whether a worker has it, dead or alive."""
+        """Whether a worker owns it, running or not."""
         return self.state in ("claimed", "sending")
 
     def abandoned(self, now: float) -> bool:
@@ -143,7 +143,7 @@ class JobRecord:
 
 @frozen(kw_only=True)
 class JobResult:
-    """How a job stands after it was delivered.
+    """The state of a job after it was delivered.
 
     Attributes:
         id: The job's id.

@@ -38,7 +38,7 @@ OURS: Final = frozenset(
 
 @frozen(kw_only=True)
 class Ask:
-    """How a turn is put to the service.
+    """The request of a turn to the service.
 
     Attributes:
         chat_model: The model that reads the words.
@@ -152,7 +152,7 @@ class ImageCall:
 
 @frozen(kw_only=True)
 class Answer:
-    """What a response says, whatever it left out.
+    """The content of a response, whatever it left out.
 
     Attributes:
         id: The response's id.
