@@ -216,7 +216,9 @@ def test_an_svg_edit_may_be_refused() -> None:
     """The sources disagree whether an edit draws svg: it is sent, and the caller told."""
     found = judged(edit(model="gpt-image-2.6-flare", format="svg"))
 
-    assert found == ("the service is reported to draw svg only for generate(); an edit may be refused",)
+    assert found == (
+        "the service is reported to draw svg only for generate(); an edit may be refused",
+    )
     assert judged(generate(model="gpt-image-2.6-flare", format="svg")) == ()
 
 

@@ -215,7 +215,7 @@ def _unconfirmed(core: ClientConfig, state: State, part: Part) -> OutcomeUnknown
     left = (part.unconfirmed_since or core.clock()) + SETTLED - core.clock()
     minutes = max(1, -(-int(left.total_seconds()) // 60))
     return OutcomeUnknownError(
-        "a batch was submitted but its answer was lost, and the service does not list it (yet): "
+        "a batch was submitted but its response was lost, and the service does not list it (yet): "
         f"go on with {state.path} in {minutes} minutes; it is looked for then, and submitted "
         "again only if it was never accepted"
     )

@@ -174,7 +174,7 @@ def _report_error(item: BatchItem, error: GptImageError, *, as_json: bool) -> in
         print(f"gptimage: {_name(item)}: not in the store, but in {paths}", file=sys.stderr)
     if isinstance(error, MalformedReplyError) and error.reply:
         path = keep_bytes(error.reply, "reply.jsonl")
-        print(f"gptimage: {_name(item)}: the answer as it is, in {path}", file=sys.stderr)
+        print(f"gptimage: {_name(item)}: the response as received, in {path}", file=sys.stderr)
     code = _UNKNOWN if isinstance(error, OutcomeUnknownError) else _FAILED
     if as_json:
         print_json({**_about(item), "error": error_document(error, code)})

@@ -73,7 +73,7 @@ def image_request(
         )
     if rest.pop("input_fidelity", None) is not None:
         raise InvalidRequestError(
-            "input_fidelity: there is no image yet to be kept",
+            "input_fidelity: there is no image yet to preserve",
             field="input_fidelity",
             allowed="a turn that changes an image",
         )

@@ -124,7 +124,7 @@ class CallTracker:
         if not self.doubtful:
             return ()
         tries = "one earlier try" if self.doubtful == 1 else f"{self.doubtful} earlier tries"
-        return (f"{tries} of this call got no answer and may have been billed as well",)
+        return (f"{tries} of this call got no response and may have been billed as well",)
 
     def __enter__(self) -> Self:
         """Return the call itself."""

@@ -64,7 +64,7 @@ _UNPACKERS: Final = {"br": "brotli", "zstd": "zstandard"}
 """Encodings nobody asked for, and what reads them."""
 
 _OPAQUE: Final = (
-    "a transparent background was asked for, and no pixel of the image is transparent: ask again "
+    "a transparent background was requested, and no pixel of the image is transparent: ask again "
     "with another model or a plainer subject, or cut it out yourself"
 )
 _YEAR_2100: Final = 4_102_444_800
@@ -193,7 +193,10 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
     if redirect:
         reason = str(error)
     elif reply.status in STOPPED_WAITING:
-        reason = f"somebody stopped waiting for the service (HTTP {reply.status}{_quoted(reply)})"
+        reason = (
+            "a server on the way stopped waiting for the service "
+            f"(HTTP {reply.status}{_quoted(reply)})"
+        )
     elif not isinstance(error, ServerError):
         return error  # whatever its status, the text names a refusal, such as moderation
     elif (reply.status == 500 and not is_bare(reply)) or shows_work(text_of(reply)):
@@ -300,13 +303,13 @@ def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
     """Return where the service did something else than asked."""
     notes: list[str] = []
     if len(images) != plan.request.count:
-        notes.append(f"{plan.request.count} images were asked for, {len(images)} arrived")
+        notes.append(f"{plan.request.count} images were requested, {len(images)} arrived")
     asked = plan.request.format
     if plan.request.background == "transparent":
         notes += [_OPAQUE for image in images if _is_opaque(image)]
     other = sorted({image.format for image in images} - {asked})
     if asked and other:
-        notes.append(f"{asked} was asked for, the bytes are {', '.join(other)}")
+        notes.append(f"{asked} was requested, the bytes are {', '.join(other)}")
     return notes
 
 
@@ -351,7 +354,7 @@ def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError
 
 def _not_json(reply: HttpReply) -> str:
     if reply.content_type == "text/html":
-        return "a web page came instead of an answer: is base_url right, or a proxy in between?"
+        return "a web page came instead of a response: is base_url right, or a proxy in between?"
     packed = reply.headers.get("content-encoding", "").strip().lower()
     if package := _UNPACKERS.get(packed):
         return (

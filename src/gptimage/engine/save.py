@@ -228,7 +228,7 @@ class ResultSaver:
         try:
             spool = PendingReplies(clock=self.core.clock)
         except GptImageError as error:  # this account has no folder for it
-            return SpooledReply(warning=f"the reply could not be kept for recovery: {error}")
+            return SpooledReply(warning=f"the reply could not be saved for recovery: {error}")
         return spool.put(plan.key, body, note_of(plan.request), store=self.store.name)
 
 

@@ -155,7 +155,7 @@ class _Tries:
     def doubt(self, last: HttpReply | Exception) -> OutcomeUnknownError:
         """Return the failure of a call that may have been billed before its last try failed."""
         error = last if isinstance(last, Exception) else error_from_reply(last)
-        summary = f"no usable answer in {self.number} tries (the last: {error})"
+        summary = f"no usable response in {self.number} tries (the last: {error})"
         found = _unknown(self.plan, OutcomeUnknownError(summary), tries=self.unknown)
         found.__cause__ = error
         return found

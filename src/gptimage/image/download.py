@@ -243,7 +243,7 @@ class Fetch:
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding != b"identity" and not packed:
             # Unpacking what we asked not to be packed would invite decompression bombs.
-            raise _refused(target, "sent a compressed body although none was asked for")
+            raise _refused(target, "sent a compressed body although none was requested")
         self._check_size(target, int(headers.get(b"content-length", b"0")))
 
     def _check_size(self, target: httpx2.URL, size: int) -> None:

@@ -158,7 +158,7 @@ class PendingReplies:
             return SpooledReply(path=path)
         except Exception as error:  # noqa: BLE001  # the image comes first
             return SpooledReply(
-                warning=f"the reply could not be kept for recovery ({reason(error)}): "
+                warning=f"the reply could not be saved for recovery ({reason(error)}): "
                 "if this process is killed before its images are saved, they are lost"
             )
 

@@ -242,7 +242,7 @@ class Cassette:
             return self._small.get(hashlib.sha256(data).hexdigest(), data)
 
     def _kept(self, data: bytes) -> bytes:
-        """Return what a cassette saves of an image, and remember its stand-in for later requests."""
+        """Return what a cassette saves of an image; remember its stand-in for later requests."""
         if self._whole:
             return data
         small = sanitize.shrunk(data)

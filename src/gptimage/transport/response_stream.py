@@ -297,7 +297,7 @@ def failure(error: Exception) -> GptImageError:
         return TransportError(f"the address is wrong, nothing was sent ({detail})", retryable=False)
     if isinstance(error, openai.OpenAIError) and not isinstance(error, openai.APIConnectionError):
         return ConfigurationError(str(error))
-    return OutcomeUnknownError(f"the request was sent but its answer did not arrive ({detail})")
+    return OutcomeUnknownError(f"the request was sent but its response did not arrive ({detail})")
 
 
 def _causes(error: BaseException | None) -> str:

@@ -224,7 +224,7 @@ def read_line(rest: bytes, images: tuple[bytes, ...] = ()) -> OutputLine:
         )
         return OutputLine(custom_id=custom_id[:MAX_LABEL], reply=reply)
     error = table(value.get("error"))
-    message = _told(error.get("message")) or "the batch gives no answer and no reason"
+    message = _told(error.get("message")) or "the batch gives no response and no reason"
     code = label(error.get("code"))
     return OutputLine(
         custom_id=custom_id[:MAX_LABEL],
@@ -236,7 +236,7 @@ def _body(value: object) -> bytes:
     try:
         return json.dumps(value).encode()
     except RecursionError as error:
-        raise ValueError("the answer is nested too deeply") from error
+        raise ValueError("the response is nested too deeply") from error
 
 
 def _told(value: object) -> str | None:
