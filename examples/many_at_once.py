@@ -1,4 +1,4 @@
-"""Draw several pictures at once, a few at a time, and keep what works when one fails."""
+"""Draw several pictures at once, a few at a time, and save what works when one fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def main() -> None:
     async with gptimage.AsyncImageClient() as client:
         done = await asyncio.gather(*(draw(client, semaphore, scene) for scene in SCENES))
     costs = [result.cost.usd for result in done if result and result.cost]
-    print(f"{len(costs)} of {len(SCENES)} pictures, ${sum(costs):.4f}")
+    print(f"{len(costs)} of {len(SCENES)} images, ${sum(costs):.4f}")
 
 
 async def draw(

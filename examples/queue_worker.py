@@ -22,7 +22,7 @@ configure(app)
 
 
 def client() -> ImageClient:
-    """What each worker process asks with; workers of several machines share a bucket instead."""
+    """The client of each worker process; workers of several machines share a bucket instead."""
     return ImageClient(store=Store("pictures"))
 
 

@@ -1,4 +1,4 @@
-"""Draw the preview picture of a blog post at exactly 1200x630, small enough for every network."""
+"""Make the preview image of a blog post at exactly 1200x630, small enough for every network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import gptimage
 
 
 def main(title: str) -> None:
-    """Render the prompt, draw it, and save a JPEG of at most 300 kB."""
+    """Render the prompt, make the image, and save a JPEG of at most 300 kB."""
     with gptimage.ImageClient() as client:
         prompt = client.render("og_image", title=title, brand_name="Acme", color_scheme="vibrant")
         result = client.generate(prompt, quality="low")

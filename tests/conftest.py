@@ -6,6 +6,7 @@ Those who ask for it have a real Redis: `redis_url` is shared, `own_redis` may b
 from __future__ import annotations
 
 import errno
+import inspect
 import io
 import os
 import shutil
@@ -13,6 +14,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -35,6 +37,26 @@ settings.register_profile("explore", deadline=None, max_examples=1_000)
 settings.load_profile("gptimage")
 
 
+def few_authorities(folder: Path) -> Path:
+    """A file with one authority: reading all that a machine trusts takes 24 ms for each client."""
+    import certifi
+
+    bundle = Path(certifi.where()).read_text(encoding="utf-8")
+    path = folder / "authority.pem"
+    path.write_text(
+        bundle.partition("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
+    )
+    return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def trust_little(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test talks TLS to the world; those that do it on this machine bring an authority along."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(few_authorities(tmp_path_factory.mktemp("tls"))))
+        yield
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """Run tests marked ``anyio`` on asyncio."""
@@ -47,6 +69,14 @@ def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("OPENAI_", "AZURE_OPENAI_", "GPTIMAGE_")) and "REQUIRE" not in name:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def plain_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sandboxes draw plain images, in a tenth of the time; where the look matters, it is named."""
+    if "gptimage.sandbox" in sys.modules:
+        sandbox: Any = sys.modules["gptimage.sandbox"].Sandbox
+        monkeypatch.setitem(inspect.unwrap(sandbox.__init__).__kwdefaults__, "draw", "plain")
 
 
 class RedisServer:

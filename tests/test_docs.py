@@ -192,6 +192,15 @@ def file_of(page: Path, link: str) -> Path | None:
     return None if "://" in link or link.startswith("mailto:") else page.parent / link
 
 
+def test_every_example_is_listed() -> None:
+    """The page of the examples has a line on each, and its links lead somewhere."""
+    page = REPOSITORY / "examples" / "README.md"
+    links = re.findall(r"\]\(([^)\s]+)", page.read_text(encoding="utf-8"))
+
+    assert [each.name for each in EXAMPLES if each.name not in links] == []
+    assert [each for each in links if not (page.parent / each).exists()] == []
+
+
 def test_links_of_the_readme_work_anywhere() -> None:
     """The README is shown on PyPI, too, where a relative link leads nowhere."""
     readme = PAGES[0].read_text(encoding="utf-8")
@@ -226,6 +235,19 @@ def anchors(page: Path) -> set[str]:
     return {"-".join(each.split()) for each in words}
 
 
+def test_architecture_names_what_there_is() -> None:
+    """The page about the source names every folder, and no file that is not there."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    source = REPOSITORY / "src" / "gptimage"
+    folders = [each.parent.name for each in source.glob("*/__init__.py")]
+    files = re.findall(r"(?:\w+/)+\w+\.(?:py|toml)", text)
+
+    assert [each for each in folders if f"`{each}/`" not in text] == []
+    assert len(files) > 15
+    roots = (source, REPOSITORY, source.parent)
+    assert [each for each in files if not any((root / each).exists() for root in roots)] == []
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     """A name of the root or of a package that exports names is on a page of the reference."""
     pages = (DOCS / "reference").glob("*.md")
@@ -245,6 +267,19 @@ def test_llms_txt_names_every_page_in_little() -> None:
         line for line in links if not re.fullmatch(r"- \[.+\]\(https://\S+\.md\): .{12,}", line)
     ] == []
     assert len("\n".join(lines)) < 16_000
+
+
+def test_variables_exist() -> None:
+    """A variable that a page names is a documented setting, or is in the source."""
+    pattern = re.compile(r"\bGPTIMAGE_[A-Z_]+[A-Z]\b")
+    tables = [(DOCS / page).read_text("utf-8") for page in ("mcp.md", "configuration.md")]
+    known = {each for text in tables for each in re.findall(r"^\|.*", text, re.MULTILINE)}
+    settings = set(pattern.findall("\n".join(known)))
+    source = "\n".join(each.read_text("utf-8") for each in (REPOSITORY / "src").rglob("*.py"))
+    named = {each for page in PAGES for each in pattern.findall(page.read_text("utf-8"))}
+
+    assert len(settings) > 30
+    assert sorted(named - settings - set(pattern.findall(source))) == []
 
 
 def test_prose_for_models_has_no_comments() -> None:

@@ -6,6 +6,7 @@ import gc
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from gptimage_mcp.install import command
 
         return command.run(args)
+    if args.command == "migrate":
+        return _migrate(args)
     if args.check:
         from gptimage_mcp import doctor
 
@@ -53,7 +56,7 @@ def _options(args: argparse.Namespace) -> dict[str, str]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with its one sub-command."""
+    """Build the parser with its sub-commands."""
     import argparse
 
     from gptimage_mcp.install import command
@@ -86,8 +89,30 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check", action="store_true", help="show the settings and what will not work, and exit"
     )
-    command.add_parser(parser.add_subparsers(metavar="COMMAND", dest="command"))
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command")
+    command.add_parser(commands)
+    words = "save the images of an older image server in the store; its files stay as they are"
+    migrate = commands.add_parser("migrate", help=words, description=f"{words.capitalize()}.")
+    migrate.add_argument("folder", type=Path, metavar="DIR", help="where the older server saved")
+    migrate.add_argument("--dry-run", action="store_true", help="only say what would be saved")
     return parser
+
+
+def _migrate(args: argparse.Namespace) -> int:
+    from gptimage import GptImageError
+    from gptimage_mcp import migrate
+    from gptimage_mcp.config.loading import load
+    from gptimage_mcp.jobs.engine import open_store
+
+    try:
+        settings = load(_options(args)).settings
+        if not args.folder.is_dir():
+            return _refuse(f"{args.folder} is no folder", "migrate")
+        is_new = isinstance(settings.store, Path) and not settings.store.exists()
+        store = None if args.dry_run and is_new else open_store(settings)
+        return migrate.run(args.folder, store, dry_run=args.dry_run)
+    except (GptImageError, OSError) as error:
+        return _refuse(str(error), "migrate")
 
 
 def _serve(options: Mapping[str, str]) -> int:
@@ -165,9 +190,9 @@ def _look(settings: Settings) -> None:
     )
 
 
-def _refuse(text: str) -> int:
+def _refuse(text: str, doing: str = "start") -> int:
     lines = "".join(f"\n  {line}" for line in text.splitlines())
-    print(f"gptimage-mcp cannot start:{lines}", file=sys.stderr)
+    print(f"gptimage-mcp cannot {doing}:{lines}", file=sys.stderr)
     return BAD_SETTINGS
 
 

@@ -16,7 +16,6 @@ from typing import Final, cast
 
 import gptimage
 from gptimage.secrets import scrub
-from gptimage_mcp.config.kinds import OFF
 from gptimage_mcp.config.loading import (
     CONFIG,
     NO_OPTIONS,
@@ -27,7 +26,7 @@ from gptimage_mcp.config.loading import (
     load,
 )
 from gptimage_mcp.config.older_servers import replacements
-from gptimage_mcp.config.settings import KINDS, Settings, SettingsError, variable
+from gptimage_mcp.config.settings import OFF, ROWS, Settings, SettingsError, variable
 from gptimage_mcp.content.records import utc_now
 
 
@@ -50,7 +49,7 @@ def run(options: Mapping[str, str] = NO_OPTIONS) -> int:
         loaded = load(options)
     except SettingsError as error:
         _print("These settings cannot be used:", error.problems)
-        _print("There are:", [CONFIG, *map(variable, KINDS)])
+        _print("There are:", [CONFIG, *map(variable, ROWS)])
         return BAD_SETTINGS
     print(f"\nsettings file: {loaded.file or f'none (looked for {default_file()})'}\n")
     print("\n".join(_table(loaded)))
@@ -81,7 +80,7 @@ def _version(package: str) -> str:
 
 
 def _table(loaded: LoadedSettings) -> Iterator[str]:
-    rows = [(variable(name), _value(loaded.settings, name), loaded.origins[name]) for name in KINDS]
+    rows = [(variable(name), _value(loaded.settings, name), loaded.origins[name]) for name in ROWS]
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
     for name, value, origin in rows:
         shown = "" if origin == name else origin
@@ -92,7 +91,7 @@ def _value(settings: Settings, name: str) -> str:
     value: object = getattr(settings, name)
     if value in (None, ()):
         return OFF if name == "cache" else "-"
-    if KINDS[name].secret:
+    if ROWS[name].secret:
         return "set, not shown"
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -171,6 +170,6 @@ def _model(settings: Settings, state: str) -> str | None:
 
 
 def _tells_secrets(loaded: LoadedSettings, file: Path) -> bool:
-    secret = any(KINDS[name].secret for name in KINDS if loaded.origins[name] == str(file))
+    secret = any(ROWS[name].secret for name in ROWS if loaded.origins[name] == str(file))
     others = stat.S_IRGRP | stat.S_IROTH
     return secret and sys.platform != "win32" and bool(file.stat().st_mode & others)

@@ -1,4 +1,4 @@
-"""Deleting images older than ``GPTIMAGE_RETENTION_DAYS`` while the server runs."""
+"""Deleting images older than ``GPTIMAGE_RETENTION`` while the server runs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Pruning:
 
     Args:
         store: The store.
-        days: The age from which an image is deleted; None deletes nothing.
+        age: The age from which an image is deleted; None deletes nothing.
     """
 
-    def __init__(self, store: gptimage.Store, days: float | None) -> None:
+    def __init__(self, store: gptimage.Store, age: timedelta | None) -> None:
         self._store = store
-        self._retention = None if days is None else Retention(max_age=timedelta(days=days))
+        self._retention = None if age is None else Retention(max_age=age)
         self._last: float | None = None
 
     @asynccontextmanager

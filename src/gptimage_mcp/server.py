@@ -65,10 +65,8 @@ def _afterwards(tools: frozenset[str]) -> str:
 
 def _money(settings: Settings) -> Iterator[str]:
     limits = [f"at most {settings.max_images} pictures per call"]
-    if settings.max_per_call is not None:
-        limits.append(f"{_usd(settings.max_per_call)} per call")
-    if settings.max_per_day is not None:
-        limits.append(f"{_usd(settings.max_per_day)} per day (UTC)")
+    for period, usd in settings.limits.items():
+        limits.append(f"{_usd(usd)} {'in total' if period == 'total' else f'per {period}'}")
     note = " estimate_cost tells the cost of a call before it is made."
     note = note if "estimate_cost" in enabled_tools(settings) else ""
     yield f"Limits: {', '.join(limits)}.{note}"
@@ -136,7 +134,7 @@ def server_of(app: App, *, owned: bool = False) -> DynamicServer:
         app: What its tools work with.
         owned: Whether the client is closed when the server ends.
     """
-    pruning = Pruning(app.store, app.settings.retention_days)
+    pruning = Pruning(app.store, app.settings.retention)
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:

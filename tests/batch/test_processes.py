@@ -126,9 +126,9 @@ def test_a_killed_process_is_gone_on_from(
 ) -> None:
     """Killed anywhere, the same script run again makes no batch, upload or image twice."""
     with start(server, folder, mark, when) as first:
-        out, _ = first.communicate(timeout=60)
+        out, _ = first.communicate(timeout=240)
     with start(server, folder) as again:
-        rest, error = again.communicate(timeout=60)
+        rest, error = again.communicate(timeout=240)
 
     assert (first.returncode, again.returncode) == (-9, 0), error
     assert {text.split()[0] for text in rest.splitlines()} == set("012")
@@ -148,7 +148,7 @@ def test_many_processes_at_once_make_one_job(server: SandboxServer, folder: Path
     said: list[str] = []
     for each in running:
         with each:
-            _, error = each.communicate(timeout=60)
+            _, error = each.communicate(timeout=240)
         said += [error] if each.returncode else []
 
     assert len(made(server.sandbox)) == 2
@@ -175,7 +175,7 @@ def test_two_processes_read_one_batch(server: SandboxServer, folder: Path) -> No
         assert each.stdout is not None
         assert each.stdout.readline() == "ready\n"
     (folder / "go").touch()
-    found = [sorted(each.communicate(timeout=60)[0].splitlines()) for each in readers]
+    found = [sorted(each.communicate(timeout=240)[0].splitlines()) for each in readers]
 
     assert found[0] == found[1]
     assert [line.split()[0] for line in found[0]] == list("012345")

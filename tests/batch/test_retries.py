@@ -306,8 +306,9 @@ def test_a_timeout_holds_while_looks_fail() -> None:
         waiting.failed(TransportError("x"))
 
 
-def test_results_go_on_as_long_as_they_get_further(sandbox: Sandbox, file: Path) -> None:
+def test_results_go_on_as_long_as_they_get_further(file: Path) -> None:
     """A file that breaks off again and again is read to its end, when each try brings more."""
+    sandbox = Sandbox(draw="scene")  # large: its file comes in many pieces
     batch = Batch.submit(line(sandbox), [fox(n) for n in range(3)], state=file)
     batch.wait(poll=0)
     whole = sum(1 for _ in _pieces(sandbox, batch))
@@ -320,8 +321,9 @@ def test_results_go_on_as_long_as_they_get_further(sandbox: Sandbox, file: Path)
     assert all(item.result for item in items)
 
 
-def test_results_that_get_nowhere_end(sandbox: Sandbox, file: Path) -> None:
+def test_results_that_get_nowhere_end(file: Path) -> None:
     """A file that always breaks off at the same place is given up, to be read another day."""
+    sandbox = Sandbox(draw="scene")  # large: its file comes in many pieces
     batch = Batch.submit(line(sandbox), [fox(0)], state=file)
     batch.wait(poll=0)
     way = BreakingOff(sandbox, *([1] * 9))

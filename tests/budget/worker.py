@@ -19,6 +19,7 @@ from gptimage.budget.accounts import CallRecord
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
 from gptimage.errors import BudgetExceededError
+from gptimage.sandbox import Sandbox
 
 
 CENT = Decimal("0.01")
@@ -83,7 +84,7 @@ def draw(budget: Budget, count: int) -> object:
     """Draw with a client until its budget says no; what it cost, as the service said."""
     costs: list[str] = []
     stopped = 0
-    with gptimage.ImageClient.sandbox(budget=budget) as client:
+    with gptimage.ImageClient.sandbox(Sandbox(draw="plain"), budget=budget) as client:
         for number in range(count):
             try:
                 result = client.generate(f"Fox {number}", size="1024x1024", quality="low")

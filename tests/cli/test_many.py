@@ -267,10 +267,10 @@ def test_interrupted_and_resumed(number: signal.Signals, code: int) -> None:
         first.send_signal(number)
         told = lines_of(first, "finishing")
         sandbox.may_answer.set()
-        told += first.communicate(timeout=60)[1]
+        told += first.communicate(timeout=240)[1]
         there = len(list(Path("out").glob("*.png")))
         second = many_of(server, *command)
-        second.communicate(timeout=60)
+        second.communicate(timeout=240)
 
     drawn = [str(request.body["prompt"]) for request in sandbox.requests]
     assert "finishing 3 in flight, again to give them up" in told
@@ -292,10 +292,10 @@ def test_a_second_interrupt_gives_up() -> None:
         first.send_signal(signal.SIGINT)
         told = lines_of(first, "finishing")
         first.send_signal(signal.SIGINT)
-        told += first.communicate(timeout=60)[1]
+        told += first.communicate(timeout=240)[1]
         sandbox.may_answer.set()
         second = many_of(server, *command)
-        again = second.communicate(timeout=60)[1]
+        again = second.communicate(timeout=240)[1]
 
     drawn = [str(request.body["prompt"]) for request in sandbox.requests]
     assert "gave up 3 in flight: they may be billed" in told
@@ -318,7 +318,7 @@ def test_a_killed_command_goes_on(store: tuple[str, ...]) -> None:
         first.communicate()
         sandbox.may_answer.set()
         second = many_of(server, *command)
-        told = second.communicate(timeout=60)[1]
+        told = second.communicate(timeout=240)[1]
 
     drawn = [str(request.body["prompt"]) for request in sandbox.requests]
     files = len(list(Path("out").glob("*.png")))
@@ -335,7 +335,7 @@ def test_quota_stops_and_writes_what_is_in_flight() -> None:
         process = many_of(server, "--concurrency", "4", "--checkpoint", "cp")
         told = lines_of(process, "stopped")
         sandbox.may_answer.set()
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
 
     paid = sum("quota" not in str(request.body["prompt"]) for request in sandbox.requests)
     assert "the others would fail alike" in told

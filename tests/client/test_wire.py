@@ -297,13 +297,15 @@ def test_pictures_that_arrived_before_the_line_went_dead_are_kept(
 
 
 @pytest.mark.parametrize(("timeout", "connecting"), [(600.0, 10.0), (30.0, 10.0), (2.0, 2.0)])
-@pytest.mark.parametrize("name", ["OpenAI", "AsyncOpenAI"])
-def test_connecting_has_a_limit_of_its_own(name: str, timeout: float, connecting: float) -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+def test_connecting_has_a_limit_of_its_own(
+    is_async: bool, timeout: float, connecting: float
+) -> None:
     """The model may take minutes to answer; a host that is up takes none to connect."""
-    from gptimage.engine.config import sdk_maker
+    from gptimage.transport.direct import http_client
 
     endpoint = "http://127.0.0.1:9/v1"
-    steps = sdk_maker(name, "sk-secret-key", endpoint, timeout, None)().timeout
+    steps = http_client("sk-secret-key", endpoint, timeout, None, is_async=is_async).timeout
 
     assert (steps.connect, steps.read, steps.write) == (connecting, timeout, timeout)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from gptimage import (
     Store,
     TransportError,
 )
+from gptimage.cache import Cache
+from gptimage.config import load
+from gptimage.engine.from_config import open_cache
 
 
 def test_every_setting_reaches_the_client(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,3 +142,27 @@ def test_the_key_file_reaches_a_plain_client(
     client = ImageClient(base_url="http://127.0.0.1:1/v1", retry=0)
     with client, pytest.raises(TransportError):
         client.generate("A fox")
+
+
+def test_the_cache_has_the_limits_that_are_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``cache_ttl`` and ``cache_size`` reach the cache; without one they are refused by name."""
+    monkeypatch.setenv("GPTIMAGE_CACHE_TTL", "24h")
+    monkeypatch.setenv("GPTIMAGE_CACHE_SIZE", "500MB")
+    with pytest.raises(ConfigurationError, match=r"GPTIMAGE_CACHE_TTL: .*has no effect"):
+        load()
+    monkeypatch.setenv("GPTIMAGE_CACHE", str(tmp_path / "cache"))
+    passed: dict[str, object] = {}
+
+    def disk(path: str, **limits: object) -> None:
+        passed.update(limits, path=path)
+
+    monkeypatch.setattr(Cache, "disk", disk)
+    open_cache(load())
+
+    assert passed == {
+        "path": str(tmp_path / "cache"),
+        "ttl": timedelta(hours=24),
+        "max_bytes": 500_000_000,
+    }

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gptimage import Image, ImageDecodeError, InvalidRequestError, Mask
 from gptimage.image.codecs import oriented_size
-from gptimage.image.mask import check_markup
+from gptimage.image.mask import MAX_BYTES, check_markup
 
 
 SIZE = (64, 48)
@@ -192,24 +192,37 @@ def test_scaling_that_loses_the_mark_is_refused() -> None:
         Mask.open(picture).legal((10, 10))
 
 
-def test_heavy_masks_are_made_lighter() -> None:
-    """Four megabytes of soft noise become hard edges, and the caller is told."""
-    noise = random.Random(1).randbytes(2400 * 2400)
-    picture = PIL.Image.frombytes("L", (2400, 2400), noise)
+@pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of 100 kB: noise of 4 MB tells no more, and takes seconds to compress."""
+    monkeypatch.setattr("gptimage.image.mask.MAX_BYTES", 100_000)
 
-    image, notes = Mask.open(picture).legal((2400, 2400))
+
+@pytest.mark.usefixtures("light")
+def test_heavy_masks_are_made_lighter() -> None:
+    """Too many bytes of soft noise become hard edges, and the caller is told."""
+    noise = random.Random(1).randbytes(400 * 400)
+    picture = PIL.Image.frombytes("L", (400, 400), noise)
+
+    image, notes = Mask.open(picture).legal((400, 400))
 
     assert {0, 255} == {level for level, count in enumerate(alpha_of(image).histogram()) if count}
     assert notes == ["the mask's soft edges were made hard to keep it below 4 MB"]
 
 
+def test_masks_have_less_than_4_mb() -> None:
+    """The service's own limit."""
+    assert MAX_BYTES == 4_000_000
+
+
+@pytest.mark.usefixtures("light")
 def test_masks_that_stay_too_heavy_are_refused() -> None:
     """When nothing helps, the error says how large it is and what is allowed."""
-    noise = random.Random(2).randbytes(3800 * 3800 // 8)
-    picture = PIL.Image.frombytes("1", (3800, 3800), noise)
+    noise = random.Random(2).randbytes(1000 * 1000 // 8)
+    picture = PIL.Image.frombytes("1", (1000, 1000), noise)
 
     with pytest.raises(InvalidRequestError, match="less than 4 MB"):
-        Mask.open(picture).legal((3800, 3800))
+        Mask.open(picture).legal((1000, 1000))
 
 
 def test_same_mask_same_bytes() -> None:

@@ -1,15 +1,40 @@
-"""What tests of several files share: one browser."""
+"""What tests of several files share: one browser, and tools that are described once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import inspect
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from mcp.server.mcpserver.tools.base import Tool
 
 
 if TYPE_CHECKING:
     from tests.mcp.browsers import Chromium
+
+
+@pytest.fixture(autouse=True, scope="session")
+def schemas_made_once() -> Iterator[None]:
+    """Describe each tool once: the SDK takes 50 ms for the tools of one server, and tests make 900.
+
+    What the SDK reads of a function is its signature; a tool with another one is described anew.
+    """
+    made: dict[str, Tool] = {}
+    real = Tool.from_function
+
+    def from_function(fn: Callable[..., Any], *arguments: Any, **options: Any) -> Tool:
+        signature = inspect.signature(fn)
+        key = repr((fn.__module__, fn.__qualname__, str(signature), arguments, options))
+        if key not in made:
+            made[key] = real(fn, *arguments, **options)
+        tool = made[key]
+        return tool.model_copy(update={"fn": fn, "parameters": deepcopy(tool.parameters)})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tool, "from_function", from_function)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ import pytest
 import gptimage
 from gptimage.sandbox import SandboxServer
 from gptimage_mcp.__main__ import build_parser, main
-from gptimage_mcp.config.settings import KINDS, variable
+from gptimage_mcp.config.settings import ROWS, variable
 from gptimage_mcp.install.clients import CLIENTS
 from tests.mcp.harness import Slow
 
@@ -310,8 +310,8 @@ def test_bad_settings_are_one_text(account: dict[str, str]) -> None:
     assert done.stderr.splitlines() == [
         "gptimage-mcp cannot start:",
         "  GPTIMAGE_STROE: there is no such setting; did you mean GPTIMAGE_STORE?",
-        "  OPENAI_API_KEY: what was given is no key; write it like sk-...",
         "  GPTIMAGE_WAIT: 'soon' is no number of seconds; write it like 50",
+        "  OPENAI_API_KEY stands in quotation marks: take them out",
     ]
 
 
@@ -410,12 +410,12 @@ def test_http_answers_and_ends(account: dict[str, str]) -> None:
     account |= {"GPTIMAGE_PORT": "0"}
     with serving(account, (*MODULE, "--http")) as server:
         assert server.process.stderr is not None
-        heard = ""
-        while "startup complete" not in heard:
+        received = ""
+        while "startup complete" not in received:
             line = server.process.stderr.readline()
-            assert line, heard
-            heard += line
-        (port,) = re.findall(r"listening on http://127\.0\.0\.1:(\d+)/mcp", heard)
+            assert line, received
+            received += line
+        (port,) = re.findall(r"listening on http://127\.0\.0\.1:(\d+)/mcp", received)
         assert health(f"http://127.0.0.1:{port}/health") == 200
         out, err, _ = server.signal(signal.SIGTERM)
 
@@ -455,7 +455,7 @@ def test_check_shows_what_applies(
     assert f"gptimage {gptimage.__version__}, mcp 2." in said.out
     lines = [line.split() for line in said.out.splitlines() if line.startswith(("GPT", "OPENAI"))]
     rows = {words[0]: words[1:] for words in lines}
-    assert rows.keys() >= {variable(name) for name in KINDS}
+    assert rows.keys() >= {variable(name) for name in ROWS}
     assert rows["GPTIMAGE_WAIT"] == ["7.0", str(file)]
     assert rows["GPTIMAGE_MAX_PER_DAY"] == ["5"]
     assert rows["OPENAI_API_KEY"] == ["set,", "not", "shown"]
@@ -539,13 +539,13 @@ def test_check_of_bad_settings_lists_those_there_are(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Settings that cannot be read are exit code 2, and the names that exist are shown."""
-    monkeypatch.setenv("GPTIMAGE_BUDGET", "5")
+    monkeypatch.setenv("GPTIMAGE_BUDGIT", "5")
 
     assert main(["--check"]) == 2
 
     said = capsys.readouterr().out
-    assert "  GPTIMAGE_BUDGET: there is no such setting" in said
-    assert [name for name in KINDS if f"\n  {variable(name)}" not in said] == []
+    assert "  GPTIMAGE_BUDGIT: there is no such setting" in said
+    assert [name for name in ROWS if f"\n  {variable(name)}" not in said] == []
 
 
 def test_check_reaches_for_redis(

@@ -152,7 +152,7 @@ def test_the_links_lead_to_the_whole_pictures(here: BrowseFixture) -> None:
     assert link.annotations.audience is None
 
 
-@pytest.mark.parametrize("count", range(1, 11))
+@pytest.mark.parametrize("count", [1, 2, 4, 7, 10])
 def test_any_number_of_4k_pictures_fits(
     here: BrowseFixture, painted: tuple[gptimage.Image, ...], count: int
 ) -> None:
@@ -165,7 +165,7 @@ def test_any_number_of_4k_pictures_fits(
     assert [image.size for image in shown(result)] == [(1568, 882)] * count
 
 
-@pytest.mark.parametrize("count", [1, 2, 10])
+@pytest.mark.parametrize("count", [1, 10])
 def test_pictures_that_cannot_be_compressed_fit(here: BrowseFixture, count: int) -> None:
     """Noise in 4K gets smaller until the whole result fits, and is still shown."""
     noise = picture((3840, 2160))
@@ -280,8 +280,8 @@ def test_previews_that_fail_lose_no_result(
 
 
 def test_the_event_loop_goes_on_meanwhile(here: BrowseFixture) -> None:
-    """While previews of 4K pictures are made, other requests are served."""
-    result = saved(here.app, drawing(*[picture((3840, 2160))] * 2))
+    """While previews of large pictures are made, other requests are served."""
+    result = saved(here.app, drawing(picture((1920, 1080))))
 
     async def both() -> int:
         drawn = asyncio.ensure_future(content.completed(here.app, CompletedCall.of(result)))

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # moto[server] brings it along
+import yaml
 from packaging.requirements import Requirement
 
 import gptimage
 from gptimage_mcp.config.loading import CONFIG
-from gptimage_mcp.config.settings import KINDS, variable
+from gptimage_mcp.config.settings import ROWS, variable
 
 
 REPOSITORY = Path(__file__).parents[2]
@@ -41,8 +41,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load(
     (PACKAGING / "docker" / "compose.yaml").read_text(encoding="utf-8")
 )
 
-VARIABLES = {CONFIG, *map(variable, KINDS)}
-SECRETS = {variable(name) for name in KINDS if KINDS[name].secret}
+VARIABLES = {CONFIG, *map(variable, ROWS)}
+SECRETS = {variable(name) for name in ROWS if ROWS[name].secret}
 MCPB = "@anthropic-ai/mcpb@2.1.2"
 
 

@@ -41,13 +41,13 @@ def test_old_images_go_and_pinned_ones_stay(tmp_path: Path) -> None:
 
     asyncio.run(Pruning(later, None).prune_if_due())
     assert left(here) == {old, pinned}
-    asyncio.run(Pruning(later, 30).prune_if_due())
+    asyncio.run(Pruning(later, timedelta(days=30)).prune_if_due())
     assert left(here) == {pinned}
 
 
 def test_a_server_prunes_its_own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The setting reaches the store of a server that runs, once a day however many clients come."""
-    here = server_fixture(tmp_path, retention_days=30)
+    here = server_fixture(tmp_path, retention=timedelta(days=30))
     pruned: list[tuple[object, object]] = []
     prune = gptimage.Store.prune
 
@@ -74,7 +74,7 @@ def test_a_store_that_cannot_be_pruned_is_logged(
     monkeypatch.setattr(store, "prune", broken)
 
     with caplog.at_level(logging.WARNING, "gptimage_mcp"):
-        asyncio.run(Pruning(store, 1).prune_if_due())
+        asyncio.run(Pruning(store, timedelta(days=1)).prune_if_due())
     assert "old images could not be deleted: the disk is gone" in caplog.text
 
 
@@ -84,8 +84,8 @@ def test_limits_of_the_cache_reach_it(tmp_path: Path, monkeypatch: pytest.Monkey
         store=tmp_path / "store",
         ledger=tmp_path / "l.sqlite",
         cache=tmp_path / "cache",
-        cache_hours=1.5,
-        cache_megabytes=3,
+        cache_ttl=timedelta(hours=1.5),
+        cache_size=3_000_000,
     )
 
     passed: dict[str, object] = {}

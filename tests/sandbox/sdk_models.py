@@ -17,8 +17,21 @@ from openai.types import (
     ImageGenPartialImageEvent,
     ImagesResponse,
     Model,
+    Upload,
 )
-from openai.types.responses import Response, ResponseItemList, ResponseStreamEvent
+from openai.types.conversations import (
+    Conversation,
+    ConversationDeletedResource,
+    ConversationItem,
+    ConversationItemList,
+)
+from openai.types.responses import (
+    InputTokenCountResponse,
+    Response,
+    ResponseItemList,
+    ResponseStreamEvent,
+)
+from openai.types.uploads import UploadPart
 from pydantic import TypeAdapter
 
 
@@ -36,12 +49,19 @@ EVENTS = {
 MODELS: dict[str, Any] = {
     "batch": Batch,
     "content_provenance_check": ContentProvenanceCheck,
+    "conversation": Conversation,
+    "conversation.deleted": ConversationDeletedResource,
+    "conversation_item": ConversationItem,
+    "conversation_items": ConversationItemList,
     "file": FileObject,
     "file_deleted": FileDeleted,
     "images": ImagesResponse,
     "input_items": ResponseItemList,
+    "input_tokens": InputTokenCountResponse,
     "model": Model,
     "response": Response,
+    "upload": Upload,
+    "upload.part": UploadPart,
 }
 
 

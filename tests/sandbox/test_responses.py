@@ -201,6 +201,8 @@ def test_an_error_names_the_image_tool_where_it_stands() -> None:
         {"tools": [{**TOOL, "partial_images": 0}]}, {"tools": [{**TOOL, "partial_images": None}]},
         {"tools": [{**TOOL, "svg": None, "frame_count": None, "input_image_mask": None}]},
         {"tools": [{**TOOL, "n": 1, "output_compression": 100}]},
+        {"tools": [{**TOOL, "input_fidelity": None}]},
+        {"tools": [{**TOOL, "input_fidelity": "high"}]},  # there is no image to be true to
     ],
     ids=str,
 )  # fmt: skip
@@ -227,6 +229,7 @@ def test_neutral_values_are_not_given(neutral: Body) -> None:
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": [{**TOOL, "model": ""}]}, "tools[0].model"),
         ({"tools": [{**TOOL, "size": ""}]}, "tools[0].size"),
+        ({"tools": [{**TOOL, "input_fidelity": "huge"}]}, "tools[0].input_fidelity"),
     ],
     ids=str,
 )

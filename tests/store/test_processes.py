@@ -49,7 +49,7 @@ def test_eight_processes_write_at_once(tmp_path: Path) -> None:
     notes = [tmp_path / f"{number}.txt" for number in range(8)]
     workers = [start(folder, note, 12, 0) for note in notes]
     for worker in workers:
-        _, trouble = worker.communicate(timeout=120)
+        _, trouble = worker.communicate(timeout=240)
         assert worker.returncode == 0, trouble.decode()
     saved = {line[1] for note in notes for line in promised(note) if line[0] == "saved"}
 
@@ -104,7 +104,7 @@ def kill(worker: subprocess.Popen[bytes], after: float) -> bytes:
     """Kill a process after so many seconds; what it had to complain about until then."""
     time.sleep(after)
     worker.kill()
-    return worker.communicate(timeout=60)[1]
+    return worker.communicate(timeout=240)[1]
 
 
 def wait_for(notes: list[Path]) -> None:

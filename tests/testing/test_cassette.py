@@ -14,6 +14,7 @@ from typing import Any
 
 import openai
 import pytest
+from attrs import evolve
 from PIL import Image as pil
 
 import gptimage
@@ -22,7 +23,7 @@ from gptimage.errors import ConfigurationError, ModerationError, RateLimitError
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.testing import RecordingSandbox, UnrecordedRequestError, cassette
 from gptimage.testing.sanitize import shrunk
-from gptimage.transport.http import HttpReply, HttpRequest
+from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
 LOW: dict[str, Any] = {"size": "1024x640", "quality": "low"}
@@ -109,6 +110,17 @@ def test_a_client_made_before_takes_part(tmp_path: Path, no_network: None) -> No
     assert len(sandbox.requests) == 2
 
 
+class PlantedStream(list[ServerEvent]):
+    """Events that were read, after the head of their reply."""
+
+    def __init__(self, reply: HttpReply, events: list[ServerEvent]) -> None:
+        super().__init__(events)
+        self.reply = reply
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
 class Planted:
     """A service whose replies hold a key, a header and an account id, in headers and bodies."""
 
@@ -118,19 +130,33 @@ class Planted:
     def send(self, request: HttpRequest) -> HttpReply:
         """Reply as the sandbox does, and plant."""
         reply = self._sandbox.send(request)
-        body = json.loads(bytes(reply.body))
+        return evolve(self._head(reply), body=self._planted(bytes(reply.body)))
+
+    def stream(self, request: HttpRequest) -> PlantedStream:
+        """Reply as the sandbox does, and plant in every event."""
+        found = self._sandbox.respond(request)
+        events = [
+            evolve(event, data=self._planted(bytes(event.data))) for event in found.events or ()
+        ]
+        return PlantedStream(self._head(found.reply), events)
+
+    def _planted(self, data: bytes) -> bytes:
+        body = json.loads(data)
         body |= {
             "note": f"key {KEY} of {ACCOUNT}, user-{'9' * 12}",
             "organization": "acme-inc-7",
             "safety_identifier": "somebody@example.com",
         }
-        headers = {**reply.headers, "x-trace": HEADER, "openai-organization": ACCOUNT,
-                   "authorization": f"Bearer {KEY}", "set-cookie": HEADER}  # fmt: skip
-        return HttpReply(status=reply.status, headers=headers, body=json.dumps(body).encode())
+        return json.dumps(body).encode()
 
-    def stream(self, request: HttpRequest) -> Any:
-        """Not used."""
-        raise NotImplementedError
+    def _head(self, reply: HttpReply) -> HttpReply:
+        planted = {
+            "x-trace": HEADER,
+            "openai-organization": ACCOUNT,
+            "authorization": f"Bearer {KEY}",
+            "set-cookie": HEADER,
+        }
+        return evolve(reply, headers={**reply.headers, **planted})
 
     def close(self) -> None:
         """Nothing to release."""
@@ -141,11 +167,22 @@ def texts(folder: Path) -> str:
     return "\n".join(path.read_text() for path in folder.iterdir())
 
 
-def test_files_hold_no_key_no_header_and_no_account(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c, prompt: c.generate(prompt, safety_identifier="somebody@example.com", **LOW),
+        lambda c, prompt: list(c.stream(prompt, partial_images=1, **LOW)),
+        lambda c, prompt: c.conversation().send(prompt, **LOW),
+        lambda c, prompt: list(c.conversation().stream(prompt, **LOW)),
+        lambda c, prompt: c.edit(prompt, pil.new("RGB", (64, 64), "teal"), **LOW),
+    ],
+    ids=["generate", "stream", "turn", "turn stream", "edit"],
+)
+def test_files_hold_no_key_no_header_and_no_account(call: Any, tmp_path: Path) -> None:
     """Planted in requests, in the headers and the bodies of replies, none of them is found."""
     client = ImageClient(transport=Planted(), base_url=f"https://u:{KEY}@gateway.test/v1")
     with cassette(tmp_path):
-        client.generate(f"A fox, {KEY}, {ACCOUNT}", safety_identifier="somebody@example.com", **LOW)
+        call(client, f"A fox, {KEY}, {ACCOUNT}")
     found = texts(tmp_path)
 
     for planted in (KEY, ACCOUNT, HEADER, "9" * 12, "acme-inc-7", "somebody@", "gateway.test"):

@@ -37,4 +37,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
     missing = f"none; {user_file()} would be read" if config.file is None else config.file
     print(f"\nyour file: {missing}\nthe project's file: {config.project or 'none'}")
+    print("the MCP server reads your file, too: `gptimage-mcp --check` shows its settings")
     return 0

@@ -41,6 +41,7 @@ def console() -> Generator[Output]:
             yield out
     finally:
         sys.stdin = before
+        err.finish()
 
 
 @contextlib.contextmanager
@@ -142,6 +143,14 @@ class Messages(Output):
         """Print a message."""
         super().write(for_command_line(text))
         return len(text)
+
+    def finish(self) -> None:
+        """Give up what a full disk did not take: Python 3.13 would end with 120 because of it."""
+        try:
+            if self._stream is not None:
+                self._stream.flush()
+        except (OSError, ValueError):
+            self.give_up()
 
     def _failed(self, error: OSError | ValueError) -> None:
         pass

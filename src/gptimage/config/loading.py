@@ -7,9 +7,11 @@ A project may come from anybody: see `_project_values` for what its file may not
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, cast
@@ -25,6 +27,7 @@ from gptimage.config.settings import (
     SERVER_SETTINGS,
     SETTINGS,
     BadValueError,
+    Setting,
     Value,
     limits_of,
     usual_place,
@@ -39,6 +42,11 @@ DEFAULT: Final = "default"
 
 _CONFIG: Final = "GPTIMAGE_CONFIG"
 _LARGEST: Final = 1 << 20
+
+_UNSET: Final = re.compile(r"\$\{user_config\.[^}]*\}")
+"""What a bundle's host hands over for a field its user left empty."""
+
+_UNEXPANDED: Final = re.compile(r"\$\{[^}]*\}|%[^%]+%")
 
 
 @frozen(kw_only=True)
@@ -114,7 +122,7 @@ class Config:
             return value or OFF
         if name == "sandbox":
             return self.sandbox
-        return str(value) if isinstance(value, Decimal) else value
+        return str(value) if isinstance(value, Decimal | timedelta) else value
 
 
 def load(
@@ -135,11 +143,11 @@ def load(
             named, and nothing was sent.
     """
     problems: list[str] = []
-    path = _named_file(file)
-    layers = [_Layer(problems) for _ in range(4)]
+    path = named_file(file)
+    layers = [Layer(problems) for _ in range(4)]
     users, projects, variables, options = layers
     if path is not None:
-        users.read_file(path, _parsed(path, problems))
+        users.read_file(path, parse_file(path, problems))
     found = _project_file() if project else None
     if found is not None:
         projects.read_project(*found)
@@ -155,6 +163,12 @@ def load(
         problems.append(f"{origins['unknown_cost']}: unknown_cost has no effect without a budget")
     if values.get("redis_url") is not None and values.get("cache", OFF) != OFF:
         problems.append(f"{origins['cache']}: a cache has no effect beside redis_url; keep one")
+    if values.get("cache", OFF) == OFF and "redis_url" not in values:
+        problems += [
+            f"{origins[name]}: {name} has no effect without a cache"
+            for name in ("cache_ttl", "cache_size")
+            if name in values
+        ]
     if problems:
         raise ConfigurationError("; ".join(problems))
     return Config(
@@ -181,32 +195,57 @@ def user_file() -> Path | None:
     return folder / "gptimage" / "config.toml"
 
 
-class _Layer:
+class Layer:
     """The settings of one source, read with every problem noted.
 
     Args:
         problems: Receives one sentence per problem.
+        settings: The settings that are read.
+        others: Names of settings that another program reads, and checks.
     """
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(
+        self,
+        problems: list[str],
+        settings: Mapping[str, Setting] = SETTINGS,
+        others: Collection[str] = SERVER_SETTINGS,
+    ) -> None:
         self.values: dict[str, Value] = {}
         self.origins: dict[str, str] = {}
+        self.refused: set[str] = set()
+        """The settings whose value makes no sense."""
         self._problems = problems
+        self._settings = settings
+        self._others = others
 
     def read_environment(self) -> None:
         """Read the variables; one that looks like a setting and is none may be a limit."""
-        known = {variable(name) for name in (*SETTINGS, *SERVER_SETTINGS)} | OTHER_VARIABLES
+        known = {variable(name) for name in (*self._settings, *self._others)} | OTHER_VARIABLES
         for name in sorted(os.environ):
             if name.startswith("GPTIMAGE_") and name not in known and os.environ[name]:
                 self._problems.append(f"{name}: there is no such setting{_meant(name, known)}")
-        for name in SETTINGS:
-            if name != "api_key" and (text := os.environ.get(variable(name), "").strip()):
-                self._read(name, text, variable(name))
+        for name in self._settings:
+            if text := variable_text(variable(name)):
+                if _UNEXPANDED.fullmatch(text):
+                    self.refused.add(name)
+                    self._problems.append(
+                        f"{variable(name)}: is a variable nobody filled in: it is not set where "
+                        f"the client runs, or the client fills in none; it was {text}"
+                    )
+                elif name != "api_key":
+                    self._read(name, text, variable(name))
+        self._read_key()
+
+    def _read_key(self) -> None:
         from gptimage.transport.environment import check_key, environment_key
 
-        named, key = environment_key()
-        if key:
-            self.values["api_key"], self.origins["api_key"] = check_key(named, key), named
+        try:
+            named, key = environment_key()
+            if key and key.strip() and not _UNSET.fullmatch(key) and "api_key" not in self.refused:
+                self.values["api_key"], self.origins["api_key"] = check_key(named, key), named
+        except ConfigurationError as error:
+            self.refused.add("api_key")
+            self._problems.append(str(error))
 
     def read_flags(self, flags: Mapping[str, str | bool | None]) -> None:
         """Read what options of a command say."""
@@ -218,12 +257,13 @@ class _Layer:
     def read_file(self, path: Path, keys: Mapping[str, object]) -> None:
         """Read the user's file."""
         for name, value in keys.items():
-            if name in SERVER_SETTINGS:
+            if name in self._others:
                 continue
-            if name not in SETTINGS:
-                meant = _meant(name, {*SETTINGS, *SERVER_SETTINGS})
+            if name not in self._settings:
+                meant = _meant(name, {*self._settings, *self._others})
                 self._problems.append(f"{path}: there is no setting {name!r}{meant}")
-            elif (text := _text(name, value)) is None:
+            elif (text := _text(self._settings[name], value)) is None:
+                self.refused.add(name)
                 self._problems.append(f"{path}: {name} has a value of the wrong type")
             else:
                 self._read(name, text, str(path), folder=path.parent)
@@ -250,17 +290,24 @@ class _Layer:
         if self.values.get("sandbox") is False:  # it would have what was to be free paid for
             self._problems.append(f"{path}: a project may turn the sandbox on, not off")
 
-    def _read(self, name: str, text: str, origin: str, folder: Path | None = None) -> None:
-        setting = SETTINGS[name]
+    def _read(
+        self, name: str, text: str | list[str], origin: str, folder: Path | None = None
+    ) -> None:
+        setting = self._settings[name]
+        parts = [text] if isinstance(text, str) else text
+        if setting.separator and isinstance(text, str):
+            parts = [part for part in re.split(setting.separator, text) if part]
         try:
-            value = setting.read(text)
+            values = [setting.read(part) for part in parts]
         except BadValueError as error:
+            self.refused.add(name)
             shown = "the value" if setting.secret else f"{text!r:.80}"
             where = origin if origin in {variable(name), f"--{name}"} else f"{origin}: {name}"
             self._problems.append(f"{where}: {shown} {error}")
             return
-        if setting.is_path and isinstance(value, str):
-            value = self._path(value, folder)
+        if setting.is_path:
+            values = [self._path(str(value), folder) for value in values]
+        value = cast("tuple[str, ...]", tuple(values)) if setting.separator else values[0]
         self.values[name], self.origins[name] = value, origin
 
     def _path(self, value: str, folder: Path | None) -> str:
@@ -274,7 +321,7 @@ class _Layer:
         return str(path if folder is None else folder.absolute() / path)
 
 
-def _limits(*layers: _Layer, projects: _Layer) -> tuple[dict[str, tuple[Decimal, str]], list[str]]:
+def _limits(*layers: Layer, projects: Layer) -> tuple[dict[str, tuple[Decimal, str]], list[str]]:
     """The limit per period: the user's latest, lowered by the project's; and what is not used."""
     found: dict[str, tuple[Decimal, str]] = {}
     notes: list[str] = []
@@ -295,9 +342,22 @@ def _limits(*layers: _Layer, projects: _Layer) -> tuple[dict[str, tuple[Decimal,
     return found, notes
 
 
-def _named_file(file: str | os.PathLike[str] | None) -> Path | None:
-    """The user's file: the one that is named, which must be there, or the usual one if it is."""
-    named = os.environ.get(_CONFIG, "").strip() if file is None else os.fspath(file)
+def variable_text(name: str) -> str:
+    """Return what a variable says; nothing when it is empty or stands for an empty field."""
+    text = os.environ.get(name, "").strip()
+    return "" if _UNSET.fullmatch(text) else text
+
+
+def named_file(file: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return the user's file: the one that is named, or the usual one if it is there.
+
+    Args:
+        file: The file; ``GPTIMAGE_CONFIG`` or `user_file` when left out.
+
+    Raises:
+        ConfigurationError: The file that is named is not there.
+    """
+    named = variable_text(_CONFIG) if file is None else os.fspath(file)
     if not named:
         usual = user_file()
         return usual if usual is not None and usual.is_file() else None
@@ -323,7 +383,7 @@ def _project_file() -> tuple[Path, Mapping[str, object]] | None:
             path = each / name
             if not path.is_file():
                 continue
-            keys = _parsed(path, problems, in_tool=name == "pyproject.toml")
+            keys = parse_file(path, problems, in_tool=name == "pyproject.toml")
             if problems and name == PROJECT_FILES[0]:
                 raise ConfigurationError(problems[0])
             if keys or name == PROJECT_FILES[0]:
@@ -333,8 +393,14 @@ def _project_file() -> tuple[Path, Mapping[str, object]] | None:
     return None
 
 
-def _parsed(path: Path, problems: list[str], *, in_tool: bool = False) -> Mapping[str, object]:
-    """Return the keys of a TOML file; those of ``[tool.gptimage]`` alone when asked for."""
+def parse_file(path: Path, problems: list[str], *, in_tool: bool = False) -> Mapping[str, object]:
+    """Return the keys of a TOML file.
+
+    Args:
+        path: The file.
+        problems: Receives a sentence if it cannot be read.
+        in_tool: Whether only those of ``[tool.gptimage]`` count.
+    """
     try:
         with path.open("rb") as file:
             keys: Any = tomllib.loads(file.read(_LARGEST).decode("utf-8-sig"))
@@ -346,16 +412,29 @@ def _parsed(path: Path, problems: list[str], *, in_tool: bool = False) -> Mappin
     return cast("Mapping[str, object]", found) if isinstance(found, dict) else {}
 
 
-def _text(name: str, value: object) -> str | None:
+def _text(setting: Setting, value: object) -> str | list[str] | None:
     """Return a TOML value as a variable would hold it; None when it has the wrong type."""
-    kind = SETTINGS[name].kind
+    if setting.separator:
+        parts = cast("list[object]", value) if isinstance(value, list) else [None]
+        return [each for each in parts if isinstance(each, str)] if _are_texts(parts) else None
     if isinstance(value, bool):
-        return str(value).lower() if kind in {"flag", "place"} else None
+        return str(value).lower() if setting.kind in {"flag", "place"} else None
     if isinstance(value, int | float):
-        return str(value) if kind == "number" else None
+        return str(value) if setting.kind == "number" else None
     return value.strip() if isinstance(value, str) and value.strip() else None
 
 
+def _are_texts(parts: Iterable[object]) -> bool:
+    return all(isinstance(each, str) for each in parts)
+
+
 def _meant(name: str, known: Iterable[str]) -> str:
-    close = closest(name, known, cutoff=0.7)
-    return f"; did you mean {close}?" if close else "; `gptimage config` lists all"
+    shown = {_bare(each): each for each in known}
+    close = closest(_bare(name), shown, cutoff=0.7)
+    if close:
+        return f"; did you mean {shown[close]}?"
+    return "; `gptimage config` and `gptimage-mcp --check` list all"
+
+
+def _bare(name: str) -> str:
+    return name.lower().removeprefix("gptimage_").removeprefix("openai_")

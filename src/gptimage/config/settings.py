@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from decimal import Decimal, DecimalException
 from typing import Final, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from gptimage._internal.user_dirs import default_folder, state_folder
+from gptimage._internal.user_dirs import cache_folder, default_folder, state_folder
 
 
-Value: TypeAlias = str | bool | int | float | Decimal | Mapping[str, Decimal]
+Value: TypeAlias = (
+    str | bool | int | float | Decimal | timedelta | tuple[str, ...] | Mapping[str, Decimal]
+)
 """What a setting may hold."""
 
 OFF: Final = "off"
@@ -24,6 +27,10 @@ PERIODS: Final = ("call", "hour", "day", "month", "total")
 
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off"})
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_BYTES: Final = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhdw])", re.IGNORECASE | re.ASCII)
+_SIZE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT]B)", re.IGNORECASE | re.ASCII)
 _AMOUNT: Final = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)\s*(?:/|per\s)\s*([a-z]+)", re.IGNORECASE)
 
 
@@ -40,14 +47,17 @@ class Setting:
         help: What it does, in one line.
         variable: The environment variable; ``GPTIMAGE_<NAME>`` when left out.
         kind: Which type of TOML value it takes besides text.
+        separator: For a list of values, what stands between two in text, as a regular expression;
+            `read` makes one of them.
         secret: Whether its value is never shown.
         is_path: Whether a relative value starts from the folder of its file.
         in_project: Whether a file inside a project may set it.
     """
 
     read: Callable[[str], Value]
-    help: str
+    help: str = ""
     variable: str = ""
+    separator: str = ""
     kind: Literal["text", "number", "flag", "place"] = "text"
     secret: bool = False
     is_path: bool = False
@@ -85,27 +95,46 @@ def read_budget(text: str) -> Mapping[str, Decimal]:
     return found
 
 
-def _name(text: str) -> str:
-    if re.search(r"\s", text):
+def read_name(text: str) -> str:
+    """Return a word without spaces.
+
+    Raises:
+        BadValueError: It has some.
+    """
+    if re.search(r"\s", text) or not text:
         raise BadValueError("is no name; write it like gpt-image-2.5-flare")
     return text
 
 
-def _url(*schemes: str, example: str) -> Callable[[str], str]:
+def read_url(*schemes: str, example: str) -> Callable[[str], str]:
+    """Return what reads an absolute URL of one of these schemes.
+
+    Args:
+        *schemes: What it may begin with.
+        example: How one may be written.
+    """
+
     def read(text: str) -> str:
         try:
             parts = urlsplit(text)
-            whole = bool(parts.hostname or (parts.scheme == "unix" and parts.path))
-        except ValueError:  # a bracket that is not closed
+            whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+            whole = whole or (parts.scheme == "unix" and bool(parts.path))
+        except ValueError:  # a bracket that is not closed, a port that is none
             whole = False
-        if not whole or urlsplit(text).scheme not in schemes or " " in text:
+        printable = text.isprintable() and " " not in text
+        if not (whole and printable and urlsplit(text).scheme in schemes):
             raise BadValueError(f"is no address; write it like {example}")
         return text
 
     return read
 
 
-def _amount(text: str) -> Decimal:
+def read_amount(text: str) -> Decimal:
+    """Return an amount in USD.
+
+    Raises:
+        BadValueError: It is none.
+    """
     try:
         usd = Decimal(text)
     except DecimalException:
@@ -125,10 +154,44 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _per_minute(text: str) -> int:
+def read_per_minute(text: str) -> int:
+    """Return a whole number above 0.
+
+    Raises:
+        BadValueError: It is none.
+    """
     if not re.fullmatch(r"[1-9]\d{0,5}", text, re.ASCII):
         raise BadValueError("is no whole number above 0; write it like 60")
     return int(text)
+
+
+def read_duration(text: str) -> timedelta:
+    """Return a number with a unit, such as ``30d``.
+
+    Raises:
+        BadValueError: It is written otherwise, or is nothing.
+    """
+    match = _DURATION.fullmatch(text)
+    try:
+        found = timedelta(seconds=float(match[1]) * _SECONDS[match[2].lower()] if match else 0)
+    except OverflowError:
+        found = timedelta()
+    if not found:
+        raise BadValueError("is no length of time; write it like 24h or 30d (s, m, h, d, w)")
+    return found
+
+
+def read_bytes(text: str) -> int:
+    """Return a number of bytes with a unit, such as ``500MB``.
+
+    Raises:
+        BadValueError: It is written otherwise, or is nothing.
+    """
+    match = _SIZE.fullmatch(text)
+    found = int(float(match[1]) * _BYTES[match[2].upper()]) if match else 0
+    if not found:
+        raise BadValueError("is no size; write it like 500MB or 2GB")
+    return found
 
 
 def _place(*schemes: str, may_be_off: bool = True) -> Callable[[str], str]:
@@ -156,16 +219,16 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         help="the key of the service; OPENAI_API_KEY_FILE names a file that holds it",
     ),
     "base_url": Setting(
-        read=_url("https", "http", example="https://api.openai.com/v1"),
+        read=read_url("https", "http", example="https://api.openai.com/v1"),
         variable="OPENAI_BASE_URL",
         help="another service that speaks OpenAI's API",
     ),
     "sandbox": Setting(
         read=read_flag, kind="flag", in_project=True, help="draw offline: no key, no cost"
     ),
-    "model": Setting(read=_name, in_project=True, help="the image model"),
+    "model": Setting(read=read_name, in_project=True, help="the image model"),
     "chat_model": Setting(
-        read=_name, in_project=True, help="the model that reads the words of a conversation"
+        read=read_name, in_project=True, help="the model that reads the words of a conversation"
     ),
     "timeout": Setting(read=_seconds, kind="number", help="seconds to wait for a response"),
     "store": Setting(
@@ -182,8 +245,12 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         in_project=True,
         help="where responses are saved, so that a request is paid once: a folder, on or off",
     ),
+    "cache_ttl": Setting(
+        read=read_duration, help="how long a response is saved, such as 24h; until there is no room"
+    ),
+    "cache_size": Setting(read=read_bytes, help="the most the cache may take, such as 500MB"),
     "redis_url": Setting(
-        read=_url("redis", "rediss", "unix", example="redis://localhost:6379/0"),
+        read=read_url("redis", "rediss", "unix", example="redis://localhost:6379/0"),
         secret=True,
         help="a Redis server whose cache many machines share, instead of the folder",
     ),
@@ -203,18 +270,21 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         read=read_budget, in_project=True, help="the most to spend: 1.00/day, or 0.25/call, 5/day"
     ),
     "max_per_call": Setting(
-        read=_amount, kind="number", in_project=True, help="the most a call may cost, in USD"
+        read=read_amount, kind="number", in_project=True, help="the most a call may cost, in USD"
     ),
     "max_per_day": Setting(
-        read=_amount, kind="number", in_project=True, help="the most a day (UTC) may cost, in USD"
+        read=read_amount,
+        kind="number",
+        in_project=True,
+        help="the most a day (UTC) may cost, in USD",
     ),
     "unknown_cost": Setting(
-        read=_amount,
+        read=read_amount,
         kind="number",
         help="what a call counts whose price is unknown; without it such calls are refused",
     ),
     "images_per_minute": Setting(
-        read=_per_minute, kind="number", help="the most images to request in a minute"
+        read=read_per_minute, kind="number", help="the most images to request in a minute"
     ),
 }
 """The settings by name: the key in a file, and ``GPTIMAGE_<NAME>`` in the environment."""
@@ -244,6 +314,7 @@ SERVER_SETTINGS: Final = frozenset(
         "port",
         "preview_pixels",
         "public_url",
+        "retention",
         "sessions_per_caller",
         "shared_secret",
         "shared_state",
@@ -275,6 +346,11 @@ def usual_place(name: str) -> str:
     if name == "store":
         return str(default_folder())
     return str(state_folder() / "ledger.sqlite") if name == "ledger" else OFF
+
+
+def usual_cache() -> str:
+    """Return where responses are saved by a cache that is on, in no folder that was named."""
+    return str(cache_folder())
 
 
 def limits_of(values: Mapping[str, Value]) -> dict[str, Decimal]:

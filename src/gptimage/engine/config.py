@@ -39,6 +39,7 @@ from gptimage.limits.quota import RetryQuota
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import FREE
 from gptimage.secrets import remember_url
+from gptimage.transport.direct import AsyncHttpTransport, HttpTransport, http_client
 from gptimage.transport.environment import (
     check_environment,
     check_key,
@@ -48,7 +49,7 @@ from gptimage.transport.environment import (
 )
 from gptimage.transport.http import NO_HEADERS, HttpReply, HttpRequest
 from gptimage.transport.interception import active, aintercepted, intercepted
-from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport, time_limits
+from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport
 from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import is_sdk_file, resolve, resolve_all, spread
@@ -429,16 +430,17 @@ def connection(
         base_url=None if openai is None else base_url,
         timeout=None if timeout == DEFAULT_TIMEOUT else timeout,
     )
-    sends = AsyncOpenAITransport if wants_async else OpenAITransport
     if openai is not None:
         url = str(getattr(openai, "base_url", None))
         remember_url(url)
         endpoint, _ = split_login(url)  # its client has the user and password, and sends them
-        return endpoint, cassette(cast("Any", sends(lambda: openai, owned=False)))
+        sdk = AsyncOpenAITransport if wants_async else OpenAITransport
+        return endpoint, cassette(cast("Any", sdk(lambda: openai, owned=False)))
     endpoint, login = split_login(_address(base_url))
     if transport is None:
-        name = "AsyncOpenAI" if wants_async else "OpenAI"
-        transport = sends(sdk_maker(name, api_key, endpoint, timeout, login), owned=True)
+        make = client_maker(api_key, endpoint, timeout, login, is_async=wants_async)
+        http = AsyncHttpTransport if wants_async else HttpTransport
+        transport = http(make, owned=True)
     return endpoint, cassette(cast("Any", transport))
 
 
@@ -449,17 +451,17 @@ def _address(base_url: str | None) -> str:
     return OPENAI_URL if named is None else check_url("OPENAI_BASE_URL", named)
 
 
-def sdk_maker(
-    name: str, api_key: str | None, endpoint: str, timeout: float, login: str | None
+def client_maker(
+    api_key: str | None, endpoint: str, timeout: float, login: str | None, *, is_async: bool
 ) -> Callable[[], Any]:
-    """Return how to make the SDK client of that class, once it is needed.
+    """Return how to make the HTTP client, once it is needed.
 
     Args:
-        name: The class of the SDK.
         api_key: The key, or None for that of the environment.
         endpoint: Where it sends.
         timeout: Seconds to wait for an answer.
         login: User and password of the address, as a header sends them.
+        is_async: Whether it is an async one.
 
     Raises:
         ConfigurationError: There is no key, or it or the environment is wrong.
@@ -477,15 +479,9 @@ def sdk_maker(
         return refuse
     check_key(named, key)
     check_environment(whole=False)
-    headers = None if login is None else {"Authorization": login}
 
     def make() -> Any:
-        import openai
-
-        check_environment()  # it may have changed, and the SDK reads it now
-        limits = time_limits(timeout)
-        return getattr(openai, name)(
-            api_key=key, base_url=endpoint, timeout=limits, default_headers=headers
-        )
+        check_environment()  # it may have changed, and the HTTP library reads it now
+        return http_client(key, endpoint, timeout, login, is_async=is_async)
 
     return make

@@ -74,9 +74,14 @@ def open_cache(config: Config) -> Cache | None:
         return None
     from gptimage.cache import Cache
 
+    limits: dict[str, Any] = {}
+    if "cache_ttl" in config.values:
+        limits["ttl"] = config.values["cache_ttl"]
+    if "cache_size" in config.values:
+        limits["max_bytes"] = config.values["cache_size"]
     if url is not None:
-        return Cache.redis(url)
-    return Cache.disk(config.place("cache"))
+        return Cache.redis(url, **limits)
+    return Cache.disk(config.place("cache"), **limits)
 
 
 def open_ledger(config: Config) -> Ledger | None:

@@ -47,7 +47,7 @@ def prepare(plan: Plan, *, store: bool) -> None:
     for name in names:
         importlib.import_module(name)
     if store:
-        from gptimage.store.context import library_version
+        from gptimage._internal.version import library_version
 
         library_version()  # is read from a file, once
     _prepared.add((pixels, store))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import field, frozen
 
 from gptimage._internal.keywords import flag, function, seconds, strict_class, whole
+from gptimage._internal.version import library_version
 from gptimage.errors import FetchError
 from gptimage.secrets import display_url
 
@@ -307,19 +308,10 @@ def _headers(target: httpx2.URL) -> list[tuple[bytes, bytes]]:
     """All that is sent; the host is spelt here because httpcore2 leaves out IPv6 brackets."""
     return [
         (b"host", target.netloc),
-        (b"user-agent", f"gptimage/{_version()}".encode()),
+        (b"user-agent", f"gptimage/{library_version()}".encode()),
         (b"accept", _ACCEPT.encode()),
         (b"accept-encoding", b"identity"),
     ]
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("gptimage")
-    except PackageNotFoundError:  # a source tree that was never installed
-        return "0"
 
 
 def _refused(target: httpx2.URL, reason: str) -> FetchError:

@@ -423,7 +423,7 @@ def chat_cost(
     """Return what the chat model cost, or None when its price that day is not known.
 
     Args:
-        model: The chat model that was asked.
+        model: The chat model that was used.
         usage: Its tokens.
         on: The day whose price row holds.
         tier: The processing tier the service says it used; only the standard one is priced.

@@ -107,9 +107,9 @@ class Size:
         raise _not_a_size(value)
 
     @classmethod
-    def _from_pixels(cls, pixels: tuple[int, ...], asked: object) -> Size:
+    def _from_pixels(cls, pixels: tuple[int, ...], value: object) -> Size:
         if len(pixels) != 2 or not all(_is_edge(edge) for edge in pixels):
-            raise _not_a_size(asked)
+            raise _not_a_size(value)
         return cls(*pixels)
 
     @property
@@ -281,15 +281,15 @@ def _exact_multiple(long: int, short: int, edge: int) -> tuple[int, int] | None:
     return exact, exact * short // long
 
 
-def _mismatch(size: tuple[int, int], asked: tuple[int, int]) -> float:
+def _mismatch(size: tuple[int, int], wanted: tuple[int, int]) -> float:
     """Share of the drawn image that is cropped away, in steps of one per cent."""
-    scale = min(size[0] / asked[0], size[1] / asked[1])
-    kept = asked[0] * asked[1] * scale * scale / (size[0] * size[1])
-    return round(1 - kept, 2)
+    scale = min(size[0] / wanted[0], size[1] / wanted[1])
+    shown = wanted[0] * wanted[1] * scale * scale / (size[0] * size[1])
+    return round(1 - shown, 2)
 
 
-def _distance(size: tuple[int, int], asked: tuple[int, int]) -> float:
-    return math.hypot(math.log(size[0] / asked[0]), math.log(size[1] / asked[1]))
+def _distance(size: tuple[int, int], wanted: tuple[int, int]) -> float:
+    return math.hypot(math.log(size[0] / wanted[0]), math.log(size[1] / wanted[1]))
 
 
 def _is_edge(value: object) -> bool:

@@ -1,7 +1,7 @@
 """OpenAI's image service on your own machine: no key, no network, no cost.
 
-In process, `Sandbox` answers `ImageClient.sandbox()` and the pytest fixtures; over HTTP,
-`SandboxServer` and `serve` answer any OpenAI client in any language. Images are drawn
+In process, `Sandbox` serves `ImageClient.sandbox()` and the pytest fixtures; over HTTP,
+`SandboxServer` and `serve` take any OpenAI client in any language. Images are drawn
 from the prompt without any model, and say so along their bottom edge.
 """
 

@@ -194,12 +194,12 @@ class Batches:
 
     Args:
         uploads: The uploaded files; outputs go there, too.
-        work: Answers one request of a batch as its endpoint would.
+        work: Replies to one request of a batch as its endpoint would.
         serves: Whether batches of a model are drawn.
         now: Tells the time, in whole seconds since 1970.
 
     Attributes:
-        lines_per_look: How many requests are answered each time somebody looks; None for all.
+        lines_per_look: How many requests are drawn at each look; None for all.
     """
 
     def __init__(
@@ -286,7 +286,7 @@ class Batches:
         return page(read, found, most=100)
 
     def look(self, batch_id: str) -> dict[str, Any]:
-        """``GET /batches/{id}``; the batch gets on with its work before it answers.
+        """``GET /batches/{id}``; the batch gets on with its work first.
 
         Raises:
             Refusal: There is no such batch.
@@ -386,8 +386,8 @@ class Batches:
         for name, data in (("output", batch.output), ("error", batch.errors)):
             if data:
                 filename = f"{batch.about['id']}_{name}.jsonl"
-                kept = self._uploads.save(bytes(data), filename, "batch_output", batch.lifetime)
-                batch.about[f"{name}_file_id"] = kept["id"]
+                saved = self._uploads.save(bytes(data), filename, "batch_output", batch.lifetime)
+                batch.about[f"{name}_file_id"] = saved["id"]
                 data.clear()
         if status == "completed" and batch.about["error_file_id"] is None:
             batch.about["error_file_id"] = ""  # seen at the service: not null when all went well

@@ -182,9 +182,9 @@ Scenario = Literal[
 the first partial image. ``quota``, ``billing``: no credit, a spending cap. ``rate_limit``: too
 many images per minute. ``unverified``: the organisation must be verified. ``unauthorized``: the
 key is wrong. ``server``: 500. ``overloaded``: 503, the service took nothing on.
-``unavailable``: 503 without a body, as a gateway answers. ``stream_error``: generation
+``unavailable``: 503 without a body, as a gateway replies. ``stream_error``: generation
 fails, in a stream after the first partial image. ``timeout``: the request arrives and is never
-answered. ``cut``: the connection breaks half-way through the answer, in a stream after the first
+answered. ``cut``: the connection breaks half-way through the reply, in a stream after the first
 partial image. ``html``: a web page with status 200. ``empty``: 200, with ``data`` null.
 """
 SCENARIOS: Final[tuple[str, ...]] = get_args(Scenario)
@@ -210,7 +210,7 @@ class Fault:
 
 
 def planned(failure: str | HttpReply, retry_after: float) -> Fault:
-    """Return the fault of a user's setting.
+    """Return the fault for a scenario or a reply.
 
     Raises:
         InvalidRequestError: There is no such scenario.
@@ -323,7 +323,7 @@ def marked(prompt: object) -> Fault | None:
 
 
 def at_once(fault: Fault, model: str) -> HttpReply | ErrorReply | None:
-    """The answer of a fault that strikes before anything is drawn; None for the later ones."""
+    """Return the reply of a fault that strikes before anything is drawn; None for others."""
     if fault.scenario == "reply":
         return fault.reply
     if fault.scenario == "html":

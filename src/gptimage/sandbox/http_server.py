@@ -51,10 +51,10 @@ class SandboxServer:
     Args:
         host: The address to listen on.
         port: The port; 0 takes a free one.
-        sandbox: The sandbox that answers; a new one when left out.
+        sandbox: The sandbox that replies; a new one when left out.
 
     Attributes:
-        sandbox: The sandbox that answers.
+        sandbox: The sandbox that replies.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class SandboxServer:
         return f"http://{name}:{port}"
 
     def __enter__(self) -> Self:
-        """Start to answer, in a thread of its own."""
+        """Start to serve, in a thread of its own."""
         listen = self._listener.serve_forever
         self._thread = threading.Thread(
             target=listen, args=(0.05,), name="gptimage-sandbox", daemon=True
@@ -100,7 +100,7 @@ class SandboxServer:
         self.close()
 
     def run(self) -> None:
-        """SandboxReply in this thread until interrupted; then `close` is still to be called."""
+        """Serve in this thread until interrupted; then `close` is still to be called."""
         self._listener.serve_forever(0.2)
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ def serve(
     Args:
         host: The address to listen on.
         port: The port; 0 takes a free one.
-        sandbox: The sandbox that answers; a new one when left out.
+        sandbox: The sandbox that replies; a new one when left out.
         on_ready: Called with the base URL once the port is open.
 
     Raises:
@@ -350,7 +350,7 @@ def _no_such_number(name: str) -> object:
 
 
 def _refused(refusal: ErrorReply) -> HttpReply:
-    """Return a refusal from before the sandbox was asked."""
+    """Return the reply to a request that never reached the sandbox."""
     request_id = f"req_{uuid.uuid4().hex}"
     headers = {"content-type": "application/json", "x-request-id": request_id, **refusal.headers}
     return HttpReply(status=refusal.status, headers=headers, body=refusal.body(request_id))

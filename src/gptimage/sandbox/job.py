@@ -26,7 +26,7 @@ class InputImage:
 
 @frozen(kw_only=True)
 class Job:
-    """One drawing: its subject, and the form of the response.
+    """A drawing to make, and the shape of its reply.
 
     Attributes:
         operation: ``generation`` or ``edit``, as the service names its events.
@@ -42,7 +42,7 @@ class Job:
         complexity: ``low``, ``medium`` or ``high``.
         frames: Frames of a gif.
         frame_ms: Milliseconds per frame of a gif.
-        stream: Whether the answer is a stream of events.
+        stream: Whether the reply is a stream of events.
         partials: How many partial images the stream carries.
         safety_identifier: The caller's end user, echoed in the reply.
         svg_model: The author model of an svg, echoed in its usage.

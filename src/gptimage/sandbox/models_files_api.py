@@ -15,10 +15,10 @@ from gptimage.sandbox.wire import Reader, is_multipart, nested, page
 from gptimage.transport.http import FilePart, HttpRequest
 
 
-_PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+PURPOSES: Final = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 _READABLE: Final = ("batch", "batch_output", "fine-tune")
 _MONTH: Final = 2_592_000
-"""Seconds after which files for batches expire, and the longest life that can be asked for."""
+"""Seconds after which files for batches expire, and their longest life."""
 
 _MOST_FILES: Final = 256
 _MOST_BYTES: Final = 1024 * 1024 * 1024
@@ -33,7 +33,7 @@ _AUDIO: Final = (
 
 
 def model_list(models: Models, today: date) -> dict[str, object]:
-    """``GET /models``: every image model that still answers."""
+    """``GET /models``: every image model that is not shut down."""
     alive = [spec for spec in models if spec.state(today) != "shut_down"]
     return {"object": "list", "data": [_model(spec) for spec in alive]}
 
@@ -42,7 +42,7 @@ def one_model(name: str, models: Models, today: date) -> dict[str, object]:
     """``GET /models/{id}``.
 
     Raises:
-        Refusal: There is no such model, or no longer.
+        ErrorReply: There is no such model, or no longer.
     """
     spec = models.get(name)
     if spec is None or spec.state(today) == "shut_down":
@@ -84,26 +84,26 @@ class Uploads(Mapping[str, bytes]):
         return iter(tuple(self._bytes))
 
     def __len__(self) -> int:
-        """Return how many files are kept."""
+        """Return how many files are stored."""
         return len(self._bytes)
 
     def add(self, request: HttpRequest) -> dict[str, object]:
-        """``POST /files``: keep the file and answer its object."""
-        part = _the_file(request, ("purpose", "expires_after"))
+        """``POST /files``: store the file and return its object."""
+        part = only_file(request, ("purpose", "expires_after"))
         read = Reader(nested(request.body), form=True)
-        purpose = read.choice("purpose", _PURPOSES)
+        purpose = read.choice("purpose", PURPOSES)
         if purpose is None:
             raise missing("purpose")
         lifetime = expiry(read, "expires_after")
         if purpose == "batch":
-            _check_jsonl(part)
+            check_jsonl(part.filename, part.data)
             lifetime = lifetime or _MONTH
         return self.save(part.data, part.filename, purpose, lifetime)
 
     def save(
         self, data: bytes, filename: str, purpose: str, lifetime: int | None = None
     ) -> dict[str, object]:
-        """Keep a file, for so many seconds as far as its object says, and answer that."""
+        """Store a file, for so many seconds as far as its object says, and return its object."""
         now = self._now()
         file_id = f"file-{uuid.uuid4().hex[:24]}"
         about: dict[str, object] = {
@@ -125,7 +125,7 @@ class Uploads(Mapping[str, bytes]):
         return about
 
     def listed(self, query: Mapping[str, object]) -> dict[str, object]:
-        """``GET /files``, newest first unless asked otherwise."""
+        """``GET /files``, newest first by default."""
         read = Reader(query, form=True)
         read.only(("after", "limit", "order", "purpose"))
         purpose, order = read.text("purpose"), read.choice("order", ("asc", "desc"))
@@ -154,7 +154,7 @@ class Uploads(Mapping[str, bytes]):
         """``GET /files/{id}/content``.
 
         Raises:
-            Refusal: There is no such file, or its purpose forbids reading it.
+            ErrorReply: There is no such file, or its purpose forbids reading it.
         """
         purpose = self.about(file_id)["purpose"]
         if purpose not in _READABLE:
@@ -165,7 +165,7 @@ class Uploads(Mapping[str, bytes]):
         """``GET /files/{id}``.
 
         Raises:
-            Refusal: There is no such file.
+            ErrorReply: There is no such file.
         """
         try:
             return self._about[file_id]
@@ -178,7 +178,7 @@ def expiry(read: Reader, name: str) -> int | None:
     """Return the seconds of an expiry policy; None when there is none.
 
     Raises:
-        Refusal: It is wrong.
+        ErrorReply: It is wrong.
     """
     inner = read.object(name)
     if inner is None:
@@ -200,7 +200,7 @@ def provenance(
     The sandbox finds the manifest but cannot verify its signature, so it never says
     ``trusted``; it has no detector for the SynthID watermark and never claims to see one.
     """
-    data = _the_file(request, ()).data
+    data = only_file(request, ()).data
     results: list[dict[str, object]] = []
     try:
         found = has_manifest(data)
@@ -233,31 +233,39 @@ def provenance(
     }
 
 
-def _check_jsonl(part: FilePart) -> None:
-    """The service looks at the name and at the first line, and leaves the rest to the batch."""
-    first = part.data.lstrip().partition(b"\n")[0]
+def check_jsonl(filename: str, data: bytes) -> None:
+    """Check the name and the first line, as the service does; the rest is left to the batch.
+
+    Raises:
+        ErrorReply: The file is no JSON lines.
+    """
+    first = data.lstrip().partition(b"\n")[0]
     try:
-        is_jsonl = part.filename.endswith(".jsonl") and isinstance(json.loads(first), dict)
+        is_jsonl = filename.endswith(".jsonl") and isinstance(json.loads(first), dict)
     except (ValueError, RecursionError):
         is_jsonl = False
     if not is_jsonl:
         raise ErrorReply("Invalid file format for Batch API. Must be .jsonl")
 
 
-def _the_file(request: HttpRequest, fields: Iterable[str]) -> FilePart:
-    """Return the one file of a form."""
+def only_file(request: HttpRequest, fields: Iterable[str], *, name: str = "file") -> FilePart:
+    """Return the one file of a form, which has these fields besides.
+
+    Raises:
+        ErrorReply: There is no such file, or something else.
+    """
     if not is_multipart(request):
-        if "file" in request.body:
-            raise wrong_type("file", "a file", request.body["file"])
-        raise missing("file")
+        if name in request.body:
+            raise wrong_type(name, "a file", request.body[name])
+        raise missing(name)
     Reader(nested(request.body), form=True).only(fields)
     for part in request.files:
-        if part.name != "file":
+        if part.name != name:
             raise unknown(part.name[:200])
     match request.files:
         case ():
-            raise missing("file")
+            raise missing(name)
         case (part,):
             return part
         case _:
-            raise duplicate("file")
+            raise duplicate(name)

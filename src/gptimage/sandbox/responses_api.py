@@ -6,6 +6,7 @@ image when there is one, and says so in a sentence.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import threading
@@ -20,10 +21,12 @@ from pybase64 import b64encode
 
 from gptimage.models.catalog import Models
 from gptimage.sandbox import drawing, failures
+from gptimage.sandbox.conversations_api import Conversations
 from gptimage.sandbox.failures import Cut, ErrorReply, Fault
 from gptimage.sandbox.images_api import Policy
 from gptimage.sandbox.replies import svg_usage, usage
-from gptimage.sandbox.responses_validation import Item, ValidatedTurn, validate_turn, words
+from gptimage.sandbox.responses_input import Item, words
+from gptimage.sandbox.responses_validation import ValidatedTurn, validate_turn
 from gptimage.sandbox.wire import Reader, page
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
@@ -76,6 +79,7 @@ class Responses:
         self._now = now
         self._turns: OrderedDict[str, _Turn] = OrderedDict()
         self._items: dict[str, _Turn] = {}
+        self._conversations = Conversations(now)
         self._lock = threading.RLock()
 
     def handle(
@@ -104,6 +108,12 @@ class Responses:
         match request.method, *path:
             case "POST", "responses":
                 return self._create(request, request_id, fault, policy, latency)
+            case "POST", "responses", "input_tokens":
+                return self._count(request, policy)
+            case _, "conversations", *_:
+                with self._lock:
+                    found = self._conversations.handle(request, path, self)
+                return None if found is None else _whole(found)
             case "GET", "responses", str(id):
                 return self._retrieve(request, self._find(id), latency)
             case "DELETE", "responses", str(id):
@@ -122,12 +132,17 @@ class Responses:
             turn = self._turns.get(response_id)
         return None if turn is None else turn.images or turn.inherited
 
+    def conversation(self, conversation_id: str) -> Mapping[str, bytes] | None:
+        """Return the images of a conversation by call id, or None if unknown."""
+        with self._lock:
+            return self._conversations.images(conversation_id)
+
     def item(self, item_id: str) -> tuple[Item, bytes | None] | None:
         """Return a stored item and its image, or None if unknown."""
         with self._lock:
             turn = self._items.get(item_id)
-        if turn is None:
-            return None
+            if turn is None:
+                return self._conversations.item(item_id)
         found = next(item for item in turn.all_items() if item["id"] == item_id)
         return found, turn.images.get(item_id)
 
@@ -178,10 +193,21 @@ class Responses:
                 self._store(turn)
             yield event
 
+    def _count(self, request: HttpRequest, policy: Policy) -> TurnReply:
+        """Count the tokens of an input, which is validated as that of a turn."""
+        turn = _Turn(validate_turn(request, policy, self), "", "", policy.models, {}, created=0)
+        return _whole({"object": "response.input_tokens", "input_tokens": turn.input_tokens})
+
     def _store(self, turn: _Turn) -> None:
-        if not turn.turn.stored:
-            return
         with self._lock:
+            if turn.turn.conversation and turn.status == "completed" and not turn.added:
+                turn.added = True
+                # One that was deleted meanwhile takes nothing more.
+                with contextlib.suppress(ErrorReply):
+                    items = [*turn.turn.items, *turn.output()]
+                    self._conversations.add(turn.turn.conversation, items)
+            if not turn.turn.stored:
+                return
             self._turns[turn.id] = turn
             self._items |= {str(item["id"]): turn for item in turn.all_items()}
             while len(self._turns) > 1 and (
@@ -252,6 +278,7 @@ class _Turn:
         images: The images it made, by call id.
         inherited: The images of the response it continues.
         status: The status of the response.
+        added: Whether its items are in the conversation it belongs to.
         lock: Held while the status changes: a response is drawn once, however many retrieve it.
     """
 
@@ -270,6 +297,7 @@ class _Turn:
         self.images: dict[str, bytes] = {}
         self.inherited = inherited
         self.status = "in_progress"
+        self.added = False
         self.lock = threading.Lock()
         self._call_id = f"ig_{uuid.uuid4().hex}"
         self._scenario = scenario
@@ -325,7 +353,7 @@ class _Turn:
             "error": failed if status == "failed" else None,
             "incomplete_details": None,
             **self.turn.echo,
-            "output": self._output() if done else [],
+            "output": self.output() if done else [],
             "service_tier": "default" if done else "auto",
             "tool_usage": self._tool_usage() if done else None,
             "usage": self._usage() if done else None,
@@ -417,7 +445,8 @@ class _Turn:
         yield _event("response.content_part.done", **where, part=part)
         yield _event("response.output_item.done", output_index=index, item=message)
 
-    def _output(self) -> list[Item]:
+    def output(self) -> list[Item]:
+        """Return the items of its output, with their images."""
         if self._scenario == "empty":
             return []
         return [*([self._call()] if self.turn.job else []), self._message()]
@@ -465,9 +494,14 @@ class _Turn:
             return _TEXT["words"]
         return _TEXT["refused" if self._scenario in _REFUSED else self.turn.action]
 
+    @property
+    def input_tokens(self) -> int:
+        """The chat model's input tokens; the figure is made up."""
+        return 40 + math.ceil(len(self.turn.prompt) / 4) + _TOKENS_PER_IMAGE * self.turn.seen
+
     def _usage(self) -> Item:
         """Return the chat model's tokens; the figures are made up, their shape is not."""
-        entered = 40 + math.ceil(len(self.turn.prompt) / 4) + _TOKENS_PER_IMAGE * self.turn.seen
+        entered = self.input_tokens
         return {
             "input_tokens": entered,
             "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},

@@ -8,12 +8,10 @@ called, and what other tools left in the input is read for its words and images 
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, Protocol, TypeAlias, cast
+from typing import Final, Literal, cast
 
-from attrs import define, field, frozen
-from pybase64 import b64encode
+from attrs import field, frozen
 
 from gptimage.image.image import Image
 from gptimage.sandbox.failures import (
@@ -26,16 +24,14 @@ from gptimage.sandbox.failures import (
 )
 from gptimage.sandbox.images_api import Policy, accept
 from gptimage.sandbox.job import Job
+from gptimage.sandbox.responses_input import History, Item, TurnInput, given_values
 from gptimage.sandbox.wire import Reader
 from gptimage.transport.http import HttpRequest
 
 
-Item: TypeAlias = dict[str, object]
-"""An input or output item of a response, as JSON values."""
-
 _BODY: Final = frozenset(
     (
-        "background", "background_options", "include", "input", "instructions",
+        "background", "background_options", "conversation", "include", "input", "instructions",
         "max_output_tokens", "max_tool_calls", "metadata", "model", "parallel_tool_calls",
         "previous_response_id", "prompt_cache_key", "prompt_cache_options",
         "prompt_cache_retention", "reasoning", "safety_identifier", "service_tier", "store",
@@ -44,7 +40,7 @@ _BODY: Final = frozenset(
     )
 )  # fmt: skip
 _MISSING_HERE: Final = (
-    "access_programs", "context_management", "conversation", "image", "moderation", "prompt",
+    "access_programs", "context_management", "image", "moderation", "prompt",
 )  # fmt: skip
 _TOOL: Final = (
     "type", "action", "background", "complexity", "frame_count", "frame_duration_ms",
@@ -66,18 +62,6 @@ DEFAULT_IMAGE_MODEL: Final = "gpt-image-2.6-sunburst"
 _CHAT_MODEL: Final = re.compile(r"(gpt-(?!image|audio)[4-9]|chatgpt-4|o[134](-|$))[\w.-]*")
 _AZURE_DEPLOYMENT: Final = "x-ms-oai-image-generation-deployment"
 """The header with which Azure learns the image deployment; its tool takes no model."""
-_ROLES: Final = ("user", "assistant", "system", "developer")
-_PARTS: Final = ("input_text", "input_image", "output_text", "refusal")
-_DETAILS: Final = ("low", "high", "auto", "original")
-_CALLS: Final = ("function_call", "custom_tool_call")
-_CALL_OUTPUTS: Final = ("function_call_output", "custom_tool_call_output")
-_NEITHER_READ: Final = (
-    "reasoning", "web_search_call", "file_search_call", "code_interpreter_call", "computer_call",
-    "mcp_call", "mcp_list_tools", "tool_search_call", "tool_search_output",
-)  # fmt: skip
-_ITEMS: Final = (
-    "message", "item_reference", "image_generation_call", *_CALLS, *_CALL_OUTPUTS, *_NEITHER_READ
-)  # fmt: skip
 _INCLUDABLE: Final = (
     "file_search_call.results", "web_search_call.results", "web_search_call.action.sources",
     "message.input_image.image_url", "computer_call_output.output.image_url",
@@ -86,20 +70,6 @@ _INCLUDABLE: Final = (
 )  # fmt: skip
 _MOST_IMAGES: Final = 16
 """How many images of a turn are drawn from: what one edit of the Images API takes."""
-_MOST_WORDS: Final = 32_000
-"""Characters of the image prompt; the chat model would write one that fits."""
-
-
-class History(Protocol):
-    """The responses a turn can refer to."""
-
-    def images(self, response_id: str) -> Mapping[str, bytes] | None:
-        """Return the images a response made or inherited by call id, or None if unknown."""
-        ...
-
-    def item(self, item_id: str) -> tuple[Item, bytes | None] | None:
-        """Return a stored item and its image, or None if unknown."""
-        ...
 
 
 @frozen(kw_only=True)
@@ -108,13 +78,14 @@ class ValidatedTurn:
 
     Attributes:
         prompt: The words to draw from.
-        job: What is to be drawn; None when the turn is answered in words.
+        job: What is to be drawn; None when the reply has words alone.
         action: ``generate`` or ``edit``, decided.
         stream: Whether the reply is a stream of events.
         background: Whether the turn is worked on after the reply.
         obfuscated: Whether the deltas of a stream are padded.
         stored: Whether the response may be continued and retrieved.
         previous: The response it continues.
+        conversation: The conversation it belongs to.
         seen: How many images the chat model looks at.
         items: The input, as ``input_items`` lists it.
         echo: The fields of the request a response repeats, defaults filled in.
@@ -128,6 +99,7 @@ class ValidatedTurn:
     obfuscated: bool
     stored: bool
     previous: str | None
+    conversation: str | None
     seen: int
     items: Sequence[Item] = field(repr=False)
     echo: Mapping[str, object] = field(repr=False)
@@ -151,9 +123,9 @@ def validate_turn(request: HttpRequest, policy: Policy, history: History) -> Val
             raise ErrorReply(message, code="unsupported_parameter", param=name)
     read.only((*_BODY, *_MISSING_HERE))
     model = _chat_model(read)
-    previous = read.text("previous_response_id")
-    before = _images_before(previous, history)
-    turn = _Input(history).read(read)
+    previous, conversation = read.text("previous_response_id"), _conversation(read)
+    before = _images_before(previous, conversation, history)
+    turn = TurnInput(history).read(read)
     tools, tool, position = _tools(read)
     deployment = request.headers.get(_AZURE_DEPLOYMENT)
     if tool is not None:
@@ -175,30 +147,11 @@ def validate_turn(request: HttpRequest, policy: Policy, history: History) -> Val
         obfuscated=_obfuscated(read, stream=stream),
         stored=stored,
         previous=previous,
+        conversation=conversation,
         seen=turn.seen + len(before),
         items=turn.items,
         echo={"model": model, **_echo(read), "tools": tools, "store": stored},
     )
-
-
-def words(body: Mapping[str, object]) -> str:
-    """Return all text of a request's input, however broken the rest of it is; for markers."""
-    given = body.get("input")
-    return given if isinstance(given, str) else " ".join(_strings(given, 0))
-
-
-def _strings(value: object, depth: int) -> list[str]:
-    if depth > 6:
-        return []
-    if isinstance(value, str):
-        return [value[:40_000]]
-    nested: list[object] = []
-    if isinstance(value, list):
-        nested = cast("list[object]", value)
-    elif isinstance(value, dict):
-        table = cast("dict[str, object]", value)
-        nested = [table.get("content"), table.get("text")]
-    return [text for each in nested for text in _strings(each, depth + 1)]
 
 
 def _chat_model(read: Reader) -> str:
@@ -209,7 +162,26 @@ def _chat_model(read: Reader) -> str:
     return name
 
 
-def _images_before(previous: str | None, history: History) -> Mapping[str, bytes]:
+def _conversation(read: Reader) -> str | None:
+    """Return the id of the conversation that a request names: as a string, or in an object."""
+    if isinstance(read.body.get("conversation"), str):
+        return read.text("conversation")
+    given = read.object("conversation")
+    return None if given is None else given.text("id", required=True)
+
+
+def _images_before(
+    previous: str | None, conversation: str | None, history: History
+) -> Mapping[str, bytes]:
+    if conversation is not None:
+        if previous is not None:
+            names = "'previous_response_id' and 'conversation'"
+            message = f"Mutually exclusive parameters: {names}. Provide only one of them."
+            raise ErrorReply(message, code="mutually_exclusive_parameters")
+        if (found := history.conversation(conversation)) is None:
+            message = f"Conversation with id '{conversation[:100]}' not found."
+            raise ErrorReply(message, param="conversation", status=404)
+        return found
     if previous is None:
         return {}
     found = history.images(previous)
@@ -277,7 +249,8 @@ def _echo(read: Reader) -> Item:
         "safety_identifier": read.text("safety_identifier"),
         "temperature": 1.0 if temperature is None else temperature,
         "text": {
-            "format": {"type": "text"}, "verbosity": "medium", **_set(text.body if text else {})
+            "format": {"type": "text"}, "verbosity": "medium",
+            **given_values(text.body if text else {}),
         },
         "tool_choice": read.body.get("tool_choice") or "auto",
         "top_logprobs": read.whole("top_logprobs", 0, 20) or 0,
@@ -285,15 +258,16 @@ def _echo(read: Reader) -> Item:
         "truncation": read.choice("truncation", ("auto", "disabled")) or "disabled",
         "user": read.text("user"),
     }  # fmt: skip
+    if (conversation := _conversation(read)) is not None:
+        echo["conversation"] = {"id": conversation}
     if options is not None:
-        echo["prompt_cache_options"] = {"mode": "implicit", "ttl": "30m", **_set(options.body)}
+        echo["prompt_cache_options"] = {
+            "mode": "implicit",
+            "ttl": "30m",
+            **given_values(options.body),
+        }
     read.text("service_tier")
     return echo
-
-
-def _set(body: Mapping[str, object]) -> Item:
-    """Return the values that were given: null stands for the default."""
-    return {name: value for name, value in body.items() if value is not None}
 
 
 # The tools.
@@ -328,7 +302,7 @@ def _tools(read: Reader) -> tuple[list[Item], Reader | None, int]:
 def _tool_echo(tool: Reader, deployment: str | None) -> Item:
     """Return the image tool as the service repeats it, with its defaults."""
     model = DEFAULT_IMAGE_MODEL if deployment is None else deployment
-    return {**_TOOL_DEFAULTS, "model": model, **_set(tool.body)}
+    return {**_TOOL_DEFAULTS, "model": model, **given_values(tool.body)}
 
 
 def _wants_image(read: Reader) -> bool:
@@ -354,7 +328,7 @@ def _action(tool: Reader, context: Sequence[Item]) -> str:
     return ("edit" if context else "generate") if action == "auto" else action
 
 
-def _context(turn: _Input, last: bytes | None, *, masked: bool) -> list[Item]:
+def _context(turn: TurnInput, last: bytes | None, *, masked: bool) -> list[Item]:
     """Return the images a turn may change, the one its mask belongs to first."""
     before = [] if last is None else [_as_url(last)]
     context = [*turn.images, *before] if masked else [*before, *turn.images]
@@ -387,7 +361,10 @@ def _job(
 ) -> Job:
     """Validate the tool's parameters as the Images API would."""
     own = ("type", "action", "input_image_mask", "n")
-    body = {name: value for name, value in tool.body.items() if name not in own}
+    body = {k: v for k, v in tool.body.items() if k not in own and v is not None}
+    if not images:  # it is a setting of the tool, also in turns that have no image to be true to
+        tool.choice("input_fidelity", ("low", "high"))
+        body.pop("input_fidelity", None)
     model = tool.text("model")
     body["model"] = (deployment or DEFAULT_IMAGE_MODEL) if model is None else model
     body["prompt"] = prompt
@@ -413,165 +390,3 @@ def _param_of_tool(tool: Reader, param: str) -> str:
     if param == "prompt" or param.startswith("image"):
         return "input"
     return f"{tool.prefix}{'input_image_mask' if param == 'mask' else param}"
-
-
-# The input.
-
-
-@define
-class _Input:
-    """The words and images of a turn, gathered from its items in order."""
-
-    _history: History
-    texts: list[str] = field(factory=list[str])
-    images: list[Item] = field(factory=list[Item])
-    last_image: bytes | None = None
-    seen: int = 0
-    items: list[Item] = field(factory=list[Item])
-    _open: dict[str, str] = field(factory=dict[str, str])
-    _calls: set[str] = field(factory=set[str])
-
-    @property
-    def prompt(self) -> str:
-        return "\n".join(self.texts)[-_MOST_WORDS:]
-
-    def read(self, read: Reader) -> _Input:
-        value = read.body.get("input")
-        if isinstance(value, str):
-            self.texts.append(value)
-            self._list({"role": "user", "content": [{"type": "input_text", "text": value}]})
-            return self
-        if not isinstance(value, list):
-            raise (
-                missing("input")
-                if value is None
-                else wrong_type("input", "a string or array", value)
-            )
-        for item in read.objects("input"):
-            self._item(item)
-        if self._open:
-            message = f"No tool output found for function call {next(iter(self._open))[:100]}."
-            raise ErrorReply(message, param="input")
-        if not self.prompt.strip() and (self.images or self.last_image is not None):
-            self.texts.append("An image like the one given")
-        return self
-
-    def _list(self, item: Item, id: str | None = None) -> None:
-        kind = str(item.get("type") or "message")
-        start = {"message": "msg", "reasoning": "rs", "image_generation_call": "ig"}.get(kind, "fc")
-        item_id = id or item.get("id") or f"{start}_{uuid.uuid4().hex}"
-        self.items.append({"status": "completed", **item, "id": item_id, "type": kind})
-
-    def _item(self, item: Reader) -> None:
-        kind = item.choice("type", _ITEMS)
-        if kind is None:  # both a message and a reference may leave their type out
-            kind = "item_reference" if set(_set(item.body)) == {"id"} else "message"
-        if kind == "message":
-            self._message(item)
-        elif kind in {"image_generation_call", "item_reference"}:
-            self._stored(item, kind)
-        elif kind in _CALLS:
-            call_id = item.text("call_id", required=True) or ""
-            item.text("name", required=True)
-            self._open[call_id] = kind
-            self._calls.add(call_id)
-            self._list(dict(item.body))
-        elif kind in _CALL_OUTPUTS:
-            self._call_output(item)
-        else:
-            self._list(dict(item.body))
-
-    def _message(self, item: Reader) -> None:
-        item.only(("type", "role", "content", "status", "id", "phase"))
-        role = item.choice("role", _ROLES)
-        if role is None:
-            raise missing(f"{item.prefix}role")
-        parts = self._content(item, "content", assistant=role == "assistant")
-        self._list({**_set(item.body), "role": role, "content": parts})
-
-    def _content(self, item: Reader, name: str, *, assistant: bool = False) -> list[Item]:
-        """Read text, or an array of texts and images; return the array, defaults filled in."""
-        content = item.body.get(name)
-        kind = "output_text" if assistant else "input_text"
-        if isinstance(content, str):
-            parts = [Reader({"type": kind, "text": content}, form=False)]
-        elif isinstance(content, list):
-            parts = item.objects(name)
-        else:
-            raise wrong_type(f"{item.prefix}{name}", "a string or array", content)
-        return [self._part(part, assistant=assistant) for part in parts]
-
-    def _part(self, part: Reader, *, assistant: bool) -> Item:
-        kind = part.text("type", required=True) or ""
-        if kind not in _PARTS:
-            raise not_one_of(f"{part.prefix}type", kind, _PARTS)
-        if kind != "input_image":
-            name = "refusal" if kind == "refusal" else "text"
-            if name not in part.body:
-                raise missing(f"{part.prefix}{name}")
-            text = part.text(name) or ""
-            if not assistant:  # the sandbox's own words are nothing to draw
-                self.texts.append(text)
-            more: Item = {"annotations": [], "logprobs": []} if kind == "output_text" else {}
-            return {**more, **_set(part.body)}
-        part.only(("type", "detail", "image_url", "file_id", "prompt_cache_breakpoint"))
-        detail = part.choice("detail", _DETAILS)
-        url, file_id = part.text("image_url"), part.text("file_id")
-        if (url is None) == (file_id is None):
-            param = part.prefix[:-1]
-            message = f"Invalid '{param}': provide exactly one of 'image_url' or 'file_id'."
-            raise ErrorReply(message, code="invalid_value", param=param)
-        self.images.append({"image_url": url} if url is not None else {"file_id": file_id})
-        self.seen += 1
-        return {**_set(part.body), "detail": detail or "auto"}
-
-    def _stored(self, item: Reader, kind: str) -> None:
-        """Read an item named by its id, or an image call that brings its image along.
-
-        With ``store: false`` nothing can be found by id, so clients send the whole call back.
-        """
-        item_id = item.text("id", required=True) or ""
-        result = item.text("result") if kind == "image_generation_call" else None
-        if result is not None:
-            self._image(_decoded(result, item), {**_set(item.body), "result": result})
-            return
-        found = self._history.item(item_id)
-        if found is None:
-            message = f"Item with id '{item_id[:100]}' not found."
-            raise ErrorReply(message, param="input", status=404)
-        stored, image = found
-        if image is not None:
-            encoded = b64encode(image).decode("ascii")
-            self._image(image, {**stored, "result": encoded})
-        elif stored.get("type") == "message":
-            read = Reader({"content": stored["content"]}, form=False, prefix=item.prefix)
-            self._content(read, "content", assistant=stored.get("role") == "assistant")
-            self._list(stored)
-        else:
-            self._list(stored)
-
-    def _image(self, image: bytes, item: Item) -> None:
-        self.last_image = image
-        self.seen += 1
-        self._list(item)
-
-    def _call_output(self, item: Reader) -> None:
-        call_id = item.text("call_id", required=True) or ""
-        if call_id not in self._calls:
-            message = f"No tool call found for function call output with call_id {call_id[:100]}."
-            raise ErrorReply(message, param="input")
-        self._open.pop(call_id, None)
-        self._content(item, "output")
-        self._list(dict(item.body))
-
-
-def _decoded(result: str, item: Reader) -> bytes:
-    import binascii
-
-    from pybase64 import b64decode
-
-    try:
-        return Image.from_bytes(b64decode(result, validate=True)).data
-    except (binascii.Error, ValueError) as error:
-        message = f"Invalid '{item.prefix}result': expected the base64 of an image."
-        raise ErrorReply(message, code="invalid_value", param=f"{item.prefix}result") from error

@@ -26,6 +26,7 @@ from gptimage.sandbox.batches_api import Batches
 from gptimage.sandbox.failures import Cut, ErrorReply, FailureRates, Fault, Scenario
 from gptimage.sandbox.images_api import Policy, accept
 from gptimage.sandbox.responses_api import Responses
+from gptimage.sandbox.uploads_api import PartUploads
 from gptimage.sandbox.wire import as_sent
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
@@ -37,6 +38,10 @@ _REMEMBERED_BYTES: Final = 512 * 1024 * 1024
 _DRAWING: Final = frozenset(("/images/generations", "/images/edits"))
 _METHODS: Final = (
     (re.compile(r"/images/(generations|edits)|/content_provenance_checks|/responses"), "POST"),
+    (re.compile(r"/responses/input_tokens|/conversations|/uploads(/[^/]+/[a-z]+)?"), "POST"),
+    (re.compile(r"/conversations/[^/]+/items/[^/]+"), "GET, DELETE"),
+    (re.compile(r"/conversations/[^/]+/items"), "GET, POST"),
+    (re.compile(r"/conversations/[^/]+"), "GET, POST, DELETE"),
     (re.compile(r"/(files|batches)"), "GET, POST"),
     (re.compile(r"/(responses|files)/[^/]+"), "GET, DELETE"),
     (re.compile(r"/models(/.+)?|/batches/[^/]+|/responses/[^/]+/input_items"), "GET"),
@@ -61,7 +66,7 @@ class SandboxReply:
         events: The events of a stream; None for a plain reply. It raises `Cut` where the
             connection is to break.
         pause: Seconds to wait before a plain reply, or before each event.
-        ends: ``whole``, ``cut`` (break off inside the body) or ``never`` (do not answer).
+        ends: ``whole``, ``cut`` (break off inside the body) or ``never`` (send nothing).
     """
 
     reply: HttpReply
@@ -80,7 +85,7 @@ class Sandbox:
         clock: Tells the time (UTC): which models have been shut down, and when things were
             made; a client that makes its own sandbox hands its clock on.
         today: Only the date, where that is enough; the clock's when left out.
-        latency: Seconds each drawing takes before it answers, as a model would.
+        latency: Seconds each drawing takes before its reply, as a model would.
         models: The catalogue; the shipped one when left out.
         previews: Grant features that are in preview, or undocumented for a model.
         svg_model_selection: Let (and make) callers choose the author model of an SVG.
@@ -129,6 +134,7 @@ class Sandbox:
         self._svg_model_selection = svg_model_selection
         self._draws: Literal["scene", "plain"] = draw
         self._uploads = models_files_api.Uploads(self._seconds)
+        self._part_uploads = PartUploads(self._uploads, self._seconds)
         self._responses = Responses(self._seconds)
         batches = Batches(self._uploads, self._batched, self._serves, now=self._seconds)
         self.batches: Batches = batches
@@ -182,7 +188,7 @@ class Sandbox:
         return with_events(found.reply, events)
 
     def respond(self, request: HttpRequest) -> SandboxReply:
-        """Return the answer for a door to send; `send` is this and its sending in one.
+        """Return the reply for a server or a transport to send; `send` also waits for it.
 
         Raises:
             TypeError: A value of the body has no JSON form.
@@ -303,7 +309,8 @@ class Sandbox:
         if request.method == "GET" and len(parts) == 3 and (parts[0], parts[2]) == _CONTENT:
             headers = {"content-type": "application/octet-stream"}
             return HttpReply(status=200, headers=headers, body=self._uploads.content(parts[1]))
-        return _json(self.batches.handle(request, parts) or self._look_up(request))
+        found = self.batches.handle(request, parts) or self._part_uploads.handle(request, parts)
+        return _json(found or self._look_up(request))
 
     def _draw(self, request: HttpRequest, request_id: str, fault: Fault | None) -> SandboxReply:
         drawing = request.path == "/images/generations"
@@ -425,7 +432,7 @@ def route(path: str) -> tuple[str, str | None]:
 
 
 def summary(request: HttpRequest) -> dict[str, object]:
-    """Return the parameters of a request, without keys and without the bytes of its images."""
+    """Return what is in a request, without keys and without the bytes of its images."""
     from gptimage.secrets import scrub_value
 
     return {

@@ -30,7 +30,7 @@ class BadBodyError(Exception):
     """The body cannot be read; the connection is of no further use.
 
     Attributes:
-        status: The HTTP status to answer with.
+        status: The HTTP status of the reply.
     """
 
     def __init__(self, status: int, message: str) -> None:

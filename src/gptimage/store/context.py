@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -87,14 +86,3 @@ def reason(error: BaseException) -> str:
     """Return why something failed, in few words."""
     text = getattr(error, "strerror", None) or str(error)
     return text or type(error).__name__
-
-
-@functools.cache
-def library_version() -> str:
-    """Return the version of this library."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("gptimage")
-    except PackageNotFoundError:
-        return "unknown"

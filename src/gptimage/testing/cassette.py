@@ -65,7 +65,7 @@ def cassette(
         path: The folder; it is made when something is recorded.
         mode: What happens to a request that is not recorded; the environment variable
             ``GPTIMAGE_CASSETTE`` when left out, else ``once``. See `Mode`.
-        whole: Keep the images as they arrived. Otherwise a mosaic of the same format and size
+        whole: Store the images as they arrived. Otherwise a mosaic of the same format and size
             stands for each: a few kB instead of megabytes.
 
     Raises:
@@ -83,7 +83,7 @@ class Cassette:
     Args:
         path: The folder.
         mode: What happens to a request that is not recorded.
-        whole: Keep the images as they arrived.
+        whole: Store the images as they arrived.
 
     Attributes:
         path: The folder.
@@ -242,7 +242,7 @@ class Cassette:
             return self._small.get(hashlib.sha256(data).hexdigest(), data)
 
     def _kept(self, data: bytes) -> bytes:
-        """Return what a cassette saves of an image; remember its stand-in for later requests."""
+        """Return what is stored of an image, and remember what stands for it in later requests."""
         if self._whole:
             return data
         small = sanitize.shrunk(data)

@@ -19,7 +19,7 @@ class RecordingSandbox(Sandbox):
 
     Args:
         path: The folder of the cassette.
-        whole: Keep the images as they are.
+        whole: Store the images as they are.
         **settings: See `Sandbox`.
     """
 

@@ -1,4 +1,4 @@
-"""Bodies as a cassette keeps them: images made small, and keys and account ids masked."""
+"""Bodies as a cassette stores them: images made small, and keys and account ids masked."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def reply_json(value: object, image: Callable[[bytes], bytes], *, name: str = ""
 
     Args:
         value: The value.
-        image: What is kept of an image.
+        image: Returns what is stored of an image.
         name: The field it is the value of.
     """
     if isinstance(value, str):

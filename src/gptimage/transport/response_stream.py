@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -260,24 +261,33 @@ async def aread_all(
     return reply_of(response, *splitter.close())
 
 
+class ExchangeError(Exception):
+    """What no HTTP library wraps broke an exchange off; the cause says what it was."""
+
+
 def network_errors() -> tuple[type[Exception], ...]:
     """What an exchange can raise; an SDK client over the older httpx raises that family's."""
-    import sys
-
     import httpx2
-    import openai
 
-    older = sys.modules.get("httpx")
-    known = (openai.OpenAIError, httpx2.HTTPError)
-    return (*known, older.HTTPError) if older else known
+    sdk, older = sys.modules.get("openai"), sys.modules.get("httpx")
+    found: list[type[Exception]] = [httpx2.HTTPError, httpx2.InvalidURL, ExchangeError]
+    found += [sdk.OpenAIError] if sdk else []
+    found += [older.HTTPError] if older else []
+    return tuple(found)
+
+
+def _is_wrapped(error: Exception) -> bool:
+    """Return whether it is the cause that says what happened."""
+    sdk = sys.modules.get("openai")
+    return isinstance(error, ExchangeError) or (
+        sdk is not None and isinstance(error, sdk.APIConnectionError)
+    )
 
 
 def failure(error: Exception) -> GptImageError:
     """Return what a failed exchange means: never sent, or sent with an unknown outcome."""
-    import openai
-
     scrub_error(error)
-    cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else error
+    cause = error.__cause__ if _is_wrapped(error) else error
     names = {kind.__name__ for kind in type(cause).__mro__}
     detail = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
     if names & _NEVER_SENT and "CERTIFICATE_VERIFY_FAILED" in detail:
@@ -295,7 +305,8 @@ def failure(error: Exception) -> GptImageError:
         return TransportError(f"the service could not be reached, nothing was sent ({detail})")
     if names & _WRONG_ADDRESS:
         return TransportError(f"the address is wrong, nothing was sent ({detail})", retryable=False)
-    if isinstance(error, openai.OpenAIError) and not isinstance(error, openai.APIConnectionError):
+    sdk = sys.modules.get("openai")
+    if sdk is not None and isinstance(error, sdk.OpenAIError) and not _is_wrapped(error):
         return ConfigurationError(str(error))
     return OutcomeUnknownError(f"the request was sent but its response did not arrive ({detail})")
 

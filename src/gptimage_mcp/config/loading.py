@@ -1,25 +1,33 @@
-"""Settings from the environment and one TOML file; whatever is wrong with them is told at once.
+"""Settings from the environment and the user's one TOML file, which the library reads, too.
 
-A variable beats the file. ``GPTIMAGE_CONFIG`` names the file; else it is ``gptimage/mcp.toml``
-in the folder the system has for configuration, if there is one.
+Options of the command beat variables, and those the file. A file of a project is not read: clients
+start servers in folders that may come from anybody.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-import sys
 import tempfile
-import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from attrs import field, frozen
 
-from gptimage_mcp.config.kinds import OFF, Flag, Kind, Number, Place, Several, Unfit
-from gptimage_mcp.config.settings import KINDS, Settings, SettingsError, shown, variable
+import gptimage
+from gptimage.config import (
+    OFF,
+    ON,
+    Layer,
+    Value,
+    named_file,
+    parse_file,
+    user_file,
+    usual_cache,
+    usual_place,
+)
+from gptimage_mcp.config.settings import ROWS, Settings, SettingsError, variable
 
 
 CONFIG: Final = "GPTIMAGE_CONFIG"
@@ -27,14 +35,6 @@ CONFIG: Final = "GPTIMAGE_CONFIG"
 
 DEFAULT: Final = "default"
 """Where a setting comes from that nobody made."""
-
-_UNSET: Final = re.compile(r"\$\{user_config\.[^}]*\}")
-"""What a bundle's host hands over for a field its user left empty."""
-
-_UNEXPANDED: Final = re.compile(r"\$\{[^}]*\}|%[^%]+%")
-_LIST: Final = "`gptimage-mcp --check` lists all there are, once this one is gone"
-_PLACE: Final = Place(example="~/gptimage-mcp.toml")
-
 
 NO_OPTIONS: Final[Mapping[str, str]] = {}
 """What `load` is given when the command has no options."""
@@ -64,27 +64,25 @@ def load(options: Mapping[str, str] = NO_OPTIONS) -> LoadedSettings:
     Raises:
         SettingsError: Something cannot be used; names every variable, key and option at fault.
     """
-    problems = [*_unknown_variables()]
-    file, keys = _keys(problems)
-    values: dict[str, Any] = {}
-    origins = dict.fromkeys(KINDS, DEFAULT)
-    wrong: list[str] = []
-    for name, kind in KINDS.items():
-        text = options.get(name) or _text(name)
-        if name in options:
-            origin = f"--{options[name] if name == 'transport' else name}"
-        else:
-            origin = variable(name) if text else str(file)
-        try:
-            if text:
-                values[name], origins[name] = _read(kind, text), origin
-            elif name in keys and file is not None:
-                values[name], origins[name] = _of_toml(kind, keys[name], file.parent), origin
-        except Unfit as reason:
-            wrong.append(name)
-            source = origin if text else f"{name} in {file} ({variable(name)})"
-            problems.append(f"{source}: {shown(name, text or keys[name])} {reason}")
-    problems += _fill(values, wrong)
+    problems: list[str] = []
+    users, variables, flags = (Layer(problems, ROWS, ()) for _ in range(3))
+    file = _file(problems)
+    if file is not None:
+        users.read_file(file, parse_file(file, problems))
+    variables.read_environment()
+    flags.read_flags(options)
+    made: dict[str, Value] = {}
+    origins = dict.fromkeys(ROWS, DEFAULT)
+    for layer in (users, variables, flags):
+        made |= layer.values
+        origins |= layer.origins
+    if "transport" in options:
+        origins["transport"] = f"--{options['transport']}"
+    refused = users.refused | variables.refused | flags.refused
+    values: dict[str, Any] = {
+        name: _with_paths(name, value) for name, value in made.items() if value != ON
+    }
+    problems += _fill(values, refused)
     if values.get("transport", "stdio") != "http":
         idle = [f"--{name}" for name in ("host", "port") if name in options]
         problems += [f"{option}: has no effect without --http" for option in idle]
@@ -96,132 +94,80 @@ def load(options: Mapping[str, str] = NO_OPTIONS) -> LoadedSettings:
         settings = Settings(**{**anywhere, **values})
     except SettingsError as error:
         # What does not hold together because one of the two cannot be read is not at fault.
-        variables = [*map(variable, wrong)]
-        problems += [each for each in error.problems if not any(it in each for it in variables)]
+        wrong = [*map(variable, refused)]
+        found = [each for each in error.problems if not any(it in each for it in wrong)]
+        problems += [_with_origin(each, origins) for each in found]
     if settings is not None and not problems:
         return LoadedSettings(settings=settings, origins=origins, file=file)
     # Nothing starts. What else would stop it is said now, not at the next try.
     named = [name for name in ("store", "ledger", "templates") if origins[name] != DEFAULT]
-    places = {**anywhere, **{name: values[name] for name in named}}
-    raise SettingsError([*problems, *check_required_paths(Settings(**places))])
+    places: dict[str, Any] = {**anywhere, **{name: values[name] for name in named}}
+    with suppress(SettingsError):  # one of them is among the problems already
+        problems += check_required_paths(Settings(**places))
+    raise SettingsError(problems)
 
 
 def default_file() -> Path | None:
-    """Where the TOML file is when nobody says otherwise; None without a home folder."""
-    try:
-        if sys.platform == "win32":
-            folder = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-        elif sys.platform == "darwin":
-            folder = Path.home() / "Library" / "Application Support"
-        else:
-            folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    except RuntimeError:
-        return None
-    return folder / "gptimage" / "mcp.toml"
+    """Return where the file is when nobody names one; None without a home folder.
+
+    0.1.0 read ``mcp.toml`` beside it, which is still read where it is the only one.
+    """
+    usual = user_file()
+    if usual is None or os.path.lexists(usual):
+        return usual
+    older = usual.with_name("mcp.toml")
+    return older if os.path.lexists(older) else usual
 
 
-def _text(name: str) -> str:
-    """What a variable says; nothing when it is empty or stands for an empty field."""
-    text = os.environ.get(variable(name), "").strip()
-    return "" if _UNSET.fullmatch(text) else text
-
-
-def _read(kind: Kind, text: str) -> object:
-    if _UNEXPANDED.fullmatch(text):
-        raise Unfit(
-            f"is a variable nobody filled in: it is not set where the client runs, or the "
-            f"client fills in none; it was {text}"
-        )
-    value = kind.read(text)
-    if value is not None:
-        kind.check(value)
-    return value
-
-
-def _of_toml(kind: Kind, value: object, folder: Path) -> object:
-    """A value of the file; a path may be given from where the file is."""
-    if isinstance(kind, Several) and isinstance(value, list):
-        return tuple(_of_toml(kind.each, each, folder) for each in cast("list[object]", value))
-    if isinstance(kind, Place):
-        if value is False and kind.may_be_off:
-            return None
-        if isinstance(value, str) and "://" not in value and not value.startswith("~"):
-            value = value if value == OFF else str(folder.absolute() / value)
-    if isinstance(value, str) and not isinstance(kind, Flag | Several):
-        return _read(kind, value)
-    if isinstance(kind, Number) and type(value) in (int, float):
-        return _read(kind, str(value))
-    if isinstance(kind, Several):
-        raise Unfit('is no list; write it like ["one", "two"]')
-    kind.check(value)
-    return value
-
-
-def _keys(problems: list[str]) -> tuple[Path | None, dict[str, Any]]:
-    """The file, and what it says under names that are known."""
-    found = _file(problems)
-    if found is None:
-        return None, {}
-    try:
-        keys = tomllib.loads(found.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        problems.append(f"{CONFIG}: {found} cannot be read: {why}")
-        return None, {}
-    known = {each: each for each in KINDS}
-    strange = [name for name in keys if name not in known]
-    problems += [f"{found}: {name!r} is no setting{_meant(name, known)}" for name in strange]
-    return found, keys
+def _with_origin(problem: str, origins: Mapping[str, str]) -> str:
+    """The same problem, said of the key of the file where the value comes from there."""
+    named, _, rest = problem.partition(": ")
+    for name, origin in origins.items():
+        if named == variable(name) and origin not in {named, DEFAULT}:
+            return f"{origin}: {rest}" if origin.startswith("--") else f"{origin}: {name}: {rest}"
+    return problem
 
 
 def _file(problems: list[str]) -> Path | None:
-    """The file that was named, or the usual one if it is there."""
-    if not (text := os.environ.get(CONFIG, "").strip()) or _UNSET.fullmatch(text):
-        usual = default_file()
-        return usual if usual and os.path.lexists(usual) else None
     try:
-        return cast("Path", _read(_PLACE, text))
-    except Unfit as reason:
-        problems.append(f"{CONFIG}: {text!r} {reason}")
+        file = named_file()
+    except gptimage.ConfigurationError as error:
+        problems.append(str(error).removesuffix("; nothing was sent"))
         return None
+    usual = default_file()
+    return usual if file is None and usual is not None and os.path.lexists(usual) else file
 
 
-_LIBRARY: Final = {"max_decoded_mb": "GPTIMAGE_MAX_DECODED_MB"}
+def _with_paths(name: str, value: Value) -> object:
+    """The value a setting has in the server: its paths are no text, and off is None."""
+    if not ROWS[name].is_path:
+        return value
+    if isinstance(value, tuple):
+        return tuple(map(Path, value))
+    if value == OFF and name == "cache":
+        return None
+    text = str(value)
+    return text.rstrip("/") if "://" in text or text == OFF else Path(text)
 
 
-def _unknown_variables() -> Iterator[str]:
-    """Variables that look like settings and are none: one of them may be a limit, misspelt."""
-    # The last one is the library's own.
-    known = {"config": CONFIG, **{name: variable(name) for name in KINDS}, **_LIBRARY}
-    for name in sorted(os.environ):
-        if name.startswith("GPTIMAGE_") and name not in known.values():
-            yield f"{name}: there is no such setting{_meant(name, known)}"
-
-
-def _meant(name: str, known: Mapping[str, str]) -> str:
-    bare = name.lower().removeprefix("gptimage_").removeprefix("openai_")
-    close = difflib.get_close_matches(bare, known, n=1, cutoff=0.7)
-    return f"; did you mean {known[close[0]]}?" if close else f"; {_LIST}"
-
-
-def _fill(values: dict[str, Any], wrong: Collection[str]) -> Iterator[str]:
+def _fill(values: dict[str, Any], refused: set[str]) -> Iterator[str]:
     """Put in the usual places of what was not named, or cannot be read."""
     if values.get("redis_url") is not None:
         if values.get("cache") is not None:
             yield f"{variable('cache')}: has no effect beside {variable('redis_url')}; keep one"
         values.setdefault("cache", None)
-    for name, what, xdg, place in _PLACES:
+    for name, what, xdg in _PLACES:
         if name in values:
             continue
         if not _has_home() and not os.environ.get(xdg):
-            if name in wrong:
+            if name in refused:
                 continue
             yield (
                 f"{variable(name)}: this account has no home folder, and so no usual place for "
                 f"{what}; name one by its whole path"
             )
         else:
-            values[name] = place()
+            values[name] = Path(usual_cache() if name == "cache" else usual_place(name))
 
 
 def _has_home() -> bool:
@@ -232,30 +178,12 @@ def _has_home() -> bool:
     return True
 
 
-def _pictures() -> Path:
-    from gptimage.store import default_folder
-
-    return default_folder()
-
-
-def _replies() -> Path:
-    from gptimage.cache import Cache
-
-    return Cache.disk().path
-
-
-def _ledger() -> Path:
-    from gptimage.store import state_folder
-
-    return state_folder() / "ledger.sqlite"
-
-
-_PLACES: Final[tuple[tuple[str, str, str, Callable[[], Path]], ...]] = (
-    ("store", "pictures", "XDG_PICTURES_DIR", _pictures),
-    ("cache", f"the cache (or write {OFF})", "XDG_CACHE_HOME", _replies),
-    ("ledger", "the ledger", "XDG_STATE_HOME", _ledger),
+_PLACES: Final = (
+    ("store", "images", "XDG_PICTURES_DIR"),
+    ("cache", f"the cache (or write {OFF})", "XDG_CACHE_HOME"),
+    ("ledger", "the ledger", "XDG_STATE_HOME"),
 )
-"""What has a usual place: the setting, its content, the variable that moves it, and the place."""
+"""What has a usual place: the setting, its content, and the variable that moves it."""
 
 
 # Whether the folders and files the settings name can be used; asked before anything is paid.

@@ -1,47 +1,51 @@
-"""What the server is told: one frozen value, checked as a whole when it is made."""
+"""The server's settings: one frozen value, checked as a whole when it is made.
+
+Settings that the library has, too, are read as `gptimage.config` reads them.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from attrs import field, fields, frozen
 
 import gptimage
-from gptimage.secrets import scrub
-from gptimage_mcp.config.kinds import (
-    FOLDER,
-    REDIS,
-    Choice,
-    Flag,
-    Kind,
-    Network,
-    Number,
-    Place,
-    Several,
-    Shared,
-    Text,
-    Unfit,
-    Url,
+from gptimage.config import (
+    OFF,
+    SETTINGS,
+    BadValueError,
+    Setting,
+    limits_of,
+    read_amount,
+    read_budget,
+    read_duration,
+    read_flag,
+    read_name,
+    read_per_minute,
+    read_url,
+    variable,
 )
+from gptimage.secrets import scrub
 
 
 Transport = Literal["stdio", "http"]
 """How clients reach the server."""
 
-_OTHER_NAMES: Final = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL"}
 _ROUTES: Final = ("/health", "/metrics", "/images", "/stream")
-_USD: Final = Number(noun="amount in USD", make=Decimal, most=10**9, example="2.50")
-_PER_MINUTE: Final = Number(noun="number", make=int, least=1, example="60")
-_NAME: Final = Text(noun="name", shape=re.compile(r"\S+"), example="gpt-image-2.5-flare")
+_BUCKET: Final = re.compile(r"(?:s3|gs|az)://[\w.-]+(?:/[\w./=-]*)?")
 _SECRET: Final = re.compile(r"[!#-&(-~]+", re.ASCII)
 _HOST: Final = re.compile(r"\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+|[0-9a-fA-F:.]+", re.ASCII)
 _HOST_PORT: Final = re.compile(rf"(?:{_HOST.pattern})(?::(?:\d+|\*))?", re.ASCII)
 _ORIGIN: Final = re.compile(rf"https?://(?:{_HOST_PORT.pattern})", re.ASCII)
+_LIST: Final = r"[,\s]+"
+_LIMITS: Final = ("budget", "max_per_call", "max_per_day")
 
 CORE: Final = (
     "generate_image",
@@ -65,75 +69,136 @@ TOOLS: Final = (
 )
 """All tools; ``delete_image`` only where it is allowed."""
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "api_key": Text(noun="key", shape=_SECRET, example="sk-...", secret=True),
-    "base_url": Url(example="https://api.openai.com/v1"),
-    "sandbox": Flag(),
-    "model": _NAME,
-    "chat_model": _NAME,
-    "timeout": Number(noun="number of seconds", make=float, above=True, example="600"),
-    "store": Place(example="~/pictures or s3://bucket/prefix", schemes=("s3", "gs", "az")),
-    "retention_days": Number(noun="number of days", make=float, above=True, example="30"),
-    "cache": Place(example="~/cache", may_be_off=True),
-    "cache_hours": Number(noun="number of hours", make=float, above=True, example="24"),
-    "cache_megabytes": Number(noun="number of megabytes", make=int, least=1, example="500"),
-    "redis_url": REDIS,
-    "ledger": Place(example="~/spend.sqlite"),
-    "templates": FOLDER,
-    "input_folders": Several(FOLDER, re.escape(os.pathsep)),
-    "output_folders": Several(FOLDER, re.escape(os.pathsep)),
-    "fetch_urls": Flag(),
-    "max_per_call": _USD,
-    "max_per_day": _USD,
-    "unknown_cost": _USD,
-    "confirm_above": _USD,
-    "max_images": Number(noun="number", make=int, least=1, most=10, example="4"),
-    "images_per_minute": _PER_MINUTE,
-    "wait": Number(noun="number of seconds", make=float, most=3600, example="50"),
-    "preview_pixels": Number(
-        noun="number of pixels", make=int, least=64, most=2048, example="768", may_be_off=True
+
+def _number(
+    noun: str,
+    make: Callable[[str], float],
+    example: str,
+    least: float,
+    most: float,
+    *,
+    off: bool = False,
+) -> Callable[[str], float]:
+    """Return what reads a number between two bounds, or ``off`` for 0."""
+
+    def read(text: str) -> float:
+        if off and text.lower() in {OFF, "false", "no", "0"}:
+            return make("0")
+        try:
+            value = make(text)
+        except ValueError:
+            raise BadValueError(f"is no {noun}; write it like {example}") from None
+        if not least <= value <= most:  # also false for NaN
+            upper = "" if most == math.inf else f" to {most:g}"
+            raise BadValueError(f"is no {noun} from {least}{upper}{', or off' if off else ''}")
+        return value
+
+    return read
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    """Return what reads one of a few words; capitals do not matter."""
+
+    def read(text: str) -> str:
+        for word in words:
+            if word.lower() == text.lower():
+                return word
+        raise BadValueError(f"is not one of {', '.join(words)}")
+
+    return read
+
+
+def _matching(noun: str, shape: re.Pattern[str], example: str) -> Callable[[str], str]:
+    """Return what reads a text of one shape."""
+
+    def read(text: str) -> str:
+        if not shape.fullmatch(text):
+            raise BadValueError(f"is no {noun}; write it like {example}")
+        return text
+
+    return read
+
+
+def _network(text: str) -> str:
+    """Read an address, or a network such as ``10.0.0.0/8``."""
+    import ipaddress
+
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise BadValueError("is no address or network; write it like 10.0.0.0/8") from None
+    return text
+
+
+def _shared_state(text: str) -> str:
+    """Read a folder, or the address of a Redis."""
+    return str(SETTINGS["redis_url" if "://" in text else "templates"].read(text))
+
+
+def _several(read: Callable[[str], str], *, secret: bool = False) -> Setting:
+    return Setting(read=read, separator=_LIST, secret=secret)
+
+
+_FOLDERS: Final = Setting(
+    read=SETTINGS["templates"].read, separator=re.escape(os.pathsep), is_path=True
+)
+_FLAG: Final = Setting(read=read_flag, kind="flag")
+
+ROWS: Final[Mapping[str, Setting]] = {
+    **SETTINGS,
+    "retention": Setting(read=read_duration),
+    "input_folders": _FOLDERS,
+    "output_folders": _FOLDERS,
+    "fetch_urls": _FLAG,
+    "confirm_above": Setting(read=read_amount, kind="number"),
+    "max_images": Setting(read=_number("number", int, "4", 1, 10), kind="number"),
+    "wait": Setting(read=_number("number of seconds", float, "50", 0, 3600), kind="number"),
+    "preview_pixels": Setting(
+        read=_number("number of pixels", int, "768", 64, 2048, off=True), kind="place"
     ),
-    "links": Flag(),
-    "allow_delete": Flag(),
-    "tools": Several(Choice(("core", "full", *TOOLS))),
-    "transport": Choice(("stdio", "http")),
-    "host": Text(noun="host name or address", shape=_HOST, example="127.0.0.1"),
-    "port": Number(noun="port", make=int, most=65535, example="8000"),
-    "path": Text(noun="path", shape=re.compile(r"/[\w./~-]*", re.ASCII), example="/mcp"),
-    "stateless": Flag(),
-    "public_url": Url(example="https://pictures.example.com"),
-    "tokens": Several(
-        Text(noun="token", shape=_SECRET, example="one that was drawn at random", secret=True)
+    "links": _FLAG,
+    "allow_delete": _FLAG,
+    "tools": _several(_choice("core", "full", *TOOLS)),
+    "transport": Setting(read=_choice("stdio", "http")),
+    "host": Setting(read=_matching("host name or address", _HOST, "127.0.0.1")),
+    "port": Setting(read=_number("port", int, "8000", 0, 65535), kind="number"),
+    "path": Setting(read=_matching("path", re.compile(r"/[\w./~-]*", re.ASCII), "/mcp")),
+    "stateless": _FLAG,
+    "public_url": Setting(read=read_url("https", "http", example="https://images.example.com")),
+    "tokens": _several(_matching("token", _SECRET, "one that was drawn at random"), secret=True),
+    "auth_issuer": Setting(read=read_url("https", "http", example="https://login.example.com")),
+    "auth_audience": Setting(read=read_name),
+    "auth_jwks_url": Setting(
+        read=read_url("https", "http", example="https://login.example.com/.well-known/jwks.json")
     ),
-    "auth_issuer": Url(example="https://login.example.com"),
-    "auth_audience": Text(noun="audience", shape=re.compile(r"\S+"), example="https://example.com"),
-    "auth_jwks_url": Url(example="https://login.example.com/.well-known/jwks.json"),
-    "auth_scopes": Several(Text(noun="scope", shape=_SECRET, example="pictures")),
-    "allowed_hosts": Several(Text(noun="host", shape=_HOST_PORT, example="pictures.example.com")),
-    "allowed_origins": Several(Text(noun="origin", shape=_ORIGIN, example="https://example.com")),
-    "trusted_proxies": Several(Network()),
-    "calls_per_minute": _PER_MINUTE,
-    "sessions_per_caller": Number(noun="number", make=int, least=1, most=1000, example="100"),
-    "max_upload": Number(
-        noun="number of bytes", make=int, least=1024, most=2**26, example="20971520"
+    "auth_scopes": _several(_matching("scope", _SECRET, "images")),
+    "allowed_hosts": _several(_matching("host", _HOST_PORT, "images.example.com")),
+    "allowed_origins": _several(_matching("origin", _ORIGIN, "https://example.com")),
+    "trusted_proxies": _several(_network),
+    "calls_per_minute": Setting(read=read_per_minute, kind="number"),
+    "sessions_per_caller": Setting(read=_number("number", int, "100", 1, 1000), kind="number"),
+    "max_upload": Setting(
+        read=_number("number of bytes", int, "20971520", 1024, 2**26), kind="number"
     ),
-    "link_minutes": Number(
-        noun="number of minutes", make=float, most=1440, above=True, example="10"
+    "link_minutes": Setting(
+        read=_number("number of minutes", float, "10", 0.1, 1440), kind="number"
     ),
-    "shared_secret": Several(
-        Text(
-            noun="secret of at least 32 characters",
-            shape=re.compile(r"[!#-&(-~]{32,}", re.ASCII),
-            example="one that was drawn at random",
-            secret=True,
-        )
+    "shared_secret": _several(
+        _matching(
+            "secret of at least 32 characters",
+            re.compile(r"[!#-&(-~]{32,}", re.ASCII),
+            "one that was drawn at random",
+        ),
+        secret=True,
     ),
-    "shared_state": Shared(),
-    "tenants": Flag(),
-    "max_body": Number(noun="number of bytes", make=int, least=1024, example="4194304"),
-    "log_level": Choice(("DEBUG", "INFO", "WARNING", "ERROR")),
+    "shared_state": Setting(read=_shared_state, is_path=True, secret=True),
+    "tenants": _FLAG,
+    "max_body": Setting(
+        read=_number("number of bytes", int, "4194304", 1024, math.inf), kind="number"
+    ),
+    "log_level": Setting(read=_choice("DEBUG", "INFO", "WARNING", "ERROR")),
 }
-"""What each setting may be; None besides, where that is its default."""
+"""How each setting is read and checked; None besides, where that is its default."""
 
 
 class SettingsError(gptimage.ConfigurationError):
@@ -164,18 +229,19 @@ class Settings:
         timeout: Seconds to wait for the service.
         store: The folder where every image is saved, or ``s3://bucket/prefix``, ``az://...`` or
             ``gs://...`` (untried), which need ``gptimage[s3]``.
-        retention_days: Delete images older than this, once a day; pinned ones stay, and None
+        retention: Delete images older than this (``30d``), once a day; pinned ones stay, and None
             deletes nothing.
         cache: The folder where answers are kept, so that the same request is paid for once;
             None (``off``) keeps none.
-        cache_hours: How long an answer is kept; None keeps it until there is no room.
-        cache_megabytes: The most the cache may take, in MB; None is the library's own limit.
+        cache_ttl: How long a response is saved (``24h``); None saves it until there is no room.
+        cache_size: The most the cache may take (``500MB``); None is the library's own limit.
         redis_url: A Redis whose cache many machines share, used instead of the folder.
         ledger: The file where every call is entered.
         templates: A folder with more prompt templates.
         input_folders: Where pictures may be read from, besides the store.
         output_folders: Where ``save_to`` may write copies; none may when it is empty.
         fetch_urls: Whether pictures may be named by ``https`` URL.
+        budget: The most to spend per period, such as ``0.25/call, 5/day``.
         max_per_call: The most a call may cost, in USD.
         max_per_day: The most the calls of a day (UTC) may cost together, in USD.
         unknown_cost: What a call counts whose price is unknown, in USD; None refuses it where
@@ -227,16 +293,17 @@ class Settings:
     chat_model: str | None = None
     timeout: float = 600.0
     store: Path | str
-    retention_days: float | None = None
+    retention: timedelta | None = None
     cache: Path | None = None
-    cache_hours: float | None = None
-    cache_megabytes: int | None = None
+    cache_ttl: timedelta | None = None
+    cache_size: int | None = None
     redis_url: str | None = field(default=None, repr=False)
     ledger: Path
     templates: Path | None = None
     input_folders: tuple[Path, ...] = ()
     output_folders: tuple[Path, ...] = ()
     fetch_urls: bool = True
+    budget: Mapping[str, Decimal] | None = None
     max_per_call: Decimal | None = None
     max_per_day: Decimal | None = None
     unknown_cost: Decimal | None = None
@@ -278,9 +345,15 @@ class Settings:
         Raises:
             SettingsError: It does not; names every variable at fault.
         """
-        problems = [*_misfits(self)] or [*_contradictions(self)]
+        problems = [*_wrong_values(self)] or [*_contradictions(self)]
         if problems:
             raise SettingsError(problems)
+
+    @property
+    def limits(self) -> dict[str, Decimal]:
+        """The most to spend in USD, by period (``call``, ``day``, ...)."""
+        made = {name: getattr(self, name) for name in _LIMITS}
+        return limits_of({name: value for name, value in made.items() if value is not None})
 
 
 def enabled_tools(settings: Settings) -> frozenset[str]:
@@ -292,41 +365,80 @@ def enabled_tools(settings: Settings) -> frozenset[str]:
 
 def requires_known_cost(settings: Settings) -> bool:
     """Return whether a call is refused if its cost cannot be estimated."""
-    limited = settings.max_per_call is not None or settings.max_per_day is not None
-    return limited and settings.unknown_cost is None
+    return bool(settings.limits) and settings.unknown_cost is None
 
 
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return _OTHER_NAMES.get(name, f"GPTIMAGE_{name.upper()}")
-
-
-def shown(name: str, value: object) -> str:
-    """A value as it may be told: no secret, no long text."""
-    if KINDS[name].secret:
-        return "what was given"
-    text = repr(str(value) if isinstance(value, (Path, Decimal)) else value)
-    return text if len(text) <= 80 else text[:79] + "…"
-
-
-def _misfits(settings: Settings) -> Iterator[str]:
-    defaults = {each.name: each.default for each in fields(Settings)}
-    for name, kind in KINDS.items():
-        value: object = getattr(settings, name)
-        if value is None and defaults[name] is None:
+def _wrong_values(settings: Settings) -> Iterator[str]:
+    for each in fields(Settings):
+        value: object = getattr(settings, each.name)
+        row = ROWS[each.name]
+        if value is None and each.default is None:
             continue
         try:
-            kind.check(value)
-        except Unfit as reason:
-            yield f"{variable(name)}: {shown(name, value)} {reason}"
+            if not row.separator:
+                _check(row, value)
+            elif isinstance(value, tuple):
+                for part in cast("tuple[object, ...]", value):
+                    _check(row, part)
+            else:
+                raise BadValueError("is no tuple of values")
+        except BadValueError as error:
+            text = repr(str(value) if isinstance(value, Path | Decimal) else cast("object", value))
+            shown = "the value" if row.secret else text if len(text) <= 80 else f"{text[:79]}…"
+            yield f"{variable(each.name)}: {shown} {error}"
+
+
+def _check(row: Setting, value: object) -> None:
+    """Check a value that a program made: it is what its text would be read as.
+
+    Raises:
+        BadValueError: It makes no sense.
+    """
+    if row.is_path:
+        if row.read is _shared_state and isinstance(value, str):
+            SETTINGS["redis_url"].read(value)
+        else:
+            _check_path(value, bucket=row is ROWS["store"])
+    elif isinstance(value, timedelta):
+        if value <= timedelta():
+            raise BadValueError("is no length of time above 0")
+    elif isinstance(value, Mapping):
+        limits = cast("Mapping[str, object]", value)
+        read_budget(", ".join(f"{usd}/{period}" for period, usd in limits.items()))
+    elif row.read is SETTINGS["cache_size"].read:
+        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+            raise BadValueError("is no number of bytes above 0")
+    else:
+        found = row.read(value if isinstance(value, str) else str(value))
+        kinds = (str, bool)
+        if any(isinstance(found, kind) != isinstance(value, kind) for kind in kinds):
+            raise BadValueError("has the wrong type")
+
+
+def _check_path(value: object, *, bucket: bool) -> None:
+    if isinstance(value, Path) and "\0" not in str(value):
+        if not value.is_absolute():
+            raise BadValueError(
+                "is no whole path, and clients start servers in folders of their own; "
+                "write it like ~/images"
+            )
+    elif not (bucket and isinstance(value, str) and _BUCKET.fullmatch(value)):
+        also = (
+            " or bucket, which the server needs; write it like s3://name/prefix" if bucket else ""
+        )
+        raise BadValueError(f"is no path{also}")
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
     """Settings that would be ignored, or that cannot hold together."""
-    limits = ("max_per_call", "max_per_day", "confirm_above")
+    try:
+        _ = settings.limits
+    except BadValueError as error:
+        yield f"{variable('budget')}: {error}"
+    limits = (*_LIMITS, "confirm_above")
     if settings.unknown_cost is not None and not _any(settings, limits):
         yield f"GPTIMAGE_UNKNOWN_COST: has no effect without {_or(limits)}"
-    for name in ("cache_hours", "cache_megabytes"):
+    for name in ("cache_ttl", "cache_size"):
         if _any(settings, (name,)) and settings.cache is None and settings.redis_url is None:
             yield f"{variable(name)}: has no effect without {variable('cache')}"
     for name in ("auth_audience", "auth_jwks_url"):

@@ -146,22 +146,23 @@ def _key(args: argparse.Namespace) -> str:
 
 def _setting(text: str) -> tuple[str, str]:
     """A setting of the command line, which must be one that exists and makes sense."""
-    from gptimage_mcp.config.kinds import Unfit
-    from gptimage_mcp.config.settings import KINDS, variable
+    from gptimage_mcp.config.settings import ROWS, BadValueError, variable
 
     name, equals, value = text.partition("=")
-    kinds = {variable(each): kind for each, kind in KINDS.items()}
+    rows = {variable(each): row for each, row in ROWS.items()}
     if name == KEY:
         raise gptimage.ConfigurationError(
             f"--env {KEY}: a command line is no place for a key; set it in the environment, "
             "and add --with-key if it shall be written down"
         )
-    if not equals or (name not in kinds and name != "GPTIMAGE_CONFIG"):
+    if not equals or (name not in rows and name != "GPTIMAGE_CONFIG"):
         raise gptimage.ConfigurationError(f"--env {name}: there is no such setting")
     try:
-        if name in kinds:
-            kinds[name].check(kinds[name].read(value))
-    except Unfit as reason:
+        if name in rows:
+            row = rows[name]
+            for part in re.split(row.separator, value) if row.separator else [value]:
+                row.read(part)
+    except BadValueError as reason:
         raise gptimage.ConfigurationError(f"--env {name}: its value {reason}") from None
     return name, value
 

@@ -5,7 +5,6 @@ The server and its runner process make the same of the same settings.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import gptimage
@@ -60,10 +59,10 @@ def open_store(settings: Settings) -> gptimage.Store:
 def open_cache(settings: Settings) -> Cache | None:
     """Open the cache the settings name, or return None."""
     limits: dict[str, Any] = {}
-    if settings.cache_hours is not None:
-        limits["ttl"] = timedelta(hours=settings.cache_hours)
-    if settings.cache_megabytes is not None:
-        limits["max_bytes"] = settings.cache_megabytes * 1_000_000
+    if settings.cache_ttl is not None:
+        limits["ttl"] = settings.cache_ttl
+    if settings.cache_size is not None:
+        limits["max_bytes"] = settings.cache_size
     if settings.redis_url is not None:
         return gptimage.Cache.redis(settings.redis_url, **limits)
     return None if settings.cache is None else gptimage.Cache.disk(settings.cache, **limits)
@@ -76,11 +75,7 @@ def open_ledger(settings: Settings) -> Ledger:
 
 
 def _budget(settings: Settings, ledger: Ledger) -> Budget | None:
-    limits: dict[Any, Any] = {}
-    if settings.max_per_call is not None:
-        limits["call"] = settings.max_per_call
-    if settings.max_per_day is not None:
-        limits["day"] = settings.max_per_day
+    limits: dict[Any, Any] = {**settings.limits}
     if not limits:
         return None
     unknown = "refuse" if settings.unknown_cost is None else settings.unknown_cost

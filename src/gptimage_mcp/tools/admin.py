@@ -148,15 +148,15 @@ def _disk(app: App) -> list[str]:
 
 
 def _spend(app: App) -> schemas.Spend:
-    settings = app.settings
+    limits = app.settings.limits
     state: schemas.Spend = {
         "cost_usd": None,
         "reserved_usd": None,
         "calls": None,
         "images": None,
-        "max_per_call_usd": _usd(settings.max_per_call),
-        "max_per_day_usd": _usd(settings.max_per_day),
-        "left_usd": _usd(settings.max_per_day),
+        "max_per_call_usd": _usd(limits.get("call")),
+        "max_per_day_usd": _usd(limits.get("day")),
+        "left_usd": _usd(limits.get("day")),
         "error": None,
     }
     ledger = app.ledger
@@ -169,8 +169,8 @@ def _spend(app: App) -> schemas.Spend:
     total = found.total
     state["cost_usd"], state["reserved_usd"] = _usd(total.cost), _usd(total.reserved)
     state["calls"], state["images"] = total.calls, total.images
-    if settings.max_per_day is not None:
-        left = settings.max_per_day - total.cost - total.reserved
+    if "day" in limits:
+        left = limits["day"] - total.cost - total.reserved
         state["left_usd"] = _usd(max(Decimal(0), left))
     return state
 
