@@ -411,12 +411,12 @@ def test_http_answers_and_ends(account: dict[str, str]) -> None:
     account |= {"GPTIMAGE_PORT": "0"}
     with serving(account, (*MODULE, "--http")) as server:
         assert server.process.stderr is not None
-        heard = ""
-        while "startup complete" not in heard:
+        received = ""
+        while "startup complete" not in received:
             line = server.process.stderr.readline()
-            assert line, heard
-            heard += line
-        (port,) = re.findall(r"listening on http://127\.0\.0\.1:(\d+)/mcp", heard)
+            assert line, received
+            received += line
+        (port,) = re.findall(r"listening on http://127\.0\.0\.1:(\d+)/mcp", received)
         assert health(f"http://127.0.0.1:{port}/health") == 200
         out, err, _ = server.signal(signal.SIGTERM)
 

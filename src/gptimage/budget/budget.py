@@ -198,7 +198,7 @@ class Budget:
         return max(Decimal(0), min(left))
 
     def __repr__(self) -> str:
-        """The limits."""
+        """Return the limits."""
         limits = ", ".join(f"${usd} per {per}" for per, usd in self.limits.items())
         return f"Budget({limits})"
 

@@ -79,7 +79,7 @@ class Mask:
         return cls(image=Image.open(source))
 
     def legal(self, size: tuple[int, int] | None) -> tuple[Image, list[str]]:
-        """The mask as the service takes it.
+        """Return the mask as the service takes it.
 
         Args:
             size: Width and height in pixels of the first input image, as a viewer shows it
