@@ -217,7 +217,7 @@ def _made_fit(request: Generate) -> Iterator[str]:
             continue
         if given.format not in API_FORMATS:
             still = "the first frame of " if given.format == "gif" else ""
-            article = "an" if given.format[:1] in {"a", "i"} else "a"
+            article = "an" if given.format[:1] in {"a", "i", "s"} else "a"  # an svg
             yield (
                 f"input image {number} is {article} {given.format}, which the service does not "
                 f"take: {still}it was sent as {image.format}"
