@@ -234,7 +234,7 @@ class Ledger:
         self._clock: Clock | None = clock
         self._file = open_ledger(self.path)
 
-    def go_by(self, clock: Clock) -> None:
+    def use_clock(self, clock: Clock) -> None:
         """Take over the clock of the first client that uses it, unless it was given its own.
 
         Rows are dated by the client. Whether a call is overdue must be judged by the same

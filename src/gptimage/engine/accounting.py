@@ -204,7 +204,7 @@ class CallAccounting:
             budget.attach(ledger)  # the caller's own object counts: its `remaining` is asked later
         for each in (budget, ledger):
             if each is not None:
-                each.go_by(clock)
+                each.use_clock(clock)
         return cls(
             budget=budget,
             ledger=budget.ledger if ledger is None and budget is not None else ledger,

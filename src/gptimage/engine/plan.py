@@ -241,5 +241,5 @@ def _legal_mask(request: Generate) -> tuple[Image | FileRef | None, tuple[str, .
     if not isinstance(request.mask, Mask):
         return request.mask, ()
     size = oriented_size(first.data, first.format) if isinstance(first, Image) else None
-    image, notes = request.mask.legal(size)
+    image, notes = request.mask.normalized(size)
     return image, tuple(notes)
