@@ -352,7 +352,7 @@ def test_a_cache_that_cannot_be_kept_is_only_a_warning(
         _, err, code = server.hang_up()
 
     assert code == 0
-    assert "GPTIMAGE_CACHE: answers cannot be kept in" in err
+    assert "GPTIMAGE_CACHE: responses cannot be saved in" in err
 
 
 def test_broken_templates_are_a_refusal(account: dict[str, str], tmp_path: Path) -> None:
@@ -421,12 +421,12 @@ def test_http_answers_and_ends(account: dict[str, str]) -> None:
     account |= {"GPTIMAGE_PORT": "0"}
     with serving(account, (*MODULE, "--http")) as server:
         assert server.process.stderr is not None
-        heard = ""
-        while "startup complete" not in heard:
+        received = ""
+        while "startup complete" not in received:
             line = server.process.stderr.readline()
-            assert line, heard
-            heard += line
-        (port,) = re.findall(r"listening on http://127\.0\.0\.1:(\d+)/mcp", heard)
+            assert line, received
+            received += line
+        (port,) = re.findall(r"listening on http://127\.0\.0\.1:(\d+)/mcp", received)
         assert health(f"http://127.0.0.1:{port}/health") == 200
         out, err, _ = server.signal(signal.SIGTERM)
 

@@ -190,7 +190,7 @@ def test_status_says_that_it_is_the_sandbox(tmp_path: Path) -> None:
     told = browse_fixture(tmp_path, sandbox=True).told("get_server_status")
 
     assert told["sandbox"] is True
-    assert "test pictures" in told["warnings"][0]
+    assert "test images" in told["warnings"][0]
 
 
 def test_status_never_has_a_secret(tmp_path: Path) -> None:
@@ -344,15 +344,15 @@ def test_delete_a_picture(tmp_path: Path, protocol: str) -> None:
     """It is gone, and whoever listens is told."""
     here = browse_fixture(tmp_path, allow_delete=True)
     (record,) = here.save()
-    heard: list[object] = []
-    here.app.subscriptions.subscribe(heard.append)
+    received: list[object] = []
+    here.app.subscriptions.subscribe(received.append)
 
     told = here.told("delete_image", protocol, id=f"generated-images://{record.id}")
 
     assert told == {"deleted": record.id}
     assert record.path
     assert not record.path.exists()
-    assert ResourceUpdated(uri=f"generated-images://{record.id}") in heard
+    assert ResourceUpdated(uri=f"generated-images://{record.id}") in received
 
 
 def test_a_pinned_picture_is_not_deleted(tmp_path: Path) -> None:
