@@ -109,7 +109,7 @@ def http_client(
 
 
 def _custom_headers() -> dict[str, str]:
-    """The headers in ``OPENAI_CUSTOM_HEADERS``, one a line, as the SDK reads them."""
+    """Return the headers in ``OPENAI_CUSTOM_HEADERS``, one a line, as the SDK reads them."""
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
     pairs = (line.partition(":") for line in lines if ":" in line)
     return {
@@ -143,7 +143,7 @@ def _json(body: Mapping[str, object]) -> bytes:
 
 
 def _form(body: Mapping[str, object]) -> dict[str, str | list[str]]:
-    """The fields of a form; values of one name stay together, as in ``tags[]``."""
+    """Return the fields of a form; values of one name stay together, as in ``tags[]``."""
     fields: dict[str, list[str]] = {}
     for name, value in _fields(body, ""):
         fields.setdefault(name, []).append(value)
