@@ -38,7 +38,7 @@ def _ways(app: App) -> Iterator[str]:
     settings = app.settings
     if settings.sandbox:
         yield (
-            "SANDBOX: pictures are drawn by an offline imitation. They are test pictures, cost "
+            "SANDBOX: images are drawn by an offline imitation. They are test images, cost "
             "nothing, and every result says so. Tell the person."
         )
     elif app.client is None:
@@ -47,9 +47,9 @@ def _ways(app: App) -> Iterator[str]:
             "this server is configured. Everything else works. Never ask for a key in the chat."
         )
     yield (
-        "Draws and edits pictures with OpenAI's image models, and keeps every one. New picture: "
+        "Draws and edits images with OpenAI's image models, and keeps every one. New image: "
         "generate_image. Change one: edit_image, or refine_image to go on in words, turn by turn. "
-        "Other versions of one: create_variations. Name pictures by id (img_...)."
+        "Other versions of one: create_variations. Name images by id (img_...)."
     )
     yield (
         f"A call that takes longer than {settings.wait:g} s answers with a handle (job_...), and "
@@ -59,7 +59,7 @@ def _ways(app: App) -> Iterator[str]:
 
 
 def _afterwards(tools: frozenset[str]) -> str:
-    """Where to look, among the tools there are."""
+    """Name the tools that show what came of a call, among those there are."""
     looking = [each for each in ("list_images", "get_server_status") if each in tools]
     if not looking:
         return ""
@@ -67,7 +67,7 @@ def _afterwards(tools: frozenset[str]) -> str:
 
 
 def _money(settings: Settings) -> Iterator[str]:
-    limits = [f"at most {settings.max_images} pictures per call"]
+    limits = [f"at most {settings.max_images} images per call"]
     for period, usd in settings.limits.items():
         limits.append(f"{_usd(usd)} {'in total' if period == 'total' else f'per {period}'}")
     note = " estimate_cost tells the cost of a call before it is made."
@@ -93,7 +93,7 @@ def _files(app: App) -> Iterator[str]:
     ]
     named = f"in {', '.join(where)}" if where else "nowhere"
     urls = "also by https URL" if settings.fetch_urls else "not by URL"
-    yield f"Pictures may be read from files {named}; {urls}."
+    yield f"Images may be read from files {named}; {urls}."
     if settings.output_folders:
         yield f"save_to may write copies in {', '.join(map(str, settings.output_folders))}."
 
@@ -115,7 +115,7 @@ def build_server(
         settings: See `Settings`.
         client: Draws with this one, which stays yours to close; made from the settings when
             left out. It must have a store; if it is one of the sandbox, say so in the settings.
-        fetch: Downloads pictures named by URL; one with short limits when left out.
+        fetch: Downloads images named by URL; one with short limits when left out.
         detached: Draw in another process, which finishes what was sent when this one is ended. For
             servers that a client starts, and ends when it closes; not with ``client``.
 
@@ -153,7 +153,7 @@ def server_of(app: App, *, owned: bool = False) -> DynamicServer:
     server = DynamicServer(
         "gptimage",
         title="gptimage",
-        description="Draws and edits pictures with OpenAI's image models, and keeps them.",
+        description="Draws and edits images with OpenAI's image models, and keeps them.",
         instructions=instructions(app),
         icons=icons("server"),
         version=_version(),
