@@ -1,6 +1,6 @@
 """`DynamicServer`: an MCP server that looks resources and prompts up each time they are asked for.
 
-The SDK's own registries hold what never changes. Pictures come and go, each has a type of its own,
+The SDK's own registries hold what never changes. Images come and go, each has a type of its own,
 and template folders are edited while the server runs, so these answer for themselves.
 """
 
@@ -148,7 +148,7 @@ def _bare(schema: Any) -> Any:
 
 
 def _outline(schema: dict[str, Any]) -> dict[str, Any]:
-    """What an answer has at its first level: enough to read it by, and true of every answer."""
+    """Return a response's first level: enough to read it by, and true of every response."""
     definitions: dict[str, Any] = schema.get("$defs", {})
 
     def kind(part: dict[str, Any]) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class DynamicResources(Protocol):
         ...
 
     async def listed(self) -> Sequence[Resource]:
-        """Those worth showing to somebody who chooses."""
+        """Return those worth showing for a choice."""
         ...
 
     async def read(self, uri: str) -> ReadResourceContents | None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def instructions(settings: Settings, *, draws: bool, folder: Path | None) -> str:
-    """A few sentences for the model that will call the tools.
+    """Write a few sentences for the model that will call the tools.
 
     Args:
         settings: See `Settings`.
@@ -45,7 +45,7 @@ def instructions(settings: Settings, *, draws: bool, folder: Path | None) -> str
 def _ways(settings: Settings, *, draws: bool) -> Iterator[str]:
     if settings.sandbox:
         yield (
-            "SANDBOX: pictures are drawn by an offline imitation. They are test pictures, cost "
+            "SANDBOX: images are drawn by an offline imitation. They are test images, cost "
             "nothing, and every result says so. Tell the person."
         )
     elif not draws:
@@ -54,9 +54,9 @@ def _ways(settings: Settings, *, draws: bool) -> Iterator[str]:
             "this server is configured. Everything else works. Never ask for a key in the chat."
         )
     yield (
-        "Draws and edits pictures with OpenAI's image models, and keeps every one. New picture: "
+        "Draws and edits images with OpenAI's image models, and keeps every one. New image: "
         "generate_image. Change one: edit_image, or refine_image to go on in words, turn by turn. "
-        "Other versions of one: create_variations. Name pictures by id (img_...)."
+        "Other versions of one: create_variations. Name images by id (img_...)."
     )
     yield (
         f"A call that takes longer than {settings.wait:g} s answers with a handle (job_...), and "
@@ -66,7 +66,7 @@ def _ways(settings: Settings, *, draws: bool) -> Iterator[str]:
 
 
 def _afterwards(tools: frozenset[str]) -> str:
-    """Where to look, among the tools there are."""
+    """Name the tools that show what came of a call, among those there are."""
     looking = [each for each in ("list_images", "get_server_status") if each in tools]
     if not looking:
         return ""
@@ -74,7 +74,7 @@ def _afterwards(tools: frozenset[str]) -> str:
 
 
 def _money(settings: Settings) -> Iterator[str]:
-    limits = [f"at most {settings.max_images} pictures per call"]
+    limits = [f"at most {settings.max_images} images per call"]
     for period, usd in settings.limits.items():
         limits.append(f"{_usd(usd)} {'in total' if period == 'total' else f'per {period}'}")
     note = " estimate_cost tells the cost of a call before it is made."
@@ -96,7 +96,7 @@ def _files(settings: Settings, folder: Path | None) -> Iterator[str]:
     where = [*map(str, settings.input_folders), *([str(folder)] if folder else ())]
     named = f"in {', '.join(where)}" if where else "nowhere"
     urls = "also by https URL" if settings.fetch_urls else "not by URL"
-    yield f"Pictures may be read from files {named}; {urls}."
+    yield f"Images may be read from files {named}; {urls}."
     if settings.output_folders:
         yield f"save_to may write copies in {', '.join(map(str, settings.output_folders))}."
 
@@ -118,7 +118,7 @@ def build_server(
         settings: See `Settings`.
         client: Draws with this one, which stays yours to close; made from the settings when
             left out. It must have a store; if it is one of the sandbox, say so in the settings.
-        fetch: Downloads pictures named by URL; one with short limits when left out.
+        fetch: Downloads images named by URL; one with short limits when left out.
         detached: Draw in another process, which finishes what was sent when this one is ended. For
             servers that a client starts, and ends when it closes; not with ``client``.
 
@@ -164,7 +164,7 @@ def server_of(app: App, *, owned: bool = False) -> DynamicServer:
 
 
 def late_server(settings: Settings) -> DynamicServer:
-    """A server for one client over stdio, which opens what it works with when that is needed.
+    """Build a server for one client over stdio, which opens what it works with when that is needed.
 
     A client starts its servers with itself and waits for the list of their tools; most sessions
     call none of ours. What is heavy is imported and opened with the first request for something
@@ -264,7 +264,7 @@ def _bare_server(
     return DynamicServer(
         "gptimage",
         title="gptimage",
-        description="Draws and edits pictures with OpenAI's image models, and keeps them.",
+        description="Draws and edits images with OpenAI's image models, and keeps them.",
         instructions=told,
         icons=icons("server"),
         version=_version(),
