@@ -22,6 +22,7 @@ from gptimage.transport.connection import (
     content,
     time_limits,
 )
+from gptimage.transport.headers import custom_headers
 from gptimage.transport.http import HttpRequest
 from gptimage.transport.response_stream import ExchangeError, reply_of
 
@@ -90,14 +91,15 @@ def http_client(
     """
     import httpx2
 
+    # Names in lower case, so that the user's own header replaces ours instead of joining it.
     headers = {
-        "Accept": "application/json",
-        "User-Agent": f"gptimage/{library_version()}",
-        "OpenAI-Organization": os.environ.get("OPENAI_ORG_ID"),
-        "OpenAI-Project": os.environ.get("OPENAI_PROJECT_ID"),
-        **_custom_headers(),
+        "accept": "application/json",
+        "user-agent": f"gptimage/{library_version()}",
+        "openai-organization": os.environ.get("OPENAI_ORG_ID"),
+        "openai-project": os.environ.get("OPENAI_PROJECT_ID"),
+        **custom_headers(),
         # The key comes last: an address of the user's own that asks for a password gets that.
-        "Authorization": login or f"Bearer {key}",
+        "authorization": login or f"Bearer {key}",
     }
     kind = httpx2.AsyncClient if is_async else httpx2.Client
     return kind(
@@ -106,17 +108,6 @@ def http_client(
         timeout=time_limits(timeout),
         limits=httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_IDLE),
     )
-
-
-def _custom_headers() -> dict[str, str]:
-    """The headers in ``OPENAI_CUSTOM_HEADERS``, one a line, as the SDK reads them."""
-    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
-    pairs = (line.partition(":") for line in lines if ":" in line)
-    return {
-        name.strip(): value.strip()
-        for name, _, value in pairs
-        if name.strip().lower() != "authorization"
-    }
 
 
 def _build(

@@ -47,7 +47,7 @@ _STAYS_WRONG: Final = {
 }
 """Signs in the failure of a connection, and what to do; the text is that of OpenSSL or a proxy."""
 
-_WRONG_ADDRESS: Final = {"UnsupportedProtocol", "InvalidURL", "LocalProtocolError"}
+_WRONG_ADDRESS: Final = {"UnsupportedProtocol", "InvalidURL", "LocalProtocolError", "UnicodeError"}
 
 
 class ArrivingStream:
