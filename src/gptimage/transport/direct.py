@@ -22,9 +22,10 @@ from gptimage.transport.connection import (
     content,
     time_limits,
 )
+from gptimage.transport.content_coding import apieces, pieces
 from gptimage.transport.headers import custom_headers
-from gptimage.transport.http import HttpRequest
-from gptimage.transport.response_stream import ExchangeError, reply_of
+from gptimage.transport.http import ExchangeError, HttpRequest
+from gptimage.transport.response_stream import reply_of
 
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class HttpTransport(BlockingTransport):
             if response.is_success:
                 return response, None
             try:
-                return response, reply_of(response, response.read())
+                return response, reply_of(response, b"".join(pieces(response)))
             finally:
                 response.close()
         except OSError as error:  # of a socket, a file, or TLS: httpx2 wraps most of them
@@ -67,7 +68,9 @@ class AsyncHttpTransport(AwaitedTransport):
             if response.is_success:
                 return response, None
             try:
-                return response, reply_of(response, await response.aread())
+                return response, reply_of(
+                    response, b"".join([piece async for piece in apieces(response)])
+                )
             finally:
                 await response.aclose()
         except OSError as error:  # of a socket, a file, or TLS: httpx2 wraps most of them
