@@ -220,6 +220,17 @@ def test_a_closed_port_means_that_nothing_was_sent() -> None:
         direct("http://127.0.0.1:9/v1", REQUESTS["json"])
 
 
+def test_an_unreachable_service_says_what_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network, the address, and a proxy when there is one."""
+    with pytest.raises(TransportError, match="check the network and base_url"):
+        direct("http://127.0.0.1:9/v1", REQUESTS["json"])
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(TransportError, match="and the proxy in HTTP_PROXY"):
+        direct("http://service.invalid/v1", REQUESTS["json"])
+
+
 def test_a_host_that_cannot_be_looked_up_means_that_nothing_was_sent() -> None:
     """The encoder of host names raises its own error, also under the SDK's client."""
     for send in (direct, sdk):

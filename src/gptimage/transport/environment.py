@@ -171,6 +171,17 @@ def certificate_advice() -> str:
     return "behind a company's proxy, set SSL_CERT_FILE to a file with its certificate"
 
 
+def reach_advice() -> str:
+    """What to look at when no connection is made."""
+    proxies = [
+        name
+        for name in _READ
+        if name.lower().endswith("_proxy") and name.lower() != "no_proxy" and os.environ.get(name)
+    ]
+    used = f", and the proxy in {', '.join(proxies)}" if proxies else ""
+    return f"check the network and base_url (or OPENAI_BASE_URL){used}"
+
+
 def _header(name: str, value: str) -> None:
     """Refuse what no header may hold; the value is not shown, for it may be a key."""
     if not value.strip():

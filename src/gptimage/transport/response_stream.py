@@ -11,7 +11,7 @@ from gptimage.errors import ConfigurationError, GptImageError, OutcomeUnknownErr
 from gptimage.secrets import scrub_error
 from gptimage.transport.base64_body import Base64Extractor
 from gptimage.transport.content_coding import apieces, pieces
-from gptimage.transport.environment import certificate_advice
+from gptimage.transport.environment import certificate_advice, reach_advice
 from gptimage.transport.http import EventDecoder, ExchangeError, HttpReply, ServerEvent
 
 
@@ -299,7 +299,9 @@ def failure(error: Exception) -> GptImageError:
         for sign, remedy in _STAYS_WRONG.items():
             if sign in causes:
                 return TransportError(f"{remedy}; nothing was sent ({detail})", retryable=False)
-        return TransportError(f"the service could not be reached, nothing was sent ({detail})")
+        return TransportError(
+            f"the service could not be reached, nothing was sent; {reach_advice()} ({detail})"
+        )
     if names & _WRONG_ADDRESS:
         return TransportError(f"the address is wrong, nothing was sent ({detail})", retryable=False)
     sdk = sys.modules.get("openai")
