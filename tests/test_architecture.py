@@ -438,3 +438,11 @@ def test_public_signatures_use_no_type_of_another_package(path: Path, name: str)
 
     # `to_pil` gives what Pillow's users expect.
     assert used & foreign <= {"PILImage"}
+
+
+def test_the_root_shows_public_names_only() -> None:
+    """A newcomer who types ``dir(gptimage)`` finds names of the library and its modules."""
+    modules = {path.stem if path.stem != "__init__" else path.parent.name for path in MODULES}
+    shown = {name for name in dir(gptimage) if not name.startswith("_")}
+
+    assert shown - modules - {*gptimage.__all__} == set()
