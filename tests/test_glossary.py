@@ -42,27 +42,6 @@ RETIRED = {
 }
 """A word that was used for something the field has a name for, and that name."""
 
-NOT_YET = (
-    "gptimage_mcp/http/app.py",
-    "gptimage_mcp/http/middleware.py",
-    "gptimage_mcp/jobs/work.py",
-    "gptimage_mcp/stdio.py",
-    "gptimage_mcp/tools/admin.py",
-    "gptimage_mcp/tools/confirm.py",
-    "gptimage_mcp/tools/generate.py",
-    "gptimage_mcp/tools/requests.py",
-    "gptimage_mcp/tools/submit.py",
-    "tests/mcp/browsers.py",
-    "tests/mcp/test_command.py",
-    "tests/mcp/test_drawing.py",
-    "tests/mcp/test_jobs.py",
-    "tests/mcp/test_resources.py",
-    "tests/mcp/test_stream.py",
-    "tests/mcp/test_telling.py",
-    "tests/mcp/test_viewer_hosts.py",
-)
-"""Files whose names are still to be changed; the list only shrinks."""
-
 
 def names(path: Path) -> Iterator[str]:
     """The names a file gives: its own, functions, classes, arguments, variables, attributes."""
@@ -99,12 +78,7 @@ def test_no_name_speaks_the_old_language(folder: Path) -> None:
         f"{folder.name}/{path.relative_to(folder).as_posix()}": path
         for path in folder.rglob("*.py")
     }
-    found = {
-        (where, name)
-        for where, path in paths.items()
-        if where not in NOT_YET
-        for name in retired(path)
-    }
+    found = {(where, name) for where, path in paths.items() for name in retired(path)}
 
     assert found == set()
 

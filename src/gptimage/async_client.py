@@ -117,7 +117,7 @@ class AsyncImageClient(BaseClient):
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> Self:
-        """A client of the offline sandbox; see `ImageClient.sandbox`."""
+        """Return a client of the offline sandbox; see `ImageClient.sandbox`."""
         from gptimage.sandbox import AsyncSandboxTransport, Sandbox
 
         check_settings("AsyncImageClient.sandbox", Settings.__annotations__, settings)
@@ -143,7 +143,7 @@ class AsyncImageClient(BaseClient):
         project: bool = True,
         **settings: Unpack[Settings],
     ) -> Self:
-        """A client with the shared settings; see `ImageClient.from_config`.
+        """Return a client with the shared settings; see `ImageClient.from_config`.
 
         Args:
             file: The user's file; ``GPTIMAGE_CONFIG`` or the usual one when left out.
@@ -235,14 +235,14 @@ class AsyncImageClient(BaseClient):
         images: Sources | None = None,
         **options: Unpack[EditOptions],
     ) -> Estimate | None:
-        """What a call with these arguments may cost; see `ImageClient.estimate`."""
+        """Return what a call with these arguments may cost; see `ImageClient.estimate`."""
         return await self._estimate(prompt, images, options)
 
     @shows(Options, EditOptions)
     async def ceiling(
         self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Decimal | None:
-        """The most such a call should cost, in USD; see `ImageClient.ceiling`."""
+        """Return the most such a call should cost, in USD; see `ImageClient.ceiling`."""
         return await self._ceiling(prompt, images, options)
 
     async def run(
@@ -335,7 +335,7 @@ class AsyncImageClient(BaseClient):
         )
 
     async def batch(self, where: StatePath) -> AsyncBatch:
-        """A batch that was submitted before: its state file, or its id (``batch_...``)."""
+        """Return a batch that was submitted before: its state file, or its id (``batch_...``)."""
         from gptimage.batch import AsyncBatch
 
         return await AsyncBatch.open(self._batch_parts(), where)
@@ -362,7 +362,7 @@ class AsyncImageClient(BaseClient):
         self._config.close()
 
     async def __aenter__(self) -> Self:
-        """The client itself."""
+        """Return the client itself."""
         return self
 
     async def __aexit__(

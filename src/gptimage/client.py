@@ -115,7 +115,7 @@ class ImageClient(BaseClient):
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> Self:
-        """A client of the offline sandbox: no key, no network, no cost, the same code path.
+        """Return a client of the offline sandbox: no key, no network, no cost, the same code path.
 
         Args:
             sandbox: The sandbox to use, for its settings and its log; a new one when left out.
@@ -307,7 +307,7 @@ class ImageClient(BaseClient):
         images: Sources | None = None,
         **options: Unpack[EditOptions],
     ) -> Estimate | None:
-        """What a call with these arguments may cost, or None when that cannot be known.
+        """Return what a call with these arguments may cost, or None when that cannot be known.
 
         Nothing is sent. An automatic size or quality cannot be estimated.
 
@@ -474,7 +474,7 @@ class ImageClient(BaseClient):
         )
 
     def batch(self, where: StatePath) -> Batch:
-        """A batch that was submitted before: its state file, or its id (``batch_...``).
+        """Return a batch that was submitted before: its state file, or its id (``batch_...``).
 
         Raises:
             ConfigurationError: The file holds no batch.
@@ -505,7 +505,7 @@ class ImageClient(BaseClient):
         self._config.close()
 
     def __enter__(self) -> Self:
-        """The client itself."""
+        """Return the client itself."""
         return self
 
     def __exit__(

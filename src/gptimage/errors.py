@@ -76,7 +76,7 @@ class PaidResult(Protocol):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to know about the call, a sentence each."""
+        """Notes on the call, a sentence each."""
         ...
 
     @property
@@ -125,7 +125,7 @@ def _filtered(value: object, depth: int) -> set[str]:
 
 
 def _is_blocked(verdict: dict[str, object]) -> bool:
-    """Whether a category was the reason; ``detected`` is what its yes-or-no filters say."""
+    """Return whether a category was the reason; ``detected`` is what its yes-or-no filters say."""
     return verdict.get("filtered") is True or (
         "filtered" not in verdict and verdict.get("detected") is True
     )
@@ -145,7 +145,7 @@ _READ: Final = 4096
 
 
 def truncated_repr(value: object, limit: int = 80) -> str:
-    """The repr of whatever a caller passed, cut short, for a message; it never fails."""
+    """Return the repr of whatever a caller passed, cut short, for a message; it never fails."""
     if isinstance(value, (bytes, bytearray)):
         return f"<{len(value)} bytes>"
     try:
@@ -407,7 +407,7 @@ class ModerationError(BadRequestError):
 
     @property
     def stage(self) -> str | None:
-        """Where it was refused: ``input``, ``output`` or ``unknown``."""
+        """The stage of the refusal: ``input``, ``output`` or ``unknown``."""
         stage = self._details().get("moderation_stage")
         return stage if isinstance(stage, str) else None
 

@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def gptimage_sandbox(pytestconfig: pytest.Config) -> Sandbox:
-    """A fresh sandbox: `fail_next`, `latency`, and `requests`, the calls it has seen."""
+    """Return a fresh sandbox: `fail_next`, `latency`, and `requests`, the calls it has seen."""
     from gptimage.sandbox import Sandbox
 
     return Sandbox(draw=pytestconfig.getini("gptimage_draw"))
@@ -34,7 +34,7 @@ def gptimage_sandbox(pytestconfig: pytest.Config) -> Sandbox:
 
 @pytest.fixture
 def gptimage_client(gptimage_sandbox: Sandbox) -> Iterator[ImageClient]:
-    """An `ImageClient` whose service is `gptimage_sandbox`."""
+    """Yield an `ImageClient` whose service is `gptimage_sandbox`."""
     from gptimage.client import ImageClient
 
     with ImageClient.sandbox(sandbox=gptimage_sandbox) as client:

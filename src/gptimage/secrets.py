@@ -123,7 +123,7 @@ def display_url(url: str) -> str:
 
 
 def scrub_error(error: BaseException | None) -> None:
-    """Mask the secrets in an exception of somebody else, in its notes, causes and contexts.
+    """Mask the secrets in another library's exception, in its notes, causes and contexts.
 
     It is changed where it stands: a traceback prints the whole chain, and only so does the
     chain stay what it was.

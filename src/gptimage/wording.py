@@ -1,4 +1,4 @@
-"""Advice of the library in the words of whoever reads it: a command line, or an assistant.
+"""Advice of the library in the words of its reader: a command line, or an assistant.
 
 Errors are raised for programs in Python and say what to write there. A person at a command line
 has flags for the same, and an assistant has tools and the settings of its server.
@@ -31,15 +31,15 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ("base_url", "OPENAI_BASE_URL", "OPENAI_BASE_URL"),
     ("client.models()", "`gptimage models`", "list_models"),
     ("use png, or thumbnail() first", "use png", "use png"),
-    ("the raw reply is in .reply", "the raw reply is kept in a file", "it is not shown here"),
+    ("the raw reply is in .reply", "the raw reply is saved in a file", "it is not shown here"),
     (
         "what could not be read is in .reply",
-        "what could not be read is kept in a file",
+        "what could not be read is saved in a file",
         "the rest could not be read",
     ),
-    ("its response is in .reply", "its response is kept in a file", "it is not shown here"),
-    ("; see .reply", "; it is kept in a file", ""),
-    ("; it is in .reply of this error", "; it is kept in a file", ""),
+    ("its response is in .reply", "its response is saved in a file", "it is not shown here"),
+    ("; see .reply", "; it is saved in a file", ""),
+    ("; it is in .reply of this error", "; it is saved in a file", ""),
     ("the images are in .result", "the images are paid", "the images are paid"),
     ("its images are in .result", "its images are paid", "its images are paid"),
     ("safe in .result", "not lost", "not lost"),

@@ -213,7 +213,7 @@ class Answer:
 
     kind: str
     number: int
-    picture: int
+    image: int
     cut: int = field(default=0)
 
     @property
@@ -221,7 +221,7 @@ class Answer:
         return "who?" if self.kind == "stray" else str(self.number)
 
     @property
-    def pictures(self) -> bool:
+    def images(self) -> bool:
         return self.kind in ("good", "stray", "torn")
 
     def text(self) -> bytes:

@@ -182,6 +182,6 @@ def test_an_answer_nobody_can_read_is_kept(
     monkeypatch.setattr(sandbox, "handle", spoiled)
     assert run("results", "batch.json") == 4
     said = capsys.readouterr().err
-    path = said.partition("the answer as it is, in ")[2].partition("\n")[0]
+    path = said.partition("the response as received, in ")[2].partition("\n")[0]
     assert Path(path).read_bytes() == b"what is this?"
     assert "gptimage: 1: the batch's output has no response to this request" in said

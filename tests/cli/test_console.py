@@ -201,7 +201,7 @@ def test_a_name_too_long_is_found_before_paying(
 
 @pytest.mark.parametrize(
     ("prompt", "stem"),
-    [("CON", "con-"), ("com¹", "com¹-"), ("Aux", "aux-"), ("Convex", "convex"), ("", "picture")],
+    [("CON", "con-"), ("com¹", "com¹-"), ("Aux", "aux-"), ("Convex", "convex"), ("", "image")],
 )
 def test_names_of_devices_are_no_file_names(prompt: str, stem: str) -> None:
     """A prompt such as "con" would be written to the console of Windows."""

@@ -174,7 +174,7 @@ def test_a_lost_picture_does_not_lose_the_others(harness: Harness) -> None:
     result = client.generate("A fox", n=3)
     assert [image.data for image in result.images] == [BYTES, BYTES]
     assert any("image 2" in sentence for sentence in result.warnings)
-    assert any("3 images were asked for, 2 arrived" in each for each in result.warnings)
+    assert any("3 images were requested, 2 arrived" in each for each in result.warnings)
 
 
 def test_streaming_tells_previews_from_the_result(harness: Harness) -> None:

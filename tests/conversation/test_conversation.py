@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -298,7 +299,7 @@ def test_a_conversation_goes_on_after_a_gif(stateless: bool) -> None:  # a colum
 
 
 def test_a_conversation_goes_on_after_an_svg() -> None:
-    """From the service's memory; without one, the way out is told before anything is sent."""
+    """From the service's memory; without one, from a still of it, with a warning."""
     model = "gpt-image-2.6-flare"
     with gptimage.ImageClient.sandbox() as client:
         talk = client.conversation(image_model=model)
@@ -306,10 +307,22 @@ def test_a_conversation_goes_on_after_an_svg() -> None:
         turn = talk.send("At night", **LOW)
         alone = client.conversation(image_model=model, stateless=True)
         alone.send("A fox", format="svg", size="1024x1024")
-        with pytest.raises(gptimage.InvalidRequestError, match="save it as png"):
-            alone.send("At night", **LOW)
+        other = alone.send("At night", **LOW)
 
-    assert turn.image.format == "png"
+    assert (turn.image.format, other.image.format) == ("png", "png")
+    assert other.warnings[0] == (
+        "input image 1 is an svg, which the service does not take: it was sent as png"
+    )
+
+
+def test_an_svg_that_cannot_be_drawn_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without resvg the extra is named before anything is sent."""
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    with gptimage.ImageClient.sandbox() as client:
+        alone = client.conversation(image_model="gpt-image-2.6-flare", stateless=True)
+        alone.send("A fox", format="svg", size="1024x1024")
+        with pytest.raises(gptimage.InvalidRequestError, match=r"gptimage\[svg\]"):
+            alone.send("At night", **LOW)
 
 
 @pytest.mark.parametrize("resume", ["", " ", 3])

@@ -228,7 +228,7 @@ def test_fewer_than_asked_for() -> None:
     """Three were asked for, two came."""
     found = finished(answer(picture(), picture()), n=3)
 
-    kept(found, "3 images were asked for, 2 arrived")
+    kept(found, "3 images were requested, 2 arrived")
 
 
 def test_more_than_asked_for() -> None:
@@ -236,7 +236,7 @@ def test_more_than_asked_for() -> None:
     found = finished(answer(picture(), picture()))
 
     assert len(found.images) == 2
-    kept(found, "1 images were asked for, 2 arrived")
+    kept(found, "1 images were requested, 2 arrived")
 
 
 def test_another_format_than_asked_for() -> None:
@@ -244,7 +244,7 @@ def test_another_format_than_asked_for() -> None:
     found = finished(answer(picture(), output_format="webp"), format="webp")
 
     assert found.image.format == "png"
-    kept(found, "webp was asked for, the bytes are png")
+    kept(found, "webp was requested, the bytes are png")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_one_broken_of_three(broken: object) -> None:
     found = finished(reply({"data": [good, {"b64_json": broken}, good]}), n=3)
 
     assert len(found.images) == 2
-    kept(found, "image 2 of the reply could not be read", "3 images were asked for, 2 arrived")
+    kept(found, "image 2 of the reply could not be read", "3 images were requested, 2 arrived")
 
 
 def test_unknown_fields_are_no_problem() -> None:
@@ -359,7 +359,7 @@ def test_a_cut_reply_keeps_what_is_whole() -> None:
 
     assert len(found.images) == 2
     assert (found.usage, found.cost) == (None, None)
-    kept(found, "cut short", "3 images were asked for, 2 arrived")
+    kept(found, "cut short", "3 images were requested, 2 arrived")
 
 
 def test_a_stream_nobody_asked_for_is_not_mistaken() -> None:

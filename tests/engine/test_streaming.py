@@ -148,7 +148,7 @@ def test_fewer_pictures_than_asked_for() -> None:
     """The stream ended in peace, but early."""
     _, completed = read(final(), n=3)
 
-    assert any("3 images were asked for, 1 arrived" in w for w in completed.result.warnings)
+    assert any("3 images were requested, 1 arrived" in w for w in completed.result.warnings)
 
 
 # Endings.

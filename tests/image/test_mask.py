@@ -51,7 +51,7 @@ def test_box_marks_exactly_its_pixels(across: list[int], down: list[int]) -> Non
     """Inside the box the mask is transparent, elsewhere opaque."""
     (left, right), (top, bottom) = across, down
 
-    image, notes = Mask.from_box((left, top, right, bottom)).legal(SIZE)
+    image, notes = Mask.from_box((left, top, right, bottom)).normalized(SIZE)
 
     alpha = alpha_of(image)
     assert (alpha.size, notes) == (SIZE, [])
@@ -62,7 +62,7 @@ def test_box_marks_exactly_its_pixels(across: list[int], down: list[int]) -> Non
 
 def test_several_boxes_are_all_marked() -> None:
     """Boxes add up, also where they overlap."""
-    image, _ = Mask.from_boxes([(0, 0, 10, 10), (5, 5, 15, 15), (60, 40, 64, 48)]).legal(SIZE)
+    image, _ = Mask.from_boxes([(0, 0, 10, 10), (5, 5, 15, 15), (60, 40, 64, 48)]).normalized(SIZE)
 
     assert alpha_of(image).histogram()[0] == 100 + 75 + 32
 
@@ -91,7 +91,7 @@ def test_no_box_is_refused() -> None:
 def test_box_outside_the_picture_is_refused(box: tuple[int, int, int, int]) -> None:
     """Nothing is clipped in silence; the error says what the image allows."""
     with pytest.raises(InvalidRequestError, match="64x48") as caught:
-        Mask.from_box(box).legal(SIZE)
+        Mask.from_box(box).normalized(SIZE)
 
     assert caught.value.allowed == "right at most 64, bottom at most 48"
 
@@ -99,7 +99,7 @@ def test_box_outside_the_picture_is_refused(box: tuple[int, int, int, int]) -> N
 def test_box_without_a_known_size_is_refused() -> None:
     """A box needs the size of the image."""
     with pytest.raises(InvalidRequestError, match="size of the first image"):
-        Mask.from_box((0, 0, 5, 5)).legal(None)
+        Mask.from_box((0, 0, 5, 5)).normalized(None)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_every_kind_of_drawing_marks_the_same(picture: PIL.Image.Image) -> None:
     if picture.mode == "P":
         picture.putpalette(bytes(value for grey in range(256) for value in (grey, grey, grey)))
 
-    image, notes = Mask.open(picture).legal(SIZE)
+    image, notes = Mask.open(picture).normalized(SIZE)
 
     assert (marked(image), notes) == ((20, 10, 30, 15), [])
     assert {0, 255} == {level for level, count in enumerate(alpha_of(image).histogram()) if count}
@@ -144,7 +144,7 @@ def test_drawings_of_every_format_are_read(format: str) -> None:
         buffer, format, **({"lossless": True} if format == "webp" else {})
     )
 
-    image, _ = Mask.open(buffer.getvalue()).legal(SIZE)
+    image, _ = Mask.open(buffer.getvalue()).normalized(SIZE)
 
     assert marked(image) == (20, 10, 30, 15)
 
@@ -154,12 +154,12 @@ def test_soft_edges_are_kept() -> None:
     picture = drawn("L", 0, 255)
     picture.putpixel((19, 10), 100)
 
-    assert alpha_of(Mask.open(picture).legal(SIZE)[0]).getpixel((19, 10)) == 155
+    assert alpha_of(Mask.open(picture).normalized(SIZE)[0]).getpixel((19, 10)) == 155
 
 
 def test_other_sizes_are_scaled_and_said() -> None:
     """A mask of another size is stretched onto the image, with a warning that names both."""
-    image, notes = Mask.open(drawn("L", 0, 255)).legal((128, 144))
+    image, notes = Mask.open(drawn("L", 0, 255)).normalized((128, 144))
 
     assert (image.size, marked(image)) == ((128, 144), (40, 30, 60, 45))
     assert notes == ["the mask was 64x48 and has been scaled to the image's 128x144"]
@@ -167,7 +167,7 @@ def test_other_sizes_are_scaled_and_said() -> None:
 
 def test_without_a_known_size_the_drawing_keeps_its_own() -> None:
     """For an image that is already uploaded the mask is taken as it is."""
-    image, notes = Mask.open(drawn("L", 0, 255)).legal(None)
+    image, notes = Mask.open(drawn("L", 0, 255)).normalized(None)
 
     assert (image.size, notes) == (SIZE, [])
 
@@ -178,7 +178,7 @@ def test_mask_that_marks_nothing_is_refused(colour: tuple[int, ...]) -> None:
     mode = "RGB" if len(colour) == 3 else "RGBA"
 
     with pytest.raises(InvalidRequestError, match="marks nothing") as caught:
-        Mask.open(PIL.Image.new(mode, SIZE, colour)).legal(SIZE)
+        Mask.open(PIL.Image.new(mode, SIZE, colour)).normalized(SIZE)
 
     assert caught.value.field == "mask"
 
@@ -189,7 +189,7 @@ def test_scaling_that_loses_the_mark_is_refused() -> None:
     picture.putpixel((3, 3), 255)
 
     with pytest.raises(InvalidRequestError, match="marks nothing"):
-        Mask.open(picture).legal((10, 10))
+        Mask.open(picture).normalized((10, 10))
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_heavy_masks_are_made_lighter() -> None:
     noise = random.Random(1).randbytes(400 * 400)
     picture = PIL.Image.frombytes("L", (400, 400), noise)
 
-    image, notes = Mask.open(picture).legal((400, 400))
+    image, notes = Mask.open(picture).normalized((400, 400))
 
     assert {0, 255} == {level for level, count in enumerate(alpha_of(image).histogram()) if count}
     assert notes == ["the mask's soft edges were made hard to keep it below 4 MB"]
@@ -222,12 +222,12 @@ def test_masks_that_stay_too_heavy_are_refused() -> None:
     picture = PIL.Image.frombytes("1", (1000, 1000), noise)
 
     with pytest.raises(InvalidRequestError, match="less than 4 MB"):
-        Mask.open(picture).legal((1000, 1000))
+        Mask.open(picture).normalized((1000, 1000))
 
 
 def test_same_mask_same_bytes() -> None:
     """The bytes are part of the cache key, so they must not vary."""
-    one, other = (Mask.open(drawn("L", 0, 255)).legal(SIZE)[0] for _ in range(2))
+    one, other = (Mask.open(drawn("L", 0, 255)).normalized(SIZE)[0] for _ in range(2))
 
     assert one.sha256 == other.sha256
 
@@ -237,7 +237,7 @@ def test_broken_masks_are_decode_errors(encode: Callable[..., bytes]) -> None:
     with pytest.raises(ImageDecodeError):
         Mask.open(b"not a picture")
     with pytest.raises(ImageDecodeError):
-        Mask.open(encode("png")[:-200]).legal(SIZE)
+        Mask.open(encode("png")[:-200]).normalized(SIZE)
 
 
 def test_repr_is_short() -> None:

@@ -233,15 +233,15 @@ class Chromium:
             app: The page of the viewer as the host changed it.
         """
         files = host or {"/": (HOSTS / "plain.html").read_text("utf-8")}
-        with site(files) as outer, site({"/viewer": app or html()}, policy) as inner:
+        with site(files) as host_site, site({"/viewer": app or html()}, policy) as inner:
             told = {"capabilities": dict(capabilities), "context": dict(context or {})}
-            self._runner.run(self._told(story, server, outer, inner, told, width))
+            self._runner.run(self._told(story, server, host_site, inner, told, width))
 
     async def _told(
         self,
         story: Story,
         server: DynamicServer,
-        outer: Site,
+        host_site: Site,
         inner: Site,
         told: Mapping[str, object],
         width: int,
@@ -253,7 +253,7 @@ class Chromium:
         page.on("pageerror", lambda error: wrong.append(str(error)))
         async with Client(server) as client:
             await page.expose_function("server", _answering(client))
-            await page.goto(outer.url())
+            await page.goto(host_site.url())
             await page.evaluate("([url, told]) => show(url, told)", [inner.url("/viewer"), told])
             await page.wait_for_function(
                 "asked.some((each) => each.method === 'ui/notifications/initialized')"

@@ -9,14 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # moto[server] brings it along
 
 import gptimage
 from gptimage.config import variable
@@ -34,6 +36,14 @@ PATIENCE = 120.0
 
 READ_ONLY = Path("/proc" if Path("/proc/self").exists() else "/")
 """A folder nobody can write to, not even root."""
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "json": json.loads,
+    "toml": tomllib.loads,
+    "yaml": yaml.safe_load,
+}
+"""What reads a client's configuration, by the name of its format."""
 
 
 class Server:
@@ -282,15 +292,15 @@ def test_what_install_prints_can_be_started(
     client: str, account: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The command of every client's configuration starts a server that answers."""
-    import tomllib
-
     assert main(["install", client, "--sandbox"]) == 0
     printed = capsys.readouterr().out
-    parse = tomllib.loads if client == "codex" else json.loads
-    entry = parse(printed)[CLIENTS[client].table]["gptimage"]
+    known = CLIENTS[client]
+    entry = READERS[known.format](printed)[known.table]["gptimage"]
+    command = entry[known.command]  # a list of everything where there are no arguments
+    started = tuple(command) if known.args is None else (command, *entry[known.args])
     del account["GPTIMAGE_SANDBOX"]
 
-    with serving({**account, **entry["env"]}, (entry["command"], *entry["args"])) as server:
+    with serving({**account, **entry[known.env]}, started) as server:
         assert "sandbox" in server.greet()["instructions"].lower()
 
 
@@ -411,12 +421,12 @@ def test_http_answers_and_ends(account: dict[str, str]) -> None:
     account |= {"GPTIMAGE_PORT": "0"}
     with serving(account, (*MODULE, "--http")) as server:
         assert server.process.stderr is not None
-        heard = ""
-        while "startup complete" not in heard:
+        received = ""
+        while "startup complete" not in received:
             line = server.process.stderr.readline()
-            assert line, heard
-            heard += line
-        (port,) = re.findall(r"listening on http://127\.0\.0\.1:(\d+)/mcp", heard)
+            assert line, received
+            received += line
+        (port,) = re.findall(r"listening on http://127\.0\.0\.1:(\d+)/mcp", received)
         assert health(f"http://127.0.0.1:{port}/health") == 200
         out, err, _ = server.signal(signal.SIGTERM)
 

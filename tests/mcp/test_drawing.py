@@ -230,12 +230,12 @@ def test_what_the_service_refuses_is_told_with_the_next_step(
 def test_saved_pictures_are_news(tmp_path: Path) -> None:
     """Clients that listen hear that there are new pictures, when there are."""
     where = server_fixture(tmp_path)
-    heard: list[str] = []
-    where.app.subscriptions.subscribe(lambda event: heard.append(type(event).__name__))
+    received: list[str] = []
+    where.app.subscriptions.subscribe(lambda event: received.append(type(event).__name__))
 
     result_json(where.call("generate_image", **WISHES["generate_image"]))
 
-    assert "ResourcesListChanged" in heard
+    assert "ResourcesListChanged" in received
 
 
 def test_a_prompt_may_be_any_text(tmp_path: Path) -> None:

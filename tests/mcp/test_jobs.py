@@ -74,9 +74,9 @@ class ProgressRecorder:
 
 def draw(client: Client, prompt: str = "A fox", **options: Any) -> Awaitable[Any]:
     """Ask for a picture."""
-    heard = options.pop("heard", None)
+    received = options.pop("received", None)
     return client.call_tool(
-        "generate_image", {"prompt": prompt, **CHEAP, **options}, progress_callback=heard
+        "generate_image", {"prompt": prompt, **CHEAP, **options}, progress_callback=received
     )
 
 
@@ -111,17 +111,17 @@ def test_a_call_that_takes_long_answers_with_a_handle(tmp_path: Path, protocol: 
 def test_a_cancelled_call_is_finished_and_found(tmp_path: Path, protocol: str) -> None:
     """Cancelling a call does not cancel the drawing: its handle has the picture."""
     where = server_fixture(tmp_path, hold=True)
-    heard = ProgressRecorder()
+    received = ProgressRecorder()
 
     async def question(client: Client) -> Any:
-        call = asyncio.ensure_future(draw(client, heard=heard))
+        call = asyncio.ensure_future(draw(client, received=received))
         await where.held.arrived.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         assert len(where.app.jobs.running) == 1
         where.held.go.set()
-        return await view(client, heard.handle)
+        return await view(client, received.handle)
 
     answer = where.ask(question, protocol)
 
@@ -244,21 +244,21 @@ def test_tags_are_added_to_pictures_that_were_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_progress_is_told_at_once_and_at_each_preview(tmp_path: Path, protocol: str) -> None:
     """Progress names the handle, goes up, and tells of previews that were asked for."""
-    where, heard = server_fixture(tmp_path), ProgressRecorder()
+    where, received = server_fixture(tmp_path), ProgressRecorder()
 
-    where.ask(lambda client: draw(client, partial_images=2, heard=heard), protocol)
+    where.ask(lambda client: draw(client, partial_images=2, received=received), protocol)
 
-    numbers = [number for number, _ in heard.told]
+    numbers = [number for number, _ in received.told]
     assert numbers == sorted(set(numbers))
-    assert any("preview" in message for _, message in heard.told)
-    assert {HANDLE.search(message)[0] for _, message in heard.told} == {heard.handle}  # type: ignore[index]  # a message without one fails the test
+    assert any("preview" in message for _, message in received.told)
+    assert {HANDLE.search(message)[0] for _, message in received.told} == {received.handle}  # type: ignore[index]  # a message without one fails the test
 
 
 def test_no_previews_are_paid_unasked(tmp_path: Path) -> None:
     """Partial images cost tokens: a client that listens to progress does not buy them."""
     where = server_fixture(tmp_path)
 
-    where.ask(lambda client: draw(client, heard=ProgressRecorder()))
+    where.ask(lambda client: draw(client, received=ProgressRecorder()))
 
     assert "partial_images" not in where.sandbox.requests[0].body
     assert "stream" not in where.sandbox.requests[0].body
@@ -278,7 +278,7 @@ def test_a_silent_call_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest.M
                 several.set()
 
     async def question(client: Client) -> Any:
-        call = asyncio.ensure_future(draw(client, heard=Patient()))
+        call = asyncio.ensure_future(draw(client, received=Patient()))
         await several.wait()
         where.held.go.set()
         return result_json(await call)
@@ -289,21 +289,21 @@ def test_a_silent_call_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_over_http_a_client_that_left_finds_its_picture(tmp_path: Path, protocol: str) -> None:
     """The connection breaks in the middle of a call; another one gets the picture."""
-    slow, heard = Slow(), ProgressRecorder()
+    slow, received = Slow(), ProgressRecorder()
     where = server_fixture(tmp_path, slow)
     settings = evolve(where.app.settings, transport="http")
 
     async def leave(url: str) -> None:
         async with Client(url, mode=protocol) as client:
-            call = asyncio.ensure_future(draw(client, heard=heard))
+            call = asyncio.ensure_future(draw(client, received=received))
             await asyncio.to_thread(slow.here.wait, 60)
-            await heard.first.wait()
+            await received.first.wait()
             call.cancel()
 
     async def return_(url: str) -> Any:
         async with Client(url, mode=protocol) as client:
             slow.go.set()
-            return await view(client, heard.handle)
+            return await view(client, received.handle)
 
     with serving(where.server, settings) as site:
         asyncio.run(leave(f"{site.url}/mcp"))
@@ -316,11 +316,11 @@ def test_over_http_a_client_that_left_finds_its_picture(tmp_path: Path, protocol
 
 def test_a_server_that_ends_lets_paid_work_end(tmp_path: Path) -> None:
     """When the client hangs up in the middle of a call, the picture is drawn and saved first."""
-    where, heard = server_fixture(tmp_path, hold=True), ProgressRecorder()
+    where, received = server_fixture(tmp_path, hold=True), ProgressRecorder()
 
     async def left() -> None:
         async with Client(where.server) as client:
-            call = asyncio.ensure_future(draw(client, heard=heard))
+            call = asyncio.ensure_future(draw(client, received=received))
             await where.held.arrived.wait()
             asyncio.get_running_loop().call_later(0.05, where.held.go.set)
             call.cancel()
@@ -328,7 +328,7 @@ def test_a_server_that_ends_lets_paid_work_end(tmp_path: Path) -> None:
     asyncio.run(left())
 
     assert [record.prompt for record in where.store.history()] == ["A fox"]
-    assert heard.handle in where.store.history()[0].tags
+    assert received.handle in where.store.history()[0].tags
 
 
 async def cancelled_by_scope(ending: Callable[[], Awaitable[None]]) -> None:
@@ -441,10 +441,10 @@ def test_a_handle_survives_a_restart(tmp_path: Path) -> None:
 
 def test_a_failure_survives_a_restart(tmp_path: Path) -> None:
     """What the service refused is told again by a server that was not there."""
-    where, heard = server_fixture(tmp_path), ProgressRecorder()
+    where, received = server_fixture(tmp_path), ProgressRecorder()
     where.sandbox.fail_next("moderation")
-    first = where.ask(lambda client: draw(client, heard=heard))
-    again = server_fixture(tmp_path).call("view_image", id=heard.handle)
+    first = where.ask(lambda client: draw(client, received=received))
+    again = server_fixture(tmp_path).call("view_image", id=received.handle)
 
     assert first.is_error
     assert again.is_error
@@ -597,10 +597,10 @@ def test_a_job_of_a_running_server_is_waited_for_elsewhere(tmp_path: Path) -> No
     there = server_fixture(
         tmp_path / "b", store=tmp_path / "store", ledger=tmp_path / "spend.sqlite"
     )
-    heard: list[Progress] = []
+    received: list[Progress] = []
 
     async def tell(progress: Progress) -> None:
-        heard.append(progress)
+        received.append(progress)
         here.held.go.set()
 
     async def question(client: Client) -> tuple[Any, Any]:
@@ -615,7 +615,7 @@ def test_a_job_of_a_running_server_is_waited_for_elsewhere(tmp_path: Path) -> No
 
     job, answer = here.ask(question)
 
-    assert "another process" in heard[0].message
+    assert "another process" in received[0].message
     assert job.state == "done"
     assert [record.id for record in job.records] == [answer["images"][0]["id"]]
 

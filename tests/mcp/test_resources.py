@@ -372,7 +372,7 @@ def test_subscribers_are_told_that_pictures_changed(here: ResourceFixture) -> No
     """One call tells the list, the overviews and the picture's own address."""
     record, end = here.save(), ResourceUpdated(uri="test://end")
 
-    async def heard(client: Client) -> list[ServerEvent]:
+    async def received(client: Client) -> list[ServerEvent]:
         events: list[ServerEvent] = []
         uris = [
             "image-history://recent",
@@ -391,7 +391,7 @@ def test_subscribers_are_told_that_pictures_changed(here: ResourceFixture) -> No
                 events.append(event)
         return events
 
-    assert here.ask(heard) == [
+    assert here.ask(received) == [
         ResourcesListChanged(),
         ResourceUpdated(uri="image-history://recent"),
         ResourceUpdated(uri="storage-stats://overview"),

@@ -278,7 +278,7 @@ class Reader:
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
-    async def heard(self, what: bytes, times: int = 1) -> None:
+    async def received(self, what: bytes, times: int = 1) -> None:
         """Wait until it was told something."""
         while self.got.count(what) < times:
             self.subscriptions.clear()
@@ -305,13 +305,13 @@ def test_a_slow_reader_is_told_less() -> None:
         work, reader = Work(), Reader()
         told = telling(work, reader)
         await work.report("begun")
-        await reader.heard(b"begun")
+        await reader.received(b"begun")
         reader.may.clear()
         for number in range(1000):
             await work.report(f"preview {number}", gptimage.Image.from_bytes(preview))
         reader.may.set()
-        await reader.heard(b"preview 999")
-        await reader.heard(b"event: partial")
+        await reader.received(b"preview 999")
+        await reader.received(b"event: partial")
         work.end()
         await told
         return reader.got
@@ -331,7 +331,7 @@ def test_a_silent_job_keeps_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
         work, reader = Work(), Reader()
         told = telling(work, reader)
         await work.report("drawing")
-        await reader.heard(b": still drawing\n\n", times=3)
+        await reader.received(b": still drawing\n\n", times=3)
         work.end()
         await told
         return reader.got
@@ -348,7 +348,7 @@ def test_whoever_leaves_is_not_told_on() -> None:
         work, reader = Work(), Reader()
         told = telling(work, reader)
         await work.report("drawing")
-        await reader.heard(b"drawing")
+        await reader.received(b"drawing")
         reader.gone.set()
         await told
         return work.is_running

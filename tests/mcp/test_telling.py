@@ -344,15 +344,15 @@ def test_delete_a_picture(tmp_path: Path, protocol: str) -> None:
     """It is gone, and whoever listens is told."""
     here = browse_fixture(tmp_path, allow_delete=True)
     (record,) = here.save()
-    heard: list[object] = []
-    here.app.subscriptions.subscribe(heard.append)
+    received: list[object] = []
+    here.app.subscriptions.subscribe(received.append)
 
     told = here.told("delete_image", protocol, id=f"generated-images://{record.id}")
 
     assert told == {"deleted": record.id}
     assert record.path
     assert not record.path.exists()
-    assert ResourceUpdated(uri=f"generated-images://{record.id}") in heard
+    assert ResourceUpdated(uri=f"generated-images://{record.id}") in received
 
 
 def test_a_pinned_picture_is_not_deleted(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_the_pages_own_policy_lets_nothing_out(chromium: Chromium, here: ServerF
     chromium.tell(story, here.server, policy=None)
 
 
-def test_messages_of_others_are_not_heard(chromium: Chromium, here: ServerFixture) -> None:
+def test_messages_of_others_are_ignored(chromium: Chromium, here: ServerFixture) -> None:
     """Only the host may speak: what another frame posts is dropped."""
 
     async def story(viewer: Viewer) -> None:

@@ -13,7 +13,7 @@ import pytest
 from gptimage import ImageClient, Retry, StoreError
 from gptimage.cache import Cache
 from gptimage.store import PendingReplies, Store
-from gptimage.transport.base64_body import pictures
+from gptimage.transport.base64_body import decoded_images
 from gptimage.workers import SqliteJobStore, run_job
 from tests.workers.helpers import JOB, LEASE, URL, Clock, Service, picture
 
@@ -21,7 +21,7 @@ from tests.workers.helpers import JOB, LEASE, URL, Clock, Service, picture
 def on_disk(folder: Path) -> set[str]:
     """The images in the store, in the spool and among the recovery copies."""
     bodies = [left.read() for left in PendingReplies().abandoned(older_than=timedelta(0))]
-    found = {hashlib.sha256(data).hexdigest() for body in bodies for data in pictures(body)}
+    found = {hashlib.sha256(data).hexdigest() for body in bodies for data in decoded_images(body)}
     files = [*folder.rglob("*.png")]
     return found | {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 

@@ -30,24 +30,24 @@ def canonical(value: object) -> bytes:
 
 
 def table(value: object) -> dict[str, Any]:
-    """A JSON object, or an empty one when the value is something else."""
+    """Return a JSON object, or an empty one when the value is something else."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def array(value: object) -> list[object]:
-    """A JSON array, or an empty one when the value is something else."""
+    """Return a JSON array, or an empty one when the value is something else."""
     return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def count(value: object) -> int | None:
-    """A number of tokens or images; None when it is none, or more than a call can have."""
+    """Return a number of tokens or images; None when it is none, or more than a call can have."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     return value if 0 <= value <= MAX_COUNT else None
 
 
 def label(value: object) -> str | None:
-    """An id or a name: short, printable, in one piece; None when it is something else."""
+    """Return an id or a name: short, printable, in one piece; None when it is something else."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL:
         return None
     return value if value.isprintable() else None

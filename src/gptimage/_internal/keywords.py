@@ -72,7 +72,7 @@ def refuse_unknown(
 
 
 def refused(name: str, value: object, wanted: str) -> ConfigurationError:
-    """The error for a value of the wrong kind."""
+    """Return the error for a value of the wrong kind."""
     return ConfigurationError(f"{name}={truncated_repr(value)}: it must be {wanted}")
 
 

@@ -153,7 +153,7 @@ class SqliteFile:
         _close_all(self._idle)
 
     def _borrow(self) -> _Handle:
-        """An idle connection to the file that is there now, or a new one."""
+        """Return an idle connection to the file that is there now, or a new one."""
         while True:
             try:
                 handle = self._idle.pop()
@@ -253,7 +253,7 @@ class SqliteFile:
             lock.release()
 
     def _identity(self) -> tuple[int, ...]:
-        """Which file lies there now, as this process sees it."""
+        """Return which file lies there now, as this process sees it."""
         try:
             found = self.path.stat()
         except OSError:

@@ -20,7 +20,7 @@ def default_folder() -> Path:
 
 
 def state_folder() -> Path:
-    """What must survive a reboot but is nobody's document: recovery copies and spooled replies.
+    """Return the folder of recovery copies and pending replies, which survives a reboot.
 
     ``XDG_STATE_HOME`` (or ``~/.local/state``), on macOS and Windows the usual places.
     """
@@ -28,17 +28,17 @@ def state_folder() -> Path:
 
 
 def recovery_folder() -> Path:
-    """Where images go whose store could not take them."""
+    """Return where images go whose store could not take them."""
     return state_folder() / "rescue"  # as 0.1.0 named it, so that its copies are found
 
 
 def spool_folder() -> Path:
-    """Where replies wait until their images are saved."""
+    """Return where replies wait until their images are saved."""
     return state_folder() / "spool"
 
 
 def cache_folder() -> Path:
-    """What can be built again: the indexes of object stores.
+    """Return what can be built again: the indexes of object stores.
 
     ``XDG_CACHE_HOME`` (or ``~/.cache``), on macOS and Windows the usual places.
     """
@@ -75,7 +75,7 @@ def make_private(folder: Path) -> None:
 
 
 def _home() -> Path:
-    """The user's home, or a private folder among the temporary ones for an account without.
+    """Return the user's home, or a private folder among the temporary ones for an account without.
 
     Raises:
         ConfigurationError: Somebody else has made that folder.
@@ -110,7 +110,7 @@ def _temporary_home() -> Path:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether it is a real folder and belongs to this user."""
+    """Return whether it is a real folder and belongs to this user."""
     status = folder.lstat()
     if os.name == "nt":
         return stat.S_ISDIR(status.st_mode)

@@ -53,7 +53,7 @@ class _Handle:
 
     @property
     def estimate(self) -> Decimal | None:
-        """What it may cost at batch prices, in USD; None when that cannot be known."""
+        """The estimated cost at batch prices, in USD; None when that cannot be known."""
         return self._job.state.estimate
 
     @property
@@ -62,7 +62,7 @@ class _Handle:
         return None if self._job.state.temporary else self._job.state.path
 
     def __repr__(self) -> str:
-        """Its ids and where its state is."""
+        """Return its ids and where its state is."""
         return f"{type(self).__name__}({', '.join(self.ids)}, state={self.state})"
 
 
@@ -90,7 +90,7 @@ class Batch(_Handle):
 
     @classmethod
     def open(cls, parts: BatchParts, where: StatePath) -> Self:
-        """The job of a state file, or the batch of an id."""
+        """Return the job of a state file, or the batch of an id."""
         if not is_id(where):
             return cls(parts, load(parts, where))
         part = drive(recover_by_id(parts, str(where)), parts)
@@ -100,7 +100,7 @@ class Batch(_Handle):
             return cls(parts, recovery.job())
 
     def status(self) -> BatchStatus:
-        """How far it is now; a submission that was interrupted is completed first.
+        """Return how far it is now; a submission that was interrupted is completed first.
 
         Raises:
             OutcomeUnknownError: A batch may or may not have been made; ask again later.
@@ -139,7 +139,7 @@ class Batch(_Handle):
             time.sleep(pause)
 
     def results(self) -> Generator[BatchItem]:
-        """Every request's images or error, in the order the service gives them.
+        """Yield every request's images or error, in the order the service gives them.
 
         The images are saved in the client's store as they are read, and no more than one
         answer is in memory at a time. Calling it again saves nothing twice.
@@ -187,7 +187,7 @@ class AsyncBatch(_Handle):
 
     @classmethod
     async def open(cls, parts: AsyncBatchParts, where: StatePath) -> Self:
-        """The job of a state file, or the batch of an id."""
+        """Return the job of a state file, or the batch of an id."""
         if not is_id(where):
             return cls(parts, load(parts, where))
         part = await adrive(recover_by_id(parts, str(where)), parts)
@@ -198,7 +198,7 @@ class AsyncBatch(_Handle):
             return cls(parts, await to_io_thread_shielded(recovery.job))
 
     async def status(self) -> BatchStatus:
-        """How far it is now; see `Batch.status`."""
+        """Return how far it is now; see `Batch.status`."""
         return await adrive(self._job.refresh_status(), self._parts)
 
     async def wait(
@@ -228,7 +228,7 @@ class AsyncBatch(_Handle):
             await asyncio.sleep(pause)
 
     async def results(self) -> AsyncGenerator[BatchItem]:
-        """Every request's images or error, as they come; see `Batch.results`.
+        """Yield every request's images or error, as they come; see `Batch.results`.
 
         Raises:
             InvalidRequestError: The batch has not ended.

@@ -71,7 +71,7 @@ class LineSplitter:
         self._current = Base64Extractor()
 
     def feed(self, piece: bytes) -> Iterator[ResultLine]:
-        """The lines that are whole now, empty ones left out."""
+        """Yield the lines that are whole now, empty ones left out."""
         start = 0
         # JSON has no bare newline inside of a value, so each one ends a line.
         while (end := piece.find(b"\n", start)) >= 0:
@@ -81,7 +81,7 @@ class LineSplitter:
         self._take(piece, start, len(piece))
 
     def close(self) -> Iterator[ResultLine]:
-        """A last line that has no newline."""
+        """Yield a last line that has no newline."""
         rest, images = self._current.close()
         self._current = Base64Extractor()
         if rest.strip():
@@ -101,7 +101,7 @@ _NOT_FOUND: Final = 404
 
 @frozen(kw_only=True)
 class BatchParts:
-    """What a `Batch` needs of its client.
+    """The parts of a client that a `Batch` uses.
 
     Attributes:
         saver: Its settings, and its store.
@@ -171,7 +171,7 @@ async def adrive(flow: Steps[ReturnT], parts: AsyncBatchParts) -> ReturnT:
 
 
 def lines_of(parts: BatchParts, file_id: str) -> Generator[ResultLine]:
-    """The lines of a file; it is fetched again when it breaks off, so some may come twice.
+    """Yield the lines of a file; it is fetched again when it breaks off, so some may come twice.
 
     Raises:
         ApiError: The service refused.
@@ -229,14 +229,14 @@ async def alines_of(parts: AsyncBatchParts, file_id: str) -> AsyncGenerator[Resu
 
 
 def content(file_id: str) -> HttpRequest:
-    """The content of a file."""
+    """Return the content of a file."""
     return HttpRequest(method="GET", path=f"/files/{file_id}/content")
 
 
 def _again(
     retries: RetryState, file_id: str, outcome: HttpReply | TransportError | OutcomeUnknownError
 ) -> float:
-    """Seconds until a file is fetched again.
+    """Return seconds until a file is fetched again.
 
     Raises:
         ApiError: The service refused.
@@ -259,7 +259,7 @@ def _again(
 def _step(
     flow: Steps[ReturnT], answer: HttpReply | None, error: Exception | None
 ) -> tuple[HttpRequest | float | None, Any]:
-    """The next step, or None and the flow's value; a StopIteration cannot leave a thread."""
+    """Return the next step, or None and the flow's value; a StopIteration cannot leave a thread."""
     try:
         return (flow.send(answer) if error is None else flow.throw(error)), None
     except StopIteration as stop:

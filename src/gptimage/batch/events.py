@@ -41,11 +41,11 @@ class BatchEvents:
     state: State
 
     def sent(self, number: int, attempt: int) -> None:
-        """A batch is asked for."""
+        """Emit the event of a batch that is about to be made."""
         self._emit(Sent, number, attempt=attempt)
 
     def retrying(self, number: int) -> RetryCallback:
-        """Who is to be called before something about a part is sent again."""
+        """Return who is to be called before something about a part is sent again."""
 
         def notify_retry(delay: float, outcome: HttpReply | TransportError) -> None:
             reason = type(outcome).__name__
@@ -69,7 +69,7 @@ class BatchEvents:
         )
 
     def not_submitted(self, number: int, error: GptImageError) -> None:
-        """A batch was not made, or nobody knows."""
+        """Emit the event of a batch that was not made, or may have been."""
         ceiling = self.state.parts[number].reserved
         unknown = isinstance(error, OutcomeUnknownError)
         self._failed(number, None, error, ceiling if unknown else Decimal(0))
@@ -131,7 +131,7 @@ class BatchEvents:
 
 
 def entry_of(state: State, number: int) -> CallRecord:
-    """A part as it is entered in a ledger; the same row in every process."""
+    """Return a part as it is entered in a ledger; the same row in every process."""
     from datetime import timedelta
 
     part = state.parts[number]

@@ -1,4 +1,4 @@
-"""What both batch handles share: one job, and the steps between the waits."""
+"""The job behind both batch handles, and its steps between the waits."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class BatchJob:
             raise
 
     def refresh_status(self) -> Steps[BatchStatus]:
-        """How far it is; whatever is not submitted yet is submitted first."""
+        """Return how far it is; whatever is not submitted yet is submitted first."""
         if len(self.ids) < len(self.state.parts) or not self.state.ready:
             with self.state.exclusive():
                 fresh = State.load(self.state.path)  # another process may have been here
@@ -84,7 +84,7 @@ class BatchJob:
         return (yield from get_status(self.core, self.ids, total, callbacks))
 
     def collector(self, status: BatchStatus) -> Collector:
-        """What reads its results.
+        """Return what reads its results.
 
         Raises:
             InvalidRequestError: It has not ended.
@@ -99,7 +99,7 @@ class BatchJob:
         return Collector(self.saver, self.state, status, self.events)
 
     def settle(self, collector: Collector) -> None:
-        """Everything was read: say what each part cost."""
+        """Settle what each part cost, once everything was read."""
         for number, (part, entry, ending) in enumerate(collector.endings()):
             if part.settled or not part.entered:  # a batch known by its id alone has no row
                 continue
@@ -159,7 +159,7 @@ def create_or_resume(
     metadata: Mapping[str, str],
     limits: FileLimits,
 ) -> Steps[BatchJob]:
-    """The job for these requests, submitted: a new one, or the one of the state file.
+    """Return the job for these requests, submitted: a new one, or the one of the state file.
 
     Raises:
         ConfigurationError: The state file belongs to other requests, or is in use.
@@ -182,7 +182,7 @@ def create_or_resume(
 
 
 def load(parts: BatchParts | AsyncBatchParts, path: StatePath) -> BatchJob:
-    """The job of a state file.
+    """Return the job of a state file.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -195,7 +195,7 @@ def load(parts: BatchParts | AsyncBatchParts, path: StatePath) -> BatchJob:
 
 
 def is_id(where: StatePath) -> bool:
-    """Whether this is a batch's id rather than a state file."""
+    """Return whether this is a batch's id rather than a state file."""
     return isinstance(where, str) and where.startswith("batch_") and not Path(where).suffix
 
 
@@ -223,7 +223,7 @@ def _check_endpoint(state: State, core: ClientConfig) -> None:
 
 
 def recover_by_id(parts: BatchParts | AsyncBatchParts, batch_id: str) -> Steps[BatchPart]:
-    """The batch of an id.
+    """Return the batch of an id.
 
     Raises:
         ApiError: The service knows no such batch.
@@ -272,7 +272,7 @@ class BatchRecovery:
             self._file.write(RequestLine(custom_id=name, part=0, body=body).line())
 
     def job(self) -> BatchJob:
-        """The job, once everything was taken.
+        """Return the job, once everything was taken.
 
         Raises:
             InvalidRequestError: There was nothing.

@@ -38,7 +38,7 @@ _PAUSE_EVERY: Final = 256
 
 @frozen(kw_only=True)
 class FileLimits:
-    """How large one batch may be.
+    """The limits of one batch.
 
     Attributes:
         lines: Requests.
@@ -99,7 +99,7 @@ def prepare(
 
 
 def digest_of(core: ClientConfig, requests: Iterable[RequestInput]) -> str:
-    """The digest of requests, to see whether a state file belongs to them."""
+    """Return the digest of requests, to see whether a state file belongs to them."""
     digest = hashlib.sha256()
     for number, request in enumerate(requests):
         digest.update(_check_request(core, request, number).identity)
@@ -160,7 +160,7 @@ def _check_request(core: ClientConfig, request: RequestInput, number: int) -> Pr
 
 
 def _batched(core: ClientConfig, single: Plan) -> Plan:
-    """The plan with the prices of a batch."""
+    """Return the plan with the prices of a batch."""
     request = single.request
     if request.stream or request.partial_images is not None:
         raise InvalidRequestError(
@@ -183,7 +183,7 @@ def _warn_of_no_batch(core: ClientConfig, model: str) -> None:
 
 
 def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
-    """The tags, refused now if they make no sense: later they would cost an image."""
+    """Return the tags, refused now if they make no sense: later they would cost an image."""
     if not tags:
         return ()
     from gptimage.store.save import check_tags
@@ -192,7 +192,7 @@ def _checked(tags: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _body(core: ClientConfig, ready: PreparedRequest, uploads: Uploads) -> Steps[dict[str, object]]:
-    """The body of a line, once its images are uploaded."""
+    """Return the body of a line, once its images are uploaded."""
     wire, ids = ready.plan.wire, list[str]()
     for part in batches.images(wire):
         file_id = yield from _image(core, part, uploads)
@@ -245,7 +245,7 @@ def _write(
 
 
 def place_of(parts: list[Part], path: str, model: str, size: int, limits: FileLimits) -> int:
-    """The number of the part a request goes to: one endpoint and one model each.
+    """Return the number of the part a request goes to: one endpoint and one model each.
 
     Args:
         parts: What there is; a number past its end means a new one.

@@ -70,7 +70,7 @@ class Part:
 
     @property
     def billing(self) -> Billing:
-        """What is known about the money of its batch; one that exists is billed as it is done."""
+        """The billing state of its batch; one that exists is billed as it is done."""
         if self.batch_id is not None:
             return Billing.BILLED
         return Billing.NOT_SENT if self.unconfirmed_since is None else Billing.UNKNOWN
@@ -161,7 +161,7 @@ class State:
 
     @property
     def estimate(self) -> Decimal | None:
-        """What it may cost, in USD."""
+        """The estimated cost, in USD."""
         known = [part.estimate for part in self.parts if part.estimate is not None]
         return sum(known, Decimal(0)) if len(known) == len(self.parts) else None
 

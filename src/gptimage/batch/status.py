@@ -22,7 +22,7 @@ from gptimage.providers.openai.batches import BatchPart
 
 @frozen(kw_only=True)
 class BatchStatus:
-    """How far a batch job is.
+    """The state of a batch job.
 
     Attributes:
         parts: Its batches at the service, in order; large jobs, and those over several
@@ -54,7 +54,7 @@ class BatchStatus:
         return ", ".join(dict.fromkeys(part.status for part in self.parts))
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         done = f"{self.completed + self.failed} of {self.total} done"
         failed = f" ({self.failed} failed)" if self.failed else ""
         refused = [problem for part in self.parts for problem in part.problems[:1]]
@@ -97,7 +97,7 @@ class StatusPoller:
         self._shown = ""
 
     def saw(self, status: BatchStatus) -> float | None:
-        """Seconds until the next look; None when the batch has ended.
+        """Return seconds until the next look; None when the batch has ended.
 
         Raises:
             TimeoutError: The time is up.
@@ -110,7 +110,7 @@ class StatusPoller:
         return None if status.ended else self._pause()
 
     def failed(self, error: GptImageError) -> float:
-        """Seconds until the next look, after one that failed.
+        """Return seconds until the next look, after one that failed.
 
         Raises:
             GptImageError: It is no failure that passes by, or it has lasted too long.

@@ -1,4 +1,4 @@
-"""Making batches, each one once: what was about to be made is on disk before it is asked for.
+"""Makes batches, each one once: the intention is on disk before the request is sent.
 
 Creating a batch is the one request of a job that costs money, and the service has no key that
 would make it harmless to send twice. So a lost answer is looked for among the service's batches,
@@ -121,7 +121,7 @@ def _once(request: HttpRequest) -> Steps[HttpReply | TransportError | None]:
 
 
 def _may_exist(outcome: HttpReply | TransportError | None) -> bool:
-    """Whether a batch may have been made although no batch came back."""
+    """Return whether a batch may have been made although no batch came back."""
     if isinstance(outcome, HttpReply):
         return verdict(outcome) in ("answered", "unknown", "free") and outcome.status != 429
     return outcome is None
@@ -139,7 +139,7 @@ def _retry_delay(
     attempt: int,
     outcome: HttpReply | TransportError | None,
 ) -> float:
-    """Seconds until a batch that was surely not made is asked for again.
+    """Return seconds until a batch that was surely not made is asked for again.
 
     Raises:
         ApiError: The service refused for good.
@@ -171,7 +171,7 @@ def _search(core: ClientConfig, state: State, number: int) -> Steps[str | None]:
 
 
 def _find(core: ClientConfig, state: State, number: int) -> Steps[str | None]:
-    """The batch made of a part's file, among those made since the job was begun."""
+    """Return the batch made of a part's file, among those made since the job was begun."""
     since = (state.created - timedelta(hours=1)).timestamp()
     mark, file_id = _mark(state, number), state.parts[number].file_id
     for batch in (yield from listed(core, since)):
@@ -199,7 +199,7 @@ def _mark_unconfirmed(state: State, part: Part, until: datetime) -> None:
 
 
 def _settle(state: State, part: Part) -> None:
-    """It was surely not made."""
+    """Note that the batch was not made."""
     part.unconfirmed_since = None
     state.save()
 
@@ -215,14 +215,14 @@ def _unconfirmed(core: ClientConfig, state: State, part: Part) -> OutcomeUnknown
     left = (part.unconfirmed_since or core.clock()) + SETTLED - core.clock()
     minutes = max(1, -(-int(left.total_seconds()) // 60))
     return OutcomeUnknownError(
-        "a batch was submitted but its answer was lost, and the service does not list it (yet): "
+        "a batch was submitted but its response was lost, and the service does not list it (yet): "
         f"go on with {state.path} in {minutes} minutes; it is looked for then, and submitted "
         "again only if it was never accepted"
     )
 
 
 def _emit_rest(state: State, error: GptImageError) -> None:
-    """When some batches are made and others are not, nobody must lose the first."""
+    """Add to an error which batches were made, so that they are not lost."""
     made = sum(part.batch_id is not None for part in state.parts)
     if made:
         state.make_permanent()

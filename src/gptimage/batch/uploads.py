@@ -80,7 +80,7 @@ class InputFiles:
                 place += len(text)
 
     def __len__(self) -> int:
-        """How many requests there are."""
+        """Return how many requests there are."""
         return len(self._starts)
 
     def number(self, name: str) -> int | None:

@@ -59,7 +59,7 @@ class CallRecord:
 
 @frozen(kw_only=True)
 class CallOutcome:
-    """How a call ended.
+    """The outcome of a call.
 
     Attributes:
         billing: See `Billing`; a response from the cache is ``not_billed``.

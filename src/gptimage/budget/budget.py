@@ -127,7 +127,7 @@ class Budget:
         self._clock: Clock | None = clock
         self._accounts: Accounts = MemoryLedger() if ledger is None else ledger
 
-    def go_by(self, clock: Clock) -> None:
+    def use_clock(self, clock: Clock) -> None:
         """Take over the clock of the first client that uses it, unless it was given its own.
 
         Calls count for the day the client's clock shows; what is left of that day is a
@@ -135,7 +135,7 @@ class Budget:
         """
         self._clock = self._clock or clock
         if self.ledger is not None:
-            self.ledger.go_by(clock)
+            self.ledger.use_clock(clock)
 
     def attach(self, ledger: Ledger) -> None:
         """Count in this ledger from now on, with all calls that are in it.
@@ -198,7 +198,7 @@ class Budget:
         return max(Decimal(0), min(left))
 
     def __repr__(self) -> str:
-        """The limits."""
+        """Return the limits."""
         limits = ", ".join(f"${usd} per {per}" for per, usd in self.limits.items())
         return f"Budget({limits})"
 

@@ -135,7 +135,7 @@ class Summary:
     total: Spending
 
     def __iter__(self) -> Iterator[Spending]:
-        """The groups."""
+        """Return the groups."""
         return iter(self.groups)
 
 
@@ -234,7 +234,7 @@ class Ledger:
         self._clock: Clock | None = clock
         self._file = open_ledger(self.path)
 
-    def go_by(self, clock: Clock) -> None:
+    def use_clock(self, clock: Clock) -> None:
         """Take over the clock of the first client that uses it, unless it was given its own.
 
         Rows are dated by the client. Whether a call is overdue must be judged by the same
@@ -327,7 +327,7 @@ class Ledger:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Summary:
-        """What was spent, in groups.
+        """Return what was spent, in groups.
 
         Args:
             by: What makes a group: the model, the day (UTC) or the operation.
@@ -365,7 +365,7 @@ class Ledger:
     def rows(
         self, *, since: datetime | None = None, until: datetime | None = None
     ) -> tuple[LedgerRow, ...]:
-        """The calls themselves, oldest first.
+        """Return the calls themselves, oldest first.
 
         Args:
             since: Only calls that began then or later.
@@ -391,7 +391,7 @@ class Ledger:
         self._file.close()
 
     def __repr__(self) -> str:
-        """Where it is."""
+        """Return where it is."""
         return f"Ledger({str(self.path)!r})"
 
     def _mark_abandoned(self, connection: sqlite3.Connection) -> None:

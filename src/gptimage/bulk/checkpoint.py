@@ -202,7 +202,7 @@ class Checkpoint:
 
 
 def _is_torn(line: bytes) -> bool:
-    """Whether this is the beginning of a line, left by a run that was killed."""
+    """Return whether this is the beginning of a line, left by a run that was killed."""
     start = b'{"index":'
     try:
         json.loads(line)

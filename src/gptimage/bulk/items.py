@@ -81,7 +81,7 @@ class Item:
         return json.dumps(self.to_dict(data=data))
 
     def _repr_html_(self) -> str:
-        """The images, or why there are none, for notebooks."""
+        """Return the images, or why there are none, for notebooks."""
         import html
 
         if self.error is not None or self.result is None:

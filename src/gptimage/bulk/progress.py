@@ -39,7 +39,7 @@ class Progress:
 
     @property
     def finished(self) -> int:
-        """How many items are settled."""
+        """The number of settled items."""
         return self.done + self.failed + self.resumed
 
     @property

@@ -140,7 +140,7 @@ class Run:
 
     @property
     def room(self) -> int:
-        """How many requests and results may be alive."""
+        """The number of requests and results that may be in memory."""
         return 2 * self.concurrency
 
     @contextmanager
@@ -417,7 +417,7 @@ class SyncRunner(Protocol):
 
     @property
     def cache(self) -> Cache | None:
-        """Where responses are cached, or None."""
+        """The cache of responses, or None."""
         ...
 
     def run(self, request: Generate, *, refresh: bool = ..., tags: Iterable[str] = ...) -> Result:
@@ -430,7 +430,7 @@ class AsyncRunner(Protocol):
 
     @property
     def cache(self) -> Cache | None:
-        """Where responses are cached, or None."""
+        """The cache of responses, or None."""
         ...
 
     async def run(

@@ -25,7 +25,7 @@ class Stop:
 
     @property
     def in_flight(self) -> int:
-        """How many requests were sent and have no response yet; these may be billed."""
+        """The number of requests that were sent and have no response yet; these may be billed."""
         return len(self._sent)
 
     def add(self, request: object) -> None:

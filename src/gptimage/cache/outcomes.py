@@ -1,4 +1,4 @@
-"""How a shared request ended, as text for those who waited in other processes; never pickle.
+"""The outcome of a shared request, as text for the waiters in other processes; never pickle.
 
 An outcome is read back from places others can write to, so it is treated as hostile: anything odd
 reads as "unknown", and only this library's own errors are ever built.
@@ -42,7 +42,7 @@ _NEVER_BILLED = (TransportError, RateLimitError, AuthenticationError, Permission
 
 @frozen
 class Failure:
-    """How a shared request failed, and what that means for those who waited.
+    """The failure of a shared request, and what it means for its waiters.
 
     Attributes:
         then: ``retry``: one of them sends it instead; ``retry_once``: the same, but the second

@@ -256,6 +256,6 @@ def _pauses() -> Iterator[float]:
 
 
 def _thread_of(token: str) -> int:
-    """The thread of this process that made a token; 0 when it was made elsewhere."""
+    """Return the thread of this process that made a token; 0 when it was made elsewhere."""
     seed, process, thread, *_ = *token.split("."), "", "", ""
     return int(thread) if (seed, process) == (_SEED, str(os.getpid())) and thread.isdigit() else 0

@@ -167,14 +167,14 @@ def _report(item: BatchItem, *, as_json: bool) -> int:
 
 
 def _report_error(item: BatchItem, error: GptImageError, *, as_json: bool) -> int:
-    """What is paid for and in no store goes to files."""
+    """Return what is paid for and in no store goes to files."""
     if isinstance(error, StoreError) and isinstance(error.result, Result):
         where = Target(folder=Path.cwd(), stem=f"batch-{_name(item)}")
         paths = ", ".join(map(str, save(error.result.images, where)))
         print(f"gptimage: {_name(item)}: not in the store, but in {paths}", file=sys.stderr)
     if isinstance(error, MalformedReplyError) and error.reply:
         path = keep_bytes(error.reply, "reply.jsonl")
-        print(f"gptimage: {_name(item)}: the answer as it is, in {path}", file=sys.stderr)
+        print(f"gptimage: {_name(item)}: the response as received, in {path}", file=sys.stderr)
     code = _UNKNOWN if isinstance(error, OutcomeUnknownError) else _FAILED
     if as_json:
         print_json({**_about(item), "error": error_document(error, code)})
@@ -184,7 +184,7 @@ def _report_error(item: BatchItem, error: GptImageError, *, as_json: bool) -> in
 
 
 def _name(item: BatchItem) -> str:
-    """The number of its line, as `gptimage many` counts."""
+    """Return the number of its line, as `gptimage many` counts."""
     return item.custom_id or "unknown" if item.index is None else str(item.index + 1)
 
 

@@ -78,7 +78,7 @@ class Output(io.TextIOBase):
 
     @property
     def buffer(self) -> BinaryIO | None:
-        """Where bytes go; None when there is no such place."""
+        """The binary output; None when there is none."""
         return getattr(self._stream, "buffer", None)
 
     def write(self, text: str, /) -> int:
@@ -111,14 +111,14 @@ class Output(io.TextIOBase):
         # prints what that raises: nobody can act on it any more.
 
     def isatty(self) -> bool:
-        """Whether somebody looks at it."""
+        """Return whether a person sees this output."""
         try:
             return self._stream is not None and self._stream.isatty()
         except ValueError:  # it is closed
             return False
 
     def fileno(self) -> int:
-        """The number of the file."""
+        """Return the number of the file."""
         if self._stream is None:
             raise io.UnsupportedOperation("fileno")
         return self._stream.fileno()
@@ -157,17 +157,17 @@ class Messages(Output):
 
 
 def reason(error: Exception) -> str:
-    """Why something failed, in the words of the system."""
+    """Return why something failed, in the words of the system."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def encoding_of(head: bytes) -> str:
-    """The encoding that the first bytes of a text tell; UTF-8 without a byte order mark."""
+    """Return the encoding that the first bytes of a text tell; UTF-8 without a byte order mark."""
     return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
 
 
 def read_stdin() -> str:
-    """All of standard input, in UTF-8, what its byte order mark tells, or else the locale's.
+    """Return all of standard input, in UTF-8, what its byte order mark tells, or else the locale's.
 
     Raises:
         InvalidRequestError: It is in none of them.

@@ -223,7 +223,7 @@ STEPS: Final = (
 
 
 def photograph() -> Image:
-    """The photograph that ships with the library (CC0; see the README beside it)."""
+    """Return the photograph that ships with the library (CC0; see the README beside it)."""
     from gptimage import Image
 
     file = resources.files("gptimage.cli").joinpath("photos/coffee.png")
@@ -231,7 +231,7 @@ def photograph() -> Image:
 
 
 def arguments(step: Step) -> dict[str, Any]:
-    """The keyword arguments of a step's call."""
+    """Return the keyword arguments of a step's call."""
     from gptimage import Mask
 
     if not step.edit:
@@ -268,5 +268,5 @@ def _streamed(client: ImageClient, step: Step, folder: Path) -> Generator[Made, 
 
 
 def _here(folder: Path) -> Target:
-    """A second demo replaces the images of the first."""
+    """Return a second demo replaces the images of the first."""
     return Target(folder=folder, stem="", overwrite=True)

@@ -99,9 +99,9 @@ def _spend_line(row: Spending) -> str:
 
 
 def _notes(total: Spending) -> list[str]:
-    """What the sums do not say."""
+    """Return what the sums do not say."""
     notes = {
-        "may have been billed, though no usable answer came; see `reserved`": total.unknown,
+        "may have been billed, though no usable response came; see `reserved`": total.unknown,
         "were answered, but what they cost is not known; see `reserved`": total.unpriced,
         "are not answered yet; see `reserved`": total.waiting,
         "failed and cost nothing": total.failed,

@@ -54,7 +54,7 @@ class Line:
 
 @frozen
 class Columns:
-    """How the columns of a file are understood.
+    """The meaning of a file's columns.
 
     Attributes:
         defaults: Arguments for every request.
@@ -149,15 +149,15 @@ class Rows:
             )
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return how many there are."""
         return self._count
 
     def __iter__(self) -> Iterator[Row]:
-        """The requests."""
+        """Return the requests."""
         return (line.request for line in self.lines())
 
     def lines(self) -> Iterator[Line]:
-        """The requests with their lines and names."""
+        """Yield the requests with their lines and names."""
         for number, row in _read(self._path, self._columns):
             yield self._columns.line(self._path, number, row)
 
@@ -293,7 +293,7 @@ def _column(name: str) -> str:
 
 
 def _encoding(path: Path) -> str:
-    """The encoding of a file, as far as its first bytes tell.
+    """Return the encoding of a file, as far as its first bytes tell.
 
     Raises:
         InvalidRequestError: It is no text at all, or can be read only once.
@@ -316,7 +316,7 @@ def _encoding(path: Path) -> str:
 
 
 def _not_text(path: Path, error: UnicodeDecodeError) -> InvalidRequestError:
-    """Names the line: whoever made the file knows that name with its umlaut."""
+    """Return the error that names the line and its text, so that the broken letter is found."""
     number = 1
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):  # noqa: B007  # the number is what is wanted
@@ -329,7 +329,7 @@ def _not_text(path: Path, error: UnicodeDecodeError) -> InvalidRequestError:
 
 
 def _reader(name: str) -> Callable[[str], Any]:
-    """How the text of a column is understood; lists are separated by ``;``."""
+    """Return how the text of a column is understood; lists are separated by ``;``."""
     if name in _NUMBERS:
         return int
     if name in _OBJECTS:

@@ -93,7 +93,7 @@ def _decided(record: JobRecord, job_store: JobStore, args: argparse.Namespace, w
 
 
 def _open(args: argparse.Namespace) -> JobStore:
-    """The job store the user named; a file must be there.
+    """Return the job store the user named; a file must be there.
 
     Raises:
         InvalidRequestError: None is named.

@@ -148,7 +148,7 @@ def _sentence(error: Exception, code: int) -> str:
 
     if code == INTERNAL:
         return (
-            f"an error nobody foresaw ({type(error).__name__}: {error}); if a request was sent, it "
+            f"an unexpected error ({type(error).__name__}: {error}); if a request was sent, it "
             "may have been billed. Please report it, with what GPTIMAGE_TRACEBACK=1 prints"
         )
     if isinstance(error, GptImageError) or not isinstance(error, OSError) or not error.filename:

@@ -1,4 +1,4 @@
-"""Where images go: found writable before money is spent, and never lost afterwards."""
+"""The target of images: proved writable before money is spent, and never lost afterwards."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def save_one(image: Image, where: Target, stem: str) -> Path:
 
 
 def keep_what_came(error: BaseException) -> None:
-    """Write what an error carries and somebody paid for, and say where it is."""
+    """Write the paid images an error carries, and print their paths."""
     # Whatever goes wrong here, the error itself must still be printed.
     with contextlib.suppress(OSError):
         if isinstance(error, StoreError) and isinstance(error.result, Result):

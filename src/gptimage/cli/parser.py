@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, self)
 
     def unrecognized(self, words: Sequence[str]) -> UsageError:
-        """Return the error about arguments nobody knows, with the option that was meant."""
+        """Return the error about unknown arguments, with the option that was meant."""
         from gptimage._internal.text import closest
 
         names = [name for action in self._actions for name in action.option_strings]

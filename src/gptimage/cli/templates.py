@@ -200,7 +200,7 @@ def _templates(folder: str | None) -> PromptTemplates:
 
 
 def _settings(template: PromptTemplate) -> str:
-    """The recommendations in one line, such as ``1200x630 medium opaque jpeg``."""
+    """Return the recommendations in one line, such as ``1200x630 medium opaque jpeg``."""
     values = template.recommendations.values()
     return " ".join(
         f"by-{next(iter(value))}" if isinstance(value, dict) else value for value in values

@@ -75,11 +75,11 @@ class Config:
         return self.values.get("sandbox") is True
 
     def origin(self, name: str) -> str:
-        """Where a setting comes from; ``default`` when nobody made it."""
+        """Return where a setting comes from; ``default`` when nobody made it."""
         return self.origins.get(name, DEFAULT)
 
     def text(self, name: str) -> str | None:
-        """A setting that is text, or None."""
+        """Return a setting that is text, or None."""
         value = self.values.get(name)
         return None if value is None else str(value)
 
@@ -97,7 +97,7 @@ class Config:
         return path
 
     def is_off(self, name: str) -> bool:
-        """Whether there is to be no ``store``, ``cache`` or ``ledger``."""
+        """Return whether there is to be no ``store``, ``cache`` or ``ledger``."""
         return (self.text(name) or usual_place(name)) == OFF
 
     def rows(self) -> Iterator[tuple[str, object, str]]:
@@ -182,7 +182,7 @@ def load(
 
 
 def user_file() -> Path | None:
-    """The file of settings of this user; None for an account without a home folder."""
+    """Return the file of settings of this user; None for an account without a home folder."""
     try:
         if sys.platform == "win32":
             folder = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
@@ -343,7 +343,7 @@ def _limits(*layers: Layer, projects: Layer) -> tuple[dict[str, tuple[Decimal, s
 
 
 def variable_text(name: str) -> str:
-    """What a variable says; nothing when it is empty or stands for an empty field."""
+    """Return what a variable says; nothing when it is empty or stands for an empty field."""
     text = os.environ.get(name, "").strip()
     return "" if _UNSET.fullmatch(text) else text
 
@@ -372,7 +372,7 @@ def named_file(file: str | os.PathLike[str] | None = None) -> Path | None:
 
 
 def _project_file() -> tuple[Path, Mapping[str, object]] | None:
-    """The nearest project's file from the working folder up, and its settings."""
+    """Return the nearest project's file from the working folder up, and its settings."""
     try:
         folder = Path.cwd()
     except OSError:  # it was removed
@@ -413,7 +413,7 @@ def parse_file(path: Path, problems: list[str], *, in_tool: bool = False) -> Map
 
 
 def _text(setting: Setting, value: object) -> str | list[str] | None:
-    """A TOML value as a variable would hold it; None when it has the wrong type."""
+    """Return a TOML value as a variable would hold it; None when it has the wrong type."""
     if setting.separator:
         parts = cast("list[object]", value) if isinstance(value, list) else [None]
         return [each for each in parts if isinstance(each, str)] if _are_texts(parts) else None

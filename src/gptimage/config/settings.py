@@ -96,7 +96,7 @@ def read_budget(text: str) -> Mapping[str, Decimal]:
 
 
 def read_name(text: str) -> str:
-    """A word without spaces.
+    """Return a word without spaces.
 
     Raises:
         BadValueError: It has some.
@@ -130,7 +130,7 @@ def read_url(*schemes: str, example: str) -> Callable[[str], str]:
 
 
 def read_amount(text: str) -> Decimal:
-    """An amount in USD.
+    """Return an amount in USD.
 
     Raises:
         BadValueError: It is none.
@@ -155,7 +155,7 @@ def _seconds(text: str) -> float:
 
 
 def read_per_minute(text: str) -> int:
-    """A whole number above 0.
+    """Return a whole number above 0.
 
     Raises:
         BadValueError: It is none.
@@ -166,7 +166,7 @@ def read_per_minute(text: str) -> int:
 
 
 def read_duration(text: str) -> timedelta:
-    """A number with a unit, such as ``30d``.
+    """Return a number with a unit, such as ``30d``.
 
     Raises:
         BadValueError: It is written otherwise, or is nothing.
@@ -182,7 +182,7 @@ def read_duration(text: str) -> timedelta:
 
 
 def read_bytes(text: str) -> int:
-    """A number of bytes with a unit, such as ``500MB``.
+    """Return a number of bytes with a unit, such as ``500MB``.
 
     Raises:
         BadValueError: It is written otherwise, or is nothing.
@@ -336,25 +336,25 @@ OTHER_VARIABLES: Final = frozenset(
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     setting = SETTINGS.get(name)
     return (setting and setting.variable) or f"GPTIMAGE_{name.upper()}"
 
 
 def usual_place(name: str) -> str:
-    """Where a store or ledger is when no setting says otherwise; the cache is off."""
+    """Return where a store or ledger is when no setting says otherwise; the cache is off."""
     if name == "store":
         return str(default_folder())
     return str(state_folder() / "ledger.sqlite") if name == "ledger" else OFF
 
 
 def usual_cache() -> str:
-    """Where responses are saved by a cache that is on, in no folder that was named."""
+    """Return where responses are saved by a cache that is on, in no folder that was named."""
     return str(cache_folder())
 
 
 def limits_of(values: Mapping[str, Value]) -> dict[str, Decimal]:
-    """The limits of ``budget``, ``max_per_call`` and ``max_per_day``, by period.
+    """Return the limits of ``budget``, ``max_per_call`` and ``max_per_day``, by period.
 
     Raises:
         BadValueError: Two of them name the same period.

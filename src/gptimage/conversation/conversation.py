@@ -40,7 +40,7 @@ TURN: Final = "turn"
 
 
 class _ConversationBase:
-    """Where a conversation stands."""
+    """The state of a conversation."""
 
     def __init__(
         self,
@@ -85,12 +85,12 @@ class _ConversationBase:
         return self._session.image_model
 
     def __repr__(self) -> str:
-        """Both models and where it stands; never a prompt."""
+        """Return both models and where it stands; never a prompt."""
         kind = type(self).__name__
         return f"{kind}({self.chat_model}, image_model={self.image_model}, at={self.response_id})"
 
     def branch(self, turn: Turn) -> Self:
-        """Another conversation that goes on from this turn; this one stays where it is."""
+        """Return another conversation that goes on from this turn; this one stays where it is."""
         other = type(self).__new__(type(self))
         other.__dict__ |= self.__dict__
         other._turns, other._resume = self._upto(turn), turn

@@ -1,4 +1,4 @@
-"""How a reply becomes a `Turn`: pure, and over the same reading of images as every call."""
+"""Turns a reply into a `Turn`: pure, with the image parser of every other call."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _SERVER_CODES: Final = {"server_error", "vector_store_timeout"}
 
 
 def is_forgotten(error: GptImageError) -> bool:
-    """Whether the service refused a turn because it no longer has the one before.
+    """Return whether the service refused a turn because it no longer has the one before.
 
     Such a refusal comes before anything is drawn, so asking in another way pays once.
     """
@@ -102,7 +102,7 @@ def turn_of(
     *,
     partials: Iterable[PartialImage] = (),
 ) -> Turn:
-    """The turn an answer stands for.
+    """Return the turn an answer stands for.
 
     Args:
         turn: What was sent.
@@ -145,7 +145,7 @@ def service_error(
 
 
 def _as_images(answer: Answer, drawn: list[ImageCall], reply: HttpReply) -> HttpReply:
-    """The same images as a reply of the Images API, which `finish` knows how to read."""
+    """Return the same images as a reply of the Images API, which `finish` knows how to read."""
     images: list[bytes] = []
     data: list[dict[str, object]] = []
     for call in drawn:
@@ -194,7 +194,7 @@ def _notes(
 def _nothing(
     turn: TurnPlan, answer: Answer, reply: HttpReply, partials: Iterable[PartialImage]
 ) -> GptImageError:
-    """Why there is no image: a failed call says most, then the response itself."""
+    """Return why there is no image: a failed call says most, then the response itself."""
     errors = [error for error in (*(call.error for call in answer.calls), answer.error) if error]
     if errors:
         return service_error(errors[0], request_id=reply.request_id, partials=partials)
@@ -245,7 +245,7 @@ def _failed(call: ImageCall) -> FailedCall:
 
 
 def _is_image(call: ImageCall) -> bool:
-    """Whether `finish` can read it, so that ids and prompts stay beside their images."""
+    """Return whether `finish` can read it, so that ids and prompts stay beside their images."""
     try:
         return isinstance(call.image, bytes) and bool(Image.from_bytes(call.image))
     except ImageDecodeError:
@@ -253,7 +253,7 @@ def _is_image(call: ImageCall) -> bool:
 
 
 def _events(reply: HttpReply) -> list[ServerEvent]:
-    """The events of a stream nobody asked for; none when it is no stream, or an error."""
+    """Return the events of a stream nobody asked for; none when it is no stream, or an error."""
     if not 200 <= reply.status < 300:
         return []
     decoder = EventDecoder()
@@ -263,7 +263,7 @@ def _events(reply: HttpReply) -> list[ServerEvent]:
 
 
 def _json(reply: HttpReply) -> object:
-    """The body, or None when it is no JSON object."""
+    """Return the body, or None when it is no JSON object."""
     try:
         value: object = loads(bytes(reply.body))
     except ValueError:
@@ -346,7 +346,7 @@ class TurnReader:
         return None
 
     def end(self, failures: Sequence[OutcomeUnknownError], finish: Finish) -> Turn:
-        """The turn, once the stream is over.
+        """Return the turn, once the stream is over.
 
         Args:
             failures: The failure that ended it early, if one did.
@@ -379,7 +379,7 @@ class TurnReader:
             raise
 
     def _document(self) -> Mapping[str, Any]:
-        """The response at the end, with the items that only came on the way."""
+        """Return the response at the end, with the items that only came on the way."""
         last = as_list(self._response.get("output")) if self._ended else []
         return {**self._response, "output": _merged(self._items, last)}
 
@@ -425,7 +425,7 @@ class TurnReader:
 
 
 def _merged(items: list[Mapping[str, Any]], last: list[object]) -> list[Mapping[str, Any]]:
-    """The items of the response at the end; an image it left out is taken from the way."""
+    """Return the items of the response at the end; an image it left out is taken from the way."""
     whole = {_name(item): item for item in items}
     final = [item for each in last if (item := as_table(each))]
     merged = [item if item.get("result") else whole.get(_name(item), item) for item in final]

@@ -1,4 +1,4 @@
-"""How a turn becomes a plan: pure, like every plan.
+"""Plans a turn: pure, like every plan.
 
 The Images API's plan judges the request, sizes it and counts its money; the Responses API
 only wraps it differently. So a turn is a `Plan` with another wire, and everything that knows
@@ -40,7 +40,7 @@ _REFUSED: Final[Mapping[str, str]] = {
 
 @frozen(kw_only=True)
 class TurnPlan:
-    """Everything decided before a turn is sent.
+    """The decisions made before a turn is sent.
 
     Attributes:
         plan: The plan; its request is the image asked for, its wire the response request.
@@ -60,7 +60,7 @@ def image_request(
     model: str,
     stream: bool,
 ) -> Generate:
-    """The image a turn asks for: an edit when it starts from images, else a new one.
+    """Return the image a turn asks for: an edit when it starts from images, else a new one.
 
     Raises:
         InvalidRequestError: An option is unknown or has no place in a conversation.
@@ -73,7 +73,7 @@ def image_request(
         )
     if rest.pop("input_fidelity", None) is not None:
         raise InvalidRequestError(
-            "input_fidelity: there is no image yet to be kept",
+            "input_fidelity: there is no image yet to preserve",
             field="input_fidelity",
             allowed="a turn that changes an image",
         )
@@ -138,7 +138,7 @@ def _ceiling(plan: Plan, ask: Ask, history: int | None) -> Decimal | None:
 
 
 def _chat_ceiling(request: Generate, on: date, ask: Ask, history: int | None) -> Decimal | None:
-    """The chat model's part; its bytes are those of the prompt and of all extra fields."""
+    """Return the chat model's part; its bytes are those of the prompt and of all extra fields."""
     extra = request.extra_body or {}
     if extra.get("service_tier") not in STANDARD:
         return None

@@ -135,7 +135,7 @@ class Turn:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What you should know, one sentence each."""
+        """Notes on the turn, one sentence each."""
         return self.result.warnings
 
     @property
@@ -174,7 +174,7 @@ class Turn:
         return json.dumps(self.to_dict(data=data))
 
     def _repr_html_(self) -> str:
-        """The images, for notebooks."""
+        """Return the images, for notebooks."""
         return self.result._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 
@@ -194,7 +194,7 @@ class TurnCompleted:
         return self.turn.image
 
     def _repr_html_(self) -> str:
-        """The images, for notebooks."""
+        """Return the images, for notebooks."""
         return self.turn._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 
@@ -207,7 +207,7 @@ its id (``img_...``)."""
 
 @frozen(kw_only=True)
 class ClientParts:
-    """What a `Conversation` needs of its client.
+    """The parts of a client that a `Conversation` uses.
 
     Attributes:
         saver: Its settings, and its store.
@@ -222,7 +222,7 @@ class ClientParts:
 
 @frozen(kw_only=True)
 class TurnInput:
-    """What the caller says in one turn, its images read.
+    """The caller's arguments of one turn, its images read.
 
     Attributes:
         prompt: The words.
@@ -260,6 +260,6 @@ class CompletedTurn:
     tags: tuple[str, ...] = ()
 
     def settled(self, call: CallTracker) -> CompletedTurn:
-        """The same, once the accounting knows what it cost, the chat model included."""
+        """Return the same, once the accounting knows what it cost, the chat model included."""
         result = call.finished(self.turn.result, extra=self.turn.chat_cost)
         return evolve(self, turn=evolve(self.turn, result=result))

@@ -70,23 +70,23 @@ class CallTracker:
         """
 
     def waiting(self, reason: str, seconds: float) -> None:
-        """It is held back."""
+        """Note that the call waits for a limit."""
 
     doubtful: int = 0
     """How many earlier tries may have been billed without an answer; see `Retry.unknown`."""
 
     def sent(self, attempt: int) -> None:
-        """It goes out now, so from now on it may be billed."""
+        """Note that the call is sent now: from here on it may be billed."""
         del attempt
         self.posted = True
 
     def retried(self, delay: float, outcome: HttpReply | TransportError) -> None:
-        """It was not billed, and will be sent again."""
+        """Note that the try was not billed and the call will be sent again."""
         del delay, outcome
         self.posted = bool(self.doubtful)
 
     def repeated(self, delay: float, outcome: HttpReply | OutcomeUnknownError) -> None:
-        """It may have been billed, and will be sent again all the same, as a call of its own.
+        """Note a retry of a try that may have been billed; it counts as a call of its own.
 
         Raises:
             BudgetExceededError: The budget does not allow another try.
@@ -102,7 +102,7 @@ class CallTracker:
         """A preview arrived."""
 
     def finished(self, result: Result, *, extra: Cost | None = FREE) -> Result:
-        """It was answered: settle what it cost. The result says if that failed.
+        """Settle the cost of a call with a result; a failure to do so becomes its warning.
 
         Args:
             result: The answer.
@@ -113,25 +113,25 @@ class CallTracker:
         return result.warn(*self._doubts())
 
     def refused(self, error: BaseException) -> None:
-        """It failed: give back what was reserved, unless it may have been billed."""
+        """Release the reservation of a failed call, unless it may have been billed."""
 
     def cache_hit(self, result: Result) -> Result:
-        """The answer is one that was paid for before. The result says if noting that failed."""
+        """Note a result that was paid for before; a failure to do so becomes its warning."""
         return result
 
     def saved(self, result: Result) -> Result:
-        """The result, after the store was asked to save it."""
+        """Return the result, after the store was asked to save it."""
         return result
 
     def _doubts(self) -> tuple[str, ...]:
-        """What the caller should know of earlier tries."""
+        """Return what the caller should know of earlier tries."""
         if not self.doubtful:
             return ()
         tries = "one earlier try" if self.doubtful == 1 else f"{self.doubtful} earlier tries"
-        return (f"{tries} of this call got no answer and may have been billed as well",)
+        return (f"{tries} of this call got no response and may have been billed as well",)
 
     def __enter__(self) -> Self:
-        """The call itself."""
+        """Return the call itself."""
         return self
 
     def __exit__(
@@ -157,13 +157,13 @@ class NullAccounting:
         self.clock: Callable[[], datetime] = clock
 
     def call(self, plan: Plan, *, operation: str | None = None) -> CallTracker:
-        """A call nobody listens to."""
+        """Return a call nobody listens to."""
         del plan, operation
         return CallTracker()
 
 
 def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
-    """The accounting for a client's settings ``budget``, ``ledger`` and ``observers``.
+    """Return the accounting for a client's settings ``budget``, ``ledger`` and ``observers``.
 
     Raises:
         ConfigurationError: Budget and client name different ledgers.
@@ -177,7 +177,7 @@ def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) 
 
 @frozen(kw_only=True)
 class CallAccounting:
-    """What a client counts, and whom it tells.
+    """The budget, ledger and observers of a client.
 
     Attributes:
         budget: What may be spent, or None.
@@ -193,7 +193,7 @@ class CallAccounting:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
-        """The accounting for a client's settings ``budget``, ``ledger`` and ``observers``.
+        """Return the accounting for a client's settings ``budget``, ``ledger`` and ``observers``.
 
         Raises:
             ConfigurationError: Budget and client name different ledgers.
@@ -204,7 +204,7 @@ class CallAccounting:
             budget.attach(ledger)  # the caller's own object counts: its `remaining` is asked later
         for each in (budget, ledger):
             if each is not None:
-                each.go_by(clock)
+                each.use_clock(clock)
         return cls(
             budget=budget,
             ledger=budget.ledger if ledger is None and budget is not None else ledger,
@@ -366,7 +366,7 @@ class _TrackedCall(CallTracker):
         )
 
     def _reserved(self) -> Reservation | None:
-        """A reservation in the budget, or in the ledger alone."""
+        """Return a reservation in the budget, or in the ledger alone."""
         accounting = self._accounting
         if accounting.budget is not None:
             return accounting.budget.reserve(
@@ -414,7 +414,7 @@ def _reason(outcome: HttpReply | TransportError | OutcomeUnknownError) -> str:
 
 
 def _times(usd: Decimal | None, tries: int) -> Decimal | None:
-    """What so many tries may cost; nothing when there is none, whatever the price."""
+    """Return what so many tries may cost; nothing when there is none, whatever the price."""
     return Decimal(0) if not tries else None if usd is None else usd * tries
 
 

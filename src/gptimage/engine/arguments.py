@@ -1,4 +1,4 @@
-"""What a client is made with, checked by name and kind before anything can be sent or paid."""
+"""Checks of a client's settings by name and type, before anything can be sent or paid."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def check_transport(transport: object, *, wants_async: bool) -> None:
 
 
 def store_of(store: Store | str | os.PathLike[str] | None) -> Store | None:
-    """The store that was given, or the one in the folder that was named.
+    """Return the store that was given, or the one in the folder that was named.
 
     Raises:
         ConfigurationError: It is neither.
@@ -166,7 +166,7 @@ def store_of(store: Store | str | os.PathLike[str] | None) -> Store | None:
 
 
 def cache_of(cache: Cache | str | os.PathLike[str] | None) -> Cache | None:
-    """The cache that was given, or one in the folder that was named.
+    """Return the cache that was given, or one in the folder that was named.
 
     Raises:
         ConfigurationError: It is neither.
@@ -263,7 +263,7 @@ def check_retry(retry: object) -> Retry:
 
 
 def retry_of(retry: Retry | int | None) -> Retry:
-    """How often to send again; 0 is never."""
+    """Return how often to send again; 0 is never."""
     if retry is None:
         return Retry()
     return retry if isinstance(retry, Retry) else Retry(attempts=1)
@@ -299,7 +299,7 @@ def _fetch(name: str, value: object) -> None:
 
 
 def _observers(name: str, value: object) -> None:
-    """An observer that must be awaited would hear nothing, and nobody would notice."""
+    """Refuse an observer whose `notify` must be awaited: it would receive nothing."""
     wanted = "a list of observers, each with a method notify(event)"
     if not isinstance(value, (list, tuple)):
         raise refused(name, value, f"{wanted}: put one alone in brackets, observers=[...]")
@@ -330,7 +330,7 @@ _CHECKS: Final = {
 
 
 def _hints(what: str) -> dict[str, str]:
-    """What to do instead, for names that people know from the SDK and from calls."""
+    """Return what to do instead, for names that people know from the SDK and from calls."""
     name, _, sandbox = what.partition(".")
     sdk = "AsyncOpenAI" if name.startswith("Async") else "OpenAI"
     azure = sdk.replace("OpenAI", "AzureOpenAI")
@@ -377,7 +377,7 @@ def _article(value: object) -> str:
 
 
 def _is_plain(method: object) -> bool:
-    """Whether it is written with ``def``, so that what it gives is known."""
+    """Return whether it is written with ``def``, so that what it gives is known."""
     import inspect
 
     return inspect.isfunction(method) or inspect.ismethod(method)

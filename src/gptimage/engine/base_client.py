@@ -1,4 +1,4 @@
-"""What both clients do, written once: coroutines over a `Runtime`, and what sends nothing."""
+"""The common base of both clients: coroutines over a `Runtime`, and methods that send nothing."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class CallSettings:
 
 
 class BaseClient:
-    """What `ImageClient` and `AsyncImageClient` have in common.
+    """The common base of `ImageClient` and `AsyncImageClient`.
 
     Args:
         runtime: Sends and waits.
@@ -254,7 +254,7 @@ class BaseClient:
         return twin
 
     def __repr__(self) -> str:
-        """Where it sends and with which model; never the key."""
+        """Return where it sends and with which model; never the key."""
         return f"{type(self).__name__}({self._config.endpoint}, model={self._config.model})"
 
     def _with_saving_hook(self, hook: SavingHook) -> Self:

@@ -1,4 +1,4 @@
-"""What both clients share besides waiting: settings, and building plans from arguments."""
+"""The settings of both clients, and the plans they build from arguments."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class ClientConfig:
     def from_settings(
         cls, settings: Settings, *, endpoint: str, store: Store | None
     ) -> ClientConfig:
-        """The core for these settings, with defaults for the rest."""
+        """Return the core for these settings, with defaults for the rest."""
         models = settings.get("models") or Models.load()
         limits = settings.get("limits")
         clock = in_utc(settings.get("clock"))
@@ -217,7 +217,7 @@ class ClientConfig:
         *,
         stream: bool = False,
     ) -> Plan:
-        """An edit when there are images to start from, else a new image."""
+        """Return an edit when there are images to start from, else a new image."""
         if images is None:
             return self.plan_generate(prompt, options, stream=stream)
         return self.plan_edit(prompt, images, options, stream=stream)
@@ -267,7 +267,7 @@ class ClientConfig:
         unknown: int = 0,
         costs_nothing: bool = False,
     ) -> float | None:
-        """Seconds until the next try, or None when this was the last one.
+        """Return seconds until the next try, or None when this was the last one.
 
         Args:
             attempt: How many tries have been made, from 1.
@@ -288,7 +288,7 @@ class ClientConfig:
         return None
 
     def acquire_rate_limit(self, plan: Plan) -> float:
-        """Seconds until a request may be sent; 0 when it may be sent now, and is counted."""
+        """Return seconds until a request may be sent; 0 when it may be sent now, and is counted."""
         if self.limiter is None:
             return 0.0
         from gptimage.limits import tokens_of
@@ -318,7 +318,7 @@ class ClientConfig:
         return parse_response(plan, reply, unreachable, now=self.clock())
 
     def inline_image_urls(self, reply: HttpReply) -> tuple[HttpReply, dict[str, str]]:
-        """The reply with all its images in it, and why some could not be downloaded.
+        """Return the reply with all its images in it, and why some could not be downloaded.
 
         Images a reply names by address are downloaded without the key, and kept only when
         they are images: what else answers there is nobody's business.
@@ -334,13 +334,13 @@ class ClientConfig:
         return inline_images(reply, found) if found else reply, unreachable
 
     def parse_cached(self, plan: Plan, body: bytes | bytearray | memoryview) -> Result:
-        """Read a reply that was kept earlier: it costs nothing now."""
+        """Parse a reply from the cache: it costs nothing now."""
         plain = body if isinstance(body, (bytes, bytearray)) else bytes(body)
         result = parse_response(plan, HttpReply(status=200, body=plain), now=self.clock())
         return evolve(result, cached=True, cost=FREE)
 
     def _stored(self, source: Any) -> Any:
-        """The image a store's id or record stands for; anything else as it is."""
+        """Return the image a store's id or record stands for; anything else as it is."""
         id = source.id if isinstance(source, Record) else source
         if self.store is None or not isinstance(id, str) or not id.startswith("img_"):
             return source
@@ -454,7 +454,7 @@ def _address(base_url: str | None) -> str:
 def client_maker(
     api_key: str | None, endpoint: str, timeout: float, login: str | None, *, is_async: bool
 ) -> Callable[[], Any]:
-    """How to make the HTTP client, once it is needed.
+    """Return how to make the HTTP client, once it is needed.
 
     Args:
         api_key: The key, or None for that of the environment.

@@ -64,7 +64,7 @@ _UNPACKERS: Final = {"br": "brotli", "zstd": "zstandard"}
 """Encodings nobody asked for, and what reads them."""
 
 _OPAQUE: Final = (
-    "a transparent background was asked for, and no pixel of the image is transparent: ask again "
+    "a transparent background was requested, and no pixel of the image is transparent: ask again "
     "with another model or a plainer subject, or cut it out yourself"
 )
 _YEAR_2100: Final = 4_102_444_800
@@ -118,7 +118,7 @@ def parse_response(
 
 
 def inline_images(reply: HttpReply, found: Mapping[str, bytes]) -> HttpReply:
-    """The reply with downloaded images in place of their addresses, which may expire."""
+    """Return the reply with downloaded images in place of their addresses, which may expire."""
     document = read(reply.body, reply.images)
     images = list(document.images)
     for item in items(document.value):
@@ -152,7 +152,7 @@ _FORM_ALONE: Final = re.compile(
 
 
 def _document(plan: Plan, reply: HttpReply, now: datetime) -> ParsedBody:
-    """The reply's JSON, once its status says that it is an answer."""
+    """Return the reply's JSON, once its status says that it is an answer."""
     if not 200 <= reply.status < 300:
         raise _refused(plan, reply, now)
     try:
@@ -179,7 +179,7 @@ def _unread_json(plan: Plan, error: ApiError) -> str | None:
 
 
 def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeUnknownError:
-    """What an error status means, and what it may have cost."""
+    """Return what an error status means, and what it may have cost."""
     error = error_from_reply(reply, waiting_time(reply, now))
     if note := _unread_json(plan, error):
         error.args = (f"{error} ({note})",)
@@ -197,7 +197,10 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
     if redirect:
         reason = str(error)
     elif reply.status in STOPPED_WAITING:
-        reason = f"somebody stopped waiting for the service (HTTP {reply.status}{_quoted(reply)})"
+        reason = (
+            "a server on the way stopped waiting for the service "
+            f"(HTTP {reply.status}{_quoted(reply)})"
+        )
     elif not isinstance(error, ServerError):
         return error  # whatever its status, the text names a refusal, such as moderation
     elif (reply.status == 500 and not is_bare(reply)) or shows_work(text_of(reply)):
@@ -217,14 +220,14 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
 
 
 def _priced(plan: Plan, error: ApiError) -> ApiError:
-    """The error, with what it may have cost if it came in the middle of the work."""
+    """Return the error, with what it may have cost if it came in the middle of the work."""
     if may_be_billed(error):
         error.args = (f"{error}: {possible_cost(plan)}",)
     return error
 
 
 def _quoted(reply: HttpReply) -> str:
-    """The error's own words, short and without secrets, or nothing."""
+    """Return the error's own words, short and without secrets, or nothing."""
     if not reply.body:
         return ""
     words = message_of(reply)[:_READ]
@@ -232,7 +235,7 @@ def _quoted(reply: HttpReply) -> str:
 
 
 def _images(document: ParsedBody, unreachable: Mapping[str, str]) -> tuple[list[Image], list[str]]:
-    """Every image that can be read, and a sentence for each that cannot."""
+    """Return every image that can be read, and a sentence for each that cannot."""
     images: list[Image] = []
     lost: list[str] = []
     for number, item in enumerate(items(document.value), 1):
@@ -273,7 +276,7 @@ def _cost(plan: Plan, usage: Usage | None, images: list[Image]) -> Cost | None:
 
 
 def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
-    """The image with exactly the pixels asked for, and what was done to it."""
+    """Return the image with exactly the pixels asked for, and what was done to it."""
     exact = plan.exact
     if exact is None or image.size == exact:
         return image, []
@@ -290,7 +293,7 @@ def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
 
 
 def _done(image: Image, asked: tuple[int, int]) -> str:
-    """What brought an image to the size asked: scaling, cutting, or both."""
+    """Return what brought an image to the size asked: scaling, cutting, or both."""
     if image.size is None:
         return "set"
     came = image.size if image.format == "svg" else oriented_size(image.data, image.format)
@@ -301,21 +304,21 @@ def _done(image: Image, asked: tuple[int, int]) -> str:
 
 
 def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
-    """Where the service did something else than asked."""
+    """Return where the service did something else than asked."""
     notes: list[str] = []
     if len(images) != plan.request.count:
-        notes.append(f"{plan.request.count} images were asked for, {len(images)} arrived")
+        notes.append(f"{plan.request.count} images were requested, {len(images)} arrived")
     asked = plan.request.format
     if plan.request.background == "transparent":
         notes += [_OPAQUE for image in images if _is_opaque(image)]
     other = sorted({image.format for image in images} - {asked})
     if asked and other:
-        notes.append(f"{asked} was asked for, the bytes are {', '.join(other)}")
+        notes.append(f"{asked} was requested, the bytes are {', '.join(other)}")
     return notes
 
 
 def _is_opaque(image: Image) -> bool:
-    """Whether an image has no transparent pixel; False where that cannot be known."""
+    """Return whether an image has no transparent pixel; False where that cannot be known."""
     try:
         return image.format != "svg" and not has_transparency(
             decode_pixels(image.data, image.format)
@@ -325,7 +328,7 @@ def _is_opaque(image: Image) -> bool:
 
 
 def moment_of(stamp: object) -> datetime | None:
-    """A time in Unix seconds that a reply names; None when it is none of these centuries."""
+    """Return a time in Unix seconds that a reply names; None when it is none of these centuries."""
     if not isinstance(stamp, (int, float)) or isinstance(stamp, bool):
         return None
     return datetime.fromtimestamp(stamp, UTC) if 0 <= stamp < _YEAR_2100 else None
@@ -334,7 +337,7 @@ def moment_of(stamp: object) -> datetime | None:
 def _no_image_error(
     plan: Plan, reply: HttpReply, document: ParsedBody, lost: list[str]
 ) -> ApiError | MalformedReplyError:
-    """What is wrong with a reply that holds no image."""
+    """Return what is wrong with a reply that holds no image."""
     if has_error(document.value):
         error = error_from_event(document.value, request_id=reply.request_id, partials=())
         return _priced(plan, error)
@@ -342,7 +345,7 @@ def _no_image_error(
 
 
 def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError:
-    """The error for a reply that cannot be read; it carries the body."""
+    """Return the error for a reply that cannot be read; it carries the body."""
     return MalformedReplyError(
         f"{problem} (HTTP {reply.status}, {reply.content_type or 'no content type'}): "
         f"{possible_cost(plan)}; the raw reply is in .reply",
@@ -355,7 +358,7 @@ def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError
 
 def _not_json(reply: HttpReply) -> str:
     if reply.content_type == "text/html":
-        return "a web page came instead of an answer: is base_url right, or a proxy in between?"
+        return "a web page came instead of a response: is base_url right, or a proxy in between?"
     packed = reply.headers.get("content-encoding", "").strip().lower()
     if package := _UNPACKERS.get(packed):
         return (

@@ -36,7 +36,7 @@ _UNCOUNTED: Final = ("gif", "svg")
 
 @frozen(kw_only=True)
 class Plan:
-    """Everything decided before anything is sent.
+    """The decisions made before anything is sent.
 
     Attributes:
         request: What was asked.
@@ -70,7 +70,7 @@ class Plan:
 
     @property
     def images(self) -> int:
-        """How many images it may draw."""
+        """The number of images it may draw."""
         return self.request.count if self.most is None else self.most
 
 
@@ -113,7 +113,7 @@ def plan(
 
 
 def cache_key(wire: HttpRequest, endpoint: str) -> str:
-    """The same key for the same answer: streaming changes the delivery, not the image."""
+    """Return the same key for the same answer: streaming changes the delivery, not the image."""
     delivery = ("stream", "partial_images")
     parts = {
         "endpoint": endpoint.rstrip("/"),
@@ -128,7 +128,7 @@ def cache_key(wire: HttpRequest, endpoint: str) -> str:
 
 
 def possible_cost(plan: Plan) -> str:
-    """What an unanswered call may have cost, in words."""
+    """Return what an unanswered call may have cost, in words."""
     if plan.ceiling is None:
         return "it may have been billed, how much is not known"
     return f"it may have been billed up to {format_usd(plan.ceiling)}"
@@ -174,7 +174,7 @@ class _Money:
 
 
 def _spec(models: Models, model: str, endpoint: str) -> ModelSpec | None:
-    """What is known of the model there: Azure has dates and successors of its own."""
+    """Return what is known of the model there: Azure has dates and successors of its own."""
     spec = models.get(model)
     if spec is None or not is_azure(endpoint):
         return spec
@@ -187,7 +187,7 @@ def _spec(models: Models, model: str, endpoint: str) -> ModelSpec | None:
 
 
 def is_azure(endpoint: str) -> bool:
-    """Whether an address is one of Azure's, whose dialect differs."""
+    """Return whether an address is one of Azure's, whose dialect differs."""
     return (urlsplit(endpoint).hostname or "").endswith(".azure.com")
 
 
@@ -198,7 +198,7 @@ def _known_size(image: Image | FileRef) -> tuple[int, int] | None:
 
 
 def _sizes(request: Generate, spec: ModelSpec | None) -> tuple[tuple[int, int] | None, str | None]:
-    """The size drawn in pixels, and what to call it on the wire."""
+    """Return the size drawn in pixels, and what to call it on the wire."""
     if request.size is None or request.size.pixels is None:
         return None, None if request.size is None else "auto"
     pixels = request.size.pixels
@@ -210,14 +210,14 @@ def _sizes(request: Generate, spec: ModelSpec | None) -> tuple[tuple[int, int] |
 
 
 def _made_fit(request: Generate) -> Iterator[str]:
-    """Which input images are sent in another form than they were given."""
+    """Yield which input images are sent in another form than they were given."""
     for number, image in enumerate(request.inputs, 1):
         given = image.original if isinstance(image, Image) else None
         if given is None or not isinstance(image, Image):
             continue
         if given.format not in API_FORMATS:
             still = "the first frame of " if given.format == "gif" else ""
-            article = "an" if given.format[:1] in {"a", "i"} else "a"
+            article = "an" if given.format[:1] in {"a", "i", "s"} else "a"  # an svg
             yield (
                 f"input image {number} is {article} {given.format}, which the service does not "
                 f"take: {still}it was sent as {image.format}"
@@ -232,7 +232,7 @@ def _made_fit(request: Generate) -> Iterator[str]:
 
 
 def _legal_mask(request: Generate) -> tuple[Image | FileRef | None, tuple[str, ...]]:
-    """The mask as the service takes it, and what was done to make it so."""
+    """Return the mask as the service takes it, and what was done to make it so."""
     if not isinstance(request, Edit):
         return None, ()
     first = request.images[0]
@@ -241,5 +241,5 @@ def _legal_mask(request: Generate) -> tuple[Image | FileRef | None, tuple[str, .
     if not isinstance(request.mask, Mask):
         return request.mask, ()
     size = oriented_size(first.data, first.format) if isinstance(first, Image) else None
-    image, notes = request.mask.legal(size)
+    image, notes = request.mask.normalized(size)
     return image, tuple(notes)

@@ -31,7 +31,7 @@ _prepared: Final[set[tuple[bool, bool]]] = set()
 
 
 def is_prepared(plan: Plan, *, store: bool) -> bool:
-    """Whether `prepare` has nothing left to do for such a plan."""
+    """Return whether `prepare` has nothing left to do for such a plan."""
     return (_needs_pixels(plan), store) in _prepared
 
 

@@ -1,4 +1,4 @@
-"""How a client waits: one technique for blocking and async code, and two runtimes.
+"""The two runtimes of a client: one technique for blocking and async code.
 
 What a call does is written once, as coroutines that wait only through a `Runtime`. The async
 client awaits them. The blocking client gives them a `BlockingRuntime`, whose methods finish
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Runtime(Protocol):
-    """How a client sends, sleeps and does what may block."""
+    """The ways a client sends, sleeps and runs blocking work."""
 
     async def send(self, request: HttpRequest) -> HttpReply:
         """Send and read the whole response."""

@@ -54,12 +54,12 @@ class ParsedReply:
 
     @property
     def fresh(self) -> NewReply:
-        """What goes into the cache."""
+        """The cache entry of this reply."""
         cost = self.result.cost
         return NewReply(body=self.body, usd=cost.usd if cost else None)
 
     def change(self, work: Callable[[Result], Result]) -> ParsedReply:
-        """The same reply with the result that ``work`` makes of it."""
+        """Return the same reply with the result that ``work`` makes of it."""
         return evolve(self, result=work(self.result))
 
 
@@ -80,11 +80,11 @@ class ResultSaver:
 
     @property
     def store(self) -> Store | None:
-        """Where images are saved, or None."""
+        """The store of the images, or None."""
         return self.core.store
 
     def check_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
-        """The tags, refused now if they make no sense: later they would cost an image.
+        """Return the tags, refused now if they make no sense: later they would cost an image.
 
         Raises:
             InvalidRequestError: There is no store to tag in, or a tag is unusable.
@@ -110,7 +110,7 @@ class ResultSaver:
         return check_tags(found)
 
     def is_cheap(self, plan: Plan, reply: HttpReply) -> bool:
-        """Whether `take` takes no time worth a thread: nothing to save, download or crop."""
+        """Return whether `take` takes no time worth a thread: nothing to save, download or crop."""
         size = len(reply.body) + sum(map(len, reply.images))
         cropped = plan.exact and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)
         writes = self.store is not None or self.keep is not None
@@ -149,7 +149,7 @@ class ResultSaver:
         cache: Cache | None,
         arrival: Arrival | None = None,
     ) -> ParsedReply:
-        """The end of a stream, kept like any other reply.
+        """Return the end of a stream, saved like any other reply.
 
         Raises:
             GptImageError: It ended without a finished image.
@@ -165,7 +165,7 @@ class ResultSaver:
         return evolve(taken, result=taken.result.warn(*notes))
 
     def cache_lookup(self, plan: Plan, cache: Cache) -> ParsedReply | None:
-        """What the cache knows; a cache that fails knows nothing."""
+        """Return what the cache knows; a cache that fails knows nothing."""
         try:
             entry = cache.get(plan.key)
             if entry is None:
@@ -178,7 +178,7 @@ class ResultSaver:
     def from_single_flight(
         self, plan: Plan, shared: FlightResult, own: Sequence[ParsedReply]
     ) -> ParsedReply:
-        """What we own ourselves, or else the reply somebody else paid for."""
+        """Return the reply this call paid for, or else the one that another call got."""
         if own:
             taken = own[0]
         else:
@@ -222,7 +222,7 @@ class ResultSaver:
     def _taken(
         self, result: Result, body: bytes | None, entry: SpooledReply | None, *, complete: bool
     ) -> ParsedReply:
-        """Only whole answers are cached: the rest may be own for again."""
+        """Return the parsed reply; only a complete one has the body for the cache."""
         notes = [entry.warning] if entry and entry.warning else []
         keep = body if self.caches and complete else None
         return ParsedReply(result=result.warn(*notes), body=keep, entry=entry)
@@ -249,7 +249,7 @@ class ResultSaver:
         try:
             spool = PendingReplies(clock=self.core.clock)
         except GptImageError as error:  # this account has no folder for it
-            return SpooledReply(warning=f"the reply could not be kept for recovery: {error}")
+            return SpooledReply(warning=f"the reply could not be saved for recovery: {error}")
         name = None if self.store is None else self.store.name
         return spool.put(plan.key, body, note_of(plan.request), store=name, given_up=given_up)
 
@@ -282,7 +282,7 @@ def _cache_put(cache: Cache, key: str, fresh: NewReply) -> list[str]:
 def _already_stored(
     store: Store, result: Result, tags: tuple[str, ...], notes: list[str]
 ) -> tuple[Record, ...]:
-    """The records, tagged, of a cached result whose images are all in the store already."""
+    """Return the records, tagged, of a cached result whose images are all in the store already."""
     if not result.cached:
         return ()
     found = [store.find(image.sha256) for image in result.images]

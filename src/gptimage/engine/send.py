@@ -126,7 +126,7 @@ class _Tries:
         self.call.sent(self.number)
 
     def next(self, outcome: Outcome) -> float | None:
-        """Seconds until the next try, or None when this outcome is the caller's to read.
+        """Return seconds until the next try, or None when this outcome is the caller's to read.
 
         Raises:
             TransportError: The service was not reached.
@@ -153,10 +153,10 @@ class _Tries:
         return None
 
     def doubt(self, last: HttpReply | Exception) -> OutcomeUnknownError:
-        """The failure of a call that may have been billed before its last try failed."""
+        """Return the failure of a call that may have been billed before its last try failed."""
         error = last if isinstance(last, Exception) else error_from_reply(last)
-        last = OutcomeUnknownError(f"no usable answer in {self.number} tries (the last: {error})")
-        found = _unknown(self.plan, last, tries=self.unknown)
+        summary = f"no usable response in {self.number} tries (the last: {error})"
+        found = _unknown(self.plan, OutcomeUnknownError(summary), tries=self.unknown)
         found.__cause__ = error
         return found
 
@@ -298,7 +298,7 @@ async def reserve_budget(runtime: Runtime, call: CallTracker) -> AsyncGenerator[
 
 
 def _unknown(plan: Plan, error: OutcomeUnknownError, *, tries: int = 1) -> OutcomeUnknownError:
-    """The same failure, with what it may have cost.
+    """Return the same failure, with what it may have cost.
 
     Args:
         plan: What was sent.

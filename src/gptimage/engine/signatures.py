@@ -62,5 +62,5 @@ def _attributes(options: type) -> str:
 
 
 def _written(hint: object) -> object:
-    """The annotation as it is written in the source."""
+    """Return the annotation as it is written in the source."""
     return hint.__forward_arg__ if isinstance(hint, ForwardRef) else hint

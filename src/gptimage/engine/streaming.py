@@ -107,7 +107,7 @@ class StreamReader:
         now: datetime,
         complete: Callable[[HttpReply], tuple[HttpReply, Mapping[str, str]]] = _as_it_is,
     ) -> Completed:
-        """The result, once the stream is over.
+        """Return the result, once the stream is over.
 
         Args:
             broken: The failure that ended it early, if one did.
@@ -129,7 +129,7 @@ class StreamReader:
         return Completed(result=result.warn(*self._notes))
 
     def reply(self) -> HttpReply:
-        """The stream as one plain reply, in the form `parse_response` and the cache know."""
+        """Return the stream as one plain reply, in the form `parse_response` and the cache know."""
         if not self._finals:
             return self._whole or self._head  # some servers stream one plain answer
         return self._merged(self._finals)

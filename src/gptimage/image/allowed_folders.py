@@ -42,7 +42,7 @@ _RELATIVE: Final = os.open in os.supports_dir_fd and os.link in os.supports_dir_
 
 @frozen
 class _Place:
-    """Where a path really leads.
+    """The real location of a path.
 
     Attributes:
         root: The folder that allows it, resolved.
@@ -69,13 +69,13 @@ class Folders:
         self.folders: tuple[Path, ...] = tuple(Path(each).expanduser() for each in folders)
 
     def __repr__(self) -> str:
-        """The folders."""
+        """Return the folders."""
         return f"Folders({', '.join(repr(str(each)) for each in self.folders)})"
 
     def read(
         self, path: str | os.PathLike[str], *, field: str = "path", max_bytes: int = MAX_BYTES
     ) -> bytes:
-        """The bytes of a file.
+        """Return the bytes of a file.
 
         Args:
             path: Its path: absolute, or relative to one of the folders; ``~`` is your home.
@@ -98,7 +98,7 @@ class Folders:
             raise self._refuse(field, path, f"cannot be read: {_reason(error)}") from error
 
     def target(self, path: str | os.PathLike[str], *, field: str = "path") -> Path:
-        """Where `save` would put an image, but for its extension and its number.
+        """Return where `save` would put an image, but for its extension and its number.
 
         Raises:
             InvalidRequestError: The path leads elsewhere.
@@ -138,7 +138,7 @@ class Folders:
             raise self._refuse(field, path, f"cannot be written: {_reason(error)}") from error
 
     def _places(self, path: str | os.PathLike[str], field: str) -> Iterator[_Place]:
-        """Where a path may lead, as far as that is inside; at least one.
+        """Yield where a path may lead, as far as that is inside; at least one.
 
         Raises:
             InvalidRequestError: It always leads elsewhere.
@@ -155,7 +155,7 @@ class Folders:
             raise self._refuse(field, path, "is outside of the folders that may be used")
 
     def _asked(self, path: str | os.PathLike[str], roots: list[str], field: str) -> Iterator[Path]:
-        """Every place a path could mean, resolved."""
+        """Yield every place a path could mean, resolved."""
         try:
             asked = Path(path).expanduser()
             for base in roots[:1] if asked.is_absolute() else roots:
@@ -189,7 +189,7 @@ class _Folder:
     descriptor: int | None
 
     def name(self, name: str) -> str:
-        """How a file in it is named to the system."""
+        """Return how a file in it is named to the system."""
         return name if self.descriptor is not None else str(self.path / name)
 
     def open(self, name: str, flags: int) -> int:
@@ -289,7 +289,7 @@ def _compare(descriptor: int, place: _Place) -> None:
 
 
 def _content(descriptor: int, max_bytes: int) -> bytes:
-    """All of a regular file; a pipe or device could wait, or give bytes, for ever."""
+    """Return all of a regular file; a pipe or device could wait, or give bytes, for ever."""
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         raise ValueError("it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file")
@@ -301,7 +301,7 @@ def _content(descriptor: int, max_bytes: int) -> bytes:
 
 
 def _alike(place: _Place) -> tuple[str, tuple[str, ...]]:
-    """The parts of a path that is there and looks the same; none when there is not one."""
+    """Return the parts of a path that is there and looks the same; none when there is not one."""
     found = lookalike(place.path)
     inside = os.path.lexists(found) and found.is_relative_to(place.root)
     return place.root, found.relative_to(place.root).parts if inside else ()

@@ -53,7 +53,7 @@ def encode(
     lossless: bool = False,
     keep_profile: bool = True,
 ) -> bytes:
-    """The image as a file.
+    """Return the image as a file.
 
     Args:
         image: In mode L, RGB or RGBA.
@@ -98,14 +98,14 @@ def encode_gif(
 
 
 def encode_png(image: Pil, *, level: int) -> bytes:
-    """A PNG at this compression level, 0 to 9."""
+    """Return a PNG at this compression level, 0 to 9."""
     buffer = io.BytesIO()
     image.save(buffer, "png", compress_level=level)
     return buffer.getvalue()
 
 
 def has_transparency(image: Pil) -> bool:
-    """Whether any pixel is not fully opaque."""
+    """Return whether any pixel is not fully opaque."""
     return (
         "A" in image.mode and cast("tuple[int, int]", image.getchannel("A").getextrema())[0] < 255
     )
@@ -118,7 +118,7 @@ def on_or_off(alpha: Pil) -> Pil:
 
 
 def on_white(image: Pil) -> Pil:
-    """The image without transparency, laid on white."""
+    """Return the image without transparency, laid on white."""
     import PIL.Image
 
     if "A" not in image.mode:
@@ -160,7 +160,7 @@ def _with_palette(image: Pil, colors: int) -> Pil:
 
 
 def _with_clear_entry(image: Pil) -> Pil:
-    """At most 255 colours, and one entry for what is more transparent than not."""
+    """Return at most 255 colours, and one entry for what is more transparent than not."""
     from PIL import ImageChops
 
     paletted = _with_palette(image, _CLEAR)
@@ -307,7 +307,7 @@ def check_memory(format: str, mode: str, pixels: int, *, copies: int = 1) -> Non
 
 
 def memory_limit() -> int:
-    """Bytes one image may take when it is unpacked.
+    """Return bytes one image may take when it is unpacked.
 
     Raises:
         ConfigurationError: The environment variable is no whole number from 1 up.
@@ -321,7 +321,7 @@ def memory_limit() -> int:
 
 
 def orientation(image: Pil) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none that can be read.
+    """Return the EXIF orientation, 1 to 8; 1 where there is none that can be read.
 
     Nothing else of EXIF is looked at: cameras and editors write values no reader accepts, and
     every viewer shows such a photograph.
@@ -337,7 +337,7 @@ def orientation(image: Pil) -> int:
 
 
 def upright(image: Pil) -> Pil:
-    """The image turned the way its EXIF data says, or itself."""
+    """Return the image turned the way its EXIF data says, or itself."""
     from PIL.Image import Transpose
 
     turns = {
@@ -367,7 +367,7 @@ def without_texts(data: bytes) -> bytes:
 
 
 def to_rgb_or_rgba(image: Pil) -> Pil:
-    """The same pixels in mode L, RGB or RGBA, where every operation works.
+    """Return the same pixels in mode L, RGB or RGBA, where every operation works.
 
     Of what the file holds besides pixels only the ICC profile stays, so that a comment or a
     rotation already applied is not written again.
@@ -379,7 +379,7 @@ def to_rgb_or_rgba(image: Pil) -> Pil:
 
 
 def open_file(data: bytes, formats: tuple[str, ...]) -> ImageFile:
-    """A file in one of these formats with its header read.
+    """Return a file in one of these formats with its header read.
 
     As ``PIL.Image.open``, whose own limit on pixels does not know how many bytes one takes: it
     warns at every photograph of a large phone camera, and lets small bombs through.

@@ -141,7 +141,7 @@ def _draw(images: Sequence[Image], labels: Sequence[str] | None, style: _Style) 
 
 
 def _tile(image: Image, cell: int, font: FreeTypeFont | BitmapFont) -> Pil:
-    """The image scaled into the cell, without transparency."""
+    """Return the image scaled into the cell, without transparency."""
     if image.format == "svg":
         return _placeholder(image, cell, font)
     pixels = decode(image.data, image.format, at_least=cell)
@@ -154,7 +154,7 @@ def _tile(image: Image, cell: int, font: FreeTypeFont | BitmapFont) -> Pil:
 
 
 def _placeholder(image: Image, cell: int, font: FreeTypeFont | BitmapFont) -> Pil:
-    """A tile with the words SVG and its size, in the svg's proportions."""
+    """Return a tile with the words SVG and its size, in the svg's proportions."""
     import PIL.Image
     from PIL import ImageDraw
 
@@ -182,7 +182,7 @@ def _checkerboard(size: tuple[int, int], square: int) -> Pil:
 
 
 def _line(text: str, width: int, draw: ImageDraw, font: FreeTypeFont | BitmapFont) -> str:
-    """One line that fits, cut with an ellipsis, in letters the built-in font has."""
+    """Return one line that fits, cut with an ellipsis, in letters the built-in font has."""
     line = " ".join(text.split())[:_MAX_LABEL].encode("utf-8", "replace").decode()
     line = line.replace("×", "x")
     if draw.textlength(line, font=font) <= width:

@@ -50,7 +50,7 @@ def is_public(address: str) -> bool:
 
 
 def _unwrapped(ip: IPAddress) -> IPAddress:
-    """The IPv4 address that an IPv4-mapped or NAT64 address leads to.
+    """Return the IPv4 address that an IPv4-mapped or NAT64 address leads to.
 
     6to4, Teredo and the old IPv4-compatible form are not unwrapped: they are refused whole.
     """
@@ -156,7 +156,7 @@ class Fetch:
         raise _refused(target, f"comes after more than {self.max_redirects} redirects")
 
     def _get(self, target: httpx2.URL, deadline: float, endpoint: str | None) -> bytes | str:
-        """The body, or where a redirect leads."""
+        """Return the body, or where a redirect leads."""
         import httpcore2
 
         from gptimage.image.pinned_address import PinnedAddressBackend, ssl_context
@@ -181,7 +181,7 @@ class Fetch:
             return self._unpacked(target, body) if wanted else body
 
     def _addresses(self, target: httpx2.URL, endpoint: str | None) -> list[str]:
-        """Every address of the host, once all of them are found acceptable."""
+        """Return every address of the host, once all of them are found acceptable."""
         addresses = self._look_up(target)
         if self.allow_private or all(map(is_public, addresses)):
             return addresses
@@ -244,7 +244,7 @@ class Fetch:
         encoding = headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding != b"identity" and not packed:
             # Unpacking what we asked not to be packed would invite decompression bombs.
-            raise _refused(target, "sent a compressed body although none was asked for")
+            raise _refused(target, "sent a compressed body although none was requested")
         self._check_size(target, int(headers.get(b"content-length", b"0")))
 
     def _check_size(self, target: httpx2.URL, size: int) -> None:

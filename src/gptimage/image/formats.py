@@ -1,4 +1,4 @@
-"""What a file really is: format and pixel size from its first bytes, without decoding.
+"""The format and pixel size of a file, from its first bytes, without decoding.
 
 Own readers for what the service returns (PNG, JPEG, WebP, GIF, SVG) because this runs on
 every reply and must cost microseconds; anything else is left to Pillow. Every reader takes
@@ -34,14 +34,14 @@ _PER_UNIT: Final = {"px": 1, "pt": 4 / 3, "pc": 16, "mm": 96 / 25.4, "cm": 96 / 
 
 
 def svg_text(data: bytes) -> str:
-    """The file as text, without its byte order mark."""
+    """Return the file as text, without its byte order mark."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
     return data.decode("utf-8-sig", "replace")
 
 
 def looks_like_svg(data: bytes) -> bool:
-    """Whether the first element of the file is ``svg``."""
+    """Return whether the first element of the file is ``svg``."""
     if not data[:64].lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<"):
         return False
     text = svg_text(data[:_HEAD])
@@ -73,7 +73,7 @@ def svg_size(data: bytes) -> tuple[int | None, int | None]:
 
 
 def resized_svg(data: bytes, width: int, height: int) -> bytes:
-    """The same drawing at this size in pixels: its viewBox is cut evenly to the new ratio.
+    """Return the same drawing at this size in pixels: its viewBox is cut evenly to the new ratio.
 
     Raises:
         ImageDecodeError: Its first tag is damaged, or it is no UTF-8.
@@ -121,7 +121,7 @@ def _refuse_entities(*_: object) -> None:
 
 
 def _prolog_end(text: str) -> int:
-    """Where the first element starts, after XML declaration, comments and doctype."""
+    """Return where the first element starts, after XML declaration, comments and doctype."""
     at = 0
     while True:
         at = _spaces_end(text, at)
@@ -144,7 +144,7 @@ def _spaces_end(text: str, at: int) -> int:
 
 
 def _doctype_end(text: str, at: int) -> int:
-    """The ``>`` of a doctype, which may hold declarations in square brackets; -1 if open."""
+    """Return the ``>`` of a doctype, which may hold declarations in square brackets; -1 if open."""
     end = text.find(">", at)
     inside = text.find("[", at, max(end, at))
     if inside < 0:
@@ -175,7 +175,7 @@ def _length(text: str) -> float | None:
 def _box(
     attributes: dict[str, str], width: int | None, height: int | None
 ) -> tuple[float, float, float, float] | None:
-    """What is drawn, in the drawing's own units: left, top, width and height."""
+    """Return what is drawn, in the drawing's own units: left, top, width and height."""
     text = attributes.get("viewBox", "")
     if size := _view_box(text):
         left, top, _, _ = (float(part) for part in text.replace(",", " ").split())
@@ -203,14 +203,14 @@ The service draws 8 million pixels at most; the largest phone cameras take 108 m
 
 
 class FormatInfo(NamedTuple):
-    """How the world names a format."""
+    """The names of a format."""
 
     mime_type: str
     extensions: tuple[str, ...]
 
 
 class Header(NamedTuple):
-    """What the header of a file says; sizes in pixels, None for an svg that states none."""
+    """The facts in a file's header; sizes in pixels, None for an svg that states none."""
 
     format: str
     width: int | None
@@ -282,7 +282,7 @@ def check_size(header: Header) -> Header:
 
 
 def _png(data: bytes) -> Header:
-    """The IHDR chunk, always first: https://www.w3.org/TR/png-3/#11IHDR."""
+    """Return the IHDR chunk, always first: https://www.w3.org/TR/png-3/#11IHDR."""
     if len(data) < 33:
         raise _cut_short("png")
     if data[8:16] != b"\0\0\0\x0dIHDR" or zlib.crc32(data[12:29]) != _big(data[29:33]):
@@ -302,7 +302,7 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _jpeg(data: bytes) -> Header:
-    """The first start-of-frame segment, past EXIF and whatever else precedes it."""
+    """Return the first start-of-frame segment, past EXIF and whatever else precedes it."""
     for marker, start, end in jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if end - start < 6 or end > len(data):
@@ -358,7 +358,7 @@ def gif_blocks(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _color_table_length(data: bytes, at: int) -> int:
-    """Bytes of the colour table announced by the flags at this place."""
+    """Return bytes of the colour table announced by the flags at this place."""
     flags = data[at] if at < len(data) else 0
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
@@ -370,7 +370,7 @@ def _sub_blocks_end(data: bytes, at: int) -> int:
 
 
 def _webp(data: bytes) -> Header:
-    """The first chunk: https://developers.google.com/speed/webp/docs/riff_container."""
+    """Return the first chunk: https://developers.google.com/speed/webp/docs/riff_container."""
     chunk = data[12:16]
     if len(data) < (25 if chunk == b"VP8L" else 30):
         raise _cut_short("webp")
@@ -436,7 +436,7 @@ def _little(data: bytes) -> int:
 
 
 def has_c2pa(data: bytes, format: str) -> bool:
-    """Whether a manifest is embedded; False for formats that cannot hold one."""
+    """Return whether a manifest is embedded; False for formats that cannot hold one."""
     look = _LOOK.get(format)
     return look is not None and look(data)
 
@@ -462,7 +462,7 @@ def _webp_has_c2pa(data: bytes) -> bool:
 
 
 def _gif_has_c2pa(data: bytes) -> bool:
-    """An application extension of that name: marker, label, length 11, then the name."""
+    """Return an application extension of that name: marker, label, length 11, then the name."""
     return any(
         marker == 0x21 and data[at + 1 : at + 11] == b"\xff\x0bC2PA_GIF"
         for marker, at in gif_blocks(data)

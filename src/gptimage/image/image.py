@@ -232,7 +232,7 @@ class Image:
         return files.save(self.data, self.format, path, overwrite=overwrite)
 
     def thumbnail(self, max_px: int) -> Image:
-        """A small version whose longest edge has at most ``max_px`` pixels.
+        """Return a small version whose longest edge has at most ``max_px`` pixels.
 
         An image that is small enough already is returned as it is. PNG, JPEG and WebP keep
         their format, everything else becomes a PNG of its first frame. EXIF rotation is applied.
@@ -245,7 +245,7 @@ class Image:
         return self if data is self.data else Image.from_bytes(data)
 
     def convert(self, format: str, quality: int | None = None) -> Image:
-        """The same image in another format.
+        """Return the same image in another format.
 
         Without ``quality``, an image that has the format already is returned as it is. JPEG
         has no transparency: it is laid on white. Of an animation the first frame is taken,
@@ -264,7 +264,7 @@ class Image:
         return self if data is self.data else Image.from_bytes(data)
 
     def shrink(self, max_bytes: int) -> Image:
-        """A version of at most ``max_bytes`` bytes, for services with an upload limit.
+        """Return a version of at most ``max_bytes`` bytes, for services with an upload limit.
 
         An image that fits already is returned as it is. Otherwise quality goes down first
         (not below what still looks good), then the pixel size. Opaque images become JPEG
@@ -299,7 +299,7 @@ class Image:
         return self if data is self.data else evolve(Image.from_bytes(data), original=self)
 
     def to_pil(self) -> PILImage:
-        """The image as a new PIL image, decoded: what ``PIL.Image.open`` would give.
+        """Return the image as a new PIL image, decoded: what ``PIL.Image.open`` would give.
 
         An animation can be walked with ``seek``. EXIF rotation is *not* applied here (use
         ``PIL.ImageOps.exif_transpose``).
@@ -337,7 +337,7 @@ class Image:
             return None
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        """The image under its true MIME type for notebooks, at most 1024 pixels large.
+        """Return the image under its true MIME type for notebooks, at most 1024 pixels large.
 
         WebP and other formats notebooks cannot draw are shown as PNG; gif and svg as they are.
         """

@@ -1,4 +1,4 @@
-"""Finding a file whose name looks like the one that was asked for.
+"""Finds a file whose name looks like the requested one.
 
 macOS puts a narrow no-break space before "PM" and stores letters decomposed; people and models
 type plain spaces and composed letters, and see no difference.
@@ -17,7 +17,7 @@ _SPACES: Final = re.compile(r"\s")
 
 
 def lookalike(path: Path) -> Path:
-    """The one path that is there and looks the same, or the path itself.
+    """Return the one path that is there and looks the same, or the path itself.
 
     Only normal form and kind of space may differ. Two that look the same are left to people.
     """

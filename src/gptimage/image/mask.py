@@ -2,7 +2,7 @@
 
 The service wants a PNG with transparency of exactly the image's size and less than 4 MB,
 fully transparent where it may draw. People bring boxes, black-and-white drawings and
-images of other sizes; `Mask.legal` makes a legal mask of them, and says what it changed.
+images of other sizes; `Mask.normalized` makes a legal mask of them, and says what it changed.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Mask:
         """
         return cls(image=Image.open(source))
 
-    def legal(self, size: tuple[int, int] | None) -> tuple[Image, list[str]]:
-        """The mask as the service takes it.
+    def normalized(self, size: tuple[int, int] | None) -> tuple[Image, list[str]]:
+        """Return the mask as the service takes it.
 
         Args:
             size: Width and height in pixels of the first input image, as a viewer shows it

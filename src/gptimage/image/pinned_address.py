@@ -84,7 +84,7 @@ class _Timed(httpcore2.NetworkStream):
 
 
 def _left(deadline: float, timeout: float | None) -> float:
-    """Seconds the next step may take."""
+    """Return seconds the next step may take."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise httpcore2.ReadTimeout("the deadline has passed")

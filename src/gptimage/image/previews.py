@@ -34,7 +34,7 @@ _SMALLEST: Final = 32
 def previews(
     images: Iterable[Image | None], *, max_px: int, max_bytes: int
 ) -> tuple[Image | None, ...]:
-    """A small version of each image; all of them together have at most ``max_bytes`` bytes.
+    """Return a small version of each image; all of them together have at most ``max_bytes`` bytes.
 
     They are JPEG, or WebP where that must be: for transparency, and where JPEG is too large.
     Where there is not enough room for all, the large ones get equal parts of what the small
@@ -85,7 +85,7 @@ def allowance(lengths: Sequence[int], total: int) -> int:
 
 
 def _small(image: Image | None, max_px: int) -> Pil | None:
-    """The pixels of the preview; RGBA only where something really is transparent."""
+    """Return the pixels of the preview; RGBA only where something really is transparent."""
     if image is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What images can be read from: PIL images and binary files, as far as they are needed."""
+"""Protocols of the sources of images: PIL images and binary files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import IO, Any, Protocol
 
 
 class PilImage(Protocol):
-    """What this library needs of a ``PIL.Image.Image``, so that Pillow is not in its types."""
+    """The part of ``PIL.Image.Image`` this library uses, so that Pillow is not in its types."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -35,19 +35,19 @@ class PilImage(Protocol):
         ...
 
     def convert(self, mode: str) -> PilImage:
-        """The same image in another pixel layout."""
+        """Return the same image in another pixel layout."""
         ...
 
     def copy(self) -> PilImage:
-        """An independent copy."""
+        """Return an independent copy."""
         ...
 
     def crop(self, box: tuple[float, float, float, float]) -> PilImage:
-        """The part inside ``(left, top, right, bottom)``, in pixels."""
+        """Return the part inside ``(left, top, right, bottom)``, in pixels."""
         ...
 
     def resize(self, size: tuple[int, int]) -> PilImage:
-        """The whole image at another pixel size."""
+        """Return the whole image at another pixel size."""
         ...
 
     def save(self, fp: IO[bytes], format: str | None = None, **params: Any) -> None:
@@ -56,8 +56,8 @@ class PilImage(Protocol):
 
 
 class BinaryFile(Protocol):
-    """Anything that can be read as bytes: an open file, ``io.BytesIO``, an upload."""
+    """A source of bytes: an open file, ``io.BytesIO``, an upload."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most ``size`` bytes from the current position on; all of them when negative."""
+        """Return at most ``size`` bytes from the current position on; all of them when negative."""
         ...

@@ -1,4 +1,4 @@
-"""What can be done to an image: thumbnail, conversion, the exact size, to and from PIL."""
+"""Transformations of an image: thumbnail, conversion, the exact size, to and from PIL."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def cover(image: Pil, width: int, height: int) -> Pil:
 def scaled(
     image: Pil, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
 ) -> Pil:
-    """The whole image, or the part in ``box``, at another pixel size."""
+    """Return the whole image, or the part in ``box``, at another pixel size."""
     from PIL.Image import Resampling
 
     return image.resize(  # pyright: ignore[reportUnknownMemberType]  # Pillow names numpy, which need not be there
@@ -83,12 +83,12 @@ class Animation:
 
 
 def frame_count(data: bytes) -> int:
-    """How many frames a gif has, without decoding any."""
+    """Return how many frames a gif has, without decoding any."""
     return sum(marker == 0x2C for marker, _ in gif_blocks(data))
 
 
 def decode_animation(data: bytes) -> Animation:
-    """Every frame of a gif.
+    """Return every frame of a gif.
 
     Raises:
         ImageDecodeError: It is broken, or has more pixels in all than a still image may have.
@@ -142,7 +142,7 @@ def _check_total(count: int, width: int, height: int, *, held: int) -> None:
 
 
 def fit_animation(data: bytes, width: int, height: int) -> bytes:
-    """Every frame scaled and cut to this size, in pixels; durations and loop stay.
+    """Return every frame scaled and cut to this size, in pixels; durations and loop stay.
 
     Neighbouring frames that have become identical are merged into one of their total duration.
     """
@@ -321,7 +321,7 @@ def fit(data: bytes, format: str, width: int, height: int, *, quality: int | Non
 
 
 def _is_lossless_webp(data: bytes) -> bool:
-    """Whether a still WebP keeps every pixel."""
+    """Return whether a still WebP keeps every pixel."""
     return any(name == b"VP8L" for name, _, _ in riff_chunks(data))
 
 

@@ -58,7 +58,7 @@ class RateLimited:
 
 
 def reported_limits(headers: Mapping[str, str]) -> tuple[ReportedLimits, ...]:
-    """The limits in ``x-ratelimit-*`` headers."""
+    """Return the limits in ``x-ratelimit-*`` headers."""
     found: list[ReportedLimits] = []
     for name, kind in _NAMES.items():
         limit, remaining = (
@@ -87,7 +87,7 @@ def refusal(reply: HttpReply, wait: float | None) -> RateLimited | None:
 
 
 def age(headers: Mapping[str, str]) -> float:
-    """Seconds the service worked on the reply, so that old its headers may be."""
+    """Return seconds the service worked on the reply, so that old its headers may be."""
     return (_count(headers.get("openai-processing-ms")) or 0) / 1000
 
 
@@ -105,5 +105,5 @@ def _limit_in(text: str) -> ReportedLimits | None:
 
 
 def _count(text: str | None) -> int | None:
-    """A plain number of at most twelve digits, or None."""
+    """Return a plain number of at most twelve digits, or None."""
     return int(text) if text and re.fullmatch(r"[0-9]{1,12}", text) else None

@@ -62,7 +62,7 @@ class FairQueue:
     _slots: list[Slot] = field(factory=list[Slot])
 
     def find(self, needs: Mapping[Kind, int], now: float) -> tuple[Slot | None, list[Slot]]:
-        """The slot of a request, and those before it; all of them when it is new.
+        """Return the slot of a request, and those before it; all of them when it is new.
 
         Nobody says who asks, so a slot belongs to whoever comes when it is due and needs the
         same: requests that are alike may change slots, and none of them is worse off.
@@ -81,7 +81,7 @@ class FairQueue:
             slot.due = due
 
     def leave(self, slot: Slot | None) -> None:
-        """It has got its turn."""
+        """Remove a slot once its request may be sent."""
         if slot is not None:
             self._slots.remove(slot)
 
@@ -175,7 +175,7 @@ class Limits:
         return {kind: limit for kind, limit in zip(KINDS, given, strict=True) if limit is not None}
 
     def limiter(self, *, clock: Clock = utc_now) -> Limiter:
-        """A limiter for several clients of this process; one client makes its own.
+        """Return a limiter for several clients of this process; one client makes its own.
 
         Args:
             clock: Tells the time (UTC), for replies that name a date to wait for.
@@ -265,7 +265,7 @@ class WindowLimiter:
             self.shared.close()
 
     def _room(self, needs: Mapping[Kind, int], ahead: list[Slot], now: float) -> float:
-        """Seconds until there is room for a request and for those before it."""
+        """Return seconds until there is room for a request and for those before it."""
         return max(
             window.wait(needs[kind], now, [slot.needs[kind] for slot in ahead])
             for kind, window in self._windows.items()
@@ -301,7 +301,7 @@ class WindowLimiter:
 
 
 def limiter_of(limits: Limits | Limiter | None, *, clock: Clock = utc_now) -> Limiter | None:
-    """The limiter a client's setting stands for; None never holds anything back.
+    """Return the limiter a client's setting stands for; None never holds anything back.
 
     Raises:
         ConfigurationError: It is neither, or its shared place cannot be used.
@@ -316,5 +316,5 @@ def limiter_of(limits: Limits | Limiter | None, *, clock: Clock = utc_now) -> Li
 
 
 def tokens_of(estimate: Estimate | None) -> int | None:
-    """How many tokens a request should use, or None when that cannot be known."""
+    """Return how many tokens a request should use, or None when that cannot be known."""
     return None if estimate is None else estimate.input_tokens + estimate.output_tokens

@@ -32,7 +32,7 @@ _TRUST: Final = 600.0
 
 @define
 class Window:
-    """What was sent in the last minute, and how much may be.
+    """The use of a limit in the last minute.
 
     Attributes:
         own: The limit the user set, or None.
@@ -46,17 +46,17 @@ class Window:
     _sum: int = 0
 
     def limit(self, now: float) -> int | None:
-        """The limit that holds: the user's or the learned one, whichever is lower."""
+        """Return the limit that holds: the user's or the learned one, whichever is lower."""
         known = [each for each in (self.own, self._learned_now(now)) if each is not None]
         return min(known) if known else None
 
     def used(self, now: float) -> int:
-        """How much counts at this time."""
+        """Return how much counts at this time."""
         self._forget(now)
         return self._sum
 
     def wait(self, weight: int, now: float, ahead: Iterable[int] = ()) -> float:
-        """Seconds until that much more fits; 0 when it fits now.
+        """Return seconds until that much more fits; 0 when it fits now.
 
         More than the whole limit fits when nothing else counts: then the service decides.
 
@@ -119,7 +119,7 @@ class Window:
             self._past.popleft()
 
     def _used_at(self, when: float) -> int:
-        """How much counted at an earlier time."""
+        """Return how much counted at an earlier time."""
         known = (*self._past, *self._counted)
         return sum(weight for until, weight in known if when < until <= when + SPAN)
 

@@ -60,7 +60,7 @@ class Price:
 
 @frozen(kw_only=True)
 class ModelSpec:
-    """What is known of one model. Every figure's source is in ``models.toml``.
+    """The facts about one model. Every figure's source is in ``models.toml``.
 
     Attributes:
         id: The name sent to the service.
@@ -141,18 +141,18 @@ class ModelSpec:
         return f"{use}, or {self.costable_replacement}, whose cost can be estimated beforehand"
 
     def price(self, on: date, *, batch: bool = False) -> Price | None:
-        """The price row that holds on a day, or None when none is known."""
+        """Return the price row that holds on a day, or None when none is known."""
         rows = [row for row in self.prices if row.batch is batch and row.start <= on]
         return max(rows, key=lambda row: row.start, default=None)
 
     def output_tokens(self, width: int, height: int, quality: str) -> int | None:
-        """Tokens one drawn image uses, or None when no formula is published."""
+        """Return tokens one drawn image uses, or None when no formula is published."""
         if base := self.output_base.get(quality):
             return _grid_tokens(base, width, height)
         return self.output_table.get(f"{width}x{height}", {}).get(quality)
 
     def input_tokens(self, width: int, height: int) -> int | None:
-        """Tokens one input image uses, or None when no figure is known."""
+        """Return tokens one input image uses, or None when no figure is known."""
         return _patch_tokens(width, height) if self.counts_patches else None
 
 
@@ -181,15 +181,15 @@ class Models:
         return _shipped() if path is None else _parse(Path(path).read_bytes(), str(path))
 
     def get(self, model: str) -> ModelSpec | None:
-        """The entry of a model, or None when it is not listed."""
+        """Return the entry of a model, or None when it is not listed."""
         return self._by_id.get(model) if isinstance(model, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
 
     def __getitem__(self, model: str) -> ModelSpec:
-        """The entry of a model; KeyError when it is not listed."""
+        """Return the entry of a model; KeyError when it is not listed."""
         return self._by_id[model]
 
     def __contains__(self, model: object) -> bool:
-        """Whether a model id is listed."""
+        """Return whether a model id is listed."""
         return model in self._by_id
 
     def __iter__(self) -> Iterator[ModelSpec]:
@@ -197,11 +197,11 @@ class Models:
         return iter(self._by_id.values())
 
     def __len__(self) -> int:
-        """How many models are listed."""
+        """Return how many models are listed."""
         return len(self._by_id)
 
     def __repr__(self) -> str:
-        """Ids and the day of the check."""
+        """Return ids and the day of the check."""
         return f"Models({', '.join(self._by_id)}; checked {self.checked})"
 
 
@@ -236,7 +236,7 @@ def _edges(text: str) -> tuple[int, int]:
 
 
 def _family(table: dict[str, Any], rules: dict[str, SizeRule]) -> dict[str, Any]:
-    """The keyword arguments all models of a family share."""
+    """Return the keyword arguments all models of a family share."""
     return {
         "family": table["name"],
         "sizes": rules[table["sizes"]],

@@ -46,7 +46,7 @@ class Usage:
     svg_tokens: int | None = None
 
     def __add__(self, other: Usage) -> Usage:
-        """Tokens of two calls together; a part unknown in one is unknown in the sum."""
+        """Return tokens of two calls together; a part unknown in one is unknown in the sum."""
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
@@ -82,7 +82,7 @@ class ChatUsage:
 @functools.total_ordering
 @frozen(kw_only=True, order=False, eq=False)
 class Cost:
-    """What a call cost, in USD.
+    """The cost of a call, in USD.
 
     It compares with numbers (``cost < 1``), adds up (``sum(result.cost for result in results)``)
     and formats: ``f"{cost}"`` is ``$0.0131``, ``f"{cost:.2f}"`` the amount alone, ``0.01``.
@@ -132,11 +132,11 @@ class Cost:
         return format(self.usd, spec) if spec else str(self)
 
     def __float__(self) -> float:
-        """The amount in USD."""
+        """Return the amount in USD."""
         return float(self.usd)
 
     def __str__(self) -> str:
-        """The amount as people read it, such as ``$0.0131``."""
+        """Return the amount as people read it, such as ``$0.0131``."""
         return format_usd(self.usd)
 
 
@@ -146,7 +146,7 @@ FREE: Final = Cost(usd=Decimal(0), upper_bound=False)
 
 @frozen(kw_only=True)
 class Estimate:
-    """What a request may cost before it is sent; the bill comes from returned usage.
+    """The estimated cost of a request; the bill comes from returned usage.
 
     Attributes:
         usd: The likely amount, in USD.
@@ -163,14 +163,14 @@ class Estimate:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The amount as people read it, marked as an estimate."""
+        """Return the amount as people read it, marked as an estimate."""
         return f"about {format_usd(self.usd)}"
 
 
 def cost_of(
     spec: ModelSpec | None, usage: Usage | None, on: date, *, batch: bool = False
 ) -> Cost | None:
-    """The cost of returned usage with the price row of that day, or None when unknown."""
+    """Return the cost of returned usage with the price row of that day, or None when unknown."""
     price = spec.price(on, batch=batch) if spec else None
     if price is None or usage is None or usage.svg_tokens:
         return None
@@ -202,7 +202,7 @@ def estimate(
     on: date,
     batch: bool = False,
 ) -> Estimate | None:
-    """What a request may cost, or None when its size, quality, tokens or price are unknown.
+    """Return what a request may cost, or None when its size, quality, tokens or price are unknown.
 
     Args:
         spec: The model.
@@ -232,7 +232,7 @@ def estimate(
 def ceiling(
     spec: ModelSpec, quality: str | None, *, prompt: str, **request: object
 ) -> Decimal | None:
-    """The most a request should cost, in USD.
+    """Return the most a request should cost, in USD.
 
     An automatic quality counts as the dearest one. A token is at least one byte of text, so the
     prompt counts with its bytes; input images and partial images count as in `estimate`.
@@ -251,7 +251,7 @@ def ceiling(
 
 
 def utf8_length(text: str) -> int:
-    """Bytes of a text, which are at least as many as its tokens in any tokenizer."""
+    """Return bytes of a text, which are at least as many as its tokens in any tokenizer."""
     return len(text.encode("utf-8", "surrogatepass"))
 
 
@@ -272,7 +272,7 @@ def _estimated(
     on: date,
     batch: bool = False,
 ) -> Estimate | None:
-    """What a request may cost when its prompt is so many tokens."""
+    """Return what a request may cost when its prompt is so many tokens."""
     price = spec.price(on, batch=batch)
     drawn = spec.output_tokens(*size, quality) if size and quality else None
     counted = [spec.input_tokens(*pixels) if pixels else None for pixels in inputs]
@@ -389,7 +389,7 @@ def chat_ceiling(
     drawn: int = 1,
     written: int | None = None,
 ) -> Decimal | None:
-    """The most the chat model should cost in one turn, or None when its price is not known.
+    """Return the most the chat model should cost in one turn, or None when its price is not known.
 
     It reads everything before each image call and once more after the last; what it has written
     and the images drawn so far are then part of it. The figures are argued in
@@ -420,7 +420,7 @@ def chat_ceiling(
 def chat_cost(
     model: str, usage: ChatUsage | None, on: date, *, tier: str | None = None
 ) -> Cost | None:
-    """What the chat model cost, or None when its price that day is not known.
+    """Return what the chat model cost, or None when its price that day is not known.
 
     Args:
         model: The chat model that was used.
@@ -445,6 +445,6 @@ def chat_cost(
 
 
 def _price(model: str, on: date) -> ChatPrice | None:
-    """The row that holds on a day."""
+    """Return the row that holds on a day."""
     rows = [row for row in CHAT_PRICES.get(model, ()) if row.start <= on]
     return rows[-1] if rows else None

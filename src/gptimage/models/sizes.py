@@ -120,7 +120,7 @@ class Size:
         return self.width, self.height
 
     def __str__(self) -> str:
-        """The wire form: ``auto`` or ``1920x1080``."""
+        """Return the wire form: ``auto`` or ``1920x1080``."""
         return "auto" if self.pixels is None else f"{self.width}x{self.height}"
 
 
@@ -133,7 +133,7 @@ DEFAULT_FRAMES: Final = 9
 
 @frozen(kw_only=True)
 class SizeRule:
-    """What sizes a model draws: a fixed list, or any size within limits.
+    """The sizes a model draws: a fixed list, or any size within limits.
 
     Attributes:
         values: The only sizes allowed, in pixels; empty when the limits below decide.
@@ -169,11 +169,11 @@ class SizeRule:
         return evolve(self, across=across, down=down)
 
     def sheet(self, width: int, height: int) -> tuple[int, int]:
-        """Pixels of the sheet for images of this size."""
+        """Return pixels of the sheet for images of this size."""
         return width * self.across, height * self.down
 
     def problem(self, width: int, height: int) -> str | None:
-        """The rule this size breaks, as a sentence, or None when it is legal."""
+        """Return the rule this size breaks, as a sentence, or None when it is legal."""
         if self.values:
             return None if (width, height) in self.values else f"only {self} are drawn"
         if width % self.multiple or height % self.multiple:
@@ -191,7 +191,7 @@ class SizeRule:
         return None
 
     def covering(self, width: int, height: int) -> tuple[int, int]:
-        """The legal size that gives exactly ``width`` x ``height`` with the least waste.
+        """Return the legal size that gives exactly ``width`` x ``height`` with the least waste.
 
         It is at least as large on both edges. Just rounding up is preferred, since then
         nothing is rescaled; otherwise the closest ratio wins, then the fewest pixels.
@@ -208,13 +208,13 @@ class SizeRule:
         return min(legal, key=lambda size: (_mismatch(size, (width, height)), size[0] * size[1]))
 
     def nearest(self, width: int, height: int, count: int = 3) -> tuple[str, ...]:
-        """The ``count`` legal sizes closest to this one, best first, as ``WxH``."""
+        """Return the ``count`` legal sizes closest to this one, best first, as ``WxH``."""
         legal = (size for size in self._grid() if self.problem(*size) is None)
         ranked = sorted(legal, key=lambda size: _distance(size, (width, height)))
         return tuple(f"{w}x{h}" for w, h in ranked[:count])
 
     def __str__(self) -> str:
-        """The rule in words, for error messages."""
+        """Return the rule in words, for error messages."""
         if self.values:
             return ", ".join(f"{w}x{h}" for w, h in self.values)
         rule = (

@@ -1,4 +1,4 @@
-"""What happens during a call: the events, and the protocol of who is notified.
+"""The events of a call, and the protocol of observers.
 
 Ready-made observers are in modules of their own, because some need an extra.
 """

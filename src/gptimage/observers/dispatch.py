@@ -20,7 +20,7 @@ class ObserverDispatcher:
         self._broken: set[int] = set()
 
     def __bool__(self) -> bool:
-        """Whether anybody listens."""
+        """Return whether there is an observer."""
         return bool(self._observers)
 
     def dispatch(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""What happens during a call, as plain values that observers receive; never a prompt or a key.
+"""The events of a call, as plain values that observers receive; never a prompt or a key.
 
 An ordinary call gives Planned, Sent, Finished and, with a store, Saved. Every Planned is
 followed by at least one of CacheHit, Finished and Failed. Failed may come after Finished,
@@ -23,7 +23,7 @@ from gptimage.models.pricing import Cost, Usage
 
 @frozen(kw_only=True)
 class Event:
-    """What all events have.
+    """The common part of all events.
 
     Attributes:
         name: The kind of event in lower case, such as ``finished``.
@@ -124,7 +124,7 @@ class Submitted(Event):
 
 @frozen(kw_only=True)
 class Retried(Event):
-    """It will be sent again.
+    """The event of a call that will be sent again.
 
     Attributes:
         delay: Seconds until then.

@@ -61,7 +61,7 @@ class JsonFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         line: dict[str, object] = {
             "time": _text(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname,
@@ -79,7 +79,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def fields_of(event: Event) -> dict[str, object]:
-    """An event as JSON values; what is not known is left out, money is decimal text."""
+    """Return an event as JSON values; what is not known is left out, money is decimal text."""
     found: dict[str, object] = {"event": event.name}
     for field in attrs.fields(type(event)):
         value = getattr(event, field.name)

@@ -106,7 +106,7 @@ class ProgressObserver:
         self._bar.stop()
 
     def _ends(self, event: Event) -> bool:
-        """Whether a call, or a request of a batch, is over with this event."""
+        """Return whether a call, or a request of a batch, is over with this event."""
         if isinstance(event, (Planned, Submitted)):
             return False
         if event.item is not None:

@@ -49,7 +49,7 @@ class Problem:
     line: int | None = field(default=None, kw_only=True)
 
     def value(self) -> dict[str, Any]:
-        """The entry as JSON values."""
+        """Return the entry as JSON values."""
         return {
             "code": self.code, "message": self.message, "line": self.line, "param": self.param
         }  # fmt: skip
@@ -219,7 +219,7 @@ class Batches:
         self.lines_per_look: int | None = None
 
     def handle(self, request: HttpRequest, path: Sequence[str]) -> dict[str, Any] | None:
-        """The response to a request about batches; None for any other.
+        """Return the response to a request about batches; None for any other.
 
         Raises:
             Refusal: It is wrong.

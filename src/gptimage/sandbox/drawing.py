@@ -1,4 +1,4 @@
-"""What the endpoints draw with; Pillow is imported when the first image is drawn."""
+"""The drawing of the endpoints; Pillow is imported when the first image is drawn."""
 
 from __future__ import annotations
 

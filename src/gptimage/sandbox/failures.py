@@ -61,34 +61,34 @@ class ErrorReply(Exception):  # noqa: N818  # control flow inside the sandbox, n
         self.headers: dict[str, str] = dict(headers or {})
 
     def body(self, request_id: str) -> bytes:
-        """The JSON body, with the request's id where the message speaks of it."""
+        """Return the JSON body, with the request's id where the message speaks of it."""
         return json.dumps({"error": self.named(request_id)}, indent=2).encode()
 
     def named(self, request_id: str) -> dict[str, object]:
-        """The error object, with the request's id where the message speaks of it."""
+        """Return the error object, with the request's id where the message speaks of it."""
         message = str(self.error["message"]).replace("{request_id}", request_id)
         return {**self.error, "message": message}
 
 
 def unknown(param: str) -> ErrorReply:
-    """A parameter the endpoint does not have."""
+    """Refuse a parameter the endpoint does not have."""
     return ErrorReply(f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param)
 
 
 def missing(param: str) -> ErrorReply:
-    """A parameter the endpoint cannot do without."""
+    """Refuse a request without a parameter the endpoint needs."""
     message = f"Missing required parameter: '{param}'."
     return ErrorReply(message, code="missing_required_parameter", param=param)
 
 
 def wrong_type(param: str, expected: str, value: object) -> ErrorReply:
-    """A value of the wrong JSON type."""
+    """Refuse a value of the wrong JSON type."""
     message = f"Invalid type for '{param}': expected {expected}, but got {_kind(value)} instead."
     return ErrorReply(message, code="invalid_type", param=param)
 
 
 def not_one_of(param: str, value: str, allowed: Sequence[str]) -> ErrorReply:
-    """A value that is not in the list."""
+    """Refuse a value that is not in the list."""
     quoted = [f"'{name}'" for name in allowed]
     listed = (
         " and ".join(quoted) if len(quoted) < 3 else f"{', '.join(quoted[:-1])}, and {quoted[-1]}"
@@ -98,7 +98,7 @@ def not_one_of(param: str, value: str, allowed: Sequence[str]) -> ErrorReply:
 
 
 def out_of_range(param: str, value: float, low: float, high: float) -> ErrorReply:
-    """A number outside its limits."""
+    """Return a number outside its limits."""
     kind = "integer" if isinstance(value, int) else "decimal"
     if value < low:
         word, sign, limit, code = "below minimum", ">=", low, f"{kind}_below_min_value"
@@ -112,7 +112,7 @@ def out_of_range(param: str, value: float, low: float, high: float) -> ErrorRepl
 
 
 def too_long(param: str, length: int, limit: int) -> ErrorReply:
-    """A string longer than allowed."""
+    """Return a string longer than allowed."""
     message = (
         f"Invalid '{param}': string too long. Expected a string with maximum length {limit},"
         f" but got a string with length {length} instead."
@@ -121,7 +121,7 @@ def too_long(param: str, length: int, limit: int) -> ErrorReply:
 
 
 def empty(param: str) -> ErrorReply:
-    """A string that must say something."""
+    """Refuse an empty string."""
     message = (
         f"Invalid '{param}': empty string. Expected a string with minimum length 1,"
         " but got an empty string instead."
@@ -130,12 +130,12 @@ def empty(param: str) -> ErrorReply:
 
 
 def user_error(message: str, param: str | None, code: str = "invalid_value") -> ErrorReply:
-    """What the image system itself refuses, as opposed to the request's form."""
+    """Return what the image system itself refuses, as opposed to the request's form."""
     return ErrorReply(message, code=code, param=param, type=USER_ERROR)
 
 
 def duplicate(param: str) -> ErrorReply:
-    """A parameter given twice."""
+    """Return a parameter given twice."""
     message = (
         f"Duplicate parameter: '{param}'. You provided multiple values for this parameter, whereas"
         " only one is allowed. If you are trying to provide a list of values, use the array syntax"
@@ -145,7 +145,7 @@ def duplicate(param: str) -> ErrorReply:
 
 
 def _kind(value: object) -> str:
-    """A JSON value's type, with its article."""
+    """Return a JSON value's type, with its article."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -228,7 +228,7 @@ def planned(failure: str | HttpReply, retry_after: float) -> Fault:
 
 
 class FailureRates:
-    """How often each scenario happens by itself, from one reproducible source of chance.
+    """The probability of each scenario, from one reproducible source of chance.
 
     Args:
         rates: A share of the requests, from 0 to 1, for each scenario.
@@ -257,7 +257,7 @@ class FailureRates:
         self._random = Random(seed)  # no secret depends on it
 
     def __bool__(self) -> bool:
-        """Whether anything can fail."""
+        """Return whether anything can fail."""
         return any(self._rates.values())
 
     def next(self) -> Fault | None:
@@ -340,7 +340,7 @@ def at_once(fault: Fault, model: str) -> HttpReply | ErrorReply | None:
 
 
 def moderation(stage: str) -> ErrorReply:
-    """The safety system's no, to the prompt (``input``) or to the result (``output``)."""
+    """Refuse by the safety system: the prompt (``input``) or the result (``output``)."""
     return ErrorReply(
         "Your request was rejected by the safety system. If you believe this is an error, contact"
         " us at help.openai.com and include the request ID {request_id}."
@@ -415,7 +415,7 @@ def _overloaded() -> ErrorReply:
 
 
 def wrong_key(shown: str) -> ErrorReply:
-    """The key is not one the service knows."""
+    """Refuse a key the service does not know."""
     return ErrorReply(
         f"Incorrect API key provided: {shown}. You can find your API key at"
         " https://platform.openai.com/account/api-keys.",

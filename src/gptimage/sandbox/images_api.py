@@ -1,4 +1,4 @@
-"""What the image endpoints accept, as strictly as the service is known to be.
+"""Validation of the image endpoints, as strict as the service is known to be.
 
 Written from OpenAI's documentation and from recorded replies, independently of the
 library's own checks, so that each keeps the other honest. Where a feature is in preview
@@ -156,7 +156,7 @@ def _from_json(read: Reader, uploads: Mapping[str, bytes]) -> dict[str, list[Fil
 
 
 def _referenced(value: object, name: str, uploads: Mapping[str, bytes], limit: int) -> FilePart:
-    """The image an object with ``image_url`` or ``file_id`` stands for."""
+    """Return the image an object with ``image_url`` or ``file_id`` stands for."""
     if not isinstance(value, dict):
         raise wrong_type(name, "an object", value)
     read = Reader(cast("dict[str, object]", value), form=False, prefix=f"{name}.")
@@ -208,7 +208,7 @@ def _decoded(part: FilePart, number: int) -> InputImage:
 
 
 def _open(data: bytes) -> Any:
-    """The fully decoded image, or None when the bytes are none of the accepted kinds."""
+    """Return the fully decoded image, or None when the bytes are none of the accepted kinds."""
     try:
         with open_file(without_texts(data), FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS or image.format not in _PIL_TYPES:
@@ -240,7 +240,7 @@ def _markup(part: FilePart, first: InputImage) -> InputImage:
 
 
 def _overlay(part: FilePart, first: InputImage, name: str, code: str) -> InputImage:
-    """A PNG with an alpha channel, as large as the first input."""
+    """Return a PNG with an alpha channel, as large as the first input."""
     opened = _open(part.data)
     if opened is None or opened.format != "PNG":
         problem = f"{name} image must be a valid PNG file"
@@ -263,7 +263,7 @@ _TALL: Final = re.compile(r"\b(portrait|poster|phone|story|vertical|tower|cover)
 
 
 def still_size(wanted: str, job: Job) -> tuple[int, int]:
-    """Pixels of a still image.
+    """Return pixels of a still image.
 
     Raises:
         Refusal: The model does not draw that size.
@@ -282,7 +282,7 @@ def still_size(wanted: str, job: Job) -> tuple[int, int]:
 
 
 def gif_size(wanted: str, job: Job, frames: int) -> tuple[int, int]:
-    """Pixels of one frame: the limits of edges and pixels hold for the sheet of all frames.
+    """Return pixels of one frame: the limits of edges and pixels hold for the sheet of all frames.
 
     Raises:
         Refusal: The frames do not fit one sheet.
@@ -301,7 +301,7 @@ def gif_size(wanted: str, job: Job, frames: int) -> tuple[int, int]:
 
 
 def sheet_size(rule: SizeRule, width: int, height: int, frames: int) -> tuple[int, int]:
-    """Pixels of the sheet the frames of a GIF share."""
+    """Return pixels of the sheet the frames of a GIF share."""
     return rule.for_frames(frames).sheet(width, height)
 
 
@@ -336,7 +336,7 @@ def _bad(wanted: str, why: str) -> ErrorReply:
 
 
 def _auto(job: Job) -> tuple[int, int]:
-    """The standard size nearest in shape to the first input, or fitting the prompt."""
+    """Return the standard size nearest in shape to the first input, or fitting the prompt."""
     if job.inputs:
         shape = math.log(job.inputs[0].width / job.inputs[0].height)
         return min(_STANDARD, key=lambda size: abs(math.log(size[0] / size[1]) - shape))
@@ -370,7 +370,7 @@ _EDIT_JSON: Final = _EDIT_FORM | {"images", "mask", "markup"}
 
 @frozen(kw_only=True)
 class Policy:
-    """What this project may do, as a real account's settings would say.
+    """The permissions of this project, like a real account's settings.
 
     Attributes:
         models: The catalogue.
@@ -390,7 +390,7 @@ class Policy:
 
 
 def accept(request: HttpRequest, operation: Literal["generation", "edit"], policy: Policy) -> Job:
-    """The job a request asks for.
+    """Return the job a request asks for.
 
     Raises:
         Refusal: A rule is broken; it holds the service's reply.
@@ -436,14 +436,14 @@ def _json_only() -> ErrorReply:
 
 
 def _user(read: Reader) -> str | None:
-    """The deprecated `user`, which unlike the other parameters may not be null."""
+    """Return the deprecated `user`, which unlike the other parameters may not be null."""
     if "user" in read.body and read.body["user"] is None:
         raise wrong_type("user", "a string", None)
     return read.text("user") or None
 
 
 def _model(read: Reader, policy: Policy) -> ModelSpec:
-    """The model's entry.
+    """Return the model's entry.
 
     Leaving it out used to mean dall-e-2, which is gone; the documentation now says
     "specify a model explicitly", and the strict reading is that one must. For retired
@@ -458,7 +458,7 @@ def _model(read: Reader, policy: Policy) -> ModelSpec:
 
 
 def _judge(read: Reader, job: Job, policy: Policy, files: AbstractSet[str]) -> None:
-    """Everything that depends on more than one parameter, or on the model."""
+    """Check what depends on more than one parameter, or on the model."""
     _quality_and_background(job, policy)
     _format(read, job, policy)
     _complexity_and_fidelity(read, job, policy)
@@ -553,7 +553,7 @@ def _svg(read: Reader, job: Job, policy: Policy) -> None:
 
 
 def _completed(read: Reader, job: Job, policy: Policy) -> Job:
-    """The job with its size, and with what only its format uses."""
+    """Return the job with its size, and with what only its format uses."""
     frames = read.whole("frame_count", 2, 16) or 9
     frame_ms = read.whole("frame_duration_ms", 1, 10**9) or 200
     size = read.text("size")

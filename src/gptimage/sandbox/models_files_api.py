@@ -76,15 +76,15 @@ class Uploads(Mapping[str, bytes]):
         self._lock = threading.Lock()
 
     def __getitem__(self, file_id: str) -> bytes:
-        """The bytes of a file; KeyError when there is none."""
+        """Return the bytes of a file; KeyError when there is none."""
         return self._bytes[file_id]
 
     def __iter__(self) -> Iterator[str]:
-        """Ids, oldest first."""
+        """Return ids, oldest first."""
         return iter(tuple(self._bytes))
 
     def __len__(self) -> int:
-        """How many files are stored."""
+        """Return how many files are stored."""
         return len(self._bytes)
 
     def add(self, request: HttpRequest) -> dict[str, object]:
@@ -175,7 +175,7 @@ class Uploads(Mapping[str, bytes]):
 
 
 def expiry(read: Reader, name: str) -> int | None:
-    """The seconds of an expiry policy; None when there is none.
+    """Return the seconds of an expiry policy; None when there is none.
 
     Raises:
         ErrorReply: It is wrong.

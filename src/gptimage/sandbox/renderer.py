@@ -43,7 +43,7 @@ class Shape(NamedTuple):
 
 
 class Canvas:
-    """What is drawn so far: a sky, light in front of it, and shapes, back to front."""
+    """The drawing so far: a sky, light in front of it, and shapes, back to front."""
 
     def __init__(self, scene: Scene, size: tuple[int, int], detail: int, phase: float) -> None:
         """Take the colours of the scene's hour; ``phase`` is 0 to 1 through an animation."""

@@ -27,7 +27,7 @@ _SVG_AUTHOR: Final = "gpt-5.6-sol"
 
 
 def usage(job: Job, models: Models, *, images: int, with_input: bool = True) -> dict[str, object]:
-    """The ``usage`` object for a number of finished images, and the partials before each."""
+    """Return the ``usage`` object for a number of finished images, and the partials before each."""
     text = math.ceil(len(job.prompt) / 4) if with_input else 0
     seen = _input_tokens(job, models) if with_input else 0
     drawn = images * (_output_tokens(job, models) + _PARTIAL_TOKENS * job.partials)
@@ -41,7 +41,7 @@ def usage(job: Job, models: Models, *, images: int, with_input: bool = True) -> 
 
 
 def svg_usage(job: Job) -> Mapping[str, object]:
-    """The author's tokens, counted apart; the figures are made up, their shape is not."""
+    """Return the author's tokens, counted apart; the figures are made up, their shape is not."""
     entered, written = math.ceil(len(job.prompt) / 4) + 900, 3200
     return {
         "model": job.svg_model or _SVG_AUTHOR,
@@ -67,7 +67,7 @@ def _input_tokens(job: Job, models: Models) -> int:
 
 
 def whole(job: Job, models: Models, created: int) -> bytes:
-    """The JSON body with every image of a job."""
+    """Return the JSON body with every image of a job."""
     body: dict[str, Any] = {
         "created": created,
         **_echo(job),
@@ -110,18 +110,18 @@ def _event(job: Job, kind: str, data: bytes, created: int, extra: dict[str, obje
 
 
 def error_event(error: dict[str, object]) -> ServerEvent:
-    """An error after the stream has begun."""
+    """Return an error after the stream has begun."""
     body = {"type": "error", "error": error, "sequence_number": 0}
     return ServerEvent(name="error", data=json.dumps(body).encode())
 
 
 def encoded(event: ServerEvent) -> bytes:
-    """An event as it stands in a ``text/event-stream``."""
+    """Return an event as it stands in a ``text/event-stream``."""
     return b"event: %s\ndata: %s\n\n" % (event.name.encode(), event.data)
 
 
 def _echo(job: Job, *, identified: bool = True) -> dict[str, object]:
-    """What a reply repeats of the request, defaults resolved."""
+    """Return what a reply repeats of the request, defaults resolved."""
     echo: dict[str, object] = {
         "background": "transparent" if job.transparent else "opaque",
         "output_format": job.format,
@@ -138,7 +138,7 @@ def _text(data: bytes) -> str:
 
 
 def head(request_id: str, started: float) -> dict[str, str]:
-    """The headers of every reply; the limits are those of the highest usage tier."""
+    """Return the headers of every reply; the limits are those of the highest usage tier."""
     return {
         "x-request-id": request_id,
         "openai-processing-ms": str(round((time.monotonic() - started) * 1000)),

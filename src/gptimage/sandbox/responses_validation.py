@@ -1,4 +1,4 @@
-"""What ``POST /responses`` accepts: the chat model, its tools and its input items.
+"""Validation of ``POST /responses``: the chat model, its tools and its input items.
 
 The image tool's parameters are those of the Images API and are validated by the same rules;
 errors name them as the service does (``tools[0].size``). Other tools are accepted and never

@@ -1,4 +1,4 @@
-"""What a prompt is about, as far as the sandbox can read it: a place, a light, a subject, words."""
+"""The subject of a prompt, as far as the sandbox reads it: a place, a light, a subject, words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LATIN: Final = 0x24F
 
 @frozen(kw_only=True)
 class Scene:
-    """What to draw; names are keys of ``scenes.toml``.
+    """The scene to draw; names are keys of ``scenes.toml``.
 
     Attributes:
         place: ``hills``, ``sea``, ``city``, ``forest``, ``desert``, ``meadow``, ``room``,

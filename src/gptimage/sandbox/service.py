@@ -60,7 +60,7 @@ VARIATIONS: Final = "/images/variations"
 
 @frozen(kw_only=True)
 class SandboxReply:
-    """What a door is to send.
+    """The reply to send over HTTP or as a transport.
 
     Attributes:
         reply: The whole reply, or the head of a stream.
@@ -172,7 +172,7 @@ class Sandbox:
             self._faults.extend([fault] * times)
 
     def send(self, request: HttpRequest) -> HttpReply:
-        """The whole reply; a stream comes as the text of its events.
+        """Return the whole reply; a stream comes as the text of its events.
 
         Raises:
             OutcomeUnknownError: A scenario broke the connection.
@@ -296,7 +296,7 @@ class Sandbox:
         return HttpReply(status=404, headers=_JSON, body=error.body(""))
 
     def _batched(self, request: HttpRequest) -> HttpReply:
-        """The reply to a request of a batch."""
+        """Return the reply to a request of a batch."""
         request_id = f"req_{uuid.uuid4().hex}"
         try:
             return self._reply(request, request_id, None).reply
@@ -304,12 +304,12 @@ class Sandbox:
             return HttpReply(status=refusal.status, body=refusal.body(request_id))
 
     def _serves(self, model: str) -> bool:
-        """Whether a model is alive, and one that the Batch API has."""
+        """Return whether a model is alive, and one that the Batch API has."""
         spec = self._models.get(model)
         return spec is not None and spec.state(self._today()) != "shut_down" and spec.batch != "no"
 
     def _file(self, request: HttpRequest) -> HttpReply:
-        """A file's content, or else JSON."""
+        """Return a file's content, or else JSON."""
         parts = request.path[1:].split("/")
         if request.method == "GET" and len(parts) == 3 and (parts[0], parts[2]) == _CONTENT:
             headers = {"content-type": "application/octet-stream"}
@@ -342,7 +342,7 @@ class Sandbox:
         return SandboxReply(reply=reply, pause=self.latency, ends=_ending(fault))
 
     def _look_up(self, request: HttpRequest) -> dict[str, object]:
-        """Everything that is not drawn."""
+        """Return everything that is not drawn."""
         head, _, tail = request.path[1:].partition("/")
         if request.method == "GET" and head == "models":
             if tail:
@@ -399,7 +399,7 @@ def with_events(reply: HttpReply, events: Iterable[ServerEvent]) -> HttpReply:
 def _interrupted(
     events: Iterator[ServerEvent], error: dict[str, object] | None
 ) -> Iterator[ServerEvent]:
-    """The first partial image, then an error event or the end of the connection."""
+    """Yield the first partial image, then an error event or the end of the connection."""
     first = next(events)
     if not first.name.endswith(".completed"):
         yield first

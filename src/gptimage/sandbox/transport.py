@@ -150,7 +150,7 @@ class SandboxDownload:
         self.reply: HttpReply = reply
 
     def __iter__(self) -> Iterator[bytes]:
-        """The body, in pieces as a network would bring it."""
+        """Yield the body, in pieces as a network would bring it."""
         body = memoryview(self.reply.body)
         for at in range(0, len(body), _PIECE):
             yield bytes(body[at : at + _PIECE])
@@ -166,7 +166,7 @@ class AsyncSandboxDownload:
         self.reply: HttpReply = reply
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body, in pieces as a network would bring it."""
+        """Yield the body, in pieces as a network would bring it."""
         for piece in SandboxDownload(self.reply):
             yield piece
 

@@ -39,7 +39,7 @@ class BadBodyError(Exception):
 
 
 def read_body(stream: BufferedIOBase, headers: Mapping[str, str]) -> bytearray:
-    """The whole body a request announces.
+    """Return the whole body a request announces.
 
     Args:
         stream: The connection, after the headers.
@@ -105,7 +105,7 @@ _PART_LIMIT: Final = 1000
 
 
 def split(body: bytes | bytearray, content_type: str) -> tuple[dict[str, object], list[FilePart]]:
-    """The text fields and the files of a form.
+    """Return the text fields and the files of a form.
 
     A field given several times becomes a list.
 
@@ -193,11 +193,11 @@ class Reader:
                 raise failures.duplicate(f"{self.prefix}{name}")
 
     def given(self, name: str) -> bool:
-        """Whether a parameter was sent with a value other than null."""
+        """Return whether a parameter was sent with a value other than null."""
         return self.body.get(name) is not None
 
     def text(self, name: str, *, limit: int | None = None, required: bool = False) -> str | None:
-        """A string; None when left out."""
+        """Return a string; None when left out."""
         param = self.prefix + name
         if required and name not in self.body:
             raise failures.missing(param)
@@ -213,14 +213,14 @@ class Reader:
         return value
 
     def choice(self, name: str, allowed: Sequence[str]) -> str | None:
-        """A string from a list; None when left out."""
+        """Return a string from a list; None when left out."""
         value = self.text(name)
         if value is not None and value not in allowed:
             raise failures.not_one_of(self.prefix + name, value, allowed)
         return value
 
     def whole(self, name: str, low: int, high: int) -> int | None:
-        """An integer within limits; None when left out."""
+        """Return an integer within limits; None when left out."""
         value, param = self.body.get(name), self.prefix + name
         if value is None:
             return None
@@ -233,7 +233,7 @@ class Reader:
         return value
 
     def number(self, name: str, low: float, high: float) -> float | None:
-        """A number within limits; None when left out."""
+        """Return a number within limits; None when left out."""
         value, param = self.body.get(name), self.prefix + name
         if value is None:
             return None
@@ -244,7 +244,7 @@ class Reader:
         return value
 
     def array(self, name: str) -> list[object]:
-        """An array; empty when left out."""
+        """Return an array; empty when left out."""
         value = self.body.get(name)
         if value is None:
             return []
@@ -253,7 +253,7 @@ class Reader:
         return cast("list[object]", value)
 
     def objects(self, name: str) -> list[Reader]:
-        """The objects of an array; empty when left out."""
+        """Return the objects of an array; empty when left out."""
         found: list[Reader] = []
         for number, value in enumerate(self.array(name)):
             path = f"{self.prefix}{name}[{number}]"
@@ -263,7 +263,7 @@ class Reader:
         return found
 
     def flag(self, name: str) -> bool:
-        """A boolean; False when left out."""
+        """Return a boolean; False when left out."""
         value = self.body.get(name)
         if self.form and isinstance(value, str):
             value = {"true": True, "false": False}.get(value, value)
@@ -274,7 +274,7 @@ class Reader:
         return value
 
     def object(self, name: str) -> Reader | None:
-        """A nested object; None when left out."""
+        """Return a nested object; None when left out."""
         value = self.body.get(name)
         if value is None:
             return None
@@ -305,12 +305,12 @@ MULTIPART: Final = "multipart/form-data"
 
 
 def is_multipart(request: HttpRequest) -> bool:
-    """Whether the request is a form: it has files, or says it is one."""
+    """Return whether the request is a form: it has files, or says it is one."""
     return bool(request.files) or request.headers.get("content-type", "").startswith(MULTIPART)
 
 
 def as_sent(request: HttpRequest) -> HttpRequest:
-    """The request as it arrives at the service.
+    """Return the request as it arrives at the service.
 
     Raises:
         TypeError: A value has no JSON form.

@@ -51,7 +51,7 @@ class Blobs(Protocol):
 
     @property
     def name(self) -> str:
-        """Where this is, for messages; the same place always has the same name."""
+        """The name of the place, for messages; the same place always has the same name."""
         ...
 
     @property
@@ -92,7 +92,7 @@ class Blobs(Protocol):
         ...
 
     def read(self, key: str) -> Blob:
-        """The content.
+        """Return the content.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -100,7 +100,7 @@ class Blobs(Protocol):
         ...
 
     def stat(self, key: str) -> BlobInfo | None:
-        """What is known of a file, or None when it is not there."""
+        """Return what is known of a file, or None when it is not there."""
         ...
 
     def delete(self, key: str) -> None:
@@ -108,7 +108,7 @@ class Blobs(Protocol):
         ...
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[BlobInfo]:
-        """Every file below a prefix (empty, or ending in a slash), in the order of the keys.
+        """Return every file below a prefix (empty, or ending in a slash), in the order of the keys.
 
         Args:
             prefix: Such as ``images/``.
@@ -117,5 +117,5 @@ class Blobs(Protocol):
         ...
 
     def temp_files(self, older_than: timedelta, *, remove: bool = False) -> tuple[str, ...]:
-        """Temporary files of writes that were killed, and their removal if asked for."""
+        """List the temporary files of writes that were killed, or remove them."""
         ...

@@ -1,4 +1,4 @@
-"""What a store is made of; the functions that save, catch up, remove and verify share it."""
+"""The parts of a store; the functions that save, sync, remove and verify share it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class StoreContext:
         return sidecar.load(data, key=key, folder=self.blobs.folder)
 
     def entry(self, key: str) -> tuple[IndexEntry, bool] | None:
-        """A sidecar as it is on disk, and whether its image is being removed; None if gone.
+        """Return a sidecar as it is on disk, and whether its image is being removed; None if gone.
 
         Raises:
             UnreadableSidecarError: It is damaged.
@@ -78,11 +78,11 @@ def warn(sentence: str) -> None:
 
 
 def not_found(id: str, name: str) -> ImageNotFoundError:
-    """The error for an id nothing is stored under."""
+    """Return the error for an id nothing is stored under."""
     return ImageNotFoundError(f"{id} is not in {name}: history() lists what is")
 
 
 def reason(error: BaseException) -> str:
-    """Why something failed, in few words."""
+    """Return why something failed, in few words."""
     text = getattr(error, "strerror", None) or str(error)
     return text or type(error).__name__

@@ -207,7 +207,7 @@ BUSY_SECONDS: Final = 5.0
 
 
 class Database:
-    """Reads and writes of an index that anybody may delete.
+    """The reads and writes of an index that may be deleted at any time.
 
     Args:
         path: The file; its folder must exist.

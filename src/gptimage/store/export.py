@@ -17,7 +17,7 @@ from gptimage.types.record import Original, Record
 
 @frozen(kw_only=True)
 class ExportReport:
-    """What `Store.export` wrote.
+    """The report of `Store.export`.
 
     Attributes:
         paths: The images, newest first.

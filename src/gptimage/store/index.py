@@ -49,12 +49,12 @@ MAX_QUERY: Final = 2000
 
 
 def indexed(text: str) -> str:
-    """The text as it goes into the index."""
+    """Return the text as it goes into the index."""
     return _EMOJI.sub(_spelt, _NO_SPACES.sub(r" \1 ", _printable(text)))
 
 
 def query(text: str) -> str | None:
-    """An FTS5 query for what somebody typed; None when it holds no words.
+    """Return an FTS5 query for a user's words; None when there are none.
 
     All words must be there. ``"red fox"`` in quotes is a phrase; ``light*`` finds words that
     begin so. Nothing else has a meaning, so no text is a syntax error.
@@ -79,17 +79,17 @@ def _piece(text: str) -> str:
 
 
 def same(text: str) -> str:
-    """Text as it is compared: composed, because two spellings of a letter look the same."""
+    """Return text as it is compared: composed, because two spellings of a letter look the same."""
     return unicodedata.normalize("NFC", storable(text))
 
 
 def _spelt(match: re.Match[str]) -> str:
-    """A symbol as a word of its own that full-text search keeps."""
+    """Return a symbol as a word of its own that full-text search keeps."""
     return f" emoji{ord(match[0]):x} "
 
 
 def storable(text: str) -> str:
-    """Text SQLite can hold: half a surrogate pair has no UTF-8."""
+    """Return the text without half surrogate pairs, which have no UTF-8."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -276,7 +276,7 @@ class Index:
         return self.database.write(work)
 
     def etag(self, key: str) -> str | None:
-        """The etag of the sidecar a row was read from, or None when there is no row."""
+        """Return the etag of the sidecar a row was read from, or None when there is no row."""
         query = "SELECT stamp FROM pictures WHERE key = ?"
         row = self.database.read(lambda c: c.execute(query, (key,)).fetchone(), filled=False)
         return row[0] if row else None
@@ -289,7 +289,7 @@ class Index:
         )
 
     def key_of(self, id: str) -> str | None:
-        """The sidecar's key of an id, or None."""
+        """Return the sidecar's key of an id, or None."""
         query = "SELECT key FROM pictures WHERE id = ?"
         row = self.database.read(lambda c: c.execute(query, (id,)).fetchone(), filled=False)
         return row[0] if row else None
@@ -316,12 +316,12 @@ class Index:
         self.database.write(lambda connection: connection.execute(statement, (name, value)))
 
     def journal(self) -> list[tuple[str, float]]:
-        """Keys whose writing or removal was begun, and when (seconds since 1970)."""
+        """Return keys whose writing or removal was begun, and when (seconds since 1970)."""
         query = "SELECT key, since FROM journal"
         return self.database.read(lambda c: c.execute(query).fetchall(), filled=False)
 
     def says(self, entry: IndexEntry) -> bool:
-        """Whether every row of an image says what its sidecar says."""
+        """Return whether every row of an image says what its sidecar says."""
 
         def work(connection: Connection) -> bool:
             row, _ = _found(connection, entry.key)
@@ -391,7 +391,7 @@ def _clear_journal(connection: Connection, keys: Sequence[str]) -> None:
 
 
 def _free_row(connection: Connection, id: str) -> int:
-    """The id's row, or the next free one after it: ids of one microsecond may share it."""
+    """Return the id's row, or the next free one after it: ids of one microsecond may share it."""
     row = row_of(id)
     while connection.execute("SELECT 1 FROM pictures WHERE seq = ?", (row,)).fetchone():
         row += 1
@@ -409,7 +409,7 @@ def _insert(connection: Connection, entry: IndexEntry, row: int, words: bool) ->
 
 
 def _rows(entry: IndexEntry, row: int) -> dict[str, list[tuple[object, ...]]]:
-    """What the index holds of a sidecar, by table."""
+    """Return what the index holds of a sidecar, by table."""
     record = entry.record
     image = (
         row,
@@ -472,7 +472,7 @@ def _remove(connection: Connection, row: int, words: bool) -> None:
 
 
 def stored_bytes(record: Record) -> int:
-    """What an image and its original take on the disk."""
+    """Return what an image and its original take on the disk."""
     return record.bytes + (record.original.bytes if record.original else 0)
 
 

@@ -56,7 +56,7 @@ class FileBlobs:
         self._fsync = fsync
 
     def __repr__(self) -> str:
-        """The class and the folder."""
+        """Return the class and the folder."""
         return f"FileBlobs({str(self._root)!r})"
 
     @property
@@ -112,7 +112,7 @@ class FileBlobs:
             temporary.unlink(missing_ok=True)
 
     def read(self, key: str) -> Blob:
-        """The content; see `Blobs.read`."""
+        """Return the content; see `Blobs.read`."""
         path = self._path(key)
         # A link in the last place is refused by the system; links before it by _path.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | _BINARY)
@@ -120,7 +120,7 @@ class FileBlobs:
             return Blob(file.read(), _etag(os.fstat(handle)))
 
     def stat(self, key: str) -> BlobInfo | None:
-        """What is known of a file, or None; see `Blobs.stat`."""
+        """Return what is known of a file, or None; see `Blobs.stat`."""
         try:
             return _info(key, self._path(key).lstat())
         except FileNotFoundError:
@@ -138,7 +138,7 @@ class FileBlobs:
                 return
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[BlobInfo]:
-        """Every file below a prefix in the order of the keys; see `Blobs.list`.
+        """Return every file below a prefix in the order of the keys; see `Blobs.list`.
 
         Hidden files and symbolic links are passed over.
         """
@@ -158,7 +158,7 @@ class FileBlobs:
         return tuple(found)
 
     def _path(self, key: str) -> Path:
-        """The file of a key, once it is sure that no link is on the way to it."""
+        """Return the file of a key, once it is sure that no link is on the way to it."""
         path = os.path.join(self._root, *check_key(key).split("/"))  # noqa: PTH118  # see below
         # The root is resolved, so a path without links is its own real path. Plain text is
         # used because this runs several times for every image.
@@ -167,7 +167,7 @@ class FileBlobs:
         return Path(path)
 
     def _write(self, data: bytes) -> Path:
-        """A complete temporary file, on the disk when that is wanted."""
+        """Return a complete temporary file, on the disk when that is wanted."""
         folder = self._root / TEMPORARY
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / os.urandom(16).hex()

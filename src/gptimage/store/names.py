@@ -49,7 +49,7 @@ class IdMaker:
         self._last = _EPOCH
 
     def __call__(self) -> str:
-        """A new id."""
+        """Return a new id."""
         # No lock: two threads in one microsecond have ids that differ in their random part.
         now, last = self._clock().astimezone(UTC), self._last
         if now <= last < now + timedelta(seconds=1):
@@ -74,19 +74,19 @@ def check_id(id: str | Record) -> str:
 
 
 def is_id(id: object) -> bool:
-    """Whether this is an id, with a time that exists."""
+    """Return whether this is an id, with a time that exists."""
     match = PATTERN.fullmatch(id) if isinstance(id, str) else None
     return match is not None and _parse_time(match[1]) is not None
 
 
 def find_id(name: str) -> str | None:
-    """The one id in a file name, or None when there is none, or more than one."""
+    """Return the one id in a file name, or None when there is none, or more than one."""
     found = [match[0] for match in PATTERN.finditer(name)]
     return found[0] if len(found) == 1 and is_id(found[0]) else None
 
 
 def time_of(id: str) -> datetime:
-    """When the image was saved (UTC)."""
+    """Return when the image was saved (UTC)."""
     match = PATTERN.fullmatch(id)
     moment = _parse_time(match[1]) if match else None
     if moment is None:
@@ -95,13 +95,13 @@ def time_of(id: str) -> datetime:
 
 
 def row_of(id: str) -> int:
-    """A row number that sorts like the id; ids of one microsecond may share it."""
+    """Return a row number that sorts like the id; ids of one microsecond may share it."""
     tie = int(id[-32:-29], 16) >> (12 - _TIE_BITS)
     return row_at(time_of(id)) + tie
 
 
 def row_at(moment: datetime) -> int:
-    """The lowest row number of this moment."""
+    """Return the lowest row number of this moment."""
     return ((moment - _EPOCH) // _MICROSECOND) << _TIE_BITS
 
 
@@ -138,7 +138,7 @@ _MAX_KEY: Final = 1000
 
 
 def check_key(key: str) -> str:
-    """The key itself, once it is proved to name a file below the root on every system.
+    """Return the key itself, once it is proved to name a file below the root on every system.
 
     Raises:
         ValueError: It could leave the root, or some system cannot hold it.
@@ -149,12 +149,12 @@ def check_key(key: str) -> str:
 
 
 def is_key(key: str) -> bool:
-    """Whether the key is safe: relative, plain, short enough, not reserved anywhere."""
+    """Return whether the key is safe: relative, plain, short enough, not reserved anywhere."""
     return all(is_part(part) for part in key.split("/")) and len(key.encode()) <= _MAX_KEY
 
 
 def is_part(part: str) -> bool:
-    """Whether this may be the name of one file or folder."""
+    """Return whether this may be the name of one file or folder."""
     return (
         bool(part)
         and not part.startswith(".")
@@ -166,23 +166,23 @@ def is_part(part: str) -> bool:
 
 
 def day_prefix(moment: datetime) -> str:
-    """Where images saved at this time (UTC) lie: ``images/2026/11/20/``."""
+    """Return where images saved at this time (UTC) lie: ``images/2026/11/20/``."""
     return f"{IMAGES}{moment:%Y/%m/%d}/"
 
 
 def input_key(sha256: str, extension: str) -> str:
-    """Where an input image is kept, once."""
+    """Return where an input image is kept, once."""
     return f"{INPUTS}{sha256[:2]}/{sha256}.{extension}"
 
 
 def input_digest(key: str) -> str | None:
-    """The SHA-256 an input's key names, or None when the store did not write it."""
+    """Return the SHA-256 an input's key names, or None when the store did not write it."""
     match = _INPUT.fullmatch(key)
     return match[2] if match else None
 
 
 def stem(key: str) -> str:
-    """What an image, its sidecar and its original have in common, with the folder.
+    """Return what an image, its sidecar and its original have in common, with the folder.
 
     Names the store makes hold no dot, so this is all up to the first one.
     """
@@ -191,7 +191,7 @@ def stem(key: str) -> str:
 
 
 def is_sidecar(key: str) -> bool:
-    """Whether this is where a sidecar lies."""
+    """Return whether this is where a sidecar lies."""
     return key.startswith(IMAGES) and key == stem(key) + SIDECAR
 
 
@@ -265,7 +265,7 @@ class Naming:
             raise _wrong(template, "it holds characters or names some systems do not allow")
 
     def stem(self, record: Record) -> str:
-        """The name of the record's files, without an extension."""
+        """Return the name of the record's files, without an extension."""
         rendered = "".join(
             text + (_VALUES[name](record) if name else "") for text, name in self._parts
         )
@@ -281,7 +281,7 @@ def slug(text: str, max_bytes: int) -> str:
 
 
 def _legal(part: str) -> str:
-    """A slug may spell a name Windows reserves, such as ``con``."""
+    """Return the name, changed if it is one Windows reserves, such as ``con``."""
     return part if is_key(part) else f"{part}_"
 
 

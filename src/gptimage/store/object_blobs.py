@@ -31,7 +31,7 @@ class ObjectStore(Protocol):
     """
 
     def __repr__(self) -> str:
-        """What it is."""
+        """Return what it is."""
         ...
 
 
@@ -72,7 +72,7 @@ class ObjectBlobs:
         return cls(store, name=url.rstrip("/"))
 
     def __repr__(self) -> str:
-        """The class and the name, never the credentials."""
+        """Return the class and the name, never the credentials."""
         return f"ObjectBlobs({self._name!r})"
 
     @property
@@ -113,14 +113,14 @@ class ObjectBlobs:
             return None
 
     def read(self, key: str) -> Blob:
-        """The content; see `Blobs.read`."""
+        """Return the content; see `Blobs.read`."""
         check_key(key)
         found: Any = self._do(lambda: self._obstore.get(self._store, key))
         data = self._do(lambda: bytes(found.bytes()))
         return Blob(data, str(found.meta["e_tag"]))
 
     def stat(self, key: str) -> BlobInfo | None:
-        """What is known of an object, or None; see `Blobs.stat`."""
+        """Return what is known of an object, or None; see `Blobs.stat`."""
         check_key(key)
         try:
             return _info(self._do(lambda: self._obstore.head(self._store, key)))
@@ -134,7 +134,7 @@ class ObjectBlobs:
             self._do(lambda: self._obstore.delete(self._store, key))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[BlobInfo]:
-        """Every object below a prefix in the order of the keys; see `Blobs.list`."""
+        """Yield every object below a prefix in the order of the keys; see `Blobs.list`."""
         if prefix:
             check_key(prefix.rstrip("/"))
         pages: Any = self._do(

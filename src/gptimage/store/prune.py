@@ -1,4 +1,4 @@
-"""Pruning: removes what a retention does not keep, and inputs nobody needs any more.
+"""Pruning: removes what a retention does not keep, and inputs no record needs any more.
 
 Only a sidecar of this store lets an image be removed, and only its own files go with it.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Retention:
-    """What `Store.prune` keeps; limits left out do not apply, and pins are always kept.
+    """The limits of `Store.prune`; those left out do not apply, and pins are always kept.
 
     Attributes:
         max_age: Images saved longer ago are removed.
@@ -57,7 +57,7 @@ class Retention:
 
 @frozen(kw_only=True)
 class PruneReport:
-    """What `Store.prune` removed, or would remove.
+    """The report of `Store.prune`: what it removed, or would remove.
 
     Attributes:
         removed: Ids of the images, newest first.
@@ -77,7 +77,7 @@ class PruneReport:
 
 
 class Row(NamedTuple):
-    """What decides whether an image is kept.
+    """The facts that decide whether an image is kept.
 
     ``bytes`` is what it takes; ``inputs`` what its input images take that no newer one needs.
     """
@@ -91,7 +91,7 @@ class Row(NamedTuple):
 
 @frozen
 class Choice:
-    """What a retention keeps and removes.
+    """The decision of a retention: what it keeps and removes.
 
     Attributes:
         remove: The rows to remove, newest first.
@@ -132,7 +132,7 @@ def _is_limit(name: str, value: object) -> bool:
 
 
 def _over(retention: Retention, now: datetime, row: Row, count: int, size: int) -> bool:
-    """Whether keeping this row and all newer ones crosses a limit."""
+    """Return whether keeping this row and all newer ones crosses a limit."""
     if retention.max_count is not None and count > retention.max_count:
         return True
     if retention.max_bytes is not None and size > retention.max_bytes:
@@ -212,7 +212,7 @@ def _carry_out(context: StoreContext, choice: Choice) -> PruneReport:
 
 
 def _forecast(context: StoreContext, choice: Choice) -> PruneReport:
-    """What would be removed, if nothing changes until then."""
+    """Return what would be removed, if nothing changes until then."""
     going = {row.id for row in choice.remove}
     uses = context.index.database.read(lambda c: c.execute(_USES).fetchall())
     staying = {sha256 for sha256, _, id in uses if id not in going}

@@ -35,7 +35,7 @@ _MAX_FAMILY: Final = 1000
 
 
 class CanRun(Protocol):
-    """Whoever can send a request again: an `ImageClient`."""
+    """A client that can send a request again: an `ImageClient`."""
 
     def run(self, request: Generate, /) -> Result:
         """Send a request that is already a value."""
@@ -44,7 +44,7 @@ class CanRun(Protocol):
 
 @frozen(kw_only=True)
 class Lineage:
-    """Where an image comes from, and what came of it.
+    """The ancestors and descendants of an image.
 
     Attributes:
         ancestors: What it refines or was edited from, and what those come from; oldest first.
@@ -56,7 +56,7 @@ class Lineage:
 
 
 class Reader:
-    """What `Store` knows without changing anything; made by `Store` only."""
+    """The read-only part of a `Store`; made by `Store` only."""
 
     def __init__(self, context: StoreContext) -> None:
         self._context = context
@@ -159,7 +159,7 @@ class Reader:
         return record
 
     def find(self, sha256: str) -> tuple[Record, ...]:
-        """Every image with exactly these bytes, oldest first.
+        """Return every image with exactly these bytes, oldest first.
 
         Args:
             sha256: As in ``image.sha256``.
@@ -168,7 +168,7 @@ class Reader:
         return self._records(queries.by_digest(self._context.index.database, sha256))
 
     def open(self, id: str | Record, *, original: bool = False) -> Image:
-        """An image, byte for byte as it was saved.
+        """Return an image, byte for byte as it was saved.
 
         Args:
             id: Its id.
@@ -194,7 +194,7 @@ class Reader:
             ) from error
 
     def _image(self, record: Record, original: bool) -> Image:
-        """A file of a record, once its bytes are proved to be the ones that were saved."""
+        """Return a file of a record, once its bytes are proved to be the ones that were saved."""
         file = record.original if original and record.original else record
         image = Image.from_bytes(self._read(file.key))
         if image.sha256 != file.sha256:
@@ -204,7 +204,7 @@ class Reader:
         return image
 
     def lineage(self, id: str | Record) -> Lineage:
-        """Where an image comes from, and what came of it, up to 1,000 images each way.
+        """Return where an image comes from, and what came of it, up to 1,000 images each way.
 
         An edit comes from the images it was given, if they are in this store; a refinement
         from its parent.
@@ -220,7 +220,7 @@ class Reader:
         )
 
     def inputs(self, id: str | Record) -> tuple[Image, ...]:
-        """The images an edit was given, mask and markup last.
+        """Return the images an edit was given, mask and markup last.
 
         Raises:
             ImageNotFoundError: No image has this id.
@@ -229,7 +229,7 @@ class Reader:
         return tuple(self._input(key) for key in inputs(self.get(id).request))
 
     def request(self, id: str | Record) -> Generate:
-        """The request that made an image, with its input images, ready to be sent again.
+        """Return the request that made an image, with its input images, ready to be sent again.
 
         Raises:
             ImageNotFoundError: No image has this id.
@@ -253,7 +253,7 @@ class Reader:
         return client.run(evolve(self.request(id), stream=False, partial_images=None))
 
     def stats(self) -> Stats:
-        """What is in the store, and what it cost.
+        """Return what is in the store, and what it cost.
 
         Raises:
             StoreError: The store cannot be read.
@@ -272,7 +272,7 @@ class Reader:
             self._caught_up = True
 
     def _look_for(self, id: str) -> Record | None:
-        """An image somebody else saved a moment ago, found by its day."""
+        """Return an image another process saved a moment ago, found by its day."""
         try:
             for info in self._context.blobs.list(day_prefix(time_of(id))):
                 if is_sidecar(info.key) and find_id(info.key.rpartition("/")[2]) == id:
@@ -313,7 +313,7 @@ class Reader:
         return tuple(known[id] for id in sorted(known))
 
     def _from(self, record: Record) -> list[Record]:
-        """The parent, and for every input the newest older image with its bytes."""
+        """Return the parent, and for every input the newest older image with its bytes."""
         database = self._context.index.database
         found = list(self._records(queries.by_ids(database, [record.parent or ""])))
         for sha256 in record.sources:

@@ -94,7 +94,7 @@ class PendingReply:
     note: Mapping[str, object] = field(repr=False)
 
     def read(self) -> bytes:
-        """The reply.
+        """Return the reply.
 
         Raises:
             OSError: The file cannot be read.
@@ -119,7 +119,7 @@ class PendingReplies:
         self.folder: Path = Path(folder).expanduser() if folder else spool_folder()
 
     def __repr__(self) -> str:
-        """The class and the folder."""
+        """Return the class and the folder."""
         return f"PendingReplies({str(self.folder)!r})"
 
     def put(
@@ -162,12 +162,12 @@ class PendingReplies:
             return SpooledReply(path=path)
         except Exception as error:  # noqa: BLE001  # the image comes first
             return SpooledReply(
-                warning=f"the reply could not be kept for recovery ({reason(error)}): "
+                warning=f"the reply could not be saved for recovery ({reason(error)}): "
                 "if this process is killed before its images are saved, they are lost"
             )
 
     def find(self, name: str) -> PendingReply | None:
-        """The reply that was kept under this name; None when there is none, or it is damaged.
+        """Return the reply saved under this name; None when there is none, or it is damaged.
 
         Raises:
             OSError: It is there and cannot be read.
@@ -198,17 +198,17 @@ class PendingReplies:
 
 
 def new_name() -> str:
-    """A name for a reply that is still to come; names sort by time."""
+    """Return a name for a reply that is still to come; names sort by time."""
     return f"{utc_now():%Y%m%dT%H%M%S%f}-{os.getpid()}-{os.urandom(6).hex()}"
 
 
 def note_of(request: Generate) -> dict[str, object]:
-    """What a recovery must know of a request, as JSON; input images are named, not kept."""
+    """Return what a recovery must know of a request, as JSON; input images are named, not kept."""
     return request_to_json(request)
 
 
 def _read(path: Path) -> tuple[PendingReply, bool] | None:
-    """A leftover, and whether its process is dead; None for a file that is none."""
+    """Return a leftover, and whether its process is dead; None for a file that is none."""
     try:
         with path.open("rb") as file:
             head = cast("dict[str, Any]", json.loads(file.readline(_MAX_NOTE)))
@@ -247,7 +247,7 @@ NOTE: Final = "recovered from a raw reply after a crash"
 
 @frozen(kw_only=True)
 class RecoverReport:
-    """What `Store.recover` brought home.
+    """The report of `Store.recover`.
 
     Attributes:
         saved: The images that are in the store now.
@@ -263,7 +263,7 @@ class RecoverReport:
 
 
 class _OthersError(Exception):
-    """It belongs to another store, whose name this is."""
+    """A pending reply of another store, whose name this is."""
 
 
 def recover(
@@ -303,7 +303,7 @@ def _alone(folder: Path) -> AbstractContextManager[None]:
 
 
 def _check_owner(context: StoreContext, owner: object) -> None:
-    """What 0.1.0 left names no owner, and is anybody's."""
+    """Refuse a reply of another store; those of 0.1.0 name none, and any store takes them."""
     if isinstance(owner, str) and owner != context.blobs.name:
         raise _OthersError(owner)
 
@@ -392,7 +392,7 @@ def _has_no_metadata(context: StoreContext, found: search.Found) -> bool:
 
 
 def _call(left: PendingReply, body: bytes) -> CallMetadata:
-    """What is known of a call: the note, and the usage in the reply."""
+    """Return what is known of a call: the note, and the usage in the reply."""
     asked = left.note if "operation" in left.note else {"operation": RECOVERED}
     model = str(asked.get("model", "unknown"))
     usage = read_usage(read(body).value, has_inputs=asked["operation"] == "edit")
@@ -407,7 +407,7 @@ def _call(left: PendingReply, body: bytes) -> CallMetadata:
 
 
 def _exact(image: Image, asked: Mapping[str, object]) -> Image:
-    """The image with the pixels that were asked for, as the client would have made it."""
+    """Return the image with the requested pixels, as the client would have made it."""
     try:
         size = Size.parse(str(asked.get("size", "auto"))).pixels
         return image.fit(*size) if size else image

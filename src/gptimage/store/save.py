@@ -42,7 +42,7 @@ MAX_TAG: Final = 100
 
 @frozen(kw_only=True)
 class CallMetadata:
-    """What is known of the call that made some images.
+    """The facts about the call that made some images.
 
     Attributes:
         asked: The request, as `asked.describe` writes it.
@@ -76,7 +76,7 @@ class CallMetadata:
 
     @classmethod
     def of(cls, result: Result) -> CallMetadata:
-        """What a result says."""
+        """Return what a result says."""
         return cls(
             asked=request_to_json(result.request),
             model=result.model,
@@ -106,7 +106,7 @@ class PendingImage:
 
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """The tags, sorted and without doubles, once they are proved to be usable.
+    """Return the tags, sorted and without doubles, once they are proved to be usable.
 
     Raises:
         InvalidRequestError: One is empty, long or holds control characters, or there are too
@@ -231,7 +231,7 @@ def _pending_image(
 
 
 def placed(record: Record, image: Image, naming: Naming, blobs: Blobs) -> Record:
-    """The record with the names its files get in a store."""
+    """Return the record with the names its files get in a store."""
     base = IMAGES + naming.stem(record)
     key = f"{base}.{image.extension}"
     return evolve(
@@ -260,7 +260,7 @@ def _sidecar_key(pending: PendingImage) -> str:
 
 
 def _try_index(context: StoreContext, action: Callable[[], None]) -> str | None:
-    """Why the index could not be written, or None; it is then marked as behind."""
+    """Return why the index could not be written, or None; it is then marked as behind."""
     try:
         action()
     except StoreError as error:

@@ -63,7 +63,7 @@ class Page(Sequence[Record]):
     next: str | None = None
 
     def __len__(self) -> int:
-        """How many records this page has."""
+        """Return how many records this page has."""
         return len(self.records)
 
     @overload
@@ -73,11 +73,11 @@ class Page(Sequence[Record]):
     def __getitem__(self, index: slice) -> tuple[Record, ...]: ...
 
     def __getitem__(self, index: int | slice) -> Record | tuple[Record, ...]:
-        """One record by number, or some."""
+        """Return one record by number, or some."""
         return self.records[index]
 
     def __iter__(self) -> Iterator[Record]:
-        """The records."""
+        """Return the records."""
         return iter(self.records)
 
 
@@ -88,7 +88,7 @@ _NANO: Final = 10**9
 
 @frozen(kw_only=True)
 class Stats:
-    """What is in a store.
+    """The contents of a store in numbers.
 
     Attributes:
         images: How many.
@@ -195,7 +195,7 @@ class _Where:
 
 
 def history(database: Database, limit: int, cursor: str | None, filters: Filters) -> list[Found]:
-    """One more row than the limit, newest first, when there are so many."""
+    """Return one more row than the limit, newest first, when there are so many."""
     where = _filtered(filters)
     if cursor is not None:
         where.also(f"{where.order} < ?", _after(database, cursor))
@@ -205,7 +205,7 @@ def history(database: Database, limit: int, cursor: str | None, filters: Filters
 def search(
     database: Database, text: str, rank: Rank, limit: int, cursor: str | None, filters: Filters
 ) -> list[Found]:
-    """One more row than the limit, newest or best first, when there are so many."""
+    """Return one more row than the limit, newest or best first, when there are so many."""
     words = query(text)
     check_limit(limit)
     if rank not in {"newest", "relevance"}:
@@ -227,19 +227,19 @@ def search(
 
 
 def by_ids(database: Database, ids: Sequence[str]) -> list[Found]:
-    """The rows of these ids, in no order; those that are not there are left out."""
+    """Return the rows of these ids, in no order; those that are not there are left out."""
     marks = ", ".join("?" * len(ids))
     return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE p.id IN ({marks})", ids)
 
 
 def by_key(database: Database, key: str) -> Found | None:
-    """The row of a sidecar, or None."""
+    """Return the row of a sidecar, or None."""
     found = _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE p.key = ?", [key])
     return found[0] if found else None
 
 
 def by_digest(database: Database, sha256: str) -> list[Found]:
-    """Every image with exactly these bytes, oldest first."""
+    """Return every image with exactly these bytes, oldest first."""
     # The plus keeps SQLite from putting the value into substr(), past the index.
     condition = "substr(p.sha256, 1, 16) = substr(?, 1, 16) AND +p.sha256 = ? ORDER BY p.seq"
     return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE {condition}", [sha256, sha256])
@@ -252,7 +252,7 @@ def children(database: Database, id: str, sha256: str) -> list[Found]:
 
 
 def each(database: Database, filters: Filters) -> Iterator[Found]:
-    """Every row, newest first, a page at a time so that nothing is locked meanwhile."""
+    """Yield every row, newest first, a page at a time so that nothing is locked meanwhile."""
     cursor: str | None = None
     while True:
         found = history(database, MAX_LIMIT, cursor, filters)
@@ -263,7 +263,7 @@ def each(database: Database, filters: Filters) -> Iterator[Found]:
 
 
 def check_limit(limit: int) -> int:
-    """The limit itself, once it is proved to be one.
+    """Return the limit itself, once it is proved to be one.
 
     Raises:
         InvalidRequestError: It is not between 1 and 1,000.
@@ -364,7 +364,7 @@ def _rows(database: Database, sql: str, values: Sequence[object]) -> list[Found]
 
 
 def _after(database: Database, cursor: str) -> int:
-    """The row a page ended with; its place is known even when the image is gone."""
+    """Return the row a page ended with; its place is known even when the image is gone."""
     if not is_id(cursor):
         raise _no_cursor(cursor)
     sql = "SELECT seq FROM pictures WHERE id = ?"

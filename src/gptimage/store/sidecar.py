@@ -44,7 +44,7 @@ def request_to_json(request: Generate) -> dict[str, object]:
 
 
 def input_images(request: Generate) -> tuple[Image, ...]:
-    """Every image a request needs to be sent again: inputs, mask and markup."""
+    """Return every image a request needs to be sent again: inputs, mask and markup."""
     if not isinstance(request, Edit):
         return ()
     mask = request.mask.image if isinstance(request.mask, Mask) else request.mask
@@ -53,7 +53,7 @@ def input_images(request: Generate) -> tuple[Image, ...]:
 
 
 def inputs(asked: Mapping[str, object]) -> dict[str, int]:
-    """The key and the length in bytes of every image a described request names."""
+    """Return the key and the length in bytes of every image a described request names."""
     images, mask = asked.get("images"), asked.get("mask")
     named: list[Any] = [*images] if isinstance(images, list) else []
     named += [asked.get("markup"), mask[_MASK] if _has(mask, _MASK) else None]
@@ -61,12 +61,12 @@ def inputs(asked: Mapping[str, object]) -> dict[str, int]:
 
 
 def _length(value: object) -> int:
-    """Nobody but us should have written a sidecar, but anybody may."""
+    """Return a byte length from an untrusted sidecar; 0 if it is not an int in [0, 2**40)."""
     return value if isinstance(value, int) and 0 <= value < 2**40 else 0
 
 
 def request_from_json(asked: Mapping[str, object], load: Load) -> Generate:
-    """The request that was described.
+    """Return the request that was described.
 
     Raises:
         StoreError: It was written by a newer version, or is damaged.
@@ -91,7 +91,7 @@ def request_from_json(asked: Mapping[str, object], load: Load) -> Generate:
 
 
 def key_of(image: Image) -> str:
-    """Where an input image is kept."""
+    """Return where an input image is kept."""
     return input_key(image.sha256, image.extension)
 
 
@@ -164,7 +164,7 @@ class UnreadableSidecarError(ValueError):
 
 
 def dump(record: Record, *, deleted: bool = False) -> bytes:
-    """The bytes of a sidecar: JSON people can read, UTF-8, two spaces of indent."""
+    """Return the bytes of a sidecar: JSON people can read, UTF-8, two spaces of indent."""
     values = record.to_sidecar()
     if deleted:
         values[TOMBSTONE] = True
@@ -200,7 +200,7 @@ def load(data: bytes, *, key: str, folder: Path | None) -> Sidecar:
 
 
 class _Fields:
-    """Values of a JSON object by name and kind; what was not asked for is left over."""
+    """The values of a JSON object by name and type; unread ones are left over."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._left = dict(values)

@@ -70,7 +70,7 @@ def edit(context: StoreContext, key: str, change: Callable[[Record], Record]) ->
 
 
 def _replace(context: StoreContext, old: IndexEntry, new: Record) -> bool:
-    """Whether the sidecar says what is wanted now."""
+    """Return whether the sidecar says what is wanted now."""
     if new == old.record:
         return True
     try:
@@ -107,7 +107,7 @@ def open_store(
     fsync: bool | None,
     clock: Callable[[], datetime],
 ) -> StoreContext:
-    """The parts of a store that is ready for use; see `Store`.
+    """Return the parts of a store that is ready for use; see `Store`.
 
     Raises:
         ConfigurationError: An argument makes no sense.
@@ -212,7 +212,7 @@ class Store(Reader):
         super().__init__(open_store(where, naming=naming, index=index, fsync=fsync, clock=clock))
 
     def __repr__(self) -> str:
-        """The class and where it is."""
+        """Return the class and where it is."""
         return f"Store({self._context.blobs.name!r})"
 
     def __enter__(self) -> Self:
@@ -230,7 +230,7 @@ class Store(Reader):
 
     @property
     def name(self) -> str:
-        """Where it is: a path, or the name of an object store."""
+        """The location: a path, or the name of an object store."""
         return self._context.blobs.name
 
     @property
@@ -493,7 +493,7 @@ class Store(Reader):
         return record
 
     def _why_not_removed(self, record: Record) -> StoreError:
-        """Nothing was removed: because of a pin, or because somebody else was quicker."""
+        """Return the error for an image that was not removed: it is pinned, or already gone."""
         row = sync.sync(self._context, _sidecar_key(record))
         return sync.pinned_error(record.id) if row else not_found(record.id, self.name)
 

@@ -73,7 +73,7 @@ def finish(context: StoreContext, record: Record) -> None:
 
 
 def _mark(context: StoreContext, entry: IndexEntry) -> bool:
-    """Mark a sidecar if nobody changed it meanwhile."""
+    """Mark a sidecar if it has not changed meanwhile."""
     body = sidecar.dump(entry.record, deleted=True)
     try:
         return context.blobs.replace(entry.key, body, etag=entry.etag) is not None
@@ -82,7 +82,7 @@ def _mark(context: StoreContext, entry: IndexEntry) -> bool:
 
 
 def pinned_error(id: str) -> StoreError:
-    """The error for deleting a pinned image."""
+    """Return the error for deleting a pinned image."""
     return StoreError(f"{id} is pinned: unpin it first, then delete it")
 
 
@@ -101,7 +101,7 @@ _LISTED: Final = "listed"
 
 @define
 class Changes:
-    """What catching up found.
+    """The report of a sync.
 
     Attributes:
         seen: Sidecars that were listed.
@@ -159,7 +159,7 @@ def recover(context: StoreContext) -> None:
 
 
 def _touched(path: Path) -> int | None:
-    """When a file was last written, or None when it is not there."""
+    """Return when a file was last written, or None when it is not there."""
     try:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
@@ -273,7 +273,7 @@ def _read(
 
 
 def _is_double(context: StoreContext, entry: IndexEntry) -> bool:
-    """Whether the index knows this id from another sidecar that still exists: a copy."""
+    """Return whether the index knows this id from another sidecar that still exists: a copy."""
     other = context.index.key_of(entry.record.id)
     if other is None or other == entry.key:
         return False
@@ -284,7 +284,7 @@ def _is_double(context: StoreContext, entry: IndexEntry) -> bool:
 
 
 def _since(context: StoreContext) -> str:
-    """The key to list from."""
+    """Return the key to list from."""
     listed = context.index.state(_LISTED)
     return day_prefix(datetime.fromisoformat(listed) - OVERLAP) if listed else IMAGES
 

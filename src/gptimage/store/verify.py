@@ -70,7 +70,7 @@ class Problem:
 
 @frozen(kw_only=True)
 class VerifyReport:
-    """What `Store.verify` found.
+    """The report of `Store.verify`.
 
     Attributes:
         checked: How many images were looked at.
@@ -90,7 +90,7 @@ class VerifyReport:
         return all(problem.kind == "foreign" for problem in self.problems)
 
     def of(self, kind: Kind) -> tuple[Problem, ...]:
-        """The problems of one kind."""
+        """Return the problems of one kind."""
         return tuple(problem for problem in self.problems if problem.kind == kind)
 
 
@@ -235,7 +235,7 @@ Group = dict[str, BlobInfo]
 
 @define
 class _Findings:
-    """What was seen so far; ``needed`` has the inputs by key, each with a sidecar naming it."""
+    """The files seen so far; ``needed`` has the inputs by key, each with a sidecar naming it."""
 
     now: datetime
     grace: timedelta
@@ -248,7 +248,7 @@ class _Findings:
         self.problems.append(Problem(kind, key, detail))
 
     def young(self, info: BlobInfo) -> bool:
-        """Whether a file may still be in the hands of whoever writes it."""
+        """Return whether a file may still be in the middle of its writing."""
         if self.now - info.modified >= self.grace:
             return False
         self.unfinished.append(info.key)

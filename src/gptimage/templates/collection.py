@@ -39,7 +39,7 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
 
     @classmethod
     def builtin(cls) -> PromptTemplates:
-        """The ten templates that come with the library."""
+        """Return the ten templates that come with the library."""
         from gptimage.templates.loading import builtin
 
         return cls(builtin())
@@ -85,7 +85,7 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
         return self[name].render(arguments)
 
     def with_brand(self, brand: Brand) -> PromptTemplates:
-        """The same templates, all rendered for this brand.
+        """Return the same templates, all rendered for this brand.
 
         Args:
             brand: Replaces whatever brand they had.
@@ -97,7 +97,7 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
         return found
 
     def changed(self) -> bool:
-        """Whether a file of the folders these came from was added, changed or removed.
+        """Return whether a file of the folders these came from was added, changed or removed.
 
         Raises:
             TemplateError: A folder can no longer be read.
@@ -107,7 +107,7 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
         return any(before != stamp(folder) for folder, before in self._stamps.items())
 
     def reload(self) -> PromptTemplates:
-        """A fresh set read from the same folders; this one stays as it is.
+        """Return a fresh set read from the same folders; this one stays as it is.
 
         Raises:
             TemplateError: Anything is wrong with any file; this set can still be used.
@@ -115,7 +115,7 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
         return self if self._again is None else self._again()
 
     def __or__(self, other: PromptTemplates) -> PromptTemplates:
-        """Both sets; where both have a name, the right one wins."""
+        """Return both sets; where both have a name, the right one wins."""
         if not isinstance(other, PromptTemplates):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             return NotImplemented
         found = PromptTemplates([*self.values(), *other.values()])
@@ -125,7 +125,7 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
         return found
 
     def __getitem__(self, name: str) -> PromptTemplate:
-        """The template of this name.
+        """Return the template of this name.
 
         Raises:
             TemplateError: There is none.
@@ -142,15 +142,15 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
         return found
 
     def __iter__(self) -> Iterator[str]:
-        """The names, sorted."""
+        """Return the names, sorted."""
         return iter(self._templates)
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return how many there are."""
         return len(self._templates)
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is a template of this name."""
+        """Return whether there is a template of this name."""
         return name in self._templates
 
     @overload
@@ -160,11 +160,11 @@ class PromptTemplates(Mapping[str, PromptTemplate]):
     @overload
     def get(self, key: str, default: _T, /) -> PromptTemplate | _T: ...
     def get(self, key: str, default: object = None, /) -> object:
-        """The template of this name, or the default."""
+        """Return the template of this name, or the default."""
         return self._templates.get(key, default)
 
     def __repr__(self) -> str:
-        """The names."""
+        """Return the names."""
         return f"PromptTemplates({', '.join(self.names)})"
 
 

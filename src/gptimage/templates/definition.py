@@ -42,7 +42,7 @@ from gptimage.templates.template import PromptTemplate, read_settings
 def validate(
     parts: tuple[Part, ...], arguments: Mapping[str, TemplateArgument], brand: frozenset[str]
 ) -> list[str]:
-    """Every problem, one sentence each.
+    """Return every problem, one sentence each.
 
     Args:
         parts: The parsed template.
@@ -56,7 +56,7 @@ def validate(
 
 
 def used(parts: tuple[Part, ...]) -> Iterator[str]:
-    """Every name the template mentions, in variables and conditions."""
+    """Yield every name the template mentions, in variables and conditions."""
     for part in parts:
         if isinstance(part, Variable):
             yield part.name
@@ -334,7 +334,7 @@ def _example(
 
 
 def _tables(value: object) -> dict[str, dict[str, object]]:
-    """The tables within a table."""
+    """Return the tables within a table."""
     if not is_table(value):
         return {}
     return {name: dict(item) for name, item in value.items() if is_table(item)}

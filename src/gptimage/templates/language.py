@@ -130,7 +130,7 @@ def parse(text: str, problems: list[str]) -> tuple[Part, ...]:
 
 
 def normalise(value: str) -> str:
-    """The form in which values are compared: case, spaces and underscores do not matter."""
+    """Return the form in which values are compared: case, spaces and underscores do not matter."""
     return re.sub(r"[\s_-]+", "-", value.strip()).lower()
 
 
@@ -150,7 +150,7 @@ class _Parser:
         return parts
 
     def _parts(self, depth: int) -> tuple[tuple[Part, ...], str, int]:
-        """Everything up to a closing token, which is returned with its line."""
+        """Return everything up to a closing token, which is returned with its line."""
         parts: list[Part] = []
         while self._next < len(self._tokens):
             token, line = self._tokens[self._next]
@@ -253,7 +253,7 @@ class _Parser:
 
 
 def _numbered(text: str) -> list[tuple[str, int]]:
-    """Every token with the line it starts in."""
+    """Return every token with the line it starts in."""
     found: list[tuple[str, int]] = []
     line = 1
     for match in _TOKEN.finditer(text):

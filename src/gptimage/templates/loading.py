@@ -43,7 +43,7 @@ _OLD_QUALITIES: Final[Mapping[str, str]] = {"standard": "medium", "hd": "high"}
 
 
 def from_json(data: Mapping[str, object], problems: list[str]) -> dict[str, object]:
-    """The keys and values a TOML file would hold.
+    """Return the keys and values a TOML file would hold.
 
     Args:
         data: The file's object.
@@ -75,7 +75,7 @@ def _arguments(table: TomlReader) -> dict[str, object]:
 
 
 def _named(key: str, table: TomlReader) -> Mapping[str, object]:
-    """A list of names, or a table of name to definition, as the latter."""
+    """Return a list of names, or a table of name to definition, as the latter."""
     value = table.data.get(key, [])
     if is_table(value):
         return value
@@ -105,7 +105,7 @@ def _recommended(metadata: TomlReader) -> dict[str, object]:
 
 
 def _escaped(text: str) -> str:
-    """Text that the template language reads as itself."""
+    """Return text that the template language reads as itself."""
     doubled = re.sub(r"[{}]", lambda brace: brace[0] * 2, text)
     return re.sub(r"[\[\]]", lambda bracket: f"{{{bracket[0]}}}", doubled).rstrip(".")
 
@@ -127,7 +127,7 @@ Stamp: TypeAlias = frozenset[tuple[str, int, int]]
 
 @frozen
 class Folder:
-    """What a folder of templates holds.
+    """The contents of a folder of templates.
 
     Attributes:
         templates: The templates, in the order of their names.
@@ -153,7 +153,7 @@ class _Problems:
 
 @cache
 def builtin() -> tuple[PromptTemplate, ...]:
-    """The templates that come with the library, read once."""
+    """Return the templates that come with the library, read once."""
     problems = _Problems()
     templates = _built(_builtin_definitions(), None, problems)
     if lines := problems.lines():
@@ -190,7 +190,7 @@ def read(folder: Path) -> Folder:
 
 
 def stamp(folder: Path) -> Stamp:
-    """What tells whether any file was added, changed or removed."""
+    """Return what tells whether any file was added, changed or removed."""
     found: set[tuple[str, int, int]] = set()
     for path in _files(folder):
         try:
@@ -285,7 +285,7 @@ def _built(
 def _extended(
     definition: Definition, others: Mapping[str, Definition], problems: list[str], depth: int = 0
 ) -> Definition | None:
-    """The definition with all it extends, or None when that cannot be found."""
+    """Return the definition with all it extends, or None when that cannot be found."""
     wanted = definition.data.get("extends")
     if wanted is None:
         return definition
@@ -318,7 +318,7 @@ def _builtin_definitions() -> Mapping[str, Definition]:
 
 
 def _failed(folder: Path, lines: list[str], problems: _Problems) -> TemplateError:
-    """One error that names the first problems and carries all."""
+    """Return one error that names the first problems and carries all."""
     files = [file for file, noted in problems.found.items() if noted]
     more = f"; and {len(lines) - 3} more, see .problems" if len(lines) > 3 else ""
     what = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"

@@ -37,7 +37,7 @@ _OPENING: Final = re.compile(r'(?:(?<=\s)|(?<=[(\[{“‘\'—–/-])|^)"')
 
 @frozen
 class ArgumentValue:
-    """What is known about one argument.
+    """The facts about one argument.
 
     Attributes:
         value: The checked value, for conditions.

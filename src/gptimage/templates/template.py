@@ -65,12 +65,12 @@ class Setting:
     by_value: Mapping[str, str] = field(factory=dict[str, str], hash=False)
 
     def choose(self, known: Mapping[str, ArgumentValue]) -> str | None:
-        """The recommendation for these arguments."""
+        """Return the recommendation for these arguments."""
         given = known.get(self.argument) if self.argument else None
         return self.value if given is None else self.by_value.get(_key(given), self.value)
 
     def describe(self) -> str | dict[str, dict[str, str]]:
-        """The recommendation as template files write it."""
+        """Return the recommendation as template files write it."""
         if self.argument is None:
             return self.value or ""
         otherwise = {} if self.value is None else {"else": self.value}
@@ -78,14 +78,14 @@ class Setting:
 
 
 def choose(settings: Mapping[str, Setting], known: Mapping[str, ArgumentValue]) -> TemplateDefaults:
-    """Every setting for these arguments."""
+    """Return every setting for these arguments."""
     return TemplateDefaults(**{name: setting.choose(known) for name, setting in settings.items()})
 
 
 def read_settings(
     table: TomlReader, arguments: Mapping[str, TemplateArgument]
 ) -> tuple[Mapping[str, Setting], frozenset[str]]:
-    """The ``[recommended]`` table, and the names of the arguments it depends on."""
+    """Return the ``[recommended]`` table, and the names of the arguments it depends on."""
     table.only(SETTINGS)
     found = {name: _read_setting(name, table, arguments) for name in SETTINGS if name in table.data}
     by = frozenset(setting.argument for setting in found.values() if setting.argument)
@@ -198,7 +198,7 @@ class PromptTemplate:
         )
 
     def defaults(self, /, **arguments: object) -> TemplateDefaults:
-        """The settings for these arguments, which need not be complete.
+        """Return the settings for these arguments, which need not be complete.
 
         Raises:
             TemplateError: An argument is unknown, not allowed or too long.
@@ -215,7 +215,7 @@ class PromptTemplate:
         return {name: setting.describe() for name, setting in self._settings.items()}
 
     def argument(self, name: str) -> TemplateArgument:
-        """The argument of this name.
+        """Return the argument of this name.
 
         Raises:
             TemplateError: There is none.
@@ -238,7 +238,7 @@ class PromptTemplate:
         }
 
     def describe(self) -> dict[str, object]:
-        """Everything about it as JSON values."""
+        """Return everything about it as JSON values."""
         return {
             "name": self.name,
             "title": self.title,
@@ -250,7 +250,7 @@ class PromptTemplate:
         }
 
     def _read(self, arguments: Mapping[str, object], *, whole: bool) -> dict[str, str | bool | int]:
-        """The checked values in the template's order, defaults included."""
+        """Return the checked values in the template's order, defaults included."""
         names = [argument.name for argument in self.arguments]
         errors = [self._unknown(name) for name in arguments if name not in names]
         found: dict[str, str | bool | int] = {}
@@ -303,7 +303,7 @@ class PromptTemplate:
         )
 
     def _failed(self, errors: Iterable[TemplateError]) -> TemplateError:
-        """One error for all problems, with this template's name and file."""
+        """Return one error for all problems, with this template's name and file."""
         found = tuple(errors)
         return TemplateError(
             f"template {self.name}: " + "; ".join(str(error) for error in found),

@@ -86,7 +86,7 @@ class Base64Extractor:
         return bool(self._images)
 
     def close(self) -> tuple[bytes, tuple[bytes, ...]]:
-        """The rest, with an index for each image, and the images."""
+        """Return the rest, with an index for each image, and the images."""
         if self._inside_image:
             self._give_up(b"")
         return bytes(self._rest), tuple(self._images)
@@ -157,7 +157,7 @@ def split(body: Body) -> tuple[bytes, tuple[bytes, ...]]:
 
 
 def reassemble(rest: Body, images: tuple[bytes, ...], key: str = _IMAGE) -> bytes:
-    """The body as it arrived: what `split` took apart, put together again."""
+    """Return the body as it arrived: what `split` took apart, put together again."""
     import pybase64
 
     def text(match: re.Match[bytes]) -> bytes:
@@ -207,14 +207,14 @@ def read(rest: Body, images: tuple[bytes, ...] = ()) -> ParsedBody:
 
 
 def extract_complete_images(rest: Body, images: tuple[bytes, ...] = ()) -> ParsedBody:
-    """The whole images of a body that is cut short or otherwise no JSON."""
+    """Return the whole images of a body that is cut short or otherwise no JSON."""
     found = images or split(rest)[1]
     data = [{"b64_json": index} for index in range(len(found))]
     return ParsedBody({"data": data}, found, cut_short=True)
 
 
 def image_of(item: Mapping[str, Any], document: ParsedBody) -> bytes | None:
-    """The bytes of a reply's entry or of an event, or None when it has none.
+    """Return the bytes of a reply's entry or of an event, or None when it has none.
 
     Raises:
         ValueError: They are not base64.
@@ -226,7 +226,7 @@ def image_of(item: Mapping[str, Any], document: ParsedBody) -> bytes | None:
 
 
 def decoded_images(body: Body) -> list[bytes]:
-    """The bytes of every image that can be read from a raw reply, for recovery."""
+    """Return the bytes of every image that can be read from a raw reply, for recovery."""
     try:
         document = read(body)
     except ValueError:
@@ -241,7 +241,7 @@ def decoded_images(body: Body) -> list[bytes]:
 
 
 def _unpacked(body: Body) -> Body:
-    """A body that is still packed with gzip because its header did not say so.
+    """Return a body that is still packed with gzip because its header did not say so.
 
     Raises:
         ValueError: It is broken, or unpacks to more than any reply has.
@@ -259,7 +259,7 @@ def _unpacked(body: Body) -> Body:
 
 
 def _as_utf8(body: Body) -> Body:
-    """A body in UTF-16 or UTF-32, which gateways on Windows send, in the encoding of JSON."""
+    """Return a body in UTF-16 or UTF-32, which some gateways send, in the encoding of JSON."""
     encoding = json.detect_encoding(bytes(body[:4]))
     if encoding.startswith("utf-8"):
         return body
@@ -267,12 +267,12 @@ def _as_utf8(body: Body) -> Body:
 
 
 def _named(key: str) -> bytes:
-    """The pattern of a real key and its colon."""
+    """Return the pattern of a real key and its colon."""
     return rb'(?<!\\)"' + re.escape(key.encode()) + rb'"\s*:\s*'
 
 
 def loads(text: bytes) -> Any:
-    """The JSON of a reply: no image is lost because of a broken letter or a NaN beside it.
+    """Return the JSON of a reply: no image is lost because of a broken letter or a NaN beside it.
 
     What is no number a program can use (NaN, thousands of digits) stays as text, so that
     whoever wants a number sees that there was none.
@@ -289,5 +289,5 @@ def loads(text: bytes) -> Any:
 
 
 def _whole(digits: str) -> int | str:
-    """A whole number; Python refuses to read one of thousands of digits."""
+    """Return a whole number; Python refuses to read one of thousands of digits."""
     return int(digits) if len(digits) <= _MAX_DIGITS else digits[:_MAX_DIGITS]

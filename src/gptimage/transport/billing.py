@@ -1,4 +1,4 @@
-"""Whether a request that was sent may have been billed: the one place that decides it.
+"""The one place that decides whether a request that was sent may have been billed.
 
 Everything that sends again, settles a reservation or words an error asks here. Where it cannot
 be known, the outcome is "unknown": a wrong "unknown" costs a look at the usage page, a wrong
@@ -24,7 +24,7 @@ from gptimage.transport.http import NO_HEADERS, HttpReply
 
 
 class Billing(StrEnum):
-    """What is known about the money of one request.
+    """The billing state of one request.
 
     Ledger, checkpoint, batch state, worker jobs and the MCP server's journal each write words of
     their own to their files, and translate them into these where they read and write them.
@@ -47,7 +47,7 @@ class Billing(StrEnum):
         return self in (Billing.SENT, Billing.BILLED, Billing.UNKNOWN)
 
     def can_become(self, later: Billing) -> bool:
-        """Whether this may be followed by ``later``; to repeat a state is always allowed."""
+        """Return whether this may be followed by ``later``; to repeat a state is always allowed."""
         return later is self or later in _NEXT[self]
 
 
@@ -130,7 +130,7 @@ _PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s?([a-z]+)", re.IGNORECASE)
 
 
 def verdict(reply: HttpReply) -> Verdict:
-    """What a reply says about money; docs/money.md has this as a table."""
+    """Return what a reply says about money; docs/money.md has this as a table."""
     status, text = reply.status, text_of(reply)
     if 200 <= status < 300:
         return "answered"
@@ -151,7 +151,7 @@ def verdict(reply: HttpReply) -> Verdict:
 
 
 def may_be_billed(error: BaseException) -> bool:
-    """Whether a call that was sent and ended this way may be billed.
+    """Return whether a call that was sent and ended this way may be billed.
 
     A refusal is not. A failure in the middle of the work may be, and so may an image that
     was drawn and then held back.
@@ -167,7 +167,7 @@ def may_be_billed(error: BaseException) -> bool:
 
 
 def says_overloaded(text: str) -> bool:
-    """Whether an error body is the service's own word that it did nothing, being too busy.
+    """Return whether an error body is the service's own word that it did nothing, being too busy.
 
     A page or plain text is a gateway's: it says nothing about what is behind it.
     """
@@ -177,12 +177,12 @@ def says_overloaded(text: str) -> bool:
 
 
 def shows_work(text: str) -> bool:
-    """Whether the text of an error shows that the model had started to draw."""
+    """Return whether the text of an error shows that the model had started to draw."""
     return any(sign in text for sign in _WORK)
 
 
 def is_no_credit(text: str) -> bool:
-    """Whether an error says that there is no credit left, in whichever field or sentence.
+    """Return whether an error says that there is no credit left, in whichever field or sentence.
 
     Gemini uses the sentence about the quota for its limits per minute, too, with a time to wait.
     """
@@ -199,7 +199,7 @@ def is_no_limit(text: str, reply: HttpReply | None = None) -> bool:
 
 
 def text_of(reply: HttpReply) -> str:
-    """The beginning of a body, as text."""
+    """Return the beginning of a body, as text."""
     return bytes(reply.body[:_READ]).decode("utf-8", "replace")
 
 

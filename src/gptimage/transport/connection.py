@@ -188,7 +188,7 @@ class _Lazy:
             return self._client
 
     def taken(self) -> Any:
-        """The client if there is one, which from now on is the caller's to close."""
+        """Return the client if there is one, which from now on is the caller's to close."""
         with self._lock:
             client, self._client = self._client, None
             return client

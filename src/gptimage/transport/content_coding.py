@@ -41,7 +41,7 @@ def pieces(response: httpx2.Response) -> Iterator[bytes]:
 
 
 async def apieces(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """See `pieces`."""
+    """Do the same as `pieces`, awaited."""
     if not _is_gzip(response):
         async for piece in response.aiter_bytes():
             yield piece
@@ -54,7 +54,7 @@ async def apieces(response: httpx2.Response) -> AsyncIterator[bytes]:
 
 
 def _is_gzip(response: httpx2.Response) -> bool:
-    """Whether it says gzip once; the HTTP library unpacks what is packed otherwise."""
+    """Return whether it says gzip once; the HTTP library unpacks what is packed otherwise."""
     coding: str = response.headers.get("content-encoding", "")
     return coding.strip().lower() in _GZIP and not response.is_stream_consumed
 

@@ -137,7 +137,7 @@ def _json(body: Mapping[str, object]) -> bytes:
 
 
 def _form(body: Mapping[str, object]) -> dict[str, str | list[str]]:
-    """The fields of a form; values of one name stay together, as in ``tags[]``."""
+    """Return the fields of a form; values of one name stay together, as in ``tags[]``."""
     fields: dict[str, list[str]] = {}
     for name, value in _fields(body, ""):
         fields.setdefault(name, []).append(value)

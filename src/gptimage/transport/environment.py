@@ -1,4 +1,4 @@
-"""What the environment says about a connection, checked before anything is sent.
+"""The environment's settings of a connection, checked before anything is sent.
 
 The SDK and its HTTP library read these variables when they are made, and fail with words that name
 no variable: a proxy without a package, a certificate that is not there, a key in quotation marks.
@@ -51,7 +51,7 @@ _OPERATIONS: Final = (
 
 
 def check_key(name: str, key: object) -> str:
-    """The key, if it can be sent in a header; it is never shown.
+    """Return the key, if it can be sent in a header; it is never shown.
 
     Args:
         name: Where it comes from: a parameter or a variable.
@@ -95,7 +95,7 @@ def environment_key() -> tuple[str, str | None]:
 
 
 def check_url(name: str, url: object) -> str:
-    """The address of a service, if it is one.
+    """Return the address of a service, if it is one.
 
     Raises:
         ConfigurationError: It is none; its password is not shown.
@@ -124,7 +124,7 @@ def check_url(name: str, url: object) -> str:
 
 
 def split_login(url: str) -> tuple[str, str | None]:
-    """An address without user and password, and these two as a header sends them.
+    """Return an address without user and password, and these two as a header sends them.
 
     Nothing that names the address can then show them: not a repr, a log, or a cache key.
     """
@@ -156,12 +156,12 @@ def check_environment(*, whole: bool = True) -> None:
 
 
 def settings_of() -> str:
-    """Which variables about connections are set, for the message of a failure; no values."""
+    """Return which variables about connections are set, for the message of a failure; no values."""
     return ", ".join(name for name in _READ if os.environ.get(name)) or "none is set"
 
 
 def certificate_advice() -> str:
-    """What to do when the service's certificate is not trusted."""
+    """Return what to do when the service's certificate is not trusted."""
     unread = next((name for name in _UNREAD if os.environ.get(name)), None)
     if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
         name = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
@@ -172,7 +172,7 @@ def certificate_advice() -> str:
 
 
 def reach_advice() -> str:
-    """What to look at when no connection is made."""
+    """Return what to look at when no connection is made."""
     proxies = [
         name
         for name in _READ
@@ -248,7 +248,7 @@ def _load(file: str, *, whole: bool) -> None:
 
 
 def _proxies() -> Iterator[tuple[str, str]]:
-    """The proxies in force, as the HTTP library sees them, and where each is set."""
+    """Yield the proxies in force, as the HTTP library sees them, and where each is set."""
     from urllib.request import getproxies
 
     found = getproxies()
@@ -291,7 +291,7 @@ def _has(package: str) -> bool:
 
 
 def _is_host(name: str | None) -> bool:
-    """Whether it can be looked up: the encoder of host names raises its own error at the call."""
+    """Return whether it can be looked up: the encoder of host names raises its own error at the call."""
     if not name or "\\" in name:
         return False
     try:

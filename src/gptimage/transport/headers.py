@@ -36,7 +36,7 @@ _OWN: Final[Mapping[str, str]] = {
 
 
 def is_header_name(name: object) -> bool:
-    """Whether it can stand left of the colon."""
+    """Return whether it can stand left of the colon."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 

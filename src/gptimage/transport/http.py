@@ -38,7 +38,7 @@ class FilePart:
     path: Path | None = None
 
     def read(self) -> bytes:
-        """The bytes, wherever they are."""
+        """Return the bytes, wherever they are."""
         return self.data if self.path is None else self.path.read_bytes()
 
 
@@ -66,7 +66,7 @@ class HttpRequest:
 
     @property
     def stream(self) -> bool:
-        """Whether the answer is asked for as server-sent events."""
+        """Whether the response is requested as server-sent events."""
         return self.body.get("stream") is True
 
 
@@ -133,7 +133,7 @@ class EventDecoder:
         self._inside_json: bool = False
 
     def feed(self, chunk: bytes) -> Iterator[ServerEvent]:
-        """The events this chunk completes."""
+        """Yield the events this chunk completes."""
         if not chunk:
             return
         if self._after_cr and chunk.startswith(b"\n"):
@@ -147,7 +147,7 @@ class EventDecoder:
                 yield from self._take_line()
 
     def finish(self) -> Iterator[ServerEvent]:
-        """The event the stream ended in, if any."""
+        """Yield the event the stream ended in, if any."""
         yield from self._take_line()
         yield from self._dispatch()
 

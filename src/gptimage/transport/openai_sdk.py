@@ -26,7 +26,7 @@ class SDK(Protocol):
 
     @property
     def base_url(self) -> object:
-        """Where it sends."""
+        """The address it sends to."""
         ...
 
     def close(self) -> None:
@@ -40,7 +40,7 @@ class AsyncSDK(Protocol):
 
     @property
     def base_url(self) -> object:
-        """Where it sends."""
+        """The address it sends to."""
         ...
 
     async def close(self) -> None:
@@ -78,7 +78,7 @@ class AsyncOpenAITransport(AwaitedTransport):
 
 
 def _call(client: Any, request: HttpRequest, cast_to: type[Any], opened: ExitStack) -> Any:
-    """The SDK's ``post`` or ``get``; to be awaited when the client is async."""
+    """Return the SDK's ``post`` or ``get``; to be awaited when the client is async."""
     options: dict[str, Any] = {
         "headers": {**request.headers, **_RAW},
         "max_retries": 0,

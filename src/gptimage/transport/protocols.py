@@ -1,4 +1,4 @@
-"""What the core asks of the outside world: small Protocols with their contracts.
+"""The Protocols the core depends on, with their contracts.
 
 Implementations need not inherit from them. One contract suite per Protocol in
 ``tests/contracts`` runs over every implementation.

@@ -39,7 +39,7 @@ class Hops:
         self._moved = False
 
     def follow(self, reply: HttpReply, url: str) -> bool:
-        """Whether `request` is to be sent once more; if not, `end` is the answer.
+        """Return whether `request` is to be sent once more; if not, `end` is the answer.
 
         Args:
             reply: An answer that is none of 2xx.
@@ -66,14 +66,14 @@ class Hops:
         return True
 
     def failed(self, error: GptImageError) -> GptImageError:
-        """The failure of a hop: after the first one it is never that nothing was sent."""
+        """Return the failure of a hop: after the first one it is never that nothing was sent."""
         if self._moved and isinstance(error, (TransportError, ConfigurationError)):
             return OutcomeUnknownError(f"the service took the request and redirected it; {error}")
         return error
 
 
 def _absolute(reply: HttpReply, url: str) -> HttpReply:
-    """The reply with a whole address in ``location``."""
+    """Return the reply with a whole address in ``location``."""
     location = reply.headers.get("location")
     if location is None or not 300 <= reply.status < 400:
         return reply
@@ -100,7 +100,7 @@ def _next_request(reply: HttpReply, url: str) -> tuple[str, str] | None:
 
 
 def advice(reply: HttpReply, path: str) -> str:
-    """What a redirect that was not followed means, and what to change.
+    """Return what a redirect that was not followed means, and what to change.
 
     Args:
         reply: The redirect, its ``location`` whole.
@@ -140,7 +140,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _shown(url: str) -> str:
-    """An address without user name, password and query, which may hold secrets."""
+    """Return an address without user name, password and query, which may hold secrets."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]

@@ -161,7 +161,7 @@ class AsyncArrivingDownload:
 
 
 def open_stream(response: httpx2.Response, image_key: str) -> ArrivingStream:
-    """The events of an answer to a streamed request, or the whole of it where it has none.
+    """Return the events of an answer to a streamed request, or the whole of it where it has none.
 
     The content type alone does not tell: gateways send events as JSON, text or bytes. So
     another one is judged by how its body begins.
@@ -218,7 +218,7 @@ def _is_undecided(start: bytes) -> bool:
 
 
 def _begins_events(start: bytes) -> bool:
-    """Whether a body begins with a field or a comment of server-sent events."""
+    """Return whether a body begins with a field or a comment of server-sent events."""
     return start.lstrip(_BLANK).startswith(_FIELDS)
 
 
@@ -274,7 +274,7 @@ def network_errors() -> tuple[type[Exception], ...]:
 
 
 def _is_wrapped(error: Exception) -> bool:
-    """Whether it is the cause that says what happened."""
+    """Return whether it is the cause that says what happened."""
     sdk = sys.modules.get("openai")
     return isinstance(error, ExchangeError) or (
         sdk is not None and isinstance(error, sdk.APIConnectionError)
@@ -282,7 +282,7 @@ def _is_wrapped(error: Exception) -> bool:
 
 
 def failure(error: Exception) -> GptImageError:
-    """What a failed exchange means: never sent, or sent with an unknown outcome."""
+    """Return what a failed exchange means: never sent, or sent with an unknown outcome."""
     scrub_error(error)
     cause = error.__cause__ if _is_wrapped(error) else error
     names = {kind.__name__ for kind in type(cause).__mro__}
@@ -307,11 +307,11 @@ def failure(error: Exception) -> GptImageError:
     sdk = sys.modules.get("openai")
     if sdk is not None and isinstance(error, sdk.OpenAIError) and not _is_wrapped(error):
         return ConfigurationError(str(error))
-    return OutcomeUnknownError(f"the request was sent but its answer did not arrive ({detail})")
+    return OutcomeUnknownError(f"the request was sent but its response did not arrive ({detail})")
 
 
 def _causes(error: BaseException | None) -> str:
-    """What is behind an exception, as text: asyncio's connections say nothing themselves."""
+    """Return what is behind an exception, as text: asyncio's connections say nothing themselves."""
     found: list[str] = []
     while error is not None and len(found) < 8:
         found.append(f" {error}")

@@ -43,7 +43,7 @@ def _check_unknown(retry: Retry, attribute: object, value: object) -> None:
 @strict_class
 @frozen(kw_only=True)
 class Retry:
-    """How often and how patiently to send again.
+    """The number of retries, and the waits between them.
 
     Attributes:
         attempts: Tries in all, the first included; 1 never sends again.
@@ -80,7 +80,7 @@ class Retry:
         unknown: int = 0,
         costs_nothing: bool = False,
     ) -> float | None:
-        """Seconds to wait before the next try, or None to give up.
+        """Return seconds to wait before the next try, or None to give up.
 
         Args:
             attempt: How many tries have been made, from 1.
@@ -108,7 +108,7 @@ class Retry:
 
 
 def waiting_time(reply: HttpReply, now: datetime) -> float | None:
-    """Seconds the service asks to wait, in a header or in the text of its error, or None.
+    """Return seconds the service asks to wait, in a header or in the text of its error, or None.
 
     The longer one holds: coming back too early makes some services wait for longer still.
     """
@@ -118,7 +118,7 @@ def waiting_time(reply: HttpReply, now: datetime) -> float | None:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds the headers ask to wait (``retry-after-ms``, ``retry-after``), or None."""
+    """Return seconds the headers ask to wait (``retry-after-ms``, ``retry-after``), or None."""
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         seconds = _number(headers.get(name))
         if seconds is not None:
@@ -133,28 +133,28 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def is_unknown(outcome: HttpReply | TransportError | OutcomeUnknownError) -> bool:
-    """Whether this outcome may have been billed without an answer anybody can use."""
+    """Return whether this outcome may have been billed without a usable response."""
     if isinstance(outcome, HttpReply):
         return verdict(outcome) == "unknown"
     return isinstance(outcome, OutcomeUnknownError)
 
 
 def is_outage(outcome: HttpReply | TransportError | OutcomeUnknownError) -> bool:
-    """Whether the service seems to be down, rather than to ask for a slower pace."""
+    """Return whether the service seems to be down, rather than to ask for a slower pace."""
     if isinstance(outcome, HttpReply):
         return outcome.status != 429 and verdict(outcome) in ("free", "unknown")
     return True
 
 
 def _safe(outcome: HttpReply | TransportError | OutcomeUnknownError) -> bool:
-    """Whether this outcome cannot have been billed and may pass by itself."""
+    """Return whether this outcome cannot have been billed and may pass by itself."""
     if isinstance(outcome, TransportError):
         return outcome.retryable
     return isinstance(outcome, HttpReply) and verdict(outcome) == "free"
 
 
 def _passes(outcome: HttpReply | TransportError | OutcomeUnknownError) -> bool:
-    """Whether the failure of something that costs nothing may pass by itself."""
+    """Return whether the failure of something that costs nothing may pass by itself."""
     if isinstance(outcome, TransportError):
         return outcome.retryable
     if isinstance(outcome, OutcomeUnknownError):

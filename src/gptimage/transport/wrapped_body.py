@@ -1,4 +1,4 @@
-"""Answers in another wrapping than asked for, brought into the shape of the Images API.
+"""Responses in another form than requested, brought into the shape of the Images API.
 
 Gateways send an event stream to a plain request, JSON Lines, the bare file, or other names
 for the same things. Whatever holds a finished image was paid for, so it is read. A preview
@@ -35,7 +35,7 @@ _DETAILS: Final = ("input_tokens_details", "output_tokens_details")
 
 
 def is_bare_image(body: bytes | bytearray) -> bool:
-    """Whether the body is the file itself instead of JSON about it."""
+    """Return whether the body is the file itself instead of JSON about it."""
     webp = body[:4] == b"RIFF" and body[8:12] == b"WEBP"
     return webp or body.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"))
 
@@ -57,7 +57,7 @@ def from_events(text: bytes) -> dict[str, Any] | None:
 
 
 def is_final(kind: str, value: dict[str, Any]) -> bool:
-    """Whether an event holds a finished image of its own.
+    """Return whether an event holds a finished image of its own.
 
     An event that names no kind is one unless it is numbered, as every preview is.
     """
@@ -67,7 +67,7 @@ def is_final(kind: str, value: dict[str, Any]) -> bool:
 
 
 def merged(finals: list[dict[str, Any]]) -> dict[str, Any]:
-    """The events of finished images as one plain answer."""
+    """Return the events of finished images as one plain answer."""
     data = [
         {name: part for name, part in value.items() if not isinstance(part, _NESTED)}
         for value in finals
@@ -78,7 +78,7 @@ def merged(finals: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def items(value: object) -> list[dict[str, Any]]:
-    """The entries of a reply's ``data``; none when there are none, whatever is there."""
+    """Return the entries of a reply's ``data``; none when there are none, whatever is there."""
     return [each for each in map(table, array(table(value).get("data"))) if each]
 
 
@@ -93,7 +93,7 @@ def normal(value: object) -> object:
 
 
 def loads(data: bytes | bytearray) -> object:
-    """The JSON value, or None when it is none."""
+    """Return the JSON value, or None when it is none."""
     try:
         text = bytes(data).decode("utf-8-sig", "replace")
         return json.loads(text, strict=False, parse_constant=str)
@@ -134,7 +134,7 @@ def _entry(value: dict[str, Any], depth: int) -> Iterator[dict[str, Any]]:
 
 
 def _total(finals: list[dict[str, Any]]) -> object:
-    """The usage of all finished images together, in the service's own shape."""
+    """Return the usage of all finished images together, in the service's own shape."""
     tables = [table(each.get("usage")) for each in finals]
     if not all(tables):
         return None

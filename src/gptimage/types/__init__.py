@@ -1,3 +1,3 @@
-"""What a caller gives and gets: requests, inputs, results, records."""
+"""The values of a call: requests, inputs, results, records."""
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ def _of_tuple(given: object, field: str) -> Source:
 
 
 def is_sdk_file(source: object) -> bool:
-    """Whether this is the SDK's way to write one file, and no tuple of two or three images.
+    """Return whether this is the SDK's way to write one file, and no tuple of two or three images.
 
     The first is a bare file name, the second its content, the third a MIME type.
     """
@@ -199,7 +199,7 @@ def is_sdk_file(source: object) -> bool:
 
 
 def _path_of(record: Record, field: str) -> Path:
-    """The file of a record whose store the client does not have."""
+    """Return the file of a record whose store the client does not have."""
     if record.path is None:
         raise InvalidRequestError(
             f"{field}: {record.id} lies in a store this client does not have",
@@ -235,7 +235,7 @@ def _is_file_id(text: str) -> bool:
 
 
 def _name(source: ImageSource) -> str:
-    """How errors call a source: short, and without what may be secret in it."""
+    """Return how errors call a source: short, and without what may be secret in it."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return f"<{memoryview(source).nbytes} bytes>"
     if isinstance(source, (str, os.PathLike)):
@@ -305,7 +305,7 @@ def _reading(source: BinaryFile) -> Callable[[int], object]:
 
 
 def _from_path(path: Path) -> bytes:
-    """Only regular files: a pipe or device could wait, or give bytes, for ever."""
+    """Read a regular file; a pipe or device could wait, or give bytes, for ever."""
     try:
         path = lookalike(path.expanduser())
         if path.is_file():
@@ -320,7 +320,7 @@ def _from_path(path: Path) -> bytes:
 
 
 def _drain(read: Callable[[int], object]) -> bytes:
-    """All that is left, but not without end: a file may have none."""
+    """Return all that is left, but not without end: a file may have none."""
     data = bytearray()
     while len(data) < MAX_READ:
         try:

@@ -20,7 +20,7 @@ FORMAT: Final = 1
 
 @frozen(kw_only=True)
 class Original:
-    """The untouched image as the service sent it, kept beside one that was cropped.
+    """The untouched image as the service sent it, saved beside one that was cropped.
 
     Attributes:
         key: Its name in the store.
@@ -118,7 +118,7 @@ class Record:
 
     @property
     def prompt(self) -> str:
-        """What the model was asked to draw; empty when only the image survived a crash."""
+        """The prompt; empty when only the image survived a crash."""
         prompt = self.request.get("prompt")
         return prompt if isinstance(prompt, str) else ""
 
@@ -151,7 +151,7 @@ class Record:
         return json.dumps(self.to_dict(), default=str)
 
     def _repr_html_(self) -> str:
-        """A small version of the image with its facts, for notebooks."""
+        """Return a small version of the image with its facts, for notebooks."""
         import html
 
         from gptimage.errors import ImageDecodeError
@@ -214,7 +214,7 @@ _PLAIN: Final = (
 
 
 def to_text(moment: datetime) -> str:
-    """A UTC time as the sidecar writes it: ``2026-11-20T11:42:05.123456Z``."""
+    """Return a UTC time as the sidecar writes it: ``2026-11-20T11:42:05.123456Z``."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -247,5 +247,5 @@ def _original(original: Original | None) -> dict[str, object] | None:
 
 
 def _name(key: str) -> str:
-    """A sidecar names its files without their folder, so that folders can be moved."""
+    """Return the file name alone: sidecars hold no folder, so that folders can be moved."""
     return key.rpartition("/")[2]

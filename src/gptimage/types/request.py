@@ -1,4 +1,4 @@
-"""What the user asks for, as frozen values: `Generate` and `Edit`.
+"""The requests, as frozen values: `Generate` and `Edit`.
 
 `Options` and `EditOptions` are the typed face of the table in ``parameters.py``: the clients
 unpack them, the values hold what they name, and ``validation.py`` checks it.
@@ -71,7 +71,7 @@ class Prompt:
     )
 
     def __str__(self) -> str:
-        """The text alone."""
+        """Return the text alone."""
         return self.text
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -101,7 +101,7 @@ def _rebuild(
 
 
 class SvgReasoning(TypedDict, total=False):
-    """How much the author of an SVG thinks."""
+    """The reasoning effort of the model that writes an SVG."""
 
     effort: Effort
 
@@ -171,7 +171,7 @@ client's store (``img_...`` or its `Record`)."""
 
 
 class HasImages(Protocol):
-    """What came of a call and can be given to the next one: a `Result` or a `Turn`."""
+    """The outcome of a call that can be the input of the next one: a `Result` or a `Turn`."""
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -237,7 +237,7 @@ class Generate:
 
     @property
     def count(self) -> int:
-        """How many images are asked for."""
+        """The number of images requested."""
         return 1 if self.n is None else self.n
 
     @property
@@ -382,7 +382,7 @@ def _habit(name: str, value: Any) -> Any:
 
 
 def _prompt(prompt: str | Prompt) -> tuple[str, dict[str, Any]]:
-    """The text, and what a template recommends for it."""
+    """Return the text, and what a template recommends for it."""
     if not isinstance(prompt, Prompt):
         return prompt.removeprefix(_MARK) if isinstance(prompt, str) else prompt, {}  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
     names = ("size", "quality", "background", "format", "template")

@@ -1,4 +1,4 @@
-"""What comes back: a `Result`, and the events of a stream."""
+"""The response as values: a `Result`, and the events of a stream."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Result:
 
     @property
     def effective(self) -> Mapping[str, object]:
-        """What the main parameters came to, by name; ``result.request`` has what was asked for.
+        """The main parameters as they took effect; ``result.request`` has the requested ones.
 
         ``size``, ``format`` and ``n`` are measured on the images. ``quality`` and ``background``
         are what the service reports, or else what was asked for; None when neither is known, or
@@ -148,11 +148,11 @@ class Result:
         }
 
     def warn(self, *sentences: str) -> Result:
-        """The same result with more warnings."""
+        """Return the same result with more warnings."""
         return evolve(self, warnings=(*self.warnings, *sentences))
 
     def _repr_html_(self) -> str:
-        """All images side by side with prompt, size and cost, for notebooks."""
+        """Return all images side by side with prompt, size and cost, for notebooks."""
         import html
 
         figures = "".join(_figure(image) for image in self.images)
@@ -174,7 +174,7 @@ class PartialImage:
     index: int
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        """The preview, for notebooks."""
+        """Return the preview, for notebooks."""
         return self.image._repr_mimebundle_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 
@@ -194,7 +194,7 @@ class Completed:
         return self.result.image
 
     def _repr_html_(self) -> str:
-        """The images, for notebooks."""
+        """Return the images, for notebooks."""
         return self.result._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
 

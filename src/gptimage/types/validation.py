@@ -60,12 +60,12 @@ def validate(
 
 
 def _check_types(request: Generate) -> None:
-    """What holds for any model: types, and parameters that only make sense together."""
+    """Check what holds for any model: types, and parameters that only make sense together."""
     for row in PARAMETERS.values():
         if row.kind in _CHECKS and hasattr(request, row.name):
             _CHECKS[row.kind](row.name, getattr(request, row.name))
     if request.n is not None and request.n < 1:
-        raise _refuse("n", request.n, "at least one image must be asked for", "1 to 10")
+        raise _refuse("n", request.n, "at least one image must be requested", "1 to 10")
     if request.partial_images is not None and not request.stream:
         raise _refuse(
             "partial_images", request.partial_images, "previews need stream()", "client.stream(...)"
@@ -188,7 +188,7 @@ def _choices(request: Generate, spec: ModelSpec) -> Warnings:
         if value is not None and value not in allowed:
             raise _refuse(name, value, f"{spec.id} does not take it", allowed)
     if request.format in spec.undocumented_formats:
-        yield f"no source says that {spec.id} draws {request.format}; sent as asked"
+        yield f"no source says that {spec.id} draws {request.format}; sent as given"
 
 
 def _size(request: Generate, spec: ModelSpec) -> Warnings:
@@ -220,7 +220,7 @@ def _complexity(request: Generate, spec: ModelSpec) -> Warnings:
 def _partials(request: Generate, spec: ModelSpec) -> Warnings:
     del spec
     if request.stream and request.count > 1:
-        yield "no source says how several images of one call are streamed; sent as asked"
+        yield "no source says how several images of one call are streamed; sent as given"
 
 
 def _gif(request: Generate, spec: ModelSpec) -> Warnings:
@@ -278,7 +278,7 @@ def _fidelity(request: Edit, spec: ModelSpec) -> Warnings:
     if value is None or value in spec.input_fidelity:
         return
     if value in spec.undocumented_fidelity:
-        yield f"no source says that {spec.id} takes input_fidelity; sent as asked"
+        yield f"no source says that {spec.id} takes input_fidelity; sent as given"
         return
     allowed = spec.input_fidelity or "leave it out"
     raise _refuse("input_fidelity", value, f"{spec.id} does not take it", allowed)
@@ -290,7 +290,7 @@ def _supported(field: str, value: object, support: str, spec: ModelSpec) -> Warn
     if support == "preview":
         yield f"{field}={value} is a preview on {spec.id}; accounts without access are refused"
     if support == "unknown":
-        yield f"no source says that {spec.id} takes {field}={value}; sent as asked"
+        yield f"no source says that {spec.id} takes {field}={value}; sent as given"
 
 
 def _refuse(

@@ -116,11 +116,11 @@ class JobRecord:
 
     @property
     def owned(self) -> bool:
-        """Whether a worker has it, dead or alive."""
+        """Whether a worker owns it, running or not."""
         return self.state in ("claimed", "sending")
 
     def abandoned(self, now: float) -> bool:
-        """Whether the lease of the worker that has it is over."""
+        """Return whether the lease of the worker that has it is over."""
         return self.owned and self.until <= now
 
     def to_text(self) -> str:
@@ -143,7 +143,7 @@ class JobRecord:
 
 @frozen(kw_only=True)
 class JobResult:
-    """How a job stands after it was delivered.
+    """The state of a job after it was delivered.
 
     Attributes:
         id: The job's id.

@@ -251,7 +251,7 @@ def _plain(entry: Entry) -> dict[str, object]:
 
 
 def _entry(found: dict[str, Any]) -> Entry:
-    found["dedup_key"] = found.pop("alike", None)  # its name in files
+    found["dedup_key"] = found.pop("alike", None)  # its name in files; 0.1.0 wrote none
     found["started"] = datetime.fromisoformat(found["started"])
     if found["most"] is not None:
         found["most"] = Decimal(found["most"])

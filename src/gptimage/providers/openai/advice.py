@@ -1,4 +1,4 @@
-"""What to do about an error of the service, in one sentence that fits its cause."""
+"""Advice about an error of the service, in one sentence that fits its cause."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def create(file_id: str, endpoint: str, metadata: Mapping[str, str]) -> HttpRequ
 
 
 def images(wire: HttpRequest) -> Iterator[FilePart]:
-    """The images of a request, in order, that are to be uploaded before it can be a line."""
+    """Yield the images of a request, in order, that are to be uploaded before it can be a line."""
     yield from wire.files
     for reference in _references(wire.body):
         if (url := reference.get("image_url")) is not None:
@@ -119,7 +119,7 @@ def images(wire: HttpRequest) -> Iterator[FilePart]:
 
 
 def body_of(wire: HttpRequest, uploaded: list[str]) -> dict[str, object]:
-    """The JSON body of a line, with the ids of its `images` in their places."""
+    """Return the JSON body of a line, with the ids of its `images` in their places."""
     body, ids = dict(wire.body), iter(uploaded)
     for part in wire.files:
         reference = {"file_id": next(ids)}
@@ -134,12 +134,12 @@ def body_of(wire: HttpRequest, uploaded: list[str]) -> dict[str, object]:
 
 
 def line(custom_id: str, path: str, body: Mapping[str, object]) -> bytes:
-    """A line of the input file, with its newline."""
+    """Return a line of the input file, with its newline."""
     return compact({"custom_id": custom_id, "method": "POST", "url": f"/v1{path}", "body": body})
 
 
 def compact(value: object) -> bytes:
-    """A JSON value on a line of its own, with its newline."""
+    """Return a JSON value on a line of its own, with its newline."""
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:  # half of a surrogate pair has no UTF-8, only an escape
@@ -148,7 +148,7 @@ def compact(value: object) -> bytes:
 
 
 def request_of(path: str, body: Mapping[str, Any], size: str | None = None) -> Generate:
-    """The request a line asks for; ``size`` is the exact one, where a larger one is drawn.
+    """Return the request a line asks for; ``size`` is the exact one, where a larger one is drawn.
 
     Raises:
         InvalidRequestError: It is no request for images.
@@ -176,7 +176,7 @@ def request_of(path: str, body: Mapping[str, Any], size: str | None = None) -> G
 
 
 def part_of(value: object) -> BatchPart | None:
-    """A batch object of the service, or None when it is none."""
+    """Return a batch object of the service, or None when it is none."""
     batch = table(value)
     counts = table(batch.get("request_counts"))
     id, status = label(batch.get("id")), label(batch.get("status"))
@@ -224,7 +224,7 @@ def read_line(rest: bytes, images: tuple[bytes, ...] = ()) -> OutputLine:
         )
         return OutputLine(custom_id=custom_id[:MAX_LABEL], reply=reply)
     error = table(value.get("error"))
-    message = _told(error.get("message")) or "the batch gives no answer and no reason"
+    message = _told(error.get("message")) or "the batch gives no response and no reason"
     code = label(error.get("code"))
     return OutputLine(
         custom_id=custom_id[:MAX_LABEL],
@@ -236,11 +236,11 @@ def _body(value: object) -> bytes:
     try:
         return json.dumps(value).encode()
     except RecursionError as error:
-        raise ValueError("the answer is nested too deeply") from error
+        raise ValueError("the response is nested too deeply") from error
 
 
 def _told(value: object) -> str | None:
-    """What an error says, short enough for a message."""
+    """Return what an error says, short enough for a message."""
     return (prose(value) or "")[:_LONGEST] or None
 
 

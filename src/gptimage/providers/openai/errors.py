@@ -78,7 +78,7 @@ class _Details:
 
 
 def error_from_reply(reply: HttpReply, retry_after: float | None = None) -> ApiError:
-    """The exception for a reply whose status is an error."""
+    """Return the exception for a reply whose status is an error."""
     return _build(
         _details(_json(reply.body)),
         status=reply.status,
@@ -89,7 +89,7 @@ def error_from_reply(reply: HttpReply, retry_after: float | None = None) -> ApiE
 
 
 def message_of(reply: HttpReply) -> str:
-    """What an error reply says, in one short line without markup and keys."""
+    """Return what an error reply says, in one short line without markup and keys."""
     return _clean(_details(_json(reply.body)).message)
 
 
@@ -101,12 +101,12 @@ def is_bare(reply: HttpReply) -> bool:
 def error_from_event(
     value: object, *, request_id: str | None, partials: Iterable[PartialImage]
 ) -> ApiError:
-    """The exception for an error that arrived inside a stream or a 200 reply."""
+    """Return the exception for an error that arrived inside a stream or a 200 reply."""
     return _build(_details(value), status=200, request_id=request_id, partials=partials)
 
 
 def has_error(value: object) -> bool:
-    """Whether a JSON value is an error rather than an answer."""
+    """Return whether a JSON value is an error rather than an answer."""
     error = table(value)
     return bool(error.get("error")) or error.get("type") == "error"
 
@@ -138,7 +138,7 @@ def _build(
 
 
 def _kind(details: _Details, status: int) -> type[ApiError]:
-    """The code decides where there is one; then the text, then the status."""
+    """Choose the error class: by the code where there is one, then the text, then the status."""
     message = details.message[:_READ]
     if details.code in _MODERATION:
         return ModerationError
@@ -178,7 +178,7 @@ def _sentence(message: str, advice: str | None, request_id: str | None) -> str:
 
 
 def _details(value: object) -> _Details:
-    """The parts of OpenAI's error object, or the nearest thing other servers send."""
+    """Return the parts of OpenAI's error object, or the nearest thing other servers send."""
     value = next(iter(array(value)), value)
     if not isinstance(value, dict):
         return _Details(message=value if isinstance(value, str) else "", body=value)
@@ -207,7 +207,7 @@ def _from_object(error: dict[str, Any]) -> _Details:
 
 
 def _json(body: bytes | bytearray) -> object:
-    """The body as JSON, or as text when it is not."""
+    """Return the body as JSON, or as text when it is not."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -215,7 +215,7 @@ def _json(body: bytes | bytearray) -> object:
 
 
 def _message_text(message: object) -> str:
-    """Text as it is, anything else as JSON."""
+    """Return text as it is, anything else as JSON."""
     try:
         return message if isinstance(message, str) else json.dumps(message)
     except (ValueError, RecursionError):
@@ -233,6 +233,6 @@ def _text(value: object) -> str | None:
 
 
 def _clean(message: str) -> str:
-    """One short line without HTML and without anything that looks like a key."""
+    """Return one short line without HTML and without anything that looks like a key."""
     text = " ".join(_KEY.sub("…", _MARKUP.sub(" ", prose(message[:_READ]) or "")).split())
     return shorten(text, _LONGEST)

@@ -37,7 +37,7 @@ def to_wire(
     mask: Image | FileRef | None = None,
     azure: bool = False,
 ) -> HttpRequest:
-    """The HTTP request for a checked request.
+    """Return the HTTP request for a checked request.
 
     Args:
         request: What was asked.
@@ -80,7 +80,7 @@ def json_reasons(
 
 
 def _parts(request: Edit, mask: Image | FileRef | None) -> tuple[FilePart, ...]:
-    """One image goes as ``image``, several as ``image[]``, as the official client does."""
+    """Return the images of a form: one as ``image``, several as ``image[]``, as in the SDK."""
     name = "image" if len(request.images) == 1 else "image[]"
     named: list[tuple[str, object, str]] = [
         (name, image, f"image-{k}") for k, image in enumerate(request.images, 1)
@@ -122,7 +122,7 @@ def _reference(name: str, image: Image | FileRef) -> dict[str, str]:
 
 
 def read_usage(value: object, *, has_inputs: bool) -> Usage | None:
-    """The ``usage`` object of a reply; None when it is missing, broken or all zero."""
+    """Return the ``usage`` object of a reply; None when it is missing, broken or all zero."""
     reply = table(value)
     usage = _Counts(reply.get("usage"))
     entered, drawn = usage("input_tokens"), usage("output_tokens")
@@ -145,7 +145,7 @@ def read_usage(value: object, *, has_inputs: bool) -> Usage | None:
 
 
 def odd_usage(value: object) -> list[str]:
-    """A sentence when a reply names numbers of tokens that no call can have used."""
+    """Return a sentence when a reply names numbers of tokens that no call can have used."""
     reply = table(value)
     usage = table(reply.get("usage"))
     places = {
@@ -179,7 +179,7 @@ class _Counts:
 
 
 def read_reported(value: object) -> dict[str, str]:
-    """What the service says it drew, of the fields in `REPORTED` that hold a plain word."""
+    """Return what the service says it drew, of the fields in `REPORTED` that hold a plain word."""
     reply = table(value)
     found = {name: label(reply.get(name)) for name in REPORTED}
     return {name: text for name, text in found.items() if text is not None}

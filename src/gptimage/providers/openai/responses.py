@@ -38,7 +38,7 @@ OURS: Final = frozenset(
 
 @frozen(kw_only=True)
 class Ask:
-    """How a turn is put to the service.
+    """The request of a turn to the service.
 
     Attributes:
         chat_model: The model that reads the words.
@@ -60,7 +60,7 @@ class Ask:
 
 
 def to_wire(request: Generate, drawn: HttpRequest, ask: Ask) -> HttpRequest:
-    """The HTTP request of a turn.
+    """Return the HTTP request of a turn.
 
     Args:
         request: What was asked.
@@ -104,7 +104,7 @@ def _shown(image: dict[str, str]) -> dict[str, object]:
 
 
 def _references(drawn: HttpRequest) -> tuple[list[dict[str, str]], dict[str, str] | None]:
-    """The input images and the mask, as data URLs or ids of uploaded files."""
+    """Return the input images and the mask, as data URLs or ids of uploaded files."""
     if drawn.files:
         named = [(part.name.removesuffix("[]"), _data_url(part)) for part in drawn.files]
         masks = [url for name, url in named if name == "mask"]
@@ -152,7 +152,7 @@ class ImageCall:
 
 @frozen(kw_only=True)
 class Answer:
-    """What a response says, whatever it left out.
+    """The content of a response, whatever it left out.
 
     Attributes:
         id: The response's id.
@@ -271,7 +271,7 @@ def _image(found: object, images: tuple[bytes, ...]) -> bytes | str | None:
 
 
 def _odd(table: Mapping[str, Any], outputs: list[Mapping[str, Any]]) -> Iterator[str]:
-    """What is set aside, one sentence each."""
+    """Yield what is set aside, one sentence each."""
     if table.get("id") is not None and label(table.get("id")) is None:
         shown = truncated_repr(table["id"], 40)
         yield f"the id of the response is no id ({shown}) and was set aside"
@@ -313,10 +313,10 @@ def _usage(table: Mapping[str, Any]) -> ChatUsage | None:
 
 
 def as_table(value: object) -> Mapping[str, Any]:
-    """A JSON object, or an empty one when it is something else."""
+    """Return a JSON object, or an empty one when it is something else."""
     return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def as_list(value: object) -> list[object]:
-    """A JSON array, or an empty one when it is something else."""
+    """Return a JSON array, or an empty one when it is something else."""
     return cast("list[object]", value) if isinstance(value, list) else []
