@@ -291,7 +291,7 @@ def _has(package: str) -> bool:
 
 
 def _is_host(name: str | None) -> bool:
-    """Return whether it can be looked up: the encoder of host names raises its own error at the call."""
+    """Return whether it can be looked up; the encoder of host names fails only at the call."""
     if not name or "\\" in name:
         return False
     try:
