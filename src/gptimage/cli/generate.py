@@ -17,6 +17,7 @@ from gptimage.cli.options import (
     options_from_args,
     prompt_from_args,
     read_prompt,
+    read_settings,
 )
 from gptimage.cli.output import Target, alone, prepare, progress, save, save_one, target
 from gptimage.cli.parser import add_json
@@ -135,12 +136,14 @@ def run_variations(args: argparse.Namespace) -> int:
 def run_estimate(args: argparse.Namespace) -> int:
     """Print the estimate, or why there is none."""
     from gptimage import ImageClient
-    from gptimage.config import load
+    from gptimage.engine.from_config import open_templates
 
-    config = load({"sandbox": True, "templates": args.templates})
+    config = read_settings({"sandbox": True, "templates": args.templates})
     options = {**options_from_args(args), **image_args(args)}
     if model := config.text("model"):
         options.setdefault("model", model)
+    if args.templates:
+        open_templates(config)  # a folder that is named must be one, whether it is needed or not
     # The sandbox shares checks and prices with the service, and needs no key.
     with ImageClient.sandbox() as client:
         found = client.estimate(prompt_from_args(args, config), **options)

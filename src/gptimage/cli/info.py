@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -11,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 from gptimage._internal.clock import utc_now
 from gptimage.cli.console import NotDeliveredError, reason
 from gptimage.cli.json_output import print_json, usd
-from gptimage.cli.options import add_sandbox_option
+from gptimage.cli.options import (
+    add_sandbox_option,
+    check_cache_folder,
+    is_option,
+    opening,
+    read_settings,
+)
 from gptimage.cli.parser import add_actions, add_json
 from gptimage.cli.values import age, port, seconds
 from gptimage.errors import InvalidRequestError
@@ -44,9 +51,8 @@ def add_spend(parser: argparse.ArgumentParser) -> None:
 def run_spend(args: argparse.Namespace) -> int:
     """Print the summary."""
     from gptimage.budget.ledger import Ledger
-    from gptimage.config import load
 
-    config = load({"ledger": args.ledger, "sandbox": args.sandbox})
+    config = read_settings({"ledger": args.ledger, "sandbox": args.sandbox})
     where = config.place("ledger")
     if where is None:
         raise InvalidRequestError(
@@ -60,11 +66,10 @@ def run_spend(args: argparse.Namespace) -> int:
         print(f"note: calls of the sandbox are in {offline} (add --sandbox)", file=sys.stderr)
     if not path.is_file():
         raise FileNotFoundError(f"there is no ledger {path}: nothing was entered there yet")
-    ledger = Ledger(path)
-    try:
-        found = ledger.summary(args.by, since=_moment(args.since))
-    finally:
-        ledger.close()
+    since = _moment(args.since)
+    option = is_option("ledger", config)
+    with opening("ledger", option=option), contextlib.closing(Ledger(path)) as ledger:
+        found = ledger.summary(args.by, since=since)
     if args.json:
         print_json(_spend_document(found))
     else:
@@ -178,10 +183,12 @@ def run_clear(args: argparse.Namespace) -> int:
 
 def _open(args: argparse.Namespace) -> DiskCache:
     from gptimage.cache import Cache
-    from gptimage.config import load
 
     # A cache that is off has a usual place, too: it may have been on before.
-    return Cache.disk(load({"cache": args.cache}).place("cache"), max_bytes=None)
+    config = read_settings({"cache": args.cache})
+    with opening("cache", option=is_option("cache", config)):
+        check_cache_folder(config)
+        return Cache.disk(config.place("cache"), max_bytes=None)
 
 
 def _cache_document(found: CacheStats) -> dict[str, object]:

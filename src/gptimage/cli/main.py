@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -90,18 +91,19 @@ def refuse_empty(args: argparse.Namespace, words: Sequence[str]) -> None:
     """Refuse empty arguments: most come from a variable of a script that is not set.
 
     Raises:
-        InvalidRequestError: One is empty.
+        InvalidRequestError: One is empty, or has the one letter that no system takes in a name.
     """
     from gptimage.errors import InvalidRequestError
 
     for name, value in vars(args).items():
         several = cast("list[object]", value) if isinstance(value, list) else [value]
-        if "" in several:
+        problem = "is empty" if "" in several else "has a null character in it"
+        if "" in several or any("\0" in each for each in several if isinstance(each, str)):
             flag = f"--{name.replace('_', '-')}"
             given = any(word in {flag, flag[1:3]} or word.startswith(f"{flag}=") for word in words)
             shown = flag if given else name.upper()
             raise InvalidRequestError(
-                f"{shown} is empty: leave it out, or give it a value; nothing was sent",
+                f"{shown} {problem}: leave it out, or give it a value; nothing was sent",
                 field=name,
                 value="",
             )
@@ -122,10 +124,15 @@ def exit_code(error: BaseException) -> int:
         ((errors.GptImageError,), SERVICE_ERROR),
         ((FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError), BAD_INPUT),
         ((PermissionError, UnicodeError), BAD_INPUT),
-        ((OSError,), SERVICE_ERROR),
+        ((OSError,), BAD_INPUT if _is_no_name(error) else SERVICE_ERROR),
         ((KeyboardInterrupt,), INTERRUPTED),
     )
     return next((code for kinds, code in codes if isinstance(error, kinds)), INTERNAL)
+
+
+def _is_no_name(error: BaseException) -> bool:
+    """Return whether the system refuses the name of a file, however healthy the disk is."""
+    return getattr(error, "errno", None) in {errno.ENAMETOOLONG, errno.ELOOP}
 
 
 def _print_version() -> None:

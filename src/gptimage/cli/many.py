@@ -21,6 +21,7 @@ from gptimage.cli.options import (
     add_template,
     configure,
     open_client,
+    opening,
     options_from_args,
     template_from_args,
 )
@@ -202,16 +203,17 @@ def _run_all(client: ImageClient, rows: Rows, args: argparse.Namespace) -> int:
 
     stop, codes, hopeless = Stop(), {0}, False
     with _interruptible(stop) as interrupted:
-        items = client.generate_many(
-            rows,
-            concurrency=args.concurrency,
-            progress=True,
-            checkpoint=args.checkpoint,
-            retry_unknown=args.retry_unknown,
-            stop=stop,
-            refresh=args.refresh,
-            tags=args.tag or (),
-        )
+        with opening("checkpoint", option=args.checkpoint is not None):
+            items = client.generate_many(
+                rows,
+                concurrency=args.concurrency,
+                progress=True,
+                checkpoint=args.checkpoint,
+                retry_unknown=args.retry_unknown,
+                stop=stop,
+                refresh=args.refresh,
+                tags=args.tag or (),
+            )
         with closing(items):
             for item in items:
                 if hopeless and isinstance(item.error, _HOPELESS):

@@ -7,7 +7,8 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gptimage.cli.console import read_stdin
@@ -194,13 +195,49 @@ def configure(args: argparse.Namespace) -> Config:
 
     Raises:
         ConfigurationError: A setting cannot be used; nothing was sent.
+        InvalidRequestError: An option cannot be used; nothing was sent.
     """
-    from gptimage.config import load
-
-    config = load({name: getattr(args, name, None) for name in _CLIENT_SETTINGS})
+    config = read_settings({name: getattr(args, name, None) for name in _CLIENT_SETTINGS})
     for note in config.notes:
         print(f"note: {note}", file=sys.stderr)
     return config
+
+
+def read_settings(options: Mapping[str, str | bool | None]) -> Config:
+    """Read the configuration with these options on top.
+
+    Raises:
+        ConfigurationError: A setting cannot be used; nothing was sent.
+        InvalidRequestError: An option cannot be used; nothing was sent.
+    """
+    from gptimage.config import load
+
+    try:
+        return load(options)
+    except ConfigurationError as error:
+        load({})  # a setting that is wrong without the options, too, is the one to name
+        field = str(error).removeprefix("--").partition(":")[0].replace("-", "_")
+        raise InvalidRequestError(str(error), field=field) from error
+
+
+@contextlib.contextmanager
+def opening(name: str, *, option: bool) -> Generator[None]:
+    """Make it bad input when the place that an option names cannot be used.
+
+    Args:
+        name: The setting.
+        option: Whether an option names the place; where a file or a variable does, the error stays
+            one of the configuration.
+
+    Raises:
+        InvalidRequestError: An option names it, and it cannot be opened; nothing was sent.
+    """
+    try:
+        yield
+    except (ConfigurationError, StoreError, OSError) as error:
+        if not option:
+            raise
+        raise InvalidRequestError(f"--{name}: {error}", field=name) from error
 
 
 def open_client(config: Config, *, store: Store | None = None, **settings: Any) -> ImageClient:
@@ -213,6 +250,7 @@ def open_client(config: Config, *, store: Store | None = None, **settings: Any) 
 
     Raises:
         ConfigurationError: The service is meant and there is no key.
+        InvalidRequestError: The place that an option names cannot be used.
     """
     from gptimage import ImageClient
     from gptimage.engine.from_config import client_arguments
@@ -223,7 +261,7 @@ def open_client(config: Config, *, store: Store | None = None, **settings: Any) 
             "the service, or add --sandbox to try everything without one"
         )
     make: Any = ImageClient.sandbox if config.sandbox else ImageClient
-    off = {name for name in ("store", "ledger") if not _works(name, config)}
+    off = {name for name in ("store", "cache", "ledger") if not _works(name, config)}
     arguments = client_arguments(config, settings, without=off if store is None else {"store"})
     client: ImageClient = make(**(arguments if store is None else {**arguments, "store": store}))
     return client
@@ -233,22 +271,50 @@ def _works(name: str, config: Config) -> bool:
     """Return whether the usual store or ledger can be used; one that is named must work.
 
     An account may have no home, or a disk that takes nothing: what nobody named must not keep a
-    person from an image.
+    person from an image. What an option names is tried before anything is sent or paid.
     """
-    if config.origin(name) != "default":
+    usual = config.origin(name) == "default"
+    option = is_option(name, config)
+    if not usual and not option:
         return True
-    from gptimage.engine.from_config import open_ledger, open_store
-
     try:
-        if name == "store" and (store := open_store(config)):
-            store.close()
-        elif name == "ledger" and (ledger := open_ledger(config)):
-            ledger.spent()
-            ledger.close()
+        with opening(name, option=option):
+            _try(name, config)
     except (StoreError, ConfigurationError, OSError) as error:
+        if not usual:
+            raise
         print(f"note: nothing is saved in the usual {name}: {error}", file=sys.stderr)
         return False
     return True
+
+
+def _try(name: str, config: Config) -> None:
+    from gptimage.engine.from_config import open_cache, open_ledger, open_store
+
+    if name == "store" and (store := open_store(config)):
+        store.close()
+    elif name == "ledger" and (ledger := open_ledger(config)):
+        ledger.spent()
+        ledger.close()
+    elif name == "cache" and (cache := open_cache(config)):
+        cache.close()
+        check_cache_folder(config)
+
+
+def check_cache_folder(config: Config) -> None:
+    """See that the cache is no file: one that fails is a note, one that cannot work a mistake.
+
+    Raises:
+        ConfigurationError: It is a file.
+    """
+    folder = config.place("cache")
+    if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
+        raise ConfigurationError(f"{folder} is no folder; nothing was sent")
+
+
+def is_option(name: str, config: Config) -> bool:
+    """Return whether an option names this place; a part that buckets need is configuration."""
+    return config.origin(name).startswith("--") and "://" not in (config.text(name) or "")
 
 
 def _help(row: Parameter) -> str:

@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from gptimage.cli.options import is_option, opening, read_settings
 from gptimage.cli.parser import ALIASES, add_json
 from gptimage.cli.values import age, moment, size
 from gptimage.errors import InvalidRequestError
@@ -43,10 +44,9 @@ def open_store(args: argparse.Namespace, *, must_exist: bool = True) -> Store:
     Raises:
         InvalidRequestError: There is none.
     """
-    from gptimage.config import load
     from gptimage.store import Store
 
-    config = load({"store": args.store})
+    config = read_settings({"store": args.store})
     where = config.place("store")
     if where is None:
         raise InvalidRequestError(
@@ -67,7 +67,8 @@ def open_store(args: argparse.Namespace, *, must_exist: bool = True) -> Store:
             value=where,
             allowed="the folder of a store",
         )
-    return Store(where)
+    with opening("store", option=is_option("store", config)):
+        return Store(where)
 
 
 def run_history(args: argparse.Namespace) -> int:

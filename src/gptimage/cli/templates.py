@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gptimage.cli.json_output import Written, file_document, print_json, result_document
-from gptimage.cli.options import add_client_options, configure, key_values, open_client
+from gptimage.cli.options import (
+    add_client_options,
+    configure,
+    key_values,
+    open_client,
+    read_settings,
+)
 from gptimage.cli.output import prepare, save_one, target
 from gptimage.cli.parser import add_actions, add_json
 from gptimage.errors import InvalidRequestError, TemplateError
@@ -193,10 +199,9 @@ def run_gallery(args: argparse.Namespace) -> int:
 
 def _templates(folder: str | None) -> PromptTemplates:
     """Load the built-in templates and those of the folder, or of the setting ``templates``."""
-    from gptimage.config import load
     from gptimage.engine.from_config import open_templates
 
-    return open_templates(load({"templates": folder}))
+    return open_templates(read_settings({"templates": folder}))
 
 
 def _settings(template: PromptTemplate) -> str:

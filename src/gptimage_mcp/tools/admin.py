@@ -447,7 +447,8 @@ def _known(catalogue: gptimage.Models, model: str) -> gptimage.ModelSpec:
     spec = catalogue.get(model.strip())
     if spec is None:
         raise gptimage.InvalidRequestError(
-            f"{redact(model, 60)} is not in the catalogue; it may still be drawn with, unchecked",
+            f"model: {redact(model, 60)!r} is not in the catalogue; it may still be drawn with, "
+            "unchecked",
             field="model",
             value=model,
             allowed=tuple(spec.id for spec in catalogue),

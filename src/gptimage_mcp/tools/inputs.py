@@ -82,7 +82,10 @@ class Sources:
             return await self._download(named.download_url, field)
         text = await self.settled(named, field=field)
         if (id := stored_id(text)) is not None:
-            return await asyncio.to_thread(self.app.store.open, id)
+            try:
+                return await asyncio.to_thread(self.app.store.open, id)
+            except gptimage.ImageNotFoundError as error:
+                raise gptimage.ImageNotFoundError(f"{field}: {error}") from error
         if is_upload(text):
             return await self._uploaded(text, field)
         if _FILE_ID.fullmatch(text):

@@ -1,0 +1,65 @@
+"""Wrong arguments of tools: an error of the tool that names the argument, never a fault of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+
+from tests.mcp.harness import server_fixture, text
+
+
+WRONG: tuple[Any, ...] = (
+    1e300,
+    -1,
+    [None],
+    [[]],
+    {"a": 1},
+    "fox \ud83d",
+    "\0",
+    "x" * 50_000,
+    "img_x",
+)
+REQUIRED = {"prompt": "A fox", "id": "img_x", "image": "img_x", "images": ["img_x"]}
+
+
+@pytest.mark.slow
+def test_no_argument_of_a_tool_is_a_fault_of_the_server(tmp_path: Path) -> None:
+    """Every argument of every tool takes nonsense with a result or an error that names it."""
+    house = server_fixture(tmp_path)
+
+    async def story(client: Client) -> list[object]:
+        odd: list[object] = []
+        for tool in (await client.list_tools()).tools:
+            names: list[str] = list(tool.input_schema["properties"])
+            given = {name: REQUIRED[name] for name in names if name in REQUIRED}
+            for name in names:
+                for value in WRONG:
+                    result = await client.call_tool(tool.name, {**given, name: value})
+                    words = text(result)
+                    named = any(each in words for each in (name, *given, "has no argument"))
+                    if result.is_error and ("Next: " not in words or not named):
+                        odd.append((tool.name, name, str(value)[:20], words[:200]))
+        return odd
+
+    assert house.ask(story) == []
+
+
+@pytest.mark.parametrize("name", ["mask", "markup"])
+def test_an_unknown_image_is_named_by_its_argument(tmp_path: Path, name: str) -> None:
+    """Of several images that a call names, the error tells which one does not exist."""
+    house = server_fixture(tmp_path)
+    house.put("a.png")
+    more: dict[str, Any] = (
+        {"mask": "img_x"} if name == "mask" else {"advanced": {"markup": "img_x"}}
+    )
+
+    result = house.call("edit_image", prompt="A fox", images=["a.png"], **more)
+
+    assert (result.is_error, f"{name}: 'img_x' is no image of a store" in text(result)) == (
+        True,
+        True,
+    )
+    assert house.sandbox.requests == []
