@@ -268,6 +268,7 @@ def network_errors() -> tuple[type[Exception], ...]:
 
     sdk, older = sys.modules.get("openai"), sys.modules.get("httpx")
     found: list[type[Exception]] = [httpx2.HTTPError, httpx2.InvalidURL, ExchangeError]
+    found += [UnicodeError]  # of a host's name that cannot be written in a request
     found += [sdk.OpenAIError] if sdk else []
     found += [older.HTTPError] if older else []
     return tuple(found)
