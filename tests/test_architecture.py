@@ -438,3 +438,10 @@ def test_public_signatures_use_no_type_of_another_package(path: Path, name: str)
 
     # `to_pil` gives what Pillow's users expect.
     assert used & foreign <= {"PILImage"}
+
+
+def test_the_root_hides_its_own_imports() -> None:
+    """A newcomer who types ``dir(gptimage)`` finds names of the library."""
+    others = {"annotations", "importlib", "Final", "TYPE_CHECKING"}
+
+    assert others & {*dir(gptimage)} == set()

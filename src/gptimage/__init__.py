@@ -125,5 +125,7 @@ if not TYPE_CHECKING:  # a checker would take any misspelt name for one this fun
         return found
 
     def __dir__() -> list[str]:
-        """Return the public names, imported yet or not."""
-        return sorted({*globals(), *__all__})
+        """Return the public names, imported yet or not; what this file imports is none."""
+        return sorted(
+            {*globals(), *__all__} - {"Final", "TYPE_CHECKING", "annotations", "importlib"}
+        )

@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="gptimage-mcp",
-        description="Pictures from OpenAI's image models for AI assistants (MCP server).",
+        description="Images from OpenAI's image models for AI assistants (MCP server).",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -186,7 +186,7 @@ def _look(settings: Settings) -> None:
         logger.warning("%s", doubt)
     draws = "offline (sandbox)" if settings.sandbox else "with a key" if settings.api_key else "not"
     logger.info(
-        "serving over %s; draws %s; pictures are in %s", settings.transport, draws, settings.store
+        "serving over %s; draws %s; images are in %s", settings.transport, draws, settings.store
     )
 
 

@@ -50,7 +50,7 @@ class Templates:
         self._subscriptions = subscriptions
         self._lock = anyio.Lock()
         self.problem: str | None = None
-        """What keeps the folder from being read, or None; the set before it still serves."""
+        """Return why the folder cannot be read, or None; the set before it still serves."""
 
     async def now(self) -> gptimage.PromptTemplates:
         """The templates as the files are at this moment."""
@@ -72,14 +72,14 @@ class Templates:
         return fresh
 
     def _note(self, problem: str) -> None:
-        """Say it once, not each time somebody asks for a template."""
+        """Log it once, not at each use of a template."""
         if problem != self.problem:
             _logger.warning("the prompt templates cannot be read again: %s", problem)
         self.problem = problem
 
 
 FETCH: Final = gptimage.Fetch(timeout=10.0, total=25.0)
-"""Patient enough for a picture, and not so patient that a client gives up meanwhile."""
+"""Patient enough for an image, and not so patient that a client gives up meanwhile."""
 
 
 def _jobs(app: App) -> Jobs:
@@ -116,14 +116,14 @@ class App:
     """The client, the store, the templates and the work in progress of one server.
 
     ``client`` (None when there is no key: tools that draw then say what to do), ``store``,
-    ``cache`` and ``ledger`` are those of whoever sent the current request; see `Tenant`.
+    ``cache`` and ``ledger`` are those of the current request's caller; see `Tenant`.
 
     Attributes:
-        settings: What the server was told.
+        settings: The server's settings.
         shared: What all callers share, and what requests without a caller use.
         templates: The prompt templates; ``await app.templates.now()`` has them as they are now.
         subscriptions: Tells subscribed clients of changes; give the server the same one.
-        fetch: How pictures named by URL are downloaded.
+        fetch: How images named by URL are downloaded.
         state: Where jobs and uploads are written down.
         jobs: What is being drawn, and what was.
         tenants: What each caller has, where callers do not share everything; or None.
@@ -146,7 +146,7 @@ class App:
 
     @property
     def current(self) -> Tenant:
-        """What the current request works with."""
+        """Return the resources of the current request."""
         caller = None if self.tenants is None else current_user()
         if self.tenants is not None and caller is not None:
             return self.tenants.of(caller)
@@ -198,14 +198,16 @@ def create_app(
     fetch: gptimage.Fetch | None = None,
     *,
     detached: bool = False,
+    subscriptions: SubscriptionBus | None = None,
 ) -> App:
     """Everything a server works with.
 
     Args:
-        settings: What the server was told.
+        settings: The server's settings.
         client: Draws with this one and its store, cache and ledger; made when left out.
-        fetch: Downloads pictures named by URL; one with short limits when left out.
+        fetch: Downloads images named by URL; one with short limits when left out.
         detached: Whether another process draws, which survives this one.
+        subscriptions: Tells subscribed clients of changes; made when left out.
 
     Raises:
         ConfigurationError: A setting makes no sense, or the client has no store.
@@ -221,7 +223,7 @@ def create_app(
         raise gptimage.ConfigurationError("the client of an MCP server needs a store=")
     else:
         shared = Tenant(client=client, store=client.store, cache=client.cache, ledger=client.ledger)
-    subscriptions = InMemorySubscriptionBus()
+    subscriptions = subscriptions or InMemorySubscriptionBus()
     return App(
         settings=settings,
         shared=shared,
@@ -243,7 +245,7 @@ def _runner(settings: Settings) -> Runner:
 
 
 def _metrics(settings: Settings) -> Metrics | None:
-    """Where calls are counted for ``/metrics``; over stdio nobody could read them."""
+    """Return the counters for ``/metrics``; over stdio nobody could read them."""
     if settings.transport != "http":
         return None
     from gptimage_mcp.metrics import Metrics

@@ -1,7 +1,7 @@
-"""The picture viewer: an MCP App that shows the gallery of a call inside clients that have Apps.
+"""The image viewer: an MCP App that shows the gallery of a call inside clients that have Apps.
 
 It is one HTML file without a build step and without anything remote. Its own policy lets only its
-own script run, lets it connect to nothing, and lets pictures come from ``data:`` URLs alone.
+own script run, lets it connect to nothing, and lets images come from ``data:`` URLs alone.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def viewer() -> Apps:
         VIEWER_URI,
         html(),
         name="viewer",
-        title="Picture viewer",
-        description="Shows the pictures of a call: grid, zoom, compare, refine.",
+        title="Image viewer",
+        description="Shows the images of a call: grid, zoom, compare, refine.",
         csp=ResourceCsp(),  # nothing but itself
         prefers_border=True,
     )

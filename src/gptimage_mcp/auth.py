@@ -41,7 +41,7 @@ _HASHED: Final = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 
 @frozen(kw_only=True)
 class Auth:
-    """How requests over HTTP prove who they are.
+    """Authentication of requests over HTTP.
 
     Attributes:
         resource: The URL of the protocol's endpoint, which tokens must be meant for.
@@ -57,7 +57,7 @@ class Auth:
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
-        """What the settings ask for, or None when everybody may call.
+        """Return the authentication of the settings, or None when everybody may call.
 
         Raises:
             ConfigurationError: The settings cannot work; names the variable.
@@ -130,7 +130,7 @@ class StaticTokens:
         self._scopes = list(scopes)
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Who bears this token, or None."""
+        """Return the caller of this token, or None."""
         given = hashlib.sha256(token.encode()).digest()
         found = None
         for known in self._digests:  # all of them, so that time tells nothing about a match
@@ -300,7 +300,7 @@ def _parse(body: bytes) -> tuple[Mapping[str, Any], ...]:
 
 
 def _fits(key: Mapping[str, Any], algorithm: str) -> bool:
-    """Whether a key may sign like this; a secret shared with the issuer never may."""
+    """Return whether a key may sign like this; a secret shared with the issuer never may."""
     return (
         key.get("kty") == FAMILIES[algorithm]
         and key.get("use") in {None, "sig"}
@@ -309,9 +309,9 @@ def _fits(key: Mapping[str, Any], algorithm: str) -> bool:
 
 
 def current_user() -> str | None:
-    """Return whoever sent the current request, or None where callers are not told apart (stdio).
+    """Return the caller of the current request, or None where callers are not told apart (stdio).
 
-    That is the user or else the client of the access token, or whoever made a signed link.
+    That is the user or else the client of the access token, or the maker of a signed link.
     """
     caller = current_caller()
     if caller is None and (token := get_access_token()) is not None:
@@ -349,7 +349,7 @@ class AccessTokens:
 
     @classmethod
     def of(cls, settings: Settings, *, resource: str) -> Self:
-        """What the settings ask for.
+        """Return the verifier of the settings.
 
         Raises:
             ConfigurationError: An URL is unsafe or missing; names the variable.

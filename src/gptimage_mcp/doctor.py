@@ -103,7 +103,7 @@ def _value(settings: Settings, name: str) -> str:
 
 
 def _problems(settings: Settings) -> Iterator[str]:
-    """What the server would refuse or could not do."""
+    """List what the server would refuse or could not do."""
     if settings.api_key is None and not settings.sandbox:
         yield (
             f"{variable('api_key')}: there is no key, so nothing can be drawn; set it, or set "
@@ -141,11 +141,11 @@ def _open(settings: Settings) -> None:
 
 
 def _notes(loaded: LoadedSettings) -> Iterator[str]:
-    """What works, but perhaps otherwise than meant."""
+    """List what works, but perhaps otherwise than meant."""
     settings = loaded.settings
     yield from check_optional_paths(settings)
     if settings.sandbox:
-        yield "the sandbox is on: pictures are drawn by a program, nothing is sent or billed"
+        yield "the sandbox is on: images are drawn by a program, nothing is sent or billed"
     if settings.sandbox and settings.api_key is not None:
         yield f"{variable('api_key')}: is not used while the sandbox is on"
     if settings.wait > _PATIENCE:
@@ -159,7 +159,7 @@ def _notes(loaded: LoadedSettings) -> Iterator[str]:
 
 
 def _of_replicas(settings: Settings) -> Iterator[str]:
-    """What does not hold over several servers, or after a restart."""
+    """List what does not hold over several servers, or after a restart."""
     if settings.transport != "http":
         named = [name for name in _OF_HTTP if getattr(settings, name)]
         yield from (f"{variable(name)}: has an effect over HTTP only" for name in named)

@@ -1,6 +1,6 @@
 """`DynamicServer`: an MCP server that looks resources and prompts up each time they are asked for.
 
-The SDK's own registries hold what never changes. Pictures come and go, each has a type of its own,
+The SDK's own registries hold what never changes. Images come and go, each has a type of its own,
 and template folders are edited while the server runs, so these answer for themselves.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
@@ -17,20 +17,25 @@ from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    INTERNAL_ERROR,
     CallToolResult,
+    Completion,
+    CompletionArgument,
+    CompletionContext,
     GetPromptResult,
     InputRequiredResult,
     Prompt,
+    PromptReference,
     Resource,
     ResourceTemplate,
+    ResourceTemplateReference,
     Tool,
 )
 from pydantic import AnyUrl, ValidationError
 
-from gptimage_mcp.app import App
-from gptimage_mcp.content.errors import validation_error
-from gptimage_mcp.content.sanitize import redact
+from gptimage import GptImageError
 
 
 # What the SDK does to arguments in silence: it ignores unknown ones, and reads text as JSON.
@@ -143,7 +148,7 @@ def _bare(schema: Any) -> Any:
 
 
 def _outline(schema: dict[str, Any]) -> dict[str, Any]:
-    """What an answer has at its first level: enough to read it by, and true of every answer."""
+    """Return a response's first level: enough to read it by, and true of every response."""
     definitions: dict[str, Any] = schema.get("$defs", {})
 
     def kind(part: dict[str, Any]) -> dict[str, Any]:
@@ -177,6 +182,8 @@ def refuse_unknown(tool: str, arguments: Iterable[str], schema: dict[str, Any]) 
 
 
 def _named(name: str, known: list[str]) -> str:
+    from gptimage_mcp.content.sanitize import redact  # late: it is of the first call
+
     meant = difflib.get_close_matches(name, known, n=1)
     return redact(name, 60) + (f" (did you mean {meant[0]}?)" if meant else "")
 
@@ -190,7 +197,7 @@ class DynamicResources(Protocol):
         ...
 
     async def listed(self) -> Sequence[Resource]:
-        """Those worth showing to somebody who chooses."""
+        """Return those worth showing for a choice."""
         ...
 
     async def read(self, uri: str) -> ReadResourceContents | None:
@@ -214,7 +221,27 @@ class DynamicPrompts(Protocol):
         ...
 
 
-class DynamicServer(MCPServer[App]):
+class DynamicCompletions(Protocol):
+    """Values for what somebody has begun to type."""
+
+    async def complete(
+        self,
+        ref: PromptReference | ResourceTemplateReference,
+        argument: CompletionArgument,
+        context: CompletionContext | None,
+        /,
+    ) -> Completion:
+        """At most as many as the protocol allows, best first."""
+        ...
+
+
+_Handler = Callable[
+    [PromptReference | ResourceTemplateReference, CompletionArgument, CompletionContext | None],
+    Awaitable[Completion],
+]
+
+
+class DynamicServer(MCPServer[Any]):
     """An `MCPServer` that also asks `resources` and `prompts`, where they are set.
 
     What is wrong with a tool's arguments it says in our words: the SDK's repeat their values, and
@@ -223,17 +250,58 @@ class DynamicServer(MCPServer[App]):
     Attributes:
         resources: Answers after what was registered with the SDK.
         prompts: Answers after what was registered with the SDK.
+        completions: Completes the variables of addresses and the arguments of prompts.
         enabled: The names of the tools there may be; all when empty.
         advanced: For tools with an object of rare parameters, its name and those of the parameters.
+        opener: Registers everything, where that waits for the first request that needs it; else
+            None.
+        outline: The tools that ``tools/list`` gives until then.
     """
 
     enabled: frozenset[str] = frozenset()
     resources: DynamicResources | None = None
     prompts: DynamicPrompts | None = None
+    completions: DynamicCompletions | None = None
+    opener: Callable[[], Awaitable[None]] | None = None
+    outline: Sequence[Tool] = ()
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.advanced: dict[str, tuple[str, frozenset[str]]] = {}
+        register: Callable[[_Handler], _Handler] = self.completion()  # type: ignore[no-untyped-call]  # the SDK has no type for it
+        register(self._complete)
+
+    async def open(self) -> None:
+        """Register everything, if that waits for the first request that needs it.
+
+        Raises:
+            GptImageError: It cannot be opened; the next request tries again.
+        """
+        if self.opener is not None:
+            await self.opener()
+            self.opener = None
+
+    async def _open(self) -> None:
+        """Do so for a request that is no call of a tool.
+
+        Raises:
+            MCPError: It cannot be opened.
+        """
+        try:
+            await self.open()
+        except GptImageError as error:
+            raise MCPError(code=INTERNAL_ERROR, message=str(error)) from error
+
+    async def _complete(
+        self,
+        ref: PromptReference | ResourceTemplateReference,
+        argument: CompletionArgument,
+        context: CompletionContext | None,
+    ) -> Completion:
+        await self._open()
+        if self.completions is None:
+            return Completion(values=[])
+        return await self.completions.complete(ref, argument, context)
 
     def add_tool(self, fn: Callable[..., Any], *args: Any, **options: Any) -> None:
         """Register a tool; text for it stays text."""
@@ -249,13 +317,17 @@ class DynamicServer(MCPServer[App]):
         await self._lowlevel_server.run(received, sent, options)
 
     async def call_tool(
-        self, name: str, arguments: dict[str, Any], context: Context[App, Any] | None = None
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; arguments that do not fit are told in our words, without their values.
 
         Raises:
             ToolError: The arguments do not fit, or the tool has failed.
         """
+        from gptimage_mcp.content.errors import tool_errors, validation_error  # late: heavy
+
+        with tool_errors():
+            await self.open()
         for tool in await super().list_tools():
             if tool.name == name:
                 if name in self.advanced:
@@ -271,27 +343,33 @@ class DynamicServer(MCPServer[App]):
 
     async def list_tools(self) -> list[Tool]:
         """The tools; none takes arguments it does not name."""
+        if self.opener is not None:
+            return [*self.outline]
         return [compact_tool(tool) for tool in await super().list_tools()]
 
     async def list_resources(self) -> list[Resource]:
         """Registered resources first, then the live ones."""
+        await self._open()
         registered = await super().list_resources()
         return [*registered, *(await self.resources.listed() if self.resources else ())]
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
         """Registered templates first, then the live ones."""
+        await self._open()
         registered = await super().list_resource_templates()
         return [*registered, *(self.resources.templates if self.resources else ())]
 
     async def read_resource(
-        self, uri: AnyUrl | str, context: Context[App, Any] | None = None
+        self, uri: AnyUrl | str, context: Context[Any, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
         """A live resource, or else a registered one."""
+        await self._open()
         found = await self.resources.read(str(uri)) if self.resources else None
         return await super().read_resource(uri, context) if found is None else [found]
 
     async def list_prompts(self) -> list[Prompt]:
         """Registered prompts first, then the live ones."""
+        await self._open()
         registered = await super().list_prompts()
         return [*registered, *(await self.prompts.listed() if self.prompts else ())]
 
@@ -299,9 +377,10 @@ class DynamicServer(MCPServer[App]):
         self,
         name: str,
         arguments: dict[str, Any] | None = None,
-        context: Context[App, Any] | None = None,
+        context: Context[Any, Any] | None = None,
     ) -> GetPromptResult | InputRequiredResult:
         """A registered prompt, or else a live one."""
+        await self._open()
         registered = {prompt.name for prompt in await super().list_prompts()}
         if self.prompts is None or name in registered:
             return await super().get_prompt(name, arguments, context)

@@ -32,12 +32,12 @@ _PATIENCE: Final = 5.0
 _LARGEST: Final = 1024 * 1024
 _SERVICE: Final = "https://api.openai.com/v1"
 _ROOM: Final = 100 * 1024 * 1024
-"""Bytes a disk must have free: a few pictures of the largest size."""
+"""Bytes a disk must have free: a few images of the largest size."""
 
 
 @frozen
 class Health:
-    """How the server is.
+    """State of the server.
 
     Attributes:
         reasons: Why it cannot do its work, one sentence each; empty when it can.
@@ -49,7 +49,7 @@ class Health:
 
 
 class HealthRoute:
-    """Answers 200 when pictures can be drawn and saved, else 503 with the reasons."""
+    """Endpoint with 200 when images can be drawn and saved, else 503 with the reasons."""
 
     def __init__(self, app: App, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
@@ -91,11 +91,11 @@ class HealthRoute:
                     look, self._app, abandon_on_cancel=True, limiter=self._threads
                 )
         except TimeoutError:
-            return Health((f"the store did not answer within {_PATIENCE:.0f} s",))
+            return Health((f"the store did not respond within {_PATIENCE:.0f} s",))
 
 
 def look(app: App) -> Health:
-    """Look at everything a picture needs."""
+    """Look at everything an image needs."""
     reasons: list[str] = []
     if app.client is None:
         reasons.append(
@@ -143,7 +143,7 @@ def _of_models(body: bytes, settings: Settings) -> Health:
 
 
 def of_store(store: gptimage.Store) -> list[str]:
-    """Why pictures cannot be saved, one sentence each."""
+    """List why images cannot be saved, one sentence each."""
     try:
         store.history(1)
     except gptimage.StoreError:
@@ -162,5 +162,5 @@ def _cache(app: App) -> list[str]:
         if app.cache is not None:
             app.cache.stats()
     except gptimage.CacheError:
-        return ["the cache does not answer: pictures are drawn, and paid for, without it"]
+        return ["the cache does not respond: images are drawn, and paid for, without it"]
     return []

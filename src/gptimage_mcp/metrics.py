@@ -46,7 +46,7 @@ class Metrics:
         return PrometheusObserver(self._registry)
 
     def watch(self, app: App) -> None:
-        """Also tell what a server does and keeps; it is asked at each reading."""
+        """Also report what a server does and has saved; read at each scrape."""
         self._registry.register(_Now(app))
 
     def text(self) -> tuple[bytes, str]:
@@ -65,7 +65,7 @@ class MetricsRoute:
             self._metrics.watch(app)
 
     async def answer(self, _: Request) -> Response:
-        """The answer."""
+        """Return the response."""
         if self._metrics is None:
             return JsonError(
                 501,
@@ -84,7 +84,7 @@ class _Now:
         self._app = app
 
     def describe(self) -> list[Any]:
-        """Nothing beforehand, so that registering asks nobody."""
+        """Return nothing beforehand, so that registering reads no store."""
         return []
 
     def collect(self) -> Iterator[Any]:
@@ -94,9 +94,9 @@ class _Now:
         running = len(self._app.jobs.running)
         yield GaugeMetricFamily("gptimage_jobs_running", "Calls that draw now", running)
         try:
-            kept = self._app.store.stats()
-            yield GaugeMetricFamily("gptimage_store_images", "Pictures kept", kept.images)
-            yield GaugeMetricFamily("gptimage_store_bytes", "What they take", kept.bytes)
+            saved = self._app.store.stats()
+            yield GaugeMetricFamily("gptimage_store_images", "Images saved", saved.images)
+            yield GaugeMetricFamily("gptimage_store_bytes", "What they take", saved.bytes)
         except gptimage.StoreError:
             pass
         if self._app.cache is None:
@@ -105,7 +105,7 @@ class _Now:
             held = self._app.cache.stats()
         except gptimage.CacheError:
             return
-        yield GaugeMetricFamily("gptimage_cache_entries", "Answers kept", held.entries)
+        yield GaugeMetricFamily("gptimage_cache_entries", "Responses saved", held.entries)
         yield GaugeMetricFamily("gptimage_cache_bytes", "What they take", held.bytes)
         yield CounterMetricFamily("gptimage_cache_hits", "Calls it answered", held.hits)
         yield CounterMetricFamily("gptimage_cache_misses", "Calls it could not answer", held.misses)

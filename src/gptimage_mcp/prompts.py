@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gptimage.templates import TemplateArgument
 
 
-# Completion of what people type: ids of pictures, models, template names and arguments, sizes.
+# Completion of what people type: ids of images, models, template names and arguments, sizes.
 
 MOST: Final = 100
 """The most values the protocol allows in one answer."""
@@ -51,16 +51,6 @@ _FIXED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _NOTHING: Final = Completion(values=[])
 _Complete = Callable[[str], Awaitable[Completion]]
-_Handler = Callable[
-    [PromptReference | ResourceTemplateReference, CompletionArgument, CompletionContext | None],
-    Awaitable[Completion],
-]
-
-
-def add_completions(server: DynamicServer, store: gptimage.Store, templates: Templates) -> None:
-    """Complete the variables of resource addresses and the arguments of prompts."""
-    register: Callable[[_Handler], _Handler] = server.completion()  # type: ignore[no-untyped-call]  # the SDK has no type for it
-    register(Completions(store, templates).complete)
 
 
 class Completions:
@@ -86,7 +76,7 @@ class Completions:
         argument: CompletionArgument,
         *_: CompletionContext | None,  # no value depends on another
     ) -> Completion:
-        """What the protocol asks: at most `MOST` values, best first."""
+        """Return at most `MOST` values, best first, as the protocol wants."""
         if isinstance(ref, PromptReference):
             return await self.of_prompt(ref.name, argument.name, argument.value)
         return await self.of_variable(argument.name, argument.value)
@@ -110,7 +100,7 @@ class Completions:
         return _NOTHING if complete is None else await complete(typed)
 
     async def _ids(self, typed: str) -> Completion:
-        """Newest first: ids that begin so, or pictures with these words in prompt or tags."""
+        """Newest first: ids that begin so, or images with these words in prompt or tags."""
         page = await anyio.to_thread.run_sync(partial(self._page, typed.strip()))
         ids = [record.id for record in page]
         return Completion(values=ids[:MOST], has_more=len(ids) > MOST or page.next is not None)
@@ -140,7 +130,7 @@ def matching(values: Iterable[str], typed: str) -> Completion:
 
 _SETTINGS: Final = ("size", "quality", "background", "format")
 _INTRODUCTION: Final = """\
-Make this picture with the generate_image tool. Call it once, with exactly these arguments; the \
+Make this image with the generate_image tool. Call it once, with exactly these arguments; the \
 prompt is word for word what the image model should read:
 
 """
@@ -152,7 +142,7 @@ def add_prompts(server: DynamicServer, app: App) -> None:
     A template folder that changes is read again when somebody asks, and subscribers are told.
     """
     server.prompts = Prompts(app.templates)
-    add_completions(server, app.store, app.templates)
+    server.completions = Completions(app.store, app.templates)
 
 
 class Prompts:
@@ -170,7 +160,7 @@ class Prompts:
         return [_prompt(template) for template in (await self._templates.now()).values()]
 
     async def get(self, name: str, arguments: Mapping[str, str]) -> GetPromptResult:
-        """What to tell the assistant; sends nothing and costs nothing.
+        """Return the message for the assistant; sends nothing and costs nothing.
 
         Raises:
             MCPError: There is no such template, or its arguments are wrong; the message names
@@ -241,7 +231,7 @@ def _prompt(template: gptimage.PromptTemplate) -> Prompt:
 
 
 def _about(argument: TemplateArgument) -> str:
-    """What it is for and what it takes: prompt arguments have no schema that could say so."""
+    """Describe its purpose and arguments: prompt arguments have no schema that could say so."""
     parts = [argument.description or argument.name.replace("_", " ").capitalize() + "."]
     if argument.type == "boolean":
         parts.append("true or false.")

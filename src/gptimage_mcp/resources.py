@@ -1,9 +1,9 @@
-"""Pictures, history, storage, models and templates as MCP resources.
+"""Images, history, storage, models and templates as MCP resources.
 
-A picture is given byte for byte as it was saved, under its own MIME type. Over stdio one message
+An image is given byte for byte as it was saved, under its own MIME type. Over stdio one message
 can be too large for the client: TypeScript clients close the connection at 10 MiB, and the server
-is gone for the session. So a larger picture is refused there, with the other ways to get it.
-Over HTTP nothing breaks, and every picture is given.
+is gone for the session. So a larger image is refused there, with the other ways to get it.
+Over HTTP nothing breaks, and every image is given.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Address:
         raise self.refusal(f"{name} is {limits}, not {text!r:.80}")
 
     def refusal(self, problem: str) -> MCPError:
-        """What is wrong with it."""
+        """Return what is wrong with it."""
         return MCPError(code=INVALID_PARAMS, message=problem, data={"uri": self.uri[:2000]})
 
 
@@ -106,10 +106,10 @@ STATS_URI: Final = "storage-stats://overview"
 TEMPLATES_URI: Final = "prompt-templates://list"
 
 LARGEST_OVER_STDIO: Final = 7_000_000
-"""Bytes of a picture that still fit a message of 10 MiB, in base64 and with room to spare."""
+"""Bytes of an image that still fit a message of 10 MiB, in base64 and with room to spare."""
 
 LISTED: Final = 20
-"""Pictures in ``resources/list``: enough to choose from, few enough for a model to read."""
+"""Images in ``resources/list``: enough to choose from, few enough for a model to read."""
 
 _logger: Final = logging.getLogger(__name__)
 _LIMIT: Final = range(1, 101)
@@ -123,14 +123,14 @@ def add_resources(server: DynamicServer, app: App) -> None:
 
 
 async def images_changed(subscriptions: SubscriptionBus, *image_ids: str) -> None:
-    """Tell subscribed clients that pictures were saved, changed or deleted.
+    """Tell subscribed clients that images were saved, changed or deleted.
 
     Call it with ``app.subscriptions`` after an image was saved, tagged or deleted. Only what this
     process does is sent; what another one saves is seen at the next request.
 
     Args:
         subscriptions: ``app.subscriptions``.
-        image_ids: The pictures.
+        image_ids: The images.
     """
     await subscriptions.publish(ResourcesListChanged())
     for uri in (HISTORY_URI, STATS_URI, *map(uri_of, image_ids)):
@@ -138,7 +138,7 @@ async def images_changed(subscriptions: SubscriptionBus, *image_ids: str) -> Non
 
 
 class Resources:
-    """What `DynamicServer` serves besides the viewer.
+    """Resources that `DynamicServer` serves besides the viewer.
 
     Args:
         app: Where everything comes from.
@@ -147,7 +147,7 @@ class Resources:
     def __init__(self, app: App) -> None:
         self._app = app
         self._readers: Mapping[str, _Reader] = {
-            "generated-images": self._picture,
+            "generated-images": self._image,
             "image-history": self._history,
             "storage-stats": self._stats,
             "model-info": self._model,
@@ -161,11 +161,11 @@ class Resources:
         return _TEMPLATES
 
     async def listed(self) -> Sequence[Resource]:
-        """The overviews, then the newest pictures, newest first."""
+        """The overviews, then the newest images, newest first."""
         try:
             page = await anyio.to_thread.run_sync(self._app.store.history, LISTED)
         except gptimage.StoreError as error:  # the rest of the list is still good
-            _logger.warning("the pictures cannot be listed: %s", error)
+            _logger.warning("the images cannot be listed: %s", error)
             return _OVERVIEWS
         return [*_OVERVIEWS, *(_listed(record) for record in page)]
 
@@ -187,7 +187,7 @@ class Resources:
         except gptimage.GptImageError as error:
             raise ResourceError(str(error)) from error
 
-    async def _picture(self, address: Address) -> ReadResourceContents:
+    async def _image(self, address: Address) -> ReadResourceContents:
         address.takes()
         store = self._app.store
         record = await anyio.to_thread.run_sync(store.get, address.path)
@@ -271,15 +271,15 @@ _OVERVIEWS: Final = (
     Resource(
         uri=HISTORY_URI,
         name="image-history",
-        title="Recent pictures",
-        description="The newest pictures, newest first: id, prompt, size, cost, file.",
+        title="Recent images",
+        description="The newest images, newest first: id, prompt, size, cost, file.",
         mime_type="application/json",
     ),
     Resource(
         uri=STATS_URI,
         name="storage-stats",
         title="Storage overview",
-        description="How many pictures are kept, what they take and what they cost.",
+        description="How many images are kept, what they take and what they cost.",
         mime_type="application/json",
     ),
     Resource(
@@ -295,14 +295,14 @@ _TEMPLATES: Final = (
     ResourceTemplate(
         uri_template="generated-images://{image_id}",
         name="generated-image",
-        title="A picture",
-        description="A saved picture, byte for byte, under its own MIME type.",
+        title="An image",
+        description="A saved image, byte for byte, under its own MIME type.",
     ),
     ResourceTemplate(
         uri_template="image-history://recent{?limit,days}",
         name="image-history",
-        title="Recent pictures",
-        description="The newest pictures: at most `limit` (1 to 100, 20 when left out), of the "
+        title="Recent images",
+        description="The newest images: at most `limit` (1 to 100, 20 when left out), of the "
         "last `days`.",
         mime_type="application/json",
     ),

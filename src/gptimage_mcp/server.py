@@ -2,54 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import asynccontextmanager
+import gc
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from mcp.server import MCPServer
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.request_state import RequestStateSecurity
+from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 
 import gptimage
 from gptimage.config import variable
-from gptimage_mcp.app import App, create_app
 from gptimage_mcp.assets import icons, viewer
+from gptimage_mcp.catalogue import saved_tools
 from gptimage_mcp.config.settings import Settings, enabled_tools, requires_known_cost
 from gptimage_mcp.dynamic_server import DynamicServer
-from gptimage_mcp.http.routes import add_routes
-from gptimage_mcp.prompts import add_prompts
-from gptimage_mcp.resources import add_resources
-from gptimage_mcp.retention import Pruning
 from gptimage_mcp.tasks import Tasks
-from gptimage_mcp.tools import add_tools
+
+
+if TYPE_CHECKING:
+    from gptimage_mcp.app import App
 
 
 # What the server tells every client about itself, built from its real settings.
 
 
-def instructions(app: App) -> str:
-    """A few sentences for the model that will call the tools."""
-    return "\n".join((*_ways(app), *_money(app.settings), *_files(app)))
+def instructions(settings: Settings, *, draws: bool, folder: Path | None) -> str:
+    """Write a few sentences for the model that will call the tools.
+
+    Args:
+        settings: See `Settings`.
+        draws: Whether there is a key, or the sandbox.
+        folder: The folder of the store, if it is one.
+    """
+    return "\n".join((*_ways(settings, draws=draws), *_money(settings), *_files(settings, folder)))
 
 
-def _ways(app: App) -> Iterator[str]:
-    settings = app.settings
+def _ways(settings: Settings, *, draws: bool) -> Iterator[str]:
     if settings.sandbox:
         yield (
-            "SANDBOX: pictures are drawn by an offline imitation. They are test pictures, cost "
+            "SANDBOX: images are drawn by an offline imitation. They are test images, cost "
             "nothing, and every result says so. Tell the person."
         )
-    elif app.client is None:
+    elif not draws:
         yield (
             f"NO API KEY: nothing can be drawn until the person sets {variable('api_key')} where "
             "this server is configured. Everything else works. Never ask for a key in the chat."
         )
     yield (
-        "Draws and edits pictures with OpenAI's image models, and keeps every one. New picture: "
+        "Draws and edits images with OpenAI's image models, and keeps every one. New image: "
         "generate_image. Change one: edit_image, or refine_image to go on in words, turn by turn. "
-        "Other versions of one: create_variations. Name pictures by id (img_...)."
+        "Other versions of one: create_variations. Name images by id (img_...)."
     )
     yield (
         f"A call that takes longer than {settings.wait:g} s answers with a handle (job_...), and "
@@ -59,7 +66,7 @@ def _ways(app: App) -> Iterator[str]:
 
 
 def _afterwards(tools: frozenset[str]) -> str:
-    """Where to look, among the tools there are."""
+    """Name the tools that show what came of a call, among those there are."""
     looking = [each for each in ("list_images", "get_server_status") if each in tools]
     if not looking:
         return ""
@@ -67,7 +74,7 @@ def _afterwards(tools: frozenset[str]) -> str:
 
 
 def _money(settings: Settings) -> Iterator[str]:
-    limits = [f"at most {settings.max_images} pictures per call"]
+    limits = [f"at most {settings.max_images} images per call"]
     for period, usd in settings.limits.items():
         limits.append(f"{_usd(usd)} {'in total' if period == 'total' else f'per {period}'}")
     note = " estimate_cost tells the cost of a call before it is made."
@@ -85,15 +92,11 @@ def _money(settings: Settings) -> Iterator[str]:
         )
 
 
-def _files(app: App) -> Iterator[str]:
-    settings = app.settings
-    where = [
-        *map(str, settings.input_folders),
-        *([str(app.store.folder)] if app.store.folder else ()),
-    ]
+def _files(settings: Settings, folder: Path | None) -> Iterator[str]:
+    where = [*map(str, settings.input_folders), *([str(folder)] if folder else ())]
     named = f"in {', '.join(where)}" if where else "nowhere"
     urls = "also by https URL" if settings.fetch_urls else "not by URL"
-    yield f"Pictures may be read from files {named}; {urls}."
+    yield f"Images may be read from files {named}; {urls}."
     if settings.output_folders:
         yield f"save_to may write copies in {', '.join(map(str, settings.output_folders))}."
 
@@ -115,7 +118,7 @@ def build_server(
         settings: See `Settings`.
         client: Draws with this one, which stays yours to close; made from the settings when
             left out. It must have a store; if it is one of the sandbox, say so in the settings.
-        fetch: Downloads pictures named by URL; one with short limits when left out.
+        fetch: Downloads images named by URL; one with short limits when left out.
         detached: Draw in another process, which finishes what was sent when this one is ended. For
             servers that a client starts, and ends when it closes; not with ``client``.
 
@@ -126,6 +129,8 @@ def build_server(
     """
     if detached and client is not None:
         raise gptimage.ConfigurationError("detached=True draws with a client of its own")
+    from gptimage_mcp.app import create_app
+
     app = create_app(settings, client, fetch, detached=detached)
     return server_of(app, owned=client is None)
 
@@ -137,38 +142,150 @@ def server_of(app: App, *, owned: bool = False) -> DynamicServer:
         app: What its tools work with.
         owned: Whether the client is closed when the server ends.
     """
-    pruning = Pruning(app.stores, app.settings.retention)
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncGenerator[App]:
-        async with app.jobs, pruning.running():
+        async with _running(app, owned=owned):
             yield app
-        if app.runner is not None and not app.jobs.in_use:
-            app.runner.close()
-        if owned and app.client is not None and not app.jobs.in_use:
-            await app.client.aclose()
-        if not app.jobs.in_use:
-            await app.aclose()
 
-    server = DynamicServer(
+    draws, folder = app.client is not None, app.store.folder
+    server = _bare_server(
+        app.settings,
+        instructions(app.settings, draws=draws, folder=folder),
+        lifespan,
+        app.subscriptions,
+        Tasks(_always(app)),
+    )
+    _fill(server, app)
+    from gptimage_mcp.http.routes import add_routes
+
+    add_routes(server, app)
+    return server
+
+
+def late_server(settings: Settings) -> DynamicServer:
+    """Build a server for one client over stdio, which opens what it works with when that is needed.
+
+    A client starts its servers with itself and waits for the list of their tools; most sessions
+    call none of ours. What is heavy is imported and opened with the first request for something
+    else. Everything the client sees is the same.
+
+    Args:
+        settings: See `Settings`.
+
+    Raises:
+        GptImageError: A setting makes no sense: what `build_server` raises.
+    """
+    if not _can_wait(settings):
+        return build_server(settings, detached=True)
+    draws = settings.sandbox or settings.api_key is not None
+    if draws and not settings.sandbox:
+        from gptimage.transport import check_environment, check_key
+
+        # What the client of the library would refuse when it is made.
+        check_key("api_key", settings.api_key)
+        check_environment(whole=False)
+    subscriptions = InMemorySubscriptionBus()
+    contexts = AsyncExitStack()
+    opened: list[App] = []
+
+    async def opener() -> None:
+        # Nothing in it waits, so that two requests at a time cannot both open it.
+        gc.disable()  # nothing made here is garbage, see `__main__`
+        try:
+            from gptimage_mcp.app import create_app
+
+            app = create_app(settings, detached=True, subscriptions=subscriptions)
+            _fill(server, app)
+        finally:
+            gc.freeze()
+            gc.enable()
+        await contexts.enter_async_context(_running(app, owned=True))
+        opened.append(app)
+
+    async def find() -> App:
+        await server.open()
+        return opened[0]
+
+    @asynccontextmanager
+    async def lifespan(_: MCPServer[Any]) -> AsyncGenerator[None]:
+        async with contexts:
+            yield
+
+    assert isinstance(settings.store, Path)  # noqa: S101  # see `_can_wait`
+    told = instructions(settings, draws=draws, folder=settings.store.resolve())
+    server = _bare_server(settings, told, lifespan, subscriptions, Tasks(find))
+    server.outline = saved_tools(settings)
+    server.opener = opener
+    return server
+
+
+def _can_wait(settings: Settings) -> bool:
+    """Return whether opening what these settings name finds no mistake that belongs to the start.
+
+    The folders were looked at before. Of what is listed here only the package or the file says
+    whether it can be used; pruning begins with the server.
+    """
+    elsewhere = (settings.templates, settings.redis_url, settings.base_url, settings.retention)
+    texts = (settings.store, settings.shared_state)
+    return not (any(elsewhere) or any(isinstance(each, str) for each in texts))
+
+
+@asynccontextmanager
+async def _running(app: App, *, owned: bool) -> AsyncGenerator[None]:
+    """Run the jobs and the pruning of a server, and close at the end what is not in use."""
+    from gptimage_mcp.retention import Pruning
+
+    async with app.jobs, Pruning(app.stores, app.settings.retention).running():
+        yield
+    if app.runner is not None and not app.jobs.in_use:
+        app.runner.close()
+    if owned and app.client is not None and not app.jobs.in_use:
+        await app.client.aclose()
+    if not app.jobs.in_use:
+        await app.aclose()
+
+
+def _always(app: App) -> Callable[[], Awaitable[App]]:
+    async def find() -> App:
+        return app
+
+    return find
+
+
+def _bare_server(
+    settings: Settings,
+    told: str,
+    lifespan: Callable[[MCPServer[Any]], AbstractAsyncContextManager[Any]],
+    subscriptions: SubscriptionBus,
+    tasks: Tasks,
+) -> DynamicServer:
+    """Return a server that says of itself what ours says, and has no tool yet."""
+    return DynamicServer(
         "gptimage",
         title="gptimage",
-        description="Draws and edits pictures with OpenAI's image models, and keeps them.",
-        instructions=instructions(app),
+        description="Draws and edits images with OpenAI's image models, and keeps them.",
+        instructions=told,
         icons=icons("server"),
         version=_version(),
         lifespan=lifespan,
-        request_state_security=_security(app.settings),
+        request_state_security=_security(settings),
         cache_hints=_HINTS,
-        subscriptions=app.subscriptions,
-        extensions=[viewer(), Tasks(app)],
-        log_level=app.settings.log_level,
+        subscriptions=subscriptions,
+        extensions=[viewer(), tasks],
+        log_level=settings.log_level,
     )
+
+
+def _fill(server: DynamicServer, app: App) -> None:
+    """Register every tool, resource and prompt."""
+    from gptimage_mcp.prompts import add_prompts
+    from gptimage_mcp.resources import add_resources
+    from gptimage_mcp.tools import add_tools
+
     add_tools(server, app)
     add_resources(server, app)
     add_prompts(server, app)
-    add_routes(server, app)
-    return server
 
 
 def _security(settings: Settings) -> RequestStateSecurity | None:

@@ -61,9 +61,9 @@ def serve(settings: Settings) -> None:
     if sys.stdin is None or sys.stdout is None:
         raise gptimage.ConfigurationError(_CLOSED)
     with _off_the_wire():
-        from gptimage_mcp.server import build_server
+        from gptimage_mcp.server import late_server
 
-        server = build_server(settings, detached=True)
+        server = late_server(settings)
     gc.freeze()  # what is there now stays
     gc.enable()
     if sys.stdin.isatty():
@@ -71,7 +71,7 @@ def serve(settings: Settings) -> None:
     try:
         asyncio.run(_serve(server))
     except* BrokenPipeError:  # what was sent is finished elsewhere all the same
-        _logger.info("the client went away before it had its answer")
+        _logger.info("the client closed the connection before its response was written")
     os.dup2(2, 1)  # the client is gone: nothing printed from here on may reach it
 
 
@@ -130,7 +130,7 @@ def _ended_by_signals(lines: Lines) -> Generator[None]:
 
 
 class Lines:
-    """The messages of a file descriptor, one in each line; those that are none are answered.
+    """Messages of a file descriptor, one in each line; other lines get an error response.
 
     The SDK drops a line that is no message, and its client waits for its own time limit.
 
@@ -141,7 +141,7 @@ class Lines:
 
     def __init__(self, source: int) -> None:
         self.sent: Any = None
-        """Where responses go, once the streams are open."""
+        """Return the stream of responses, once the streams are open."""
         self._file = io.BufferedReader(io.FileIO(source, closefd=False), 65536)
         self._loop = asyncio.get_running_loop()
         # Of one line: a client that writes faster than it is answered waits, as with a pipe.
@@ -208,7 +208,7 @@ class Lines:
         return None
 
     def _read(self) -> None:
-        """Hand on each line, until the end; in a thread."""
+        """Pass on each line, until the end; in a thread."""
         with suppress(OSError, RuntimeError):  # RuntimeError: the loop is closed, nobody reads
             while line := self._file.readline(MAX_LINE + 1):
                 self._hand_on(line if len(line) <= MAX_LINE else line + self._end_of_line(line))

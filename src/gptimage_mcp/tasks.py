@@ -8,10 +8,10 @@ gets the handle in the result, as before. See SEP-2663, `io.modelcontextprotocol
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.extension import Extension, MethodBinding
@@ -27,11 +27,10 @@ from mcp_types import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from gptimage_mcp.app import App
-from gptimage_mcp.auth import current_user
-from gptimage_mcp.content.results import job_result
-from gptimage_mcp.jobs.job import Job, NotSentError
-from gptimage_mcp.tools.submit import JobSubmitter
+
+if TYPE_CHECKING:
+    from gptimage_mcp.app import App
+    from gptimage_mcp.jobs.job import Job
 
 
 TASKS: Final = "io.modelcontextprotocol/tasks"
@@ -60,12 +59,12 @@ class Tasks(Extension):
     """Calls that go on, as tasks.
 
     Args:
-        app: The server.
+        app: Returns what the server works with, which may be opened for that.
     """
 
     identifier = TASKS
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Callable[[], Awaitable[App]]) -> None:
         self._app = app
         self._max_px: dict[str, int] = {}
 
@@ -89,34 +88,37 @@ class Tasks(Extension):
         if ctx.protocol_version not in _VERSIONS or not _is_declared(ctx):
             return result
         handle = _handle(result)
-        job = handle and await self._app.jobs.get(handle, owner=current_user())
+        job = handle and await self._find(handle)
         if not job:
             return result
         if (pixels := _max_px(params.arguments or {})) is not None:
             self._max_px[job.handle] = pixels
             while len(self._max_px) > _REMEMBERED:
                 del self._max_px[next(iter(self._max_px))]
-        return {"resultType": "task", **self._task(job, "working")}
+        return {"resultType": "task", **await self._task(job, "working")}
 
     async def get(self, ctx: ServerRequestContext[Any, Any], params: TaskParams) -> HandlerResult:
         """Return how a task is, and its result once there is one."""
         job = await self._job(ctx, params)
+        from gptimage_mcp.content.results import job_result  # late: it is of the first call
+        from gptimage_mcp.jobs.job import NotSentError
+
         if job.state == "running":
-            return {"resultType": "complete", **self._task(job, "working")}
+            return {"resultType": "complete", **await self._task(job, "working")}
         if isinstance(job.error, NotSentError):
             message = str(job.error)
             return {
                 "resultType": "complete",
-                **self._task(job, "cancelled"),
+                **await self._task(job, "cancelled"),
                 "statusMessage": message,
             }
         # An error of the service is a result with isError; "failed" is for errors of the protocol.
         try:
-            result = await job_result(self._app, job, max_px=self._max_px.get(job.handle))
+            result = await job_result(await self._app(), job, max_px=self._max_px.get(job.handle))
         except ToolError as error:
             result = CallToolResult(content=[TextContent(text=str(error))], is_error=True)
         wire = result.model_dump(by_alias=True, mode="json", exclude_none=True)
-        return {"resultType": "complete", **self._task(job, "completed"), "result": wire}
+        return {"resultType": "complete", **await self._task(job, "completed"), "result": wire}
 
     async def update(
         self, ctx: ServerRequestContext[Any, Any], params: TaskUpdateParams
@@ -131,7 +133,9 @@ class Tasks(Extension):
         """Send nothing for a task, if nothing was sent; what was sent is paid and goes on."""
         job = await self._job(ctx, params)
         if job.state == "running":
-            await JobSubmitter(self._app).cancel(job)
+            from gptimage_mcp.tools.submit import JobSubmitter  # late: it is of the first call
+
+            await JobSubmitter(await self._app()).cancel(job)
         return {"resultType": "complete"}
 
     async def _job(self, ctx: ServerRequestContext[Any, Any], params: TaskParams) -> Job:
@@ -141,18 +145,24 @@ class Tasks(Extension):
             MCPError: There is none of this caller's, or the client did not declare the extension.
         """
         require_client_extension(ctx, TASKS)
-        job = await self._app.jobs.get(params.task_id, owner=current_user())
+        job = await self._find(params.task_id)
         if job is None:
             raise MCPError(code=INVALID_PARAMS, message="Task not found: it is unknown or expired")
         return job
 
-    def _task(self, job: Job, status: str) -> dict[str, Any]:
+    async def _find(self, handle: str) -> Job | None:
+        """Return a job of the caller of this request, or None."""
+        from gptimage_mcp.auth import current_user  # late: it is of the first call
+
+        return await (await self._app()).jobs.get(handle, owner=current_user())
+
+    async def _task(self, job: Job, status: str) -> dict[str, Any]:
         return {
             "taskId": job.handle,
             "status": status,
             "statusMessage": job.progress.message,
             "createdAt": job.started.isoformat(),
-            "lastUpdatedAt": self._app.clock().astimezone(UTC).isoformat(),
+            "lastUpdatedAt": (await self._app()).clock().astimezone(UTC).isoformat(),
             "ttlMs": _TTL_MS,
             "pollIntervalMs": _POLL_MS,
         }

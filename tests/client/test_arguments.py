@@ -246,6 +246,14 @@ def test_a_key_that_cannot_be_sent_is_refused(
         ("OPENAI_ORG_ID", "", "leave it out"),
         ("OPENAI_ORG_ID", "org-1\n", "take it out"),
         ("OPENAI_PROJECT_ID", '"proj_1"', "take them out"),
+        ("HTTPS_PROXY", "http://proxy..example:3128", "unset it"),
+        ("OPENAI_BASE_URL", "http://a..b/v1", "https://api.openai.com/v1"),
+        ("OPENAI_BASE_URL", "http://\u2603.example/v1", "https://api.openai.com/v1"),
+        ("OPENAI_BASE_URL", f"http://{'a' * 64}.example/v1", "https://api.openai.com/v1"),
+        ("OPENAI_CUSTOM_HEADERS", "X-Team: ä", "X-Team must be one line"),
+        ("OPENAI_CUSTOM_HEADERS", "X-Team: art\nX Y: 1", "line 2 does not begin"),
+        ("OPENAI_CUSTOM_HEADERS", "Content-Length: 3", "belongs to the request"),
+        ("OPENAI_CUSTOM_HEADERS", "Accept-Encoding: br", "cannot be unpacked"),
     ],
 )
 def test_the_environment_is_checked_before_anything_is_sent(

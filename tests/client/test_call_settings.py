@@ -88,6 +88,7 @@ def test_options_of_a_client_may_end_its_retries(harness: Harness) -> None:
         ("extra_headers", {1: "1"}),
         ("extra_headers", {"a": "1\r\nb: 2"}),
         ("extra_headers", {"a": 1}),
+        ("extra_headers", {"a": " 1"}),
         ("extra_headers", {"Authorization": "Bearer sk-other"}),
         ("extra_headers", {"Content-Length": "3"}),
         ("refresh", "yes"),

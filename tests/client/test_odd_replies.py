@@ -235,3 +235,12 @@ def test_a_misspelt_model_is_told_the_right_one(harness: Harness) -> None:
         client.generate("A fox", model="my-own-model")
 
     assert "did you mean" not in str(caught.value)
+
+
+def test_a_misspelt_model_is_told_the_right_one_once() -> None:
+    """A 404 that names the model already brings models like it."""
+    with pytest.raises(gptimage.NotFoundError) as caught:
+        gptimage.ImageClient.sandbox().generate("A fox", model="gpt-image-2.5-flair")
+
+    assert str(caught.value).count("did you mean") == 1
+    assert "gpt-image-2.5-flare" in str(caught.value)

@@ -132,7 +132,7 @@ BROKEN = {
     "body cut, no length": HEAD + b"connection: close\r\n\r\n" + JSON[:80],
     "hung up": b"",
     "no http": b"hello\r\n\r\n",
-    "bad gzip": whole(JSON, HEAD + b"content-encoding: gzip\r\n"),
+    "bad gzip": whole(b"\x1f\x8b" + JSON, HEAD + b"content-encoding: gzip\r\n"),
     "a page": whole(b"<html>log in</html>", b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n"),
 }
 

@@ -352,7 +352,7 @@ def test_a_cache_that_cannot_be_kept_is_only_a_warning(
         _, err, code = server.hang_up()
 
     assert code == 0
-    assert "GPTIMAGE_CACHE: answers cannot be kept in" in err
+    assert "GPTIMAGE_CACHE: responses cannot be saved in" in err
 
 
 def test_broken_templates_are_a_refusal(account: dict[str, str], tmp_path: Path) -> None:

@@ -301,7 +301,7 @@ def test_the_sandbox_says_so(tmp_path: Path) -> None:
     result = saved(real.app, drawing())
 
     assert "sandbox" not in result_json(show(real.app, result))
-    assert "test pictures" in result_json(show(test.app, result))["sandbox"]
+    assert "test images" in result_json(show(test.app, result))["sandbox"]
 
 
 def turn(result: gptimage.Result, **fields: Any) -> gptimage.Turn:

@@ -133,7 +133,7 @@ def test_instructions_are_those_of_this_server(tmp_path: Path) -> None:
     assert told
     for words in (
         "SANDBOX",
-        "at most 3 pictures",
+        "at most 3 images",
         "$0.50 per call",
         "$5 per day",
         "more than $0.25",

@@ -15,6 +15,7 @@ from attrs import evolve
 from mcp import Client
 from mcp_types import ElicitResult
 
+import gptimage
 from gptimage_mcp.jobs.journal import Journal
 from gptimage_mcp.tools.generate import GenerateTools
 from gptimage_mcp.tools.submit import JobSubmitter
@@ -231,6 +232,30 @@ def test_a_call_that_another_server_makes_is_joined(tmp_path: Path) -> None:
     assert one["handle"] == other["handle"]
     assert one["images"][0]["id"] == other["images"][0]["id"]
     assert len(here.sandbox.requests) == 1
+
+
+def test_a_repeated_turn_is_joined_while_it_runs(tmp_path: Path) -> None:
+    """refine_image, called again by a client that gave up, waits for the turn that is paid."""
+    where = server_fixture(tmp_path, hold=True, cache=False)
+    with gptimage.ImageClient.sandbox(store=where.store) as client:
+        (record,) = client.generate(**CHEAP).stored
+
+    async def question(client: Client) -> list[Any]:
+        turn = {"prompt": "Warmer light", "image": record.id}
+        first = asyncio.ensure_future(client.call_tool("refine_image", turn))
+        await where.held.arrived.wait()
+
+        async def joined(*_: object) -> None:
+            where.held.go.set()
+
+        again = await client.call_tool("refine_image", turn, progress_callback=joined)
+        return [result_json(each) for each in (await first, again)]
+
+    one, other = where.ask(question)
+
+    assert one["handle"] == other["handle"]
+    assert one["images"] == other["images"]
+    assert len(where.sandbox.requests) == 1
 
 
 def test_the_journal_holds_a_digest_and_no_prompt(tmp_path: Path) -> None:

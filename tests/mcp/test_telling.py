@@ -190,7 +190,7 @@ def test_status_says_that_it_is_the_sandbox(tmp_path: Path) -> None:
     told = browse_fixture(tmp_path, sandbox=True).told("get_server_status")
 
     assert told["sandbox"] is True
-    assert "test pictures" in told["warnings"][0]
+    assert "test images" in told["warnings"][0]
 
 
 def test_status_never_has_a_secret(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The picture viewer in a real browser: pictures are drawn, compared and refined."""
+"""The image viewer in a real browser: images are drawn, compared and refined."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def _middle(what: Any) -> tuple[int, int]:
 
 @pytest.mark.parametrize("protocol", ["auto", "legacy"])
 def test_tools_with_pixels_name_the_viewer(here: ServerFixture, protocol: str) -> None:
-    """Every tool whose result has pictures says where the viewer is, and no other tool does."""
+    """Every tool whose result has images says where the viewer is, and no other tool does."""
     tools = here.ask(lambda client: client.list_tools(), protocol).tools
 
     shown = {tool.name for tool in tools if tool.meta}
@@ -78,17 +78,17 @@ def test_the_page_is_small_and_whole() -> None:
     )
 
 
-# --- Pictures -----------------------------------------------------------------------------------
+# --- Images -----------------------------------------------------------------------------------
 
 
 def test_one_picture_of_a_real_call_is_drawn_large(chromium: Chromium, here: ServerFixture) -> None:
-    """After generate_image the picture is on show, with its prompt, size and what can be done."""
+    """After generate_image the image is on show, with its prompt, size and what can be done."""
 
     async def story(viewer: Viewer) -> None:
         await viewer.call("generate_image", prompt="A red fox in the snow")
         await viewer.drawn(1)
         await viewer.sees("heading", "A red fox in the snow")
-        await viewer.sees("img", "Picture 1 of 1: A red fox in the snow")
+        await viewer.sees("img", "Image 1 of 1: A red fox in the snow")
         await viewer.sees("button", "Use as source")
         facts = await viewer.frame.locator("#facts").inner_text()
         assert "png" in facts
@@ -99,26 +99,26 @@ def test_one_picture_of_a_real_call_is_drawn_large(chromium: Chromium, here: Ser
 
 
 def test_several_pictures_are_a_grid(chromium: Chromium, here: ServerFixture) -> None:
-    """Each picture of a call is a tile that opens it."""
+    """Each image of a call is a tile that opens it."""
 
     async def story(viewer: Viewer) -> None:
         await viewer.call("generate_image", prompt="A fox", n=3)
         await viewer.drawn(3)
         assert await viewer.frame.locator(".tile").count() == 3
-        await viewer.press("Picture 2 of 3: open")
+        await viewer.press("Image 2 of 3: open")
         await viewer.drawn(1)
-        await viewer.sees("img", "Picture 2 of 3: A fox")
-        await viewer.press("Next picture")
-        await viewer.sees("img", "Picture 3 of 3: A fox")
-        await viewer.press("Next picture")
-        await viewer.sees("img", "Picture 1 of 3: A fox")
+        await viewer.sees("img", "Image 2 of 3: A fox")
+        await viewer.press("Next image")
+        await viewer.sees("img", "Image 3 of 3: A fox")
+        await viewer.press("Next image")
+        await viewer.sees("img", "Image 1 of 3: A fox")
         assert viewer.wrong == []
 
     chromium.tell(story, here.server)
 
 
 def test_a_saved_picture_is_shown_again(chromium: Chromium, here: ServerFixture) -> None:
-    """view_image shows a picture of the store with its own prompt and its tags."""
+    """view_image shows an image of the store with its own prompt and its tags."""
 
     async def story(viewer: Viewer) -> None:
         drawn = await viewer.client.call_tool(
@@ -147,7 +147,7 @@ def test_facts_are_found_wherever_a_host_leaves_them(
     places: dict[str, dict[str, Any]] = {
         "content": {**result, "structuredContent": wrong, "_meta": {"gptimage": wrong}},
         "structuredContent": {
-            "content": [{"type": "text", "text": "Two pictures."}, *images],
+            "content": [{"type": "text", "text": "Two images."}, *images],
             "structuredContent": facts,
             "_meta": {"gptimage": wrong},
         },
@@ -210,7 +210,7 @@ def test_an_svg_is_shown_as_a_picture_that_can_do_nothing(
 
 
 def test_zoom_and_move_by_keyboard(chromium: Chromium, here: ServerFixture) -> None:
-    """Plus and minus zoom, arrows move within the picture or to the next, 0 fits, Escape leaves."""
+    """Plus and minus zoom, arrows move within the image or to the next, 0 fits, Escape leaves."""
 
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result(2))
@@ -233,7 +233,7 @@ def test_zoom_and_move_by_keyboard(chromium: Chromium, here: ServerFixture) -> N
         await viewer.page.keyboard.press("0")
         assert await fit.inner_text() == "Fit"
         await viewer.page.keyboard.press("ArrowRight")
-        await viewer.sees("img", "Picture 2 of 2")
+        await viewer.sees("img", "Image 2 of 2")
         await viewer.page.keyboard.press("Escape")
         assert await viewer.frame.evaluate("document.activeElement.className") == "tile"
 
@@ -265,7 +265,7 @@ def test_zoom_by_mouse_keeps_the_point_under_it(chromium: Chromium, here: Server
 
 
 def test_zooming_in_fetches_the_original(chromium: Chromium, here: ServerFixture) -> None:
-    """What was a small preview becomes the whole picture, by reading a resource, which is free."""
+    """What was a small preview becomes the whole image, by reading a resource, which is free."""
 
     async def story(viewer: Viewer) -> None:
         drawn = await viewer.client.call_tool("generate_image", {"prompt": "An owl"})
@@ -280,7 +280,7 @@ def test_zooming_in_fetches_the_original(chromium: Chromium, here: ServerFixture
 
 
 def test_two_pictures_are_compared(chromium: Chromium, here: ServerFixture) -> None:
-    """A slider divides two pictures that can be chosen, or they stand side by side."""
+    """A slider divides two images that can be chosen, or they stand side by side."""
 
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result(3))
@@ -295,7 +295,7 @@ def test_two_pictures_are_compared(chromium: Chromium, here: ServerFixture) -> N
             await viewer.page.keyboard.press("ArrowRight")
         assert "40%" in await over.evaluate("(i) => i.style.clipPath")
         await viewer.frame.get_by_label("Right").select_option("2")
-        assert await viewer.frame.get_by_role("img", name="Picture 3 of 3").count() == 1
+        assert await viewer.frame.get_by_role("img", name="Image 3 of 3").count() == 1
         await viewer.sees("button", "Use 3 as source")
         await viewer.press("Side by side")
         await viewer.drawn(2)
@@ -304,11 +304,11 @@ def test_two_pictures_are_compared(chromium: Chromium, here: ServerFixture) -> N
     chromium.tell(story, here.server)
 
 
-# --- Working with a picture ---------------------------------------------------------------------
+# --- Working with an image ---------------------------------------------------------------------
 
 
 def test_refining_draws_and_compares(chromium: Chromium, here: ServerFixture) -> None:
-    """Words in the box become a new picture beside the old, and the assistant is told of both."""
+    """Words in the box become a new image beside the old, and the assistant is told of both."""
 
     async def story(viewer: Viewer) -> None:
         drawn = await viewer.call("generate_image", prompt="A lighthouse")
@@ -339,14 +339,14 @@ def test_refining_draws_and_compares(chromium: Chromium, here: ServerFixture) ->
 
 
 def test_the_box_is_about_the_picture_on_show(chromium: Chromium, here: ServerFixture) -> None:
-    """Whoever goes to the next picture with the box open refines that one, and is told so."""
+    """Whoever goes to the next image with the box open refines that one, and is told so."""
 
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result(2))
-        await viewer.press("Picture 1 of 2: open")
+        await viewer.press("Image 1 of 2: open")
         await viewer.press("Refine 1…")
-        await viewer.press("Next picture")
-        await viewer.frame.get_by_label("What should change in picture 2?").fill("Make it night")
+        await viewer.press("Next image")
+        await viewer.frame.get_by_label("What should change in image 2?").fill("Make it night")
         await viewer.press("Refine")
         sent = await viewer.waited("ui/message")
         assert picture_id(1) in sent["content"][0]["text"]
@@ -371,7 +371,7 @@ def test_refining_without_tools_asks_the_conversation(
             "content": [
                 {
                     "type": "text",
-                    "text": f"Refine the picture {picture_id(0)} with refine_image: Make it night",
+                    "text": f"Refine the image {picture_id(0)} with refine_image: Make it night",
                 }
             ],
         }
@@ -386,7 +386,7 @@ def test_a_refinement_that_fails_can_be_tried_again(
     """The error is told, and the words are still there."""
 
     async def story(viewer: Viewer) -> None:
-        await viewer.give(fake_result())  # the store has no such picture
+        await viewer.give(fake_result())  # the store has no such image
         await viewer.drawn(1)
         await viewer.press("Refine…")
         await viewer.frame.get_by_label("What should change?").fill("Make it night")
@@ -407,7 +407,7 @@ def test_a_picture_becomes_the_source(
 
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result(2))
-        await viewer.press("Picture 2 of 2: open")
+        await viewer.press("Image 2 of 2: open")
         await viewer.press("Use 2 as source")
         method = "ui/message" if missing == "updateModelContext" else "ui/update-model-context"
         told = await viewer.waited(method)
@@ -420,7 +420,7 @@ def test_a_picture_becomes_the_source(
 
 
 def test_a_picture_is_downloaded_by_the_host(chromium: Chromium, here: ServerFixture) -> None:
-    """An app cannot save files, so the host is handed the picture's address."""
+    """An app cannot save files, so the host is handed the image's address."""
 
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result())

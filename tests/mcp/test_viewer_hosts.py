@@ -1,4 +1,4 @@
-"""The picture viewer inside hosts: what it says, what it must never do, and how it fits in."""
+"""The image viewer inside hosts: what it says, what it must never do, and how it fits in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def here(tmp_path: Path) -> ServerFixture:
 
 
 def test_a_call_that_goes_on_is_waited_for(chromium: Chromium, here: ServerFixture) -> None:
-    """Given a handle, the viewer asks for the pictures by itself, and draws nothing anew."""
+    """Given a handle, the viewer asks for the images by itself, and draws nothing anew."""
 
     async def story(viewer: Viewer) -> None:
         drawn = result_json(await viewer.client.call_tool("generate_image", {"prompt": "An owl"}))
@@ -90,7 +90,7 @@ def test_hostile_text_stays_text(chromium: Chromium, here: ServerFixture) -> Non
     async def story(viewer: Viewer) -> None:
         await viewer.give(result)
         await viewer.drawn(2)
-        await viewer.press("Picture 1 of 3: open")
+        await viewer.press("Image 1 of 3: open")
         await viewer.press("Details")
         assert await viewer.frame.get_by_role("heading").inner_text() == HOSTILE
         assert HOSTILE in await viewer.frame.locator("#details").inner_text()
@@ -98,7 +98,7 @@ def test_hostile_text_stays_text(chromium: Chromium, here: ServerFixture) -> Non
         sources = await viewer.frame.evaluate("[...document.images].map((i) => i.src.slice(0, 22))")
         assert set(sources) == {"data:image/png;base64,"}
         assert await viewer.frame.locator("script").count() == 1
-        assert await viewer.frame.evaluate("document.title") == "Pictures"
+        assert await viewer.frame.evaluate("document.title") == "Images"
         assert viewer.wrong == []
 
     chromium.tell(story, here.server)
@@ -145,7 +145,7 @@ def test_the_pages_own_policy_lets_nothing_out(chromium: Chromium, here: ServerF
             document.body.append(inline);
             return [failed.includes("fetch"), document.title];
         }}"""
-        assert await viewer.frame.evaluate(attempts) == [True, "Pictures"]
+        assert await viewer.frame.evaluate(attempts) == [True, "Images"]
         assert viewer.site.asked == ["/viewer"]
 
     chromium.tell(story, here.server, policy=None)
@@ -179,7 +179,7 @@ def test_the_frame_is_as_high_as_the_page(chromium: Chromium, here: ServerFixtur
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result(4))
         await viewer.drawn(4)
-        for name in ("Picture 2 of 4: open", "Details", "Refine 2…"):
+        for name in ("Image 2 of 4: open", "Details", "Refine 2…"):
             await viewer.press(name)
             await viewer.holds("document.documentElement.scrollHeight === window.innerHeight")
         heights = {each["height"] for each in await viewer.asked("ui/notifications/size-changed")}
@@ -216,14 +216,14 @@ def test_full_screen_is_asked_of_the_host(chromium: Chromium, here: ServerFixtur
 def test_everything_has_a_name_and_a_place_in_the_order(
     chromium: Chromium, here: ServerFixture
 ) -> None:
-    """Screen readers find a name on every control and picture, and Tab reaches all of them."""
+    """Screen readers find a name on every control and image, and Tab reaches all of them."""
 
     async def story(viewer: Viewer) -> None:
         await viewer.give(fake_result(2))
         await viewer.drawn(2)
-        for mode in ("Grid", "One picture", "Compare two"):
+        for mode in ("Grid", "One image", "Compare two"):
             await viewer.press(mode)
-            if mode == "One picture":
+            if mode == "One image":
                 await viewer.press("Details")
                 await viewer.press("Refine 1…")
             snapshot = await viewer.frame.locator("main").aria_snapshot()
@@ -266,7 +266,7 @@ def test_the_focus_stays_where_it_was(chromium: Chromium, here: ServerFixture) -
         await viewer.give(fake_result(2))
         await viewer.drawn(2)
         focus = "document.activeElement.getAttribute('aria-label') ?? ''"
-        for name in ("One picture", "Details", "Next picture", "Compare two"):
+        for name in ("One image", "Details", "Next image", "Compare two"):
             await viewer.button(name).focus()
             await viewer.page.keyboard.press("Enter")
             assert await viewer.frame.evaluate(focus) == name
@@ -298,7 +298,7 @@ def test_the_host_may_ask_whether_it_lives(chromium: Chromium, here: ServerFixtu
 def test_the_protocols_own_host_understands_it(
     chromium: Chromium, here: ServerFixture, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """In AppBridge, which checks each message, a picture is drawn, chosen, refined, downloaded."""
+    """In AppBridge, which checks each message, an image is drawn, chosen, refined, downloaded."""
     host = official_host(tmp_path_factory.mktemp("host"))
 
     async def story(viewer: Viewer) -> None:

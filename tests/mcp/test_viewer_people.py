@@ -67,7 +67,7 @@ def test_a_board_lies_under_transparent_images_alone(
 def test_the_head_names_the_model_after_a_refinement(
     chromium: Chromium, here: ServerFixture
 ) -> None:
-    """Two pictures of two calls by one model have one model in the head, and no single cost."""
+    """Two images of two calls by one model have one model in the head, and no single cost."""
 
     async def story(viewer: Viewer) -> None:
         await viewer.call("generate_image", prompt="A lighthouse")
@@ -79,7 +79,7 @@ def test_the_head_names_the_model_after_a_refinement(
         await viewer.drawn(2)
         facts = await viewer.frame.locator("#facts").inner_text()
         assert "gpt-image" in before
-        assert facts == "2 pictures · gpt-image-2.5-flare · sandbox, nothing was billed"
+        assert facts == "2 images · gpt-image-2.5-flare · sandbox, nothing was billed"
 
     chromium.tell(story, here.server)
 
@@ -87,7 +87,7 @@ def test_the_head_names_the_model_after_a_refinement(
 UNKNOWN = (
     'OutcomeUnknownError: "the connection broke after \\"sending\\""\n'
     "Next: It may have been billed, at most about $0.0400. Do NOT simply call again: it may be "
-    "paid already, and would be paid twice. Look at list_images whether the picture is there; if "
+    "paid already, and would be paid twice. Look at list_images whether the image is there; if "
     "it is not, ask the person before trying again.\n"
     'Details: {"possible_cost": "0.04"}'
 )
@@ -109,8 +109,8 @@ UNKNOWN = (
             "size: no. Nothing was billed.",
         ),
         (
-            'StoreError: "the disk is full"\nNext: The pictures are drawn and paid. Make room.',
-            "the disk is full. The pictures are drawn and paid.",
+            'StoreError: "the disk is full"\nNext: The images are drawn and paid. Make room.',
+            "the disk is full. The images are drawn and paid.",
         ),
         ("The host refused", "The host refused"),
     ],

@@ -469,3 +469,14 @@ def test_rows_of_0_1_0_hold_the_whole_sidecar(filled: Store) -> None:
     assert packed * 2 < sum(map(len, bodies.values()))
     assert filled.history().records == records
     assert filled.verify(grace=NOW).problems == ()
+
+
+def test_a_full_disk_is_named(filled: Store) -> None:
+    """Deleting the index would not help, so the message does not say so."""
+
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA max_page_count = 1")  # it stays at what there is
+        connection.execute("CREATE TABLE filler AS SELECT zeroblob(10000000)")
+
+    with pytest.raises(StoreError, match=r"disk of the index .* is full: make room"):
+        filled._context.index.database.write(fill)

@@ -29,6 +29,7 @@ class Seen:
     """One request as it arrived."""
 
     line: str
+    pairs: list[tuple[str, str]]
     headers: Mapping[str, str]
     body: bytes
 
@@ -43,8 +44,9 @@ class Echo:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 length = int(self.headers.get("content-length") or 0)
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                seen.append(Seen(self.requestline, headers, self.rfile.read(length)))
+                pairs = [(name.lower(), value) for name, value in self.headers.items()]
+                body = self.rfile.read(length)
+                seen.append(Seen(self.requestline, sorted(pairs), dict(pairs), body))
                 self.send_response(200)
                 self.send_header("content-length", "2")
                 self.end_headers()
@@ -186,6 +188,19 @@ def test_the_environments_headers_are_sent(echo: Echo, monkeypatch: pytest.Monke
     assert (headers["x-team"], headers["authorization"]) == ("art", f"Bearer {KEY}")
 
 
+def test_a_custom_header_replaces_the_librarys_own(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it is written, a name is sent once, with the last value."""
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "User-agent: mine\nX-Team: art\nx-team: law")
+    direct(echo.url, REQUESTS["json"])
+    sdk(echo.url, REQUESTS["json"])
+
+    for seen in echo.seen:
+        found = [pair for pair in seen.pairs if pair[0] in ("user-agent", "x-team")]
+        assert found == [("user-agent", "mine"), ("x-team", "law")]
+
+
 @pytest.mark.parametrize("send", [direct, awaited, sdk])
 def test_a_refusal_is_a_reply(send: Any) -> None:
     """Status, headers and body, whatever sent it."""
@@ -203,6 +218,24 @@ def test_a_closed_port_means_that_nothing_was_sent() -> None:
     """It is a `TransportError`, so the budget is free again."""
     with pytest.raises(TransportError):
         direct("http://127.0.0.1:9/v1", REQUESTS["json"])
+
+
+def test_an_unreachable_service_says_what_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network, the address, and a proxy when there is one."""
+    with pytest.raises(TransportError, match="check the network and base_url"):
+        direct("http://127.0.0.1:9/v1", REQUESTS["json"])
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(TransportError, match="and the proxy in HTTP_PROXY"):
+        direct("http://service.invalid/v1", REQUESTS["json"])
+
+
+def test_a_host_that_cannot_be_looked_up_means_that_nothing_was_sent() -> None:
+    """The encoder of host names raises its own error, also under the SDK's client."""
+    for send in (direct, sdk):
+        with pytest.raises(TransportError, match="nothing was sent"):
+            send("http://a..b/v1", REQUESTS["json"])
 
 
 def test_a_client_does_not_import_the_sdk() -> None:

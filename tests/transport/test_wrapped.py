@@ -116,6 +116,8 @@ def wrapped(data: bytes) -> list[bytes]:
         TEAL,
         b"\xef\xbb\xbf" + wrapped(TEAL)[0],
         gzip.compress(wrapped(TEAL)[0], mtime=0),
+        json.dumps(wrapped(TEAL)[0].decode()).encode(),
+        *(wrapped(TEAL)[0].decode().encode(code) for code in ("utf-16", "utf-16-be", "utf-32")),
     ],
 )
 def test_other_names_for_the_same(body: bytes) -> None:

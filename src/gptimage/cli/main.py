@@ -175,7 +175,7 @@ def _fail(error: Exception, out: Output, *, as_json: bool) -> int:
         return BROKEN_PIPE  # the reader went away, as `head` does
     print(f"gptimage: {_sentence(error, code)}", file=sys.stderr)
     keep_what_came(error)
-    if isinstance(error, ApiError) and error.request_id:
+    if isinstance(error, ApiError) and error.request_id and error.request_id not in str(error):
         print(f"request id: {error.request_id}", file=sys.stderr)
     try:
         if as_json:

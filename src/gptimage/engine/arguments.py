@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -24,6 +23,7 @@ from gptimage.cache.base import Cache
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.image.download import Fetch
 from gptimage.models.catalog import Models
+from gptimage.transport.headers import check_header, is_header_name
 from gptimage.transport.retry import Retry
 
 
@@ -76,20 +76,6 @@ _METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "limits": ("acquire", "learn", "close"),
     "sandbox": ("respond",),
 }  # fmt: skip
-
-
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
-_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
-_OWN_HEADERS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("authorization", "api-key"), "api_key= or openai= brings the key"),
-    **dict.fromkeys(
-        ("content-type", "content-length", "transfer-encoding", "host", "connection", "expect"),
-        "it belongs to the request as it is sent",
-    ),
-    "accept-encoding": "a response that cannot be unpacked would be paid for nothing",
-    "x-stainless-raw-response": "the SDK's response is read as it arrives",
-}
-"""Headers a caller may not set, each with the reason or what to do instead."""
 
 
 def check_settings(what: str, known: Iterable[str], given: Mapping[str, Any]) -> None:
@@ -251,18 +237,9 @@ def check_headers(headers: object) -> dict[str, str]:
         raise refused("extra_headers", headers, "a dict of header names and texts")
     found: dict[str, str] = {}
     for name, value in cast("Mapping[object, object]", headers).items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        if not isinstance(name, str) or not is_header_name(name):
             raise refused("extra_headers", name, "a dict whose keys are header names")
-        if name.lower() in _OWN_HEADERS:
-            raise ConfigurationError(
-                f"extra_headers may not set {name}: {_OWN_HEADERS[name.lower()]}"
-            )
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            # The value is not shown: it may be a password of a gateway.
-            raise ConfigurationError(
-                f"extra_headers: the value of {name} must be one line of printable ASCII text"
-            )
-        found[name.lower()] = value
+        found[name.lower()] = check_header("extra_headers", name, value)
     return found
 
 

@@ -186,7 +186,11 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
     redirect = 300 <= reply.status < 400
     if redirect:
         error.args = (advice(reply, plan.wire.path),)
-    if isinstance(error, NotFoundError) and plan.meant is not None:
+    if (
+        isinstance(error, NotFoundError)
+        and plan.meant is not None
+        and "did you mean" not in str(error)
+    ):
         error.args = (f"{error}; did you mean model={plan.meant!r}?",)
     if verdict(reply) != "unknown":
         return error

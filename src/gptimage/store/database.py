@@ -315,6 +315,11 @@ class Database:
             return StoreError(
                 "this Python's SQLite has no full-text search (FTS5): use a Python that has it"
             )
+        if "is full" in str(error):
+            return StoreError(
+                f"the disk of the index {self.path} is full: make room there, or put the index on "
+                "another local disk with Store(..., index=...)"
+            )
         return StoreError(
             f"the index {self.path} cannot be used: {error}; it may be deleted at any time, "
             "or put on a local disk with Store(..., index=...)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gptimage.transport.environment import check_environment as check_environment
+from gptimage.transport.environment import check_key as check_key
 from gptimage.transport.http import EventDecoder as EventDecoder
 from gptimage.transport.http import FilePart as FilePart
 from gptimage.transport.http import HttpReply as HttpReply

@@ -191,7 +191,7 @@ def read(rest: Body, images: tuple[bytes, ...] = ()) -> ParsedBody:
         rest = _unpacked(rest)
         if is_bare_image(head := bytes(rest[:16])) and head:
             return ParsedBody({"data": [{"b64_json": 0}]}, (bytes(rest),))
-        rest, images = split(rest)
+        rest, images = split(_as_utf8(rest))
     try:
         document = ParsedBody(loads(bytes(rest)), images)
     except ValueError:
@@ -199,6 +199,10 @@ def read(rest: Body, images: tuple[bytes, ...] = ()) -> ParsedBody:
         if value is None:
             raise
         document = ParsedBody(value, images)
+    inner = document.value
+    if isinstance(inner, str) and inner.lstrip().startswith(("{", "[")):
+        # A gateway encoded the JSON once more, as a string; what is inside begins as no string.
+        return read(inner.encode("utf-8", "replace"))
     return evolve(document, value=normal(document.value))
 
 
@@ -252,6 +256,14 @@ def _unpacked(body: Body) -> Body:
     if unpacker.unconsumed_tail:
         raise ValueError(f"the reply unpacks to more than {_LARGEST:,} bytes")
     return plain
+
+
+def _as_utf8(body: Body) -> Body:
+    """Return a body in UTF-16 or UTF-32, which some gateways send, in the encoding of JSON."""
+    encoding = json.detect_encoding(bytes(body[:4]))
+    if encoding.startswith("utf-8"):
+        return body
+    return bytes(body).decode(encoding, "replace").encode("utf-8", "replace")
 
 
 def _named(key: str) -> bytes:

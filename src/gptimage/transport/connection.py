@@ -107,7 +107,7 @@ class BlockingTransport:
             try:
                 with ExitStack() as opened:
                     response, refused = self._exchange(client, hops.request, opened)
-            except network_errors() as error:
+            except (*network_errors(), UnicodeError) as error:  # the latter of a host's name
                 raise hops.failed(failure(error)) from error
             if refused is None:
                 return response
@@ -165,7 +165,7 @@ class AwaitedTransport:
             try:
                 with ExitStack() as opened:
                     response, refused = await self._exchange(client, hops.request, opened)
-            except network_errors() as error:
+            except (*network_errors(), UnicodeError) as error:  # the latter of a host's name
                 raise hops.failed(failure(error)) from error
             if refused is None:
                 return response

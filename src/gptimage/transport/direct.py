@@ -22,8 +22,10 @@ from gptimage.transport.connection import (
     content,
     time_limits,
 )
-from gptimage.transport.http import HttpRequest
-from gptimage.transport.response_stream import ExchangeError, reply_of
+from gptimage.transport.content_coding import apieces, pieces
+from gptimage.transport.headers import custom_headers
+from gptimage.transport.http import ExchangeError, HttpRequest
+from gptimage.transport.response_stream import reply_of
 
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class HttpTransport(BlockingTransport):
             if response.is_success:
                 return response, None
             try:
-                return response, reply_of(response, response.read())
+                return response, reply_of(response, b"".join(pieces(response)))
             finally:
                 response.close()
         except OSError as error:  # of a socket, a file, or TLS: httpx2 wraps most of them
@@ -66,7 +68,9 @@ class AsyncHttpTransport(AwaitedTransport):
             if response.is_success:
                 return response, None
             try:
-                return response, reply_of(response, await response.aread())
+                return response, reply_of(
+                    response, b"".join([piece async for piece in apieces(response)])
+                )
             finally:
                 await response.aclose()
         except OSError as error:  # of a socket, a file, or TLS: httpx2 wraps most of them
@@ -90,14 +94,15 @@ def http_client(
     """
     import httpx2
 
+    # Names in lower case, so that the user's own header replaces ours instead of joining it.
     headers = {
-        "Accept": "application/json",
-        "User-Agent": f"gptimage/{library_version()}",
-        "OpenAI-Organization": os.environ.get("OPENAI_ORG_ID"),
-        "OpenAI-Project": os.environ.get("OPENAI_PROJECT_ID"),
-        **_custom_headers(),
+        "accept": "application/json",
+        "user-agent": f"gptimage/{library_version()}",
+        "openai-organization": os.environ.get("OPENAI_ORG_ID"),
+        "openai-project": os.environ.get("OPENAI_PROJECT_ID"),
+        **custom_headers(),
         # The key comes last: an address of the user's own that asks for a password gets that.
-        "Authorization": login or f"Bearer {key}",
+        "authorization": login or f"Bearer {key}",
     }
     kind = httpx2.AsyncClient if is_async else httpx2.Client
     return kind(
@@ -106,17 +111,6 @@ def http_client(
         timeout=time_limits(timeout),
         limits=httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_IDLE),
     )
-
-
-def _custom_headers() -> dict[str, str]:
-    """Return the headers in ``OPENAI_CUSTOM_HEADERS``, one a line, as the SDK reads them."""
-    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
-    pairs = (line.partition(":") for line in lines if ":" in line)
-    return {
-        name.strip(): value.strip()
-        for name, _, value in pairs
-        if name.strip().lower() != "authorization"
-    }
 
 
 def _build(

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from gptimage.errors import ConfigurationError
 from gptimage.secrets import display_url, remember, remember_url
+from gptimage.transport.headers import CUSTOM_HEADERS, custom_headers
 
 
 _PROXIES: Final = ("http", "https", "all")
@@ -30,7 +31,7 @@ _READ: Final = (
     "no_proxy",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
-    "OPENAI_CUSTOM_HEADERS",
+    CUSTOM_HEADERS,
 )
 KEY: Final = "OPENAI_API_KEY"
 KEY_FILE: Final = "OPENAI_API_KEY_FILE"
@@ -112,7 +113,7 @@ def check_url(name: str, url: object) -> str:
     if any(char.isspace() or not char.isprintable() for char in text) or text[0] in "\"'":
         raise ConfigurationError(f"{given} has white space or quotation marks in it: take them out")
     parts = _split(text)
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts is None or parts.scheme not in ("http", "https") or not _is_host(parts.hostname):
         raise ConfigurationError(f"{given} is no address of a service: write one {example}")
     if parts.query or parts.fragment:
         raise ConfigurationError(f"{given} may have no ? or # part: nothing would come of it")
@@ -148,6 +149,7 @@ def check_environment(*, whole: bool = True) -> None:
     for name in _HEADERS:
         if (value := os.environ.get(name)) is not None:
             _header(name, value)
+    custom_headers()
     _certificates(whole=whole)
     for name, value in _proxies():
         _proxy(name, value)
@@ -167,6 +169,17 @@ def certificate_advice() -> str:
     if unread:
         return f"{unread} is not read here: set SSL_CERT_FILE to the same file"
     return "behind a company's proxy, set SSL_CERT_FILE to a file with its certificate"
+
+
+def reach_advice() -> str:
+    """Return what to look at when no connection is made."""
+    proxies = [
+        name
+        for name in _READ
+        if name.lower().endswith("_proxy") and name.lower() != "no_proxy" and os.environ.get(name)
+    ]
+    used = f", and the proxy in {', '.join(proxies)}" if proxies else ""
+    return f"check the network and base_url (or OPENAI_BASE_URL){used}"
 
 
 def _header(name: str, value: str) -> None:
@@ -254,7 +267,7 @@ def _proxy(name: str, value: str) -> None:
     given = f"{name}={display_url(url)!r}"
     parts = _split(url)
     odd = any(char.isspace() or not char.isprintable() for char in value)
-    if parts is None or not parts.hostname or odd or value[0] in "\"'":
+    if parts is None or not _is_host(parts.hostname) or odd or value[0] in "\"'":
         raise ConfigurationError(
             f"{given} is no address of a proxy: write http://host:port, or unset it"
         )
@@ -275,6 +288,22 @@ def _has(package: str) -> bool:
     from importlib.util import find_spec
 
     return find_spec(package) is not None
+
+
+def _is_host(name: str | None) -> bool:
+    """Return whether it can be looked up; the encoder of host names fails only at the call."""
+    if not name or "\\" in name:
+        return False
+    try:
+        if name.isascii():
+            name.encode("idna")
+        else:
+            import idna  # what the HTTP library encodes such names with
+
+            idna.encode(name)
+    except UnicodeError:  # of an empty or too long part, or a character no name may have
+        return False
+    return True
 
 
 def _split(url: str) -> SplitResult | None:

@@ -15,6 +15,10 @@ from gptimage._internal.json import label
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
+class ExchangeError(Exception):
+    """What no HTTP library wraps broke an exchange off; the cause says what it was."""
+
+
 @frozen(kw_only=True)
 class FilePart:
     """One file of a multipart body.

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from gptimage.errors import ConfigurationError, GptImageError, OutcomeUnknownError, TransportError
 from gptimage.secrets import scrub_error
 from gptimage.transport.base64_body import Base64Extractor
-from gptimage.transport.environment import certificate_advice
-from gptimage.transport.http import EventDecoder, HttpReply, ServerEvent
+from gptimage.transport.content_coding import apieces, pieces
+from gptimage.transport.environment import certificate_advice, reach_advice
+from gptimage.transport.http import EventDecoder, ExchangeError, HttpReply, ServerEvent
 
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ _STAYS_WRONG: Final = {
 }
 """Signs in the failure of a connection, and what to do; the text is that of OpenSSL or a proxy."""
 
-_WRONG_ADDRESS: Final = {"UnsupportedProtocol", "InvalidURL", "LocalProtocolError"}
+_WRONG_ADDRESS: Final = {"UnsupportedProtocol", "InvalidURL", "LocalProtocolError", "UnicodeError"}
 
 
 class ArrivingStream:
@@ -69,7 +70,7 @@ class ArrivingStream:
             return
         decoder = EventDecoder()
         try:
-            for chunk in self._chunks or self._response.iter_bytes():
+            for chunk in self._chunks or pieces(self._response):
                 yield from decoder.feed(chunk)
         except network_errors() as error:
             raise failure(error) from error
@@ -100,7 +101,7 @@ class AsyncArrivingStream:
             return
         decoder = EventDecoder()
         try:
-            async for chunk in self._chunks or self._response.aiter_bytes():
+            async for chunk in self._chunks or apieces(self._response):
                 for event in decoder.feed(chunk):
                     yield event
         except network_errors() as error:
@@ -126,7 +127,7 @@ class ArrivingDownload:
         if self._response is None:
             return
         try:
-            yield from self._response.iter_bytes()
+            yield from pieces(self._response)
         except network_errors() as error:
             raise failure(error) from error
 
@@ -148,7 +149,7 @@ class AsyncArrivingDownload:
         if self._response is None:
             return
         try:
-            async for piece in self._response.aiter_bytes():
+            async for piece in apieces(self._response):
                 yield piece
         except network_errors() as error:
             raise failure(error) from error
@@ -167,7 +168,7 @@ def open_stream(response: httpx2.Response, image_key: str) -> ArrivingStream:
     """
     if _says_events(response):
         return ArrivingStream(response, reply_of(response))
-    chunks, start = iter(response.iter_bytes()), b""
+    chunks, start = pieces(response), b""
     try:
         while response.status_code == 200 and _is_undecided(start) and (more := next(chunks, b"")):
             start += more
@@ -184,7 +185,7 @@ async def aopen_stream(response: httpx2.Response, image_key: str) -> AsyncArrivi
     """See `open_stream`."""
     if _says_events(response):
         return AsyncArrivingStream(response, reply_of(response))
-    chunks, start = aiter(response.aiter_bytes()), b""
+    chunks, start = apieces(response), b""
     try:
         while (
             response.status_code == 200
@@ -235,7 +236,7 @@ def read_all(
     """Read a response to its end; a broken one counts if an image arrived whole."""
     splitter = Base64Extractor(image_key)
     try:
-        for chunk in chunks or response.iter_bytes():
+        for chunk in chunks or pieces(response):
             splitter.feed(chunk)
     except network_errors() as error:
         if not splitter.has_image:  # else those that arrived whole are worth having
@@ -251,7 +252,7 @@ async def aread_all(
     """Do the same as `read_all`, awaited."""
     splitter = Base64Extractor(image_key)
     try:
-        async for chunk in chunks or response.aiter_bytes():
+        async for chunk in chunks or apieces(response):
             splitter.feed(chunk)
     except network_errors() as error:
         if not splitter.has_image:  # else those that arrived whole are worth having
@@ -259,10 +260,6 @@ async def aread_all(
     finally:
         await response.aclose()
     return reply_of(response, *splitter.close())
-
-
-class ExchangeError(Exception):
-    """What no HTTP library wraps broke an exchange off; the cause says what it was."""
 
 
 def network_errors() -> tuple[type[Exception], ...]:
@@ -302,7 +299,9 @@ def failure(error: Exception) -> GptImageError:
         for sign, remedy in _STAYS_WRONG.items():
             if sign in causes:
                 return TransportError(f"{remedy}; nothing was sent ({detail})", retryable=False)
-        return TransportError(f"the service could not be reached, nothing was sent ({detail})")
+        return TransportError(
+            f"the service could not be reached, nothing was sent; {reach_advice()} ({detail})"
+        )
     if names & _WRONG_ADDRESS:
         return TransportError(f"the address is wrong, nothing was sent ({detail})", retryable=False)
     sdk = sys.modules.get("openai")

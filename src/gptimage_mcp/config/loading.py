@@ -121,7 +121,7 @@ def default_file() -> Path | None:
 
 
 def _with_origin(problem: str, origins: Mapping[str, str]) -> str:
-    """The same problem, said of the key of the file where the value comes from there."""
+    """Return the problem, naming the key of the file where the value comes from there."""
     named, _, rest = problem.partition(": ")
     for name, origin in origins.items():
         if named == variable(name) and origin not in {named, DEFAULT}:
@@ -191,10 +191,10 @@ _PLACES: Final = (
 
 
 def check_required_paths(settings: Settings) -> Iterator[str]:
-    """What the server cannot do without and cannot have, a line each with its variable."""
+    """List what the server needs and cannot have, a line each with its variable."""
     if isinstance(settings.store, Path) and (why := _unwritable(settings.store)):
         yield (
-            f"{variable('store')}: pictures cannot be saved in {settings.store}: {why}; "
+            f"{variable('store')}: images cannot be saved in {settings.store}: {why}; "
             "name a folder you may write to"
         )
     if why := _unwritable(settings.ledger.parent) or _not_a_file(settings.ledger):
@@ -207,10 +207,10 @@ def check_required_paths(settings: Settings) -> Iterator[str]:
 
 
 def check_optional_paths(settings: Settings) -> Iterator[str]:
-    """What the server goes on without, a line each with its variable."""
+    """List what the server runs without, a line each with its variable."""
     if settings.cache is not None and (why := _unwritable(settings.cache)):
         yield (
-            f"{variable('cache')}: answers cannot be kept in {settings.cache}: {why}; "
+            f"{variable('cache')}: responses cannot be saved in {settings.cache}: {why}; "
             "the same request may be paid for twice"
         )
     state = settings.shared_state
@@ -228,7 +228,7 @@ def check_optional_paths(settings: Settings) -> Iterator[str]:
 
 
 def _unwritable(folder: Path) -> str | None:
-    """Why nothing can be written to a folder, or None; it is made as it would be later."""
+    """Return why a folder cannot be written to, or None; it is made as it would be later."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

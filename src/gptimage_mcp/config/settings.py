@@ -241,9 +241,9 @@ class Settings:
         redis_url: A Redis whose cache many machines share, used instead of the folder.
         ledger: The file where every call is entered.
         templates: A folder with more prompt templates.
-        input_folders: Where pictures may be read from, besides the store.
+        input_folders: Where images may be read from, besides the store.
         output_folders: Where ``save_to`` may write copies; none may when it is empty.
-        fetch_urls: Whether pictures may be named by ``https`` URL.
+        fetch_urls: Whether images may be named by ``https`` URL.
         budget: The most to spend per period, such as ``0.25/call, 5/day``.
         max_per_call: The most a call may cost, in USD.
         max_per_day: The most the calls of a day (UTC) may cost together, in USD.
@@ -251,12 +251,12 @@ class Settings:
             there is a limit.
         confirm_above: Ask the person before a call that may cost more, in USD, where the
             client can ask.
-        max_images: The most pictures one call may ask for.
+        max_images: The most images one call may ask for.
         images_per_minute: How fast to ask the service; None is as fast as it lets us.
-        wait: Seconds a call waits for its pictures before it answers with a handle.
-        preview_pixels: Long edge of the pictures shown to the model, in pixels; 0 (``off``) shows
+        wait: Seconds a call waits for its images before it answers with a handle.
+        preview_pixels: Long edge of the images shown to the model, in pixels; 0 (``off``) shows
             none, for frameworks that hand a model the base64 text.
-        links: Whether results also hold a ``resource_link`` for each picture; several frameworks
+        links: Whether results also hold a ``resource_link`` for each image; several frameworks
             fail on one.
         allow_delete: Whether there is a ``delete_image`` tool.
         tools: Which tools there are: ``standard``, ``core`` (draw, edit, refine, view, list,

@@ -1,3 +1,3 @@
-"""What an assistant receives: results, records, errors, with hostile text made harmless."""
+"""Content an assistant receives: results, records, errors, with hostile text made harmless."""
 
 from __future__ import annotations

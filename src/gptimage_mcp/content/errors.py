@@ -27,14 +27,14 @@ _SENT_NOTHING: Final = "Nothing was sent and nothing was billed."
 _OPERATOR: Final = "Only whoever runs this server can change that: tell the person."
 _PAID_MAYBE: Final = (
     "Do NOT simply call again: it may be paid already, and would be paid twice. Look at "
-    "list_images whether the picture is there; if it is not, ask the person before trying again."
+    "list_images whether the image is there; if it is not, ask the person before trying again."
 )
 _Advice = Callable[[Any], str]
 
 
 @contextmanager
 def tool_errors() -> Generator[None]:
-    """What goes wrong inside is told to the assistant; what nobody foresaw goes on as it is.
+    """Turn errors inside into messages for the assistant; unforeseen ones pass as they are.
 
     Raises:
         ToolError: The library or the file system has failed.
@@ -46,7 +46,7 @@ def tool_errors() -> Generator[None]:
 
 
 def to_tool_error(error: Exception) -> ToolError:
-    """What an assistant is told of an error; raise it ``from`` that error.
+    """Return the message about an error for an assistant; raise it ``from`` that error.
 
     The text is ours but for what the error says, which is quoted: it may come from anybody.
     """
@@ -68,7 +68,7 @@ def unknown_handle(handle: str) -> gptimage.InvalidRequestError:
 
 
 def validation_error(error: ValidationError) -> ToolError:
-    """What an assistant is told of arguments that do not fit the tool's schema."""
+    """Return the message about arguments that do not fit the tool's schema."""
     problems = [
         f"{_place(each['loc'])}: {redact(each['msg'], 160)}"
         for each in error.errors(include_url=False, include_context=False, include_input=False)
@@ -111,7 +111,7 @@ def _advice(error: Exception) -> str:
 
 
 def _details(error: Exception) -> str:
-    """What can be read by a program: the attributes worth acting on, as JSON."""
+    """Return the attributes worth acting on as JSON, for programs."""
     found: dict[str, object] = {}
     for name in _DETAILS:
         value = getattr(error, name, None)
@@ -165,14 +165,14 @@ def _retired(error: gptimage.ModelRetiredError) -> str:
 
 def _decode(error: gptimage.ImageDecodeError) -> str:
     return (
-        "Nothing was billed for reading it. Give another picture: an id of list_images, or a whole "
+        "Nothing was billed for reading it. Give another image: an id of list_images, or a whole "
         "PNG, JPEG or WebP file."
     )
 
 
 def _fetch(error: gptimage.FetchError) -> str:
     return (
-        f"{_SENT_NOTHING} Give a public https address of the picture itself, or save it where the "
+        f"{_SENT_NOTHING} Give a public https address of the image itself, or save it where the "
         "server may read (get_server_status lists input_folders), or use an id of list_images."
     )
 
@@ -190,7 +190,7 @@ def _budget(error: gptimage.BudgetExceededError) -> str:
             "GPTIMAGE_UNKNOWN_COST."
         )
     return (
-        f"{_SENT_NOTHING} Ask for less: fewer pictures, a lower quality or a smaller size; "
+        f"{_SENT_NOTHING} Ask for less: fewer images, a lower quality or a smaller size; "
         "estimate_cost compares them and get_server_status says what is left. Only the person can "
         "raise GPTIMAGE_MAX_PER_CALL or GPTIMAGE_MAX_PER_DAY."
     )
@@ -216,7 +216,7 @@ def _earlier(error: EarlierUnknownError) -> str:
     cost = "an amount that is not known" if most is None else f"up to about ${most:.4f}"
     return (
         f"Nothing was sent now. The earlier call may have been billed, {cost}: view_image with "
-        f"id={error.handle} and list_images show whether its picture came after all. If it did "
+        f"id={error.handle} and list_images show whether its image came after all. If it did "
         "not, ask the person; only if they agree to pay again, call with refresh=true."
     )
 
@@ -231,10 +231,10 @@ def _bad(error: gptimage.BadRequestError) -> str:
 
 
 def _moderation(error: gptimage.ModerationError) -> str:
-    what = {"input": "the prompt or the input pictures", "output": "what is to be drawn"}
+    what = {"input": "the prompt or the input images", "output": "what is to be drawn"}
     return (
         f"The safety system refused {what.get(error.stage or '', 'the request')}. Rephrase the "
-        "prompt or use other pictures; the same call is refused again. Do not try to get around it."
+        "prompt or use other images; the same call is refused again. Do not try to get around it."
     )
 
 
@@ -273,7 +273,7 @@ def _quota(error: gptimage.QuotaExceededError) -> str:
 
 def _rate(error: gptimage.RateLimitError) -> str:
     wait = "a minute" if error.retry_after is None else f"{error.retry_after:g} seconds"
-    return f"Nothing was billed. Wait {wait}, then call again, with fewer pictures at once."
+    return f"Nothing was billed. Wait {wait}, then call again, with fewer images at once."
 
 
 def _server(error: gptimage.ServerError) -> str:
@@ -286,7 +286,7 @@ def _server(error: gptimage.ServerError) -> str:
 
 def _cache(error: gptimage.CacheError) -> str:
     return (
-        "Pictures can be drawn without the cache, so go on. It is configured by GPTIMAGE_CACHE or "
+        "Images can be drawn without the cache, so go on. It is configured by GPTIMAGE_CACHE or "
         f"GPTIMAGE_REDIS_URL. {_OPERATOR}"
     )
 
@@ -303,13 +303,13 @@ def _store(error: gptimage.StoreError) -> str:
         else ""
     )
     return (
-        f"The pictures are drawn and paid: do NOT ask for them again.{where} The person makes room "
+        f"The images are drawn and paid: do NOT ask for them again.{where} The person makes room "
         "on the disk of the store and runs `gptimage recover`."
     )
 
 
 def _missing(error: gptimage.ImageNotFoundError) -> str:
-    return "list_images finds pictures by words, tags, model or date, and gives their ids."
+    return "list_images finds images by words, tags, model or date, and gives their ids."
 
 
 def _any(error: gptimage.GptImageError) -> str:
@@ -317,7 +317,7 @@ def _any(error: gptimage.GptImageError) -> str:
 
 
 def _allowed(allowed: object) -> str:
-    """What would be accepted, where that is known, as part of a sentence."""
+    """Return what would be accepted, where that is known, as part of a sentence."""
     if allowed is None:
         return ""
     values = list(map(str, allowed)) if isinstance(allowed, (tuple, list)) else [str(allowed)]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  # of anything

@@ -39,17 +39,17 @@ _RECORD: Final = (
 
 
 def history(page: Page) -> dict[str, Any]:
-    """A page of pictures; the prompts are cut, `get_image_info` has them whole."""
+    """A page of images; the prompts are cut, `get_image_info` has them whole."""
     return {"records": [_record(record) for record in page], "next": page.next}
 
 
 def listing(page: Page) -> dict[str, Any]:
-    """The same in as few words as an assistant needs to choose; it pays for each of them."""
+    """Return a record as short as a choice allows: an assistant pays for each word."""
     return {"records": [_brief_record(record) for record in page], "next": page.next}
 
 
 def stats(name: str, stats: Stats) -> dict[str, Any]:
-    """What is in a store."""
+    """Return what is in a store."""
     plain = ("bytes", "inputs", "input_bytes", "unknown_cost", "pinned")
     return {
         "store": name,
@@ -65,7 +65,7 @@ def stats(name: str, stats: Stats) -> dict[str, Any]:
 
 
 def model(spec: gptimage.ModelSpec, catalogue: gptimage.Models, today: date) -> dict[str, Any]:
-    """What is known of a model, with the prices of this day in USD per million tokens."""
+    """Return a model's facts, with the prices of this day in USD per million tokens."""
     price = spec.price(today)
     return {
         "id": spec.id,
@@ -104,7 +104,7 @@ def template(template: gptimage.PromptTemplate) -> dict[str, Any]:
 
 
 def in_short(record: gptimage.Record) -> str:
-    """A picture's facts in one line, without its prompt."""
+    """An image's facts in one line, without its prompt."""
     pixels = "?" if record.size is None else f"{record.width}x{record.height}"
     facts = [f"{record.created:%Y-%m-%d %H:%M} UTC", f"{pixels} {record.format}", record.model]
     return ", ".join([*facts, *_words(record)])
@@ -209,14 +209,14 @@ def _refused(text: str, field: str, allowed: str) -> gptimage.InvalidRequestErro
     )
 
 
-# Pictures, history, storage, models and templates as MCP resources.
+# Images, history, storage, models and templates as MCP resources.
 #
-# A picture is given byte for byte as it was saved, under its own MIME type. Over stdio one message
+# An image is given byte for byte as it was saved, under its own MIME type. Over stdio one message
 # can be too large for the client: TypeScript clients close the connection at 10 MiB, and the server
-# is gone for the session. So a larger picture is refused there, with the other ways to get it.
-# Over HTTP nothing breaks, and every picture is given.
+# is gone for the session. So a larger image is refused there, with the other ways to get it.
+# Over HTTP nothing breaks, and every image is given.
 
 
 def uri_of(image_id: str) -> str:
-    """The address of a picture."""
+    """The address of an image."""
     return f"generated-images://{image_id}"

@@ -1,7 +1,7 @@
-"""What a picture becomes on the wire: the only place that knows MCP content and how big it may be.
+"""Images as MCP content: the only place that knows its blocks and how big they may be.
 
-A result that shows pixels is a list of blocks: a short JSON text, then one preview per picture. It
-never has structured content: several clients drop the pictures of a result that has. Links are
+A result that shows pixels is a list of blocks: a short JSON text, then one preview per image. It
+never has structured content: several clients drop the images of a result that has. Links are
 left out unless a setting asks for them: AutoGen refuses a whole result for one, and LangChain
 makes an image address of it that other adapters cannot read. A result without pixels is
 structured, with the same JSON as text.
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from gptimage_mcp.jobs.job import Job
 
 
-# The JSON text of results that show pictures: what was drawn, where it is, what to do next.
+# The JSON text of results that show images: what was drawn, where it is, what to do next.
 #
 # Claude Code, Codex and others show text where they show no pixels, so it names file and address.
 
-SANDBOX: Final = "offline sandbox: test pictures, nothing billed"
+SANDBOX: Final = "offline sandbox: test images, nothing billed"
 
 _TOKENS: Final = ("input_tokens", "output_tokens", "total_tokens")
 _LONGEST: Final = 500
@@ -54,7 +54,7 @@ _NEXT: Final = (
     "take its id."
 )
 _NEXT_UNSAVED: Final = (
-    "The pictures are paid but NOT in the store, and these previews may be all the person ever "
+    "The images are paid but NOT in the store, and these previews may be all the person ever "
     "sees: say so. Do not draw them again. The person makes room on the disk of the store and runs "
     "`gptimage recover`."
 )
@@ -102,7 +102,7 @@ def restored_summary(
 
 
 def viewed_summary(app: App, record: gptimage.Record) -> dict[str, Any]:
-    """One saved picture."""
+    """One saved image."""
     return {
         "status": "done",
         "images": [],
@@ -128,7 +128,7 @@ def running_summary(app: App, job: Job) -> dict[str, Any]:
         **_sandbox(app),
         "next": (
             f"It is being drawn, and goes on whatever happens to this call. Call view_image with "
-            f"id={job.handle} to wait for the pictures. Do NOT ask for them again: they would be "
+            f"id={job.handle} to wait for the images. Do NOT ask for them again: they would be "
             "paid twice."
         ),
     }
@@ -141,7 +141,7 @@ def image_facts(
     copy: str | None = None,
     revised_prompt: str | None = None,
 ) -> dict[str, object]:
-    """What is said of one picture; its bytes are described as they are now."""
+    """Return the facts of one image; its bytes are described as they are now."""
     length = image.bytes if isinstance(image, gptimage.Record) else image.nbytes
     return {
         "id": record and record.id,
@@ -157,12 +157,12 @@ def image_facts(
 
 
 def preview_text(image: gptimage.Image | None) -> str | None:
-    """What the model sees of a picture, such as ``1568x882 jpeg``; None when it sees nothing."""
+    """Return the size and format a model sees, such as ``1568x882 jpeg``; None for nothing."""
     return None if image is None else f"{image.width}x{image.height} {image.format}"
 
 
 def missing_previews(facts: Iterable[Mapping[str, object]]) -> list[str]:
-    """A warning for every picture that has no preview."""
+    """A warning for every image that has no preview."""
     return [_why_no_preview(each) for each in facts if each["preview"] is None]
 
 
@@ -172,10 +172,10 @@ def usd(cost: gptimage.Cost | None) -> str | None:
 
 
 def _why_no_preview(facts: Mapping[str, object]) -> str:
-    name = facts["id"] or "a picture"
+    name = facts["id"] or "an image"
     if facts["format"] == "svg":
         return f"{name}: an svg is a program and is never run here, so you cannot see it"
-    return f"{name}: no preview could be made; the picture itself is not changed by that"
+    return f"{name}: no preview could be made; the image itself is not changed by that"
 
 
 def _turn(turn: gptimage.Turn) -> dict[str, object]:
@@ -226,22 +226,22 @@ _BLOCK: Final = 150
 """Bytes of a preview's block besides its base64, and of what is said about it in the JSON."""
 
 _at_once: Final = anyio.CapacityLimiter(min(4, os.cpu_count() or 1))
-"""How many results have previews made at a time: each holds its pictures' pixels meanwhile."""
+"""How many results have previews made at a time: each holds its images' pixels meanwhile."""
 
 _logger: Final = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
 class CompletedCall:
-    """What a call has drawn.
+    """Images a call has drawn.
 
     Attributes:
-        result: The pictures.
+        result: The images.
         turn: The turn of a conversation they belong to, or None.
         handle: The handle of the call, or None.
-        copies: Where ``save_to`` wrote each picture; empty when it was not asked to.
+        copies: Where ``save_to`` wrote each image; empty when it was not asked to.
         notes: More warnings for the assistant, one sentence each.
-        unsaved: Why the pictures are not in the store, or None when they are.
+        unsaved: Why the images are not in the store, or None when they are.
     """
 
     result: gptimage.Result
@@ -261,7 +261,7 @@ class CompletedCall:
         notes: Sequence[str] = (),
         unsaved: gptimage.StoreError | None = None,
     ) -> Self:
-        """What a job's outcome has to show."""
+        """Return the content of a job's outcome."""
         turn = outcome if isinstance(outcome, gptimage.Turn) else None
         return cls(
             result=outcome.result if isinstance(outcome, gptimage.Turn) else outcome,
@@ -274,13 +274,13 @@ class CompletedCall:
 
 
 @frozen(kw_only=True)
-class _Picture:
-    """One picture of a result.
+class _ImageView:
+    """One image of a result.
 
     Attributes:
         facts: What the JSON says about it.
         record: Its record, or None when it is not in the store.
-        image: The picture, where it is at hand; else it is read from the store.
+        image: The image, where it is at hand; else it is read from the store.
     """
 
     facts: dict[str, object]
@@ -295,7 +295,7 @@ async def job_result(
     notes: Sequence[str] = (),
     max_px: int | None = None,
 ) -> CallToolResult:
-    """How a job is: its pictures when it is done, its handle while it goes on.
+    """Return a job's images when it is done, or its handle while it runs.
 
     Args:
         app: The server.
@@ -320,8 +320,8 @@ async def job_result(
 
 
 def job_error(job: Job) -> Exception:
-    """Why a job that is over has no pictures to show."""
-    gone = f"the pictures of {job.handle} are not in the store any more"
+    """Return why a job that is over has no images to show."""
+    gone = f"the images of {job.handle} are not in the store any more"
     return job.error or gptimage.ImageNotFoundError(gone)
 
 
@@ -336,10 +336,10 @@ async def completed(app: App, drawn: CompletedCall, *, max_px: int | None = None
     result = drawn.result
     records = [*result.stored, *[None] * len(result.images)]
     copies = [*map(str, drawn.copies), *[None] * len(result.images)]
-    several = len(result.images) > 1  # that of a single picture is told for the whole turn
+    several = len(result.images) > 1  # that of a single image is told for the whole turn
     prompts = drawn.turn.revised_prompts if drawn.turn and several else ()
-    pictures = [
-        _Picture(
+    views = [
+        _ImageView(
             facts=image_facts(image, record, copy=copy, revised_prompt=_at(prompts, place)),
             record=record,
             image=image,
@@ -349,7 +349,7 @@ async def completed(app: App, drawn: CompletedCall, *, max_px: int | None = None
         )
     ]
     summary = completed_summary(app, drawn)
-    return await _shown(app, summary, pictures, max_px)
+    return await _shown(app, summary, views, max_px)
 
 
 async def restored(
@@ -360,23 +360,23 @@ async def restored(
     notes: Sequence[str] = (),
     max_px: int | None = None,
 ) -> CallToolResult:
-    """A call of which only the saved pictures are left, as after a restart of the server."""
-    pictures = [_Picture(facts=image_facts(each, each), record=each) for each in records]
-    return await _shown(app, restored_summary(app, handle, records, notes), pictures, max_px)
+    """A call of which only the saved images are left, as after a restart of the server."""
+    views = [_ImageView(facts=image_facts(each, each), record=each) for each in records]
+    return await _shown(app, restored_summary(app, handle, records, notes), views, max_px)
 
 
 async def saved_image(
     app: App, record: gptimage.Record, max_px: int | None = None
 ) -> CallToolResult:
-    """One saved picture, as large as asked for and as fits.
+    """One saved image, as large as asked for and as fits.
 
     Raises:
         ImageNotFoundError: Its file is gone.
-        ImageDecodeError: Its file is no picture any more.
+        ImageDecodeError: Its file is no image any more.
         StoreError: The store cannot be read.
     """
-    picture = _Picture(facts=image_facts(record, record), record=record)
-    return await _shown(app, viewed_summary(app, record), [picture], max_px, needed=True)
+    view = _ImageView(facts=image_facts(record, record), record=record)
+    return await _shown(app, viewed_summary(app, record), [view], max_px, needed=True)
 
 
 def running(app: App, job: Job) -> CallToolResult:
@@ -393,48 +393,48 @@ def structured(document: Mapping[str, Any]) -> CallToolResult:
 async def _shown(
     app: App,
     summary: dict[str, Any],
-    pictures: Sequence[_Picture],
+    views: Sequence[_ImageView],
     max_px: int | None,
     *,
     needed: bool = False,
 ) -> CallToolResult:
-    """The summary with what it says about each picture, and the previews.
+    """The summary with what it says about each image, and the previews.
 
     Args:
         app: The server.
-        summary: The JSON besides what it says about pictures.
-        pictures: The pictures.
+        summary: The JSON besides what it says about images.
+        views: The images.
         max_px: Long edge of the previews; ``settings.preview_pixels`` when left out.
         needed: Whether a file that cannot be read is an error, and not only a warning.
     """
-    _add_links(app, pictures)
-    linked = pictures if app.settings.links else ()
+    _add_links(app, views)
+    linked = views if app.settings.links else ()
     links = [_link(each.record) for each in linked if each.record is not None]
     pixels = app.settings.preview_pixels if max_px is None else max_px
-    without = _result(summary, pictures, [None] * len(pictures), links, shows=pixels != 0)
+    without = _result(summary, views, [None] * len(views), links, shows=pixels != 0)
     if pixels == 0:
         return without
     room = LARGEST - len(without.model_dump_json(by_alias=True, exclude_none=True).encode())
-    max_bytes = (room - _BLOCK * len(pictures)) // 4 * 3
+    max_bytes = (room - _BLOCK * len(views)) // 4 * 3
     try:
         small = await anyio.to_thread.run_sync(
-            _previews, _loaded(app.store, pictures, needed), pixels, max_bytes, limiter=_at_once
+            _previews, _loaded(app.store, views, needed), pixels, max_bytes, limiter=_at_once
         )
-    except Exception as error:  # a picture that is paid is told of, whatever its preview does
+    except Exception as error:  # an image that is paid is told of, whatever its preview does
         if needed and isinstance(error, gptimage.GptImageError):
             raise
         _logger.exception("the previews could not be made")
-        small = [None] * len(pictures)
-    return _result(summary, pictures, small, links)
+        small = [None] * len(views)
+    return _result(summary, views, small, links)
 
 
-def _add_links(app: App, pictures: Sequence[_Picture]) -> None:
+def _add_links(app: App, views: Sequence[_ImageView]) -> None:
     """Name the address of each image that can be fetched without a token, if there are any."""
     if app.settings.link_minutes is None:
         return
     from gptimage_mcp.http.links import link_to  # late: over stdio there are no links
 
-    for each in pictures:
+    for each in views:
         if each.record is not None and (link := link_to(each.record.id, app.settings)):
             each.facts["link"] = link
 
@@ -448,33 +448,33 @@ def _previews(
 
 
 def _loaded(
-    store: gptimage.Store, pictures: Sequence[_Picture], needed: bool
+    store: gptimage.Store, views: Sequence[_ImageView], needed: bool
 ) -> Iterator[gptimage.Image | None]:
     """One at a time, so that only one original is read into memory."""
-    for picture in pictures:
-        if picture.image is not None or picture.record is None:
-            yield picture.image
+    for view in views:
+        if view.image is not None or view.record is None:
+            yield view.image
             continue
         try:
-            yield store.open(picture.record.id)
+            yield store.open(view.record.id)
         except gptimage.GptImageError as error:
             if needed:
                 raise
-            _logger.warning("a picture cannot be shown: %s", redact(str(error), 300))
+            _logger.warning("an image cannot be shown: %s", redact(str(error), 300))
             yield None
 
 
 def _result(
     summary: dict[str, Any],
-    pictures: Sequence[_Picture],
+    views: Sequence[_ImageView],
     small: Sequence[gptimage.Image | None],
     links: Sequence[ResourceLink],
     *,
     shows: bool = True,
 ) -> CallToolResult:
     facts = [
-        {**picture.facts, **({"preview": preview_text(shown)} if shows else {})}
-        for picture, shown in zip(pictures, small, strict=True)
+        {**view.facts, **({"preview": preview_text(shown)} if shows else {})}
+        for view, shown in zip(views, small, strict=True)
     ]
     warnings = [*summary["warnings"], *(missing_previews(facts) if shows else ())]
     blocks: list[ContentBlock] = [
@@ -498,7 +498,7 @@ def _preview(image: gptimage.Image) -> ImageContent:
 
 
 def _link(record: gptimage.Record) -> ResourceLink:
-    """Where the whole picture is read; the audience is left open, so that nobody hides it."""
+    """Return the link to the whole image; the audience is left open, so that nobody hides it."""
     return ResourceLink(
         uri=uri_of(record.id),
         name=strip_invisible(record.key.rpartition("/")[2], 300),

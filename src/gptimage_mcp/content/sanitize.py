@@ -36,14 +36,14 @@ def strip_invisible(text: str, longest: int = LONGEST) -> str:
 
 
 def redact(text: str, longest: int) -> str:
-    """What others said, on one line, also without anything that looks like a key."""
+    """Return text of others on one line, without anything that looks like a key."""
     line = " ".join(strip_invisible(text, 4 * longest).split())
     safe = scrub(line)
     return safe if len(safe) <= longest else f"{safe[: longest - 1]}…"
 
 
 def quote(text: str, longest: int) -> str:
-    """What others said as a JSON text of at most so many characters, quotation marks included."""
+    """Return text of others as JSON of at most so many characters, with its quotation marks."""
     said = redact(text, longest)
     encoded = json.dumps(said, ensure_ascii=False)
     while len(encoded) > longest and said:

@@ -65,7 +65,7 @@ from gptimage_mcp.http.sessions import IDLE, IN_ALL, SessionLimitMiddleware
 # uvicorn (0.54) waits without end for the first request of a connection, and for a reader that
 # stopped reading; each holds a connection, a file and a buffer. Here a request's head must come
 # within `HEAD` seconds, and a reader must take what is buffered for it (at most 64 KiB and one
-# piece) within `STALL` seconds, or the connection is cut. The work of a picture goes on.
+# piece) within `STALL` seconds, or the connection is cut. The work of an image goes on.
 
 HEAD: Final = 20.0
 """Seconds for the head of a request."""
@@ -235,7 +235,7 @@ def serve(settings: Settings) -> None:
 
 
 def configuration(app: Starlette, settings: Settings) -> uvicorn.Config:
-    """How uvicorn is run: with bounds everywhere, and nothing on standard output.
+    """Return the configuration of uvicorn: bounds everywhere, nothing on standard output.
 
     uvicorn would believe ``X-Forwarded-*`` of whoever is on this machine; see
     `ForwardedMiddleware` for whom we believe.
@@ -304,7 +304,7 @@ def _bound(family: int, address: Any) -> socket.socket:
 
 
 def _metadata(auth: Auth | None) -> list[Route]:
-    """Where clients read who issues tokens for this server (RFC 9728)."""
+    """Return the route where clients read who issues tokens for this server (RFC 9728)."""
     if auth is None or auth.issuer is None:
         return []
     return create_protected_resource_routes(

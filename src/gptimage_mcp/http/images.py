@@ -1,7 +1,7 @@
-"""``GET /images/{id}``: a picture byte for byte as it was saved, from its file.
+"""``GET /images/{id}``: an image byte for byte as it was saved, from its file.
 
 The file is read piece by piece, no faster than the client takes it: a download holds one
-piece in memory, however large the picture is.
+piece in memory, however large the image is.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def span(headers: Headers, *, size: int, etag: str) -> tuple[int, int] | None:
 
 
 def has_already(headers: Headers, *, etag: str) -> bool:
-    """Whether the client's copy is the current one (``If-None-Match``)."""
+    """Return whether the client's copy is the current one (``If-None-Match``)."""
     known = headers.get("if-none-match", "")
     return known.strip() == "*" or etag in {
         each.strip().removeprefix("W/") for each in known.split(",")
@@ -73,12 +73,12 @@ _FOR_GOOD: Final = "private, max-age=31536000, immutable"
 _FOR_A_WHILE: Final = "private, max-age=60"
 
 _loading: Final = anyio.CapacityLimiter(4)
-"""How many pictures of an object store are in memory at once, on their way to a file."""
+"""How many images of an object store are in memory at once, on their way to a file."""
 
 
 @frozen(kw_only=True)
 class ImageFile:
-    """A picture's file, open for reading.
+    """An image's file, open for reading.
 
     Attributes:
         file: The file; whoever gets this closes it.
@@ -97,9 +97,9 @@ class ImageFile:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a browser must know to keep and show it safely.
+        """Return the headers with which a browser stores and shows it safely.
 
-        An SVG can hold scripts: it is only ever a picture, and never opened as a page.
+        An SVG can hold scripts: it is only ever an image, and never opened as a page.
         """
         shown = "attachment" if self.record.format == "svg" else "inline"
         return {
@@ -117,13 +117,13 @@ class ImageFile:
 
 
 async def answer(request: Request, store: gptimage.Store) -> Response:
-    """The picture whose id is in the path; any other id is a 404, whatever it looks like."""
+    """Return the image whose id is in the path; any other id is a 404, whatever it looks like."""
     try:
         original = await _open(store, request.path_params["id"])
     except gptimage.ImageNotFoundError:
-        return JsonError(404, "not_found", "the store has no picture of this id")
+        return JsonError(404, "not_found", "the store has no image of this id")
     except (gptimage.StoreError, OSError):
-        return JsonError(500, "unreadable", "the picture cannot be read: `gptimage verify`")
+        return JsonError(500, "unreadable", "the image cannot be read: `gptimage verify`")
     headers = original.headers
     if LINKED in request.scope:
         # Whoever was given a link may show the image on a page of theirs, while the link is good.
@@ -136,7 +136,7 @@ async def answer(request: Request, store: gptimage.Store) -> Response:
     except UnsatisfiableError:
         original.file.close()
         beyond = {"content-range": f"bytes */{original.size}"}
-        return JsonError(416, "beyond_the_end", "the picture is shorter than that", headers=beyond)
+        return JsonError(416, "beyond_the_end", "the image is shorter than that", headers=beyond)
     start, stop = part or (0, original.size)
     headers["content-length"] = str(stop - start)
     if part is not None:
@@ -169,7 +169,7 @@ async def _pieces(file: IO[bytes], start: int, stop: int) -> AsyncIterator[bytes
     while start < stop:
         piece = await run_sync(file.read, min(_PIECE, stop - start))
         if not piece:
-            raise OSError("the picture's file became shorter while it was read")
+            raise OSError("the image's file became shorter while it was read")
         start += len(piece)
         yield piece
 
@@ -195,7 +195,7 @@ def _opened(record: gptimage.Record, path: Path) -> ImageFile:
 
 
 def _loaded(store: gptimage.Store, record: gptimage.Record) -> ImageFile:
-    """A picture of an object store, put down in a nameless file so that it leaves memory."""
+    """An image of an object store, put down in a nameless file so that it leaves memory."""
     data = store.open(record.id).data
     file = TemporaryFile(buffering=0)  # noqa: SIM115  # whoever sends it closes it
     file.write(data)

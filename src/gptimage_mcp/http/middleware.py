@@ -1,4 +1,4 @@
-"""Who is let in over HTTP: callers with a token, and whoever has a signed link."""
+"""Access over HTTP: callers with a token, and readers with a signed link."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CallerMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on the request in the name of whoever its token stands for."""
+        """Pass on the request in the name of its token's caller."""
         user = scope.get("user")
         name = name_of(user.access_token) if isinstance(user, AuthenticatedUser) else None
         with as_caller(name):

@@ -55,14 +55,14 @@ class StreamRequests:
         """Begin to draw, or join whoever draws the same just now.
 
         Args:
-            asked: The parameters of ``generate_image``; with pictures, those of ``edit_image``.
+            asked: The parameters of ``generate_image``; with images, those of ``edit_image``.
 
         Raises:
             ToolError: It cannot be begun; says why, and what to do next.
         """
         ask = self._edit if _OF_EDITS & asked.keys() else self._generate
         try:
-            self._tools.submitter.check_key()  # before pictures are read for nothing
+            self._tools.submitter.check_key()  # before images are read for nothing
             job_request, owner = await ask(**asked), current_user()
             job = await self._tools.submitter.find_earlier(job_request, owner)
             if job is not None and job.state == "running":
@@ -131,9 +131,9 @@ class StreamRoute:
         return JobEvents(job, partial(self._end, job), pixels=pixels)
 
     async def _end(self, job: Job) -> tuple[str, Mapping[str, Any]]:
-        """The last event: the pictures, or why there are none and what to do."""
+        """The last event: the images, or why there are none and what to do."""
         if not job.records:
-            error = job.error or gptimage.GptImageError("it ended without a picture")
+            error = job.error or gptimage.GptImageError("it ended without an image")
             return "error", {"error": type(error).__name__, "message": str(to_tool_error(error))}
         if job.outcome is not None:
             summary = results.completed_summary(

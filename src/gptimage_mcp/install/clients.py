@@ -27,7 +27,7 @@ _INPUT: Final = {
 
 @frozen(kw_only=True)
 class Launch:
-    """How a client starts the server.
+    """Command with which a client starts the server.
 
     Attributes:
         name: What the client calls the server.
@@ -130,7 +130,7 @@ def _home(*parts: str) -> Path:
 
 
 def _roaming() -> Path:
-    """Where programs keep a user's settings."""
+    """Return the folder of a user's settings."""
     if sys.platform == "win32":
         return Path(os.environ.get("APPDATA") or _home("AppData", "Roaming"))
     if sys.platform == "darwin":
@@ -226,7 +226,7 @@ CLIENTS: Final[Mapping[str, Client]] = {
         reference="${input:openai-api-key}",
         fixed={"type": "stdio"},
         inputs=(_INPUT,),
-        advice="VS Code asks for the key when it first starts the server, and keeps it safe.",
+        advice="VS Code asks for the key when it first starts the server, and stores it safely.",
     ),
     "cursor": Client(
         title="Cursor",

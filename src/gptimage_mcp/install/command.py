@@ -130,7 +130,7 @@ def _launch(args: argparse.Namespace, *, is_team: bool) -> Launch:
 
 
 def _is_passing() -> bool:
-    """Whether this Python is one that uvx made for this run and may throw away."""
+    """Return whether uvx made this Python for this run and may throw it away."""
     return any(
         re.fullmatch(r"(archive|environments)-v\d+", each) for each in Path(sys.prefix).parts
     )

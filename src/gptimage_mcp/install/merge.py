@@ -104,7 +104,7 @@ def merge_toml(text: str, added: ServerEntry) -> str:
 
 
 def read(path: Path) -> bytes | None:
-    """What a file holds; None when there is none."""
+    """Return the content of a file; None when there is none."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What draws: the client of these settings and what it works with, free of the protocol.
+"""The client of these settings and what it works with, free of the protocol.
 
 The server and its runner process make the same of the same settings.
 """
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Tenant:
-    """What calls of one caller work with, or of all where callers share everything.
+    """Resources of one caller's calls, or of all where callers share everything.
 
     Attributes:
         name: The caller, or None.
         client: What draws; None when there is no key.
         store: Every image.
-        cache: Where responses are kept, or None.
+        cache: The cache of responses, or None.
         ledger: Where every call is entered.
     """
 
@@ -52,7 +52,7 @@ def open_tenant(
     """Open what the calls of a caller work with.
 
     Args:
-        settings: What the server was told.
+        settings: The server's settings.
         name: The caller; None for what all share.
         metrics: Counts the calls, or None.
         limiter: How fast all callers together may ask the service, or None.
@@ -159,7 +159,7 @@ def open_cache(settings: Settings, name: str | None = None) -> Cache | None:
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """The sandbox keeps an account of its own: play money must not use up the day's budget."""
+    """Open the ledger; the sandbox has its own, so that test money uses up no budget."""
     path = settings.ledger
     return gptimage.Ledger(path.with_name(f"sandbox-{path.name}") if settings.sandbox else path)
 

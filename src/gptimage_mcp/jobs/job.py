@@ -1,4 +1,4 @@
-"""`Job`: a piece of work that outlives the request that asked for it, and how to wait for it."""
+"""`Job`: work that outlives the request that started it, and how to wait for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEARTBEAT: Final = 10.0
 """Seconds between two signs of life, at most."""
 
 CANCELLED: Final = "it was cancelled"
-"""Why a job was stopped that somebody did not want any more."""
+"""Error text of a job that was cancelled."""
 
 _STARTING: Final = 40.0
 """Seconds another process has to start; clients give up a call after 60."""
@@ -36,7 +36,7 @@ Outcome: TypeAlias = "gptimage.Result | gptimage.Turn"
 
 @frozen(kw_only=True)
 class Progress:
-    """How far a job is.
+    """Progress of a job.
 
     Attributes:
         seconds: Since it began.
@@ -51,7 +51,7 @@ class Progress:
 
 @frozen(kw_only=True)
 class JobSnapshot:
-    """What the process that draws tells of a job.
+    """State of a job as the process that draws reports it.
 
     Attributes:
         sent: See `Job`.
@@ -68,7 +68,7 @@ class JobSnapshot:
 
 @frozen(kw_only=True)
 class RunnerOutcome:
-    """What came of a job in the process that drew it; see `Job`."""
+    """Outcome of a job in the process that drew it; see `Job`."""
 
     outcome: Outcome | None = None
     error: Exception | None = None
@@ -76,11 +76,11 @@ class RunnerOutcome:
 
 
 class NotSentError(gptimage.GptImageError):
-    """Somebody did not want it any more before it was sent, so nothing was billed."""
+    """Cancelled before it was sent, so nothing was billed."""
 
 
 ProgressCallback: TypeAlias = Callable[[Progress], Awaitable[None]]
-"""How somebody who waits hears how far it is."""
+"""Callback for the progress of a job."""
 
 
 class Job:
@@ -93,7 +93,7 @@ class Job:
         state: ``running``, ``done``, ``failed``; ``unknown`` when it was sent, its outcome is not
             known, and it may have been billed.
         outcome: What came of it, when it was done in this process; otherwise see `records`.
-        error: Why it ended without pictures, or why they could not be saved.
+        error: Why it ended without images, or why they could not be saved.
         records: What it left in the store.
         copies: Where ``save_to`` wrote copies.
     """
@@ -126,7 +126,7 @@ class Job:
 
     @property
     def entry(self) -> Entry:
-        """What is written down about it."""
+        """Return its entry in the journal."""
         return self._entry
 
     @property
@@ -136,14 +136,14 @@ class Job:
 
     @property
     def snapshot(self) -> JobSnapshot:
-        """How it is now, for another process."""
+        """Return its present state, for another process."""
         return JobSnapshot(
             sent=self.sent, most=self.most, message=self._message, preview=self._preview
         )
 
     @property
     def handle(self) -> str:
-        """``job_`` and 128 random bits; whoever has it may ask for the outcome."""
+        """``job_`` and 128 random bits; it gives access to the outcome."""
         return self._entry.handle
 
     @property
@@ -153,7 +153,7 @@ class Job:
 
     @property
     def owner(self) -> str | None:
-        """Who asked, where callers are known; nobody else is told about it."""
+        """Return its caller, where callers are known; nobody else may see it."""
         return self._entry.owner
 
     @property
@@ -163,12 +163,12 @@ class Job:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is not over yet."""
+        """Return whether it is not over yet."""
         return self.state == "running"
 
     @property
     def sent(self) -> bool:
-        """Whether a request has left, so that it may be billed."""
+        """Return whether a request was sent, so that it may be billed."""
         return self._entry.sent
 
     @property
@@ -178,13 +178,13 @@ class Job:
 
     @property
     def nbytes(self) -> int:
-        """How much memory its pictures take."""
+        """Return how much memory its images take."""
         outcome = self.outcome
         return 0 if outcome is None else sum(image.nbytes for image in outcome.images)
 
     @property
     def progress(self) -> Progress:
-        """How far it is now."""
+        """Return its present progress."""
         # With the handle, so that a client that gives up now can ask for it later.
         message = f"{self._message} ({self.handle})"
         seconds = time.monotonic() - self._begun
@@ -195,7 +195,7 @@ class Job:
 
         Args:
             seconds: How long at most.
-            tell: Hears how far it is: at once, at each partial image, and every 10 s.
+            tell: Receives its progress: at once, at each partial image, and every 10 s.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
@@ -272,14 +272,14 @@ class Job:
         self._wake()
 
     def not_billed(self) -> None:
-        """What left was not billed, and will be sent again; the client calls it, in a thread."""
+        """Note that the request was not billed and is sent again; called from a thread."""
         with self._leaving:
             self._note(evolve(self._entry, sent=False))
         self._message = "the service is busy: asking again soon"
         self._wake()
 
     def stopped(self) -> str:
-        """What is said of it when it ends before it was sent."""
+        """Return the message for a job that ends before it was sent."""
         begun = f"{self.operation} begun at {self.started:%Y-%m-%d %H:%M:%S} UTC"
         why = self._stopping or "the server stopped"
         return f"{begun}: {why} before the request was sent; nothing was billed, so ask again"
@@ -292,7 +292,7 @@ class Job:
         error: Exception | None = None,
         records: tuple[gptimage.Record, ...] = (),
     ) -> None:
-        """Say how it ended; whoever runs it calls it."""
+        """Record how it ended; called by what runs it."""
         told = str(error) if isinstance(error, gptimage.GptImageError) else type(error).__name__
         images = tuple(record.id for record in records)
         self._note(
@@ -314,7 +314,7 @@ class Job:
             self._journal.put(entry)
 
     def _wake(self) -> None:
-        """Tell whoever waits, from a thread."""
+        """Wake the callers that wait, from a thread."""
         if self._loop is not None:
             with suppress(RuntimeError):  # it is over, and nobody waits
                 self._loop.call_soon_threadsafe(self._tell_all)
@@ -332,7 +332,7 @@ class Job:
 
 
 class EarlierUnknownError(gptimage.OutcomeUnknownError):
-    """The same call was made before and may have been paid; nothing was sent this time.
+    """Refusal of a call that was made before and may have been paid; nothing was sent now.
 
     Attributes:
         handle: The handle of the earlier call.

@@ -27,13 +27,13 @@ _SETTLING: Final = 10.0
 """Seconds within which another process should have sent; what waits longer waits for its turn."""
 
 _LOOKS: Final = 30
-"""How often the journal is asked about a process that is gone."""
+"""Seconds between two looks into the journal for a process that is gone."""
 
 _REMEMBERED: Final = 8
-"""Outcomes kept in memory with all their pixels; of older ones the store has the pictures."""
+"""Outcomes held in memory with all their pixels; of older ones the store has the images."""
 
 _MEMORY: Final = 64 * 1024 * 1024
-"""Bytes those outcomes may have together; the newest is kept in any case."""
+"""Bytes those outcomes may have together; the newest stays in any case."""
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -80,16 +80,16 @@ class Jobs:
         dedup_key: str | None = None,
         detached: bool = False,
     ) -> Job:
-        """Begin; cancelling whoever asked does not end it.
+        """Start a job; cancelling the request that started it does not end it.
 
         Args:
             operation: What is done: ``generate``, ``edit``, ``refine`` or ``variations``.
             work: Does it, with ``client.with_send_hook(job)``. Its images must carry the handle as
                 a tag: so they are found even if the process is killed right after saving them.
-            owner: Who asks; see `gptimage_mcp.auth.caller`.
+            owner: Who sent the request; see `gptimage_mcp.auth.caller`.
             handle: Its handle, if another process gave it one.
-            digest: What is asked of the service: `find_earlier` finds it, also after a restart.
-            dedup_key: What the call asks for in all: while one runs, `find_duplicate` finds it.
+            digest: Of the request to the service: `find_earlier` finds it, also after a restart.
+            dedup_key: Of the whole call: while one runs, `find_duplicate` finds it.
             detached: Whether ``work`` has another process do it, which writes it down; this one
                 does not wait for it when it ends.
         """
@@ -138,7 +138,7 @@ class Jobs:
         return unsent
 
     async def cancel(self, job: Job) -> None:
-        """Somebody does not want a job any more: it is not sent, if it was not, wherever it is."""
+        """Cancel a job that was not sent yet, in whichever process it waits."""
         await asyncio.to_thread(self._journal.cancel, job.handle)
         if job.handle in self._here and job.handle in self._tasks:
             task = self._tasks[job.handle]
@@ -146,19 +146,19 @@ class Jobs:
                 self.stop(job, CANCELLED)
 
     def find_duplicate(self, dedup_key: str, *, owner: str | None = None) -> Job | None:
-        """A job that asks for the same and still runs: a client that gave up asks once more."""
+        """Return a running job with the same request: a client that gave up repeats its call."""
         job = self._by_dedup_key.get((dedup_key, owner))
         return job if job is not None and job.state == "running" else None
 
     async def find_earlier(
         self, digest: str, dedup_key: str | None, *, owner: str | None = None
     ) -> Job | None:
-        """The same call, made before by this or another server.
+        """Return the same call, made before by this or another server.
 
         Args:
-            digest: What is asked of the service.
-            dedup_key: What is asked for in all; None joins nobody.
-            owner: Who asks.
+            digest: Of the request to the service.
+            dedup_key: Of the whole call; None joins no other.
+            owner: Who sent the request.
 
         Returns:
             One that runs and can be joined; or else one whose outcome is not known; or None.
@@ -180,7 +180,7 @@ class Jobs:
         return unknown
 
     async def undecided(self, *, owner: str | None = None) -> list[Job]:
-        """Calls that may have been paid without a picture, or were never sent; newest first."""
+        """Calls that may have been paid without an image, or were never sent; newest first."""
         entries = await asyncio.to_thread(self._journal.still_open)
         found = [await self.get(entry.handle, owner=owner) for entry in entries]
         return [job for job in found if job is not None and job.state in ("unknown", "failed")]
@@ -196,12 +196,12 @@ class Jobs:
 
     @property
     def in_use(self) -> bool:
-        """Whether somebody has entered and not left."""
+        """Return whether the context was entered and not left."""
         return self._users > 0
 
     @property
     def running(self) -> tuple[Job, ...]:
-        """Those that are not over, oldest first."""
+        """Return the jobs that are not over, oldest first."""
         return tuple(job for job in self._here.values() if job.state == "running")
 
     async def __aenter__(self) -> Self:
@@ -260,7 +260,7 @@ class Jobs:
             await self._lost(job)
         except asyncio.CancelledError:
             _stop(job)
-        except Exception as error:  # noqa: BLE001  # whoever asks for it is told
+        except Exception as error:  # noqa: BLE001  # it reaches the client as the job's error
             job.end("failed", error=error)
         else:
             result = outcome if isinstance(outcome, gptimage.Result) else outcome.result
@@ -270,7 +270,7 @@ class Jobs:
             if self._ended is not None:
                 await self._ended(job)
         except Exception:  # the job itself is over, and its waiters know
-            _logger.exception("telling that a job ended failed")
+            _logger.exception("the end of a job could not be reported")
 
     def _over(self, job: Job, _: asyncio.Task[None]) -> None:
         self._tasks.pop(job.handle, None)
@@ -314,7 +314,7 @@ class Jobs:
             _stop(job)
 
     def _found(self, handle: str) -> tuple[Entry, tuple[gptimage.Record, ...]] | None:
-        """How a job of another server ended, and what it left; None while it runs."""
+        """Return how a job of another server ended, and what it left; None while it runs."""
         entry = self._journal.find(handle)
         if entry is None or (entry.state == "running" and self._journal.is_alive(entry)):
             return None
@@ -326,7 +326,7 @@ class Jobs:
         return entry, tuple(self._saved(entry.images))
 
     def _saved(self, images: tuple[str, ...]) -> Iterator[gptimage.Record]:
-        """Those of the pictures that are still there."""
+        """Return those of the images that are still there."""
         for image in images:
             with suppress(gptimage.ImageNotFoundError):
                 yield self._store().get(image)
@@ -339,9 +339,9 @@ def _stop(job: Job) -> None:
         return
     begun = f"{job.operation} begun at {job.started:%Y-%m-%d %H:%M:%S} UTC: the server stopped"
     cost = "how much is not known" if job.most is None else f"up to ${job.most.normalize():f}"
-    told = (
-        f"{begun} meanwhile, and no picture of it is in the store. It may have been billed, "
+    message = (
+        f"{begun} meanwhile, and no image of it is in the store. It may have been billed, "
         f"{cost}: look at the usage page of the account before asking again. (`gptimage recover` "
-        "brings home an answer that had arrived but was not saved yet.)"
+        "saves a response that had arrived but was not saved yet.)"
     )
-    job.end("unknown", error=gptimage.OutcomeUnknownError(told, possible_cost=job.most))
+    job.end("unknown", error=gptimage.OutcomeUnknownError(message, possible_cost=job.most))

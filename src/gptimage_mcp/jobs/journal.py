@@ -1,8 +1,7 @@
 """A small entry for each job, so that a server started later, or a replica, knows what came of it.
 
 A server that is killed cannot write down how its jobs ended. Others see that it is not alive; so
-whoever finds a job that began, did not end, and whose server is not alive, knows that nobody is
-doing it any more.
+a job that began and did not end, and whose server is not alive, is known to be abandoned.
 """
 
 from __future__ import annotations
@@ -36,23 +35,23 @@ def new_handle() -> str:
 
 
 def is_handle(text: str) -> bool:
-    """Whether this could be the handle of some work; nothing else ever becomes a file name."""
+    """Return whether this may be a handle; nothing else ever becomes a file name."""
     return _HANDLE.fullmatch(text) is not None
 
 
 def folder_beside(ledger: Path) -> Path:
-    """Where the work of servers with this ledger is written down."""
+    """Return the folder of the journal of servers with this ledger."""
     return ledger.with_name(f"{ledger.name}.jobs")
 
 
 @frozen(kw_only=True)
 class Entry:
-    """What is written down about a piece of work; never its prompt.
+    """Journal entry of a job; it never holds the prompt.
 
     Attributes:
         handle: Its handle.
         operation: What is done, such as ``generate``.
-        owner: Who asked, or None.
+        owner: Who sent the request, or None.
         started: When it began (UTC).
         server: The lock of the server that does it.
         state: How it was when this was written.
@@ -60,7 +59,7 @@ class Entry:
         dedup_key: Equal for calls that also want the same tags and copies; they share one job.
         sent: Whether a request has left for it, so that it may be billed.
         most: The most that request should cost, in USD; None when that is not known.
-        images: The pictures it left in the store.
+        images: The images it left in the store.
         error: Why it ended without any.
         stopped: Whether it was never sent because its client left or cancelled it.
     """
@@ -81,7 +80,7 @@ class Entry:
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody may still have to decide about it."""
+        """Return whether a person may still have to decide about it."""
         return self.state in ("running", "unknown") or self.stopped
 
 
@@ -98,7 +97,7 @@ def new_entry(
 
     Args:
         operation: What is done.
-        owner: Who asked, or None.
+        owner: Who sent the request, or None.
         started: When it begins (UTC).
         handle: Its handle, if somebody gave it one already; a new one when left out.
         digest: See `Entry`.
@@ -151,7 +150,7 @@ class Journal:
         return entry
 
     def taken(self, entry: Entry) -> Entry:
-        """The same, done by this server, whose lock others can see."""
+        """Return the entry as one of this server, whose lock others can see."""
         try:
             self._state.enter(self._server)
         except OSError as error:
@@ -159,7 +158,7 @@ class Journal:
         return evolve(entry, server=self._server)
 
     def put(self, entry: Entry) -> None:
-        """Write down how it is now; a full disk is only logged, as it costs no picture."""
+        """Write down how it is now; a full disk is only logged, as it costs no image."""
         try:
             self._state.write(f"{entry.handle}.json", json.dumps(_plain(entry)).encode())
             self._mark(entry)
@@ -167,7 +166,7 @@ class Journal:
             _logger.warning("%s cannot be written down: %s", entry.handle, error)
 
     def find(self, handle: str) -> Entry | None:
-        """What was written about a piece of work, by any server; None when nothing was."""
+        """Return the entry of a job of any server; None when there is none."""
         if not is_handle(handle):
             return None
         try:
@@ -189,19 +188,19 @@ class Journal:
         return sorted(found, key=lambda entry: entry.started, reverse=True)
 
     def cancel(self, handle: str) -> None:
-        """Let whoever does this work see that nothing is to be sent for it."""
+        """Mark the job as cancelled, for the process that would send it."""
         with suppress(OSError):
             self._state.write(f"{handle}.cancelled", b"")
 
     def is_cancelled(self, handle: str) -> bool:
-        """Whether nothing is to be sent for this work, as far as that can be known."""
+        """Return whether the job was cancelled, as far as that can be known."""
         try:
             return self._state.read(f"{handle}.cancelled") is not None
         except OSError:
             return False
 
     def is_alive(self, entry: Entry) -> bool:
-        """Whether the server that does it still runs, or cannot be known not to."""
+        """Return whether its server still runs, or may still run."""
         try:
             return entry.server == self._server or self._state.is_alive(entry.server)
         except OSError:

@@ -1,4 +1,4 @@
-"""What servers of one group know of each other's jobs: small files in a folder, or keys in Redis.
+"""Jobs that servers of one group know of each other: small files in a folder, or keys in Redis.
 
 Replicas behind one address share it, so that any of them finds a job by its handle. Both kinds
 raise `OSError` where they cannot be reached.
@@ -20,7 +20,7 @@ from gptimage.secrets import guard_logs, remember_url, scrub_error
 
 
 KEPT: Final = 30 * 86_400
-"""Seconds after which nothing is asked for any more."""
+"""Seconds after which nothing is read any more."""
 
 _MARK: Final = ".open"
 _LEASE: Final = 30.0

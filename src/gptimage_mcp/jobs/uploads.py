@@ -19,7 +19,7 @@ KEPT: Final = 86_400
 """Seconds."""
 
 PER_CALLER: Final = 32
-"""How many are kept for each caller; the oldest goes first."""
+"""Most uploads saved for each caller; the oldest goes first."""
 
 _ID: Final = re.compile(r"upload_[0-9a-f]{32}", re.ASCII)
 

@@ -31,7 +31,7 @@ _LEFT: Final = "its client left"
 
 @frozen(kw_only=True)
 class JobRequest:
-    """What is to be drawn, and what is to be done with it.
+    """A request, and what is to be done with its images.
 
     Attributes:
         request: What is to be drawn.
@@ -56,8 +56,8 @@ class ImageWorker:
 
     Attributes:
         client: What draws.
-        store: Where pictures are saved.
-        settings: What the server was told.
+        store: Where images are saved.
+        settings: The server's settings.
     """
 
     client: gptimage.AsyncImageClient
@@ -89,7 +89,7 @@ class ImageWorker:
     def _copied(
         self, job_request: JobRequest, job: Job, result: gptimage.Result
     ) -> gptimage.Result:
-        """The same, with its copies written; a copy that fails is a warning: the rest is paid."""
+        """Write the copies; one that fails is a warning, because the images are paid."""
         if job_request.save_to is None:
             return result
         copies: list[Path] = []
@@ -104,14 +104,14 @@ class ImageWorker:
         return result
 
     def _handed_back(self, job: Job, result: gptimage.Result) -> gptimage.Result:
-        """The same; a picture from the cache does not collect the handles of all who asked."""
+        """Remove the handle from cached images, which would collect those of every call."""
         if not result.cached:
             return result
         try:
-            kept = [self.store.untag(each.id, job.handle) for each in result.stored]
+            untagged = [self.store.untag(each.id, job.handle) for each in result.stored]
         except gptimage.StoreError:  # one tag too many harms nobody
             return result
-        return evolve(result, stored=tuple(kept))
+        return evolve(result, stored=tuple(untagged))
 
 
 class ImageWork:
@@ -128,7 +128,7 @@ class ImageWork:
         self._left = False
 
     async def run(self, id: str, call: tuple[JobRequest, str | None], tell: Tell) -> RunnerOutcome:
-        """Draw, and tell of every step."""
+        """Draw, and report every step."""
         job_request, owner = call
         job = self._jobs.start(
             job_request.request.operation,
@@ -138,7 +138,7 @@ class ImageWork:
             digest=job_request.digest,
             dedup_key=job_request.dedup_key,
         )
-        if self._left:  # it came with the last words of a client that is gone
+        if self._left:  # it came with the last message of a client that is gone
             self._jobs.stop(job, _LEFT)
         while job.state == "running":
             changed = job.changed
@@ -165,7 +165,7 @@ class ImageWork:
 
 
 def open_work(settings: Settings) -> ImageWork:
-    """What draws for a server with these settings.
+    """Return what draws for a server with these settings.
 
     Raises:
         ConfigurationError: There is no key, or another setting makes no sense.

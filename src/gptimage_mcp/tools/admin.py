@@ -1,4 +1,4 @@
-"""The tools that tell about the server, its models, its costs and its cache; none draws."""
+"""Tools about the server, its models, its costs and its cache; none draws."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ _LEDGER: Final = (
     "what was spent cannot be read, so calls with a budget are refused: the person looks at the "
     "file GPTIMAGE_LEDGER names"
 )
-_CACHE: Final = "the cache cannot be used: pictures are drawn, and paid for, without it"
-_SANDBOX: Final = "the sandbox draws test pictures offline: no key, no network, no cost"
+_CACHE: Final = "the cache cannot be used: images are drawn, and paid for, without it"
+_SANDBOX: Final = "the sandbox draws test images offline: no key, no network, no cost"
 
 
 _MOST_CALLS: Final = 20
@@ -67,7 +67,7 @@ def status(app: App, undecided: Sequence[Job] = ()) -> dict[str, Any]:
 
     Args:
         app: The server.
-        undecided: The calls of whoever asks that left no picture.
+        undecided: The caller's own calls that left no image.
     """
     store, cache, spend = _store(app), cache_state(app), _spend(app)
     problems = [_NO_KEY] if app.client is None else []
@@ -91,7 +91,7 @@ def status(app: App, undecided: Sequence[Job] = ()) -> dict[str, Any]:
 
 
 def cache_state(app: App) -> schemas.CacheState:
-    """What the cache is and holds, or why that cannot be known."""
+    """Return the cache's state, or why that cannot be known."""
     settings = app.settings
     folder = None if settings.redis_url is not None else settings.cache
     state: schemas.CacheState = {
@@ -139,7 +139,7 @@ def _store(app: App) -> schemas.StoreState:
 
 
 def _disk(app: App) -> list[str]:
-    """Whether the store, which can be read, can also be written."""
+    """Return whether the store, which can be read, can also be written."""
     from gptimage_mcp.health import of_store  # late: it is of HTTP
 
     reasons, error = _tried(lambda: of_store(app.store))
@@ -203,7 +203,7 @@ def _abilities(app: App) -> schemas.Abilities:
 
 
 def _warnings(app: App) -> list[str]:
-    """What should be known although everything works."""
+    """List what should be known although everything works."""
     found = [_SANDBOX] if app.settings.sandbox else []
     if app.templates.problem is not None:
         found.append(f"the prompt templates are out of date: {redact(app.templates.problem, 500)}")
@@ -229,7 +229,7 @@ def _version(package: str) -> str | None:
 
 
 def _tried(look: Callable[[], _T]) -> tuple[_T | None, str | None]:
-    """What somebody says of himself, or why he cannot."""
+    """Return the value of a call, or why it failed."""
     try:
         return look(), None
     except Exception as error:  # noqa: BLE001  # whatever is broken, the rest is still told
@@ -255,9 +255,7 @@ OlderThan = Annotated[str | p.Nothing, optional("clear only what is older, such 
 Handle = Annotated[str, Field(description="Its handle (job_...)", min_length=1, max_length=60)]
 ImageId = Annotated[
     str,
-    Field(
-        description="The picture (img_...), as list_images gives it", min_length=1, max_length=200
-    ),
+    Field(description="The image (img_...), as list_images gives it", min_length=1, max_length=200),
 ]
 
 
@@ -283,14 +281,14 @@ def add_admin_tools(server: DynamicServer, app: App) -> None:
     register_tool(server, tools.manage_cache, title="Manage cache", hints=REMOVES, structured=True)
     if app.settings.allow_delete:
         register_tool(
-            server, tools.delete_image, title="Delete picture", hints=REMOVES, structured=True
+            server, tools.delete_image, title="Delete image", hints=REMOVES, structured=True
         )
 
 
 _STOPPING: Final = 2.0
 """Seconds a job has to end that need not be sent."""
 
-_SENT: Final = "It was sent, so it is paid: view_image with this handle waits for its pictures."
+_SENT: Final = "It was sent, so it is paid: view_image with this handle waits for its images."
 _NOT_SENT: Final = "It will not be sent, and nothing was billed."
 
 
@@ -352,7 +350,7 @@ class AdminTools:
     async def get_server_status(self) -> Annotated[CallToolResult, schemas.Status]:
         """Tell whether the server can draw and, if not, what to do; limits, spending and store.
 
-        undecided lists calls that may have been billed without a picture.
+        undecided lists calls that may have been billed without an image.
         """
         undecided = await self._app.jobs.undecided(owner=current_user())
         return structured(await run_sync(status, self._app, undecided))
@@ -378,7 +376,7 @@ class AdminTools:
     ) -> Annotated[CallToolResult, schemas.Cache]:
         """Tell what the cache of answers holds, or clear it.
 
-        Clearing deletes no picture, but the same call is then paid again.
+        Clearing deletes no image, but the same call is then paid again.
         """
         with tool_errors():
             cache = self._app.cache
@@ -401,9 +399,9 @@ class AdminTools:
             return structured(document)
 
     async def delete_image(self, id: ImageId) -> Annotated[CallToolResult, schemas.Deleted]:
-        """Delete a saved picture for good. It cannot be undone: ask the person first.
+        """Delete a saved image for good. It cannot be undone: ask the person first.
 
-        A pinned picture is not deleted.
+        A pinned image is not deleted.
         """
         with tool_errors():
             image_id = id.strip().removeprefix("generated-images://")
@@ -434,7 +432,7 @@ class AdminTools:
 
     @asynccontextmanager
     async def _judge(self) -> AsyncGenerator[gptimage.AsyncImageClient]:
-        """Who judges a request; without a key the sandbox, which has the same checks and prices."""
+        """Yield the client that checks a request; without a key, a sandbox with the same prices."""
         if self._app.client is not None:
             yield self._app.client
             return

@@ -1,4 +1,4 @@
-"""The tools that look at pictures that are there: `view_image`, `list_images`, `get_image_info`."""
+"""The tools that look at images that are there: `view_image`, `list_images`, `get_image_info`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MOST_RELATIVES: Final = 100
 Id = Annotated[
     str,
     Field(
-        description="A picture (img_...) or the handle of a call (job_...)",
+        description="An image (img_...) or the handle of a call (job_...)",
         min_length=1,
         max_length=200,
     ),
@@ -65,12 +65,12 @@ Pinned = Annotated[bool | Nothing, optional("")]
 
 
 def add_browse_tools(server: DynamicServer, app: App) -> None:
-    """Offer the tools that look at pictures."""
+    """Offer the tools that look at images."""
     tools = BrowseTools(app)
-    register_tool(server, tools.view_image, title="View picture", hints=LOOKS, structured=False)
-    register_tool(server, tools.list_images, title="List pictures", hints=LOOKS, structured=True)
+    register_tool(server, tools.view_image, title="View image", hints=LOOKS, structured=False)
+    register_tool(server, tools.list_images, title="List images", hints=LOOKS, structured=True)
     register_tool(
-        server, tools.get_image_info, title="Get picture info", hints=LOOKS, structured=True
+        server, tools.get_image_info, title="Get image info", hints=LOOKS, structured=True
     )
 
 
@@ -90,7 +90,7 @@ class BrowseTools:
         id: Id,
         max_px: MaxPixels = None,
     ) -> CallToolResult:
-        """Show a saved picture, or wait for the pictures of a call that was still running.
+        """Show a saved image, or wait for the images of a call that was still running.
 
         Gives a preview and the path of the whole file; an svg is never drawn. Free.
         """
@@ -116,7 +116,7 @@ class BrowseTools:
         format: Format = None,
         pinned: Pinned = None,
     ) -> Annotated[CallToolResult, schemas.Listing]:
-        """List or search saved pictures, in short; get_image_info tells all. Free."""
+        """List or search saved images, in short; get_image_info tells all. Free."""
         with tool_errors():
             filters: Filters = {
                 "since": parse_time(since, "since", self._app.clock),
@@ -136,7 +136,7 @@ class BrowseTools:
     async def get_image_info(
         self, ctx: Context[App, Any], id: Id
     ) -> Annotated[CallToolResult, schemas.Info]:
-        """Tell all about a saved picture, or how a call is; no pixels. Free."""
+        """Tell all about a saved image, or how a call is; no pixels. Free."""
         with tool_errors():
             job = await self._job(id)
             if job is None:
@@ -165,7 +165,7 @@ class BrowseTools:
         return job
 
     def _told(self, id: str) -> dict[str, Any]:
-        """Everything about a picture; its prompt is told once."""
+        """Everything about an image; its prompt is told once."""
         record, lineage = self._app.store.get(id), self._app.store.lineage(id)
         request = {name: value for name, value in record.request.items() if name != "prompt"}
         return {
@@ -189,7 +189,7 @@ def _info(records: list[dict[str, Any]], handle: str | None = None) -> dict[str,
     return {
         **_state("done", handle),
         "records": records,
-        "next": "view_image shows a picture; edit_image and refine_image take its id.",
+        "next": "view_image shows an image; edit_image and refine_image take its id.",
     }
 
 
@@ -200,7 +200,7 @@ def _running(app: App, job: Job) -> dict[str, Any]:
 
 
 def _ended(job: Job) -> dict[str, Any]:
-    """A job without saved pictures: what went wrong, and what to do next."""
+    """A job without saved images: what went wrong, and what to do next."""
     what, _, then = str(to_tool_error(job_error(job))).partition("\nNext: ")
     return {**_state(job.state, job.handle), "error": what, "next": then}
 

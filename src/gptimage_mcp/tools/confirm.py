@@ -26,13 +26,13 @@ _SHOWN: Final = 200
 
 
 class Confirmation(BaseModel):
-    """What the person is asked."""
+    """The form shown to the person."""
 
     draw: bool = Field(default=True, title="Draw and pay", description="Untick to draw nothing")
 
 
 class Priced(Protocol):
-    """What the person is asked about: a request, or several at once."""
+    """A request to confirm, or several at once."""
 
     @property
     def operation(self) -> str:
@@ -60,11 +60,12 @@ class Priced(Protocol):
 
 
 async def confirm(
-    ctx: Context[App, Any], request: Priced, earlier: Job | None = None
+    app: App, ctx: Context[App, Any], request: Priced, earlier: Job | None = None
 ) -> InputRequiredResult | None:
     """Ask the person, if that is needed and possible.
 
     Args:
+        app: The server.
         ctx: The request.
         request: What is to be drawn.
         earlier: The same call, if one was made that may have been paid: then the person is asked
@@ -77,7 +78,6 @@ async def confirm(
         ToolError: The person said no.
         InvalidRequestError: It breaks a documented rule.
     """
-    app = ctx.request_context.lifespan_context
     limit = app.settings.confirm_above
     if (limit is None and earlier is None) or app.client is None or not _can_ask(ctx):
         return None
@@ -96,7 +96,7 @@ async def confirm(
 
 
 def _can_ask(ctx: Context[App, Any]) -> bool:
-    """Whether the client shows forms to its person, and can be asked in the middle of a call."""
+    """Return whether the client can show a form to its person during a call."""
     capabilities = ctx.client_capabilities
     able = capabilities.elicitation if capabilities else None
     if able is None or (able.form is None and able.url is not None):
@@ -132,12 +132,12 @@ def _agrees(answer: ElicitResult) -> bool:
 
 def _question(request: Priced, ceiling: Decimal | None) -> str:
     """Return the same text for the same request: a client that asks by rounds shows it again."""
-    pictures = "1 picture" if request.count == 1 else f"{request.count} pictures"
+    images = "1 image" if request.count == 1 else f"{request.count} images"
     cost = "an amount that cannot be foreseen" if ceiling is None else f"up to {_usd(ceiling)}"
     chat = ", and a little more for the chat model" if request.operation == "refine" else ""
     words = " ".join(request.prompt.split())
     about = f"\n\n{words[:_SHOWN]}{'…' if len(words) > _SHOWN else ''}" if words else ""
-    return f"Draw {pictures} ({request.operation})? It may cost {cost}{chat}.{about}"
+    return f"Draw {images} ({request.operation})? It may cost {cost}{chat}.{about}"
 
 
 def _again(earlier: Job | None) -> str:
@@ -145,8 +145,8 @@ def _again(earlier: Job | None) -> str:
         return ""
     cost = "" if earlier.most is None else f", up to {_usd(earlier.most)}"
     return (
-        f"The same was asked for at {earlier.started:%Y-%m-%d %H:%M} UTC and may have been billed"
-        f"{cost}; no picture of it came. Pay once more? "
+        f"The same request was made at {earlier.started:%Y-%m-%d %H:%M} UTC and may have been "
+        f"billed{cost}; no image of it came. Pay once more? "
     )
 
 
@@ -158,6 +158,6 @@ def _declined(ceiling: Decimal | None) -> ToolError:
     cost = "" if ceiling is None else f" It may have cost up to {_usd(ceiling)}."
     return ToolError(
         f"Declined: the person did not agree to this call.{cost} Nothing was sent and nothing was "
-        "billed. Next: ask the person what to change; fewer pictures, a lower quality or a smaller "
+        "billed. Next: ask the person what to change; fewer images, a lower quality or a smaller "
         "size cost less, and estimate_cost compares them."
     )

@@ -31,7 +31,7 @@ from gptimage_mcp.tools.submit import JobSubmitter
 
 Images = Annotated[
     list[str],
-    Field(min_length=1, max_length=16, description=f"Images to edit, each {p.PICTURE}"),
+    Field(min_length=1, max_length=16, description=f"Images to edit, each {p.IMAGE}"),
     BeforeValidator(p.as_list),
 ]
 _NEXT: Final = (
@@ -43,7 +43,7 @@ _NEXT: Final = (
 def add_edit_each_tool(server: DynamicServer, app: App) -> None:
     """Register the tool, where the settings ask for it."""
     tool = EditEachTool(JobSubmitter(app)).edit_each_image
-    register_tool(server, tool, title="Edit several pictures alike", hints=PAID, structured=True)
+    register_tool(server, tool, title="Edit several images alike", hints=PAID, structured=True)
 
 
 @frozen(kw_only=True)
@@ -130,7 +130,7 @@ class EditEachTool:
                 }.items()
                 if value is not None
             }
-            sources = await Sources(app).pictures(images, field="images")
+            sources = await Sources(app).images(images, field="images")
             requests = [
                 GenerateRequest(
                     operation="edit",
@@ -151,7 +151,7 @@ class EditEachTool:
             unknown = next((job for job in earlier if job and job.state == "unknown"), None)
             if new:
                 group = RequestGroup(prompt=prompt, requests=tuple(new))
-                question = await confirm(ctx, group, unknown)
+                question = await confirm(app, ctx, group, unknown)
                 if question is not None:
                     return question  # type: ignore[return-value]  # the SDK passes a question on
             jobs = [

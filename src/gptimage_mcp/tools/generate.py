@@ -16,7 +16,7 @@ from pydantic import BaseModel
 import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import current_user
-from gptimage_mcp.config.settings import requires_known_cost
+from gptimage_mcp.catalogue import limit_note
 from gptimage_mcp.content.errors import tool_errors
 from gptimage_mcp.content.results import job_result
 from gptimage_mcp.dynamic_server import DynamicServer
@@ -26,7 +26,7 @@ from gptimage_mcp.tools.confirm import confirm
 from gptimage_mcp.tools.conversations import ENDED
 from gptimage_mcp.tools.inputs import Sources, Upload, stored_id
 from gptimage_mcp.tools.register import PAID, progress_reporter, register_tool
-from gptimage_mcp.tools.requests import GenerateRequest, Picture, RefineRequest
+from gptimage_mcp.tools.requests import GenerateRequest, InputImage, RefineRequest
 from gptimage_mcp.tools.submit import JobSubmitter
 
 
@@ -69,10 +69,10 @@ class GenerateTools:
         save_to: p.SaveTo = None,
         max_px: p.MaxPixels = None,
     ) -> JobRequest:
-        """Draw new pictures from a description. Costs money; every picture is kept.
+        """Draw new images from a description. Costs money; every image is kept.
 
         If it takes long, the answer is a handle (job_...): pass it to view_image, which waits. The
-        same call made again joins it, or gets the same pictures, free of charge.
+        same call made again joins it, or gets the same images, free of charge.
         """
         options = _given(
             model=model,
@@ -125,13 +125,13 @@ class GenerateTools:
         save_to: p.SaveTo = None,
         max_px: p.MaxPixels = None,
     ) -> JobRequest:
-        """Change a picture, or make a new one from several. Costs money, like generate_image.
+        """Change an image, or make a new one from several. Costs money, like generate_image.
 
         Give images or attached_image. To go on step by step, refine_image is better.
         """
         options = _given(
             mask=await self._mask(mask, attached_mask, mask_box),
-            markup=None if markup is None else await self._sources.picture(markup, field="markup"),
+            markup=None if markup is None else await self._sources.image(markup, field="markup"),
             input_fidelity=input_fidelity,
             model=model,
             n=n,
@@ -177,7 +177,7 @@ class GenerateTools:
         save_to: p.SaveTo = None,
         max_px: p.MaxPixels = None,
     ) -> JobRequest:
-        """Draw other versions of one picture: same subject, another view. Costs money."""
+        """Draw other versions of one image: same subject, another view. Costs money."""
         options = _given(
             model=model,
             n=n,
@@ -209,7 +209,7 @@ class GenerateTools:
         attached_mask: p.AttachedMask = None,
         mask_box: p.MaskBox = None,
         action: p.Action = "auto",
-        max_images: p.MaxPictures = None,
+        max_images: p.MaxImages = None,
         input_fidelity: p.InputFidelity = None,
         model: p.Model = None,
         size: p.Size = None,
@@ -230,7 +230,7 @@ class GenerateTools:
         save_to: p.SaveTo = None,
         max_px: p.MaxPixels = None,
     ) -> JobRequest:
-        """Go on with a picture in words: "warmer light", "now without the hat". Costs money.
+        """Go on with an image in words: "warmer light", "now without the hat". Costs money.
 
         A chat model remembers the turns before and is billed a little, too. Give image or
         attached_image.
@@ -254,7 +254,7 @@ class GenerateTools:
             partial_images=partial_images,
         )
         resume, known, given = await self._start(image, attached_image)
-        more = await self._sources.pictures(more_images or (), field="more_images")
+        more = await self._sources.images(more_images or (), field="more_images")
         request = RefineRequest(
             prompt=prompt,
             resume=resume,
@@ -271,39 +271,41 @@ class GenerateTools:
     def _sources(self) -> Sources:
         return Sources(self.submitter.app)
 
-    async def _images(self, attached: Upload | None, named: Sequence[str]) -> tuple[Picture, ...]:
-        found: list[Picture] = []
+    async def _images(
+        self, attached: Upload | None, named: Sequence[str]
+    ) -> tuple[InputImage, ...]:
+        found: list[InputImage] = []
         if attached is not None:
-            found.append(await self._sources.picture(attached, field="attached_image"))
-        found += await self._sources.pictures(named, field="images")
+            found.append(await self._sources.image(attached, field="attached_image"))
+        found += await self._sources.images(named, field="images")
         if not found:
-            raise _refused("images", "name at least one picture, or pass attached_image")
+            raise _refused("images", "name at least one image, or pass attached_image")
         return tuple(found)
 
-    async def _only(self, named: str | None, attached: Upload | None) -> Picture:
+    async def _only(self, named: str | None, attached: Upload | None) -> InputImage:
         if named is not None and attached is None:
-            return await self._sources.picture(named, field="image")
+            return await self._sources.image(named, field="image")
         if attached is not None and named is None:
-            return await self._sources.picture(attached, field="attached_image")
+            return await self._sources.image(attached, field="attached_image")
         raise _refused("image", "give image or attached_image, and not both")
 
     async def _start(
         self, named: str | None, attached: Upload | None
-    ) -> tuple[str | None, Picture | None, tuple[Picture, ...]]:
-        """What a conversation goes on from, its picture, and the pictures it begins with."""
+    ) -> tuple[str | None, InputImage | None, tuple[InputImage, ...]]:
+        """Return what a conversation continues from, its image, and the images it begins with."""
         if named is not None and attached is None and named.startswith(_RESPONSE):
             return named, None, ()
         if named is not None and attached is None:
             named = await self._sources.settled(named, field="image")
             if (id := stored_id(named)) is not None:
-                picture = await self._sources.picture(id, field="image")
+                image = await self._sources.image(id, field="image")
                 record = await asyncio.to_thread(self.submitter.app.store.get, id)
-                return (None, None, (picture,)) if ENDED in record.tags else (id, picture, ())
+                return (None, None, (image,)) if ENDED in record.tags else (id, image, ())
         return None, None, (await self._only(named, attached),)
 
     async def _mask(
         self, named: str | None, attached: Upload | None, box: list[int] | None
-    ) -> Picture | gptimage.Mask | None:
+    ) -> InputImage | gptimage.Mask | None:
         given = [each for each in (named, attached, box) if each is not None]
         if len(given) > 1:
             raise _refused("mask", "give one of mask, attached_mask and mask_box")
@@ -311,11 +313,11 @@ class GenerateTools:
             left, top, width, height = box
             return gptimage.Mask.from_box((left, top, left + width, top + height))
         source = named if named is not None else attached
-        return None if source is None else await self._sources.picture(source, field="mask")
+        return None if source is None else await self._sources.image(source, field="mask")
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """What was not left out."""
+    """Return the arguments that were not left out."""
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -325,13 +327,13 @@ def _svg(model: str | None, effort: str | None) -> dict[str, Any] | None:
 
 
 def _refused(field: str, problem: str) -> gptimage.InvalidRequestError:
-    return gptimage.InvalidRequestError(f"{field}: {problem}", field=field, allowed=p.PICTURE)
+    return gptimage.InvalidRequestError(f"{field}: {problem}", field=field, allowed=p.IMAGE)
 
 
 # The tools that draw, and cost money: generate, edit, refine, vary.
 #
 # Each call becomes a job: when the client gives up or leaves, the job goes on, is
-# paid, and is kept.
+# paid, and its images are saved.
 
 Answer: TypeAlias = CallToolResult | InputRequiredResult
 
@@ -339,15 +341,12 @@ Ask: TypeAlias = Callable[..., Awaitable[JobRequest]]
 """A method of `GenerateTools`."""
 
 _TITLES: Final = {
-    "generate_image": "Generate pictures",
-    "edit_image": "Edit pictures",
-    "refine_image": "Refine a picture in words",
+    "generate_image": "Generate images",
+    "edit_image": "Edit images",
+    "refine_image": "Refine an image in words",
     "create_variations": "Create variations",
 }
 _FILES: Final = ("attached_image", "attached_mask")
-
-
-_LIMIT_NOTE: Final = "Name size and quality: a spending limit refuses a cost it cannot foresee."
 
 
 def add_generate_tools(server: DynamicServer, app: App) -> None:
@@ -358,7 +357,7 @@ def add_generate_tools(server: DynamicServer, app: App) -> None:
         ask: Ask = getattr(tools, name)
         files = [each for each in _FILES if each in inspect.signature(ask).parameters]
         tool = _tool(runner, ask)
-        note = _LIMIT_NOTE if requires_known_cost(app.settings) else ""
+        note = limit_note(name, app.settings)
         register_tool(
             server, tool, title=title, hints=PAID, structured=False, files=files, note=note
         )
@@ -383,11 +382,11 @@ class ToolRunner:
         """
         app, owner = self.submitter.app, current_user()
         with tool_errors():
-            self.submitter.check_key()  # before pictures are read for nothing
+            self.submitter.check_key()  # before images are read for nothing
             job_request = await ask(**asked)
             job = await self.submitter.find_earlier(job_request, owner)
             if job is None or job.state != "running":
-                question = await confirm(ctx, job_request.request, job)
+                question = await confirm(app, ctx, job_request.request, job)
                 if question is not None:
                     return question
                 job = self.submitter.begin(job_request, owner)

@@ -1,6 +1,6 @@
-"""The pictures a tool call names: ids, handles, allowed paths, URLs and uploaded files.
+"""The images a tool call names: ids, handles, allowed paths, URLs and uploaded files.
 
-Each is read here once, and proved to be a whole picture by the library before anything is sent.
+Each is read here once, and proved to be a whole image by the library before anything is sent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gptimage.image.allowed_folders import Folders
 from gptimage_mcp.auth import current_user
 from gptimage_mcp.jobs.journal import is_handle
 from gptimage_mcp.jobs.uploads import Uploads, is_upload
-from gptimage_mcp.tools.requests import Picture
+from gptimage_mcp.tools.requests import InputImage
 
 
 if TYPE_CHECKING:
@@ -68,15 +68,15 @@ class Sources:
 
     app: App
 
-    async def picture(self, named: str | Upload, *, field: str) -> Picture:
-        """One picture, wherever it is.
+    async def image(self, named: str | Upload, *, field: str) -> InputImage:
+        """One image, wherever it is.
 
         Args:
             named: How the call names it.
             field: The parameter, for errors.
 
         Raises:
-            GptImageError: There is no such picture, or it may not be read.
+            GptImageError: There is no such image, or it may not be read.
         """
         if isinstance(named, Upload):
             return await self._download(named.download_url, field)
@@ -95,18 +95,18 @@ class Sources:
         scheme = _SCHEME.match(text)
         return await self._by_scheme(scheme[1].lower() if scheme else "", text, field)
 
-    async def pictures(self, named: Sequence[str | Upload], *, field: str) -> list[Picture]:
+    async def images(self, named: Sequence[str | Upload], *, field: str) -> list[InputImage]:
         """Several, in their order; errors name the one at fault, as in ``images[2]``."""
         return [
-            await self.picture(each, field=f"{field}[{index}]") for index, each in enumerate(named)
+            await self.image(each, field=f"{field}[{index}]") for index, each in enumerate(named)
         ]
 
     async def settled(self, named: str, *, field: str) -> str:
-        """The same, with a call's handle replaced by the id of the picture it has drawn."""
+        """Replace a call's handle by the id of the image it has drawn."""
         text = named.strip()
         return await self._of_job(text, field) if is_handle(text) else text
 
-    async def _by_scheme(self, scheme: str, text: str, field: str) -> Picture:
+    async def _by_scheme(self, scheme: str, text: str, field: str) -> InputImage:
         if scheme in ("http", "https"):
             return await self._download(text, field)
         if scheme == "data":
@@ -141,7 +141,7 @@ class Sources:
         return _proved(data, field, "what the URL leads to")
 
     async def _of_job(self, handle: str, field: str) -> str:
-        """The picture a call has drawn."""
+        """The image a call has drawn."""
         job = await self.app.jobs.get(handle, owner=current_user())
         if job is None:
             raise _refused(field, f"no call has the handle {handle}")
@@ -151,24 +151,24 @@ class Sources:
         if len(ids) == 1:
             return ids[0]
         if ids:
-            raise _refused(field, f"{handle} has {len(ids)} pictures; name one: {', '.join(ids)}")
-        raise _refused(field, f"{handle} left no picture")
+            raise _refused(field, f"{handle} has {len(ids)} images; name one: {', '.join(ids)}")
+        raise _refused(field, f"{handle} left no image")
 
 
 def stored_id(named: str) -> str | None:
-    """The id of a stored picture this stands for, itself or by its address; None for the rest."""
+    """The id of a stored image this stands for, itself or by its address; None for the rest."""
     id = named.removeprefix(_IMAGE_URI)
     return id if _ID.fullmatch(id) else None
 
 
 def readable(app: App) -> Folders:
-    """Where pictures may be read from: the input folders, and the store's own."""
+    """Return the folders images may be read from: the input folders, and the store's own."""
     store = app.store.folder
     return Folders(*app.settings.input_folders, *([store] if store else ()))
 
 
 def writable(app: App, field: str) -> Folders:
-    """Where copies may be written.
+    """Return the folder copies may be written to.
 
     Raises:
         InvalidRequestError: Nowhere.
@@ -178,7 +178,7 @@ def writable(app: App, field: str) -> Folders:
         raise _refused(
             field,
             f"no folder for copies is allowed ({variable('output_folders')} is not set); every "
-            "picture is in the store anyway, and results name its path",
+            "image is in the store anyway, and results name its path",
         )
     return Folders(*folders)
 
@@ -187,15 +187,15 @@ def _decoded(url: str, field: str) -> gptimage.Image:
     try:
         return gptimage.Image.open(url)
     except gptimage.ImageDecodeError as error:
-        raise _refused(field, f"the data: URL is no picture: {error}") from error
+        raise _refused(field, f"the data: URL is no image: {error}") from error
 
 
 def _proved(data: bytes, field: str, name: str) -> gptimage.Image:
-    """A picture, as far as its head says; the library decodes all of it before it is sent."""
+    """An image, as far as its head says; the library decodes all of it before it is sent."""
     try:
         return gptimage.Image.from_bytes(data)
     except gptimage.ImageDecodeError as error:
-        raise _refused(field, f"{name} is no picture: {error}") from error
+        raise _refused(field, f"{name} is no image: {error}") from error
 
 
 def _refused(field: str, problem: str) -> gptimage.InvalidRequestError:

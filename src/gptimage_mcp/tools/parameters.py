@@ -40,7 +40,7 @@ def as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-PICTURE: Final = "id (img_...), handle (job_...), allowed path, https or data: URL, or file-... id"
+IMAGE: Final = "id (img_...), handle (job_...), allowed path, https or data: URL, or file-... id"
 
 
 def _visible(pixels: int) -> int:
@@ -58,7 +58,7 @@ EditPrompt = Annotated[
 ]
 OtherPrompt = Annotated[str | Nothing, optional("What should differ")]
 Model = Annotated[str | Nothing, optional("Image model of list_models; usually left out")]
-N = Annotated[Annotated[int, Field(ge=1, le=10)] | Nothing, optional("Pictures, 1 by default")]
+N = Annotated[Annotated[int, Field(ge=1, le=10)] | Nothing, optional("Images, 1 by default")]
 Size = Annotated[
     str | Nothing,
     optional("Exact pixels (1920x1080), ratio (16:9), auto, or a name: square, og_image, ..."),
@@ -120,16 +120,16 @@ MaxPixels = Annotated[
 Images = Annotated[
     Annotated[list[str], Field(max_length=16)] | Nothing,
     BeforeValidator(as_list),
-    optional(f"1 to 16 pictures to start from, each {PICTURE}"),
+    optional(f"1 to 16 images to start from, each {IMAGE}"),
 ]
-Source = Annotated[str | Nothing, optional("Picture to start from, named as in edit_image")]
+Source = Annotated[str | Nothing, optional("Image to start from, named as in edit_image")]
 File = Annotated[Upload, WithJsonSchema(_flat(Upload))]
 """In the schema without ``$ref``, which some clients cannot follow."""
 
-Attached = Annotated[File | Nothing, optional("Picture attached by the person; goes first")]
+Attached = Annotated[File | Nothing, optional("Image attached by the person; goes first")]
 Mask = Annotated[
     str | Nothing,
-    optional("Picture whose transparent (or else white) parts may change in the first one"),
+    optional("Image whose transparent (or else white) parts may change in the first one"),
 ]
 AttachedMask = Annotated[File | Nothing, optional("Mask attached by the person")]
 MaskBox = Annotated[
@@ -138,7 +138,7 @@ MaskBox = Annotated[
 ]
 Markup = Annotated[
     str | Nothing,
-    optional("A transparent png with drawn hints, of the first picture's size"),
+    optional("A transparent png with drawn hints, of the first image's size"),
 ]
 InputFidelity = Annotated[
     Literal["low", "high"] | Nothing,
@@ -146,20 +146,20 @@ InputFidelity = Annotated[
 ]
 Continues = Annotated[
     str | Nothing,
-    optional("What to go on from: a picture, or response_id (resp_...) of an earlier turn"),
+    optional("What to go on from: an image, or response_id (resp_...) of an earlier turn"),
 ]
 Extra = Annotated[
     Annotated[list[str], Field(max_length=15)] | Nothing,
     BeforeValidator(as_list),
-    optional("More pictures to use, such as a style or an object"),
+    optional("More images to use, such as a style or an object"),
 ]
 Action = Annotated[
     Literal["auto", "generate", "edit"],
-    Field(description="auto (default), generate (draw anew) or edit (change the picture)"),
+    Field(description="auto (default), generate (draw anew) or edit (change the image)"),
 ]
-MaxPictures = Annotated[
+MaxImages = Annotated[
     Annotated[int, Field(ge=1, le=10)] | Nothing,
-    optional("1 (default) to 10 pictures the model may draw in this turn; each is paid"),
+    optional("1 (default) to 10 images the model may draw in this turn; each is paid"),
 ]
 
 RARE: Final = (
@@ -206,7 +206,7 @@ def advanced_of(method: Callable[..., Any]) -> Any:
 
 
 def help_of(methods: Iterable[Callable[..., Any]]) -> dict[str, str]:
-    """What each rare parameter is, in words."""
+    """Return the description of each rare parameter."""
     found: dict[str, str] = {}
     for method in methods:
         hints = get_type_hints(method, include_extras=True)

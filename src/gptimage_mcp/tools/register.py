@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gptimage_mcp.app import App
 
 
-# Who calls, and how to tell them that their picture is on its way.
+# Who calls, and how to tell them that their image is on its way.
 
 
 def progress_reporter(ctx: Context[App, Any]) -> ProgressCallback:
@@ -39,7 +39,7 @@ LOOKS: Final = ToolAnnotations(
 PAID: Final = ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
 )
-"""Spends money and adds pictures; doing it twice may give others."""
+"""Spends money and adds images; doing it twice may give others."""
 
 STOPS: Final = ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False

@@ -1,4 +1,4 @@
-"""What a call asks for, with its pictures read: ready to be asked about, and to be drawn."""
+"""Requests of tool calls, with their images read: ready to be confirmed, and drawn."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import gptimage
 from gptimage_mcp.jobs.job import Job, Outcome
 
 
-Picture: TypeAlias = gptimage.Image | gptimage.FileRef
-"""What a request may be given to look at."""
+InputImage: TypeAlias = gptimage.Image | gptimage.FileRef
+"""An image of a request: its bytes, or a file the service has."""
 
 
 class ImageRequest(Protocol):
-    """What is to be drawn."""
+    """A request for images."""
 
     @property
     def operation(self) -> str:
@@ -33,12 +33,12 @@ class ImageRequest(Protocol):
 
     @property
     def count(self) -> int:
-        """The most pictures it asks for."""
+        """Return the most images it requests."""
         ...
 
     @property
     def refresh(self) -> bool:
-        """Whether it wants an answer of its own, even if that is paid once more."""
+        """Return whether it needs a new response, even if that is paid once more."""
         ...
 
     @property
@@ -47,8 +47,8 @@ class ImageRequest(Protocol):
         ...
 
     @property
-    def priced(self) -> tuple[str, list[Picture] | None, dict[str, Any]]:
-        """Prompt, pictures and options by which its cost is foreseen."""
+    def priced(self) -> tuple[str, list[InputImage] | None, dict[str, Any]]:
+        """Prompt, images and options by which its cost is foreseen."""
         ...
 
     async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
@@ -72,25 +72,25 @@ class ImageRequest(Protocol):
 
 @frozen(kw_only=True)
 class GenerateRequest:
-    """New pictures, an edit, or variations of a picture.
+    """New images, an edit, or variations of an image.
 
     Attributes:
         operation: ``generate``, ``edit`` or ``variations``.
         prompt: The words; empty for the usual variation.
-        images: The pictures to start from.
+        images: The images to start from.
         options: The library's parameters, those that were given.
         refresh: Whether an answer that is kept already will not do.
     """
 
     operation: str
     prompt: str = field(repr=False)
-    images: tuple[Picture, ...] = field(default=(), repr=False)
+    images: tuple[InputImage, ...] = field(default=(), repr=False)
     options: Mapping[str, Any] = field(repr=False)
     refresh: bool = False
 
     @property
     def count(self) -> int:
-        """The most pictures it asks for."""
+        """Return the most images it requests."""
         return int(self.options.get("n", 1))
 
     @property
@@ -99,7 +99,7 @@ class GenerateRequest:
         return _digest((self.operation, self.prompt, self.images, self.options))
 
     @property
-    def priced(self) -> tuple[str, list[Picture] | None, dict[str, Any]]:
+    def priced(self) -> tuple[str, list[InputImage] | None, dict[str, Any]]:
         """See `ImageRequest`."""
         return self.prompt or "variation", list(self.images) or None, dict(self.options)
 
@@ -128,14 +128,14 @@ class GenerateRequest:
 
 @frozen(kw_only=True)
 class RefineRequest:
-    """A turn of a conversation about a picture.
+    """A turn of a conversation about an image.
 
     Attributes:
         prompt: The words.
-        resume: The stored picture (``img_...``) or the response (``resp_...``) it goes on from;
+        resume: The stored image (``img_...``) or the response (``resp_...``) it goes on from;
             None begins a conversation about `images`.
-        images: Pictures it is given.
-        known: The picture it goes on from, where it is at hand; only to foresee the cost.
+        images: Images it is given.
+        known: The image it goes on from, where it is at hand; only to foresee the cost.
         options: The library's parameters of a turn, those that were given.
         model: The model that draws, or None.
         chat_model: The model that reads the words, or None.
@@ -144,8 +144,8 @@ class RefineRequest:
 
     prompt: str = field(repr=False)
     resume: str | None
-    images: tuple[Picture, ...] = field(default=(), repr=False)
-    known: Picture | None = field(default=None, repr=False)
+    images: tuple[InputImage, ...] = field(default=(), repr=False)
+    known: InputImage | None = field(default=None, repr=False)
     options: Mapping[str, Any] = field(repr=False)
     model: str | None = None
     chat_model: str | None = None
@@ -155,7 +155,7 @@ class RefineRequest:
 
     @property
     def count(self) -> int:
-        """The most pictures it asks for."""
+        """Return the most images it requests."""
         return int(self.options.get("max_images", 1))
 
     @property
@@ -165,8 +165,8 @@ class RefineRequest:
         return _digest(parts)
 
     @property
-    def priced(self) -> tuple[str, list[Picture] | None, dict[str, Any]]:
-        """The picture's part, which is nearly all of it; see `ImageRequest`."""
+    def priced(self) -> tuple[str, list[InputImage] | None, dict[str, Any]]:
+        """The image's part, which is nearly all of it; see `ImageRequest`."""
         options = {name: self.options[name] for name in self.options if name not in _OF_A_TURN}
         images = [*self.images, *((self.known,) if self.known else ())]
         return self.prompt, images or None, {"n": self.count, "model": self.model, **options}
@@ -220,7 +220,7 @@ def _digest(parts: object) -> str:
 
 
 def _mark(value: object) -> object:
-    """What tells a value from others of its kind."""
+    """Return what distinguishes a value from others of its kind."""
     if isinstance(value, gptimage.Image):
         return value.sha256
     if isinstance(value, gptimage.Mask):

@@ -24,7 +24,7 @@ class Usage(TypedDict):
 
 
 class Brief(TypedDict, total=False):
-    """A saved picture in brief; what is not there is not known, empty or usual (a png)."""
+    """A saved image in brief; what is not there is not known, empty or usual (a png)."""
 
     id: str
     prompt: str
@@ -34,7 +34,7 @@ class Brief(TypedDict, total=False):
 
 
 class ImageSummary(TypedDict):
-    """A saved picture in short. ``cost_usd`` is of its whole call, which drew ``of`` pictures."""
+    """A saved image in short. ``cost_usd`` is of its whole call, which drew ``of`` images."""
 
     id: str
     uri: str
@@ -57,16 +57,16 @@ class ImageSummary(TypedDict):
 
 
 class Listing(TypedDict):
-    """A page of pictures, newest first; ``next`` is the cursor of the next page, or null."""
+    """A page of images, newest first; ``next`` is the cursor of the next page, or null."""
 
     records: list[Brief]
     next: str | None
 
 
 class ImageDetails(ImageSummary):
-    """Everything known of a saved picture.
+    """Everything known of a saved image.
 
-    ``request`` has every parameter that was asked for; ``ancestors`` are the pictures it was made
+    ``request`` has every parameter that was asked for; ``ancestors`` are the images it was made
     from, oldest first, and ``descendants`` those made from it.
     """
 
@@ -89,7 +89,7 @@ class ImageDetails(ImageSummary):
 
 
 class Info(TypedDict):
-    """A picture, or a call and its pictures.
+    """An image, or a call and its images.
 
     ``unknown`` means that it was sent, that its outcome is not known, and that it may have been
     billed. ``seconds``, ``progress`` and ``ceiling_usd`` belong to a call that goes on.
@@ -201,7 +201,7 @@ class Versions(TypedDict):
 
 
 class StoreState(TypedDict):
-    """Where pictures are kept; ``error`` says why it cannot be read."""
+    """Where images are kept; ``error`` says why it cannot be read."""
 
     store: str
     pictures: int | None
@@ -255,7 +255,7 @@ class Abilities(TypedDict):
 
 
 class Undecided(TypedDict):
-    """A call without a picture.
+    """A call without an image.
 
     ``unknown``: it may have been billed, at most ``most_usd``. ``not_sent``: nothing was billed.
     """
@@ -270,7 +270,7 @@ class Undecided(TypedDict):
 class Status(TypedDict):
     """How the server is. ``problems`` each say what to do; without any, it can draw.
 
-    ``undecided`` are calls of the caller that left no picture, newest first.
+    ``undecided`` are calls of the caller that left no image, newest first.
     """
 
     ready: bool
@@ -297,7 +297,7 @@ class Cancelled(TypedDict):
 
 
 class Deleted(TypedDict):
-    """The picture that is gone."""
+    """The image that is gone."""
 
     deleted: str
 

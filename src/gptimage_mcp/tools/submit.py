@@ -36,7 +36,7 @@ class JobSubmitter:
     app: App
 
     def check_key(self) -> gptimage.AsyncImageClient:
-        """What draws.
+        """The engine that draws.
 
         Raises:
             ConfigurationError: There is no key.
@@ -64,7 +64,7 @@ class JobSubmitter:
             max_px: Long edge of previews, or None.
 
         Raises:
-            InvalidRequestError: It asks for too many pictures, or for a copy elsewhere.
+            InvalidRequestError: It asks for too many images, or for a copy elsewhere.
         """
         most, count = self.app.settings.max_images, request.count
         if count > most:
@@ -91,9 +91,9 @@ class JobSubmitter:
         )
 
     async def find_earlier(self, job_request: JobRequest, owner: str | None) -> Job | None:
-        """The same, asked for before: a job to join, or one whose outcome is not known.
+        """Return an earlier call with the same request: one to join, or of unknown outcome.
 
-        A client that gave up waiting, or that was started again, asks once more.
+        A client that gave up waiting, or that was started again, repeats its call.
 
         Raises:
             EarlierUnknownError: It may have been paid, and the request does not say ``refresh``.
@@ -108,7 +108,7 @@ class JobSubmitter:
         return job
 
     def begin(self, job_request: JobRequest, owner: str | None) -> Job:
-        """Begin to draw, or join whoever in this server draws the same just now."""
+        """Start to draw, or join a job of this server with the same request."""
         if job_request.dedup_key and (
             job := self.app.jobs.find_duplicate(job_request.dedup_key, owner=owner)
         ):
@@ -147,7 +147,7 @@ class JobSubmitter:
             return await self._worker.draw(job_request, job)
         job.copies = ended.copies
         if ended.outcome is None:
-            raise ended.error or gptimage.GptImageError("it ended without a picture")
+            raise ended.error or gptimage.GptImageError("it ended without an image")
         if ended.error is not None:  # paid, and not in the store
             raise ended.error
         return ended.outcome
