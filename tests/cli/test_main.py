@@ -521,6 +521,6 @@ def test_ctrl_c_says_where_a_paid_reply_is(
     told = capsys.readouterr().err
 
     assert code == 130
-    assert "its reply could not be written; it is kept in a file" in told
+    assert "its reply could not be written; it is saved in a file" in told
     path = told.rsplit("the reply as it arrived is in ", 1)[1].strip()
     assert Path(path).read_bytes() == b"paid"

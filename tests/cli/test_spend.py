@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import gptimage
 from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.budget.ledger import Ledger
@@ -80,7 +79,7 @@ def test_another_file_is_no_ledger(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
 
-    with pytest.raises(gptimage.ConfigurationError, match="is no ledger"):
+    with pytest.raises(InvalidRequestError, match="is no ledger"):
         run("--ledger", str(path))
     assert path.read_bytes() == content
 
