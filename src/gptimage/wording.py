@@ -94,6 +94,11 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
         "made anew by `gptimage reindex`",
         "made anew by `gptimage reindex`",
     ),
+    (
+        "make room there, or put the index on another local disk with Store(..., index=...)",
+        "make room there",
+        "the person makes room there",
+    ),
     ("name another file with Store(..., index=...)", "move it away", "the person moves it away"),
     ("history() lists", "`gptimage history` lists", "list_images lists"),
     ("use .next of the page before", "take the one the page before gave", "use next of that page"),

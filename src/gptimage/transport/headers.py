@@ -28,7 +28,7 @@ _BODY: Final[Mapping[str, str]] = {
 }
 _OWN: Final[Mapping[str, str]] = {
     **_BODY,
-    **dict.fromkeys(("authorization", "api-key"), "api_key= or openai= brings the key"),
+    **dict.fromkeys(("authorization", "api-key"), "the key is sent by itself"),
     "host": "it belongs to the request as it is sent",
     "x-stainless-raw-response": "the SDK's response is read as it arrives",
 }
