@@ -24,6 +24,7 @@ from gptimage_mcp.jobs.engine import TENANTS, Tenant, open_state, open_tenant
 from gptimage_mcp.jobs.job import Job
 from gptimage_mcp.jobs.jobs import Jobs
 from gptimage_mcp.jobs.shared import SharedState
+from gptimage_mcp.retention import Pruning
 
 
 if TYPE_CHECKING:
@@ -92,6 +93,10 @@ def _jobs(app: App) -> Jobs:
     return Jobs(store=lambda: app.store, state=app.state, ended=ended, clock=app.clock)
 
 
+def _pruning(app: App) -> Pruning:
+    return Pruning(app.stores, app.settings.retention)
+
+
 def _state(app: App) -> SharedState:
     return open_state(app.settings)
 
@@ -128,6 +133,7 @@ class App:
         jobs: What is being drawn, and what was.
         tenants: What each caller has, where callers do not share everything; or None.
         clock: Tells the time (UTC): the client's own clock where there is a client.
+        pruning: Deletes old images once a day, however many clients come.
         runner: The process that draws, where this one may be killed by its client; or None.
         metrics: What ``/metrics`` tells; None over stdio, or without the extra ``prometheus``.
     """
@@ -141,6 +147,7 @@ class App:
     state: SharedState = field(default=Factory(_state, takes_self=True), repr=False)
     jobs: Jobs = field(default=Factory(_jobs, takes_self=True), repr=False)
     tenants: Tenants[Tenant] | None = field(default=Factory(_tenants, takes_self=True), repr=False)
+    pruning: Pruning = field(default=Factory(_pruning, takes_self=True), repr=False)
     runner: Runner | None = field(default=None, repr=False)
     metrics: Metrics | None = field(default=None, repr=False)
 

@@ -234,9 +234,7 @@ def _can_wait(settings: Settings) -> bool:
 @asynccontextmanager
 async def _running(app: App, *, owned: bool) -> AsyncGenerator[None]:
     """Run the jobs and the pruning of a server, and close at the end what is not in use."""
-    from gptimage_mcp.retention import Pruning
-
-    async with app.jobs, Pruning(app.stores, app.settings.retention).running():
+    async with app.jobs, app.pruning.running():
         yield
     if app.runner is not None and not app.jobs.in_use:
         app.runner.close()

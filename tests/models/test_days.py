@@ -106,6 +106,10 @@ def test_nothing_to_read_or_copy_names_a_model_that_ends() -> None:
     known = {
         "sandbox.md": "shows what happens on the day",
         "errors.md": "shows the error of a model that is gone",
+        "models.md": "is the catalogue with all its dates, written from it",
+        "image-gen-mcp.md": "says what an older server drew with, and that it is gone",
+        "index.md": "says which models are gone, for those who come from them",
+        "openai-sdk.md": "says what went with dall-e",
         "replies.py": "says in a comment why a formula stands in",
         "images_api.py": "says in a comment what leaving the model out used to mean",
         "service.py": "refuses as the endpoint of dall-e-2 does",

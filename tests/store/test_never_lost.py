@@ -272,7 +272,7 @@ def test_a_spool_that_cannot_write_only_warns(tmp_path: Path) -> None:
 
     assert entry.path is None
     assert entry.warning is not None
-    assert "could not be kept" in entry.warning
+    assert "could not be saved" in entry.warning
     entry.discard()
 
 

@@ -236,7 +236,7 @@ def test_a_folder_somebody_else_made_is_refused(
     client = gptimage.ImageClient.sandbox(store=store)
     result = client.generate("A fox", size="1024x640", quality="low")
 
-    assert any("could not be kept for recovery" in note for note in result.warnings)
+    assert any("could not be saved for recovery" in note for note in result.warnings)
     assert len(result.stored) == 1
     assert [path for path in folder.rglob("*") if folder.is_dir()] == []
     failed_save(store, make.result(), monkeypatch)

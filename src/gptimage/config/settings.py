@@ -160,7 +160,7 @@ def read_per_minute(text: str) -> int:
     Raises:
         BadValueError: It is none.
     """
-    if not re.fullmatch(r"[1-9]\d{0,5}", text, re.ASCII):
+    if not re.fullmatch(r"[1-9]\d{0,8}", text, re.ASCII):
         raise BadValueError("is no whole number above 0; write it like 60")
     return int(text)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode
 
+from gptimage._internal.clock import unix_now
 from gptimage.errors import GptImageError
 
 
@@ -43,7 +43,7 @@ class SignedLinks:
         secrets: Sequence[str],
         *,
         lifetime: timedelta,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = unix_now,
     ) -> None:
         if not secrets:
             raise ValueError("links cannot be signed without a secret")
