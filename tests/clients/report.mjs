@@ -30,19 +30,25 @@ export async function report(client, call) {
   };
 }
 
-// The client's patience ends before the picture is there; the picture must not be lost.
+// The client's patience ends before the picture is there; the picture must not be lost. A call that
+// is cancelled before the server took it up draws nothing: then the next one has more patience.
 async function giveUp(call) {
-  const wanted = { name: "generate_image", arguments: { prompt: "A slow owl", size: "1024x1024" } };
   let code = null;
-  try {
-    await call(wanted, { timeout: 1 });
-  } catch (error) {
-    code = error.code;
-  }
-  for (let attempt = 0; attempt < 100; attempt++) {
-    const found = await call({ name: "list_images", arguments: { text: "slow owl" } });
-    if (JSON.parse(found.content[0].text).records.length) return { code, kept: true };
-    await new Promise((done) => setTimeout(done, 100));
+  for (const patience of [1, 20, 100, 500]) {
+    const prompt = `A slow owl ${patience}`;
+    try {
+      await call(
+        { name: "generate_image", arguments: { prompt, size: "1024x1024" } },
+        { timeout: patience },
+      );
+    } catch (error) {
+      code = error.code;
+    }
+    for (let attempt = 0; attempt < 100; attempt++) {
+      const found = await call({ name: "list_images", arguments: { text: `"${prompt}"` } });
+      if (JSON.parse(found.content[0].text).records.length) return { code, kept: true };
+      await new Promise((done) => setTimeout(done, 100));
+    }
   }
   return { code, kept: false };
 }

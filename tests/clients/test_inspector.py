@@ -44,7 +44,7 @@ def inspector(
     protocol, way = str(request.param).split("-")
     program = modules / "@modelcontextprotocol/inspector"
     name = json.loads((program / "package.json").read_text())["bin"]["mcp-inspector"]
-    command = [node, str(program / name), "--cli", "-q", "--protocol-protocol", protocol]
+    command = [node, str(program / name), "--cli", "-q", "--protocol-era", protocol]
     # The inspector hands a server of its own none of its environment.
     told = [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
     where = [*told, *STDIO] if way == "stdio" else [server, "--transport", "http"]
