@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 
 from gptimage.errors import GptImageError, InvalidRequestError
 from gptimage.service import Runner, RunnerError, RunnerLostError
+from gptimage.service.host import _Out, _run
 
 
 WORK = "tests.service.works:open_tasks"
@@ -161,3 +164,65 @@ def test_a_python_that_cannot_be_started_is_told(
 
     with pytest.raises(RunnerError, match="no process can be started"):
         run(tmp_path, lambda runner: runner.run("a", "pid", ignore))
+
+
+class Held(io.RawIOBase):
+    """A pipe whose reader takes nothing until it is let go."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.written = b""
+
+    def writable(self) -> bool:
+        """It is a sink."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Wait for the reader, as a full pipe does."""
+        assert self.open.wait(60)
+        self.written += bytes(data)
+        return len(data)
+
+
+def test_a_call_begins_when_its_owner_can_know_it() -> None:
+    """Killed before that message is out, its owner would begin and pay it once more."""
+    begun: list[str] = []
+
+    class Noted:
+        """Work that says when it begins."""
+
+        async def run(self, id: str, call: object, _: Any) -> object:
+            begun.append(id)
+            return call
+
+    async def scenario() -> tuple[list[str], list[str]]:
+        sink = Held()
+        out = _Out(cast("Any", sink))
+        call = _run(cast("Any", Noted()), "a", "x", out, set(), asyncio.Event())
+        task = asyncio.create_task(call)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        before = [*begun]
+        sink.open.set()
+        await task
+        out.end()
+        return before, begun
+
+    assert asyncio.run(scenario()) == ([], ["a"])
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_call_of_an_owner_who_left_is_not_begun(gone: bool) -> None:
+    """Whether its message could not be written, or it left just after that."""
+
+    async def scenario() -> None:
+        sink = Held()
+        sink.open.set()
+        if gone:
+            sink.close()
+        leaving = asyncio.Event()
+        if not gone:
+            leaving.set()
+        await _run(cast("Any", None), "a", "x", _Out(cast("Any", sink)), set(), leaving)
+
+    asyncio.run(scenario())

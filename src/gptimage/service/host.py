@@ -9,6 +9,7 @@ import queue
 import signal
 import sys
 import threading
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -67,17 +68,20 @@ class _Out:
 
     def __init__(self, sink: BinaryIO) -> None:
         self._sink = sink
-        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[bytes, Future[bool]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def put(self, message: tuple[Any, ...]) -> None:
-        self.put_packed(packed(message))
+    def put(self, message: tuple[Any, ...]) -> Future[bool]:
+        """Send a message; the future says whether it was written."""
+        return self.put_packed(packed(message))
 
-    def put_packed(self, message: bytes) -> None:
+    def put_packed(self, message: bytes) -> Future[bool]:
+        written: Future[bool] = Future()
         if self._thread is None:  # only now: no thread may run while the process forks
             self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()
-        self._waiting.put(message)
+        self._waiting.put((message, written))
+        return written
 
     def end(self) -> None:
         if self._thread is not None:
@@ -85,10 +89,16 @@ class _Out:
             self._thread.join(_FLUSHING)
 
     def _run(self) -> None:
-        with suppress(OSError, ValueError):  # the owner is gone, and needs to hear no more
-            while (message := self._waiting.get()) is not None:
-                self._sink.write(message)
-                self._sink.flush()
+        gone = False
+        while (each := self._waiting.get()) is not None:
+            message, written = each
+            try:
+                if not gone:
+                    self._sink.write(message)
+                    self._sink.flush()
+            except (OSError, ValueError):  # the owner is gone, and needs to hear no more
+                gone = True
+            written.set_result(not gone)
 
 
 async def _serve(work: Work, source: BinaryIO, out: _Out, idle: float | None) -> None:
@@ -108,6 +118,8 @@ async def _serve(work: Work, source: BinaryIO, out: _Out, idle: float | None) ->
         # A machine that shuts down: as if the owner were gone.
         loop.add_signal_handler(signal.SIGTERM, inbox.put_nowait, ("gone",))
     tasks: set[asyncio.Task[None]] = set()
+    cancelled: set[str] = set()
+    leaving = asyncio.Event()
     owned = True
     while owned or tasks:
         # Nobody tells us that time has passed while there is nothing to do.
@@ -118,24 +130,38 @@ async def _serve(work: Work, source: BinaryIO, out: _Out, idle: float | None) ->
             break  # a call that arrives now is not taken, so its owner starts another process
         if kind == "run":
             id, call = rest
-            out.put(("taken", id))
-            task = loop.create_task(_run(work, id, call, out))
+            task = loop.create_task(_run(work, id, call, out, cancelled, leaving))
             tasks.add(task)
             task.add_done_callback(lambda done: inbox.put_nowait(("done", done)))
         elif kind == "done":
             tasks.discard(rest[0])
         elif kind == "cancel":
+            cancelled.add(rest[0])
             work.cancel(rest[0])
         elif kind == "gone" and owned:
             owned = False
+            leaving.set()
             _fall_silent()
             work.leave()
     await work.aclose()
 
 
-async def _run(work: Work, id: str, call: Any, out: _Out) -> None:
+async def _run(
+    work: Work, id: str, call: Any, out: _Out, cancelled: set[str], leaving: asyncio.Event
+) -> None:
+    # Only once the owner can know it: killed between sending a request and that message, this
+    # process would have its owner begin the call again, and pay for it twice.
+    written = await asyncio.wrap_future(out.put(("taken", id)))
+    if leaving.is_set() or not written:
+        return  # it is gone: what was not sent by then never is
+    if id in cancelled:  # before it began, when there was nothing to cancel yet
+        asyncio.get_running_loop().call_soon(work.cancel, id)
+
+    def tell(progress: Any) -> None:
+        out.put(("told", id, progress))
+
     try:
-        ended = await work.run(id, call, lambda told: out.put(("told", id, told)))
+        ended = await work.run(id, call, tell)
         message = await asyncio.to_thread(packed, ("ended", id, ended))
     except Exception as error:  # noqa: BLE001  # it belongs to whoever asked
         try:
