@@ -309,7 +309,8 @@ def lowest(session: nox.Session) -> None:
     install_wheel(session, "all", "test", "--constraint", str(pins))
     session.run("pip", "list")
     # Other versions differ in what they offer, not in single inputs: few examples are enough.
-    pytest(session, *(session.posargs or TOUCHING), "--hypothesis-profile", "brief")
+    asked = session.posargs or (*TOUCHING, "-m", "not slow")
+    pytest(session, *asked, "--hypothesis-profile", "brief")
 
 
 @nox.session(requires=["build"])

@@ -128,6 +128,16 @@ def s3() -> None:
             assert store.stats().images == 1
 
 
+def svg() -> None:
+    """Go on from an svg without the service's memory: a png of it is drawn here."""
+    from gptimage import ImageClient
+
+    with ImageClient.sandbox() as client:
+        talk = client.conversation(image_model="gpt-image-2.6-flare", stateless=True)
+        talk.send("A red fox", format="svg", size="1024x1024")
+        assert talk.send("At night", size="1024x1024", quality="low").image.format == "png"
+
+
 SMOKE: dict[str, Callable[[], None]] = {
     "celery": celery,
     "celery,redis": celery_and_redis,
@@ -138,6 +148,7 @@ SMOKE: dict[str, Callable[[], None]] = {
     "prometheus": prometheus,
     "redis": redis,
     "s3": s3,
+    "svg": svg,
 }
 
 if __name__ == "__main__":
