@@ -52,8 +52,15 @@ def test_settling_changes_nothing_but_the_wait(blobs: Blobs) -> None:
         blobs.create(KEY, b"second", fsync_dir=False)
 
 
+def needs_one_step(blobs: Blobs) -> None:
+    """Leave out what a stand-in cannot show."""
+    if blobs.name.startswith("s3://"):
+        pytest.skip("moto compares and puts in two steps: two requests at once may both succeed")
+
+
 def test_one_of_many_creators_wins(blobs: Blobs) -> None:
     """Of eight threads that want one name, exactly one gets it."""
+    needs_one_step(blobs)
 
     def create(number: int) -> bool:
         try:
@@ -82,6 +89,7 @@ def test_replace_compares_the_stamp(blobs: Blobs) -> None:
 
 def test_one_of_many_replacers_wins(blobs: Blobs) -> None:
     """Of eight threads that know the same etag, exactly one replaces."""
+    needs_one_step(blobs)
     etag = blobs.create(KEY, b"old")
 
     with ThreadPoolExecutor(8) as pool:
