@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import nox
+from nox.command import CommandFailed
 
 
 nox.needs_version = ">=2026.4.10"
@@ -452,7 +453,11 @@ def install_wheel(session: nox.Session, extra: str, name: str | None, *options: 
 
 
 def pytest(session: nox.Session, *arguments: str, runner: tuple[str, ...] = ()) -> None:
-    """Run pytest from an empty folder, so that only the installed package can be imported."""
+    """Run pytest from an empty folder, so that only the installed package can be imported.
+
+    What fails beside others is tried once more alone: hundreds of tests watch processes, threads
+    and browsers, and two cores serve them all at once. What fails alone fails the session.
+    """
     config = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT))
     paths = [str(ROOT / each) if (ROOT / each).exists() else each for each in arguments]
     with session.chdir(session.create_tmp()):
@@ -461,7 +466,14 @@ def pytest(session: nox.Session, *arguments: str, runner: tuple[str, ...] = ()) 
             "-c",
             "import gptimage; assert 'site-packages' in gptimage.__file__, gptimage.__file__",
         )
-        session.run(*runner, "pytest", *config, *paths)
+        cache = ("-o", f"cache_dir={Path.cwd() / 'cache'}")
+        try:
+            session.run(*runner, "pytest", *config, *cache, "--cache-clear", *paths)
+        except CommandFailed:
+            session.warn("tests failed: each is tried once more, one after the other")
+            alone = ["--last-failed", "--last-failed-no-failures", "none"]
+            alone += ["--numprocesses", "0"] if "--numprocesses" in paths else []
+            session.run(*runner, "pytest", *config, *cache, *paths, *alone)
 
 
 def faketime_library() -> Path | None:
