@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -34,6 +35,7 @@ class Pruning:
         self._stores = stores
         self._retention = None if age is None else Retention(max_age=age)
         self._last: float | None = None
+        self._lock = threading.Lock()
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -47,14 +49,22 @@ class Pruning:
                 await task
 
     async def prune_if_due(self) -> None:
-        """Prune, unless that was done within the last day."""
-        now = time.monotonic()
-        if self._retention is None or (self._last is not None and now - self._last < _DAY):
-            return
-        self._last = now
-        for store in await asyncio.to_thread(self._stores):
+        """Prune, unless that was done within the last day.
+
+        A client that leaves at once cancels this; a thread ends what it began.
+        """
+        if self._retention is not None:
+            await asyncio.to_thread(self._prune_if_due, self._retention)
+
+    def _prune_if_due(self, retention: Retention) -> None:
+        with self._lock:  # two clients that come at once prune once
+            now = time.monotonic()
+            if self._last is not None and now - self._last < _DAY:
+                return
+            self._last = now
+        for store in self._stores():
             try:
-                report = await asyncio.to_thread(store.prune, self._retention)
+                report = store.prune(retention)
             except gptimage.StoreError as error:  # images that stay too long are no reason to stop
                 _logger.warning("old images could not be deleted: %s", error)
             else:

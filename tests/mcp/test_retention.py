@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client
 
 import gptimage
 from gptimage_mcp.config.settings import Settings
@@ -49,17 +51,47 @@ def test_a_server_prunes_its_own_store(tmp_path: Path, monkeypatch: pytest.Monke
     """The setting reaches the store of a server that runs, once a day however many clients come."""
     here = server_fixture(tmp_path, retention=timedelta(days=30))
     pruned: list[tuple[object, object]] = []
+    done = threading.Event()
     prune = gptimage.Store.prune
 
     def record(store: gptimage.Store, retention: Any) -> Any:
         pruned.append((store, retention.max_age))
+        done.set()
         return prune(store, retention)
 
+    async def stay(client: Client) -> None:
+        """Be there until the server, which prunes beside its answers, has begun to."""
+        await client.list_tools()
+        assert await asyncio.to_thread(done.wait, 60)
+
     monkeypatch.setattr(gptimage.Store, "prune", record)
-    for _ in range(2):
-        here.ask(lambda client: client.list_tools())
+    here.ask(stay)
+    here.ask(stay)
 
     assert pruned == [(here.store, timedelta(days=30))]
+
+
+def test_what_a_leaving_client_interrupts_is_finished(tmp_path: Path) -> None:
+    """A server that ends while it looks for its stores prunes them before it is gone."""
+    here = server_fixture(tmp_path)
+    draw(here, "An old fox")
+    later = gptimage.Store(
+        here.folder / "store", clock=lambda: datetime.now(UTC) + timedelta(days=31)
+    )
+    asked, go = threading.Event(), threading.Event()
+
+    def stores() -> list[gptimage.Store]:
+        asked.set()
+        assert go.wait(60)
+        return [later]
+
+    async def leave_early() -> None:
+        async with Pruning(stores, timedelta(days=30)).running():
+            await asyncio.to_thread(asked.wait, 60)
+        go.set()
+
+    asyncio.run(leave_early())
+    assert left(here) == set()
 
 
 def test_a_store_that_cannot_be_pruned_is_logged(
