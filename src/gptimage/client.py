@@ -317,7 +317,7 @@ class ImageClient(BaseClient):
         return run_blocking(self._estimate(prompt, images, options))
 
     @shows(Options, EditOptions)
-    def ceiling(
+    def max_cost(
         self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Decimal | None:
         """The most a call with these arguments should cost in USD; what a budget reserves for it.
@@ -327,7 +327,7 @@ class ImageClient(BaseClient):
         Raises:
             InvalidRequestError: The call itself would be refused.
         """
-        return run_blocking(self._ceiling(prompt, images, options))
+        return run_blocking(self._max_cost(prompt, images, options))
 
     def run(
         self,

@@ -118,7 +118,7 @@ def test_an_answer(bench: Bench) -> None:
     assert (row.billing, row.operation, row.model) == ("billed", "generate", result.model)
     assert row.cost == row.counted == result.cost.usd == finished.cost.usd
     assert (row.usage, row.request_id) == (result.usage, result.request_id)
-    assert row.reserved == bench.seen.one(Planned).ceiling
+    assert row.reserved == bench.seen.one(Planned).max_cost
     assert result.request_id == finished.request_id
 
 

@@ -51,8 +51,8 @@ def test_a_dear_call_is_drawn_once_the_person_agrees(tmp_path: Path, protocol: s
 
     assert result_json(answer)["status"] == "done"
     (question,) = person.asked
-    ceiling = gptimage.ImageClient.sandbox().ceiling(**DEAR)  # type: ignore[arg-type]  # a plain dict
-    assert question == f"Draw 2 images (generate)? It may cost up to ${ceiling:.4f}.\n\nA fox"
+    max_cost = gptimage.ImageClient.sandbox().max_cost(**DEAR)  # type: ignore[arg-type]  # a plain dict
+    assert question == f"Draw 2 images (generate)? It may cost up to ${max_cost:.4f}.\n\nA fox"
     assert len(where.sandbox.requests) == 1
 
 

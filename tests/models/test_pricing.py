@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import Cost, Models, Usage
-from gptimage.models.pricing import FREE, Estimate, ceiling, cost_of, estimate, format_usd
+from gptimage.models.pricing import FREE, Estimate, cost_of, estimate, format_usd, max_cost
 from tests.factories import TODAY
 
 
@@ -320,12 +320,12 @@ def test_what_cannot_be_estimated_is_none(model: str, changes: dict[str, object]
 def highest(
     model: str = "gpt-image-2.5-flare", quality: str | None = None, **request: object
 ) -> Decimal | None:
-    """The ceiling of a 1024x1024 image, with changes."""
+    """The maximum of a 1024x1024 image, with changes."""
     asked: dict[str, object] = {"prompt": "A fox", "size": (1024, 1024), "on": TODAY}
-    return ceiling(MODELS[model], quality, **(asked | request))
+    return max_cost(MODELS[model], quality, **(asked | request))
 
 
-def test_the_ceiling_of_an_automatic_quality_is_the_dearest() -> None:
+def test_the_max_cost_of_an_automatic_quality_is_the_dearest() -> None:
     """Left to the service, the best quality may be chosen."""
     dearest = estimated(quality="max")
 
@@ -338,7 +338,7 @@ def test_the_ceiling_of_an_automatic_quality_is_the_dearest() -> None:
     ("prompt", "tokens"),
     [("A fox", 5), ("", 0), ("狐", 3), ("🦊🦊", 8), ("\ud83e", 3)],
 )
-def test_the_ceiling_counts_bytes(prompt: str, tokens: int) -> None:
+def test_the_max_cost_counts_bytes(prompt: str, tokens: int) -> None:
     """No tokenizer makes more tokens than a text has bytes."""
     found, empty = highest(prompt=prompt, quality="low"), highest(prompt="", quality="low")
 
@@ -347,19 +347,19 @@ def test_the_ceiling_counts_bytes(prompt: str, tokens: int) -> None:
     assert (found - empty) * 1_000_000 == 5 * tokens
 
 
-def test_the_ceiling_is_none_when_unknown() -> None:
-    """Part of a ceiling would be no ceiling."""
+def test_the_max_cost_is_none_when_unknown() -> None:
+    """Part of a maximum would be no maximum."""
     assert highest(size=None) is None
     assert highest("gpt-image-2.6-flare") is None
 
 
-def test_a_ceiling_leaves_no_quality_out() -> None:
+def test_a_max_cost_leaves_no_quality_out() -> None:
     """A quality without a figure could be the dearest."""
     spec = evolve(MODELS["gpt-image-2"], output_base={"low": 16})
     asked: dict[str, Any] = {"prompt": "A fox", "size": (1024, 1024), "on": TODAY}
 
-    assert ceiling(spec, None, **asked) is None
-    assert ceiling(spec, "low", **asked) == highest("gpt-image-2", "low")
+    assert max_cost(spec, None, **asked) is None
+    assert max_cost(spec, "low", **asked) == highest("gpt-image-2", "low")
 
 
 @given(
@@ -368,10 +368,10 @@ def test_a_ceiling_leaves_no_quality_out() -> None:
     st.integers(0, 3),
     st.lists(st.tuples(st.integers(1, 4000), st.integers(1, 4000)), max_size=4),
 )
-def test_estimates_are_positive_and_never_above_the_ceiling(
+def test_estimates_are_positive_and_never_above_the_max_cost(
     prompt: str, n: int, partial_images: int, inputs: list[tuple[int, int]]
 ) -> None:
-    """Whatever is asked for, the estimate is a positive amount the ceiling holds."""
+    """Whatever is asked for, the estimate is a positive amount the maximum holds."""
     request: dict[str, Any] = {
         "prompt": prompt,
         "n": n,

@@ -214,7 +214,7 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
         )
     return OutcomeUnknownError(
         f"{reason}: {possible_cost(plan)}; look at your usage page before asking again",
-        possible_cost=plan.ceiling,
+        possible_cost=plan.max_cost,
         request_id=reply.request_id,
     )
 
@@ -351,7 +351,7 @@ def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError
         f"{possible_cost(plan)}; the raw reply is in .reply",
         reply=reassemble(reply.body, reply.images),
         status=reply.status,
-        possible_cost=plan.ceiling,
+        possible_cost=plan.max_cost,
         request_id=reply.request_id,
     )
 

@@ -229,7 +229,7 @@ def estimate(
     )
 
 
-def ceiling(
+def max_cost(
     spec: ModelSpec, quality: str | None, *, prompt: str, **request: object
 ) -> Decimal | None:
     """Return the most a request should cost, in USD.
@@ -379,7 +379,7 @@ CHAT_PRICES: Final[Mapping[str, tuple[ChatPrice, ...]]] = {
 gpt-5.6-luna is missing on purpose, as its sources contradict each other."""
 
 
-def chat_ceiling(
+def chat_max_cost(
     model: str,
     on: date,
     *,
