@@ -334,7 +334,7 @@ class AsyncImageClient(BaseClient):
             max_bytes=max_bytes,
         )
 
-    async def batch(self, where: StatePath) -> AsyncBatch:
+    async def open_batch(self, where: StatePath) -> AsyncBatch:
         """Return a batch that was submitted before: its state file, or its id (``batch_...``)."""
         from gptimage.batch import AsyncBatch
 

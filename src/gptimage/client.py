@@ -473,7 +473,7 @@ class ImageClient(BaseClient):
             max_bytes=max_bytes,
         )
 
-    def batch(self, where: StatePath) -> Batch:
+    def open_batch(self, where: StatePath) -> Batch:
         """Return a batch that was submitted before: its state file, or its id (``batch_...``).
 
         Raises:

@@ -218,7 +218,7 @@ def calls() -> dict[str, Target]:
 
     def batch(where: Any) -> Any:
         with suppress(FileNotFoundError):  # as `open` says it: it names the file
-            return client.batch(where)
+            return client.open_batch(where)
 
     def render(template: str) -> Any:
         return client.render(template, subject="x")

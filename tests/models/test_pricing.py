@@ -136,7 +136,7 @@ def test_cost_of_usage(name: str, usd: str) -> None:
 
     assert cost is not None
     assert Decimal(usd) == cost.usd
-    assert cost.upper_bound
+    assert cost.is_upper_bound
     assert MODELS[name].price(TODAY) == cost.price
 
 
@@ -212,7 +212,7 @@ def test_costs_compare_with_numbers() -> None:
     assert small < 1 <= large
     assert small == 0.01
     assert small == Decimal("0.01")
-    assert Cost(usd=Decimal("0.010"), upper_bound=False) == small
+    assert Cost(usd=Decimal("0.010"), is_upper_bound=False) == small
     assert hash(Cost(usd=Decimal("0.010"))) == hash(small)
     assert FREE == 0
     assert small != "0.01"

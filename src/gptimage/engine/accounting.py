@@ -433,4 +433,6 @@ def _sum(cost: Cost | None, extra: Cost | None) -> Cost | None:
         return None
     if extra is FREE:
         return cost
-    return Cost(usd=cost.usd + extra.usd, upper_bound=cost.upper_bound or extra.upper_bound)
+    return Cost(
+        usd=cost.usd + extra.usd, is_upper_bound=cost.is_upper_bound or extra.is_upper_bound
+    )

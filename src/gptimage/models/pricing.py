@@ -91,13 +91,13 @@ class Cost:
         usd: The amount.
         price: The price row it was computed with; None for a free cache hit, and for a sum of
             costs with different rows.
-        upper_bound: True when cached tokens, which the Images API does not report,
+        is_upper_bound: True when cached tokens, which the Images API does not report,
             may have made it cheaper.
     """
 
     usd: Decimal
     price: Price | None = field(default=None, repr=False)
-    upper_bound: bool = True
+    is_upper_bound: bool = True
 
     def __eq__(self, other: object) -> bool:
         """Equal amounts are equal, whatever row they came from."""
@@ -122,8 +122,8 @@ class Cost:
             return evolve(self, usd=self.usd + amount)
         paid = [each for each in (self, other) if each.usd]
         price = paid[0].price if paid and all(e.price == paid[0].price for e in paid) else None
-        bound = self.upper_bound or other.upper_bound
-        return Cost(usd=self.usd + amount, price=price, upper_bound=bound)
+        bound = self.is_upper_bound or other.is_upper_bound
+        return Cost(usd=self.usd + amount, price=price, is_upper_bound=bound)
 
     __radd__ = __add__  # sum() begins with 0
 
@@ -140,7 +140,7 @@ class Cost:
         return format_usd(self.usd)
 
 
-FREE: Final = Cost(usd=Decimal(0), upper_bound=False)
+FREE: Final = Cost(usd=Decimal(0), is_upper_bound=False)
 """The cost of a cache hit."""
 
 
@@ -441,7 +441,7 @@ def chat_cost(
         + written * price.cache_write
         + usage.output_tokens * price.text_output
     )
-    return Cost(usd=usd / _MILLION, upper_bound=False)
+    return Cost(usd=usd / _MILLION, is_upper_bound=False)
 
 
 def _price(model: str, on: date) -> ChatPrice | None:

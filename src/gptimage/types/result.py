@@ -114,7 +114,7 @@ class Result:
             "images": [image.to_dict(data=data) for image in self.images],
             "ids": [record.id for record in self.stored],
             "cost_usd": None if self.cost is None else str(self.cost.usd),
-            "cost_is_upper_bound": None if self.cost is None else self.cost.upper_bound,
+            "cost_is_upper_bound": None if self.cost is None else self.cost.is_upper_bound,
             "usage": None if self.usage is None else asdict(self.usage),
             "warnings": list(self.warnings),
             "created": self.created.isoformat(),
