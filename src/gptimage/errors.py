@@ -217,10 +217,10 @@ class InvalidRequestError(GptImageError, ValueError):
 
 
 class ModelRetiredError(InvalidRequestError):
-    """The model has been shut down and was not asked.
+    """The model has been shut down; no request was sent.
 
     Attributes:
-        shutdown_date: The day it stopped answering.
+        shutdown_date: The day it was shut down.
         replacements: Models to use instead, best first.
     """
 

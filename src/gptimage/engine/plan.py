@@ -71,7 +71,7 @@ class Plan:
     @property
     def images(self) -> int:
         """The number of images it may draw."""
-        return self.request.count if self.most is None else self.most
+        return self.request.effective_n if self.most is None else self.most
 
 
 def plan(
@@ -165,7 +165,7 @@ class _Money:
         return {
             "prompt": request.prompt,
             "size": self._drawn,
-            "n": request.count,
+            "n": request.effective_n,
             "partial_images": request.partial_images or 0,
             "inputs": [_known_size(image) for image in request.inputs],
             "on": self._today,

@@ -375,7 +375,7 @@ def run_job(
         ConfigurationError: The client has no store.
         JobStoreError: The job store cannot be used; deliver the job again later.
     """
-    job = spec if isinstance(spec, Job) else Job.from_json(spec, paths=paths)
+    job = spec if isinstance(spec, Job) else Job.from_dict(spec, paths=paths)
     if not paths:
         job.without_paths()
     if client.store is None:
