@@ -322,7 +322,8 @@ class ImageClient(BaseClient):
     ) -> Decimal | None:
         """The most a call with these arguments should cost in USD; what a budget reserves for it.
 
-        Nothing is sent. None when it cannot be known: an automatic size, an unlisted model, an svg.
+        Nothing is sent. What is left to the service counts as the dearest it may choose. None when
+        it cannot be known: a model without published figures, a gif, an svg, an input's file id.
 
         Raises:
             InvalidRequestError: The call itself would be refused.

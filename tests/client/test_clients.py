@@ -288,7 +288,8 @@ def test_the_most_a_call_may_cost_is_known_before_sending(harness: Harness) -> N
     assert client.estimate("A red fox", size="1024x1024") is None
     dearest = client.max_cost("A red fox", size="1024x1024", quality="max")
     assert client.max_cost("A red fox", size="1024x1024") == dearest
-    assert client.max_cost("A red fox") is None
+    assert client.max_cost("A red fox") == client.max_cost("A red fox", size=(2880, 2880)) > dearest
+    assert client.max_cost("A red fox", format="svg") is None
     assert client.max_cost("Night", images=picture(), **asked) > client.max_cost("Night", **asked)
     with pytest.raises(gptimage.InvalidRequestError):
         client.max_cost("A red fox", n=11)

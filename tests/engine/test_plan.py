@@ -188,8 +188,6 @@ def test_the_max_cost_holds_the_estimate() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"size": "auto"},
-        {},
         {"model": "gpt-image-9", "size": "1024x1024"},
         {"model": "gpt-image-2.6-flare", "size": "1024x1024"},
         {"format": "gif", "size": "512x512"},

@@ -349,8 +349,19 @@ def test_the_max_cost_counts_bytes(prompt: str, tokens: int) -> None:
 
 def test_the_max_cost_is_none_when_unknown() -> None:
     """Part of a maximum would be no maximum."""
-    assert highest(size=None) is None
     assert highest("gpt-image-2.6-flare") is None
+    assert highest("gpt-image-2.6-flare", size=None) is None
+
+
+@pytest.mark.parametrize("name", ["gpt-image-2.5-flare", "gpt-image-2", "gpt-image-1.5"])
+def test_a_size_left_to_the_service_is_the_dearest(name: str) -> None:
+    """No size the model draws costs more than what is counted when none is named."""
+    rule = MODELS[name].sizes
+    edges = range(720, 3841, 240)
+    grid = [(w, h) for w in edges for h in edges if rule.problem(w, h) is None]
+    sizes = rule.values or (*grid, (2880, 2880))
+
+    assert highest(name, size=None) == max(highest(name, size=size) or 0 for size in sizes)
 
 
 def test_a_max_cost_leaves_no_quality_out() -> None:

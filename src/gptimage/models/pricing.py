@@ -230,22 +230,33 @@ def estimate(
 
 
 def max_cost(
-    spec: ModelSpec, quality: str | None, *, prompt: str, **request: object
+    spec: ModelSpec,
+    quality: str | None,
+    *,
+    prompt: str,
+    size: tuple[int, int] | None,
+    **request: object,
 ) -> Decimal | None:
     """Return the most a request should cost, in USD.
 
-    An automatic quality counts as the dearest one. A token is at least one byte of text, so the
-    prompt counts with its bytes; input images and partial images count as in `estimate`.
+    What is left to the service counts as the dearest it may choose. A token is at least one byte
+    of text, so the prompt counts with its bytes; input images and partial images count as in
+    `estimate`.
 
     Args:
         spec: The model.
         quality: The quality; None and ``auto`` stand for any.
         prompt: The text.
+        size: Pixels; None stands for any.
         **request: The other arguments of `estimate`.
     """
     names = spec.qualities if quality in (None, "auto") else (quality,)
     text = utf8_length(prompt)
-    found = [_estimated(spec, text, quality=name, **request) for name in names]  # type: ignore[arg-type]  # the keywords of estimate(), passed through
+    found = [
+        _estimated(spec, text, quality=name, size=pixels, **request)  # type: ignore[arg-type]  # the keywords of estimate(), passed through
+        for name in names
+        for pixels in ((size,) if size else spec.sizes.largest)
+    ]
     amounts = [each.usd for each in found if each is not None]
     return max(amounts) if amounts and len(amounts) == len(found) else None
 

@@ -307,7 +307,7 @@ class AdminTools:
     ) -> Annotated[CallToolResult, schemas.Estimated]:
         """Tell what a call of a tool that draws may cost. Nothing is sent or billed.
 
-        usd is the likely amount, max_cost_usd the most; null is unknown: name size and quality.
+        usd is the likely amount, max_cost_usd the most; for usd, name size and quality.
         """
         asked = dict(arguments or {})
         more: dict[str, Any] = asked.pop("advanced", None) or {}
@@ -415,7 +415,9 @@ class AdminTools:
             prompt, images, options = request.priced
             found = await client.estimate(prompt, images, **options)
             max_cost = await request.max_cost(client)
-        notes = list(found.notes) if found else ["null: name size and quality, or another model"]
+        notes = (
+            list(found.notes) if found else ["usd is null: name size and quality, or another model"]
+        )
         if request.operation == "refine":
             notes.append("the chat model, which reads the words, comes on top")
         if self._app.settings.sandbox:
