@@ -231,7 +231,10 @@ def _write(
         part = Part(path=asked.wire.path, model=asked.request.model, start=file.tell())
         state.parts.append(part)
     state.parts[place].add(
-        size, asked.request.count, asked.estimate.usd if asked.estimate else None, asked.ceiling
+        size,
+        asked.request.effective_n,
+        asked.estimate.usd if asked.estimate else None,
+        asked.max_cost,
     )
     line = RequestLine(
         custom_id=custom_id,

@@ -112,7 +112,7 @@ def parse_response(
         created=created or now,
         request_id=reply.request_id,
         headers={name: text for name, text in reply.headers.items() if name != "set-cookie"},
-        reported=read_reported(document.value),
+        reported_by_service=read_reported(document.value),
         sandbox=plan.sandbox,
     )
 
@@ -214,7 +214,7 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
         )
     return OutcomeUnknownError(
         f"{reason}: {possible_cost(plan)}; look at your usage page before asking again",
-        possible_cost=plan.ceiling,
+        possible_cost=plan.max_cost,
         request_id=reply.request_id,
     )
 
@@ -306,8 +306,8 @@ def _done(image: Image, asked: tuple[int, int]) -> str:
 def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
     """Return where the service did something else than asked."""
     notes: list[str] = []
-    if len(images) != plan.request.count:
-        notes.append(f"{plan.request.count} images were requested, {len(images)} arrived")
+    if len(images) != plan.request.effective_n:
+        notes.append(f"{plan.request.effective_n} images were requested, {len(images)} arrived")
     asked = plan.request.format
     if plan.request.background == "transparent":
         notes += [_OPAQUE for image in images if _is_opaque(image)]
@@ -351,7 +351,7 @@ def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError
         f"{possible_cost(plan)}; the raw reply is in .reply",
         reply=reassemble(reply.body, reply.images),
         status=reply.status,
-        possible_cost=plan.ceiling,
+        possible_cost=plan.max_cost,
         request_id=reply.request_id,
     )
 

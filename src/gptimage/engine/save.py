@@ -139,7 +139,9 @@ class ResultSaver:
             except GptImageError:
                 _discard_spooled(entry)
                 raise
-        return self._taken(result, body, entry, complete=len(result.images) >= plan.request.count)
+        return self._taken(
+            result, body, entry, complete=len(result.images) >= plan.request.effective_n
+        )
 
     def parse_stream_and_spool(
         self,
@@ -159,7 +161,7 @@ class ResultSaver:
         wanted = self._wants_body and not image_urls(reply)
         body = reassemble(reply.body, reply.images) if wanted else None
         result = completed.result
-        whole = broken is None and len(result.images) >= plan.request.count
+        whole = broken is None and len(result.images) >= plan.request.effective_n
         taken = self._taken(result, body, self._spool(plan, body, arrival), complete=whole)
         notes = _cache_put(cache, plan.key, taken.fresh) if cache else []
         return evolve(taken, result=taken.result.warn(*notes))
@@ -170,7 +172,7 @@ class ResultSaver:
             entry = cache.get(plan.key)
             if entry is None:
                 return None
-            cache.count(plan.key, hits=1)
+            cache.record_use(plan.key, hits=1)
         except Exception:  # noqa: BLE001  # nothing was sent yet; putting the answer says what is wrong
             return None
         return ParsedReply(result=self.core.parse_cached(plan, entry.body))
@@ -272,7 +274,7 @@ def _cache_put(cache: Cache, key: str, fresh: NewReply) -> list[str]:
         return []
     try:
         cache.put(key, CacheEntry(body=fresh.body, usd=fresh.usd))
-        cache.count(key, misses=1)
+        cache.record_use(key, misses=1)
     except Exception as error:  # noqa: BLE001  # no cache, not even a user's own, may cost an image
         named = str(error) if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
         return [f"{named}; the call went on without the cache"]

@@ -207,10 +207,10 @@ class Models:
 
 @functools.cache
 def _shipped() -> Models:
-    from importlib import resources
-
-    text = resources.files("gptimage.models").joinpath("models.toml").read_bytes()
-    return _parse(text, "models.toml")
+    file = Path(__file__).with_name(
+        "models.toml"
+    )  # importlib.resources takes longer than all of it
+    return _parse(file.read_bytes(), file.name)
 
 
 def _parse(text: bytes, name: str) -> Models:

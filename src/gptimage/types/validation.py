@@ -219,7 +219,7 @@ def _complexity(request: Generate, spec: ModelSpec) -> Warnings:
 
 def _partials(request: Generate, spec: ModelSpec) -> Warnings:
     del spec
-    if request.stream and request.count > 1:
+    if request.stream and request.effective_n > 1:
         yield "no source says how several images of one call are streamed; sent as given"
 
 
@@ -239,7 +239,7 @@ def _svg(request: Generate, spec: ModelSpec) -> Warnings:
     if request.format != "svg":
         return
     _no_stream(request)
-    if request.count != 1:
+    if request.effective_n != 1:
         raise _refuse("n", request.n, "one call draws one svg", "1")
     if request.svg is not None and not isinstance(request.svg.get("model"), str):
         problem = "it must name the author model, or be left out"

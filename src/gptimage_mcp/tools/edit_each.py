@@ -70,11 +70,11 @@ class RequestGroup:
         parts = "".join(request.digest for request in self.requests)
         return hashlib.sha256(parts.encode()).hexdigest()
 
-    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+    async def max_cost(self, client: gptimage.AsyncImageClient) -> Decimal | None:
         """Return the most they should cost together, in USD; None if one of them is not known."""
         total = Decimal()
         for request in self.requests:
-            most = await request.ceiling(client)
+            most = await request.max_cost(client)
             if most is None:
                 return None
             total += most

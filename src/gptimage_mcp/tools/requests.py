@@ -51,7 +51,7 @@ class ImageRequest(Protocol):
         """Prompt, images and options by which its cost is foreseen."""
         ...
 
-    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+    async def max_cost(self, client: gptimage.AsyncImageClient) -> Decimal | None:
         """The most it should cost, in USD; None when that is not known.
 
         Raises:
@@ -103,10 +103,10 @@ class GenerateRequest:
         """See `ImageRequest`."""
         return self.prompt or "variation", list(self.images) or None, dict(self.options)
 
-    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+    async def max_cost(self, client: gptimage.AsyncImageClient) -> Decimal | None:
         """See `ImageRequest`."""
         prompt, images, options = self.priced
-        return await client.ceiling(prompt, images, **options)
+        return await client.max_cost(prompt, images, **options)
 
     async def draw(
         self, client: gptimage.AsyncImageClient, job: Job, tags: tuple[str, ...]
@@ -171,10 +171,10 @@ class RefineRequest:
         images = [*self.images, *((self.known,) if self.known else ())]
         return self.prompt, images or None, {"n": self.count, "model": self.model, **options}
 
-    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+    async def max_cost(self, client: gptimage.AsyncImageClient) -> Decimal | None:
         """See `ImageRequest`."""
         prompt, images, options = self.priced
-        return await client.ceiling(prompt, images, **options)
+        return await client.max_cost(prompt, images, **options)
 
     async def draw(
         self, client: gptimage.AsyncImageClient, job: Job, tags: tuple[str, ...]
