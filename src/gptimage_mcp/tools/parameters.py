@@ -133,7 +133,13 @@ Mask = Annotated[
 ]
 AttachedMask = Annotated[File | Nothing, optional("Mask attached by the person")]
 MaskBox = Annotated[
-    Annotated[list[int], Field(min_length=4, max_length=4)] | Nothing,
+    Annotated[
+        list[int],
+        Field(min_length=4, max_length=4),
+        # Without minItems: strict converters make it required, and an empty one leaves it out.
+        WithJsonSchema({"type": "array", "items": {"type": "integer"}, "maxItems": 4}),
+    ]
+    | Nothing,
     optional("Instead of mask: [x, y, width, height] that may change"),
 ]
 Markup = Annotated[
