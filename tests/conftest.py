@@ -32,7 +32,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Machines differ in speed; a slow example is not a wrong one. The same examples in every run: what
 # is green here is green on the next machine. `nox -s explore` looks for new ones.
-settings.register_profile("gptimage", deadline=None, derandomize=True)
+settings.register_profile("gptimage", deadline=None, derandomize=True, max_examples=40)
 settings.register_profile("brief", deadline=None, derandomize=True, max_examples=20)
 settings.register_profile("explore", deadline=None, max_examples=1_000)
 settings.load_profile("gptimage")
