@@ -330,7 +330,7 @@ def _check_key(api_key: str, authorization: str, *, azure: bool) -> None:
         return
     if azure:
         raise ErrorReply(_WRONG_AZURE_KEY, code="401", status=401)
-    raise wrong_key("sk-inv***lid") if key else ErrorReply(_NO_KEY, status=401)
+    raise wrong_key() if key else ErrorReply(_NO_KEY, status=401)
 
 
 def _parsed(body: bytearray) -> dict[str, object]:

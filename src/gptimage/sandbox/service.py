@@ -242,12 +242,7 @@ class Sandbox:
             ends = "whole" if turn.events else _ending(turn.fault)
             return SandboxReply(reply=turn.reply, events=turn.events, pause=turn.pause, ends=ends)
         if fault:
-            model = request.body.get("model")
-            reply = failures.at_once(
-                fault, model if isinstance(model, str) else "gpt-image-2.5-flare"
-            )
-            if isinstance(reply, ErrorReply):
-                raise reply
+            reply = failures.at_once(fault, request.body, "gpt-image-2.5-flare")
             if reply is not None:
                 return SandboxReply(reply=reply)
         if request.method == "POST" and request.path in _DRAWING:

@@ -277,7 +277,6 @@ class ToolRunner:
 
 def _tool(runner: ToolRunner, ask: Ask) -> Callable[..., Awaitable[Answer]]:
     """A tool with the name, the manual and the parameters of a method of `GenerateTools`."""
-    rare = p.rare_of(ask)
 
     @functools.wraps(ask)
     async def tool(ctx: Context[App, Any], **asked: Any) -> Answer:
@@ -285,22 +284,27 @@ def _tool(runner: ToolRunner, ask: Ask) -> Callable[..., Awaitable[Answer]]:
         more = {} if advanced is None else advanced.model_dump(exclude_unset=True)
         return await runner.answer(ctx, ask, {**asked, **more})
 
-    hints: dict[str, Any] = {
-        "ctx": Context[App, Any],
-        **get_type_hints(ask, include_extras=True),
-        "advanced": p.advanced_of(ask),
-        "return": Answer,
-    }
+    signature = _signature(getattr(ask, "__func__", ask))
+    annotations = {name: each.annotation for name, each in signature.parameters.items()}
+    tool.__annotations__ = {**annotations, "return": Answer}
+    tool.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
+    return tool
+
+
+@functools.cache
+def _signature(method: Ask) -> inspect.Signature:
+    """Return the signature of a method's tool: its rare parameters are in one object."""
+    rare = p.rare_of(method)
+    hints = get_type_hints(method, include_extras=True)
     keyword = inspect.Parameter.KEYWORD_ONLY
+    advanced = p.advanced_of(method)
     parameters = [
-        inspect.Parameter("ctx", keyword, annotation=hints["ctx"]),
+        inspect.Parameter("ctx", keyword, annotation=Context[App, Any]),
         *(
             each.replace(annotation=hints[each.name], kind=keyword)
-            for each in inspect.signature(ask).parameters.values()
-            if each.name not in rare
+            for each in inspect.signature(method).parameters.values()
+            if each.name not in (*rare, "self")
         ),
-        inspect.Parameter("advanced", keyword, default=None, annotation=hints["advanced"]),
+        inspect.Parameter("advanced", keyword, default=None, annotation=advanced),
     ]
-    tool.__annotations__ = {name: hint for name, hint in hints.items() if name not in rare}
-    tool.__signature__ = inspect.Signature(parameters, return_annotation=Answer)  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
-    return tool
+    return inspect.Signature(parameters, return_annotation=Answer)
