@@ -289,6 +289,13 @@ def add_sandbox(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=port, default=8080, help="port; 0 takes a free one")
     parser.add_argument(
+        "--provider",
+        default="openai",
+        metavar="NAME",
+        help="whose paths, parameters, replies and refusals it has: openai (the default), azure, "
+        "gemini, openrouter, together or xai",
+    )
+    parser.add_argument(
         "--latency", type=seconds, default=0.0, metavar="SECONDS", help="wait before each response"
     )
     parser.add_argument(
@@ -321,6 +328,7 @@ def run_sandbox(args: argparse.Namespace) -> int:
         print(f"sandbox at {base_url} (any key; Ctrl-C ends it)", flush=True)
 
     settings: dict[str, Any] = {
+        "provider": args.provider,
         "latency": args.latency,
         "previews": args.previews,
         "failures": {name: rate for rates in args.fail for name, rate in rates.items()},

@@ -243,6 +243,8 @@ def ceiling(
         prompt: The text.
         **request: The other arguments of `estimate`.
     """
+    if spec.tier_tokens:
+        return None  # no source bounds what such a model thinks and writes beside the image
     names = spec.qualities if quality in (None, "auto") else (quality,)
     text = utf8_length(prompt)
     found = [_estimated(spec, text, quality=name, **request) for name in names]  # type: ignore[arg-type]  # the keywords of estimate(), passed through
@@ -274,7 +276,7 @@ def _estimated(
 ) -> Estimate | None:
     """Return what a request may cost when its prompt is so many tokens."""
     price = spec.price(on, batch=batch)
-    drawn = spec.output_tokens(*size, quality) if size and quality else None
+    drawn = spec.output_tokens(*size, quality) if size else None
     counted = [spec.input_tokens(*pixels) if pixels else None for pixels in inputs]
     seen = [tokens for tokens in counted if tokens is not None]
     if price is None or drawn is None or len(seen) != len(counted):
@@ -286,12 +288,14 @@ def _estimated(
         input_tokens=text + sum(seen),
         output_tokens=output,
         price=price,
-        notes=_notes(bool(inputs), partial_images),
+        notes=_notes(spec, bool(inputs), partial_images),
     )
 
 
-def _notes(inputs: bool, partial_images: int) -> tuple[str, ...]:
+def _notes(spec: ModelSpec, inputs: bool, partial_images: int) -> tuple[str, ...]:
     notes = ["prompt tokens are taken as one per 4 characters"]
+    if spec.tier_tokens:
+        notes.append("what the model thinks and writes is billed, too, and not counted here")
     if inputs:
         notes.append("tokens of input images follow third-party measurements")
     if partial_images:

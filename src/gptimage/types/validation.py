@@ -260,9 +260,10 @@ def _no_stream(request: Generate) -> None:
 def _edit(request: Generate, spec: ModelSpec) -> Warnings:
     if not isinstance(request, Edit):
         return
-    if len(request.images) > MAX_IMAGES:
+    most = min(MAX_IMAGES, spec.max_inputs)
+    if len(request.images) > most:
         problem = f"{len(request.images)} images were given"
-        raise _refuse("images", len(request.images), problem, "1 to 16 images")
+        raise _refuse("images", len(request.images), problem, f"1 to {most} images")
     for image in request.images:
         if isinstance(image, Image) and image.format not in API_FORMATS:
             raise _refuse("images", image.format, "it is no input format", API_FORMATS)
