@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import evolve
 
+from gptimage._internal.clock import Clock
 from gptimage.engine.arguments import (
     check_sdk,
     check_settings,
@@ -25,6 +26,10 @@ from gptimage.transport.environment import check_environment, split_login
 from gptimage.transport.interception import active, aintercepted, intercepted
 from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport
 from gptimage.transport.protocols import SANDBOX_URL
+
+
+if TYPE_CHECKING:
+    from gptimage.sandbox import Sandbox
 
 
 def connection(
@@ -124,11 +129,10 @@ def _services(
     cassette: Any = aintercepted if wants_async else intercepted
 
     def draw(service: Provider) -> Any:
-        from gptimage.sandbox import AsyncSandboxTransport, Sandbox, SandboxTransport
+        from gptimage.sandbox import AsyncSandboxTransport, SandboxTransport
 
-        del service
         kind = AsyncSandboxTransport if wants_async else SandboxTransport
-        return cassette(kind(Sandbox(clock=settings.get("clock"))))
+        return cassette(kind(sandbox_of(service, settings.get("clock"))))
 
     def connect(service: Provider) -> Any:
         return cassette(_open(service, timeout=timeout, wants_async=wants_async))
@@ -141,6 +145,18 @@ def _services(
         open=draw if is_sandbox else connect,
         named=settings.get("provider") is not None and own.name != DEFAULT,
     )
+
+
+def sandbox_of(service: Provider | str | None, clock: Clock | None) -> Sandbox:
+    """Return a sandbox that speaks as a provider does.
+
+    Raises:
+        ConfigurationError: It does not know how.
+    """
+    from gptimage.sandbox import Sandbox
+
+    name: Any = service.name if isinstance(service, Provider) else service or DEFAULT
+    return Sandbox(provider=name, clock=clock)
 
 
 def _open(service: Provider, *, timeout: float, wants_async: bool) -> Any:

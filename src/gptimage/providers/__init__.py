@@ -18,6 +18,14 @@ from gptimage.providers.base import Provider as Provider
 _MODULES: Final[Mapping[str, str]] = {
     "openai": "openai.provider",
     "azure": "azure",
+    "openrouter": "compatible",
+    "together": "compatible",
+    "xai": "compatible",
+    "localai": "compatible",
+    "vllm": "compatible",
+    "sdcpp": "compatible",
+    "litellm": "compatible",
+    "generic": "compatible",
 }
 """The module of each provider; its function ``provider(name)`` makes the value."""
 
