@@ -21,7 +21,8 @@ from gptimage.engine.base_client import (
     check_conversation,
     check_many,
 )
-from gptimage.engine.config import DEFAULT_TIMEOUT, Settings, connection
+from gptimage.engine.config import DEFAULT_TIMEOUT, Settings
+from gptimage.engine.connections import connection
 from gptimage.engine.runtime import BlockingRuntime
 from gptimage.engine.signatures import shows
 from gptimage.errors import ConfigurationError
@@ -85,7 +86,7 @@ class ImageClient(BaseClient):
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        endpoint, self._transport = connection(
+        services = connection(
             "ImageClient",
             settings,
             openai=openai,
@@ -95,9 +96,10 @@ class ImageClient(BaseClient):
             timeout=timeout,
             templates=templates,
         )
+        self._transport = services.transport
         super().__init__(
-            BlockingRuntime(self._transport),
-            endpoint=endpoint,
+            BlockingRuntime(services.transport_to),
+            services=services,
             store=store,
             cache=cache,
             templates=templates,
@@ -502,6 +504,8 @@ class ImageClient(BaseClient):
     def close(self) -> None:
         """Release connections; harmless when done twice."""
         self._transport.close()
+        for transport in self._config.services.opened():
+            transport.close()
         self._config.close()
 
     def __enter__(self) -> Self:

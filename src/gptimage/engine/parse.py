@@ -167,11 +167,13 @@ def _document(plan: Plan, reply: HttpReply, now: datetime) -> ParsedBody:
 
 def _unread_json(plan: Plan, error: ApiError) -> str | None:
     """Say why an edit went as JSON, where the other side seems to read forms alone."""
-    if not isinstance(plan.request, Edit) or plan.wire.files or error.status not in _FORM_STATUSES:
+    reads_json = plan.wire.files or plan.provider.translates
+    if not isinstance(plan.request, Edit) or reads_json or error.status not in _FORM_STATUSES:
         return None
     if error.status != 415 and not _FORM_ALONE.search(str(error)):
         return None
-    reasons = " and ".join(json_reasons(plan.request, plan.request.mask))
+    form = plan.provider.form_moderation
+    reasons = " and ".join(json_reasons(plan.request, plan.request.mask, form_moderation=form))
     return (
         f"{reasons} made this edit go as JSON, which this server seems not to read: leave out "
         "moderation=, and give images instead of file ids"

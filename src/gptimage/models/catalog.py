@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gptimage.errors import ConfigurationError
 from gptimage.models.sizes import SizeRule
@@ -23,6 +23,9 @@ from gptimage.models.sizes import SizeRule
 
 Support = Literal["yes", "no", "preview", "unknown"]
 State = Literal["live", "deprecated", "shut_down"]
+
+OPENAI: Final = "openai"
+"""The provider whose models a catalogue lists where no other is named."""
 
 _PATCH: Final = 32
 _PATCH_BUDGET: Final = 1536
@@ -73,6 +76,8 @@ class ModelSpec:
         costable_replacement: One whose cost is known beforehand, where the others' is not.
         azure_retirement: The day Azure retires it, when known.
         azure_replacements: Models to use instead there; Azure has not all of them.
+        provider: Whose model it is.
+        offered: Whether the provider has it; ``unknown`` where no source says so.
         sizes: The sizes it draws.
         qualities: Accepted qualities besides ``auto``.
         formats: Output formats it is documented to accept.
@@ -107,6 +112,8 @@ class ModelSpec:
     costable_replacement: str | None = None
     azure_retirement: date | None = None
     azure_replacements: tuple[str, ...] = ()
+    provider: str = OPENAI
+    offered: Support = "yes"
     sizes: SizeRule
     qualities: tuple[str, ...]
     formats: tuple[str, ...]
@@ -174,10 +181,19 @@ class Models:
         specs: The models, in order of display.
         default: The id used when the caller names none.
         checked: The day the catalogue was last compared with its sources.
+        others: Models of other providers, in order of display; see `of`.
     """
 
-    def __init__(self, specs: tuple[ModelSpec, ...], *, default: str, checked: date) -> None:
+    def __init__(
+        self,
+        specs: tuple[ModelSpec, ...],
+        *,
+        default: str,
+        checked: date,
+        others: tuple[ModelSpec, ...] = (),
+    ) -> None:
         self._by_id: dict[str, ModelSpec] = {spec.id: spec for spec in specs}
+        self._others: tuple[ModelSpec, ...] = others
         self.default: str = default
         self.checked: date = checked
 
@@ -197,6 +213,22 @@ class Models:
     def gemini(cls) -> Models:
         """Return the shipped catalogue of Google's Gemini image models."""
         return _shipped("gemini.toml")
+
+    def of(self, provider: str) -> Models:
+        """Return the models of a provider, by the names it knows them by; empty for an unknown one.
+
+        Azure has OpenAI's models, with dates and successors of its own.
+
+        Args:
+            provider: Its name; OpenAI's are those that iteration gives.
+        """
+        if provider == OPENAI:
+            return self
+        found = [spec for spec in self._others if spec.provider == provider]
+        if provider == "azure":
+            found = [_on_azure(spec) for spec in self if spec.azure_retirement or not spec.shutdown]
+        default = self.default if any(each.id == self.default for each in found) else ""
+        return Models(tuple(found), default=default, checked=self.checked)
 
     def get(self, model: str) -> ModelSpec | None:
         """Return the entry of a model, or None when it is not listed."""
@@ -223,6 +255,18 @@ class Models:
         return f"Models({', '.join(self._by_id)}; checked {self.checked})"
 
 
+def _on_azure(spec: ModelSpec) -> ModelSpec:
+    """Return what holds for OpenAI's model on Azure, which has not all of them."""
+    return evolve(
+        spec,
+        provider="azure",
+        offered="yes" if spec.azure_retirement else "unknown",
+        shutdown=spec.azure_retirement,
+        replacements=spec.azure_replacements,
+        costable_replacement=None,
+    )
+
+
 @functools.cache
 def _shipped(name: str) -> Models:
     from importlib import resources
@@ -237,7 +281,9 @@ def _parse(text: bytes, name: str) -> Models:
         rules = {key: _size_rule(table, pixels) for key, table in data["sizes"].items()}
         families = {table["name"]: _family(table, rules) for table in data["family"]}
         specs = tuple(_model(table, families, data["sources"]) for table in data["model"])
-        return Models(specs, default=data["default"], checked=data["checked"])
+        own = tuple(spec for spec in specs if spec.provider == OPENAI)
+        others = tuple(spec for spec in specs if spec.provider != OPENAI)
+        return Models(own, default=data["default"], checked=data["checked"], others=others)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ConfigurationError(f"{name} is not a model catalogue: {error!r}") from error
 

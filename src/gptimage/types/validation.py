@@ -54,6 +54,8 @@ def validate(
         unknown = f"{request.model} is not in this library's catalogue{meant}"
         return (f"{unknown}: sent unchecked, no estimate",)
     found = list(_check_not_retired(request, spec, today))
+    if spec.offered == "unknown":
+        found.append(f"no source says that {spec.provider} has {spec.id}; sent as given")
     for rule in _RULES:
         found += rule(request, spec)
     return tuple(found)
