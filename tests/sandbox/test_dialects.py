@@ -244,7 +244,8 @@ MANY: list[dict[str, Any]] = [blob()] * 15
         ("gemini-3-pro-image",
          {"contents": [turn("user", SAID), turn("model", blob()), turn("user", SAID)]},
          "missing a thought_signature in content position 2"),
-        ("gemini-3-pro-image", {"tools": [{"functionDeclarations": [{"name": "f"}]}]}, "Function calling"),
+        ("gemini-3-pro-image", {"tools": [{"functionDeclarations": [{"name": "f"}]}]},
+         "Function calling"),
     ],
 )  # fmt: skip
 def test_gemini_refuses_what_its_models_lack(
@@ -277,7 +278,7 @@ def test_gemini_continues_from_its_own_signed_image() -> None:
 def test_gemini_thinks_aloud_when_asked() -> None:
     """Thoughts, one of them an image, come first, marked as such; the last part is the image."""
     service = sandbox("gemini")
-    config = {"thinkingConfig": {"includeThoughts": True}}
+    config = {"thinking_config": {"include_thoughts": True}}
     found = parts(post(service, generationConfig=config))
 
     assert [bool(part.get("thought")) for part in found] == [True, True, False]

@@ -42,6 +42,7 @@ _PART: Final = (
     "text", "inlineData", "fileData", "thought", "thoughtSignature", "functionCall",
     "functionResponse",
 )  # fmt: skip
+_THINKING: Final = ("thinkingLevel", "thinkingBudget", "includeThoughts")
 _TYPES: Final = ("image/png", "image/jpeg", "image/webp")
 _THOUGHTS: Final = 180
 """Tokens of thinking; recorded replies have 180 and 240."""
@@ -84,8 +85,9 @@ class Gemini(Dialect):
         return Models.gemini()
 
     def route(self, path: str) -> tuple[str, str | None]:
-        """Return a path below the base URL."""
-        return path.partition("?")[0].removeprefix(self.prefix), None
+        """Return a path below the base URL, of either version of the API."""
+        # google-genai 3.6 uses the stable version unless it is told otherwise.
+        return path.partition("?")[0].removeprefix(self.prefix).removeprefix("/v1"), None
 
     def draws(self, path: str) -> bool:
         """Return whether a request to this path draws."""
@@ -141,7 +143,8 @@ class Gemini(Dialect):
         body = _Object(request.body, "").only(*_TOP)
         config = body.child("generationConfig").only(*_CONFIG)
         image = config.child("imageConfig").only("aspectRatio", "imageSize")
-        _check_config(body, config, spec)
+        thinking = config.child("thinkingConfig").only(*_THINKING)
+        _check_config(body, config, thinking, spec)
         turns = body.objects("contents")
         if not turns:
             raise ErrorReply("* GenerateContentRequest.contents: contents is not specified\n")
@@ -152,7 +155,6 @@ class Gemini(Dialect):
             raise ErrorReply(f"The number of input images must be at most {spec.max_inputs}.")
         inputs = given or drawn[-1:]
         width, height = _size(image, spec, inputs)
-        thinking = config.child("thinkingConfig")
         return Job(
             operation="edit" if inputs else "generation",
             spec=spec,
@@ -283,7 +285,7 @@ def _alive(model: str, policy: Policy) -> ModelSpec:
     return spec
 
 
-def _check_config(body: _Object, config: _Object, spec: ModelSpec) -> None:
+def _check_config(body: _Object, config: _Object, thinking: _Object, spec: ModelSpec) -> None:
     """Refuse what its image models are known not to have."""
     if config.values.get("candidateCount") not in (None, 1):
         raise ErrorReply("Multiple candidates is not enabled for this model")
@@ -302,9 +304,6 @@ def _check_config(body: _Object, config: _Object, spec: ModelSpec) -> None:
     for tool in body.objects("tools"):
         if "functionDeclarations" in tool.values or "function_declarations" in tool.values:
             raise ErrorReply(f"Function calling is not enabled for models/{spec.id}")
-    thinking = config.child("thinkingConfig").only(
-        "thinkingLevel", "thinkingBudget", "includeThoughts"
-    )
     level = (thinking.text("thinkingLevel") or "").lower()
     levels = {_LITE: ("minimal", "high"), _OLDEST: ()}.get(spec.id, _LEVELS)
     if level and level not in levels:
@@ -358,7 +357,9 @@ def _inline(blob: _Object) -> InputImage:
     if kind not in _TYPES:
         raise ErrorReply(f"Unsupported MIME type: {kind[:100]}")
     try:
-        decoded = base64.b64decode(data, validate=True)
+        # Both alphabets are read, as in any JSON of protocol buffers; google-genai sends the
+        # one for addresses.
+        decoded = base64.b64decode(data.replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError) as error:
         path = read.inside("data")
         raise ErrorReply(f"Invalid value at '{path}' (TYPE_BYTES), Base64", param=path) from error
