@@ -256,6 +256,13 @@ def add_sandbox(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``sandbox``."""
     argument(parser, "--host HOST", "address to listen on", default="127.0.0.1")
     argument(parser, "--port PORT", "port; 0 takes a free one", type=port, default=8080)
+    argument(
+        parser,
+        "--provider NAME",
+        "whose paths, parameters, replies and refusals it has: openai (the default), azure, "
+        "gemini, openrouter, together or xai",
+        default="openai",
+    )
     argument(parser, "--latency SECONDS", "wait before each response", type=seconds, default=0.0)
     argument(
         parser,
@@ -282,6 +289,7 @@ def run_sandbox(args: argparse.Namespace) -> int:
         print(f"sandbox at {base_url} (any key; Ctrl-C ends it)", flush=True)
 
     settings: dict[str, Any] = {
+        "provider": args.provider,
         "latency": args.latency,
         "previews": args.previews,
         "failures": {name: rate for rates in args.fail for name, rate in rates.items()},

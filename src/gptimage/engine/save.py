@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from attrs import evolve, field, frozen
@@ -131,7 +132,7 @@ class ResultSaver:
         """
         good = reply.status == 200 and self._wants_body
         with _carried(plan, reply):
-            whole, unreachable = self.core.inline_image_urls(reply)
+            whole, unreachable = self.core.inline_image_urls(plan.endpoint, reply)
             body = reassemble(whole.body, whole.images) if good else None
             entry = self._spool(plan, body, arrival)
             try:
@@ -156,7 +157,11 @@ class ResultSaver:
         Raises:
             GptImageError: It ended without a finished image.
         """
-        completed = reader.end(broken, now=self.core.clock(), complete=self.core.inline_image_urls)
+        completed = reader.end(
+            broken,
+            now=self.core.clock(),
+            complete=partial(self.core.inline_image_urls, plan.endpoint),
+        )
         reply = reader.reply()
         wanted = self._wants_body and not image_urls(reply)
         body = reassemble(reply.body, reply.images) if wanted else None

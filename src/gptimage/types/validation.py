@@ -54,6 +54,8 @@ def validate(
         unknown = f"{request.model} is not in this library's catalogue{meant}"
         return (f"{unknown}: sent unchecked, no estimate",)
     found = list(_check_not_retired(request, spec, today))
+    if spec.offered == "unknown":
+        found.append(f"no source says that {spec.provider} has {spec.id}; sent as given")
     for rule in _RULES:
         found += rule(request, spec)
     return tuple(found)
@@ -258,9 +260,10 @@ def _no_stream(request: Generate) -> None:
 def _edit(request: Generate, spec: ModelSpec) -> Warnings:
     if not isinstance(request, Edit):
         return
-    if len(request.images) > MAX_IMAGES:
+    most = min(MAX_IMAGES, spec.max_inputs)
+    if len(request.images) > most:
         problem = f"{len(request.images)} images were given"
-        raise _refuse("images", len(request.images), problem, "1 to 16 images")
+        raise _refuse("images", len(request.images), problem, f"1 to {most} images")
     for image in request.images:
         if isinstance(image, Image) and image.format not in API_FORMATS:
             raise _refuse("images", image.format, "it is no input format", API_FORMATS)
