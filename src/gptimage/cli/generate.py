@@ -51,7 +51,7 @@ def add_variations(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``variations``."""
     parser.add_argument("image", metavar="IMAGE", help="a path, URL, file id or stored id")
     parser.add_argument("--prompt", metavar="PROMPT", help="what may vary; - is standard input")
-    add_parameters(parser, "edit", without=("partial_images",))
+    add_parameters(parser, "edit", without=("partial_images", "outside"))
     _add_output(parser)
     add_client_options(parser)
     parser.set_defaults(func=run_variations)

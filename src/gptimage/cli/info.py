@@ -298,6 +298,10 @@ def add_sandbox(parser: argparse.ArgumentParser) -> None:
         help="plain draws a few flat colours in a tenth of the time (default: scene)",
     )
     parser.add_argument(
+        "--drift", type=_amount, action="append", default=[], metavar="KIND=AMOUNT",
+        help="make edits change what their mask protects: repaint=12, tint=0.3 or shift=3",
+    )  # fmt: skip
+    parser.add_argument(
         "--previews", action="store_true", help="grant features that are in preview"
     )
     parser.add_argument(
@@ -323,6 +327,7 @@ def run_sandbox(args: argparse.Namespace) -> int:
     settings: dict[str, Any] = {
         "latency": args.latency,
         "previews": args.previews,
+        "drift": dict(args.drift),
         "failures": {name: rate for rates in args.fail for name, rate in rates.items()},
         "seed": args.seed,
         "draw": args.draw,
@@ -347,6 +352,14 @@ def run_sandbox(args: argparse.Namespace) -> int:
             allowed="a free port; 0 takes one",
         ) from error
     return 0
+
+
+def _amount(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no KIND=AMOUNT, such as shift=3") from None
 
 
 def _rates(text: str) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from attrs import field, frozen
@@ -51,6 +52,7 @@ class Job:
         mask: Edit where its alpha is 0.
         markup: A transparent overlay whose marks say where to edit.
         draw: ``scene``, or ``plain``: a few flat colours, for tests that draw many images.
+        drift: How an edit with a mask changes what the mask protects, see `Sandbox`.
     """
 
     operation: Literal["generation", "edit"]
@@ -75,6 +77,7 @@ class Job:
     mask: InputImage | None = None
     markup: InputImage | None = None
     draw: Literal["scene", "plain"] = "scene"
+    drift: Mapping[str, float] = field(factory=dict[str, float])
 
     @property
     def detail(self) -> int:
