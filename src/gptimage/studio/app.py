@@ -225,8 +225,11 @@ class _Pages:
 
     async def estimate(self, request: Request) -> Response:
         """Return what a request may cost, or why it would be refused; sends nothing."""
-        asked = read_job(self._studio, await _body(request))
-        return _json(await run_sync(self._estimated, asked))
+        try:
+            asked = read_job(self._studio, await _body(request))
+            return _json(await run_sync(self._estimated, asked))
+        except GptImageError as error:  # while somebody still types, that is no failure
+            return _json({"refused": str(error), "field": getattr(error, "field", None)})
 
     def _estimated(self, asked: JobRequest) -> dict[str, Any]:
         client, options = self._studio.estimator, asked.options()

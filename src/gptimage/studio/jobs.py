@@ -14,7 +14,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from attrs import define, field
+from attrs import define, evolve, field
 from sse_starlette import ServerSentEvent
 
 from gptimage.errors import GptImageError, InvalidRequestError
@@ -141,7 +141,7 @@ class Jobs:
         Raises:
             InvalidRequestError: There is none of this id.
         """
-        return self._document(await self._read(id))
+        return self._document(await asyncio.to_thread(self._present, await self._read(id)))
 
     async def list(self) -> list[dict[str, Any]]:
         """Return the jobs that need something, and the newest settled ones; newest first."""
@@ -150,7 +150,13 @@ class Jobs:
         settled = [record for record in records if record.settled][-_SHOWN:]
         self._watch(open)
         newest = sorted((*open, *settled), key=lambda record: record.at, reverse=True)
-        return [self._document(record) for record in newest]
+        shown = await asyncio.to_thread(lambda: [self._present(record) for record in newest])
+        return [self._document(record) for record in shown]
+
+    def _present(self, record: JobRecord) -> JobRecord:
+        """Return a job without the images that were deleted since."""
+        images = tuple(id for id in record.images if id in self._studio.store)
+        return record if images == record.images else evolve(record, images=images)
 
     async def events(self) -> AsyncIterator[ServerSentEvent]:
         """Yield every change of a job to one tab, which may be slow: it gets the newest only."""

@@ -33,6 +33,7 @@ export function actions(job, { again = null } = {}) {
 
 /** What is to be said about a job: how far it is, what it cost, or why there is no image. */
 export function sentence(job) {
+  if (job.state === "done" && !job.images.length) return "Its images were deleted.";
   if (job.state === "done") return [usd(job.cost_usd) === "unknown" ? "cost unknown" : usd(job.cost_usd), ...job.warnings].join(" · ");
   if (job.live) return `${job.message} ${Math.max(0, Math.round((performance.now() - job.begun) / 1000))} s`;
   const cost = job.state === "needs_review" && job.possible_cost_usd ? ` Up to ${usd(job.possible_cost_usd)}.` : "";
@@ -83,7 +84,7 @@ export class Card {
       const shown = index === 0 && job.preview;
       return h("div", { class: `frame busy ${shown ? "preview" : ""}` }, shown && h("img", { src: job.preview, alt: "Preview" }));
     }
-    return h("div", { class: "frame trouble" }, icon(job.state === "discarded" ? "close" : "alert"));
+    return h("div", { class: "frame trouble" }, icon(["discarded", "done"].includes(job.state) ? "close" : "alert"));
   }
 
   tick() {

@@ -1,7 +1,7 @@
 // The form of a model's parameters: what the model takes, with the library's names.
 
 import { field, h, later, usd } from "./dom.js";
-import { post, recall, remember, seen } from "./api.js";
+import { post, recall, remember, seen, StudioError } from "./api.js";
 
 const FIRST = ["size", "n", "quality", "format", "background"];
 const QUICK = ["square", "landscape", "portrait", "16:9", "og_image"];
@@ -134,6 +134,7 @@ export class EstimateLine {
     this.asking = new AbortController();
     try {
       const found = await post("/api/estimate", body, { signal: this.asking.signal });
+      if (found.refused) throw new StudioError(found.refused, found.field);
       const each = found.estimate_usd;
       const most = found.most_usd === null ? "" : ` · at most ${usd(found.most_usd * times)}`;
       this.about.replaceChildren(...(each === null ? ["The cost is not known beforehand: choose size and quality."]
