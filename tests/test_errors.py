@@ -28,6 +28,7 @@ from gptimage.errors import (
     StoreError,
     TemplateError,
     TransportError,
+    error_to_dict,
     truncated_repr,
 )
 from tests.factories import answer, finished, picture
@@ -187,3 +188,16 @@ def test_a_function_as_value_can_be_pickled() -> None:
 def test_shown_never_fails_and_is_short(value: object) -> None:
     """A message may hold any value in one short piece."""
     assert len(truncated_repr(value)) <= 80
+
+
+def test_an_error_as_json_says_what_it_may_have_cost() -> None:
+    """The most that a call should have cost is text, and is left out where nothing was billed."""
+    cut = OutcomeUnknownError("cut", possible_cost=Decimal("0.0060"), request_id="req_1")
+
+    assert error_to_dict(cut) == {
+        "type": "OutcomeUnknownError",
+        "message": str(cut),
+        "request_id": "req_1",
+        "possible_cost_usd": "0.0060",
+    }
+    assert "possible_cost_usd" not in error_to_dict(OutcomeUnknownError("cut"))

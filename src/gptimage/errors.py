@@ -496,5 +496,5 @@ def error_to_dict(error: BaseException) -> dict[str, object]:
         "type": type(error).__name__,
         "message": str(error),
         "request_id": getattr(error, "request_id", None),
-        **({} if possible is None else {"possible_cost_usd": str(possible.usd)}),
+        **({} if possible is None else {"possible_cost_usd": str(possible)}),
     }
