@@ -306,7 +306,7 @@ def test_connecting_has_a_limit_of_its_own(
     from gptimage.transport.direct import http_client
 
     endpoint = "http://127.0.0.1:9/v1"
-    steps = http_client("sk-secret-key", endpoint, timeout, None, is_async=is_async).timeout
+    steps = http_client(endpoint, timeout, {}, is_async=is_async).timeout
 
     assert (steps.connect, steps.read, steps.write) == (connecting, timeout, timeout)
 

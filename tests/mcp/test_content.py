@@ -153,7 +153,7 @@ def test_the_links_lead_to_the_whole_pictures(here: BrowseFixture) -> None:
     assert link.annotations.audience is None
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 7, 10])
+@pytest.mark.parametrize("count", [1, 4, 10])
 def test_any_number_of_4k_pictures_fits(
     here: BrowseFixture, painted: tuple[gptimage.Image, ...], count: int
 ) -> None:
@@ -166,9 +166,9 @@ def test_any_number_of_4k_pictures_fits(
     assert [image.size for image in shown(result)] == [(1568, 882)] * count
 
 
-@pytest.mark.parametrize("count", [1, 10])
-def test_pictures_that_cannot_be_compressed_fit(here: BrowseFixture, count: int) -> None:
+def test_pictures_that_cannot_be_compressed_fit(here: BrowseFixture) -> None:
     """Noise in 4K gets smaller until the whole result fits, and is still shown."""
+    count = 10  # as many as a call can make
     noise = picture((3840, 2160))
 
     result = show(here.app, saved(here.app, drawing(*[noise] * count)))

@@ -50,6 +50,8 @@ class Job:
         inputs: The images to edit, the first one first.
         mask: Edit where its alpha is 0.
         markup: A transparent overlay whose marks say where to edit.
+        thoughts: Whether the reply has what the model thought before the image (Gemini).
+        by_url: Whether the reply names addresses of the images instead of holding them.
         draw: ``scene``, or ``plain``: a few flat colours, for tests that draw many images.
     """
 
@@ -74,6 +76,8 @@ class Job:
     inputs: tuple[InputImage, ...] = ()
     mask: InputImage | None = None
     markup: InputImage | None = None
+    thoughts: bool = False
+    by_url: bool = False
     draw: Literal["scene", "plain"] = "scene"
 
     @property
