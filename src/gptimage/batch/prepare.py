@@ -167,6 +167,14 @@ def _batched(core: ClientConfig, single: Plan) -> Plan:
         raise InvalidRequestError(
             "a batch cannot stream", field="partial_images", value=request.partial_images
         )
+    if getattr(request, "outside", None) is not None:
+        raise InvalidRequestError(
+            "a batch may be read where its input images are not: give the results and the images "
+            "to gptimage.image.keep_outside()",
+            field="outside",
+            value="keep",
+            allowed="leave it out",
+        )
     found = core.planned(request, core.clock().date(), batch=True)
     check_batch(found.provider)
     if found.wire.provider:

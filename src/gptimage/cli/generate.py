@@ -51,7 +51,7 @@ def add_variations(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``variations``."""
     argument(parser, "IMAGE", "a path, URL, file id or stored id")
     argument(parser, "--prompt PROMPT", "what may vary; - is standard input")
-    add_parameters(parser, "edit", without=("partial_images",))
+    add_parameters(parser, "edit", without=("partial_images", "outside"))
     _add_output(parser)
     add_client_options(parser)
     parser.set_defaults(func=run_variations)

@@ -271,6 +271,10 @@ def add_sandbox(parser: argparse.ArgumentParser) -> None:
         choices=("scene", "plain"),
         default="scene",
     )
+    argument(
+        parser, "--drift KIND=AMOUNT", type=_amount, action="append", default=[],
+        help="make edits change what their mask protects: repaint=12, tint=0.3 or shift=3",
+    )  # fmt: skip
     argument(parser, "--previews", "grant features that are in preview")
     argument(
         parser, "--fail SCENARIO=RATE", type=_rates, action="append", default=[],
@@ -292,6 +296,7 @@ def run_sandbox(args: argparse.Namespace) -> int:
         "provider": args.provider,
         "latency": args.latency,
         "previews": args.previews,
+        "drift": dict(args.drift),
         "failures": {name: rate for rates in args.fail for name, rate in rates.items()},
         "seed": args.seed,
         "draw": args.draw,
@@ -316,6 +321,14 @@ def run_sandbox(args: argparse.Namespace) -> int:
             allowed="a free port; 0 takes one",
         ) from error
     return 0
+
+
+def _amount(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no KIND=AMOUNT, such as shift=3") from None
 
 
 def _rates(text: str) -> dict[str, float]:

@@ -71,12 +71,13 @@ def image_request(
         return edit_request(
             prompt, rest, images=images, mask=mask, default_model=model, stream=stream
         )
-    if rest.pop("input_fidelity", None) is not None:
-        raise InvalidRequestError(
-            "input_fidelity: there is no image yet to preserve",
-            field="input_fidelity",
-            allowed="a turn that changes an image",
-        )
+    for name in ("input_fidelity", "outside"):
+        if rest.pop(name, None) is not None:
+            raise InvalidRequestError(
+                f"{name}: there is no image yet to preserve, or it is not at hand",
+                field=name,
+                allowed="a turn that changes an image",
+            )
     return generate_request(prompt, rest, default_model=model, stream=stream)
 
 

@@ -115,7 +115,8 @@ class ResultSaver:
         size = len(reply.body) + sum(map(len, reply.images))
         cropped = plan.exact and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)
         writes = self.store is not None or self.keep is not None
-        return not writes and size < LARGE and not cropped and not image_urls(reply)
+        kept = getattr(plan.request, "outside", None) is not None
+        return not (writes or size >= LARGE or cropped or kept or image_urls(reply))
 
     def parse_and_spool(
         self, plan: Plan, reply: HttpReply, arrival: Arrival | None = None

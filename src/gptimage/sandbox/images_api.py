@@ -17,7 +17,7 @@ from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import Any, Final, Literal, TypedDict
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from gptimage.image.codecs import load, open_file, orientation, without_texts
 from gptimage.models.catalog import Models, ModelSpec
@@ -389,6 +389,7 @@ class Policy:
         svg_model_selection: Whether the author model of an SVG may (and must) be chosen.
         uploads: Uploaded files by id.
         draw: ``scene`` or ``plain``, as `Job.draw`.
+        drift: As `Job.drift`.
     """
 
     models: Models
@@ -397,6 +398,7 @@ class Policy:
     svg_model_selection: bool
     uploads: Mapping[str, bytes]
     draw: Literal["scene", "plain"] = "scene"
+    drift: Mapping[str, float] = field(factory=dict[str, float])
 
 
 def accept(request: HttpRequest, operation: Literal["generation", "edit"], policy: Policy) -> Job:
@@ -428,6 +430,7 @@ def accept(request: HttpRequest, operation: Literal["generation", "edit"], polic
         safety_identifier=read.text("safety_identifier") or _user(read),
         fidelity=read.choice("input_fidelity", ("high", "low")) or "low",
         draw=policy.draw,
+        drift=policy.drift,
     )
     read.choice("moderation", ("low", "auto"))
     _judge(read, job, policy, files)

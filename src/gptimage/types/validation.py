@@ -76,6 +76,7 @@ def _check_types(request: Generate) -> None:
     _extra(request)
     if isinstance(request, Edit):
         _images(request)
+        _outside(request)
 
 
 def _whole(name: str, value: object) -> None:
@@ -136,6 +137,22 @@ def _images(request: Edit) -> None:
             if each is not None and not isinstance(each, kinds):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
                 allowed = " or ".join(kind.__name__ for kind in kinds)
                 raise _refuse(name, each, "it must be read first, as edit() does", allowed)
+
+
+def _outside(request: Edit) -> None:
+    """What is put back must be at hand: this library does it, and no service."""
+    value, choices = request.outside, PARAMETERS["outside"].choices
+    if value is None:
+        return
+    if value not in choices:
+        raise _refuse("outside", value, "it is not known", choices)
+    if request.mask is None:
+        raise _refuse("outside", value, "a mask says where nothing may change", "with mask=")
+    if isinstance(request.mask, FileRef) or isinstance(request.images[0], FileRef):
+        problem = "the first image and the mask must be at hand, not uploaded files"
+        raise _refuse("outside", value, problem, "the images themselves")
+    if request.format in ("gif", "svg"):
+        raise _refuse("outside", value, f"{request.format} output has none", "png, jpeg or webp")
 
 
 def _check_not_retired(request: Generate, spec: ModelSpec, today: date) -> Warnings:

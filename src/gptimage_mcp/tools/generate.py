@@ -72,6 +72,7 @@ class GenerateTools:
         mask_box: p.MaskBox = None,
         markup: p.Markup = None,
         input_fidelity: p.InputFidelity = None,
+        outside: p.Outside = None,
         **given: Any,
     ) -> JobRequest:
         """Change an image, or make a new one from several. Costs money, like generate_image.
@@ -82,6 +83,7 @@ class GenerateTools:
             "mask": await self._mask(mask, attached_mask, mask_box),
             "markup": markup and await self._sources.image(markup, field="markup"),
             "input_fidelity": input_fidelity,
+            "outside": outside,
         }
         sources = await self._images(attached_image, images or ())
         return await self._prepared(_generates("edit", prompt, sources), given)
@@ -111,6 +113,7 @@ class GenerateTools:
         action: p.Action = "auto",
         max_images: p.MaxImages = None,
         input_fidelity: p.InputFidelity = None,
+        outside: p.Outside = None,
         **given: Any,
     ) -> JobRequest:
         """Go on with an image in words: "warmer light", "now without the hat". Costs money.
@@ -123,6 +126,7 @@ class GenerateTools:
             "action": action,
             "max_images": max_images,
             "input_fidelity": input_fidelity,
+            "outside": outside,
         }
         resume, known, sources = await self._start(image, attached_image)
         more = await self._sources.images(more_images or (), field="more_images")
