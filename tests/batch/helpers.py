@@ -157,7 +157,7 @@ def line(
     settings: Settings = {"clock": told, "retry": retry}
     core = ClientConfig.from_settings(settings, endpoint=SANDBOX_URL, store=store)
     return BatchParts(
-        saver=ResultSaver(core=core, caches=False),
+        saver=ResultSaver(core=core, cache=None),
         accounting=CallAccounting.of(accounting, told),
         send=way.send,
         download=way.download,
@@ -173,7 +173,7 @@ def async_line(
         {"clock": clock, "retry": AT_ONCE}, endpoint=SANDBOX_URL, store=store
     )
     return AsyncBatchParts(
-        saver=ResultSaver(core=core, caches=False),
+        saver=ResultSaver(core=core, cache=None),
         accounting=CallAccounting.of({}, clock),
         send=way.send,
         download=way.download,

@@ -117,6 +117,27 @@ def test_budgets_hold(
     assert service.requests == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["refine", "A fox", "--cache", "on"],
+        ["batch", "submit", "rows.jsonl", "--cache", "on"],
+        ["batch", "wait", "batch.json", "--store", "mine"],
+        ["batch", "results", "batch.json", "--tag", "night"],
+    ],
+    ids=" ".join,
+)
+def test_what_would_have_no_effect_is_refused(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A turn and a batch are never taken from a cache, and looking saves nothing."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+
+    assert ended.value.code == 2
+    assert words[-2] in capsys.readouterr().err
+
+
 def test_the_cache_pays_once(capsys: pytest.CaptureFixture[str]) -> None:
     """``--cache`` gives the second call what the first paid, unless ``--refresh``."""
     words = [*CALLS["generate"], "--cache", "replies"]

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from gptimage.batch import BatchItem, BatchStatus
 
 
+_WITHOUT: Final = {"submit": ("cache",), "results": ("budget", "tag", "refresh")}
+"""Settings that have no effect in an action: what is sent is not asked of the cache, and responses
+go into it. The others only look."""
+
 _FAILED: Final = 1
 _UNKNOWN: Final = 4
 _NO_SANDBOX: Final = (
@@ -72,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name != "submit":
             action.add_argument("batch", metavar="BATCH", help="its state file, or batch_...")
         add_json(action)
-        add_client_options(action, refresh=False)
+        add_client_options(action, without=_WITHOUT.get(name, ("store", "cache", "budget", "tag")))
     wait.add_argument(
         "--poll", type=float, default=30.0, metavar="SECONDS", help="between two looks (30)"
     )

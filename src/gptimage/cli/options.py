@@ -175,16 +175,26 @@ def add_sandbox_option(parser: CanAddArgument) -> None:
     )
 
 
-def add_client_options(parser: argparse.ArgumentParser, *, refresh: bool = True) -> None:
-    """Add the settings of a client; each beats the variable and the files of the same name."""
+def add_client_options(parser: argparse.ArgumentParser, *, without: tuple[str, ...] = ()) -> None:
+    """Add the settings of a client; each beats the variable and the files of the same name.
+
+    Args:
+        parser: Where to add them.
+        without: Settings that would have no effect in this command, and are refused by name.
+    """
     group = parser.add_argument_group("settings (see `gptimage config`)")
     add_sandbox_option(group)
-    group.add_argument("--store", metavar="DIR", help="save every image there; a bucket, or off")
-    group.add_argument("--cache", metavar="DIR", help="pay once per request: a folder, on or off")
-    group.add_argument("--ledger", metavar="FILE", help="enter every call and cost there, or off")
-    group.add_argument("--budget", metavar="USD/PERIOD", help="spend no more: 1.00/day, 0.25/call")
-    group.add_argument("--tag", action="append", metavar="WORD", help="a tag for the store")
-    if refresh:
+    for name, metavar, what in (
+        ("store", "DIR", "save every image there; a bucket, or off"),
+        ("cache", "DIR", "pay once per request: a folder, on or off"),
+        ("ledger", "FILE", "enter every call and cost there, or off"),
+        ("budget", "USD/PERIOD", "spend no more: 1.00/day, 0.25/call"),
+    ):
+        if name not in without:
+            group.add_argument(f"--{name}", metavar=metavar, help=what)
+    if "tag" not in without:
+        group.add_argument("--tag", action="append", metavar="WORD", help="a tag for the store")
+    if not {"cache", "refresh"} & {*without}:
         group.add_argument(
             "--refresh", action="store_true", help="send again even if the cache has the response"
         )

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     add_json(parser, "one JSON object per turn")
-    add_client_options(parser, refresh=False)
+    add_client_options(parser, without=("cache",))  # a turn goes on from what came before
     parser.set_defaults(func=run)
 
 
