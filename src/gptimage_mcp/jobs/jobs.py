@@ -16,7 +16,7 @@ import gptimage
 from gptimage.service import RunnerLostError
 from gptimage_mcp.content.records import Clock, utc_now
 from gptimage_mcp.jobs.job import CANCELLED, Job, NotSentError, Outcome, RemoteJob
-from gptimage_mcp.jobs.journal import Entry, Journal, new_entry
+from gptimage_mcp.jobs.journal import Entry, Journal, new_handle
 from gptimage_mcp.jobs.shared import SharedState
 
 
@@ -93,15 +93,16 @@ class Jobs:
             detached: Whether ``work`` has another process do it, which writes it down; this one
                 does not wait for it when it ends.
         """
-        begin = new_entry if detached else self._journal.begin
-        entry = begin(
-            operation,
+        entry = Entry(
+            handle=handle or new_handle(),
+            operation=operation,
             owner=owner,
             started=self._clock(),
-            handle=handle,
             digest=digest,
             dedup_key=dedup_key,
         )
+        if not detached:
+            entry = self._journal.begin(entry)
         job = self._here[entry.handle] = Job(
             entry,
             None if detached else self._journal,
