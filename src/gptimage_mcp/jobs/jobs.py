@@ -21,7 +21,7 @@ from gptimage_mcp.jobs.shared import SharedState
 
 
 GRACE: Final = 60.0
-"""Seconds that running work has to end when the server is told to stop."""
+"""Seconds that running work has to end when the server stops."""
 
 _SETTLING: Final = 10.0
 """Seconds within which another process should have sent; what waits longer waits for its turn."""
@@ -187,7 +187,7 @@ class Jobs:
         return [job for job in found if job is not None and job.state in ("unknown", "failed")]
 
     async def get(self, handle: str, *, owner: str | None = None) -> Job | None:
-        """The job of this handle; None when nobody knows it, or it is not this owner's."""
+        """Return the job of this handle; None if there is none of this owner's."""
         job = self._here.get(handle)
         if job is None and (entry := await asyncio.to_thread(self._journal.find, handle)):
             age = (self._clock() - entry.started).total_seconds()

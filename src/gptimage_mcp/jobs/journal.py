@@ -127,7 +127,7 @@ class Journal:
             return None
 
     def still_open(self, digest: str | None = None) -> list[Entry]:
-        """Work that runs, or about which somebody may have to decide, newest first.
+        """Return jobs that run, or whose outcome a person may have to decide about, newest first.
 
         Args:
             digest: Only work that asks for this; all when left out.
@@ -163,7 +163,7 @@ class Journal:
         self._state.leave(self._server)
 
     def _mark(self, entry: Entry) -> None:
-        """Let work that is open be found by what it asks for, without reading every entry."""
+        """Let open jobs be found by their digest, without reading every entry."""
         if entry.digest is None:
             return
         if entry.is_open:

@@ -216,9 +216,9 @@ def _refused(field: str, problem: str) -> gptimage.InvalidRequestError:
 # Each call becomes a job: when the client gives up or leaves, the job goes on, is
 # paid, and its images are saved.
 
-Answer: TypeAlias = CallToolResult | InputRequiredResult
+ToolResponse: TypeAlias = CallToolResult | InputRequiredResult
 
-Ask: TypeAlias = Callable[..., Awaitable[JobRequest]]
+RequestMethod: TypeAlias = Callable[..., Awaitable[JobRequest]]
 """A method of `GenerateTools`."""
 
 _TITLES: Final = {
@@ -235,14 +235,14 @@ def add_generate_tools(server: DynamicServer, app: App) -> None:
     submitter = JobSubmitter(app)
     tools, runner = GenerateTools(submitter), ToolRunner(submitter)
     for name, title in _TITLES.items():
-        ask: Ask = getattr(tools, name)
-        files = [each for each in _FILES if each in inspect.signature(ask).parameters]
-        tool = _tool(runner, ask)
+        method: RequestMethod = getattr(tools, name)
+        files = [each for each in _FILES if each in inspect.signature(method).parameters]
+        tool = _tool(runner, method)
         note = limit_note(name, app.settings)
         register_tool(
             server, tool, title=title, hints=PAID, structured=False, files=files, note=note
         )
-        server.advanced[name] = ("advanced", frozenset(p.rare_of(ask)))
+        server.advanced[name] = ("advanced", frozenset(p.rare_of(method)))
 
 
 @frozen
@@ -255,7 +255,9 @@ class ToolRunner:
 
     submitter: JobSubmitter
 
-    async def answer(self, ctx: Context[App, Any], ask: Ask, asked: dict[str, Any]) -> Answer:
+    async def respond(
+        self, ctx: Context[App, Any], method: RequestMethod, arguments: dict[str, Any]
+    ) -> ToolResponse:
         """Draw, for as long as a call may wait.
 
         Raises:
@@ -264,7 +266,7 @@ class ToolRunner:
         app, owner = self.submitter.app, current_user()
         with tool_errors():
             self.submitter.check_key()  # before images are read for nothing
-            job_request = await ask(**asked)
+            job_request = await method(**arguments)
             job = await self.submitter.find_earlier(job_request, owner)
             if job is None or job.state != "running":
                 question = await confirm(app, ctx, job_request.request, job)
@@ -275,32 +277,32 @@ class ToolRunner:
         return await job_result(app, job, max_px=job_request.max_px)
 
 
-def _tool(runner: ToolRunner, ask: Ask) -> Callable[..., Awaitable[Answer]]:
+def _tool(runner: ToolRunner, method: RequestMethod) -> Callable[..., Awaitable[ToolResponse]]:
     """A tool with the name, the manual and the parameters of a method of `GenerateTools`."""
-    rare = p.rare_of(ask)
+    rare = p.rare_of(method)
 
-    @functools.wraps(ask)
-    async def tool(ctx: Context[App, Any], **asked: Any) -> Answer:
-        advanced: BaseModel | None = asked.pop("advanced")
+    @functools.wraps(method)
+    async def tool(ctx: Context[App, Any], **arguments: Any) -> ToolResponse:
+        advanced: BaseModel | None = arguments.pop("advanced")
         more = {} if advanced is None else advanced.model_dump(exclude_unset=True)
-        return await runner.answer(ctx, ask, {**asked, **more})
+        return await runner.respond(ctx, method, {**arguments, **more})
 
     hints: dict[str, Any] = {
         "ctx": Context[App, Any],
-        **get_type_hints(ask, include_extras=True),
-        "advanced": p.advanced_of(ask),
-        "return": Answer,
+        **get_type_hints(method, include_extras=True),
+        "advanced": p.advanced_of(method),
+        "return": ToolResponse,
     }
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
         inspect.Parameter("ctx", keyword, annotation=hints["ctx"]),
         *(
             each.replace(annotation=hints[each.name], kind=keyword)
-            for each in inspect.signature(ask).parameters.values()
+            for each in inspect.signature(method).parameters.values()
             if each.name not in rare
         ),
         inspect.Parameter("advanced", keyword, default=None, annotation=hints["advanced"]),
     ]
     tool.__annotations__ = {name: hint for name, hint in hints.items() if name not in rare}
-    tool.__signature__ = inspect.Signature(parameters, return_annotation=Answer)  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
+    tool.__signature__ = inspect.Signature(parameters, return_annotation=ToolResponse)  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
     return tool

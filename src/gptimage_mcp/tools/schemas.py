@@ -151,7 +151,7 @@ class Versions(TypedDict):
 
 
 class StoreState(TypedDict):
-    """Where images are kept; ``error`` says why it cannot be read."""
+    """The store; ``error`` is why it cannot be read."""
 
     store: str
     images: int | None
@@ -163,7 +163,7 @@ class StoreState(TypedDict):
 
 
 class CacheState(TypedDict):
-    """Where answers are kept; ``error`` says why that cannot be read."""
+    """The cache of responses; ``error`` is why it cannot be read."""
 
     kind: str | None
     path: str | None
@@ -238,7 +238,7 @@ class Status(TypedDict):
 
 
 class Cancelled(TypedDict):
-    """A call nobody wants any more; ``sent`` when it was too late, as it is paid then."""
+    """A cancelled call; ``sent`` when it was too late, as it is paid then."""
 
     handle: str
     sent: bool
@@ -284,7 +284,7 @@ class Conversation(TypedDict):
 
 
 class ConversationTurn(TypedDict):
-    """One turn: what was asked for, and the images that came."""
+    """One turn: its words, and its images."""
 
     response_id: str
     prompt: str
