@@ -34,18 +34,18 @@ def here(tmp_path: Path) -> BrowseFixture:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_estimate(here: BrowseFixture, protocol: str) -> None:
-    """It is the client's estimate and ceiling, called an estimate, and nothing is sent."""
+    """It is the client's estimate and maximum, called an estimate, and nothing is sent."""
     told = here.told(
         "estimate_cost", protocol, prompt="A red fox", size="1024x1024", quality="low", n=2
     )
 
     with gptimage.ImageClient.sandbox() as client:
         estimate = client.estimate("A red fox", size="1024x1024", quality="low", n=2)
-        ceiling = client.ceiling("A red fox", size="1024x1024", quality="low", n=2)
+        max_cost = client.max_cost("A red fox", size="1024x1024", quality="low", n=2)
     assert estimate
     assert told["estimate"] is True
     assert Decimal(told["usd"]) == estimate.usd
-    assert Decimal(told["ceiling_usd"]) == ceiling
+    assert Decimal(told["max_cost_usd"]) == max_cost
     assert told["output_tokens"] == estimate.output_tokens
     assert told["model"] == "gpt-image-2.5-flare"
     assert here.sandbox.requests == []
@@ -82,7 +82,7 @@ def test_an_estimate_that_cannot_be_made_is_null(here: BrowseFixture) -> None:
     told = here.told("estimate_cost", prompt="A red fox", size="1024x1024")
 
     assert told["usd"] is None
-    assert Decimal(told["ceiling_usd"]) > 0
+    assert Decimal(told["max_cost_usd"]) > 0
     assert "quality" in told["notes"][0]
 
 

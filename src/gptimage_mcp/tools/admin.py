@@ -316,7 +316,7 @@ class AdminTools:
     ) -> Annotated[CallToolResult, schemas.Estimated]:
         """Tell what a call of a tool that draws may cost. Nothing is sent or billed.
 
-        usd is the likely amount, ceiling_usd the most; null cannot be known: name size and quality.
+        usd is the likely amount, max_cost_usd the most; for usd, name size and quality.
         """
         given = dict(arguments or {})
         more: dict[str, Any] = given.pop("advanced", None) or {}
@@ -425,8 +425,10 @@ class AdminTools:
         async with self._judge() as client:
             prompt, images, options = request.priced
             found = await client.estimate(prompt, images, **options)
-            ceiling = await request.ceiling(client)
-        notes = list(found.notes) if found else ["null: name size and quality, or another model"]
+            max_cost = await request.max_cost(client)
+        notes = (
+            list(found.notes) if found else ["usd is null: name size and quality, or another model"]
+        )
         if request.operation == "refine":
             notes.append("the chat model, which reads the words, comes on top")
         if self._app.settings.sandbox:
@@ -435,7 +437,7 @@ class AdminTools:
             "estimate": True,
             "model": model or model_of(self._app),
             "usd": None if found is None else f"{found.usd:f}",
-            "ceiling_usd": None if ceiling is None else f"{ceiling:f}",
+            "max_cost_usd": None if max_cost is None else f"{max_cost:f}",
             "input_tokens": None if found is None else found.input_tokens,
             "output_tokens": None if found is None else found.output_tokens,
             "notes": notes,

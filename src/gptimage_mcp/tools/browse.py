@@ -203,7 +203,7 @@ def _info(records: list[dict[str, Any]], handle: str | None = None) -> dict[str,
 
 def _running(app: App, job: Job) -> dict[str, Any]:
     now = running_summary(app, job)
-    facts = {name: now[name] for name in ("seconds", "progress", "ceiling_usd", "next")}
+    facts = {name: now[name] for name in ("seconds", "progress", "max_cost_usd", "next")}
     return {**_state("running", job.handle), **facts}
 
 
@@ -220,7 +220,7 @@ def _state(status: str, handle: str | None) -> dict[str, Any]:
         "records": [],
         "seconds": None,
         "progress": None,
-        "ceiling_usd": None,
+        "max_cost_usd": None,
         "error": None,
         "next": "",
     }

@@ -57,17 +57,17 @@ async def confirm(
     limit = app.settings.confirm_above
     if (limit is None and earlier is None) or app.client is None or not _can_ask(ctx):
         return None
-    ceiling = await request.ceiling(app.client)
-    most = app.settings.unknown_cost if ceiling is None else ceiling
+    max_cost = await request.max_cost(app.client)
+    most = app.settings.unknown_cost if max_cost is None else max_cost
     if earlier is None and limit is not None and most is not None and most <= limit:
         return None
-    question = _again(earlier) + _question(request, ceiling)
+    question = _again(earlier) + _question(request, max_cost)
     version = ctx.protocol_version
     if version is not None and is_version_at_least(version, _ROUNDS_SINCE):
         return _confirm_by_rounds(ctx, question, request)
     response = await ctx.elicit(question, Confirmation)
     if not (isinstance(response, AcceptedElicitation) and response.data.draw):
-        raise _declined(ceiling)
+        raise _declined(max_cost)
     return None
 
 
@@ -108,10 +108,10 @@ def _agrees(response: ElicitResult) -> bool:
         return False
 
 
-def _question(request: Confirmable, ceiling: Decimal | None) -> str:
+def _question(request: Confirmable, max_cost: Decimal | None) -> str:
     """Return the same text for the same request: a client that works by rounds shows it again."""
     images = "1 image" if request.count == 1 else f"{request.count} images"
-    cost = "an amount that cannot be foreseen" if ceiling is None else f"up to {_usd(ceiling)}"
+    cost = "an amount that cannot be foreseen" if max_cost is None else f"up to {_usd(max_cost)}"
     chat = ", and a little more for the chat model" if request.operation == "refine" else ""
     words = " ".join(request.prompt.split())
     about = f"\n\n{words[:_SHOWN]}{'…' if len(words) > _SHOWN else ''}" if words else ""
@@ -132,8 +132,8 @@ def _usd(amount: Decimal) -> str:
     return f"${amount:.4f}" if amount < 10 else f"${amount:.2f}"
 
 
-def _declined(ceiling: Decimal | None) -> ToolError:
-    cost = "" if ceiling is None else f" It may have cost up to {_usd(ceiling)}."
+def _declined(max_cost: Decimal | None) -> ToolError:
+    cost = "" if max_cost is None else f" It may have cost up to {_usd(max_cost)}."
     return ToolError(
         f"Declined: the person did not agree to this call.{cost} Nothing was sent and nothing was "
         "billed. Next: ask the person what to change; fewer images, a lower quality or a smaller "

@@ -72,6 +72,7 @@ class GenerateTools:
         mask_box: p.MaskBox = None,
         markup: p.Markup = None,
         input_fidelity: p.InputFidelity = None,
+        outside: p.Outside = None,
         **given: Any,
     ) -> JobRequest:
         """Change an image, or make a new one from several. Costs money, like generate_image.
@@ -82,6 +83,7 @@ class GenerateTools:
             "mask": await self._mask(mask, attached_mask, mask_box),
             "markup": markup and await self._sources.image(markup, field="markup"),
             "input_fidelity": input_fidelity,
+            "outside": outside,
         }
         sources = await self._images(attached_image, images or ())
         return await self._prepared(_generates("edit", prompt, sources), given)
@@ -111,6 +113,7 @@ class GenerateTools:
         action: p.Action = "auto",
         max_images: p.MaxImages = None,
         input_fidelity: p.InputFidelity = None,
+        outside: p.Outside = None,
         **given: Any,
     ) -> JobRequest:
         """Go on with an image in words: "warmer light", "now without the hat". Costs money.
@@ -123,6 +126,7 @@ class GenerateTools:
             "action": action,
             "max_images": max_images,
             "input_fidelity": input_fidelity,
+            "outside": outside,
         }
         resume, known, sources = await self._start(image, attached_image)
         more = await self._sources.images(more_images or (), field="more_images")
@@ -279,7 +283,6 @@ class ToolRunner:
 
 def _tool(runner: ToolRunner, method: RequestMethod) -> Callable[..., Awaitable[ToolResponse]]:
     """A tool with the name, the manual and the parameters of a method of `GenerateTools`."""
-    rare = p.rare_of(method)
 
     @functools.wraps(method)
     async def tool(ctx: Context[App, Any], **arguments: Any) -> ToolResponse:
@@ -287,22 +290,27 @@ def _tool(runner: ToolRunner, method: RequestMethod) -> Callable[..., Awaitable[
         more = {} if advanced is None else advanced.model_dump(exclude_unset=True)
         return await runner.respond(ctx, method, {**arguments, **more})
 
-    hints: dict[str, Any] = {
-        "ctx": Context[App, Any],
-        **get_type_hints(method, include_extras=True),
-        "advanced": p.advanced_of(method),
-        "return": ToolResponse,
-    }
+    signature = _signature(getattr(method, "__func__", method))
+    annotations = {name: each.annotation for name, each in signature.parameters.items()}
+    tool.__annotations__ = {**annotations, "return": ToolResponse}
+    tool.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
+    return tool
+
+
+@functools.cache
+def _signature(method: RequestMethod) -> inspect.Signature:
+    """Return the signature of a method's tool: its rare parameters are in one object."""
+    rare = p.rare_of(method)
+    hints = get_type_hints(method, include_extras=True)
     keyword = inspect.Parameter.KEYWORD_ONLY
+    advanced = p.advanced_of(method)
     parameters = [
-        inspect.Parameter("ctx", keyword, annotation=hints["ctx"]),
+        inspect.Parameter("ctx", keyword, annotation=Context[App, Any]),
         *(
             each.replace(annotation=hints[each.name], kind=keyword)
             for each in inspect.signature(method).parameters.values()
-            if each.name not in rare
+            if each.name not in (*rare, "self")
         ),
-        inspect.Parameter("advanced", keyword, default=None, annotation=hints["advanced"]),
+        inspect.Parameter("advanced", keyword, default=None, annotation=advanced),
     ]
-    tool.__annotations__ = {name: hint for name, hint in hints.items() if name not in rare}
-    tool.__signature__ = inspect.Signature(parameters, return_annotation=ToolResponse)  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
-    return tool
+    return inspect.Signature(parameters, return_annotation=ToolResponse)

@@ -150,6 +150,10 @@ InputFidelity = Annotated[
     Literal["low", "high"] | Nothing,
     optional("low or high: how closely inputs are kept (1.5 models only)"),
 ]
+Outside = Annotated[
+    Literal["keep"] | Nothing,
+    optional("keep: put the first image back where the mask lets nothing change"),
+]
 Continues = Annotated[
     str | Nothing,
     optional("What to go on from: an image, or response_id (resp_...) of an earlier turn"),
@@ -236,6 +240,7 @@ RARE: Final = (
     "max_px",
     "markup",
     "input_fidelity",
+    "outside",
     "action",
     "max_images",
 )

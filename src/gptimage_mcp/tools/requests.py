@@ -27,14 +27,14 @@ class _Priced(ABC):
     def priced(self) -> tuple[str, list[InputImage] | None, dict[str, Any]]:
         """Prompt, images and options by which its cost is foreseen."""
 
-    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+    async def max_cost(self, client: gptimage.AsyncImageClient) -> Decimal | None:
         """Return the most it should cost, in USD; None when that is not known.
 
         Raises:
             InvalidRequestError: A documented rule is broken.
         """
         prompt, images, options = self.priced
-        return await client.ceiling(prompt, images, **options)
+        return await client.max_cost(prompt, images, **options)
 
 
 @frozen(kw_only=True)
@@ -184,11 +184,11 @@ class RequestGroup:
         parts = "".join(request.digest for request in self.requests)
         return hashlib.sha256(parts.encode()).hexdigest()
 
-    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+    async def max_cost(self, client: gptimage.AsyncImageClient) -> Decimal | None:
         """Return the most they should cost together, in USD; None if one of them is not known."""
         total = Decimal()
         for request in self.requests:
-            most = await request.ceiling(client)
+            most = await request.max_cost(client)
             if most is None:
                 return None
             total += most
