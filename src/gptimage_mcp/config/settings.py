@@ -234,7 +234,7 @@ class Settings:
             ``gs://...`` (untried), which need ``gptimage[s3]``.
         retention: Delete images older than this (``30d``), once a day; pinned ones stay, and None
             deletes nothing.
-        cache: The folder where answers are kept, so that the same request is paid for once;
+        cache: The folder where responses are saved, so that the same request is paid for once;
             None (``off``) keeps none.
         cache_ttl: How long a response is saved (``24h``); None saves it until there is no room.
         cache_size: The most the cache may take (``500MB``); None is the library's own limit.
