@@ -250,12 +250,10 @@ def coverage(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def mutants(session: nox.Session) -> None:
     """Change what decides about money in 300 places, one at a time: a test must fail each time."""
-    install_wheel(session, "all", "test")
-    packages = shown(session, "import sysconfig; print(sysconfig.get_path('purelib'))")
+    install_wheel(session, "all", "test", *group("coverage"))
     with session.chdir(session.create_tmp()):
         # -P: beside the script lies a folder called types, like a module of Python.
-        script = str(ROOT / "tests" / "mutants.py")
-        session.run("python", "-P", script, packages, "95", *session.posargs)
+        session.run("python", "-P", str(ROOT / "tests" / "mutants.py"), "95", *session.posargs)
 
 
 @nox.session(requires=["build"])

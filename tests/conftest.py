@@ -26,6 +26,8 @@ from typing import Any, Self
 import pytest
 from hypothesis import settings
 
+from tests.ports import hold_port
+
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -102,9 +104,7 @@ class RedisServer:
     """Debian's redis-server on a free port, without any file."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = hold_port()
         self.folder = folder
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None

@@ -91,13 +91,13 @@ def _submit(args: argparse.Namespace) -> int:
 
 def _status(args: argparse.Namespace) -> int:
     with _client(args) as client:
-        _show(client.batch(args.batch).status(), as_json=args.json)
+        _show(client.open_batch(args.batch).status(), as_json=args.json)
     return 0
 
 
 def _wait(args: argparse.Namespace) -> int:
     with _client(args) as client:
-        batch = client.batch(args.batch)
+        batch = client.open_batch(args.batch)
         status = batch.wait(progress=True, poll=args.poll, timeout=args.timeout)
     if args.json or not sys.stdout.isatty():  # a terminal has just shown it
         _show(status, as_json=args.json)
@@ -106,7 +106,7 @@ def _wait(args: argparse.Namespace) -> int:
 
 def _cancel(args: argparse.Namespace) -> int:
     with _client(args) as client:
-        _show(client.batch(args.batch).cancel(), as_json=args.json)
+        _show(client.open_batch(args.batch).cancel(), as_json=args.json)
     return 0
 
 
@@ -120,7 +120,7 @@ def _results(args: argparse.Namespace) -> int:
                 field="store",
                 allowed="a folder, or s3://bucket/prefix",
             )
-        with closing(client.batch(args.batch).results()) as items:
+        with closing(client.open_batch(args.batch).results()) as items:
             codes.update(_report(item, as_json=args.json) for item in items)
     return max(codes)
 

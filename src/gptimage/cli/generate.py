@@ -51,7 +51,7 @@ def add_variations(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``variations``."""
     argument(parser, "IMAGE", "a path, URL, file id or stored id")
     argument(parser, "--prompt PROMPT", "what may vary; - is standard input")
-    add_parameters(parser, "edit", without=("partial_images",))
+    add_parameters(parser, "edit", without=("partial_images", "outside"))
     _add_output(parser)
     add_client_options(parser)
     parser.set_defaults(func=run_variations)
@@ -131,6 +131,7 @@ def run_estimate(args: argparse.Namespace) -> int:
     """Print the estimate, or why there is none."""
     from gptimage import ImageClient
     from gptimage.engine.from_config import open_templates
+    from gptimage.models.pricing import format_usd
 
     config = read_settings({"sandbox": True, "templates": args.templates})
     options = {**options_from_args(args), **image_args(args)}
@@ -140,18 +141,21 @@ def run_estimate(args: argparse.Namespace) -> int:
         open_templates(config)  # a folder that is named must be one, whether it is needed or not
     # The sandbox shares checks and prices with the service, and needs no key.
     with ImageClient.sandbox() as client:
-        found = client.estimate(prompt_from_args(args, config), **options)
+        prompt = prompt_from_args(args, config)
+        found, most = client.estimate(prompt, **options), client.max_cost(prompt, **options)
     if args.json:
         print_json(
             {
                 "estimate_usd": usd(found),
+                "max_cost_usd": usd(most),
                 "output_tokens": found and found.output_tokens,
                 "input_tokens": found and found.input_tokens,
                 "notes": list(found.notes) if found else [],
             }
         )
     elif found is None:
-        print("cannot be estimated: name --size and --quality, and a model whose price is known")
+        known = "a model with published costs" if most is None else f"at most {format_usd(most)}"
+        print(f"cannot be estimated: name --size and --quality; {known}")
     else:
         print(f"{found}: {found.output_tokens} tokens drawn, {found.input_tokens} tokens read")
         print("".join(f"  {note}\n" for note in found.notes), end="")
@@ -277,8 +281,12 @@ def _call(
 
 
 def _price(client: ImageClient, prompt: str | Prompt, options: dict[str, Any]) -> str:
-    estimate = client.estimate(prompt, **options)
-    return "cost not known beforehand" if estimate is None else str(estimate)
+    from gptimage.models.pricing import format_usd
+
+    if (estimate := client.estimate(prompt, **options)) is not None:
+        return str(estimate)
+    most = client.max_cost(prompt, **options)
+    return "cost not known beforehand" if most is None else f"at most {format_usd(most)}"
 
 
 def _report(

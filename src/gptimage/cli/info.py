@@ -256,6 +256,13 @@ def add_sandbox(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``sandbox``."""
     argument(parser, "--host HOST", "address to listen on", default="127.0.0.1")
     argument(parser, "--port PORT", "port; 0 takes a free one", type=port, default=8080)
+    argument(
+        parser,
+        "--provider NAME",
+        "whose paths, parameters, replies and refusals it has: openai (the default), azure, "
+        "gemini, openrouter, together or xai",
+        default="openai",
+    )
     argument(parser, "--latency SECONDS", "wait before each response", type=seconds, default=0.0)
     argument(
         parser,
@@ -264,6 +271,10 @@ def add_sandbox(parser: argparse.ArgumentParser) -> None:
         choices=("scene", "plain"),
         default="scene",
     )
+    argument(
+        parser, "--drift KIND=AMOUNT", type=_amount, action="append", default=[],
+        help="make edits change what their mask protects: repaint=12, tint=0.3 or shift=3",
+    )  # fmt: skip
     argument(parser, "--previews", "grant features that are in preview")
     argument(
         parser, "--fail SCENARIO=RATE", type=_rates, action="append", default=[],
@@ -282,8 +293,10 @@ def run_sandbox(args: argparse.Namespace) -> int:
         print(f"sandbox at {base_url} (any key; Ctrl-C ends it)", flush=True)
 
     settings: dict[str, Any] = {
+        "provider": args.provider,
         "latency": args.latency,
         "previews": args.previews,
+        "drift": dict(args.drift),
         "failures": {name: rate for rates in args.fail for name, rate in rates.items()},
         "seed": args.seed,
         "draw": args.draw,
@@ -308,6 +321,14 @@ def run_sandbox(args: argparse.Namespace) -> int:
             allowed="a free port; 0 takes one",
         ) from error
     return 0
+
+
+def _amount(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no KIND=AMOUNT, such as shift=3") from None
 
 
 def _rates(text: str) -> dict[str, float]:

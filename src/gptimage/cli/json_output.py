@@ -106,6 +106,7 @@ _SHOWN: Final = (
     "cached",
     "sandbox",
     "effective",
+    "drift",
 )
 """What the command line prints of `Result.to_dict`: the images are in its files."""
 

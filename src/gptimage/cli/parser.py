@@ -78,6 +78,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "store": ("store:add_group", "saved images: history, search, show, open, stats, tag, pin..."),
     "cache": ("info:add_cache", "look into the cache on disk, or empty it"),
     "config": ("config:add_arguments", "the settings that apply, and where each comes from"),
+    "studio": ("studio:add_arguments", "a local web page: make, edit, gallery, jobs, money"),
     "sandbox": ("info:add_sandbox", "serve the offline service over HTTP"),
     "demo": ("demo:add_arguments", "generate, edit and stream into ./gptimage-demo"),
     "completion": ("completion:add_arguments", "completion of commands for bash, zsh or fish"),

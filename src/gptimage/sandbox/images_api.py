@@ -17,7 +17,7 @@ from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import Any, Final, Literal, TypedDict
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from gptimage.image.codecs import load, open_file, orientation, without_texts
 from gptimage.models.catalog import Models, ModelSpec
@@ -167,6 +167,18 @@ def _referenced(read: Reader, uploads: Mapping[str, bytes], limit: int) -> FileP
     return part
 
 
+def image_at(url: str, name: str) -> InputImage:
+    """Return the input image of a data URL.
+
+    Raises:
+        ErrorReply: It is none, or cannot be fetched: the sandbox has no network.
+    """
+    part = _from_url(url, name)
+    if (image := decoded_image(part.data, part.content_type)) is None:
+        raise ErrorReply(f"{name}: it is no image", param=name)
+    return image
+
+
 def _from_url(url: str, name: str) -> FilePart:
     if match := _DATA_URL.match(url):
         try:
@@ -183,17 +195,26 @@ def _from_url(url: str, name: str) -> FilePart:
     raise ErrorReply(message, code="invalid_image_url", param=f"{name}.image_url")
 
 
-def _decoded(part: FilePart, number: int) -> InputImage:
-    opened = _open(part.data)
-    declared = part.content_type
-    # A declared type that the bytes contradict is refused: nobody has seen the service do it,
-    # but nobody should rely on its not doing it.
+def decoded_image(data: bytes, declared: str) -> InputImage | None:
+    """Return an input image, or None when the bytes are none, or none of the declared type.
+
+    Nobody has seen a service refuse a type that the bytes contradict, but nobody should rely on
+    its not doing it.
+    """
+    opened = _open(data)
     if opened is None or (declared and _PIL_TYPES.get(opened.format) != declared):
+        return None
+    width, height = _oriented(opened)
+    return InputImage(data=data, width=width, height=height)
+
+
+def _decoded(part: FilePart, number: int) -> InputImage:
+    image = decoded_image(part.data, part.content_type)
+    if image is None:
         message = f"Invalid image file or mode for image {number}, please check your image file."
         param = "image" if part.name.startswith("image[") or part.name == "image" else part.name
         raise user_error(message + CONTACT, param, "invalid_image_file")
-    width, height = _oriented(opened)
-    return InputImage(data=part.data, width=width, height=height)
+    return image
 
 
 def _open(data: bytes) -> Any:
@@ -368,6 +389,7 @@ class Policy:
         svg_model_selection: Whether the author model of an SVG may (and must) be chosen.
         uploads: Uploaded files by id.
         draw: ``scene`` or ``plain``, as `Job.draw`.
+        drift: As `Job.drift`.
     """
 
     models: Models
@@ -376,6 +398,7 @@ class Policy:
     svg_model_selection: bool
     uploads: Mapping[str, bytes]
     draw: Literal["scene", "plain"] = "scene"
+    drift: Mapping[str, float] = field(factory=dict[str, float])
 
 
 def accept(request: HttpRequest, operation: Literal["generation", "edit"], policy: Policy) -> Job:
@@ -407,6 +430,7 @@ def accept(request: HttpRequest, operation: Literal["generation", "edit"], polic
         safety_identifier=read.text("safety_identifier") or _user(read),
         fidelity=read.choice("input_fidelity", ("high", "low")) or "low",
         draw=policy.draw,
+        drift=policy.drift,
     )
     read.choice("moderation", ("low", "auto"))
     _judge(read, job, policy, files)
