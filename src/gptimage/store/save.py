@@ -45,8 +45,8 @@ class CallMetadata:
     """The facts about the call that made some images.
 
     Attributes:
-        asked: The request, as `asked.describe` writes it.
-        model: The model that was asked.
+        request: The request, as `request_to_json` writes it.
+        model: The model of the request.
         created_at_service: When the service says it answered (UTC).
         inputs: The images the request needs.
         usage: Tokens of the call.
@@ -60,7 +60,7 @@ class CallMetadata:
         sandbox: Whether the sandbox drew the images.
     """
 
-    asked: Mapping[str, object]
+    request: Mapping[str, object]
     model: str
     created_at_service: datetime
     inputs: tuple[Image, ...] = field(default=(), repr=False)
@@ -78,7 +78,7 @@ class CallMetadata:
     def of(cls, result: Result) -> CallMetadata:
         """Return what a result says."""
         return cls(
-            asked=request_to_json(result.request),
+            request=request_to_json(result.request),
             model=result.model,
             created_at_service=result.created,
             inputs=input_images(result.request),
@@ -200,8 +200,8 @@ def _pending_image(
         id=id,
         created=time_of(id),
         created_at_service=call.created_at_service,
-        operation=str(call.asked["operation"]),
-        request=call.asked,
+        operation=str(call.request["operation"]),
+        request=call.request,
         model=call.model,
         usage=call.usage,
         cost=call.cost,
@@ -219,7 +219,7 @@ def _pending_image(
         batch_count=count,
         tags=call.tags,
         provenance=image.has_provenance,
-        template=_maybe_text(call.asked.get("template")),
+        template=_maybe_text(call.request.get("template")),
         version=library_version(),
         warnings=call.warnings,
         request_id=call.request_id,
