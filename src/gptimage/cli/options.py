@@ -28,6 +28,7 @@ _OTHERWISE: Final = ("prompt", "images", "mask", "markup", "svg")
 """Parameters whose options are not simply their names with dashes."""
 
 _CLIENT_SETTINGS: Final = (
+    "provider",
     "sandbox",
     "store",
     "cache",
@@ -179,6 +180,9 @@ def add_client_options(parser: argparse.ArgumentParser, *, refresh: bool = True)
     """Add the settings of a client; each beats the variable and the files of the same name."""
     group = parser.add_argument_group("settings (see `gptimage config`)")
     add_sandbox_option(group)
+    group.add_argument(
+        "--provider", metavar="NAME", help="the service that draws: openai, azure, openrouter..."
+    )
     group.add_argument("--store", metavar="DIR", help="save every image there; a bucket, or off")
     group.add_argument("--cache", metavar="DIR", help="pay once per request: a folder, on or off")
     group.add_argument("--ledger", metavar="FILE", help="enter every call and cost there, or off")
@@ -255,7 +259,7 @@ def open_client(config: Config, *, store: Store | None = None, **settings: Any) 
     from gptimage import ImageClient
     from gptimage.engine.from_config import client_arguments
 
-    if not config.sandbox and config.text("api_key") is None:
+    if config.lacks_key:
         raise ConfigurationError(
             "no key: set the environment variable OPENAI_API_KEY (or OPENAI_API_KEY_FILE) to use "
             "the service, or add --sandbox to try everything without one"
