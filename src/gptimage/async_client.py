@@ -24,7 +24,7 @@ from gptimage.engine.base_client import (
     check_many,
 )
 from gptimage.engine.config import DEFAULT_TIMEOUT, Settings
-from gptimage.engine.connections import connection
+from gptimage.engine.connections import connection, sandbox_of
 from gptimage.engine.runtime import AsyncRuntime
 from gptimage.engine.signatures import shows
 from gptimage.errors import ConfigurationError
@@ -120,13 +120,11 @@ class AsyncImageClient(BaseClient):
         **settings: Unpack[Settings],
     ) -> Self:
         """Return a client of the offline sandbox; see `ImageClient.sandbox`."""
-        from gptimage.sandbox import AsyncSandboxTransport, Sandbox
+        from gptimage.sandbox import AsyncSandboxTransport
 
         check_settings("AsyncImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
-        transport = AsyncSandboxTransport(
-            Sandbox(clock=settings.get("clock")) if sandbox is None else sandbox
-        )
+        transport = AsyncSandboxTransport(sandbox_of(settings, sandbox))
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,

@@ -22,7 +22,7 @@ from gptimage.engine.base_client import (
     check_many,
 )
 from gptimage.engine.config import DEFAULT_TIMEOUT, Settings
-from gptimage.engine.connections import connection
+from gptimage.engine.connections import connection, sandbox_of
 from gptimage.engine.runtime import BlockingRuntime
 from gptimage.engine.signatures import shows
 from gptimage.errors import ConfigurationError
@@ -126,13 +126,11 @@ class ImageClient(BaseClient):
             templates: The prompt templates of `render`.
             **settings: See `Settings`.
         """
-        from gptimage.sandbox import Sandbox, SandboxTransport
+        from gptimage.sandbox import SandboxTransport
 
         check_settings("ImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
-        transport = SandboxTransport(
-            Sandbox(clock=settings.get("clock")) if sandbox is None else sandbox
-        )
+        transport = SandboxTransport(sandbox_of(settings, sandbox))
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import evolve
 
@@ -25,6 +25,10 @@ from gptimage.transport.environment import check_environment, split_login
 from gptimage.transport.interception import active, aintercepted, intercepted
 from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport
 from gptimage.transport.protocols import SANDBOX_URL
+
+
+if TYPE_CHECKING:
+    from gptimage.sandbox import Sandbox
 
 
 def connection(
@@ -112,6 +116,39 @@ def _at(endpoint: str) -> Provider:
     return evolve(provider_at(endpoint), base_url=endpoint)
 
 
+def sandbox_of(settings: Settings, given: Sandbox | None) -> Sandbox:
+    """Return the sandbox of a client, which speaks as the client's provider does.
+
+    A sandbox of the user's own chooses the provider where the settings name none.
+
+    Raises:
+        ConfigurationError: The sandbox is that of another provider.
+    """
+    from gptimage.sandbox import Sandbox
+
+    chosen = settings.get("provider")
+    if given is None:
+        return Sandbox(provider=_dialect(chosen), clock=settings.get("clock"))
+    # Anything that replies may stand for a sandbox; OpenAI's also reads the paths of Azure.
+    name = getattr(getattr(given, "dialect", None), "name", DEFAULT)
+    if chosen is None and name != DEFAULT:
+        settings["provider"] = name
+    elif chosen is not None and _dialect(chosen) not in (name, DEFAULT, "azure"):
+        raise ConfigurationError(
+            f"the sandbox is {name}'s, and the client's provider is {_dialect(chosen)}: "
+            f"use Sandbox(provider={_dialect(chosen)!r})"
+        )
+    return given
+
+
+def _dialect(service: Provider | str | None) -> Any:
+    """Return whose dialect the sandbox speaks for a provider; OpenAI's for one of one's own."""
+    from gptimage.sandbox.dialect import PROVIDERS
+
+    name = service.name if isinstance(service, Provider) else service
+    return name if name in PROVIDERS else DEFAULT
+
+
 def _services(
     settings: Settings,
     own: Provider,
@@ -126,9 +163,8 @@ def _services(
     def draw(service: Provider) -> Any:
         from gptimage.sandbox import AsyncSandboxTransport, Sandbox, SandboxTransport
 
-        del service
         kind = AsyncSandboxTransport if wants_async else SandboxTransport
-        return cassette(kind(Sandbox(clock=settings.get("clock"))))
+        return cassette(kind(Sandbox(provider=_dialect(service), clock=settings.get("clock"))))
 
     def connect(service: Provider) -> Any:
         return cassette(_open(service, timeout=timeout, wants_async=wants_async))

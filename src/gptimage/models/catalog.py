@@ -199,20 +199,13 @@ class Models:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Models:
-        """Read the shipped catalogue of OpenAI's models, or a file of the same shape.
+        """Read the shipped catalogue, or a file of the same shape.
 
         Raises:
             ConfigurationError: The file is not a catalogue.
             OSError: It cannot be read.
         """
-        return (
-            _shipped("models.toml") if path is None else _parse(Path(path).read_bytes(), str(path))
-        )
-
-    @classmethod
-    def gemini(cls) -> Models:
-        """Return the shipped catalogue of Google's Gemini image models."""
-        return _shipped("gemini.toml")
+        return _shipped() if path is None else _parse(Path(path).read_bytes(), str(path))
 
     def of(self, provider: str) -> Models:
         """Return the models of a provider, by the names it knows them by; empty for an unknown one.
@@ -268,10 +261,11 @@ def _on_azure(spec: ModelSpec) -> ModelSpec:
 
 
 @functools.cache
-def _shipped(name: str) -> Models:
+def _shipped() -> Models:
     from importlib import resources
 
-    return _parse(resources.files("gptimage.models").joinpath(name).read_bytes(), name)
+    text = resources.files("gptimage.models").joinpath("models.toml").read_bytes()
+    return _parse(text, "models.toml")
 
 
 def _parse(text: bytes, name: str) -> Models:

@@ -18,6 +18,7 @@ from gptimage.providers.base import Provider as Provider
 _MODULES: Final[Mapping[str, str]] = {
     "openai": "openai.provider",
     "azure": "azure",
+    "gemini": "gemini",
 }
 """The module of each provider; its function ``provider(name)`` makes the value."""
 
