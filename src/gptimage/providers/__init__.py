@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MODULES: Final[Mapping[str, str]] = {
     "openai": "openai.provider",
     "azure": "azure_api",
+    "gemini": "gemini",
     "openrouter": "compatible_api",
     "together": "compatible_api",
     "xai": "compatible_api",
