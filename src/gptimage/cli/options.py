@@ -29,6 +29,7 @@ _OTHERWISE: Final = ("prompt", "images", "mask", "markup", "svg")
 """Parameters whose options are not simply their names with dashes."""
 
 _CLIENT_SETTINGS: Final = (
+    "provider",
     "sandbox",
     "store",
     "cache",
@@ -173,6 +174,7 @@ def add_client_options(parser: argparse.ArgumentParser, *, without: tuple[str, .
     """
     group = parser.add_argument_group("settings (see `gptimage config`)")
     add_sandbox_option(group)
+    argument(group, "--provider NAME", "the service that draws: openai, azure, openrouter...")
     for option, what in (
         ("store DIR", "save every image there; a bucket, or off"),
         ("cache DIR", "pay once per request: a folder, on or off"),
@@ -252,7 +254,7 @@ def open_client(config: Config, *, store: Store | None = None, **settings: Any) 
     from gptimage import ImageClient
     from gptimage.engine.from_config import client_arguments
 
-    if not config.sandbox and config.text("api_key") is None:
+    if config.lacks_key:
         raise ConfigurationError(
             "no key: set the environment variable OPENAI_API_KEY (or OPENAI_API_KEY_FILE) to use "
             "the service, or add --sandbox to try everything without one"
