@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.sandbox.pictures import TODAY, photo
 
 from gptimage import (
     AsyncImageClient,
@@ -28,6 +27,7 @@ from gptimage.providers import provider
 from gptimage.providers.gemini import from_wire
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.transport.http import HttpReply
+from tests.sandbox.pictures import TODAY, photo
 
 
 FOX = "A red fox in the snow"
@@ -230,10 +230,11 @@ def test_the_environment_has_its_key_and_address(
     assert found.base_url == "https://google.example/v1beta"
 
 
-def test_the_sandbox_of_another_is_refused() -> None:
-    """A client of Gemini does not ask the sandbox of Together."""
+@pytest.mark.parametrize("other", ["openai", "together"])
+def test_the_sandbox_of_another_is_refused(other: Any) -> None:
+    """A client of Gemini does not ask the sandbox of another service."""
     with pytest.raises(ConfigurationError, match="provider='gemini'"):
-        ImageClient.sandbox(Sandbox(provider="together"), provider="gemini")
+        ImageClient.sandbox(Sandbox(provider=other), provider="gemini")
 
 
 def test_another_providers_model_has_its_own_sandbox() -> None:
@@ -278,7 +279,7 @@ def test_thoughts_are_skipped_and_the_last_image_is_first(
 @pytest.mark.parametrize(
     ("document", "code", "words"),
     [
-        ({}, "no_image", "no reason given"),
+        ({"usageMetadata": {}}, "no_image", "no reason given"),
         ({"candidates": []}, "no_image", "no reason given"),
         (candidate({"text": "I cannot draw that."}, finishReason="STOP"), "no_image",
          "(STOP): I cannot draw that."),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from attrs import evolve
 
+from gptimage._internal.clock import Clock
 from gptimage.engine.arguments import (
     check_sdk,
     check_settings,
@@ -116,39 +117,6 @@ def _at(endpoint: str) -> Provider:
     return evolve(provider_at(endpoint), base_url=endpoint)
 
 
-def sandbox_of(settings: Settings, given: Sandbox | None) -> Sandbox:
-    """Return the sandbox of a client, which speaks as the client's provider does.
-
-    A sandbox of the user's own chooses the provider where the settings name none.
-
-    Raises:
-        ConfigurationError: The sandbox is that of another provider.
-    """
-    from gptimage.sandbox import Sandbox
-
-    chosen = settings.get("provider")
-    if given is None:
-        return Sandbox(provider=_dialect(chosen), clock=settings.get("clock"))
-    # Anything that replies may stand for a sandbox; OpenAI's also reads the paths of Azure.
-    name = getattr(getattr(given, "dialect", None), "name", DEFAULT)
-    if chosen is None and name != DEFAULT:
-        settings["provider"] = name
-    elif chosen is not None and _dialect(chosen) not in (name, DEFAULT, "azure"):
-        raise ConfigurationError(
-            f"the sandbox is {name}'s, and the client's provider is {_dialect(chosen)}: "
-            f"use Sandbox(provider={_dialect(chosen)!r})"
-        )
-    return given
-
-
-def _dialect(service: Provider | str | None) -> Any:
-    """Return whose dialect the sandbox speaks for a provider; OpenAI's for one of one's own."""
-    from gptimage.sandbox.dialect import PROVIDERS
-
-    name = service.name if isinstance(service, Provider) else service
-    return name if name in PROVIDERS else DEFAULT
-
-
 def _services(
     settings: Settings,
     own: Provider,
@@ -161,10 +129,10 @@ def _services(
     cassette: Any = aintercepted if wants_async else intercepted
 
     def draw(service: Provider) -> Any:
-        from gptimage.sandbox import AsyncSandboxTransport, Sandbox, SandboxTransport
+        from gptimage.sandbox import AsyncSandboxTransport, SandboxTransport
 
         kind = AsyncSandboxTransport if wants_async else SandboxTransport
-        return cassette(kind(Sandbox(provider=_dialect(service), clock=settings.get("clock"))))
+        return cassette(kind(sandbox_of(service, settings.get("clock"))))
 
     def connect(service: Provider) -> Any:
         return cassette(_open(service, timeout=timeout, wants_async=wants_async))
@@ -177,6 +145,38 @@ def _services(
         open=draw if is_sandbox else connect,
         named=settings.get("provider") is not None and own.name != DEFAULT,
     )
+
+
+def sandbox_of(service: Provider | str | None, clock: Clock | None) -> Sandbox:
+    """Return a sandbox that speaks as a provider does.
+
+    Raises:
+        ConfigurationError: It does not know how.
+    """
+    from gptimage.sandbox import Sandbox
+
+    name: Any = service.name if isinstance(service, Provider) else service or DEFAULT
+    return Sandbox(provider=name, clock=clock)
+
+
+def name_provider(settings: Settings, sandbox: Sandbox) -> None:
+    """Make the client that of the sandbox's provider, where the settings name none.
+
+    Raises:
+        ConfigurationError: They name another.
+    """
+    from gptimage.sandbox.dialect import PROVIDERS
+
+    # Whatever replies may stand for a sandbox.
+    speaks = getattr(getattr(sandbox, "dialect", None), "name", DEFAULT)
+    chosen = settings.setdefault("provider", speaks)
+    name = chosen.name if isinstance(chosen, Provider) else chosen or DEFAULT
+    # OpenAI's sandbox also reads the paths of Azure, and serves providers of one's own.
+    if speaks != name and (speaks != DEFAULT or name in PROVIDERS[2:]):
+        raise ConfigurationError(
+            f"the sandbox speaks as {speaks}, and the client's provider is {name}: "
+            f"leave out one of the two, or use Sandbox(provider={name!r})"
+        )
 
 
 def _open(service: Provider, *, timeout: float, wants_async: bool) -> Any:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -107,7 +108,7 @@ def parse_response(
         request=plan.request,
         model=plan.request.model,
         usage=usage,
-        cost=_cost(plan, usage, images),
+        cost=_cost(plan, document.value, usage, images),
         warnings=tuple(dict.fromkeys(warnings)),
         created=created or now,
         request_id=reply.request_id,
@@ -182,7 +183,8 @@ def _unread_json(plan: Plan, error: ApiError) -> str | None:
 
 def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeUnknownError:
     """Return what an error status means, and what it may have cost."""
-    error = error_from_reply(reply, waiting_time(reply, now))
+    key = next(iter(plan.provider.key_variables), "the key")
+    error = error_from_reply(reply, waiting_time(reply, now), key=key)
     if note := _unread_json(plan, error):
         error.args = (f"{error} ({note})",)
     redirect = 300 <= reply.status < 400
@@ -271,10 +273,21 @@ def _has_bytes(item: Mapping[str, Any], document: ParsedBody) -> bool:
         return False
 
 
-def _cost(plan: Plan, usage: Usage | None, images: list[Image]) -> Cost | None:
+def _cost(plan: Plan, value: object, usage: Usage | None, images: list[Image]) -> Cost | None:
+    if plan.provider.translates and (named := _stated(table(value).get("cost_usd"))) is not None:
+        return Cost(usd=named, upper_bound=False)
     if any(image.format == "svg" for image in images):
         return None  # no source gives the price of its author
     return cost_of(plan.spec, usage, plan.on, batch=plan.batch)
+
+
+def _stated(amount: object) -> Decimal | None:
+    """Return what a provider itself says a call cost, in USD; None when that is no amount."""
+    try:
+        usd = Decimal(str(amount))
+    except ArithmeticError:
+        return None
+    return usd if usd.is_finite() and usd >= 0 else None
 
 
 def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:

@@ -76,7 +76,7 @@ class ModelSpec:
         costable_replacement: One whose cost is known beforehand, where the others' is not.
         azure_retirement: The day Azure retires it, when known.
         azure_replacements: Models to use instead there; Azure has not all of them.
-        provider: Whose model it is.
+        provider: Whose model it is, where its own rules depend on that.
         offered: Whether the provider has it; ``unknown`` where no source says so.
         sizes: The sizes it draws.
         qualities: Accepted qualities besides ``auto``.
@@ -181,31 +181,24 @@ class Models:
         specs: The models, in order of display.
         default: The id used when the caller names none.
         checked: The day the catalogue was last compared with its sources.
-        others: Models of other providers, in order of display; see `of`.
     """
 
-    def __init__(
-        self,
-        specs: tuple[ModelSpec, ...],
-        *,
-        default: str,
-        checked: date,
-        others: tuple[ModelSpec, ...] = (),
-    ) -> None:
+    def __init__(self, specs: tuple[ModelSpec, ...], *, default: str, checked: date) -> None:
         self._by_id: dict[str, ModelSpec] = {spec.id: spec for spec in specs}
-        self._others: tuple[ModelSpec, ...] = others
         self.default: str = default
         self.checked: date = checked
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Models:
-        """Read the shipped catalogue, or a file of the same shape.
+        """Read the shipped catalogue of OpenAI's models, or a file of the same shape.
 
         Raises:
             ConfigurationError: The file is not a catalogue.
             OSError: It cannot be read.
         """
-        return _shipped() if path is None else _parse(Path(path).read_bytes(), str(path))
+        return (
+            _shipped("models.toml") if path is None else _parse(Path(path).read_bytes(), str(path))
+        )
 
     def of(self, provider: str) -> Models:
         """Return the models of a provider, by the names it knows them by; empty for an unknown one.
@@ -217,11 +210,14 @@ class Models:
         """
         if provider == OPENAI:
             return self
-        found = [spec for spec in self._others if spec.provider == provider]
         if provider == "azure":
             found = [_on_azure(spec) for spec in self if spec.azure_retirement or not spec.shutdown]
-        default = self.default if any(each.id == self.default for each in found) else ""
-        return Models(tuple(found), default=default, checked=self.checked)
+            return Models(tuple(found), default=self.default, checked=self.checked)
+        if provider == "openrouter":
+            makers = {"openai": self, "google": self.of("gemini")}
+            found = [_routed(maker, spec) for maker, models in makers.items() for spec in models]
+            return Models(tuple(found), default="", checked=self.checked)
+        return _shipped(f"{provider}.toml") if provider in _SHIPPED else _NONE
 
     def get(self, model: str) -> ModelSpec | None:
         """Return the entry of a model, or None when it is not listed."""
@@ -248,6 +244,12 @@ class Models:
         return f"Models({', '.join(self._by_id)}; checked {self.checked})"
 
 
+_SHIPPED: Final = ("gemini",)
+"""Providers with a catalogue of their own, in a file of that name."""
+
+_NONE: Final = Models((), default="", checked=date.min)
+
+
 def _on_azure(spec: ModelSpec) -> ModelSpec:
     """Return what holds for OpenAI's model on Azure, which has not all of them."""
     return evolve(
@@ -260,12 +262,23 @@ def _on_azure(spec: ModelSpec) -> ModelSpec:
     )
 
 
+def _routed(maker: str, spec: ModelSpec) -> ModelSpec:
+    """Return what holds for a model on OpenRouter, which sells it and states each cost."""
+    return evolve(
+        spec,
+        id=f"{maker}/{spec.id}",
+        provider="openrouter",
+        replacements=tuple(f"{maker}/{each}" for each in spec.replacements),
+        costable_replacement=None,
+        prices=(),
+    )
+
+
 @functools.cache
-def _shipped() -> Models:
+def _shipped(name: str) -> Models:
     from importlib import resources
 
-    text = resources.files("gptimage.models").joinpath("models.toml").read_bytes()
-    return _parse(text, "models.toml")
+    return _parse(resources.files("gptimage.models").joinpath(name).read_bytes(), name)
 
 
 def _parse(text: bytes, name: str) -> Models:
@@ -275,9 +288,7 @@ def _parse(text: bytes, name: str) -> Models:
         rules = {key: _size_rule(table, pixels) for key, table in data["sizes"].items()}
         families = {table["name"]: _family(table, rules) for table in data["family"]}
         specs = tuple(_model(table, families, data["sources"]) for table in data["model"])
-        own = tuple(spec for spec in specs if spec.provider == OPENAI)
-        others = tuple(spec for spec in specs if spec.provider != OPENAI)
-        return Models(own, default=data["default"], checked=data["checked"], others=others)
+        return Models(specs, default=data["default"], checked=data["checked"])
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ConfigurationError(f"{name} is not a model catalogue: {error!r}") from error
 

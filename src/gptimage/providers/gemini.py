@@ -169,11 +169,13 @@ def from_wire(reply: HttpReply) -> HttpReply:
     """Return the reply as the Images API would give it.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: It is no JSON, or not Gemini's.
     """
     document = table(json.loads(reply.body))
     if not 200 <= reply.status < 300:
         return _refusal(reply, document)
+    if not document.keys() & {"candidates", "promptFeedback", "usageMetadata"}:
+        raise ValueError("this is no reply of generateContent")
     candidate = table(next(iter(array(document.get("candidates"))), None))
     parts = [table(part) for part in array(table(candidate.get("content")).get("parts"))]
     images = [table(part.get("inlineData")) for part in parts if not part.get("thought")]

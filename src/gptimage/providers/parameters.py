@@ -11,6 +11,10 @@ from gptimage.types.parameters import PARAMETERS
 from gptimage.types.request import Edit, FileRef, Generate
 
 
+_SHOWN = 5
+"""Providers that a message names."""
+
+
 def check_parameters(request: Generate, service: Provider) -> None:
     """Refuse parameters, numbers and operations that a provider does not have.
 
@@ -65,7 +69,8 @@ def _refused(
     field: str, service: Provider, what: str, able: Callable[[Provider], bool]
 ) -> InvalidRequestError:
     found = [each for each in names() if each != service.name and able(provider(each))]
-    others = f", or use {' or '.join(found)} (provider=, model='name/...')" if found else ""
+    shown = ", ".join(found[:_SHOWN])
+    others = f", or use a provider that does (model='NAME/...'): {shown}" if found else ""
     return InvalidRequestError(
         f"{field}: {service.title} {what}; leave it out{others}; nothing was sent",
         field=field,

@@ -79,7 +79,6 @@ def azure(
         api_key=api_key,
         token=token,
         default_model="gpt-image-2.5-flare",
-        files=dated is None,
         streams=True,
         # The paths of batches and responses with a dated version differ from deployment to
         # deployment; the address without one has them all.
