@@ -242,11 +242,11 @@ class AsyncImageClient(BaseClient):
         return await self._estimate(prompt, images, options)
 
     @shows(Options, EditOptions)
-    async def ceiling(
+    async def max_cost(
         self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Decimal | None:
-        """Return the most such a call should cost, in USD; see `ImageClient.ceiling`."""
-        return await self._ceiling(prompt, images, options)
+        """Return the most such a call should cost, in USD; see `ImageClient.max_cost`."""
+        return await self._max_cost(prompt, images, options)
 
     async def run(
         self,
@@ -337,7 +337,7 @@ class AsyncImageClient(BaseClient):
             max_bytes=max_bytes,
         )
 
-    async def batch(self, where: StatePath) -> AsyncBatch:
+    async def open_batch(self, where: StatePath) -> AsyncBatch:
         """Return a batch that was submitted before: its state file, or its id (``batch_...``)."""
         from gptimage.batch import AsyncBatch
 

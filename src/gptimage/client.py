@@ -320,17 +320,18 @@ class ImageClient(BaseClient):
         return run_blocking(self._estimate(prompt, images, options))
 
     @shows(Options, EditOptions)
-    def ceiling(
+    def max_cost(
         self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Decimal | None:
         """The most a call with these arguments should cost in USD; what a budget reserves for it.
 
-        Nothing is sent. None when it cannot be known: an automatic size, an unlisted model, an svg.
+        Nothing is sent. What is left to the service counts as the dearest it may choose. None when
+        it cannot be known: a model without published figures, a gif, an svg, an input's file id.
 
         Raises:
             InvalidRequestError: The call itself would be refused.
         """
-        return run_blocking(self._ceiling(prompt, images, options))
+        return run_blocking(self._max_cost(prompt, images, options))
 
     def run(
         self,
@@ -476,7 +477,7 @@ class ImageClient(BaseClient):
             max_bytes=max_bytes,
         )
 
-    def batch(self, where: StatePath) -> Batch:
+    def open_batch(self, where: StatePath) -> Batch:
         """Return a batch that was submitted before: its state file, or its id (``batch_...``).
 
         Raises:

@@ -16,10 +16,9 @@ from mcp.server.request_state import RequestStateSecurity
 from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 
 import gptimage
-from gptimage.config import variable
 from gptimage_mcp.assets import icons, viewer
 from gptimage_mcp.catalogue import saved_tools
-from gptimage_mcp.config.settings import Settings, enabled_tools, requires_known_cost
+from gptimage_mcp.config.settings import Settings, enabled_tools
 from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.tasks import Tasks
 
@@ -50,7 +49,7 @@ def _ways(settings: Settings, *, draws: bool) -> Iterator[str]:
         )
     elif not draws:
         yield (
-            f"NO API KEY: nothing can be drawn until the person sets {variable('api_key')} where "
+            f"NO API KEY: nothing can be drawn until the person sets {settings.key_variable} where "
             "this server is configured. Everything else works. Never ask for a key in the chat."
         )
     yield (
@@ -80,10 +79,10 @@ def _money(settings: Settings) -> Iterator[str]:
     note = " estimate_cost tells the cost of a call before it is made."
     note = note if "estimate_cost" in enabled_tools(settings) else ""
     yield f"Limits: {', '.join(limits)}.{note}"
-    if requires_known_cost(settings):
+    if settings.limits:
         yield (
-            "Name size and quality in every call that draws: where there is a limit, a call whose "
-            "cost cannot be foreseen is refused before it is sent."
+            "Name size and quality in every call that draws: what they leave open counts at its "
+            "dearest against the limit until the response is there."
         )
     if settings.confirm_above is not None:
         yield (
@@ -178,12 +177,13 @@ def late_server(settings: Settings) -> DynamicServer:
     """
     if not _can_wait(settings):
         return build_server(settings, detached=True)
-    draws = settings.sandbox or settings.api_key is not None
+    draws = settings.sandbox or settings.has_key
     if draws and not settings.sandbox:
         from gptimage.transport import check_environment, check_key
 
         # What the client of the library would refuse when it is made.
-        check_key("api_key", settings.api_key)
+        if settings.api_key is not None:
+            check_key("api_key", settings.api_key)
         check_environment(whole=False)
     subscriptions = InMemorySubscriptionBus()
     contexts = AsyncExitStack()

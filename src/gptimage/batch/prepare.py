@@ -167,6 +167,14 @@ def _batched(core: ClientConfig, single: Plan) -> Plan:
         raise InvalidRequestError(
             "a batch cannot stream", field="partial_images", value=request.partial_images
         )
+    if getattr(request, "outside", None) is not None:
+        raise InvalidRequestError(
+            "a batch may be read where its input images are not: give the results and the images "
+            "to gptimage.image.keep_outside()",
+            field="outside",
+            value="keep",
+            allowed="leave it out",
+        )
     found = core.planned(request, core.clock().date(), batch=True)
     check_batch(found.provider)
     if found.wire.provider:
@@ -240,7 +248,10 @@ def _write(
         part = Part(path=asked.wire.path, model=asked.request.model, start=file.tell())
         state.parts.append(part)
     state.parts[place].add(
-        size, asked.request.count, asked.estimate.usd if asked.estimate else None, asked.ceiling
+        size,
+        asked.request.effective_n,
+        asked.estimate.usd if asked.estimate else None,
+        asked.max_cost,
     )
     line = RequestLine(
         custom_id=custom_id,

@@ -281,7 +281,7 @@ def plan_of(saver: ResultSaver, state: State, sent: RequestLine) -> Plan:
         key="b1:" + hashlib.sha256(name.encode()).hexdigest(),
         exact=pixels,
         estimate=None,
-        ceiling=None,
+        max_cost=None,
         warnings=(),
         on=state.created.date(),
         batch=True,

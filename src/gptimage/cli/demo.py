@@ -16,6 +16,7 @@ from attrs import frozen
 from gptimage.cli.generate import length
 from gptimage.cli.options import add_sandbox_option, configure, open_client
 from gptimage.cli.output import Target, prepare, progress, save_one, target
+from gptimage.cli.parser import argument
 from gptimage.models.pricing import Cost
 
 
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("-o", "--output", default="gptimage-demo", metavar="FOLDER")
-    parser.add_argument(
-        "--yes", action="store_true", help="with a key: spend the estimated amount, do not ask"
-    )
+    argument(parser, "--yes", "with a key: spend the estimated amount, do not ask")
     add_sandbox_option(parser)
     parser.set_defaults(func=run)
 
@@ -53,8 +52,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _may_spend(args: argparse.Namespace, config: Config) -> bool:
     """Return whether to use the service: only with a key, and never by surprise."""
-    if config.sandbox or config.text("api_key") is None:
+    if config.sandbox or config.lacks_key or config.provider is not None:
         reason = "as you asked" if config.sandbox else "OPENAI_API_KEY is not set"
+        if config.provider is not None and not config.sandbox:
+            reason = "the images are those of OpenAI's models"
         print(f"Using the offline sandbox ({reason}): nothing is sent, nothing is billed.\n")
         return False
     print(f"OPENAI_API_KEY is set: this would use OpenAI's service, {_estimate()} in all.")

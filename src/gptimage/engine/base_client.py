@@ -347,10 +347,10 @@ class BaseClient:
     ) -> Estimate | None:
         return (await self._plan_for_estimate(prompt, images, options)).estimate
 
-    async def _ceiling(
+    async def _max_cost(
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
     ) -> Decimal | None:
-        return (await self._plan_for_estimate(prompt, images, options)).ceiling
+        return (await self._plan_for_estimate(prompt, images, options)).max_cost
 
     async def _plan_for_estimate(
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]

@@ -19,7 +19,7 @@ from gptimage.image.codecs import oriented_size
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask, check_markup
 from gptimage.models.catalog import Models, ModelSpec
-from gptimage.models.pricing import Estimate, ceiling, estimate, format_usd
+from gptimage.models.pricing import Estimate, estimate, format_usd, max_cost
 from gptimage.models.sizes import DEFAULT_FRAMES
 from gptimage.providers import Provider, provider_at
 from gptimage.providers.openai.images import to_wire
@@ -48,7 +48,7 @@ class Plan:
         key: The cache key: a version tag and the SHA-256 of all that shapes the answer.
         exact: The pixels to return, or None when the service chooses.
         estimate: What it may cost, or None.
-        ceiling: The most it should cost in USD, or None.
+        max_cost: The most it should cost in USD, or None.
         warnings: What the caller should know already now.
         on: The day whose prices hold.
         batch: Whether the Batch API's prices hold.
@@ -65,7 +65,7 @@ class Plan:
     key: str
     exact: tuple[int, int] | None
     estimate: Estimate | None
-    ceiling: Decimal | None
+    max_cost: Decimal | None
     warnings: tuple[str, ...]
     on: date
     batch: bool = False
@@ -76,7 +76,7 @@ class Plan:
     @property
     def images(self) -> int:
         """The number of images it may draw."""
-        return self.request.count if self.most is None else self.most
+        return self.request.effective_n if self.most is None else self.most
 
     def read(self, reply: HttpReply) -> HttpReply:
         """Return a reply of the provider in the form of the Images API."""
@@ -132,7 +132,7 @@ def plan(
         key=cache_key(named, endpoint),
         exact=request.size.pixels if request.size else None,
         estimate=money.estimate(),
-        ceiling=money.ceiling(),
+        max_cost=money.max_cost(),
         warnings=(*warnings, *_made_fit(request), *mask_warnings),
         on=today,
         meant=None if spec else closest(bare.model, known, cutoff=SPELLING_CUTOFF),
@@ -158,9 +158,9 @@ def cache_key(wire: HttpRequest, endpoint: str) -> str:
 
 def possible_cost(plan: Plan) -> str:
     """Return what an unanswered call may have cost, in words."""
-    if plan.ceiling is None:
+    if plan.max_cost is None:
         return "it may have been billed, how much is not known"
-    return f"it may have been billed up to {format_usd(plan.ceiling)}"
+    return f"it may have been billed up to {format_usd(plan.max_cost)}"
 
 
 class _Money:
@@ -184,17 +184,17 @@ class _Money:
             return None
         return estimate(self._spec, quality=quality, **self._asked())
 
-    def ceiling(self) -> Decimal | None:
+    def max_cost(self) -> Decimal | None:
         if self._spec is None or self._request.format in _UNCOUNTED:
             return None
-        return ceiling(self._spec, self._request.quality, **self._asked())
+        return max_cost(self._spec, self._request.quality, **self._asked())
 
     def _asked(self) -> dict[str, Any]:
         request = self._request
         return {
             "prompt": request.prompt,
             "size": self._drawn,
-            "n": request.count,
+            "n": request.effective_n,
             "partial_images": request.partial_images or 0,
             "inputs": [_known_size(image) for image in request.inputs],
             "on": self._today,

@@ -115,7 +115,8 @@ class ResultSaver:
         size = len(reply.body) + sum(map(len, reply.images))
         cropped = plan.exact and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)
         writes = self.store is not None or self.keep is not None
-        return not writes and size < LARGE and not cropped and not image_urls(reply)
+        kept = getattr(plan.request, "outside", None) is not None
+        return not (writes or size >= LARGE or cropped or kept or image_urls(reply))
 
     def parse_and_spool(
         self, plan: Plan, reply: HttpReply, arrival: Arrival | None = None
@@ -140,7 +141,9 @@ class ResultSaver:
             except GptImageError:
                 _discard_spooled(entry)
                 raise
-        return self._taken(result, body, entry, complete=len(result.images) >= plan.request.count)
+        return self._taken(
+            result, body, entry, complete=len(result.images) >= plan.request.effective_n
+        )
 
     def parse_stream_and_spool(
         self,
@@ -164,7 +167,7 @@ class ResultSaver:
         wanted = self._wants_body and not image_urls(reply)
         body = reassemble(reply.body, reply.images) if wanted else None
         result = completed.result
-        whole = broken is None and len(result.images) >= plan.request.count
+        whole = broken is None and len(result.images) >= plan.request.effective_n
         taken = self._taken(result, body, self._spool(plan, body, arrival), complete=whole)
         notes = _cache_put(cache, plan.key, taken.fresh) if cache else []
         return evolve(taken, result=taken.result.warn(*notes))
@@ -175,7 +178,7 @@ class ResultSaver:
             entry = cache.get(plan.key)
             if entry is None:
                 return None
-            cache.count(plan.key, hits=1)
+            cache.record_use(plan.key, hits=1)
         except Exception:  # noqa: BLE001  # nothing was sent yet; putting the answer says what is wrong
             return None
         return ParsedReply(result=self.core.parse_cached(plan, entry.body))
@@ -277,7 +280,7 @@ def _cache_put(cache: Cache, key: str, fresh: NewReply) -> list[str]:
         return []
     try:
         cache.put(key, CacheEntry(body=fresh.body, usd=fresh.usd))
-        cache.count(key, misses=1)
+        cache.record_use(key, misses=1)
     except Exception as error:  # noqa: BLE001  # no cache, not even a user's own, may cost an image
         named = str(error) if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
         return [f"{named}; the call went on without the cache"]

@@ -43,14 +43,14 @@ class SendHook(Protocol):
     a thread, so it may wait.
     """
 
-    def before_send(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, max_cost: Decimal | None) -> None:
         """Note that a request is about to leave: once this returns, it may be billed.
 
         What this raises reaches the caller, and nothing is sent.
 
         Args:
             key: What is requested; equal keys are the same request, as in a cache.
-            ceiling: The most it should cost in USD; None when that cannot be known.
+            max_cost: The most it should cost in USD; None when that cannot be known.
         """
         ...
 
@@ -74,11 +74,11 @@ class ChainedHook:
     first: SendHook
     second: SendHook
 
-    def before_send(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, max_cost: Decimal | None) -> None:
         """Call both; the first learns it when the second does not agree."""
-        self.first.before_send(key, ceiling)
+        self.first.before_send(key, max_cost)
         try:
-            self.second.before_send(key, ceiling)
+            self.second.before_send(key, max_cost)
         except BaseException:
             self.first.not_billed()
             raise
@@ -231,7 +231,7 @@ class RetryingSender:
         while True:
             await self._wait_for_limits(plan, call)
             if self.hook is not None:
-                await self.runtime.work(partial(self.hook.before_send, plan.key, plan.ceiling))
+                await self.runtime.work(partial(self.hook.before_send, plan.key, plan.max_cost))
             tries.begin()
             response = None
             try:
@@ -340,7 +340,7 @@ def _unknown(plan: Plan, error: OutcomeUnknownError, *, tries: int = 1) -> Outco
     cost = possible_cost(plan) + (f" for each of {tries} tries" if tries > 1 else "")
     return OutcomeUnknownError(
         f"{error}: {cost}; look at your usage page before asking again",
-        possible_cost=None if plan.ceiling is None else plan.ceiling * tries,
+        possible_cost=None if plan.max_cost is None else plan.max_cost * tries,
         partials=error.partials,
         request_id=error.request_id,
     )

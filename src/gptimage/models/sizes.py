@@ -212,6 +212,15 @@ class SizeRule:
             raise self._uncoverable(width, height)
         return min(legal, key=lambda size: (_mismatch(size, (width, height)), size[0] * size[1]))
 
+    @property
+    def largest(self) -> tuple[tuple[int, int], ...]:
+        """The sizes of which one uses the most tokens: all of a list, or the largest square.
+
+        With a published formula tokens grow with the pixels and with the shorter edge.
+        """
+        edge = min(self.max_edge, math.isqrt(self.max_pixels))
+        return self.values or ((edge, edge),)
+
     def nearest(self, width: int, height: int, count: int = 3) -> tuple[str, ...]:
         """Return the ``count`` legal sizes closest to this one, best first, as ``WxH``."""
         legal = (size for size in self._grid() if self.problem(*size) is None)

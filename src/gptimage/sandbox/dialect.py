@@ -104,7 +104,7 @@ class Dialect:
             return
         if path.startswith("/openai/"):
             raise ErrorReply(WRONG_AZURE_KEY, code="401", status=401)
-        raise wrong_key("sk-inv***lid") if key else ErrorReply(_NO_KEY, status=401)
+        raise wrong_key() if key else ErrorReply(_NO_KEY, status=401)
 
     def arrived(
         self, request: HttpRequest, deployment: str | None, query: Mapping[str, str], policy: Policy

@@ -56,6 +56,8 @@ _METHODS: Final = (
 """Which methods each path has."""
 _SHOWN: Final = 32_000
 """Characters of a text that are shown: a prompt is no longer."""
+Drift = Literal["repaint", "tint", "shift"]
+"""How an edit changes what it was not to change."""
 CONTROL: Final = "/__sandbox/"
 """Below this path are the sandbox's own endpoints, which need no key."""
 VARIATIONS: Final = "/images/variations"
@@ -96,6 +98,9 @@ class Sandbox:
         previews: Grant features that are in preview, or undocumented for a model.
         svg_model_selection: Let (and make) callers choose the author model of an SVG.
         draw: ``scene``, or ``plain`` for a few flat colours in a tenth of the time.
+        drift: How an edit with a mask changes what the mask protects, as models do: any of
+            ``repaint`` (grain of 1 to 64 levels), ``tint`` (a share of another colour) and
+            ``shift`` (pixels to the right), such as ``{"repaint": 12, "shift": 3}``.
         failures: How often a request that draws fails, by scenario: ``{"cut": 0.02}`` breaks two
             connections in a hundred.
         seed: Makes the same requests fail each time, as long as they arrive in the same order.
@@ -118,6 +123,7 @@ class Sandbox:
         previews: bool = False,
         svg_model_selection: bool = False,
         draw: Literal["scene", "plain"] = "scene",
+        drift: Mapping[Drift, float] | None = None,
         failures: Mapping[Scenario, float] | None = None,
         seed: int | None = None,
     ) -> None:
@@ -126,6 +132,8 @@ class Sandbox:
         flag("svg_model_selection", svg_model_selection)
         if draw not in ("scene", "plain"):  # a list has no hash
             raise refused("draw", draw, "'scene' or 'plain'")
+        if drift is not None:
+            _check_drift(drift)
         if today is not None:
             function("today", today, "a function that gives a date, such as date.today")
         if models is not None:
@@ -148,6 +156,7 @@ class Sandbox:
         self._previews = previews
         self._svg_model_selection = svg_model_selection
         self._draws: Literal["scene", "plain"] = draw
+        self._drift = dict[str, float]((drift or {}).items())
         self._uploads = models_files_api.Uploads(self._seconds)
         self._part_uploads = PartUploads(self._uploads, self._seconds)
         self._responses = Responses(self._seconds)
@@ -250,12 +259,7 @@ class Sandbox:
                     reply=turn.reply, events=turn.events, pause=turn.pause, ends=ends
                 )
         if fault:
-            model = request.body.get("model")
-            reply = failures.at_once(
-                fault, model if isinstance(model, str) else "gpt-image-2.5-flare"
-            )
-            if isinstance(reply, ErrorReply):
-                raise reply
+            reply = failures.at_once(fault, request.body, "gpt-image-2.5-flare")
             if reply is not None:
                 return SandboxReply(reply=reply)
         if request.method == "POST" and self.dialect.draws(request.path):
@@ -382,6 +386,7 @@ class Sandbox:
             svg_model_selection=self._svg_model_selection,
             uploads=self._uploads,
             draw=self._draws,
+            drift=self._drift,
         )
 
 
@@ -395,6 +400,16 @@ def _dialect(provider: str) -> Dialect:
         value=provider,
         allowed=PROVIDERS,
     )
+
+
+def _check_drift(drift: object) -> None:
+    most = {"repaint": 64, "tint": 1, "shift": 100}
+    wanted = 'such as {"repaint": 12, "tint": 0.3, "shift": 3}'
+    one_of("drift", drift, Mapping, wanted)
+    for name, value in cast("Mapping[str, object]", drift).items():
+        number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
+        if name not in most or not 0 < number <= most[name]:
+            raise refused("drift", drift, wanted)
 
 
 _LATE: Final[dict[str, Callable[[], ErrorReply]]] = {

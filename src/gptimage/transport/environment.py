@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,8 +154,8 @@ def check_environment(*, whole: bool = True) -> None:
     """Refuse what would make the SDK's client fail, or be ignored, naming the variable.
 
     Args:
-        whole: Whether every certificate is parsed, some 40 ms for a system's file, which no
-            event loop should wait for; otherwise the first one is.
+        whole: Whether certificates are parsed, some 40 ms for a system's file, which no event
+            loop should wait for; otherwise it is seen that there are some.
 
     Raises:
         ConfigurationError: A variable is wrong; the message has its name and the remedy.
@@ -189,7 +190,7 @@ def reach_advice() -> str:
     proxies = [
         name
         for name in _READ
-        if name.lower().endswith("_proxy") and name.lower() != "no_proxy" and os.environ.get(name)
+        if _is_proxy(name) and name.lower() != "no_proxy" and os.environ.get(name)
     ]
     used = f", and the proxy in {', '.join(proxies)}" if proxies else ""
     return f"check the network and base_url (or OPENAI_BASE_URL){used}"
@@ -236,23 +237,16 @@ def _certificates(*, whole: bool) -> None:
         )
 
 
-_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
-_END: Final = "-----END CERTIFICATE-----"
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 def _load(file: str, *, whole: bool) -> None:
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        text = "" if whole else Path(file).read_text(encoding="ascii", errors="replace")
-        begin, end = text.find(_BEGIN), text.find(_END)
-        if 0 <= begin < end:
-            context.load_verify_locations(
-                cadata=text[begin : end + len(_END)].replace("\ufffd", "?")
-            )
-        else:  # all of it, or certificates under another heading
-            context.load_verify_locations(cafile=file)
+        if not whole and _BEGIN in Path(file).read_bytes():
+            return
+        import ssl
+
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise ConfigurationError(
             f"SSL_CERT_FILE={file} holds no certificates that can be read ({error}): unset it, "
@@ -260,8 +254,14 @@ def _load(file: str, *, whole: bool) -> None:
         ) from error
 
 
+def _is_proxy(name: str) -> bool:
+    return name.lower().endswith("_proxy")
+
+
 def _proxies() -> Iterator[tuple[str, str]]:
     """Yield the proxies in force, as the HTTP library sees them, and where each is set."""
+    if sys.platform not in {"darwin", "win32"} and not any(map(_is_proxy, os.environ)):
+        return  # importing urllib.request takes 20 ms, which an event loop would wait for
     from urllib.request import getproxies
 
     found = getproxies()

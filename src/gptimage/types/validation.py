@@ -75,6 +75,7 @@ def _check_types(request: Generate) -> None:
     _extra(request)
     if isinstance(request, Edit):
         _images(request)
+        _outside(request)
 
 
 def _whole(name: str, value: object) -> None:
@@ -134,6 +135,22 @@ def _images(request: Edit) -> None:
             if each is not None and not isinstance(each, kinds):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
                 allowed = " or ".join(kind.__name__ for kind in kinds)
                 raise _refuse(name, each, "it must be read first, as edit() does", allowed)
+
+
+def _outside(request: Edit) -> None:
+    """What is put back must be at hand: this library does it, and no service."""
+    value, choices = request.outside, PARAMETERS["outside"].choices
+    if value is None:
+        return
+    if value not in choices:
+        raise _refuse("outside", value, "it is not known", choices)
+    if request.mask is None:
+        raise _refuse("outside", value, "a mask says where nothing may change", "with mask=")
+    if isinstance(request.mask, FileRef) or isinstance(request.images[0], FileRef):
+        problem = "the first image and the mask must be at hand, not uploaded files"
+        raise _refuse("outside", value, problem, "the images themselves")
+    if request.format in ("gif", "svg"):
+        raise _refuse("outside", value, f"{request.format} output has none", "png, jpeg or webp")
 
 
 def _check_not_retired(request: Generate, spec: ModelSpec, today: date) -> Warnings:
@@ -222,7 +239,7 @@ def _complexity(request: Generate, spec: ModelSpec) -> Warnings:
 
 def _partials(request: Generate, spec: ModelSpec) -> Warnings:
     del spec
-    if request.stream and request.count > 1:
+    if request.stream and request.effective_n > 1:
         yield "no source says how several images of one call are streamed; sent as given"
 
 
@@ -242,7 +259,7 @@ def _svg(request: Generate, spec: ModelSpec) -> Warnings:
     if request.format != "svg":
         return
     _no_stream(request)
-    if request.count != 1:
+    if request.effective_n != 1:
         raise _refuse("n", request.n, "one call draws one svg", "1")
     if request.svg is not None and not isinstance(request.svg.get("model"), str):
         problem = "it must name the author model, or be left out"
