@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from gptimage import Models, ModelSpec
-from gptimage.models.pricing import Usage, ceiling, cost_of, estimate
+from gptimage.models.pricing import Usage, cost_of, estimate, max_cost
 from tests.factories import TODAY
 
 
@@ -70,7 +70,7 @@ def test_the_newest_is_live_and_its_image_costs_what_google_says() -> None:
     assert found is not None
     assert found.usd == Decimal("0.0336")
     assert "thinks" in " ".join(found.notes)
-    assert ceiling(spec, None, prompt="", size=(1024, 1024), on=TODAY) is None
+    assert max_cost(spec, None, prompt="", size=(1024, 1024), on=TODAY) is None
 
 
 def test_thoughts_cost_what_text_costs() -> None:

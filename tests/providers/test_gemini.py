@@ -105,7 +105,7 @@ def test_input_images_come_before_the_words(sandbox: Sandbox, client: ImageClien
     [
         ("n", 2),
         ("quality", "low"),
-        ("format", "png"),
+        ("format", "gif"),
         ("background", "opaque"),
         ("moderation", "low"),
         ("complexity", "low"),
@@ -130,6 +130,26 @@ def test_masks_are_refused(sandbox: Sandbox, client: ImageClient, name: str, val
         client.edit(FOX, photo(), **{name: value})
 
     assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("size", ["auto", "1200x630"])
+def test_the_format_is_made_here(sandbox: Sandbox, client: ImageClient, size: str) -> None:
+    """Gemini chooses jpeg; a png is one, the reply's own bytes stay, and nothing more is sent."""
+    result = client.generate(FOX, format="png", size=size)
+    original = result.image.original
+    assert original is not None
+
+    assert (result.image.format, original.format) == ("png", "jpeg")
+    assert "Gemini chose jpeg; it is converted to png here" in " ".join(result.warnings)
+    assert "output_format" not in json.dumps(sent(sandbox))
+
+
+def test_compression_is_done_here(client: ImageClient) -> None:
+    """Fewer per cent make a smaller file, also where the format is the one that came."""
+    rough = client.generate(FOX, format="jpeg", compression=10).image
+
+    assert rough.original is not None
+    assert rough.nbytes < rough.original.nbytes
 
 
 def test_fields_of_its_own_are_added(sandbox: Sandbox, client: ImageClient) -> None:
