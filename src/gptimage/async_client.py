@@ -24,7 +24,7 @@ from gptimage.engine.base_client import (
     check_many,
 )
 from gptimage.engine.config import DEFAULT_TIMEOUT, Settings
-from gptimage.engine.connections import connection, name_provider, sandbox_of
+from gptimage.engine.connections import connection, sandbox_of
 from gptimage.engine.runtime import AsyncRuntime
 from gptimage.engine.signatures import shows
 from gptimage.errors import ConfigurationError
@@ -124,10 +124,7 @@ class AsyncImageClient(BaseClient):
 
         check_settings("AsyncImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
-        if sandbox is None:
-            sandbox = sandbox_of(settings.get("provider"), settings.get("clock"))
-        transport = AsyncSandboxTransport(sandbox)
-        name_provider(settings, sandbox)
+        transport = AsyncSandboxTransport(sandbox_of(settings, sandbox))
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,

@@ -22,7 +22,7 @@ from gptimage.engine.base_client import (
     check_many,
 )
 from gptimage.engine.config import DEFAULT_TIMEOUT, Settings
-from gptimage.engine.connections import connection, name_provider, sandbox_of
+from gptimage.engine.connections import connection, sandbox_of
 from gptimage.engine.runtime import BlockingRuntime
 from gptimage.engine.signatures import shows
 from gptimage.errors import ConfigurationError
@@ -130,10 +130,7 @@ class ImageClient(BaseClient):
 
         check_settings("ImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
-        if sandbox is None:
-            sandbox = sandbox_of(settings.get("provider"), settings.get("clock"))
-        transport = SandboxTransport(sandbox)
-        name_provider(settings, sandbox)
+        transport = SandboxTransport(sandbox_of(settings, sandbox))
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,

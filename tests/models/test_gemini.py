@@ -62,7 +62,7 @@ def test_the_smallest_size_that_covers_is_drawn(
 
 
 def test_the_newest_is_live_and_its_image_costs_what_google_says() -> None:
-    """1K at 1,120 tokens is $0.0336; what it thinks comes on top, so there is no ceiling."""
+    """1K at 1,120 tokens is $0.0336; what it thinks comes on top, so there is no max_cost."""
     spec = MODELS["gemini-nano-banana-2.1"]
     found = estimate(spec, prompt="", size=(1024, 1024), quality=None, on=TODAY)
 

@@ -277,7 +277,7 @@ def _has_bytes(item: Mapping[str, Any], document: ParsedBody) -> bool:
 
 def _cost(plan: Plan, value: object, usage: Usage | None, images: list[Image]) -> Cost | None:
     if plan.provider.translates and (named := _stated(table(value).get("cost_usd"))) is not None:
-        return Cost(usd=named, upper_bound=False)
+        return Cost(usd=named, is_upper_bound=False)
     if any(image.format == "svg" for image in images):
         return None  # no source gives the price of its author
     return cost_of(plan.spec, usage, plan.on, batch=plan.batch)
