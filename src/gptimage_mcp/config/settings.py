@@ -70,8 +70,8 @@ STANDARD: Final = (
 )
 """The usual tools; ``delete_image`` only where it is allowed."""
 
-TOOLS: Final = (*STANDARD, "edit_each_image", "manage_conversations")
-"""All tools: with those of older servers, which few need and every model would read."""
+TOOLS: Final = (*STANDARD, "edit_each_image", "inspect_image", "manage_conversations")
+"""All tools: with those which few need and every model would read."""
 
 
 def _number(
