@@ -14,6 +14,7 @@ import files
 import first_call
 import imports
 import many
+import masks
 import stall
 
 
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "first": first_call.run,
     "calls": calls.run,
     "many": many.run,
+    "masks": masks.run,
 }
 
 

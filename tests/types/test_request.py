@@ -22,7 +22,7 @@ def test_only_the_prompt_and_a_model_are_needed() -> None:
     request = generate()
 
     assert Generate(prompt="A fox", model=DEFAULT) == request
-    assert (request.count, request.inputs, request.operation) == (1, (), "generate")
+    assert (request.effective_n, request.inputs, request.operation) == (1, (), "generate")
 
 
 def test_none_is_as_good_as_left_out() -> None:
@@ -56,10 +56,10 @@ def test_every_option_is_kept() -> None:
 
 
 def test_edit_options_are_options_and_pictures() -> None:
-    """Edits take what new images take, and three parameters more."""
+    """Edits take what new images take, and four parameters more."""
     more = set(EditOptions.__annotations__) - set(Options.__annotations__)
 
-    assert {"mask", "markup", "input_fidelity"} == more
+    assert {"mask", "markup", "input_fidelity", "outside"} == more
 
 
 @pytest.mark.parametrize("size", ["1920x1080", (1920, 1080), Size(1920, 1080), "full_hd"])

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,10 @@ from attrs import asdict, evolve, field, frozen
 
 from gptimage.errors import ImageDecodeError
 from gptimage.image.image import Image
+from gptimage.image.mask import Mask
+from gptimage.image.outside import drift
 from gptimage.models.pricing import Cost, Usage
-from gptimage.types.request import Generate
+from gptimage.types.request import Edit, Generate
 
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ class Result:
         request_id: The service's id of the call.
         headers: Headers of the response under lower-case names, without cookies; empty for a cache
             hit.
-        reported: Size, quality, format and background as the service reports them; it can be wrong.
+        reported_by_service: Size, quality, format and background as its response says; it can err.
         cached: Whether the answer came from the cache and no request was sent.
         sandbox: Whether the sandbox drew them, which costs nothing.
         stored: The records of the store, one for each image, when the client has a store.
@@ -53,7 +56,7 @@ class Result:
     created: datetime
     request_id: str | None = None
     headers: Mapping[str, str] = field(factory=dict[str, str], repr=False, eq=False)
-    reported: Mapping[str, object] = field(factory=dict[str, object])
+    reported_by_service: Mapping[str, object] = field(factory=dict[str, object])
     cached: bool = False
     sandbox: bool = False
     stored: tuple[Record, ...] = ()
@@ -102,7 +105,7 @@ class Result:
         """Return everything known as JSON values, with the names of the command line's ``--json``.
 
         Costs are in USD, as text that no program rounds; ``effective`` is what the main
-        parameters came to.
+        parameters came to; ``drift`` is measured for an edit with ``outside``, or else null.
 
         Args:
             data: Whether the images themselves are in it, as base64 text.
@@ -114,7 +117,7 @@ class Result:
             "images": [image.to_dict(data=data) for image in self.images],
             "ids": [record.id for record in self.stored],
             "cost_usd": None if self.cost is None else str(self.cost.usd),
-            "cost_is_upper_bound": None if self.cost is None else self.cost.upper_bound,
+            "cost_is_upper_bound": None if self.cost is None else self.cost.is_upper_bound,
             "usage": None if self.usage is None else asdict(self.usage),
             "warnings": list(self.warnings),
             "created": self.created.isoformat(),
@@ -122,6 +125,7 @@ class Result:
             "effective": dict(self.effective),
             "cached": self.cached,
             "sandbox": self.sandbox,
+            "drift": self.drift if getattr(self.request, "outside", None) else None,
         }
 
     def to_json(self, *, data: bool = False) -> str:
@@ -144,8 +148,26 @@ class Result:
             "n": len(self.images),
             "size": None if size is None else f"{size[0]}x{size[1]}",
             "format": self.image.format,
-            **{name: self.reported.get(name) or chosen[name] for name in chosen},
+            **{name: self.reported_by_service.get(name) or chosen[name] for name in chosen},
         }
+
+    @cached_property
+    def drift(self) -> float | None:
+        """Share of the pixels outside the mask that the service changed, 0 to 1.
+
+        Of several images the largest. None for what was no edit with a mask, or whose images are
+        not at hand. Measured when it is read: some 40 ms of CPU for 1024x1024.
+
+        Raises:
+            ImageDecodeError: An image is broken.
+        """
+        request = self.request
+        if not isinstance(request, Edit) or not isinstance(request.mask, Mask):
+            return None
+        first, mask = request.images[0], request.mask
+        if not isinstance(first, Image) or self.image.format in ("gif", "svg"):
+            return None
+        return max(drift(image.original or image, first, mask) for image in self.images)
 
     def warn(self, *sentences: str) -> Result:
         """Return the same result with more warnings."""

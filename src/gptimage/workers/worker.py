@@ -210,9 +210,9 @@ def _output(records: Iterable[Record], cost: Cost | None, warnings: Iterable[str
 class RefuseToSend:
     """A send hook that lets nothing be sent."""
 
-    def before_send(self, key: str, ceiling: Decimal | None) -> NoReturn:
+    def before_send(self, key: str, max_cost: Decimal | None) -> NoReturn:
         """Refuse."""
-        del key, ceiling
+        del key, max_cost
         raise ConfigurationError("this request is not to be sent again")
 
     def not_billed(self) -> None:
@@ -284,7 +284,7 @@ class JobLease:
         """Stop the heartbeats."""
         self._over.set()
 
-    def before_send(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, max_cost: Decimal | None) -> None:
         """Record that the request is about to be sent; it is not when that fails.
 
         Raises:
@@ -292,7 +292,7 @@ class JobLease:
             JobStoreError: The job store cannot be written.
         """
         record = self._change(
-            lambda record, worker: state_machine.before_send(record, worker, key, ceiling)
+            lambda record, worker: state_machine.before_send(record, worker, key, max_cost)
         )
         if record is None:
             raise LeaseLostError(
@@ -400,7 +400,7 @@ def run_job(
         ConfigurationError: The client has no store.
         JobStoreError: The job store cannot be used; deliver the job again later.
     """
-    job = spec if isinstance(spec, Job) else Job.from_json(spec, paths=paths)
+    job = spec if isinstance(spec, Job) else Job.from_dict(spec, paths=paths)
     if not paths:
         job.without_paths()
     if client.store is None:
