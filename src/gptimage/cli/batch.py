@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from gptimage.batch import Batch, BatchItem, BatchStatus
 
 
+_WITHOUT: Final = {"submit": ("cache",), "results": ("budget", "tag", "refresh")}
+"""Settings that have no effect in an action: what is sent is not asked of the cache, and responses
+go into it. The others only look."""
+
 _FAILED: Final = 1
 _UNKNOWN: Final = 4
 _NO_SANDBOX: Final = (
@@ -70,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name != "submit":
             argument(action, "BATCH", "its state file, or batch_...")
         add_json(action)
-        add_client_options(action, refresh=False)
+        add_client_options(action, without=_WITHOUT.get(name, ("store", "cache", "budget", "tag")))
     argument(wait, "--poll SECONDS", "between two looks (30)", type=float, default=30.0)
     argument(wait, "--timeout SECONDS", "the longest wait", type=float)
 

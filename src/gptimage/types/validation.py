@@ -202,11 +202,12 @@ def _choices(request: Generate, spec: ModelSpec) -> Warnings:
         for row in PARAMETERS.values()
         if row.kind == "choice" and row.operations == BOTH
     }
-    lists["quality"] = (*spec.qualities, "auto")
+    # Where a model has none, its provider has no such parameter, and refuses it.
+    lists["quality"] = (*spec.qualities, "auto") if spec.qualities else ()
     lists["format"] = (*spec.formats, *spec.undocumented_formats)
     for name, allowed in lists.items():
         value = getattr(request, name)
-        if value is not None and value not in allowed:
+        if value is not None and allowed and value not in allowed:
             raise _refuse(name, value, f"{spec.id} does not take it", allowed)
     if request.format in spec.undocumented_formats:
         yield f"no source says that {spec.id} draws {request.format}; sent as given"

@@ -1,4 +1,4 @@
-"""Every error as an assistant is told it: what happened, and the next step it can take."""
+"""Errors as messages for an assistant: what happened, and the next step it can take."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gptimage_mcp.jobs.job import EarlierUnknownError
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-_LONGEST_SAID: Final = 800
+_LONGEST_QUOTE: Final = 800
 """Characters of a quotation. With advice and details a message stays below 1,900, whatever the
 error holds; some clients cut long ones, and the SDK puts the tool's name before."""
 
@@ -52,8 +52,8 @@ def to_tool_error(error: Exception) -> ToolError:
 
     The text is ours but for what the error says, which is quoted: it may come from anybody.
     """
-    name, said = _named(error)
-    lines = [f"{name}: {quote(said, _LONGEST_SAID)}", f"Next: {_advice(error)}"]
+    name, message = _named(error)
+    lines = [f"{name}: {quote(message, _LONGEST_QUOTE)}", f"Next: {_advice(error)}"]
     if found := _details(error):
         lines.append(f"Details: {found}")
     return ToolError("\n".join(lines))
@@ -78,7 +78,7 @@ def validation_error(error: ValidationError) -> ToolError:
     ]
     shown = "; ".join(problems[:6]) + ("; ..." if len(problems) > 6 else "")
     return ToolError(
-        f"InvalidArguments: {quote(shown, _LONGEST_SAID)}\n"
+        f"InvalidArguments: {quote(shown, _LONGEST_QUOTE)}\n"
         f"Next: {_SENT_NOTHING} Correct these arguments and call again."
     )
 
@@ -94,7 +94,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def _named(error: Exception) -> tuple[str, str]:
-    """The kind of error and what it says; of one nobody foresaw, only the kind."""
+    """Return the kind of error and its message; of an unforeseen one, only the kind."""
     if isinstance(error, gptimage.GptImageError):
         return type(error).__name__, for_assistant(str(error)) or "it says nothing more"
     if isinstance(error, OSError):
