@@ -12,6 +12,7 @@ import drawing
 import first_call
 import imports
 import many
+import masks
 import scoreboard
 import stall
 
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "first": first_call.run,
     "calls": calls.run,
     "many": many.run,
+    "masks": masks.run,
 }
 
 

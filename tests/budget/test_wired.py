@@ -22,6 +22,7 @@ from gptimage.observers.events import Event, Failed, Finished, Planned, Saved
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply, HttpRequest
+from tests.cache.single_flight_helpers import until_waiting
 
 
 OPTIONS: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
@@ -394,7 +395,7 @@ def test_cancelled_while_others_wait(tmp_path: Path) -> None:
         leader = asyncio.create_task(client.generate("A fox", **OPTIONS))
         await slow.arrived.wait()
         waiter = asyncio.create_task(client.generate("A fox", **OPTIONS))
-        await asyncio.sleep(0.05)
+        await until_waiting(1)
         leader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leader

@@ -75,6 +75,7 @@ FINE: dict[str, str] = {
     "image_model": TEXT,
     "retry": "0",
     "observers": "[]",
+    "providers": "[]",
     "api_key": TEXT,
     "store": TEXT,
     "cache": TEXT,

@@ -90,7 +90,7 @@ def test_previews_and_fidelity_reach_the_tool(talks: Talks) -> None:
 
 def test_every_parameter_is_covered() -> None:
     """A parameter added to `TurnOptions` needs a line above."""
-    elsewhere = {"partial_images", "input_fidelity"}
+    elsewhere = {"partial_images", "input_fidelity", "outside"}
 
     assert {*ON_THE_WIRE, *ELSEWHERE, *elsewhere} == set(TurnOptions.__annotations__)
 

@@ -79,6 +79,15 @@ def record(name: str) -> Seen:
     return seen
 
 
+def recorded(name: str) -> Seen:
+    """What the store says was requested."""
+
+    def seen(where: ServerFixture, request: Any, answer: Any) -> object:
+        return where.store.get(answer["images"][0]["id"]).request.get(name)
+
+    return seen
+
+
 def words(where: ServerFixture, request: Any, answer: Any) -> object:
     """The prompt, as it went out."""
     if request.path != "/responses":
@@ -136,6 +145,7 @@ SAMPLES: Mapping[str, tuple[Any, dict[str, Any], Seen, Any]] = {
     "mask_box": ([8, 8, 16, 16], {}, files("mask"), 1),
     "markup": ("dots.png", {}, files("markup"), 1),
     "input_fidelity": ("high", {"model": OLD}, on_wire("input_fidelity"), "high"),
+    "outside": ("keep", {"mask_box": [8, 8, 16, 16]}, recorded("outside"), "keep"),
     "action": ("edit", {}, on_wire("action"), "edit"),
     "max_images": (3, {}, on_wire("max_tool_calls"), 3),
 }

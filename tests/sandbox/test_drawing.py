@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image as pil
 from PIL import ImageChops, ImageDraw, ImageFont, ImageStat
 
+from gptimage.image.codecs import encode_png
 from gptimage.image.image import Image
 from gptimage.models.catalog import Models
-from gptimage.sandbox import images
 from gptimage.sandbox.drawing import paint, stages
 from gptimage.sandbox.images import NOTICE
 from gptimage.sandbox.job import InputImage, Job
@@ -473,7 +473,7 @@ def test_png_pixels_are_what_was_drawn(transparent: bool) -> None:
     source = opened(photo(97, 33)).convert("RGBA" if transparent else "RGB")
     if transparent:
         source.putalpha(pil.linear_gradient("L").resize(source.size))
-    written = opened(images.encode_png(source))
+    written = opened(encode_png(source, comment=NOTICE))
 
     assert (written.mode, written.tobytes()) == (source.mode, source.tobytes())
     assert written.info["Comment"] == NOTICE

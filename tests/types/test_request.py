@@ -56,10 +56,10 @@ def test_every_option_is_kept() -> None:
 
 
 def test_edit_options_are_options_and_pictures() -> None:
-    """Edits take what new images take, and three parameters more."""
+    """Edits take what new images take, and four parameters more."""
     more = set(EditOptions.__annotations__) - set(Options.__annotations__)
 
-    assert {"mask", "markup", "input_fidelity"} == more
+    assert {"mask", "markup", "input_fidelity", "outside"} == more
 
 
 @pytest.mark.parametrize("size", ["1920x1080", (1920, 1080), Size(1920, 1080), "full_hd"])

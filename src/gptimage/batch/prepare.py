@@ -15,9 +15,10 @@ from gptimage.batch.steps import Steps, upload
 from gptimage.batch.uploads import RequestLine, Uploads, writing
 from gptimage.bulk.items import RequestInput, planned
 from gptimage.engine.config import ClientConfig
-from gptimage.engine.plan import Plan, plan
+from gptimage.engine.plan import Plan
 from gptimage.errors import InvalidRequestError
 from gptimage.providers.openai import batches
+from gptimage.providers.parameters import check_batch
 from gptimage.transport.http import FilePart
 
 
@@ -166,8 +167,24 @@ def _batched(core: ClientConfig, single: Plan) -> Plan:
         raise InvalidRequestError(
             "a batch cannot stream", field="partial_images", value=request.partial_images
         )
-    today = core.clock().date()
-    return plan(request, models=core.models, today=today, endpoint=core.endpoint, batch=True)
+    if getattr(request, "outside", None) is not None:
+        raise InvalidRequestError(
+            "a batch may be read where its input images are not: give the results and the images "
+            "to gptimage.image.keep_outside()",
+            field="outside",
+            value="keep",
+            allowed="leave it out",
+        )
+    found = core.planned(request, core.clock().date(), batch=True)
+    check_batch(found.provider)
+    if found.wire.provider:
+        raise InvalidRequestError(
+            f"a batch goes to one provider: make a client with provider={found.wire.provider!r} "
+            "for it; nothing was sent",
+            field="model",
+            value=request.model,
+        )
+    return found
 
 
 def _warn_of_no_batch(core: ClientConfig, model: str) -> None:

@@ -24,7 +24,7 @@ from gptimage.cli.options import (
     open_client,
 )
 from gptimage.cli.output import Target, keep_bytes, save
-from gptimage.cli.parser import add_actions, add_json
+from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.errors import (
     ConfigurationError,
     GptImageError,
@@ -67,20 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     submit.add_argument(
         "requests", metavar="FILE", help=".jsonl, or .csv with a header; - reads standard input"
     )
-    submit.add_argument(
-        "--state", default="batch.json", metavar="FILE", help="what to go on from (batch.json)"
-    )
+    argument(submit, "--state FILE", "what to go on from (batch.json)", default="batch.json")
     add_template(submit, "whose arguments may be columns, too")
     add_parameters(submit, "edit", without=("partial_images",))
     for name, action in actions.items():
         if name != "submit":
-            action.add_argument("batch", metavar="BATCH", help="its state file, or batch_...")
+            argument(action, "BATCH", "its state file, or batch_...")
         add_json(action)
         add_client_options(action, without=_WITHOUT.get(name, ("store", "cache", "budget", "tag")))
-    wait.add_argument(
-        "--poll", type=float, default=30.0, metavar="SECONDS", help="between two looks (30)"
-    )
-    wait.add_argument("--timeout", type=float, metavar="SECONDS", help="the longest wait")
+    argument(wait, "--poll SECONDS", "between two looks (30)", type=float, default=30.0)
+    argument(wait, "--timeout SECONDS", "the longest wait", type=float)
 
 
 def _submit(args: argparse.Namespace) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
@@ -23,6 +22,7 @@ from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.models.pricing import STANDARD, chat_max_cost, utf8_length
 from gptimage.providers.openai.responses import OURS, Ask, to_wire
+from gptimage.providers.parameters import check_conversation
 from gptimage.types.request import FileRef, Generate, Prompt, edit_request, generate_request
 
 
@@ -71,12 +71,13 @@ def image_request(
         return edit_request(
             prompt, rest, images=images, mask=mask, default_model=model, stream=stream
         )
-    if rest.pop("input_fidelity", None) is not None:
-        raise InvalidRequestError(
-            "input_fidelity: there is no image yet to preserve",
-            field="input_fidelity",
-            allowed="a turn that changes an image",
-        )
+    for name in ("input_fidelity", "outside"):
+        if rest.pop(name, None) is not None:
+            raise InvalidRequestError(
+                f"{name}: there is no image yet to preserve, or it is not at hand",
+                field=name,
+                allowed="a turn that changes an image",
+            )
     return generate_request(prompt, rest, default_model=model, stream=stream)
 
 
@@ -118,8 +119,8 @@ def plan_turn(plan: Plan, ask: Ask, *, endpoint: str, history: int | None = 0) -
     for name in plan.request.extra_body or ():
         if name in OURS:
             raise _refuse("extra_body", name, "a conversation sets it itself", "other fields")
-    azure = (urlsplit(endpoint).hostname or "").endswith(".azure.com")
-    ask = evolve(ask, azure=azure)
+    check_conversation(plan.provider)
+    ask = evolve(ask, model_header=plan.provider.model_header)
     wire = to_wire(plan.request, plan.wire, ask)
     max_cost = _max_cost(plan, ask, history)
     key = cache_key(wire, endpoint)

@@ -16,7 +16,14 @@ from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.models.pricing import ChatUsage, Cost
 from gptimage.models.sizes import Size
-from gptimage.types.parameters import Background, Level, Moderation, OutputFormat, Quality
+from gptimage.types.parameters import (
+    Background,
+    Level,
+    Moderation,
+    OutputFormat,
+    Outside,
+    Quality,
+)
 from gptimage.types.record import Record
 from gptimage.types.request import FileRef, Prompt, Svg
 from gptimage.types.result import Result
@@ -42,6 +49,7 @@ class TurnOptions(TypedDict, total=False):
         frame_duration_ms: Milliseconds each gif frame is shown.
         svg: The author model of an svg, where the project may choose one.
         input_fidelity: ``low`` or ``high``, on image models that take it.
+        outside: ``keep`` puts the image back where the mask lets nothing change.
         partial_images: Previews while streaming, 0 to 3 (`stream` only).
         max_images: The most images the model may draw in this turn; 1 when left out.
         extra_body: Fields of the response request this library does not know, such as
@@ -60,6 +68,7 @@ class TurnOptions(TypedDict, total=False):
     frame_duration_ms: int | None
     svg: Svg | None
     input_fidelity: Literal["low", "high"] | None
+    outside: Outside | None
     partial_images: int | None
     max_images: int | None
     extra_body: Mapping[str, object] | None

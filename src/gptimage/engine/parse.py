@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,6 +27,8 @@ from gptimage.errors import (
 from gptimage.image.codecs import decode as decode_pixels
 from gptimage.image.codecs import has_transparency, oriented_size
 from gptimage.image.image import Image
+from gptimage.image.mask import Mask
+from gptimage.image.outside import keep_outside
 from gptimage.models.pricing import Cost, Usage, cost_of
 from gptimage.providers.openai.errors import (
     error_from_event,
@@ -91,7 +94,7 @@ def parse_response(
     if not images:
         raise _no_image_error(plan, reply, document, lost)
     usage = read_usage(document.value, has_inputs=bool(plan.request.inputs))
-    fitted = [_exact(plan, image) for image in images]
+    fitted = [_kept(plan, image) or _exact(plan, image) for image in images]
     notes = ["the reply was cut short; these images were whole"] if document.cut_short else []
     warnings = [*plan.warnings, *notes, *lost, *_mismatch_warnings(plan, images)]
     warnings += [note for _, cuts in fitted for note in cuts]
@@ -107,7 +110,7 @@ def parse_response(
         request=plan.request,
         model=plan.request.model,
         usage=usage,
-        cost=_cost(plan, usage, images),
+        cost=_cost(plan, document.value, usage, images),
         warnings=tuple(dict.fromkeys(warnings)),
         created=created or now,
         request_id=reply.request_id,
@@ -167,11 +170,13 @@ def _document(plan: Plan, reply: HttpReply, now: datetime) -> ParsedBody:
 
 def _unread_json(plan: Plan, error: ApiError) -> str | None:
     """Say why an edit went as JSON, where the other side seems to read forms alone."""
-    if not isinstance(plan.request, Edit) or plan.wire.files or error.status not in _FORM_STATUSES:
+    reads_json = plan.wire.files or plan.provider.translates
+    if not isinstance(plan.request, Edit) or reads_json or error.status not in _FORM_STATUSES:
         return None
     if error.status != 415 and not _FORM_ALONE.search(str(error)):
         return None
-    reasons = " and ".join(json_reasons(plan.request, plan.request.mask))
+    form = plan.provider.form_moderation
+    reasons = " and ".join(json_reasons(plan.request, plan.request.mask, form_moderation=form))
     return (
         f"{reasons} made this edit go as JSON, which this server seems not to read: leave out "
         "moderation=, and give images instead of file ids"
@@ -180,7 +185,8 @@ def _unread_json(plan: Plan, error: ApiError) -> str | None:
 
 def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeUnknownError:
     """Return what an error status means, and what it may have cost."""
-    error = error_from_reply(reply, waiting_time(reply, now))
+    key = next(iter(plan.provider.key_variables), "the key")
+    error = error_from_reply(reply, waiting_time(reply, now), key=key)
     if note := _unread_json(plan, error):
         error.args = (f"{error} ({note})",)
     redirect = 300 <= reply.status < 400
@@ -269,10 +275,21 @@ def _has_bytes(item: Mapping[str, Any], document: ParsedBody) -> bool:
         return False
 
 
-def _cost(plan: Plan, usage: Usage | None, images: list[Image]) -> Cost | None:
+def _cost(plan: Plan, value: object, usage: Usage | None, images: list[Image]) -> Cost | None:
+    if plan.provider.translates and (named := _stated(table(value).get("cost_usd"))) is not None:
+        return Cost(usd=named, is_upper_bound=False)
     if any(image.format == "svg" for image in images):
         return None  # no source gives the price of its author
     return cost_of(plan.spec, usage, plan.on, batch=plan.batch)
+
+
+def _stated(amount: object) -> Decimal | None:
+    """Return what a provider itself says a call cost, in USD; None when that is no amount."""
+    try:
+        usd = Decimal(str(amount))
+    except ArithmeticError:
+        return None
+    return usd if usd.is_finite() and usd >= 0 else None
 
 
 def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
@@ -290,6 +307,31 @@ def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
         return image, []
     done = _done(image, exact)
     return fitted, [f"drawn {came} and {done} to {asked}; image.original is the whole image"]
+
+
+def _kept(plan: Plan, image: Image) -> tuple[Image, list[str]] | None:
+    """Return the image with the original outside the mask, and what the service had changed there.
+
+    None where that was not asked for, or cannot be done: a paid image is never dropped for it.
+    """
+    request = plan.request
+    if not isinstance(request, Edit) or request.outside is None:
+        return None
+    first, mask = request.images[0], request.mask
+    if not isinstance(first, Image) or not isinstance(mask, Mask):
+        return None  # refused before it was sent
+    try:
+        kept = keep_outside(image, first, mask, size=plan.exact, quality=request.compression)
+    except Exception as error:  # noqa: BLE001  # a paid image is never dropped for its mask
+        exact, notes = _exact(plan, image)
+        return exact, [f"outside='keep' failed, this is the service's image: {error}", *notes]
+    share = f"the service changed {kept.drift:.1%} of the pixels outside the mask"
+    if kept.moved is not None:
+        note = f"{share} and moved the image by about {kept.moved[0]}, {kept.moved[1]} pixels"
+        return kept.image, [f"{note}: nothing was put back, as it would show what moved twice"]
+    if kept.drift == 0:
+        return kept.image, []
+    return kept.image, [f"{share}; they are put back, and image.original is what it sent"]
 
 
 def _done(image: Image, asked: tuple[int, int]) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
@@ -22,8 +21,10 @@ from gptimage.image.mask import Mask, check_markup
 from gptimage.models.catalog import Models, ModelSpec
 from gptimage.models.pricing import Estimate, estimate, format_usd, max_cost
 from gptimage.models.sizes import DEFAULT_FRAMES
+from gptimage.providers import Provider, provider_at
 from gptimage.providers.openai.images import to_wire
-from gptimage.transport.http import HttpRequest
+from gptimage.providers.parameters import check_parameters
+from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.types.inputs import API_FORMATS, MAX_BYTES
 from gptimage.types.request import Edit, FileRef, Generate
@@ -41,7 +42,9 @@ class Plan:
     Attributes:
         request: What was asked.
         spec: What is known of the model, or None.
-        wire: The HTTP request.
+        provider: The service that draws.
+        endpoint: Its base URL.
+        wire: The HTTP request, as that service reads it.
         key: The cache key: a version tag and the SHA-256 of all that shapes the answer.
         exact: The pixels to return, or None when the service chooses.
         estimate: What it may cost, or None.
@@ -56,6 +59,8 @@ class Plan:
 
     request: Generate
     spec: ModelSpec | None
+    provider: Provider
+    endpoint: str
     wire: HttpRequest
     key: str
     exact: tuple[int, int] | None
@@ -73,9 +78,20 @@ class Plan:
         """The number of images it may draw."""
         return self.request.effective_n if self.most is None else self.most
 
+    def read(self, reply: HttpReply) -> HttpReply:
+        """Return a reply of the provider in the form of the Images API."""
+        return self.provider.read(self.wire, reply)
+
 
 def plan(
-    request: Generate, *, models: Models, today: date, endpoint: str, batch: bool = False
+    request: Generate,
+    *,
+    models: Models,
+    today: date,
+    endpoint: str,
+    provider: Provider | None = None,
+    model: str | None = None,
+    batch: bool = False,
 ) -> Plan:
     """Check a request and decide how it is sent.
 
@@ -84,29 +100,42 @@ def plan(
         models: The catalogue.
         today: The day, for shutdown dates and prices.
         endpoint: The base URL, part of the cache key.
+        provider: The service there; that of the address when left out.
+        model: The model as the service names it; as the request does when left out.
         batch: Use the Batch API's prices.
 
     Raises:
         InvalidRequestError: A documented rule is broken; nothing may be sent.
     """
-    spec = _spec(models, request.model, endpoint)
-    known = [each.id for each in models]
-    warnings = list(validate(request, spec, today, known))
-    drawn, wire_size = _sizes(request, spec)
+    provider = provider or provider_at(endpoint)
+    rows = models.of(provider.rows)
+    known = [each.id for each in rows]
+    bare = request if model is None else evolve(request, model=model)
+    spec = rows.get(bare.model)
+    warnings = list(validate(bare, spec, today, known))
+    check_parameters(bare, provider)
+    drawn, wire_size = _sizes(request, spec, provider)
     mask, mask_warnings = _legal_mask(request)
-    wire = to_wire(request, size=wire_size, mask=mask, azure=is_azure(endpoint))
+    form = provider.form_moderation
+    whole = to_wire(bare, size=wire_size, mask=mask, form_moderation=form)
+    if not provider.streams:
+        whole = evolve(whole, body={k: v for k, v in whole.body.items() if k != "stream"})
+    # Two providers may answer at one address, as in the sandbox: the key has the whole name.
+    named = evolve(whole, body={**whole.body, "model": request.model})
     money = _Money(request, spec, drawn, today, batch=batch)
     return Plan(
         request=request,
         spec=spec,
-        wire=wire,
-        key=cache_key(wire, endpoint),
+        provider=provider,
+        endpoint=endpoint,
+        wire=provider.to_wire(whole),
+        key=cache_key(named, endpoint),
         exact=request.size.pixels if request.size else None,
         estimate=money.estimate(),
         max_cost=money.max_cost(),
         warnings=(*warnings, *_made_fit(request), *mask_warnings),
         on=today,
-        meant=None if spec else closest(request.model, known, cutoff=SPELLING_CUTOFF),
+        meant=None if spec else closest(bare.model, known, cutoff=SPELLING_CUTOFF),
         batch=batch,
         sandbox=endpoint == SANDBOX_URL,
     )
@@ -173,36 +202,20 @@ class _Money:
         }
 
 
-def _spec(models: Models, model: str, endpoint: str) -> ModelSpec | None:
-    """Return what is known of the model there: Azure has dates and successors of its own."""
-    spec = models.get(model)
-    if spec is None or not is_azure(endpoint):
-        return spec
-    return evolve(
-        spec,
-        shutdown=spec.azure_retirement,
-        replacements=spec.azure_replacements,
-        costable_replacement=None,
-    )
-
-
-def is_azure(endpoint: str) -> bool:
-    """Return whether an address is one of Azure's, whose dialect differs."""
-    return (urlsplit(endpoint).hostname or "").endswith(".azure.com")
-
-
 def _known_size(image: Image | FileRef) -> tuple[int, int] | None:
     if isinstance(image, FileRef) or image.width is None or image.height is None:
         return None
     return image.width, image.height
 
 
-def _sizes(request: Generate, spec: ModelSpec | None) -> tuple[tuple[int, int] | None, str | None]:
+def _sizes(
+    request: Generate, spec: ModelSpec | None, provider: Provider
+) -> tuple[tuple[int, int] | None, str | None]:
     """Return the size drawn in pixels, and what to call it on the wire."""
     if request.size is None or request.size.pixels is None:
         return None, None if request.size is None else "auto"
     pixels = request.size.pixels
-    rule = spec.sizes if spec else None
+    rule = spec.sizes if spec else provider.sizes
     if rule and request.format == "gif":
         rule = rule.for_frames(request.frame_count or DEFAULT_FRAMES)
     drawn = rule.covering(*pixels) if rule else pixels

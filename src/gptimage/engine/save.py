@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from attrs import evolve, field, frozen
@@ -114,7 +115,8 @@ class ResultSaver:
         size = len(reply.body) + sum(map(len, reply.images))
         cropped = plan.exact and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)
         writes = self.store is not None or self.keep is not None
-        return not writes and size < LARGE and not cropped and not image_urls(reply)
+        kept = getattr(plan.request, "outside", None) is not None
+        return not (writes or size >= LARGE or cropped or kept or image_urls(reply))
 
     def parse_and_spool(
         self, plan: Plan, reply: HttpReply, arrival: Arrival | None = None
@@ -131,7 +133,7 @@ class ResultSaver:
         """
         good = reply.status == 200 and self._wants_body
         with _carried(plan, reply):
-            whole, unreachable = self.core.inline_image_urls(reply)
+            whole, unreachable = self.core.inline_image_urls(plan.endpoint, reply)
             body = reassemble(whole.body, whole.images) if good else None
             entry = self._spool(plan, body, arrival)
             try:
@@ -155,7 +157,11 @@ class ResultSaver:
         Raises:
             GptImageError: It ended without a finished image.
         """
-        completed = reader.end(broken, now=self.core.clock(), complete=self.core.inline_image_urls)
+        completed = reader.end(
+            broken,
+            now=self.core.clock(),
+            complete=partial(self.core.inline_image_urls, plan.endpoint),
+        )
         reply = reader.reply()
         wanted = self._wants_body and not image_urls(reply)
         body = reassemble(reply.body, reply.images) if wanted else None

@@ -6,7 +6,7 @@ thread, and to its end even if it is cancelled meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
@@ -236,7 +236,8 @@ class RetryingSender:
             response = None
             try:
                 # At once: whatever breaks the call off from here on, the reply is paid.
-                call.arrival.response = response = await send(request)
+                call.arrival.response = arrived = await send(request)
+                response = translated(plan, arrived)
                 outcome = response if isinstance(response, HttpReply) else response.reply
             except (TransportError, OutcomeUnknownError) as error:
                 outcome = error
@@ -272,6 +273,37 @@ class RetryingSender:
             await self.runtime.sleep(min(seconds, _SLICE))
             seconds -= _SLICE
         return None
+
+
+def translated(plan: Plan, response: ResponseT) -> ResponseT:
+    """Return a provider's response in the form of the Images API."""
+    if not plan.provider.translates:
+        return response
+    if isinstance(response, HttpReply):
+        return plan.read(response)
+    return TranslatedEvents(plan, response)
+
+
+class TranslatedEvents:
+    """The events of a provider's stream in the form of the Images API.
+
+    Args:
+        plan: What was sent.
+        source: The events as they arrive.
+    """
+
+    def __init__(self, plan: Plan, source: AsyncEventStream) -> None:
+        self._plan, self._source = plan, source
+        self.reply: HttpReply = plan.read(source.reply) if source.reply.body else source.reply
+
+    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
+        """Yield the events; one that cannot be translated comes as it is."""
+        async for event in self._source:
+            yield self._plan.provider.read_event(event)
+
+    async def aclose(self) -> None:
+        """Release the connection; harmless when done twice."""
+        await self._source.aclose()
 
 
 async def parse_large_in_thread(

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gptimage.image.contact_sheet import contact_sheet as contact_sheet
+from gptimage.image.image import Difference as Difference
 from gptimage.image.image import Format as Format
 from gptimage.image.image import Image as Image
 from gptimage.image.image import ImageSource as ImageSource
 from gptimage.image.mask import Box as Box
 from gptimage.image.mask import Mask as Mask
+from gptimage.image.outside import KeptOutside as KeptOutside
+from gptimage.image.outside import drift as drift
+from gptimage.image.outside import keep_outside as keep_outside
 from gptimage.image.previews import previews as previews
 from gptimage.image.protocols import BinaryFile as BinaryFile
 from gptimage.image.protocols import PilImage as PilImage

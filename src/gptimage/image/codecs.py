@@ -35,9 +35,6 @@ FULL_COLOR_QUALITY: Final = 95
 MAX_EDGE: Final = {"jpeg": 65_500, "webp": 16_383, "gif": 65_535}
 """Pixels; what the formats or their encoders can hold."""
 
-_PNG_LEVEL: Final = 1
-"""Seven times faster than Pillow's default of 6 and a fifth larger."""
-
 _CLEAR: Final = 255
 """The palette entry of transparent pixels in a gif."""
 
@@ -70,11 +67,14 @@ def encode(
         return encode_gif([image])
     if format == "jpeg":
         image = on_white(image)
+    found = image.info.get("icc_profile") if keep_profile else None
+    fits = isinstance(found, bytes) and found[16:20] == _COLOR_SPACE.get(image.mode)
+    profile: bytes | None = found if fits else None
+    if format == "png":
+        return encode_png(image, profile=profile)
     options = _options(format, QUALITY if quality is None else quality, lossless)
-    profile = image.info.get("icc_profile") if keep_profile else None
-    fits = isinstance(profile, bytes) and profile[16:20] == _COLOR_SPACE.get(image.mode)
     buffer = io.BytesIO()
-    image.save(buffer, format, icc_profile=profile if fits else None, **options)
+    image.save(buffer, format, icc_profile=profile, **options)
     return buffer.getvalue()
 
 
@@ -97,11 +97,48 @@ def encode_gif(
     return buffer.getvalue()
 
 
-def encode_png(image: Pil, *, level: int) -> bytes:
-    """Return a PNG at this compression level, 0 to 9."""
-    buffer = io.BytesIO()
-    image.save(buffer, "png", compress_level=level)
-    return buffer.getvalue()
+_COLOR_TYPE: Final = {"L": 0, "RGB": 2, "RGBA": 6}
+"""What a PNG calls these modes: https://www.w3.org/TR/png-3/#11IHDR."""
+
+
+def encode_png(
+    image: Pil,
+    *,
+    level: int = 1,
+    profile: bytes | None = None,
+    comment: str | None = None,
+) -> bytes:
+    """Return a PNG, with the filter "up" for all rows: Pillow tries five on each.
+
+    Args:
+        image: In mode L, RGB or RGBA.
+        level: How hard to compress, 1 to 9; at 1 only runs of equal bytes are looked for, which
+            takes a third of Pillow's time on a photograph and makes it no larger.
+        profile: An ICC profile.
+        comment: Text in UTF-8.
+    """
+    from PIL import ImageChops
+
+    header = struct.pack(">2I5B", *image.size, 8, _COLOR_TYPE[image.mode], 0, 0, 0)
+    rows = ImageChops.subtract_modulo(image, ImageChops.offset(image, 0, 1))
+    rows.paste(image.crop((0, 0, image.width, 1)))  # nothing is above the first one
+    raw, wide = rows.tobytes(), image.width * len(image.getbands())
+    strategy = zlib.Z_RLE if level == 1 else zlib.Z_DEFAULT_STRATEGY
+    packer = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS, 9, strategy)
+    filtered = b"".join(b"\2" + raw[at : at + wide] for at in range(0, len(raw), wide))
+    parts = [(b"IHDR", header)]
+    if profile is not None:
+        parts.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile)))
+    if comment is not None:
+        parts.append((b"iTXt", b"Comment" + bytes(5) + comment.encode()))
+    parts += [(b"IDAT", packer.compress(filtered) + packer.flush()), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(name, content) for name, content in parts)
+
+
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    """Return a chunk with its length and checksum."""
+    checksum = zlib.crc32(content, zlib.crc32(name))
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
 
 
 def has_transparency(image: Pil) -> bool:
@@ -131,8 +168,6 @@ def on_white(image: Pil) -> Pil:
 
 def _options(format: str, quality: int, lossless: bool) -> dict[str, Any]:
     """Return the options of Pillow's writer of this format."""
-    if format == "png":
-        return {"compress_level": _PNG_LEVEL}
     if format == "webp" and lossless:
         return {"lossless": True, "exact": True, "method": 0}  # 0: 13 times faster than 4
     if format == "jpeg" and quality >= FULL_COLOR_QUALITY:

@@ -11,14 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import evolve, field, frozen
 
-from gptimage.errors import ImageDecodeError
-from gptimage.image import codecs, files, transform
+from gptimage.errors import ImageDecodeError, InvalidRequestError
+from gptimage.image import codecs, difference, files, transform
+from gptimage.image.difference import TOLERANCE
 from gptimage.image.formats import FORMATS, FormatInfo, has_c2pa, svg_text
 from gptimage.image.protocols import BinaryFile, PilImage
 
@@ -298,6 +300,44 @@ class Image:
         data = transform.fit(self.data, self.format, width, height, quality=quality)
         return self if data is self.data else evolve(Image.from_bytes(data), original=self)
 
+    def diff(self, other: Image, *, tolerance: int = TOLERANCE) -> Difference:
+        """Compare two images pixel by pixel, both as a viewer shows them.
+
+        Args:
+            other: An image of the same size.
+            tolerance: How much a channel may differ, of 255, before a pixel counts as changed;
+                8 passes over what saving as jpeg does.
+
+        Raises:
+            ImageDecodeError: An image is broken, or an svg.
+            InvalidRequestError: They differ in size, or the tolerance is not 0 to 254.
+        """
+        if type(tolerance) is not int or not 0 <= tolerance < 255:
+            raise InvalidRequestError(
+                f"tolerance is 0 to 254, not {tolerance!r}",
+                field="tolerance",
+                value=tolerance,
+                allowed="0 to 254",
+            )
+        one, two = (codecs.decode(each.data, each.format) for each in (self, other))
+        if one.size != two.size:
+            raise InvalidRequestError(
+                f"the images differ in size, {one.width}x{one.height} and "
+                f"{two.width}x{two.height}: fit() makes one as large as the other",
+                field="other",
+                value=two.size,
+                allowed=one.size,
+            )
+        changes = difference.changes(one, two)
+        found = difference.shares(changes, tolerance)
+        return Difference(
+            changed=found.changed,
+            mean=found.mean,
+            largest=found.largest,
+            box=changes.point([0] * (tolerance + 1) + [255] * (255 - tolerance)).getbbox(),
+            heat=lambda: difference.heat_map(one, changes, tolerance),
+        )
+
     def to_pil(self) -> PILImage:
         """Return the image as a new PIL image, decoded: what ``PIL.Image.open`` would give.
 
@@ -349,6 +389,29 @@ class Image:
         text = shown.format == "svg"
         content = svg_text(shown.data) if text else pybase64.b64encode_as_string(shown.data)
         return {shown.mime_type: content}
+
+
+@frozen(kw_only=True)
+class Difference:
+    """What differs between two images.
+
+    Attributes:
+        changed: Share of the pixels that changed by more than the tolerance, 0 to 1.
+        mean: Mean difference of the pixels, 0 to 255.
+        largest: Largest difference, 0 to 255.
+        box: ``(left, top, right, bottom)`` around what changed, in pixels; None for nothing.
+    """
+
+    changed: float
+    mean: float
+    largest: int
+    box: tuple[int, int, int, int] | None
+    _heat: Callable[[], PILImage] = field(alias="heat", repr=False, eq=False)
+
+    @property
+    def heat_map(self) -> Image:
+        """The first image in pale grey, with what changed in yellow to red."""
+        return Image.from_pil(self._heat())
 
 
 ImageSource = (

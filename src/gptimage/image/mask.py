@@ -93,14 +93,16 @@ class Mask:
             InvalidRequestError: It marks nothing, or a box lies outside the image.
             ImageDecodeError: The drawn mask is broken.
         """
-        alpha = _from_boxes(self.boxes, size) if self.image is None else _alpha(self.image)
+        alpha = opacity(self, size)
         notes: list[str] = []
-        if size is not None and alpha.size != size:
+        drawn = (
+            alpha.size if self.image is None else oriented_size(self.image.data, self.image.format)
+        )
+        if alpha.size != drawn:
             notes.append(
-                f"the mask was {alpha.width}x{alpha.height} and has been scaled to the image's "
-                f"{size[0]}x{size[1]}"
+                f"the mask was {drawn[0]}x{drawn[1]} and has been scaled to the image's "
+                f"{alpha.width}x{alpha.height}"
             )
-            alpha = _resized(alpha, size)
         _check_marks(alpha)
         data = _png(alpha, level=1)
         if len(data) >= MAX_BYTES:
@@ -116,6 +118,23 @@ class Mask:
                 f"less than {MAX_BYTES:,} bytes",
             )
         return Image.from_bytes(data), notes
+
+
+def opacity(mask: Mask, size: tuple[int, int] | None) -> Pil:
+    """Return where nothing may change, as 255, and where it may, as 0.
+
+    Args:
+        mask: The mask.
+        size: Width and height of the result in pixels; None for that of a drawn mask.
+
+    Raises:
+        InvalidRequestError: A box lies outside the image, or its size is not known.
+        ImageDecodeError: The drawn mask is broken.
+    """
+    if mask.image is None:
+        return _from_boxes(mask.boxes, size)
+    alpha = _alpha(mask.image)
+    return alpha if size is None or alpha.size == size else _resized(alpha, size)
 
 
 def check_markup(image: Image, width: int, height: int) -> None:

@@ -250,6 +250,8 @@ def max_cost(
         size: Pixels; None stands for any.
         **request: The other arguments of `estimate`.
     """
+    if spec.tier_tokens:
+        return None  # no source bounds what such a model thinks and writes beside the image
     names = spec.qualities if quality in (None, "auto") else (quality,)
     text = utf8_length(prompt)
     found = [
@@ -285,7 +287,7 @@ def _estimated(
 ) -> Estimate | None:
     """Return what a request may cost when its prompt is so many tokens."""
     price = spec.price(on, batch=batch)
-    drawn = spec.output_tokens(*size, quality) if size and quality else None
+    drawn = spec.output_tokens(*size, quality) if size else None
     counted = [spec.input_tokens(*pixels) if pixels else None for pixels in inputs]
     seen = [tokens for tokens in counted if tokens is not None]
     if price is None or drawn is None or len(seen) != len(counted):
@@ -297,12 +299,14 @@ def _estimated(
         input_tokens=text + sum(seen),
         output_tokens=output,
         price=price,
-        notes=_notes(bool(inputs), partial_images),
+        notes=_notes(spec, bool(inputs), partial_images),
     )
 
 
-def _notes(inputs: bool, partial_images: int) -> tuple[str, ...]:
+def _notes(spec: ModelSpec, inputs: bool, partial_images: int) -> tuple[str, ...]:
     notes = ["prompt tokens are taken as one per 4 characters"]
+    if spec.tier_tokens:
+        notes.append("what the model thinks and writes is billed, too, and not counted here")
     if inputs:
         notes.append("tokens of input images follow third-party measurements")
     if partial_images:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from random import Random
 
 from PIL import Image as pil
-from PIL import ImageDraw, ImageFilter, ImageOps
+from PIL import ImageChops, ImageDraw, ImageFilter, ImageOps
 from PIL.Image import Image
 
 from gptimage.image.codecs import open_file, upright, without_texts
@@ -42,6 +42,7 @@ def edit_image(
         _insets(patch, job)
         if min(patch.size) >= 40:  # smaller, and the notice would be all there is to see
             label(patch)
+        flat = _drifted(flat, job)
         flat.paste(patch, box[:2], region.crop(box))
         if job.transparent:
             region.paste(source.getchannel("A"), mask=region.point([255] + [0] * 255))
@@ -58,6 +59,24 @@ def edit_image(
         changed.putalpha(alpha if alpha.getextrema() != (255, 255) else oval(alpha.size))
     label(changed)
     return changed
+
+
+def _drifted(image: Image, job: Job) -> Image:
+    """Return the image changed as a model changes it that was told not to."""
+    if share := job.drift.get("tint"):
+        image = pil.blend(image, pil.new("RGB", image.size, "orange"), share)
+    if grain := job.drift.get("repaint"):
+        level, random = round(grain), Random(job.prompt)
+        noise = pil.frombytes("RGB", (256, 256), random.randbytes(3 * 256 * 256))
+        noise = noise.point([128 + (value - 128) * level // 128 for value in range(256)] * 3)
+        board = pil.new("RGB", image.size)
+        for x in range(0, image.width, 256):
+            for y in range(0, image.height, 256):
+                board.paste(noise, (x, y))
+        image = ImageChops.add(image, board, 1, -128)
+    if pixels := job.drift.get("shift"):
+        image = ImageChops.offset(image, round(pixels), 0)
+    return image
 
 
 def _load(source: InputImage) -> Image:

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import base64
 import io
-import struct
 import textwrap
-import zlib
 from collections.abc import Iterator
 from html import escape
 from typing import Any, Final
 
 from PIL import Image as pil
-from PIL import ImageChops, ImageDraw, ImageFont
+from PIL import ImageDraw, ImageFont
 from PIL.Image import Image
 from PIL.PngImagePlugin import PngInfo
 
+from gptimage.image.codecs import encode_png
 from gptimage.sandbox.edits import edit_image, oval
 from gptimage.sandbox.job import Job
 from gptimage.sandbox.renderer import Canvas, Colour, cut_out, ellipse, rasterise
@@ -174,7 +173,7 @@ def _draw_notice(image: Image, job: Job, frame: int = 0) -> None:
 
 def _encode(image: Image, job: Job) -> bytes:
     if job.format == "png" and image.mode != "P":
-        return encode_png(image)
+        return encode_png(image, comment=NOTICE)
     out, info = io.BytesIO(), PngInfo()
     info.add_itxt("Comment", NOTICE)
     options: dict[str, Any] = {"compress_level": 1, "pnginfo": info}
@@ -185,21 +184,6 @@ def _encode(image: Image, job: Job) -> bytes:
         options = {"quality": job.compression, "method": 1}
     image.save(out, job.format, **options)
     return out.getvalue()
-
-
-def encode_png(image: Image) -> bytes:
-    """Encode with the filter "up" for all rows; Pillow tries five on each, in twice the time."""
-    header = struct.pack(">2I5B", *image.size, 8, 2 if image.mode == "RGB" else 6, 0, 0, 0)
-    rows = ImageChops.subtract_modulo(image, ImageChops.offset(image, 0, 1))
-    rows.paste(image.crop((0, 0, image.width, 1)))  # nothing is above the first one
-    raw, wide = rows.tobytes(), image.width * len(image.mode)
-    data = zlib.compress(b"".join(b"\2" + raw[i : i + wide] for i in range(0, len(raw), wide)), 1)
-    comment = b"Comment" + bytes(5) + NOTICE.encode()
-    chunks = (b"IHDR" + header, b"iTXt" + comment, b"IDAT" + data, b"IEND")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each))
-        for each in chunks
-    )
 
 
 def _animation(job: Job, index: int) -> bytes:

@@ -35,8 +35,9 @@ _READ: Final = (
     CUSTOM_HEADERS,
 )
 KEY: Final = "OPENAI_API_KEY"
-KEY_FILE: Final = "OPENAI_API_KEY_FILE"
-"""Names a file that holds the key, as secrets are mounted into containers."""
+_FILE: Final = "_FILE"
+"""What ends the name of a variable whose value names a file with the key: secrets are mounted into
+containers as files."""
 
 _LARGEST_KEY: Final = 1 << 14
 _UNREAD: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -71,28 +72,40 @@ def check_key(name: str, key: object) -> str:
     return key
 
 
-def environment_key() -> tuple[str, str | None]:
+def environment_key(*names: str) -> tuple[str, str | None]:
     """Return the variable that gives the key, and the key or None.
 
+    Args:
+        *names: The variables, the first that is set counts; OpenAI's when left out.
+
     Raises:
-        ConfigurationError: Both variables are set, or the file cannot be used.
+        ConfigurationError: A variable and the one of its file are both set, or the file cannot be
+            used.
     """
-    key, file = os.environ.get(KEY), os.environ.get(KEY_FILE)
-    if not file:
-        return KEY, key
-    if key:
-        raise ConfigurationError(f"{KEY} and {KEY_FILE} are both set: keep one of them")
+    for name in names or (KEY,):
+        key, file = os.environ.get(name), os.environ.get(f"{name}{_FILE}")
+        if key and file:
+            raise ConfigurationError(f"{name} and {name}{_FILE} are both set: keep one of them")
+        if file:
+            return f"{name}{_FILE}", _key_in(f"{name}{_FILE}", file)
+        if key is not None:
+            return name, key
+    return (names or (KEY,))[0], None
+
+
+def _key_in(name: str, file: str) -> str:
+    """Return the key in the file a variable names."""
     try:
         with Path(file).expanduser().open("rb") as opened:
             found = opened.read(_LARGEST_KEY + 1).decode("utf-8-sig").strip()
     except (OSError, RuntimeError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise ConfigurationError(
-            f"{KEY_FILE}: {file} cannot be read ({why}): name a file that holds the key alone"
+            f"{name}: {file} cannot be read ({why}): name a file that holds the key alone"
         ) from None
     if not found or len(found) > _LARGEST_KEY:
-        raise ConfigurationError(f"{KEY_FILE}: {file} does not hold a key")
-    return KEY_FILE, found
+        raise ConfigurationError(f"{name}: {file} does not hold a key")
+    return found
 
 
 def check_url(name: str, url: object) -> str:

@@ -19,6 +19,7 @@ OutputFormat = Literal["png", "jpeg", "webp", "gif", "svg"]
 Moderation = Literal["auto", "low"]
 Level = Literal["low", "medium", "high"]
 Fidelity = Literal["low", "high"]
+Outside = Literal["keep"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Operation = Literal["generate", "edit"]
 
@@ -203,6 +204,15 @@ _ROWS: Final = (
         "nothing is transparent, white) parts may",
         operations=("edit",),
         metavar="IMAGE",
+    ),
+    _row(
+        "outside",
+        "choice",
+        "What happens where the mask lets nothing change: keep puts the first image back there",
+        wire=None,
+        choices=Outside,
+        operations=("edit",),
+        metavar="KEEP",
     ),
     _row(
         "markup",

@@ -27,6 +27,7 @@ from gptimage.types.parameters import (
     Moderation,
     Operation,
     OutputFormat,
+    Outside,
     Quality,
     option_names,
 )
@@ -196,11 +197,13 @@ class EditOptions(Options, total=False):
             (or, when nothing is transparent, white) parts may.
         markup: A transparent PNG with drawn hints, laid over the first image (from 2.5 on).
         input_fidelity: ``low`` or ``high``: how closely inputs are kept, on models that take it.
+        outside: ``keep`` puts the first image back where the mask lets nothing change.
     """
 
     mask: Mask | Source | None
     markup: Source | None
     input_fidelity: Fidelity | None
+    outside: Outside | None
 
 
 def _size(value: str | Sequence[int] | Size | None) -> Size | None:
@@ -255,12 +258,14 @@ class Edit(Generate):
         mask: Where the first image may change.
         markup: A transparent PNG with drawn hints, laid over the first image.
         input_fidelity: How closely inputs are kept, on models that take it.
+        outside: ``keep`` to put the first image back where the mask lets nothing change.
     """
 
     images: tuple[Image | FileRef, ...]
     mask: Mask | FileRef | None = None
     markup: Image | FileRef | None = None
     input_fidelity: str | None = None
+    outside: str | None = None
 
     @property
     def operation(self) -> Operation:
@@ -287,7 +292,7 @@ _HINTS: Final[Mapping[str, str]] = {
     "image": "it is called images here, and belongs to edit()",
     "stream": "call stream() instead",
     "images": "images to start from belong to edit()",
-    **dict.fromkeys(("mask", "markup", "input_fidelity"), "it belongs to edit()"),
+    **dict.fromkeys(("mask", "markup", "input_fidelity", "outside"), "it belongs to edit()"),
 }
 
 

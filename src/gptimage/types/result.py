@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,10 @@ from attrs import asdict, evolve, field, frozen
 
 from gptimage.errors import ImageDecodeError
 from gptimage.image.image import Image
+from gptimage.image.mask import Mask
+from gptimage.image.outside import drift
 from gptimage.models.pricing import Cost, Usage
-from gptimage.types.request import Generate
+from gptimage.types.request import Edit, Generate
 
 
 if TYPE_CHECKING:
@@ -102,7 +105,7 @@ class Result:
         """Return everything known as JSON values, with the names of the command line's ``--json``.
 
         Costs are in USD, as text that no program rounds; ``effective`` is what the main
-        parameters came to.
+        parameters came to; ``drift`` is measured for an edit with ``outside``, or else null.
 
         Args:
             data: Whether the images themselves are in it, as base64 text.
@@ -122,6 +125,7 @@ class Result:
             "effective": dict(self.effective),
             "cached": self.cached,
             "sandbox": self.sandbox,
+            "drift": self.drift if getattr(self.request, "outside", None) else None,
         }
 
     def to_json(self, *, data: bool = False) -> str:
@@ -146,6 +150,24 @@ class Result:
             "format": self.image.format,
             **{name: self.reported_by_service.get(name) or chosen[name] for name in chosen},
         }
+
+    @cached_property
+    def drift(self) -> float | None:
+        """Share of the pixels outside the mask that the service changed, 0 to 1.
+
+        Of several images the largest. None for what was no edit with a mask, or whose images are
+        not at hand. Measured when it is read: some 40 ms of CPU for 1024x1024.
+
+        Raises:
+            ImageDecodeError: An image is broken.
+        """
+        request = self.request
+        if not isinstance(request, Edit) or not isinstance(request.mask, Mask):
+            return None
+        first, mask = request.images[0], request.mask
+        if not isinstance(first, Image) or self.image.format in ("gif", "svg"):
+            return None
+        return max(drift(image.original or image, first, mask) for image in self.images)
 
     def warn(self, *sentences: str) -> Result:
         """Return the same result with more warnings."""

@@ -54,6 +54,8 @@ def validate(
         unknown = f"{request.model} is not in this library's catalogue{meant}"
         return (f"{unknown}: sent unchecked, no estimate",)
     found = list(_check_not_retired(request, spec, today))
+    if spec.offered == "unknown":
+        found.append(f"no source says that {spec.provider} has {spec.id}; sent as given")
     for rule in _RULES:
         found += rule(request, spec)
     return tuple(found)
@@ -73,6 +75,7 @@ def _check_types(request: Generate) -> None:
     _extra(request)
     if isinstance(request, Edit):
         _images(request)
+        _outside(request)
 
 
 def _whole(name: str, value: object) -> None:
@@ -132,6 +135,22 @@ def _images(request: Edit) -> None:
             if each is not None and not isinstance(each, kinds):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
                 allowed = " or ".join(kind.__name__ for kind in kinds)
                 raise _refuse(name, each, "it must be read first, as edit() does", allowed)
+
+
+def _outside(request: Edit) -> None:
+    """What is put back must be at hand: this library does it, and no service."""
+    value, choices = request.outside, PARAMETERS["outside"].choices
+    if value is None:
+        return
+    if value not in choices:
+        raise _refuse("outside", value, "it is not known", choices)
+    if request.mask is None:
+        raise _refuse("outside", value, "a mask says where nothing may change", "with mask=")
+    if isinstance(request.mask, FileRef) or isinstance(request.images[0], FileRef):
+        problem = "the first image and the mask must be at hand, not uploaded files"
+        raise _refuse("outside", value, problem, "the images themselves")
+    if request.format in ("gif", "svg"):
+        raise _refuse("outside", value, f"{request.format} output has none", "png, jpeg or webp")
 
 
 def _check_not_retired(request: Generate, spec: ModelSpec, today: date) -> Warnings:
@@ -258,9 +277,10 @@ def _no_stream(request: Generate) -> None:
 def _edit(request: Generate, spec: ModelSpec) -> Warnings:
     if not isinstance(request, Edit):
         return
-    if len(request.images) > MAX_IMAGES:
+    most = min(MAX_IMAGES, spec.max_inputs)
+    if len(request.images) > most:
         problem = f"{len(request.images)} images were given"
-        raise _refuse("images", len(request.images), problem, "1 to 16 images")
+        raise _refuse("images", len(request.images), problem, f"1 to {most} images")
     for image in request.images:
         if isinstance(image, Image) and image.format not in API_FORMATS:
             raise _refuse("images", image.format, "it is no input format", API_FORMATS)

@@ -254,7 +254,7 @@ def _checked_request(request: object) -> Mapping[str, Any]:
     checked = {name: _checked_value(name, value) for name, value in given.items()}
     empty: tuple[object, ...] = ([], {})
     found = {"prompt": prompt} | {k: each for k, each in checked.items() if each not in empty}
-    stray = [name for name in ("mask", "markup", "input_fidelity") if name in found]
+    stray = [name for name in ("mask", "markup", "input_fidelity", "outside") if name in found]
     if stray and "images" not in found:
         raise _refuse(stray[0], found[stray[0]], "a job with images to change")
     return found

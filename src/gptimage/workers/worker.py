@@ -37,7 +37,7 @@ from gptimage.store import PendingReplies, PendingReply, Store
 from gptimage.transport.billing import may_be_billed
 from gptimage.types.record import Record
 from gptimage.types.request import Prompt
-from gptimage.types.result import Result
+from gptimage.types.result import Completed, PartialImage, Result
 from gptimage.workers import state_machine
 from gptimage.workers.job import Job, JobOutput, JobRecord, JobResult
 from gptimage.workers.job_store import JobStore, JobStoreError, change
@@ -66,21 +66,44 @@ class UnsavedImagesError(StoreError):
         self.job = job
 
 
-def call_service(client: ImageClient, job: Job) -> JobOutput:
+def call_service(client: ImageClient, job: Job, previews: Previews | None = None) -> JobOutput:
     """Send the request of a job, and save the images.
 
     Raises:
         GptImageError: As `ImageClient.generate` and `ImageClient.edit`.
     """
-    result = _call(client, job)
+    result = _call(client, job, previews)
     return _output(result.stored, result.cost, result.warnings)
 
 
-def _call(client: ImageClient, job: Job) -> Result:
+@frozen
+class Previews:
+    """Partial images of a job's request while it is drawn.
+
+    Attributes:
+        count: How many, 1 to 3; each costs about 100 output tokens.
+        show: Called with each as it arrives, in the worker's thread.
+    """
+
+    count: int
+    show: Callable[[PartialImage], None]
+
+
+def _call(client: ImageClient, job: Job, previews: Previews | None = None) -> Result:
     options = dict(job.request)
     prompt = Prompt(options.pop("prompt"), template=options.pop("template", None))
     images = options.pop("images", None)
     tags = (*options.pop("tags", ()), job.tag)
+    if previews is not None:
+        options["partial_images"] = previews.count
+        for event in client.stream(prompt, images, tags=tags, **options):
+            if isinstance(event, Completed):
+                return event.result
+            with suppress(
+                Exception
+            ):  # the image is being paid for: what only looks on cannot stop it
+                previews.show(event)
+        raise AssertionError("a stream ends with its images or an error")
     if images is None:
         return client.generate(prompt, tags=tags, **options)
     return client.edit(prompt, images, tags=tags, **options)
@@ -346,6 +369,7 @@ def run_job(
     job_store: JobStore,
     lease: timedelta = LEASE,
     paths: bool = False,
+    previews: Previews | None = None,
 ) -> JobResult:
     """Do a job, however often it is delivered: its request is paid for once.
 
@@ -362,6 +386,7 @@ def run_job(
         job_store: Where the state of every job is; all workers share it.
         lease: After so long without a heartbeat a worker counts as dead.
         paths: Also accept images named by a path of this machine.
+        previews: Show partial images while it is drawn; none when left out.
 
     Returns:
         How the job stands. What is wrong with the request, the service or the store is in it,
@@ -387,7 +412,9 @@ def run_job(
     if isinstance(found, JobRecord):
         return JobResult.of(_late_reply(found, job, client, job_store), now=job_store.now())
     with found as held:
-        return _Delivery(job=job, client=client, job_store=job_store, lease=held).run()
+        return _Delivery(
+            job=job, client=client, job_store=job_store, lease=held, previews=previews
+        ).run()
 
 
 def _late_reply(record: JobRecord, job: Job, client: ImageClient, job_store: JobStore) -> JobRecord:
@@ -412,6 +439,7 @@ class _Delivery:
     client: ImageClient
     job_store: JobStore
     lease: JobLease
+    previews: Previews | None = None
 
     def run(self) -> JobResult:
         try:
@@ -423,7 +451,8 @@ class _Delivery:
         except (CacheError, StoreError) as error:
             return self._release(f"{type(error).__name__}: {error}")
         try:
-            output = output or call_service(self.client.with_send_hook(self.lease), self.job)
+            client = self.client.with_send_hook(self.lease)
+            output = output or call_service(client, self.job, self.previews)
         except LeaseLostError:
             return self._result(None)
         except GptImageError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 from mcp.server.elicitation import AcceptedElicitation, render_elicitation_schema
 from mcp.server.mcpserver import Context
@@ -13,9 +13,9 @@ from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, Inpu
 from mcp_types.version import is_version_at_least
 from pydantic import BaseModel, Field, ValidationError
 
-import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.jobs.job import Job
+from gptimage_mcp.tools.requests import ImageRequest, RequestGroup
 
 
 _KEY: Final = "consent"
@@ -31,36 +31,12 @@ class Confirmation(BaseModel):
     draw: bool = Field(default=True, title="Draw and pay", description="Untick to draw nothing")
 
 
-class Priced(Protocol):
-    """A request to confirm, or several at once."""
-
-    @property
-    def operation(self) -> str:
-        """``generate``, ``edit``, ``refine`` or ``variations``."""
-        ...
-
-    @property
-    def prompt(self) -> str:
-        """The words; empty when there are none."""
-        ...
-
-    @property
-    def count(self) -> int:
-        """The most images it asks for."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Equal for what sends the same to the service."""
-        ...
-
-    async def max_cost(self, client: gptimage.AsyncImageClient) -> Decimal | None:
-        """Return the most it should cost, in USD; None if that is not known."""
-        ...
+Confirmable: TypeAlias = ImageRequest | RequestGroup
+"""A request to confirm, or several at once."""
 
 
 async def confirm(
-    app: App, ctx: Context[App, Any], request: Priced, earlier: Job | None = None
+    app: App, ctx: Context[App, Any], request: Confirmable, earlier: Job | None = None
 ) -> InputRequiredResult | None:
     """Ask the person, if that is needed and possible.
 
@@ -107,7 +83,7 @@ def _can_ask(ctx: Context[App, Any]) -> bool:
 
 
 def _confirm_by_rounds(
-    ctx: Context[App, Any], question: str, request: Priced
+    ctx: Context[App, Any], question: str, request: Confirmable
 ) -> InputRequiredResult | None:
     """The answer, if this very question was asked in the round before; otherwise the question."""
     state = hashlib.sha256(f"{question}\0{request.digest}".encode()).hexdigest()
@@ -130,7 +106,7 @@ def _agrees(answer: ElicitResult) -> bool:
         return False
 
 
-def _question(request: Priced, max_cost: Decimal | None) -> str:
+def _question(request: Confirmable, max_cost: Decimal | None) -> str:
     """Return the same text for the same request: a client that asks by rounds shows it again."""
     images = "1 image" if request.count == 1 else f"{request.count} images"
     cost = "an amount that cannot be foreseen" if max_cost is None else f"up to {_usd(max_cost)}"

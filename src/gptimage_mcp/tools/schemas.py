@@ -204,7 +204,7 @@ class StoreState(TypedDict):
     """Where images are kept; ``error`` says why it cannot be read."""
 
     store: str
-    pictures: int | None
+    images: int | None
     bytes: int | None
     cost_usd: str | None
     unknown_cost: int | None

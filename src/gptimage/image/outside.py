@@ -1,0 +1,157 @@
+"""Keeping what an edit was not to change: the original goes back outside the mask.
+
+The service redraws the whole image, also where the mask lets nothing change: 51.6 % of those
+pixels differed in one public measurement (vercel/ai, issue 14360). Here they are put back, with
+an edge that blends inside the mask, unless the whole image moved, which would show twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve, frozen
+
+from gptimage.image.codecs import decode, encode
+from gptimage.image.difference import TOLERANCE, Shares, Shift, changes, moved_by, shares
+from gptimage.image.image import Image
+from gptimage.image.mask import Mask, opacity
+from gptimage.image.transform import FIT_QUALITY, cover
+
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Pil
+
+
+_FEATHER: Final = 0.008
+"""Width of the blended edge, as a share of the shorter edge: 8 pixels of 1024."""
+
+_UNMOVED: Final = 0.002
+"""Share of protected pixels that changed, below which no move is looked for."""
+
+
+@frozen(kw_only=True)
+class KeptOutside:
+    """An edit whose protected pixels are those of the original again.
+
+    Attributes:
+        image: The image; its ``original`` is the one the service sent. When that had moved, it
+            is that one, at the size asked for.
+        drift: Share of the protected pixels that the service had changed, 0 to 1.
+        moved: How far the whole image had moved, in pixels to the right and down; None when it
+            had not, and the original was put back.
+    """
+
+    image: Image
+    drift: float
+    moved: Shift | None = None
+
+
+def keep_outside(
+    edited: Image,
+    first: Image,
+    mask: Mask,
+    *,
+    size: tuple[int, int] | None = None,
+    quality: int | None = None,
+) -> KeptOutside:
+    """Put the original back where a mask lets nothing change.
+
+    Where the images differ in size, the original is scaled to cover the edited one, and what
+    stands over is cut off evenly, as for the input of an edit. Protected pixels of a png or a
+    lossless webp are then exactly those of the original; jpeg and webp are written anew.
+
+    Args:
+        edited: What the service made of it.
+        first: The original.
+        mask: Where it may change.
+        size: Pixels of the image to return; those of ``edited`` when left out.
+        quality: 0 to 100 for jpeg and webp; 95 when left out.
+
+    Raises:
+        ImageDecodeError: An image is broken, or an svg.
+        InvalidRequestError: The mask does not fit the original.
+    """
+    new, old, protected = _aligned(edited, first, mask, size)
+    found = _drift(new, old, protected)
+    solid = protected.point([0] * 255 + [255])
+    moved = moved_by(old, new, solid) if found.changed > _UNMOVED else None
+    if moved is not None:
+        same = size is None or edited.size == size
+        image = edited if same else edited.fit(*size, quality=quality) if size else edited
+        return KeptOutside(image=image, drift=found.changed, moved=moved)
+    import PIL.Image
+
+    mode = "RGBA" if "A" in new.mode + old.mode else "RGB"
+    whole = PIL.Image.composite(old.convert(mode), new.convert(mode), _weights(protected))
+    if profile := new.info.get("icc_profile"):
+        whole.info["icc_profile"] = profile
+    format = edited.format if edited.format in {"png", "jpeg", "webp"} else "png"
+    wanted = FIT_QUALITY if quality is None else max(quality, 1)  # Pillow's 0 means 75
+    data = encode(whole, format, quality=wanted)
+    return KeptOutside(image=evolve(Image.from_bytes(data), original=edited), drift=found.changed)
+
+
+def drift(edited: Image, first: Image, mask: Mask) -> float:
+    """Return the share of the protected pixels that changed, 0 to 1.
+
+    A pixel changed when a channel differs by more than 8 of 255.
+
+    Raises:
+        ImageDecodeError: An image is broken, or an svg.
+        InvalidRequestError: The mask does not fit the original.
+    """
+    return _drift(*_aligned(edited, first, mask, None)).changed
+
+
+def _aligned(
+    edited: Image, first: Image, mask: Mask, size: tuple[int, int] | None
+) -> tuple[Pil, Pil, Pil]:
+    """Return both images and the opacity of the mask, all of one size."""
+    new, old = (decode(each.data, each.format) for each in (edited, first))
+    protected = opacity(mask, old.size).point(_CLEAN)
+    if size is not None and new.size != size:
+        new = cover(new, *size)
+    if old.size != new.size:
+        old, protected = (cover(each, *new.size) for each in (old, protected))
+    return new, old, protected
+
+
+_CLEAN: Final = [0] * 8 + list(range(8, 248)) + [255] * 8
+"""A mask saved as jpeg is nearly clear, and nearly opaque."""
+
+
+def _drift(new: Pil, old: Pil, protected: Pil) -> Shares:
+    return shares(changes(old, new), TOLERANCE, protected.point([0] * 255 + [255]))
+
+
+def _weights(protected: Pil) -> Pil:
+    """Return how much of the original each pixel gets: all of it outside the mask, less within.
+
+    The edge blends inside the mask, so that no protected pixel changes. Where the mask is so thin
+    that little of the edit would be left, the edge is narrower.
+    """
+    from PIL import ImageChops, ImageFilter
+
+    inside = protected.point([255] + [0] * 255)
+    radius = min(protected.size) * _FEATHER
+    box = inside.getbbox()
+    if box is None:
+        return protected
+    near = round(radius) + 1
+    box = (
+        max(0, box[0] - near),
+        max(0, box[1] - near),
+        min(protected.width, box[2] + near),
+        min(protected.height, box[3] + near),
+    )
+    part, clear = protected.crop(box), inside.crop(box)
+    while radius >= 1:
+        ramp = part.filter(ImageFilter.BoxBlur(radius)).point(
+            [min(255, 2 * level) for level in range(256)]
+        )
+        if shares(ramp, 127, clear).changed < 0.5:
+            weights = protected.copy()
+            weights.paste(ImageChops.lighter(part, ramp), box)
+            return weights
+        radius /= 2
+    return protected

@@ -1,0 +1,204 @@
+"""What an edit was not to change: compared, put back, and left alone when the image moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from PIL import Image as pil
+from PIL import ImageChops, ImageEnhance, ImageFilter
+
+from gptimage import Image, ImageClient, InvalidRequestError, Mask
+from gptimage.image import drift, keep_outside
+from gptimage.image.codecs import decode
+from gptimage.sandbox import Sandbox
+from tests.factories import image as plain
+
+
+BOX = (90, 90, 170, 170)
+MASK = Mask.from_box(BOX)
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image:
+    """An image with edges all over, 256 pixels wide."""
+    with ImageClient.sandbox() as client:
+        scene = client.generate("A red fox in a winter forest", size="1024x1024").image
+    return Image.from_pil(scene.to_pil().convert("RGB").resize((256, 256)))
+
+
+def repainted(photo: Image, *, shift: tuple[int, int] = (0, 0), grain: int = 12) -> Image:
+    """The image with another middle, and all of it a little different or moved."""
+    pixels = ImageChops.offset(photo.to_pil(), *shift)
+    noise = pil.linear_gradient("L").rotate(37).point([128 + level % grain for level in range(256)])
+    pixels = ImageChops.add(pixels, pil.merge("RGB", [noise] * 3), 1, -128)
+    pixels.paste("teal", BOX)
+    return Image.from_pil(pixels)
+
+
+def outside(image: Image) -> pil.Image:
+    """The pixels that the mask protects, black in its box."""
+    pixels = decode(image.data, image.format).convert("RGB")
+    pixels.paste("black", BOX)
+    return pixels
+
+
+@pytest.mark.parametrize("change", ["repaint", "grey", "bright", "blur"])
+def test_what_the_mask_protects_is_put_back(photo: Image, change: str) -> None:
+    """To the bit, however the service changed it; the middle is new, and the share is told."""
+    pixels = repainted(photo).to_pil()
+    changed = {
+        "repaint": lambda: pixels,
+        "grey": lambda: pixels.convert("L").convert("RGB"),
+        "bright": lambda: ImageEnhance.Brightness(pixels).enhance(1.4),
+        "blur": lambda: pixels.filter(ImageFilter.GaussianBlur(2)),
+    }[change]()
+    edited = Image.from_pil(changed)
+    kept = keep_outside(edited, photo, MASK)
+
+    assert kept.moved is None
+    assert kept.image.original is edited
+    assert outside(photo).tobytes() == outside(kept.image).tobytes()
+    middle = (120, 120, 140, 140)
+    assert changed.crop(middle).tobytes() == kept.image.to_pil().crop(middle).tobytes()
+    assert kept.drift == drift(edited, photo, MASK) > 0.05
+    assert drift(kept.image, photo, MASK) == 0
+
+
+@pytest.mark.parametrize("grain", [1, 24])
+@pytest.mark.parametrize("shift", [(1, 0), (0, 3), (8, 0), (-3, 2)])
+def test_an_image_that_moved_is_left_alone(
+    photo: Image, shift: tuple[int, int], grain: int
+) -> None:
+    """Pasted back, the old edges would show beside the new ones."""
+    edited = repainted(photo, shift=shift, grain=grain)
+    kept = keep_outside(edited, photo, MASK)
+
+    assert kept.image is edited
+    assert shift == kept.moved
+
+
+def test_a_large_image_that_was_scaled_is_left_alone(photo: Image) -> None:
+    """Its parts moved in different directions."""
+    large = Image.from_pil(photo.to_pil().resize((1024, 1024)))
+    scaled = large.to_pil().resize((1048, 1048)).crop((12, 12, 1036, 1036))
+
+    assert keep_outside(Image.from_pil(scaled), large, Mask.from_box((400, 400, 600, 600))).moved
+    assert keep_outside(large, large, Mask.from_box((400, 400, 600, 600))).moved is None
+
+
+@pytest.mark.parametrize("size", [None, (128, 128), (200, 120)])
+def test_another_size_goes_by_the_covering_rule(photo: Image, size: tuple[int, int] | None) -> None:
+    """The original is scaled to cover, as an input is, and the image has the size asked for."""
+    edited = Image.from_pil(repainted(photo).to_pil().resize((192, 192)))
+    kept = keep_outside(edited, photo, MASK, size=size)
+
+    wanted = size or (192, 192)
+    expected = photo.fit(*wanted).to_pil().crop((0, 0, 40, wanted[1]))
+    assert wanted == kept.image.size
+    assert expected.tobytes() == kept.image.to_pil().crop((0, 0, 40, wanted[1])).tobytes()
+
+
+def test_a_thin_mask_keeps_its_edit() -> None:
+    """The blended edge is no wider than the mask: a line of four pixels is not blended away."""
+    white, black = plain(600, 600, color="white"), plain(600, 600, color="black")
+    kept = keep_outside(black, white, Mask.from_box((300, 0, 304, 600))).image.to_pil()
+
+    assert {(0, 0, 0)} <= {kept.getpixel((x, 300)) for x in range(300, 304)}
+    assert (255, 255, 255) == kept.getpixel((299, 300)) == kept.getpixel((304, 300))
+
+
+def test_the_edge_blends_inside_the_mask() -> None:
+    """From all of the original at the edge to nothing of it a few pixels inside."""
+    white, black = plain(400, 400, color="white"), plain(400, 400, color="black")
+    kept = keep_outside(black, white, Mask.from_box((100, 100, 300, 300))).image.to_pil()
+    row: list[Any] = [kept.getpixel((x, 200)) for x in range(98, 110)]
+    levels = [level for level, _, _ in row]
+
+    assert levels[:2] == [255, 255]
+    assert sorted(levels, reverse=True) == levels
+    assert levels[-1] == 0
+    assert len(set(levels)) > 3
+
+
+@pytest.mark.parametrize("form", ["jpeg", "webp"])
+def test_other_formats_stay(photo: Image, form: str) -> None:
+    """An edit that came as jpeg or webp stays one, and looks like the original outside."""
+    edited = repainted(photo).convert(form)
+    kept = keep_outside(edited, photo, MASK)
+
+    assert form == kept.image.format
+    assert drift(kept.image, photo, MASK) < drift(edited, photo, MASK)
+
+
+def test_transparency_stays(photo: Image) -> None:
+    """A transparent original is put back as it is."""
+    clear = photo.to_pil().convert("RGBA")
+    clear.paste((0, 0, 0, 0), (0, 0, 60, 60))
+    kept = keep_outside(repainted(photo), Image.from_pil(clear), MASK)
+
+    assert kept.image.to_pil().getchannel("A").getpixel((10, 10)) == 0
+
+
+def test_difference(photo: Image) -> None:
+    """Share, place and amount of what changed, and a map of it."""
+    pixels = photo.to_pil()
+    pixels.paste((255, 0, 255), (10, 20, 30, 52))
+    found = photo.diff(Image.from_pil(pixels), tolerance=0)
+    same = photo.diff(photo)
+
+    assert (same.changed, same.mean, same.largest, same.box) == (0, 0.0, 0, None)
+    assert pytest.approx(found.changed, rel=0.01) == 20 * 32 / 256**2
+    assert found.box == (10, 20, 30, 52)
+    assert photo.size == found.heat_map.size
+    red, _, blue = (
+        found.heat_map.to_pil().convert("RGB").resize((1, 1), box=(12, 22, 28, 50)).tobytes()
+    )
+    assert (red > 200, blue < 100) == (True, True)
+
+
+def test_hidden_colours_do_not_differ() -> None:
+    """What is transparent in both looks the same."""
+    one, two = pil.new("RGBA", (8, 8), (255, 0, 0, 0)), pil.new("RGBA", (8, 8), (0, 255, 0, 0))
+
+    assert Image.from_pil(one).diff(Image.from_pil(two)).changed == 0
+
+
+@pytest.mark.parametrize(
+    ("other", "tolerance", "field"),
+    [(plain(9, 8), 8, "other"), (plain(8, 8), 255, "tolerance"), (plain(8, 8), True, "tolerance")],
+)
+def test_what_cannot_be_compared(other: Image, tolerance: Any, field: str) -> None:
+    """It is refused by name."""
+    with pytest.raises(InvalidRequestError) as caught:
+        plain(8, 8).diff(other, tolerance=tolerance)
+
+    assert field == caught.value.field
+
+
+def test_the_sandbox_drifts_on_request(photo: Image) -> None:
+    """What it changes outside the mask is there to be put back, or seen to have moved."""
+    shares: dict[str, float | None] = {}
+    for name, drifting in {
+        "none": None,
+        "repaint": {"repaint": 24},
+        "tint": {"tint": 0.3},
+        "shift": {"shift": 3},
+    }.items():
+        with ImageClient.sandbox(Sandbox(drift=drifting, draw="plain")) as client:  # type: ignore[arg-type]  # parametrised
+            result = client.edit(
+                "a hat",
+                photo.fit(1024, 1024),
+                mask=Mask.from_box((400, 400, 600, 600)),
+                size="1024x1024",
+                outside="keep",
+            )
+        shares[name] = result.drift
+        back = drift(result.image, photo.fit(1024, 1024), Mask.from_box((400, 400, 600, 600)))
+        assert (back > 0) == (name == "shift")
+        assert (result.image.original is not None) == (name != "shift")
+        assert len(result.warnings) == (name != "none")
+    assert shares["none"] == 0
+    assert all(
+        share > 0.05 for name, share in shares.items() if name != "none" and share is not None
+    )
