@@ -104,9 +104,9 @@ def _value(settings: Settings, name: str) -> str:
 
 def _problems(settings: Settings) -> Iterator[str]:
     """List what the server would refuse or could not do."""
-    if settings.api_key is None and not settings.sandbox:
+    if not settings.has_key and not settings.sandbox:
         yield (
-            f"{variable('api_key')}: there is no key, so nothing can be drawn; set it, or set "
+            f"{settings.key_variable}: there is no key, so nothing can be drawn; set it, or set "
             f"{variable('sandbox')}=true to draw offline"
         )
     if note := _model(settings, "shut_down"):
@@ -181,7 +181,7 @@ def _model(settings: Settings, state: str) -> str | None:
     """Return a line about the model if it is in this state."""
     if settings.model is None:
         return None
-    spec = gptimage.Models.load().get(settings.model)
+    spec = settings.catalogue.get(settings.model)
     if spec is None:
         note = f"{settings.model} is not in the catalogue; it is sent as it is"
         return f"{variable('model')}: {note}" if state == "unknown" else None

@@ -211,7 +211,7 @@ class Resources:
 
     async def _model(self, address: Address) -> ReadResourceContents:
         address.takes()
-        catalogue = gptimage.Models.load()
+        catalogue = self._app.settings.catalogue
         spec = catalogue.get(address.path)
         if spec is None:
             known = ", ".join(spec.id for spec in catalogue)
@@ -223,7 +223,7 @@ class Resources:
     async def _models(self, address: Address) -> ReadResourceContents:
         """Return all models, as ``list_models`` does: an address of lansespirit/image-gen-mcp."""
         address.takes(path="list")
-        catalogue, today = gptimage.Models.load(), self._app.clock().date()
+        catalogue, today = self._app.settings.catalogue, self._app.clock().date()
         return _json({"models": [records.model(spec, catalogue, today) for spec in catalogue]})
 
     async def _templates(self, address: Address) -> ReadResourceContents:

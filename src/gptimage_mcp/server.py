@@ -16,7 +16,6 @@ from mcp.server.request_state import RequestStateSecurity
 from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 
 import gptimage
-from gptimage.config import variable
 from gptimage_mcp.assets import icons, viewer
 from gptimage_mcp.catalogue import saved_tools
 from gptimage_mcp.config.settings import Settings, enabled_tools
@@ -50,7 +49,7 @@ def _ways(settings: Settings, *, draws: bool) -> Iterator[str]:
         )
     elif not draws:
         yield (
-            f"NO API KEY: nothing can be drawn until the person sets {variable('api_key')} where "
+            f"NO API KEY: nothing can be drawn until the person sets {settings.key_variable} where "
             "this server is configured. Everything else works. Never ask for a key in the chat."
         )
     yield (
@@ -178,12 +177,13 @@ def late_server(settings: Settings) -> DynamicServer:
     """
     if not _can_wait(settings):
         return build_server(settings, detached=True)
-    draws = settings.sandbox or settings.api_key is not None
+    draws = settings.sandbox or settings.has_key
     if draws and not settings.sandbox:
         from gptimage.transport import check_environment, check_key
 
         # What the client of the library would refuse when it is made.
-        check_key("api_key", settings.api_key)
+        if settings.api_key is not None:
+            check_key("api_key", settings.api_key)
         check_environment(whole=False)
     subscriptions = InMemorySubscriptionBus()
     contexts = AsyncExitStack()

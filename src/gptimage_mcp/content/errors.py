@@ -24,6 +24,8 @@ error holds; some clients cut long ones, and the SDK puts the tool's name before
 
 _LONGEST_DETAILS: Final = 500
 _SENT_NOTHING: Final = "Nothing was sent and nothing was billed."
+_ARGUMENTS: Final = {"svg": "svg_model or svg_effort"}
+"""Parameters of the library that have other names here."""
 _OPERATOR: Final = "Only whoever runs this server can change that: tell the person."
 _PAID_MAYBE: Final = (
     "Do NOT simply call again: it may be paid already, and would be paid twice. Look at "
@@ -152,10 +154,8 @@ def _configuration(error: gptimage.ConfigurationError) -> str:
 
 
 def _request(error: gptimage.InvalidRequestError) -> str:
-    return (
-        f"{_SENT_NOTHING} Change the parameter {redact(error.field, 60)}{_allowed(error.allowed)} "
-        "and call again."
-    )
+    name = _ARGUMENTS.get(error.field, redact(error.field, 60))
+    return f"{_SENT_NOTHING} Change the parameter {name}{_allowed(error.allowed)} and call again."
 
 
 def _retired(error: gptimage.ModelRetiredError) -> str:

@@ -125,7 +125,7 @@ def cache_counts(stats: gptimage.CacheStats) -> schemas.CacheCounts:
 
 def model_of(app: App) -> str:
     """The model that draws when a call names none."""
-    return app.settings.model or gptimage.Models.load().default
+    return app.settings.default_model
 
 
 def _store(app: App) -> schemas.StoreState:
@@ -210,7 +210,7 @@ def _warnings(app: App) -> list[str]:
     found = [_SANDBOX] if app.settings.sandbox else []
     if app.templates.problem is not None:
         found.append(f"the prompt templates are out of date: {redact(app.templates.problem, 500)}")
-    spec = gptimage.Models.load().get(model_of(app))
+    spec = app.settings.catalogue.get(model_of(app))
     if spec is not None and spec.state(app.clock().date()) != "live":
         use = ", ".join(spec.replacements) or "another model"
         gone = spec.state(app.clock().date()) == "shut_down"
@@ -331,7 +331,7 @@ class AdminTools:
         Prices are in USD per million tokens.
         """
         with tool_errors():
-            catalogue, today = gptimage.Models.load(), self._app.clock().date()
+            catalogue, today = self._app.settings.catalogue, self._app.clock().date()
             default = model_of(self._app)
             specs = [spec for spec in catalogue if all or spec.state(today) != "shut_down"]
             if model is not None:

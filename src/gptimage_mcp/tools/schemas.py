@@ -61,6 +61,7 @@ class ImageDetails(ImageSummary):
     key: str
     made: str
     request: dict[str, Any]
+    effective: dict[str, Any]
     usage: dict[str, Any] | None
     sha256: str
     original: dict[str, Any] | None
@@ -74,6 +75,18 @@ class ImageDetails(ImageSummary):
     version: str
     ancestors: list[str]
     descendants: list[str]
+
+
+class Inspection(TypedDict):
+    """What an image file says of itself, and how it differs from another one.
+
+    ``intact`` says whether the file is as it was signed, ``trusted`` whether a list has its signer;
+    ``changed`` is a share of the pixels.
+    """
+
+    image: dict[str, Any]
+    provenance: dict[str, Any]
+    difference: dict[str, Any] | None
 
 
 class Info(TypedDict):
