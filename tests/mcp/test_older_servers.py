@@ -18,9 +18,9 @@ from mcp_types import TextResourceContents
 import gptimage
 from gptimage import Size
 from gptimage_mcp.config.older_servers import replacements
-from tests.mcp.harness import ServerFixture, picture, result_json, server_fixture, text
+from tests.mcp.harness import PROTOCOLS, ServerFixture, picture, result_json, server_fixture, text
 from tests.mcp.http_helpers import serving
-from tests.mcp.store_helpers import PROTOCOLS, resource_fixture
+from tests.mcp.store_helpers import resource_fixture
 
 
 CHEAP = {"size": "1024x1024", "quality": "low"}
