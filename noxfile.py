@@ -280,6 +280,15 @@ def clients(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def studio(session: nox.Session) -> None:
+    """Look at the studio with axe-core and with 5,000 images, and print how quick it is."""
+    install_wheel(session, "all", "test", "axe-playwright-python>=0.1.8")
+    session.env["TESTS_REQUIRE_CHROMIUM"] = "1"
+    pytest(session, *(session.posargs or ("tests/studio",)))
+    session.run("python", str(ROOT / "benchmarks" / "studio.py"))
+
+
+@nox.session(requires=["build"])
 def docs(session: nox.Session) -> None:
     """Execute every code block of the README and the docs, and every example."""
     install_wheel(session, "all", "test")
@@ -374,8 +383,9 @@ def extras(session: nox.Session, extra: str) -> None:
 
 @nox.session(requires=["build"])
 def bench(session: nox.Session) -> None:
-    """Print how the library compares with the plain SDK; `-- --quick` for a short run."""
-    install_wheel(session, "all", None)
+    """Print how the library compares with openai, litellm and pydantic-ai; `-- --quick`: openai."""
+    peers = () if "--quick" in session.posargs else ("litellm", "pydantic-ai-slim[openai]")
+    install_wheel(session, "all", None, *peers)
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 

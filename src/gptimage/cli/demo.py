@@ -52,8 +52,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _may_spend(args: argparse.Namespace, config: Config) -> bool:
     """Return whether to use the service: only with a key, and never by surprise."""
-    if config.sandbox or config.text("api_key") is None:
+    if config.sandbox or config.lacks_key or config.provider is not None:
         reason = "as you asked" if config.sandbox else "OPENAI_API_KEY is not set"
+        if config.provider is not None and not config.sandbox:
+            reason = "the images are those of OpenAI's models"
         print(f"Using the offline sandbox ({reason}): nothing is sent, nothing is billed.\n")
         return False
     print(f"OPENAI_API_KEY is set: this would use OpenAI's service, {_estimate()} in all.")

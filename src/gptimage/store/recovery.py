@@ -23,11 +23,13 @@ from attrs import evolve, field, frozen
 
 from gptimage._internal import atomic
 from gptimage._internal.clock import Clock, utc_now
+from gptimage._internal.json import moment, table
 from gptimage._internal.locks import locked
 from gptimage._internal.text import reason
 from gptimage._internal.user_dirs import make_private, recovery_folder, spool_folder
 from gptimage.errors import GptImageError, ImageDecodeError, StoreError
 from gptimage.image.image import Image
+from gptimage.image.label import COMPOSITE, TRAINED, Label
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import cost_of
 from gptimage.models.sizes import Size
@@ -43,7 +45,7 @@ from gptimage.store.sync import remove
 from gptimage.store.verify import RECOVERED
 from gptimage.transport.base64_body import decoded_images, read
 from gptimage.types.record import Record
-from gptimage.types.request import Generate
+from gptimage.types.request import Generate, label_for
 
 
 # `PendingReplies`: keeps a raw reply from the moment it arrived until its images are saved.
@@ -203,9 +205,13 @@ def new_name() -> str:
     return f"{utc_now():%Y%m%dT%H%M%S%f}-{os.getpid()}-{os.urandom(6).hex()}"
 
 
+_SOURCE: Final = "digital_source"
+"""The key of a note for what only the input images tell, see `Label.source`."""
+
+
 def note_of(request: Generate) -> dict[str, object]:
     """Return what recovery needs of a request, as JSON; input images are named, not stored."""
-    return request_to_json(request)
+    return {**request_to_json(request), _SOURCE: label_for(request, None).source}
 
 
 def _read(path: Path) -> tuple[PendingReply, bool] | None:
@@ -373,7 +379,9 @@ def _reply(
         body = left.read()
     except FileNotFoundError:  # its own process has saved it meanwhile
         return (), 0
-    images = [_exact(Image.from_bytes(data), left.note) for data in decoded_images(body)]
+    label = _label(left, body)
+    raw = [evolve(Image.from_bytes(data), made_by=label) for data in decoded_images(body)]
+    images = [_exact(image, left.note) for image in raw]
     if not images:
         raise ImageDecodeError("the reply holds no image")
     known = {each.sha256: search.by_digest(context.index.database, each.sha256) for each in images}
@@ -392,9 +400,18 @@ def _has_no_metadata(context: StoreContext, found: search.Found) -> bool:
     return context.load(found.body, found.key).record.operation == RECOVERED
 
 
+def _label(left: PendingReply, body: bytes) -> Label:
+    """Return the label the client would have given: files made again have the same bytes."""
+    usual = COMPOSITE if left.note.get("operation") == "edit" else TRAINED
+    source, model = left.note.get(_SOURCE, usual), left.note.get("model")
+    created = moment(table(read(body).value).get("created"))
+    return Label(source=str(source), model=str(model) if model else None, created=created)
+
+
 def _call(left: PendingReply, body: bytes) -> CallMetadata:
     """Return what is known of a call: the note, and the usage in the reply."""
-    request = left.note if "operation" in left.note else {"operation": RECOVERED}
+    note = {name: value for name, value in left.note.items() if name != _SOURCE}
+    request = note if "operation" in note else {"operation": RECOVERED}
     model = str(request.get("model", "unknown"))
     usage = read_usage(read(body).value, has_inputs=request["operation"] == "edit")
     return CallMetadata(

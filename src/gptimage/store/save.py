@@ -49,6 +49,7 @@ class CallMetadata:
         request: The request, as `request_to_json` writes it.
         model: The model of the request.
         created_at_service: When the service says it answered (UTC).
+        effective: What the main parameters came to.
         inputs: The images the request needs.
         usage: Tokens of the call.
         cost: What the call cost.
@@ -64,6 +65,7 @@ class CallMetadata:
     request: Mapping[str, object]
     model: str
     created_at_service: datetime
+    effective: Mapping[str, object] = field(factory=dict[str, object])
     inputs: tuple[Image, ...] = field(default=(), repr=False)
     usage: Usage | None = None
     cost: Cost | None = None
@@ -82,6 +84,7 @@ class CallMetadata:
             request=request_to_json(result.request),
             model=result.model,
             created_at_service=result.created,
+            effective=result.effective,
             inputs=input_images(result.request),
             usage=result.usage,
             cost=result.cost,
@@ -197,12 +200,14 @@ def _pending_image(
     context: StoreContext, call: CallMetadata, image: Image, number: int, count: int
 ) -> PendingImage:
     id = context.new_id()
+    measured = {"size": image.size and f"{image.width}x{image.height}", "format": image.format}
     record = Record(
         id=id,
         created=time_of(id),
         created_at_service=call.created_at_service,
         operation=str(call.request["operation"]),
         request=call.request,
+        effective={**call.effective, **measured} if call.effective else {},
         model=call.model,
         usage=call.usage,
         cost=call.cost,
@@ -220,6 +225,7 @@ def _pending_image(
         batch_count=count,
         tags=call.tags,
         provenance=image.has_provenance,
+        digital_source=None if image.label is None else image.label.source,
         template=_maybe_text(call.request.get("template")),
         version=library_version(),
         warnings=call.warnings,

@@ -202,7 +202,7 @@ class Jobs:
         job = Job(id, json.loads(live.record.request))
         problem: str | None = None
         try:
-            call = DrawCall(job=job.to_json(), previews=previews)
+            call = DrawCall(job=job.to_dict(), previews=previews)
             result: JobResult | None = await self._runner.run(live.run_id, call, tell)
             if result is not None and result.unsaved:
                 self._unsaved[id] = result.unsaved
