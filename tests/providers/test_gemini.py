@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.sandbox.pictures import TODAY, photo
 
 from gptimage import (
     AsyncImageClient,
@@ -28,6 +27,7 @@ from gptimage.providers import provider
 from gptimage.providers.gemini import from_wire
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.transport.http import HttpReply
+from tests.sandbox.pictures import TODAY, photo
 
 
 FOX = "A red fox in the snow"
@@ -105,7 +105,7 @@ def test_input_images_come_before_the_words(sandbox: Sandbox, client: ImageClien
     [
         ("n", 2),
         ("quality", "low"),
-        ("format", "png"),
+        ("format", "gif"),
         ("background", "opaque"),
         ("moderation", "low"),
         ("complexity", "low"),
@@ -130,6 +130,26 @@ def test_masks_are_refused(sandbox: Sandbox, client: ImageClient, name: str, val
         client.edit(FOX, photo(), **{name: value})
 
     assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("size", ["auto", "1200x630"])
+def test_the_format_is_made_here(sandbox: Sandbox, client: ImageClient, size: str) -> None:
+    """Gemini chooses jpeg; a png is one, the reply's own bytes stay, and nothing more is sent."""
+    result = client.generate(FOX, format="png", size=size)
+    original = result.image.original
+    assert original is not None
+
+    assert (result.image.format, original.format) == ("png", "jpeg")
+    assert "Gemini chose jpeg; it is converted to png here" in " ".join(result.warnings)
+    assert "output_format" not in json.dumps(sent(sandbox))
+
+
+def test_compression_is_done_here(client: ImageClient) -> None:
+    """Fewer per cent make a smaller file, also where the format is the one that came."""
+    rough = client.generate(FOX, format="jpeg", compression=10).image
+
+    assert rough.original is not None
+    assert rough.nbytes < rough.original.nbytes
 
 
 def test_fields_of_its_own_are_added(sandbox: Sandbox, client: ImageClient) -> None:
@@ -230,10 +250,11 @@ def test_the_environment_has_its_key_and_address(
     assert found.base_url == "https://google.example/v1beta"
 
 
-def test_the_sandbox_of_another_is_refused() -> None:
-    """A client of Gemini does not ask the sandbox of Together."""
+@pytest.mark.parametrize("other", ["openai", "together"])
+def test_the_sandbox_of_another_is_refused(other: Any) -> None:
+    """A client of Gemini does not ask the sandbox of another service."""
     with pytest.raises(ConfigurationError, match="provider='gemini'"):
-        ImageClient.sandbox(Sandbox(provider="together"), provider="gemini")
+        ImageClient.sandbox(Sandbox(provider=other), provider="gemini")
 
 
 def test_another_providers_model_has_its_own_sandbox() -> None:
@@ -278,7 +299,7 @@ def test_thoughts_are_skipped_and_the_last_image_is_first(
 @pytest.mark.parametrize(
     ("document", "code", "words"),
     [
-        ({}, "no_image", "no reason given"),
+        ({"usageMetadata": {}}, "no_image", "no reason given"),
         ({"candidates": []}, "no_image", "no reason given"),
         (candidate({"text": "I cannot draw that."}, finishReason="STOP"), "no_image",
          "(STOP): I cannot draw that."),

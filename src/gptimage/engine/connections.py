@@ -129,13 +129,15 @@ def sandbox_of(settings: Settings, given: Sandbox | None) -> Sandbox:
     chosen = settings.get("provider")
     if given is None:
         return Sandbox(provider=_dialect(chosen), clock=settings.get("clock"))
-    # Anything that replies may stand for a sandbox; OpenAI's also reads the paths of Azure.
-    name = getattr(getattr(given, "dialect", None), "name", DEFAULT)
-    if chosen is None and name != DEFAULT:
-        settings["provider"] = name
-    elif chosen is not None and _dialect(chosen) not in (name, DEFAULT, "azure"):
+    # Anything that replies may stand for a sandbox.
+    speaks = getattr(getattr(given, "dialect", None), "name", DEFAULT)
+    if chosen is None and speaks != DEFAULT:
+        settings["provider"] = speaks
+    # OpenAI's sandbox reads the paths of Azure, too; what one's own provider sends is its affair.
+    served = (speaks, "azure") if speaks == DEFAULT else (speaks,)
+    if _is_known(chosen) and _dialect(chosen) not in served:
         raise ConfigurationError(
-            f"the sandbox is {name}'s, and the client's provider is {_dialect(chosen)}: "
+            f"the sandbox is {speaks}'s, and the client's provider is {_dialect(chosen)}: "
             f"use Sandbox(provider={_dialect(chosen)!r})"
         )
     return given
@@ -143,10 +145,18 @@ def sandbox_of(settings: Settings, given: Sandbox | None) -> Sandbox:
 
 def _dialect(service: Provider | str | None) -> Any:
     """Return whose dialect the sandbox speaks for a provider; OpenAI's for one of one's own."""
+    return _name(service) if _is_known(service) else DEFAULT
+
+
+def _is_known(service: Provider | str | None) -> bool:
+    """Return whether the sandbox has a dialect of this provider's name."""
     from gptimage.sandbox.dialect import PROVIDERS
 
-    name = service.name if isinstance(service, Provider) else service
-    return name if name in PROVIDERS else DEFAULT
+    return _name(service) in PROVIDERS
+
+
+def _name(service: Provider | str | None) -> str | None:
+    return service.name if isinstance(service, Provider) else service
 
 
 def _services(

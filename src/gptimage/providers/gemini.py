@@ -57,10 +57,13 @@ def provider(name: str) -> Provider:
         key_header="x-goog-api-key",
         catalogue=NAME,
         default_model=DEFAULT_MODEL,
-        parameters=frozenset({"prompt", "model", "n", "size", "extra_body", "images"}),
+        parameters=frozenset(
+            {"prompt", "model", "n", "size", "format", "compression", "extra_body", "images"}
+        ),
         max_images=1,  # candidateCount above 1 is refused for these models
         max_inputs=14,
         sizes=_rows()[DEFAULT_MODEL].sizes,
+        chooses_format=True,
         to_wire=to_wire,
         from_wire=from_wire,
     )
@@ -96,7 +99,8 @@ def to_wire(request: HttpRequest) -> HttpRequest:
     body = dict(request.body)
     model, prompt = str(body.pop("model")), body.pop("prompt")
     size = body.pop("size", "auto")
-    body.pop("n", None)  # 1: more were refused
+    for name in ("n", "output_format", "output_compression"):  # 1, and what is done here
+        body.pop(name, None)
     parts: list[object] = [*map(_inline, request.files), {"text": prompt}]
     config: dict[str, object] = {"responseModalities": ["TEXT", "IMAGE"]}
     if size != "auto":
@@ -169,13 +173,13 @@ def from_wire(reply: HttpReply) -> HttpReply:
     """Return the reply as the Images API would give it.
 
     Raises:
-        ValueError: It is no JSON, or a reply of another kind.
+        ValueError: It is no JSON, or not Gemini's.
     """
     document = table(json.loads(reply.body))
     if not 200 <= reply.status < 300:
         return _refusal(reply, document)
-    if document and not document.keys() & {"candidates", "promptFeedback", "usageMetadata"}:
-        raise ValueError("neither an answer nor a refusal of Gemini")
+    if not document.keys() & {"candidates", "promptFeedback", "usageMetadata"}:
+        raise ValueError("this is no reply of generateContent")
     candidate = table(next(iter(array(document.get("candidates"))), None))
     parts = [table(part) for part in array(table(candidate.get("content")).get("parts"))]
     images = [table(part.get("inlineData")) for part in parts if not part.get("thought")]

@@ -200,7 +200,7 @@ def _choices(request: Generate, spec: ModelSpec) -> Warnings:
         for row in PARAMETERS.values()
         if row.kind == "choice" and row.operations == BOTH
     }
-    # Where a model has none of them, its provider has no such parameter, and refuses it.
+    # Where a model has none, its provider has no such parameter, and refuses it.
     lists["quality"] = (*spec.qualities, "auto") if spec.qualities else ()
     lists["format"] = (*spec.formats, *spec.undocumented_formats)
     for name, allowed in lists.items():
