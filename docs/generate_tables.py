@@ -193,7 +193,7 @@ def connections() -> Iterator[str]:
 
 def providers() -> Iterator[str]:
     """The lines of the table of what each provider can do."""
-    yield "| provider | parameters | edits | images per call | previews | Batch API | conversations |"
+    yield "| provider | parameters | edits | images a call | previews | Batch API | conversations |"
     yield "|---|---|---|---|---|---|---|"
     for each in map(provider, names()):
         taken = sorted(each.parameters - {"prompt", "model", "images", "mask", "markup"})
