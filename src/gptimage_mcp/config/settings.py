@@ -70,8 +70,8 @@ STANDARD: Final = (
 )
 """The usual tools; ``delete_image`` only where it is allowed."""
 
-TOOLS: Final = (*STANDARD, "edit_each_image", "manage_conversations")
-"""All tools: with those of older servers, which few need and every model would read."""
+TOOLS: Final = (*STANDARD, "edit_each_image", "inspect_image", "manage_conversations")
+"""All tools: with those which few need and every model would read."""
 
 
 def _number(
@@ -255,7 +255,7 @@ class Settings:
             ``gs://...`` (untried), which need ``gptimage[s3]``.
         retention: Delete images older than this (``30d``), once a day; pinned ones stay, and None
             deletes nothing.
-        cache: The folder where answers are kept, so that the same request is paid for once;
+        cache: The folder where responses are saved, so that the same request is paid for once;
             None (``off``) keeps none.
         cache_ttl: How long a response is saved (``24h``); None saves it until there is no room.
         cache_size: The most the cache may take (``500MB``); None is the library's own limit.
