@@ -178,8 +178,8 @@ def from_wire(reply: HttpReply) -> HttpReply:
     document = table(json.loads(reply.body))
     if not 200 <= reply.status < 300:
         return _refusal(reply, document)
-    if not document.keys() & {"candidates", "promptFeedback", "usageMetadata"}:
-        raise ValueError("this is no reply of generateContent")
+    if document and not document.keys() & {"candidates", "promptFeedback", "usageMetadata"}:
+        raise ValueError("neither an answer nor a refusal of Gemini")
     candidate = table(next(iter(array(document.get("candidates"))), None))
     parts = [table(part) for part in array(table(candidate.get("content")).get("parts"))]
     images = [table(part.get("inlineData")) for part in parts if not part.get("thought")]
