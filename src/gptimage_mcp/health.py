@@ -1,4 +1,4 @@
-"""``GET /health``: whether this server can do its work; it asks nobody who charges for it.
+"""``GET /health``: whether this server can do its work; it sends nothing that is billed.
 
 Everybody may ask, so the reasons name no path, key or image, and a response is kept for `KEPT`
 seconds: asking often is cheap. ``?deep=1``, which needs a token once there are tokens, also asks
@@ -60,7 +60,7 @@ class HealthRoute:
         self._known: tuple[float, Health] | None = None
         self._known_deep: tuple[float, Health] | None = None
 
-    async def answer(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
         """The response."""
         async with self._lock:
             if self._known is None or self._clock() - self._known[0] > KEPT:

@@ -170,7 +170,7 @@ class Resources:
         return [*_OVERVIEWS, *(_listed(record) for record in page)]
 
     async def read(self, uri: str) -> ReadResourceContents | None:
-        """The content, or None when the address belongs to somebody else.
+        """Return the content, or None for an address of another kind.
 
         Raises:
             ResourceNotFoundError: Nothing has this address.
@@ -279,7 +279,7 @@ _OVERVIEWS: Final = (
         uri=STATS_URI,
         name="storage-stats",
         title="Storage overview",
-        description="How many images are kept, what they take and what they cost.",
+        description="How many images are saved, what they take and what they cost.",
         mime_type="application/json",
     ),
     Resource(

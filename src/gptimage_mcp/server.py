@@ -213,8 +213,8 @@ def late_server(settings: Settings) -> DynamicServer:
             yield
 
     assert isinstance(settings.store, Path)  # noqa: S101  # see `_can_wait`
-    told = instructions(settings, draws=draws, folder=settings.store.resolve())
-    server = _bare_server(settings, told, lifespan, subscriptions, Tasks(find))
+    text = instructions(settings, draws=draws, folder=settings.store.resolve())
+    server = _bare_server(settings, text, lifespan, subscriptions, Tasks(find))
     server.outline = saved_tools(settings)
     server.opener = opener
     return server
@@ -253,7 +253,7 @@ def _always(app: App) -> Callable[[], Awaitable[App]]:
 
 def _bare_server(
     settings: Settings,
-    told: str,
+    text: str,
     lifespan: Callable[[MCPServer[Any]], AbstractAsyncContextManager[Any]],
     subscriptions: SubscriptionBus,
     tasks: Tasks,
@@ -263,7 +263,7 @@ def _bare_server(
         "gptimage",
         title="gptimage",
         description="Draws and edits images with OpenAI's image models, and keeps them.",
-        instructions=told,
+        instructions=text,
         icons=icons("server"),
         version=_version(),
         lifespan=lifespan,
@@ -287,7 +287,7 @@ def _fill(server: DynamicServer, app: App) -> None:
 
 
 def _security(settings: Settings) -> RequestStateSecurity | None:
-    """Seal questions to the person with the shared secret, so that any replica reads the answer."""
+    """Seal questions with the shared secret, so that any replica can read the response."""
     return RequestStateSecurity(keys=settings.shared_secret) if settings.shared_secret else None
 
 

@@ -88,7 +88,7 @@ def _make_all(client: ImageClient, folder: Path, made: list[Made]) -> None:
     for step in STEPS:
         with progress(f"{step.name}: {step.what} ..."):
             for each in make(client, step, folder):
-                made.append(each)  # noqa: PERF402  # kept one by one: the next may fail
+                made.append(each)  # noqa: PERF402  # saved one by one: the next may fail
 
 
 def _show(made: Sequence[Made], folder: Path, *, sandbox: bool) -> None:
@@ -168,7 +168,7 @@ class Step:
     Attributes:
         name: The file's name without extension.
         what: What it shows, in a few words.
-        prompt: What is asked for.
+        prompt: The prompt of the request.
         options: The other parameters; the cheapest quality, because a demo costs money too.
         edit: Whether the shipped photograph is edited.
     """

@@ -184,7 +184,7 @@ def _text(found: CacheStats, cache: DiskCache) -> str:
     return "\n".join(f"{name:<9}{value}" for name, value in rows.items())
 
 
-# ``gptimage models``: what each model draws, costs, and until when it answers.
+# ``gptimage models``: what each model draws, costs, and until when it is served.
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:

@@ -165,17 +165,27 @@ def add_sandbox_option(parser: CanAddArgument) -> None:
     )
 
 
-def add_client_options(parser: argparse.ArgumentParser, *, refresh: bool = True) -> None:
-    """Add the settings of a client; each beats the variable and the files of the same name."""
+def add_client_options(parser: argparse.ArgumentParser, *, without: tuple[str, ...] = ()) -> None:
+    """Add the settings of a client; each beats the variable and the files of the same name.
+
+    Args:
+        parser: Where to add them.
+        without: Settings that would have no effect in this command, and are refused by name.
+    """
     group = parser.add_argument_group("settings (see `gptimage config`)")
     add_sandbox_option(group)
     argument(group, "--provider NAME", "the service that draws: openai, azure, openrouter...")
-    argument(group, "--store DIR", "save every image there; a bucket, or off")
-    argument(group, "--cache DIR", "pay once per request: a folder, on or off")
-    argument(group, "--ledger FILE", "enter every call and cost there, or off")
-    argument(group, "--budget USD/PERIOD", "spend no more: 1.00/day, 0.25/call")
-    argument(group, "--tag WORD", "a tag for the store", action="append")
-    if refresh:
+    for option, what in (
+        ("store DIR", "save every image there; a bucket, or off"),
+        ("cache DIR", "pay once per request: a folder, on or off"),
+        ("ledger FILE", "enter every call and cost there, or off"),
+        ("budget USD/PERIOD", "spend no more: 1.00/day, 0.25/call"),
+    ):
+        if option.split()[0] not in without:
+            argument(group, f"--{option}", what)
+    if "tag" not in without:
+        argument(group, "--tag WORD", "a tag for the store", action="append")
+    if not {"cache", "refresh"} & {*without}:
         argument(group, "--refresh", "send again even if the cache has the response")
 
 

@@ -183,7 +183,7 @@ def from_wire(reply: HttpReply) -> HttpReply:
     if not 200 <= reply.status < 300:
         return _refusal(reply, document)
     if document and not document.keys() & {"candidates", "promptFeedback", "usageMetadata"}:
-        raise ValueError("neither an answer nor a refusal of Gemini")
+        raise ValueError("this is no reply of generateContent")
     candidate = table(next(iter(array(document.get("candidates"))), None))
     parts = [table(part) for part in array(table(candidate.get("content")).get("parts"))]
     images = [table(part.get("inlineData")) for part in parts if not part.get("thought")]

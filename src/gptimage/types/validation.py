@@ -24,6 +24,7 @@ from gptimage.types.request import Edit, FileRef, Generate
 
 _LARGEST: Final = 2**53
 """Whole numbers beyond it are not the same to every JSON reader."""
+_HALF: Final = "it holds half a character (a lone surrogate), which cannot be sent"
 _DEFAULT_FORMAT: Final = "png"
 SPELLING_CUTOFF: Final = 0.8
 """How alike a misspelt model and the one it may mean must be."""
@@ -93,8 +94,7 @@ def _text(name: str, value: object) -> None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        problem = "it holds half a character (a lone surrogate), which cannot be sent"
-        raise _refuse(name, value, problem, "Unicode text") from error
+        raise _refuse(name, value, _HALF, "Unicode text") from error
 
 
 def _json(name: str, value: object) -> None:
@@ -105,6 +105,8 @@ def _json(name: str, value: object) -> None:
         raise _refuse(name, value, "it must be a mapping with text as keys", "a dict")
     try:
         canonical(dict(given)).decode()
+    except UnicodeDecodeError as error:
+        raise _refuse(name, value, _HALF, "Unicode text") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise _refuse(name, value, f"it must be JSON ({error})", "JSON values") from error
 

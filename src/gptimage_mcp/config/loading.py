@@ -36,7 +36,7 @@ CONFIG: Final = "GPTIMAGE_CONFIG"
 """The variable that names the file."""
 
 DEFAULT: Final = "default"
-"""Where a setting comes from that nobody made."""
+"""Origin of a setting that has its default."""
 
 NO_OPTIONS: Final[Mapping[str, str]] = {}
 """What `load` is given when the command has no options."""

@@ -318,20 +318,20 @@ class AdminTools:
 
         usd is the likely amount, max_cost_usd the most; for usd, name size and quality.
         """
-        asked = dict(arguments or {})
-        more: dict[str, Any] = asked.pop("advanced", None) or {}
+        given = dict(arguments or {})
+        more: dict[str, Any] = given.pop("advanced", None) or {}
         with tool_errors():
             tools = GenerateTools(JobSubmitter(self._app))
-            tool = tool or ("edit_image" if _OF_EDITS & asked.keys() else "generate_image")
-            ask = validate_call(getattr(tools, tool))
-            if asked.get("n") == 1 and "n" not in signature(ask).parameters:
-                del asked["n"]  # forced on the model by a strict converter, and true anyway
-            refuse_unknown(tool, {**asked, **more}, {"properties": signature(ask).parameters})
+            tool = tool or ("edit_image" if _OF_EDITS & given.keys() else "generate_image")
+            method = validate_call(getattr(tools, tool))
+            if given.get("n") == 1 and "n" not in signature(method).parameters:
+                del given["n"]  # forced on the model by a strict converter, and true anyway
+            refuse_unknown(tool, {**given, **more}, {"properties": signature(method).parameters})
             try:
-                job_request: JobRequest = await ask(**asked, **more)
+                job_request: JobRequest = await method(**given, **more)
             except ValidationError as error:
                 raise validation_error(error) from error
-            return structured(await self._estimated(job_request.request, asked.get("model")))
+            return structured(await self._estimated(job_request.request, given.get("model")))
 
     async def list_models(
         self, model: ModelId = None, all: Every = False
