@@ -201,7 +201,7 @@ def run_models(args: argparse.Namespace) -> int:
     from gptimage.providers import provider
 
     catalogue = Models.load()
-    default: str | None = catalogue.default
+    default = catalogue.default
     if args.provider is not None:
         service = provider(args.provider)
         catalogue = catalogue.of(service.rows)
