@@ -42,7 +42,7 @@ def main() -> None:
         Job.of("order-18", "A lighthouse at dusk", size="1200x630", quality="low"),
     ]
     for job in [*jobs, *jobs]:
-        result = draw.delay(job.to_json()).get()
+        result = draw.delay(job.to_dict()).get()
         print(result["id"], result["status"], *result["images"], result["cost_usd"])
 
 

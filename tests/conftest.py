@@ -19,11 +19,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 from hypothesis import settings
+
+from tests.ports import hold_port
 
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, which some tests send.
@@ -31,7 +34,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Machines differ in speed; a slow example is not a wrong one. The same examples in every run: what
 # is green here is green on the next machine. `nox -s explore` looks for new ones.
-settings.register_profile("gptimage", deadline=None, derandomize=True)
+settings.register_profile("gptimage", deadline=None, derandomize=True, max_examples=40)
 settings.register_profile("brief", deadline=None, derandomize=True, max_examples=20)
 settings.register_profile("explore", deadline=None, max_examples=1_000)
 settings.load_profile("gptimage")
@@ -54,6 +57,24 @@ def trust_little(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test talks TLS to the world; those that do it on this machine bring an authority along."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(few_authorities(tmp_path_factory.mktemp("tls"))))
+        yield
+
+
+class Unsynced(sqlite3.Connection):
+    """A database whose writes are not forced to the disk."""
+
+    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        """Run a statement."""
+        is_how_safe = sql.startswith("PRAGMA synchronous = ")
+        return super().execute("PRAGMA synchronous = OFF" if is_how_safe else sql, *arguments)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def force_nothing_to_the_disk() -> Iterator[None]:
+    """No power is cut here: thirty waits for the disk in each test of a store prove nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        patch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Unsynced))
         yield
 
 
@@ -83,9 +104,7 @@ class RedisServer:
     """Debian's redis-server on a free port, without any file."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = hold_port()
         self.folder = folder
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None

@@ -128,6 +128,19 @@ def s3() -> None:
             assert store.stats().images == 1
 
 
+def studio() -> None:
+    """The page and its requests are there, and open to nobody without its address."""
+    from starlette.testclient import TestClient
+
+    from gptimage.studio import AddressToken, StudioOptions, create_app, open_studio
+
+    with tempfile.TemporaryDirectory() as folder:
+        studio = open_studio(StudioOptions(store=str(Path(folder, "store")), sandbox=True))
+        client = TestClient(create_app(studio, AddressToken(), cookie="c"), "http://127.0.0.1")
+        assert client.get("/api/status").status_code == 401
+        studio.close()
+
+
 def svg() -> None:
     """Go on from an svg without the service's memory: a png of it is drawn here."""
     from gptimage import ImageClient
@@ -161,6 +174,7 @@ SMOKE: dict[str, Callable[[], None]] = {
     "prometheus": prometheus,
     "redis": redis,
     "s3": s3,
+    "studio": studio,
     "svg": svg,
 }
 

@@ -31,6 +31,7 @@ FOLDERS = (
     "batch",
     "client async_client",
     "workers service testing",
+    "studio",
     "pytest_plugin typing",
     "cli",
     "__main__",

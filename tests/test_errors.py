@@ -28,6 +28,7 @@ from gptimage.errors import (
     StoreError,
     TemplateError,
     TransportError,
+    error_to_dict,
     truncated_repr,
 )
 from tests.factories import answer, finished, picture
@@ -187,3 +188,11 @@ def test_a_function_as_value_can_be_pickled() -> None:
 def test_shown_never_fails_and_is_short(value: object) -> None:
     """A message may hold any value in one short piece."""
     assert len(truncated_repr(value)) <= 80
+
+
+def test_what_a_call_may_have_cost_is_in_its_json() -> None:
+    """An amount is text that no program rounds; without one there is no such field."""
+    cut = error_to_dict(OutcomeUnknownError("cut", possible_cost=Decimal("0.0000135")))
+
+    assert cut["possible_cost_usd"] == "0.0000135"
+    assert "possible_cost_usd" not in error_to_dict(OutcomeUnknownError("cut"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -55,6 +56,17 @@ def test_catalogue_needs_nothing_heavy() -> None:
     statement = "import gptimage; gptimage.ImageClient.sandbox().models()"
 
     assert loaded_after(statement) & {"openai", "PIL", "pydantic", "httpx2"} == set()
+
+
+@pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="the system is asked for proxies")
+@pytest.mark.parametrize("name", ["ImageClient", "AsyncImageClient"])
+def test_making_a_client_needs_nothing_heavy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event loop stands still meanwhile: certificates and proxies wait for the first call."""
+    for variable in [each for each in os.environ if each.lower().endswith("_proxy")]:
+        monkeypatch.delenv(variable)
+    statement = f"import gptimage; gptimage.{name}(api_key='sk-x', base_url='http://127.0.0.1:1')"
+
+    assert loaded_after(statement) & {*HEAVY, "ssl", "http", "email", "zipfile"} == set()
 
 
 def test_public_names_are_found() -> None:

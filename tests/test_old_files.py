@@ -197,7 +197,7 @@ def test_a_job_store(old: Path) -> None:
 def test_a_batch(old: Path) -> None:
     """The batch of a state file is known by its id, with its estimate."""
     with ImageClient.sandbox() as caller:
-        batch = caller.batch(old / "batch.json")
+        batch = caller.open_batch(old / "batch.json")
 
         assert batch.ids == ("batch_4c70a868799249a7935544d0",)
         assert batch.estimate == Cost(usd=Decimal("0.005895"))

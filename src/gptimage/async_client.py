@@ -23,7 +23,8 @@ from gptimage.engine.base_client import (
     check_conversation,
     check_many,
 )
-from gptimage.engine.config import DEFAULT_TIMEOUT, Settings, connection
+from gptimage.engine.config import DEFAULT_TIMEOUT, Settings
+from gptimage.engine.connections import connection, sandbox_of
 from gptimage.engine.runtime import AsyncRuntime
 from gptimage.engine.signatures import shows
 from gptimage.errors import ConfigurationError
@@ -87,7 +88,7 @@ class AsyncImageClient(BaseClient):
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        endpoint, self._transport = connection(
+        services = connection(
             "AsyncImageClient",
             settings,
             openai=openai,
@@ -97,9 +98,10 @@ class AsyncImageClient(BaseClient):
             timeout=timeout,
             templates=templates,
         )
+        self._transport = services.transport
         super().__init__(
-            AsyncRuntime(self._transport),
-            endpoint=endpoint,
+            AsyncRuntime(services.transport_to),
+            services=services,
             store=store,
             cache=cache,
             templates=templates,
@@ -118,13 +120,14 @@ class AsyncImageClient(BaseClient):
         **settings: Unpack[Settings],
     ) -> Self:
         """Return a client of the offline sandbox; see `ImageClient.sandbox`."""
-        from gptimage.sandbox import AsyncSandboxTransport, Sandbox
+        from gptimage.sandbox import AsyncSandboxTransport
 
         check_settings("AsyncImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
-        transport = AsyncSandboxTransport(
-            Sandbox(clock=settings.get("clock")) if sandbox is None else sandbox
-        )
+        if sandbox is None:
+            sandbox = sandbox_of(settings.get("provider"), settings.get("clock"))
+        transport = AsyncSandboxTransport(sandbox)
+        settings.setdefault("provider", sandbox.dialect.name)
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,
@@ -239,11 +242,11 @@ class AsyncImageClient(BaseClient):
         return await self._estimate(prompt, images, options)
 
     @shows(Options, EditOptions)
-    async def ceiling(
+    async def max_cost(
         self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Decimal | None:
-        """Return the most such a call should cost, in USD; see `ImageClient.ceiling`."""
-        return await self._ceiling(prompt, images, options)
+        """Return the most such a call should cost, in USD; see `ImageClient.max_cost`."""
+        return await self._max_cost(prompt, images, options)
 
     async def run(
         self,
@@ -334,7 +337,7 @@ class AsyncImageClient(BaseClient):
             max_bytes=max_bytes,
         )
 
-    async def batch(self, where: StatePath) -> AsyncBatch:
+    async def open_batch(self, where: StatePath) -> AsyncBatch:
         """Return a batch that was submitted before: its state file, or its id (``batch_...``)."""
         from gptimage.batch import AsyncBatch
 
@@ -359,6 +362,8 @@ class AsyncImageClient(BaseClient):
     async def aclose(self) -> None:
         """Release connections; harmless when done twice."""
         await self._transport.aclose()
+        for transport in self._config.services.opened():
+            await transport.aclose()
         self._config.close()
 
     async def __aenter__(self) -> Self:

@@ -21,7 +21,8 @@ from gptimage.engine.base_client import (
     check_conversation,
     check_many,
 )
-from gptimage.engine.config import DEFAULT_TIMEOUT, Settings, connection
+from gptimage.engine.config import DEFAULT_TIMEOUT, Settings
+from gptimage.engine.connections import connection, sandbox_of
 from gptimage.engine.runtime import BlockingRuntime
 from gptimage.engine.signatures import shows
 from gptimage.errors import ConfigurationError
@@ -85,7 +86,7 @@ class ImageClient(BaseClient):
         templates: PromptTemplates | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        endpoint, self._transport = connection(
+        services = connection(
             "ImageClient",
             settings,
             openai=openai,
@@ -95,9 +96,10 @@ class ImageClient(BaseClient):
             timeout=timeout,
             templates=templates,
         )
+        self._transport = services.transport
         super().__init__(
-            BlockingRuntime(self._transport),
-            endpoint=endpoint,
+            BlockingRuntime(services.transport_to),
+            services=services,
             store=store,
             cache=cache,
             templates=templates,
@@ -124,13 +126,14 @@ class ImageClient(BaseClient):
             templates: The prompt templates of `render`.
             **settings: See `Settings`.
         """
-        from gptimage.sandbox import Sandbox, SandboxTransport
+        from gptimage.sandbox import SandboxTransport
 
         check_settings("ImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
-        transport = SandboxTransport(
-            Sandbox(clock=settings.get("clock")) if sandbox is None else sandbox
-        )
+        if sandbox is None:
+            sandbox = sandbox_of(settings.get("provider"), settings.get("clock"))
+        transport = SandboxTransport(sandbox)
+        settings.setdefault("provider", sandbox.dialect.name)
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,
@@ -317,17 +320,18 @@ class ImageClient(BaseClient):
         return run_blocking(self._estimate(prompt, images, options))
 
     @shows(Options, EditOptions)
-    def ceiling(
+    def max_cost(
         self, prompt: str | Prompt, images: Sources | None = None, **options: Unpack[EditOptions]
     ) -> Decimal | None:
         """The most a call with these arguments should cost in USD; what a budget reserves for it.
 
-        Nothing is sent. None when it cannot be known: an automatic size, an unlisted model, an svg.
+        Nothing is sent. What is left to the service counts as the dearest it may choose. None when
+        it cannot be known: a model without published figures, a gif, an svg, an input's file id.
 
         Raises:
             InvalidRequestError: The call itself would be refused.
         """
-        return run_blocking(self._ceiling(prompt, images, options))
+        return run_blocking(self._max_cost(prompt, images, options))
 
     def run(
         self,
@@ -473,7 +477,7 @@ class ImageClient(BaseClient):
             max_bytes=max_bytes,
         )
 
-    def batch(self, where: StatePath) -> Batch:
+    def open_batch(self, where: StatePath) -> Batch:
         """Return a batch that was submitted before: its state file, or its id (``batch_...``).
 
         Raises:
@@ -502,6 +506,8 @@ class ImageClient(BaseClient):
     def close(self) -> None:
         """Release connections; harmless when done twice."""
         self._transport.close()
+        for transport in self._config.services.opened():
+            transport.close()
         self._config.close()
 
     def __enter__(self) -> Self:

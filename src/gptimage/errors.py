@@ -217,10 +217,10 @@ class InvalidRequestError(GptImageError, ValueError):
 
 
 class ModelRetiredError(InvalidRequestError):
-    """The model has been shut down and was not asked.
+    """The model has been shut down; no request was sent.
 
     Attributes:
-        shutdown_date: The day it stopped answering.
+        shutdown_date: The day it was shut down.
         replacements: Models to use instead, best first.
     """
 
@@ -496,5 +496,5 @@ def error_to_dict(error: BaseException) -> dict[str, object]:
         "type": type(error).__name__,
         "message": str(error),
         "request_id": getattr(error, "request_id", None),
-        **({} if possible is None else {"possible_cost_usd": str(possible.usd)}),
+        **({} if possible is None else {"possible_cost_usd": f"{possible:f}"}),
     }

@@ -12,7 +12,7 @@ from typing import Final
 _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     (
         'Budget(..., unknown="0.50")',
-        "the option unknown of a budget",
+        "GPTIMAGE_UNKNOWN_COST=0.50",
         "GPTIMAGE_UNKNOWN_COST=0.50",
     ),
     (

@@ -79,7 +79,7 @@ class Templates:
         self.problem = problem
 
 
-FETCH: Final = gptimage.Fetch(timeout=10.0, total=25.0)
+FETCH: Final = gptimage.Fetch(timeout=10.0, total_timeout=25.0)
 """Patient enough for an image, and not so patient that a client gives up meanwhile."""
 
 

@@ -54,7 +54,7 @@ def html() -> str:
 # The icons of the server and its tools, as ``data:`` URIs: nothing is fetched to show them.
 
 _SVG: Final = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0,0,24,24" fill="none" stroke="#8b6cf6" '
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0,0,24,24" fill="none" stroke="mediumpurple" '
     'stroke-width="2">{}</svg>'
 )
 """The colour can be seen on white and on black, so that one icon serves both themes."""

@@ -11,18 +11,20 @@ from typing import Final
 
 from mcp_types import Tool
 
-from gptimage_mcp.config.settings import Settings, enabled_tools, requires_known_cost
+from gptimage_mcp.config.settings import Settings, enabled_tools
 
 
 FILE: Final = Path(__file__).with_name("tools.json")
 
-_LIMIT_NOTE: Final = "Name size and quality: a spending limit refuses a cost it cannot foresee."
+_LIMIT_NOTE: Final = (
+    "Name size and quality: a spending limit counts what they leave open at its dearest."
+)
 _LIMITED: Final = ("generate_image", "edit_image", "refine_image", "create_variations")
 
 
 def limit_note(name: str, settings: Settings) -> str:
     """Return what a spending limit adds to the description of a tool; empty without one."""
-    return _LIMIT_NOTE if name in _LIMITED and requires_known_cost(settings) else ""
+    return _LIMIT_NOTE if name in _LIMITED and settings.limits else ""
 
 
 def saved_tools(settings: Settings) -> list[Tool]:

@@ -7,6 +7,7 @@ and template folders are edited while the server runs, so these answer for thems
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -33,7 +34,7 @@ from mcp_types import (
     ResourceTemplateReference,
     Tool,
 )
-from pydantic import AnyUrl, ValidationError
+from pydantic import AnyUrl, BaseModel, ValidationError
 
 from gptimage import GptImageError
 
@@ -52,9 +53,15 @@ class UnparsedStrings(FuncMetadata):
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
         """Read JSON where a list or an object is wanted, and nowhere else."""
         parsed = super().pre_parse_json(data)
-        properties = self.arg_model.model_json_schema()["properties"]
-        texts = [name for name in data if properties.get(name, {}).get("type") == "string"]
+        texts = _texts(self.arg_model) & data.keys()
         return {**parsed, **{name: data[name] for name in texts}}
+
+
+@functools.cache
+def _texts(arguments: type[BaseModel]) -> frozenset[str]:
+    """Return the arguments that are text; to make a schema takes longer than most calls."""
+    properties: dict[str, Any] = arguments.model_json_schema()["properties"]
+    return frozenset(name for name, each in properties.items() if each.get("type") == "string")
 
 
 # What a tool's schema says, and arguments made to fit it or refused by name.

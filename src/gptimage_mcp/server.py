@@ -19,7 +19,7 @@ import gptimage
 from gptimage.config import variable
 from gptimage_mcp.assets import icons, viewer
 from gptimage_mcp.catalogue import saved_tools
-from gptimage_mcp.config.settings import Settings, enabled_tools, requires_known_cost
+from gptimage_mcp.config.settings import Settings, enabled_tools
 from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.tasks import Tasks
 
@@ -80,10 +80,10 @@ def _money(settings: Settings) -> Iterator[str]:
     note = " estimate_cost tells the cost of a call before it is made."
     note = note if "estimate_cost" in enabled_tools(settings) else ""
     yield f"Limits: {', '.join(limits)}.{note}"
-    if requires_known_cost(settings):
+    if settings.limits:
         yield (
-            "Name size and quality in every call that draws: where there is a limit, a call whose "
-            "cost cannot be foreseen is refused before it is sent."
+            "Name size and quality in every call that draws: what they leave open counts at its "
+            "dearest against the limit until the response is there."
         )
     if settings.confirm_above is not None:
         yield (

@@ -18,7 +18,10 @@ from mcp.server.extension import Extension, MethodBinding
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.server import require_client_extension
 from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
 from mcp_types import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
@@ -26,6 +29,8 @@ from mcp_types import (
     TextContent,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from gptimage import GptImageError
 
 
 if TYPE_CHECKING:
@@ -100,7 +105,8 @@ class Tasks(Extension):
     async def get(self, ctx: ServerRequestContext[Any, Any], params: TaskParams) -> HandlerResult:
         """Return how a task is, and its result once there is one."""
         job = await self._job(ctx, params)
-        from gptimage_mcp.content.results import job_result  # late: it is of the first call
+        from gptimage_mcp.content.errors import to_tool_error  # late: it is of the first call
+        from gptimage_mcp.content.results import job_result
         from gptimage_mcp.jobs.job import NotSentError
 
         if job.state == "running":
@@ -112,7 +118,11 @@ class Tasks(Extension):
                 **await self._task(job, "cancelled"),
                 "statusMessage": message,
             }
-        # An error of the service is a result with isError; "failed" is for errors of the protocol.
+        # SEP-2663: an error of the service is a result with isError; "failed" is for mistakes of
+        # the server, which nobody can correct by another call.
+        if job.error is not None and not isinstance(job.error, (GptImageError, OSError)):
+            error = {"code": INTERNAL_ERROR, "message": str(to_tool_error(job.error))}
+            return {"resultType": "complete", **await self._task(job, "failed"), "error": error}
         try:
             result = await job_result(await self._app(), job, max_px=self._max_px.get(job.handle))
         except ToolError as error:
@@ -142,9 +152,20 @@ class Tasks(Extension):
         """Return the job of a task.
 
         Raises:
-            MCPError: There is none of this caller's, or the client did not declare the extension.
+            MCPError: There is none of this caller's, the client did not declare the extension, or
+                over HTTP the header ``Mcp-Name`` is not the task's id.
         """
         require_client_extension(ctx, TASKS)
+        # SEP-2663, "Routing Headers": proxies route by it, so it may not differ from the body. The
+        # SDK compares the methods it knows itself.
+        headers = getattr(ctx.request, "headers", None)
+        if headers is not None and decode_header_value(headers.get(MCP_NAME_HEADER)) != (
+            params.task_id
+        ):
+            message = (
+                f"{MCP_NAME_HEADER} header does not match the request body's 'taskId' parameter"
+            )
+            raise MCPError(code=HEADER_MISMATCH, message=message)
         job = await self._find(params.task_id)
         if job is None:
             raise MCPError(code=INVALID_PARAMS, message="Task not found: it is unknown or expired")

@@ -199,10 +199,10 @@ def test_how_a_call_ended_is_remembered_by_the_cache_s_clock(
     )
     lease = cache.lease("g1:abc", "token")
     lease.release("no")
-    outcome = cache.outcome("token")
+    outcome = cache.lease_outcome("token")
     now[0] += 86_400
 
-    assert (outcome, cache.outcome("token")) == ("no", None)
+    assert (outcome, cache.lease_outcome("token")) == ("no", None)
 
 
 @pytest.mark.parametrize("day", DAYS, ids=str)

@@ -22,10 +22,15 @@ can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system canno
 @contextmanager
 def child() -> Iterator[None]:
     """A forked copy of this process that lives while the block runs."""
+    reading, writing = os.pipe()
     process = os.fork()
     if process == 0:
+        os.write(writing, b"x")  # it runs, and so has let go of what it inherited
         signal.pause()
         os._exit(0)
+    os.read(reading, 1)
+    os.close(reading)
+    os.close(writing)
     try:
         yield
     finally:
@@ -100,16 +105,20 @@ def test_a_child_that_lives_on_keeps_no_lock(tmp_path: Path, kind: str) -> None:
 def test_the_lock_of_a_killed_parent_is_free(tmp_path: Path) -> None:
     """The child of a process that died with a lock does not hold it in its place."""
     path = tmp_path / "some.lock"
+    # Each tells its own process id: the child once it runs, and so has let go of what it inherited.
     code = (
         "import os, signal, sys, pathlib; from gptimage._internal.locks import take;"
         "lock = take(pathlib.Path(sys.argv[1]), 'dead'); child = os.fork();"
-        "child or signal.pause(); print(child, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        "os.write(1, b'parent\\n' if child else b'%d\\n' % os.getpid());"
+        "signal.pause()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True
     ) as dead:
         assert dead.stdout is not None
-        orphan = int(dead.stdout.readline())
+        lines = [dead.stdout.readline().strip() for _ in range(2)]
+        dead.kill()
+        orphan = int(next(line for line in lines if line != "parent"))
         try:
             assert (dead.wait(), free(path)) == (-signal.SIGKILL, True)
         finally:

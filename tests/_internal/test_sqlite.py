@@ -184,7 +184,7 @@ def test_a_locked_file_is_an_error(path: Path) -> None:
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_fork_shares_no_connection(path: Path, busy: bool) -> None:
     """Parent and child go on with the same object, even when another thread was writing."""
-    file = opened(path)
+    file = opened(path, busy_seconds=60)
     add(file, 1)
     stop = threading.Event()
 

@@ -13,8 +13,10 @@ from gptimage.batch import AsyncBatchParts, BatchParts
 from gptimage.engine.accounting import CallAccounting
 from gptimage.engine.config import ClientConfig, Settings
 from gptimage.engine.save import ResultSaver
+from gptimage.engine.services import Services
 from gptimage.errors import OutcomeUnknownError
 from gptimage.observers.events import Event
+from gptimage.providers import provider
 from gptimage.sandbox import SANDBOX_URL, AsyncSandboxTransport, Sandbox, SandboxTransport
 from gptimage.sandbox.transport import SandboxDownload
 from gptimage.store import Store
@@ -155,7 +157,7 @@ def line(
     told = clock or Clock()
     way = transport or SandboxTransport(sandbox)
     settings: Settings = {"clock": told, "retry": retry}
-    core = ClientConfig.from_settings(settings, endpoint=SANDBOX_URL, store=store)
+    core = ClientConfig.from_settings(settings, services=sandboxed(way), store=store)
     return BatchParts(
         saver=ResultSaver(core=core, caches=False),
         accounting=CallAccounting.of(accounting, told),
@@ -164,13 +166,19 @@ def line(
     )
 
 
+def sandboxed(way: object) -> Services:
+    """The one provider of a client of the sandbox."""
+    own = evolve(provider("openai"), base_url=SANDBOX_URL)
+    return Services(own=own, transport=way, given={}, open=lambda _: way)
+
+
 def async_line(
     sandbox: Sandbox, *, store: Store | None = None, way: AsyncSandboxTransport | None = None
 ) -> AsyncBatchParts:
     """An async client's side."""
     clock, way = Clock(), way or AsyncSandboxTransport(sandbox)
     core = ClientConfig.from_settings(
-        {"clock": clock, "retry": AT_ONCE}, endpoint=SANDBOX_URL, store=store
+        {"clock": clock, "retry": AT_ONCE}, services=sandboxed(way), store=store
     )
     return AsyncBatchParts(
         saver=ResultSaver(core=core, caches=False),

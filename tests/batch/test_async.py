@@ -179,7 +179,7 @@ def test_the_clients_of_a_user(sandbox: Sandbox, tmp_path: Path) -> None:
             batch = await client.submit_batch(
                 [fox(n) for n in range(3)], state=tmp_path / "b.json", max_lines=2
             )
-            opened = await client.batch(tmp_path / "b.json")
+            opened = await client.open_batch(tmp_path / "b.json")
             await opened.wait(poll=0)
             return len(batch.ids), len([item async for item in opened.results() if item.result])
 

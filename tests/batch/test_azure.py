@@ -118,7 +118,7 @@ def test_a_batch_over_an_azure_client(azure: Azure, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     with sdk, ImageClient(openai=sdk, store=store, retry=Retry(first_delay=0.0)) as client:
         batch = client.submit_batch([fox(0), fox(1)], state=tmp_path / "b.json")
-        client.batch(tmp_path / "b.json").wait(poll=0)
+        client.open_batch(tmp_path / "b.json").wait(poll=0)
         items = {item.index: item for item in batch.results()}
 
     assert {index: item.error for index, item in items.items()} == {0: None, 1: None}
@@ -138,7 +138,7 @@ def test_a_batch_over_an_async_azure_client(azure: Azure, tmp_path: Path) -> Non
             first = [item.result async for item in batch.results()]
             check(azure)
             azure.breaks = 1
-            other = await client.batch(batch.ids[0])
+            other = await client.open_batch(batch.ids[0])
             second = [item.result async for item in other.results()]
         return [[each.request.prompt for each in found if each] for found in (first, second)]
 

@@ -282,7 +282,7 @@ def test_refused_file_is_an_error_of_each_request(sandbox: Sandbox) -> None:
 
 
 def test_budget_and_ledger(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The ceiling is reserved before anything is submitted, and the cost settles it."""
+    """The maximum is reserved before anything is submitted, and the cost settles it."""
     ledger = Ledger(tmp_path / "spend.sqlite")
     client = line(sandbox, budget=Budget(Decimal("0.01"), per="total", ledger=ledger))
     batch = Batch.submit(client, [fox(0)], state=tmp_path / "a.json")

@@ -71,7 +71,7 @@ def test_every_batch_and_every_request_is_told(
             if isinstance(each, Finished) and each.call_id == event.call_id
         ]
         assert (row.operation, row.model, row.billing) == ("batch", event.model, "billed")
-        assert (row.estimate, row.reserved) == (event.estimate, event.ceiling)
+        assert (row.estimate, row.reserved) == (event.estimate, event.max_cost)
         assert row.cost == sum(each.cost.usd for each in done if each.cost)
         assert row.images == sum(each.images for each in done)
     for event in told.events:
@@ -175,8 +175,8 @@ def test_a_budget_that_is_crossed_leaves_no_row_open(
     Batch.submit(line(sandbox, observers=[told]), [fox(0)])
     submitted = told.events.pop()
     assert isinstance(submitted, Submitted)
-    assert submitted.ceiling
-    budget = Budget(submitted.ceiling * 2, per="total", ledger=ledger)
+    assert submitted.max_cost
+    budget = Budget(submitted.max_cost * 2, per="total", ledger=ledger)
     client = line(sandbox, budget=budget, observers=[told])
     with pytest.raises(BudgetExceededError):
         Batch.submit(client, [fox(n) for n in range(3)], state=tmp_path / "b.json", max_lines=1)

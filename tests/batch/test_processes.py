@@ -72,7 +72,7 @@ from gptimage.store import Store
 
 folder = Path(sys.argv[1])
 with ImageClient(store=Store(folder / "store")) as client:
-    batch = client.batch(folder / "batch.json")
+    batch = client.open_batch(folder / "batch.json")
     batch.wait(poll=0)
     print("ready", flush=True)
     while not (folder / "go").exists():

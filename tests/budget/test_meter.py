@@ -101,7 +101,8 @@ def test_what_waits_for_a_thread_is_done_after_all() -> None:
     class Blocking(CallTracker):
         blocks = True
 
-    runtime = AsyncRuntime(AsyncSandboxTransport(Sandbox()))
+    transport = AsyncSandboxTransport(Sandbox())
+    runtime = AsyncRuntime(lambda _: transport)
 
     async def main() -> None:
         blockers = [asyncio.create_task(to_thread_shielded(busy.wait)) for _ in range(50)]

@@ -22,6 +22,7 @@ from gptimage.observers.events import Event, Failed, Finished, Planned, Saved
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply, HttpRequest
+from tests.cache.single_flight_helpers import until_waiting
 
 
 OPTIONS: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
@@ -118,7 +119,7 @@ def test_an_answer(bench: Bench) -> None:
     assert (row.billing, row.operation, row.model) == ("billed", "generate", result.model)
     assert row.cost == row.counted == result.cost.usd == finished.cost.usd
     assert (row.usage, row.request_id) == (result.usage, result.request_id)
-    assert row.reserved == bench.seen.one(Planned).ceiling
+    assert row.reserved == bench.seen.one(Planned).max_cost
     assert result.request_id == finished.request_id
 
 
@@ -165,14 +166,26 @@ def test_a_budget_stops_before_sending(bench: Bench) -> None:
 
 
 def test_an_unknown_price(bench: Bench) -> None:
-    """A request without an estimate is refused, or counts with what the user says."""
-    with pytest.raises(gptimage.BudgetExceededError):
-        bench.generate(bench.client(budget=Budget(1, per="day")), size="auto")
+    """A request without published figures is refused, or counts with what the user says."""
+    with pytest.raises(gptimage.BudgetExceededError, match="no published figures"):
+        bench.generate(bench.client(budget=Budget(1, per="day")), model="gpt-image-2.6-flare")
     assert bench.sandbox.requests == []
 
-    bench.generate(bench.client(budget=Budget(1, per="day", unknown="0.50")), size="auto")
+    client = bench.client(budget=Budget(1, per="day", unknown="0.50"))
+    bench.generate(client, model="gpt-image-2.6-flare")
     assert bench.row.reserved == Decimal("0.50")
     assert bench.row.cost == bench.row.counted < Decimal("0.50")
+
+
+def test_what_is_left_to_the_service_is_reserved_at_its_dearest(bench: Bench) -> None:
+    """Without a size a budget reserves the largest image, and counts what came."""
+    with pytest.raises(gptimage.BudgetExceededError, match="name a size and a quality"):
+        bench.generate(bench.client(budget=Budget("0.50", per="day")), size="auto", quality="max")
+    assert bench.sandbox.requests == []
+
+    bench.generate(bench.client(budget=Budget(1, per="day")), size="auto", quality="max")
+    assert bench.row.cost is not None
+    assert bench.row.cost == bench.row.counted < bench.row.reserved < 1
 
 
 def test_a_cache_hit_is_free(bench: Bench) -> None:
@@ -382,7 +395,7 @@ def test_cancelled_while_others_wait(tmp_path: Path) -> None:
         leader = asyncio.create_task(client.generate("A fox", **OPTIONS))
         await slow.arrived.wait()
         waiter = asyncio.create_task(client.generate("A fox", **OPTIONS))
-        await asyncio.sleep(0.05)
+        await until_waiting(1)
         leader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leader

@@ -55,13 +55,13 @@ def hours(budget: Budget, count: int) -> object:
 
 def spend(budget: Budget) -> Decimal:
     """Reserve and settle, as a client does; some calls are refused by the service."""
-    ceiling = Decimal(random.randrange(1, 100)) / 1000
-    reservation = budget.reserve(ceiling, on=datetime.now(UTC), note=entry())
+    max_cost = Decimal(random.randrange(1, 100)) / 1000
+    reservation = budget.reserve(max_cost, on=datetime.now(UTC), note=entry())
     time.sleep(random.random() / 500)
     if random.random() < 0.2:
         reservation.release()
         return Decimal(0)
-    cost = ceiling * random.randrange(1, 101) / 100
+    cost = max_cost * random.randrange(1, 101) / 100
     reservation.settle(cost)
     return cost
 

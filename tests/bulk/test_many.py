@@ -488,33 +488,46 @@ def test_cancelling_leaves_a_checkpoint_to_go_on_with(tmp_path: Path) -> None:
     class Stuck(AsyncSending):
         """Answers the first eight, and then nobody."""
 
+        stuck = 0
+
         async def send(self, request: HttpRequest) -> HttpReply:
             if int(str(request.body["prompt"]).split()[-1]) >= 8:
-                await asyncio.sleep(3600)
+                self.stuck += 1
+                arrived.set()
+                await asyncio.Event().wait()
             return answer(request)
 
-    async def first() -> list[int]:
-        client, found = AsyncImageClient(transport=Stuck(answer), base_url=URL), list[int]()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None) as limit:
-                items = client.generate_many(requests(30), checkpoint=path, concurrency=3)
-                async for item in items:
-                    found.append(item.index)
-                    if len(found) == 8:
-                        limit.reschedule(asyncio.get_running_loop().time() + 0.5)
-        return found
+    found: list[int] = []
+    arrived = asyncio.Event()
 
-    done = asyncio.run(first())
+    async def first() -> None:
+        transport = Stuck(answer)
+        client = AsyncImageClient(transport=transport, base_url=URL)
+
+        async def collect() -> None:
+            async for item in client.generate_many(requests(30), checkpoint=path, concurrency=3):
+                found.append(item.index)
+                arrived.set()
+
+        task = asyncio.create_task(collect())
+        while (len(found), transport.stuck) != (8, 3):
+            await arrived.wait()
+            arrived.clear()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(first())
     counted = Counter(statuses(path).values())
     both = Both("async")
     rest = both.many(both.client(answer), requests(30), checkpoint=path)
 
-    assert sorted(done) == list(range(8))
+    assert sorted(found) == list(range(8))
     assert counted == {"done": 8, "begun": 3}
     unknown = [item for item in rest if item.error is not None]
     assert all(isinstance(item.error, OutcomeUnknownError) for item in unknown)
     assert len(unknown) == 3
-    assert sorted([*done, *(item.index for item in rest)]) == list(range(30))
+    assert sorted([*found, *(item.index for item in rest)]) == list(range(30))
 
 
 def test_requests_may_be_async() -> None:

@@ -77,12 +77,15 @@ class Service:
     def __init__(self) -> None:
         service = self
         self.delay = 0.0
+        self.go = threading.Event()
+        self.go.set()
         self.asked: list[str] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 service.asked.append(self.path)
                 number = len(service.asked)
+                assert service.go.wait(240)
                 time.sleep(service.delay)
                 body = f"reply {number} to {self.path}".encode()
                 with suppress(ConnectionError):

@@ -50,6 +50,7 @@ class Service:
         number = self._begin()
         while not self.go.is_set():  # noqa: ASYNC110  # threads clear and set it, too
             await asyncio.sleep(0.001)
+        await until_waiting(self.crowd - number)
         await asyncio.sleep(self.delay)
         return self._end(number)
 
@@ -121,6 +122,7 @@ def threads(count: int, cache: Cache, service: Service) -> list[FlightResult | B
 
 def tasks(count: int, cache: Cache, service: Service) -> list[FlightResult | BaseException]:
     """Ask the same in tasks."""
+    service.crowd = count
     return in_tasks(count, lambda: asingle_flight(cache, KEY, service.awaited))
 
 

@@ -52,8 +52,8 @@ class Ducky:
     """The same methods without the base class."""
 
     get, put, delete = DictCache.get, DictCache.put, DictCache.delete
-    stats, clear, count = DictCache.stats, DictCache.clear, DictCache.count
-    lease, outcome, close = DictCache.lease, DictCache.outcome, DictCache.close
+    stats, clear, record_use = DictCache.stats, DictCache.clear, DictCache.record_use
+    lease, lease_outcome, close = DictCache.lease, DictCache.lease_outcome, DictCache.close
 
 
 def test_every_kind_is_a_cache(tmp_path: Path) -> None:

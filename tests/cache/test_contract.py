@@ -97,11 +97,11 @@ def test_forgets(cache: Cache) -> None:
 
 def test_counts_hits_misses_and_savings(cache: Cache) -> None:
     """Every hit saves what the reply cost; unknown prices save nothing that is known."""
-    cache.count(KEY, misses=1)
+    cache.record_use(KEY, misses=1)
     cache.put(KEY, entry(usd="0.0000125"))
     cache.put(OTHER, entry())
-    cache.count(KEY, hits=399)
-    cache.count(OTHER, hits=1)
+    cache.record_use(KEY, hits=399)
+    cache.record_use(OTHER, hits=1)
     found = cache.stats()
 
     assert (400, 1, Decimal("0.0049875")) == (found.hits, found.misses, found.saved_usd)
@@ -146,7 +146,7 @@ def test_evicts_what_was_used_least_recently(make: Maker) -> None:
     cache = make(max_bytes=25)
     for key in (KEY, OTHER):
         cache.put(key, entry(b"x" * 10))
-    cache.count(KEY, hits=1)
+    cache.record_use(KEY, hits=1)
     cache.put(THIRD, entry(b"x" * 10))
     found = cache.stats()
 
@@ -188,7 +188,7 @@ def test_clears_everything(cache: Cache) -> None:
     """After clearing nothing is held, and what was counted still is."""
     cache.put(KEY, entry())
     cache.put(OTHER, entry())
-    cache.count(KEY, hits=1)
+    cache.record_use(KEY, hits=1)
 
     assert cache.clear() == 2
     assert bodies(cache, KEY, OTHER) == [None, None]
@@ -200,7 +200,7 @@ def test_clears_by_age(cache: Cache) -> None:
     """Only what was kept longer ago goes, whatever it was used since."""
     cache.put(KEY, evolve(entry(), created=time.time() - 7200))
     cache.put(OTHER, entry())
-    cache.count(KEY, hits=1)
+    cache.record_use(KEY, hits=1)
 
     assert cache.clear(timedelta(hours=1)) == 1
     assert bodies(cache, KEY, OTHER) == [None, b"a reply"]
@@ -224,12 +224,12 @@ def test_tells_how_a_flight_ended(cache: Cache) -> None:
     """The outcome is known once the lease was released, and only then."""
     lease = cache.lease(KEY, "first")
     assert not isinstance(lease, LeaseHeld)
-    assert cache.outcome("first") is None
+    assert cache.lease_outcome("first") is None
 
     lease.release("it – ended")
 
-    assert cache.outcome("first") == "it – ended"
-    assert cache.outcome("second") is None
+    assert cache.lease_outcome("first") == "it – ended"
+    assert cache.lease_outcome("second") is None
 
 
 def test_releasing_twice_frees_only_once(cache: Cache) -> None:
@@ -287,7 +287,7 @@ def test_threads_may_share_it(cache: Cache) -> None:
             found = cache.get(key)
             if found is not None and not bytes(found.body).startswith(key.encode()):
                 wrong.append(bytes(found.body))
-            cache.count(key, hits=1)
+            cache.record_use(key, hits=1)
             cache.delete(key)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]

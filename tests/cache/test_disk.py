@@ -96,7 +96,7 @@ def test_only_the_owner_may_read(cache: DiskCache, root: Path) -> None:
 def test_another_object_finds_it(cache: DiskCache, root: Path) -> None:
     """What one process kept, the next one finds, with its counts."""
     cache.put(KEY, CacheEntry(body=b"x"))
-    cache.count(KEY, hits=2)
+    cache.record_use(KEY, hits=2)
     cache.close()
     found = Cache.disk(root).stats()
 
@@ -179,7 +179,7 @@ def test_the_index_can_be_deleted(cache: DiskCache, root: Path, pattern: str) ->
     """Entries are found again from the files, also by objects that have the old index open."""
     cache.put(KEY, CacheEntry(body=b"12345"))
     cache.put(OTHER, CacheEntry(body=b"1"))
-    cache.count(KEY, hits=7)
+    cache.record_use(KEY, hits=7)
     for path in root.glob(pattern):
         path.unlink()
     other = Cache.disk(root)
@@ -238,7 +238,7 @@ def test_many_processes_may_open_a_new_cache_at_once(root: Path) -> None:
     code = (
         "import sys; from gptimage.cache import *; cache = Cache.disk(sys.argv[1]);"
         "key = 'g1:' + sys.argv[2] * 8; sys.stdin.readline();"
-        "cache.put(key, CacheEntry(body=b'x')); cache.count(key, hits=1)"
+        "cache.put(key, CacheEntry(body=b'x')); cache.record_use(key, hits=1)"
     )
     command = [sys.executable, "-W", "error", "-c", code, str(root)]
     processes = [
@@ -478,7 +478,7 @@ def test_outcomes_are_forgotten(cache: DiskCache, root: Path) -> None:
             database.execute("UPDATE outcomes SET expires = expires - 61 WHERE token = 'first'")
         database.close()
 
-    assert (cache.outcome("first"), cache.outcome("second")) == (None, "second is over")
+    assert (cache.lease_outcome("first"), cache.lease_outcome("second")) == (None, "second is over")
     with sqlite3.connect(root / "index.sqlite") as database:
         assert database.execute("SELECT token FROM outcomes").fetchall() == [("second",)]
     database.close()

@@ -74,7 +74,7 @@ class Lru(RuleBasedStateMachine):
     @rule(key=KEYS)
     def use(self, key: str) -> None:
         """Use a reply, which moves it to the end of the line."""
-        self.cache.count(key, hits=1)
+        self.cache.record_use(key, hits=1)
         if key in self.model:
             self.model[key] = self.model.pop(key)
 

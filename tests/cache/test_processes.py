@@ -151,12 +151,14 @@ def test_a_killed_leader_is_replaced(start: Start, service: Any, kind: str) -> N
 
 def test_the_error_of_one_process_is_everybodys(start: Start, service: Any) -> None:
     """A refusal reaches waiting processes whole, and nobody asks again."""
-    service.delay = 3.0  # those who wait must have asked by then
+    service.go.clear()
     leader, *waiters = start("fail", copies=3)
     leader.go()
     wait_until(lambda: len(service.asked) == 1)
     for waiter in waiters:
         waiter.go()
+        assert waiter.result() == "waits"
+    service.go.set()
     expected, *found = [worker.result() for worker in (leader, *waiters)]
 
     assert len(service.asked) == 1

@@ -220,7 +220,7 @@ class Broken(MemoryCache):
             setattr(self, name, fail)
 
 
-STEPS = ("get", "put", "count", "lease")
+STEPS = ("get", "put", "record_use", "lease")
 
 
 @pytest.mark.parametrize("error", [CacheError("the cache is ill"), ValueError("a bug")])

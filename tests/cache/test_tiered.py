@@ -80,7 +80,7 @@ def test_what_memory_answers_is_not_evicted_below() -> None:
     cache = Cache.tiered(MemoryCache(), slow)
     cache.put(KEY, ENTRY)
     cache.put("g1:other", ENTRY)
-    cache.count(KEY, hits=1)
+    cache.record_use(KEY, hits=1)
     slow.put("g1:third", ENTRY)
 
     assert slow.get(KEY) is not None

@@ -18,7 +18,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from gptimage.cache import Cache, CacheEntry
-from gptimage.cache.base import NewReply
+from gptimage.cache.base import LeaseHeld, NewReply
 from gptimage.cache.redis import RedisCache
 from gptimage.cache.single_flight import single_flight
 from gptimage.errors import GptImageError, ModerationError
@@ -56,7 +56,18 @@ def many(cache: Cache, url: str, count: int) -> object:
 
 
 def fail(cache: Cache, url: str, count: int) -> object:
-    """Ask, be refused by the safety system, and tell what was raised."""
+    """Ask, be refused by the safety system, and tell what was raised; first, whether we wait."""
+    lease = cache.lease
+
+    def told(key: str, token: str) -> object:
+        found = lease(key, token)
+        if isinstance(found, LeaseHeld) and not waits:
+            waits.append(True)
+            say(json.dumps("waits"))
+        return found
+
+    waits: list[bool] = []
+    cache.lease = told  # type: ignore[method-assign,assignment]  # tells when it has been called
 
     def refused() -> NewReply:
         ask(url)

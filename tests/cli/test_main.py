@@ -383,7 +383,10 @@ def test_estimate_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     """Where no estimate is honest, none is made up."""
     assert main(["estimate", "A red fox", "--json"]) == 0
 
-    assert json.loads(capsys.readouterr().out)["estimate_usd"] is None
+    told = json.loads(capsys.readouterr().out)
+    assert (told["estimate_usd"], told["max_cost_usd"]) == (None, "0.711615")
+    assert main(["estimate", "A red fox"]) == 0
+    assert "name --size and --quality; at most $0.7116" in capsys.readouterr().out
 
 
 def test_models(capsys: pytest.CaptureFixture[str]) -> None:

@@ -448,3 +448,12 @@ def test_columns_are_arguments_of_a_template(capsys: pytest.CaptureFixture[str])
         True,
         True,
     ]
+
+
+def test_a_budget_without_size_and_quality(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is left open is reserved at its dearest; a budget below that says what to name."""
+    assert main(["generate", "A fox", "--budget", "1.00/day"]) == 0
+    assert "at most $0.71" in capsys.readouterr().err
+
+    assert main(["generate", "A fox", "--budget", "0.50/call"]) == 1
+    assert "name a size and a quality" in capsys.readouterr().err

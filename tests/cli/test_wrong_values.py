@@ -113,6 +113,7 @@ def test_no_value_of_an_option_is_a_fault_of_the_program(
             {2, 3} if option in {"--state", "--checkpoint"} else {2}
         )  # what a run goes on from
         for value in WRONG:
+            Path("batch.json").unlink(missing_ok=True)  # of other requests, by another option
             before = len(service.requests)
             code = run([*command.split(), *COMMANDS[command], f"{option}={value}"])
             printed = capsys.readouterr().err

@@ -283,7 +283,7 @@ def test_a_file_without_certificates_is_refused(
 def test_a_file_with_a_broken_certificate_is_refused_before_sending(
     harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client is made after a look at the first certificate; the others are read before a call."""
+    """A client is made where there are certificates; they are read before a call."""
     first = trustme.CA().cert_pem.bytes().decode()
     file = tmp_path / "cacert.pem"
     file.write_text(f"{first}\n-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----\n")

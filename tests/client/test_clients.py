@@ -281,17 +281,18 @@ def test_estimates_are_made_without_sending(harness: Harness) -> None:
 
 
 def test_the_most_a_call_may_cost_is_known_before_sending(harness: Harness) -> None:
-    """A ceiling covers every quality the service may choose, and asking for it sends nothing."""
+    """A maximum covers every quality the service may choose, and asking for it sends nothing."""
     client, service = harness.fake(OK)
     asked = {"size": "1024x1024", "quality": "low"}
-    assert client.ceiling("A red fox", **asked) >= client.estimate("A red fox", **asked).usd
+    assert client.max_cost("A red fox", **asked) >= client.estimate("A red fox", **asked).usd
     assert client.estimate("A red fox", size="1024x1024") is None
-    dearest = client.ceiling("A red fox", size="1024x1024", quality="max")
-    assert client.ceiling("A red fox", size="1024x1024") == dearest
-    assert client.ceiling("A red fox") is None
-    assert client.ceiling("Night", images=picture(), **asked) > client.ceiling("Night", **asked)
+    dearest = client.max_cost("A red fox", size="1024x1024", quality="max")
+    assert client.max_cost("A red fox", size="1024x1024") == dearest
+    assert client.max_cost("A red fox") == client.max_cost("A red fox", size=(2880, 2880)) > dearest
+    assert client.max_cost("A red fox", format="svg") is None
+    assert client.max_cost("Night", images=picture(), **asked) > client.max_cost("Night", **asked)
     with pytest.raises(gptimage.InvalidRequestError):
-        client.ceiling("A red fox", n=11)
+        client.max_cost("A red fox", n=11)
     assert service.requests == []
 
 

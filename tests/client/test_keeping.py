@@ -147,7 +147,17 @@ def failing(error: type[Exception]) -> type[Cache]:
 
         return fail
 
-    names = ("get", "put", "delete", "stats", "clear", "count", "lease", "outcome", "close")
+    names = (
+        "get",
+        "put",
+        "delete",
+        "stats",
+        "clear",
+        "record_use",
+        "lease",
+        "lease_outcome",
+        "close",
+    )
     return type("FailingCache", (Cache,), {name: method(name) for name in names})
 
 

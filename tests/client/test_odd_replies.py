@@ -92,7 +92,7 @@ def test_an_odd_field_costs_no_picture(tmp_path: Path, harness: Harness, odd: An
     assert result.usage is None
     assert (result.cost, result.created.tzinfo) == (None, UTC)
     assert any("no call can use" in note for note in result.warnings)
-    assert len(json.dumps([*result.warnings, dict(result.reported)]).encode()) < 10_000
+    assert len(json.dumps([*result.warnings, dict(result.reported_by_service)]).encode()) < 10_000
     (row,) = ledger.rows()
     assert (row.billing, row.cost, row.usage) == ("billed", None, None)
 

@@ -16,7 +16,9 @@ import openai
 import pytest
 
 import gptimage
+from tests.cache.single_flight_helpers import wait_until
 from tests.client.harness import Harness, answer, picture
+from tests.ports import hold_port
 
 
 BYTES = picture(64, 64)
@@ -156,14 +158,13 @@ def test_an_answer_that_takes_too_long_is_an_unknown_outcome(
     service.responses = [None, whole(JSON)]
     with pytest.raises(gptimage.OutcomeUnknownError, match="ReadTimeout"):
         connect(timeout=0.2).generate("A fox")
+    wait_until(lambda: bool(service.requests))  # a busy machine may read it later than that
     assert len(service.requests) == 1
 
 
 def test_a_service_that_is_not_there_is_tried_again_and_costs_nothing(harness: Harness) -> None:
     """A refused connection is retried, then a TransportError: nothing was sent."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    url = f"http://127.0.0.1:{hold_port()}/v1"
     client = harness.client(api_key="k", base_url=url, retry=gptimage.Retry(first_delay=0))
     with pytest.raises(gptimage.TransportError, match="nothing was sent"):
         client.generate("A fox")
@@ -305,7 +306,7 @@ def test_connecting_has_a_limit_of_its_own(
     from gptimage.transport.direct import http_client
 
     endpoint = "http://127.0.0.1:9/v1"
-    steps = http_client("sk-secret-key", endpoint, timeout, None, is_async=is_async).timeout
+    steps = http_client(endpoint, timeout, {}, is_async=is_async).timeout
 
     assert (steps.connect, steps.read, steps.write) == (connecting, timeout, timeout)
 

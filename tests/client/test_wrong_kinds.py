@@ -75,6 +75,7 @@ FINE: dict[str, str] = {
     "image_model": TEXT,
     "retry": "0",
     "observers": "[]",
+    "providers": "[]",
     "api_key": TEXT,
     "store": TEXT,
     "cache": TEXT,
@@ -123,9 +124,9 @@ FINE: dict[str, str] = {
 FINE_IN: dict[tuple[str, str], str] = {
     ("stream", "partial_images"): "None 0",  # no previews
     ("estimate", "partial_images"): "None 0",
-    ("ceiling", "partial_images"): "None 0",
+    ("max_cost", "partial_images"): "None 0",
     ("estimate", "model"): "None yes NUL",  # as a deployment of Azure may be called
-    ("ceiling", "model"): "None yes NUL",
+    ("max_cost", "model"): "None yes NUL",
     ("generate", "model"): "None",  # the sandbox has none of that name
     ("edit", "model"): "None",
     ("variations", "model"): "None",
@@ -218,7 +219,7 @@ def calls() -> dict[str, Target]:
 
     def batch(where: Any) -> Any:
         with suppress(FileNotFoundError):  # as `open` says it: it names the file
-            return client.batch(where)
+            return client.open_batch(where)
 
     def render(template: str) -> Any:
         return client.render(template, subject="x")
@@ -233,7 +234,7 @@ def calls() -> dict[str, Target]:
         ),
         "stream": (drained(client.stream), ("prompt", "images", *options, *CALL), drawing),
         "estimate": (client.estimate, ("prompt", "images", *options), drawing),
-        "ceiling": (client.ceiling, ("prompt", "images", *options), drawing),
+        "max_cost": (client.max_cost, ("prompt", "images", *options), drawing),
         "run": (client.run, ("request", *CALL), {"request": request}),
         "generate_many": (
             drained(client.generate_many),
@@ -313,7 +314,7 @@ def test_a_wrong_setting_is_refused_by_name(name: str) -> None:
 
 
 CALLS = (
-    *("generate", "edit", "variations", "stream", "estimate", "ceiling", "run", "generate_many"),
+    *("generate", "edit", "variations", "stream", "estimate", "max_cost", "run", "generate_many"),
     *("conversation", "send", "with_options", "with_send_hook", "submit_batch", "batch", "render"),
 )
 

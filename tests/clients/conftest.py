@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from tests.ports import hold_port
 
 
 HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def server(environment: dict[str, str]) -> Iterator[str]:
     """The product itself over HTTP: the URL of its protocol."""
-    port = free_port()
+    port = hold_port()
     command = [sys.executable, "-m", "gptimage_mcp", "--http"]
     with running(command, {**environment, "GPTIMAGE_PORT": str(port)}, port) as url:
         yield url
@@ -62,7 +62,7 @@ def server(environment: dict[str, str]) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def overlay(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The product with the fixtures of the conformance suite."""
-    port = free_port()
+    port = hold_port()
     folder = tmp_path_factory.mktemp("overlay")
     command = [sys.executable, str(HERE / "overlay.py"), str(port), str(folder)]
     with running(command, environment, port) as url:
@@ -94,10 +94,3 @@ class running:  # noqa: N801  # used like a function
         self._process.terminate()
         written, _ = self._process.communicate(timeout=60)
         assert written == b""
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal
 
 from mcp.server import MCPServer
@@ -36,6 +37,10 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 from pydantic import BaseModel, Field
+
+import gptimage
+from gptimage_mcp.app import App
+from gptimage_mcp.content.results import job_result
 
 
 Ctx = Context[Any, Any]
@@ -420,6 +425,65 @@ def add_prompts(server: MCPServer[Any]) -> None:
             question = form("What context should the prompt use?", "context")
             return InputRequiredResult(input_requests={"user_context": question})
         return f"Use this context: {accepted(ctx, 'user_context').get('context')}"
+
+
+def add_tasks(server: MCPServer[Any], app: App) -> None:
+    """Register the tools of the Tasks scenarios: jobs of the server, which its extension shows.
+
+    Left out are tools that ask during a task, as no job of the server does.
+    """
+    assert app.client is not None
+    client = app.client
+
+    async def begun(work: Callable[[], Awaitable[gptimage.Result]]) -> CallToolResult:
+        job = app.jobs.start("generate", lambda _: work())
+        return await job_result(app, job)
+
+    @server.tool(structured_output=False)
+    def greet(name: str) -> str:
+        """Answers at once."""
+        return f"Hello, {name}!"
+
+    @server.tool(structured_output=False)
+    async def slow_compute(seconds: float = 0, label: str = "") -> CallToolResult:
+        """Draws after so many seconds, within which it can be cancelled."""
+
+        async def work() -> gptimage.Result:
+            await asyncio.sleep(seconds)
+            return await client.generate(label or "A fox")
+
+        return await begun(work)
+
+    @server.tool(structured_output=False)
+    async def failing_job() -> CallToolResult:
+        """Is refused by the service."""
+        return await begun(lambda: client.generate("[sandbox:moderation]"))
+
+    @server.tool(structured_output=False)
+    async def protocol_error_job() -> CallToolResult:
+        """Fails as nothing of the product should."""
+
+        async def work() -> gptimage.Result:
+            raise RuntimeError("a mistake of the server")
+
+        return await begun(work)
+
+    @server.tool(structured_output=False)
+    def confirm_delete(filename: str) -> str:
+        """Asks nothing, because tasks of the server do not."""
+        return f"{filename} is still there"
+
+    @server.tool(structured_output=False)
+    async def test_tool_with_task(ctx: Ctx) -> Answer:
+        """Asks before the task begins, as a call that needs the person's consent does."""
+        if not answered(ctx, "user_name"):
+            return InputRequiredResult(input_requests={"user_name": form("Who?", "name")})
+        name = accepted(ctx, "user_name")["name"]
+
+        async def work() -> gptimage.Result:
+            return (await client.generate("A portrait")).warn(f"for {name}")
+
+        return await begun(work)
 
 
 def embedded(uri: str, text: str, kind: str = "text/plain") -> EmbeddedResource:

@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import uvicorn
-from fixtures import add_fixtures
+from fixtures import add_fixtures, add_tasks
 
-from gptimage_mcp import Settings, build_server
+from gptimage_mcp import Settings
+from gptimage_mcp.app import create_app
 from gptimage_mcp.http.app import build_app, configuration, listen
+from gptimage_mcp.server import server_of
 
 
 def main(port: int, folder: Path) -> None:
@@ -28,8 +30,10 @@ def main(port: int, folder: Path) -> None:
         port=port,
         calls_per_minute=1_000_000,  # the suite is one client in a hurry
     )
-    server = build_server(settings)
+    app = create_app(settings)
+    server = server_of(app, owned=True)
     add_fixtures(server)
+    add_tasks(server, app)
     sockets = listen(settings.host, port)
     uvicorn.Server(configuration(build_app(server, settings), settings)).run(sockets)
 

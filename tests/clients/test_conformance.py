@@ -38,6 +38,20 @@ WITHOUT_FIXTURES = {
 """Scenarios that need no tools of given names: the bare product must pass them."""
 
 
+TASKS = (
+    "tasks-lifecycle",
+    "tasks-capability-negotiation",
+    "tasks-wire-fields",
+    "tasks-request-state-removal",
+    "tasks-request-headers",
+    "tasks-dispatch-and-envelope",
+    "tasks-mrtr-composition",
+)
+"""Scenarios of the Tasks extension. Left out: input during a task (``tasks-mrtr-input``), which no
+job asks for; tools that need the extension (``tasks-required-task-error``), as none does; and
+``tasks-status-notifications``, which the suite has no check for yet."""
+
+
 def suite(
     node: str, modules: Path, url: str, protocol: str, *which: str, out: Path
 ) -> subprocess.CompletedProcess[str]:
@@ -70,6 +84,19 @@ def test_the_whole_suite(
     assert total is not None, done.stdout
     assert (total[2], done.returncode) == ("0", 0), failures(done.stdout)
     assert int(total[1]) > 80
+
+
+@pytest.mark.parametrize("scenario", TASKS)
+def test_the_tasks_extension(
+    node: str, modules: Path, overlay: str, scenario: str, tmp_path: Path
+) -> None:
+    """Calls that go on are tasks as SEP-2663 has them."""
+    which = ("--scenario", scenario, "--force")  # extensions belong to no protocol's own list
+    done = suite(node, modules, overlay, "2026-07-28", *which, out=tmp_path)
+
+    passed = re.search(r"Passed: (\d+)/(\d+), 0 failed", done.stdout)
+    assert passed is not None, done.stdout
+    assert int(passed[1]) == int(passed[2]) > 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gptimage import BudgetExceededError, OutcomeUnknownError
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
-from gptimage.models.pricing import DEFAULT_CHAT_MODEL, ChatUsage, chat_ceiling, chat_cost
+from gptimage.models.pricing import DEFAULT_CHAT_MODEL, ChatUsage, chat_cost, chat_max_cost
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
 from gptimage.transport.http import HttpReply
@@ -95,7 +95,7 @@ def test_a_stateless_turn_has_no_history(talks: Talks) -> None:
     ids=str,
 )
 def test_one_unknown_price_is_enough(talks: Talks, how: dict[str, Any]) -> None:
-    """Part of a ceiling would be no ceiling."""
+    """Part of a maximum would be no maximum."""
     assert possible(talks, **how) is None
 
 
@@ -107,9 +107,9 @@ def test_one_unknown_price_is_enough(talks: Talks, how: dict[str, Any]) -> None:
         (DEFAULT_CHAT_MODEL, ON, 270_000),
     ],
 )
-def test_no_chat_ceiling_without_a_price(model: str, on: date, history: int) -> None:
+def test_no_chat_max_cost_without_a_price(model: str, on: date, history: int) -> None:
     """No row, another day, or a prompt that costs more than the row says."""
-    assert chat_ceiling(model, on, text=10, images=0, history=history) is None
+    assert chat_max_cost(model, on, text=10, images=0, history=history) is None
 
 
 @given(
@@ -119,11 +119,11 @@ def test_no_chat_ceiling_without_a_price(model: str, on: date, history: int) -> 
     drawn=st.integers(1, 4),
     shares=st.lists(st.floats(0, 1), min_size=5, max_size=5),
 )
-def test_the_chat_ceiling_holds_what_it_allows_for(
+def test_the_chat_max_cost_holds_what_it_allows_for(
     text: int, pictures: int, history: int, drawn: int, shares: list[float]
 ) -> None:
     """Whatever is used of each allowance, and however it was cached, it costs no more."""
-    most = chat_ceiling(
+    most = chat_max_cost(
         DEFAULT_CHAT_MODEL, ON, text=text, images=pictures, history=history, drawn=drawn
     )
     written = int(4_096 * shares[0])

@@ -57,7 +57,7 @@ def test_a_reply_becomes_a_result() -> None:
     assert found.usage is not None
     assert found.usage.output_tokens == 196
     assert (found.request_id, found.cached, found.warnings) == ("req_1", False, ())
-    assert found.reported == {"size": "8x8", "quality": "low", "output_format": "png"}
+    assert found.reported_by_service == {"size": "8x8", "quality": "low", "output_format": "png"}
 
 
 def test_the_pixels_asked_for_are_returned() -> None:

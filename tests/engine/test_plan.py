@@ -175,21 +175,19 @@ def test_sizes_are_planned(
     assert (sent, exact) == (found.wire.body.get("size"), found.exact)
 
 
-def test_the_ceiling_holds_the_estimate() -> None:
-    """An estimate for the quality asked for, a ceiling for what may come."""
+def test_the_max_cost_holds_the_estimate() -> None:
+    """An estimate for the quality asked for, a maximum for what may come."""
     found = planned(size="1024x1024", quality="low")
 
     assert found.estimate is not None
-    assert found.ceiling == found.estimate.usd + Decimal(3 * 5) / 1_000_000  # 5 bytes, 2 tokens
+    assert found.max_cost == found.estimate.usd + Decimal(3 * 5) / 1_000_000  # 5 bytes, 2 tokens
     assert planned(size="1024x1024").estimate is None
-    assert planned(size="1024x1024").ceiling == planned(size="1024x1024", quality="max").ceiling
+    assert planned(size="1024x1024").max_cost == planned(size="1024x1024", quality="max").max_cost
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"size": "auto"},
-        {},
         {"model": "gpt-image-9", "size": "1024x1024"},
         {"model": "gpt-image-2.6-flare", "size": "1024x1024"},
         {"format": "gif", "size": "512x512"},
@@ -201,7 +199,7 @@ def test_what_cannot_be_estimated(options: dict[str, Any]) -> None:
     """No figure is invented, and the errors say that it is unknown."""
     found = planned(quality="low", **options)
 
-    assert (found.estimate, found.ceiling) == (None, None)
+    assert (found.estimate, found.max_cost) == (None, None)
 
 
 def test_inputs_and_previews_are_estimated() -> None:

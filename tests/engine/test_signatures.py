@@ -17,7 +17,7 @@ CALLS = {
     "variations": EditOptions,
     "stream": EditOptions,
     "estimate": EditOptions,
-    "ceiling": EditOptions,
+    "max_cost": EditOptions,
 }
 CLIENTS = [ImageClient, AsyncImageClient]
 

@@ -96,7 +96,7 @@ def test_a_stream_gives_what_a_plain_answer_gives() -> None:
     plain = read(head=answer(TEAL, **echo))[1].result
 
     assert plain == streamed.result
-    assert echo == streamed.result.reported
+    assert echo == streamed.result.reported_by_service
 
 
 def test_a_stream_is_cropped_like_an_answer() -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from typing import Any
 from attrs import field, frozen
 
 
+PROVIDERS = ("azure", "gemini", "openrouter", "together")
+"""Services whose dialect the sandbox speaks for their own clients."""
 MOST_SECONDS = 900
 """A framework that takes longer hangs; its cases so far are reported."""
 
@@ -131,12 +133,17 @@ def run(framework: str, command: Sequence[str], environment: Mapping[str, str]) 
 
 def main(commands: Mapping[str, Sequence[str]]) -> int:
     """Run every framework; 1 if one of them failed where the service would not."""
-    with sandbox("--draw", "plain") as url, sandbox("--draw", "plain", "--latency", "3") as slow:
+    plain = ("--draw", "plain")
+    with ExitStack() as opened:
         environment = {
             **{name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}},
+            **{
+                f"{name.upper()}_URL": opened.enter_context(sandbox(*plain, "--provider", name))
+                for name in PROVIDERS
+            },
             "OPENAI_API_KEY": "sk-any",
-            "OPENAI_BASE_URL": url,
-            "SLOW_BASE_URL": slow,
+            "OPENAI_BASE_URL": opened.enter_context(sandbox(*plain)),
+            "SLOW_BASE_URL": opened.enter_context(sandbox(*plain, "--latency", "3")),
             "MCP_COMMAND": json.dumps([sys.executable, "-m", "gptimage_mcp"]),
             "PYTHONWARNINGS": "ignore",
         }

@@ -524,7 +524,7 @@ def test_slow_drip_ends(start: bytes, drop: bytes, site: Site) -> None:
     """A server that always sends a little more is left when the total time is up."""
     site.routes["/fox.png"] = drip(start, drop)
 
-    assert "0.3 s in all" in refusal(Fetch(allow_private=True, total=0.3), site.url())
+    assert "0.3 s in all" in refusal(Fetch(allow_private=True, total_timeout=0.3), site.url())
 
 
 def test_silence_ends(site: Site) -> None:
@@ -548,7 +548,7 @@ def test_total_counts_over_redirects(site: Site) -> None:
         connection.sendall(redirect("/loop"))
 
     site.routes["/loop"] = later
-    fetch = Fetch(allow_private=True, total=0.3, max_redirects=1000)
+    fetch = Fetch(allow_private=True, total_timeout=0.3, max_redirects=1000)
 
     assert "0.3 s in all" in refusal(fetch, site.url("/loop"))
 

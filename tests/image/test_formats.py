@@ -36,7 +36,7 @@ def png_claiming(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", SERVICE)
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(width=st.integers(1, 300), height=st.integers(1, 300))
 def test_format_and_size_are_read(
     encode: Callable[..., bytes], kind: str, width: int, height: int

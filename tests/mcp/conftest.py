@@ -22,11 +22,19 @@ def schemas_made_once() -> Iterator[None]:
     What the SDK reads of a function is its signature; a tool with another one is described anew.
     """
     made: dict[str, Tool] = {}
+    long: dict[int, tuple[object, str]] = {}  # by id; 2 ms are what the types of one take as text
     real = Tool.from_function
 
+    def shown(fn: Callable[..., Any]) -> str:
+        signature = getattr(fn, "__signature__", None)
+        if signature is None:
+            return str(inspect.signature(fn))
+        if id(signature) not in long:
+            long[id(signature)] = signature, str(signature)
+        return long[id(signature)][1]
+
     def from_function(fn: Callable[..., Any], *arguments: Any, **options: Any) -> Tool:
-        signature = inspect.signature(fn)
-        key = repr((fn.__module__, fn.__qualname__, str(signature), arguments, options))
+        key = repr((fn.__module__, fn.__qualname__, shown(fn), arguments, options))
         if key not in made:
             made[key] = real(fn, *arguments, **options)
         tool = made[key]

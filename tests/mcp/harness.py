@@ -106,7 +106,7 @@ class ServerFixture:
 
         return asyncio.run(connected())
 
-    def call(self, tool: str, protocol: str = "auto", **arguments: Any) -> CallToolResult:
+    def call(self, tool: str, protocol: str = "auto", /, **arguments: Any) -> CallToolResult:
         """Call one tool."""
         return self.ask(lambda client: client.call_tool(tool, arguments), protocol)
 

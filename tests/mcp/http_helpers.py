@@ -22,6 +22,7 @@ import gptimage
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.http.app import Connection, build_app, configuration, listen
+from tests.ports import hold_port
 
 
 TOKEN = "a-token-nobody-would-guess"
@@ -128,8 +129,7 @@ def draw(store: gptimage.Store, prompt: str = "a fox", **options: Any) -> gptima
 
 def run_command(folder: Path, **environment: str) -> tuple[subprocess.Popen[bytes], str]:
     """``gptimage-mcp --http`` as a process of its own, and where it will listen."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = hold_port()
     told = {
         "HOME": str(folder),
         "PATH": os.environ["PATH"],

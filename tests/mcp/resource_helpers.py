@@ -47,18 +47,18 @@ class BrowseFixture:
 
         return asyncio.run(connected())
 
-    def call(self, tool: str, protocol: str = "auto", **arguments: Any) -> CallToolResult:
+    def call(self, tool: str, protocol: str = "auto", /, **arguments: Any) -> CallToolResult:
         """Call one tool."""
         return self.ask(lambda client: client.call_tool(tool, arguments), protocol)
 
-    def told(self, tool: str, protocol: str = "auto", **arguments: Any) -> Any:
+    def told(self, tool: str, protocol: str = "auto", /, **arguments: Any) -> Any:
         """The structured answer of a tool, which is also its text."""
         result = self.call(tool, protocol, **arguments)
         assert not result.is_error, text_of(result)
         assert json.loads(text_of(result)) == result.structured_content
         return result.structured_content
 
-    def refused(self, tool: str, protocol: str = "auto", **arguments: Any) -> str:
+    def refused(self, tool: str, protocol: str = "auto", /, **arguments: Any) -> str:
         """What the assistant is told when a tool fails."""
         result = self.call(tool, protocol, **arguments)
         assert result.is_error, text_of(result)

@@ -287,9 +287,18 @@ def test_a_client_that_leaves_does_not_lose_its_picture(
     assert len([*pictures.rglob("*.png")]) == 1
 
 
+@pytest.fixture(scope="module")
+def greeted() -> dict[tuple[object, ...], str]:
+    """What a server says of itself, by its command and its variables."""
+    return {}
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_what_install_prints_can_be_started(
-    client: str, account: dict[str, str], capsys: pytest.CaptureFixture[str]
+    client: str,
+    account: dict[str, str],
+    greeted: dict[tuple[object, ...], str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The command of every client's configuration starts a server that answers."""
     assert main(["install", client, "--sandbox"]) == 0
@@ -299,9 +308,12 @@ def test_what_install_prints_can_be_started(
     command = entry[known.command]  # a list of everything where there are no arguments
     started = tuple(command) if known.args is None else (command, *entry[known.args])
     del account["GPTIMAGE_SANDBOX"]
+    same = (started, *sorted(entry[known.env].items()))
+    if same not in greeted:  # most clients are given the same command
+        with serving({**account, **entry[known.env]}, started) as server:
+            greeted[same] = server.greet()["instructions"]
 
-    with serving({**account, **entry[known.env]}, started) as server:
-        assert "sandbox" in server.greet()["instructions"].lower()
+    assert "sandbox" in greeted[same].lower()
 
 
 # ------------------------------------------------------------------ refusals

@@ -17,6 +17,7 @@ from tests.mcp.harness import PROTOCOLS, ServerFixture, picture, result_json, se
 
 DEAR = {"prompt": "A fox", "size": "1024x1024", "quality": "high", "n": 2}
 CHEAP = {"prompt": "A fox", "size": "1024x1024", "quality": "low"}
+UNPRICED = "gpt-image-2.6-flare"
 YES = ElicitResult(action="accept", content={"draw": True})
 
 
@@ -51,8 +52,8 @@ def test_a_dear_call_is_drawn_once_the_person_agrees(tmp_path: Path, protocol: s
 
     assert result_json(answer)["status"] == "done"
     (question,) = person.asked
-    ceiling = gptimage.ImageClient.sandbox().ceiling(**DEAR)  # type: ignore[arg-type]  # a plain dict
-    assert question == f"Draw 2 images (generate)? It may cost up to ${ceiling:.4f}.\n\nA fox"
+    max_cost = gptimage.ImageClient.sandbox().max_cost(**DEAR)  # type: ignore[arg-type]  # a plain dict
+    assert question == f"Draw 2 images (generate)? It may cost up to ${max_cost:.4f}.\n\nA fox"
     assert len(where.sandbox.requests) == 1
 
 
@@ -113,10 +114,10 @@ def test_without_a_threshold_nobody_is_asked(tmp_path: Path, protocol: str) -> N
 def test_a_cost_that_cannot_be_foreseen_counts_as_was_said(
     tmp_path: Path, unknown: Decimal | None, asks: bool
 ) -> None:
-    """Without a size nobody knows the cost: it counts as the setting says, or is asked about."""
+    """Without published figures the cost counts as the setting says, or is asked about."""
     where = server_fixture(tmp_path, confirm_above=Decimal("0.05"), unknown_cost=unknown)
     person = Person(content={"draw": True})
-    answer = ask(where, "auto", person, "generate_image", prompt="A fox")
+    answer = ask(where, "auto", person, "generate_image", prompt="A fox", model=UNPRICED)
 
     assert result_json(answer)["status"] == "done"
     assert bool(person.asked) is asks

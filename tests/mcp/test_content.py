@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -152,7 +153,7 @@ def test_the_links_lead_to_the_whole_pictures(here: BrowseFixture) -> None:
     assert link.annotations.audience is None
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 7, 10])
+@pytest.mark.parametrize("count", [1, 4, 10])
 def test_any_number_of_4k_pictures_fits(
     here: BrowseFixture, painted: tuple[gptimage.Image, ...], count: int
 ) -> None:
@@ -165,9 +166,9 @@ def test_any_number_of_4k_pictures_fits(
     assert [image.size for image in shown(result)] == [(1568, 882)] * count
 
 
-@pytest.mark.parametrize("count", [1, 10])
-def test_pictures_that_cannot_be_compressed_fit(here: BrowseFixture, count: int) -> None:
+def test_pictures_that_cannot_be_compressed_fit(here: BrowseFixture) -> None:
     """Noise in 4K gets smaller until the whole result fits, and is still shown."""
+    count = 10  # as many as a call can make
     noise = picture((3840, 2160))
 
     result = show(here.app, saved(here.app, drawing(*[noise] * count)))
@@ -279,20 +280,26 @@ def test_previews_that_fail_lose_no_result(
     assert "previews could not be made" in caplog.text
 
 
-def test_the_event_loop_goes_on_meanwhile(here: BrowseFixture) -> None:
-    """While previews of large pictures are made, other requests are served."""
-    result = saved(here.app, drawing(picture((1920, 1080))))
+def test_the_event_loop_goes_on_meanwhile(
+    here: BrowseFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While previews are made, other requests are served."""
+    result = saved(here.app, drawing(picture((64, 64))))
+    go, make = threading.Event(), content._previews  # pyright: ignore[reportPrivateUsage]  # held up here
 
-    async def both() -> int:
+    def held(*arguments: Any) -> Any:
+        assert go.wait(60)
+        return make(*arguments)
+
+    monkeypatch.setattr(content, "_previews", held)
+
+    async def both() -> CallToolResult:
         drawn = asyncio.ensure_future(content.completed(here.app, CompletedCall.of(result)))
-        turns = 0
-        while not drawn.done():
-            turns += 1
-            await asyncio.sleep(0)
-        await drawn
-        return turns
+        await asyncio.sleep(0)
+        go.set()  # by the loop, which the previews would otherwise block
+        return await drawn
 
-    assert asyncio.run(both()) > 100
+    assert len(shown(asyncio.run(both()))) == 1
 
 
 def test_the_sandbox_says_so(tmp_path: Path) -> None:

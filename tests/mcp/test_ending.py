@@ -195,7 +195,7 @@ def test_a_call_that_waits_can_be_cancelled(tmp_path: Path, service: Slow) -> No
         for number, each in ((4, cat), (5, fox)):
             call = {"name": "cancel_call", "arguments": {"id": each.handle}}
             ask(process, "tools/call", call, id=number)
-            while number not in answers:
+            while not {3, number} <= answers.keys():  # call 3 ends with its cancellation
                 answer = json.loads(process.stdout.readline())
                 answers[answer["id"]] = answer["result"]
         hang_up(process)

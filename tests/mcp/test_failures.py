@@ -129,7 +129,7 @@ def test_what_may_be_paid_is_not_to_be_repeated(kind: type[errors.GptImageError]
 
 
 def test_what_it_may_have_cost_is_named() -> None:
-    """The ceiling of a call of unknown outcome is in its advice."""
+    """The maximum of a call of unknown outcome is in its advice."""
     assert "at most about $0.0131" in of(errors.OutcomeUnknownError)
 
 

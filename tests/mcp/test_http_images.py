@@ -23,8 +23,8 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 import gptimage
-from gptimage_mcp.http import images
-from gptimage_mcp.http.images import UnsatisfiableError, has_already, span
+from gptimage.service.http import image_response
+from gptimage.service.http.images import UnsatisfiableError, has_already, span
 from tests.mcp.harness import ServerFixture, picture, server_fixture
 from tests.mcp.http_helpers import TOKEN, Site, bearer, draw, run_command, serving, wait_for
 
@@ -157,7 +157,7 @@ def test_asking_for_the_head_sends_no_body(home: ServerFixture, site: Site) -> N
             return await asyncio.Event().wait()
 
         request = Request(scope)
-        await (await images.answer(request, home.store))(scope, receive, send)
+        await (await image_response(request, home.store))(scope, receive, send)
 
     asyncio.run(ask())  # not every server drops a body that HEAD must not have
     assert b"".join(sent) == b""

@@ -158,7 +158,7 @@ def test_a_server_that_dies_is_seen_by_the_others(state: Path | str) -> None:
 
     def opened() -> SharedState:
         if isinstance(state, str):
-            return SharedRedis(state, prefix="test-alive:", lease=0.3)
+            return SharedRedis(state, prefix="test-alive:")
         return SharedFolder(state)
 
     one, other = opened(), opened()

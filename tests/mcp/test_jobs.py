@@ -116,6 +116,7 @@ def test_a_cancelled_call_is_finished_and_found(tmp_path: Path, protocol: str) -
     async def question(client: Client) -> Any:
         call = asyncio.ensure_future(draw(client, received=received))
         await where.held.arrived.wait()
+        await received.first.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -163,8 +164,10 @@ def test_two_calls_alike_are_one_payment(
     where = server_fixture(tmp_path, hold=True, cache=cache)
 
     async def question(client: Client) -> list[Any]:
-        calls = asyncio.gather(draw(client, **more), draw(client, **more))
-        await where.held.arrived.wait()
+        begun = [ProgressRecorder(), ProgressRecorder()]
+        calls = asyncio.gather(*(draw(client, received=each, **more) for each in begun))
+        for each in begun:
+            await each.first.wait()
         where.held.go.set()
         return [result_json(each) for each in await calls]
 
@@ -185,7 +188,8 @@ def test_alike_for_another_server_is_paid_once_too(tmp_path: Path) -> None:
     async def question(first: Client) -> list[Any]:
         async with Client(other.server) as second:
             calls = asyncio.gather(draw(first), draw(second))
-            await one.held.arrived.wait()
+            arrived = [asyncio.ensure_future(each.held.arrived.wait()) for each in (one, other)]
+            await asyncio.wait(arrived, return_when=asyncio.FIRST_COMPLETED)
             one.held.go.set()
             other.held.go.set()
             return [result_json(each) for each in await calls]
@@ -322,6 +326,7 @@ def test_a_server_that_ends_lets_paid_work_end(tmp_path: Path) -> None:
         async with Client(where.server) as client:
             call = asyncio.ensure_future(draw(client, received=received))
             await where.held.arrived.wait()
+            await received.first.wait()
             asyncio.get_running_loop().call_later(0.05, where.held.go.set)
             call.cancel()
 
@@ -514,10 +519,12 @@ def test_only_one_s_own_job_is_joined(tmp_path: Path) -> None:
 
     async def question(client: Client) -> list[str]:
         calls: list[asyncio.Future[Any]] = []
-        for name in ("ann", "bob", "ann"):
+        begun = [ProgressRecorder() for _ in range(3)]
+        for name, received in zip(("ann", "bob", "ann"), begun, strict=True):
             auth_context_var.set(token(name))
-            calls.append(asyncio.ensure_future(draw(client)))
-        await where.held.arrived.wait()
+            calls.append(asyncio.ensure_future(draw(client, received=received)))
+        for received in begun:
+            await received.first.wait()
         where.held.go.set()
         return [result_json(each)["handle"] for each in await asyncio.gather(*calls)]
 

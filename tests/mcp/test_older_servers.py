@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+from mcp_types import TextResourceContents
 
 import gptimage
 from gptimage import Size
+from gptimage_mcp.config.older_servers import replacements
 from tests.mcp.harness import ServerFixture, picture, result_json, server_fixture, text
+from tests.mcp.http_helpers import serving
 from tests.mcp.store_helpers import PROTOCOLS, resource_fixture
 
 
@@ -250,3 +259,79 @@ def test_show_and_forget_need_an_image_of_a_conversation(tmp_path: Path) -> None
         result = here.call("manage_conversations", action="forget", **arguments)
         assert result.is_error
         assert "conversation" in text(result)
+
+
+# ------------------------------------------------------------------ the list of behaviours
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "migration" / "behaviours.md"
+ROWS = re.findall(
+    r"^\| (.+?) \| .+? \| `(.+?)` \| `(.+?)` \|$", PAGE.read_text("utf-8"), re.MULTILINE
+)
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Return the function that makes the call of a row, on a server that has drawn already."""
+    folder = tmp_path_factory.mktemp("older")
+    here = server_fixture(folder, tools=("full",), transport="http", log_level="ERROR")
+    first = result_json(here.call("generate_image", prompt="A lighthouse", **CHEAP))
+    image = first["images"][0]["id"]
+    turns = [
+        result_json(here.call("refine_image", prompt="At night", image=image, **CHEAP))
+        for image in (
+            image,
+            result_json(here.call("generate_image", prompt="A boat", **CHEAP))["images"][0]["id"],
+        )
+    ]
+    names = {
+        "image": image,
+        "turn": turns[0]["images"][0]["id"],
+        "other_turn": turns[1]["images"][0]["id"],
+        "response": turns[0]["response_id"],
+        "path": str(here.put("fox.png")),
+        "mask": str(here.put("mask.png", mode="RGBA", color="#00000000")),
+        "base64": base64.b64encode(picture()).decode(),
+        "folder": str(folder / "out"),
+    }
+    with serving(here.server, here.app.settings) as site:
+
+        def made(call: str) -> str:
+            for name, value in names.items():
+                call = call.replace(f"<{name}>", value)
+            verb, _, rest = call.partition(" ")
+            if verb == "GET":
+                response = site.get(rest)
+                return f"{response.status_code} {response.headers['content-type']}"
+            if verb == "--check":
+                return "\n".join(replacements(dict(each.split("=", 1) for each in rest.split())))
+            return here.ask(partial(asked, verb=verb, rest=rest))
+
+        yield made
+
+
+async def asked(client: Client, verb: str, rest: str) -> str:
+    """Return the text of a resource, a prompt or the result of a tool."""
+    try:
+        if verb == "read":
+            (content,) = (await client.read_resource(rest)).contents
+            return (
+                content.text
+                if isinstance(content, TextResourceContents)
+                else str(content.mime_type)
+            )
+        if verb == "prompt":
+            name, _, arguments = rest.partition(" ")
+            message: Any = (await client.get_prompt(name, json.loads(arguments))).messages[0]
+            return str(message.content.text)
+        return text(await client.call_tool(verb, json.loads(rest or "{}")))
+    except MCPError as error:
+        return error.error.message
+
+
+@pytest.mark.parametrize(("behaviour", "call", "expected"), ROWS)
+def test_behaviours(there: Callable[[str], str], behaviour: str, call: str, expected: str) -> None:
+    """What the page of behaviours says is done here is done, row by row."""
+    shown = there(call)
+
+    assert expected in shown, f"{behaviour}: {shown[:600]}"

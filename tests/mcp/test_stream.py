@@ -64,7 +64,8 @@ def test_a_page_hears_how_far_it_is_and_gets_the_picture(tmp_path: Path) -> None
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-store, no-transform"
     names = [each for each, _ in told]
-    assert (names[0], names.count("partial"), name) == ("progress", 2, "complete")
+    assert (names[0], name) == ("progress", "complete")
+    assert names.count("partial") in {1, 2}  # a newer one replaces what was not sent yet
     assert {what["handle"] for _, what in told} == {last["handle"]}
     record = home.store.get(image["id"])
     assert fetched.content == home.store.open(record.id).data

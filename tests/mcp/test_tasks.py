@@ -11,11 +11,20 @@ import pytest
 from mcp import Client
 from mcp.client.extension import ClaimContext, ClientExtension, ResultClaim
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, CallToolResult, Request, RequestParams, Result
+from mcp_types import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    CallToolResult,
+    Request,
+    RequestParams,
+    Result,
+)
 from pydantic import ConfigDict
 
 from gptimage_mcp.tasks import TASKS
 from tests.mcp.harness import result_json, server_fixture
+from tests.mcp.http_helpers import serving
 
 
 CHEAP = {"size": "1024x1024", "quality": "low"}
@@ -200,3 +209,55 @@ def test_nobody_elses_task_is_found(tmp_path: Path) -> None:
             return caught.value.error.code
 
     assert asyncio.run(story()) == INVALID_PARAMS
+
+
+def test_a_mistake_of_the_server_fails_the_task(tmp_path: Path) -> None:
+    """What no other call could put right is an error of the protocol, without a result."""
+    here = server_fixture(tmp_path, wait=0)
+
+    async def work(_: Any) -> Any:
+        raise RuntimeError("a mistake of the server")
+
+    async def story() -> TaskState:
+        async with Client(here.server, mode="auto", extensions=[KnowsTasks()]) as client:
+            job = here.app.jobs.start("generate", work)
+            await job.wait(60)
+            return await ask(client.session, "tasks/get", job.handle)
+
+    state = asyncio.run(story())
+
+    assert (state.status, state.result) == ("failed", None)
+    error = (state.model_extra or {})["error"]
+    assert error["code"] == INTERNAL_ERROR
+    assert "RuntimeError" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("named", "status", "code"),
+    [("", 400, HEADER_MISMATCH), ("job_1", 400, HEADER_MISMATCH), ("job_2", 400, INVALID_PARAMS)],
+)
+def test_the_header_a_proxy_routes_by_names_the_task(
+    tmp_path: Path, named: str, status: int, code: int
+) -> None:
+    """Over HTTP ``Mcp-Name`` is the id of the task, and missing or another is refused."""
+    here = server_fixture(tmp_path, transport="http")
+    envelope = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {"extensions": {TASKS: {}}},
+    }
+    body = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tasks/get",
+        "params": {"taskId": "job_2", "_meta": envelope},
+    }
+    headers = {
+        "accept": "application/json, text/event-stream",
+        "mcp_protocol_version": "2026-07-28",
+        "mcp_method": "tasks/get",
+    }
+
+    with serving(here.server, here.app.settings) as site:
+        response = site.post("/mcp", body, **headers, **({"mcp_name": named} if named else {}))
+
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)

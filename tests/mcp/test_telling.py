@@ -34,21 +34,47 @@ def here(tmp_path: Path) -> BrowseFixture:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_estimate(here: BrowseFixture, protocol: str) -> None:
-    """It is the client's estimate and ceiling, called an estimate, and nothing is sent."""
+    """It is the client's estimate and maximum, called an estimate, and nothing is sent."""
     told = here.told(
         "estimate_cost", protocol, prompt="A red fox", size="1024x1024", quality="low", n=2
     )
 
     with gptimage.ImageClient.sandbox() as client:
         estimate = client.estimate("A red fox", size="1024x1024", quality="low", n=2)
-        ceiling = client.ceiling("A red fox", size="1024x1024", quality="low", n=2)
+        max_cost = client.max_cost("A red fox", size="1024x1024", quality="low", n=2)
     assert estimate
     assert told["estimate"] is True
     assert Decimal(told["usd"]) == estimate.usd
-    assert Decimal(told["ceiling_usd"]) == ceiling
+    assert Decimal(told["max_cost_usd"]) == max_cost
     assert told["output_tokens"] == estimate.output_tokens
     assert told["model"] == "gpt-image-2.5-flare"
     assert here.sandbox.requests == []
+
+
+@pytest.mark.parametrize("tool", ["generate_image", "edit_image", "refine_image"])
+def test_an_estimate_where_every_parameter_is_required(here: BrowseFixture, tool: str) -> None:
+    """Strict converters have the model fill every property of an object; empty ones say nothing."""
+    (record,) = here.save(picture((1024, 1024)))
+    needed: dict[str, dict[str, Any]] = {
+        "generate_image": {},
+        "edit_image": {"images": [record.id]},
+        "refine_image": {"image": record.id},
+    }
+    of_tool = needed[tool]
+    chosen = {"prompt": "A red fox", "size": "1024x1024", "quality": "low"}
+    (tools,) = [
+        each
+        for each in here.ask(lambda client: client.list_tools()).tools
+        if each.name == "estimate_cost"
+    ]
+    empty: dict[str, Any] = {"string": "", "array": [], "integer": 1}
+    properties = tools.input_schema["properties"]["arguments"]["properties"]
+    filled = {name: empty[each["type"]] for name, each in properties.items()}
+
+    told = here.told("estimate_cost", tool=tool, arguments={**filled, **chosen, **of_tool})
+
+    plain = here.told("estimate_cost", tool=tool, arguments={**chosen, **of_tool})
+    assert told == plain
 
 
 def test_an_estimate_that_cannot_be_made_is_null(here: BrowseFixture) -> None:
@@ -56,7 +82,7 @@ def test_an_estimate_that_cannot_be_made_is_null(here: BrowseFixture) -> None:
     told = here.told("estimate_cost", prompt="A red fox", size="1024x1024")
 
     assert told["usd"] is None
-    assert Decimal(told["ceiling_usd"]) > 0
+    assert Decimal(told["max_cost_usd"]) > 0
     assert "quality" in told["notes"][0]
 
 
@@ -164,7 +190,7 @@ def test_status_of_a_server_that_works(here: BrowseFixture, protocol: str) -> No
     told = here.told("get_server_status", protocol)
 
     assert (told["ready"], told["problems"]) == (True, [])
-    assert told["store"]["pictures"] == 2
+    assert told["store"]["images"] == 2
     assert told["store"]["store"] == str(here.app.settings.store)
     assert told["store"]["cost_usd"] == "0.0131"
     assert told["cache"]["kind"] == "MemoryCache"
@@ -248,7 +274,7 @@ def test_status_when_everything_is_broken(tmp_path: Path) -> None:
     assert len(told["problems"]) == 3
     assert "gptimage verify" in told["problems"][1]
     assert "GPTIMAGE_LEDGER" in told["problems"][2]
-    assert told["store"]["pictures"] is None
+    assert told["store"]["images"] is None
     assert told["store"]["error"]
     assert told["spend"]["error"]
     assert told["cache"]["error"]

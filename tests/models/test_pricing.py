@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptimage import Cost, Models, Usage
-from gptimage.models.pricing import FREE, Estimate, ceiling, cost_of, estimate, format_usd
+from gptimage.models.pricing import FREE, Estimate, cost_of, estimate, format_usd, max_cost
 from tests.factories import TODAY
 
 
@@ -136,7 +136,7 @@ def test_cost_of_usage(name: str, usd: str) -> None:
 
     assert cost is not None
     assert Decimal(usd) == cost.usd
-    assert cost.upper_bound
+    assert cost.is_upper_bound
     assert MODELS[name].price(TODAY) == cost.price
 
 
@@ -212,7 +212,7 @@ def test_costs_compare_with_numbers() -> None:
     assert small < 1 <= large
     assert small == 0.01
     assert small == Decimal("0.01")
-    assert Cost(usd=Decimal("0.010"), upper_bound=False) == small
+    assert Cost(usd=Decimal("0.010"), is_upper_bound=False) == small
     assert hash(Cost(usd=Decimal("0.010"))) == hash(small)
     assert FREE == 0
     assert small != "0.01"
@@ -320,12 +320,12 @@ def test_what_cannot_be_estimated_is_none(model: str, changes: dict[str, object]
 def highest(
     model: str = "gpt-image-2.5-flare", quality: str | None = None, **request: object
 ) -> Decimal | None:
-    """The ceiling of a 1024x1024 image, with changes."""
+    """The maximum of a 1024x1024 image, with changes."""
     asked: dict[str, object] = {"prompt": "A fox", "size": (1024, 1024), "on": TODAY}
-    return ceiling(MODELS[model], quality, **(asked | request))
+    return max_cost(MODELS[model], quality, **(asked | request))
 
 
-def test_the_ceiling_of_an_automatic_quality_is_the_dearest() -> None:
+def test_the_max_cost_of_an_automatic_quality_is_the_dearest() -> None:
     """Left to the service, the best quality may be chosen."""
     dearest = estimated(quality="max")
 
@@ -338,7 +338,7 @@ def test_the_ceiling_of_an_automatic_quality_is_the_dearest() -> None:
     ("prompt", "tokens"),
     [("A fox", 5), ("", 0), ("狐", 3), ("🦊🦊", 8), ("\ud83e", 3)],
 )
-def test_the_ceiling_counts_bytes(prompt: str, tokens: int) -> None:
+def test_the_max_cost_counts_bytes(prompt: str, tokens: int) -> None:
     """No tokenizer makes more tokens than a text has bytes."""
     found, empty = highest(prompt=prompt, quality="low"), highest(prompt="", quality="low")
 
@@ -347,19 +347,30 @@ def test_the_ceiling_counts_bytes(prompt: str, tokens: int) -> None:
     assert (found - empty) * 1_000_000 == 5 * tokens
 
 
-def test_the_ceiling_is_none_when_unknown() -> None:
-    """Part of a ceiling would be no ceiling."""
-    assert highest(size=None) is None
+def test_the_max_cost_is_none_when_unknown() -> None:
+    """Part of a maximum would be no maximum."""
     assert highest("gpt-image-2.6-flare") is None
+    assert highest("gpt-image-2.6-flare", size=None) is None
 
 
-def test_a_ceiling_leaves_no_quality_out() -> None:
+@pytest.mark.parametrize("name", ["gpt-image-2.5-flare", "gpt-image-2", "gpt-image-1.5"])
+def test_a_size_left_to_the_service_is_the_dearest(name: str) -> None:
+    """No size the model draws costs more than what is counted when none is named."""
+    rule = MODELS[name].sizes
+    edges = range(720, 3841, 240)
+    grid = [(w, h) for w in edges for h in edges if rule.problem(w, h) is None]
+    sizes = rule.values or (*grid, (2880, 2880))
+
+    assert highest(name, size=None) == max(highest(name, size=size) or 0 for size in sizes)
+
+
+def test_a_max_cost_leaves_no_quality_out() -> None:
     """A quality without a figure could be the dearest."""
     spec = evolve(MODELS["gpt-image-2"], output_base={"low": 16})
     asked: dict[str, Any] = {"prompt": "A fox", "size": (1024, 1024), "on": TODAY}
 
-    assert ceiling(spec, None, **asked) is None
-    assert ceiling(spec, "low", **asked) == highest("gpt-image-2", "low")
+    assert max_cost(spec, None, **asked) is None
+    assert max_cost(spec, "low", **asked) == highest("gpt-image-2", "low")
 
 
 @given(
@@ -368,10 +379,10 @@ def test_a_ceiling_leaves_no_quality_out() -> None:
     st.integers(0, 3),
     st.lists(st.tuples(st.integers(1, 4000), st.integers(1, 4000)), max_size=4),
 )
-def test_estimates_are_positive_and_never_above_the_ceiling(
+def test_estimates_are_positive_and_never_above_the_max_cost(
     prompt: str, n: int, partial_images: int, inputs: list[tuple[int, int]]
 ) -> None:
-    """Whatever is asked for, the estimate is a positive amount the ceiling holds."""
+    """Whatever is asked for, the estimate is a positive amount the maximum holds."""
     request: dict[str, Any] = {
         "prompt": prompt,
         "n": n,

@@ -32,7 +32,7 @@ def of(call_id: str, at: datetime = NOON) -> dict[str, Any]:
 
 C1 = of("c1")
 EVENTS: tuple[Event, ...] = (
-    Planned(**C1, estimate=Decimal("0.01"), ceiling=Decimal("0.05"), images=1),
+    Planned(**C1, estimate=Decimal("0.01"), max_cost=Decimal("0.05"), images=1),
     Waiting(**C1, reason="images per minute", seconds=12.0),
     Sent(**C1, attempt=1),
     Submitted(
@@ -41,7 +41,7 @@ EVENTS: tuple[Event, ...] = (
         requests=3,
         images=4,
         estimate=Decimal("0.02"),
-        ceiling=Decimal("0.1"),
+        max_cost=Decimal("0.1"),
     ),
     Retried(**C1, delay=0.5, reason="HTTP 429"),
     PartialArrived(**C1, index=0),

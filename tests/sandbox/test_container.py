@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from tests.ports import hold_port
 
 
 ROOT = Path(__file__).parents[2]
@@ -30,8 +31,7 @@ def arguments(instruction: str) -> list[str]:
 @pytest.fixture
 def port() -> str:
     """A port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return str(free.getsockname()[1])
+    return str(hold_port())
 
 
 def test_it_serves_is_healthy_and_ends(port: str) -> None:

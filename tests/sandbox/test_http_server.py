@@ -11,10 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gptimage.sandbox import Sandbox, SandboxServer, serve
+from gptimage.sandbox.service import SandboxReply
+from gptimage.transport.http import ServerEvent
+from tests.ports import hold_port
 from tests.sandbox.pictures import MODEL, SMALL, TODAY, part, photo
 
 
@@ -250,28 +254,40 @@ def test_streams_are_sent_event_by_event(server: SandboxServer, connection: Any)
     assert ask(connection, "GET", "/v1/models")[0] == 200
 
 
+class Paused(Sandbox):
+    """A sandbox that draws nothing after the first event until the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(today=lambda: TODAY)
+        self.go = threading.Event()
+
+    def handle(self, request: Any) -> SandboxReply:
+        """The reply, with a pause in it."""
+        reply = super().handle(request)
+        assert reply.events is not None
+        return evolve(reply, events=self._events(reply.events))
+
+    def _events(self, events: Iterator[ServerEvent]) -> Iterator[ServerEvent]:
+        yield next(events)
+        assert self.go.wait(60)
+        yield from events
+
+
 def test_events_arrive_when_they_are_drawn() -> None:
-    """The first image is there long before the stream is over."""
-    with SandboxServer(sandbox=Sandbox(today=lambda: TODAY, latency=0.6)) as server:
+    """The first image is there before the next one is drawn."""
+    sandbox = Paused()
+    with SandboxServer(sandbox=sandbox) as server:
         connection = http.client.HTTPConnection(*address(server), timeout=60)
         body = json.dumps({**QUICK, "stream": True, "partial_images": 2})
         connection.request("POST", GENERATE, body, JSON)
         response = connection.getresponse()
         first = response.readline()
-        ended = threading.Event()
-
-        def rest() -> None:
-            response.read()
-            ended.set()
-
-        reading = threading.Thread(target=rest)
-        reading.start()
-        arrived_early = not ended.is_set()
-        reading.join()
+        sandbox.go.set()
+        rest = response.read()
         connection.close()
 
     assert first == b"event: image_generation.partial_image\n"
-    assert arrived_early
+    assert sse(first + rest)[-1] == "event: image_generation.completed"
 
 
 def test_old_clients_get_streams_too(server: SandboxServer) -> None:
@@ -395,7 +411,8 @@ def test_clients_that_leave_are_not_mourned(
 
 def test_a_server_frees_its_port() -> None:
     """The port can be listened on again as soon as the server is closed."""
-    with SandboxServer() as first:
+    port = hold_port()
+    with SandboxServer(port=port) as first:
         host, port = address(first)
     with SandboxServer(host=host, port=port) as second:
         assert address(second) == (host, port)

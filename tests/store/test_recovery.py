@@ -321,8 +321,15 @@ print(len(result.images), result.warnings)
 """
 
 
-@pytest.mark.parametrize("size", ["1024x640", "1000x600"])
-@pytest.mark.parametrize("parts", ["alone", "store", "cache", "ledger", "store+cache+ledger"])
+@pytest.mark.parametrize(
+    ("parts", "size"),
+    [
+        ("alone", "1024x640"),
+        *((parts, "1000x600") for parts in ("alone", "store", "cache", "ledger")),
+        ("store+cache+ledger", "1024x640"),
+        ("store+cache+ledger", "1000x600"),
+    ],
+)
 def test_an_answer_is_read_without_importing_anything(
     tmp_path: Path, parts: str, size: str
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from attrs import frozen
 
 from gptimage import TransportError
+from gptimage.providers import provider
 from gptimage.sandbox import SandboxServer
 from gptimage.transport.direct import AsyncHttpTransport, HttpTransport, http_client
 from gptimage.transport.http import FilePart, HttpReply, HttpRequest
@@ -71,9 +72,15 @@ def echo() -> Iterator[Echo]:
     found.server.server_close()
 
 
+def headers() -> dict[str, str]:
+    """The headers that OpenAI's provider sends with this key."""
+    service = provider("openai").connected(api_key=KEY)
+    return {**service.headers(), **service.key_headers()}
+
+
 def direct(url: str, request: HttpRequest) -> HttpReply:
     """Send it over httpx2."""
-    transport = HttpTransport(lambda: http_client(KEY, url, 60, None, is_async=False), owned=True)
+    transport = HttpTransport(lambda: http_client(url, 60, headers(), is_async=False), owned=True)
     try:
         return transport.send(request)
     finally:
@@ -85,7 +92,7 @@ def awaited(url: str, request: HttpRequest) -> HttpReply:
 
     async def run() -> HttpReply:
         transport = AsyncHttpTransport(
-            lambda: http_client(KEY, url, 60, None, is_async=True), owned=True
+            lambda: http_client(url, 60, headers(), is_async=True), owned=True
         )
         try:
             return await transport.send(request)

@@ -15,7 +15,7 @@ from gptimage import Retry, TransportError
 from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.transport.billing import QUOTA_CODES, duration, verdict, wait_in
 from gptimage.transport.http import HttpReply
-from gptimage.transport.retry import retry_after
+from gptimage.transport.retry import is_outage, retry_after, waiting_time
 from tests.factories import NOW
 
 
@@ -134,17 +134,21 @@ def test_who_would_rather_pay_twice_says_so(
         ({"unknown": "2"}, "0 or more"),
         ({"unknown": 4}, "attempts=5"),
         ({"unknown": 1, "attempts": 1}, "attempts=2"),
+        ({"unknown": 4, "attempts": 4}, "attempts=5"),
+        ({"attempts": 0}, "attempts"),
+        ({"first_delay": -0.1}, "first_delay"),
+        ({"max_delay": -0.1}, "max_delay"),
     ],
 )
 def test_a_number_without_effect_is_refused(settings: dict[str, Any], told: str) -> None:
-    """More unknown tries than tries in all would never be made."""
+    """More unknown tries than tries in all would never be made; no wait is shorter than none."""
     with pytest.raises(ConfigurationError, match=told):
         Retry(**settings)
 
 
 @pytest.mark.parametrize(
     "outcome",
-    [answered(status) for status in (408, 425, 429, 500, 502, 503, 504, 520, 524)]
+    [answered(status) for status in (408, 425, 429, 460, 499, 500, 502, 503, 504, 520, 524, 599)]
     + [OutcomeUnknownError("cut"), TransportError("refused")],
     ids=repr,
 )
@@ -155,12 +159,25 @@ def test_what_costs_nothing_is_asked_for_again(outcome: Any) -> None:
     assert wait == 0.5
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 501, 505])
-def test_what_costs_nothing_is_not_asked_for_in_vain(status: int) -> None:
-    """A refusal stays one."""
-    wait = Retry().delay(1, answered(status), jitter=0.0, now=NOW, costs_nothing=True)
+@pytest.mark.parametrize(
+    "outcome",
+    [answered(status) for status in (302, 400, 401, 404, 409, 426, 461, 498, 501, 505, 511)]
+    + [answered(429, {"error": {"code": QUOTA_CODES[0]}}), TransportError("x", retryable=False)],
+    ids=repr,
+)
+def test_what_costs_nothing_is_not_asked_for_in_vain(outcome: Any) -> None:
+    """A refusal stays one, and so does an empty account."""
+    wait = Retry().delay(1, outcome, jitter=0.0, now=NOW, costs_nothing=True)
 
     assert wait is None
+
+
+def test_the_numbers_that_are_documented() -> None:
+    """Four tries, half a second at first, a minute at most, and nothing that may be billed."""
+    assert Retry(attempts=4, first_delay=0.5, max_delay=60.0, unknown=0) == Retry()
+    assert Retry(first_delay=0, max_delay=0).delay(1, TransportError("x"), jitter=1, now=NOW) == 0
+    assert Retry().delay(1, TransportError("x"), jitter=1.0, now=NOW) == 0.375
+    assert Retry(unknown=1).delay(1, OutcomeUnknownError("cut"), jitter=0, now=NOW) == 0.5
 
 
 def test_a_connection_never_made_is_sent_again() -> None:
@@ -296,6 +313,34 @@ def test_the_longer_time_holds() -> None:
     assert delay(answered(429, body, retry_after="1")) == 20
     assert delay(answered(429, body, retry_after="30")) == 30
     assert delay(answered(429, {"error": {"message": "Please try again in 2m"}})) is None
+
+
+def test_only_errors_name_a_time_and_no_time_is_endless() -> None:
+    """The text of a response that is no error is the model's; a month is the longest wait."""
+    told = {"error": {"message": "Please try again in 5s"}}
+    waits = [waiting_time(answered(status, told), NOW) for status in (200, 399, 400)]
+    forever = {"error": {"message": "Please try again in 9999 hours"}}
+
+    assert waits == [None, None, 5]
+    assert waiting_time(answered(429, forever), NOW) == 30 * 86_400
+    assert retry_after({"retry-after": "1e300"}, NOW) == 30 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("outcome", "down"),
+    [
+        (answered(429), False),
+        (answered(503), True),
+        (answered(400), False),
+        (answered(200), False),
+        (TransportError("refused"), True),
+        (OutcomeUnknownError("cut"), True),
+    ],
+    ids=repr,
+)
+def test_an_outage_is_no_pace(outcome: Any, down: bool) -> None:
+    """A 429 asks for a slower pace, and a refusal shows a service that works."""
+    assert is_outage(outcome) is down
 
 
 @given(st.text(max_size=300))

@@ -22,7 +22,7 @@ def test_only_the_prompt_and_a_model_are_needed() -> None:
     request = generate()
 
     assert Generate(prompt="A fox", model=DEFAULT) == request
-    assert (request.count, request.inputs, request.operation) == (1, (), "generate")
+    assert (request.effective_n, request.inputs, request.operation) == (1, (), "generate")
 
 
 def test_none_is_as_good_as_left_out() -> None:

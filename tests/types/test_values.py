@@ -37,7 +37,7 @@ def result(client: ImageClient) -> Result:
 
 def cents(amount: str) -> Cost:
     """A cost of so many USD."""
-    return Cost(usd=Decimal(amount), upper_bound=False)
+    return Cost(usd=Decimal(amount), is_upper_bound=False)
 
 
 # Money.
@@ -45,7 +45,7 @@ def cents(amount: str) -> Cost:
 
 def test_costs_add_up() -> None:
     """A sum of costs is a cost, and begins with what `sum` begins with."""
-    total = sum([cents("0.01"), cents("0.02")], Cost(usd=Decimal(0), upper_bound=False))
+    total = sum([cents("0.01"), cents("0.02")], Cost(usd=Decimal(0), is_upper_bound=False))
 
     assert (total, sum([cents("0.01"), cents("0.02")])) == (Decimal("0.03"), Decimal("0.03"))
 
@@ -53,8 +53,8 @@ def test_costs_add_up() -> None:
 def test_a_sum_may_be_less_where_a_part_may(result: Result) -> None:
     """One upper bound makes the sum one."""
     assert result.cost is not None
-    assert (result.cost + cents("1")).upper_bound
-    assert not (cents("1") + cents("1")).upper_bound
+    assert (result.cost + cents("1")).is_upper_bound
+    assert not (cents("1") + cents("1")).is_upper_bound
 
 
 def test_a_sum_names_a_price_only_if_there_is_one(result: Result) -> None:

@@ -275,7 +275,7 @@ class Memory:
     def delete(self, key: str) -> None:
         self.replies.pop(key, None)
 
-    def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
+    def record_use(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
         pass
 
     def stats(self) -> CacheStats:
@@ -288,7 +288,7 @@ class Memory:
         del key, token
         return Ticket()
 
-    def outcome(self, token: str) -> None:
+    def lease_outcome(self, token: str) -> None:
         del token
 
     def close(self) -> None:

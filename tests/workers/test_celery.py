@@ -81,12 +81,12 @@ class Fleet:
     def send(self, id: str, prompt: str = "", task: str = "") -> None:
         """Put a job into the queue, as a task of the same id if no other is named."""
         job = Job.of(id, f"{id} {prompt}".strip(), size="1024x1024", quality="low")
-        self.app.send_task("gptimage.image", [job.to_json()], task_id=task or id)
+        self.app.send_task("gptimage.image", [job.to_dict()], task_id=task or id)
 
     def result(self, task: str) -> JobResult:
         """What came of a task, as Celery stored it; read without Celery's own listening."""
         self.until(lambda: self.stored(task).get("status") not in {None, "RETRY"})
-        return JobResult.from_json(self.stored(task)["result"])
+        return JobResult.from_dict(self.stored(task)["result"])
 
     def stored(self, task: str) -> dict[str, Any]:
         """What Celery stored about a task."""

@@ -38,7 +38,7 @@ def test_a_job_survives_the_queue(id: str, request: dict[str, Any]) -> None:
     """What comes out of JSON is the job that went in, and says the same request."""
     job = Job(id, request)
 
-    arrived = Job.from_json(json.loads(json.dumps(job.to_json())))
+    arrived = Job.from_dict(json.loads(json.dumps(job.to_dict())))
 
     assert arrived == job
     assert arrived.text == job.text
@@ -111,7 +111,7 @@ def test_an_id_is_plain(id: Any) -> None:
 def test_what_is_wrong_is_named(field: str, request_: dict[str, Any]) -> None:
     """Everything a job cannot say is refused, and the error names the field."""
     with pytest.raises(InvalidRequestError) as caught:
-        Job.from_json({"id": "a", **request_})
+        Job.from_dict({"id": "a", **request_})
     assert caught.value.field == field
 
 
@@ -119,7 +119,7 @@ def test_what_is_wrong_is_named(field: str, request_: dict[str, Any]) -> None:
 def test_what_is_no_job_is_refused(spec: Any) -> None:
     """Anything may come out of a queue."""
     with pytest.raises(InvalidRequestError) as caught:
-        Job.from_json(spec)
+        Job.from_dict(spec)
     assert caught.value.field == "id"
 
 
@@ -127,9 +127,9 @@ def test_paths_are_taken_where_they_are_allowed() -> None:
     """A path means something on one machine only, so both ends must say so."""
     job = Job.of("a", "Night", ["fox.png"], mask="sky.png", paths=True)
 
-    assert Job.from_json(job.to_json(), paths=True) == job
+    assert Job.from_dict(job.to_dict(), paths=True) == job
     with pytest.raises(InvalidRequestError, match="paths=True"):
-        Job.from_json(job.to_json())
+        Job.from_dict(job.to_dict())
 
 
 def test_a_misspelt_name_gets_advice() -> None:
@@ -161,10 +161,10 @@ def test_a_result_survives_the_queue() -> None:
         warnings=("cropped",),
     )
 
-    assert JobResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+    assert JobResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
     for wrong in ({}, {"id": "a", "status": "great"}, {"status": "done"}):
         with pytest.raises(ValueError, match="no result"):
-            JobResult.from_json(wrong)
+            JobResult.from_dict(wrong)
 
 
 RECORD_0_1 = (
@@ -205,6 +205,6 @@ def test_a_result_of_0_1_is_read() -> None:
     """A result in a queue's backend may be older than its reader."""
     values = {"id": "a", "status": "dropped", "cost_usd": None, "possible_cost_usd": "0.5"}
 
-    result = JobResult.from_json(values)
+    result = JobResult.from_dict(values)
 
     assert (result.status, result.possible_cost) == ("discarded", Decimal("0.5"))

@@ -108,7 +108,7 @@ def test_delivered_again_it_gives_the_same(shared: Shared) -> None:
 def test_an_edit_starts_from_a_picture_of_the_store(shared: Shared) -> None:
     """A job names images by their ids, and a template's name reaches the record."""
     (source,) = deliver(shared).images
-    spec = Job("edit", {"prompt": "Night", "images": [source], "template": "mine"}).to_json()
+    spec = Job("edit", {"prompt": "Night", "images": [source], "template": "mine"}).to_dict()
 
     result = Process(shared).run(spec)
 
@@ -628,7 +628,7 @@ def test_paths_are_the_workers_to_allow(shared: Shared, tmp_path: Path, allow: b
     path.write_bytes(picture())
     job = Job.of("path", "Night", [str(path)], paths=True)
 
-    run: Callable[[], Any] = lambda: Process(shared).run(job.to_json(), paths=allow)  # noqa: E731  # called once
+    run: Callable[[], Any] = lambda: Process(shared).run(job.to_dict(), paths=allow)  # noqa: E731  # called once
 
     if allow:
         assert run().status == "done"

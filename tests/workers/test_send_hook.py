@@ -39,9 +39,9 @@ class Note:
     closed: bool = False
     keys: list[tuple[str, Decimal | None]] = field(factory=list)
 
-    def before_send(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, max_cost: Decimal | None) -> None:
         self.notes.append(f"{self.name} sending")
-        self.keys.append((key, ceiling))
+        self.keys.append((key, max_cost))
         if self.closed:
             raise ConfigurationError("not today")
 
@@ -101,10 +101,10 @@ def test_it_is_asked_before_every_try(make: Any) -> None:
 
     assert notes == ["hook sending", "hook unsent"] * 2 + ["hook sending"]
     assert len(service.asked) == 3
-    ((key, ceiling),) = set(note.keys)
+    ((key, max_cost),) = set(note.keys)
     assert key.startswith("g1:")
-    assert ceiling is not None
-    assert 0 < ceiling < 1
+    assert max_cost is not None
+    assert 0 < max_cost < 1
 
 
 def test_it_is_asked_last(make: Any) -> None:

@@ -189,7 +189,7 @@ def test_images_no_disk_could_save_are_in_the_result(
         return ImageClient(transport=shared.service, base_url=URL, store=FullStore(shared.folder))
 
     task: Any = image_task(app, client=client, job_store=lambda: shared.job_store)
-    result = JobResult.from_json(json.loads(json.dumps(task(JOB))))
+    result = JobResult.from_dict(json.loads(json.dumps(task(JOB))))
 
     sent = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
     assert (result.status, result.unsaved) == ("needs_review", (sent,))

@@ -67,7 +67,7 @@ class _Handle:
 
 
 class Batch(_Handle):
-    """A batch job; made by ``ImageClient.submit_batch()`` and ``ImageClient.batch()``."""
+    """A batch job; made by ``ImageClient.submit_batch()`` and ``ImageClient.open_batch()``."""
 
     def __init__(self, parts: BatchParts, job: BatchJob) -> None:
         self._parts = parts

@@ -65,14 +65,14 @@ class BatchEvents:
             requests=part.lines,
             images=part.images,
             estimate=part.estimate,
-            ceiling=part.reserved,
+            max_cost=part.reserved,
         )
 
     def not_submitted(self, number: int, error: GptImageError) -> None:
         """Emit the event of a batch that was not made, or may have been."""
-        ceiling = self.state.parts[number].reserved
+        max_cost = self.state.parts[number].reserved
         unknown = isinstance(error, OutcomeUnknownError)
-        self._failed(number, None, error, ceiling if unknown else Decimal(0))
+        self._failed(number, None, error, max_cost if unknown else Decimal(0))
 
     def finished(self, number: int, item: int, result: Result) -> None:
         """A request was answered with images."""

@@ -15,9 +15,10 @@ from gptimage.batch.steps import Steps, upload
 from gptimage.batch.uploads import RequestLine, Uploads, writing
 from gptimage.bulk.items import RequestInput, planned
 from gptimage.engine.config import ClientConfig
-from gptimage.engine.plan import Plan, plan
+from gptimage.engine.plan import Plan
 from gptimage.errors import InvalidRequestError
 from gptimage.providers.openai import batches
+from gptimage.providers.parameters import check_batch
 from gptimage.transport.http import FilePart
 
 
@@ -174,8 +175,16 @@ def _batched(core: ClientConfig, single: Plan) -> Plan:
             value="keep",
             allowed="leave it out",
         )
-    today = core.clock().date()
-    return plan(request, models=core.models, today=today, endpoint=core.endpoint, batch=True)
+    found = core.planned(request, core.clock().date(), batch=True)
+    check_batch(found.provider)
+    if found.wire.provider:
+        raise InvalidRequestError(
+            f"a batch goes to one provider: make a client with provider={found.wire.provider!r} "
+            "for it; nothing was sent",
+            field="model",
+            value=request.model,
+        )
+    return found
 
 
 def _warn_of_no_batch(core: ClientConfig, model: str) -> None:
@@ -239,7 +248,10 @@ def _write(
         part = Part(path=asked.wire.path, model=asked.request.model, start=file.tell())
         state.parts.append(part)
     state.parts[place].add(
-        size, asked.request.count, asked.estimate.usd if asked.estimate else None, asked.ceiling
+        size,
+        asked.request.effective_n,
+        asked.estimate.usd if asked.estimate else None,
+        asked.max_cost,
     )
     line = RequestLine(
         custom_id=custom_id,

@@ -271,14 +271,17 @@ def plan_of(saver: ResultSaver, state: State, sent: RequestLine) -> Plan:
     request = evolve(request_of(path, sent.body, sent.size), template=sent.template)
     name = f"{state.name}:{sent.custom_id}"
     pixels = request.size.pixels if request.size and request.format != "svg" else None
+    provider, model, named = saver.core.services.resolve(request.model)
     return Plan(
-        request=request,
-        spec=saver.core.models.get(request.model),
+        request=evolve(request, model=named),
+        spec=saver.core.models.of(provider.rows).get(model),
+        provider=provider,
+        endpoint=state.endpoint,
         wire=HttpRequest(method="POST", path=path, body=sent.body),
         key="b1:" + hashlib.sha256(name.encode()).hexdigest(),
         exact=pixels,
         estimate=None,
-        ceiling=None,
+        max_cost=None,
         warnings=(),
         on=state.created.date(),
         batch=True,

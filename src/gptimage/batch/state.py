@@ -76,12 +76,12 @@ class Part:
         return Billing.NOT_SENT if self.unconfirmed_since is None else Billing.UNKNOWN
 
     def add(
-        self, size: int, images: int, estimate: Decimal | None, ceiling: Decimal | None
+        self, size: int, images: int, estimate: Decimal | None, max_cost: Decimal | None
     ) -> None:
         """Count one more request."""
         self.lines, self.size, self.images = self.lines + 1, self.size + size, self.images + images
         self.estimate = _sum(self.estimate, estimate)
-        self.reserved = _sum(self.reserved, ceiling)
+        self.reserved = _sum(self.reserved, max_cost)
 
 
 @define(kw_only=True, eq=False)

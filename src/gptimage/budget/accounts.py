@@ -221,18 +221,19 @@ def exceeded(limit: Limit, reserved: Decimal | None, spent: int) -> BudgetExceed
     budget = f"{format_usd(limit.usd)} {_NAMES[limit.per]}"
     if reserved is None:
         problem = (
-            f"what this request may cost cannot be known, and the budget is {budget}; name size "
-            'and quality, or set what an unknown price counts as: Budget(..., unknown="0.50")'
+            "what this request may cost cannot be known, since its model, its format or a file "
+            f"id has no published figures, and the budget is {budget}; set what an unknown price "
+            'counts as: Budget(..., unknown="0.50")'
         )
     elif limit.per == "call":
         problem = (
             f"this request may cost up to {format_usd(reserved)}, and the budget is {budget}; "
-            "ask for fewer or smaller images, or a lower quality"
+            "name a size and a quality, or ask for fewer or smaller images, or a lower quality"
         )
     else:
         problem = (
             f"this request may cost up to {format_usd(reserved)}, and {format_usd(used)} of "
-            f"{budget} are spent or reserved; wait, or raise the budget"
+            f"{budget} are spent or reserved; name a size and a quality, wait, or raise the budget"
         )
     return BudgetExceededError(
         f"nothing was sent: {problem}", estimate=reserved, limit=limit.usd, spent=used

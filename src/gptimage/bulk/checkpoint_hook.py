@@ -54,9 +54,9 @@ class CheckpointHook:
     body: bytes | None = field(default=None, repr=False)
     usd: str | None = None
 
-    def before_send(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, max_cost: Decimal | None) -> None:
         """See `SendHook.before_send`."""
-        del key, ceiling
+        del key, max_cost
         self.check_running()
         try:
             self.state.mark_sent(self)

@@ -168,7 +168,7 @@ class Run:
 
 def _given_up(error: RunStoppedError, item: PlannedItem) -> OutcomeUnknownError:
     return OutcomeUnknownError(
-        f"{error}, and an earlier try of it may be billed", possible_cost=item.plan.ceiling
+        f"{error}, and an earlier try of it may be billed", possible_cost=item.plan.max_cost
     )
 
 

@@ -302,10 +302,10 @@ def _unknown(before: CheckpointLine, plan: Plan) -> OutcomeUnknownError:
     }.get(before.billing) or (
         f"{error.type}: {error.message}" if error else "an earlier run failed"
     )
-    cost = "" if plan.ceiling is None else f" up to {format_usd(plan.ceiling)}"
+    cost = "" if plan.max_cost is None else f" up to {format_usd(plan.max_cost)}"
     again = "" if before.billing is Billing.BILLED else f"; it may have been billed{cost}"
     return OutcomeUnknownError(
-        f"{what}{again}; retry_unknown=True sends it again", possible_cost=plan.ceiling
+        f"{what}{again}; retry_unknown=True sends it again", possible_cost=plan.max_cost
     )
 
 

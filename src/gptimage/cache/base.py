@@ -97,7 +97,7 @@ class LeaseHeld:
     """The answer to `Cache.lease` while another process sends the same request.
 
     Attributes:
-        token: Names its attempt; `Cache.outcome` returns how that ended.
+        token: Names its attempt; `Cache.lease_outcome` returns how that ended.
     """
 
     token: str
@@ -142,7 +142,7 @@ class CallbackLease:
     _end: Callable[[str], None] = field(repr=False)
 
     def release(self, outcome: str) -> None:
-        """Release it; ``outcome`` is what `Cache.outcome` returns."""
+        """Release it; ``outcome`` is what `Cache.lease_outcome` returns."""
         self._end(outcome)
 
 
@@ -194,7 +194,7 @@ class Lease(Protocol):
     """
 
     def release(self, outcome: str) -> None:
-        """Release it; `Cache.outcome` returns ``outcome`` for a minute. Harmless if done twice."""
+        """Release it; harmless if done twice. `Cache.lease_outcome` then returns ``outcome``."""
         ...
 
 
@@ -293,7 +293,7 @@ class Cache(ABC):
 
     @abstractmethod
     def get(self, key: str) -> CacheEntry | None:
-        """Return the reply under this key, or None. Reading counts nothing: `count` does.
+        """Return the reply under this key, or None. Reading counts nothing: `record_use` does.
 
         Replies are checked: one that is damaged or has expired is removed and counts as absent.
         """
@@ -318,7 +318,7 @@ class Cache(ABC):
     def clear(self, older_than: timedelta | None = None) -> int:
         """Remove all replies, or those saved longer ago; returns how many. Counts stay."""
 
-    def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
+    def record_use(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
         """Note that a key was used just now, and add to the statistics; does nothing here."""
         del key, hits, misses
 
@@ -335,7 +335,7 @@ class Cache(ABC):
         del key, token
         return CallbackLease(lambda _: None)
 
-    def outcome(self, token: str) -> str | None:
+    def lease_outcome(self, token: str) -> str | None:
         """Return how the attempt of this token ended; None if it did not, or a minute ago."""
         del token
         return None
@@ -351,4 +351,14 @@ class Cache(ABC):
         return NotImplemented
 
 
-_METHODS: Final = ("get", "put", "delete", "stats", "clear", "count", "lease", "outcome", "close")
+_METHODS: Final = (
+    "get",
+    "put",
+    "delete",
+    "stats",
+    "clear",
+    "record_use",
+    "lease",
+    "lease_outcome",
+    "close",
+)

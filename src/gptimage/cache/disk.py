@@ -123,7 +123,7 @@ class DiskCache(Cache):
             if self._root.exists():
                 self._index.write(lambda connection: _unlink(connection, key, target))
 
-    def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
+    def record_use(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
         """Note that a key was used just now, and add to the statistics all processes share."""
         with self._errors("changed"):
             self._make(self._root)
@@ -165,7 +165,7 @@ class DiskCache(Cache):
             else CallbackLease(partial(self._release, found, token))
         )
 
-    def outcome(self, token: str) -> str | None:
+    def lease_outcome(self, token: str) -> str | None:
         """Return how the attempt of this token ended."""
         query = "SELECT text FROM outcomes WHERE token = ? AND expires > ?"
         with self._errors("read"):

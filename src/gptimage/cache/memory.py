@@ -85,7 +85,7 @@ class MemoryCache(Cache):
         with self._lock:
             self._drop(key)
 
-    def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
+    def record_use(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
         """Note that a key was used just now, and add to the statistics."""
         with self._lock:
             entry = self._entries.get(key)
@@ -128,7 +128,7 @@ class MemoryCache(Cache):
             self._held[key] = token
             return CallbackLease(partial(self._release, key, token))
 
-    def outcome(self, token: str) -> str | None:
+    def lease_outcome(self, token: str) -> str | None:
         """Return how the attempt of this token ended."""
         with self._lock:
             text, expires = self._outcomes.get(token, (None, 0.0))

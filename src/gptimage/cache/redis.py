@@ -286,7 +286,7 @@ class RedisCache(Cache):
         """Remove a reply."""
         self._run("forget", key)
 
-    def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
+    def record_use(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
         """Note that a key was used just now, and add to the statistics all machines share."""
         self._run("count", key, hits, misses)
 
@@ -327,7 +327,7 @@ class RedisCache(Cache):
         self._renewal.add(mine)
         return CallbackLease(partial(self._release, mine))
 
-    def outcome(self, token: str) -> str | None:
+    def lease_outcome(self, token: str) -> str | None:
         """Return how the attempt of this token ended."""
         found: bytes | None = self._send(lambda redis: redis.get(self._name("note", token)))
         return None if found is None else found.decode("utf-8", "replace")

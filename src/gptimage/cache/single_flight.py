@@ -157,7 +157,7 @@ class _Attempt:
         result = FlightResult(body=entry.body, cached=True)
         hits = 1 + self._flight.resolve(result)
         self._release(COMPLETED)
-        await self._do(partial(self._cache.count, self._key, hits=hits))
+        await self._do(partial(self._cache.record_use, self._key, hits=hits))
         return result
 
     def _save(self, new: NewReply, *, hits: int) -> None:
@@ -166,7 +166,7 @@ class _Attempt:
             self._guarded(partial(self._cache.put, self._key, entry))
         # After the reply is in the cache, where the others look when the lease is free.
         self._release(COMPLETED if new.body else RETRY.text())
-        self._guarded(partial(self._cache.count, self._key, hits=hits, misses=1))
+        self._guarded(partial(self._cache.record_use, self._key, hits=hits, misses=1))
 
     async def _wait_for_lease(self) -> CacheEntry | None:
         """Wait until this is the one to send; the reply, if another process got it.
@@ -199,7 +199,7 @@ class _Attempt:
         return None
 
     async def _outcome_of(self, owner: LeaseHeld) -> str:
-        return await self._do(lambda: self._cache.outcome(owner.token)) or ""
+        return await self._do(lambda: self._cache.lease_outcome(owner.token)) or ""
 
     def _look(self) -> CacheEntry | None:
         return self._cache.get(self._key)

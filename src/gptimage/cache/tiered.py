@@ -65,12 +65,14 @@ class TieredCache(Cache):
         """Remove a reply from every tier."""
         self._each(lambda tier: tier.delete(key))
 
-    def count(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
+    def record_use(self, key: str, *, hits: int = 0, misses: int = 0) -> None:
         """Note the use in every tier, so that none evicts what is wanted; the slowest counts."""
         leads = self._tiers[-1]
         self._each(
             lambda tier: (
-                tier.count(key, hits=hits, misses=misses) if tier is leads else tier.count(key)
+                tier.record_use(key, hits=hits, misses=misses)
+                if tier is leads
+                else tier.record_use(key)
             )
         )
 
@@ -87,9 +89,9 @@ class TieredCache(Cache):
         """Become the one that sends, among all that share the slowest tier."""
         return self._tiers[-1].lease(key, token)
 
-    def outcome(self, token: str) -> str | None:
+    def lease_outcome(self, token: str) -> str | None:
         """Return how the attempt of this token ended."""
-        return self._tiers[-1].outcome(token)
+        return self._tiers[-1].lease_outcome(token)
 
     def close(self) -> None:
         """Close every tier."""

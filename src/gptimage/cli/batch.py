@@ -24,7 +24,7 @@ from gptimage.cli.options import (
     open_client,
 )
 from gptimage.cli.output import Target, keep_bytes, save
-from gptimage.cli.parser import add_actions, add_json
+from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.errors import (
     ConfigurationError,
     GptImageError,
@@ -63,20 +63,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     submit.add_argument(
         "requests", metavar="FILE", help=".jsonl, or .csv with a header; - reads standard input"
     )
-    submit.add_argument(
-        "--state", default="batch.json", metavar="FILE", help="what to go on from (batch.json)"
-    )
+    argument(submit, "--state FILE", "what to go on from (batch.json)", default="batch.json")
     add_template(submit, "whose arguments may be columns, too")
     add_parameters(submit, "edit", without=("partial_images",))
     for name, action in actions.items():
         if name != "submit":
-            action.add_argument("batch", metavar="BATCH", help="its state file, or batch_...")
+            argument(action, "BATCH", "its state file, or batch_...")
         add_json(action)
         add_client_options(action, refresh=False)
-    wait.add_argument(
-        "--poll", type=float, default=30.0, metavar="SECONDS", help="between two looks (30)"
-    )
-    wait.add_argument("--timeout", type=float, metavar="SECONDS", help="the longest wait")
+    argument(wait, "--poll SECONDS", "between two looks (30)", type=float, default=30.0)
+    argument(wait, "--timeout SECONDS", "the longest wait", type=float)
 
 
 def _submit(args: argparse.Namespace) -> int:
@@ -95,13 +91,13 @@ def _submit(args: argparse.Namespace) -> int:
 
 def _status(args: argparse.Namespace) -> int:
     with _client(args) as client:
-        _show(client.batch(args.batch).status(), as_json=args.json)
+        _show(client.open_batch(args.batch).status(), as_json=args.json)
     return 0
 
 
 def _wait(args: argparse.Namespace) -> int:
     with _client(args) as client:
-        batch = client.batch(args.batch)
+        batch = client.open_batch(args.batch)
         status = batch.wait(progress=True, poll=args.poll, timeout=args.timeout)
     if args.json or not sys.stdout.isatty():  # a terminal has just shown it
         _show(status, as_json=args.json)
@@ -110,7 +106,7 @@ def _wait(args: argparse.Namespace) -> int:
 
 def _cancel(args: argparse.Namespace) -> int:
     with _client(args) as client:
-        _show(client.batch(args.batch).cancel(), as_json=args.json)
+        _show(client.open_batch(args.batch).cancel(), as_json=args.json)
     return 0
 
 
@@ -124,7 +120,7 @@ def _results(args: argparse.Namespace) -> int:
                 field="store",
                 allowed="a folder, or s3://bucket/prefix",
             )
-        with closing(client.batch(args.batch).results()) as items:
+        with closing(client.open_batch(args.batch).results()) as items:
             codes.update(_report(item, as_json=args.json) for item in items)
     return max(codes)
 

@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Iterator
 from typing import Any, cast
 
-from gptimage.cli.parser import build_parser
+from gptimage.cli.parser import argument, build_parser
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="which shell reads it")
+    argument(parser, "shell", "which shell reads it", choices=("bash", "zsh", "fish"))
     parser.set_defaults(func=run)
 
 

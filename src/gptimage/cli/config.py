@@ -11,7 +11,7 @@ from gptimage.cli.parser import add_json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    add_json(parser, "one JSON object on standard output")
+    add_json(parser)
     parser.set_defaults(func=run)
 
 

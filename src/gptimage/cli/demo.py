@@ -16,6 +16,7 @@ from attrs import frozen
 from gptimage.cli.generate import length
 from gptimage.cli.options import add_sandbox_option, configure, open_client
 from gptimage.cli.output import Target, prepare, progress, save_one, target
+from gptimage.cli.parser import argument
 from gptimage.models.pricing import Cost
 
 
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("-o", "--output", default="gptimage-demo", metavar="FOLDER")
-    parser.add_argument(
-        "--yes", action="store_true", help="with a key: spend the estimated amount, do not ask"
-    )
+    argument(parser, "--yes", "with a key: spend the estimated amount, do not ask")
     add_sandbox_option(parser)
     parser.set_defaults(func=run)
 

@@ -20,7 +20,7 @@ from gptimage.cli.options import (
     read_settings,
 )
 from gptimage.cli.output import Target, alone, prepare, progress, save, save_one, target
-from gptimage.cli.parser import add_json
+from gptimage.cli.parser import add_json, argument
 from gptimage.errors import GptImageError, InvalidRequestError
 
 
@@ -49,8 +49,8 @@ def add_edit(parser: argparse.ArgumentParser) -> None:
 
 def add_variations(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``variations``."""
-    parser.add_argument("image", metavar="IMAGE", help="a path, URL, file id or stored id")
-    parser.add_argument("--prompt", metavar="PROMPT", help="what may vary; - is standard input")
+    argument(parser, "IMAGE", "a path, URL, file id or stored id")
+    argument(parser, "--prompt PROMPT", "what may vary; - is standard input")
     add_parameters(parser, "edit", without=("partial_images", "outside"))
     _add_output(parser)
     add_client_options(parser)
@@ -67,39 +67,33 @@ def add_estimate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="PATH",
-        help="file, folder or - (standard output); several get -1, -2... (default: .)",
+    argument(
+        parser,
+        "-o --output PATH",
+        "file, folder or - (standard output); several get -1, -2... (default: .)",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace existing files instead of numbering"
-    )
-    parser.add_argument(
-        "--keep-original", action="store_true", help="also write what was drawn before a crop"
-    )
-    add_json(parser, "one JSON object on standard output")
+    argument(parser, "--overwrite", "replace existing files instead of numbering")
+    argument(parser, "--keep-original", "also write what was drawn before a crop")
+    add_json(parser)
 
 
 def _add_images(parser: argparse.ArgumentParser, *, required: bool) -> None:
     group = parser.add_argument_group("input images")
-    group.add_argument(
-        "-i",
-        "--image",
+    argument(
+        group,
+        "-i --image IMAGE",
+        "a path, URL or file id; up to 16 times, mask and markup belong to the first",
         action="append",
         required=required,
-        metavar="IMAGE",
-        help="a path, URL or file id; up to 16 times, mask and markup belong to the first",
     )
-    group.add_argument("--mask", metavar="IMAGE", help="where to change: transparent or white")
-    group.add_argument(
-        "--mask-box",
+    argument(group, "--mask IMAGE", "where to change: transparent or white")
+    argument(
+        group,
+        "--mask-box LEFT,TOP,RIGHT,BOTTOM",
+        "a box to change, in pixels of the first image; may be repeated",
         action="append",
-        metavar="LEFT,TOP,RIGHT,BOTTOM",
-        help="a box to change, in pixels of the first image; may be repeated",
     )
-    group.add_argument("--markup", metavar="IMAGE", help="transparent PNG with drawn hints")
+    argument(group, "--markup IMAGE", "transparent PNG with drawn hints")
 
 
 def run_generate(args: argparse.Namespace) -> int:
@@ -137,6 +131,7 @@ def run_estimate(args: argparse.Namespace) -> int:
     """Print the estimate, or why there is none."""
     from gptimage import ImageClient
     from gptimage.engine.from_config import open_templates
+    from gptimage.models.pricing import format_usd
 
     config = read_settings({"sandbox": True, "templates": args.templates})
     options = {**options_from_args(args), **image_args(args)}
@@ -146,18 +141,21 @@ def run_estimate(args: argparse.Namespace) -> int:
         open_templates(config)  # a folder that is named must be one, whether it is needed or not
     # The sandbox shares checks and prices with the service, and needs no key.
     with ImageClient.sandbox() as client:
-        found = client.estimate(prompt_from_args(args, config), **options)
+        prompt = prompt_from_args(args, config)
+        found, most = client.estimate(prompt, **options), client.max_cost(prompt, **options)
     if args.json:
         print_json(
             {
                 "estimate_usd": usd(found),
+                "max_cost_usd": usd(most),
                 "output_tokens": found and found.output_tokens,
                 "input_tokens": found and found.input_tokens,
                 "notes": list(found.notes) if found else [],
             }
         )
     elif found is None:
-        print("cannot be estimated: name --size and --quality, and a model whose price is known")
+        known = "a model with published costs" if most is None else f"at most {format_usd(most)}"
+        print(f"cannot be estimated: name --size and --quality; {known}")
     else:
         print(f"{found}: {found.output_tokens} tokens drawn, {found.input_tokens} tokens read")
         print("".join(f"  {note}\n" for note in found.notes), end="")
@@ -283,8 +281,12 @@ def _call(
 
 
 def _price(client: ImageClient, prompt: str | Prompt, options: dict[str, Any]) -> str:
-    estimate = client.estimate(prompt, **options)
-    return "cost not known beforehand" if estimate is None else str(estimate)
+    from gptimage.models.pricing import format_usd
+
+    if (estimate := client.estimate(prompt, **options)) is not None:
+        return str(estimate)
+    most = client.max_cost(prompt, **options)
+    return "cost not known beforehand" if most is None else f"at most {format_usd(most)}"
 
 
 def _report(

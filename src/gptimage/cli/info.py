@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptimage._internal.clock import utc_now
 from gptimage.cli.console import NotDeliveredError, reason
-from gptimage.cli.json_output import print_json, usd
+from gptimage.cli.json_output import document, print_json
 from gptimage.cli.options import (
     add_sandbox_option,
     check_cache_folder,
@@ -19,7 +19,7 @@ from gptimage.cli.options import (
     opening,
     read_settings,
 )
-from gptimage.cli.parser import add_actions, add_json
+from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.cli.values import age, port, seconds
 from gptimage.errors import InvalidRequestError
 
@@ -33,18 +33,17 @@ if TYPE_CHECKING:
 
 def add_spend(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``spend``."""
-    parser.add_argument("--ledger", metavar="FILE", help="its file; else the setting `ledger`")
-    parser.add_argument(
+    argument(parser, "--ledger FILE", "its file; else the setting `ledger`")
+    argument(
+        parser,
         "--by",
+        "how to group the calls",
         choices=("model", "day", "operation"),
         default="model",
-        help="how to group the calls",
     )
-    parser.add_argument(
-        "--since", metavar="TIME", help="only calls from then on: 2026-11-20, or with a time (UTC)"
-    )
+    argument(parser, "--since TIME", "only calls from then on: 2026-11-20, or with a time (UTC)")
     add_sandbox_option(parser)
-    add_json(parser, "one JSON object on standard output")
+    add_json(parser)
     parser.set_defaults(func=run_spend)
 
 
@@ -71,7 +70,8 @@ def run_spend(args: argparse.Namespace) -> int:
     with opening("ledger", option=option), contextlib.closing(Ledger(path)) as ledger:
         found = ledger.summary(args.by, since=since)
     if args.json:
-        print_json(_spend_document(found))
+        groups = [document(row) for row in found.groups]
+        print_json({"by": found.by, "groups": groups, "total": document(found.total)})
     else:
         print(_table(found))
     return 0
@@ -114,28 +114,6 @@ def _notes(total: Spending) -> list[str]:
     return [f"{count} {what}" for what, count in notes.items() if count]
 
 
-def _spend_document(found: Summary) -> dict[str, Any]:
-    groups = [_values(row) for row in found.groups]
-    return {"by": found.by, "groups": groups, "total": _values(found.total)}
-
-
-def _values(row: Spending) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "calls": row.calls,
-        "cached": row.cached,
-        "waiting": row.waiting,
-        "failed": row.failed,
-        "unknown": row.unknown,
-        "unpriced": row.unpriced,
-        "images": row.images,
-        "cost_usd": usd(row.cost),
-        "reserved_usd": usd(row.reserved),
-        "input_tokens": row.input_tokens,
-        "output_tokens": row.output_tokens,
-    }
-
-
 # ``gptimage cache``: what the cache on disk holds and has saved, and how to empty it.
 
 
@@ -147,13 +125,13 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
         ("clear", run_clear, "forget responses; counts stay"),
     )
     for each in actions.values():
-        each.add_argument("--cache", metavar="DIR", help="the folder; else the setting `cache`")
-        add_json(each, "one JSON object on standard output")
-    actions["clear"].add_argument(
-        "--older-than",
+        argument(each, "--cache DIR", "the folder; else the setting `cache`")
+        add_json(each)
+    argument(
+        actions["clear"],
+        "--older-than AGE",
+        "only those saved longer ago: 90s, 30m, 12h, 7d",
         type=age,
-        metavar="AGE",
-        help="only those saved longer ago: 90s, 30m, 12h, 7d",
     )
 
 
@@ -163,7 +141,9 @@ def run_stats(args: argparse.Namespace) -> int:
     found = cache.stats()
     cache.close()
     if args.json:
-        print_json({"path": str(cache.path), **_cache_document(found)})
+        known = {**document(found), "hit_rate": found.hit_rate}
+        del known["tiers"]  # a cache on disk has none
+        print_json({"path": str(cache.path), **known})
     else:
         print(_text(found, cache))
     return 0
@@ -191,18 +171,6 @@ def _open(args: argparse.Namespace) -> DiskCache:
         return Cache.disk(config.place("cache"), max_bytes=None)
 
 
-def _cache_document(found: CacheStats) -> dict[str, object]:
-    return {
-        "entries": found.entries,
-        "bytes": found.bytes,
-        "hits": found.hits,
-        "misses": found.misses,
-        "hit_rate": found.hit_rate,
-        "evictions": found.evictions,
-        "saved_usd": usd(found.saved_usd),
-    }
-
-
 def _text(found: CacheStats, cache: DiskCache) -> str:
     rate = "" if found.hit_rate is None else f" ({found.hit_rate:.0%} of all calls)"
     rows = {
@@ -221,8 +189,8 @@ def _text(found: CacheStats, cache: DiskCache) -> str:
 
 def add_models(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``models``."""
-    parser.add_argument("--all", action="store_true", help="include models that are shut down")
-    add_json(parser, "one JSON object on standard output")
+    argument(parser, "--all", "include models that are shut down")
+    add_json(parser)
     parser.set_defaults(func=run_models)
 
 
@@ -234,12 +202,12 @@ def run_models(args: argparse.Namespace) -> int:
     today = utc_now().date()
     shown = [spec for spec in catalogue if args.all or spec.state(today) != "shut_down"]
     if args.json:
-        document = {
+        about = {
             "default": catalogue.default,
             "checked": catalogue.checked.isoformat(),
             "models": [_model_document(spec, today) for spec in shown],
         }
-        print_json(document)
+        print_json(about)
         return 0
     for spec in shown:
         print(_model_line(spec, today, default=catalogue.default))
@@ -286,34 +254,34 @@ def _model_document(spec: ModelSpec, today: date) -> dict[str, Any]:
 
 def add_sandbox(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``sandbox``."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=port, default=8080, help="port; 0 takes a free one")
-    parser.add_argument(
-        "--latency", type=seconds, default=0.0, metavar="SECONDS", help="wait before each response"
+    argument(parser, "--host HOST", "address to listen on", default="127.0.0.1")
+    argument(parser, "--port PORT", "port; 0 takes a free one", type=port, default=8080)
+    argument(
+        parser,
+        "--provider NAME",
+        "whose paths, parameters, replies and refusals it has: openai (the default), azure, "
+        "gemini, openrouter, together or xai",
+        default="openai",
     )
-    parser.add_argument(
+    argument(parser, "--latency SECONDS", "wait before each response", type=seconds, default=0.0)
+    argument(
+        parser,
         "--draw",
+        "plain draws a few flat colours in a tenth of the time (default: scene)",
         choices=("scene", "plain"),
         default="scene",
-        help="plain draws a few flat colours in a tenth of the time (default: scene)",
     )
-    parser.add_argument(
-        "--drift", type=_amount, action="append", default=[], metavar="KIND=AMOUNT",
+    argument(
+        parser, "--drift KIND=AMOUNT", type=_amount, action="append", default=[],
         help="make edits change what their mask protects: repaint=12, tint=0.3 or shift=3",
     )  # fmt: skip
-    parser.add_argument(
-        "--previews", action="store_true", help="grant features that are in preview"
-    )
-    parser.add_argument(
-        "--fail", type=_rates, action="append", default=[], metavar="SCENARIO=RATE",
+    argument(parser, "--previews", "grant features that are in preview")
+    argument(
+        parser, "--fail SCENARIO=RATE", type=_rates, action="append", default=[],
         help="make a share of the requests fail, such as cut=0.02; may be given several times",
     )  # fmt: skip
-    parser.add_argument(
-        "--seed", type=int, metavar="NUMBER", help="make the same requests fail each time"
-    )
-    parser.add_argument(
-        "--record", metavar="FOLDER", help="record what is drawn as a cassette for tests"
-    )
+    argument(parser, "--seed NUMBER", "make the same requests fail each time", type=int)
+    argument(parser, "--record FOLDER", "record what is drawn as a cassette for tests")
     parser.set_defaults(func=run_sandbox)
 
 
@@ -325,6 +293,7 @@ def run_sandbox(args: argparse.Namespace) -> int:
         print(f"sandbox at {base_url} (any key; Ctrl-C ends it)", flush=True)
 
     settings: dict[str, Any] = {
+        "provider": args.provider,
         "latency": args.latency,
         "previews": args.previews,
         "drift": dict(args.drift),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gptimage.cli.json_output import usd
-from gptimage.cli.parser import add_actions, add_json
+from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.cli.store import printable
 from gptimage.errors import InvalidRequestError
 
@@ -35,15 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("retry", _retry, "let it be sent again, even if that pays a second time"),
         ("discard", _discard, "give it up"),
     )
-    actions["list"].add_argument(
-        "--all", action="store_true", help="also done, failed and discarded ones"
-    )
+    argument(actions["list"], "--all", "also done, failed and discarded ones")
     for name, action in actions.items():
         if name != "list":
-            action.add_argument("id", metavar="ID", help="the job's id")
-        action.add_argument(
-            "--job-store", metavar="PATH", help="the job store: a file, or redis://..."
-        )
+            argument(action, "ID", "the job's id")
+        argument(action, "--job-store PATH", "the job store: a file, or redis://...")
         add_json(action)
 
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import AttrsInstance, fields, frozen
 
 from gptimage.errors import error_to_dict
 from gptimage.wording import for_command_line
@@ -46,6 +46,21 @@ def usd(amount: Cost | Estimate | Decimal | None) -> str | None:
     if amount is None:
         return None
     return str(amount if isinstance(amount, Decimal) else amount.usd)
+
+
+def document(value: AttrsInstance) -> dict[str, Any]:
+    """Describe a report by its fields; amounts of money end in ``_usd``."""
+    from gptimage._internal.converter import to_json
+    from gptimage.models.pricing import Cost
+
+    found: dict[str, Any] = {}
+    for name in (each.name for each in fields(type(value))):
+        item = getattr(value, name)
+        if isinstance(item, (Cost, Decimal)):
+            found[f"{name.removesuffix('_usd')}_usd"] = usd(item)
+        else:
+            found[name] = to_json(item)
+    return found
 
 
 def file_document(each: Written | Record) -> dict[str, object]:

@@ -34,7 +34,7 @@ from gptimage.cli.output import (
     save_missing,
     target,
 )
-from gptimage.cli.parser import add_json
+from gptimage.cli.parser import add_json, argument
 from gptimage.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -74,27 +74,19 @@ _SHOW_CURSOR: Final = b"\x1b[?25h"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        help=".jsonl, or .csv with a header, with a column prompt; - reads standard input",
+    argument(
+        parser,
+        "FILE",
+        ".jsonl, or .csv with a header, with a column prompt; - reads standard input",
     )
-    parser.add_argument("-o", "--output", metavar="FOLDER", default=".", help="default: .")
-    parser.add_argument("--name-from", metavar="COLUMN", help="name files by this column: sku")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="check every line, print the estimate, send nothing"
-    )
-    parser.add_argument("--concurrency", type=int, default=8, metavar="N", help="default: 8")
-    parser.add_argument(
-        "--checkpoint", metavar="FILE", help="a second run with it sends only what is missing"
-    )
-    parser.add_argument(
-        "--retry-unknown", action="store_true", help="send again what may have been billed"
-    )
-    parser.add_argument(
-        "--images-per-minute", metavar="N", help="never request more; your account's tier"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    argument(parser, "-o --output FOLDER", "default: .", default=".")
+    argument(parser, "--name-from COLUMN", "name files by this column: sku")
+    argument(parser, "--dry-run", "check every line, print the estimate, send nothing")
+    argument(parser, "--concurrency N", "default: 8", type=int, default=8)
+    argument(parser, "--checkpoint FILE", "a second run with it sends only what is missing")
+    argument(parser, "--retry-unknown", "send again what may have been billed")
+    argument(parser, "--images-per-minute N", "never request more; your account's tier")
+    argument(parser, "--overwrite", "replace existing files")
     add_json(parser, "one JSON object per line and item")
     add_template(parser, "whose arguments may be columns, too")
     add_parameters(parser, "edit", without=("partial_images",))

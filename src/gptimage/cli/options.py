@@ -9,9 +9,10 @@ import os
 import sys
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from gptimage.cli.console import read_stdin
+from gptimage.cli.parser import CanAddArgument, argument
 from gptimage.errors import ConfigurationError, InvalidRequestError, StoreError
 from gptimage.types.parameters import PARAMETERS, Operation, Parameter
 
@@ -39,19 +40,9 @@ _CLIENT_SETTINGS: Final = (
 )
 
 
-class CanAddArgument(Protocol):
-    """A parser, or a group of one, whose common class has a private name."""
-
-    def add_argument(self, *flags: str, **options: Any) -> object:
-        """Add an argument."""
-        ...
-
-
 def add_prompt(parser: argparse.ArgumentParser) -> None:
     """Add the prompt, and the template that can take its place."""
-    parser.add_argument(
-        "prompt", nargs="?", metavar="PROMPT", help="what to draw; - reads standard input"
-    )
+    argument(parser, "PROMPT", "what to draw; - reads standard input", nargs="?")
     add_template(parser)
 
 
@@ -76,8 +67,8 @@ def add_parameters(
                 help=_help(row),
             )
     if "svg" not in without:
-        group.add_argument("--svg-model", metavar="MODEL", help="Which model writes an svg")
-        group.add_argument("--svg-effort", metavar="LEVEL", help="How much it thinks: none to max")
+        argument(group, "--svg-model MODEL", "Which model writes an svg")
+        argument(group, "--svg-effort LEVEL", "How much it thinks: none to max")
 
 
 def options_from_args(args: argparse.Namespace) -> dict[str, Any]:
@@ -115,7 +106,7 @@ def add_template(parser: argparse.ArgumentParser, what: str = "instead of PROMPT
         metavar=("NAME", "KEY=VALUE"),
         help=f"a prompt template and its arguments, {what}; `gptimage templates list`",
     )
-    parser.add_argument("--templates", metavar="FOLDER", help="add the templates of this folder")
+    argument(parser, "--templates FOLDER", "add the templates of this folder")
 
 
 def prompt_from_args(args: argparse.Namespace, config: Config) -> str | Prompt:
@@ -168,10 +159,8 @@ def key_values(words: Iterable[str]) -> dict[str, str]:
 
 def add_sandbox_option(parser: CanAddArgument) -> None:
     """Add ``--sandbox``."""
-    parser.add_argument(
-        "--sandbox",
-        action="store_true",
-        help="draw offline: no key, no network, no cost (also GPTIMAGE_SANDBOX=1)",
+    argument(
+        parser, "--sandbox", "draw offline: no key, no network, no cost (also GPTIMAGE_SANDBOX=1)"
     )
 
 
@@ -179,15 +168,13 @@ def add_client_options(parser: argparse.ArgumentParser, *, refresh: bool = True)
     """Add the settings of a client; each beats the variable and the files of the same name."""
     group = parser.add_argument_group("settings (see `gptimage config`)")
     add_sandbox_option(group)
-    group.add_argument("--store", metavar="DIR", help="save every image there; a bucket, or off")
-    group.add_argument("--cache", metavar="DIR", help="pay once per request: a folder, on or off")
-    group.add_argument("--ledger", metavar="FILE", help="enter every call and cost there, or off")
-    group.add_argument("--budget", metavar="USD/PERIOD", help="spend no more: 1.00/day, 0.25/call")
-    group.add_argument("--tag", action="append", metavar="WORD", help="a tag for the store")
+    argument(group, "--store DIR", "save every image there; a bucket, or off")
+    argument(group, "--cache DIR", "pay once per request: a folder, on or off")
+    argument(group, "--ledger FILE", "enter every call and cost there, or off")
+    argument(group, "--budget USD/PERIOD", "spend no more: 1.00/day, 0.25/call")
+    argument(group, "--tag WORD", "a tag for the store", action="append")
     if refresh:
-        group.add_argument(
-            "--refresh", action="store_true", help="send again even if the cache has the response"
-        )
+        argument(group, "--refresh", "send again even if the cache has the response")
 
 
 def configure(args: argparse.Namespace) -> Config:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 
 class UsageError(Exception):
@@ -80,6 +80,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "diff": ("images:add_diff", "how much two images differ, and where"),
     "cache": ("info:add_cache", "look into the cache on disk, or empty it"),
     "config": ("config:add_arguments", "the settings that apply, and where each comes from"),
+    "studio": ("studio:add_arguments", "a local web page: make, edit, gallery, jobs, money"),
     "sandbox": ("info:add_sandbox", "serve the offline service over HTTP"),
     "demo": ("demo:add_arguments", "generate, edit and stream into ./gptimage-demo"),
     "completion": ("completion:add_arguments", "completion of commands for bash, zsh or fish"),
@@ -126,7 +127,7 @@ def build_parser(words: Sequence[str] | None = None) -> Parser:
         epilog=_EPILOG,
         formatter_class=_Formatter,
     )
-    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    argument(parser, "--version", "show the version and exit")
     subparsers = parser.add_subparsers(metavar="COMMAND")
     named = None if words is None else next((word for word in words if word[:1] != "-"), "")
     for name, (target, help) in COMMANDS.items():
@@ -139,6 +140,33 @@ def build_parser(words: Sequence[str] | None = None) -> Parser:
         if named in {None, name}:
             import_module("gptimage.cli.store").add_command(each, name)
     return parser
+
+
+class CanAddArgument(Protocol):
+    """A parser, or a group of one, whose common class has a private name."""
+
+    def add_argument(self, *flags: str, **options: Any) -> object:
+        """Add an argument."""
+        ...
+
+
+def argument(parser: CanAddArgument, words: str, help: str, **more: Any) -> None:
+    """Add an argument.
+
+    Args:
+        parser: A parser, or a group of one.
+        words: The name of a value, such as ``FILE``, or the flags of an option and the name of its
+            value, such as ``-o --output PATH``. An option without a value is a switch.
+        help: Its line in the help.
+        **more: Whatever else argparse takes; with ``choices``, the value needs no name.
+    """
+    *flags, last = words.split()
+    if last.startswith("-"):
+        more = more if "choices" in more else {"action": "store_true", **more}
+        flags.append(last)
+    elif flags or last.isupper():
+        more["metavar"] = last
+    parser.add_argument(*(flags or [last.lower()]), help=help, **more)
 
 
 def add_actions(
@@ -156,4 +184,4 @@ def add_actions(
 
 def add_json(parser: argparse.ArgumentParser, help: str = "JSON on standard output") -> None:
     """Add ``--json``."""
-    parser.add_argument("--json", action="store_true", help=help)
+    argument(parser, "--json", help)

@@ -20,7 +20,7 @@ from gptimage.cli.options import (
     template_from_args,
 )
 from gptimage.cli.output import Target, alone, prepare, progress, save_one, target
-from gptimage.cli.parser import add_json
+from gptimage.cli.parser import add_json, argument
 from gptimage.errors import InvalidRequestError
 
 
@@ -37,25 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_template(parser, "as the first turn")
     group = parser.add_argument_group("where it starts")
-    group.add_argument("--resume", metavar="ID", help="a response (resp_...) or a stored image")
-    group.add_argument(
-        "-i", "--image", action="append", metavar="IMAGE", help="a path, URL or file id, 1st turn"
-    )
-    group.add_argument("--mask", metavar="IMAGE", help="where the 1st turn may change it")
-    group.add_argument(
-        "--stateless", action="store_true", help="have the service save nothing of it"
-    )
+    argument(group, "--resume ID", "a response (resp_...) or a stored image")
+    argument(group, "-i --image IMAGE", "a path, URL or file id, 1st turn", action="append")
+    argument(group, "--mask IMAGE", "where the 1st turn may change it")
+    argument(group, "--stateless", "have the service save nothing of it")
     add_parameters(parser, "edit", without=("n",))
     group = parser.add_argument_group("parameters of conversations")
-    group.add_argument("--chat-model", metavar="MODEL", help="the model that reads the words")
-    group.add_argument("--action", default="auto", help="auto, generate or edit")
-    group.add_argument(
-        "--max-images", type=int, metavar="N", help="the most images a turn may draw (default: 1)"
-    )
-    parser.add_argument(
-        "-o", "--output", metavar="PATH", help="file or folder, or - for standard output"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    argument(group, "--chat-model MODEL", "the model that reads the words")
+    argument(group, "--action ACTION", "auto, generate or edit", default="auto")
+    argument(group, "--max-images N", "the most images a turn may draw (default: 1)", type=int)
+    argument(parser, "-o --output PATH", "file or folder, or - for standard output")
+    argument(parser, "--overwrite", "replace existing files")
     add_json(parser, "one JSON object per turn")
     add_client_options(parser, refresh=False)
     parser.set_defaults(func=run)

@@ -15,14 +15,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from gptimage.cli.json_output import document
 from gptimage.cli.options import is_option, opening, read_settings
-from gptimage.cli.parser import ALIASES, add_json
+from gptimage.cli.parser import ALIASES, add_json, argument
 from gptimage.cli.values import age, moment, size
 from gptimage.errors import InvalidRequestError
 
 
 if TYPE_CHECKING:
-    from gptimage.store import Filters, Page, Problem, Record, Stats, Store
+    from gptimage.store import Filters, Page, Problem, Record, Store
 
 
 # The commands that only look into a store: history, search, show, open, stats.
@@ -91,15 +92,15 @@ def run_show(args: argparse.Namespace) -> int:
     """Print everything known of an image, and its relations."""
     with open_store(args) as store:
         record, lineage = store.get(args.id), store.lineage(args.id)
-    document = {
+    about = {
         **document_of(record),
         "ancestors": [each.id for each in lineage.ancestors],
         "descendants": [each.id for each in lineage.descendants],
     }
     if args.json:
-        print(json.dumps(document))
+        print(json.dumps(about))
         return 0
-    for name, value in document.items():
+    for name, value in about.items():
         if value not in (None, [], {}, ""):
             text = value if isinstance(value, str) else json.dumps(value)
             print(printable(f"{name:<20}{text}"))
@@ -120,11 +121,11 @@ def run_stats(args: argparse.Namespace) -> int:
     """Print what is in the store."""
     with open_store(args) as store:
         name, stats = store.name, store.stats()
-    document = {"store": name, **_stats(stats)}
+    found = {"store": name, **document(stats)}
     if args.json:
-        print(json.dumps(document))
+        print(json.dumps(found))
         return 0
-    for key, value in document.items():
+    for key, value in found.items():
         print(f"{key:<14}{value if isinstance(value, str) else json.dumps(value)}")
     return 0
 
@@ -184,23 +185,6 @@ def _show(path: Path) -> bool:
     return True
 
 
-def _stats(stats: Stats) -> dict[str, object]:
-    return {
-        "images": stats.images,
-        "bytes": stats.bytes,
-        "inputs": stats.inputs,
-        "input_bytes": stats.input_bytes,
-        "cost_usd": str(stats.cost.usd),
-        "unknown_cost": stats.unknown_cost,
-        "pinned": stats.pinned,
-        "oldest": stats.oldest and stats.oldest.isoformat(),
-        "newest": stats.newest and stats.newest.isoformat(),
-        "by_model": dict(stats.by_model),
-        "by_operation": dict(stats.by_operation),
-        "by_format": dict(stats.by_format),
-    }
-
-
 def printable(text: str) -> str:
     """Replace what could move a terminal's cursor: prompts may come from anybody."""
     return "".join(char if char.isprintable() else "�" for char in text)
@@ -230,17 +214,9 @@ def run_prune(args: argparse.Namespace) -> int:
     keep = Retention(max_age=args.max_age, max_bytes=args.max_bytes, max_count=args.max_count)
     with open_store(args) as store:
         report = store.prune(keep, dry_run=args.dry_run)
-    document = {
-        "removed": list(report.removed),
-        "bytes": report.bytes,
-        "inputs": report.inputs,
-        "kept": report.kept,
-        "skipped": [list(each) for each in report.skipped],
-        "dry_run": report.dry_run,
-    }
     verb = "would remove" if report.dry_run else "removed"
     text = f"{verb} {len(report.removed)} images, {report.bytes:,} bytes; {report.kept} stay"
-    print(json.dumps(document) if args.json else text)
+    print(json.dumps(document(report)) if args.json else text)
     for id, reason in report.skipped:
         print(f"gptimage: {id} was not removed: {reason}", file=sys.stderr)
     return 1 if report.skipped else 0
@@ -251,14 +227,7 @@ def run_verify(args: argparse.Namespace) -> int:
     with open_store(args) as store:
         report = store.verify(hashes=not args.quick, repair=args.repair)
     if args.json:
-        document = {
-            "checked": report.checked,
-            "clean": report.clean,
-            "problems": [_problem(each) for each in report.problems],
-            "repaired": [_problem(each) for each in report.repaired],
-            "unfinished": list(report.unfinished),
-        }
-        print(json.dumps(document))
+        print(json.dumps({**document(report), "clean": report.clean}))
     else:
         for each in report.repaired:
             print(_line("repaired", each))
@@ -282,13 +251,9 @@ def run_recover(args: argparse.Namespace) -> int:
     with open_store(args, must_exist=False) as store:
         report = store.recover(older_than=older_than, every=args.all)
     if args.json:
-        document = {
-            "saved": [document_of(each) for each in report.saved],
-            "known": report.known,
-            "failed": [list(each) for each in report.failed],
-            "others": dict(report.others),
-        }
-        print(json.dumps(document))
+        saved = [document_of(each) for each in report.saved]
+        known = {"known": report.known, "failed": report.failed, "others": dict(report.others)}
+        print(json.dumps({"saved": saved, **known}))
     else:
         for record in report.saved:
             print(line(record))
@@ -322,10 +287,6 @@ def _print_record(record: Record, *, as_json: bool) -> int:
     return 0
 
 
-def _problem(problem: Problem) -> dict[str, str]:
-    return {"kind": problem.kind, "key": problem.key, "detail": problem.detail}
-
-
 def _line(prefix: str, problem: Problem) -> str:
     text = f"{problem.kind}: {problem.key}" + (f" ({problem.detail})" if problem.detail else "")
     text = f"{prefix} {text}".strip()
@@ -355,60 +316,60 @@ def add_command(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the arguments of one command."""
     func, help = _COMMANDS[name]
     parser.description = f"{help[0].upper()}{help[1:]}."
-    parser.add_argument("--store", metavar="DIR", help="the folder, or s3://bucket/prefix")
-    add_json(parser, "one JSON object on standard output")
+    argument(parser, "--store DIR", "the folder, or s3://bucket/prefix")
+    add_json(parser)
     parser.set_defaults(func=func)
     if name in {"show", "open", "tag", "pin"}:
-        parser.add_argument("id", metavar="ID", help="as history prints it")
+        argument(parser, "ID", "as history prints it")
     if name in {"tag", "pin"}:
-        parser.add_argument("--remove", action="store_true", help="take it away again")
+        argument(parser, "--remove", "take it away again")
     if name in _ARGUMENTS:
         _ARGUMENTS[name](parser)
     if name in {"history", "search"}:
-        parser.add_argument("-n", "--limit", type=int, default=20, help="how many (default 20)")
-        parser.add_argument("--cursor", help="go on where the page before ended")
+        argument(parser, "-n --limit LIMIT", "how many (default 20)", type=int, default=20)
+        argument(parser, "--cursor CURSOR", "go on where the page before ended")
     if name in {"history", "search", "export"}:
         _add_filters(parser)
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", help='all these words; "red fox" is a phrase, light* begins so')
+    argument(parser, "text", 'all these words; "red fox" is a phrase, light* begins so')
     parser.add_argument("--rank", choices=("newest", "relevance"), default="newest")
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quick", action="store_true", help="compare lengths, not every byte")
-    parser.add_argument("--repair", action="store_true", help="put right what loses nothing")
+    argument(parser, "--quick", "compare lengths, not every byte")
+    argument(parser, "--repair", "put right what loses nothing")
 
 
 def _add_recover(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--older-than",
+    argument(
+        parser,
+        "--older-than AGE",
+        "also take responses this old whose process seems alive (default 1h)",
         type=age,
-        metavar="AGE",
-        help="also take responses this old whose process seems alive (default 1h)",
     )
-    parser.add_argument("--all", action="store_true", help="also take what belongs to other stores")
+    argument(parser, "--all", "also take what belongs to other stores")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", help="where to; made when missing")
-    parser.add_argument("--naming", metavar="TEMPLATE", help="such as '{prompt:slug}-{id}'")
-    parser.add_argument("--no-sidecars", action="store_true", help="only the images")
+    argument(parser, "folder", "where to; made when missing")
+    argument(parser, "--naming TEMPLATE", "such as '{prompt:slug}-{id}'")
+    argument(parser, "--no-sidecars", "only the images")
 
 
 def _add_prune(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--max-age", type=age, metavar="AGE", help="remove older ones: 30d, 12h")
-    parser.add_argument("--max-bytes", type=size, metavar="SIZE", help="10GB, 500MB or bytes")
-    parser.add_argument("--max-count", type=int, metavar="N", help="keep so many of the newest")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    argument(parser, "--max-age AGE", "remove older ones: 30d, 12h", type=age)
+    argument(parser, "--max-bytes SIZE", "10GB, 500MB or bytes", type=size)
+    argument(parser, "--max-count N", "keep so many of the newest", type=int)
+    argument(parser, "--dry-run", "only say what would go")
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     for name, help in _FILTERS:
         kind = moment if name in {"--since", "--until"} else str
         parser.add_argument(name, type=kind, help=help)
-    parser.add_argument("--pinned", action="store_true", default=None, help="only pinned ones")
+    argument(parser, "--pinned", "only pinned ones", default=None)
 
 
 _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
@@ -427,9 +388,7 @@ _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
 }
 _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], object]]] = {
     "search": _add_search,
-    "open": lambda parser: parser.add_argument(
-        "--print", action="store_true", help="only print where the file is"
-    ),
+    "open": lambda parser: argument(parser, "--print", "only print where the file is"),
     "tag": lambda parser: parser.add_argument("tags", nargs="+", metavar="TAG"),
     "prune": _add_prune,
     "verify": _add_verify,

@@ -17,7 +17,7 @@ from gptimage.cli.options import (
     read_settings,
 )
 from gptimage.cli.output import prepare, save_one, target
-from gptimage.cli.parser import add_actions, add_json
+from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.errors import InvalidRequestError, TemplateError
 
 
@@ -91,16 +91,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "arguments", metavar="KEY=VALUE", nargs="*", help="right after NAME; options come last"
     )
     new, gallery = actions["new"], actions["gallery"]
-    new.add_argument("--extends", metavar="TEMPLATE", help="a template to build on")
-    new.add_argument("--folder", metavar="FOLDER", default=".", help="where to put it (.)")
+    argument(new, "--extends TEMPLATE", "a template to build on")
+    argument(new, "--folder FOLDER", "where to put it (.)", default=".")
     gallery.add_argument("-o", "--output", metavar="FOLDER", default="gptimage-gallery")
-    gallery.add_argument("--yes", action="store_true", help="spend the estimated amount")
+    argument(gallery, "--yes", "spend the estimated amount")
     add_client_options(gallery)
     for name, action in actions.items():
         if name != "new":
-            action.add_argument(
-                "--folder", metavar="FOLDER", help="add its templates; else the setting `templates`"
-            )
+            argument(action, "--folder FOLDER", "add its templates; else the setting `templates`")
             add_json(action)
 
 
@@ -122,8 +120,8 @@ def run_show(args: argparse.Namespace) -> int:
         print_json({**template.describe(), "schema": template.schema()})
         return 0
     print(f"{template.name}: {template.title}\n{template.description}\n")
-    for argument in template.arguments:
-        print(f"  {argument.name:<20}{_argument(argument)}")
+    for each in template.arguments:
+        print(f"  {each.name:<20}{_argument(each)}")
     print(f"\nrecommended: {_settings(template)}")
     if template.example:
         print(f"example: {_command(template)}")

@@ -216,7 +216,7 @@ def _nothing(
         f"{why}: {cost}; the raw reply is in .reply",
         reply=reassemble(reply.body, reply.images, IMAGE),
         status=reply.status,
-        possible_cost=turn.plan.ceiling,
+        possible_cost=turn.plan.max_cost,
         partials=partials,
         request_id=reply.request_id,
         text=answer.text,
@@ -409,16 +409,16 @@ class TurnReader:
         reason = str(broken) if broken else "the stream ended before the finished image"
         plan, kept = self._turn.plan, tuple(self._partials)
         message = f"{reason}: {possible_cost(plan)}; {len(kept)} previews are in .partials"
-        ceiling, request_id = plan.ceiling, self._head.request_id
+        max_cost, request_id = plan.max_cost, self._head.request_id
         if not self._unread:
             return OutcomeUnknownError(
-                message, possible_cost=ceiling, partials=kept, request_id=request_id
+                message, possible_cost=max_cost, partials=kept, request_id=request_id
             )
         # An image may be in what could not be read; it is not thrown away.
         return MalformedReplyError(
             f"{message}, what could not be read is in .reply",
             reply=b"\n\n".join(self._unread),
-            possible_cost=ceiling,
+            possible_cost=max_cost,
             partials=kept,
             request_id=request_id,
         )

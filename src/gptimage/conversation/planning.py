@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
@@ -21,8 +20,9 @@ from gptimage.engine.plan import Plan, cache_key
 from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
-from gptimage.models.pricing import STANDARD, chat_ceiling, utf8_length
+from gptimage.models.pricing import STANDARD, chat_max_cost, utf8_length
 from gptimage.providers.openai.responses import OURS, Ask, to_wire
+from gptimage.providers.parameters import check_conversation
 from gptimage.types.request import FileRef, Generate, Prompt, edit_request, generate_request
 
 
@@ -119,32 +119,32 @@ def plan_turn(plan: Plan, ask: Ask, *, endpoint: str, history: int | None = 0) -
     for name in plan.request.extra_body or ():
         if name in OURS:
             raise _refuse("extra_body", name, "a conversation sets it itself", "other fields")
-    azure = (urlsplit(endpoint).hostname or "").endswith(".azure.com")
-    ask = evolve(ask, azure=azure)
+    check_conversation(plan.provider)
+    ask = evolve(ask, model_header=plan.provider.model_header)
     wire = to_wire(plan.request, plan.wire, ask)
-    ceiling = _ceiling(plan, ask, history)
+    max_cost = _max_cost(plan, ask, history)
     key = cache_key(wire, endpoint)
-    whole = evolve(plan, wire=wire, key=key, ceiling=ceiling, most=ask.max_images)
+    whole = evolve(plan, wire=wire, key=key, max_cost=max_cost, most=ask.max_images)
     return TurnPlan(plan=whole, ask=ask)
 
 
-def _ceiling(plan: Plan, ask: Ask, history: int | None) -> Decimal | None:
+def _max_cost(plan: Plan, ask: Ask, history: int | None) -> Decimal | None:
     """The most a turn should cost in USD, both models together; None when one is not known."""
     price = plan.spec.price(plan.on) if plan.spec else None
-    chat = _chat_ceiling(plan.request, plan.on, ask, history)
-    if plan.ceiling is None or price is None or chat is None:
+    chat = _chat_max_cost(plan.request, plan.on, ask, history)
+    if plan.max_cost is None or price is None or chat is None:
         return None
     rewritten = _REWRITTEN * price.text_input / 1_000_000
-    return ask.max_images * (plan.ceiling + rewritten) + chat
+    return ask.max_images * (plan.max_cost + rewritten) + chat
 
 
-def _chat_ceiling(request: Generate, on: date, ask: Ask, history: int | None) -> Decimal | None:
+def _chat_max_cost(request: Generate, on: date, ask: Ask, history: int | None) -> Decimal | None:
     """Return the chat model's part; its bytes are those of the prompt and of all extra fields."""
     extra = request.extra_body or {}
     if extra.get("service_tier") not in STANDARD:
         return None
     most = extra.get("max_output_tokens")
-    return chat_ceiling(
+    return chat_max_cost(
         ask.chat_model,
         on,
         text=utf8_length(request.prompt) + (len(canonical(extra)) if extra else 0),

@@ -239,7 +239,7 @@ class _TrackedCall(CallTracker):
             operation=operation,
             model=plan.request.model,
             estimate=None if plan.estimate is None else plan.estimate.usd,
-            reserved=plan.ceiling or Decimal(0),
+            reserved=plan.max_cost or Decimal(0),
             prompt=plan.request.prompt,
         )
         self._call_id = self._entry.call_id  # observers see one call, however many rows it has
@@ -250,7 +250,7 @@ class _TrackedCall(CallTracker):
         self._emit(
             Planned,
             estimate=self._entry.estimate,
-            ceiling=plan.ceiling,
+            max_cost=plan.max_cost,
             images=plan.images,
         )
 
@@ -292,7 +292,7 @@ class _TrackedCall(CallTracker):
             )
             self._reservation = self._reserved()
             self._in_flight = False
-        self._emit(Retried, delay=delay, reason=_reason(outcome), possible_cost=self._plan.ceiling)
+        self._emit(Retried, delay=delay, reason=_reason(outcome), possible_cost=self._plan.max_cost)
 
     def unbilled(self) -> None:
         self._in_flight = False
@@ -362,7 +362,7 @@ class _TrackedCall(CallTracker):
             request_id=getattr(error, "request_id", None),
             status=error.status if isinstance(error, ApiError) else None,
             code=error.code if isinstance(error, ApiError) else None,
-            possible_cost=_times(self._plan.ceiling, self.doubtful + billed),
+            possible_cost=_times(self._plan.max_cost, self.doubtful + billed),
         )
 
     def _reserved(self) -> Reservation | None:
@@ -370,7 +370,7 @@ class _TrackedCall(CallTracker):
         accounting = self._accounting
         if accounting.budget is not None:
             return accounting.budget.reserve(
-                self._plan.ceiling, on=self._entry.at, note=self._entry
+                self._plan.max_cost, on=self._entry.at, note=self._entry
             )
         if accounting.ledger is None:
             return None
@@ -433,4 +433,6 @@ def _sum(cost: Cost | None, extra: Cost | None) -> Cost | None:
         return None
     if extra is FREE:
         return cost
-    return Cost(usd=cost.usd + extra.usd, upper_bound=cost.upper_bound or extra.upper_bound)
+    return Cost(
+        usd=cost.usd + extra.usd, is_upper_bound=cost.is_upper_bound or extra.is_upper_bound
+    )

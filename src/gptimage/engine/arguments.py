@@ -48,7 +48,6 @@ _SDK: Final = (
     "http_client",
     "organization",
     "project",
-    "provider",
     "proxy",
     "verify",
     "webhook_secret",
@@ -298,6 +297,24 @@ def _fetch(name: str, value: object) -> None:
     one_of(name, value, Fetch, "a Fetch, such as Fetch(max_bytes=10_000_000)")
 
 
+def _provider(name: str, value: object) -> None:
+    """Refuse what names no provider; a misspelt one is refused where it is looked up."""
+    from gptimage.providers import Provider
+
+    if not isinstance(value, str):
+        one_of(name, value, Provider, "the name of one, such as 'azure', or a Provider")
+
+
+def _providers(name: str, value: object) -> None:
+    from gptimage.providers import Provider
+
+    wanted = "a list of Provider(...) values"
+    if not isinstance(value, (list, tuple)):
+        raise refused(name, value, wanted)
+    for each in cast("list[object]", value):
+        one_of(name, each, Provider, wanted)
+
+
 def _observers(name: str, value: object) -> None:
     """Refuse an observer whose `notify` must be awaited: it would receive nothing."""
     wanted = "a list of observers, each with a method notify(event)"
@@ -316,6 +333,8 @@ def _limits(name: str, value: object) -> None:
 
 
 _CHECKS: Final = {
+    "provider": _provider,
+    "providers": _providers,
     "model": text,
     "chat_model": text,
     "retry": _retry,

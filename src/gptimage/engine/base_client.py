@@ -44,6 +44,7 @@ from gptimage.engine.send import (
     reserve_budget,
     run_accounting,
 )
+from gptimage.engine.services import Services
 from gptimage.engine.streaming import StreamReader
 from gptimage.errors import ConfigurationError, OutcomeUnknownError
 from gptimage.models.catalog import Models
@@ -147,7 +148,7 @@ class BaseClient:
 
     Args:
         runtime: Sends and waits.
-        endpoint: The base URL.
+        services: The providers it sends to.
         store: Where every image is saved.
         cache: Where replies are kept.
         templates: The prompt templates of `render`.
@@ -158,7 +159,7 @@ class BaseClient:
         self,
         runtime: Runtime,
         *,
-        endpoint: str,
+        services: Services,
         store: Store | str | os.PathLike[str] | None,
         cache: Cache | str | os.PathLike[str] | None,
         templates: PromptTemplates | None,
@@ -166,7 +167,7 @@ class BaseClient:
     ) -> None:
         self.store: Store | None = store_of(store)
         self.cache: Cache | None = cache_of(cache)
-        self._config = ClientConfig.from_settings(settings, endpoint=endpoint, store=self.store)
+        self._config = ClientConfig.from_settings(settings, services=services, store=self.store)
         self._saver = ResultSaver(core=self._config, caches=self.cache is not None)
         self._sender = RetryingSender(self._config, runtime)
         self._accounting = accounting_from(settings, self._config.clock)
@@ -346,10 +347,10 @@ class BaseClient:
     ) -> Estimate | None:
         return (await self._plan_for_estimate(prompt, images, options)).estimate
 
-    async def _ceiling(
+    async def _max_cost(
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
     ) -> Decimal | None:
-        return (await self._plan_for_estimate(prompt, images, options)).ceiling
+        return (await self._plan_for_estimate(prompt, images, options)).max_cost
 
     async def _plan_for_estimate(
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
@@ -387,7 +388,7 @@ class BaseClient:
             return call.saved(await self._save(parsed, tags))
 
     def _kept_on_failure(self, plan: Plan, call: CallTracker) -> AbstractContextManager[None]:
-        return call.arrival.kept_on_failure(partial(self._saver.keep_given_up, plan))
+        return call.arrival.kept_on_failure(partial(self._saver.keep_given_up, plan), plan.read)
 
     async def _share(
         self, cache: Cache, plan: Plan, call: CallTracker, *, refresh: bool

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 from urllib.parse import urljoin
 
 from attrs import Factory, evolve, field, frozen
 
 from gptimage._internal.clock import Clock, in_utc
-from gptimage.engine.arguments import (
-    check_sdk,
-    check_settings,
-    check_templates,
-    check_timeout,
-    check_transport,
-    retry_of,
-    wants_sandbox,
-)
+from gptimage.engine.arguments import retry_of
 from gptimage.engine.parse import image_urls, inline_images, parse_response
 from gptimage.engine.plan import Plan, plan
+from gptimage.engine.services import Services
 from gptimage.errors import (
     ConfigurationError,
     FetchError,
@@ -36,21 +28,9 @@ from gptimage.image.download import Fetch
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.limits.quota import RetryQuota
-from gptimage.models.catalog import Models
+from gptimage.models.catalog import OPENAI, Models
 from gptimage.models.pricing import FREE
-from gptimage.secrets import remember_url
-from gptimage.transport.direct import AsyncHttpTransport, HttpTransport, http_client
-from gptimage.transport.environment import (
-    check_environment,
-    check_key,
-    check_url,
-    environment_key,
-    split_login,
-)
 from gptimage.transport.http import NO_HEADERS, HttpReply, HttpRequest
-from gptimage.transport.interception import active, aintercepted, intercepted
-from gptimage.transport.openai_sdk import AsyncOpenAITransport, OpenAITransport
-from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import is_sdk_file, resolve, resolve_all, spread
 from gptimage.types.record import Record
@@ -72,24 +52,22 @@ if TYPE_CHECKING:
     from gptimage.budget.ledger import Ledger
     from gptimage.limits import Limiter, Limits
     from gptimage.observers.protocol import Observer
+    from gptimage.providers import Provider
     from gptimage.store import Store
 
 
-OPENAI_URL: Final = "https://api.openai.com/v1"
 DEFAULT_TIMEOUT: Final = 600.0
 """Seconds; high quality takes minutes, and a call given up on is a call paid for nothing."""
-
-
-_NO_KEY: Final = (
-    "no API key: set the environment variable OPENAI_API_KEY (or OPENAI_API_KEY_FILE, the "
-    "path of a file that holds it), pass api_key=, or use ImageClient.sandbox(), which needs none"
-)
 
 
 class Settings(TypedDict, total=False):
     """Settings both clients take, besides how they connect.
 
     Attributes:
+        provider: The service that draws: a name such as ``azure``, or a `Provider`; OpenAI when
+            left out. ``model="azure/gpt-image-2"`` names another one for a call.
+        providers: More services whose name a model may begin with; those that the library knows
+            need not be listed.
         model: The model used when a call names none.
         chat_model: The model that reads the words of a conversation that names none.
         retry: When to send again; ``Retry(attempts=1)`` or 0 never does. Another number is
@@ -104,6 +82,8 @@ class Settings(TypedDict, total=False):
         limits: How fast to ask; a `Limiter` made by `Limits.limiter` is shared by clients.
     """
 
+    provider: str | Provider
+    providers: Sequence[Provider]
     model: str
     chat_model: str
     retry: Retry | Literal[0]
@@ -121,7 +101,7 @@ class ClientConfig:
     """The settings of a client.
 
     Attributes:
-        endpoint: The base URL; part of every cache key.
+        services: The providers it sends to.
         models: The catalogue.
         model: The model used when a call names none.
         retry: When to send again.
@@ -136,7 +116,7 @@ class ClientConfig:
         quota: How many retries are left while the service is down.
     """
 
-    endpoint: str
+    services: Services
     models: Models
     model: str
     retry: Retry
@@ -154,7 +134,7 @@ class ClientConfig:
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, endpoint: str, store: Store | None
+        cls, settings: Settings, *, services: Services, store: Store | None
     ) -> ClientConfig:
         """Return the core for these settings, with defaults for the rest."""
         models = settings.get("models") or Models.load()
@@ -162,9 +142,9 @@ class ClientConfig:
         clock = in_utc(settings.get("clock"))
         limiter = _limiter(limits, clock)
         return cls(
-            endpoint=endpoint,
+            services=services,
             models=models,
-            model=settings.get("model") or models.default,
+            model=settings.get("model") or _default_model(services.own, models),
             retry=retry_of(settings.get("retry")),
             fetch=settings.get("fetch") or Fetch(),
             clock=clock,
@@ -173,6 +153,11 @@ class ClientConfig:
             owns_limiter=limiter is not limits,
             chat_model=settings.get("chat_model"),
         )
+
+    @property
+    def endpoint(self) -> str:
+        """The base URL of its own provider; part of the cache keys."""
+        return self.services.own.base_url or ""
 
     def plan_generate(
         self, prompt: str | Prompt, options: Mapping[str, Any], *, stream: bool = False
@@ -236,7 +221,23 @@ class ClientConfig:
                 f"clock= gives {truncated_repr(now)}, which must be a time with its zone: "
                 "lambda: datetime.now(UTC)"
             )
-        return plan(request, models=self.models, today=now.date(), endpoint=self.endpoint)
+        return self.planned(request, now.date())
+
+    def planned(self, request: Generate, today: date, *, batch: bool = False) -> Plan:
+        """Plan a request for the provider that its model names."""
+        provider, model, named = self.services.resolve(request.model)
+        found = plan(
+            request if named == request.model else evolve(request, model=named),
+            models=self.models,
+            today=today,
+            endpoint=provider.base_url or "",
+            provider=provider,
+            model=model,
+            batch=batch,
+        )
+        if provider is self.services.own:
+            return found
+        return evolve(found, wire=evolve(found.wire, provider=provider.name))
 
     def with_call(
         self, plan: Plan, *, timeout: float | None, headers: Mapping[str, str] | None
@@ -317,7 +318,9 @@ class ClientConfig:
         """Read a reply whose images are at hand."""
         return parse_response(plan, reply, unreachable, now=self.clock())
 
-    def inline_image_urls(self, reply: HttpReply) -> tuple[HttpReply, dict[str, str]]:
+    def inline_image_urls(
+        self, endpoint: str, reply: HttpReply
+    ) -> tuple[HttpReply, dict[str, str]]:
         """Return the reply with all its images in it, and why some could not be downloaded.
 
         Images a reply names by address are downloaded without the key, and kept only when
@@ -327,8 +330,8 @@ class ClientConfig:
         unreachable: dict[str, str] = {}
         for url in image_urls(reply):
             try:
-                whole = urljoin(f"{self.endpoint.rstrip('/')}/", url)
-                found[url] = Image.from_bytes(self.fetch.from_service(whole, self.endpoint)).data
+                whole = urljoin(f"{endpoint.rstrip('/')}/", url)
+                found[url] = Image.from_bytes(self.fetch.from_service(whole, endpoint)).data
             except (FetchError, ImageDecodeError, ValueError) as error:
                 unreachable[url] = str(error)
         return inline_images(reply, found) if found else reply, unreachable
@@ -356,132 +359,14 @@ class ClientConfig:
         return Mask.open(found) if isinstance(found, Image) else found
 
 
+def _default_model(provider: Provider, models: Models) -> str:
+    """Return the model that everybody has there; empty where there is none."""
+    return provider.default_model or (models.default if provider.rows == OPENAI else "")
+
+
 def _limiter(limits: Limits | Limiter | None, clock: Clock) -> Limiter | None:
     if limits is None:
         return None
     from gptimage.limits import limiter_of
 
     return limiter_of(limits, clock=clock)
-
-
-def refuse_ignored(openai: object, transport: object, **given: object) -> None:
-    """Refuse settings of a connection that somebody else has made already.
-
-    Raises:
-        ConfigurationError: A setting was given that would be ignored.
-    """
-    way = "openai" if openai is not None else "transport" if transport is not None else None
-    if openai is not None and transport is not None:
-        given = {"transport": transport}
-    useless = [name for name, value in given.items() if value is not None]
-    if way and useless:
-        raise ConfigurationError(
-            f"{', '.join(useless)} would be ignored beside {way}=: leave it out"
-        )
-
-
-def connection(
-    what: str,
-    settings: Settings,
-    *,
-    openai: Any,
-    transport: object,
-    api_key: str | None,
-    base_url: str | None,
-    timeout: float,
-    templates: object,
-) -> tuple[str, Any]:
-    """Make the transport of a client; refuse arguments that are wrong or would be ignored.
-
-    Args:
-        what: ``ImageClient`` or ``AsyncImageClient``.
-        settings: What was given under a name of its own.
-        openai: A client of the SDK, or None.
-        transport: What sends instead, or None.
-        api_key: The key, or None for that of the environment.
-        base_url: Where it sends, or None for the environment's or OpenAI.
-        timeout: Seconds to wait for a response.
-        templates: Prompt templates, or None.
-
-    Returns:
-        Where it sends, and the transport.
-
-    Raises:
-        ConfigurationError: One is, or there is no key, or the environment is wrong.
-    """
-    wants_async = what.startswith("Async")
-    cassette = aintercepted if wants_async else intercepted
-    check_settings(what, Settings.__annotations__, settings)
-    check_templates(templates)
-    check_timeout(timeout)
-    if wants_sandbox(api_key, base_url, openai, transport):
-        from gptimage.sandbox import AsyncSandboxTransport, Sandbox, SandboxTransport
-
-        kind = AsyncSandboxTransport if wants_async else SandboxTransport
-        return SANDBOX_URL, cassette(cast("Any", kind(Sandbox(clock=settings.get("clock")))))
-    if openai is not None:
-        check_sdk(openai, wants_async=wants_async)
-    if transport is not None:
-        check_transport(transport, wants_async=wants_async)
-    refuse_ignored(
-        openai,
-        transport,
-        api_key=api_key,
-        base_url=None if openai is None else base_url,
-        timeout=None if timeout == DEFAULT_TIMEOUT else timeout,
-    )
-    if openai is not None:
-        url = str(getattr(openai, "base_url", None))
-        remember_url(url)
-        endpoint, _ = split_login(url)  # its client has the user and password, and sends them
-        sdk = AsyncOpenAITransport if wants_async else OpenAITransport
-        return endpoint, cassette(cast("Any", sdk(lambda: openai, owned=False)))
-    endpoint, login = split_login(_address(base_url))
-    if transport is None:
-        make = client_maker(api_key, endpoint, timeout, login, is_async=wants_async)
-        http = AsyncHttpTransport if wants_async else HttpTransport
-        transport = http(make, owned=True)
-    return endpoint, cassette(cast("Any", transport))
-
-
-def _address(base_url: str | None) -> str:
-    if base_url is not None:
-        return check_url("base_url", base_url)
-    named = os.environ.get("OPENAI_BASE_URL")
-    return OPENAI_URL if named is None else check_url("OPENAI_BASE_URL", named)
-
-
-def client_maker(
-    api_key: str | None, endpoint: str, timeout: float, login: str | None, *, is_async: bool
-) -> Callable[[], Any]:
-    """Return how to make the HTTP client, once it is needed.
-
-    Args:
-        api_key: The key, or None for that of the environment.
-        endpoint: Where it sends.
-        timeout: Seconds to wait for an answer.
-        login: User and password of the address, as a header sends them.
-        is_async: Whether it is an async one.
-
-    Raises:
-        ConfigurationError: There is no key, or it or the environment is wrong.
-    """
-    named, key = "api_key", api_key
-    if key is None:
-        named, key = environment_key()
-    if key is None:
-        if active() is None:
-            raise ConfigurationError(_NO_KEY)
-
-        def refuse() -> Any:  # a cassette knows the replies; what it does not know needs a key
-            raise ConfigurationError(_NO_KEY)
-
-        return refuse
-    check_key(named, key)
-    check_environment(whole=False)
-
-    def make() -> Any:
-        check_environment()  # it may have changed, and the HTTP library reads it now
-        return http_client(key, endpoint, timeout, login, is_async=is_async)
-
-    return make

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -110,12 +111,12 @@ def parse_response(
         request=plan.request,
         model=plan.request.model,
         usage=usage,
-        cost=_cost(plan, usage, images),
+        cost=_cost(plan, document.value, usage, images),
         warnings=tuple(dict.fromkeys(warnings)),
         created=created or now,
         request_id=reply.request_id,
         headers={name: text for name, text in reply.headers.items() if name != "set-cookie"},
-        reported=read_reported(document.value),
+        reported_by_service=read_reported(document.value),
         sandbox=plan.sandbox,
     )
 
@@ -170,11 +171,13 @@ def _document(plan: Plan, reply: HttpReply, now: datetime) -> ParsedBody:
 
 def _unread_json(plan: Plan, error: ApiError) -> str | None:
     """Say why an edit went as JSON, where the other side seems to read forms alone."""
-    if not isinstance(plan.request, Edit) or plan.wire.files or error.status not in _FORM_STATUSES:
+    reads_json = plan.wire.files or plan.provider.translates
+    if not isinstance(plan.request, Edit) or reads_json or error.status not in _FORM_STATUSES:
         return None
     if error.status != 415 and not _FORM_ALONE.search(str(error)):
         return None
-    reasons = " and ".join(json_reasons(plan.request, plan.request.mask))
+    form = plan.provider.form_moderation
+    reasons = " and ".join(json_reasons(plan.request, plan.request.mask, form_moderation=form))
     return (
         f"{reasons} made this edit go as JSON, which this server seems not to read: leave out "
         "moderation=, and give images instead of file ids"
@@ -183,7 +186,8 @@ def _unread_json(plan: Plan, error: ApiError) -> str | None:
 
 def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeUnknownError:
     """Return what an error status means, and what it may have cost."""
-    error = error_from_reply(reply, waiting_time(reply, now))
+    key = next(iter(plan.provider.key_variables), "the key")
+    error = error_from_reply(reply, waiting_time(reply, now), key=key)
     if note := _unread_json(plan, error):
         error.args = (f"{error} ({note})",)
     redirect = 300 <= reply.status < 400
@@ -217,7 +221,7 @@ def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeU
         )
     return OutcomeUnknownError(
         f"{reason}: {possible_cost(plan)}; look at your usage page before asking again",
-        possible_cost=plan.ceiling,
+        possible_cost=plan.max_cost,
         request_id=reply.request_id,
     )
 
@@ -272,10 +276,21 @@ def _has_bytes(item: Mapping[str, Any], document: ParsedBody) -> bool:
         return False
 
 
-def _cost(plan: Plan, usage: Usage | None, images: list[Image]) -> Cost | None:
+def _cost(plan: Plan, value: object, usage: Usage | None, images: list[Image]) -> Cost | None:
+    if plan.provider.translates and (named := _stated(table(value).get("cost_usd"))) is not None:
+        return Cost(usd=named, upper_bound=False)
     if any(image.format == "svg" for image in images):
         return None  # no source gives the price of its author
     return cost_of(plan.spec, usage, plan.on, batch=plan.batch)
+
+
+def _stated(amount: object) -> Decimal | None:
+    """Return what a provider itself says a call cost, in USD; None when that is no amount."""
+    try:
+        usd = Decimal(str(amount))
+    except ArithmeticError:
+        return None
+    return usd if usd.is_finite() and usd >= 0 else None
 
 
 def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
@@ -334,8 +349,8 @@ def _done(image: Image, asked: tuple[int, int]) -> str:
 def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
     """Return where the service did something else than asked."""
     notes: list[str] = []
-    if len(images) != plan.request.count:
-        notes.append(f"{plan.request.count} images were requested, {len(images)} arrived")
+    if len(images) != plan.request.effective_n:
+        notes.append(f"{plan.request.effective_n} images were requested, {len(images)} arrived")
     asked = plan.request.format
     if plan.request.background == "transparent":
         notes += [_OPAQUE for image in images if _is_opaque(image)]
@@ -372,7 +387,7 @@ def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError
         f"{possible_cost(plan)}; the raw reply is in .reply",
         reply=reassemble(reply.body, reply.images),
         status=reply.status,
-        possible_cost=plan.ceiling,
+        possible_cost=plan.max_cost,
         request_id=reply.request_id,
     )
 

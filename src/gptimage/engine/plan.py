@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
@@ -20,10 +19,12 @@ from gptimage.image.codecs import oriented_size
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask, check_markup
 from gptimage.models.catalog import Models, ModelSpec
-from gptimage.models.pricing import Estimate, ceiling, estimate, format_usd
+from gptimage.models.pricing import Estimate, estimate, format_usd, max_cost
 from gptimage.models.sizes import DEFAULT_FRAMES
+from gptimage.providers import Provider, provider_at
 from gptimage.providers.openai.images import to_wire
-from gptimage.transport.http import HttpRequest
+from gptimage.providers.parameters import check_parameters
+from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.types.inputs import API_FORMATS, MAX_BYTES
 from gptimage.types.request import Edit, FileRef, Generate
@@ -41,11 +42,13 @@ class Plan:
     Attributes:
         request: What was asked.
         spec: What is known of the model, or None.
-        wire: The HTTP request.
+        provider: The service that draws.
+        endpoint: Its base URL.
+        wire: The HTTP request, as that service reads it.
         key: The cache key: a version tag and the SHA-256 of all that shapes the answer.
         exact: The pixels to return, or None when the service chooses.
         estimate: What it may cost, or None.
-        ceiling: The most it should cost in USD, or None.
+        max_cost: The most it should cost in USD, or None.
         warnings: What the caller should know already now.
         on: The day whose prices hold.
         batch: Whether the Batch API's prices hold.
@@ -56,11 +59,13 @@ class Plan:
 
     request: Generate
     spec: ModelSpec | None
+    provider: Provider
+    endpoint: str
     wire: HttpRequest
     key: str
     exact: tuple[int, int] | None
     estimate: Estimate | None
-    ceiling: Decimal | None
+    max_cost: Decimal | None
     warnings: tuple[str, ...]
     on: date
     batch: bool = False
@@ -71,11 +76,22 @@ class Plan:
     @property
     def images(self) -> int:
         """The number of images it may draw."""
-        return self.request.count if self.most is None else self.most
+        return self.request.effective_n if self.most is None else self.most
+
+    def read(self, reply: HttpReply) -> HttpReply:
+        """Return a reply of the provider in the form of the Images API."""
+        return self.provider.read(self.wire, reply)
 
 
 def plan(
-    request: Generate, *, models: Models, today: date, endpoint: str, batch: bool = False
+    request: Generate,
+    *,
+    models: Models,
+    today: date,
+    endpoint: str,
+    provider: Provider | None = None,
+    model: str | None = None,
+    batch: bool = False,
 ) -> Plan:
     """Check a request and decide how it is sent.
 
@@ -84,29 +100,42 @@ def plan(
         models: The catalogue.
         today: The day, for shutdown dates and prices.
         endpoint: The base URL, part of the cache key.
+        provider: The service there; that of the address when left out.
+        model: The model as the service names it; as the request does when left out.
         batch: Use the Batch API's prices.
 
     Raises:
         InvalidRequestError: A documented rule is broken; nothing may be sent.
     """
-    spec = _spec(models, request.model, endpoint)
-    known = [each.id for each in models]
-    warnings = list(validate(request, spec, today, known))
-    drawn, wire_size = _sizes(request, spec)
+    provider = provider or provider_at(endpoint)
+    rows = models.of(provider.rows)
+    known = [each.id for each in rows]
+    bare = request if model is None else evolve(request, model=model)
+    spec = rows.get(bare.model)
+    warnings = list(validate(bare, spec, today, known))
+    check_parameters(bare, provider)
+    drawn, wire_size = _sizes(request, spec, provider)
     mask, mask_warnings = _legal_mask(request)
-    wire = to_wire(request, size=wire_size, mask=mask, azure=is_azure(endpoint))
+    form = provider.form_moderation
+    whole = to_wire(bare, size=wire_size, mask=mask, form_moderation=form)
+    if not provider.streams:
+        whole = evolve(whole, body={k: v for k, v in whole.body.items() if k != "stream"})
+    # Two providers may answer at one address, as in the sandbox: the key has the whole name.
+    named = evolve(whole, body={**whole.body, "model": request.model})
     money = _Money(request, spec, drawn, today, batch=batch)
     return Plan(
         request=request,
         spec=spec,
-        wire=wire,
-        key=cache_key(wire, endpoint),
+        provider=provider,
+        endpoint=endpoint,
+        wire=provider.to_wire(whole),
+        key=cache_key(named, endpoint),
         exact=request.size.pixels if request.size else None,
         estimate=money.estimate(),
-        ceiling=money.ceiling(),
+        max_cost=money.max_cost(),
         warnings=(*warnings, *_made_fit(request), *mask_warnings),
         on=today,
-        meant=None if spec else closest(request.model, known, cutoff=SPELLING_CUTOFF),
+        meant=None if spec else closest(bare.model, known, cutoff=SPELLING_CUTOFF),
         batch=batch,
         sandbox=endpoint == SANDBOX_URL,
     )
@@ -129,9 +158,9 @@ def cache_key(wire: HttpRequest, endpoint: str) -> str:
 
 def possible_cost(plan: Plan) -> str:
     """Return what an unanswered call may have cost, in words."""
-    if plan.ceiling is None:
+    if plan.max_cost is None:
         return "it may have been billed, how much is not known"
-    return f"it may have been billed up to {format_usd(plan.ceiling)}"
+    return f"it may have been billed up to {format_usd(plan.max_cost)}"
 
 
 class _Money:
@@ -155,40 +184,22 @@ class _Money:
             return None
         return estimate(self._spec, quality=quality, **self._asked())
 
-    def ceiling(self) -> Decimal | None:
+    def max_cost(self) -> Decimal | None:
         if self._spec is None or self._request.format in _UNCOUNTED:
             return None
-        return ceiling(self._spec, self._request.quality, **self._asked())
+        return max_cost(self._spec, self._request.quality, **self._asked())
 
     def _asked(self) -> dict[str, Any]:
         request = self._request
         return {
             "prompt": request.prompt,
             "size": self._drawn,
-            "n": request.count,
+            "n": request.effective_n,
             "partial_images": request.partial_images or 0,
             "inputs": [_known_size(image) for image in request.inputs],
             "on": self._today,
             "batch": self._batch,
         }
-
-
-def _spec(models: Models, model: str, endpoint: str) -> ModelSpec | None:
-    """Return what is known of the model there: Azure has dates and successors of its own."""
-    spec = models.get(model)
-    if spec is None or not is_azure(endpoint):
-        return spec
-    return evolve(
-        spec,
-        shutdown=spec.azure_retirement,
-        replacements=spec.azure_replacements,
-        costable_replacement=None,
-    )
-
-
-def is_azure(endpoint: str) -> bool:
-    """Return whether an address is one of Azure's, whose dialect differs."""
-    return (urlsplit(endpoint).hostname or "").endswith(".azure.com")
 
 
 def _known_size(image: Image | FileRef) -> tuple[int, int] | None:
@@ -197,12 +208,14 @@ def _known_size(image: Image | FileRef) -> tuple[int, int] | None:
     return image.width, image.height
 
 
-def _sizes(request: Generate, spec: ModelSpec | None) -> tuple[tuple[int, int] | None, str | None]:
+def _sizes(
+    request: Generate, spec: ModelSpec | None, provider: Provider
+) -> tuple[tuple[int, int] | None, str | None]:
     """Return the size drawn in pixels, and what to call it on the wire."""
     if request.size is None or request.size.pixels is None:
         return None, None if request.size is None else "auto"
     pixels = request.size.pixels
-    rule = spec.sizes if spec else None
+    rule = spec.sizes if spec else provider.sizes
     if rule and request.format == "gif":
         rule = rule.for_frames(request.frame_count or DEFAULT_FRAMES)
     drawn = rule.covering(*pixels) if rule else pixels

@@ -63,19 +63,19 @@ class AsyncRuntime:
     """The runtime of an `AsyncImageClient`: what may block leaves the event loop.
 
     Args:
-        transport: Sends requests.
+        transport_to: Returns the transport to a provider, by name; the client's own has none.
     """
 
-    def __init__(self, transport: AsyncTransport) -> None:
-        self._transport = transport
+    def __init__(self, transport_to: Callable[[str], AsyncTransport]) -> None:
+        self._transport_to = transport_to
 
     async def send(self, request: HttpRequest) -> HttpReply:
         """Send and read the whole response."""
-        return await self._transport.send(request)
+        return await self._transport_to(request.provider).send(request)
 
     async def stream(self, request: HttpRequest) -> AsyncEventStream:
         """Send and return as soon as the head of the response is there."""
-        return await self._transport.stream(request)
+        return await self._transport_to(request.provider).stream(request)
 
     async def sleep(self, seconds: float) -> None:
         """Let the event loop do something else for that long."""
@@ -113,19 +113,19 @@ class BlockingRuntime:
     """The runtime of an `ImageClient`: every method is done when it returns.
 
     Args:
-        transport: Sends requests.
+        transport_to: Returns the transport to a provider, by name; the client's own has none.
     """
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport_to: Callable[[str], Transport]) -> None:
+        self._transport_to = transport_to
 
     async def send(self, request: HttpRequest) -> HttpReply:
         """Send and read the whole response."""
-        return self._transport.send(request)
+        return self._transport_to(request.provider).send(request)
 
     async def stream(self, request: HttpRequest) -> AsyncEventStream:
         """Send and return as soon as the head of the response is there."""
-        return _BlockingEvents(self._transport.stream(request))
+        return _BlockingEvents(self._transport_to(request.provider).stream(request))
 
     async def sleep(self, seconds: float) -> None:
         """Sleep."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from attrs import evolve, field, frozen
@@ -132,7 +133,7 @@ class ResultSaver:
         """
         good = reply.status == 200 and self._wants_body
         with _carried(plan, reply):
-            whole, unreachable = self.core.inline_image_urls(reply)
+            whole, unreachable = self.core.inline_image_urls(plan.endpoint, reply)
             body = reassemble(whole.body, whole.images) if good else None
             entry = self._spool(plan, body, arrival)
             try:
@@ -140,7 +141,9 @@ class ResultSaver:
             except GptImageError:
                 _discard_spooled(entry)
                 raise
-        return self._taken(result, body, entry, complete=len(result.images) >= plan.request.count)
+        return self._taken(
+            result, body, entry, complete=len(result.images) >= plan.request.effective_n
+        )
 
     def parse_stream_and_spool(
         self,
@@ -155,12 +158,16 @@ class ResultSaver:
         Raises:
             GptImageError: It ended without a finished image.
         """
-        completed = reader.end(broken, now=self.core.clock(), complete=self.core.inline_image_urls)
+        completed = reader.end(
+            broken,
+            now=self.core.clock(),
+            complete=partial(self.core.inline_image_urls, plan.endpoint),
+        )
         reply = reader.reply()
         wanted = self._wants_body and not image_urls(reply)
         body = reassemble(reply.body, reply.images) if wanted else None
         result = completed.result
-        whole = broken is None and len(result.images) >= plan.request.count
+        whole = broken is None and len(result.images) >= plan.request.effective_n
         taken = self._taken(result, body, self._spool(plan, body, arrival), complete=whole)
         notes = _cache_put(cache, plan.key, taken.fresh) if cache else []
         return evolve(taken, result=taken.result.warn(*notes))
@@ -171,7 +178,7 @@ class ResultSaver:
             entry = cache.get(plan.key)
             if entry is None:
                 return None
-            cache.count(plan.key, hits=1)
+            cache.record_use(plan.key, hits=1)
         except Exception:  # noqa: BLE001  # nothing was sent yet; putting the answer says what is wrong
             return None
         return ParsedReply(result=self.core.parse_cached(plan, entry.body))
@@ -273,7 +280,7 @@ def _cache_put(cache: Cache, key: str, fresh: NewReply) -> list[str]:
         return []
     try:
         cache.put(key, CacheEntry(body=fresh.body, usd=fresh.usd))
-        cache.count(key, misses=1)
+        cache.record_use(key, misses=1)
     except Exception as error:  # noqa: BLE001  # no cache, not even a user's own, may cost an image
         named = str(error) if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
         return [f"{named}; the call went on without the cache"]

@@ -6,7 +6,7 @@ thread, and to its end even if it is cancelled meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
@@ -43,14 +43,14 @@ class SendHook(Protocol):
     a thread, so it may wait.
     """
 
-    def before_send(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, max_cost: Decimal | None) -> None:
         """Note that a request is about to leave: once this returns, it may be billed.
 
         What this raises reaches the caller, and nothing is sent.
 
         Args:
             key: What is requested; equal keys are the same request, as in a cache.
-            ceiling: The most it should cost in USD; None when that cannot be known.
+            max_cost: The most it should cost in USD; None when that cannot be known.
         """
         ...
 
@@ -74,11 +74,11 @@ class ChainedHook:
     first: SendHook
     second: SendHook
 
-    def before_send(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, max_cost: Decimal | None) -> None:
         """Call both; the first learns it when the second does not agree."""
-        self.first.before_send(key, ceiling)
+        self.first.before_send(key, max_cost)
         try:
-            self.second.before_send(key, ceiling)
+            self.second.before_send(key, max_cost)
         except BaseException:
             self.first.not_billed()
             raise
@@ -231,12 +231,13 @@ class RetryingSender:
         while True:
             await self._wait_for_limits(plan, call)
             if self.hook is not None:
-                await self.runtime.work(partial(self.hook.before_send, plan.key, plan.ceiling))
+                await self.runtime.work(partial(self.hook.before_send, plan.key, plan.max_cost))
             tries.begin()
             response = None
             try:
                 # At once: whatever breaks the call off from here on, the reply is paid.
-                call.arrival.response = response = await send(request)
+                call.arrival.response = arrived = await send(request)
+                response = translated(plan, arrived)
                 outcome = response if isinstance(response, HttpReply) else response.reply
             except (TransportError, OutcomeUnknownError) as error:
                 outcome = error
@@ -274,6 +275,37 @@ class RetryingSender:
         return None
 
 
+def translated(plan: Plan, response: ResponseT) -> ResponseT:
+    """Return a provider's response in the form of the Images API."""
+    if not plan.provider.translates:
+        return response
+    if isinstance(response, HttpReply):
+        return plan.read(response)
+    return TranslatedEvents(plan, response)
+
+
+class TranslatedEvents:
+    """The events of a provider's stream in the form of the Images API.
+
+    Args:
+        plan: What was sent.
+        source: The events as they arrive.
+    """
+
+    def __init__(self, plan: Plan, source: AsyncEventStream) -> None:
+        self._plan, self._source = plan, source
+        self.reply: HttpReply = plan.read(source.reply) if source.reply.body else source.reply
+
+    async def __aiter__(self) -> AsyncIterator[ServerEvent]:
+        """Yield the events; one that cannot be translated comes as it is."""
+        async for event in self._source:
+            yield self._plan.provider.read_event(event)
+
+    async def aclose(self) -> None:
+        """Release the connection; harmless when done twice."""
+        await self._source.aclose()
+
+
 async def parse_large_in_thread(
     runtime: Runtime, event: ServerEvent, take: Callable[[ServerEvent], T]
 ) -> T:
@@ -308,7 +340,7 @@ def _unknown(plan: Plan, error: OutcomeUnknownError, *, tries: int = 1) -> Outco
     cost = possible_cost(plan) + (f" for each of {tries} tries" if tries > 1 else "")
     return OutcomeUnknownError(
         f"{error}: {cost}; look at your usage page before asking again",
-        possible_cost=None if plan.ceiling is None else plan.ceiling * tries,
+        possible_cost=None if plan.max_cost is None else plan.max_cost * tries,
         partials=error.partials,
         request_id=error.request_id,
     )

@@ -187,16 +187,16 @@ class StreamReader:
         reason = str(broken) if broken else "the stream ended before the finished image"
         previews = f"{len(self._partials)} previews are in .partials"
         message = f"{reason}: {possible_cost(self._plan)}; {previews}"
-        ceiling, request_id = self._plan.ceiling, self._head.request_id
+        max_cost, request_id = self._plan.max_cost, self._head.request_id
         if not self._unread:
             return OutcomeUnknownError(
-                message, possible_cost=ceiling, partials=self._partials, request_id=request_id
+                message, possible_cost=max_cost, partials=self._partials, request_id=request_id
             )
         # An image may be in what could not be read; it is not thrown away.
         return MalformedReplyError(
             f"{message}, what could not be read is in .reply",
             reply=b"\n\n".join(self._unread),
-            possible_cost=ceiling,
+            possible_cost=max_cost,
             partials=self._partials,
             request_id=request_id,
         )

@@ -93,7 +93,7 @@ class Fetch:
         max_bytes: Refuse anything larger.
         max_redirects: How many redirects are followed.
         timeout: Seconds for each step: connecting, or waiting for more bytes.
-        total: Seconds for the whole download with its redirects.
+        total_timeout: Seconds for the whole download with its redirects.
         resolver: Looks up addresses, called as `socket.getaddrinfo` is.
 
     Raises:
@@ -104,7 +104,7 @@ class Fetch:
     max_bytes: int = 50_000_000
     max_redirects: int = 3
     timeout: float = 30.0
-    total: float = 120.0
+    total_timeout: float = 120.0
     resolver: Callable[..., list[tuple[Any, ...]]] = field(default=socket.getaddrinfo, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -113,7 +113,7 @@ class Fetch:
         whole("max_bytes", self.max_bytes, 1)
         whole("max_redirects", self.max_redirects, 0)
         seconds("timeout", self.timeout)
-        seconds("total", self.total)
+        seconds("total_timeout", self.total_timeout)
         function("resolver", self.resolver, "a function like socket.getaddrinfo")
 
     def __call__(self, url: str) -> bytes:
@@ -146,7 +146,7 @@ class Fetch:
         return self._download(url, endpoint)
 
     def _download(self, url: str, endpoint: str | None) -> bytes:
-        deadline = time.monotonic() + self.total
+        deadline = time.monotonic() + self.total_timeout
         target = _parse(url)
         for _ in range(self.max_redirects + 1):
             found = self._get(target, deadline, endpoint)
@@ -259,7 +259,7 @@ class Fetch:
         try:
             yield
         except httpcore2.TimeoutException as error:
-            limits = f"{self.timeout:g} s for a step or {self.total:g} s in all"
+            limits = f"{self.timeout:g} s for a step or {self.total_timeout:g} s in all"
             raise _refused(target, f"took more than {limits}") from error
         except httpcore2.ProtocolError:
             # Not chained: it quotes what the server sent, which may be a secret of its own.

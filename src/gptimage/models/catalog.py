@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gptimage.errors import ConfigurationError
 from gptimage.models.sizes import SizeRule
@@ -23,6 +23,9 @@ from gptimage.models.sizes import SizeRule
 
 Support = Literal["yes", "no", "preview", "unknown"]
 State = Literal["live", "deprecated", "shut_down"]
+
+OPENAI: Final = "openai"
+"""The provider whose models a catalogue lists where no other is named."""
 
 _PATCH: Final = 32
 _PATCH_BUDGET: Final = 1536
@@ -73,6 +76,8 @@ class ModelSpec:
         costable_replacement: One whose cost is known beforehand, where the others' is not.
         azure_retirement: The day Azure retires it, when known.
         azure_replacements: Models to use instead there; Azure has not all of them.
+        provider: Whose model it is, where its own rules depend on that.
+        offered: Whether the provider has it; ``unknown`` where no source says so.
         sizes: The sizes it draws.
         qualities: Accepted qualities besides ``auto``.
         formats: Output formats it is documented to accept.
@@ -87,7 +92,10 @@ class ModelSpec:
         prices: Dated price rows, oldest first.
         output_base: Grid base per quality of the output token formula; empty when unknown.
         output_table: Output tokens per ``WxH`` and quality; empty when unknown.
+        tier_tokens: Output tokens of one image per tier of its size; empty when unknown.
         counts_patches: Whether input images are counted in 32-pixel patches.
+        input_image_tokens: Tokens of one input image, where all count alike.
+        max_inputs: How many input images an edit takes at most.
         images_per_minute: The limit of usage tiers 1 to 5; empty when unknown.
         tokens_per_minute: The limit of usage tiers 1 to 5; empty when unknown.
         source: Where the entry comes from.
@@ -104,6 +112,8 @@ class ModelSpec:
     costable_replacement: str | None = None
     azure_retirement: date | None = None
     azure_replacements: tuple[str, ...] = ()
+    provider: str = OPENAI
+    offered: Support = "yes"
     sizes: SizeRule
     qualities: tuple[str, ...]
     formats: tuple[str, ...]
@@ -118,7 +128,10 @@ class ModelSpec:
     prices: tuple[Price, ...] = ()
     output_base: Mapping[str, int] = field(factory=dict[str, int])
     output_table: Mapping[str, Mapping[str, int]] = field(factory=dict[str, Mapping[str, int]])
+    tier_tokens: Mapping[str, int] = field(factory=dict[str, int])
     counts_patches: bool = False
+    input_image_tokens: int | None = None
+    max_inputs: int = 16
     images_per_minute: tuple[int, ...] = ()
     tokens_per_minute: tuple[int, ...] = ()
     source: str
@@ -145,15 +158,20 @@ class ModelSpec:
         rows = [row for row in self.prices if row.batch is batch and row.start <= on]
         return max(rows, key=lambda row: row.start, default=None)
 
-    def output_tokens(self, width: int, height: int, quality: str) -> int | None:
+    def output_tokens(self, width: int, height: int, quality: str | None) -> int | None:
         """Return tokens one drawn image uses, or None when no formula is published."""
+        if self.tier_tokens:
+            _, tier = self.sizes.named.get((width, height), ("", ""))
+            return self.tier_tokens.get(tier)
+        if quality is None:
+            return None
         if base := self.output_base.get(quality):
             return _grid_tokens(base, width, height)
         return self.output_table.get(f"{width}x{height}", {}).get(quality)
 
     def input_tokens(self, width: int, height: int) -> int | None:
         """Return tokens one input image uses, or None when no figure is known."""
-        return _patch_tokens(width, height) if self.counts_patches else None
+        return _patch_tokens(width, height) if self.counts_patches else self.input_image_tokens
 
 
 class Models:
@@ -172,13 +190,39 @@ class Models:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Models:
-        """Read the shipped catalogue, or a file of the same shape.
+        """Read the shipped catalogue of OpenAI's models, or a file of the same shape.
 
         Raises:
             ConfigurationError: The file is not a catalogue.
             OSError: It cannot be read.
         """
-        return _shipped() if path is None else _parse(Path(path).read_bytes(), str(path))
+        return (
+            _shipped("models.toml") if path is None else _parse(Path(path).read_bytes(), str(path))
+        )
+
+    @classmethod
+    def gemini(cls) -> Models:
+        """Return the shipped catalogue of Google's Gemini image models."""
+        return _shipped("gemini.toml")
+
+    def of(self, provider: str) -> Models:
+        """Return the models of a provider, by the names it knows them by; empty for an unknown one.
+
+        Azure has OpenAI's models, with dates and successors of its own.
+
+        Args:
+            provider: Its name; OpenAI's are those that iteration gives.
+        """
+        if provider == OPENAI:
+            return self
+        if provider == "azure":
+            found = [_on_azure(spec) for spec in self if spec.azure_retirement or not spec.shutdown]
+            return Models(tuple(found), default=self.default, checked=self.checked)
+        if provider == "openrouter":
+            makers = {"openai": self, "google": self.of("gemini")}
+            found = [_routed(maker, spec) for maker, models in makers.items() for spec in models]
+            return Models(tuple(found), default="", checked=self.checked)
+        return _shipped(f"{provider}.toml") if provider in _SHIPPED else _NONE
 
     def get(self, model: str) -> ModelSpec | None:
         """Return the entry of a model, or None when it is not listed."""
@@ -205,18 +249,47 @@ class Models:
         return f"Models({', '.join(self._by_id)}; checked {self.checked})"
 
 
-@functools.cache
-def _shipped() -> Models:
-    from importlib import resources
+_SHIPPED: Final = ("gemini",)
+"""Providers with a catalogue of their own, in a file of that name."""
 
-    text = resources.files("gptimage.models").joinpath("models.toml").read_bytes()
-    return _parse(text, "models.toml")
+_NONE: Final = Models((), default="", checked=date.min)
+
+
+def _on_azure(spec: ModelSpec) -> ModelSpec:
+    """Return what holds for OpenAI's model on Azure, which has not all of them."""
+    return evolve(
+        spec,
+        provider="azure",
+        offered="yes" if spec.azure_retirement else "unknown",
+        shutdown=spec.azure_retirement,
+        replacements=spec.azure_replacements,
+        costable_replacement=None,
+    )
+
+
+def _routed(maker: str, spec: ModelSpec) -> ModelSpec:
+    """Return what holds for a model on OpenRouter, which sells it and states each cost."""
+    return evolve(
+        spec,
+        id=f"{maker}/{spec.id}",
+        provider="openrouter",
+        replacements=tuple(f"{maker}/{each}" for each in spec.replacements),
+        costable_replacement=None,
+        prices=(),
+    )
+
+
+@functools.cache
+def _shipped(name: str) -> Models:
+    # importlib.resources takes longer than all the rest of it.
+    return _parse(Path(__file__).with_name(name).read_bytes(), name)
 
 
 def _parse(text: bytes, name: str) -> Models:
     try:
         data = tomllib.loads(text.decode())
-        rules = {key: _size_rule(table) for key, table in data["sizes"].items()}
+        pixels = data.get("pixels", {})
+        rules = {key: _size_rule(table, pixels) for key, table in data["sizes"].items()}
         families = {table["name"]: _family(table, rules) for table in data["family"]}
         specs = tuple(_model(table, families, data["sources"]) for table in data["model"])
         return Models(specs, default=data["default"], checked=data["checked"])
@@ -224,10 +297,24 @@ def _parse(text: bytes, name: str) -> Models:
         raise ConfigurationError(f"{name} is not a model catalogue: {error!r}") from error
 
 
-def _size_rule(table: dict[str, Any]) -> SizeRule:
+def _size_rule(table: dict[str, Any], pixels: dict[str, Any]) -> SizeRule:
+    if "pixels" in table:
+        return _named_sizes(table, pixels[table["pixels"]])
     values = tuple(_edges(text) for text in table.get("values", ()))
     limits = {key: table[key] for key in table.keys() - {"values", "source", "checked"}}
     return SizeRule(values=values, **limits)
+
+
+def _named_sizes(table: dict[str, Any], pixels: dict[str, Any]) -> SizeRule:
+    """Return the rule of a service that takes ratios and tiers, with the pixels of each pair."""
+    ratios, tiers = table.get("ratios", list(pixels["ratios"])), table["tiers"]
+    named = {
+        _edges(size): (ratio, tier)
+        for ratio in ratios
+        for tier, size in zip(pixels["tiers"], pixels["ratios"][ratio], strict=True)
+        if tier in tiers
+    }
+    return SizeRule(values=tuple(named), named=named)
 
 
 def _edges(text: str) -> tuple[int, int]:
@@ -258,7 +345,10 @@ def _family(table: dict[str, Any], rules: dict[str, SizeRule]) -> dict[str, Any]
         "prices": tuple(_price(row) for row in table["prices"]),
         "output_base": table.get("output_tokens", {}),
         "output_table": table.get("output_table", {}),
+        "tier_tokens": table.get("tier_tokens", {}),
         "counts_patches": table.get("input_tokens") == "patches",
+        "input_image_tokens": table.get("input_image_tokens"),
+        "max_inputs": table.get("max_inputs", 16),
         "checked": table["capabilities_checked"],
     }
 

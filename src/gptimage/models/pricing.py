@@ -91,13 +91,13 @@ class Cost:
         usd: The amount.
         price: The price row it was computed with; None for a free cache hit, and for a sum of
             costs with different rows.
-        upper_bound: True when cached tokens, which the Images API does not report,
+        is_upper_bound: True when cached tokens, which the Images API does not report,
             may have made it cheaper.
     """
 
     usd: Decimal
     price: Price | None = field(default=None, repr=False)
-    upper_bound: bool = True
+    is_upper_bound: bool = True
 
     def __eq__(self, other: object) -> bool:
         """Equal amounts are equal, whatever row they came from."""
@@ -122,8 +122,8 @@ class Cost:
             return evolve(self, usd=self.usd + amount)
         paid = [each for each in (self, other) if each.usd]
         price = paid[0].price if paid and all(e.price == paid[0].price for e in paid) else None
-        bound = self.upper_bound or other.upper_bound
-        return Cost(usd=self.usd + amount, price=price, upper_bound=bound)
+        bound = self.is_upper_bound or other.is_upper_bound
+        return Cost(usd=self.usd + amount, price=price, is_upper_bound=bound)
 
     __radd__ = __add__  # sum() begins with 0
 
@@ -140,7 +140,7 @@ class Cost:
         return format_usd(self.usd)
 
 
-FREE: Final = Cost(usd=Decimal(0), upper_bound=False)
+FREE: Final = Cost(usd=Decimal(0), is_upper_bound=False)
 """The cost of a cache hit."""
 
 
@@ -229,23 +229,36 @@ def estimate(
     )
 
 
-def ceiling(
-    spec: ModelSpec, quality: str | None, *, prompt: str, **request: object
+def max_cost(
+    spec: ModelSpec,
+    quality: str | None,
+    *,
+    prompt: str,
+    size: tuple[int, int] | None,
+    **request: object,
 ) -> Decimal | None:
     """Return the most a request should cost, in USD.
 
-    An automatic quality counts as the dearest one. A token is at least one byte of text, so the
-    prompt counts with its bytes; input images and partial images count as in `estimate`.
+    What is left to the service counts as the dearest it may choose. A token is at least one byte
+    of text, so the prompt counts with its bytes; input images and partial images count as in
+    `estimate`.
 
     Args:
         spec: The model.
         quality: The quality; None and ``auto`` stand for any.
         prompt: The text.
+        size: Pixels; None stands for any.
         **request: The other arguments of `estimate`.
     """
+    if spec.tier_tokens:
+        return None  # no source bounds what such a model thinks and writes beside the image
     names = spec.qualities if quality in (None, "auto") else (quality,)
     text = utf8_length(prompt)
-    found = [_estimated(spec, text, quality=name, **request) for name in names]  # type: ignore[arg-type]  # the keywords of estimate(), passed through
+    found = [
+        _estimated(spec, text, quality=name, size=pixels, **request)  # type: ignore[arg-type]  # the keywords of estimate(), passed through
+        for name in names
+        for pixels in ((size,) if size else spec.sizes.largest)
+    ]
     amounts = [each.usd for each in found if each is not None]
     return max(amounts) if amounts and len(amounts) == len(found) else None
 
@@ -274,7 +287,7 @@ def _estimated(
 ) -> Estimate | None:
     """Return what a request may cost when its prompt is so many tokens."""
     price = spec.price(on, batch=batch)
-    drawn = spec.output_tokens(*size, quality) if size and quality else None
+    drawn = spec.output_tokens(*size, quality) if size else None
     counted = [spec.input_tokens(*pixels) if pixels else None for pixels in inputs]
     seen = [tokens for tokens in counted if tokens is not None]
     if price is None or drawn is None or len(seen) != len(counted):
@@ -286,12 +299,14 @@ def _estimated(
         input_tokens=text + sum(seen),
         output_tokens=output,
         price=price,
-        notes=_notes(bool(inputs), partial_images),
+        notes=_notes(spec, bool(inputs), partial_images),
     )
 
 
-def _notes(inputs: bool, partial_images: int) -> tuple[str, ...]:
+def _notes(spec: ModelSpec, inputs: bool, partial_images: int) -> tuple[str, ...]:
     notes = ["prompt tokens are taken as one per 4 characters"]
+    if spec.tier_tokens:
+        notes.append("what the model thinks and writes is billed, too, and not counted here")
     if inputs:
         notes.append("tokens of input images follow third-party measurements")
     if partial_images:
@@ -379,7 +394,7 @@ CHAT_PRICES: Final[Mapping[str, tuple[ChatPrice, ...]]] = {
 gpt-5.6-luna is missing on purpose, as its sources contradict each other."""
 
 
-def chat_ceiling(
+def chat_max_cost(
     model: str,
     on: date,
     *,
@@ -441,7 +456,7 @@ def chat_cost(
         + written * price.cache_write
         + usage.output_tokens * price.text_output
     )
-    return Cost(usd=usd / _MILLION, upper_bound=False)
+    return Cost(usd=usd / _MILLION, is_upper_bound=False)
 
 
 def _price(model: str, on: date) -> ChatPrice | None:

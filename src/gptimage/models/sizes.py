@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, cast
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from gptimage.errors import InvalidRequestError, truncated_repr
 
@@ -130,6 +130,8 @@ _GRIDS: Final = ((4, 2), (3, 3), (4, 3), (4, 4))
 DEFAULT_FRAMES: Final = 9
 """Frames of a gif when none are asked for."""
 
+NO_NAMES: Final[Mapping[tuple[int, int], tuple[str, str]]] = MappingProxyType({})
+
 
 @frozen(kw_only=True)
 class SizeRule:
@@ -145,6 +147,8 @@ class SizeRule:
         experimental_pixels: Above this many pixels the service calls results experimental.
         across: Images side by side on the sheet that edge and pixel limits hold for.
         down: Images below each other on it.
+        named: The ratio and the tier, such as ``("16:9", "2K")``, of each of the ``values``,
+            where a service takes these instead of pixels.
     """
 
     values: tuple[tuple[int, int], ...] = ()
@@ -156,6 +160,7 @@ class SizeRule:
     experimental_pixels: int | None = None
     across: int = 1
     down: int = 1
+    named: Mapping[tuple[int, int], tuple[str, str]] = field(default=NO_NAMES, hash=False)
 
     def for_frames(self, frames: int) -> SizeRule:
         """The rule for one frame of a gif: all frames are drawn on one sheet, which obeys this.
@@ -207,6 +212,15 @@ class SizeRule:
             raise self._uncoverable(width, height)
         return min(legal, key=lambda size: (_mismatch(size, (width, height)), size[0] * size[1]))
 
+    @property
+    def largest(self) -> tuple[tuple[int, int], ...]:
+        """The sizes of which one uses the most tokens: all of a list, or the largest square.
+
+        With a published formula tokens grow with the pixels and with the shorter edge.
+        """
+        edge = min(self.max_edge, math.isqrt(self.max_pixels))
+        return self.values or ((edge, edge),)
+
     def nearest(self, width: int, height: int, count: int = 3) -> tuple[str, ...]:
         """Return the ``count`` legal sizes closest to this one, best first, as ``WxH``."""
         legal = (size for size in self._grid() if self.problem(*size) is None)
@@ -215,6 +229,9 @@ class SizeRule:
 
     def __str__(self) -> str:
         """Return the rule in words, for error messages."""
+        if self.named:
+            ratios, tiers = (dict.fromkeys(part) for part in zip(*self.named.values(), strict=True))
+            return f"ratios {', '.join(ratios)}, each at {', '.join(tiers)}"
         if self.values:
             return ", ".join(f"{w}x{h}" for w, h in self.values)
         rule = (

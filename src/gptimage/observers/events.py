@@ -49,14 +49,14 @@ class Planned(Event):
 
     Attributes:
         estimate: What it may cost, in USD, or None.
-        ceiling: The most it should cost, in USD, or None.
+        max_cost: The most it should cost, in USD, or None.
         images: How many images are requested.
     """
 
     name: ClassVar[str] = "planned"
 
     estimate: Decimal | None = None
-    ceiling: Decimal | None = None
+    max_cost: Decimal | None = None
     images: int = 1
 
 
@@ -110,7 +110,7 @@ class Submitted(Event):
         requests: How many requests it has.
         images: How many images they request.
         estimate: What it may cost at batch prices, in USD, or None.
-        ceiling: The most it should cost, in USD, or None.
+        max_cost: The most it should cost, in USD, or None.
     """
 
     name: ClassVar[str] = "submitted"
@@ -119,7 +119,7 @@ class Submitted(Event):
     requests: int
     images: int
     estimate: Decimal | None = None
-    ceiling: Decimal | None = None
+    max_cost: Decimal | None = None
 
 
 @frozen(kw_only=True)

@@ -10,12 +10,12 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from attrs import define, field, frozen
 
 from gptimage._internal.json import table
-from gptimage.sandbox.failures import ErrorReply, missing, wrong_type
+from gptimage.sandbox.failures import ErrorReply, missing
 from gptimage.sandbox.models_files_api import Uploads, expiry
 from gptimage.sandbox.wire import Reader, page
 from gptimage.transport.http import HttpReply, HttpRequest
@@ -267,7 +267,7 @@ class Batches:
             "created_at": now,
             "expires_at": now + WINDOW,
             "request_counts": {"total": 0, "completed": 0, "failed": 0},
-            "metadata": _metadata(request.body.get("metadata")),
+            "metadata": read.metadata() if read.given("metadata") else None,
         }
         with self._lock:
             self._batches[about["id"]] = _Batch(about=about, lifetime=lifetime)
@@ -402,20 +402,3 @@ def _write(file: bytearray, custom_id: str, response: object, error: object) -> 
         "error": error,
     }
     file += json.dumps(line).encode() + b"\n"
-
-
-def _metadata(value: object) -> dict[str, str] | None:
-    """Up to 16 pairs of short texts."""
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise wrong_type("metadata", "an object", value)
-    pairs = cast("dict[str, object]", value)
-    for name, text in pairs.items():
-        if not isinstance(text, str):
-            raise wrong_type(f"metadata.{name}"[:200], "a string", text)
-        if len(name) > 64 or len(text) > 512:
-            raise ErrorReply(f"Invalid 'metadata.{name[:64]}': too long.", param="metadata")
-    if len(pairs) > 16:
-        raise ErrorReply("Invalid 'metadata': too many properties.", param="metadata")
-    return cast("dict[str, str]", pairs)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from attrs import define, field
 from pybase64 import b64decode
 
-from gptimage.sandbox.failures import ErrorReply, wrong_type
+from gptimage.sandbox.failures import ErrorReply
 from gptimage.sandbox.responses_input import History, Item, read_items
-from gptimage.sandbox.wire import Reader, page
+from gptimage.sandbox.wire import Reader, excess, page
 from gptimage.transport.http import HttpRequest
 
 
@@ -27,10 +26,6 @@ class _Conversation:
     about: Item
     items: list[Item] = field(factory=list[Item])
 
-    @property
-    def nbytes(self) -> int:
-        return sum(len(str(item.get("result", ""))) for item in self.items)
-
 
 class Conversations:
     """The last 256 conversations (512 MiB of images at most). Not thread-safe: the caller locks.
@@ -41,7 +36,7 @@ class Conversations:
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
-        self._stored: OrderedDict[str, _Conversation] = OrderedDict()
+        self._stored: dict[str, _Conversation] = {}
 
     def handle(self, request: HttpRequest, path: Sequence[str], history: History) -> Item | None:
         """Reply to a request about conversations; None for any other.
@@ -63,7 +58,7 @@ class Conversations:
             case "POST", "conversations", str(id):
                 read.only(("metadata",))
                 found = self._find(id)
-                found.about["metadata"] = _metadata(read)
+                found.about["metadata"] = read.metadata()
                 return found.about
             case "DELETE", "conversations", str(id):
                 self._find(id)
@@ -106,11 +101,8 @@ class Conversations:
             ErrorReply: There is no such conversation.
         """
         self._find(conversation_id).items.extend(items)
-        while len(self._stored) > 1 and (
-            len(self._stored) > _STORED
-            or sum(each.nbytes for each in self._stored.values()) > _STORED_BYTES
-        ):
-            self._stored.popitem(last=False)
+        for oldest in excess(self._stored, _nbytes, most=_STORED, most_bytes=_STORED_BYTES):
+            del self._stored[oldest]
 
     def _create(self, read: Reader, history: History) -> Item:
         read.only(("items", "metadata"))
@@ -119,7 +111,7 @@ class Conversations:
             "id": conversation_id,
             "object": "conversation",
             "created_at": self._now(),
-            "metadata": _metadata(read),
+            "metadata": read.metadata(),
         }
         items = _items(read, history) if read.array("items") else []
         self._stored[conversation_id] = _Conversation(about)
@@ -132,6 +124,10 @@ class Conversations:
             message = f"Conversation with id '{conversation_id[:100]}' not found."
             raise ErrorReply(message, status=404)
         return found
+
+
+def _nbytes(found: _Conversation) -> int:
+    return sum(len(str(item.get("result", ""))) for item in found.items)
 
 
 def _items(read: Reader, history: History) -> list[Item]:
@@ -152,11 +148,3 @@ def _item(found: _Conversation, item_id: str) -> Item:
 def _images(items: Sequence[Item]) -> dict[str, bytes]:
     calls = (item for item in items if item["type"] == "image_generation_call")
     return {str(item["id"]): b64decode(str(item["result"])) for item in calls if item.get("result")}
-
-
-def _metadata(read: Reader) -> Item:
-    metadata = read.object("metadata")
-    for name, value in metadata.body.items() if metadata else ():
-        if not isinstance(value, str):
-            raise wrong_type(f"metadata.{name[:64]}", "a string", value)
-    return dict(metadata.body) if metadata else {}

@@ -146,18 +146,13 @@ def duplicate(param: str) -> ErrorReply:
 
 def _kind(value: object) -> str:
     """Return a JSON value's type, with its article."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    names = {
-        "int": "an integer",
-        "float": "a decimal number",
-        "str": "a string",
-        "list": "an array",
-    }
-    return names.get(type(value).__name__, "an object")
+    return "null" if value is None else _KINDS.get(type(value), "an object")
 
+
+_KINDS: Final[Mapping[type, str]] = {
+    bool: "a boolean", int: "an integer", float: "a decimal number", str: "a string",
+    list: "an array",
+}  # fmt: skip
 
 Scenario = Literal[
     "moderation",
@@ -322,21 +317,47 @@ def marked(prompt: object) -> Fault | None:
         raise ErrorReply(f"{error}.", code="invalid_value", param="prompt") from error
 
 
-def at_once(fault: Fault, model: str) -> HttpReply | ErrorReply | None:
-    """Return the reply of a fault that strikes before anything is drawn; None for others."""
-    if fault.scenario == "reply":
-        return fault.reply
-    if fault.scenario == "html":
-        return HttpReply(
-            status=200, headers={"content-type": "text/html; charset=utf-8"}, body=_HTML
-        )
-    if fault.scenario == "unavailable":
-        return HttpReply(status=503, headers={"content-type": "text/plain"})
-    if fault.scenario == "rate_limit":
-        return _rate_limit(model, fault.retry_after)
-    if fault.scenario == "unverified":
-        return _unverified(model)
-    return _FIXED.get(fault.scenario, lambda: None)()
+def at_once(fault: Fault, body: Mapping[str, object], usual: str) -> HttpReply | None:
+    """Return the reply of a fault that strikes before anything is drawn; None for others.
+
+    Args:
+        fault: The failure.
+        body: The request's, which names the model.
+        usual: The model of a request that names none.
+
+    Raises:
+        ErrorReply: The service's reply is an error with a message.
+    """
+    model = body.get("model")
+    name = model if isinstance(model, str) else usual
+    match fault.scenario:
+        case "reply":
+            return fault.reply
+        case "html":
+            headers = {"content-type": "text/html; charset=utf-8"}
+            return HttpReply(status=200, headers=headers, body=_HTML)
+        case "unavailable":
+            return HttpReply(status=503, headers={"content-type": "text/plain"})
+        case "rate_limit":
+            raise _rate_limit(name, fault.retry_after)
+        case "unverified":
+            raise _unverified(name)
+        case "moderation":
+            raise moderation("input")
+        case "quota":
+            raise _quota()
+        case "billing":
+            raise ErrorReply(
+                "Billing hard limit has been reached", code="billing_hard_limit_reached"
+            )
+        case "server":
+            raise failed()
+        case "overloaded":
+            raise _overloaded()
+        case "unauthorized":
+            raise wrong_key()
+        case _:
+            return None
 
 
 def moderation(stage: str) -> ErrorReply:
@@ -400,10 +421,6 @@ def _quota() -> ErrorReply:
     )
 
 
-def _billing() -> ErrorReply:
-    return ErrorReply("Billing hard limit has been reached", code="billing_hard_limit_reached")
-
-
 def _overloaded() -> ErrorReply:
     return ErrorReply(
         "The server is currently overloaded with other requests. Sorry about that! You can retry"
@@ -414,24 +431,14 @@ def _overloaded() -> ErrorReply:
     )
 
 
-def wrong_key(shown: str) -> ErrorReply:
+def wrong_key() -> ErrorReply:
     """Refuse a key the service does not know."""
     return ErrorReply(
-        f"Incorrect API key provided: {shown}. You can find your API key at"
+        "Incorrect API key provided: sk-inv***lid. You can find your API key at"
         " https://platform.openai.com/account/api-keys.",
         code="invalid_api_key",
         status=401,
     )
-
-
-_FIXED: Final = {
-    "moderation": lambda: moderation("input"),
-    "quota": _quota,
-    "billing": _billing,
-    "server": failed,
-    "overloaded": _overloaded,
-    "unauthorized": lambda: wrong_key("sk-inv***lid"),
-}
 
 
 # OpenAI's image service, offline: a request in, a reply out, no key, no network, no cost.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import socket
 import sys
 import threading
@@ -18,8 +19,8 @@ from attrs import evolve
 
 from gptimage._internal.keywords import one_of, refused, strict_class, text, whole
 from gptimage.sandbox import replies, wire
-from gptimage.sandbox.failures import Cut, ErrorReply, wrong_key
-from gptimage.sandbox.service import CONTROL, VARIATIONS, Sandbox, SandboxReply, route
+from gptimage.sandbox.failures import Cut, ErrorReply
+from gptimage.sandbox.service import CONTROL, VARIATIONS, Sandbox, SandboxReply
 from gptimage.sandbox.wire import MULTIPART, BadBodyError, read_body
 from gptimage.transport.http import HttpReply, HttpRequest
 
@@ -31,16 +32,6 @@ _JSON_HINT: Final = (
     "We could not parse the JSON body of your request. (HINT: This likely means you aren't using"
     " your HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was"
     " not valid JSON.)"
-)
-_NO_KEY: Final = (
-    "You didn't provide an API key. You need to provide your API key in an Authorization header"
-    " using Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from"
-    " https://platform.openai.com/account/api-keys."
-)
-_WRONG_AZURE_KEY: Final = (
-    "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a"
-    " valid key for an active subscription and use a correct regional API endpoint for your"
-    " resource."
 )
 
 
@@ -68,12 +59,13 @@ class SandboxServer:
             one_of("sandbox", sandbox, Sandbox, "a Sandbox")
         self.sandbox: Sandbox = Sandbox() if sandbox is None else sandbox
         self._listener = _Listener((host, port), self.sandbox)
+        self.sandbox.address = self.azure_endpoint
         self._thread: threading.Thread | None = None
 
     @property
     def base_url(self) -> str:
-        """The address an OpenAI client takes as ``base_url``."""
-        return f"{self.azure_endpoint}/v1"
+        """The address a client of the sandbox's provider takes as its base URL."""
+        return f"{self.azure_endpoint}{self.sandbox.dialect.prefix}"
 
     @property
     def azure_endpoint(self) -> str:
@@ -201,12 +193,12 @@ class _Handler(BaseHTTPRequestHandler):
             body = read_body(self.rfile, headers)
         except BadBodyError as error:
             self.close_connection = True
-            self._whole(_refused(ErrorReply(str(error), status=error.status)))
+            self._whole(self._refused(ErrorReply(str(error), status=error.status)))
             return
         try:
             request = self._request(headers, body)
         except ErrorReply as refusal:
-            self._whole(_refused(refusal))
+            self._whole(self._refused(refusal))
             return
         self._send(self._reply(request))
 
@@ -225,18 +217,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _request(self, headers: dict[str, str], body: bytearray) -> HttpRequest:
         """Return the request as a value, with its key checked and left behind."""
-        bare = headers.pop("api-key", ""), headers.pop("authorization", "")
+        dialect = self._listener.sandbox.dialect
         path = self.path.partition("?")[0]
-        gone = route(path)[0] == VARIATIONS
+        gone = not dialect.images_only and dialect.route(path)[0] == VARIATIONS
         if not path.startswith(CONTROL) and not gone:
-            _check_key(*bare, azure=path.startswith("/openai/"))
+            dialect.check_key(headers, self.path)
         headers_kept = {
             name: headers[name]
             for name in headers
             if name in _HEADERS or (name.startswith("x-") and "key" not in name)
         }
         method = "GET" if self.command == "HEAD" else self.command
-        request = HttpRequest(method=method, path=self.path, headers=headers_kept)
+        request = HttpRequest(method=method, path=_without_key(self.path), headers=headers_kept)
         if gone:  # neither its key nor its body is looked at
             return request
         kind = headers.get("content-type", "")
@@ -256,7 +248,13 @@ class _Handler(BaseHTTPRequestHandler):
             fault = ErrorReply(
                 "The sandbox itself failed; see its log.", type="server_error", status=500
             )
-            return SandboxReply(reply=_refused(fault))
+            return SandboxReply(reply=self._refused(fault))
+
+    def _refused(self, refusal: ErrorReply) -> HttpReply:
+        """Return the reply to a request that never reached the sandbox."""
+        request_id = f"req_{uuid.uuid4().hex}"
+        reply = self._listener.sandbox.dialect.refuse(refusal, request_id)
+        return evolve(reply, headers={"x-request-id": request_id, **reply.headers})
 
     def _send(self, found: SandboxReply) -> None:
         if found.ends == "never":
@@ -322,15 +320,9 @@ _CORS: Final = {
 _HEADERS: Final = frozenset({"content-type", "openai-beta", "openai-organization", "user-agent"})
 
 
-def _check_key(api_key: str, authorization: str, *, azure: bool) -> None:
-    """Check the key: a bearer token, or Azure's own header."""
-    scheme, _, bearer = authorization.partition(" ")
-    key = api_key.strip() or (bearer.strip() if scheme.lower() == "bearer" else "")
-    if key and key != "sk-invalid":
-        return
-    if azure:
-        raise ErrorReply(_WRONG_AZURE_KEY, code="401", status=401)
-    raise wrong_key("sk-inv***lid") if key else ErrorReply(_NO_KEY, status=401)
+def _without_key(path: str) -> str:
+    """Return the path without a key in its query, which some clients send there."""
+    return re.sub(r"([?&])key=[^&]*&?", r"\1", path).rstrip("?&")
 
 
 def _parsed(body: bytearray) -> dict[str, object]:
@@ -347,10 +339,3 @@ def _parsed(body: bytearray) -> dict[str, object]:
 
 def _no_such_number(name: str) -> object:
     raise ValueError(f"{name} is no JSON number")
-
-
-def _refused(refusal: ErrorReply) -> HttpReply:
-    """Return the reply to a request that never reached the sandbox."""
-    request_id = f"req_{uuid.uuid4().hex}"
-    headers = {"content-type": "application/json", "x-request-id": request_id, **refusal.headers}
-    return HttpReply(status=refusal.status, headers=headers, body=refusal.body(request_id))

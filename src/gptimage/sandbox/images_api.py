@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date
-from typing import Any, Final, Literal, TypedDict, cast
+from typing import Any, Final, Literal, TypedDict
 
 from attrs import evolve, field, frozen
 
@@ -131,10 +131,9 @@ def _too_many(param: str, count: int) -> ErrorReply:
 def _from_json(read: Reader, uploads: Mapping[str, bytes]) -> dict[str, list[FilePart]]:
     if "images" not in read.body:
         raise missing("images")
-    value = read.body["images"]
-    if not isinstance(value, list):
-        raise wrong_type("images", "an array of objects", value)
-    images = cast("list[object]", value)
+    if not isinstance(read.body["images"], list):
+        raise wrong_type("images", "an array of objects", read.body["images"])
+    images = read.array("images")
     if not images:
         message = (
             "Invalid 'images': empty array. Expected an array with minimum length 1,"
@@ -143,28 +142,18 @@ def _from_json(read: Reader, uploads: Mapping[str, bytes]) -> dict[str, list[Fil
         raise ErrorReply(message, code="empty_array", param="images")
     if len(images) > _MAX_INPUTS:
         raise _too_many("images", len(images))
-    found: dict[str, list[FilePart]] = {
-        "images": [
-            _referenced(each, f"images[{number}]", uploads, _MAX_BYTES)
-            for number, each in enumerate(images)
-        ]
-    }
+    found = {"images": [_referenced(each, uploads, _MAX_BYTES) for each in read.objects("images")]}
     for name, limit in (("mask", _MAX_MASK_BYTES), ("markup", _MAX_BYTES)):
-        given = read.body.get(name)
-        found[name] = [] if given is None else [_referenced(given, name, uploads, limit)]
+        given = read.object(name)
+        found[name] = [] if given is None else [_referenced(given, uploads, limit)]
     return found
 
 
-def _referenced(value: object, name: str, uploads: Mapping[str, bytes], limit: int) -> FilePart:
+def _referenced(read: Reader, uploads: Mapping[str, bytes], limit: int) -> FilePart:
     """Return the image an object with ``image_url`` or ``file_id`` stands for."""
-    if not isinstance(value, dict):
-        raise wrong_type(name, "an object", value)
-    read = Reader(cast("dict[str, object]", value), form=False, prefix=f"{name}.")
+    name = read.prefix[:-1]
     read.only(("image_url", "file_id"))
-    url, file_id = read.text("image_url", limit=_MAX_URL), read.text("file_id")
-    if (url is None) == (file_id is None):
-        message = f"Invalid '{name}': provide exactly one of 'image_url' or 'file_id'."
-        raise ErrorReply(message, code="invalid_value", param=name)
+    url, file_id = read.image_source(_MAX_URL)
     if file_id is not None:
         if file_id not in uploads:
             message = f"No such File object: {file_id[:100]}"
@@ -176,6 +165,18 @@ def _referenced(value: object, name: str, uploads: Mapping[str, bytes], limit: i
     if len(part.data) >= limit:
         _check_file(part, name, (part.content_type,), limit)
     return part
+
+
+def image_at(url: str, name: str) -> InputImage:
+    """Return the input image of a data URL.
+
+    Raises:
+        ErrorReply: It is none, or cannot be fetched: the sandbox has no network.
+    """
+    part = _from_url(url, name)
+    if (image := decoded_image(part.data, part.content_type)) is None:
+        raise ErrorReply(f"{name}: it is no image", param=name)
+    return image
 
 
 def _from_url(url: str, name: str) -> FilePart:
@@ -194,17 +195,26 @@ def _from_url(url: str, name: str) -> FilePart:
     raise ErrorReply(message, code="invalid_image_url", param=f"{name}.image_url")
 
 
-def _decoded(part: FilePart, number: int) -> InputImage:
-    opened = _open(part.data)
-    declared = part.content_type
-    # A declared type that the bytes contradict is refused: nobody has seen the service do it,
-    # but nobody should rely on its not doing it.
+def decoded_image(data: bytes, declared: str) -> InputImage | None:
+    """Return an input image, or None when the bytes are none, or none of the declared type.
+
+    Nobody has seen a service refuse a type that the bytes contradict, but nobody should rely on
+    its not doing it.
+    """
+    opened = _open(data)
     if opened is None or (declared and _PIL_TYPES.get(opened.format) != declared):
+        return None
+    width, height = _oriented(opened)
+    return InputImage(data=data, width=width, height=height)
+
+
+def _decoded(part: FilePart, number: int) -> InputImage:
+    image = decoded_image(part.data, part.content_type)
+    if image is None:
         message = f"Invalid image file or mode for image {number}, please check your image file."
         param = "image" if part.name.startswith("image[") or part.name == "image" else part.name
         raise user_error(message + CONTACT, param, "invalid_image_file")
-    width, height = _oriented(opened)
-    return InputImage(data=part.data, width=width, height=height)
+    return image
 
 
 def _open(data: bytes) -> Any:

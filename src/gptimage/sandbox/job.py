@@ -51,6 +51,8 @@ class Job:
         inputs: The images to edit, the first one first.
         mask: Edit where its alpha is 0.
         markup: A transparent overlay whose marks say where to edit.
+        thoughts: Whether the reply has what the model thought before the image (Gemini).
+        by_url: Whether the reply names addresses of the images instead of holding them.
         draw: ``scene``, or ``plain``: a few flat colours, for tests that draw many images.
         drift: How an edit with a mask changes what the mask protects, see `Sandbox`.
     """
@@ -76,6 +78,8 @@ class Job:
     inputs: tuple[InputImage, ...] = ()
     mask: InputImage | None = None
     markup: InputImage | None = None
+    thoughts: bool = False
+    by_url: bool = False
     draw: Literal["scene", "plain"] = "scene"
     drift: Mapping[str, float] = field(factory=dict[str, float])
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from gptimage.models.catalog import Models, ModelSpec
 from gptimage.sandbox.failures import ErrorReply, duplicate, missing, unknown, wrong_type
-from gptimage.sandbox.wire import Reader, is_multipart, nested, page
+from gptimage.sandbox.wire import Reader, excess, is_multipart, nested, page
 from gptimage.transport.http import FilePart, HttpRequest
 
 
@@ -119,8 +119,7 @@ class Uploads(Mapping[str, bytes]):
         }
         with self._lock:
             self._bytes[file_id], self._about[file_id] = data, about
-            while len(self._bytes) > 1 and self._too_much():
-                oldest = next(iter(self._bytes))
+            for oldest in excess(self._bytes, len, most=_MOST_FILES, most_bytes=_MOST_BYTES):
                 del self._bytes[oldest], self._about[oldest]
         return about
 
@@ -145,10 +144,6 @@ class Uploads(Mapping[str, bytes]):
             self._bytes.pop(file_id, None)
             self._about.pop(file_id, None)
         return {"id": file_id, "object": "file", "deleted": True}
-
-    def _too_much(self) -> bool:
-        held = sum(len(data) for data in self._bytes.values())
-        return len(self._bytes) > _MOST_FILES or held > _MOST_BYTES
 
     def content(self, file_id: str) -> bytes:
         """``GET /files/{id}/content``.

@@ -117,7 +117,8 @@ def error_event(error: dict[str, object]) -> ServerEvent:
 
 def encoded(event: ServerEvent) -> bytes:
     """Return an event as it stands in a ``text/event-stream``."""
-    return b"event: %s\ndata: %s\n\n" % (event.name.encode(), event.data)
+    name = b"event: %s\n" % event.name.encode() if event.name else b""
+    return b"%sdata: %s\n\n" % (name, event.data)
 
 
 def _echo(job: Job, *, identified: bool = True) -> dict[str, object]:

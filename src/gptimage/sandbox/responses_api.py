@@ -12,7 +12,6 @@ import math
 import threading
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias, cast
 
@@ -27,7 +26,7 @@ from gptimage.sandbox.images_api import Policy
 from gptimage.sandbox.replies import svg_usage, usage
 from gptimage.sandbox.responses_input import Item, words
 from gptimage.sandbox.responses_validation import ValidatedTurn, validate_turn
-from gptimage.sandbox.wire import Reader, page
+from gptimage.sandbox.wire import Reader, excess, page
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 
 
@@ -77,7 +76,7 @@ class Responses:
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
-        self._turns: OrderedDict[str, _Turn] = OrderedDict()
+        self._turns: dict[str, _Turn] = {}
         self._items: dict[str, _Turn] = {}
         self._conversations = Conversations(now)
         self._lock = threading.RLock()
@@ -158,10 +157,7 @@ class Responses:
             fault = marked
         scenario = fault.scenario if fault else ""
         if fault and scenario != "moderation":  # in a response that is a failed image call
-            model = request.body.get("model")
-            reply = failures.at_once(fault, model if isinstance(model, str) else "gpt-6-luna")
-            if isinstance(reply, ErrorReply):
-                raise reply
+            reply = failures.at_once(fault, request.body, "gpt-6-luna")
             if reply is not None:
                 return TurnReply(reply=reply)
         validated = validate_turn(request, policy, self)
@@ -210,11 +206,8 @@ class Responses:
                 return
             self._turns[turn.id] = turn
             self._items |= {str(item["id"]): turn for item in turn.all_items()}
-            while len(self._turns) > 1 and (
-                len(self._turns) > _STORED
-                or sum(each.nbytes for each in self._turns.values()) > _STORED_BYTES
-            ):
-                self._forget(next(iter(self._turns.values())))
+            for oldest in excess(self._turns, _nbytes, most=_STORED, most_bytes=_STORED_BYTES):
+                self._forget(self._turns[oldest])
 
     def _forget(self, turn: _Turn) -> None:
         with self._lock:
@@ -234,7 +227,7 @@ class Responses:
         read = Reader(request.body, form=True)  # a query is text, as a form is
         read.only(("include", "include[]", "include_obfuscation", "starting_after", "stream"))
         after = read.whole("starting_after", 0, 10**9)
-        obfuscated = read.flag("include_obfuscation") or not read.given("include_obfuscation")
+        obfuscated = read.flag("include_obfuscation", default=True)
         if read.flag("stream"):
             if not turn.turn.background:
                 message = "Only responses created with 'background' can be streamed again."
@@ -306,12 +299,6 @@ class _Turn:
         self._created = created
         self._started = time.monotonic()
         self._completed: int | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of the images it holds."""
-        inputs = self.turn.job.inputs if self.turn.job else ()
-        return sum(map(len, self.images.values())) + sum(len(each.data) for each in inputs)
 
     @property
     def steps(self) -> int:
@@ -520,6 +507,12 @@ class _Turn:
             drawn = usage(self.turn.job, self._models, images=len(self.images))
             counted = {**drawn, "cached_tokens": 0}
         return {"image_gen": counted, "web_search": {"num_requests": 0}}
+
+
+def _nbytes(turn: _Turn) -> int:
+    """Return the bytes of the images a turn holds."""
+    inputs = turn.turn.job.inputs if turn.turn.job else ()
+    return sum(map(len, turn.images.values())) + sum(len(each.data) for each in inputs)
 
 
 def _event(kind: str, **fields: object) -> _Event:

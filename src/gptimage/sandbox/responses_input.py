@@ -203,11 +203,7 @@ class TurnInput:
             return {**more, **given_values(part.body)}
         part.only(("type", "detail", "image_url", "file_id", "prompt_cache_breakpoint"))
         detail = part.choice("detail", _DETAILS)
-        url, file_id = part.text("image_url"), part.text("file_id")
-        if (url is None) == (file_id is None):
-            param = part.prefix[:-1]
-            message = f"Invalid '{param}': provide exactly one of 'image_url' or 'file_id'."
-            raise ErrorReply(message, code="invalid_value", param=param)
+        url, file_id = part.image_source()
         self.images.append({"image_url": url} if url is not None else {"file_id": file_id})
         self.seen += 1
         return {**given_values(part.body), "detail": detail or "auto"}

@@ -14,14 +14,7 @@ from typing import Final, Literal, cast
 from attrs import field, frozen
 
 from gptimage.image.image import Image
-from gptimage.sandbox.failures import (
-    ErrorReply,
-    empty,
-    missing,
-    not_one_of,
-    user_error,
-    wrong_type,
-)
+from gptimage.sandbox.failures import ErrorReply, empty, missing, not_one_of, user_error
 from gptimage.sandbox.images_api import Policy, accept
 from gptimage.sandbox.job import Job
 from gptimage.sandbox.responses_input import History, Item, TurnInput, given_values
@@ -194,7 +187,7 @@ def _images_before(
 def _delivery(read: Reader) -> tuple[bool, bool, bool]:
     """Validate how the reply is to come: as a stream, in the background, stored."""
     stream, background = read.flag("stream"), read.flag("background")
-    stored = read.flag("store") if read.given("store") else True
+    stored = read.flag("store", default=True)
     if background and not stored:
         # By the guide: background mode keeps the response for polling, so it must be stored.
         message = "Background mode requires 'store' to be true."
@@ -217,30 +210,25 @@ def _obfuscated(read: Reader, *, stream: bool) -> bool:
         message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
         raise ErrorReply(message, param="stream_options")
     options.only(("include_obfuscation",))
-    wanted = options.flag("include_obfuscation")
-    return wanted or not options.given("include_obfuscation")
+    return options.flag("include_obfuscation", default=True)
 
 
 def _echo(read: Reader) -> Item:
     """Validate the parameters that only the chat model would use, and return them as echoed."""
     text, reasoning = read.object("text"), read.object("reasoning")
-    options, metadata = read.object("prompt_cache_options"), read.object("metadata")
-    for name, value in metadata.body.items() if metadata else ():
-        if not isinstance(value, str):
-            raise wrong_type(f"metadata.{name[:64]}", "a string", value)
+    options = read.object("prompt_cache_options")
     for number, each in enumerate(read.array("include")):
         if each not in _INCLUDABLE:
             raise not_one_of(f"include[{number}]", str(each), _INCLUDABLE)
     temperature, top_p = read.number("temperature", 0, 2), read.number("top_p", 0, 1)
-    parallel = read.flag("parallel_tool_calls") or not read.given("parallel_tool_calls")
     echo: Item = {
         "background": read.flag("background"),
         "frequency_penalty": 0.0,
         "instructions": read.text("instructions"),
         "max_output_tokens": read.whole("max_output_tokens", 16, 10**9),
         "max_tool_calls": read.whole("max_tool_calls", 1, 128),
-        "metadata": dict(metadata.body) if metadata else {},
-        "parallel_tool_calls": parallel,
+        "metadata": read.metadata(),
+        "parallel_tool_calls": read.flag("parallel_tool_calls", default=True),
         "presence_penalty": 0.0,
         "previous_response_id": read.text("previous_response_id"),
         "prompt_cache_key": read.text("prompt_cache_key"),

@@ -12,31 +12,36 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from typing import Final, Literal, cast
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from attrs import evolve, field, frozen
 
 from gptimage._internal.clock import Clock, in_utc
 from gptimage._internal.keywords import clock as check_clock
 from gptimage._internal.keywords import flag, function, one_of, refused, seconds, strict_class
-from gptimage.errors import OutcomeUnknownError
+from gptimage.errors import InvalidRequestError, OutcomeUnknownError
 from gptimage.image.image import Image
 from gptimage.models.catalog import Models
 from gptimage.sandbox import failures, models_files_api, replies
+from gptimage.sandbox.azure_api import Azure
 from gptimage.sandbox.batches_api import Batches
+from gptimage.sandbox.compatible_api import XAI, OpenRouter, Together
+from gptimage.sandbox.dialect import JSON, PROVIDERS, Dialect, Provider
 from gptimage.sandbox.failures import Cut, ErrorReply, FailureRates, Fault, Scenario
-from gptimage.sandbox.images_api import Policy, accept
+from gptimage.sandbox.gemini_api import Gemini
+from gptimage.sandbox.images_api import Policy
 from gptimage.sandbox.responses_api import Responses
 from gptimage.sandbox.uploads_api import PartUploads
 from gptimage.sandbox.wire import as_sent
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
+from gptimage.transport.protocols import SANDBOX_URL
 
 
-_JSON: Final = {"content-type": "application/json"}
 _CONTENT: Final = ("files", "content")
 _REMEMBERED: Final = 1000
 _REMEMBERED_BYTES: Final = 512 * 1024 * 1024
-_DRAWING: Final = frozenset(("/images/generations", "/images/edits"))
+_IMAGES: Final = 100
+"""How many images that a reply names by address are kept."""
 _METHODS: Final = (
     (re.compile(r"/images/(generations|edits)|/content_provenance_checks|/responses"), "POST"),
     (re.compile(r"/responses/input_tokens|/conversations|/uploads(/[^/]+/[a-z]+)?"), "POST"),
@@ -49,7 +54,6 @@ _METHODS: Final = (
     (re.compile(r"/(batches|responses)/[^/]+/cancel"), "POST"),
 )
 """Which methods each path has."""
-_AZURE: Final = re.compile(r"/deployments/([^/]+)(/images/(?:generations|edits))")
 _SHOWN: Final = 32_000
 """Characters of a text that are shown: a prompt is no longer."""
 Drift = Literal["repaint", "tint", "shift"]
@@ -85,11 +89,12 @@ class Sandbox:
     Thread-safe. One instance may serve any number of doors at once.
 
     Args:
+        provider: Whose dialect it speaks: paths, parameters, replies and refusals.
         clock: Tells the time (UTC): which models have been shut down, and when things were
             made; a client that makes its own sandbox hands its clock on.
         today: Only the date, where that is enough; the clock's when left out.
         latency: Seconds each drawing takes before its reply, as a model would.
-        models: The catalogue; the shipped one when left out.
+        models: The catalogue; the provider's shipped one when left out.
         previews: Grant features that are in preview, or undocumented for a model.
         svg_model_selection: Let (and make) callers choose the author model of an SVG.
         draw: ``scene``, or ``plain`` for a few flat colours in a tenth of the time.
@@ -103,11 +108,14 @@ class Sandbox:
     Attributes:
         latency: Seconds each drawing takes; may be changed at any time.
         batches: Batches: how much they do at a time, and when they expire.
+        dialect: Its provider's paths, bodies and refusals.
+        address: Where it listens, without a path: replies that name images by address use it.
     """
 
     def __init__(
         self,
         *,
+        provider: Provider = "openai",
         clock: Clock | None = None,
         today: Callable[[], date] | None = None,
         latency: float = 0.0,
@@ -138,11 +146,13 @@ class Sandbox:
                 raise refused("seed", seed, "a whole number")
         if clock is not None:
             check_clock("clock", clock)
+        self.dialect: Dialect = _dialect(provider)
+        self.address: str = SANDBOX_URL.removesuffix("/v1")
         self.latency: float = latency
         now = in_utc(clock)
         self._today: Callable[[], date] = (lambda: now().date()) if today is None else today
         self._seconds: Callable[[], int] = lambda: int(now().timestamp())
-        self._models = Models.load() if models is None else models
+        self._models = self.dialect.models() if models is None else models
         self._previews = previews
         self._svg_model_selection = svg_model_selection
         self._draws: Literal["scene", "plain"] = draw
@@ -153,6 +163,7 @@ class Sandbox:
         batches = Batches(self._uploads, self._batched, self._serves, now=self._seconds)
         self.batches: Batches = batches
         self._seen: deque[HttpRequest] = deque(maxlen=_REMEMBERED)
+        self._kept: deque[tuple[str, bytes]] = deque(maxlen=_IMAGES)
         self._faults: deque[Fault] = deque()
         self._rates = FailureRates(dict[str, float]((failures or {}).items()), seed)
         self._lock = threading.Lock()
@@ -215,7 +226,7 @@ class Sandbox:
         started = time.monotonic()
         query = dict(parse_qsl(request.path.partition("?")[2], keep_blank_values=True))
         body = query if request.method == "GET" and not request.body else request.body
-        path, deployment = route(request.path)
+        path, deployment = self.dialect.route(request.path)
         if path.startswith(CONTROL):
             return SandboxReply(reply=self._control(request.method, path))
         request = evolve(request, path=path, body=body)
@@ -225,73 +236,52 @@ class Sandbox:
             while len(self._seen) > 1 and sum(map(_weight, self._seen)) > _REMEMBERED_BYTES:
                 self._seen.popleft()
             fault = self._faults.popleft() if self._faults else None
-        if path == VARIATIONS:
+        if path == VARIATIONS and not self.dialect.images_only:
             return SandboxReply(reply=HttpReply(status=404))
         try:
-            if deployment is not None:
-                request = self._deployed(request, deployment, query)
+            request = self.dialect.arrived(request, deployment, query, self._policy())
             found = self._reply(request, request_id, fault)
         except ErrorReply as refusal:
-            reply = HttpReply(
-                status=refusal.status,
-                headers={**_JSON, **refusal.headers},
-                body=refusal.body(request_id),
-            )
-            found = SandboxReply(reply=reply)
-        headers = {**replies.head(request_id, started), **found.reply.headers}
+            found = SandboxReply(reply=self.dialect.refuse(refusal, request_id))
+        headers = {**self.dialect.head(request_id, started), **found.reply.headers}
         return evolve(found, reply=evolve(found.reply, headers=headers))
 
     def _reply(self, request: HttpRequest, request_id: str, fault: Fault | None) -> SandboxReply:
         fault = fault or self._failure(request)
-        path = request.path[1:].split("/")
-        turn = self._responses.handle(
-            request, path, request_id, self._policy(), fault=fault, latency=self.latency
-        )
-        if turn is not None:
-            ends = "whole" if turn.events else _ending(turn.fault)
-            return SandboxReply(reply=turn.reply, events=turn.events, pause=turn.pause, ends=ends)
+        if not self.dialect.images_only:
+            turn = self._responses.handle(
+                request, request.path[1:].split("/"), request_id, self._policy(), fault=fault,
+                latency=self.latency,
+            )  # fmt: skip
+            if turn is not None:
+                ends = "whole" if turn.events else _ending(turn.fault)
+                return SandboxReply(
+                    reply=turn.reply, events=turn.events, pause=turn.pause, ends=ends
+                )
         if fault:
-            model = request.body.get("model")
-            reply = failures.at_once(
-                fault, model if isinstance(model, str) else "gpt-image-2.5-flare"
-            )
-            if isinstance(reply, ErrorReply):
-                raise reply
+            reply = failures.at_once(fault, request.body, "gpt-image-2.5-flare")
             if reply is not None:
                 return SandboxReply(reply=reply)
-        if request.method == "POST" and request.path in _DRAWING:
+        if request.method == "POST" and self.dialect.draws(request.path):
             return self._draw(request, request_id, fault)
         return SandboxReply(reply=self._file(request), ends=_ending(fault))
 
     def _failure(self, request: HttpRequest) -> Fault | None:
         """Return the failure a request asks for, or the one that chance has for it."""
         found = failures.requested(
-            request.headers.get("x-sandbox-fail"), request.body.get("prompt")
+            request.headers.get("x-sandbox-fail"), self.dialect.prompt(request)
         )
         if isinstance(found, Fault):
             return found
         # One number is drawn for each request that draws, in the order in which they arrive: so
         # the same seed fails the same requests, however many look-ups lie between them.
-        draws = request.method == "POST" and request.path in {*_DRAWING, "/responses"}
+        draws = request.method == "POST" and (
+            request.path == "/responses" or self.dialect.draws(request.path)
+        )
         with self._lock:
             if found is not None:
                 return self._rates.pick(found)
             return self._rates.next() if draws and self._rates else None
-
-    def _deployed(
-        self, request: HttpRequest, deployment: str, query: Mapping[str, str]
-    ) -> HttpRequest:
-        """Return the request with its model: Azure names a deployment in the path instead."""
-        if "api-version" not in query:
-            raise ErrorReply("Resource not found", code="404", status=404)
-        spec = self._models.get(deployment)
-        if spec is None or spec.state(self._today()) == "shut_down":
-            message = (
-                "The API deployment for this resource does not exist. If you created the"
-                " deployment within the last 5 minutes, please wait a moment and try again."
-            )
-            raise ErrorReply(message, code="DeploymentNotFound", status=404)
-        return evolve(request, body={**request.body, "model": deployment})
 
     def _control(self, method: str, path: str) -> HttpReply:
         """Reply for the sandbox's own endpoints."""
@@ -301,8 +291,21 @@ class Sandbox:
             with self._lock:
                 self._seen.clear()
             return _json({"object": "list", "data": []})
+        name = path.removeprefix(f"{CONTROL}images/")
+        with self._lock:
+            kept = dict(self._kept).get(name)
+        if method == "GET" and kept is not None:
+            kind = "image/png" if name.endswith(".png") else "image/jpeg"
+            return HttpReply(status=200, headers={"content-type": kind}, body=kept)
         error = ErrorReply(f"The sandbox has only GET and DELETE {CONTROL}requests.", status=404)
-        return HttpReply(status=404, headers=_JSON, body=error.body(""))
+        return HttpReply(status=404, headers=JSON, body=error.body(""))
+
+    def _keep(self, data: bytes, extension: str) -> str:
+        """Keep an image, and return the address that serves it."""
+        name = f"{uuid.uuid4().hex}.{extension}"
+        with self._lock:
+            self._kept.append((name, data))
+        return f"{self.address}{CONTROL}images/{name}"
 
     def _batched(self, request: HttpRequest) -> HttpReply:
         """Return the reply to a request of a batch."""
@@ -319,6 +322,8 @@ class Sandbox:
 
     def _file(self, request: HttpRequest) -> HttpReply:
         """Return a file's content, or else JSON."""
+        if self.dialect.images_only:
+            return _json(self.dialect.look_up(request, self._policy()))
         parts = request.path[1:].split("/")
         if request.method == "GET" and len(parts) == 3 and (parts[0], parts[2]) == _CONTENT:
             headers = {"content-type": "application/octet-stream"}
@@ -327,27 +332,27 @@ class Sandbox:
         return _json(found or self._look_up(request))
 
     def _draw(self, request: HttpRequest, request_id: str, fault: Fault | None) -> SandboxReply:
-        drawing = request.path == "/images/generations"
-        operation: Literal["generation", "edit"] = "generation" if drawing else "edit"
-        job = accept(request, operation, self._policy())
+        job = self.dialect.accept(request, self._policy())
         scenario = fault.scenario if fault else ""
         if job.stream and scenario not in {"timeout", "empty"}:
             late = _LATE.get(scenario)
-            error = late().named(request_id) if late else None
-            events = replies.events(job, self._models, self._seconds)
+            error = self.dialect.late(late(), request_id) if late else None
+            events = self.dialect.events(job, self._models, self._seconds)
             head = HttpReply(
                 status=200, headers={"content-type": "text/event-stream; charset=utf-8"}
             )
             pause = self.latency / (job.n * (job.partials + 1))
             if error or scenario == "cut":
-                events = _interrupted(events, error)
+                events = _interrupted(events, error, partial=job.partials > 0)
             return SandboxReply(reply=head, events=events, pause=pause)
         if scenario in _LATE:
             raise _LATE[scenario]()
-        body = replies.whole(job, self._models, self._seconds()) if scenario != "timeout" else b""
+        body, created = b"", self._seconds()
         if scenario == "empty":
-            body = json.dumps({"created": self._seconds(), "data": None}).encode()
-        reply = HttpReply(status=200, headers=_JSON, body=body)
+            body = self.dialect.empty(created)
+        elif scenario != "timeout":
+            body = self.dialect.whole(job, self._models, created, self._keep)
+        reply = HttpReply(status=200, headers=JSON, body=body)
         return SandboxReply(reply=reply, pause=self.latency, ends=_ending(fault))
 
     def _look_up(self, request: HttpRequest) -> dict[str, object]:
@@ -385,6 +390,18 @@ class Sandbox:
         )
 
 
+def _dialect(provider: str) -> Dialect:
+    for kind in (Dialect, Azure, Gemini, OpenRouter, Together, XAI):
+        if kind.name == provider:
+            return kind()
+    raise InvalidRequestError(
+        f"provider={provider!r}: the sandbox has {', '.join(PROVIDERS)}",
+        field="provider",
+        value=provider,
+        allowed=PROVIDERS,
+    )
+
+
 def _check_drift(drift: object) -> None:
     most = {"repaint": 64, "tint": 1, "shift": 100}
     wanted = 'such as {"repaint": 12, "tint": 0.3, "shift": 3}'
@@ -417,15 +434,15 @@ def with_events(reply: HttpReply, events: Iterable[ServerEvent]) -> HttpReply:
 
 
 def _interrupted(
-    events: Iterator[ServerEvent], error: dict[str, object] | None
+    events: Iterator[ServerEvent], error: ServerEvent | None, *, partial: bool
 ) -> Iterator[ServerEvent]:
     """Yield the first partial image, then an error event or the end of the connection."""
     first = next(events)
-    if not first.name.endswith(".completed"):
+    if partial:
         yield first
     if error is None:
         raise Cut
-    yield replies.error_event(error)
+    yield error
 
 
 def _ending(fault: Fault | None) -> Literal["whole", "cut", "never"]:
@@ -442,18 +459,6 @@ def _weight(request: HttpRequest) -> int:
 
 def _has_manifest(data: bytes) -> bool:
     return Image.from_bytes(data).has_provenance
-
-
-def route(path: str) -> tuple[str, str | None]:
-    """Return a path below the base URL, and the Azure deployment it names, if any.
-
-    OpenAI's paths begin with ``/v1``, Azure's with ``/openai/v1`` or ``/openai``.
-    """
-    bare = path.partition("?")[0]
-    for prefix in ("/openai", "/v1"):
-        bare = bare.removeprefix(prefix) if bare.startswith(f"{prefix}/") else bare
-    azure = _AZURE.fullmatch(bare)
-    return (azure[2], unquote(azure[1])) if azure else (bare, None)
 
 
 def summary(request: HttpRequest) -> dict[str, object]:
@@ -507,4 +512,4 @@ def _no_such(request: HttpRequest) -> ErrorReply:
 
 
 def _json(value: dict[str, object]) -> HttpReply:
-    return HttpReply(status=200, headers=_JSON, body=json.dumps(value).encode())
+    return HttpReply(status=200, headers=JSON, body=json.dumps(value).encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Final
@@ -12,7 +11,7 @@ from attrs import define, field
 
 from gptimage.sandbox.failures import ErrorReply, missing
 from gptimage.sandbox.models_files_api import PURPOSES, Uploads, check_jsonl, expiry, only_file
-from gptimage.sandbox.wire import Reader
+from gptimage.sandbox.wire import Reader, excess
 from gptimage.transport.http import FilePart, HttpRequest
 
 
@@ -42,7 +41,7 @@ class PartUploads:
     def __init__(self, files: Uploads, now: Callable[[], int]) -> None:
         self._files = files
         self._now = now
-        self._stored: OrderedDict[str, _Upload] = OrderedDict()
+        self._stored: dict[str, _Upload] = {}
         self._lock = Lock()
 
     def handle(self, request: HttpRequest, path: Sequence[str]) -> dict[str, object] | None:
@@ -136,9 +135,9 @@ class PartUploads:
         return upload
 
     def _bound(self) -> None:
-        while len(self._stored) > 1 and (
-            len(self._stored) > _OPEN
-            or sum(len(data) for each in self._stored.values() for data in each.parts.values())
-            > _OPEN_BYTES
-        ):
-            self._stored.popitem(last=False)
+        for oldest in excess(self._stored, _nbytes, most=_OPEN, most_bytes=_OPEN_BYTES):
+            del self._stored[oldest]
+
+
+def _nbytes(upload: _Upload) -> int:
+    return sum(map(len, upload.parts.values()))

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BufferedIOBase
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from attrs import evolve, frozen
 
 from gptimage.sandbox import failures
 from gptimage.transport.http import FilePart, HttpRequest
+
+
+T = TypeVar("T")
 
 
 # Reads the body of an HTTP/1.1 request: counted or chunked, up to a limit, in large pieces.
@@ -201,14 +204,10 @@ class Reader:
         param = self.prefix + name
         if required and name not in self.body:
             raise failures.missing(param)
-        value = self.body.get(name)
-        if value is None and not required:
-            return None
-        if not isinstance(value, str):
-            raise failures.wrong_type(param, "a string", value)
+        value: str | None = self._typed(name, "a string", str, required=required)
         if required and not value:
             raise failures.empty(param)
-        if limit is not None and len(value) > limit:
+        if value and limit is not None and len(value) > limit:
             raise failures.too_long(param, len(value), limit)
         return value
 
@@ -221,66 +220,87 @@ class Reader:
 
     def whole(self, name: str, low: int, high: int) -> int | None:
         """Return an integer within limits; None when left out."""
-        value, param = self.body.get(name), self.prefix + name
-        if value is None:
-            return None
-        if self.form and isinstance(value, str) and _WHOLE.fullmatch(value):
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise failures.wrong_type(param, "an integer", value)
-        if not low <= value <= high:
-            raise failures.out_of_range(param, value, low, high)
-        return value
+        value: int | None = self._typed(name, "an integer", int)
+        return value if value is None else int(self._within(name, value, low, high))
 
     def number(self, name: str, low: float, high: float) -> float | None:
         """Return a number within limits; None when left out."""
-        value, param = self.body.get(name), self.prefix + name
-        if value is None:
-            return None
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise failures.wrong_type(param, "a decimal number", value)
-        if not low <= value <= high:
-            raise failures.out_of_range(param, value, low, high)
-        return value
+        value: float | None = self._typed(name, "a decimal number", int, float)
+        return value if value is None else self._within(name, value, low, high)
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """Return a boolean."""
+        value: bool | None = self._typed(name, "a boolean", bool)
+        return default if value is None else value
 
     def array(self, name: str) -> list[object]:
         """Return an array; empty when left out."""
-        value = self.body.get(name)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise failures.wrong_type(self.prefix + name, "an array", value)
-        return cast("list[object]", value)
-
-    def objects(self, name: str) -> list[Reader]:
-        """Return the objects of an array; empty when left out."""
-        found: list[Reader] = []
-        for number, value in enumerate(self.array(name)):
-            path = f"{self.prefix}{name}[{number}]"
-            if not isinstance(value, dict):
-                raise failures.wrong_type(path, "an object", value)
-            found.append(Reader(cast("dict[str, object]", value), self.form, f"{path}."))
-        return found
-
-    def flag(self, name: str) -> bool:
-        """Return a boolean; False when left out."""
-        value = self.body.get(name)
-        if self.form and isinstance(value, str):
-            value = {"true": True, "false": False}.get(value, value)
-        if value is None:
-            return False
-        if not isinstance(value, bool):
-            raise failures.wrong_type(self.prefix + name, "a boolean", value)
-        return value
+        return list(self._typed(name, "an array", list) or ())
 
     def object(self, name: str) -> Reader | None:
         """Return a nested object; None when left out."""
+        return self._nested(self.prefix + name, self.body[name]) if self.given(name) else None
+
+    def objects(self, name: str) -> list[Reader]:
+        """Return the objects of an array; empty when left out."""
+        path = self.prefix + name
+        return [self._nested(f"{path}[{at}]", each) for at, each in enumerate(self.array(name))]
+
+    def image_source(self, limit: int | None = None) -> tuple[str | None, str | None]:
+        """Return ``image_url`` and ``file_id``, of which an object has exactly one."""
+        url, file_id = self.text("image_url", limit=limit), self.text("file_id")
+        if (url is None) == (file_id is None):
+            param = self.prefix[:-1]
+            message = f"Invalid '{param}': provide exactly one of 'image_url' or 'file_id'."
+            raise failures.ErrorReply(message, code="invalid_value", param=param)
+        return url, file_id
+
+    def metadata(self) -> dict[str, Any]:
+        """Return ``metadata``: at most 16 pairs of short texts; empty when left out."""
+        read = self.object("metadata")
+        pairs = dict(read.body) if read else {}
+        for name, value in pairs.items():
+            param = f"metadata.{name[:64]}"
+            if not isinstance(value, str):
+                raise failures.wrong_type(param, "a string", value)
+            if len(name) > 64 or len(value) > 512:
+                raise failures.ErrorReply(f"Invalid '{param}': too long.", param="metadata")
+        if len(pairs) > 16:
+            message = "Invalid 'metadata': too many properties."
+            raise failures.ErrorReply(message, param="metadata")
+        return pairs
+
+    def _typed(self, name: str, expected: str, *kinds: type, required: bool = False) -> Any:
+        """Return a value of one of these types; None when left out."""
         value = self.body.get(name)
-        if value is None:
+        if self.form and isinstance(value, str):
+            if kinds == (bool,):
+                value = {"true": True, "false": False}.get(value, value)
+            elif kinds == (int,) and _WHOLE.fullmatch(value):
+                value = int(value)
+        if value is None and not required:
             return None
+        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds != (bool,)):
+            raise failures.wrong_type(self.prefix + name, expected, value)
+        return value
+
+    def _within(self, name: str, value: float, low: float, high: float) -> float:
+        if not low <= value <= high:
+            raise failures.out_of_range(self.prefix + name, value, low, high)
+        return value
+
+    def _nested(self, path: str, value: Any) -> Reader:
         if not isinstance(value, dict):
-            raise failures.wrong_type(self.prefix + name, "an object", value)
-        return Reader(cast("dict[str, object]", value), self.form, f"{self.prefix}{name}.")
+            raise failures.wrong_type(path, "an object", value)
+        return Reader(cast("dict[str, object]", value), self.form, f"{path}.")
+
+
+def excess(
+    values: Mapping[str, T], size: Callable[[T], int], *, most: int, most_bytes: int
+) -> Iterator[str]:
+    """Yield the ids of the oldest values to delete, until the others are few and small enough."""
+    while len(values) > 1 and (len(values) > most or sum(map(size, values.values())) > most_bytes):
+        yield next(iter(values))
 
 
 def page(

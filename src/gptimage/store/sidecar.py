@@ -316,7 +316,7 @@ def _usage(values: Mapping[str, Any] | None) -> Usage | None:
     )
 
 
-def _cost(usd: str | None, upper_bound: bool | None) -> Cost | None:
+def _cost(usd: str | None, is_upper_bound: bool | None) -> Cost | None:
     if usd is None:
         return None
     try:
@@ -325,7 +325,7 @@ def _cost(usd: str | None, upper_bound: bool | None) -> Cost | None:
         raise ValueError(f"cost_usd {usd!r:.40} is no amount") from None
     if not amount.is_finite() or not 0 <= amount < 1_000_000:
         raise ValueError(f"cost_usd {usd!r:.40} is no amount a call can cost")
-    return Cost(usd=amount, upper_bound=upper_bound is not False)
+    return Cost(usd=amount, is_upper_bound=is_upper_bound is not False)
 
 
 def _moment(text: str) -> datetime:

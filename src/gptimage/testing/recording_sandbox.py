@@ -9,7 +9,8 @@ from typing import Any
 from attrs import evolve
 
 from gptimage.sandbox import Sandbox
-from gptimage.sandbox.service import CONTROL, SandboxReply, route
+from gptimage.sandbox.dialect import route
+from gptimage.sandbox.service import CONTROL, SandboxReply
 from gptimage.testing.cassette import Cassette
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
 

@@ -9,11 +9,11 @@ as ``openai=`` is used as it is; see ``openai_sdk.py``.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from gptimage._internal.threads import to_thread
 from gptimage._internal.version import library_version
 from gptimage.transport.connection import (
     AwaitedTransport,
@@ -23,8 +23,7 @@ from gptimage.transport.connection import (
     time_limits,
 )
 from gptimage.transport.content_coding import apieces, pieces
-from gptimage.transport.headers import custom_headers
-from gptimage.transport.http import ExchangeError, HttpRequest
+from gptimage.transport.http import NO_HEADERS, ExchangeError, HttpRequest
 from gptimage.transport.response_stream import reply_of
 
 
@@ -37,12 +36,33 @@ _IDLE: Final = 100
 """How many connections are open at once, and how many stay open for the next call."""
 
 
+def no_auth() -> Mapping[str, str]:
+    """Return no headers: those of a key are the client's."""
+    return NO_HEADERS
+
+
 class HttpTransport(BlockingTransport):
-    """`Transport` over an ``httpx2.Client`` made by `http_client`."""
+    """`Transport` over an ``httpx2.Client`` made by `http_client`.
+
+    Args:
+        make: Makes the client.
+        owned: Whether `close` also closes it.
+        auth: Returns headers that are new for each request, such as a token.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        *,
+        owned: bool,
+        auth: Callable[[], Mapping[str, str]] = no_auth,
+    ) -> None:
+        super().__init__(make, owned=owned)
+        self._auth = auth
 
     def _exchange(self, client: httpx2.Client, request: HttpRequest, opened: ExitStack) -> Exchange:
         try:
-            built = _build(client, request, opened)
+            built = _build(client, request, opened, self._auth())
             response = client.send(built, stream=True, follow_redirects=request.method == "GET")
             if response.is_success:
                 return response, None
@@ -55,13 +75,25 @@ class HttpTransport(BlockingTransport):
 
 
 class AsyncHttpTransport(AwaitedTransport):
-    """`AsyncTransport` over an ``httpx2.AsyncClient`` made by `http_client`."""
+    """`AsyncTransport` over an ``httpx2.AsyncClient``; see `HttpTransport`."""
+
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        *,
+        owned: bool,
+        auth: Callable[[], Mapping[str, str]] = no_auth,
+    ) -> None:
+        super().__init__(make, owned=owned)
+        self._auth = auth
 
     async def _exchange(
         self, client: httpx2.AsyncClient, request: HttpRequest, opened: ExitStack
     ) -> Exchange:
         try:
-            built = _build(client, request, opened)
+            # A token may be fetched from a server, which the event loop must not wait for.
+            auth = NO_HEADERS if self._auth is no_auth else await to_thread(self._auth)
+            built = _build(client, request, opened, auth)
             response = await client.send(
                 built, stream=True, follow_redirects=request.method == "GET"
             )
@@ -81,42 +113,36 @@ class AsyncHttpTransport(AwaitedTransport):
 
 
 def http_client(
-    key: str, endpoint: str, timeout: float, login: str | None, *, is_async: bool
+    endpoint: str, timeout: float, headers: Mapping[str, str], *, is_async: bool
 ) -> httpx2.Client | httpx2.AsyncClient:
-    """Make a client that sends with this key, as the SDK's own would.
+    """Make a client that sends as the SDK's own would.
 
     Args:
-        key: The API key.
         endpoint: The base URL.
         timeout: Seconds to wait for a response.
-        login: User and password of the address, as a header sends them instead of the key.
+        headers: Headers of each request, the key's among them.
         is_async: Whether an async client is made.
     """
     import httpx2
 
     # Names in lower case, so that the user's own header replaces ours instead of joining it.
-    headers = {
-        "accept": "application/json",
-        "user-agent": f"gptimage/{library_version()}",
-        "openai-organization": os.environ.get("OPENAI_ORG_ID"),
-        "openai-project": os.environ.get("OPENAI_PROJECT_ID"),
-        **custom_headers(),
-        # The key comes last: an address of the user's own that asks for a password gets that.
-        "authorization": login or f"Bearer {key}",
-    }
+    ours = {"accept": "application/json", "user-agent": f"gptimage/{library_version()}"}
     kind = httpx2.AsyncClient if is_async else httpx2.Client
     return kind(
         base_url=endpoint,
-        headers={name: value for name, value in headers.items() if value is not None},
+        headers={**ours, **headers},
         timeout=time_limits(timeout),
         limits=httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_IDLE),
     )
 
 
 def _build(
-    client: httpx2.Client | httpx2.AsyncClient, request: HttpRequest, opened: ExitStack
+    client: httpx2.Client | httpx2.AsyncClient,
+    request: HttpRequest,
+    opened: ExitStack,
+    auth: Mapping[str, str],
 ) -> httpx2.Request:
-    parts: dict[str, Any] = {"headers": dict(request.headers)}
+    parts: dict[str, Any] = {"headers": {**request.headers, **auth}}
     if request.timeout is not None:
         parts["timeout"] = time_limits(request.timeout)
     if request.files:

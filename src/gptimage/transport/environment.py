@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +35,9 @@ _READ: Final = (
     CUSTOM_HEADERS,
 )
 KEY: Final = "OPENAI_API_KEY"
-KEY_FILE: Final = "OPENAI_API_KEY_FILE"
-"""Names a file that holds the key, as secrets are mounted into containers."""
+_FILE: Final = "_FILE"
+"""What ends the name of a variable whose value names a file with the key: secrets are mounted into
+containers as files."""
 
 _LARGEST_KEY: Final = 1 << 14
 _UNREAD: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -70,28 +72,40 @@ def check_key(name: str, key: object) -> str:
     return key
 
 
-def environment_key() -> tuple[str, str | None]:
+def environment_key(*names: str) -> tuple[str, str | None]:
     """Return the variable that gives the key, and the key or None.
 
+    Args:
+        *names: The variables, the first that is set counts; OpenAI's when left out.
+
     Raises:
-        ConfigurationError: Both variables are set, or the file cannot be used.
+        ConfigurationError: A variable and the one of its file are both set, or the file cannot be
+            used.
     """
-    key, file = os.environ.get(KEY), os.environ.get(KEY_FILE)
-    if not file:
-        return KEY, key
-    if key:
-        raise ConfigurationError(f"{KEY} and {KEY_FILE} are both set: keep one of them")
+    for name in names or (KEY,):
+        key, file = os.environ.get(name), os.environ.get(f"{name}{_FILE}")
+        if key and file:
+            raise ConfigurationError(f"{name} and {name}{_FILE} are both set: keep one of them")
+        if file:
+            return f"{name}{_FILE}", _key_in(f"{name}{_FILE}", file)
+        if key is not None:
+            return name, key
+    return (names or (KEY,))[0], None
+
+
+def _key_in(name: str, file: str) -> str:
+    """Return the key in the file a variable names."""
     try:
         with Path(file).expanduser().open("rb") as opened:
             found = opened.read(_LARGEST_KEY + 1).decode("utf-8-sig").strip()
     except (OSError, RuntimeError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise ConfigurationError(
-            f"{KEY_FILE}: {file} cannot be read ({why}): name a file that holds the key alone"
+            f"{name}: {file} cannot be read ({why}): name a file that holds the key alone"
         ) from None
     if not found or len(found) > _LARGEST_KEY:
-        raise ConfigurationError(f"{KEY_FILE}: {file} does not hold a key")
-    return KEY_FILE, found
+        raise ConfigurationError(f"{name}: {file} does not hold a key")
+    return found
 
 
 def check_url(name: str, url: object) -> str:
@@ -140,8 +154,8 @@ def check_environment(*, whole: bool = True) -> None:
     """Refuse what would make the SDK's client fail, or be ignored, naming the variable.
 
     Args:
-        whole: Whether every certificate is parsed, some 40 ms for a system's file, which no
-            event loop should wait for; otherwise the first one is.
+        whole: Whether certificates are parsed, some 40 ms for a system's file, which no event
+            loop should wait for; otherwise it is seen that there are some.
 
     Raises:
         ConfigurationError: A variable is wrong; the message has its name and the remedy.
@@ -176,7 +190,7 @@ def reach_advice() -> str:
     proxies = [
         name
         for name in _READ
-        if name.lower().endswith("_proxy") and name.lower() != "no_proxy" and os.environ.get(name)
+        if _is_proxy(name) and name.lower() != "no_proxy" and os.environ.get(name)
     ]
     used = f", and the proxy in {', '.join(proxies)}" if proxies else ""
     return f"check the network and base_url (or OPENAI_BASE_URL){used}"
@@ -223,23 +237,16 @@ def _certificates(*, whole: bool) -> None:
         )
 
 
-_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
-_END: Final = "-----END CERTIFICATE-----"
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 def _load(file: str, *, whole: bool) -> None:
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        text = "" if whole else Path(file).read_text(encoding="ascii", errors="replace")
-        begin, end = text.find(_BEGIN), text.find(_END)
-        if 0 <= begin < end:
-            context.load_verify_locations(
-                cadata=text[begin : end + len(_END)].replace("\ufffd", "?")
-            )
-        else:  # all of it, or certificates under another heading
-            context.load_verify_locations(cafile=file)
+        if not whole and _BEGIN in Path(file).read_bytes():
+            return
+        import ssl
+
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise ConfigurationError(
             f"SSL_CERT_FILE={file} holds no certificates that can be read ({error}): unset it, "
@@ -247,8 +254,14 @@ def _load(file: str, *, whole: bool) -> None:
         ) from error
 
 
+def _is_proxy(name: str) -> bool:
+    return name.lower().endswith("_proxy")
+
+
 def _proxies() -> Iterator[tuple[str, str]]:
     """Yield the proxies in force, as the HTTP library sees them, and where each is set."""
+    if sys.platform not in {"darwin", "win32"} and not any(map(_is_proxy, os.environ)):
+        return  # importing urllib.request takes 20 ms, which an event loop would wait for
     from urllib.request import getproxies
 
     found = getproxies()

@@ -54,6 +54,7 @@ class HttpRequest:
         headers: Extra headers with lower-case names, never the key.
         timeout: Seconds to wait for this response; None leaves it to the transport.
         image_key: Under which name the answer's JSON has its images, in base64.
+        provider: The provider it goes to, where that is not the client's own.
     """
 
     method: str
@@ -63,6 +64,7 @@ class HttpRequest:
     headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False)
     timeout: float | None = None
     image_key: str = "b64_json"
+    provider: str = ""
 
     @property
     def stream(self) -> bool:

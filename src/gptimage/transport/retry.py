@@ -20,7 +20,7 @@ from gptimage.transport.billing import text_of, verdict, wait_in
 from gptimage.transport.http import HttpReply
 
 
-_PASSES: Final = frozenset({408, 425, 429, 460, 499, 598, 599})
+_PASSES: Final = frozenset({408, 425, 460, 499})
 _NEVER_PASSES: Final = frozenset({501, 505, 511})
 _LONGEST: Final = 30 * 86_400.0
 """Seconds; what a service asks for beyond a month is no time to wait but a mistake."""

@@ -146,7 +146,7 @@ class Record:
         """This image's equal part of what the call cost, or None when that is unknown."""
         if self.cost is None or self.batch_count == 1:
             return self.cost
-        return Cost(usd=self.cost.usd / self.batch_count, upper_bound=self.cost.upper_bound)
+        return Cost(usd=self.cost.usd / self.batch_count, is_upper_bound=self.cost.is_upper_bound)
 
     @property
     def label(self) -> Label:
@@ -202,7 +202,7 @@ class Record:
             "effective": dict(self.effective),
             "usage": _usage(self.usage),
             "cost_usd": None if self.cost is None else str(self.cost.usd),
-            "cost_is_upper_bound": None if self.cost is None else self.cost.upper_bound,
+            "cost_is_upper_bound": None if self.cost is None else self.cost.is_upper_bound,
             "file": _name(self.key),
             "original": _original(self.original),
             "sources": list(self.sources),

@@ -241,8 +241,8 @@ class Generate:
         return "generate"
 
     @property
-    def count(self) -> int:
-        """The number of images requested."""
+    def effective_n(self) -> int:
+        """The number of images requested: ``n``, or 1 when it was left out."""
         return 1 if self.n is None else self.n
 
     @property

@@ -41,7 +41,7 @@ class Result:
         request_id: The service's id of the call.
         headers: Headers of the response under lower-case names, without cookies; empty for a cache
             hit.
-        reported: Size, quality, format and background as the service reports them; it can be wrong.
+        reported_by_service: Size, quality, format and background as its response says; it can err.
         cached: Whether the answer came from the cache and no request was sent.
         sandbox: Whether the sandbox drew them, which costs nothing.
         stored: The records of the store, one for each image, when the client has a store.
@@ -56,7 +56,7 @@ class Result:
     created: datetime
     request_id: str | None = None
     headers: Mapping[str, str] = field(factory=dict[str, str], repr=False, eq=False)
-    reported: Mapping[str, object] = field(factory=dict[str, object])
+    reported_by_service: Mapping[str, object] = field(factory=dict[str, object])
     cached: bool = False
     sandbox: bool = False
     stored: tuple[Record, ...] = ()
@@ -117,7 +117,7 @@ class Result:
             "images": [image.to_dict(data=data) for image in self.images],
             "ids": [record.id for record in self.stored],
             "cost_usd": None if self.cost is None else str(self.cost.usd),
-            "cost_is_upper_bound": None if self.cost is None else self.cost.upper_bound,
+            "cost_is_upper_bound": None if self.cost is None else self.cost.is_upper_bound,
             "usage": None if self.usage is None else asdict(self.usage),
             "warnings": list(self.warnings),
             "created": self.created.isoformat(),
@@ -148,7 +148,7 @@ class Result:
             "n": len(self.images),
             "size": None if size is None else f"{size[0]}x{size[1]}",
             "format": self.image.format,
-            **{name: self.reported.get(name) or chosen[name] for name in chosen},
+            **{name: self.reported_by_service.get(name) or chosen[name] for name in chosen},
         }
 
     @cached_property

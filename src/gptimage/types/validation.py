@@ -54,6 +54,8 @@ def validate(
         unknown = f"{request.model} is not in this library's catalogue{meant}"
         return (f"{unknown}: sent unchecked, no estimate",)
     found = list(_check_not_retired(request, spec, today))
+    if spec.offered == "unknown":
+        found.append(f"no source says that {spec.provider} has {spec.id}; sent as given")
     for rule in _RULES:
         found += rule(request, spec)
     return tuple(found)
@@ -236,7 +238,7 @@ def _complexity(request: Generate, spec: ModelSpec) -> Warnings:
 
 def _partials(request: Generate, spec: ModelSpec) -> Warnings:
     del spec
-    if request.stream and request.count > 1:
+    if request.stream and request.effective_n > 1:
         yield "no source says how several images of one call are streamed; sent as given"
 
 
@@ -256,7 +258,7 @@ def _svg(request: Generate, spec: ModelSpec) -> Warnings:
     if request.format != "svg":
         return
     _no_stream(request)
-    if request.count != 1:
+    if request.effective_n != 1:
         raise _refuse("n", request.n, "one call draws one svg", "1")
     if request.svg is not None and not isinstance(request.svg.get("model"), str):
         problem = "it must name the author model, or be left out"
@@ -275,9 +277,10 @@ def _no_stream(request: Generate) -> None:
 def _edit(request: Generate, spec: ModelSpec) -> Warnings:
     if not isinstance(request, Edit):
         return
-    if len(request.images) > MAX_IMAGES:
+    most = min(MAX_IMAGES, spec.max_inputs)
+    if len(request.images) > most:
         problem = f"{len(request.images)} images were given"
-        raise _refuse("images", len(request.images), problem, "1 to 16 images")
+        raise _refuse("images", len(request.images), problem, f"1 to {most} images")
     for image in request.images:
         if isinstance(image, Image) and image.format not in API_FORMATS:
             raise _refuse("images", image.format, "it is no input format", API_FORMATS)

@@ -17,5 +17,6 @@ from gptimage.workers.job_store import JobStoreError as JobStoreError
 from gptimage.workers.job_store import discard as discard
 from gptimage.workers.job_store import retry as retry
 from gptimage.workers.sqlite_store import SqliteJobStore as SqliteJobStore
+from gptimage.workers.worker import Previews as Previews
 from gptimage.workers.worker import UnsavedImagesError as UnsavedImagesError
 from gptimage.workers.worker import run_job as run_job

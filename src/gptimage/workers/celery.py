@@ -124,12 +124,12 @@ def image_task(
         except UnsavedImagesError as error:
             # A retry would drop the exception and the paid images with it, and no delivery could
             # find them again: the result backend is the one place left that outlives this task.
-            return error.job.to_json()
+            return error.job.to_dict()
         except (JobStoreError, StoreError) as error:  # on a disk, where the next delivery looks
             raise task.retry(exc=error, countdown=_JOB_STORE_PAUSE) from error
         pause = _pause(result, attempts)
         if pause is None:
-            return result.to_json()
+            return result.to_dict()
         raise task.retry(countdown=min(pause, _visibility(app) / 2))
 
     made: ImageTask = app.task(

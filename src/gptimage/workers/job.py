@@ -200,13 +200,13 @@ class JobResult:
             warnings=record.warnings,
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON; amounts of money are text, which loses nothing."""
         return _renamed(to_json(self), _RESULT_KEYS)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Return the result that `to_json` gave.
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the result that `to_dict` gave.
 
         Raises:
             ValueError: It is none; the message names each field that is wrong.
@@ -313,7 +313,7 @@ class Job:
         return job if paths else job.without_paths()
 
     @classmethod
-    def from_json(cls, spec: Mapping[str, Any], *, paths: bool = False) -> Self:
+    def from_dict(cls, spec: Mapping[str, Any], *, paths: bool = False) -> Self:
         """Make a job from the JSON of a queue.
 
         Args:
@@ -327,8 +327,8 @@ class Job:
         job = cls(values.pop("id", None), values)
         return job if paths else job.without_paths()
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the job for a queue; `from_json` reads it."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the job for a queue; `from_dict` reads it."""
         return {"id": self.id, **self.request}
 
     def without_paths(self) -> Self:

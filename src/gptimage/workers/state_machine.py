@@ -74,14 +74,14 @@ def heartbeat(record: JobRecord | None, worker: Worker) -> JobRecord | None:
 
 
 def before_send(
-    record: JobRecord | None, worker: Worker, key: str, ceiling: Decimal | None
+    record: JobRecord | None, worker: Worker, key: str, max_cost: Decimal | None
 ) -> JobRecord | None:
     """Record that the request is about to be sent."""
     alive = heartbeat(record, worker)
     if alive is None:
         return None
     # From here on it may be billed: a crash between this line and the reply needs review.
-    return evolve(alive, state="sending", key=key, possible_cost=ceiling, at=worker.now)
+    return evolve(alive, state="sending", key=key, possible_cost=max_cost, at=worker.now)
 
 
 def not_billed(record: JobRecord | None, worker: Worker) -> JobRecord | None:

@@ -37,7 +37,7 @@ from gptimage.store import PendingReplies, PendingReply, Store
 from gptimage.transport.billing import may_be_billed
 from gptimage.types.record import Record
 from gptimage.types.request import Prompt
-from gptimage.types.result import Result
+from gptimage.types.result import Completed, PartialImage, Result
 from gptimage.workers import state_machine
 from gptimage.workers.job import Job, JobOutput, JobRecord, JobResult
 from gptimage.workers.job_store import JobStore, JobStoreError, change
@@ -66,21 +66,44 @@ class UnsavedImagesError(StoreError):
         self.job = job
 
 
-def call_service(client: ImageClient, job: Job) -> JobOutput:
+def call_service(client: ImageClient, job: Job, previews: Previews | None = None) -> JobOutput:
     """Send the request of a job, and save the images.
 
     Raises:
         GptImageError: As `ImageClient.generate` and `ImageClient.edit`.
     """
-    result = _call(client, job)
+    result = _call(client, job, previews)
     return _output(result.stored, result.cost, result.warnings)
 
 
-def _call(client: ImageClient, job: Job) -> Result:
+@frozen
+class Previews:
+    """Partial images of a job's request while it is drawn.
+
+    Attributes:
+        count: How many, 1 to 3; each costs about 100 output tokens.
+        show: Called with each as it arrives, in the worker's thread.
+    """
+
+    count: int
+    show: Callable[[PartialImage], None]
+
+
+def _call(client: ImageClient, job: Job, previews: Previews | None = None) -> Result:
     options = dict(job.request)
     prompt = Prompt(options.pop("prompt"), template=options.pop("template", None))
     images = options.pop("images", None)
     tags = (*options.pop("tags", ()), job.tag)
+    if previews is not None:
+        options["partial_images"] = previews.count
+        for event in client.stream(prompt, images, tags=tags, **options):
+            if isinstance(event, Completed):
+                return event.result
+            with suppress(
+                Exception
+            ):  # the image is being paid for: what only looks on cannot stop it
+                previews.show(event)
+        raise AssertionError("a stream ends with its images or an error")
     if images is None:
         return client.generate(prompt, tags=tags, **options)
     return client.edit(prompt, images, tags=tags, **options)
@@ -187,9 +210,9 @@ def _output(records: Iterable[Record], cost: Cost | None, warnings: Iterable[str
 class RefuseToSend:
     """A send hook that lets nothing be sent."""
 
-    def before_send(self, key: str, ceiling: Decimal | None) -> NoReturn:
+    def before_send(self, key: str, max_cost: Decimal | None) -> NoReturn:
         """Refuse."""
-        del key, ceiling
+        del key, max_cost
         raise ConfigurationError("this request is not to be sent again")
 
     def not_billed(self) -> None:
@@ -261,7 +284,7 @@ class JobLease:
         """Stop the heartbeats."""
         self._over.set()
 
-    def before_send(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, max_cost: Decimal | None) -> None:
         """Record that the request is about to be sent; it is not when that fails.
 
         Raises:
@@ -269,7 +292,7 @@ class JobLease:
             JobStoreError: The job store cannot be written.
         """
         record = self._change(
-            lambda record, worker: state_machine.before_send(record, worker, key, ceiling)
+            lambda record, worker: state_machine.before_send(record, worker, key, max_cost)
         )
         if record is None:
             raise LeaseLostError(
@@ -346,6 +369,7 @@ def run_job(
     job_store: JobStore,
     lease: timedelta = LEASE,
     paths: bool = False,
+    previews: Previews | None = None,
 ) -> JobResult:
     """Do a job, however often it is delivered: its request is paid for once.
 
@@ -362,6 +386,7 @@ def run_job(
         job_store: Where the state of every job is; all workers share it.
         lease: After so long without a heartbeat a worker counts as dead.
         paths: Also accept images named by a path of this machine.
+        previews: Show partial images while it is drawn; none when left out.
 
     Returns:
         How the job stands. What is wrong with the request, the service or the store is in it,
@@ -375,7 +400,7 @@ def run_job(
         ConfigurationError: The client has no store.
         JobStoreError: The job store cannot be used; deliver the job again later.
     """
-    job = spec if isinstance(spec, Job) else Job.from_json(spec, paths=paths)
+    job = spec if isinstance(spec, Job) else Job.from_dict(spec, paths=paths)
     if not paths:
         job.without_paths()
     if client.store is None:
@@ -387,7 +412,9 @@ def run_job(
     if isinstance(found, JobRecord):
         return JobResult.of(_late_reply(found, job, client, job_store), now=job_store.now())
     with found as held:
-        return _Delivery(job=job, client=client, job_store=job_store, lease=held).run()
+        return _Delivery(
+            job=job, client=client, job_store=job_store, lease=held, previews=previews
+        ).run()
 
 
 def _late_reply(record: JobRecord, job: Job, client: ImageClient, job_store: JobStore) -> JobRecord:
@@ -412,6 +439,7 @@ class _Delivery:
     client: ImageClient
     job_store: JobStore
     lease: JobLease
+    previews: Previews | None = None
 
     def run(self) -> JobResult:
         try:
@@ -423,7 +451,8 @@ class _Delivery:
         except (CacheError, StoreError) as error:
             return self._release(f"{type(error).__name__}: {error}")
         try:
-            output = output or call_service(self.client.with_send_hook(self.lease), self.job)
+            client = self.client.with_send_hook(self.lease)
+            output = output or call_service(client, self.job, self.previews)
         except LeaseLostError:
             return self._result(None)
         except GptImageError as error:

@@ -366,11 +366,6 @@ def enabled_tools(settings: Settings) -> frozenset[str]:
     return frozenset(named - (set() if settings.allow_delete else {"delete_image"}))
 
 
-def requires_known_cost(settings: Settings) -> bool:
-    """Return whether a call is refused if its cost cannot be estimated."""
-    return bool(settings.limits) and settings.unknown_cost is None
-
-
 def _wrong_values(settings: Settings) -> Iterator[str]:
     for each in fields(Settings):
         value: object = getattr(settings, each.name)

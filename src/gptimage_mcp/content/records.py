@@ -53,7 +53,7 @@ def stats(name: str, stats: Stats) -> dict[str, Any]:
     plain = ("bytes", "inputs", "input_bytes", "unknown_cost", "pinned")
     return {
         "store": name,
-        "pictures": stats.images,
+        "images": stats.images,
         **{field: getattr(stats, field) for field in plain},
         "cost_usd": str(stats.cost.usd),
         "oldest": stats.oldest and stats.oldest.isoformat(),

@@ -124,7 +124,7 @@ def running_summary(app: App, job: Job) -> dict[str, Any]:
         "operation": job.operation,
         "seconds": round(progress.seconds, 1),
         "progress": redact(progress.message, 200),
-        "ceiling_usd": None if job.most is None else format(job.most, "f"),
+        "max_cost_usd": None if job.most is None else format(job.most, "f"),
         **_sandbox(app),
         "next": (
             f"It is being drawn, and goes on whatever happens to this call. Call view_image with "

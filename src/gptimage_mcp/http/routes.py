@@ -12,9 +12,10 @@ from mcp.server import MCPServer
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gptimage.service.http import image_response
 from gptimage_mcp.app import App
 from gptimage_mcp.health import HealthRoute
-from gptimage_mcp.http import images
+from gptimage_mcp.http.middleware import LINKED
 from gptimage_mcp.http.stream import StreamRoute
 from gptimage_mcp.http.uploads import receive_upload
 from gptimage_mcp.jobs.uploads import Uploads
@@ -34,7 +35,7 @@ def add_routes(server: MCPServer[App], app: App) -> None:
     uploads = Uploads(app.state)
 
     async def image(request: Request) -> Response:
-        return await images.answer(request, app.store)
+        return await image_response(request, app.store, linked=LINKED in request.scope)
 
     async def upload(request: Request) -> Response:
         return await receive_upload(request, uploads)

@@ -255,7 +255,7 @@ class Job:
             self._stopping = why
             return not self.sent
 
-    def before_send(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, max_cost: Decimal | None) -> None:
         """A request is about to leave; the client calls it, in a thread.
 
         Raises:
@@ -267,7 +267,7 @@ class Job:
                 self._stopping = self._stopping or CANCELLED
             if self._stopping is not None:
                 raise NotSentError(self.stopped())
-            self._note(evolve(self._entry, sent=True, most=ceiling))
+            self._note(evolve(self._entry, sent=True, most=max_cost))
         self._message = "the service is drawing"
         self._wake()
 

@@ -129,7 +129,7 @@ def _store(app: App) -> schemas.StoreState:
     found, error = _tried(app.store.stats)
     return {
         "store": app.store.name,
-        "pictures": found.images if found else None,
+        "images": found.images if found else None,
         "bytes": found.bytes if found else None,
         "cost_usd": format(found.cost.usd, "f") if found else None,
         "unknown_cost": found.unknown_cost if found else None,
@@ -244,9 +244,18 @@ Tool = Annotated[
     Literal["generate_image", "edit_image", "refine_image", "create_variations"] | p.Nothing,
     optional("generate_image, or with images edit_image, by default"),
 ]
+_TEXT: Final = {"type": "string"}
+_PRICED: Final = {
+    **dict.fromkeys(("prompt", "model", "size", "quality", "format", "image"), _TEXT),
+    "images": {"type": "array", "items": _TEXT},
+    "n": {"type": "integer"},
+}
+"""What a cost depends on, by name: strict converters close an object, and empty one without any."""
+
 Arguments = Annotated[
-    Annotated[dict[str, Any], WithJsonSchema({"type": "object"})] | p.Nothing,
-    optional("Its arguments"),
+    Annotated[dict[str, Any], WithJsonSchema({"type": "object", "properties": _PRICED})]
+    | p.Nothing,
+    optional("Its arguments, these or others"),
 ]
 ModelId = Annotated[str | p.Nothing, optional("Only this one")]
 Every = Annotated[bool, Field(description="Also those shut down")]
@@ -307,7 +316,7 @@ class AdminTools:
     ) -> Annotated[CallToolResult, schemas.Estimated]:
         """Tell what a call of a tool that draws may cost. Nothing is sent or billed.
 
-        usd is the likely amount, ceiling_usd the most; null cannot be known: name size and quality.
+        usd is the likely amount, max_cost_usd the most; for usd, name size and quality.
         """
         asked = dict(arguments or {})
         more: dict[str, Any] = asked.pop("advanced", None) or {}
@@ -315,6 +324,8 @@ class AdminTools:
             tools = GenerateTools(JobSubmitter(self._app))
             tool = tool or ("edit_image" if _OF_EDITS & asked.keys() else "generate_image")
             ask = validate_call(getattr(tools, tool))
+            if asked.get("n") == 1 and "n" not in signature(ask).parameters:
+                del asked["n"]  # forced on the model by a strict converter, and true anyway
             refuse_unknown(tool, {**asked, **more}, {"properties": signature(ask).parameters})
             try:
                 job_request: JobRequest = await ask(**asked, **more)
@@ -414,8 +425,10 @@ class AdminTools:
         async with self._judge() as client:
             prompt, images, options = request.priced
             found = await client.estimate(prompt, images, **options)
-            ceiling = await request.ceiling(client)
-        notes = list(found.notes) if found else ["null: name size and quality, or another model"]
+            max_cost = await request.max_cost(client)
+        notes = (
+            list(found.notes) if found else ["usd is null: name size and quality, or another model"]
+        )
         if request.operation == "refine":
             notes.append("the chat model, which reads the words, comes on top")
         if self._app.settings.sandbox:
@@ -424,7 +437,7 @@ class AdminTools:
             "estimate": True,
             "model": model or model_of(self._app),
             "usd": None if found is None else f"{found.usd:f}",
-            "ceiling_usd": None if ceiling is None else f"{ceiling:f}",
+            "max_cost_usd": None if max_cost is None else f"{max_cost:f}",
             "input_tokens": None if found is None else found.input_tokens,
             "output_tokens": None if found is None else found.output_tokens,
             "notes": notes,

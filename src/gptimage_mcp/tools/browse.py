@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 from anyio.to_thread import run_sync
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from gptimage.types.parameters import OutputFormat
 from gptimage_mcp.app import App
@@ -56,11 +56,19 @@ Since = Annotated[str | Nothing, optional("Saved since: 2026-11-20, or an age su
 Until = Annotated[str | Nothing, optional("Saved before")]
 Model = Annotated[str | Nothing, optional("")]
 Tag = Annotated[str | Nothing, optional("")]
+_OPERATIONS = Literal["generate", "edit", "recovered"]
+
+
+def _or_any(choices: Any) -> WithJsonSchema:
+    """Allow "" in the schema: strict converters make a filter required, and "" leaves it out."""
+    return WithJsonSchema({"type": "string", "enum": [*get_args(choices), ""]})
+
+
 Operation = Annotated[
-    Literal["generate", "edit", "recovered"] | Nothing,
+    Annotated[_OPERATIONS, _or_any(_OPERATIONS)] | Nothing,
     optional(""),
 ]
-Format = Annotated[OutputFormat | Nothing, optional("")]
+Format = Annotated[Annotated[OutputFormat, _or_any(OutputFormat)] | Nothing, optional("")]
 Pinned = Annotated[bool | Nothing, optional("")]
 
 
@@ -195,7 +203,7 @@ def _info(records: list[dict[str, Any]], handle: str | None = None) -> dict[str,
 
 def _running(app: App, job: Job) -> dict[str, Any]:
     now = running_summary(app, job)
-    told = {name: now[name] for name in ("seconds", "progress", "ceiling_usd", "next")}
+    told = {name: now[name] for name in ("seconds", "progress", "max_cost_usd", "next")}
     return {**_state("running", job.handle), **told}
 
 
@@ -212,7 +220,7 @@ def _state(status: str, handle: str | None) -> dict[str, Any]:
         "records": [],
         "seconds": None,
         "progress": None,
-        "ceiling_usd": None,
+        "max_cost_usd": None,
         "error": None,
         "next": "",
     }

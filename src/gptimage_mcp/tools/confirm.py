@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 from mcp.server.elicitation import AcceptedElicitation, render_elicitation_schema
 from mcp.server.mcpserver import Context
@@ -13,9 +13,9 @@ from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, Inpu
 from mcp_types.version import is_version_at_least
 from pydantic import BaseModel, Field, ValidationError
 
-import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.jobs.job import Job
+from gptimage_mcp.tools.requests import ImageRequest, RequestGroup
 
 
 _KEY: Final = "consent"
@@ -31,36 +31,12 @@ class Confirmation(BaseModel):
     draw: bool = Field(default=True, title="Draw and pay", description="Untick to draw nothing")
 
 
-class Priced(Protocol):
-    """A request to confirm, or several at once."""
-
-    @property
-    def operation(self) -> str:
-        """``generate``, ``edit``, ``refine`` or ``variations``."""
-        ...
-
-    @property
-    def prompt(self) -> str:
-        """The words; empty when there are none."""
-        ...
-
-    @property
-    def count(self) -> int:
-        """The most images it asks for."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Equal for what sends the same to the service."""
-        ...
-
-    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
-        """Return the most it should cost, in USD; None if that is not known."""
-        ...
+Confirmable: TypeAlias = ImageRequest | RequestGroup
+"""A request to confirm, or several at once."""
 
 
 async def confirm(
-    app: App, ctx: Context[App, Any], request: Priced, earlier: Job | None = None
+    app: App, ctx: Context[App, Any], request: Confirmable, earlier: Job | None = None
 ) -> InputRequiredResult | None:
     """Ask the person, if that is needed and possible.
 
@@ -81,17 +57,17 @@ async def confirm(
     limit = app.settings.confirm_above
     if (limit is None and earlier is None) or app.client is None or not _can_ask(ctx):
         return None
-    ceiling = await request.ceiling(app.client)
-    most = app.settings.unknown_cost if ceiling is None else ceiling
+    max_cost = await request.max_cost(app.client)
+    most = app.settings.unknown_cost if max_cost is None else max_cost
     if earlier is None and limit is not None and most is not None and most <= limit:
         return None
-    question = _again(earlier) + _question(request, ceiling)
+    question = _again(earlier) + _question(request, max_cost)
     version = ctx.protocol_version
     if version is not None and is_version_at_least(version, _ROUNDS_SINCE):
         return _confirm_by_rounds(ctx, question, request)
     answer = await ctx.elicit(question, Confirmation)
     if not (isinstance(answer, AcceptedElicitation) and answer.data.draw):
-        raise _declined(ceiling)
+        raise _declined(max_cost)
     return None
 
 
@@ -107,7 +83,7 @@ def _can_ask(ctx: Context[App, Any]) -> bool:
 
 
 def _confirm_by_rounds(
-    ctx: Context[App, Any], question: str, request: Priced
+    ctx: Context[App, Any], question: str, request: Confirmable
 ) -> InputRequiredResult | None:
     """The answer, if this very question was asked in the round before; otherwise the question."""
     state = hashlib.sha256(f"{question}\0{request.digest}".encode()).hexdigest()
@@ -130,10 +106,10 @@ def _agrees(answer: ElicitResult) -> bool:
         return False
 
 
-def _question(request: Priced, ceiling: Decimal | None) -> str:
+def _question(request: Confirmable, max_cost: Decimal | None) -> str:
     """Return the same text for the same request: a client that asks by rounds shows it again."""
     images = "1 image" if request.count == 1 else f"{request.count} images"
-    cost = "an amount that cannot be foreseen" if ceiling is None else f"up to {_usd(ceiling)}"
+    cost = "an amount that cannot be foreseen" if max_cost is None else f"up to {_usd(max_cost)}"
     chat = ", and a little more for the chat model" if request.operation == "refine" else ""
     words = " ".join(request.prompt.split())
     about = f"\n\n{words[:_SHOWN]}{'…' if len(words) > _SHOWN else ''}" if words else ""
@@ -154,8 +130,8 @@ def _usd(amount: Decimal) -> str:
     return f"${amount:.4f}" if amount < 10 else f"${amount:.2f}"
 
 
-def _declined(ceiling: Decimal | None) -> ToolError:
-    cost = "" if ceiling is None else f" It may have cost up to {_usd(ceiling)}."
+def _declined(max_cost: Decimal | None) -> ToolError:
+    cost = "" if max_cost is None else f" It may have cost up to {_usd(max_cost)}."
     return ToolError(
         f"Declined: the person did not agree to this call.{cost} Nothing was sent and nothing was "
         "billed. Next: ask the person what to change; fewer images, a lower quality or a smaller "

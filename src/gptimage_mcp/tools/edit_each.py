@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from decimal import Decimal
 from typing import Annotated, Any, Final
 
-from attrs import field, frozen
+from attrs import frozen
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
 from pydantic import BeforeValidator, Field
@@ -25,7 +23,7 @@ from gptimage_mcp.tools import schemas
 from gptimage_mcp.tools.confirm import confirm
 from gptimage_mcp.tools.inputs import Sources
 from gptimage_mcp.tools.register import PAID, progress_reporter, register_tool
-from gptimage_mcp.tools.requests import GenerateRequest
+from gptimage_mcp.tools.requests import GenerateRequest, RequestGroup
 from gptimage_mcp.tools.submit import JobSubmitter
 
 
@@ -44,41 +42,6 @@ def add_edit_each_tool(server: DynamicServer, app: App) -> None:
     """Register the tool, where the settings ask for it."""
     tool = EditEachTool(JobSubmitter(app)).edit_each_image
     register_tool(server, tool, title="Edit several images alike", hints=PAID, structured=True)
-
-
-@frozen(kw_only=True)
-class RequestGroup:
-    """Several requests the person is asked about once.
-
-    Attributes:
-        prompt: What they have in common.
-        requests: The requests.
-    """
-
-    prompt: str = field(repr=False)
-    requests: tuple[GenerateRequest, ...]
-    operation: str = "edit"
-
-    @property
-    def count(self) -> int:
-        """The most images they ask for together."""
-        return sum(request.count for request in self.requests)
-
-    @property
-    def digest(self) -> str:
-        """Equal for groups that send the same."""
-        parts = "".join(request.digest for request in self.requests)
-        return hashlib.sha256(parts.encode()).hexdigest()
-
-    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
-        """Return the most they should cost together, in USD; None if one of them is not known."""
-        total = Decimal()
-        for request in self.requests:
-            most = await request.ceiling(client)
-            if most is None:
-                return None
-            total += most
-        return total
 
 
 @frozen

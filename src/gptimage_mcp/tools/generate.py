@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias, get_type_hints
 
 from attrs import frozen
@@ -26,7 +27,12 @@ from gptimage_mcp.tools.confirm import confirm
 from gptimage_mcp.tools.conversations import ENDED
 from gptimage_mcp.tools.inputs import Sources, Upload, stored_id
 from gptimage_mcp.tools.register import PAID, progress_reporter, register_tool
-from gptimage_mcp.tools.requests import GenerateRequest, InputImage, RefineRequest
+from gptimage_mcp.tools.requests import (
+    GenerateRequest,
+    ImageRequest,
+    InputImage,
+    RefineRequest,
+)
 from gptimage_mcp.tools.submit import JobSubmitter
 
 
@@ -46,55 +52,16 @@ class GenerateTools:
 
     submitter: JobSubmitter
 
-    async def generate_image(
-        self,
-        prompt: p.Prompt,
-        model: p.Model = None,
-        n: p.N = None,
-        size: p.Size = None,
-        quality: p.QualityOf = None,
-        background: p.BackgroundOf = None,
-        format: p.Format = None,
-        compression: p.Compression = None,
-        moderation: p.ModerationOf = None,
-        complexity: p.Complexity = None,
-        safety_identifier: p.SafetyIdentifier = None,
-        frame_count: p.FrameCount = None,
-        frame_duration_ms: p.FrameDuration = None,
-        svg_model: p.SvgModel = None,
-        svg_effort: p.SvgEffort = None,
-        partial_images: p.PartialImages = None,
-        refresh: p.Refresh = False,
-        tags: p.Tags = None,
-        save_to: p.SaveTo = None,
-        max_px: p.MaxPixels = None,
-    ) -> JobRequest:
+    @p.takes(p.OUTPUT, p.FRAMES, p.CALL)
+    async def generate_image(self, prompt: p.Prompt, **given: Any) -> JobRequest:
         """Draw new images from a description. Costs money; every image is kept.
 
         If it takes long, the answer is a handle (job_...): pass it to view_image, which waits. The
         same call made again joins it, or gets the same images, free of charge.
         """
-        options = _given(
-            model=model,
-            n=n,
-            size=size,
-            quality=quality,
-            background=background,
-            format=format,
-            compression=compression,
-            moderation=moderation,
-            complexity=complexity,
-            safety_identifier=safety_identifier,
-            frame_count=frame_count,
-            frame_duration_ms=frame_duration_ms,
-            svg=_svg(svg_model, svg_effort),
-            partial_images=partial_images,
-        )
-        request = GenerateRequest(
-            operation="generate", prompt=prompt, options=options, refresh=refresh
-        )
-        return await self.submitter.prepare(request, tags or (), save_to, max_px)
+        return await self._prepared(_generates("generate", prompt), given)
 
+    @p.takes(p.OUTPUT, p.FRAMES, p.CALL)
     async def edit_image(
         self,
         prompt: p.EditPrompt,
@@ -106,101 +73,34 @@ class GenerateTools:
         markup: p.Markup = None,
         input_fidelity: p.InputFidelity = None,
         outside: p.Outside = None,
-        model: p.Model = None,
-        n: p.N = None,
-        size: p.Size = None,
-        quality: p.QualityOf = None,
-        background: p.BackgroundOf = None,
-        format: p.Format = None,
-        compression: p.Compression = None,
-        moderation: p.ModerationOf = None,
-        complexity: p.Complexity = None,
-        safety_identifier: p.SafetyIdentifier = None,
-        frame_count: p.FrameCount = None,
-        frame_duration_ms: p.FrameDuration = None,
-        svg_model: p.SvgModel = None,
-        svg_effort: p.SvgEffort = None,
-        partial_images: p.PartialImages = None,
-        refresh: p.Refresh = False,
-        tags: p.Tags = None,
-        save_to: p.SaveTo = None,
-        max_px: p.MaxPixels = None,
+        **given: Any,
     ) -> JobRequest:
         """Change an image, or make a new one from several. Costs money, like generate_image.
 
         Give images or attached_image. To go on step by step, refine_image is better.
         """
-        options = _given(
-            mask=await self._mask(mask, attached_mask, mask_box),
-            markup=None if markup is None else await self._sources.image(markup, field="markup"),
-            input_fidelity=input_fidelity,
-            outside=outside,
-            model=model,
-            n=n,
-            size=size,
-            quality=quality,
-            background=background,
-            format=format,
-            compression=compression,
-            moderation=moderation,
-            complexity=complexity,
-            safety_identifier=safety_identifier,
-            frame_count=frame_count,
-            frame_duration_ms=frame_duration_ms,
-            svg=_svg(svg_model, svg_effort),
-            partial_images=partial_images,
-        )
-        request = GenerateRequest(
-            operation="edit",
-            prompt=prompt,
-            images=await self._images(attached_image, images or ()),
-            options=options,
-            refresh=refresh,
-        )
-        return await self.submitter.prepare(request, tags or (), save_to, max_px)
+        given |= {
+            "mask": await self._mask(mask, attached_mask, mask_box),
+            "markup": markup and await self._sources.image(markup, field="markup"),
+            "input_fidelity": input_fidelity,
+            "outside": outside,
+        }
+        sources = await self._images(attached_image, images or ())
+        return await self._prepared(_generates("edit", prompt, sources), given)
 
+    @p.takes(p.OUTPUT, p.CALL)
     async def create_variations(
         self,
         image: p.Source = None,
         attached_image: p.Attached = None,
         prompt: p.OtherPrompt = None,
-        model: p.Model = None,
-        n: p.N = None,
-        size: p.Size = None,
-        quality: p.QualityOf = None,
-        background: p.BackgroundOf = None,
-        format: p.Format = None,
-        compression: p.Compression = None,
-        moderation: p.ModerationOf = None,
-        complexity: p.Complexity = None,
-        safety_identifier: p.SafetyIdentifier = None,
-        refresh: p.Refresh = False,
-        tags: p.Tags = None,
-        save_to: p.SaveTo = None,
-        max_px: p.MaxPixels = None,
+        **given: Any,
     ) -> JobRequest:
         """Draw other versions of one image: same subject, another view. Costs money."""
-        options = _given(
-            model=model,
-            n=n,
-            size=size,
-            quality=quality,
-            background=background,
-            format=format,
-            compression=compression,
-            moderation=moderation,
-            complexity=complexity,
-            safety_identifier=safety_identifier,
-        )
-        request = GenerateRequest(
-            operation="variations",
-            prompt=prompt or "",
-            images=(await self._only(image, attached_image),),
-            options=options,
-            refresh=refresh,
-        )
-        return await self.submitter.prepare(request, tags or (), save_to, max_px)
+        source = await self._only(image, attached_image)
+        return await self._prepared(_generates("variations", prompt or "", (source,)), given)
 
+    @p.takes({name: each for name, each in p.OUTPUT.items() if name != "n"}, p.FRAMES, p.CALL)
     async def refine_image(
         self,
         prompt: p.EditPrompt,
@@ -214,62 +114,47 @@ class GenerateTools:
         max_images: p.MaxImages = None,
         input_fidelity: p.InputFidelity = None,
         outside: p.Outside = None,
-        model: p.Model = None,
-        size: p.Size = None,
-        quality: p.QualityOf = None,
-        background: p.BackgroundOf = None,
-        format: p.Format = None,
-        compression: p.Compression = None,
-        moderation: p.ModerationOf = None,
-        complexity: p.Complexity = None,
-        safety_identifier: p.SafetyIdentifier = None,
-        frame_count: p.FrameCount = None,
-        frame_duration_ms: p.FrameDuration = None,
-        svg_model: p.SvgModel = None,
-        svg_effort: p.SvgEffort = None,
-        partial_images: p.PartialImages = None,
-        refresh: p.Refresh = False,
-        tags: p.Tags = None,
-        save_to: p.SaveTo = None,
-        max_px: p.MaxPixels = None,
+        **given: Any,
     ) -> JobRequest:
         """Go on with an image in words: "warmer light", "now without the hat". Costs money.
 
         A chat model remembers the turns before and is billed a little, too. Give image or
         attached_image.
         """
-        options = _given(
-            mask=await self._mask(mask, attached_mask, mask_box),
-            action=action,
-            max_images=max_images,
-            input_fidelity=input_fidelity,
-            outside=outside,
-            size=size,
-            quality=quality,
-            background=background,
-            format=format,
-            compression=compression,
-            moderation=moderation,
-            complexity=complexity,
-            safety_identifier=safety_identifier,
-            frame_count=frame_count,
-            frame_duration_ms=frame_duration_ms,
-            svg=_svg(svg_model, svg_effort),
-            partial_images=partial_images,
-        )
-        resume, known, given = await self._start(image, attached_image)
+        given |= {
+            "mask": await self._mask(mask, attached_mask, mask_box),
+            "action": action,
+            "max_images": max_images,
+            "input_fidelity": input_fidelity,
+            "outside": outside,
+        }
+        resume, known, sources = await self._start(image, attached_image)
         more = await self._sources.images(more_images or (), field="more_images")
-        request = RefineRequest(
+        turn = partial(
+            RefineRequest,
             prompt=prompt,
             resume=resume,
             known=known,
-            images=(*given, *more),
-            options=options,
-            model=model,
+            images=(*sources, *more),
+            model=given.pop("model", None),
             chat_model=self.submitter.app.settings.chat_model,
-            refresh=refresh,
         )
-        return await self.submitter.prepare(request, tags or (), save_to, max_px)
+        return await self._prepared(turn, given)
+
+    async def _prepared(
+        self, request: Callable[..., ImageRequest], given: Mapping[str, Any]
+    ) -> JobRequest:
+        """Return a request with the arguments that were not left out, once it was checked."""
+        options = {name: value for name, value in given.items() if value is not None}
+        refresh, tags = options.pop("refresh", False), options.pop("tags", ())
+        save_to, max_px = options.pop("save_to", None), options.pop("max_px", None)
+        effort = options.pop("svg_effort", None)
+        svg = {"model": options.pop("svg_model", None), "reasoning": effort and {"effort": effort}}
+        if svg := {name: value for name, value in svg.items() if value is not None}:
+            options["svg"] = svg
+        return await self.submitter.prepare(
+            request(options=options, refresh=refresh), tags, save_to, max_px
+        )
 
     @property
     def _sources(self) -> Sources:
@@ -320,14 +205,10 @@ class GenerateTools:
         return None if source is None else await self._sources.image(source, field="mask")
 
 
-def _given(**options: Any) -> dict[str, Any]:
-    """Return the arguments that were not left out."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _svg(model: str | None, effort: str | None) -> dict[str, Any] | None:
-    found = _given(model=model, reasoning=None if effort is None else {"effort": effort})
-    return found or None
+def _generates(
+    operation: str, prompt: str, images: tuple[InputImage, ...] = ()
+) -> Callable[..., GenerateRequest]:
+    return partial(GenerateRequest, operation=operation, prompt=prompt, images=images)
 
 
 def _refused(field: str, problem: str) -> gptimage.InvalidRequestError:
@@ -400,7 +281,6 @@ class ToolRunner:
 
 def _tool(runner: ToolRunner, ask: Ask) -> Callable[..., Awaitable[Answer]]:
     """A tool with the name, the manual and the parameters of a method of `GenerateTools`."""
-    rare = p.rare_of(ask)
 
     @functools.wraps(ask)
     async def tool(ctx: Context[App, Any], **asked: Any) -> Answer:
@@ -408,22 +288,27 @@ def _tool(runner: ToolRunner, ask: Ask) -> Callable[..., Awaitable[Answer]]:
         more = {} if advanced is None else advanced.model_dump(exclude_unset=True)
         return await runner.answer(ctx, ask, {**asked, **more})
 
-    hints: dict[str, Any] = {
-        "ctx": Context[App, Any],
-        **get_type_hints(ask, include_extras=True),
-        "advanced": p.advanced_of(ask),
-        "return": Answer,
-    }
+    signature = _signature(getattr(ask, "__func__", ask))
+    annotations = {name: each.annotation for name, each in signature.parameters.items()}
+    tool.__annotations__ = {**annotations, "return": Answer}
+    tool.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
+    return tool
+
+
+@functools.cache
+def _signature(method: Ask) -> inspect.Signature:
+    """Return the signature of a method's tool: its rare parameters are in one object."""
+    rare = p.rare_of(method)
+    hints = get_type_hints(method, include_extras=True)
     keyword = inspect.Parameter.KEYWORD_ONLY
+    advanced = p.advanced_of(method)
     parameters = [
-        inspect.Parameter("ctx", keyword, annotation=hints["ctx"]),
+        inspect.Parameter("ctx", keyword, annotation=Context[App, Any]),
         *(
             each.replace(annotation=hints[each.name], kind=keyword)
-            for each in inspect.signature(ask).parameters.values()
-            if each.name not in rare
+            for each in inspect.signature(method).parameters.values()
+            if each.name not in (*rare, "self")
         ),
-        inspect.Parameter("advanced", keyword, default=None, annotation=hints["advanced"]),
+        inspect.Parameter("advanced", keyword, default=None, annotation=advanced),
     ]
-    tool.__annotations__ = {name: hint for name, hint in hints.items() if name not in rare}
-    tool.__signature__ = inspect.Signature(parameters, return_annotation=Answer)  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
-    return tool
+    return inspect.Signature(parameters, return_annotation=Answer)

@@ -7,8 +7,8 @@ several clients and models stumble over either. Sent as null it counts as left o
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Final, Literal, TypeAlias, get_type_hints
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -133,7 +133,13 @@ Mask = Annotated[
 ]
 AttachedMask = Annotated[File | Nothing, optional("Mask attached by the person")]
 MaskBox = Annotated[
-    Annotated[list[int], Field(min_length=4, max_length=4)] | Nothing,
+    Annotated[
+        list[int],
+        Field(min_length=4, max_length=4),
+        # Without minItems: strict converters make it required, and an empty one leaves it out.
+        WithJsonSchema({"type": "array", "items": {"type": "integer"}, "maxItems": 4}),
+    ]
+    | Nothing,
     optional("Instead of mask: [x, y, width, height] that may change"),
 ]
 Markup = Annotated[
@@ -165,6 +171,60 @@ MaxImages = Annotated[
     Annotated[int, Field(ge=1, le=10)] | Nothing,
     optional("1 (default) to 10 images the model may draw in this turn; each is paid"),
 ]
+
+OUTPUT: Final[Mapping[str, Any]] = {
+    "model": Model,
+    "n": N,
+    "size": Size,
+    "quality": QualityOf,
+    "background": BackgroundOf,
+    "format": Format,
+    "compression": Compression,
+    "moderation": ModerationOf,
+    "complexity": Complexity,
+    "safety_identifier": SafetyIdentifier,
+}
+"""What images are to be like; every tool that draws takes these."""
+
+FRAMES: Final[Mapping[str, Any]] = {
+    "frame_count": FrameCount,
+    "frame_duration_ms": FrameDuration,
+    "svg_model": SvgModel,
+    "svg_effort": SvgEffort,
+    "partial_images": PartialImages,
+}
+"""What only some images have: frames of a gif, the author of an svg, previews."""
+
+CALL: Final[Mapping[str, Any]] = {
+    "refresh": Refresh,
+    "tags": Tags,
+    "save_to": SaveTo,
+    "max_px": MaxPixels,
+}
+"""What becomes of the images, and whether an earlier response will do."""
+
+_DEFAULTS: Final = {"refresh": False}
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def takes(*groups: Mapping[str, Any]) -> Callable[[_Method], _Method]:
+    """Declare the parameters that a method has as ``**given``, by name, in this order."""
+
+    def declare(method: _Method) -> _Method:
+        signature = inspect.signature(method)
+        *own, rest = signature.parameters.values()
+        more = {name: hint for group in groups for name, hint in group.items()}
+        given = [
+            inspect.Parameter(name, rest.KEYWORD_ONLY, default=_DEFAULTS.get(name), annotation=hint)
+            for name, hint in more.items()
+        ]
+        hints = {name: hint for name, hint in method.__annotations__.items() if name != rest.name}
+        method.__annotations__ = {**hints, **more}
+        method.__signature__ = signature.replace(parameters=[*own, *given])  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
+        return method
+
+    return declare
+
 
 RARE: Final = (
     "compression",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import field, frozen
 
@@ -18,60 +19,26 @@ InputImage: TypeAlias = gptimage.Image | gptimage.FileRef
 """An image of a request: its bytes, or a file the service has."""
 
 
-class ImageRequest(Protocol):
-    """A request for images."""
+class _Priced(ABC):
+    """A request whose cost is foreseen from its prompt, images and options."""
 
     @property
-    def operation(self) -> str:
-        """``generate``, ``edit``, ``refine`` or ``variations``."""
-        ...
-
-    @property
-    def prompt(self) -> str:
-        """The words; empty when there are none."""
-        ...
-
-    @property
-    def count(self) -> int:
-        """Return the most images it requests."""
-        ...
-
-    @property
-    def refresh(self) -> bool:
-        """Return whether it needs a new response, even if that is paid once more."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Equal for requests that send the same to the service; hides the prompt."""
-        ...
-
-    @property
+    @abstractmethod
     def priced(self) -> tuple[str, list[InputImage] | None, dict[str, Any]]:
         """Prompt, images and options by which its cost is foreseen."""
-        ...
 
-    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
-        """The most it should cost, in USD; None when that is not known.
+    async def max_cost(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+        """Return the most it should cost, in USD; None when that is not known.
 
         Raises:
             InvalidRequestError: A documented rule is broken.
         """
-        ...
-
-    async def draw(
-        self, client: gptimage.AsyncImageClient, job: Job, tags: tuple[str, ...]
-    ) -> Outcome:
-        """Ask for it, and pay.
-
-        Raises:
-            GptImageError: See the client.
-        """
-        ...
+        prompt, images, options = self.priced
+        return await client.max_cost(prompt, images, **options)
 
 
 @frozen(kw_only=True)
-class GenerateRequest:
+class GenerateRequest(_Priced):
     """New images, an edit, or variations of an image.
 
     Attributes:
@@ -95,23 +62,27 @@ class GenerateRequest:
 
     @property
     def digest(self) -> str:
-        """See `ImageRequest`."""
+        """Equal for requests that send the same to the service; hides the prompt."""
         return _digest((self.operation, self.prompt, self.images, self.options))
 
     @property
     def priced(self) -> tuple[str, list[InputImage] | None, dict[str, Any]]:
-        """See `ImageRequest`."""
+        """All there is."""
         return self.prompt or "variation", list(self.images) or None, dict(self.options)
-
-    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
-        """See `ImageRequest`."""
-        prompt, images, options = self.priced
-        return await client.ceiling(prompt, images, **options)
 
     async def draw(
         self, client: gptimage.AsyncImageClient, job: Job, tags: tuple[str, ...]
     ) -> Outcome:
-        """See `ImageRequest`."""
+        """Send it, and pay.
+
+        Args:
+            client: What draws.
+            job: Receives previews.
+            tags: Words for the store.
+
+        Raises:
+            GptImageError: See the client.
+        """
         asked: dict[str, Any] = {"refresh": self.refresh, "tags": tags, **self.options}
         images = list(self.images)
         if self.operation == "variations":
@@ -127,7 +98,7 @@ class GenerateRequest:
 
 
 @frozen(kw_only=True)
-class RefineRequest:
+class RefineRequest(_Priced):
     """A turn of a conversation about an image.
 
     Attributes:
@@ -160,26 +131,21 @@ class RefineRequest:
 
     @property
     def digest(self) -> str:
-        """See `ImageRequest`."""
+        """See `GenerateRequest`."""
         parts = (self.prompt, self.resume, self.images, self.options, self.model, self.chat_model)
         return _digest(parts)
 
     @property
     def priced(self) -> tuple[str, list[InputImage] | None, dict[str, Any]]:
-        """The image's part, which is nearly all of it; see `ImageRequest`."""
+        """The image's part, which is nearly all of it."""
         options = {name: self.options[name] for name in self.options if name not in _OF_A_TURN}
         images = [*self.images, *((self.known,) if self.known else ())]
         return self.prompt, images or None, {"n": self.count, "model": self.model, **options}
 
-    async def ceiling(self, client: gptimage.AsyncImageClient) -> Decimal | None:
-        """See `ImageRequest`."""
-        prompt, images, options = self.priced
-        return await client.ceiling(prompt, images, **options)
-
     async def draw(
         self, client: gptimage.AsyncImageClient, job: Job, tags: tuple[str, ...]
     ) -> Outcome:
-        """See `ImageRequest`."""
+        """See `GenerateRequest`."""
         conversation = client.conversation(
             self.chat_model, image_model=self.model, resume=self.resume
         )
@@ -188,6 +154,45 @@ class RefineRequest:
             events = conversation.stream(self.prompt, images, tags=tags, **self.options)
             return await _last(events, job, self.options["partial_images"])
         return await conversation.send(self.prompt, images, tags=tags, **self.options)
+
+
+ImageRequest: TypeAlias = GenerateRequest | RefineRequest
+"""A request for images."""
+
+
+@frozen(kw_only=True)
+class RequestGroup:
+    """Several requests that the person confirms once.
+
+    Attributes:
+        prompt: What they have in common.
+        requests: The requests.
+    """
+
+    prompt: str = field(repr=False)
+    requests: tuple[GenerateRequest, ...]
+    operation: str = "edit"
+
+    @property
+    def count(self) -> int:
+        """Return the most images they request together."""
+        return sum(request.count for request in self.requests)
+
+    @property
+    def digest(self) -> str:
+        """Equal for groups that send the same."""
+        parts = "".join(request.digest for request in self.requests)
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    async def max_cost(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+        """Return the most they should cost together, in USD; None if one of them is not known."""
+        total = Decimal()
+        for request in self.requests:
+            most = await request.max_cost(client)
+            if most is None:
+                return None
+            total += most
+        return total
 
 
 _OF_A_TURN: Final = ("action", "max_images")

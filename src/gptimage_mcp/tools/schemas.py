@@ -105,7 +105,7 @@ class Info(TypedDict):
     """An image, or a call and its images.
 
     ``unknown`` means that it was sent, that its outcome is not known, and that it may have been
-    billed. ``seconds``, ``progress`` and ``ceiling_usd`` belong to a call that goes on.
+    billed. ``seconds``, ``progress`` and ``max_cost_usd`` belong to a call that goes on.
     """
 
     status: Literal["done", "running", "failed", "unknown"]
@@ -113,7 +113,7 @@ class Info(TypedDict):
     records: list[ImageDetails]
     seconds: float | None
     progress: str | None
-    ceiling_usd: str | None
+    max_cost_usd: str | None
     error: str | None
     next: str
 
@@ -121,13 +121,13 @@ class Info(TypedDict):
 class Estimated(TypedDict):
     """What a call may cost in USD: an estimate, not a bill; null cannot be known beforehand.
 
-    ``usd`` is the likely amount and ``ceiling_usd`` the most it should cost.
+    ``usd`` is the likely amount and ``max_cost_usd`` the most it should cost.
     """
 
     estimate: Literal[True]
     model: str
     usd: str | None
-    ceiling_usd: str | None
+    max_cost_usd: str | None
     input_tokens: int | None
     output_tokens: int | None
     notes: list[str]
@@ -217,7 +217,7 @@ class StoreState(TypedDict):
     """Where images are kept; ``error`` says why it cannot be read."""
 
     store: str
-    pictures: int | None
+    images: int | None
     bytes: int | None
     cost_usd: str | None
     unknown_cost: int | None

@@ -295,7 +295,7 @@ def test_a_long_message_is_cut() -> None:
 @pytest.mark.parametrize("piece", ["<", "<script", "</script", "model ", "sk-", "Bearer ", "&lt;"])
 def test_megabytes_of_markup_take_no_time(piece: str) -> None:
     """The patterns look at the beginning only; this test would not end otherwise."""
-    for sent in (body(piece * 1_000_000), (piece * 1_000_000).encode()):
+    for sent in (body(piece * 200_000), (piece * 200_000).encode()):
         assert error_from_reply(reply(sent, status=500)).status == 500
 
 

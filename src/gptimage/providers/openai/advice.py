@@ -17,6 +17,7 @@ from gptimage.errors import (
     RateLimitError,
     ServerError,
 )
+from gptimage.transport.environment import KEY
 
 
 _NAMED: Final = re.compile(r"\bmodel:? [`'\"](?P<name>[\w./:-]{1,100})[`'\"]")
@@ -103,7 +104,7 @@ _SPECIAL: Final = (
 body says, and what to do. Read from the top; the first that fits holds."""
 
 _ADVICE: Final[Mapping[type[ApiError], str]] = {
-    AuthenticationError: "check OPENAI_API_KEY (or api_key=) and that base_url is where it belongs",
+    AuthenticationError: "check {key} (or api_key=) and that base_url is where it belongs",
     OrganizationNotVerifiedError: (
         "an owner verifies the organisation under Settings > Organization > General; "
         "it takes effect within 15 minutes"
@@ -118,7 +119,7 @@ _ADVICE: Final[Mapping[type[ApiError], str]] = {
 
 
 def advice_for(
-    kind: type[ApiError], status: int, text: str, retry_after: float | None
+    kind: type[ApiError], status: int, text: str, retry_after: float | None, key: str = KEY
 ) -> str | None:
     """Say what to do, from what the body says where that is known, else from the class.
 
@@ -127,6 +128,7 @@ def advice_for(
         status: The HTTP status.
         text: Code, type, message and body.
         retry_after: Seconds the service asks to wait, or None.
+        key: The environment variable of the key.
     """
     for case in () if kind in _CERTAIN else _SPECIAL:
         if status in case.statuses and re.search(case.sign, text, re.IGNORECASE):
@@ -135,7 +137,8 @@ def advice_for(
         return near
     if kind is RateLimitError and retry_after is not None:
         return f"{_ADVICE[kind]} {retry_after:g} seconds"
-    return _ADVICE.get(kind)
+    found = _ADVICE.get(kind)
+    return found and found.replace("{key}", key)
 
 
 def _near(text: str) -> str | None:

@@ -26,6 +26,7 @@ from gptimage.errors import (
 )
 from gptimage.providers.openai.advice import advice_for
 from gptimage.transport.billing import is_no_credit, text_of
+from gptimage.transport.environment import KEY
 from gptimage.transport.http import HttpReply
 
 
@@ -77,14 +78,23 @@ class _Details:
     body: object = None
 
 
-def error_from_reply(reply: HttpReply, retry_after: float | None = None) -> ApiError:
-    """Return the exception for a reply whose status is an error."""
+def error_from_reply(
+    reply: HttpReply, retry_after: float | None = None, *, key: str = KEY
+) -> ApiError:
+    """Return the exception for a reply whose status is an error.
+
+    Args:
+        reply: The reply.
+        retry_after: Seconds the service asks to wait, or None.
+        key: The environment variable of the key, for the advice.
+    """
     return _build(
         _details(_json(reply.body)),
         status=reply.status,
         request_id=reply.request_id,
         retry_after=retry_after,
         text=text_of(reply),
+        key=key,
     )
 
 
@@ -119,11 +129,12 @@ def _build(
     retry_after: float | None = None,
     partials: Iterable[PartialImage] = (),
     text: str = "",
+    key: str = KEY,
 ) -> ApiError:
     kind = _kind(details, status)
     message = _clean(details.message) or f"HTTP {status} without a message"
     evidence = f"{details.code} {details.type} {details.message[:_READ]} {text}"
-    advice = advice_for(kind, status, evidence, retry_after)
+    advice = advice_for(kind, status, evidence, retry_after, key)
     return kind(
         _sentence(message, advice, request_id),
         status=status,

@@ -35,7 +35,7 @@ def to_wire(
     *,
     size: str | None,
     mask: Image | FileRef | None = None,
-    azure: bool = False,
+    form_moderation: bool = False,
 ) -> HttpRequest:
     """Return the HTTP request for a checked request.
 
@@ -43,7 +43,7 @@ def to_wire(
         request: What was asked.
         size: The legal size to draw, or None to leave it to the service.
         mask: The legal mask of an edit.
-        azure: Whether Azure is to read it: its edits are forms, and take ``moderation`` there.
+        form_moderation: Whether the form of an edit takes ``moderation`` there.
 
     Raises:
         InvalidRequestError: An image is too large for the JSON form its edit needs.
@@ -51,7 +51,7 @@ def to_wire(
     fields = _fields(request, size)
     if not isinstance(request, Edit):
         return HttpRequest(method="POST", path=GENERATE_PATH, body=fields)
-    if json_reasons(request, mask, azure=azure):
+    if json_reasons(request, mask, form_moderation=form_moderation):
         body = {**fields, **_json_images(request, mask)}
         return HttpRequest(method="POST", path=EDIT_PATH, body=body)
     return HttpRequest(method="POST", path=EDIT_PATH, body=fields, files=_parts(request, mask))
@@ -71,11 +71,11 @@ def _fields(request: Generate, size: str | None) -> dict[str, object]:
 
 
 def json_reasons(
-    request: Edit, mask: Mask | Image | FileRef | None, *, azure: bool = False
+    request: Edit, mask: Mask | Image | FileRef | None, *, form_moderation: bool = False
 ) -> list[str]:
     """Return what of an edit only its JSON form has; such an edit goes as JSON."""
     named = any(isinstance(each, FileRef) for each in (*request.images, mask, request.markup))
-    moderated = request.moderation is not None and not azure
+    moderated = request.moderation is not None and not form_moderation
     return [*(["moderation="] if moderated else []), *(["file ids"] if named else [])]
 
 

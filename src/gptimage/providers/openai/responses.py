@@ -23,8 +23,6 @@ from gptimage.types.request import Generate
 
 
 RESPONSES_PATH: Final = "/responses"
-AZURE_HEADER: Final = "x-ms-oai-image-generation-deployment"
-"""Azure wants to know the image model's deployment in a header."""
 
 TOOL: Final = "image_generation"
 IMAGE: Final = "result"
@@ -47,7 +45,7 @@ class Ask:
         previous: The response this turn continues, or None.
         remembered: Whether the service keeps the turn, so that it can be continued.
         shows: Whether the request's images are sent along; else the service has them.
-        azure: Whether the service is Azure's.
+        model_header: The header that names the image model, where the service wants one.
     """
 
     chat_model: str
@@ -56,7 +54,7 @@ class Ask:
     previous: str | None = None
     remembered: bool = True
     shows: bool = True
-    azure: bool = False
+    model_header: str | None = None
 
 
 def to_wire(request: Generate, drawn: HttpRequest, ask: Ask) -> HttpRequest:
@@ -92,7 +90,7 @@ def to_wire(request: Generate, drawn: HttpRequest, ask: Ask) -> HttpRequest:
         body["safety_identifier"] = request.safety_identifier
     if request.stream:
         body["stream"] = True
-    headers = {AZURE_HEADER: request.model} if ask.azure else {}
+    headers = {ask.model_header: str(drawn.body["model"])} if ask.model_header else {}
     body |= request.extra_body or {}
     return HttpRequest(
         method="POST", path=RESPONSES_PATH, body=body, headers=headers, image_key=IMAGE

@@ -18,6 +18,7 @@ from gptimage.service.http.forwarded import address_of as address_of
 from gptimage.service.http.hosts import Allowlist as Allowlist
 from gptimage.service.http.hosts import HostOriginMiddleware as HostOriginMiddleware
 from gptimage.service.http.hosts import is_loopback as is_loopback
+from gptimage.service.http.images import image_response as image_response
 from gptimage.service.http.links import LinkError as LinkError
 from gptimage.service.http.links import SignedLinks as SignedLinks
 from gptimage.service.http.rates import RateLimitMiddleware as RateLimitMiddleware

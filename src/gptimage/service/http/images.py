@@ -1,4 +1,4 @@
-"""``GET /images/{id}``: an image byte for byte as it was saved, from its file.
+"""An image of a store over HTTP, byte for byte as it was saved, from its file.
 
 The file is read piece by piece, no faster than the client takes it: a download holds one
 piece in memory, however large the image is.
@@ -21,9 +21,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-import gptimage
-from gptimage.service.http import JsonError
-from gptimage_mcp.http.middleware import LINKED
+from gptimage.errors import ImageNotFoundError, StoreError
+from gptimage.service.http.asgi import JsonError
+from gptimage.store import Store
+from gptimage.types.record import Record
 
 
 # Which bytes of a file a request asks for, and whether it has them already (RFC 9110).
@@ -88,7 +89,7 @@ class ImageFile:
 
     file: IO[bytes]
     size: int
-    record: gptimage.Record
+    record: Record
 
     @property
     def etag(self) -> str:
@@ -116,16 +117,22 @@ class ImageFile:
         return f"{self.record.id}.{self.record.key.rpartition('.')[2]}"
 
 
-async def answer(request: Request, store: gptimage.Store) -> Response:
-    """Return the image whose id is in the path; any other id is a 404, whatever it looks like."""
+async def image_response(request: Request, store: Store, *, linked: bool = False) -> Response:
+    """Return the image whose id is in the path; any other id is a 404, whatever it looks like.
+
+    Args:
+        request: The request; ``id`` is among the parameters of its path.
+        store: Where the image is.
+        linked: Whether a signed link opened it: then pages of other sites may show it.
+    """
     try:
         original = await _open(store, request.path_params["id"])
-    except gptimage.ImageNotFoundError:
+    except ImageNotFoundError:
         return JsonError(404, "not_found", "the store has no image of this id")
-    except (gptimage.StoreError, OSError):
+    except (StoreError, OSError):
         return JsonError(500, "unreadable", "the image cannot be read: `gptimage verify`")
     headers = original.headers
-    if LINKED in request.scope:
+    if linked:
         # Whoever was given a link may show the image on a page of theirs, while the link is good.
         headers |= {"cache-control": _FOR_A_WHILE, "cross-origin-resource-policy": "cross-origin"}
     if has_already(request.headers, etag=original.etag):
@@ -174,14 +181,14 @@ async def _pieces(file: IO[bytes], start: int, stop: int) -> AsyncIterator[bytes
         yield piece
 
 
-async def _open(store: gptimage.Store, id: str) -> ImageFile:
+async def _open(store: Store, id: str) -> ImageFile:
     record = await run_sync(store.get, id)
     if record.path is None:
         return await run_sync(_loaded, store, record, limiter=_loading)
     return await run_sync(_opened, record, record.path)
 
 
-def _opened(record: gptimage.Record, path: Path) -> ImageFile:
+def _opened(record: Record, path: Path) -> ImageFile:
     """The file of a store in a folder; links are not followed, wherever they lead."""
     if Path(os.path.realpath(path)) != path:
         raise OSError("a link inside the store is not followed")
@@ -194,7 +201,7 @@ def _opened(record: gptimage.Record, path: Path) -> ImageFile:
     return ImageFile(file=file, size=record.bytes, record=record)
 
 
-def _loaded(store: gptimage.Store, record: gptimage.Record) -> ImageFile:
+def _loaded(store: Store, record: Record) -> ImageFile:
     """An image of an object store, put down in a nameless file so that it leaves memory."""
     data = store.open(record.id).data
     file = TemporaryFile(buffering=0)  # noqa: SIM115  # whoever sends it closes it

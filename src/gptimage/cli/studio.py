@@ -1,0 +1,53 @@
+"""``gptimage studio``: the local web page over your store, cache, budget and configuration."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gptimage.cli.options import add_sandbox_option
+from gptimage.cli.values import port
+from gptimage.errors import ConfigurationError, InvalidRequestError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "--store", metavar="DIR", help="where images are saved; else the setting `store`"
+    )
+    parser.add_argument(
+        "--port", type=port, metavar="N", help="where to listen on this machine; 0 takes any"
+    )
+    parser.add_argument(
+        "--no-browser", action="store_true", help="print the address, and open nothing"
+    )
+    add_sandbox_option(parser)
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the page until it is interrupted."""
+    try:
+        from gptimage.studio import StudioOptions, serve
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the studio needs more packages ({error.name}): pip install 'gptimage[studio]'"
+        ) from error
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    options = StudioOptions(store=args.store, sandbox=args.sandbox)
+    print("The studio runs until Ctrl-C. Its address works once:", file=sys.stderr)
+    try:
+        serve(options, port=args.port, browser=not args.no_browser, say=say)
+    except OSError as error:
+        if args.port is None:
+            raise
+        raise InvalidRequestError(
+            f"--port {args.port} cannot be used ({error.strerror}): choose another one, or 0",
+            field="port",
+            value=args.port,
+            allowed="a free port; 0 takes one",
+        ) from error
+    return 0

@@ -1,0 +1,289 @@
+"""Services near OpenAI's Images API: what each takes of it, and how it says the rest.
+
+Each takes a closed set of parameters; the library refuses the others by name, because these
+services ignore what they do not know, or answer with an error that does not say so. Their own
+parameters go into ``extra_body``. From openrouter 1.3.84, together 3.1.1, xai-sdk 1.21, litellm
+1.110.2, and the sources of sd.cpp, LocalAI and vLLM-Omni; nothing was measured at a live service.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from attrs import evolve
+
+from gptimage._internal.json import array, count, table
+from gptimage.errors import InvalidRequestError
+from gptimage.providers.base import Provider
+from gptimage.providers.openai.images import EDIT_PATH, MAX_DATA_URL
+from gptimage.transport.base64_body import loads
+from gptimage.transport.http import FilePart, HttpReply, HttpRequest, ServerEvent
+
+
+_LEAST: Final = frozenset({"prompt", "model", "n", "size", "extra_body"})
+_FILES: Final = frozenset({"format", "compression"})
+_OPENAI: Final = _LEAST | _FILES | {"quality", "background", "moderation", "images", "mask"}
+
+_RATIOS: Final = (
+    "1:1", "3:4", "4:3", "9:16", "16:9", "2:3", "3:2", "9:19.5", "19.5:9", "9:20", "20:9", "1:2",
+    "2:1",
+)  # fmt: skip
+"""The ratios of xAI."""
+_LARGE: Final = 1_500_000
+"""Pixels from which xAI's resolution 2k is asked for, whose long edge is about twice that of 1k."""
+_TICKS: Final = Decimal(10) ** 10
+"""Parts of a US dollar in which xAI counts."""
+
+
+def provider(name: str) -> Provider:
+    """Return the service of this name."""
+    return _PROFILES[name](name)
+
+
+def compatible(
+    name: str, base_url: str, *, profile: str = "generic", api_key: str | None = None
+) -> Provider:
+    """Return a server of your own that is near OpenAI's Images API.
+
+    Args:
+        name: What selects it, in ``provider=`` and before the slash in ``model=``.
+        base_url: Its address.
+        profile: Which service it is, such as ``vllm``; ``generic`` takes model, prompt, n and size.
+        api_key: Its key, if it wants one.
+    """
+    found = evolve(provider(profile), name=name, base_url=base_url, api_key=api_key)
+    return evolve(found, url_variables=(), key_variables=(), needs_key=False, catalogue="")
+
+
+def _openrouter(name: str) -> Provider:
+    return Provider(
+        name=name,
+        title="OpenRouter",
+        base_url="https://openrouter.ai/api/v1",
+        url_variables=("OPENROUTER_BASE_URL",),
+        key_variables=("OPENROUTER_API_KEY",),
+        parameters=_LEAST | _FILES | {"quality", "background", "images"},
+        streams=True,
+        slashes=True,
+        to_wire=_to_openrouter,
+        from_wire=_from_openrouter,
+        from_event=_from_openrouter_event,
+    )
+
+
+def _together(name: str) -> Provider:
+    return Provider(
+        name=name,
+        title="Together",
+        base_url="https://api.together.xyz/v1",
+        url_variables=("TOGETHER_BASE_URL",),
+        key_variables=("TOGETHER_API_KEY",),
+        parameters=_LEAST | {"format", "images"},
+        max_images=4,
+        slashes=True,
+        to_wire=_to_together,
+    )
+
+
+def _xai(name: str) -> Provider:
+    return Provider(
+        name=name,
+        title="xAI",
+        base_url="https://api.x.ai/v1",
+        url_variables=("XAI_BASE_URL",),
+        key_variables=("XAI_API_KEY",),
+        default_model="grok-imagine-image-2.0",
+        parameters=_LEAST | {"quality", "images"},
+        to_wire=_to_xai,
+        from_wire=_from_xai,
+    )
+
+
+def _server(title: str, parameters: frozenset[str], **more: Any) -> Callable[[str], Provider]:
+    """Return what makes a provider that everybody runs at an address of their own."""
+
+    def make(name: str) -> Provider:
+        return Provider(
+            name=name,
+            title=title,
+            url_variables=(f"{name.upper()}_BASE_URL",),
+            key_variables=(f"{name.upper()}_API_KEY",),
+            needs_key=False,
+            parameters=parameters,
+            slashes=True,
+            **more,
+        )
+
+    return make
+
+
+def _to_openrouter(request: HttpRequest) -> HttpRequest:
+    """Return a request to its own path, with input images as parts of a message."""
+    images = [{"type": "image_url", "image_url": {"url": url}} for url in _urls(request)]
+    body = {**request.body, **({"input_references": images} if images else {})}
+    return evolve(request, path="/images", body=body, files=())
+
+
+def _from_openrouter(reply: HttpReply) -> HttpReply:
+    return _rewritten(reply, _priced_tokens)
+
+
+def _from_openrouter_event(event: ServerEvent) -> ServerEvent:
+    if b'"usage"' not in event.data:
+        return event
+    return evolve(event, data=json.dumps(_priced_tokens(table(loads(bytes(event.data))))).encode())
+
+
+def _priced_tokens(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a reply with the tokens under OpenAI's names, and the cost that OpenRouter names."""
+    usage = table(value.get("usage"))
+    found = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
+    counted = {ours: count(usage.get(theirs)) for ours, theirs in found.items()}
+    return {
+        **value,
+        "usage": {**counted, "total_tokens": count(usage.get("total_tokens"))} if usage else None,
+        "cost_usd": usage.get("cost"),
+    }
+
+
+def _to_together(request: HttpRequest) -> HttpRequest:
+    """Return a request with width and height, which asks for base64."""
+    body = dict(request.body)
+    size = _pixels(body, "Together")
+    if size is not None:
+        body["width"], body["height"] = size
+    if body.get("output_format") not in (None, "png", "jpeg"):
+        raise _refused("format", body["output_format"], "Together draws png and jpeg", "png, jpeg")
+    if images := _urls(request):
+        body["reference_images"] = images
+    # Without it the reply has addresses of images that expire.
+    body["response_format"] = "base64"
+    return evolve(request, path="/images/generations", body=body, files=())
+
+
+def _to_xai(request: HttpRequest) -> HttpRequest:
+    """Return a request with a ratio and a resolution instead of pixels; edits are JSON, too."""
+    body = dict(request.body)
+    if body.get("quality") not in (None, "low", "medium"):
+        raise _refused("quality", body["quality"], "xAI takes low and medium", "low, medium")
+    size = _pixels(body, "xAI", may_be_auto=True)
+    if size is not None:
+        body["aspect_ratio"] = min(_RATIOS, key=lambda name: _distance(name, size))
+        body["resolution"] = "2k" if size[0] * size[1] > _LARGE else "1k"
+    images = [{"url": url} for url in _urls(request)]
+    if images:
+        body |= {"image": images[0]} if len(images) == 1 else {"images": images}
+    body["response_format"] = "b64_json"
+    return evolve(request, body=body, files=())
+
+
+def _distance(ratio: str, size: tuple[int, int]) -> float:
+    """Return how far a ratio is from that of a size: by how much the larger one is larger."""
+    wide, high = map(float, ratio.split(":"))
+    there, here = wide / high, size[0] / size[1]
+    return max(there / here, here / there)
+
+
+def _from_xai(reply: HttpReply) -> HttpReply:
+    def change(value: dict[str, Any]) -> dict[str, Any]:
+        items = [table(each) for each in array(value.get("data"))]
+        there = [each for each in items if each.get("respect_moderation") is not False]
+        ticks = count(table(value.get("usage")).get("cost_in_usd_ticks"))
+        cost = None if ticks is None else str(Decimal(ticks) / _TICKS)
+        if items and not there:
+            # It was drawn and then held back, so it may be billed.
+            message = "xAI drew the image and withheld it: its moderation refused it"
+            details = {"moderation_stage": "output"}
+            return {
+                "error": {
+                    "message": message,
+                    "code": "moderation_blocked",
+                    "moderation_details": details,
+                }
+            }
+        return {**value, "data": there, "usage": None, "cost_usd": cost}
+
+    return _rewritten(reply, change)
+
+
+def _to_localai(request: HttpRequest) -> HttpRequest:
+    """Return a request for base64; a bar in the prompt would begin a negative prompt."""
+    body = dict(request.body)
+    if "|" in str(body.get("prompt")):
+        raise _refused(
+            "prompt",
+            "<text>",
+            "LocalAI reads what follows a bar ('|') as what is not to be drawn",
+            "a prompt without a bar, and extra_body={'negative_prompt': ...} where it is meant",
+        )
+    return evolve(_exact_size(request, "LocalAI"), body={**body, "response_format": "b64_json"})
+
+
+def _to_own_server(request: HttpRequest) -> HttpRequest:
+    return _exact_size(request, "this server")
+
+
+def _exact_size(request: HttpRequest, title: str) -> HttpRequest:
+    """Refuse a size of the service's own choice, for which these servers take 512x512."""
+    _pixels(dict(request.body), title)
+    return request
+
+
+def _pixels(
+    body: dict[str, object], title: str, *, may_be_auto: bool = False
+) -> tuple[int, int] | None:
+    """Take the size out of a body."""
+    size = body.pop("size", None)
+    if size is None or (size == "auto" and may_be_auto):
+        return None
+    wide, x, high = str(size).partition("x")
+    if not x:
+        raise _refused(
+            "size", size, f"{title} chooses no size by itself", "pixels, or leave it out"
+        )
+    return int(wide), int(high)
+
+
+def _urls(request: HttpRequest) -> list[str]:
+    """Return the input images as data URLs."""
+    return [_data_url(part) for part in request.files] if request.path == EDIT_PATH else []
+
+
+def _data_url(part: FilePart) -> str:
+    import pybase64
+
+    url = f"data:{part.content_type};base64,{pybase64.b64encode(part.data).decode('ascii')}"
+    if len(url) > MAX_DATA_URL:
+        size = f"<{len(part.data)} bytes>"
+        raise _refused("images", size, "it goes as JSON", "Image.shrink(15_000_000)")
+    return url
+
+
+def _rewritten(
+    reply: HttpReply, change: Callable[[dict[str, Any]], Mapping[str, Any]]
+) -> HttpReply:
+    """Return a successful reply with its JSON changed; its images stay as they are."""
+    if not 200 <= reply.status < 300:
+        return reply
+    value = table(loads(bytes(reply.body)))
+    return evolve(reply, body=json.dumps(change(value)).encode()) if value else reply
+
+
+def _refused(field: str, value: object, problem: str, allowed: str) -> InvalidRequestError:
+    message = f"{field}={value}: {problem}; allowed: {allowed}; nothing was sent"
+    return InvalidRequestError(message, field=field, value=value, allowed=allowed)
+
+
+_PROFILES: Final[Mapping[str, Callable[[str], Provider]]] = {
+    "openrouter": _openrouter,
+    "together": _together,
+    "xai": _xai,
+    "localai": _server("LocalAI", _LEAST, to_wire=_to_localai),
+    "vllm": _server("vLLM", _LEAST | {"images"}, to_wire=_to_own_server),
+    "sdcpp": _server("sd.cpp", _LEAST | _FILES | {"images", "mask"}, to_wire=_to_own_server),
+    "litellm": _server("the LiteLLM proxy", _OPENAI),
+    "generic": _server("this server", _LEAST),
+}

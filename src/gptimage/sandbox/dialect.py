@@ -1,0 +1,183 @@
+"""How a service is addressed: its paths, keys, bodies and refusals. What is drawn is the same.
+
+`Dialect` is OpenAI's own; those of other services derive from it and replace what differs there.
+Each takes only the parameters its service is known to take, and refuses with that service's own
+error bodies. All of it comes from documentation, packages and third parties' reports; nothing was
+compared with a live service.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar, Final, Literal
+from urllib.parse import unquote
+
+from attrs import evolve
+
+from gptimage.models.catalog import Models
+from gptimage.sandbox import replies
+from gptimage.sandbox.failures import ErrorReply, wrong_key
+from gptimage.sandbox.images_api import Policy, accept
+from gptimage.sandbox.job import Job
+from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
+
+
+Provider = Literal["openai", "azure", "gemini", "openrouter", "together", "xai"]
+"""Whose dialect a sandbox speaks."""
+PROVIDERS: Final[tuple[Provider, ...]] = (
+    "openai", "azure", "gemini", "openrouter", "together", "xai"
+)  # fmt: skip
+
+JSON: Final = {"content-type": "application/json"}
+INVALID_KEY: Final = "sk-invalid"
+"""The one key that every dialect refuses."""
+Keep = Callable[[bytes, str], str]
+"""Keeps the bytes of an image, and returns the address that serves them under this extension."""
+
+_AZURE: Final = re.compile(r"/deployments/([^/]+)(/images/(?:generations|edits))")
+_NO_KEY: Final = (
+    "You didn't provide an API key. You need to provide your API key in an Authorization header"
+    " using Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from"
+    " https://platform.openai.com/account/api-keys."
+)
+WRONG_AZURE_KEY: Final = (
+    "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a"
+    " valid key for an active subscription and use a correct regional API endpoint for your"
+    " resource."
+)
+
+
+def route(path: str) -> tuple[str, str | None]:
+    """Return a path below the base URL, and the Azure deployment it names, if any.
+
+    OpenAI's paths begin with ``/v1``, Azure's with ``/openai/v1`` or ``/openai``.
+    """
+    bare = path.partition("?")[0]
+    for prefix in ("/openai", "/v1"):
+        bare = bare.removeprefix(prefix) if bare.startswith(f"{prefix}/") else bare
+    azure = _AZURE.fullmatch(bare)
+    return (azure[2], unquote(azure[1])) if azure else (bare, None)
+
+
+def bearer(headers: Mapping[str, str]) -> str:
+    """Return the token of an ``Authorization: Bearer`` header, or an empty string."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+class Dialect:
+    """OpenAI's way of speaking; the base of all others."""
+
+    name: ClassVar[Provider] = "openai"
+    prefix: ClassVar[str] = "/v1"
+    """The path of its base URL."""
+    images_only: ClassVar[bool] = False
+    """Whether it has images alone: no responses, files or batches."""
+
+    def models(self) -> Models:
+        """Return the catalogue of what it draws with."""
+        return Models.load()
+
+    def route(self, path: str) -> tuple[str, str | None]:
+        """Return a path below the base URL, and the deployment it names, if any."""
+        return route(path)
+
+    def draws(self, path: str) -> bool:
+        """Return whether a request to this path draws."""
+        return path in {"/images/generations", "/images/edits"}
+
+    def prompt(self, request: HttpRequest) -> object:
+        """Return the prompt, in which a failure may be asked for."""
+        return request.body.get("prompt")
+
+    def check_key(self, headers: Mapping[str, str], path: str) -> None:
+        """Check the key that came: a bearer token, or Azure's own header on Azure's paths.
+
+        Raises:
+            ErrorReply: There is none, or a wrong one.
+        """
+        key = headers.get("api-key", "").strip() or bearer(headers)
+        if key and key != INVALID_KEY:
+            return
+        if path.startswith("/openai/"):
+            raise ErrorReply(WRONG_AZURE_KEY, code="401", status=401)
+        raise wrong_key() if key else ErrorReply(_NO_KEY, status=401)
+
+    def arrived(
+        self, request: HttpRequest, deployment: str | None, query: Mapping[str, str], policy: Policy
+    ) -> HttpRequest:
+        """Return the request with its model: Azure names a deployment in the path instead.
+
+        Raises:
+            ErrorReply: There is no such deployment.
+        """
+        if deployment is None:
+            return request
+        if "api-version" not in query:
+            raise ErrorReply("Resource not found", code="404", status=404)
+        spec = policy.models.get(deployment)
+        if spec is None or spec.state(policy.today) == "shut_down":
+            raise no_deployment()
+        return evolve(request, body={**request.body, "model": deployment})
+
+    def accept(self, request: HttpRequest, policy: Policy) -> Job:
+        """Return the job a request asks for.
+
+        Raises:
+            ErrorReply: A rule is broken.
+        """
+        drawing = request.path == "/images/generations"
+        return accept(request, "generation" if drawing else "edit", policy)
+
+    def whole(self, job: Job, models: Models, created: int, keep: Keep) -> bytes:
+        """Return the JSON body with every image of a job."""
+        del keep
+        return replies.whole(job, models, created)
+
+    def events(self, job: Job, models: Models, now: Callable[[], int]) -> Iterator[ServerEvent]:
+        """Yield the events of a job whose reply is a stream."""
+        return replies.events(job, models, now)
+
+    def empty(self, created: int) -> bytes:
+        """Return a success without images."""
+        return json.dumps({"created": created, "data": None}).encode()
+
+    def refuse(self, error: ErrorReply, request_id: str) -> HttpReply:
+        """Return the reply for a refusal."""
+        headers = {**JSON, **error.headers}
+        return HttpReply(status=error.status, headers=headers, body=error.body(request_id))
+
+    def late(self, error: ErrorReply, request_id: str) -> ServerEvent:
+        """Return a refusal after a stream has begun."""
+        return replies.error_event(error.named(request_id))
+
+    def head(self, request_id: str, started: float) -> dict[str, str]:
+        """Return the headers of every reply."""
+        return replies.head(request_id, started)
+
+    def look_up(self, request: HttpRequest, policy: Policy) -> dict[str, object]:
+        """Return what a dialect of images alone has besides them.
+
+        Raises:
+            ErrorReply: It has nothing under this path.
+        """
+        del policy
+        raise ErrorReply(f"Invalid URL ({request.method} {request.path[:200]})", status=404)
+
+
+def no_deployment() -> ErrorReply:
+    """Refuse a deployment that Azure does not have."""
+    message = (
+        "The API deployment for this resource does not exist. If you created the"
+        " deployment within the last 5 minutes, please wait a moment and try again."
+    )
+    return ErrorReply(message, code="DeploymentNotFound", status=404)
+
+
+def brief_head(request_id: str, started: float) -> dict[str, str]:
+    """Return the headers of a service that names the request and how long it took."""
+    took = round((time.monotonic() - started) * 1000)
+    return {"x-request-id": request_id, "server-timing": f"total;dur={took}"}

@@ -1,0 +1,14 @@
+"""The local web page over your own store, cache, budget and configuration: ``gptimage studio``.
+
+Needs the extra ``studio``. `create_app` makes the page as an ASGI application, `open_studio`
+what it works with.
+"""
+
+from __future__ import annotations
+
+from gptimage.studio.app import create_app as create_app
+from gptimage.studio.context import Studio as Studio
+from gptimage.studio.context import StudioOptions as StudioOptions
+from gptimage.studio.context import open_studio as open_studio
+from gptimage.studio.serve import serve as serve
+from gptimage.studio.session import AddressToken as AddressToken

@@ -1,0 +1,86 @@
+"""What the page can ask for: models with the parameters each takes, sizes and templates."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+from gptimage.models.catalog import ModelSpec
+from gptimage.models.sizes import PRESETS
+from gptimage.types.parameters import PARAMETERS, Operation, Parameter
+
+
+if TYPE_CHECKING:
+    from gptimage.studio.context import Studio
+
+_ELSEWHERE: Final = ("prompt", "model", "images", "mask", "safety_identifier", "extra_body", "svg")
+"""Parameters that the page shows in another way, or that belong to programs."""
+
+
+def catalogue(studio: Studio) -> dict[str, Any]:
+    """Return everything the forms are built from, as JSON values."""
+    models = studio.estimator.models()
+    today = studio.estimator.clock().date()
+    default = studio.config.text("model") or models.default
+    return {
+        "models": [_model(spec, today) for spec in models if spec.state(today) != "shut_down"],
+        "default_model": default,
+        "sizes": {name: f"{width}x{height}" for name, (width, height) in PRESETS.items()},
+        "templates": [
+            {
+                "name": template.name,
+                "title": template.title,
+                "description": template.description,
+                "arguments": [argument.describe() for argument in template.arguments],
+            }
+            for template in studio.templates.values()
+        ],
+    }
+
+
+def _model(spec: ModelSpec, today: date) -> dict[str, Any]:
+    shutdown = None if spec.shutdown is None else spec.shutdown.isoformat()
+    return {
+        "id": spec.id,
+        "role": spec.role,
+        "state": spec.state(today),
+        "shutdown": shutdown,
+        "parameters": {
+            operation: parameters(spec, operation) for operation in ("generate", "edit")
+        },
+    }
+
+
+def parameters(spec: ModelSpec, operation: Operation) -> list[dict[str, Any]]:
+    """Return the parameters that a model takes, and of each only the values it takes."""
+    rows = [row for row in PARAMETERS.values() if row.name not in _ELSEWHERE]
+    found = [_described(row, spec) for row in rows if operation in row.operations]
+    return [each for each in found if each is not None]
+
+
+def _described(row: Parameter, spec: ModelSpec) -> dict[str, Any] | None:
+    formats = (*spec.formats, *spec.undocumented_formats)
+    choices = {
+        "quality": (*spec.qualities, "auto"),
+        "format": formats,
+        "background": [
+            each for each in row.choices if each != "transparent" or spec.transparent != "no"
+        ],
+        "input_fidelity": (*spec.input_fidelity, *spec.undocumented_fidelity),
+        "complexity": row.choices if spec.complexity != "no" else (),
+    }.get(row.name, row.choices)
+    if row.kind == "choice" and not choices:
+        return None
+    if row.formats and not set(row.formats) & set(formats):
+        return None
+    if row.name == "markup" and spec.markup == "no":
+        return None
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "help": row.help,
+        "choices": list(choices),
+        "least": row.least,
+        "most": row.most,
+        "formats": list(row.formats),
+    }

@@ -1,0 +1,167 @@
+"""`Studio`: the store, the ledger, the cache and the jobs that the page works with.
+
+The page's server and the process that draws open the same of the same options.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from gptimage._internal.user_dirs import cache_folder, make_private, state_folder
+from gptimage.config import Config, load
+from gptimage.engine.from_config import (
+    budget_of,
+    client_arguments,
+    open_cache,
+    open_ledger,
+    open_store,
+    open_templates,
+)
+from gptimage.errors import ConfigurationError
+from gptimage.workers import SqliteJobStore
+
+
+if TYPE_CHECKING:
+    from gptimage.budget.budget import Budget
+    from gptimage.budget.ledger import Ledger
+    from gptimage.cache.base import Cache
+    from gptimage.client import ImageClient
+    from gptimage.store import Store
+    from gptimage.templates import PromptTemplates
+
+
+_FOLDER: Final = "studio"
+
+
+@frozen(kw_only=True)
+class StudioOptions:
+    """What a command line says; everything else comes from the configuration.
+
+    Attributes:
+        store: Where images are saved; the configured store when left out.
+        sandbox: Draw offline, without a key and without cost.
+    """
+
+    store: str | None = None
+    sandbox: bool = False
+
+    def config(self) -> Config:
+        """Read the configuration with these options on top.
+
+        Raises:
+            ConfigurationError: A setting cannot be used; nothing was sent.
+        """
+        return load({"store": self.store, "sandbox": self.sandbox or None})
+
+
+@frozen(kw_only=True)
+class Studio:
+    """Everything one studio works with.
+
+    Attributes:
+        options: The options it was opened with, from which the drawing process opens the same.
+        config: The configuration.
+        has_key: Whether anything can be drawn; without a key everything else works.
+        estimator: A client of the sandbox, which shares checks and prices with the service.
+        store: Every image.
+        ledger: Every call and its cost, or None when it is off.
+        cache: The cache of responses, or None when it is off.
+        budget: What may be spent, or None where nothing limits it.
+        job_store: Every job, with its request.
+        templates: The prompt templates.
+        folder: Uploaded images and the job store, private to this user.
+        thumbnails: Small versions of images; may be deleted at any time.
+    """
+
+    options: StudioOptions
+    config: Config
+    has_key: bool
+    estimator: ImageClient
+    store: Store
+    ledger: Ledger | None
+    cache: Cache | None
+    budget: Budget | None
+    job_store: SqliteJobStore
+    templates: PromptTemplates
+    folder: Path
+    thumbnails: Path
+
+    @property
+    def uploads(self) -> Path:
+        """The folder of images that were dropped on the page, named by their SHA-256."""
+        return self.folder / "uploads"
+
+    def close(self) -> None:
+        """Close files; what runs in the drawing process goes on."""
+        self.estimator.close()
+        self.store.close()
+        self.job_store.close()
+        for each in (self.ledger, self.cache):
+            if each is not None:
+                each.close()
+
+
+def open_client(config: Config) -> ImageClient:
+    """Open the client of a configuration, in the process that draws.
+
+    Raises:
+        ConfigurationError: There is no key, or a setting cannot be used.
+    """
+    from gptimage.client import ImageClient
+
+    make: Any = ImageClient.sandbox if config.sandbox else ImageClient
+    client: ImageClient = make(**client_arguments(config, {}))
+    return client
+
+
+def open_studio(options: StudioOptions) -> Studio:
+    """Open a studio.
+
+    Raises:
+        ConfigurationError: A setting cannot be used, or the store is off.
+        StoreError: The store's folder cannot be made.
+        TemplateError: A file of the folder of templates is wrong.
+    """
+    from gptimage.client import ImageClient
+
+    config = options.config()
+    store = open_store(config)
+    if store is None:
+        raise ConfigurationError(
+            "the studio needs a store, and the setting `store` is off: name one with --store"
+        )
+    ledger, budget = open_ledger(config), budget_of(config)
+    if ledger is not None and budget is not None:
+        budget.attach(ledger)
+    model = config.text("model")
+    templates = open_templates(config)
+    estimator = ImageClient.sandbox(
+        store=store, templates=templates, **({"model": model} if model else {})
+    )
+    # One folder for each store: its jobs name its images. Of the sandbox another one, so that
+    # a job of the service is never drawn offline, or the other way round.
+    kind = "sandbox" if config.sandbox else "service"
+    name = hashlib.sha256(f"{kind}\0{store.name}".encode()).hexdigest()[:16]
+    folder = state_folder() / _FOLDER / name
+    make_private(folder)
+    make_private(folder / "uploads")
+    thumbnails = cache_folder() / "thumbnails"
+    make_private(thumbnails)
+    return Studio(
+        options=options,
+        config=config,
+        has_key=config.sandbox or config.text("api_key") is not None,
+        estimator=estimator,
+        store=store,
+        ledger=ledger,
+        cache=open_cache(config),
+        budget=budget,
+        job_store=SqliteJobStore(folder / "jobs.sqlite"),
+        templates=templates,
+        folder=folder,
+        thumbnails=thumbnails,
+    )

@@ -1,0 +1,99 @@
+// The requests of the page, and the jobs that every part of it follows.
+
+export class StudioError extends Error {
+  constructor(message, field) { super(message); this.field = field; }
+}
+
+export async function request(method, path, body, { raw = false, signal } = {}) {
+  const options = { method, signal, headers: {} };
+  if (body instanceof Blob) options.body = body;
+  else if (body !== undefined) { options.body = JSON.stringify(body); options.headers["content-type"] = "application/json"; }
+  let response;
+  try { response = await fetch(path, options); } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new StudioError("The studio does not answer: it was stopped. What was sent is finished and saved all the same.");
+  }
+  if (!response.ok) {
+    const told = await response.json().catch(() => ({}));
+    const text = told.error_description ?? `The studio failed (${response.status}).`;
+    throw new StudioError(text[0].toUpperCase() + text.slice(1), told.field);
+  }
+  if (raw) return response;
+  return response.status === 204 ? null : response.json();
+}
+
+export const get = (path, options) => request("GET", path, undefined, options);
+export const post = (path, body, options) => request("POST", path, body ?? {}, options);
+
+/** An id that this page made: the same click, sent twice, is the same job. */
+export const newId = () => `studio-${crypto.randomUUID()}`;
+export const thumbnail = (id, pixels = 384) => `/thumbnails/${pixels}/${id}`;
+export const source = (name, pixels) => name.startsWith("upload:") ? `/uploads/${name.slice(7)}` : thumbnail(name, pixels);
+
+export const jobs = new Map();
+const followers = new Set();
+export const seen = { catalogue: null, status: null };
+
+/** Call with every job that changes, and with null when all were read anew; returns how to stop. */
+export function follow(run) {
+  followers.add(run);
+  return () => followers.delete(run);
+}
+
+export function take(job) {
+  job.begun = performance.now() - (job.seconds ?? 0) * 1000;
+  jobs.set(job.id, job);
+  for (const run of followers) run(job);
+}
+
+export async function loadJobs() {
+  const found = await get("/api/jobs");
+  jobs.clear();
+  for (const job of found.jobs.reverse()) { job.begun = performance.now() - (job.seconds ?? 0) * 1000; jobs.set(job.id, job); }
+  for (const run of followers) run(null);
+}
+
+export async function loadStatus() {
+  seen.status = await get("/api/status");
+  return seen.status;
+}
+
+/** Follow all jobs while the page is looked at: a browser has few connections for each site. */
+export function listen(trouble) {
+  let events = null;
+  const open = () => {
+    if (events || document.hidden) return;
+    events = new EventSource("/api/events");
+    // The list is read once the stream is open, so that nothing falls in between.
+    events.addEventListener("open", () => { trouble(""); loadJobs().catch((error) => trouble(error.message)); });
+    events.addEventListener("job", (event) => take(JSON.parse(event.data)));
+    events.addEventListener("error", async () => {
+      try { await loadStatus(); } catch (error) { trouble(error.message); }
+      if (events?.readyState === EventSource.CLOSED) { events = null; setTimeout(open, 3000); }
+    });
+  };
+  const close = () => { events?.close(); events = null; };
+  document.addEventListener("visibilitychange", () => document.hidden ? close() : open());
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", open);
+  open();
+}
+
+/** Begin a job; the click may come twice, the job does not. */
+export async function submit(request) {
+  const job = await post("/api/jobs", request);
+  if (!jobs.get(job.id)?.live) take(job);
+  return job;
+}
+
+export async function decide(id, action) {
+  take(await post(`/api/jobs/${encodeURIComponent(id)}/${action}`));
+}
+
+export function remember(name, value) {
+  try { localStorage.setItem(`studio.${name}`, JSON.stringify(value)); } catch { /* no room: then it is forgotten */ }
+}
+
+export function recall(name, otherwise) {
+  try { return JSON.parse(localStorage.getItem(`studio.${name}`)) ?? otherwise; } catch { return otherwise; }
+}

@@ -1,0 +1,40 @@
+// Jobs: what runs, what waits for a decision, and what is over; all of it outlives this tab.
+
+import { empty, h, icon, button } from "./dom.js";
+import { follow, jobs, thumbnail } from "./api.js";
+import { actions, needsDecision, sentence } from "./cards.js";
+
+const STATES = { open: "waiting", claimed: "preparing", sending: "drawing", done: "done", failed: "failed", discarded: "discarded", needs_review: "needs a decision", lost: "needs a decision" };
+
+export function jobsPage(node, app) {
+  const list = h("div", { class: "joblist" });
+  const hint = empty("jobs", "Nothing runs", "Each call is a job. It goes on when you close this tab or stop the studio: what was sent is finished and saved, what was not is still here next time.",
+    button("Make an image", () => app.go("make"), { picture: "make" }));
+  node.append(h("div", { class: "page-head" }, h("div", {}, h("h1", { text: "Jobs" }),
+    h("p", { text: "What may have been billed is never sent again by itself: that is for you to decide here." }))), hint, list);
+  const rows = new Map();
+
+  function row(job) {
+    const id = job.images[0];
+    const words = h("p", { class: "words", text: job.request.prompt });
+    const picture = id ? h("button", { type: "button", class: "thumb", "aria-label": `Open: ${job.request.prompt.slice(0, 80)}`, onclick: () => app.open(id, job.images) },
+      h("img", { src: thumbnail(id), alt: "", loading: "lazy" })) : h("div", { class: "thumb" }, icon(job.request.images ? "edit" : "make"));
+    return h("article", { class: `sheet job ${needsDecision(job) ? "needs" : ""}`, "data-job": job.id, "data-state": job.state }, picture,
+      h("div", { class: "grow" }, words, h("p", { class: "state num" }, h("strong", { text: STATES[job.state] ?? job.state }), ` · ${sentence(job)}`)),
+      h("div", { class: "row" }, actions(job)));
+  }
+
+  function draw() {
+    const order = (job) => needsDecision(job) ? 0 : job.live ? 1 : 2;
+    const all = [...jobs.values()].reverse().sort((one, other) => order(one) - order(other));
+    hint.hidden = all.length > 0;
+    list.replaceChildren(...all.map((job) => {
+      const key = JSON.stringify([job.state, job.live, job.message, job.reason, job.images, job.unsaved.length]);
+      if (rows.get(job.id)?.key !== key) rows.set(job.id, { key, node: row(job) });
+      return rows.get(job.id).node;
+    }));
+  }
+
+  follow(() => { if (!node.hidden) draw(); });
+  return { shown: draw };
+}

@@ -1,0 +1,304 @@
+"""The studio's requests: who may send them, jobs that are paid once, images and money."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.routing import Route
+
+from gptimage.budget.accounts import CallOutcome, CallRecord
+from gptimage.cli.main import BAD_INPUT, main
+from gptimage.studio import AddressToken, create_app
+from gptimage.studio.serve import listen
+from gptimage.transport.billing import Billing
+from gptimage.workers import Job, JobRecord
+from tests.factories import picture
+from tests.studio.conftest import PATIENCE, SMALL, Hold, Service, Site, enter, serving
+
+
+@pytest.fixture
+def stranger(site: Site) -> Iterator[httpx2.Client]:
+    """A client that never had the address."""
+    with httpx2.Client(base_url=site.url, timeout=PATIENCE) as client:
+        yield client
+
+
+def test_the_address_opens_the_studio_once(home: Path, service: Service) -> None:
+    """The token becomes a cookie that scripts cannot read, and is worth nothing afterwards."""
+    with serving(home, service) as site:
+        first = site.client.get("/", params={"token": site.token})
+        again = site.client.get("/", params={"token": site.token})
+        with httpx2.Client(base_url=site.url, timeout=PATIENCE) as other:
+            late = other.get("/", params={"token": site.token})
+        page = site.client.get("/")
+
+    cookie = first.headers["set-cookie"].lower()
+    assert ("httponly" in cookie, "samesite=strict" in cookie) == (True, True)
+    assert (first.status_code, again.status_code, late.status_code) == (200, 200, 403)
+    assert "set-cookie" not in late.headers
+    assert "main.js" in page.text
+
+
+def test_nothing_is_answered_without_the_session(site: Site, stranger: httpx2.Client) -> None:
+    """Every route asks for the cookie, also the files of the page."""
+    app = create_app(site.studio, AddressToken(), cookie="c")
+    routes = [route for route in app.routes if isinstance(route, Route)]
+
+    found = {
+        stranger.request(method, route.path.replace("{pixels:int}", "384")).status_code
+        for route in routes
+        for method in route.methods or ()
+    }
+
+    assert len(routes) > 30
+    assert found == {401}
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"host": "evil.example"}, 421),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "http://127.0.0.1:1"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"sec-fetch-site": "same-origin"}, 200),
+    ],
+)
+def test_no_other_page_can_ask(site: Site, headers: dict[str, str], expected: int) -> None:
+    """Foreign hosts, origins and other servers of this machine are refused, cookie or not."""
+    assert site.client.get("/api/status", headers=headers).status_code == expected
+
+
+def test_the_page_may_run_its_own_files_only(site: Site) -> None:
+    """The policy lets no script, style or address from elsewhere in, and no text become markup."""
+    policy = site.client.get("/").headers["content-security-policy"]
+
+    assert "default-src 'none'; script-src 'self'" in policy
+    assert "require-trusted-types-for 'script'" in policy
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["/etc/passwd", "file:///etc/passwd", "https://example.com/a.png", "upload:../jobs", "data:,"],
+)
+def test_an_image_is_of_the_store_or_an_upload(site: Site, source: str) -> None:
+    """A path, a URL or a name that leaves the folder of uploads is refused before anything."""
+    body = {"id": "job-x", "prompt": "Change it", "images": [source]}
+
+    response = site.client.post("/api/jobs", json=body)
+
+    assert (response.status_code, response.json()["field"]) == (400, "images")
+
+
+def test_a_click_that_arrives_twice_is_one_job(site: Site, service: Service, hold: Hold) -> None:
+    """The same id is the same job, while it is drawn and after; the service is asked once."""
+    before = len(service.calls)
+    body = {"id": "twice", "prompt": "A teal boat", "tags": ["sea"], **SMALL, "partial_images": 2}
+    site.post("/api/jobs", body)
+    assert hold.arrived.wait(PATIENCE)
+    site.post("/api/jobs", body)
+    hold.go.set()
+    job = site.job("twice", "done")
+    after = site.post("/api/jobs", body)
+
+    assert (after["state"], after["images"]) == ("done", job["images"])
+    assert len(service.calls) - before == 1
+    assert site.client.post("/api/jobs", json={**body, "prompt": "Other"}).status_code == 400
+
+
+def test_events_tell_every_tab_of_a_job(site: Site) -> None:
+    """A stream has each change of a job until it is done, with its images."""
+    with site.client.stream("GET", "/api/events") as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "event: open"
+        body = {"id": "told", "prompt": "A green hill", **SMALL, "partial_images": 2}
+        site.post("/api/jobs", body)
+        jobs: list[dict[str, Any]] = []
+        for line in lines:
+            if line.startswith('data: {"id"'):
+                jobs.append(json.loads(line.removeprefix("data: ")))
+                if jobs[-1]["state"] == "done":
+                    break
+
+    assert {job["id"] for job in jobs} == {"told"}
+    assert len(jobs[-1]["images"]) == 1
+
+
+def test_what_was_sent_is_finished_when_the_studio_is_stopped(
+    home: Path, service: Service, hold: Hold
+) -> None:
+    """A paid image is saved although the server ended while it was drawn."""
+    with serving(home, service) as first:
+        enter(first).post("/api/jobs", {"id": "left", "prompt": "A late moon", **SMALL})
+        assert hold.arrived.wait(PATIENCE)
+    hold.go.set()
+
+    with serving(home, service) as second:
+        job = enter(second).job("left", "done")
+        found = second.get("/api/images?text=moon")["images"]
+
+    assert [each["id"] for each in found] == job["images"]
+
+
+def test_what_was_not_sent_waits_for_a_person(home: Path, service: Service) -> None:
+    """A job that had no turn is there after a restart, and nothing is sent before "Send it"."""
+    request = Job.of("waits", "A patient snail", size="1024x1024", quality="low")
+    with serving(home, service) as first:
+        store = first.studio.job_store
+        store.compare_and_swap(
+            None, JobRecord(id="waits", request=request.text, state="open", at=store.now())
+        )
+    calls = len(service.calls)
+
+    with serving(home, service) as second:
+        listed = {job["id"]: job for job in enter(second).get("/api/jobs")["jobs"]}
+        sent = len(service.calls)
+        second.post("/api/jobs/waits/resume", {})
+        job = second.job("waits", "done")
+
+    assert (listed["waits"]["state"], listed["waits"]["live"], sent - calls) == ("open", False, 0)
+    assert len(job["images"]) == 1
+
+
+def test_a_cancel_after_sending_says_what_it_may_cost(site: Site, hold: Hold) -> None:
+    """What was sent goes on and is saved; the answer names the most it may cost."""
+    site.post("/api/jobs", {"id": "stop", "prompt": "A red kite", **SMALL})
+    assert hold.arrived.wait(PATIENCE)
+    site.job("stop", "sending")
+    found = site.post("/api/jobs/stop/cancel", {})
+    hold.go.set()
+
+    assert (found["state"], Decimal(found["possible_cost_usd"]) > 0) == ("sending", True)
+    assert "at most $" in found["message"]
+    assert site.job("stop", "done", "failed")["state"] == "done"
+
+
+def test_a_request_that_cannot_work_is_refused_at_its_field(site: Site) -> None:
+    """The form hears which field is wrong, and no job is begun."""
+    body = {"id": "bad", "prompt": "A fox", "size": "1024x1024", "quality": "gorgeous"}
+
+    response = site.client.post("/api/jobs", json=body)
+
+    assert (response.status_code, response.json()["field"]) == (400, "quality")
+    assert site.client.get("/api/jobs/bad").status_code == 400
+
+
+def test_an_edit_of_a_dropped_image_has_its_mask(site: Site, service: Service) -> None:
+    """An upload is the first image, another one the mask; both are named without a path."""
+    names = [
+        site.client.post("/api/uploads", content=data).json()["source"]
+        for data in (picture(1024, 1024), picture(1024, 1024, color="white"))
+    ]
+    job = site.make("edit", "Add a hat", images=names[:1], mask=names[1])
+
+    assert job["state"] == "done", job
+    assert (job["request"]["images"], job["request"]["mask"]) == (names[:1], names[1])
+    assert service.calls[-1].path == "/v1/images/edits"
+    assert site.client.get(f"/uploads/{names[0][7:]}").content == picture(1024, 1024)
+    assert site.client.post("/api/uploads", content=b"no image").status_code == 400
+
+
+def test_the_gallery_finds_changes_exports_and_deletes(site: Site) -> None:
+    """Search, tags, pins, small versions, every kind of export, and a pinned image that stays."""
+    (id,) = site.make("g", "A quiet violet harbour", tags=["launch"])["images"]
+    path = f"/api/images/{id}"
+    assert [each["id"] for each in site.get("/api/images?text=violet&tag=launch")["images"]] == [id]
+
+    changed = site.client.patch(path, json={"pinned": True, "tag": "hero", "untag": "launch"})
+    small = site.client.get(f"/thumbnails/384/{id}")
+    assert (changed.json()["tags"], changed.json()["pinned"]) == (["hero"], True)
+    assert small.headers["content-type"] in ("image/jpeg", "image/webp")
+    assert site.client.get(f"/images/{id}").content == site.studio.store.open(id).data
+    assert [each["id"] for each in site.get(path)["family"]] == [id]
+
+    web = site.client.post("/api/export", json={"ids": [id], "kind": "web"})
+    with zipfile.ZipFile(io.BytesIO(web.content)) as archive:
+        names = archive.namelist()
+        html = archive.read("index.html").decode()
+    assert names == [f"{id}-480.webp", f"{id}-960.webp", "index.html"]
+    assert ("480w, " in html, 'alt="A quiet violet harbour"' in html) == (True, True)
+    whole = site.client.post("/api/export", json={"ids": [id], "kind": "originals"})
+    with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:
+        assert sorted(archive.namelist()) == [f"{id}.json", f"{id}.png"]
+    sheet = site.client.post("/api/export", json={"ids": [id], "kind": "sheet"})
+    assert sheet.content.startswith(b"\x89PNG")
+
+    assert "pinned" in site.client.delete(path).json()["error_description"]
+    site.client.patch(path, json={"pinned": False})
+    assert site.client.delete(path).status_code == 204
+    assert site.client.get(path).status_code == 404
+
+
+def test_money_adds_up_and_unknown_calls_are_decided(site: Site) -> None:
+    """Spending by day, model and tag; a call of unknown outcome gets the cost of the bill."""
+    site.make("m", "A copper coin", tags=["money"])
+    ledger = site.studio.ledger
+    assert ledger is not None
+    record = CallRecord(
+        call_id="lost-call",
+        at=site.studio.estimator.clock(),
+        operation="generate",
+        model="gpt-image-2.5-flare",
+        estimate=Decimal("0.05"),
+        reserved=Decimal("0.05"),
+    )
+    ledger.begin(record)
+    ledger.end(record, CallOutcome(billing=Billing.UNKNOWN, error="OutcomeUnknownError"))
+
+    found = site.get("/api/money")
+    site.post("/api/money/lost-call", {"cost_usd": "0.02"})
+    after = site.get("/api/money")
+
+    assert [row["id"] for row in found["unknown"]] == ["lost-call"]
+    assert after["unknown"] == []
+    spent = [Decimal(each["total"]["cost_usd"]) for each in (found, after)]
+    assert spent[1] == spent[0] + Decimal("0.02")
+    assert "money" in [each["name"] for each in after["by_tag"]]
+    assert site.client.post("/api/money/x", json={"cost_usd": "much"}).status_code == 400
+
+
+def test_templates_are_rendered_before_they_are_sent(site: Site) -> None:
+    """The page shows the prompt of a template, and an argument that is missing in a sentence."""
+    name = site.get("/api/catalogue")["templates"][0]["name"]
+    template = site.studio.templates[name]
+
+    body = {"template": name, "arguments": dict(template.example)}
+    missing = site.client.post("/api/render", json={"template": name, "arguments": {}})
+
+    assert site.post("/api/render", body)["prompt"] == template.render(template.example).text
+    assert missing.status_code == 400
+
+
+def test_without_a_key_everything_but_drawing_works(
+    tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page opens and says what to do; nothing can be begun."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with serving(tmp_path, service) as site:
+        status = enter(site).get("/api/status")
+        response = site.client.post("/api/jobs", json={"id": "a", "prompt": "A fox", **SMALL})
+
+    assert (status["has_key"], response.status_code) == (False, 409)
+    assert "OPENAI_API_KEY" in response.json()["error_description"]
+
+
+def test_a_port_that_is_taken_is_bad_input(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The command names the port, and another way."""
+    with listen(0) as taken:
+        port = str(taken.getsockname()[1])
+        words = ["--port", port, "--no-browser", "--sandbox", "--store", str(tmp_path)]
+        code = main(["studio", *words])
+
+    assert (code, f"--port {port} cannot be used" in capsys.readouterr().err) == (BAD_INPUT, True)
