@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gptimage.cli.json_output import usd
+from gptimage.cli.options import opening
 from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.cli.store import printable
 from gptimage.errors import InvalidRequestError
@@ -110,7 +111,10 @@ def _open(args: argparse.Namespace) -> JobStore:
 
     if not Path(where).expanduser().is_file():
         raise FileNotFoundError(f"there is no job store {where}")
-    return SqliteJobStore(where)
+    with opening("job-store", option=args.job_store is not None):
+        job_store = SqliteJobStore(where)
+        job_store.read("")  # whether the file is a job store at all
+    return job_store
 
 
 def _line(record: JobRecord, now: float) -> str:

@@ -97,7 +97,7 @@ def parse_response(
     created = moment(stamp)
     label = label_for(plan.request, created)
     images = [evolve(image, made_by=label) for image in images]
-    fitted = [_kept(plan, image) or _exact(plan, image) for image in images]
+    fitted = [_kept(plan, image) or _made_exact(plan, image) for image in images]
     notes = ["the reply was cut short; these images were whole"] if document.cut_short else []
     warnings = [*plan.warnings, *notes, *lost, *_mismatch_warnings(plan, images)]
     warnings += [note for _, cuts in fitted for note in cuts]
@@ -278,7 +278,7 @@ def _has_bytes(item: Mapping[str, Any], document: ParsedBody) -> bool:
 
 def _cost(plan: Plan, value: object, usage: Usage | None, images: list[Image]) -> Cost | None:
     if plan.provider.translates and (named := _stated(table(value).get("cost_usd"))) is not None:
-        return Cost(usd=named, upper_bound=False)
+        return Cost(usd=named, is_upper_bound=False)
     if any(image.format == "svg" for image in images):
         return None  # no source gives the price of its author
     return cost_of(plan.spec, usage, plan.on, batch=plan.batch)
@@ -308,6 +308,22 @@ def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
         return image, []
     done = _done(image, exact)
     return fitted, [f"drawn {came} and {done} to {asked}; image.original is the whole image"]
+
+
+def _made_exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
+    """Return the image in the format and with the pixels asked for, and what was done to it."""
+    wanted, quality = plan.request.format, plan.request.compression
+    made = image.format == wanted and quality is None
+    if not plan.provider.chooses_format or wanted is None or made:
+        return _exact(plan, image)
+    try:
+        converted = image.convert(wanted, None if quality is None else max(1, quality))
+    except GptImageError as error:  # a paid image is never dropped for its format
+        exact, notes = _exact(plan, image)
+        return exact, [f"the image came as {image.format} and stays so: {error}", *notes]
+    note = f"{plan.provider.title} chose {image.format}; it is converted to {wanted} here"
+    exact, notes = _exact(plan, converted)
+    return evolve(exact, original=image), [f"{note}, and image.original is what it sent", *notes]
 
 
 def _kept(plan: Plan, image: Image) -> tuple[Image, list[str]] | None:
@@ -355,7 +371,7 @@ def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
     if plan.request.background == "transparent":
         notes += [_OPAQUE for image in images if _is_opaque(image)]
     other = sorted({image.format for image in images} - {asked})
-    if asked and other:
+    if asked and other and not plan.provider.chooses_format:
         notes.append(f"{asked} was requested, the bytes are {', '.join(other)}")
     return notes
 

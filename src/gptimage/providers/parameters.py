@@ -29,9 +29,9 @@ def check_parameters(request: Generate, service: Provider) -> None:
         if name not in service.parameters and getattr(request, name, None) is not None:
             what = "makes no edits" if name == "images" else f"takes no {name}"
             raise _refused(name, service, what, lambda each, name=name: name in each.parameters)
-    if request.count > service.max_images:
+    if request.effective_n > service.max_images:
         most = f"draws at most {service.max_images} in one call"
-        raise _refused("n", service, most, lambda each: each.max_images >= request.count)
+        raise _refused("n", service, most, lambda each: each.max_images >= request.effective_n)
     if request.partial_images and not service.streams:
         raise _refused("partial_images", service, "sends no previews", lambda each: each.streams)
     if not isinstance(request, Edit):

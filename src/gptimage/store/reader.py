@@ -1,4 +1,4 @@
-"""The questions a store answers: history, search, images, and where they come from."""
+"""What can be read from a store: history, search, images, and where they come from."""
 
 from __future__ import annotations
 

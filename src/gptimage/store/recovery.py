@@ -85,7 +85,7 @@ class PendingReply:
         path: The file.
         key: What the process called it: the cache key.
         at: When it arrived (UTC).
-        note: What was asked; see `note_of`.
+        note: The request; see `note_of`.
         store: The name of the store its images belong to; None when nobody knows.
     """
 
@@ -139,7 +139,7 @@ class PendingReplies:
         Args:
             key: Any name, such as the cache key.
             body: The reply as it arrived.
-            note: What was asked, as JSON; see `note_of`.
+            note: The request, as JSON; see `note_of`.
             name: What `find` will ask for, from `new_name`; a new one when left out.
             store: The name of the store the images are for; only its own `recover` takes them.
             given_up: Whether its call has ended, so that recovery need not wait for the process.
@@ -209,7 +209,7 @@ _SOURCE: Final = "digital_source"
 
 
 def note_of(request: Generate) -> dict[str, object]:
-    """Return what a recovery must know of a request, as JSON; input images are named, not kept."""
+    """Return what recovery needs of a request, as JSON; input images are named, not stored."""
     return {**request_to_json(request), _SOURCE: label_for(request, None).source}
 
 
@@ -410,11 +410,11 @@ def _label(left: PendingReply, body: bytes) -> Label:
 def _call(left: PendingReply, body: bytes) -> CallMetadata:
     """Return what is known of a call: the note, and the usage in the reply."""
     note = {name: value for name, value in left.note.items() if name != _SOURCE}
-    asked = note if "operation" in note else {"operation": RECOVERED}
-    model = str(asked.get("model", "unknown"))
-    usage = read_usage(read(body).value, has_inputs=asked["operation"] == "edit")
+    request = note if "operation" in note else {"operation": RECOVERED}
+    model = str(request.get("model", "unknown"))
+    usage = read_usage(read(body).value, has_inputs=request["operation"] == "edit")
     return CallMetadata(
-        asked=asked,
+        request=request,
         model=model,
         created_at_service=left.at,
         usage=usage,
@@ -423,10 +423,10 @@ def _call(left: PendingReply, body: bytes) -> CallMetadata:
     )
 
 
-def _exact(image: Image, asked: Mapping[str, object]) -> Image:
+def _exact(image: Image, request: Mapping[str, object]) -> Image:
     """Return the image with the requested pixels, as the client would have made it."""
     try:
-        size = Size.parse(str(asked.get("size", "auto"))).pixels
+        size = Size.parse(str(request.get("size", "auto"))).pixels
         return image.fit(*size) if size else image
     except GptImageError:
         return image
