@@ -20,7 +20,7 @@ from gptimage.studio import AddressToken
 from gptimage.studio.app import build_app
 from gptimage.studio.serve import listen
 from gptimage.transport.billing import Billing
-from gptimage.workers import Job, JobRecord
+from gptimage.workers import Job, JobRecord, SqliteJobStore
 from tests.factories import picture
 from tests.studio.conftest import PATIENCE, SMALL, Hold, Service, Site, enter, serving
 
@@ -266,6 +266,29 @@ def test_money_adds_up_and_unknown_calls_are_decided(site: Site) -> None:
     assert spent[1] == spent[0] + Decimal("0.02")
     assert "money" in [each["name"] for each in after["by_tag"]]
     assert site.client.post("/api/money/x", json={"cost_usd": "much"}).status_code == 400
+
+
+def test_jobs_of_workers_are_decided_here_too(
+    home: Path, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's job that may have been billed is listed, and given up by a person."""
+    store = SqliteJobStore(tmp_path / "jobs.sqlite")
+    request = Job.of("order-17", "A red fox").text
+    lost = JobRecord(
+        id="order-17", request=request, state="needs_review", at=store.now(), possible_cost=None
+    )
+    store.compare_and_swap(None, lost)
+    monkeypatch.setenv("GPTIMAGE_JOB_STORE", str(store.path))
+
+    with serving(home, service) as site:
+        before = enter(site).get("/api/workers")["jobs"]
+        site.post("/api/workers/order-17/discard", {})
+        after = site.get("/api/workers")["jobs"]
+    found = store.read("order-17")
+    store.close()
+
+    assert [(job["id"], job["state"]) for job in before] == [("order-17", "needs_review")]
+    assert (after, found and found.state) == ([], "discarded")
 
 
 def test_templates_are_rendered_before_they_are_sent(site: Site) -> None:

@@ -46,6 +46,7 @@ from gptimage.studio.context import Studio
 from gptimage.studio.jobs import Jobs
 from gptimage.studio.requests import JobRequest, read_job
 from gptimage.studio.session import AddressToken, SessionMiddleware
+from gptimage.workers import discard, retry
 
 
 _POLICY: Final = (
@@ -186,6 +187,8 @@ class _Pages:
             Route("/api/jobs", self.submit, methods=["POST"]),
             Route("/api/jobs/{id}", self.job),
             Route("/api/jobs/{id}/{action}", self.decide, methods=["POST"]),
+            Route("/api/workers", self.list_workers),
+            Route("/api/workers/{id}/{action}", self.decide_worker, methods=["POST"]),
             Route("/api/uploads", self.upload, methods=["POST"]),
             Route("/uploads/{digest}", self.uploaded),
             Route("/api/images", self.list_images),
@@ -290,6 +293,21 @@ class _Pages:
         if action is None:
             return JsonError(404, "not_found", f"a job can be {', '.join(actions)}")
         return _json(await action(request.path_params["id"]))
+
+    async def list_workers(self, _: Request) -> Response:
+        """Return the jobs of workers that are not settled."""
+        store = self._studio.workers
+        found = [] if store is None else await run_sync(lambda: [*store.records()])
+        return _json({"jobs": [self.jobs.document(record) for record in found]})
+
+    async def decide_worker(self, request: Request) -> Response:
+        """Let a worker's job be sent again when it is delivered next, or give it up."""
+        store, actions = self._studio.workers, {"retry": retry, "discard": discard}
+        action = actions.get(request.path_params["action"])
+        if store is None or action is None:
+            return JsonError(404, "not_found", "a worker's job can be retried or discarded")
+        record = await run_sync(action, store, request.path_params["id"])
+        return _json(self.jobs.document(record))
 
     async def upload(self, request: Request) -> Response:
         """Save an image that was dropped on the page."""

@@ -6,6 +6,7 @@ The page's server and the process that draws open the same of the same options.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,7 @@ from gptimage.engine.from_config import (
     open_templates,
 )
 from gptimage.errors import ConfigurationError
-from gptimage.workers import SqliteJobStore
+from gptimage.workers import JobStore, SqliteJobStore, open_job_store
 
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Studio:
         cache: The cache of responses, or None when it is off.
         budget: What may be spent, or None where nothing limits it.
         job_store: Every job, with its request.
+        workers: The job store of workers, which ``GPTIMAGE_JOB_STORE`` names, or None.
         templates: The prompt templates.
         folder: Uploaded images and the job store, private to this user.
         thumbnails: Small versions of images; may be deleted at any time.
@@ -86,6 +88,7 @@ class Studio:
     cache: Cache | None
     budget: Budget | None
     job_store: SqliteJobStore
+    workers: JobStore | None
     templates: PromptTemplates
     folder: Path
     thumbnails: Path
@@ -100,7 +103,7 @@ class Studio:
         self.estimator.close()
         self.store.close()
         self.job_store.close()
-        for each in (self.ledger, self.cache):
+        for each in (self.ledger, self.cache, self.workers):
             if each is not None:
                 each.close()
 
@@ -125,6 +128,7 @@ def open_studio(options: StudioOptions) -> Studio:
         ConfigurationError: A setting cannot be used, or the store is off.
         StoreError: The store's folder cannot be made.
         TemplateError: A file of the folder of templates is wrong.
+        FileNotFoundError: ``GPTIMAGE_JOB_STORE`` names no file.
     """
     from gptimage.client import ImageClient
 
@@ -142,6 +146,7 @@ def open_studio(options: StudioOptions) -> Studio:
     estimator = ImageClient.sandbox(
         store=store, templates=templates, **({"model": model} if model else {})
     )
+    workers = os.environ.get("GPTIMAGE_JOB_STORE")
     # One folder for each store: its jobs name its images. Of the sandbox another one, so that
     # a job of the service is never drawn offline, or the other way round.
     kind = "sandbox" if config.sandbox else "service"
@@ -161,6 +166,7 @@ def open_studio(options: StudioOptions) -> Studio:
         cache=open_cache(config),
         budget=budget,
         job_store=SqliteJobStore(folder / "jobs.sqlite"),
+        workers=open_job_store(workers) if workers else None,
         templates=templates,
         folder=folder,
         thumbnails=thumbnails,

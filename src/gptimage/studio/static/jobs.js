@@ -1,7 +1,7 @@
 // Jobs: what runs, what waits for a decision, and what is over; all of it outlives this tab.
 
-import { empty, h, icon, button } from "./dom.js";
-import { follow, jobs, thumbnail } from "./api.js";
+import { button, complain, empty, h, icon } from "./dom.js";
+import { follow, get, jobs, post, thumbnail } from "./api.js";
 import { actions, needsDecision, sentence } from "./cards.js";
 
 const STATES = { open: "waiting", claimed: "preparing", sending: "drawing", done: "done", failed: "failed", discarded: "discarded", needs_review: "needs a decision", lost: "needs a decision" };
@@ -12,16 +12,30 @@ export function jobsPage(node, app) {
     button("Make an image", () => app.go("make"), { picture: "make" }));
   node.append(h("div", { class: "page-head" }, h("div", {}, h("h1", { text: "Jobs" }),
     h("p", { text: "What may have been billed is never sent again by itself: that is for you to decide here." }))), hint, list);
+  const workers = h("section", { "aria-label": "Jobs of workers", hidden: true }, h("h2", { text: "Jobs of workers" }),
+    h("p", { class: "soft", text: "From the job store that GPTIMAGE_JOB_STORE names. A retried job is sent when its queue delivers it again." }), h("div", { class: "joblist" }));
+  node.append(workers);
   const rows = new Map();
 
-  function row(job) {
+  async function ofWorkers() {
+    const found = await get("/api/workers");
+    workers.hidden = !found.jobs.length;
+    const decide = (job, action) => () => post(`/api/workers/${encodeURIComponent(job.id)}/${action}`).then(ofWorkers).catch(complain);
+    workers.lastChild.replaceChildren(...found.jobs.map((job) => {
+      const waits = job.state === "needs_review" || job.state === "lost";
+      const shown = { ...job, message: waits ? "It may have been billed, and there is no image." : "" };
+      return row(shown, waits ? [button("Send again, may pay twice", decide(job, "retry"), { kind: "tiny" }), button("Discard", decide(job, "discard"), { kind: "tiny quiet" })] : []);
+    }));
+  }
+
+  function row(job, buttons = actions(job)) {
     const id = job.images[0];
     const words = h("p", { class: "words", text: job.request.prompt });
     const picture = id ? h("button", { type: "button", class: "thumb", "aria-label": `Open: ${job.request.prompt.slice(0, 80)}`, onclick: () => app.open(id, job.images) },
       h("img", { src: thumbnail(id), alt: "", loading: "lazy" })) : h("div", { class: "thumb" }, icon(job.request.images ? "edit" : "make"));
     return h("article", { class: `sheet job ${needsDecision(job) ? "needs" : ""}`, "data-job": job.id, "data-state": job.state }, picture,
       h("div", { class: "grow" }, words, h("p", { class: "state num" }, h("strong", { text: STATES[job.state] ?? job.state }), ` · ${sentence(job)}`)),
-      h("div", { class: "row" }, actions(job)));
+      h("div", { class: "row" }, buttons));
   }
 
   function draw() {
@@ -36,5 +50,5 @@ export function jobsPage(node, app) {
   }
 
   follow(() => { if (!node.hidden) draw(); });
-  return { shown: draw };
+  return { shown: () => { draw(); ofWorkers().catch(complain); } };
 }
