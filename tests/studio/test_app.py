@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from decimal import Decimal
@@ -314,6 +318,41 @@ def test_without_a_key_everything_but_drawing_works(
 
     assert (status["has_key"], response.status_code) == (False, 409)
     assert "OPENAI_API_KEY" in response.json()["error_description"]
+
+
+def test_uploads_are_forgotten_long_after_their_last_use(home: Path, service: Service) -> None:
+    """One that was used 61 days ago is gone with the next start, a newer one stays."""
+    with serving(home, service) as site:
+        old, new = (site.studio.uploads / f"{name}.png" for name in ("old", "new"))
+    for path, days in ((old, 61), (new, 1)):
+        path.write_bytes(b"image")
+        used = path.stat().st_mtime - days * 86_400
+        os.utime(path, (used, used))
+
+    with serving(home, service):
+        assert (old.exists(), new.exists()) == (False, True)
+    new.unlink()
+
+
+def test_the_command_serves_until_it_is_interrupted(tmp_path: Path, home: Path) -> None:
+    """It prints its address and nothing else on standard output, and ends well with Ctrl-C."""
+    del home
+    words = ["studio", "--no-browser", "--sandbox", "--port", "0", "--store", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "gptimage", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        with httpx2.Client(timeout=PATIENCE) as client:
+            client.get(address)
+            status = client.get(address.partition("?")[0] + "api/status").json()
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=PATIENCE)
+
+    assert (status["sandbox"], rest, process.returncode) == (True, "", 0)
 
 
 def test_a_port_that_is_taken_is_bad_input(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
 
 _FOLDER: Final = "studio"
+_UPLOADS: Final = 60 * 86_400.0
+"""Seconds an upload is there after its last use: longer than the job store remembers jobs. The
+images that edits were given are in the store for good."""
 
 
 @frozen(kw_only=True)
@@ -154,6 +159,7 @@ def open_studio(options: StudioOptions) -> Studio:
     folder = state_folder() / _FOLDER / name
     make_private(folder)
     make_private(folder / "uploads")
+    _delete_old(folder / "uploads")
     thumbnails = cache_folder() / "thumbnails"
     make_private(thumbnails)
     return Studio(
@@ -171,3 +177,11 @@ def open_studio(options: StudioOptions) -> Studio:
         folder=folder,
         thumbnails=thumbnails,
     )
+
+
+def _delete_old(uploads: Path) -> None:
+    before = time.time() - _UPLOADS
+    for path in uploads.iterdir():
+        with suppress(OSError):  # another studio was quicker
+            if path.stat().st_mtime < before:
+                path.unlink()
