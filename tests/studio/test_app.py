@@ -26,7 +26,7 @@ from gptimage.studio.serve import listen
 from gptimage.transport.billing import Billing
 from gptimage.workers import Job, JobRecord, SqliteJobStore
 from tests.factories import picture
-from tests.studio.conftest import PATIENCE, SMALL, Hold, Service, Site, enter, serving
+from tests.studio.conftest import PATIENCE, SMALL, Hold, Service, Site, enter, serving, until
 
 
 @pytest.fixture
@@ -270,6 +270,28 @@ def test_money_adds_up_and_unknown_calls_are_decided(site: Site) -> None:
     assert spent[1] == spent[0] + Decimal("0.02")
     assert "money" in [each["name"] for each in after["by_tag"]]
     assert site.client.post("/api/money/x", json={"cost_usd": "much"}).status_code == 400
+
+
+def test_a_batch_is_submitted_once_and_its_images_are_saved(site: Site) -> None:
+    """The same batch again goes on with it; when it has ended, its images come into the store."""
+    requests = [
+        {"prompt": prompt, "tags": ["offer"], **SMALL} for prompt in ("A half moon", "A half loaf")
+    ]
+    body = {"id": "half", "requests": requests}
+    first = site.post("/api/batches", body)
+    site.post("/api/batches", body)
+    until(
+        lambda: site.post("/api/batches/half/refresh", {}), lambda found: found["state"] == "ended"
+    )
+    saved = site.post("/api/batches/half/save", {})
+    listed = site.get("/api/batches")["batches"]
+    found = site.get("/api/images?text=half&tag=offer")["images"]
+
+    assert (first["total"], saved["state"], saved["problems"]) == (2, "saved", [])
+    assert sorted(each["id"] for each in found) == sorted(saved["images"])
+    assert [each["id"] for each in listed] == ["half"]
+    assert site.client.post("/api/batches/../save", json={}).status_code == 404
+    assert site.client.post("/api/batches", json={**body, "requests": []}).status_code == 400
 
 
 def test_jobs_of_workers_are_decided_here_too(

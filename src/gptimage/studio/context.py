@@ -99,6 +99,11 @@ class Studio:
     thumbnails: Path
 
     @property
+    def batches(self) -> Path:
+        """The folder of batches."""
+        return self.folder / "batches"
+
+    @property
     def uploads(self) -> Path:
         """The folder of images that were dropped on the page, named by their SHA-256."""
         return self.folder / "uploads"

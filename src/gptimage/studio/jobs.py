@@ -19,6 +19,7 @@ from sse_starlette import ServerSentEvent
 
 from gptimage.errors import GptImageError, InvalidRequestError
 from gptimage.service import Runner, RunnerError, RunnerLostError
+from gptimage.studio.batches import BatchCall
 from gptimage.studio.work import DrawCall, JobNews
 from gptimage.workers import Job, JobRecord, JobResult, discard, retry
 
@@ -173,6 +174,17 @@ class Jobs:
                     yield ServerSentEvent(event="job", data=data, sep="\n")
         finally:
             self._readers.discard(reader)
+
+    async def batch(self, call: BatchCall) -> dict[str, Any]:
+        """See to a batch in the process that draws; return its report.
+
+        Raises:
+            RunnerError: Nothing was begun.
+            GptImageError: As `gptimage.studio.batches.run_batch`.
+        """
+        self._tries += 1
+        found: dict[str, Any] = await self._runner.run(f"batch#{self._tries}", call, lambda _: None)
+        return found
 
     async def aclose(self) -> None:
         """Let go: what was sent is finished by its process, what was not stays in the job store."""

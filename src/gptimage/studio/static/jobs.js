@@ -1,6 +1,6 @@
 // Jobs: what runs, what waits for a decision, and what is over; all of it outlives this tab.
 
-import { button, complain, empty, h, icon } from "./dom.js";
+import { button, complain, empty, h, icon, plural, usd } from "./dom.js";
 import { follow, get, jobs, post, thumbnail } from "./api.js";
 import { actions, needsDecision, sentence } from "./cards.js";
 
@@ -14,8 +14,32 @@ export function jobsPage(node, app) {
     h("p", { text: "What may have been billed is never sent again by itself: that is for you to decide here." }))), hint, list);
   const workers = h("section", { "aria-label": "Jobs of workers", hidden: true }, h("h2", { text: "Jobs of workers" }),
     h("p", { class: "soft", text: "From the job store that GPTIMAGE_JOB_STORE names. A retried job is sent when its queue delivers it again." }), h("div", { class: "joblist" }));
-  node.append(workers);
+  const batches = h("section", { "aria-label": "Batches", hidden: true }, h("h2", { text: "Batches at half price" }), h("div", { class: "joblist" }));
+  node.append(batches, workers);
   const rows = new Map();
+
+  async function ofBatches() {
+    const found = await get("/api/batches");
+    batches.hidden = !found.batches.length;
+    batches.lastChild.replaceChildren(...found.batches.map(batch));
+  }
+
+  function batch(report) {
+    const go = (action) => (event) => {
+      event.target.disabled = true;
+      post(`/api/batches/${report.id}/${action}`).then(ofBatches).catch((error) => { complain(error); event.target.disabled = false; });
+    };
+    const { state, images = [], problems = [] } = report;
+    const says = { submitting: "Its submission was interrupted. Going on submits nothing twice.", submitted: `${report.completed} of ${report.total} drawn.`,
+      ended: `All is over: ${report.completed} drawn, ${report.failed} failed.`, saved: `${plural(images.length, "image")} saved. ${problems.join(" ")}` }[state];
+    const buttons = { submitting: [["Go on", "submit"]], submitted: [["How far is it?", "refresh"], ["Cancel", "cancel"]], ended: [["Save its images", "save"]], saved: [] }[state];
+    return h("article", { class: `sheet job ${state === "ended" ? "needs" : ""}`, "data-batch": report.id, "data-state": state },
+      images.length ? h("button", { type: "button", class: "thumb", "aria-label": "Open its images", onclick: () => app.open(images[0], images) }, h("img", { src: thumbnail(images[0]), alt: "" }))
+        : h("div", { class: "thumb" }, icon("jobs")),
+      h("div", { class: "grow" }, h("p", { class: "words", text: report.requests.map((each) => each.prompt).join(" · ") }),
+        h("p", { class: "state num" }, h("strong", { text: plural(report.requests.length, "request") }), ` · ${says} About ${usd(report.estimate_usd)}.`)),
+      h("div", { class: "row" }, buttons.map(([text, action]) => button(text, go(action), { kind: "tiny" }))));
+  }
 
   async function ofWorkers() {
     const found = await get("/api/workers");
@@ -50,5 +74,5 @@ export function jobsPage(node, app) {
   }
 
   follow(() => { if (!node.hidden) draw(); });
-  return { shown: () => { draw(); ofWorkers().catch(complain); } };
+  return { shown: () => { draw(); ofBatches().catch(complain); ofWorkers().catch(complain); } };
 }
