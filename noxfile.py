@@ -383,8 +383,9 @@ def extras(session: nox.Session, extra: str) -> None:
 
 @nox.session(requires=["build"])
 def bench(session: nox.Session) -> None:
-    """Print how the library compares with the plain SDK; `-- --quick` for a short run."""
-    install_wheel(session, "all", None)
+    """Print how the library compares with openai, litellm and pydantic-ai; `-- --quick`: openai."""
+    peers = () if "--quick" in session.posargs else ("litellm", "pydantic-ai-slim[openai]")
+    install_wheel(session, "all", None, *peers)
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 

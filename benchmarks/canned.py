@@ -22,6 +22,9 @@ from contextlib import contextmanager
 BIG_EDGE = 2000
 """2000 x 2000 pixels of 3 bytes, stored uncompressed: a PNG of 12 MB."""
 
+FIRST_EDGE = 1024
+"""The same for one of 3 MB."""
+
 SMALL_EDGE = 1024
 
 
@@ -102,6 +105,7 @@ def main() -> None:
     """Build the bodies, print the port, and answer until killed."""
     replies = {
         b"big": reply(png(BIG_EDGE, noise=True), int(sys.argv[1]), BIG_EDGE),
+        b"first": reply(png(FIRST_EDGE, noise=True), 1, FIRST_EDGE),
         b"small": reply(png(SMALL_EDGE, noise=False), 1, SMALL_EDGE),
     }
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:

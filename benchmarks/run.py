@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import platform
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 
 import calls
 import cli
-import cold
 import drawing
-import files
 import first_call
 import imports
 import many
 import masks
+import scoreboard
 import stall
 
 
@@ -22,14 +21,16 @@ BENCHMARKS = {
     "import": imports.run,
     "cli": cli.run,
     "drawing": drawing.run,
-    "files": files.run,
     "stall": stall.run,
-    "cold": cold.run,
+    "scoreboard": scoreboard.run,
     "first": first_call.run,
     "calls": calls.run,
     "many": many.run,
     "masks": masks.run,
 }
+
+
+PACKAGES = ("gptimage", "openai", "httpx2", "litellm", "pydantic-ai-slim")
 
 
 def main() -> None:
@@ -41,7 +42,8 @@ def main() -> None:
     unknown = [name for name in args.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}")
-    packages = ", ".join(f"{name} {version(name)}" for name in ("openai", "httpx2"))
+    installed = {each.name for each in distributions()}
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES if name in installed)
     print(f"Python {platform.python_version()}, {packages}")
     for name in args.names or BENCHMARKS:
         BENCHMARKS[name](quick=args.quick)

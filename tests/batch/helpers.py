@@ -159,7 +159,7 @@ def line(
     settings: Settings = {"clock": told, "retry": retry}
     core = ClientConfig.from_settings(settings, services=sandboxed(way), store=store)
     return BatchParts(
-        saver=ResultSaver(core=core, caches=False),
+        saver=ResultSaver(core=core, cache=None),
         accounting=CallAccounting.of(accounting, told),
         send=way.send,
         download=way.download,
@@ -181,7 +181,7 @@ def async_line(
         {"clock": clock, "retry": AT_ONCE}, services=sandboxed(way), store=store
     )
     return AsyncBatchParts(
-        saver=ResultSaver(core=core, caches=False),
+        saver=ResultSaver(core=core, cache=None),
         accounting=CallAccounting.of({}, clock),
         send=way.send,
         download=way.download,

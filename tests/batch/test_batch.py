@@ -11,10 +11,17 @@ from typing import Any
 
 import pytest
 
-from gptimage import ConfigurationError, Image, InvalidRequestError, OutcomeUnknownError
+from gptimage import (
+    ConfigurationError,
+    Image,
+    ImageClient,
+    InvalidRequestError,
+    OutcomeUnknownError,
+)
 from gptimage.batch import Batch, BatchWarning
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
+from gptimage.cache import Cache
 from gptimage.errors import ApiError, BudgetExceededError, ModerationError, NotFoundError
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
@@ -294,6 +301,18 @@ def test_budget_and_ledger(sandbox: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(BudgetExceededError):
         Batch.submit(client, [fox(n) for n in range(9)], state=tmp_path / "b.json")
     assert len(made(sandbox)) == 1
+
+
+def test_responses_go_into_the_cache() -> None:
+    """What a batch drew is not paid for once more by an ordinary call."""
+    with ImageClient.sandbox(cache=Cache.memory()) as client:
+        batch = client.submit_batch([fox(0)])
+        batch.wait(poll=0)
+        (item,) = batch.results()
+        again = client.generate(**fox(0))
+
+    assert item.result is not None
+    assert (again.cached, again.image.sha256) == (True, item.result.image.sha256)
 
 
 def _png() -> bytes:

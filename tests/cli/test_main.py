@@ -228,6 +228,7 @@ def test_every_parameter_has_an_option() -> None:
     parser = build_parser()
     words = ["edit", "p", "-i", "a.png", "-i", "b.png", "--mask", "m.png", "--markup", "k.png"]
     words += ["--input-fidelity", "high", "-n", "1", "--partial-images", "1", "--extra-body", "{}"]
+    words += ["--outside", "keep"]
     words += ["--svg-model", "x", "--svg-effort", "low", "--compression", "5"]
     words += ["--frame-count", "3", "--frame-duration-ms", "200"]
     for name in ("model", "size", "quality", "background", "format", "moderation", "complexity"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -114,6 +115,27 @@ def test_budgets_hold(
     assert code == 1
     assert "budget" in capsys.readouterr().err
     assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["refine", "A fox", "--cache", "on"],
+        ["batch", "submit", "rows.jsonl", "--cache", "on"],
+        ["batch", "wait", "batch.json", "--store", "mine"],
+        ["batch", "results", "batch.json", "--tag", "night"],
+    ],
+    ids=" ".join,
+)
+def test_what_would_have_no_effect_is_refused(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A turn and a batch are never taken from a cache, and looking saves nothing."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+
+    assert ended.value.code == 2
+    assert words[-2] in capsys.readouterr().err
 
 
 def test_the_cache_pays_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -284,21 +306,47 @@ def test_completion_names_every_command(shell: str, capsys: pytest.CaptureFixtur
     assert [word for word in wanted if word not in script] == []
 
 
-def test_bash_completes(capsys: pytest.CaptureFixture[str]) -> None:
-    """A real bash offers what may follow the words typed so far."""
-    main(["completion", "bash"])
-    script = capsys.readouterr().out
-    ask = 'COMP_WORDS=(gptimage "$@"); COMP_CWORD=$#; _gptimage; echo "${COMPREPLY[@]}"'
+ASK = {
+    "bash": """{script}
+        COMP_WORDS=(gptimage "$@"); COMP_CWORD=$#; _gptimage; echo "${{COMPREPLY[@]}}" """,
+    # What the line editor would filter is printed whole; files are offered by a function of zsh.
+    "zsh": """compdef() {{ }}; compadd() {{ shift; print -r -- "$@" }}; _files() {{ print FILES }}
+        {script}
+        words=(gptimage "$@"); CURRENT=$(($# + 1)); _gptimage""",
+    "fish": """{script}
+        complete -C "gptimage $argv" """,
+}
+"""What a shell is asked, after its script."""
 
-    def offers(*words: str) -> list[str]:
-        command = ["bash", "-c", f"{script}\n{ask}", "bash", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return done.stdout.split()
 
-    assert offers("gen") == ["generate"]
-    assert offers("store", "hi") == ["history"]
-    assert offers("many", "--na") == ["--name-from"]
-    assert offers("batch", "submit", "--sta") == ["--state"]
+@pytest.mark.parametrize("shell", list(ASK))
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["gen"], "generate"),
+        (["store", "hi"], "history"),
+        (["many", "--na"], "--name-from"),
+        (["generate", "--quality", "xh"], "xhigh"),
+        (["generate", "--quality", "low", "--si"], "--size"),
+        (["cache", ""], "clear"),
+    ],
+    ids=" ".join,
+)
+def test_shells_complete(
+    shell: str, words: list[str], offered: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real shell offers what may follow the words typed so far, and values of options."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    main(["completion", shell])
+    ask = ASK[shell].format(script=capsys.readouterr().out)
+    plain = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+    rest = [" ".join(words)] if shell == "fish" else ["_", *words]
+    command = [shell, *plain, "-c", ask, *rest]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert done.stderr == ""
+    assert offered in done.stdout.split()
 
 
 def test_only_the_named_command_is_imported() -> None:

@@ -167,7 +167,11 @@ def test_their_tools_are_there_if_asked_for(tmp_path: Path) -> None:
     def names(here: ServerFixture) -> set[str]:
         return {tool.name for tool in here.ask(lambda client: client.list_tools()).tools}
 
-    assert names(full) - names(usual) == {"edit_each_image", "manage_conversations"}
+    assert names(full) - names(usual) == {
+        "edit_each_image",
+        "inspect_image",
+        "manage_conversations",
+    }
 
 
 def test_each_image_is_edited_on_its_own(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import pytest
 from attrs import evolve
 
 from gptimage import Models, ModelSpec
-from gptimage.models.pricing import Usage, ceiling, cost_of, estimate
+from gptimage.models.pricing import Usage, cost_of, estimate, max_cost
 from tests.factories import TODAY
 
 
-MODELS = Models.gemini()
+MODELS = Models.load().of("gemini")
 BY_ID = [pytest.param(spec, id=spec.id) for spec in MODELS]
 
 
@@ -61,16 +61,16 @@ def test_the_smallest_size_that_covers_is_drawn(
     assert rule.named[rule.covering(*asked)] == named
 
 
-def test_the_default_is_live_and_its_image_costs_what_google_says() -> None:
-    """1K at 1,120 tokens is $0.0336; what it thinks comes on top, so there is no ceiling."""
-    spec = MODELS[MODELS.default]
+def test_the_newest_is_live_and_its_image_costs_what_google_says() -> None:
+    """1K at 1,120 tokens is $0.0336; what it thinks comes on top, so there is no max_cost."""
+    spec = MODELS["gemini-nano-banana-2.1"]
     found = estimate(spec, prompt="", size=(1024, 1024), quality=None, on=TODAY)
 
     assert spec.state(TODAY) == "live"
     assert found is not None
     assert found.usd == Decimal("0.0336")
     assert "thinks" in " ".join(found.notes)
-    assert ceiling(spec, None, prompt="", size=(1024, 1024), on=TODAY) is None
+    assert max_cost(spec, None, prompt="", size=(1024, 1024), on=TODAY) is None
 
 
 def test_thoughts_cost_what_text_costs() -> None:

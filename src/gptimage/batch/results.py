@@ -22,7 +22,7 @@ from gptimage.batch.status import BatchStatus
 from gptimage.batch.uploads import InputFiles, RequestLine
 from gptimage.budget import Billing
 from gptimage.budget.accounts import CallOutcome, CallRecord
-from gptimage.engine.plan import Plan
+from gptimage.engine.plan import Plan, cache_key
 from gptimage.engine.save import ParsedReply, ResultSaver
 from gptimage.errors import (
     ApiError,
@@ -183,32 +183,33 @@ class Collector:
         except GptImageError as cause:
             error = cause
         else:
-            return self._save(number, sent, taken)
+            return self._save(number, sent, taken, cache_key(plan.wire, self._state.endpoint))
         if not isinstance(error, ApiError):
             self._sums[sent.part].unknown()
         return BatchItem(index=number, custom_id=sent.custom_id, error=error)
 
-    def _save(self, number: int, sent: RequestLine, taken: ParsedReply) -> BatchItem:
+    def _save(self, number: int, sent: RequestLine, taken: ParsedReply, key: str) -> BatchItem:
         """Save images, unless an earlier run did."""
         self._sums[sent.part].add(taken.result)
         store = self._saver.store
         try:
             # Two processes may read one batch into one store; neither may save what the other has.
             with store.exclusive() if store is not None else nullcontext():
-                result = self._saved(number, sent, taken)
+                result = self._saved(number, sent, taken, key)
         except StoreError as error:
             error.result = error.result or taken.result
             return BatchItem(index=number, custom_id=sent.custom_id, error=error)
         return BatchItem(index=number, custom_id=sent.custom_id, result=result)
 
-    def _saved(self, number: int, sent: RequestLine, taken: ParsedReply) -> Result:
+    def _saved(self, number: int, sent: RequestLine, taken: ParsedReply, key: str) -> Result:
         if before := self._before(taken.result):
             if taken.entry is not None:
                 taken.entry.discard()
             return evolve(taken.result, stored=before)
         if not self._state.parts[sent.part].settled:
             self._events.finished(sent.part, number, taken.result)
-        result = self._saver.save(taken, sent.tags)
+        # Under the key of an ordinary call, which asks for the same image.
+        result = self._saver.save(self._saver.cache_reply(key, taken), sent.tags)
         self._events.saved(sent.part, number, result.stored)
         return result
 

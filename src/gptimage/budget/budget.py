@@ -225,7 +225,7 @@ def _limits(limit: Usd | Mapping[Period, Usd], per: Period | None) -> dict[Perio
 
 def _usd(value: object, what: str) -> Decimal:
     try:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
+        if not isinstance(value, (int, float, str, Decimal)):
             raise ValueError(value)
         amount = value if isinstance(value, Decimal) else Decimal(str(value))
     except (ValueError, DecimalException):

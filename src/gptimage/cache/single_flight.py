@@ -242,8 +242,8 @@ def _run_without_suspending(flight: Coroutine[Any, Any, T]) -> T:
     try:
         flight.send(None)
     except StopIteration as end:
-        answer: T = end.value
-        return answer
+        result: T = end.value
+        return result
     raise AssertionError("a thread's runner never suspends")
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from attrs import frozen
+
 from gptimage.cli.parser import argument, build_parser
+from gptimage.types.parameters import PARAMETERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,65 +20,129 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the script."""
-    words = dict(_words(build_parser(), ""))
-    print(_fish(words) if args.shell == "fish" else _bash(words, zsh=args.shell == "zsh"))
+    rows = list(_rows(build_parser(), ""))
+    print(_fish(rows) if args.shell == "fish" else _case_script(rows, zsh=args.shell == "zsh"))
     return 0
 
 
-def _words(parser: argparse.ArgumentParser, path: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield every command's path, such as ``batch submit``, and the words that may follow it."""
-    actions: list[Any] = parser._actions  # argparse lists its options nowhere else
-    options = [flag for action in actions for flag in action.option_strings if flag[:2] == "--"]
+@frozen(kw_only=True)
+class _Row:
+    """A command, such as ``batch submit``, and the words that may follow it.
+
+    Attributes:
+        path: The command; empty for ``gptimage`` alone.
+        words: Sub-commands and values.
+        flags: Options without a value.
+        options: Options with a value, and the words it may be; none are files, or anything.
+    """
+
+    path: str
+    words: tuple[str, ...]
+    flags: tuple[str, ...]
+    options: Mapping[str, tuple[str, ...]]
+
+    @property
+    def case(self) -> str:
+        """The pattern of a ``case`` that stands for the command."""
+        return self.path.replace(" ", "/") or "gptimage"
+
+    @property
+    def long_options(self) -> list[str]:
+        """All options by their long names."""
+        return _long((*self.flags, *self.options))
+
+
+def _rows(parser: argparse.ArgumentParser, path: str) -> Iterator[_Row]:
+    """Yield every command below a parser."""
     found: dict[str, argparse.ArgumentParser] = {}
-    values: list[str] = []
+    words: list[str] = []
+    flags: list[str] = []
+    options: dict[str, tuple[str, ...]] = {}
+    actions: list[Any] = parser._actions  # argparse lists its options nowhere else
     for action in actions:
         choices: Any = action.choices
         if isinstance(choices, dict):
             found |= cast("dict[str, argparse.ArgumentParser]", choices)
-        elif choices and not action.option_strings:
-            values += choices
-    yield path, [*found, *values, *options]
+        elif not action.option_strings:
+            words += choices or ()
+        elif action.nargs == 0:
+            flags += action.option_strings
+        else:
+            known = PARAMETERS.get(action.dest)
+            values = tuple(map(str, choices or (known.choices if known else ())))
+            options |= dict.fromkeys(action.option_strings, values)
+    yield _Row(path=path, words=(*found, *words), flags=tuple(flags), options=options)
     for name, each in found.items():
-        yield from _words(each, f"{path} {name}".strip())
+        yield from _rows(each, f"{path} {name}".strip())
 
 
-def _bash(words: dict[str, list[str]], *, zsh: bool) -> str:
-    """Write a script whose table has the words by path; the words typed so far choose the row."""
+def _case_script(rows: Sequence[_Row], *, zsh: bool) -> str:
+    """Write a script for bash or zsh; the words typed so far choose the row of a table."""
     cases = "\n".join(
-        f"        {path.replace(' ', '/') or 'gptimage'}) words='{' '.join(found)}' ;;"
-        for path, found in words.items()
+        f"        {row.case}) found='{' '.join((*row.words, *row.long_options))}' ;;"
+        for row in rows
     )
-    head = "autoload -U +X bashcompinit && bashcompinit\n" if zsh else ""
+    values: dict[str, list[str]] = {}
+    for row in rows:
+        for flag, choices in row.options.items():
+            values.setdefault(" ".join(choices), []).append(f"{row.case}/{flag}")
+    after = "\n".join(
+        f"        {'|'.join(keys)}) found='{choices}' ;;" for choices, keys in values.items()
+    )
+    paths = "|".join(row.case for row in rows if row.path)
+    # zsh counts words from 1, and its bashcompinit does not know this way to cut an array.
+    before, last = (
+        ("${(@)words[2,CURRENT-1]}", "${words[CURRENT-1]}")
+        if zsh
+        else ("${COMP_WORDS[@]:1:COMP_CWORD-1}", "${COMP_WORDS[COMP_CWORD-1]}")
+    )
+    offer = (
+        "    if [[ -n $found ]]; then compadd -- ${=found}; else _files; fi"
+        if zsh
+        else '    COMPREPLY=($(compgen -W "$found" -- "${COMP_WORDS[COMP_CWORD]}"))'
+    )
+    register = (
+        "compdef _gptimage gptimage"
+        if zsh
+        else "complete -o bashdefault -o default -F _gptimage gptimage"
+    )
+    head = "autoload -Uz compinit && (( $+functions[compdef] )) || compinit\n" if zsh else ""
     return f"""{head}_gptimage() {{
-    local path=gptimage words= word next
-    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
-        next="${{path#gptimage}}"; next="${{next:+$next/}}$word"
+    local row=gptimage found= word next
+    for word in "{before}"; do
+        next="${{row#gptimage}}"; next="${{next:+$next/}}$word"
         case "$next" in
-            {"|".join(path.replace(" ", "/") for path in words if path)}) path="$next" ;;
+            {paths}) row="$next" ;;
         esac
     done
-    case "$path" in
+    case "$row" in
 {cases}
     esac
-    COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+    case "$row/{last}" in
+{after}
+    esac
+{offer}
 }}
-complete -o bashdefault -o default -F _gptimage gptimage"""
+{register}"""
 
 
-def _fish(words: dict[str, list[str]]) -> str:
+def _fish(rows: Sequence[_Row]) -> str:
     lines: list[str] = []
-    for path, found in words.items():
-        parents = path.split()
-        names = [word for word in found if word[:2] != "--"]
-        seen = " and ".join(f"__fish_seen_subcommand_from {name}" for name in parents)
-        if parents and names:
-            seen += f"; and not __fish_seen_subcommand_from {' '.join(names)}"
-        condition = seen.replace(" and ", "; and ") or "__fish_use_subcommand"
-        if names:
-            lines.append(f"complete -c gptimage -f -n '{condition}' -a '{' '.join(names)}'")
-        lines += [
-            f"complete -c gptimage -n '{condition}' -l {word[2:]}"
-            for word in found
-            if word[:2] == "--"
-        ]
+    for row in rows:
+        tests = [f"__fish_seen_subcommand_from {name}" for name in row.path.split()]
+        if row.path and row.words:
+            tests.append(f"not __fish_seen_subcommand_from {' '.join(row.words)}")
+        start = f"complete -c gptimage -n '{'; and '.join(tests) or '__fish_use_subcommand'}'"
+        if row.words:
+            lines.append(f"{start} -f -a '{' '.join(row.words)}'")
+        lines += [f"{start} -l {flag[2:]}" for flag in _long(row.flags)]
+        for flag in _long(row.options):
+            choices = row.options[flag]
+            lines.append(
+                f"{start} -l {flag[2:]} " + (f"-x -a '{' '.join(choices)}'" if choices else "-r")
+            )
     return "\n".join(lines)
+
+
+def _long(flags: Iterable[str]) -> list[str]:
+    return [flag for flag in flags if flag[:2] == "--"]

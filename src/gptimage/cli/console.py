@@ -26,7 +26,7 @@ _MARKS: Final = (  # the longer ones first: UTF-32's begins with UTF-16's
 
 
 class NotDeliveredError(OSError):
-    """The work is done, but what it made could not be written where the user asked."""
+    """The work is done, but what it made could not be written where the user wanted it."""
 
 
 @contextlib.contextmanager

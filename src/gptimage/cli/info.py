@@ -184,12 +184,13 @@ def _text(found: CacheStats, cache: DiskCache) -> str:
     return "\n".join(f"{name:<9}{value}" for name, value in rows.items())
 
 
-# ``gptimage models``: what each model draws, costs, and until when it answers.
+# ``gptimage models``: what each model draws, costs, and until when it is served.
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``models``."""
     argument(parser, "--all", "include models that are shut down")
+    argument(parser, "--provider NAME", "the models of this service, under the names it has")
     add_json(parser)
     parser.set_defaults(func=run_models)
 
@@ -197,8 +198,11 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 def run_models(args: argparse.Namespace) -> int:
     """Print the catalogue."""
     from gptimage import Models
+    from gptimage.providers import provider
 
     catalogue = Models.load()
+    if args.provider is not None:
+        catalogue = catalogue.of(provider(args.provider).rows)
     today = utc_now().date()
     shown = [spec for spec in catalogue if args.all or spec.state(today) != "shut_down"]
     if args.json:
@@ -208,6 +212,9 @@ def run_models(args: argparse.Namespace) -> int:
             "models": [_model_document(spec, today) for spec in shown],
         }
         print_json(about)
+        return 0
+    if not len(catalogue):
+        print(f"nothing is known of the models of {args.provider}; any name is sent as it is")
         return 0
     for spec in shown:
         print(_model_line(spec, today, default=catalogue.default))

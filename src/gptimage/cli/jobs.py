@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gptimage.cli.json_output import usd
+from gptimage.cli.options import opening
 from gptimage.cli.parser import add_actions, add_json, argument
 from gptimage.cli.store import printable
 from gptimage.errors import InvalidRequestError
@@ -98,9 +99,13 @@ def _open(args: argparse.Namespace) -> JobStore:
             "GPTIMAGE_JOB_STORE",
             field="job_store",
         )
-    from gptimage.workers import open_job_store
+    from gptimage.workers import SqliteJobStore, open_job_store
 
-    return open_job_store(where)
+    job_store = open_job_store(where)
+    if isinstance(job_store, SqliteJobStore):
+        with opening("job-store", option=args.job_store is not None):
+            job_store.read("")  # whether the file is a job store at all
+    return job_store
 
 
 def _line(record: JobRecord, now: float) -> str:

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     argument(parser, "-o --output PATH", "file or folder, or - for standard output")
     argument(parser, "--overwrite", "replace existing files")
     add_json(parser, "one JSON object per turn")
-    add_client_options(parser, refresh=False)
+    add_client_options(parser, without=("cache",))  # a turn goes on from what came before
     parser.set_defaults(func=run)
 
 

@@ -223,6 +223,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         variable="OPENAI_BASE_URL",
         help="another service that speaks OpenAI's API",
     ),
+    "provider": Setting(
+        read=read_name, help="the service that draws, such as azure; openai when left out"
+    ),
     "sandbox": Setting(
         read=read_flag, kind="flag", in_project=True, help="draw offline: no key, no cost"
     ),

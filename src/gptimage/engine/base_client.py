@@ -168,7 +168,7 @@ class BaseClient:
         self.store: Store | None = store_of(store)
         self.cache: Cache | None = cache_of(cache)
         self._config = ClientConfig.from_settings(settings, services=services, store=self.store)
-        self._saver = ResultSaver(core=self._config, caches=self.cache is not None)
+        self._saver = ResultSaver(core=self._config, cache=self.cache)
         self._sender = RetryingSender(self._config, runtime)
         self._accounting = accounting_from(settings, self._config.clock)
         self._templates = templates
@@ -334,7 +334,7 @@ class BaseClient:
                         except OutcomeUnknownError as error:
                             broken = error  # a finished image that came before it counts
                     parse = partial(
-                        saver.parse_stream_and_spool, plan, reader, broken, self.cache, call.arrival
+                        saver.parse_stream_and_spool, plan, reader, broken, call.arrival
                     )
                     parsed = await runtime.work(parse)
                     settled = partial(parsed.change, call.finished)

@@ -70,13 +70,13 @@ class ResultSaver:
 
     Attributes:
         core: The client's settings.
-        caches: Whether bodies are wanted for a cache.
+        cache: Where replies are saved, or None.
         keep: Keeps a raw reply until its images are saved or taken; left out, the spool does
             when there is a store.
     """
 
     core: ClientConfig
-    caches: bool
+    cache: Cache | None
     keep: Callable[[Plan, bytes], SpooledReply] | None = None
 
     @property
@@ -150,7 +150,6 @@ class ResultSaver:
         plan: Plan,
         reader: StreamReader,
         broken: OutcomeUnknownError | None,
-        cache: Cache | None,
         arrival: Arrival | None = None,
     ) -> ParsedReply:
         """Return the end of a stream, saved like any other reply.
@@ -169,7 +168,11 @@ class ResultSaver:
         result = completed.result
         whole = broken is None and len(result.images) >= plan.request.effective_n
         taken = self._taken(result, body, self._spool(plan, body, arrival), complete=whole)
-        notes = _cache_put(cache, plan.key, taken.fresh) if cache else []
+        return self.cache_reply(plan.key, taken)
+
+    def cache_reply(self, key: str, taken: ParsedReply) -> ParsedReply:
+        """Save a reply in the cache, if there is one; a failure is among the result's warnings."""
+        notes = _cache_put(self.cache, key, taken.fresh) if self.cache is not None else []
         return evolve(taken, result=taken.result.warn(*notes))
 
     def cache_lookup(self, plan: Plan, cache: Cache) -> ParsedReply | None:
@@ -225,14 +228,14 @@ class ResultSaver:
 
     @property
     def _wants_body(self) -> bool:
-        return self.caches or self.store is not None or self.keep is not None
+        return self.cache is not None or self.store is not None or self.keep is not None
 
     def _taken(
         self, result: Result, body: bytes | None, entry: SpooledReply | None, *, complete: bool
     ) -> ParsedReply:
         """Return the parsed reply; only a complete one has the body for the cache."""
         notes = [entry.warning] if entry and entry.warning else []
-        keep = body if self.caches and complete else None
+        keep = body if self.cache is not None and complete else None
         return ParsedReply(result=result.warn(*notes), body=keep, entry=entry)
 
     def keep_given_up(self, plan: Plan, body: bytes) -> SpooledReply:

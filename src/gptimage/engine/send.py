@@ -280,7 +280,7 @@ def translated(plan: Plan, response: ResponseT) -> ResponseT:
     if not plan.provider.translates:
         return response
     if isinstance(response, HttpReply):
-        return plan.read(response)
+        return plan.read(response)  # type: ignore[return-value]  # it is an HttpReply
     return TranslatedEvents(plan, response)
 
 

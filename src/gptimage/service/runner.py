@@ -79,7 +79,7 @@ class Runner:
 
         Args:
             id: An id that no other call has.
-            call: What is asked; it must be picklable.
+            call: The call; it must be picklable.
             tell: Hears, in this loop, how far it is.
 
         Returns:
@@ -208,7 +208,7 @@ class _Process:
             return
         if kind == "taken":
             call.taken = True
-        elif kind == "told":
+        elif kind == "progress":
             call.tell(rest[1])
         elif kind == "ended":
             call.end.set_result(rest[1])

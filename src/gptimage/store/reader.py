@@ -1,4 +1,4 @@
-"""The questions a store answers: history, search, images, and where they come from."""
+"""What can be read from a store: history, search, images, and where they come from."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class Reader:
     def _image(self, record: Record, original: bool) -> Image:
         """Return a file of a record, once its bytes are proved to be the ones that were saved."""
         file = record.original if original and record.original else record
-        image = Image.from_bytes(self._read(file.key))
+        image = evolve(Image.from_bytes(self._read(file.key)), made_by=record.label)
         if image.sha256 != file.sha256:
             raise ImageDecodeError(
                 f"the file {file.key} is damaged: its bytes are not the ones that were saved"

@@ -192,7 +192,7 @@ class Store(Reader):
             for an object store. Put it on a local disk when the folder is on a network.
         fsync: Force images to the disk before `save` returns, so that even a power cut loses
             nothing; only for a folder, where it is the default.
-        clock: Tells the time (UTC), for ids, dates and how long images are kept. The age of
+        clock: Tells the time (UTC), for ids, dates and how long images stay. The age of
             a file comes from the file system, which has a clock of its own.
 
     Raises:

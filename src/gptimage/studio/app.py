@@ -274,7 +274,7 @@ class _Pages:
 
     async def list_jobs(self, _: Request) -> Response:
         """Return the jobs, newest first."""
-        return _json({"jobs": await self.jobs.list()})
+        return _json({"jobs": await self.jobs.listed()})
 
     async def submit(self, request: Request) -> Response:
         """Begin a job; the same one again is the same job."""

@@ -144,7 +144,7 @@ class Jobs:
         """
         return self.document(await asyncio.to_thread(self._present, await self._read(id)))
 
-    async def list(self) -> list[dict[str, Any]]:
+    async def listed(self) -> list[dict[str, Any]]:
         """Return the jobs that need something, and the newest settled ones; newest first."""
         records = await asyncio.to_thread(lambda: [*self._store.records(settled=True)])
         open = [record for record in records if not record.settled]

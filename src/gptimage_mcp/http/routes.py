@@ -42,8 +42,8 @@ def add_routes(server: MCPServer[App], app: App) -> None:
         return await receive_upload(request, uploads)
 
     stream = StreamRoute(app)
-    server.custom_route(HEALTH, ["GET"])(HealthRoute(app).answer)
-    server.custom_route(METRICS, ["GET"])(MetricsRoute(app).answer)
+    server.custom_route(HEALTH, ["GET"])(HealthRoute(app).respond)
+    server.custom_route(METRICS, ["GET"])(MetricsRoute(app).respond)
     server.custom_route(f"{IMAGES}/{{id}}", ["GET"])(image)
     server.custom_route(IMAGES, ["POST"])(upload)
     server.custom_route(STREAM, ["POST"])(stream.draw)

@@ -51,19 +51,19 @@ class StreamRequests:
     def __init__(self, app: App) -> None:
         self._tools = GenerateTools(JobSubmitter(app))
 
-    async def begin(self, asked: Mapping[str, Any]) -> Job:
-        """Begin to draw, or join whoever draws the same just now.
+    async def begin(self, parameters: Mapping[str, Any]) -> Job:
+        """Begin to draw, or join a job with the same request.
 
         Args:
-            asked: The parameters of ``generate_image``; with images, those of ``edit_image``.
+            parameters: Those of ``generate_image``; with images, those of ``edit_image``.
 
         Raises:
             ToolError: It cannot be begun; says why, and what to do next.
         """
-        ask = self._edit if _OF_EDITS & asked.keys() else self._generate
+        method = self._edit if _OF_EDITS & parameters.keys() else self._generate
         try:
             self._tools.submitter.check_key()  # before images are read for nothing
-            job_request, owner = await ask(**asked), current_user()
+            job_request, owner = await method(**parameters), current_user()
             job = await self._tools.submitter.find_earlier(job_request, owner)
             if job is not None and job.state == "running":
                 return job
@@ -98,7 +98,7 @@ class StreamRoute:
         self._requests = StreamRequests(app)
 
     async def draw(self, request: Request) -> Response:
-        """Begin to draw, and tell how far it is."""
+        """Begin to draw, and send the progress."""
         if self._app.client is None:
             return JsonError(
                 503, "no_key", "nothing can be drawn: the server has no OPENAI_API_KEY"
@@ -107,19 +107,19 @@ class StreamRoute:
         if kind != "application/json":  # what a page can send unasked is something else
             return JsonError(415, "no_json", "send a JSON object, as content-type application/json")
         try:
-            asked: object = json.loads(await request.body())
+            parameters: object = json.loads(await request.body())
         except (ValueError, RecursionError):
-            asked = None
-        if not isinstance(asked, dict):
+            parameters = None
+        if not isinstance(parameters, dict):
             return JsonError(400, "no_json", "the body must be a JSON object of parameters")
         try:
-            job = await self._requests.begin(cast("dict[str, Any]", asked))
+            job = await self._requests.begin(cast("dict[str, Any]", parameters))
         except ToolError as error:
             return JsonError(400, "invalid_request", str(error))
         return self._events(job)
 
     async def follow(self, request: Request) -> Response:
-        """Tell how far a job is that was begun before; only whoever began it is told."""
+        """Send the progress of a job that was begun before, to its own caller only."""
         job = await self._app.jobs.get(request.path_params["handle"], owner=current_user())
         if job is None:
             return JsonError(404, "not_found", "there is no job of this handle, or it is not yours")
@@ -141,12 +141,12 @@ class StreamRoute:
             )
         else:
             summary = results.restored_summary(self._app, job.handle, job.records, ())
-        told: dict[str, Any] = {name: summary[name] for name in _TOLD if name in summary}
-        told["images"] = [self._image(record) for record in job.records]
-        return "complete", clean_json(told)
+        shown: dict[str, Any] = {name: summary[name] for name in _SHOWN if name in summary}
+        shown["images"] = [self._image(record) for record in job.records]
+        return "complete", clean_json(shown)
 
     def _image(self, record: gptimage.Record) -> dict[str, object]:
-        """Return an image and where a page gets it; where its file lies is not told."""
+        """Return an image and where a page gets it, without the path of its file."""
         facts = results.image_facts(record, record)
         del facts["path"]
         link = link_to(record.id, self._app.settings)
@@ -158,5 +158,5 @@ class StreamRoute:
         }
 
 
-_TOLD: Final = ("model", "cost_usd", "usage", "cached", "warnings", "revised_prompt", "sandbox")
+_SHOWN: Final = ("model", "cost_usd", "usage", "cached", "warnings", "revised_prompt", "sandbox")
 """What of a summary is no business of an assistant only."""

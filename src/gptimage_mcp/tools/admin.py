@@ -122,7 +122,7 @@ def cache_counts(stats: gptimage.CacheStats) -> schemas.CacheCounts:
 
 def model_of(app: App) -> str:
     """The model that draws when a call names none."""
-    return app.settings.model or gptimage.Models.load().default
+    return app.settings.default_model
 
 
 def _store(app: App) -> schemas.StoreState:
@@ -207,7 +207,7 @@ def _warnings(app: App) -> list[str]:
     found = [_SANDBOX] if app.settings.sandbox else []
     if app.templates.problem is not None:
         found.append(f"the prompt templates are out of date: {redact(app.templates.problem, 500)}")
-    spec = gptimage.Models.load().get(model_of(app))
+    spec = app.settings.catalogue.get(model_of(app))
     if spec is not None and spec.state(app.clock().date()) != "live":
         use = ", ".join(spec.replacements) or "another model"
         gone = spec.state(app.clock().date()) == "shut_down"
@@ -318,20 +318,20 @@ class AdminTools:
 
         usd is the likely amount, max_cost_usd the most; for usd, name size and quality.
         """
-        asked = dict(arguments or {})
-        more: dict[str, Any] = asked.pop("advanced", None) or {}
+        given = dict(arguments or {})
+        more: dict[str, Any] = given.pop("advanced", None) or {}
         with tool_errors():
             tools = GenerateTools(JobSubmitter(self._app))
-            tool = tool or ("edit_image" if _OF_EDITS & asked.keys() else "generate_image")
-            ask = validate_call(getattr(tools, tool))
-            if asked.get("n") == 1 and "n" not in signature(ask).parameters:
-                del asked["n"]  # forced on the model by a strict converter, and true anyway
-            refuse_unknown(tool, {**asked, **more}, {"properties": signature(ask).parameters})
+            tool = tool or ("edit_image" if _OF_EDITS & given.keys() else "generate_image")
+            method = validate_call(getattr(tools, tool))
+            if given.get("n") == 1 and "n" not in signature(method).parameters:
+                del given["n"]  # forced on the model by a strict converter, and true anyway
+            refuse_unknown(tool, {**given, **more}, {"properties": signature(method).parameters})
             try:
-                job_request: JobRequest = await ask(**asked, **more)
+                job_request: JobRequest = await method(**given, **more)
             except ValidationError as error:
                 raise validation_error(error) from error
-            return structured(await self._estimated(job_request.request, asked.get("model")))
+            return structured(await self._estimated(job_request.request, given.get("model")))
 
     async def list_models(
         self, model: ModelId = None, all: Every = False
@@ -341,7 +341,7 @@ class AdminTools:
         Prices are in USD per million tokens.
         """
         with tool_errors():
-            catalogue, today = gptimage.Models.load(), self._app.clock().date()
+            catalogue, today = self._app.settings.catalogue, self._app.clock().date()
             default = model_of(self._app)
             specs = [spec for spec in catalogue if all or spec.state(today) != "shut_down"]
             if model is not None:

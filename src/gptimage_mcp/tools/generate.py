@@ -220,9 +220,9 @@ def _refused(field: str, problem: str) -> gptimage.InvalidRequestError:
 # Each call becomes a job: when the client gives up or leaves, the job goes on, is
 # paid, and its images are saved.
 
-Answer: TypeAlias = CallToolResult | InputRequiredResult
+ToolResponse: TypeAlias = CallToolResult | InputRequiredResult
 
-Ask: TypeAlias = Callable[..., Awaitable[JobRequest]]
+RequestMethod: TypeAlias = Callable[..., Awaitable[JobRequest]]
 """A method of `GenerateTools`."""
 
 _TITLES: Final = {
@@ -239,14 +239,14 @@ def add_generate_tools(server: DynamicServer, app: App) -> None:
     submitter = JobSubmitter(app)
     tools, runner = GenerateTools(submitter), ToolRunner(submitter)
     for name, title in _TITLES.items():
-        ask: Ask = getattr(tools, name)
-        files = [each for each in _FILES if each in inspect.signature(ask).parameters]
-        tool = _tool(runner, ask)
+        method: RequestMethod = getattr(tools, name)
+        files = [each for each in _FILES if each in inspect.signature(method).parameters]
+        tool = _tool(runner, method)
         note = limit_note(name, app.settings)
         register_tool(
             server, tool, title=title, hints=PAID, structured=False, files=files, note=note
         )
-        server.advanced[name] = ("advanced", frozenset(p.rare_of(ask)))
+        server.advanced[name] = ("advanced", frozenset(p.rare_of(method)))
 
 
 @frozen
@@ -259,7 +259,9 @@ class ToolRunner:
 
     submitter: JobSubmitter
 
-    async def answer(self, ctx: Context[App, Any], ask: Ask, asked: dict[str, Any]) -> Answer:
+    async def respond(
+        self, ctx: Context[App, Any], method: RequestMethod, arguments: dict[str, Any]
+    ) -> ToolResponse:
         """Draw, for as long as a call may wait.
 
         Raises:
@@ -268,7 +270,7 @@ class ToolRunner:
         app, owner = self.submitter.app, current_user()
         with tool_errors():
             self.submitter.check_key()  # before images are read for nothing
-            job_request = await ask(**asked)
+            job_request = await method(**arguments)
             job = await self.submitter.find_earlier(job_request, owner)
             if job is None or job.state != "running":
                 question = await confirm(app, ctx, job_request.request, job)
@@ -279,24 +281,24 @@ class ToolRunner:
         return await job_result(app, job, max_px=job_request.max_px)
 
 
-def _tool(runner: ToolRunner, ask: Ask) -> Callable[..., Awaitable[Answer]]:
+def _tool(runner: ToolRunner, method: RequestMethod) -> Callable[..., Awaitable[ToolResponse]]:
     """A tool with the name, the manual and the parameters of a method of `GenerateTools`."""
 
-    @functools.wraps(ask)
-    async def tool(ctx: Context[App, Any], **asked: Any) -> Answer:
-        advanced: BaseModel | None = asked.pop("advanced")
+    @functools.wraps(method)
+    async def tool(ctx: Context[App, Any], **arguments: Any) -> ToolResponse:
+        advanced: BaseModel | None = arguments.pop("advanced")
         more = {} if advanced is None else advanced.model_dump(exclude_unset=True)
-        return await runner.answer(ctx, ask, {**asked, **more})
+        return await runner.respond(ctx, method, {**arguments, **more})
 
-    signature = _signature(getattr(ask, "__func__", ask))
+    signature = _signature(getattr(method, "__func__", method))
     annotations = {name: each.annotation for name, each in signature.parameters.items()}
-    tool.__annotations__ = {**annotations, "return": Answer}
+    tool.__annotations__ = {**annotations, "return": ToolResponse}
     tool.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
     return tool
 
 
 @functools.cache
-def _signature(method: Ask) -> inspect.Signature:
+def _signature(method: RequestMethod) -> inspect.Signature:
     """Return the signature of a method's tool: its rare parameters are in one object."""
     rare = p.rare_of(method)
     hints = get_type_hints(method, include_extras=True)
@@ -311,4 +313,4 @@ def _signature(method: Ask) -> inspect.Signature:
         ),
         inspect.Parameter("advanced", keyword, default=None, annotation=advanced),
     ]
-    return inspect.Signature(parameters, return_annotation=Answer)
+    return inspect.Signature(parameters, return_annotation=ToolResponse)

@@ -35,7 +35,7 @@ class UnsatisfiableError(Exception):
 
 
 def span(headers: Headers, *, size: int, etag: str) -> tuple[int, int] | None:
-    """The first byte asked for and the one after the last; None for the whole file.
+    """Return the first byte requested and the one after the last; None for the whole file.
 
     Several ranges at once, other units and nonsense are answered with the whole file, which
     the RFC allows; so is a range of a file that is not the one the client began with.
@@ -43,10 +43,10 @@ def span(headers: Headers, *, size: int, etag: str) -> tuple[int, int] | None:
     Raises:
         UnsatisfiableError: Nothing of the file lies in the range.
     """
-    asked = _RANGE.fullmatch(headers.get("range", "").strip())
-    if asked is None or headers.get("if-range", etag) != etag:
+    found = _RANGE.fullmatch(headers.get("range", "").strip())
+    if found is None or headers.get("if-range", etag) != etag:
         return None
-    first, last = asked[1], asked[2]
+    first, last = found[1], found[2]
     if not first and not last:
         return None
     start = int(first) if first else max(size - int(last), 0)

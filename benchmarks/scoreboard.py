@@ -1,0 +1,139 @@
+"""One program, four libraries: the first image of a cold process, then small and large ones.
+
+Each round runs every library once, in a process of its own: its CPU time counts, which a busy
+machine changes less than the clock, and its memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from canned import serving
+from measure import MODEL, PROMPT, memory, report, take_turns
+
+
+SMALL, LARGE = 20, 4
+"""Calls with a reply of a few kilobytes, and with one of 12 MB, after the first one."""
+
+Draw = Callable[[str], bytes]
+"""Draws one image at a scene of the server, and returns its bytes."""
+
+
+def run(*, quick: bool) -> None:
+    """Print a table for each figure."""
+    found = [name for name, (module, _) in LIBRARIES.items() if find_spec(module)]
+    if missing := sorted(LIBRARIES.keys() - found):
+        print(f"not installed, so not measured: {', '.join(missing)}")
+    with serving(1) as url:
+        runs = take_turns(Path(__file__), found, 2 if quick else 7, url)
+    report("cold process to the first image of 3 MB: CPU", runs, "cold", unit="ms", aim="0.80")
+    report("a call with a small reply: CPU", runs, "small", unit="ms", aim="1.00")
+    report("a call with a reply of 12 MB: CPU", runs, "large", unit="ms", aim="0.15")
+    report("memory for replies of 12 MB, above idle", runs, "above", unit="MB", aim="0.50")
+    report("peak memory", runs, "peak", unit="MB", aim="below 1")
+
+
+def openai(url: str) -> Draw:
+    """The recipe of the SDK's documentation."""
+    from openai import OpenAI
+
+    @functools.cache
+    def client(scene: str) -> OpenAI:
+        return OpenAI(api_key="sk-bench", base_url=f"{url}/{scene}/v1")
+
+    def draw(scene: str) -> bytes:
+        answer = client(scene).images.generate(model=MODEL, prompt=PROMPT)
+        return base64.b64decode((answer.data or [])[0].b64_json or "")
+
+    return draw
+
+
+def gptimage(url: str) -> Draw:
+    """The same with gptimage."""
+    from gptimage import ImageClient
+
+    @functools.cache
+    def client(scene: str) -> ImageClient:
+        return ImageClient(api_key="sk-bench", base_url=f"{url}/{scene}/v1")
+
+    def draw(scene: str) -> bytes:
+        return client(scene).generate(PROMPT, model=MODEL).image.data
+
+    return draw
+
+
+def litellm(url: str) -> Draw:
+    """The recipe of LiteLLM's documentation."""
+    from litellm import image_generation
+
+    def draw(scene: str) -> bytes:
+        answer = image_generation(
+            prompt=PROMPT,
+            model=f"openai/{MODEL}",
+            api_key="sk-bench",
+            api_base=f"{url}/{scene}/v1",
+        )
+        return base64.b64decode(answer.data[0].b64_json)
+
+    return draw
+
+
+def pydantic_ai(url: str) -> Draw:
+    """The recipe of pydantic-ai's documentation."""
+    from pydantic_ai import ImageGenerator
+    from pydantic_ai.images.openai import OpenAIImageGenerationModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    @functools.cache
+    def generator(scene: str) -> ImageGenerator:
+        provider = OpenAIProvider(base_url=f"{url}/{scene}/v1", api_key="sk-bench")
+        return ImageGenerator(OpenAIImageGenerationModel(MODEL, provider=provider))
+
+    def draw(scene: str) -> bytes:
+        return generator(scene).generate_sync(PROMPT).images[0].data
+
+    return draw
+
+
+LIBRARIES: dict[str, tuple[str, Callable[[str], Draw]]] = {
+    "openai": ("openai", openai),
+    "gptimage": ("gptimage", gptimage),
+    "litellm": ("litellm", litellm),
+    "pydantic-ai": ("pydantic_ai", pydantic_ai),
+}
+"""The module that must be installed, and what makes a program draw with it."""
+
+
+def child(name: str, url: str) -> None:
+    """Draw with one library, and print its figures."""
+    draw = LIBRARIES[name][1](url)
+    sizes = [len(draw("first"))]
+    cold = time.process_time()
+    sizes += [len(draw("small")), len(draw("big"))]  # makes clients and connections
+    warm = time.process_time()
+    sizes += [len(draw("small")) for _ in range(SMALL)]
+    small = time.process_time()
+    idle = memory(peak=False)
+    sizes += [len(draw("big")) for _ in range(LARGE)]
+    large = time.process_time()
+    if not (min(sizes) > 0 and sizes[0] > 3_000_000 and sizes[-1] > 12_000_000):
+        raise SystemExit(f"{name} returned images of {sizes} bytes")
+    figures = {
+        "cold": cold * 1000,
+        "small": (small - warm) * 1000 / SMALL,
+        "large": (large - small) * 1000 / LARGE,
+        "above": memory(peak=True) - idle,
+        "peak": memory(peak=True),
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    child(*sys.argv[1:])
