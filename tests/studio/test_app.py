@@ -16,7 +16,8 @@ from starlette.routing import Route
 
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.cli.main import BAD_INPUT, main
-from gptimage.studio import AddressToken, create_app
+from gptimage.studio import AddressToken
+from gptimage.studio.app import build_app
 from gptimage.studio.serve import listen
 from gptimage.transport.billing import Billing
 from gptimage.workers import Job, JobRecord
@@ -49,7 +50,7 @@ def test_the_address_opens_the_studio_once(home: Path, service: Service) -> None
 
 def test_nothing_is_answered_without_the_session(site: Site, stranger: httpx2.Client) -> None:
     """Every route asks for the cookie, also the files of the page."""
-    app = create_app(site.studio, AddressToken(), cookie="c")
+    app = build_app(site.studio, AddressToken(), cookie="c")
     routes = [route for route in app.routes if isinstance(route, Route)]
 
     found = {

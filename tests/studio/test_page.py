@@ -266,6 +266,9 @@ def test_an_edit_with_a_painted_mask_is_compared_and_gone_on_from(
 
     names = [part.name for part in service.calls[-2].files]
     assert names == ["image", "mask"]
+    assert "outside" in [
+        name for job in tab.site.get("/api/jobs")["jobs"] for name in job["request"]
+    ]
     assert "mask" not in [part.name for part in service.calls[-1].files]
 
 

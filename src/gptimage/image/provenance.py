@@ -7,6 +7,7 @@ kept elsewhere are not fetched, nor is it asked on the network whether a certifi
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 from collections.abc import Mapping
@@ -121,19 +122,18 @@ def _credentials(
     data: bytes, format: str, trust: bytes | None
 ) -> tuple[Credentials | None, str | None]:
     try:
-        import c2pa  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]  # has none
+        library: Any = importlib.import_module("c2pa")  # it has no types
     except ImportError:
         return None, _MISSING
     settings: dict[str, Any] = {"verify": _OFFLINE}
     if trust is not None:
         settings["trust"] = {"trust_anchors": trust.decode("ascii", "replace")}
-    library: Any = c2pa
     try:
         context = library.Context(library.Settings.from_dict(settings))
         source, kind = io.BytesIO(data), FORMATS[format].mime_type
         with library.Reader(kind, source, context=context) as reader:
             whole = table(json.loads(reader.json()))
-    except (c2pa.C2paError, ValueError) as error:  # it is hostile or broken; so it is no proof
+    except (library.C2paError, ValueError) as error:  # it is hostile or broken; so it is no proof
         return None, f"its manifest cannot be read: {str(error)[:200]}"
     return _read(whole, has_list=trust is not None), None
 

@@ -33,6 +33,7 @@ from gptimage.errors import (
 )
 from gptimage.service.http import (
     Allowlist,
+    ASGIApp,
     BodyLimitMiddleware,
     HostOriginMiddleware,
     JsonError,
@@ -64,7 +65,7 @@ _GOODBYE: Final = 2.0
 """Seconds a stream of events may go on once the server is told to stop."""
 
 
-def create_app(studio: Studio, address: AddressToken, *, cookie: str) -> Starlette:
+def create_app(studio: Studio, address: AddressToken, *, cookie: str) -> ASGIApp:
     """Return the page as an ASGI application.
 
     Args:
@@ -72,6 +73,11 @@ def create_app(studio: Studio, address: AddressToken, *, cookie: str) -> Starlet
         address: Its one-time token and its session.
         cookie: The cookie's name.
     """
+    return build_app(studio, address, cookie=cookie)
+
+
+def build_app(studio: Studio, address: AddressToken, *, cookie: str) -> Starlette:
+    """Return the page with its routes; while it runs, ``state.jobs`` has its jobs."""
     pages = _Pages(studio)
 
     @contextlib.asynccontextmanager
@@ -234,7 +240,7 @@ class _Pages:
     def _estimated(self, asked: JobRequest) -> dict[str, Any]:
         client, options = self._studio.estimator, asked.options()
         found = client.estimate(asked.prompt, asked.images, **options)
-        most = client.ceiling(asked.prompt, asked.images, **options)
+        most = client.max_cost(asked.prompt, asked.images, **options)
         return {
             "estimate_usd": None if found is None else str(found.usd),
             "most_usd": None if most is None else str(most),
@@ -253,7 +259,7 @@ class _Pages:
 
     async def list_jobs(self, _: Request) -> Response:
         """Return the jobs, newest first."""
-        return _json({"jobs": await self.jobs.list()})
+        return _json({"jobs": await self.jobs.listed()})
 
     async def submit(self, request: Request) -> Response:
         """Begin a job; the same one again is the same job."""
@@ -338,7 +344,7 @@ class _Pages:
 
     async def image(self, request: Request) -> Response:
         """Return an image, byte for byte as it was saved."""
-        return await image_response(request, self._studio.store)
+        return cast("Response", await image_response(request.scope, self._studio.store))
 
     async def thumbnail(self, request: Request) -> Response:
         """Return a small version of an image."""
@@ -348,7 +354,7 @@ class _Pages:
         make = partial(gallery.thumbnail, self._studio.store, self._studio.thumbnails, id, pixels)
         path = await run_sync(make, limiter=self._drawing)
         if path is None:
-            return await image_response(request, self._studio.store)
+            return cast("Response", await image_response(request.scope, self._studio.store))
         data = await run_sync(path.read_bytes)
         kind = "image/jpeg" if data[:2] == b"\xff\xd8" else "image/webp"
         return Response(data, media_type=kind, headers=_IMAGE)

@@ -139,9 +139,8 @@ def open_studio(options: StudioOptions) -> Studio:
         budget.attach(ledger)
     model = config.text("model")
     templates = open_templates(config)
-    estimator = ImageClient.sandbox(
-        store=store, templates=templates, **({"model": model} if model else {})
-    )
+    settings: dict[str, Any] = {"model": model} if model else {}
+    estimator = ImageClient.sandbox(store=store, templates=templates, **settings)
     # One folder for each store: its jobs name its images. Of the sandbox another one, so that
     # a job of the service is never drawn offline, or the other way round.
     kind = "sandbox" if config.sandbox else "service"

@@ -143,7 +143,7 @@ class Jobs:
         """
         return self._document(await asyncio.to_thread(self._present, await self._read(id)))
 
-    async def list(self) -> list[dict[str, Any]]:
+    async def listed(self) -> list[dict[str, Any]]:
         """Return the jobs that need something, and the newest settled ones; newest first."""
         records = await asyncio.to_thread(lambda: [*self._store.records(settled=True)])
         open = [record for record in records if not record.settled]
@@ -202,7 +202,7 @@ class Jobs:
         job = Job(id, json.loads(live.record.request))
         problem: str | None = None
         try:
-            call = DrawCall(job=job.to_json(), previews=previews)
+            call = DrawCall(job=job.to_dict(), previews=previews)
             result: JobResult | None = await self._runner.run(live.run_id, call, tell)
             if result is not None and result.unsaved:
                 self._unsaved[id] = result.unsaved

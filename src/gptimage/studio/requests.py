@@ -65,7 +65,7 @@ def read_job(studio: Studio, body: Mapping[str, Any]) -> JobRequest:
     for name in ("mask", "markup"):
         if name in asked:
             asked[name] = _source(studio, asked[name])
-    job = Job.from_json({"id": "estimate", **asked}, paths=True)
+    job = Job.from_dict({"id": "estimate", **asked}, paths=True)
     return JobRequest(job=job, previews=previews)
 
 

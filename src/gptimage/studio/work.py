@@ -48,7 +48,7 @@ class DrawCall:
     """One job, as it is handed to the process that draws.
 
     Attributes:
-        job: The job, as `Job.to_json` writes it.
+        job: The job, as `Job.to_dict` writes it.
         previews: How many partial images are shown while it is drawn; 0 for none.
     """
 
@@ -87,7 +87,7 @@ class _Progress:
         self._news = evolve(self._news, **changes)
         self._tell(self._news)
 
-    def before_send(self, key: str, ceiling: Decimal | None) -> None:
+    def before_send(self, key: str, max_cost: Decimal | None) -> None:
         """Refuse what was cancelled.
 
         Raises:
@@ -96,8 +96,8 @@ class _Progress:
         del key
         if self.closed is not None:
             raise NotSentError(self.closed)
-        cost = "its cost is not known" if ceiling is None else f"at most {format_usd(ceiling)}"
-        self.say(state="sending", message=f"The service is drawing; {cost}.", most=ceiling)
+        cost = "its cost is not known" if max_cost is None else f"at most {format_usd(max_cost)}"
+        self.say(state="sending", message=f"The service is drawing; {cost}.", most=max_cost)
 
     def not_billed(self) -> None:
         """Tell that the request was refused and billed nothing; it may be sent again."""
@@ -147,7 +147,7 @@ class StudioWork:
         previews = Previews(call.previews, progress.show) if call.previews else None
         try:
             return run_job(
-                Job.from_json(call.job, paths=True),
+                Job.from_dict(call.job, paths=True),
                 client=self._client.with_send_hook(progress),
                 job_store=self._job_store,
                 paths=True,

@@ -6,7 +6,7 @@ front of all but ``/health``.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from mcp.server import MCPServer
 from starlette.requests import Request
@@ -35,7 +35,8 @@ def add_routes(server: MCPServer[App], app: App) -> None:
     uploads = Uploads(app.state)
 
     async def image(request: Request) -> Response:
-        return await image_response(request, app.store, linked=LINKED in request.scope)
+        linked = LINKED in request.scope
+        return cast("Response", await image_response(request.scope, app.store, linked=linked))
 
     async def upload(request: Request) -> Response:
         return await receive_upload(request, uploads)

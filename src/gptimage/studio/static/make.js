@@ -31,7 +31,7 @@ export function makePage(node, { open, go }) {
     h("div", { class: "act" }, estimate.node, send, h("p", { class: "small soft", text: "Ctrl or ⌘ and Enter sends it, too." })));
   form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
 
-  const list = h("div", { class: "cards", "aria-label": "Images", role: "feed" });
+  const list = h("div", { class: "cards" });
   const hint = empty("make", "Your first image starts with a sentence",
     "Say what is in it, where, in which light and style. Each call is saved with its prompt, its parameters and what it cost.",
     EXAMPLES.map((text) => button(text.length > 46 ? `${text.slice(0, 44)}…` : text, () => { prompt.value = text; changed(); prompt.focus(); }, { kind: "tiny" })));
