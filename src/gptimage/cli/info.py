@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptimage._internal.clock import utc_now
-from gptimage.cli.console import NotDeliveredError, reason
+from gptimage._internal.text import reason
+from gptimage.cli.console import NotDeliveredError
 from gptimage.cli.json_output import document, print_json
 from gptimage.cli.options import (
     add_sandbox_option,

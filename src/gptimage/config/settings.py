@@ -338,7 +338,7 @@ SERVER_SETTINGS: Final = frozenset(
 """Names of the same file and environment that only the MCP server reads, and checks."""
 
 OTHER_VARIABLES: Final = frozenset(
-    f"GPTIMAGE_{name}" for name in ("CONFIG", "DESK", "JOBS", "MAX_DECODED_MB", "TRACEBACK")
+    f"GPTIMAGE_{name}" for name in ("CONFIG", "JOBS", "JOB_STORE", "MAX_DECODED_MB", "TRACEBACK")
 )
 """Variables that are no settings of a client."""
 

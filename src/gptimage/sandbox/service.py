@@ -413,7 +413,7 @@ def _dialect(provider: str) -> Dialect:
 
 def _check_drift(drift: object) -> None:
     most = {"repaint": 64, "tint": 1, "shift": 100}
-    wanted = 'such as {"repaint": 12, "tint": 0.3, "shift": 3}'
+    wanted = 'amounts such as {"repaint": 12, "tint": 0.3, "shift": 3}'
     one_of("drift", drift, Mapping, wanted)
     for name, value in cast("Mapping[str, object]", drift).items():
         number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
