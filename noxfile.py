@@ -280,6 +280,15 @@ def clients(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def studio(session: nox.Session) -> None:
+    """Look at the studio with axe-core and with 5,000 images, and print how quick it is."""
+    install_wheel(session, "all", "test", "axe-playwright-python>=0.1.8")
+    session.env["TESTS_REQUIRE_CHROMIUM"] = "1"
+    pytest(session, *(session.posargs or ("tests/studio",)))
+    session.run("python", str(ROOT / "benchmarks" / "studio.py"))
+
+
+@nox.session(requires=["build"])
 def docs(session: nox.Session) -> None:
     """Execute every code block of the README and the docs, and every example."""
     install_wheel(session, "all", "test")

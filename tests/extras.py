@@ -151,7 +151,20 @@ def svg() -> None:
         assert talk.send("At night", size="1024x1024", quality="low").image.format == "png"
 
 
+def c2pa() -> None:
+    """An image without a manifest is not said to be signed, and the reader is there."""
+    import c2pa as reader  # pyright: ignore[reportMissingTypeStubs]  # has none
+
+    from gptimage import ImageClient
+
+    with ImageClient.sandbox() as client:
+        found = client.generate(**FOX).image.provenance
+    assert not found.signed
+    assert "image/png" in reader.Reader.get_supported_mime_types()
+
+
 SMOKE: dict[str, Callable[[], None]] = {
+    "c2pa": c2pa,
     "celery": celery,
     "celery,redis": celery_and_redis,
     "cli": cli,

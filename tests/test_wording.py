@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import itertools
 import re
 import shlex
@@ -158,6 +159,7 @@ def written() -> Iterator[str]:
                         yield words
 
 
+@functools.cache
 def parser_of(name: str) -> argparse.ArgumentParser:
     """The parser of one of the two programs."""
     return parser.build_parser() if name == "gptimage" else server.build_parser()

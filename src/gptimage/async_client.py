@@ -124,10 +124,7 @@ class AsyncImageClient(BaseClient):
 
         check_settings("AsyncImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
-        if sandbox is None:
-            sandbox = sandbox_of(settings.get("provider"), settings.get("clock"))
-        transport = AsyncSandboxTransport(sandbox)
-        settings.setdefault("provider", sandbox.dialect.name)
+        transport = AsyncSandboxTransport(sandbox_of(settings, sandbox))
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,

@@ -130,10 +130,7 @@ class ImageClient(BaseClient):
 
         check_settings("ImageClient.sandbox", Settings.__annotations__, settings)
         check_sandbox(sandbox)
-        if sandbox is None:
-            sandbox = sandbox_of(settings.get("provider"), settings.get("clock"))
-        transport = SandboxTransport(sandbox)
-        settings.setdefault("provider", sandbox.dialect.name)
+        transport = SandboxTransport(sandbox_of(settings, sandbox))
         return cls(
             transport=transport,
             base_url=SANDBOX_URL,

@@ -28,6 +28,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
         "give that as model, and wait",
     ),
     ("svg only for generate()", "svg only for new images", "svg only for new images"),
+    ("base_url (or OPENAI_BASE_URL)", "OPENAI_BASE_URL", "OPENAI_BASE_URL"),
     ("base_url", "OPENAI_BASE_URL", "OPENAI_BASE_URL"),
     ("client.models()", "`gptimage models`", "list_models"),
     ("use png, or thumbnail() first", "use png", "use png"),
@@ -56,7 +57,7 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ("belongs to edit()", "belongs to `gptimage edit`", "belongs to edit_image"),
     ("ImageClient.edit()", "`gptimage edit`", "edit_image"),
     ("results() reads the rest", "`gptimage batch results` reads the rest", "the rest may follow"),
-    ("`submit_batch(state=...)` and ", "", ""),
+    ("`submit_batch(state=...)` or ", "", ""),
     ("per= takes one of", "per takes one of", "per takes one of"),
     ("retry_unknown=True sends it again", "--retry-unknown sends it again", "ask the person first"),
     (

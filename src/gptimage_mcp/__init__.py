@@ -20,7 +20,7 @@ else:
     }
 
     def __getattr__(name: str) -> object:
-        """Import a name when it is asked for: a client waits while the command starts."""
+        """Import a name when it is first used: a client waits while the command starts."""
         if name not in _LATE:
             raise AttributeError(f"module 'gptimage_mcp' has no attribute {name!r}")
         import importlib

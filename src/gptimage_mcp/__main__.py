@@ -184,7 +184,7 @@ def _look(settings: Settings) -> None:
     logger = logging.getLogger("gptimage_mcp")
     for doubt in check_optional_paths(settings):
         logger.warning("%s", doubt)
-    draws = "offline (sandbox)" if settings.sandbox else "with a key" if settings.api_key else "not"
+    draws = "offline (sandbox)" if settings.sandbox else "with a key" if settings.has_key else "not"
     logger.info(
         "serving over %s; draws %s; images are in %s", settings.transport, draws, settings.store
     )

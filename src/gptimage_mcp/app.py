@@ -252,7 +252,7 @@ def _runner(settings: Settings) -> Runner:
 
 
 def _metrics(settings: Settings) -> Metrics | None:
-    """Return the counters for ``/metrics``; over stdio nobody could read them."""
+    """Return the counters for ``/metrics``; over stdio they could not be read."""
     if settings.transport != "http":
         return None
     from gptimage_mcp.metrics import Metrics

@@ -45,7 +45,7 @@ class Auth:
 
     Attributes:
         resource: The URL of the protocol's endpoint, which tokens must be meant for.
-        verifier: Judges one bearer token.
+        verifier: Checks one bearer token.
         issuer: Who issues OAuth tokens, or None when there are only static tokens.
         scopes: Scopes a token must have.
     """
@@ -112,7 +112,7 @@ def name_of(access: AccessToken) -> str:
 
 
 class StaticTokens:
-    """Judges tokens of a fixed list; it keeps their hashes only.
+    """Verifier of a fixed list of tokens, of which it has the hashes only.
 
     Args:
         tokens: The tokens, or ``sha256:`` and the hash of one in hex, so that the token itself
@@ -309,7 +309,7 @@ def _fits(key: Mapping[str, Any], algorithm: str) -> bool:
 
 
 def current_user() -> str | None:
-    """Return the caller of the current request, or None where callers are not told apart (stdio).
+    """Return the caller of the current request, or None where there is only one (stdio).
 
     That is the user or else the client of the access token, or the maker of a signed link.
     """
@@ -330,7 +330,7 @@ _LEEWAY: Final = 10.0
 
 
 class AccessTokens:
-    """Judges JWTs of one issuer.
+    """Verifier of JWTs of one issuer.
 
     Args:
         keys: The issuer's keys.

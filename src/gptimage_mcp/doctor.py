@@ -104,13 +104,13 @@ def _value(settings: Settings, name: str) -> str:
 
 def _problems(settings: Settings) -> Iterator[str]:
     """List what the server would refuse or could not do."""
-    if settings.api_key is None and not settings.sandbox:
+    if not settings.has_key and not settings.sandbox:
         yield (
-            f"{variable('api_key')}: there is no key, so nothing can be drawn; set it, or set "
+            f"{settings.key_variable}: there is no key, so nothing can be drawn; set it, or set "
             f"{variable('sandbox')}=true to draw offline"
         )
-    if told := _model(settings, "shut_down"):
-        yield told
+    if note := _model(settings, "shut_down"):
+        yield note
     missing = [*check_required_paths(settings)]
     yield from missing
     try:
@@ -151,8 +151,8 @@ def _notes(loaded: LoadedSettings) -> Iterator[str]:
     if settings.wait > _PATIENCE:
         yield f"{variable('wait')}: many clients give a call up after 60 seconds; 50 is safe"
     yield from _of_replicas(settings)
-    if told := _model(settings, "unknown") or _model(settings, "deprecated"):
-        yield told
+    if note := _model(settings, "unknown") or _model(settings, "deprecated"):
+        yield note
     yield from replacements(os.environ)
     if loaded.file is not None and _tells_secrets(loaded, loaded.file):
         yield f"{loaded.file}: holds a secret, and other accounts may read it (chmod 600)"
@@ -178,13 +178,13 @@ def _of_replicas(settings: Settings) -> Iterator[str]:
 
 
 def _model(settings: Settings, state: str) -> str | None:
-    """Return what is to be said of the model if it is in this state."""
+    """Return a line about the model if it is in this state."""
     if settings.model is None:
         return None
-    spec = gptimage.Models.load().get(settings.model)
+    spec = settings.catalogue.get(settings.model)
     if spec is None:
-        told = f"{settings.model} is not in the catalogue; it is sent as it is"
-        return f"{variable('model')}: {told}" if state == "unknown" else None
+        note = f"{settings.model} is not in the catalogue; it is sent as it is"
+        return f"{variable('model')}: {note}" if state == "unknown" else None
     now = spec.state(utc_now().date())
     if not spec.shutdown or now == "live" or (now == "shut_down") != (state == "shut_down"):
         return None

@@ -1,4 +1,4 @@
-"""`DynamicServer`: an MCP server that looks resources and prompts up each time they are asked for.
+"""`DynamicServer`: an MCP server that looks resources and prompts up with each request.
 
 The SDK's own registries hold what never changes. Images come and go, each has a type of its own,
 and template folders are edited while the server runs, so these answer for themselves.
@@ -91,12 +91,12 @@ def without_empty(arguments: Mapping[str, Any], schema: dict[str, Any]) -> dict[
     an empty text, list or object, or with null.
     """
     required = schema.get("required", ())
-    said = {
+    given = {
         name: value
         for name, value in arguments.items()
         if name in required or not _says_nothing(value)
     }
-    return {name: _without_empty(value) for name, value in said.items()}
+    return {name: _without_empty(value) for name, value in given.items()}
 
 
 def collect_advanced(
@@ -196,7 +196,7 @@ def _named(name: str, known: list[str]) -> str:
 
 
 class DynamicResources(Protocol):
-    """Resources that are looked up when they are asked for."""
+    """Resources that are looked up with each request."""
 
     @property
     def templates(self) -> Sequence[ResourceTemplate]:
@@ -208,12 +208,12 @@ class DynamicResources(Protocol):
         ...
 
     async def read(self, uri: str) -> ReadResourceContents | None:
-        """The content, or None when the address belongs to somebody else."""
+        """Return the content, or None for an address of another kind."""
         ...
 
 
 class DynamicPrompts(Protocol):
-    """Prompts that are looked up when they are asked for."""
+    """Prompts that are looked up with each request."""
 
     async def listed(self) -> Sequence[Prompt]:
         """All of them."""
@@ -229,7 +229,7 @@ class DynamicPrompts(Protocol):
 
 
 class DynamicCompletions(Protocol):
-    """Values for what somebody has begun to type."""
+    """Values for text that a person has begun to type."""
 
     async def complete(
         self,
@@ -249,7 +249,7 @@ _Handler = Callable[
 
 
 class DynamicServer(MCPServer[Any]):
-    """An `MCPServer` that also asks `resources` and `prompts`, where they are set.
+    """An `MCPServer` that also serves `resources` and `prompts`, where they are set.
 
     What is wrong with a tool's arguments it says in our words: the SDK's repeat their values, and
     those a tool does not have it ignores.
@@ -326,7 +326,7 @@ class DynamicServer(MCPServer[Any]):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        """Call a tool; arguments that do not fit are told in our words, without their values.
+        """Call a tool; arguments that do not fit are refused in our words, without their values.
 
         Raises:
             ToolError: The arguments do not fit, or the tool has failed.

@@ -1,4 +1,4 @@
-"""``GET /health``: whether this server can do its work; it asks nobody who charges for it.
+"""``GET /health``: whether this server can do its work; it sends nothing that is billed.
 
 Everybody may ask, so the reasons name no path, key or image, and a response is kept for `KEPT`
 seconds: asking often is cheap. ``?deep=1``, which needs a token once there are tokens, also asks
@@ -60,7 +60,7 @@ class HealthRoute:
         self._known: tuple[float, Health] | None = None
         self._known_deep: tuple[float, Health] | None = None
 
-    async def answer(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
         """The response."""
         async with self._lock:
             if self._known is None or self._clock() - self._known[0] > KEPT:
@@ -99,14 +99,16 @@ def look(app: App) -> Health:
     reasons: list[str] = []
     if app.client is None:
         reasons.append(
-            "there is no key: set OPENAI_API_KEY, or GPTIMAGE_SANDBOX=true to draw offline"
+            f"there is no key: set {app.settings.key_variable}, or GPTIMAGE_SANDBOX=true to draw "
+            "offline"
         )
     return Health((*reasons, *of_store(app.store)), tuple(_cache(app)))
 
 
 async def of_service(settings: Settings) -> Health:
     """Ask the service for its models: whether it is there, takes the key, and has the model."""
-    if settings.sandbox or settings.api_key is None:  # no service, or no key, which `look` tells
+    # No service, or no key, which `look` tells; others than OpenAI list their models elsewhere.
+    if settings.sandbox or settings.api_key is None or settings.provider is not None:
         return Health()
     url = f"{(settings.base_url or _SERVICE).rstrip('/')}/models"
     headers = {"authorization": f"Bearer {settings.api_key}"}
@@ -136,7 +138,7 @@ def _of_models(body: bytes, settings: Settings) -> Health:
         ids = {str(each["id"]) for each in json.loads(body)["data"]}
     except (ValueError, TypeError, KeyError):
         return Health((), ("the service's list of models cannot be read",))
-    model = settings.model or gptimage.Models.load().default
+    model = settings.default_model
     if model in ids:
         return Health()
     return Health((), (f"the service does not list the model {model}",))

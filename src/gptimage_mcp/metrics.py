@@ -64,7 +64,7 @@ class MetricsRoute:
         if self._metrics is not None:
             self._metrics.watch(app)
 
-    async def answer(self, _: Request) -> Response:
+    async def respond(self, _: Request) -> Response:
         """Return the response."""
         if self._metrics is None:
             return JsonError(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # Completion of what people type: ids of images, models, template names and arguments, sizes.
 
 MOST: Final = 100
-"""The most values the protocol allows in one answer."""
+"""The most values the protocol allows in one response."""
 
 _IDS_SEARCHED: Final = 1000
 _SIZES: Final = ("auto", "16:9", "9:16", "4:3", "3:4", "1:1", *PRESETS)
@@ -54,7 +54,7 @@ _Complete = Callable[[str], Awaitable[Completion]]
 
 
 class Completions:
-    """Values for what somebody has begun to type.
+    """Values for text that a person has begun to type.
 
     Args:
         store: Where ids come from.
@@ -139,7 +139,7 @@ prompt is word for word what the image model should read:
 def add_prompts(server: DynamicServer, app: App) -> None:
     """Offer every prompt template of `app`, and completion of its arguments.
 
-    A template folder that changes is read again when somebody asks, and subscribers are told.
+    A template folder that changes is read again with the next request, and subscribers are told.
     """
     server.prompts = Prompts(app.templates)
     server.completions = Completions(app.store, app.templates)

@@ -170,7 +170,7 @@ class Resources:
         return [*_OVERVIEWS, *(_listed(record) for record in page)]
 
     async def read(self, uri: str) -> ReadResourceContents | None:
-        """The content, or None when the address belongs to somebody else.
+        """Return the content, or None for an address of another kind.
 
         Raises:
             ResourceNotFoundError: Nothing has this address.
@@ -211,7 +211,7 @@ class Resources:
 
     async def _model(self, address: Address) -> ReadResourceContents:
         address.takes()
-        catalogue = gptimage.Models.load()
+        catalogue = self._app.settings.catalogue
         spec = catalogue.get(address.path)
         if spec is None:
             known = ", ".join(spec.id for spec in catalogue)
@@ -223,7 +223,7 @@ class Resources:
     async def _models(self, address: Address) -> ReadResourceContents:
         """Return all models, as ``list_models`` does: an address of lansespirit/image-gen-mcp."""
         address.takes(path="list")
-        catalogue, today = gptimage.Models.load(), self._app.clock().date()
+        catalogue, today = self._app.settings.catalogue, self._app.clock().date()
         return _json({"models": [records.model(spec, catalogue, today) for spec in catalogue]})
 
     async def _templates(self, address: Address) -> ReadResourceContents:
@@ -279,7 +279,7 @@ _OVERVIEWS: Final = (
         uri=STATS_URI,
         name="storage-stats",
         title="Storage overview",
-        description="How many images are kept, what they take and what they cost.",
+        description="How many images are saved, what they take and what they cost.",
         mime_type="application/json",
     ),
     Resource(

@@ -16,7 +16,6 @@ from mcp.server.request_state import RequestStateSecurity
 from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 
 import gptimage
-from gptimage.config import variable
 from gptimage_mcp.assets import icons, viewer
 from gptimage_mcp.catalogue import saved_tools
 from gptimage_mcp.config.settings import Settings, enabled_tools
@@ -50,7 +49,7 @@ def _ways(settings: Settings, *, draws: bool) -> Iterator[str]:
         )
     elif not draws:
         yield (
-            f"NO API KEY: nothing can be drawn until the person sets {variable('api_key')} where "
+            f"NO API KEY: nothing can be drawn until the person sets {settings.key_variable} where "
             "this server is configured. Everything else works. Never ask for a key in the chat."
         )
     yield (
@@ -178,12 +177,13 @@ def late_server(settings: Settings) -> DynamicServer:
     """
     if not _can_wait(settings):
         return build_server(settings, detached=True)
-    draws = settings.sandbox or settings.api_key is not None
+    draws = settings.sandbox or settings.has_key
     if draws and not settings.sandbox:
         from gptimage.transport import check_environment, check_key
 
         # What the client of the library would refuse when it is made.
-        check_key("api_key", settings.api_key)
+        if settings.api_key is not None:
+            check_key("api_key", settings.api_key)
         check_environment(whole=False)
     subscriptions = InMemorySubscriptionBus()
     contexts = AsyncExitStack()
@@ -213,8 +213,8 @@ def late_server(settings: Settings) -> DynamicServer:
             yield
 
     assert isinstance(settings.store, Path)  # noqa: S101  # see `_can_wait`
-    told = instructions(settings, draws=draws, folder=settings.store.resolve())
-    server = _bare_server(settings, told, lifespan, subscriptions, Tasks(find))
+    text = instructions(settings, draws=draws, folder=settings.store.resolve())
+    server = _bare_server(settings, text, lifespan, subscriptions, Tasks(find))
     server.outline = saved_tools(settings)
     server.opener = opener
     return server
@@ -253,7 +253,7 @@ def _always(app: App) -> Callable[[], Awaitable[App]]:
 
 def _bare_server(
     settings: Settings,
-    told: str,
+    text: str,
     lifespan: Callable[[MCPServer[Any]], AbstractAsyncContextManager[Any]],
     subscriptions: SubscriptionBus,
     tasks: Tasks,
@@ -263,7 +263,7 @@ def _bare_server(
         "gptimage",
         title="gptimage",
         description="Draws and edits images with OpenAI's image models, and keeps them.",
-        instructions=told,
+        instructions=text,
         icons=icons("server"),
         version=_version(),
         lifespan=lifespan,
@@ -287,7 +287,7 @@ def _fill(server: DynamicServer, app: App) -> None:
 
 
 def _security(settings: Settings) -> RequestStateSecurity | None:
-    """Seal questions to the person with the shared secret, so that any replica reads the answer."""
+    """Seal questions with the shared secret, so that any replica can read the response."""
     return RequestStateSecurity(keys=settings.shared_secret) if settings.shared_secret else None
 
 

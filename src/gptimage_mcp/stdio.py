@@ -167,7 +167,7 @@ class Lines:
                 yield text
 
     async def _checked(self, line: bytes) -> str | None:
-        """Return the line if it holds a message; answer it if it does not."""
+        """Return the line if it holds a message; send an error if it does not."""
         from mcp.shared.message import SessionMessage
         from mcp_types import INVALID_REQUEST, PARSE_ERROR, ErrorData
         from mcp_types.jsonrpc import JSONRPCError, JSONRPCNotification, jsonrpc_message_adapter

@@ -43,7 +43,7 @@ TASKS: Final = "io.modelcontextprotocol/tasks"
 _VERSIONS: Final = frozenset(MODERN_PROTOCOL_VERSIONS)
 _POLL_MS: Final = 2_000
 _TTL_MS: Final = 30 * 24 * 3_600_000
-"""How long handles are kept; see the journal."""
+"""How long handles are known; see the journal."""
 
 _REMEMBERED: Final = 1_000
 
@@ -208,7 +208,7 @@ def _handle(result: HandlerResult) -> str | None:
 
 
 def _max_px(arguments: Mapping[str, Any]) -> int | None:
-    """Return the size of the previews the call asked for, wherever it stands."""
+    """Return the size of previews that the call named, wherever it stands."""
     advanced = arguments.get("advanced")
     for place in (arguments, advanced):
         if isinstance(place, dict):

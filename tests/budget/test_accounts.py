@@ -311,3 +311,59 @@ def _try(budget: Budget, amount: Decimal, cost: Decimal, end: str) -> Decimal:
         elif end == "release":
             reservation.release()
     return budget.remaining(NOON)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"limit_usd": 1}, "per= takes one of"),
+        ({"limit_usd": 1, "per": 3}, "per"),
+        ({"limit_usd": 1, "per": "week"}, "week"),
+        ({"limit_usd": True, "per": "day"}, "amount in USD"),
+        ({"limit_usd": Path("5"), "per": "day"}, "amount in USD"),
+        ({"limit_usd": Decimal("1e9") + 1, "per": "day"}, "amount in USD"),
+        ({"limit_usd": 1, "per": "day", "unknown": -1}, "unknown"),
+        ({"limit_usd": 1, "per": "day", "ledger": "spend.sqlite"}, "ledger"),
+        ({"limit_usd": 1, "per": "day", "clock": "noon"}, "clock"),
+    ],
+)
+def test_what_is_no_budget_is_refused(options: dict[str, Any], named: str) -> None:
+    """A limit of the wrong kind or size is refused where it is made, by name."""
+    with pytest.raises(ConfigurationError, match=named):
+        Budget(**options)
+
+
+def test_the_largest_budget() -> None:
+    """A billion dollars is the most that a limit may be, and nothing is rounded on the way."""
+    most = Decimal(10**9)
+
+    assert Budget(most, per="total").remaining() == most  # by this machine's clock
+
+
+def test_the_first_clock_stays(tmp_path: Path) -> None:
+    """What is left of the day is a question to its own clock, or else to its first client's."""
+    later = NOON + timedelta(days=1)
+    own = Budget(1, per="day", clock=lambda: NOON)
+    taken = Budget(1, per="day", ledger=Ledger(tmp_path / "spend.sqlite"))
+    for budget in (own, taken):
+        budget.use_clock((lambda: later) if budget is own else (lambda: NOON))
+        budget.use_clock(lambda: later)
+        reserve(budget, "0.40").settle(Decimal("0.40"))
+
+    assert own.remaining() == taken.remaining() == Decimal("0.60")
+    assert (taken.remaining(later), own.remaining(later)) == (1, 1)
+
+
+def test_its_ledger_takes_the_clock_over(tmp_path: Path) -> None:
+    """A call of yesterday's test is not overdue for a client whose clock stands still."""
+    budget = Budget(1, per="total", ledger=(ledger := Ledger(tmp_path / "spend.sqlite")))
+    budget.attach(ledger)  # the same again: harmless, and so is the same file
+    budget.attach(ledger := Ledger(ledger.path))
+    budget.use_clock(lambda: NOON)
+    reserve(budget, "0.40")
+    unknown = reserve(budget, "0.10")
+    unknown.unknown()
+
+    total = ledger.summary().total
+    assert (total.waiting, total.unknown, total.reserved) == (1, 1, Decimal("0.50"))
+    assert ledger.spent() == Decimal("0.50")

@@ -228,6 +228,7 @@ def test_every_parameter_has_an_option() -> None:
     parser = build_parser()
     words = ["edit", "p", "-i", "a.png", "-i", "b.png", "--mask", "m.png", "--markup", "k.png"]
     words += ["--input-fidelity", "high", "-n", "1", "--partial-images", "1", "--extra-body", "{}"]
+    words += ["--outside", "keep"]
     words += ["--svg-model", "x", "--svg-effort", "low", "--compression", "5"]
     words += ["--frame-count", "3", "--frame-duration-ms", "200"]
     for name in ("model", "size", "quality", "background", "format", "moderation", "complexity"):
@@ -415,6 +416,24 @@ def test_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None
 
     assert ended.value.code == 2
     assert "paint" in capsys.readouterr().err
+
+
+def test_a_sandbox_of_an_unknown_provider_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The error lists the providers there are; nothing is served."""
+    assert main(["sandbox", "--provider", "bedrock"]) == 2
+    assert "azure, gemini, openrouter, together, xai" in capsys.readouterr().err
+
+
+def test_a_provider_of_tiers_draws_and_lists_its_prices(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Gemini's file has the format its name says, and `models` the price of each tier."""
+    words = ["generate", "A fox", "--sandbox", "--provider", "gemini", "-o", "fox.png"]
+
+    assert main(words) == 0
+    assert Image.from_path("fox.png").format == "png"
+    assert main(["models", "--provider", "gemini"]) == 0
+    assert "1K $0.134 2K $0.134 4K $0.240" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to a child")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as PilImage
 
 from gptimage.cli.main import main
 from gptimage.cli.parser import build_parser
@@ -33,14 +34,26 @@ WRONG = (
 )
 COMMANDS = {
     "generate": ("A fox", *FAST),
+    "edit": ("A fox", "-i", "a.png", *FAST),
+    "variations": ("a.png", *FAST),
+    "refine": ("A fox", *FAST),
     "many": ("rows.jsonl", "--dry-run"),
     "batch submit": ("rows.jsonl",),
+    "batch status": ("missing.json",),
     "batch wait": ("missing.json",),
+    "batch results": ("missing.json",),
+    "jobs list": (),
+    "jobs retry": ("a-job",),
+    "jobs discard": ("a-job",),
     "estimate": ("A fox", *FAST),
     "spend": (),
     "templates list": (),
     "store history": (),
     "store search": ("fox",),
+    "store show": ("img_x",),
+    "store open": ("img_x",),
+    "store tag": ("img_x", "fox"),
+    "store pin": ("img_x",),
     "store prune": ("--dry-run",),
     "store verify": (),
     "store recover": (),
@@ -58,6 +71,8 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a-folder").mkdir()
     Path("x.txt").write_text("hello", encoding="utf-8")
+    PilImage.new("RGB", (1024, 1024), "teal").save("a.png")
+    Path("twice.jsonl").write_text('{"prompt": "A fox", "prompt": "A cat"}')
     Path("rows.jsonl").write_text('{"prompt": "A fox"}\n', encoding="utf-8")
 
 
@@ -109,9 +124,7 @@ def test_no_value_of_an_option_is_a_fault_of_the_program(
     """Whatever an option is given, the command ends with a sentence; bad input sends nothing."""
     odd: list[object] = []
     for option in options_of(command):
-        refused = (
-            {2, 3} if option in {"--state", "--checkpoint"} else {2}
-        )  # what a run goes on from
+        refused = {2, 3} if option == "--checkpoint" else {2}  # what a run goes on from
         for value in WRONG:
             Path("batch.json").unlink(missing_ok=True)  # of other requests, by another option
             before = len(service.requests)
@@ -136,8 +149,13 @@ def test_no_value_of_an_option_is_a_fault_of_the_program(
         (("generate", "A fox\0"), "PROMPT has a null character"),
         (("estimate", "A fox", "--templates", "missing"), "missing"),
         (("many", "rows.jsonl", "--images-per-minute", "0"), "--images-per-minute"),
+        (("many", "twice.jsonl"), "line 1: 'prompt' is there twice; nothing was sent"),
         (("spend", "--ledger", "x.txt"), "--ledger"),
         (("cache", "stats", "--cache", "x.txt"), "--cache"),
+        (("batch", "submit", "rows.jsonl", "--state", "a-folder"), "--state"),
+        (("batch", "submit", "rows.jsonl", "--state", "x.txt"), "no state file of a batch"),
+        (("batch", "status", "x.txt"), "BATCH"),
+        (("batch", "wait", "a-folder"), "BATCH"),
     ],
 )
 def test_a_place_or_number_that_an_option_names_is_bad_input(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import logging
 import traceback
 from collections.abc import Callable, Iterator
@@ -10,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client
 
 from gptimage import Cache, GptImageError, ImageClient, Ledger, Retry, Store
+from gptimage.cli.main import main
 from gptimage.sandbox import Sandbox, SandboxServer
+from gptimage_mcp import Settings, build_server
+from tests.factories import picture
 
 
 KEY = "sk-planted0123456789abcdefghij"
@@ -103,10 +109,99 @@ def test_neither_key_nor_prompt_leaves(
 
     assert [word for word in (KEY, KEY[3:], WORD) if any(word in each for each in told)] == []
     assert "gptimage" in logs.getvalue()  # the loggers did speak
-    written = [each for each in tmp_path.rglob("*") if each.is_file()]
-    meant = ("store", "spool")
-    for file in written:
-        data = file.read_bytes()
-        place = file.relative_to(tmp_path).parts[0]
-        assert KEY.encode() not in data
-        assert place in meant or place.startswith("prompts.") or WORD.encode() not in data, file
+    check_files(tmp_path)
+
+
+def check_files(folder: Path) -> None:
+    """No file holds the key, and only those meant for prompts hold one."""
+    for file in (each for each in folder.rglob("*") if each.is_file()):
+        data, (place, *_) = file.read_bytes(), file.relative_to(folder).parts
+        assert KEY.encode() not in data, file
+        meant = place in {"store", "spool", "out"} or place.startswith("prompts.")
+        assert meant or WORD.encode() not in data, file
+
+
+COMMANDS = {
+    "generate": ("generate", PROMPT, "-o", "out", "--json"),
+    "edit": ("edit", PROMPT, "-i", "hill.png", "-o", "out", "--partial-images", "1"),
+    "refine": ("refine", PROMPT, "-o", "out"),
+    "many": ("many", "prompts.jsonl", "-o", "out", "--checkpoint", "prompts.checkpoint"),
+    "batch": ("batch", "submit", "prompts.jsonl", "--state", "prompts.batch"),
+}
+
+
+@pytest.mark.parametrize("failure", [None, "moderation", "html", "cut", "unauthorized"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_tells_them(
+    command: str,
+    failure: Any,
+    logs: io.StringIO,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The command line prints no key, and logs neither; a prompt is in the names of its files."""
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.jsonl").write_text(json.dumps(PROMPT))
+    Path("hill.png").write_bytes(picture(1024, 1024))
+    sandbox = Sandbox(draw="plain")
+    with SandboxServer(sandbox=sandbox) as server:
+        if failure is not None:
+            sandbox.fail_next(failure, times=9)
+        settings = {
+            "XDG_STATE_HOME": str(tmp_path / "spool"),
+            "OPENAI_API_KEY": KEY,
+            "OPENAI_BASE_URL": server.base_url,
+            "GPTIMAGE_STORE": str(tmp_path / "store"),
+            "GPTIMAGE_CACHE": str(tmp_path / "cache"),
+            "GPTIMAGE_LEDGER": str(tmp_path / "ledger.sqlite"),
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        code = main([*COMMANDS[command], "--size", "1024x1024", "--quality", "low"])
+    printed = capsys.readouterr()
+
+    assert (code == 0) == (failure is None), printed.err
+    assert KEY[3:] not in printed.out + printed.err + logs.getvalue()
+    assert WORD not in logs.getvalue()
+    check_files(tmp_path)
+
+
+@pytest.mark.parametrize("failure", [None, "moderation", "html", "cut", "unauthorized"])
+def test_no_tool_tells_them(
+    failure: Any, logs: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An assistant is never told the key; logs, journal and progress have no prompt either."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "spool"))
+    sandbox, progress = Sandbox(draw="plain"), list[str]()
+
+    async def tell(_: float, __: float | None, message: str | None) -> None:
+        progress.append(str(message))
+
+    async def story(base_url: str) -> list[str]:
+        server = build_server(
+            Settings(
+                store=tmp_path / "store",
+                ledger=tmp_path / "ledger.sqlite",
+                cache=tmp_path / "cache",
+                api_key=KEY,
+                base_url=base_url,
+            )
+        )
+        asked = {"prompt": PROMPT, **FAST}
+        async with Client(server) as client:
+            told = [
+                await client.call_tool("generate_image", asked, progress_callback=tell),
+                await client.call_tool("generate_image", {**asked, "n": 99}),
+                await client.call_tool("get_server_status", {}),
+            ]
+            return [each.model_dump_json() for each in told]
+
+    with SandboxServer(sandbox=sandbox) as server:
+        if failure is not None:
+            sandbox.fail_next(failure, times=9)
+        told = asyncio.run(story(server.base_url))
+
+    assert KEY[3:] not in "".join([*told, *progress, logs.getvalue()])
+    assert WORD not in "".join([*progress, logs.getvalue()])
+    check_files(tmp_path)

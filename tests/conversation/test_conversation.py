@@ -325,8 +325,8 @@ def test_an_svg_that_cannot_be_drawn_here_is_refused(monkeypatch: pytest.MonkeyP
             alone.send("At night", **LOW)
 
 
-@pytest.mark.parametrize("resume", ["", " ", 3])
-def test_an_empty_resume_is_refused(resume: Any) -> None:
+@pytest.mark.parametrize("resume", ["", " ", 3, "resp_\ud83d", "resp_1\n"])
+def test_a_resume_that_is_no_id_is_refused(resume: Any) -> None:
     """An empty variable of a script must not begin a new conversation, and pay for it."""
     with ImageClient.sandbox() as client, pytest.raises(InvalidRequestError) as caught:
         client.conversation(resume=resume)

@@ -13,6 +13,7 @@ from gptimage import FileRef, ImageClient, InvalidRequestError, Mask
 from gptimage.cache import Cache
 from gptimage.engine.parse import parse_response
 from gptimage.image import drift
+from gptimage.image.label import COMPOSITE
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
 from tests.factories import NOW, answer, edit, image, planned
@@ -61,7 +62,9 @@ def test_both_images_are_saved_and_linked(tmp_path: Path) -> None:
     assert record.original is not None
     assert (sent.sha256, kept.image.sha256) == (record.original.sha256, record.sha256)
     assert record.request["outside"] == "keep"
-    assert kept.image.data == events[-1].image.data
+    assert record.effective == {**kept.effective, "size": "1024x1024", "format": "png"}
+    assert (record.digital_source, record.label.id) == (COMPOSITE, record.id)
+    assert kept.image.diff(events[-1].image, tolerance=0).changed == 0
     assert 0 == drift(kept.image, EDIT["images"], MASK) < (kept.drift or 0)
     assert kept.drift == json.loads(kept.to_json())["drift"] == plain.drift
     assert any("outside the mask" in each for each in kept.warnings)

@@ -71,7 +71,7 @@ def test_an_alpha_channel_that_hides_nothing_is_no_transparency() -> None:
     assert shown.format == "jpeg"
 
 
-@pytest.mark.parametrize("count", [1, 3, 10])
+@pytest.mark.parametrize("count", [1, 10])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_noise_fits_too(count: int, mode: str) -> None:
     """Images that cannot be compressed get smaller until they fit, and each is still shown."""

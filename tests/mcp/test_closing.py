@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gptimage.sandbox import SandboxServer
 from gptimage_mcp.jobs.job import Job
-from gptimage_mcp.jobs.journal import new_entry
+from gptimage_mcp.jobs.journal import Entry
 from tests.mcp.closing import Unhurried, come_back, draw_and_leave, environment, text
 
 
@@ -32,7 +32,7 @@ def test_the_handle_waits_for_a_process_that_is_still_starting() -> None:
 
     async def story() -> tuple[bool, bool]:
         loop = asyncio.get_running_loop()
-        entry = new_entry("generate", owner=None, started=datetime(2026, 11, 28, tzinfo=UTC))
+        entry = Entry(operation="generate", started=datetime(2026, 11, 28, tzinfo=UTC))
         job = Job(entry, loop=loop, settling=1e-9)
         waiting = loop.create_task(job.wait(0))
         for _ in range(10):

@@ -44,9 +44,9 @@ def here(tmp_path: Path) -> BrowseFixture:
 
 @pytest.fixture(scope="module")
 def painted() -> tuple[gptimage.Image, ...]:
-    """Ten pictures in 4K by the sandbox's painter."""
+    """Ten times a picture in 4K by the sandbox's painter."""
     with gptimage.ImageClient.sandbox() as client:
-        return client.generate("A harbour at dawn", size="3840x2160", n=10).images
+        return client.generate("A harbour at dawn", size="3840x2160").images * 10
 
 
 def saved(app: App, result: gptimage.Result, **options: Any) -> gptimage.Result:
@@ -181,7 +181,7 @@ def test_pictures_that_cannot_be_compressed_fit(here: BrowseFixture) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_more_pictures_than_a_call_can_draw_fit(here: BrowseFixture, mode: str) -> None:
     """Forty pictures of noise are too much for nothing: each has its preview."""
-    result = show(here.app, saved(here.app, drawing(*[picture((400, 400), mode=mode)] * 40)))
+    result = show(here.app, saved(here.app, drawing(*[picture((300, 300), mode=mode)] * 40)))
 
     assert length(result) < LARGEST
     assert len(shown(result)) == 40

@@ -329,11 +329,11 @@ def test_health_is_looked_at_now_and_then(
 
     async def ask() -> list[int]:
         request = Request({"type": "http", "query_string": b""})
-        codes = [(await route.answer(request)).status_code]
+        codes = [(await route.respond(request)).status_code]
         monkeypatch.setattr(os, "access", lambda *_: False)
-        codes.append((await route.answer(request)).status_code)
+        codes.append((await route.respond(request)).status_code)
         now[0] += KEPT + 0.1
-        return [*codes, (await route.answer(request)).status_code]
+        return [*codes, (await route.respond(request)).status_code]
 
     assert asyncio.run(ask()) == [200, 200, 503]
 

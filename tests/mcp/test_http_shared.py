@@ -386,9 +386,9 @@ def look(app: Any, times: int = 1, now: list[float] | None = None) -> list[Any]:
         from starlette.requests import Request
 
         request = Request({"type": "http", "query_string": b"deep=1"})
-        found = await asyncio.gather(*(route.answer(request) for _ in range(times)))
+        found = await asyncio.gather(*(route.respond(request) for _ in range(times)))
         clock[0] += KEPT_DEEP + 1
-        return [*found, await route.answer(request)]
+        return [*found, await route.respond(request)]
 
     return asyncio.run(asked())
 

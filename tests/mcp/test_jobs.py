@@ -32,7 +32,7 @@ from gptimage_mcp.jobs import job as job_module
 from gptimage_mcp.jobs import shared
 from gptimage_mcp.jobs.job import Job, Progress
 from gptimage_mcp.jobs.jobs import Jobs
-from gptimage_mcp.jobs.journal import Journal, is_handle
+from gptimage_mcp.jobs.journal import Entry, Journal, is_handle
 from gptimage_mcp.jobs.shared import SharedFolder
 from gptimage_mcp.server import server_of
 from tests.mcp.harness import (
@@ -583,12 +583,12 @@ def test_a_journal_that_cannot_be_written_costs_no_picture(tmp_path: Path) -> No
 def test_old_entries_are_thrown_away(tmp_path: Path) -> None:
     """After a month nobody asks for a handle any more; running servers keep their locks."""
     journal, other = Journal(tmp_path), Journal(tmp_path)
-    entry = journal.begin("generate", owner=None, started=datetime.now(UTC))
+    entry = journal.begin(Entry(operation="generate", started=datetime.now(UTC)))
     long_ago = datetime.now(UTC).timestamp() - shared.KEPT - 60
     for path in tmp_path.iterdir():
         os.utime(path, (long_ago, long_ago))
 
-    other.begin("generate", owner=None, started=datetime.now(UTC))
+    other.begin(Entry(operation="generate", started=datetime.now(UTC)))
 
     assert journal.find(entry.handle) is None
     assert journal.is_alive(entry)
@@ -727,7 +727,7 @@ def test_a_picture_that_was_saved_after_all_is_found(tmp_path: Path) -> None:
     """A server that had to stop noted "unknown" while the picture was just being saved."""
     where = server_fixture(tmp_path)
     journal = Journal(tmp_path / JOBS)
-    entry = journal.begin("generate", owner=None, started=datetime.now(UTC))
+    entry = journal.begin(Entry(operation="generate", started=datetime.now(UTC)))
     journal.put(evolve(entry, state="unknown", sent=True, error="the server stopped"))
     journal.close()
     with gptimage.ImageClient.sandbox(store=where.store) as client:
@@ -740,7 +740,7 @@ def test_a_picture_that_was_saved_after_all_is_found(tmp_path: Path) -> None:
 def test_a_server_killed_before_sending_has_cost_nothing(tmp_path: Path) -> None:
     """What never left was not billed, and that is said."""
     journal = Journal(tmp_path / JOBS)
-    entry = journal.begin("edit", owner=None, started=datetime.now(UTC))
+    entry = journal.begin(Entry(operation="edit", started=datetime.now(UTC)))
     journal.close()
     answer = server_fixture(tmp_path).call("view_image", id=entry.handle)
 

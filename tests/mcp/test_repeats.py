@@ -16,7 +16,7 @@ from mcp import Client
 from mcp_types import ElicitResult
 
 import gptimage
-from gptimage_mcp.jobs.journal import Journal
+from gptimage_mcp.jobs.journal import Entry, Journal
 from gptimage_mcp.tools.generate import GenerateTools
 from gptimage_mcp.tools.submit import JobSubmitter
 from tests.mcp.harness import JOBS, PROTOCOLS, ServerFixture, result_json, server_fixture, text
@@ -48,11 +48,12 @@ def killed(
     order = asyncio.run(_awaited(ask(GenerateTools(JobSubmitter(where.app)))))
     journal = Journal(where.folder / JOBS)
     entry = journal.begin(
-        order.request.operation,
-        owner=None,
-        started=begun,
-        digest=order.digest,
-        dedup_key=order.dedup_key,
+        Entry(
+            operation=order.request.operation,
+            started=begun,
+            digest=order.digest,
+            dedup_key=order.dedup_key,
+        )
     )
     journal.put(evolve(entry, sent=sent, most=Decimal("0.25") if sent else None))
     journal.close()

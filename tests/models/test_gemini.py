@@ -13,7 +13,7 @@ from gptimage.models.pricing import Usage, cost_of, estimate, max_cost
 from tests.factories import TODAY
 
 
-MODELS = Models.gemini()
+MODELS = Models.load().of("gemini")
 BY_ID = [pytest.param(spec, id=spec.id) for spec in MODELS]
 
 
@@ -61,9 +61,9 @@ def test_the_smallest_size_that_covers_is_drawn(
     assert rule.named[rule.covering(*asked)] == named
 
 
-def test_the_default_is_live_and_its_image_costs_what_google_says() -> None:
-    """1K at 1,120 tokens is $0.0336; what it thinks comes on top, so there is no maximum."""
-    spec = MODELS[MODELS.default]
+def test_the_newest_is_live_and_its_image_costs_what_google_says() -> None:
+    """1K at 1,120 tokens is $0.0336; what it thinks comes on top, so there is no max_cost."""
+    spec = MODELS["gemini-nano-banana-2.1"]
     found = estimate(spec, prompt="", size=(1024, 1024), quality=None, on=TODAY)
 
     assert spec.state(TODAY) == "live"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gptimage import Generate, Image, StoreError
 from gptimage._internal import user_dirs
 from gptimage.errors import ConfigurationError
 from gptimage.store import FileBlobs, PendingReplies, Store, note_of
+from tests.factories import image as plain
 
 
 NOW = timedelta(0)
@@ -113,6 +115,30 @@ def test_a_client_names_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [each.store for each in PendingReplies().abandoned(NOW)] == [store.name]
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_cropped_image_comes_home_as_the_client_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: bool
+) -> None:
+    """Its label and its bytes are the same, so that it is not saved beside itself."""
+    store = Store(tmp_path / "one")
+    client = gptimage.ImageClient.sandbox(store=store)
+
+    def killed(*_: object, **__: object) -> None:
+        raise StoreError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "save", killed)
+        call = partial(client.edit, images=plain(64, 64)) if edited else client.generate
+        with pytest.raises(StoreError, match="killed") as caught:
+            call("A fox", size="1000x700", quality="low")
+    (record,) = store.recover(older_than=NOW).saved
+
+    assert caught.value.result is not None
+    assert record.sha256 == caught.value.result.image.sha256
+    assert record.request.keys() >= {"prompt", "size"}
+    assert "digital_source" not in record.request
+
+
 @pytest.mark.parametrize(
     "odd", [10**20, -1, "x", [], {"a": 1}, 1.5], ids=["2**66", "-1", "text", "[]", "{}", "1.5"]
 )
@@ -154,6 +180,7 @@ def test_whatever_a_reply_raises_the_others_are_saved(
 RECOVERER = """
 import sys
 from datetime import timedelta
+from functools import partial
 from gptimage.store import Store
 store = Store(sys.argv[1])
 store.history()

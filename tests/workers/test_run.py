@@ -18,6 +18,7 @@ from gptimage import (
     ImageClient,
     InvalidRequestError,
     OutcomeUnknownError,
+    PartialImage,
     Retry,
     TransportError,
 )
@@ -25,12 +26,15 @@ from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
 from gptimage.cache import CacheEntry
 from gptimage.errors import CacheError
+from gptimage.sandbox import Sandbox
 from gptimage.store import Store
 from gptimage.workers import (
     Job,
     JobRecord,
     JobResult,
     JobStoreError,
+    Previews,
+    SqliteJobStore,
     discard,
     retry,
     run_job,
@@ -635,3 +639,19 @@ def test_paths_are_the_workers_to_allow(shared: Shared, tmp_path: Path, allow: b
     else:
         with pytest.raises(InvalidRequestError, match=r"images\[0\]"):
             run()
+
+
+def test_previews_are_shown_and_cannot_stop_a_paid_image(tmp_path: Path) -> None:
+    """Partial images reach whoever looks on; an error there changes nothing of the job."""
+    seen: list[int] = []
+
+    def show(partial: PartialImage) -> None:
+        seen.append(partial.index)
+        raise RuntimeError("the screen is gone")
+
+    with ImageClient.sandbox(Sandbox(draw="plain"), store=tmp_path / "store") as client:
+        job_store = SqliteJobStore(tmp_path / "jobs.sqlite")
+        result = run_job(JOB, client=client, job_store=job_store, previews=Previews(2, show))
+        job_store.close()
+
+    assert (result.status, seen) == ("done", [0, 1])

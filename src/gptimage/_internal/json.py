@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 
@@ -12,6 +13,7 @@ MAX_COUNT: Final = 10**9
 MAX_TEXT: Final = 1_000_000
 """Characters of the longest text a reply may say; a prompt has at most 32,000."""
 
+_YEAR_2100: Final = 4_102_444_800
 MAX_LABEL: Final = 200
 """Characters of the longest id or name in a reply."""
 
@@ -51,6 +53,13 @@ def label(value: object) -> str | None:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL:
         return None
     return value if value.isprintable() else None
+
+
+def moment(stamp: object) -> datetime | None:
+    """Return a time in Unix seconds that a reply names; None when it is none of these centuries."""
+    if not isinstance(stamp, (int, float)) or isinstance(stamp, bool):
+        return None
+    return datetime.fromtimestamp(stamp, UTC) if 0 <= stamp < _YEAR_2100 else None
 
 
 def prose(value: object) -> str | None:

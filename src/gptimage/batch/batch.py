@@ -142,7 +142,7 @@ class Batch(_Handle):
         """Yield every request's images or error, in the order the service gives them.
 
         The images are saved in the client's store as they are read, and no more than one
-        answer is in memory at a time. Calling it again saves nothing twice.
+        response is in memory at a time. Calling it again saves nothing twice.
 
         Raises:
             InvalidRequestError: The batch has not ended.

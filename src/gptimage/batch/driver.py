@@ -107,7 +107,7 @@ class BatchParts:
         saver: Its settings, and its store.
         accounting: Its budget, ledger and observers.
         send: Sends a request once.
-        download: Sends a request and returns at the head of the answer.
+        download: Sends a request and returns at the head of the reply.
     """
 
     saver: ResultSaver
@@ -128,18 +128,18 @@ class AsyncBatchParts:
 
 def drive(flow: Steps[ReturnT], parts: BatchParts) -> ReturnT:
     """Do what a flow asks for, and give it what comes back."""
-    answer: HttpReply | None = None
+    reply: HttpReply | None = None
     error: Exception | None = None
     with closing(flow):
         while True:
-            step, value = _step(flow, answer, error)
+            step, value = _step(flow, reply, error)
             if step is None:
                 found: ReturnT = value
                 return found
-            answer, error = None, None
+            reply, error = None, None
             try:
                 if isinstance(step, HttpRequest):
-                    answer = parts.send(step)
+                    reply = parts.send(step)
                 else:
                     time.sleep(step)
             except (TransportError, OutcomeUnknownError) as failure:
@@ -150,18 +150,18 @@ async def adrive(flow: Steps[ReturnT], parts: AsyncBatchParts) -> ReturnT:
     """`drive`, awaited; the flow itself, which reads and writes files, runs in threads."""
     import asyncio
 
-    answer: HttpReply | None = None
+    reply: HttpReply | None = None
     error: Exception | None = None
     try:
         while True:
-            step, value = await to_io_thread_shielded(_step, flow, answer, error)
+            step, value = await to_io_thread_shielded(_step, flow, reply, error)
             if step is None:
                 found: ReturnT = value
                 return found
-            answer, error = None, None
+            reply, error = None, None
             try:
                 if isinstance(step, HttpRequest):
-                    answer = await parts.send(step)
+                    reply = await parts.send(step)
                 else:
                     await asyncio.sleep(step)
             except (TransportError, OutcomeUnknownError) as failure:
@@ -257,10 +257,10 @@ def _again(
 
 
 def _step(
-    flow: Steps[ReturnT], answer: HttpReply | None, error: Exception | None
+    flow: Steps[ReturnT], reply: HttpReply | None, error: Exception | None
 ) -> tuple[HttpRequest | float | None, Any]:
     """Return the next step, or None and the flow's value; a StopIteration cannot leave a thread."""
     try:
-        return (flow.send(answer) if error is None else flow.throw(error)), None
+        return (flow.send(reply) if error is None else flow.throw(error)), None
     except StopIteration as stop:
         return None, stop.value

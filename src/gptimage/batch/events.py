@@ -75,7 +75,7 @@ class BatchEvents:
         self._failed(number, None, error, max_cost if unknown else Decimal(0))
 
     def finished(self, number: int, item: int, result: Result) -> None:
-        """A request was answered with images."""
+        """A request got its images."""
         self._emit(
             Finished,
             number,

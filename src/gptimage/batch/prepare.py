@@ -66,7 +66,7 @@ class PreparedRequest:
     """A request that was checked.
 
     Attributes:
-        plan: What is asked, at the prices of a batch.
+        plan: The request, at the prices of a batch.
         tags: Tags for the store.
     """
 
@@ -75,7 +75,7 @@ class PreparedRequest:
 
     @property
     def size(self) -> str | None:
-        """The exact pixels asked for, where a larger size is drawn."""
+        """The exact pixels requested, where a larger size is drawn."""
         return None if self.plan.exact is None else "x".join(map(str, self.plan.exact))
 
     @property
@@ -235,30 +235,30 @@ def _write(
     limits: FileLimits,
 ) -> None:
     """Write a request down as one of the part it belongs to."""
-    custom_id, asked = str(number), ready.plan
-    size = len(batches.line(custom_id, asked.wire.path, body))
+    custom_id, plan = str(number), ready.plan
+    size = len(batches.line(custom_id, plan.wire.path, body))
     if size > limits.size:
         raise InvalidRequestError(
             f"request {number}: its {size:,} bytes are too many for a batch",
             field="requests",
             allowed=f"{limits.size:,} bytes",
         )
-    place = place_of(state.parts, asked.wire.path, asked.request.model, size, limits)
+    place = place_of(state.parts, plan.wire.path, plan.request.model, size, limits)
     if place == len(state.parts):
-        part = Part(path=asked.wire.path, model=asked.request.model, start=file.tell())
+        part = Part(path=plan.wire.path, model=plan.request.model, start=file.tell())
         state.parts.append(part)
     state.parts[place].add(
         size,
-        asked.request.effective_n,
-        asked.estimate.usd if asked.estimate else None,
-        asked.max_cost,
+        plan.request.effective_n,
+        plan.estimate.usd if plan.estimate else None,
+        plan.max_cost,
     )
     line = RequestLine(
         custom_id=custom_id,
         part=place,
         body=body,
         size=ready.size,
-        template=asked.request.template,
+        template=plan.request.template,
         tags=ready.tags,
     )
     file.write(line.line())

@@ -155,8 +155,8 @@ class State:
             return from_json({**values, "path": str(file)}, cls)
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigurationError(
-                f"{file} is no state file of a batch ({error}): it is not what "
-                "`submit_batch(state=...)` and `gptimage batch submit --state` write"
+                f"{file} is no state file of a batch ({error}): "
+                "`submit_batch(state=...)` or `gptimage batch submit --state` writes one"
             ) from error
 
     @property

@@ -35,7 +35,7 @@ class BatchStatus:
 
     @property
     def completed(self) -> int:
-        """Requests answered with images."""
+        """Requests that got their images."""
         return sum(part.completed for part in self.parts)
 
     @property
@@ -67,7 +67,7 @@ StatusCallback: TypeAlias = bool | Callable[[BatchStatus], None]
 """True shows each change on standard error; a function is called with each status."""
 
 OUTAGE: Final = 3600.0
-"""Seconds without any answer after which waiting ends with the error; the batch goes on."""
+"""Seconds without any response after which waiting ends with the error; the batch goes on."""
 
 
 class StatusPoller:

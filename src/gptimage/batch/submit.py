@@ -1,11 +1,11 @@
 """Makes batches, each one once: the intention is on disk before the request is sent.
 
 Creating a batch is the one request of a job that costs money, and the service has no key that
-would make it harmless to send twice. So a lost answer is looked for among the service's batches,
+would make it harmless to send twice. So a lost response is looked for among the service's batches,
 by the id of its file and by our mark in its metadata. What is there was made. What is not there
 stays in doubt until `SETTLED` after our connection was over: how soon the list shows a batch is
 not documented, and a proxy may hold a request back. Then it is looked for once more, and only if
-it is still not there it is asked for again.
+it is still not there it is requested again.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ SETTLED: Final = timedelta(minutes=10)
 """A batch the service does not list so long after our connection was over was never made."""
 
 _CONNECTION: Final = timedelta(seconds=DEFAULT_TIMEOUT)
-"""How long our connection may have been open, when the process that asked is gone."""
+"""How long our connection may have been open, when the process that sent is gone."""
 
 _SEARCH_DELAYS: Final = (2.0, 5.0, 10.0)
-"""Seconds before each look for a batch whose answer was lost."""
+"""Seconds before each look for a batch whose response was lost."""
 
 
 def submit(core: ClientConfig, state: State, events: BatchEvents) -> Steps[None]:
@@ -66,7 +66,7 @@ def submit(core: ClientConfig, state: State, events: BatchEvents) -> Steps[None]
 
 def _submit(core: ClientConfig, state: State, events: BatchEvents, number: int) -> Steps[None]:
     part = state.parts[number]
-    if part.unconfirmed_since is not None:  # an earlier process was interrupted while it asked
+    if part.unconfirmed_since is not None:  # an earlier process was interrupted while it sent
         found = yield from _find(core, state, number)
         if found is not None:
             _made(state, events, number, found)
@@ -110,7 +110,7 @@ def _create(core: ClientConfig, state: State, events: BatchEvents, number: int) 
 
 
 def _once(request: HttpRequest) -> Steps[HttpReply | TransportError | None]:
-    """Send what costs money once; None when the answer was lost."""
+    """Send what costs money once; None when the response was lost."""
     try:
         reply: HttpReply = yield request
     except OutcomeUnknownError:
@@ -158,7 +158,7 @@ def _retry_delay(
 
 
 def _search(core: ClientConfig, state: State, number: int) -> Steps[str | None]:
-    """Look for a batch whose answer was lost."""
+    """Look for a batch whose response was lost."""
     for seconds in _SEARCH_DELAYS:
         yield seconds
         try:

@@ -28,7 +28,7 @@ class RequestLine:
         custom_id: Its name in the batch.
         part: The number of its part.
         body: The body of its line.
-        size: The exact pixels asked for, such as ``1200x630``, or None.
+        size: The exact pixels requested, such as ``1200x630``, or None.
         template: The template its prompt came from, or None.
         tags: Tags for the store.
     """

@@ -94,7 +94,7 @@ class CacheStats:
 
 @frozen
 class LeaseHeld:
-    """The answer to `Cache.lease` while another process sends the same request.
+    """The result of `Cache.lease` while another process sends the same request.
 
     Attributes:
         token: Names its attempt; `Cache.lease_outcome` returns how that ended.

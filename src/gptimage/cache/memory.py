@@ -112,7 +112,7 @@ class MemoryCache(Cache):
             now = self._clock()
             self._drop_expired(now)
             age = float("-inf") if older_than is None else older_than.total_seconds()
-            found = [key for key, kept in self._entries.items() if (kept.created or 0) < now - age]
+            found = [key for key, each in self._entries.items() if (each.created or 0) < now - age]
             for key in found:
                 self._drop(key)
             return len(found)
@@ -158,13 +158,13 @@ class MemoryCache(Cache):
         self._counts = evolve(self._counts, evictions=self._counts.evictions + evicted)
 
     def _drop_expired(self, now: float) -> None:
-        for key in [key for key, kept in self._entries.items() if _expired(kept, now)]:
+        for key in [key for key, entry in self._entries.items() if _expired(entry, now)]:
             self._drop(key)
 
     def _drop(self, key: str) -> None:
-        kept = self._entries.pop(key, None)
-        if kept is not None:
-            self._bytes -= len(kept.body)
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= len(entry.body)
 
 
 def _expired(entry: CacheEntry, now: float) -> bool:

@@ -212,14 +212,14 @@ _CHUNK_BYTES: Final = 256 * 1024
 """Each piece has the whole timeout to itself, so a big reply passes a slow network."""
 
 _REST_SECONDS: Final = 5.0
-"""How long a server that did not answer is left alone."""
+"""How long a server that did not respond is left alone."""
 
 
 @strict_class
 class RedisCache(Cache):
     """A cache in one Redis server (6 or newer, not a cluster) that machines share.
 
-    A server that does not answer costs ``timeout`` once; then it is left alone for five
+    A server that does not respond costs ``timeout`` once; then it is left alone for five
     seconds, and calls go on without the cache. A lease is renewed while its call lasts,
     and is free again eight seconds after its process or its network died.
 
@@ -228,7 +228,7 @@ class RedisCache(Cache):
         ttl: How long a reply lasts; None is for ever.
         max_bytes: How many bytes the bodies may have together; None leaves that to Redis.
         prefix: Put before every key; caches with different ones know nothing of each other.
-        timeout: How long to wait for a connection, and for each answer.
+        timeout: How long to wait for a connection, and for each response.
 
     Raises:
         ConfigurationError: The package ``redis`` is missing, the URL is none, or a limit is
@@ -383,10 +383,10 @@ class RedisCache(Cache):
         return f"{self._prefix}{kind}:{key}" if key else f"{self._prefix}{kind}"
 
     def _send(self, work: Callable[[Any], T]) -> T:
-        """Send something to the server, unless it did not answer a moment ago.
+        """Send something to the server, unless it did not respond a moment ago.
 
         Raises:
-            CacheError: It does not answer, or refuses.
+            CacheError: It does not respond, or refuses.
         """
         from redis import exceptions
 

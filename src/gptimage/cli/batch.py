@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,7 +38,7 @@ from gptimage.types.result import Result
 
 if TYPE_CHECKING:
     from gptimage import ImageClient
-    from gptimage.batch import BatchItem, BatchStatus
+    from gptimage.batch import Batch, BatchItem, BatchStatus
 
 
 _WITHOUT: Final = {"submit": ("cache",), "results": ("budget", "tag", "refresh")}
@@ -83,7 +83,8 @@ def _submit(args: argparse.Namespace) -> int:
     with _client(args) as client, open_input(args.requests) as path:
         rows = Rows(path, columns_of(args, configure(args)))
         check_all(client, rows, path)
-        batch = client.submit_batch(_counted(rows, args.tag or []), state=args.state)
+        with _typed("--state"):
+            batch = client.submit_batch(_counted(rows, args.tag or []), state=args.state)
     if args.json:
         document = {"ids": batch.ids, "state": args.state, "estimate_usd": usd(batch.estimate)}
         print_json(document)
@@ -95,13 +96,13 @@ def _submit(args: argparse.Namespace) -> int:
 
 def _status(args: argparse.Namespace) -> int:
     with _client(args) as client:
-        _show(client.open_batch(args.batch).status(), as_json=args.json)
+        _show(_opened(client, args).status(), as_json=args.json)
     return 0
 
 
 def _wait(args: argparse.Namespace) -> int:
     with _client(args) as client:
-        batch = client.open_batch(args.batch)
+        batch = _opened(client, args)
         status = batch.wait(progress=True, poll=args.poll, timeout=args.timeout)
     if args.json or not sys.stdout.isatty():  # a terminal has just shown it
         _show(status, as_json=args.json)
@@ -110,7 +111,7 @@ def _wait(args: argparse.Namespace) -> int:
 
 def _cancel(args: argparse.Namespace) -> int:
     with _client(args) as client:
-        _show(client.open_batch(args.batch).cancel(), as_json=args.json)
+        _show(_opened(client, args).cancel(), as_json=args.json)
     return 0
 
 
@@ -124,7 +125,7 @@ def _results(args: argparse.Namespace) -> int:
                 field="store",
                 allowed="a folder, or s3://bucket/prefix",
             )
-        with closing(client.open_batch(args.batch).results()) as items:
+        with closing(_opened(client, args).results()) as items:
             codes.update(_report(item, as_json=args.json) for item in items)
     return max(codes)
 
@@ -139,6 +140,24 @@ def _client(args: argparse.Namespace) -> ImageClient:
     if config.sandbox:
         raise ConfigurationError(_NO_SANDBOX)
     return open_client(config)
+
+
+def _opened(client: ImageClient, args: argparse.Namespace) -> Batch:
+    with _typed("BATCH"):
+        return client.open_batch(args.batch)
+
+
+@contextmanager
+def _typed(name: str) -> Generator[None]:
+    """Make it bad input when the state file a person named is of no use.
+
+    Raises:
+        InvalidRequestError: It is none, or that of another job; nothing was sent.
+    """
+    try:
+        yield
+    except ConfigurationError as error:
+        raise InvalidRequestError(f"{name}: {error}", field="state") from error
 
 
 def _counted(rows: Rows, tags: list[str]) -> Iterator[dict[str, Any]]:

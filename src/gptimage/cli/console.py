@@ -11,6 +11,7 @@ import threading
 from collections.abc import Generator
 from typing import BinaryIO, Final, TextIO
 
+from gptimage._internal.text import reason
 from gptimage.errors import InvalidRequestError
 from gptimage.wording import for_command_line
 
@@ -26,7 +27,7 @@ _MARKS: Final = (  # the longer ones first: UTF-32's begins with UTF-16's
 
 
 class NotDeliveredError(OSError):
-    """The work is done, but what it made could not be written where the user asked."""
+    """The work is done, but what it made could not be written where the user wanted it."""
 
 
 @contextlib.contextmanager
@@ -154,11 +155,6 @@ class Messages(Output):
 
     def _failed(self, error: OSError | ValueError) -> None:
         pass
-
-
-def reason(error: Exception) -> str:
-    """Return why something failed, in the words of the system."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def encoding_of(head: bytes) -> str:

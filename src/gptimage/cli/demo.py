@@ -52,8 +52,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _may_spend(args: argparse.Namespace, config: Config) -> bool:
     """Return whether to use the service: only with a key, and never by surprise."""
-    if config.sandbox or config.text("api_key") is None:
+    if config.sandbox or config.lacks_key or config.provider is not None:
         reason = "as you asked" if config.sandbox else "OPENAI_API_KEY is not set"
+        if config.provider is not None and not config.sandbox:
+            reason = "the images are those of OpenAI's models"
         print(f"Using the offline sandbox ({reason}): nothing is sent, nothing is billed.\n")
         return False
     print(f"OPENAI_API_KEY is set: this would use OpenAI's service, {_estimate()} in all.")
@@ -86,7 +88,7 @@ def _make_all(client: ImageClient, folder: Path, made: list[Made]) -> None:
     for step in STEPS:
         with progress(f"{step.name}: {step.what} ..."):
             for each in make(client, step, folder):
-                made.append(each)  # noqa: PERF402  # kept one by one: the next may fail
+                made.append(each)  # noqa: PERF402  # saved one by one: the next may fail
 
 
 def _show(made: Sequence[Made], folder: Path, *, sandbox: bool) -> None:
@@ -166,7 +168,7 @@ class Step:
     Attributes:
         name: The file's name without extension.
         what: What it shows, in a few words.
-        prompt: What is asked for.
+        prompt: The prompt of the request.
         options: The other parameters; the cheapest quality, because a demo costs money too.
         edit: Whether the shipped photograph is edited.
     """

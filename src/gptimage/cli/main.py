@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
-from gptimage.cli.console import NotDeliveredError, Output, console, reason
+from gptimage._internal.text import reason
+from gptimage.cli.console import NotDeliveredError, Output, console
 
 
 if TYPE_CHECKING:
@@ -97,8 +98,10 @@ def refuse_empty(args: argparse.Namespace, words: Sequence[str]) -> None:
 
     for name, value in vars(args).items():
         several = cast("list[object]", value) if isinstance(value, list) else [value]
-        problem = "is empty" if "" in several else "has a null character in it"
-        if "" in several or any("\0" in each for each in several if isinstance(each, str)):
+        texts = [each for each in several if isinstance(each, str)]
+        blank = any(not each.strip() for each in texts)
+        problem = "is empty" if blank else "has a null character in it"
+        if blank or any("\0" in each for each in texts):
             flag = f"--{name.replace('_', '-')}"
             given = any(word in {flag, flag[1:3]} or word.startswith(f"{flag}=") for word in words)
             shown = flag if given else name.upper()

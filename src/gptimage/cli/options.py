@@ -29,6 +29,7 @@ _OTHERWISE: Final = ("prompt", "images", "mask", "markup", "svg")
 """Parameters whose options are not simply their names with dashes."""
 
 _CLIENT_SETTINGS: Final = (
+    "provider",
     "sandbox",
     "store",
     "cache",
@@ -173,14 +174,15 @@ def add_client_options(parser: argparse.ArgumentParser, *, without: tuple[str, .
     """
     group = parser.add_argument_group("settings (see `gptimage config`)")
     add_sandbox_option(group)
-    for flag, what in (
-        ("--store DIR", "save every image there; a bucket, or off"),
-        ("--cache DIR", "pay once per request: a folder, on or off"),
-        ("--ledger FILE", "enter every call and cost there, or off"),
-        ("--budget USD/PERIOD", "spend no more: 1.00/day, 0.25/call"),
+    argument(group, "--provider NAME", "the service that draws: openai, azure, openrouter...")
+    for option, what in (
+        ("store DIR", "save every image there; a bucket, or off"),
+        ("cache DIR", "pay once per request: a folder, on or off"),
+        ("ledger FILE", "enter every call and cost there, or off"),
+        ("budget USD/PERIOD", "spend no more: 1.00/day, 0.25/call"),
     ):
-        if flag.split()[0].removeprefix("--") not in without:
-            argument(group, flag, what)
+        if option.split()[0] not in without:
+            argument(group, f"--{option}", what)
     if "tag" not in without:
         argument(group, "--tag WORD", "a tag for the store", action="append")
     if not {"cache", "refresh"} & {*without}:
@@ -252,7 +254,7 @@ def open_client(config: Config, *, store: Store | None = None, **settings: Any) 
     from gptimage import ImageClient
     from gptimage.engine.from_config import client_arguments
 
-    if not config.sandbox and config.text("api_key") is None:
+    if config.lacks_key:
         raise ConfigurationError(
             "no key: set the environment variable OPENAI_API_KEY (or OPENAI_API_KEY_FILE) to use "
             "the service, or add --sandbox to try everything without one"

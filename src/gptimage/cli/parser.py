@@ -76,6 +76,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "spend": ("info:add_spend", "what a ledger says was spent"),
     "templates": ("templates:add_arguments", "prompt templates: list, show, render, new, gallery"),
     "store": ("store:add_group", "saved images: history, search, show, open, stats, tag, pin..."),
+    "inspect": ("images:add_inspect", "what an image file says of where it comes from"),
+    "diff": ("images:add_diff", "how much two images differ, and where"),
     "cache": ("info:add_cache", "look into the cache on disk, or empty it"),
     "config": ("config:add_arguments", "the settings that apply, and where each comes from"),
     "studio": ("studio:add_arguments", "a local web page: make, edit, gallery, jobs, money"),

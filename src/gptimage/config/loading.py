@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 
 from attrs import field, frozen
 
-from gptimage._internal.text import closest
+from gptimage._internal.text import closest, reason
 from gptimage.config.settings import (
     LIMITS,
     OFF,
@@ -39,6 +39,7 @@ from gptimage.secrets import display_url
 
 PROJECT_FILES: Final = ("gptimage.toml", "pyproject.toml")
 DEFAULT: Final = "default"
+OPENAI: Final = "openai"
 
 _CONFIG: Final = "GPTIMAGE_CONFIG"
 _LARGEST: Final = 1 << 20
@@ -73,6 +74,17 @@ class Config:
     def sandbox(self) -> bool:
         """Whether to draw offline."""
         return self.values.get("sandbox") is True
+
+    @property
+    def provider(self) -> str | None:
+        """The service that draws, where it is not OpenAI."""
+        found = self.text("provider")
+        return None if found == OPENAI else found
+
+    @property
+    def lacks_key(self) -> bool:
+        """Whether OpenAI would draw and there is no key; others read variables of their own."""
+        return self.provider is None and not self.sandbox and self.text("api_key") is None
 
     def origin(self, name: str) -> str:
         """Return where a setting comes from; ``default`` when nobody made it."""
@@ -122,6 +134,8 @@ class Config:
             return value or OFF
         if name == "sandbox":
             return self.sandbox
+        if isinstance(value, tuple):
+            return ", ".join(value)
         return str(value) if isinstance(value, Decimal | timedelta) else value
 
 
@@ -171,6 +185,8 @@ def load(
         ]
     if problems:
         raise ConfigurationError("; ".join(problems))
+    for name in foreign_credentials(values.get("provider"), origins):
+        values.pop(name, None)
     return Config(
         values={name: value for name, value in values.items() if name not in LIMITS},
         origins=origins,
@@ -179,6 +195,21 @@ def load(
         project=None if found is None else found[0],
         notes=tuple(notes),
     )
+
+
+def foreign_credentials(provider: object, origins: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the settings of key and address that are not the provider's and must not go there.
+
+    ``OPENAI_API_KEY`` is OpenAI's. What stands in the file that names the provider is for that.
+
+    Args:
+        provider: The service that draws, or None.
+        origins: Where each setting comes from.
+    """
+    if provider in (None, OPENAI):
+        return ()
+    names = ("api_key", "base_url")
+    return tuple(name for name in names if origins.get(name) != origins.get("provider"))
 
 
 def user_file() -> Path | None:
@@ -405,8 +436,7 @@ def parse_file(path: Path, problems: list[str], *, in_tool: bool = False) -> Map
         with path.open("rb") as file:
             keys: Any = tomllib.loads(file.read(_LARGEST).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        problems.append(f"{path} cannot be read: {why}")
+        problems.append(f"{path} cannot be read: {reason(error)}")
         return {}
     found = keys.get("tool", {}).get("gptimage", {}) if in_tool else keys
     return cast("Mapping[str, object]", found) if isinstance(found, dict) else {}

@@ -117,18 +117,42 @@ class _ConversationBase:
     async def _stream(
         self, resolve: Callable[[], TurnInput]
     ) -> AsyncGenerator[PartialImage | TurnCompleted]:
-        start, work = self._resume, self._runtime.work
-        inputs = await work(resolve)
-        try:
-            plan = await work(partial(self._session.plan, start, inputs))
-            async with aclosing(self._events(plan, start, inputs)) as events:
-                async for event in events:
-                    yield event
-        except ApiError as error:
-            again = partial(self._session.plan_without_previous, start, inputs, error)
-            async with aclosing(self._events(await work(again), start, inputs)) as events:
-                async for event in events:
-                    yield event
+        start, runtime = self._resume, self._runtime
+        inputs = await runtime.work(resolve)
+        plan = partial(self._session.plan, start, inputs)
+        completed: TurnCompleted | None = None
+        while completed is None:
+            try:
+                turn = await runtime.work(plan)
+                call = self._client.accounting.call(turn.plan, operation=TURN)
+                with self._kept_on_failure(turn, call), call:
+                    async with reserve_budget(runtime, call):
+                        source = await self._client.sender.stream(turn.plan, call)
+                        async with aclosing(source):
+                            reader = call.arrival.reader = TurnReader(turn, source.reply)
+                            broken: list[OutcomeUnknownError] = []
+                            try:
+                                # Into the reader at once: a call that breaks off has it there.
+                                async for reader.event in source:
+                                    preview = await parse_large_in_thread(
+                                        runtime, reader.event, reader.take
+                                    )
+                                    if preview is not None:
+                                        call.partial(preview)
+                                        yield preview
+                            except OutcomeUnknownError as error:
+                                broken.append(error)
+                        read = partial(reader.end, broken)
+                        parse = partial(self._session.parse_turn, start, inputs, read, call.arrival)
+                        done = await runtime.work(parse)
+                        done = await run_accounting(runtime, call, partial(done.settled, call))
+                    completed = TurnCompleted(turn=await self._saved(done, call))
+            except ApiError as error:
+                if plan.func == self._session.plan_without_previous:
+                    raise
+                plan = partial(self._session.plan_without_previous, start, inputs, error)
+        # Nothing of ours may come between the block that saves what breaks off and the caller.
+        yield completed
 
     async def _exchange(self, turn: TurnPlan, start: Resume | None, inputs: TurnInput) -> Turn:
         runtime = self._runtime
@@ -141,34 +165,6 @@ class _ConversationBase:
                 done = await runtime.work(parse)
                 done = await run_accounting(runtime, call, partial(done.settled, call))
             return await self._saved(done, call)
-
-    async def _events(
-        self, turn: TurnPlan, start: Resume | None, inputs: TurnInput
-    ) -> AsyncGenerator[PartialImage | TurnCompleted]:
-        runtime = self._runtime
-        call = self._client.accounting.call(turn.plan, operation=TURN)
-        with self._kept_on_failure(turn, call), call:
-            async with reserve_budget(runtime, call):
-                async with aclosing(await self._client.sender.stream(turn.plan, call)) as source:
-                    reader = call.arrival.reader = TurnReader(turn, source.reply)
-                    broken: list[OutcomeUnknownError] = []
-                    try:
-                        # Into the reader at once: a call that breaks off here has it there.
-                        async for reader.event in source:
-                            preview = await parse_large_in_thread(
-                                runtime, reader.event, reader.take
-                            )
-                            if preview is not None:
-                                call.partial(preview)
-                                yield preview
-                    except OutcomeUnknownError as error:
-                        broken.append(error)
-                read = partial(reader.end, broken)
-                parse = partial(self._session.parse_turn, start, inputs, read, call.arrival)
-                done = await runtime.work(parse)
-                done = await run_accounting(runtime, call, partial(done.settled, call))
-            completed = TurnCompleted(turn=await self._saved(done, call))
-        yield completed
 
     def _kept_on_failure(self, turn: TurnPlan, call: CallTracker) -> AbstractContextManager[None]:
         keep = partial(self._client.saver.keep_given_up, turn.plan)

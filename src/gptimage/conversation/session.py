@@ -94,6 +94,8 @@ class ConversationSession:
         if isinstance(resume, str) and not resume.strip():
             # An empty variable of a script must not begin a new conversation, and pay for it.
             raise _refuse_resume("it is empty; leave it out for a new conversation", resume)
+        if isinstance(resume, str) and not (resume.isascii() and resume.isprintable()):
+            raise _refuse_resume("no id has such letters", resume)
         stored = isinstance(resume, str) and resume.startswith(_STORED)
         if stored and saver.store is None:
             raise ConfigurationError(
@@ -254,7 +256,7 @@ class ConversationSession:
         )
         core = self.saver.core
         history = head.tokens if head else 0
-        return plan_turn(core.plan(request), ask, endpoint=core.endpoint, history=history)
+        return plan_turn(core.plan(request), ask, history=history)
 
     def _inputs(
         self, inputs: TurnInput, last: Image | None, *, carried: bool, shows: bool

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from attrs import evolve
 
-from gptimage._internal.clock import Clock
 from gptimage.engine.arguments import (
     check_sdk,
     check_settings,
@@ -117,6 +116,49 @@ def _at(endpoint: str) -> Provider:
     return evolve(provider_at(endpoint), base_url=endpoint)
 
 
+def sandbox_of(settings: Settings, given: Sandbox | None) -> Sandbox:
+    """Return the sandbox of a client, which speaks as the client's provider does.
+
+    A sandbox of the user's own chooses the provider where the settings name none.
+
+    Raises:
+        ConfigurationError: The sandbox is that of another provider.
+    """
+    from gptimage.sandbox import Sandbox
+
+    chosen = settings.get("provider")
+    if given is None:
+        return Sandbox(provider=_dialect(chosen), clock=settings.get("clock"))
+    # Anything that replies may stand for a sandbox.
+    speaks = getattr(getattr(given, "dialect", None), "name", DEFAULT)
+    if chosen is None and speaks != DEFAULT:
+        settings["provider"] = speaks
+    # OpenAI's sandbox reads the paths of Azure, too; what one's own provider sends is its affair.
+    served = (speaks, "azure") if speaks == DEFAULT else (speaks,)
+    if _is_known(chosen) and _dialect(chosen) not in served:
+        raise ConfigurationError(
+            f"the sandbox is {speaks}'s, and the client's provider is {_dialect(chosen)}: "
+            f"use Sandbox(provider={_dialect(chosen)!r})"
+        )
+    return given
+
+
+def _dialect(service: Provider | str | None) -> Any:
+    """Return whose dialect the sandbox speaks for a provider; OpenAI's for one of one's own."""
+    return _name(service) if _is_known(service) else DEFAULT
+
+
+def _is_known(service: Provider | str | None) -> bool:
+    """Return whether the sandbox has a dialect of this provider's name."""
+    from gptimage.sandbox.dialect import PROVIDERS
+
+    return _name(service) in PROVIDERS
+
+
+def _name(service: Provider | str | None) -> str | None:
+    return service.name if isinstance(service, Provider) else service
+
+
 def _services(
     settings: Settings,
     own: Provider,
@@ -129,10 +171,10 @@ def _services(
     cassette: Any = aintercepted if wants_async else intercepted
 
     def draw(service: Provider) -> Any:
-        from gptimage.sandbox import AsyncSandboxTransport, SandboxTransport
+        from gptimage.sandbox import AsyncSandboxTransport, Sandbox, SandboxTransport
 
         kind = AsyncSandboxTransport if wants_async else SandboxTransport
-        return cassette(kind(sandbox_of(service, settings.get("clock"))))
+        return cassette(kind(Sandbox(provider=_dialect(service), clock=settings.get("clock"))))
 
     def connect(service: Provider) -> Any:
         return cassette(_open(service, timeout=timeout, wants_async=wants_async))
@@ -145,18 +187,6 @@ def _services(
         open=draw if is_sandbox else connect,
         named=settings.get("provider") is not None and own.name != DEFAULT,
     )
-
-
-def sandbox_of(service: Provider | str | None, clock: Clock | None) -> Sandbox:
-    """Return a sandbox that speaks as a provider does.
-
-    Raises:
-        ConfigurationError: It does not know how.
-    """
-    from gptimage.sandbox import Sandbox
-
-    name: Any = service.name if isinstance(service, Provider) else service or DEFAULT
-    return Sandbox(provider=name, clock=clock)
 
 
 def _open(service: Provider, *, timeout: float, wants_async: bool) -> Any:

@@ -34,7 +34,9 @@ def client_arguments(
         ConfigurationError: A part cannot be made.
     """
     found: dict[str, Any] = {} if config.sandbox else _connection(config)
-    for name in ("model", "chat_model"):
+    if config.provider is not None:
+        found["provider"] = config.provider
+    for name in ("model", "chat_model", "fallbacks"):
         if name in config.values:
             found[name] = config.values[name]
     if speed := config.values.get("images_per_minute"):
@@ -126,12 +128,12 @@ def open_templates(config: Config) -> PromptTemplates:
 
 def _connection(config: Config) -> dict[str, Any]:
     key = config.text("api_key")
-    if key is None:
+    if config.lacks_key:
         raise ConfigurationError(
             "no API key: set OPENAI_API_KEY, or OPENAI_API_KEY_FILE to the path of a file that "
             "holds it, or GPTIMAGE_SANDBOX=1 to try everything without one; nothing was sent"
         )
-    found: dict[str, Any] = {"api_key": key}
+    found: dict[str, Any] = {} if key is None else {"api_key": key}
     for name in ("base_url", "timeout"):
         if name in config.values:
             found[name] = config.values[name]

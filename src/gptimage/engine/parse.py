@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from gptimage._internal.json import table
+from gptimage._internal.json import moment, table
 from gptimage._internal.lenient_base64 import decode
 from gptimage.engine.plan import Plan, possible_cost
 from gptimage.errors import (
@@ -26,6 +26,7 @@ from gptimage.errors import (
 )
 from gptimage.image.codecs import decode as decode_pixels
 from gptimage.image.codecs import has_transparency, oriented_size
+from gptimage.image.formats import lacks_its_end
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.image.outside import keep_outside
@@ -55,7 +56,7 @@ from gptimage.transport.http import HttpReply
 from gptimage.transport.redirects import advice
 from gptimage.transport.retry import waiting_time
 from gptimage.transport.wrapped_body import items
-from gptimage.types.request import Edit
+from gptimage.types.request import Edit, label_for
 from gptimage.types.result import Result
 
 
@@ -70,7 +71,6 @@ _OPAQUE: Final = (
     "a transparent background was requested, and no pixel of the image is transparent: ask again "
     "with another model or a plainer subject, or cut it out yourself"
 )
-_YEAR_2100: Final = 4_102_444_800
 
 
 def parse_response(
@@ -94,13 +94,15 @@ def parse_response(
     if not images:
         raise _no_image_error(plan, reply, document, lost)
     usage = read_usage(document.value, has_inputs=bool(plan.request.inputs))
-    fitted = [_kept(plan, image) or _exact(plan, image) for image in images]
+    stamp = table(document.value).get("created")
+    created = moment(stamp)
+    label = label_for(plan.request, created)
+    images = [evolve(image, made_by=label) for image in images]
+    fitted = [_kept(plan, image) or _made_exact(plan, image) for image in images]
     notes = ["the reply was cut short; these images were whole"] if document.cut_short else []
     warnings = [*plan.warnings, *notes, *lost, *_mismatch_warnings(plan, images)]
     warnings += [note for _, cuts in fitted for note in cuts]
     warnings += odd_usage(document.value)
-    stamp = table(document.value).get("created")
-    created = moment_of(stamp)
     if created is None and stamp is not None:
         warnings.append(
             f"the reply says created {truncated_repr(stamp, 40)}, which is no time: now is used"
@@ -309,6 +311,22 @@ def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
     return fitted, [f"drawn {came} and {done} to {asked}; image.original is the whole image"]
 
 
+def _made_exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
+    """Return the image in the format and with the pixels asked for, and what was done to it."""
+    wanted, quality = plan.request.format, plan.request.compression
+    made = image.format == wanted and quality is None
+    if not plan.provider.chooses_format or wanted is None or made:
+        return _exact(plan, image)
+    try:
+        converted = image.convert(wanted, None if quality is None else max(1, quality))
+    except GptImageError as error:  # a paid image is never dropped for its format
+        exact, notes = _exact(plan, image)
+        return exact, [f"the image came as {image.format} and stays so: {error}", *notes]
+    note = f"{plan.provider.title} chose {image.format}; it is converted to {wanted} here"
+    exact, notes = _exact(plan, converted)
+    return evolve(exact, original=image), [f"{note}, and image.original is what it sent", *notes]
+
+
 def _kept(plan: Plan, image: Image) -> tuple[Image, list[str]] | None:
     """Return the image with the original outside the mask, and what the service had changed there.
 
@@ -349,12 +367,19 @@ def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
     """Return where the service did something else than asked."""
     notes: list[str] = []
     if len(images) != plan.request.effective_n:
-        notes.append(f"{plan.request.effective_n} images were requested, {len(images)} arrived")
+        count = plan.request.effective_n
+        wanted = "1 image was" if count == 1 else f"{count} images were"
+        notes.append(f"{wanted} requested, {len(images)} arrived")
+    notes += [
+        f"image {number} arrived cut short: its end is missing, the bytes are what the service sent"
+        for number, image in enumerate(images, 1)
+        if lacks_its_end(image.data, image.format)
+    ]
     asked = plan.request.format
     if plan.request.background == "transparent":
         notes += [_OPAQUE for image in images if _is_opaque(image)]
     other = sorted({image.format for image in images} - {asked})
-    if asked and other:
+    if asked and other and not plan.provider.chooses_format:
         notes.append(f"{asked} was requested, the bytes are {', '.join(other)}")
     return notes
 
@@ -367,13 +392,6 @@ def _is_opaque(image: Image) -> bool:
         )
     except GptImageError:
         return False
-
-
-def moment_of(stamp: object) -> datetime | None:
-    """Return a time in Unix seconds that a reply names; None when it is none of these centuries."""
-    if not isinstance(stamp, (int, float)) or isinstance(stamp, bool):
-        return None
-    return datetime.fromtimestamp(stamp, UTC) if 0 <= stamp < _YEAR_2100 else None
 
 
 def _no_image_error(

@@ -18,10 +18,13 @@ _ALWAYS: Final = (
     "encodings.utf_8_sig",
     "gptimage.image.files",
     "gptimage.image.formats",
+    "xml.parsers.expat",  # for what an input image says of its origin
 )
 _FOR_PIXELS: Final = (
-    "PIL.ImageOps",
+    "PIL.ImageChops",
     "PIL.ImageCms",
+    "PIL.ImageFilter",
+    "PIL.ImageOps",
     *(f"PIL.{kind}ImagePlugin" for kind in ("Bmp", "Gif", "Jpeg", "Png", "Ppm", "WebP")),
 )
 _FOR_STORE: Final = ("sqlite3", "gptimage.store", "gptimage.store.recovery")
@@ -54,4 +57,6 @@ def prepare(plan: Plan, *, store: bool) -> None:
 
 
 def _needs_pixels(plan: Plan) -> bool:
+    if getattr(plan.request, "outside", None) is not None:
+        return True
     return plan.exact is not None and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)

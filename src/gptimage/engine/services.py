@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import Factory, define, evolve, field
 
-from gptimage.errors import ConfigurationError
+from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.providers import DEFAULT, Provider, from_environment, provider, split_model
 from gptimage.transport.protocols import SANDBOX_URL
 
@@ -42,8 +42,15 @@ class Services:
         """Return the provider of a model, the model's name there, and its name in results.
 
         Raises:
+            InvalidRequestError: No model was named, and the provider has no usual one.
             ConfigurationError: The provider has no key or no address here; nothing was sent.
         """
+        if not model:
+            raise InvalidRequestError(
+                f"model: {self.own.title} has no model that everybody has: name one, as model=",
+                field="model",
+                value=model,
+            )
         if not self._routes:
             return self.own, model, model
         name, rest = split_model(model, self.own, self.given)

@@ -9,6 +9,7 @@ from gptimage.image.image import Difference as Difference
 from gptimage.image.image import Format as Format
 from gptimage.image.image import Image as Image
 from gptimage.image.image import ImageSource as ImageSource
+from gptimage.image.label import Label as Label
 from gptimage.image.mask import Box as Box
 from gptimage.image.mask import Mask as Mask
 from gptimage.image.outside import KeptOutside as KeptOutside
@@ -17,6 +18,9 @@ from gptimage.image.outside import keep_outside as keep_outside
 from gptimage.image.previews import previews as previews
 from gptimage.image.protocols import BinaryFile as BinaryFile
 from gptimage.image.protocols import PilImage as PilImage
+from gptimage.image.provenance import Credentials as Credentials
+from gptimage.image.provenance import Provenance as Provenance
+from gptimage.image.provenance import provenance_of as provenance_of
 
 
 if TYPE_CHECKING:

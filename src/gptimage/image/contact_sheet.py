@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from gptimage.errors import InvalidRequestError
-from gptimage.image.codecs import decode, encode, has_transparency
+from gptimage.image.codecs import XMP, decode, encode, has_transparency
 from gptimage.image.formats import MAX_PIXELS
 from gptimage.image.image import Image
+from gptimage.image.label import combined
 
 
 if TYPE_CHECKING:
@@ -76,7 +77,10 @@ def contact_sheet(
     all_images = list(images)
     style = _style(len(all_images), columns, cell, labelled=labels is not None)
     _check(all_images, columns, labels, style)
-    return Image.from_bytes(encode(_draw(all_images, labels, style), "png"))
+    sheet = _draw(all_images, labels, style)
+    if label := combined(image.label for image in all_images):
+        sheet.info[XMP] = label.to_xmp()
+    return Image.from_bytes(encode(sheet, "png"))
 
 
 def _style(count: int, columns: int | None, cell: int, *, labelled: bool) -> _Style:

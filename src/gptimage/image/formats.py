@@ -98,6 +98,31 @@ def resized_svg(data: bytes, width: int, height: int) -> bytes:
     return f"{text[:start]}{sized}{''.join(kept)}{text[at:]}".encode()
 
 
+def root_end(text: str) -> int | None:
+    """Return where the content of the root element starts; None where it has none."""
+    root = _ROOT.match(text, _prolog_end(text))
+    at = root.end() if root else len(text)
+    while match := _ATTRIBUTE.match(text, at):
+        at = match.end()
+    at = _spaces_end(text, at)
+    return at + 1 if text.startswith(">", at) else None
+
+
+_SVG_XMP: Final = re.compile(
+    r"<metadata>\s*(?:<\?xpacket[^>]*>)?\s*<x:xmpmeta\b.*?</metadata>", re.DOTALL
+)
+
+
+def with_svg_xmp(data: bytes, packet: bytes) -> bytes:
+    """Return an svg with this XMP in place of its own; itself where it has no content."""
+    text = svg_text(data)
+    end = root_end(text)
+    if end is None:
+        return data
+    rest = _SVG_XMP.sub("", text[end:], count=1)
+    return f"{text[:end]}<metadata>{packet.decode()}</metadata>{rest}".encode()
+
+
 def check_svg(data: bytes) -> None:
     """Prove that the file is whole, well-formed XML, without expanding any entity.
 
@@ -357,6 +382,16 @@ def gif_blocks(data: bytes) -> Iterator[tuple[int, int]]:
             at += 1
 
 
+GIF_XMP: Final = b"\x21\xff\x0bXMP DataXMP"
+_GIF_XMP_END: Final = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
+"""Leads readers that take XMP for blocks to its end (XMP specification, part 3, 1.1.2)."""
+
+
+def with_gif_xmp(data: bytes, packet: bytes) -> bytes:
+    """Return a gif that has none with this XMP before its end."""
+    return data[:-1] + GIF_XMP + packet + _GIF_XMP_END + data[-1:]
+
+
 def _color_table_length(data: bytes, at: int) -> int:
     """Return bytes of the colour table announced by the flags at this place."""
     flags = data[at] if at < len(data) else 0
@@ -414,6 +449,18 @@ def _refuse_others(data: bytes) -> None:
             "Windows; an iPhone set to Camera, Formats, Most Compatible takes JPEG), or convert it "
             "with the package pillow-heif"
         )
+
+
+def lacks_its_end(data: bytes, format: str) -> bool:
+    """Return whether an image was cut short, by the mark its format ends with; gif and svg: False.
+
+    What stands behind the mark does not matter.
+    """
+    if format == "png":
+        return all(name != b"IEND" for name, _, _ in png_chunks(data))
+    if format == "webp":  # some leave out the byte that makes the last chunk even
+        return len(data) + 1 < 8 + _little(data[4:8])
+    return format == "jpeg" and b"\xff\xd9" not in data
 
 
 def _cut_short(format: str) -> ImageDecodeError:

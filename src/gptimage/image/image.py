@@ -22,7 +22,9 @@ from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import codecs, difference, files, transform
 from gptimage.image.difference import TOLERANCE
 from gptimage.image.formats import FORMATS, FormatInfo, has_c2pa, svg_text
+from gptimage.image.label import Label, label_of
 from gptimage.image.protocols import BinaryFile, PilImage
+from gptimage.image.provenance import Provenance, provenance_of
 
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Image:
         height: Pixels down as stored; None only for an svg that states no size.
         original: The untouched image as the service sent it, when this one was cut to the
             size you asked for; otherwise None.
+        made_by: What made it, where that is known besides from its bytes: for images from the
+            service and from a store. `label` is what counts.
     """
 
     data: bytes = field(repr=False)
@@ -57,6 +61,7 @@ class Image:
     width: int | None = field(eq=False)
     height: int | None = field(eq=False)
     original: Image | None = field(default=None, eq=False, repr=False)
+    made_by: Label | None = field(default=None, eq=False, repr=False)
 
     @classmethod
     def open(cls, source: ImageSource) -> Image:
@@ -153,6 +158,20 @@ class Image:
         """
         return has_c2pa(self.data, self.format)
 
+    @cached_property
+    def label(self) -> Label | None:
+        """What says that a model made the image; None when nothing does.
+
+        It is written as XMP into everything that is made of the image here: `thumbnail`, `convert`,
+        `shrink`, `fit`, contact sheets and previews. The bytes of the image itself stay untouched.
+        """
+        return self.made_by or label_of(self.data, self.format)
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the file says of where it comes from: XMP, and C2PA with the extra ``c2pa``."""
+        return provenance_of(self.data, self.format)
+
     @property
     def data_url(self) -> str:
         """The whole file as a ``data:`` URL, for HTML and JSON."""
@@ -243,7 +262,7 @@ class Image:
             ImageDecodeError: The image is broken, or an svg (which is never drawn here).
             InvalidRequestError: ``max_px`` is not a positive whole number.
         """
-        data = transform.thumbnail(self.data, self.format, self.size, max_px)
+        data = transform.thumbnail(self.data, self.format, self.size, max_px, self._xmp)
         return self if data is self.data else Image.from_bytes(data)
 
     def convert(self, format: str, quality: int | None = None) -> Image:
@@ -254,15 +273,16 @@ class Image:
         except from gif to gif. EXIF rotation is applied; an ICC profile is kept where it fits.
 
         Args:
-            format: ``png``, ``jpeg`` (or ``jpg``), ``webp`` or ``gif``.
-            quality: 1 to 100, for jpeg and webp only; 90 when left out.
+            format: ``png``, ``jpeg`` (or ``jpg``), ``webp``, ``avif`` or ``gif``.
+            quality: 1 to 100, for jpeg, webp and avif only; 90 when left out, for avif 75.
 
         Raises:
+            ConfigurationError: It is to be avif, and this Pillow was built without it.
             ImageDecodeError: The image is broken, or an svg (which is never drawn here).
             InvalidRequestError: The format or quality is not one of these, or the image is
                 too large for the format.
         """
-        data = transform.convert(self.data, self.format, format, quality)
+        data = transform.convert(self.data, self.format, format, quality, self._xmp)
         return self if data is self.data else Image.from_bytes(data)
 
     def shrink(self, max_bytes: int) -> Image:
@@ -276,7 +296,7 @@ class Image:
             ImageDecodeError: The image is broken.
             InvalidRequestError: It cannot be made that small, or it is an svg.
         """
-        data = transform.shrink(self.data, self.format, max_bytes)
+        data = transform.shrink(self.data, self.format, max_bytes, self._xmp)
         return self if data is self.data else Image.from_bytes(data)
 
     def fit(self, width: int, height: int, *, quality: int | None = None) -> Image:
@@ -297,7 +317,7 @@ class Image:
         Raises:
             ImageDecodeError: The image is broken.
         """
-        data = transform.fit(self.data, self.format, width, height, quality=quality)
+        data = transform.fit(self.data, self.format, width, height, quality=quality, xmp=self._xmp)
         return self if data is self.data else evolve(Image.from_bytes(data), original=self)
 
     def diff(self, other: Image, *, tolerance: int = TOLERANCE) -> Difference:
@@ -358,6 +378,11 @@ class Image:
         files.verify(self.data, self.format)
 
     @property
+    def _xmp(self) -> bytes | None:
+        """The XMP for what is made of the image."""
+        return None if self.label is None else self.label.to_xmp()
+
+    @property
     def _kind(self) -> FormatInfo:
         return FORMATS.get(self.format, FORMATS[""])
 
@@ -407,6 +432,16 @@ class Difference:
     largest: int
     box: tuple[int, int, int, int] | None
     _heat: Callable[[], PILImage] = field(alias="heat", repr=False, eq=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the figures as JSON values."""
+        box = None if self.box is None else list(self.box)
+        return {
+            "changed": self.changed,
+            "mean": self.mean,
+            "largest": self.largest,
+            "box": box,
+        }
 
     @property
     def heat_map(self) -> Image:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from gptimage.image.codecs import decode, encode
+from gptimage.image.codecs import XMP, decode, encode
 from gptimage.image.difference import TOLERANCE, Shares, Shift, changes, moved_by, shares
 from gptimage.image.image import Image
+from gptimage.image.label import combined
 from gptimage.image.mask import Mask, opacity
 from gptimage.image.transform import FIT_QUALITY, cover
 
@@ -85,6 +86,8 @@ def keep_outside(
     whole = PIL.Image.composite(old.convert(mode), new.convert(mode), _weights(protected))
     if profile := new.info.get("icc_profile"):
         whole.info["icc_profile"] = profile
+    if label := combined([edited.label, first.label]):
+        whole.info[XMP] = label.to_xmp()
     format = edited.format if edited.format in {"png", "jpeg", "webp"} else "png"
     wanted = FIT_QUALITY if quality is None else max(quality, 1)  # Pillow's 0 means 75
     data = encode(whole, format, quality=wanted)

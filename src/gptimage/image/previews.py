@@ -1,7 +1,7 @@
 """Small versions of several images that fit into one number of bytes together.
 
 For messages that carry images and may only be so long. Nothing of a file but its pixels goes
-into its preview: no text, no location, no provenance.
+into its preview, no text and no location; one of a model's image is labelled as such.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def _small(image: Image | None, max_px: int) -> Pil | None:
     if image is None:
         return None
     try:
-        pixels = decode(image.data, image.format, at_least=max_px)
+        xmp = None if image.label is None else image.label.to_xmp()
+        pixels = decode(image.data, image.format, at_least=max_px, xmp=xmp)
     except ImageDecodeError:
         return None
     pixels.thumbnail((max_px, max_px))

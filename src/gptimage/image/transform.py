@@ -12,6 +12,7 @@ from attrs import frozen
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image.codecs import (
     MAX_EDGE,
+    XMP,
     check_memory,
     decode,
     decode_errors,
@@ -24,7 +25,13 @@ from gptimage.image.codecs import (
     to_rgb_or_rgba,
     upright,
 )
-from gptimage.image.formats import MAX_PIXELS, gif_blocks, resized_svg, riff_chunks
+from gptimage.image.formats import (
+    MAX_PIXELS,
+    gif_blocks,
+    resized_svg,
+    riff_chunks,
+    with_svg_xmp,
+)
 from gptimage.image.protocols import PilImage
 
 
@@ -87,8 +94,8 @@ def frame_count(data: bytes) -> int:
     return sum(marker == 0x2C for marker, _ in gif_blocks(data))
 
 
-def decode_animation(data: bytes) -> Animation:
-    """Return every frame of a gif.
+def decode_animation(data: bytes, xmp: bytes | None = None) -> Animation:
+    """Return every frame of a gif, the first one with the XMP for the gif that is made of it.
 
     Raises:
         ImageDecodeError: It is broken, or has more pixels in all than a still image may have.
@@ -107,6 +114,8 @@ def decode_animation(data: bytes) -> Animation:
             frames.append(to_rgb_or_rgba(frame.copy()))
     if not frames:
         raise ImageDecodeError("this gif has no frames")
+    if xmp is not None:
+        frames[0].info[XMP] = xmp
     loop = image.info.get("loop")
     return Animation(frames=tuple(frames), durations=tuple(durations), loop=loop)
 
@@ -141,12 +150,12 @@ def _check_total(count: int, width: int, height: int, *, held: int) -> None:
     check_memory("gif", "RGBA", frames * width * height, copies=max(held, 1))
 
 
-def fit_animation(data: bytes, width: int, height: int) -> bytes:
+def fit_animation(data: bytes, width: int, height: int, xmp: bytes | None = None) -> bytes:
     """Return every frame scaled and cut to this size, in pixels; durations and loop stay.
 
     Neighbouring frames that have become identical are merged into one of their total duration.
     """
-    gif = decode_animation(data)
+    gif = decode_animation(data, xmp)
     frames = [cover(frame, width, height) for frame in gif.frames]
     return encode_gif(frames, gif.durations, gif.loop)
 
@@ -159,7 +168,7 @@ _LOWEST_QUALITY: Final = 60
 _BETTER_QUALITIES: Final = (90, 85, 80, 75, 70, 65)
 
 
-def shrink(data: bytes, format: str, max_bytes: int) -> bytes:
+def shrink(data: bytes, format: str, max_bytes: int, xmp: bytes | None = None) -> bytes:
     """Return the file with at most so many bytes, itself if it fits; see `Image.shrink`."""
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise _refused(f"max_bytes must be a whole number from 1 up, not {max_bytes!r}", max_bytes)
@@ -168,12 +177,12 @@ def shrink(data: bytes, format: str, max_bytes: int) -> bytes:
     if format == "svg":
         raise _refused(f"an svg of {len(data)} bytes cannot be made smaller here", max_bytes)
     if format == "gif" and frame_count(data) > 1:
-        return _smaller_animation(data, max_bytes)
-    return _smaller_still(data, format, max_bytes)
+        return _smaller_animation(data, max_bytes, xmp)
+    return _smaller_still(data, format, max_bytes, xmp)
 
 
-def _smaller_still(data: bytes, format: str, max_bytes: int) -> bytes:
-    image = decode(data, format)
+def _smaller_still(data: bytes, format: str, max_bytes: int, xmp: bytes | None) -> bytes:
+    image = decode(data, format, xmp=xmp)
     webp = format == "webp" or has_transparency(image)
     format = "webp" if webp else "jpeg"
     profile = image.info.get("icc_profile", b"")
@@ -193,8 +202,8 @@ def _smaller_still(data: bytes, format: str, max_bytes: int) -> bytes:
     return data
 
 
-def _smaller_animation(data: bytes, max_bytes: int) -> bytes:
-    gif = decode_animation(data)
+def _smaller_animation(data: bytes, max_bytes: int, xmp: bytes | None) -> bytes:
+    gif = decode_animation(data, xmp)
 
     def attempt(size: tuple[int, int]) -> bytes:
         frames = [scaled(frame, size) for frame in gif.frames]
@@ -272,7 +281,13 @@ def from_pil(image: PilImage) -> bytes:
     return encode(turned, "png")
 
 
-def thumbnail(data: bytes, format: str, size: tuple[int, int] | None, max_px: int) -> bytes:
+def thumbnail(
+    data: bytes,
+    format: str,
+    size: tuple[int, int] | None,
+    max_px: int,
+    xmp: bytes | None = None,
+) -> bytes:
     """Return a small version, or the file itself if it is small; see `Image.thumbnail`."""
     if isinstance(max_px, bool) or not isinstance(max_px, int) or max_px < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise InvalidRequestError(
@@ -283,16 +298,18 @@ def thumbnail(data: bytes, format: str, size: tuple[int, int] | None, max_px: in
         )
     if size is not None and max(size) <= max_px and format != "svg":
         return data
-    image = decode(data, format, at_least=max_px)
+    image = decode(data, format, at_least=max_px, xmp=xmp)
     image.thumbnail((max_px, max_px))
     return encode(image, format if format in {"png", "jpeg", "webp"} else "png")
 
 
-def convert(data: bytes, format: str, wanted: str, quality: int | None) -> bytes:
+def convert(
+    data: bytes, format: str, wanted: str, quality: int | None, xmp: bytes | None = None
+) -> bytes:
     """Return the file in another format, itself if it has that one; see `Image.convert`."""
     target = "jpeg" if wanted == "jpg" else wanted
-    if target not in {"png", "jpeg", "webp", "gif"}:
-        allowed = ("png", "jpeg", "webp", "gif")
+    allowed = ("png", "jpeg", "webp", "avif", "gif")
+    if target not in allowed:
         raise InvalidRequestError(
             f"cannot convert to {wanted!r}: choose one of {', '.join(allowed)}",
             field="format",
@@ -302,20 +319,29 @@ def convert(data: bytes, format: str, wanted: str, quality: int | None) -> bytes
     _check_quality(target, quality)
     if target == format and quality is None:
         return data
-    return encode(decode(data, format), target, quality=quality)
+    return encode(decode(data, format, xmp=xmp), target, quality=quality)
 
 
-def fit(data: bytes, format: str, width: int, height: int, *, quality: int | None = None) -> bytes:
+def fit(
+    data: bytes,
+    format: str,
+    width: int,
+    height: int,
+    *,
+    quality: int | None = None,
+    xmp: bytes | None = None,
+) -> bytes:
     """Return the file at exactly this size, itself if it has it; see `Image.fit`."""
     if format == "svg":
-        return resized_svg(data, width, height)
+        resized = resized_svg(data, width, height)
+        return resized if xmp is None else with_svg_xmp(resized, xmp)
     if oriented_size(data, format) == (width, height):
         return data
     if format == "gif":
-        return fit_animation(data, width, height)
+        return fit_animation(data, width, height, xmp)
     target = format if format in {"png", "jpeg", "webp"} else "png"
     lossless = quality is None and format == "webp" and _is_lossless_webp(data)
-    image = cover(decode(data, format), width, height)
+    image = cover(decode(data, format, xmp=xmp), width, height)
     wanted = FIT_QUALITY if quality is None else max(quality, 1)  # Pillow's 0 means 75
     return encode(image, target, quality=wanted, lossless=lossless)
 
@@ -328,9 +354,9 @@ def _is_lossless_webp(data: bytes) -> bool:
 def _check_quality(format: str, quality: int | None) -> None:
     if quality is None:
         return
-    if format not in {"jpeg", "webp"}:
+    if format not in {"jpeg", "webp", "avif"}:
         raise InvalidRequestError(
-            f"{format} has no quality: it belongs to jpeg and webp",
+            f"{format} has no quality: it belongs to jpeg, webp and avif",
             field="quality",
             value=quality,
             allowed=None,

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 # Who waits for a turn, in the order of asking, so that many small requests starve no large one.
 #
-# A request that waits keeps its slot: what it needs is set aside, and whoever asked later goes
+# A request that waits keeps its slot: what it needs is set aside, and whoever came later goes
 # only if there is room for both. The time is an argument, as in a `Window`.
 
 _PATIENCE: Final = 5.0
-"""Seconds a slot is kept for somebody who was to ask again, and may have given up."""
+"""Seconds a slot stays reserved for a caller that was to try again, and may have given up."""
 
 _EARLY: Final = 0.001
 """Seconds; clocks are not exact, and whoever is that much too early is in time."""

@@ -117,7 +117,7 @@ class SharedWindows:
             self._close()
 
     def _take(self, needs: Mapping[Kind, int], now: float) -> float:
-        """Ask limit by limit; what one has granted while another has not is kept as credit."""
+        """Ask limit by limit; what one has granted while another has not stays as credit."""
         self._tidy(now)
         wanted = {kind: self._units(kind, needs[kind]) for kind in self._limits}
         for kind, shared in self._limits.items():

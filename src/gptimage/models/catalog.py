@@ -181,29 +181,31 @@ class Models:
         specs: The models, in order of display.
         default: The id used when the caller names none.
         checked: The day the catalogue was last compared with its sources.
+        others: Models of other providers, in order of display; see `of`.
     """
 
-    def __init__(self, specs: tuple[ModelSpec, ...], *, default: str, checked: date) -> None:
+    def __init__(
+        self,
+        specs: tuple[ModelSpec, ...],
+        *,
+        default: str,
+        checked: date,
+        others: tuple[ModelSpec, ...] = (),
+    ) -> None:
         self._by_id: dict[str, ModelSpec] = {spec.id: spec for spec in specs}
+        self._others: tuple[ModelSpec, ...] = others
         self.default: str = default
         self.checked: date = checked
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> Models:
-        """Read the shipped catalogue of OpenAI's models, or a file of the same shape.
+        """Read the shipped catalogue, or a file of the same shape.
 
         Raises:
             ConfigurationError: The file is not a catalogue.
             OSError: It cannot be read.
         """
-        return (
-            _shipped("models.toml") if path is None else _parse(Path(path).read_bytes(), str(path))
-        )
-
-    @classmethod
-    def gemini(cls) -> Models:
-        """Return the shipped catalogue of Google's Gemini image models."""
-        return _shipped("gemini.toml")
+        return _shipped() if path is None else _parse(Path(path).read_bytes(), str(path))
 
     def of(self, provider: str) -> Models:
         """Return the models of a provider, by the names it knows them by; empty for an unknown one.
@@ -222,7 +224,8 @@ class Models:
             makers = {"openai": self, "google": self.of("gemini")}
             found = [_routed(maker, spec) for maker, models in makers.items() for spec in models]
             return Models(tuple(found), default="", checked=self.checked)
-        return _shipped(f"{provider}.toml") if provider in _SHIPPED else _NONE
+        found = [spec for spec in self._others if spec.provider == provider]
+        return Models(tuple(found), default="", checked=self.checked)
 
     def get(self, model: str) -> ModelSpec | None:
         """Return the entry of a model, or None when it is not listed."""
@@ -247,12 +250,6 @@ class Models:
     def __repr__(self) -> str:
         """Return ids and the day of the check."""
         return f"Models({', '.join(self._by_id)}; checked {self.checked})"
-
-
-_SHIPPED: Final = ("gemini",)
-"""Providers with a catalogue of their own, in a file of that name."""
-
-_NONE: Final = Models((), default="", checked=date.min)
 
 
 def _on_azure(spec: ModelSpec) -> ModelSpec:
@@ -280,9 +277,9 @@ def _routed(maker: str, spec: ModelSpec) -> ModelSpec:
 
 
 @functools.cache
-def _shipped(name: str) -> Models:
+def _shipped() -> Models:
     # importlib.resources takes longer than all the rest of it.
-    return _parse(Path(__file__).with_name(name).read_bytes(), name)
+    return _parse(Path(__file__).with_name("models.toml").read_bytes(), "models.toml")
 
 
 def _parse(text: bytes, name: str) -> Models:
@@ -292,7 +289,9 @@ def _parse(text: bytes, name: str) -> Models:
         rules = {key: _size_rule(table, pixels) for key, table in data["sizes"].items()}
         families = {table["name"]: _family(table, rules) for table in data["family"]}
         specs = tuple(_model(table, families, data["sources"]) for table in data["model"])
-        return Models(specs, default=data["default"], checked=data["checked"])
+        own = tuple(spec for spec in specs if spec.provider == OPENAI)
+        others = tuple(spec for spec in specs if spec.provider != OPENAI)
+        return Models(own, default=data["default"], checked=data["checked"], others=others)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ConfigurationError(f"{name} is not a model catalogue: {error!r}") from error
 

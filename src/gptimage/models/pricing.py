@@ -287,7 +287,8 @@ def _estimated(
 ) -> Estimate | None:
     """Return what a request may cost when its prompt is so many tokens."""
     price = spec.price(on, batch=batch)
-    drawn = spec.output_tokens(*size, quality) if size else None
+    # A service of tiers draws its smallest usual one where no size is asked for.
+    drawn = spec.output_tokens(*size, quality) if size else spec.tier_tokens.get("1K")
     counted = [spec.input_tokens(*pixels) if pixels else None for pixels in inputs]
     seen = [tokens for tokens in counted if tokens is not None]
     if price is None or drawn is None or len(seen) != len(counted):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from gptimage._internal.text import closest
@@ -15,17 +15,23 @@ from gptimage.errors import ConfigurationError
 from gptimage.providers.base import Provider as Provider
 
 
+if TYPE_CHECKING:
+    from gptimage.providers.azure_api import azure as azure
+    from gptimage.providers.compatible_api import compatible as compatible
+
+
 _MODULES: Final[Mapping[str, str]] = {
     "openai": "openai.provider",
-    "azure": "azure",
-    "openrouter": "compatible",
-    "together": "compatible",
-    "xai": "compatible",
-    "localai": "compatible",
-    "vllm": "compatible",
-    "sdcpp": "compatible",
-    "litellm": "compatible",
-    "generic": "compatible",
+    "azure": "azure_api",
+    "gemini": "gemini",
+    "openrouter": "compatible_api",
+    "together": "compatible_api",
+    "xai": "compatible_api",
+    "localai": "compatible_api",
+    "vllm": "compatible_api",
+    "sdcpp": "compatible_api",
+    "litellm": "compatible_api",
+    "generic": "compatible_api",
 }
 """The module of each provider; its function ``provider(name)`` makes the value."""
 
@@ -94,3 +100,12 @@ def split_model(model: str, own: Provider, others: Mapping[str, Provider]) -> tu
         return own.name, model
     known = first == own.name or first in others or (not own.slashes and first in _MODULES)
     return (first, rest) if known else (own.name, model)
+
+
+if not TYPE_CHECKING:  # a checker would take any misspelt name for one this function knows
+
+    def __getattr__(name: str) -> object:
+        """Import what makes a provider when it is first used."""
+        if name in ("azure", "compatible"):
+            return getattr(importlib.import_module(f"gptimage.providers.{name}_api"), name)
+        raise AttributeError(f"module 'gptimage.providers' has no attribute {name!r}")

@@ -84,6 +84,8 @@ class Provider:
         streams: Whether it can stream previews.
         batches: Whether it has OpenAI's Batch API.
         conversations: Whether it has OpenAI's Responses API.
+        chooses_format: Whether the service chooses the file format itself, so that images are
+            converted here to the one asked for.
         form_moderation: Whether the form of an edit takes ``moderation``; else the edit is JSON.
         model_header: The header of a conversation's request that names the image model, or None.
         slashes: Whether names of models have slashes in them, so that what stands before the
@@ -119,6 +121,7 @@ class Provider:
     streams: bool = False
     batches: bool = False
     conversations: bool = False
+    chooses_format: bool = False
     form_moderation: bool = False
     model_header: str | None = None
     slashes: bool = False

@@ -28,7 +28,7 @@ def check_parameters(request: Generate, service: Provider) -> None:
     for name in PARAMETERS:
         if name not in service.parameters and getattr(request, name, None) is not None:
             what = "makes no edits" if name == "images" else f"takes no {name}"
-            raise _refused(name, service, what, lambda each, name=name: name in each.parameters)
+            raise _refused(name, service, what, _takes(name))
     if request.effective_n > service.max_images:
         most = f"draws at most {service.max_images} in one call"
         raise _refused("n", service, most, lambda each: each.max_images >= request.effective_n)
@@ -63,6 +63,10 @@ def check_conversation(service: Provider) -> None:
     if not service.conversations:
         what = "has no Responses API, which conversations need"
         raise _refused("chat_model", service, what, lambda each: each.conversations)
+
+
+def _takes(name: str) -> Callable[[Provider], bool]:
+    return lambda service: name in service.parameters
 
 
 def _refused(

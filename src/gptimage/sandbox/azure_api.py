@@ -47,14 +47,8 @@ class Azure(Dialect):
     prefix: ClassVar[str] = "/openai/v1"
 
     def models(self) -> Models:
-        """Return the catalogue with Azure's own dates; what has none is not there."""
-        shipped = Models.load()
-        found = [
-            evolve(spec, shutdown=spec.azure_retirement)
-            for spec in shipped
-            if spec.azure_retirement
-        ]
-        return Models(tuple(found), default=shipped.default, checked=shipped.checked)
+        """Return the catalogue of what Azure has, with its own dates."""
+        return Models.load().of(self.name)
 
     def check_key(self, headers: Mapping[str, str], path: str) -> None:
         """Check the key: Azure's own header, or a token of Entra.
@@ -135,5 +129,5 @@ class Azure(Dialect):
 def _check_deployment(name: str, policy: Policy) -> None:
     """Refuse a model that Azure has not, or has no longer."""
     spec = policy.models.get(name)
-    if spec is None or spec.state(policy.today) == "shut_down":
+    if spec is None or spec.offered != "yes" or spec.state(policy.today) == "shut_down":
         raise no_deployment()

@@ -123,7 +123,7 @@ class OpenRouter(_Compatible):
         name = read.text("model", required=True) or ""
         author, _, slug = name.partition("/")
         google = author == "google"
-        models = Models.gemini() if google else policy.models if author == "openai" else None
+        models = _catalogues(policy).get(author)
         spec = models.get(slug) if models else None
         if spec is None or spec.state(policy.today) == "shut_down":
             raise ErrorReply(f"{name[:100]} is not a valid model ID")
@@ -211,12 +211,18 @@ class OpenRouter(_Compatible):
         """
         if (request.method, request.path) != ("GET", "/images/models"):
             return super().look_up(request, policy)
-        live = [each for each in policy.models if each.state(policy.today) != "shut_down"]
-        google = [each for each in Models.gemini() if each.state(policy.today) != "shut_down"]
-        listed = [_listed(f"openai/{each.id}", each, _OPENAI) for each in live]
-        return {
-            "data": [*listed, *(_listed(f"google/{each.id}", each, _GOOGLE) for each in google)]
-        }
+        listed = [
+            _listed(f"{author}/{spec.id}", spec, _OPENAI if author == "openai" else _GOOGLE)
+            for author, models in _catalogues(policy).items()
+            for spec in models
+            if spec.state(policy.today) != "shut_down"
+        ]
+        return {"data": listed}
+
+
+def _catalogues(policy: Policy) -> dict[str, Models]:
+    """Return what it draws with, by the author that a model's name begins with."""
+    return {"openai": policy.models, "google": Models.load().of("gemini")}
 
 
 def _reference(part: Reader) -> str:

@@ -82,7 +82,7 @@ class Gemini(Dialect):
 
     def models(self) -> Models:
         """Return the catalogue of what it draws with."""
-        return Models.gemini()
+        return Models.load().of("gemini")
 
     def route(self, path: str) -> tuple[str, str | None]:
         """Return a path below the base URL, of either version of the API."""

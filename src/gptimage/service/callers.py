@@ -18,7 +18,7 @@ _caller: ContextVar[str | None] = ContextVar("gptimage_caller", default=None)
 
 
 def current_caller() -> str | None:
-    """Return the name of whoever sent the current request, or None if callers are not told apart.
+    """Return the name of the caller of the current request, or None where callers have no names.
 
     Tasks and threads that a request starts have the caller of that request.
     """

@@ -64,7 +64,7 @@ def _made(name: str, setup: Any) -> Work:
 
 
 class _Out:
-    """Messages on their way out; nobody waits for a reader that is slow or gone."""
+    """Messages on their way out; they do not wait for a reader that is slow or gone."""
 
     def __init__(self, sink: BinaryIO) -> None:
         self._sink = sink
@@ -158,7 +158,7 @@ async def _run(
         asyncio.get_running_loop().call_soon(work.cancel, id)
 
     def tell(progress: Any) -> None:
-        out.put(("told", id, progress))
+        out.put(("progress", id, progress))
 
     try:
         ended = await work.run(id, call, tell)
@@ -167,8 +167,8 @@ async def _run(
         try:
             message = packed(("failed", id, error))
         except Exception:  # noqa: BLE001  # of somebody else's class
-            told = GptImageError(f"{type(error).__name__}: {error}")
-            message = packed(("failed", id, told))
+            failure = GptImageError(f"{type(error).__name__}: {error}")
+            message = packed(("failed", id, failure))
     out.put_packed(message)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define
 
+from gptimage._internal.text import reason
 from gptimage.errors import GptImageError
 from gptimage.service.messages import packed, read
 from gptimage.service.starting import start
@@ -79,7 +80,7 @@ class Runner:
 
         Args:
             id: An id that no other call has.
-            call: What is asked; it must be picklable.
+            call: The call; it must be picklable.
             tell: Hears, in this loop, how far it is.
 
         Returns:
@@ -117,8 +118,7 @@ class Runner:
                 try:
                     popen = await asyncio.to_thread(start, MODULE)
                 except OSError as error:
-                    why = error.strerror or type(error).__name__
-                    raise RunnerError(f"no process can be started: {why}") from error
+                    raise RunnerError(f"no process can be started: {reason(error)}") from error
                 self._process = _Process(popen, asyncio.get_running_loop())
                 await self._process.send(opening)
             return self._process
@@ -208,7 +208,7 @@ class _Process:
             return
         if kind == "taken":
             call.taken = True
-        elif kind == "told":
+        elif kind == "progress":
             call.tell(rest[1])
         elif kind == "ended":
             call.end.set_result(rest[1])

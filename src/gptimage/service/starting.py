@@ -1,4 +1,4 @@
-"""Starting a process that goes on when whoever started it is killed, with all its children."""
+"""Start of a process that goes on when its starter is killed with all its children."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _popen(
 
 
 def leave_parent() -> bool:
-    """Go on as nobody's child; whether that was done.
+    """Go on as an orphan, which is no child of the starter; return whether that was done.
 
     A client that kills its server's children, and theirs, finds them by their parents. Under
     process 1, which may be the server itself in a container, an orphan would never be reaped.

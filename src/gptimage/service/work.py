@@ -1,4 +1,4 @@
-"""`Work`: what a runner process does; whoever starts one names a function that makes it."""
+"""`Work`: what a runner process does, made by a function that its starter names."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any, Protocol, TypeAlias
 
 
 Tell: TypeAlias = Callable[[Any], None]
-"""Tells the process that asked how far a call is; what is told must be picklable."""
+"""Reports the progress of a call to the process that sent it; the report must be picklable."""
 
 
 class Work(Protocol):
-    """Calls of one kind, each known by the id that whoever asks gave it."""
+    """Calls of one kind, each known by the id its sender gave it."""
 
     async def run(self, id: str, call: Any, tell: Tell) -> Any:
         """Make a call, to its end.
 
         Args:
             id: Its id.
-            call: What is asked.
+            call: The call.
             tell: Hears how far it is.
 
         Returns:
@@ -31,7 +31,7 @@ class Work(Protocol):
         ...
 
     def leave(self) -> None:
-        """The process that asked is gone: finish what was sent, and send nothing else."""
+        """Finish what was sent, and send nothing else: the process that called is gone."""
         ...
 
     async def aclose(self) -> None:

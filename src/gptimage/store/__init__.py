@@ -1,4 +1,4 @@
-"""The store: every image kept, described, and found again."""
+"""The store: every image saved, described, and found again."""
 
 from __future__ import annotations
 

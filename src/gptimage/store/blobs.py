@@ -63,7 +63,7 @@ class Blobs(Protocol):
         """Write a new file and return its etag; never overwrites.
 
         Creating exactly the bytes that are there already succeeds, so that a repeated
-        request (after a lost answer, say) does no harm.
+        request (after a lost response, say) does no harm.
 
         Args:
             key: Its name.

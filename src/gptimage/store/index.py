@@ -451,11 +451,11 @@ def _check(connection: Connection) -> None:
     connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
     # Not those of inputs: sidecars written by others may give two lengths for the same bytes.
     rest = "WHERE kind <> 'input' AND count <> 0 ORDER BY kind, name"
-    kept, counted = (
+    entries, counted = (
         connection.execute(f"SELECT * FROM ({source}) {rest}").fetchall()  # noqa: S608  # texts of ours
         for source in ("SELECT * FROM totals", COUNTED)
     )
-    if kept != counted:
+    if entries != counted:
         raise damage("the totals are not those of the rows")
 
 

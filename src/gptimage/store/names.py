@@ -171,7 +171,7 @@ def day_prefix(moment: datetime) -> str:
 
 
 def input_key(sha256: str, extension: str) -> str:
-    """Return where an input image is kept, once."""
+    """Return where an input image is stored, once."""
     return f"{INPUTS}{sha256[:2]}/{sha256}.{extension}"
 
 
@@ -275,8 +275,8 @@ class Naming:
 def slug(text: str, max_bytes: int) -> str:
     """Letters, digits and hyphens of any script, lower case, at most so many UTF-8 bytes."""
     plain = unicodedata.normalize("NFC", text[:1000].lower())
-    kept = "".join(char if unicodedata.category(char)[0] in "LMN" else "-" for char in plain)
-    short = re.sub("-+", "-", kept).encode()[:max_bytes].decode(errors="ignore")
+    letters = "".join(char if unicodedata.category(char)[0] in "LMN" else "-" for char in plain)
+    short = re.sub("-+", "-", letters).encode()[:max_bytes].decode(errors="ignore")
     return short.strip("-") or "untitled"
 
 

@@ -91,7 +91,7 @@ class ObjectBlobs:
         try:
             return self._put(key, data, "create")
         except FileExistsError:
-            # Perhaps our own put, repeated by obstore because its answer was lost.
+            # Perhaps our own put, repeated by obstore because the response was lost.
             blob = self.read(key)
             if blob.data != data:
                 raise

@@ -1,4 +1,4 @@
-"""The questions a store answers: history, search, images, and where they come from."""
+"""What can be read from a store: history, search, images, and where they come from."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Final, Protocol, Unpack
 
 from attrs import evolve, frozen
 
+from gptimage._internal.text import reason
 from gptimage.errors import ImageDecodeError, ImageNotFoundError, StoreError
 from gptimage.image.image import Image
 from gptimage.store import search as queries
-from gptimage.store.context import StoreContext, not_found, reason
+from gptimage.store.context import StoreContext, not_found
 from gptimage.store.names import (
     SIDECAR,
     check_id,
@@ -196,7 +197,7 @@ class Reader:
     def _image(self, record: Record, original: bool) -> Image:
         """Return a file of a record, once its bytes are proved to be the ones that were saved."""
         file = record.original if original and record.original else record
-        image = Image.from_bytes(self._read(file.key))
+        image = evolve(Image.from_bytes(self._read(file.key)), made_by=record.label)
         if image.sha256 != file.sha256:
             raise ImageDecodeError(
                 f"the file {file.key} is damaged: its bytes are not the ones that were saved"

@@ -23,17 +23,20 @@ from attrs import evolve, field, frozen
 
 from gptimage._internal import atomic
 from gptimage._internal.clock import Clock, utc_now
+from gptimage._internal.json import moment, table
 from gptimage._internal.locks import locked
+from gptimage._internal.text import reason
 from gptimage._internal.user_dirs import make_private, recovery_folder, spool_folder
 from gptimage.errors import GptImageError, ImageDecodeError, StoreError
 from gptimage.image.image import Image
+from gptimage.image.label import COMPOSITE, TRAINED, Label
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import cost_of
 from gptimage.models.sizes import Size
 from gptimage.providers.openai.images import read_usage
 from gptimage.store import search, sidecar
 from gptimage.store.blobs import Blobs
-from gptimage.store.context import StoreContext, reason, warn
+from gptimage.store.context import StoreContext, warn
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import IMAGES, INPUTS, SIDECAR, input_digest, is_sidecar, stem
 from gptimage.store.save import OWNER, CallMetadata, PendingImage, pending_images, placed, save
@@ -42,7 +45,7 @@ from gptimage.store.sync import remove
 from gptimage.store.verify import RECOVERED
 from gptimage.transport.base64_body import decoded_images, read
 from gptimage.types.record import Record
-from gptimage.types.request import Generate
+from gptimage.types.request import Generate, label_for
 
 
 # `PendingReplies`: keeps a raw reply from the moment it arrived until its images are saved.
@@ -83,7 +86,7 @@ class PendingReply:
         path: The file.
         key: What the process called it: the cache key.
         at: When it arrived (UTC).
-        note: What was asked; see `note_of`.
+        note: The request; see `note_of`.
         store: The name of the store its images belong to; None when nobody knows.
     """
 
@@ -137,7 +140,7 @@ class PendingReplies:
         Args:
             key: Any name, such as the cache key.
             body: The reply as it arrived.
-            note: What was asked, as JSON; see `note_of`.
+            note: The request, as JSON; see `note_of`.
             name: What `find` will ask for, from `new_name`; a new one when left out.
             store: The name of the store the images are for; only its own `recover` takes them.
             given_up: Whether its call has ended, so that recovery need not wait for the process.
@@ -202,9 +205,13 @@ def new_name() -> str:
     return f"{utc_now():%Y%m%dT%H%M%S%f}-{os.getpid()}-{os.urandom(6).hex()}"
 
 
+_SOURCE: Final = "digital_source"
+"""The key of a note for what only the input images tell, see `Label.source`."""
+
+
 def note_of(request: Generate) -> dict[str, object]:
-    """Return what a recovery must know of a request, as JSON; input images are named, not kept."""
-    return request_to_json(request)
+    """Return what recovery needs of a request, as JSON; input images are named, not stored."""
+    return {**request_to_json(request), _SOURCE: label_for(request, None).source}
 
 
 def _read(path: Path) -> tuple[PendingReply, bool] | None:
@@ -372,7 +379,9 @@ def _reply(
         body = left.read()
     except FileNotFoundError:  # its own process has saved it meanwhile
         return (), 0
-    images = [_exact(Image.from_bytes(data), left.note) for data in decoded_images(body)]
+    label = _label(left, body)
+    raw = [evolve(Image.from_bytes(data), made_by=label) for data in decoded_images(body)]
+    images = [_exact(image, left.note) for image in raw]
     if not images:
         raise ImageDecodeError("the reply holds no image")
     known = {each.sha256: search.by_digest(context.index.database, each.sha256) for each in images}
@@ -391,13 +400,22 @@ def _has_no_metadata(context: StoreContext, found: search.Found) -> bool:
     return context.load(found.body, found.key).record.operation == RECOVERED
 
 
+def _label(left: PendingReply, body: bytes) -> Label:
+    """Return the label the client would have given: files made again have the same bytes."""
+    usual = COMPOSITE if left.note.get("operation") == "edit" else TRAINED
+    source, model = left.note.get(_SOURCE, usual), left.note.get("model")
+    created = moment(table(read(body).value).get("created"))
+    return Label(source=str(source), model=str(model) if model else None, created=created)
+
+
 def _call(left: PendingReply, body: bytes) -> CallMetadata:
     """Return what is known of a call: the note, and the usage in the reply."""
-    asked = left.note if "operation" in left.note else {"operation": RECOVERED}
-    model = str(asked.get("model", "unknown"))
-    usage = read_usage(read(body).value, has_inputs=asked["operation"] == "edit")
+    note = {name: value for name, value in left.note.items() if name != _SOURCE}
+    request = note if "operation" in note else {"operation": RECOVERED}
+    model = str(request.get("model", "unknown"))
+    usage = read_usage(read(body).value, has_inputs=request["operation"] == "edit")
     return CallMetadata(
-        asked=asked,
+        request=request,
         model=model,
         created_at_service=left.at,
         usage=usage,
@@ -406,10 +424,10 @@ def _call(left: PendingReply, body: bytes) -> CallMetadata:
     )
 
 
-def _exact(image: Image, asked: Mapping[str, object]) -> Image:
+def _exact(image: Image, request: Mapping[str, object]) -> Image:
     """Return the image with the requested pixels, as the client would have made it."""
     try:
-        size = Size.parse(str(asked.get("size", "auto"))).pixels
+        size = Size.parse(str(request.get("size", "auto"))).pixels
         return image.fit(*size) if size else image
     except GptImageError:
         return image

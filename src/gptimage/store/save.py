@@ -16,6 +16,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal.text import reason
 from gptimage._internal.user_dirs import make_private, recovery_folder
 from gptimage._internal.version import library_version
 from gptimage.errors import GptImageError, InvalidRequestError, StoreError
@@ -23,7 +24,7 @@ from gptimage.image.image import Image
 from gptimage.models.pricing import Cost, Usage
 from gptimage.store import sidecar
 from gptimage.store.blobs import Blobs
-from gptimage.store.context import StoreContext, reason
+from gptimage.store.context import StoreContext
 from gptimage.store.index import IndexEntry
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, IMAGES, SIDECAR, Naming, time_of
@@ -45,9 +46,10 @@ class CallMetadata:
     """The facts about the call that made some images.
 
     Attributes:
-        asked: The request, as `asked.describe` writes it.
-        model: The model that was asked.
+        request: The request, as `request_to_json` writes it.
+        model: The model of the request.
         created_at_service: When the service says it answered (UTC).
+        effective: What the main parameters came to.
         inputs: The images the request needs.
         usage: Tokens of the call.
         cost: What the call cost.
@@ -60,9 +62,10 @@ class CallMetadata:
         sandbox: Whether the sandbox drew the images.
     """
 
-    asked: Mapping[str, object]
+    request: Mapping[str, object]
     model: str
     created_at_service: datetime
+    effective: Mapping[str, object] = field(factory=dict[str, object])
     inputs: tuple[Image, ...] = field(default=(), repr=False)
     usage: Usage | None = None
     cost: Cost | None = None
@@ -78,9 +81,10 @@ class CallMetadata:
     def of(cls, result: Result) -> CallMetadata:
         """Return what a result says."""
         return cls(
-            asked=request_to_json(result.request),
+            request=request_to_json(result.request),
             model=result.model,
             created_at_service=result.created,
+            effective=result.effective,
             inputs=input_images(result.request),
             usage=result.usage,
             cost=result.cost,
@@ -196,12 +200,14 @@ def _pending_image(
     context: StoreContext, call: CallMetadata, image: Image, number: int, count: int
 ) -> PendingImage:
     id = context.new_id()
+    measured = {"size": image.size and f"{image.width}x{image.height}", "format": image.format}
     record = Record(
         id=id,
         created=time_of(id),
         created_at_service=call.created_at_service,
-        operation=str(call.asked["operation"]),
-        request=call.asked,
+        operation=str(call.request["operation"]),
+        request=call.request,
+        effective={**call.effective, **measured} if call.effective else {},
         model=call.model,
         usage=call.usage,
         cost=call.cost,
@@ -219,7 +225,8 @@ def _pending_image(
         batch_count=count,
         tags=call.tags,
         provenance=image.has_provenance,
-        template=_maybe_text(call.asked.get("template")),
+        digital_source=None if image.label is None else image.label.source,
+        template=_maybe_text(call.request.get("template")),
         version=library_version(),
         warnings=call.warnings,
         request_id=call.request_id,

@@ -93,7 +93,7 @@ class Stats:
     Attributes:
         images: How many.
         bytes: What they take, originals included, in bytes.
-        inputs: How many input images of edits are kept.
+        inputs: How many input images of edits are stored.
         input_bytes: What those take, in bytes.
         cost: What the images cost, as far as it is known.
         unknown_cost: How many images' cost is not known.

@@ -22,12 +22,12 @@ from gptimage.types.record import USAGE_FIELDS, Original, Record
 from gptimage.types.request import Edit, FileRef, Generate
 
 
-# What was asked, as JSON for the sidecar, and the same request rebuilt from it.
+# The request, as JSON for the sidecar, and the same request rebuilt from it.
 #
-# Every parameter is kept; images are named by their SHA-256 and kept beside, once.
+# Every parameter is saved; images are named by their SHA-256 and saved beside, once.
 
 Load = Callable[[str], Image]
-"""Reads an input image by the key it was kept under."""
+"""Reads an input image by the key it was saved under."""
 
 _KEY: Final = "key"
 _FILE: Final = "file_id"
@@ -39,8 +39,8 @@ _KINDS: Final[Mapping[str, type[Generate]]] = {"generate": Generate, "edit": Edi
 def request_to_json(request: Generate) -> dict[str, object]:
     """Every parameter that was given, as JSON; images as ``{"key": "inputs/…", "bytes": …}``."""
     given = {each.name: getattr(request, each.name) for each in attrs.fields(type(request))}
-    asked = {name: _plain(value) for name, value in given.items() if value is not None}
-    return {"operation": request.operation, **asked}
+    document = {name: _plain(value) for name, value in given.items() if value is not None}
+    return {"operation": request.operation, **document}
 
 
 def input_images(request: Generate) -> tuple[Image, ...]:
@@ -52,11 +52,11 @@ def input_images(request: Generate) -> tuple[Image, ...]:
     return tuple(each for each in found if isinstance(each, Image))
 
 
-def inputs(asked: Mapping[str, object]) -> dict[str, int]:
+def inputs(document: Mapping[str, object]) -> dict[str, int]:
     """Return the key and the length in bytes of every image a described request names."""
-    images, mask = asked.get("images"), asked.get("mask")
+    images, mask = document.get("images"), document.get("mask")
     named: list[Any] = [*images] if isinstance(images, list) else []
-    named += [asked.get("markup"), mask[_MASK] if _has(mask, _MASK) else None]
+    named += [document.get("markup"), mask[_MASK] if _has(mask, _MASK) else None]
     return {str(each[_KEY]): _length(each.get("bytes")) for each in named if _has(each, _KEY)}
 
 
@@ -65,13 +65,13 @@ def _length(value: object) -> int:
     return value if isinstance(value, int) and 0 <= value < 2**40 else 0
 
 
-def request_from_json(asked: Mapping[str, object], load: Load) -> Generate:
+def request_from_json(document: Mapping[str, object], load: Load) -> Generate:
     """Return the request that was described.
 
     Raises:
         StoreError: It was written by a newer version, or is damaged.
     """
-    values = dict(asked)
+    values = dict(document)
     kind = _KINDS.get(str(values.pop("operation", None)))
     if kind is None:
         raise StoreError(
@@ -91,7 +91,7 @@ def request_from_json(asked: Mapping[str, object], load: Load) -> Generate:
 
 
 def key_of(image: Image) -> str:
-    """Return where an input image is kept."""
+    """Return where an input image is stored."""
     return input_key(image.sha256, image.extension)
 
 
@@ -244,6 +244,7 @@ def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
         created_at_service=fields.made("made", _moment),
         operation=fields.get("operation", str),
         request=fields.table("request") or {},
+        effective=fields.table("effective") or {},
         model=fields.get("model", str),
         usage=_usage(fields.table("usage")),
         cost=_cost(fields.maybe("cost_usd", str), fields.maybe("cost_is_upper_bound", bool)),
@@ -263,6 +264,7 @@ def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
         tags=fields.texts("tags"),
         pinned=fields.get("pinned", bool),
         provenance=fields.get("provenance", bool),
+        digital_source=fields.maybe("digital_source", str),
         template=fields.maybe("template", str),
         version=fields.get("version", str),
         warnings=fields.texts("warnings"),

@@ -12,12 +12,13 @@ from typing import Final, Literal
 
 from attrs import define, field, frozen
 
+from gptimage._internal.text import reason
 from gptimage._internal.version import library_version
 from gptimage.errors import ImageDecodeError, StoreError
 from gptimage.image.image import Image
 from gptimage.store import search, sidecar
 from gptimage.store.blobs import BlobInfo
-from gptimage.store.context import StoreContext, reason
+from gptimage.store.context import StoreContext
 from gptimage.store.index import IndexEntry
 from gptimage.store.names import IMAGES, SIDECAR, find_id, input_digest, stem, time_of
 from gptimage.store.prune import sweep_inputs
@@ -280,17 +281,17 @@ def _look(context: StoreContext, found: _Findings, hashes: bool) -> None:
     query = "SELECT key, stamp FROM pictures"
     rows = dict(context.index.database.read(lambda c: c.execute(query).fetchall()))
     context.index.check()
-    kept: Group = {}
+    stored: Group = {}
     for base, files in groupby(context.blobs.list(""), key=_base):
         group = {info.key: info for info in files}
         if base.startswith(IMAGES) and find_id(base.rpartition("/")[2]):
             _group(context, found, base + SIDECAR, group, rows, hashes)
         for key, info in group.items():
             if input_digest(key):
-                kept[key] = info
+                stored[key] = info
             elif not _is_index(context, key):
                 found.add("foreign", key)
-    _inputs(context, found, kept, hashes)
+    _inputs(context, found, stored, hashes)
     for key in sorted(rows):
         if context.index.etag(key) is not None and context.blobs.stat(key) is None:
             found.add("stale", key, "the index knows it, and there is no sidecar")
@@ -389,10 +390,10 @@ def _row(
         found.add("unindexed", sidecar.key, detail)
 
 
-def _inputs(context: StoreContext, found: _Findings, kept: Group, hashes: bool) -> None:
-    for key in sorted(found.needed.keys() - kept.keys()):
-        found.add("lost input", key, f"{found.needed[key]} cannot be asked again")
-    for key, info in kept.items():
+def _inputs(context: StoreContext, found: _Findings, stored: Group, hashes: bool) -> None:
+    for key in sorted(found.needed.keys() - stored.keys()):
+        found.add("lost input", key, f"{found.needed[key]} cannot be sent again")
+    for key, info in stored.items():
         if key not in found.needed:
             if not found.young(info):
                 found.add("unused input", key)

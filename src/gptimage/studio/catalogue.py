@@ -13,7 +13,9 @@ from gptimage.types.parameters import PARAMETERS, Operation, Parameter
 if TYPE_CHECKING:
     from gptimage.studio.context import Studio
 
-_ELSEWHERE: Final = ("prompt", "model", "images", "mask", "safety_identifier", "extra_body", "svg")
+_ELSEWHERE: Final = frozenset(
+    ["prompt", "model", "images", "mask", "outside", "safety_identifier", "extra_body", "svg"]
+)
 """Parameters that the page shows in another way, or that belong to programs."""
 
 

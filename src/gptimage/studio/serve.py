@@ -11,7 +11,7 @@ from typing import Final
 
 import uvicorn
 
-from gptimage.studio.app import create_app
+from gptimage.studio.app import build_app
 from gptimage.studio.context import StudioOptions, open_studio
 from gptimage.studio.session import AddressToken
 
@@ -75,7 +75,7 @@ def serve(
         address = AddressToken()
         number = listening.getsockname()[1]
         url = f"http://{HOST}:{number}/?token={address.token}"
-        app = create_app(studio, address, cookie=f"gptimage_studio_{number}")
+        app = build_app(studio, address, cookie=f"gptimage_studio_{number}")
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE
         )

@@ -39,7 +39,7 @@ class Text:
     """Words of the template itself.
 
     Attributes:
-        text: The words, with line ends turned into spaces and blank lines kept.
+        text: The words, with line ends turned into spaces and blank lines preserved.
     """
 
     text: str
@@ -87,7 +87,7 @@ class Condition:
     Attributes:
         name: The argument, or ``brand.`` and a field of the brand.
         values: Values it is compared with; empty to ask whether it was given (or is true).
-        negated: Whether the answer is turned round.
+        negated: Whether the condition is turned round.
         line: Line of the template, from 1.
     """
 

@@ -11,6 +11,7 @@ from typing import Final
 from attrs import field, frozen
 
 from gptimage.image.formats import FORMATS
+from gptimage.image.label import COMPOSITE, TRAINED, Label
 from gptimage.models.pricing import Cost, Usage
 
 
@@ -49,6 +50,8 @@ class Record:
         created_at_service: When the service says it made the image (UTC).
         operation: ``generate`` or ``edit``; ``recovered`` when only the image survived a crash.
         request: Every parameter that was asked for, as JSON; images are named by SHA-256.
+        effective: What the main parameters of the request came to, as `Result.effective`; empty for
+            images saved by earlier versions and recovered ones.
         model: The model that was asked.
         usage: Tokens of the call that made the image, or None.
         cost: What the whole call cost, or None when unknown; `cost_share` is this image's part.
@@ -68,6 +71,8 @@ class Record:
         tags: Your words, sorted.
         pinned: Whether `prune` and `delete` must leave it alone.
         provenance: Whether the file carries a C2PA manifest.
+        digital_source: IPTC's name of what it was made from, such as ``trainedAlgorithmicMedia``;
+            None when that is not known.
         template: Name of the prompt template, or None.
         version: The version of this library that saved it.
         warnings: The warnings of the result.
@@ -82,6 +87,7 @@ class Record:
     created_at_service: datetime
     operation: str
     request: Mapping[str, object]
+    effective: Mapping[str, object] = field(factory=dict[str, object])
     model: str
     usage: Usage | None = None
     cost: Cost | None = None
@@ -101,6 +107,7 @@ class Record:
     tags: tuple[str, ...] = ()
     pinned: bool = False
     provenance: bool = False
+    digital_source: str | None = None
     template: str | None = None
     version: str = ""
     warnings: tuple[str, ...] = ()
@@ -141,6 +148,18 @@ class Record:
             return self.cost
         return Cost(usd=self.cost.usd / self.batch_count, is_upper_bound=self.cost.is_upper_bound)
 
+    @property
+    def label(self) -> Label:
+        """What says in files made of this image that a model made it.
+
+        Of an image saved by an earlier version it is not known what an edit started from, so a
+        photograph is supposed.
+        """
+        usual = COMPOSITE if self.operation == "edit" else TRAINED
+        source = self.digital_source or usual
+        model = None if self.model == "unknown" else self.model
+        return Label(source=source, model=model, created=self.created_at_service, id=self.id)
+
     def to_dict(self) -> dict[str, object]:
         """Return the record as JSON values: the fields of the sidecar, with key and path."""
         path = None if self.path is None else str(self.path)
@@ -180,6 +199,7 @@ class Record:
             "made": to_text(self.created_at_service),
             "of": self.batch_count,
             "request": dict(self.request),
+            "effective": dict(self.effective),
             "usage": _usage(self.usage),
             "cost_usd": None if self.cost is None else str(self.cost.usd),
             "cost_is_upper_bound": None if self.cost is None else self.cost.is_upper_bound,
@@ -206,6 +226,7 @@ _PLAIN: Final = (
     "index",
     "pinned",
     "provenance",
+    "digital_source",
     "template",
     "version",
     "request_id",

@@ -7,6 +7,7 @@ unpack them, the values hold what they name, and ``validation.py`` checks it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypedDict, TypeVar
 
@@ -16,6 +17,7 @@ from gptimage._internal.text import closest
 from gptimage.errors import InvalidRequestError
 from gptimage.image.codecs import oriented_size
 from gptimage.image.image import Image, ImageSource
+from gptimage.image.label import Label, combined
 from gptimage.image.mask import Mask
 from gptimage.models.sizes import Size
 from gptimage.types.parameters import (
@@ -279,6 +281,16 @@ class Edit(Generate):
 
 
 RequestT = TypeVar("RequestT", bound=Generate)
+
+
+def label_for(request: Generate, created: datetime | None) -> Label:
+    """Return what is said of the images of a request: what was edited may be a photograph.
+
+    The time is the service's, if it tells one: the same reply always makes the same files.
+    """
+    made = Label(model=request.model, created=created)
+    known = [each.label if isinstance(each, Image) else None for each in request.inputs]
+    return combined(known, made) or made
 
 
 _HINTS: Final[Mapping[str, str]] = {

@@ -24,6 +24,7 @@ from gptimage.types.request import Edit, FileRef, Generate
 
 _LARGEST: Final = 2**53
 """Whole numbers beyond it are not the same to every JSON reader."""
+_HALF: Final = "it holds half a character (a lone surrogate), which cannot be sent"
 _DEFAULT_FORMAT: Final = "png"
 SPELLING_CUTOFF: Final = 0.8
 """How alike a misspelt model and the one it may mean must be."""
@@ -93,8 +94,7 @@ def _text(name: str, value: object) -> None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        problem = "it holds half a character (a lone surrogate), which cannot be sent"
-        raise _refuse(name, value, problem, "Unicode text") from error
+        raise _refuse(name, value, _HALF, "Unicode text") from error
 
 
 def _json(name: str, value: object) -> None:
@@ -105,6 +105,8 @@ def _json(name: str, value: object) -> None:
         raise _refuse(name, value, "it must be a mapping with text as keys", "a dict")
     try:
         canonical(dict(given)).decode()
+    except UnicodeDecodeError as error:
+        raise _refuse(name, value, _HALF, "Unicode text") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise _refuse(name, value, f"it must be JSON ({error})", "JSON values") from error
 
@@ -200,11 +202,12 @@ def _choices(request: Generate, spec: ModelSpec) -> Warnings:
         for row in PARAMETERS.values()
         if row.kind == "choice" and row.operations == BOTH
     }
-    lists["quality"] = (*spec.qualities, "auto")
+    # Where a model has none, its provider has no such parameter, and refuses it.
+    lists["quality"] = (*spec.qualities, "auto") if spec.qualities else ()
     lists["format"] = (*spec.formats, *spec.undocumented_formats)
     for name, allowed in lists.items():
         value = getattr(request, name)
-        if value is not None and value not in allowed:
+        if value is not None and allowed and value not in allowed:
             raise _refuse(name, value, f"{spec.id} does not take it", allowed)
     if request.format in spec.undocumented_formats:
         yield f"no source says that {spec.id} draws {request.format}; sent as given"

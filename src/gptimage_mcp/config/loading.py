@@ -21,6 +21,7 @@ from gptimage.config import (
     ON,
     Layer,
     Value,
+    foreign_credentials,
     named_file,
     parse_file,
     user_file,
@@ -35,7 +36,7 @@ CONFIG: Final = "GPTIMAGE_CONFIG"
 """The variable that names the file."""
 
 DEFAULT: Final = "default"
-"""Where a setting comes from that nobody made."""
+"""Origin of a setting that has its default."""
 
 NO_OPTIONS: Final[Mapping[str, str]] = {}
 """What `load` is given when the command has no options."""
@@ -77,6 +78,9 @@ def load(options: Mapping[str, str] = NO_OPTIONS) -> LoadedSettings:
     for layer in (users, variables, flags):
         made |= layer.values
         origins |= layer.origins
+    for name in foreign_credentials(made.get("provider"), origins):
+        made.pop(name, None)
+        origins[name] = DEFAULT
     if "transport" in options:
         origins["transport"] = f"--{options['transport']}"
     refused = users.refused | variables.refused | flags.refused

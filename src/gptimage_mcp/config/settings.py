@@ -32,6 +32,7 @@ from gptimage.config import (
     read_url,
     variable,
 )
+from gptimage.providers import Provider, from_environment, provider
 from gptimage.secrets import scrub
 
 
@@ -69,8 +70,8 @@ STANDARD: Final = (
 )
 """The usual tools; ``delete_image`` only where it is allowed."""
 
-TOOLS: Final = (*STANDARD, "edit_each_image", "manage_conversations")
-"""All tools: with those of older servers, which few need and every model would read."""
+TOOLS: Final = (*STANDARD, "edit_each_image", "inspect_image", "manage_conversations")
+"""All tools: with those which few need and every model would read."""
 
 
 def _number(
@@ -147,8 +148,25 @@ _FOLDERS: Final = Setting(
 )
 _FLAG: Final = Setting(read=read_flag, kind="flag")
 
+
+def _provider(text: str) -> str:
+    """Read the name of a service that draws."""
+    try:
+        return provider(text).name
+    except gptimage.ConfigurationError as error:
+        raise BadValueError(f"is no service that draws: {error}") from None
+
+
+def _fallback(text: str) -> str:
+    """Read a model, after the name of its service where that is another one."""
+    name, slash, model = read_name(text).partition("/")
+    return f"{_provider(name)}/{model}" if slash else name
+
+
 ROWS: Final[Mapping[str, Setting]] = {
     **SETTINGS,
+    "provider": Setting(read=_provider),
+    "fallbacks": Setting(read=_fallback, separator=_LIST),
     "retention": Setting(read=read_duration),
     "input_folders": _FOLDERS,
     "output_folders": _FOLDERS,
@@ -223,6 +241,9 @@ class Settings:
     `gptimage_mcp.config.loading.load` makes one of the environment and a TOML file.
 
     Attributes:
+        provider: The service that draws; OpenAI when left out.
+        fallbacks: Models that are asked in turn, such as ``azure/gpt-image-2``, after a failure
+            that cannot have been billed.
         api_key: The key of the service (``OPENAI_API_KEY``); without one the server starts and
             says what to do.
         base_url: Another service that speaks OpenAI's API (``OPENAI_BASE_URL``).
@@ -234,7 +255,7 @@ class Settings:
             ``gs://...`` (untried), which need ``gptimage[s3]``.
         retention: Delete images older than this (``30d``), once a day; pinned ones stay, and None
             deletes nothing.
-        cache: The folder where answers are kept, so that the same request is paid for once;
+        cache: The folder where responses are saved, so that the same request is paid for once;
             None (``off``) keeps none.
         cache_ttl: How long a response is saved (``24h``); None saves it until there is no room.
         cache_size: The most the cache may take (``500MB``); None is the library's own limit.
@@ -289,6 +310,8 @@ class Settings:
         log_level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
     """
 
+    provider: str | None = None
+    fallbacks: tuple[str, ...] = ()
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
     sandbox: bool = False
@@ -351,6 +374,34 @@ class Settings:
         problems = [*_wrong_values(self)] or [*_contradictions(self)]
         if problems:
             raise SettingsError(problems)
+
+    @property
+    def service(self) -> Provider:
+        """The service that draws, with its address and key as far as there are some."""
+        found = from_environment(self.provider or "openai")
+        return found.connected(base_url=self.base_url, api_key=self.api_key, needs_key=False)
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the service has the key it needs."""
+        return self.api_key is not None if self.provider is None else self.service.has_key
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable of the service's key."""
+        names = from_environment(self.provider or "openai").key_variables
+        return names[0] if names else variable("api_key")
+
+    @property
+    def catalogue(self) -> gptimage.Models:
+        """What is known of the service's models."""
+        return gptimage.Models.load().of(from_environment(self.provider or "openai").rows)
+
+    @property
+    def default_model(self) -> str:
+        """The model that draws when a call names none; empty where the service has none."""
+        own = from_environment(self.provider or "openai").default_model
+        return self.model or own or self.catalogue.default
 
     @property
     def limits(self) -> dict[str, Decimal]:

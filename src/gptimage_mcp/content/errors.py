@@ -1,4 +1,4 @@
-"""Every error as an assistant is told it: what happened, and the next step it can take."""
+"""Errors as messages for an assistant: what happened, and the next step it can take."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from gptimage_mcp.jobs.job import EarlierUnknownError
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-_LONGEST_SAID: Final = 800
+_LONGEST_QUOTE: Final = 800
 """Characters of a quotation. With advice and details a message stays below 1,900, whatever the
 error holds; some clients cut long ones, and the SDK puts the tool's name before."""
 
 _LONGEST_DETAILS: Final = 500
 _SENT_NOTHING: Final = "Nothing was sent and nothing was billed."
+_ARGUMENTS: Final = {"svg": "svg_model or svg_effort"}
+"""Parameters of the library that have other names here."""
 _OPERATOR: Final = "Only whoever runs this server can change that: tell the person."
 _PAID_MAYBE: Final = (
     "Do NOT simply call again: it may be paid already, and would be paid twice. Look at "
@@ -50,8 +52,8 @@ def to_tool_error(error: Exception) -> ToolError:
 
     The text is ours but for what the error says, which is quoted: it may come from anybody.
     """
-    name, said = _named(error)
-    lines = [f"{name}: {quote(said, _LONGEST_SAID)}", f"Next: {_advice(error)}"]
+    name, message = _named(error)
+    lines = [f"{name}: {quote(message, _LONGEST_QUOTE)}", f"Next: {_advice(error)}"]
     if found := _details(error):
         lines.append(f"Details: {found}")
     return ToolError("\n".join(lines))
@@ -76,7 +78,7 @@ def validation_error(error: ValidationError) -> ToolError:
     ]
     shown = "; ".join(problems[:6]) + ("; ..." if len(problems) > 6 else "")
     return ToolError(
-        f"InvalidArguments: {quote(shown, _LONGEST_SAID)}\n"
+        f"InvalidArguments: {quote(shown, _LONGEST_QUOTE)}\n"
         f"Next: {_SENT_NOTHING} Correct these arguments and call again."
     )
 
@@ -92,7 +94,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def _named(error: Exception) -> tuple[str, str]:
-    """The kind of error and what it says; of one nobody foresaw, only the kind."""
+    """Return the kind of error and its message; of an unforeseen one, only the kind."""
     if isinstance(error, gptimage.GptImageError):
         return type(error).__name__, for_assistant(str(error)) or "it says nothing more"
     if isinstance(error, OSError):
@@ -152,10 +154,8 @@ def _configuration(error: gptimage.ConfigurationError) -> str:
 
 
 def _request(error: gptimage.InvalidRequestError) -> str:
-    return (
-        f"{_SENT_NOTHING} Change the parameter {redact(error.field, 60)}{_allowed(error.allowed)} "
-        "and call again."
-    )
+    name = _ARGUMENTS.get(error.field, redact(error.field, 60))
+    return f"{_SENT_NOTHING} Change the parameter {name}{_allowed(error.allowed)} and call again."
 
 
 def _retired(error: gptimage.ModelRetiredError) -> str:

@@ -223,7 +223,7 @@ LARGEST: Final = 900_000
 """Bytes of a whole result as JSON. Claude Desktop and readers of SSE stop at 1 MiB."""
 
 _BLOCK: Final = 150
-"""Bytes of a preview's block besides its base64, and of what is said about it in the JSON."""
+"""Bytes of a preview's block besides its base64, and of its facts in the JSON."""
 
 _at_once: Final = anyio.CapacityLimiter(min(4, os.cpu_count() or 1))
 """How many results have previews made at a time: each holds its images' pixels meanwhile."""
@@ -368,7 +368,7 @@ async def restored(
 async def saved_image(
     app: App, record: gptimage.Record, max_px: int | None = None
 ) -> CallToolResult:
-    """One saved image, as large as asked for and as fits.
+    """Return one saved image, as large as requested and as fits.
 
     Raises:
         ImageNotFoundError: Its file is gone.
@@ -385,7 +385,7 @@ def running(app: App, job: Job) -> CallToolResult:
 
 
 def structured(document: Mapping[str, Any]) -> CallToolResult:
-    """The answer of a tool without pixels: structured, and the same JSON as text."""
+    """Return the result of a tool without pixels: structured, and the same JSON as text."""
     harmless = clean_json(document)
     return CallToolResult(content=[_text(harmless)], structured_content=harmless)
 

@@ -44,11 +44,11 @@ def redact(text: str, longest: int) -> str:
 
 def quote(text: str, longest: int) -> str:
     """Return text of others as JSON of at most so many characters, with its quotation marks."""
-    said = redact(text, longest)
-    encoded = json.dumps(said, ensure_ascii=False)
-    while len(encoded) > longest and said:
-        said = said[: longest - len(encoded) - 1]  # what escaping adds is cut off, and a bit more
-        encoded = json.dumps(f"{said}…", ensure_ascii=False)
+    short = redact(text, longest)
+    encoded = json.dumps(short, ensure_ascii=False)
+    while len(encoded) > longest and short:
+        short = short[: longest - len(encoded) - 1]  # what escaping adds is cut off, and a bit more
+        encoded = json.dumps(f"{short}…", ensure_ascii=False)
     return encoded
 
 

@@ -153,9 +153,9 @@ _CONNECTIONS: Final = 400
 """Connections at a time, so that with a file for each a process stays below 1,024 handles."""
 
 _GOODBYE: Final = 10
-"""Seconds that open answers have to end at shutdown; running jobs then have theirs."""
+"""Seconds that open responses have to end at shutdown; running jobs then have theirs."""
 
-_ASKED: Final = (
+_REQUEST_HEADERS: Final = (
     "Authorization",
     "Last-Event-ID",
     "Mcp-Method",
@@ -168,7 +168,7 @@ _ASKED: Final = (
 )
 """Headers that web pages may send."""
 
-_TOLD: Final = (
+_RESPONSE_HEADERS: Final = (
     "Accept-Ranges",
     "Content-Disposition",
     "Content-Range",
@@ -281,8 +281,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
         return sockets
     for each in sockets:
         each.close()
-    told = f"cannot listen on {host}, port {port}: {absent.strerror}"
-    raise OSError(absent.errno, told) from absent
+    message = f"cannot listen on {host}, port {port}: {absent.strerror}"
+    raise OSError(absent.errno, message) from absent
 
 
 _ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
@@ -333,8 +333,8 @@ def _middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
             allow_methods=("GET", "HEAD", "POST", "DELETE"),
-            allow_headers=_ASKED,
-            expose_headers=_TOLD,
+            allow_headers=_REQUEST_HEADERS,
+            expose_headers=_RESPONSE_HEADERS,
             allow_private_network=True,  # whoever is listed may call from the internet, too
         ),
         *(_authentication(auth) if auth else ()),

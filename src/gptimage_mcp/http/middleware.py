@@ -43,7 +43,7 @@ class CallerMiddleware:
 
 
 class AuthMiddleware:
-    """Lets through who proved who they are: 401 without a valid token, 403 without a scope.
+    """Authentication in front of every route: 401 without a valid token, 403 without a scope.
 
     Whatever path is not open needs a token, also one that no route has. A signed link to an image
     is let through without one, in the name of whoever made it; 403 if it is not good any more.
@@ -95,7 +95,7 @@ class AuthMiddleware:
 
 
 def auth_unavailable(_: HTTPConnection, error: AuthenticationError) -> Response:
-    """Refuse where nobody can tell whether a token is good; 401 would have clients log in."""
+    """Refuse a request whose token cannot be checked now; 401 would have clients log in."""
     return JsonError(503, "temporarily_unavailable", str(error), headers={"retry-after": "30"})
 
 
@@ -146,6 +146,6 @@ def _is_link(scope: Scope) -> bool:
 
 
 def _is_deep(scope: Scope) -> bool:
-    """Return whether a request asks more of an open path than everybody may ask."""
+    """Return whether a request to an open path needs a token all the same."""
     query = scope["query_string"].decode("latin-1")
     return "deep" in dict(parse_qsl(query, keep_blank_values=True))

@@ -6,7 +6,7 @@ front of all but ``/health``.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from mcp.server import MCPServer
 from starlette.requests import Request
@@ -35,14 +35,15 @@ def add_routes(server: MCPServer[App], app: App) -> None:
     uploads = Uploads(app.state)
 
     async def image(request: Request) -> Response:
-        return await image_response(request, app.store, linked=LINKED in request.scope)
+        linked = LINKED in request.scope
+        return cast("Response", await image_response(request.scope, app.store, linked=linked))
 
     async def upload(request: Request) -> Response:
         return await receive_upload(request, uploads)
 
     stream = StreamRoute(app)
-    server.custom_route(HEALTH, ["GET"])(HealthRoute(app).answer)
-    server.custom_route(METRICS, ["GET"])(MetricsRoute(app).answer)
+    server.custom_route(HEALTH, ["GET"])(HealthRoute(app).respond)
+    server.custom_route(METRICS, ["GET"])(MetricsRoute(app).respond)
     server.custom_route(f"{IMAGES}/{{id}}", ["GET"])(image)
     server.custom_route(IMAGES, ["POST"])(upload)
     server.custom_route(STREAM, ["POST"])(stream.draw)

@@ -133,7 +133,7 @@ class SessionLimitMiddleware:
                 del self._opening[caller]
 
     async def _make_room(self, caller: str, scope: Scope) -> JsonError | None:
-        """End a session of the caller that nobody uses, if that is needed."""
+        """End an unused session of the caller, if that is needed."""
         now = self._clock()
         # The SDK has ended these by itself.
         gone = [id for id, each in self._sessions.items() if now - self._last(each, now) >= IDLE]
@@ -172,6 +172,6 @@ class SessionLimitMiddleware:
             return {"type": "http.request", "body": b"", "more_body": False}
 
         async def send(_: Message) -> None:
-            """The caller asked for something else."""
+            """Drop the response: the caller sent another request."""
 
         await self._app(delete, receive, send)

@@ -1,4 +1,4 @@
-"""The clients `install` knows: where each keeps its configuration, and what an entry says there.
+"""The clients `install` knows: where each one's configuration is, and what an entry has there.
 
 The formats are those of each client's documentation in November 2026; none was tried in the client
 itself, which ``docs/mcp.md`` says, too.

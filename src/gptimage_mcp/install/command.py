@@ -1,6 +1,6 @@
 """``gptimage-mcp install CLIENT``: the client's configuration, printed, or written into its file.
 
-The key is not written down unless asked for: each client is told where to take it from.
+The key is not written down without --with-key: each entry says where to take it from.
 """
 
 from __future__ import annotations
@@ -206,8 +206,8 @@ def _write(client: Client, addition: ServerEntry, path: Path, *, private: bool) 
     if before is not None and merged == text:
         print(f"{path} says so already", file=sys.stderr)
         return OK
-    kept = replace(path, before, after, private=private)
-    print(f"wrote {path}" + (f"; what it was is in {kept}" if kept else ""), file=sys.stderr)
+    backup = replace(path, before, after, private=private)
+    print(f"wrote {path}" + (f"; what it was is in {backup}" if backup else ""), file=sys.stderr)
     print(client.advice, file=sys.stderr)
     return OK
 

@@ -33,7 +33,7 @@ class ServerEntry:
     Attributes:
         table: Under which key the servers are.
         name: The server's name.
-        entry: What is said of it.
+        entry: Its entry.
         env: What the entry calls its variables.
         overrides: Variables whose new value counts, whatever the old entry says.
         inputs: What the client asks the user for, by id, besides.
@@ -135,11 +135,11 @@ def replace(path: Path, before: bytes | None, after: bytes, *, private: bool) ->
         _write(fresh, after, mode)
         if read(path) != before:
             raise gptimage.ConfigurationError(f"{path} was changed meanwhile; run this again")
-        kept = None if before is None else _keep(path, before)
+        backup = None if before is None else _keep(path, before)
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
-    return kept
+    return backup
 
 
 def _keep(path: Path, content: bytes) -> Path:

@@ -121,9 +121,13 @@ def open_client(
         parts["limits"] = limiter
     elif settings.images_per_minute is not None:
         parts["limits"] = gptimage.Limits(images_per_minute=settings.images_per_minute)
+    if settings.provider is not None:
+        parts["provider"] = settings.provider
+    if settings.fallbacks:
+        parts["fallbacks"] = settings.fallbacks
     if settings.sandbox:
         return gptimage.AsyncImageClient.sandbox(**parts)
-    if settings.api_key is None:
+    if not settings.has_key:
         return None
     return gptimage.AsyncImageClient(
         api_key=settings.api_key, base_url=settings.base_url, timeout=settings.timeout, **parts

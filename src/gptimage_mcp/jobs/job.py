@@ -153,7 +153,7 @@ class Job:
 
     @property
     def owner(self) -> str | None:
-        """Return its caller, where callers are known; nobody else may see it."""
+        """Return its caller, where callers are known; no other caller may see it."""
         return self._entry.owner
 
     @property
@@ -190,12 +190,12 @@ class Job:
         seconds = time.monotonic() - self._begun
         return Progress(seconds=seconds, message=message, preview=self._preview)
 
-    async def wait(self, seconds: float, tell: ProgressCallback | None = None) -> None:
+    async def wait(self, seconds: float, on_progress: ProgressCallback | None = None) -> None:
         """Wait until it is over, or for so many seconds; never raises because it failed.
 
         Args:
             seconds: How long at most.
-            tell: Receives its progress: at once, at each partial image, and every 10 s.
+            on_progress: Receives its progress: at once, at each partial image, and every 10 s.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
@@ -206,8 +206,8 @@ class Job:
             if (unsettled := self._unsettled()) > 0:
                 await self._until(changed, unsettled)
                 continue
-            if tell is not None:
-                await tell(self.progress)
+            if on_progress is not None:
+                await on_progress(self.progress)
             left = deadline - clock()
             if left <= 0:
                 return
@@ -230,12 +230,12 @@ class Job:
         self._message, self._preview = message, preview or self._preview
         self._tell_all()
 
-    def follow(self, told: JobSnapshot) -> None:
+    def follow(self, reported: JobSnapshot) -> None:
         """Be as the process that draws it says."""
         if self._followed is None:
             self._followed = time.monotonic()
-        self._entry = evolve(self._entry, sent=told.sent, most=told.most)
-        self.report(told.message, told.preview)
+        self._entry = evolve(self._entry, sent=reported.sent, most=reported.most)
+        self.report(reported.message, reported.preview)
 
     def know(self, entry: Entry) -> None:
         """Be as it was written down."""
@@ -293,14 +293,14 @@ class Job:
         records: tuple[gptimage.Record, ...] = (),
     ) -> None:
         """Record how it ended; called by what runs it."""
-        told = str(error) if isinstance(error, gptimage.GptImageError) else type(error).__name__
+        reason = str(error) if isinstance(error, gptimage.GptImageError) else type(error).__name__
         images = tuple(record.id for record in records)
         self._note(
             evolve(
                 self._entry,
                 state=state,
                 images=images,
-                error=told if error else None,
+                error=reason if error else None,
                 stopped=state == "failed" and self._stopping is not None and not self.sent,
             )
         )

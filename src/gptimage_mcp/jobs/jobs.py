@@ -16,12 +16,12 @@ import gptimage
 from gptimage.service import RunnerLostError
 from gptimage_mcp.content.records import Clock, utc_now
 from gptimage_mcp.jobs.job import CANCELLED, Job, NotSentError, Outcome, RemoteJob
-from gptimage_mcp.jobs.journal import Entry, Journal, new_entry
+from gptimage_mcp.jobs.journal import Entry, Journal, new_handle
 from gptimage_mcp.jobs.shared import SharedState
 
 
 GRACE: Final = 60.0
-"""Seconds that running work has to end when the server is told to stop."""
+"""Seconds that running work has to end when the server stops."""
 
 _SETTLING: Final = 10.0
 """Seconds within which another process should have sent; what waits longer waits for its turn."""
@@ -93,15 +93,16 @@ class Jobs:
             detached: Whether ``work`` has another process do it, which writes it down; this one
                 does not wait for it when it ends.
         """
-        begin = new_entry if detached else self._journal.begin
-        entry = begin(
-            operation,
+        entry = Entry(
+            handle=handle or new_handle(),
+            operation=operation,
             owner=owner,
             started=self._clock(),
-            handle=handle,
             digest=digest,
             dedup_key=dedup_key,
         )
+        if not detached:
+            entry = self._journal.begin(entry)
         job = self._here[entry.handle] = Job(
             entry,
             None if detached else self._journal,
@@ -186,7 +187,7 @@ class Jobs:
         return [job for job in found if job is not None and job.state in ("unknown", "failed")]
 
     async def get(self, handle: str, *, owner: str | None = None) -> Job | None:
-        """The job of this handle; None when nobody knows it, or it is not this owner's."""
+        """Return the job of this handle; None if there is none of this owner's."""
         job = self._here.get(handle)
         if job is None and (entry := await asyncio.to_thread(self._journal.find, handle)):
             age = (self._clock() - entry.started).total_seconds()

@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from gptimage_mcp.jobs.shared import SharedFolder, SharedState
 
@@ -49,11 +49,11 @@ class Entry:
     """Journal entry of a job; it never holds the prompt.
 
     Attributes:
-        handle: Its handle.
+        handle: Its handle; a new one when left out.
         operation: What is done, such as ``generate``.
         owner: Who sent the request, or None.
         started: When it began (UTC).
-        server: The lock of the server that does it.
+        server: The lock of the server that does it; empty before it is written down.
         state: How it was when this was written.
         digest: Equal for calls that ask the service for the same; None when nobody may know.
         dedup_key: Equal for calls that also want the same tags and copies; they share one job.
@@ -64,11 +64,11 @@ class Entry:
         stopped: Whether it was never sent because its client left or cancelled it.
     """
 
-    handle: str
+    handle: str = field(factory=new_handle)
     operation: str
-    owner: str | None
+    owner: str | None = None
     started: datetime
-    server: str
+    server: str = ""
     state: State = "running"
     sent: bool = False
     most: Decimal | None = None
@@ -84,36 +84,6 @@ class Entry:
         return self.state in ("running", "unknown") or self.stopped
 
 
-def new_entry(
-    operation: str,
-    *,
-    owner: str | None,
-    started: datetime,
-    handle: str | None = None,
-    digest: str | None = None,
-    dedup_key: str | None = None,
-) -> Entry:
-    """An entry that nobody has written down yet.
-
-    Args:
-        operation: What is done.
-        owner: Who sent the request, or None.
-        started: When it begins (UTC).
-        handle: Its handle, if somebody gave it one already; a new one when left out.
-        digest: See `Entry`.
-        dedup_key: See `Entry`.
-    """
-    return Entry(
-        handle=handle or new_handle(),
-        operation=operation,
-        owner=owner,
-        started=started,
-        server="",
-        digest=digest,
-        dedup_key=dedup_key,
-    )
-
-
 class Journal:
     """Entries that the servers of one group share.
 
@@ -125,27 +95,9 @@ class Journal:
         self._state: SharedState = SharedFolder(where) if isinstance(where, Path) else where
         self._server = f"server_{os.getpid()}_{secrets.token_hex(8)}"
 
-    def begin(
-        self,
-        operation: str,
-        *,
-        owner: str | None,
-        started: datetime,
-        handle: str | None = None,
-        digest: str | None = None,
-        dedup_key: str | None = None,
-    ) -> Entry:
-        """Write down that work begins; see `new_entry`."""
-        entry = self.taken(
-            new_entry(
-                operation,
-                owner=owner,
-                started=started,
-                handle=handle,
-                digest=digest,
-                dedup_key=dedup_key,
-            )
-        )
+    def begin(self, entry: Entry) -> Entry:
+        """Write down that work begins, and return its entry."""
+        entry = self.taken(entry)
         self.put(entry)
         return entry
 
@@ -175,7 +127,7 @@ class Journal:
             return None
 
     def still_open(self, digest: str | None = None) -> list[Entry]:
-        """Work that runs, or about which somebody may have to decide, newest first.
+        """Return jobs that run, or whose outcome a person may have to decide about, newest first.
 
         Args:
             digest: Only work that asks for this; all when left out.
@@ -211,7 +163,7 @@ class Journal:
         self._state.leave(self._server)
 
     def _mark(self, entry: Entry) -> None:
-        """Let work that is open be found by what it asks for, without reading every entry."""
+        """Let open jobs be found by their digest, without reading every entry."""
         if entry.digest is None:
             return
         if entry.is_open:
@@ -232,25 +184,15 @@ class Journal:
 
 
 def _plain(entry: Entry) -> dict[str, object]:
-    return {
-        "handle": entry.handle,
-        "operation": entry.operation,
-        "owner": entry.owner,
-        "started": entry.started.isoformat(),
-        "server": entry.server,
-        "state": entry.state,
-        "sent": entry.sent,
-        "most": None if entry.most is None else str(entry.most),
-        "images": entry.images,
-        "error": entry.error,
-        "digest": entry.digest,
-        "alike": entry.dedup_key,
-        "stopped": entry.stopped,
-    }
+    found = asdict(entry)
+    found["alike"] = found.pop("dedup_key")  # its name in files since 0.1.0
+    found["started"] = entry.started.isoformat()
+    found["most"] = None if entry.most is None else str(entry.most)
+    return found
 
 
 def _entry(found: dict[str, Any]) -> Entry:
-    found["dedup_key"] = found.pop("alike", None)  # its name in files; 0.1.0 wrote none
+    found["dedup_key"] = found.pop("alike", None)  # 0.1.0 wrote none
     found["started"] = datetime.fromisoformat(found["started"])
     if found["most"] is not None:
         found["most"] = Decimal(found["most"])

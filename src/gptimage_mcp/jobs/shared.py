@@ -239,7 +239,7 @@ class SharedRedis:
             self._redis.srem(self._key("marks"), key)
 
     def marks(self, prefix: str = "") -> list[str]:
-        """See `SharedState`; there are as many as calls somebody may have to decide about."""
+        """See `SharedState`; as many as there are calls of unknown outcome."""
         with self._reached():
             found: set[bytes] = self._redis.smembers(self._key("marks"))
         return [key for each in found if (key := each.decode()).startswith(prefix)]

@@ -58,7 +58,7 @@ class Uploads:
         return id
 
     def open(self, id: str, owner: str | None) -> gptimage.Image | None:
-        """Return an upload of this caller; None for any other id, also one of somebody else.
+        """Return an upload of this caller; None for any other id, also another caller's.
 
         Raises:
             OSError: It cannot be read.

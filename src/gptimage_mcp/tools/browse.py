@@ -135,10 +135,10 @@ class BrowseTools:
                 "format": format,
                 "pinned": pinned,
             }
-            ask: partial[Page] = partial(self._app.store.history, limit)
+            query: partial[Page] = partial(self._app.store.history, limit)
             if text and text.strip():
-                ask = partial(self._app.store.search, text, limit, rank=rank)
-            page = await run_sync(partial(ask, cursor=cursor or None, **filters))
+                query = partial(self._app.store.search, text, limit, rank=rank)
+            page = await run_sync(partial(query, cursor=cursor or None, **filters))
             return structured(documents.listing(page))
 
     async def get_image_info(
@@ -173,7 +173,7 @@ class BrowseTools:
         return job
 
     def _told(self, id: str) -> dict[str, Any]:
-        """Everything about an image; its prompt is told once."""
+        """Everything about an image, with its prompt once."""
         record, lineage = self._app.store.get(id), self._app.store.lineage(id)
         request = {name: value for name, value in record.request.items() if name != "prompt"}
         return {
@@ -203,8 +203,8 @@ def _info(records: list[dict[str, Any]], handle: str | None = None) -> dict[str,
 
 def _running(app: App, job: Job) -> dict[str, Any]:
     now = running_summary(app, job)
-    told = {name: now[name] for name in ("seconds", "progress", "max_cost_usd", "next")}
-    return {**_state("running", job.handle), **told}
+    facts = {name: now[name] for name in ("seconds", "progress", "max_cost_usd", "next")}
+    return {**_state("running", job.handle), **facts}
 
 
 def _ended(job: Job) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Asking the person before a call that may cost more than they said, where the client can ask."""
+"""Confirmation by the person before a call above a limit, where the client can ask them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gptimage_mcp.tools.requests import ImageRequest, RequestGroup
 
 _KEY: Final = "consent"
 _ROUNDS_SINCE: Final = "2026-07-28"
-"""From this protocol on a question travels in the answer to a call, and the call is made again."""
+"""From this version on a question is the result of a call, and the call is made again."""
 
 _SHOWN: Final = 200
 
@@ -65,8 +65,8 @@ async def confirm(
     version = ctx.protocol_version
     if version is not None and is_version_at_least(version, _ROUNDS_SINCE):
         return _confirm_by_rounds(ctx, question, request)
-    answer = await ctx.elicit(question, Confirmation)
-    if not (isinstance(answer, AcceptedElicitation) and answer.data.draw):
+    response = await ctx.elicit(question, Confirmation)
+    if not (isinstance(response, AcceptedElicitation) and response.data.draw):
         raise _declined(max_cost)
     return None
 
@@ -85,29 +85,31 @@ def _can_ask(ctx: Context[App, Any]) -> bool:
 def _confirm_by_rounds(
     ctx: Context[App, Any], question: str, request: Confirmable
 ) -> InputRequiredResult | None:
-    """The answer, if this very question was asked in the round before; otherwise the question."""
+    """Return None if this very question was confirmed in the round before, else the question."""
     state = hashlib.sha256(f"{question}\0{request.digest}".encode()).hexdigest()
-    answer = (ctx.input_responses or {}).get(_KEY)
-    if answer is None or ctx.request_state != state:
+    response = (ctx.input_responses or {}).get(_KEY)
+    if response is None or ctx.request_state != state:
         schema = render_elicitation_schema(Confirmation)
         form = ElicitRequestFormParams(message=question, requested_schema=schema)
         return InputRequiredResult(
             input_requests={_KEY: ElicitRequest(params=form)}, request_state=state
         )
-    if not (isinstance(answer, ElicitResult) and answer.action == "accept" and _agrees(answer)):
+    if not (
+        isinstance(response, ElicitResult) and response.action == "accept" and _agrees(response)
+    ):
         raise _declined(None)
     return None
 
 
-def _agrees(answer: ElicitResult) -> bool:
+def _agrees(response: ElicitResult) -> bool:
     try:
-        return Confirmation.model_validate(answer.content or {}).draw
+        return Confirmation.model_validate(response.content or {}).draw
     except ValidationError:
         return False
 
 
 def _question(request: Confirmable, max_cost: Decimal | None) -> str:
-    """Return the same text for the same request: a client that asks by rounds shows it again."""
+    """Return the same text for the same request: a client that works by rounds shows it again."""
     images = "1 image" if request.count == 1 else f"{request.count} images"
     cost = "an amount that cannot be foreseen" if max_cost is None else f"up to {_usd(max_cost)}"
     chat = ", and a little more for the chat model" if request.operation == "refine" else ""

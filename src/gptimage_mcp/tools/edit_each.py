@@ -131,19 +131,19 @@ class EditEachTool:
         return structured(document)
 
 
-async def _wait(jobs: list[Job], seconds: float, tell: ProgressCallback) -> None:
-    """Wait for all of them; the client is told how many are done, with rising time."""
-    told = 0.0
+async def _wait(jobs: list[Job], seconds: float, report: ProgressCallback) -> None:
+    """Wait for all of them, and report how many are done, with rising time."""
+    reported = 0.0
 
-    async def tell_all(progress: Progress) -> None:
-        nonlocal told
+    async def report_all(progress: Progress) -> None:
+        nonlocal reported
         done = sum(job.state != "running" for job in jobs)
-        if progress.seconds > told:
-            told = progress.seconds
+        if progress.seconds > reported:
+            reported = progress.seconds
             message = f"{done} of {len(jobs)} are done; {progress.message}"
-            await tell(Progress(seconds=told, message=message))
+            await report(Progress(seconds=reported, message=message))
 
-    await asyncio.gather(*(job.wait(seconds, tell_all) for job in jobs))
+    await asyncio.gather(*(job.wait(seconds, report_all) for job in jobs))
 
 
 def _edited(named: str, job: Job) -> schemas.EditedImage:

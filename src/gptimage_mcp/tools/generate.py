@@ -12,15 +12,15 @@ from typing import Any, Final, TypeAlias, get_type_hints
 from attrs import frozen
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, InputRequiredResult
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError, validate_call
 
 import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import current_user
 from gptimage_mcp.catalogue import limit_note
-from gptimage_mcp.content.errors import tool_errors
+from gptimage_mcp.content.errors import tool_errors, validation_error
 from gptimage_mcp.content.results import job_result
-from gptimage_mcp.dynamic_server import DynamicServer
+from gptimage_mcp.dynamic_server import DynamicServer, refuse_unknown
 from gptimage_mcp.jobs.work import JobRequest
 from gptimage_mcp.tools import parameters as p
 from gptimage_mcp.tools.confirm import confirm
@@ -215,14 +215,53 @@ def _refused(field: str, problem: str) -> gptimage.InvalidRequestError:
     return gptimage.InvalidRequestError(f"{field}: {problem}", field=field, allowed=p.IMAGE)
 
 
+_OF_EDITS: Final = frozenset({"images", "attached_image"})
+"""What only edits take, so that it says which tool is meant."""
+
+
+async def request_of(
+    tools: GenerateTools, arguments: Mapping[str, Any], tool: str | None = None
+) -> JobRequest:
+    """Return the job request of arguments that no schema has checked yet.
+
+    Args:
+        tools: The tools.
+        arguments: The arguments of one of them, rare ones among the others.
+        tool: Its name; generate_image when left out, or edit_image if there are images.
+
+    Raises:
+        ToolError: The arguments do not fit.
+        GptImageError: See the tool.
+    """
+    tool = tool or ("edit_image" if _OF_EDITS & arguments.keys() else "generate_image")
+    refuse_unknown(tool, arguments, {"properties": parameters_of(tool)})
+    try:
+        request: JobRequest = await _checked(tool)(tools, **arguments)
+        return request
+    except ValidationError as error:
+        raise validation_error(error) from error
+
+
+def parameters_of(tool: str) -> list[str]:
+    """Return the names of all parameters of a tool, the rare ones included."""
+    return [*inspect.signature(getattr(GenerateTools, tool)).parameters][1:]
+
+
+@functools.cache
+def _checked(tool: str) -> RequestMethod:
+    """Return a method that checks its arguments; made when first needed, as that takes a while."""
+    method: RequestMethod = getattr(GenerateTools, tool)
+    return validate_call(method)
+
+
 # The tools that draw, and cost money: generate, edit, refine, vary.
 #
 # Each call becomes a job: when the client gives up or leaves, the job goes on, is
 # paid, and its images are saved.
 
-Answer: TypeAlias = CallToolResult | InputRequiredResult
+ToolResponse: TypeAlias = CallToolResult | InputRequiredResult
 
-Ask: TypeAlias = Callable[..., Awaitable[JobRequest]]
+RequestMethod: TypeAlias = Callable[..., Awaitable[JobRequest]]
 """A method of `GenerateTools`."""
 
 _TITLES: Final = {
@@ -239,14 +278,14 @@ def add_generate_tools(server: DynamicServer, app: App) -> None:
     submitter = JobSubmitter(app)
     tools, runner = GenerateTools(submitter), ToolRunner(submitter)
     for name, title in _TITLES.items():
-        ask: Ask = getattr(tools, name)
-        files = [each for each in _FILES if each in inspect.signature(ask).parameters]
-        tool = _tool(runner, ask)
+        method: RequestMethod = getattr(tools, name)
+        files = [each for each in _FILES if each in inspect.signature(method).parameters]
+        tool = _tool(runner, method)
         note = limit_note(name, app.settings)
         register_tool(
             server, tool, title=title, hints=PAID, structured=False, files=files, note=note
         )
-        server.advanced[name] = ("advanced", frozenset(p.rare_of(ask)))
+        server.advanced[name] = ("advanced", frozenset(p.rare_of(method)))
 
 
 @frozen
@@ -259,7 +298,9 @@ class ToolRunner:
 
     submitter: JobSubmitter
 
-    async def answer(self, ctx: Context[App, Any], ask: Ask, asked: dict[str, Any]) -> Answer:
+    async def respond(
+        self, ctx: Context[App, Any], method: RequestMethod, arguments: dict[str, Any]
+    ) -> ToolResponse:
         """Draw, for as long as a call may wait.
 
         Raises:
@@ -268,7 +309,7 @@ class ToolRunner:
         app, owner = self.submitter.app, current_user()
         with tool_errors():
             self.submitter.check_key()  # before images are read for nothing
-            job_request = await ask(**asked)
+            job_request = await method(**arguments)
             job = await self.submitter.find_earlier(job_request, owner)
             if job is None or job.state != "running":
                 question = await confirm(app, ctx, job_request.request, job)
@@ -279,24 +320,24 @@ class ToolRunner:
         return await job_result(app, job, max_px=job_request.max_px)
 
 
-def _tool(runner: ToolRunner, ask: Ask) -> Callable[..., Awaitable[Answer]]:
+def _tool(runner: ToolRunner, method: RequestMethod) -> Callable[..., Awaitable[ToolResponse]]:
     """A tool with the name, the manual and the parameters of a method of `GenerateTools`."""
 
-    @functools.wraps(ask)
-    async def tool(ctx: Context[App, Any], **asked: Any) -> Answer:
-        advanced: BaseModel | None = asked.pop("advanced")
+    @functools.wraps(method)
+    async def tool(ctx: Context[App, Any], **arguments: Any) -> ToolResponse:
+        advanced: BaseModel | None = arguments.pop("advanced")
         more = {} if advanced is None else advanced.model_dump(exclude_unset=True)
-        return await runner.answer(ctx, ask, {**asked, **more})
+        return await runner.respond(ctx, method, {**arguments, **more})
 
-    signature = _signature(getattr(ask, "__func__", ask))
+    signature = _signature(getattr(method, "__func__", method))
     annotations = {name: each.annotation for name, each in signature.parameters.items()}
-    tool.__annotations__ = {**annotations, "return": Answer}
+    tool.__annotations__ = {**annotations, "return": ToolResponse}
     tool.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect.signature` looks at first
     return tool
 
 
 @functools.cache
-def _signature(method: Ask) -> inspect.Signature:
+def _signature(method: RequestMethod) -> inspect.Signature:
     """Return the signature of a method's tool: its rare parameters are in one object."""
     rare = p.rare_of(method)
     hints = get_type_hints(method, include_extras=True)
@@ -311,4 +352,4 @@ def _signature(method: Ask) -> inspect.Signature:
         ),
         inspect.Parameter("advanced", keyword, default=None, annotation=advanced),
     ]
-    return inspect.Signature(parameters, return_annotation=Answer)
+    return inspect.Signature(parameters, return_annotation=ToolResponse)

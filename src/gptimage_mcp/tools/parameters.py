@@ -30,7 +30,7 @@ Nothing: TypeAlias = SkipJsonSchema[None]
 
 
 def _flat(model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of a model's required fields, none of which is forced on anybody."""
+    """Return the schema of a model's required fields, none of them required."""
     names: list[str] = model.model_json_schema()["required"]
     return {"type": "object", "properties": {name: {"type": "string"} for name in names}}
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def progress_reporter(ctx: Context[App, Any]) -> ProgressCallback:
-    """Tells the client of this request how far a job is, if it asked to know."""
+    """Return what sends the progress of a job to the client of this request, if it wants it."""
 
-    async def tell(progress: Progress) -> None:
+    async def report(progress: Progress) -> None:
         await ctx.report_progress(progress.seconds, None, progress.message)
 
-    return tell
+    return report
 
 
 LOOKS: Final = ToolAnnotations(

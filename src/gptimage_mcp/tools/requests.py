@@ -46,7 +46,7 @@ class GenerateRequest(_Priced):
         prompt: The words; empty for the usual variation.
         images: The images to start from.
         options: The library's parameters, those that were given.
-        refresh: Whether an answer that is kept already will not do.
+        refresh: Whether a response that is saved already will not do.
     """
 
     operation: str
@@ -83,18 +83,18 @@ class GenerateRequest(_Priced):
         Raises:
             GptImageError: See the client.
         """
-        asked: dict[str, Any] = {"refresh": self.refresh, "tags": tags, **self.options}
+        arguments: dict[str, Any] = {"refresh": self.refresh, "tags": tags, **self.options}
         images = list(self.images)
         if self.operation == "variations":
             if self.prompt:
-                asked["prompt"] = self.prompt
-            return await client.variations(images[0], **asked)
+                arguments["prompt"] = self.prompt
+            return await client.variations(images[0], **arguments)
         if "partial_images" in self.options:
-            events = client.stream(self.prompt, images or None, **asked)
+            events = client.stream(self.prompt, images or None, **arguments)
             return await _last(events, job, self.options["partial_images"])
         if images:
-            return await client.edit(self.prompt, images, **asked)
-        return await client.generate(self.prompt, **asked)
+            return await client.edit(self.prompt, images, **arguments)
+        return await client.generate(self.prompt, **arguments)
 
 
 @frozen(kw_only=True)
@@ -201,15 +201,15 @@ _OF_A_TURN: Final = ("action", "max_images")
 async def _last(
     events: AsyncIterator[gptimage.PartialImage | gptimage.Completed | gptimage.TurnCompleted],
     job: Job,
-    asked: int,
+    previews: int,
 ) -> Outcome:
-    """The outcome at the end of a stream, whose previews the job tells of."""
+    """Return the outcome at the end of a stream, whose previews the job reports."""
     seen = 0
     outcome: Outcome | None = None
     async for event in events:
         if isinstance(event, gptimage.PartialImage):
             seen += 1
-            job.report(f"preview {seen} of up to {asked}", event.image)
+            job.report(f"preview {seen} of up to {previews}", event.image)
         elif isinstance(event, gptimage.Completed):
             outcome = event.result
         else:

@@ -11,18 +11,6 @@ from typing import Any, Literal
 from typing_extensions import TypedDict
 
 
-class Usage(TypedDict):
-    """Tokens of one call; null is not reported."""
-
-    input_tokens: int
-    output_tokens: int
-    total_tokens: int
-    text_tokens: int | None
-    image_tokens: int | None
-    output_text_tokens: int | None
-    svg_tokens: int | None
-
-
 class Brief(TypedDict, total=False):
     """A saved image in brief; what is not there is not known, empty or usual (a png)."""
 
@@ -73,7 +61,8 @@ class ImageDetails(ImageSummary):
     key: str
     made: str
     request: dict[str, Any]
-    usage: Usage | None
+    effective: dict[str, Any]
+    usage: dict[str, Any] | None
     sha256: str
     original: dict[str, Any] | None
     sources: list[str]
@@ -86,6 +75,18 @@ class ImageDetails(ImageSummary):
     version: str
     ancestors: list[str]
     descendants: list[str]
+
+
+class Inspection(TypedDict):
+    """What an image file says of itself, and how it differs from another one.
+
+    ``intact`` says whether the file is as it was signed, ``trusted`` whether a list has its signer;
+    ``changed`` is a share of the pixels.
+    """
+
+    image: dict[str, Any]
+    provenance: dict[str, Any]
+    difference: dict[str, Any] | None
 
 
 class Info(TypedDict):
@@ -120,46 +121,8 @@ class Estimated(TypedDict):
     notes: list[str]
 
 
-class Price(TypedDict):
-    """A price row in USD per million tokens; null is not published."""
-
-    start: str
-    text_input: str
-    text_input_cached: str | None
-    image_input: str
-    image_input_cached: str | None
-    image_output: str
-    text_output: str | None
-    source: str
-    checked: str
-
-
-class Model(TypedDict):
-    """What a model draws and costs, and until when it answers."""
-
-    id: str
-    default: bool
-    role: str
-    state: Literal["live", "deprecated", "shut_down"]
-    released: str | None
-    snapshot: str | None
-    shutdown: str | None
-    replacements: list[str]
-    sizes: str
-    qualities: list[str]
-    formats: list[str]
-    input_fidelity: list[str]
-    transparent: str
-    complexity: str
-    markup: str
-    price: Price | None
-    images_per_minute: list[int]
-    source: str
-    checked: str
-
-
 class Catalogue(TypedDict):
-    """The models, and what ``advanced`` parameters are.
+    """The models, as `content.records.model` describes one, and what ``advanced`` parameters are.
 
     ``checked`` is the day the catalogue was last compared with its sources.
     """
@@ -167,7 +130,7 @@ class Catalogue(TypedDict):
     default: str
     checked: str
     advanced: dict[str, str]
-    models: list[Model]
+    models: list[dict[str, Any]]
 
 
 class CacheCounts(TypedDict):
@@ -201,7 +164,7 @@ class Versions(TypedDict):
 
 
 class StoreState(TypedDict):
-    """Where images are kept; ``error`` says why it cannot be read."""
+    """The store; ``error`` is why it cannot be read."""
 
     store: str
     images: int | None
@@ -213,7 +176,7 @@ class StoreState(TypedDict):
 
 
 class CacheState(TypedDict):
-    """Where answers are kept; ``error`` says why that cannot be read."""
+    """The cache of responses; ``error`` is why it cannot be read."""
 
     kind: str | None
     path: str | None
@@ -288,7 +251,7 @@ class Status(TypedDict):
 
 
 class Cancelled(TypedDict):
-    """A call nobody wants any more; ``sent`` when it was too late, as it is paid then."""
+    """A cancelled call; ``sent`` when it was too late, as it is paid then."""
 
     handle: str
     sent: bool
@@ -334,7 +297,7 @@ class Conversation(TypedDict):
 
 
 class ConversationTurn(TypedDict):
-    """One turn: what was asked for, and the images that came."""
+    """One turn: its words, and its images."""
 
     response_id: str
     prompt: str

@@ -43,8 +43,9 @@ class JobSubmitter:
         """
         if self.app.client is None:
             raise gptimage.ConfigurationError(
-                f"this server has no API key: set {variable('api_key')} where the server is "
-                f"configured and restart it, or {variable('sandbox')}=true to draw offline"
+                f"this server has no API key: set {self.app.settings.key_variable} where the "
+                f"server is configured and restart it, or {variable('sandbox')}=true to draw "
+                "offline"
             )
         return self.app.client
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.factories import reply
 
 from gptimage.errors import (
     ApiError,
@@ -24,6 +23,7 @@ from gptimage.errors import (
     ServerError,
 )
 from gptimage.providers.openai.errors import error_from_event, error_from_reply, has_error
+from tests.factories import reply
 
 
 USER = "image_generation_user_error"

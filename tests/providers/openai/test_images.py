@@ -10,7 +10,6 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.factories import USAGE, cutout, edit, event, generate, image, picture
 
 from gptimage import FileRef, Generate, Image, InvalidRequestError, Options, Usage
 from gptimage._internal.json import canonical
@@ -22,6 +21,7 @@ from gptimage.providers.openai.images import (
     to_wire,
 )
 from gptimage.transport.http import ServerEvent
+from tests.factories import USAGE, cutout, edit, event, generate, image, picture
 
 
 def test_a_new_picture() -> None:

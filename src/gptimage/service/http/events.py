@@ -20,7 +20,7 @@ HEARTBEAT: Final = 10
 
 _PREVIEW: Final = 256 * 1024
 _GOODBYE: Final = 9.0
-"""Seconds a stream may go on once the server was told to stop; servers wait 10."""
+"""Seconds a stream may go on once the server stops; servers wait 10."""
 
 _at_once: Final = anyio.CapacityLimiter(2)
 """How many previews are made at a time: each holds an image's pixels meanwhile."""
@@ -46,7 +46,7 @@ class JobProgress(Protocol):
 
 
 class FollowedJob(Protocol):
-    """A job whose progress can be followed; it goes on whoever follows it."""
+    """A job whose progress can be followed; it goes on without a reader, too."""
 
     @property
     def handle(self) -> str:
@@ -59,7 +59,7 @@ class FollowedJob(Protocol):
         ...
 
     async def wait(
-        self, seconds: float, tell: Callable[[Any], Awaitable[None]] | None = None
+        self, seconds: float, on_progress: Callable[[Any], Awaitable[None]] | None = None
     ) -> None:
         """Wait until it is over, and call ``tell`` with a `JobProgress` whenever that changes."""
         ...
@@ -96,13 +96,13 @@ async def _events(job: FollowedJob, end: JobEnd, pixels: int) -> AsyncIterator[S
     changed = asyncio.Event()
     newest: list[JobProgress] = []
 
-    async def tell(progress: JobProgress) -> None:
+    async def on_progress(progress: JobProgress) -> None:
         newest[:] = [progress]
         changed.set()
 
     # The job is followed in a task of its own: what a reader has not taken is replaced by what is
     # newer, and nothing queues up for one that does not read.
-    following = asyncio.create_task(job.wait(math.inf, tell))
+    following = asyncio.create_task(job.wait(math.inf, on_progress))
     following.add_done_callback(lambda _: changed.set())
     message: str | None = None
     preview: Image | None = None

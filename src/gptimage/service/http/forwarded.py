@@ -22,7 +22,7 @@ _base: ContextVar[tuple[str, str]] = ContextVar("gptimage_base", default=("", ""
 
 
 def address_of(path: str, *, absolute: bool = False) -> str:
-    """Return the address of a path of this server, as whoever sent the current request sees it.
+    """Return the address of a path of this server, as the sender of the current request sees it.
 
     Args:
         path: Such as ``/images/img_...``.

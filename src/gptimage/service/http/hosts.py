@@ -1,4 +1,4 @@
-"""Which hosts and web pages are answered.
+"""Hosts and web pages whose requests are served.
 
 A page that is open in somebody's browser can send requests to this machine. It cannot hide its
 ``Origin``, and when its name was made to point here (DNS rebinding) it cannot hide the ``Host``
@@ -40,7 +40,7 @@ def is_loopback(host: str) -> bool:
 
 @frozen
 class Allowlist:
-    """The hosts and origins that are answered, in lower case.
+    """The hosts and origins that are served, in lower case.
 
     Attributes:
         hosts: Names as in a ``Host`` header; one without a port stands for every port.
@@ -63,7 +63,7 @@ class Allowlist:
         )
 
     def has_host(self, host: str) -> bool:
-        """Return whether requests for this ``Host`` are answered."""
+        """Return whether requests for this ``Host`` are served."""
         host = host.lower()
         return host in self.hosts or _without_port(host) in self.hosts
 
@@ -87,7 +87,7 @@ class HostOriginMiddleware:
         self._allowlist = allowlist
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what may be answered."""
+        """Pass on a request that is allowed."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -17,12 +17,10 @@ import anyio
 from anyio.to_thread import run_sync
 from attrs import frozen
 from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from gptimage.errors import ImageNotFoundError, StoreError
-from gptimage.service.http.asgi import JsonError
+from gptimage.service.http.asgi import ASGIApp, JsonError, Receive, Scope, Send
 from gptimage.store import Store
 from gptimage.types.record import Record
 
@@ -37,7 +35,7 @@ class UnsatisfiableError(Exception):
 
 
 def span(headers: Headers, *, size: int, etag: str) -> tuple[int, int] | None:
-    """The first byte asked for and the one after the last; None for the whole file.
+    """Return the first byte requested and the one after the last; None for the whole file.
 
     Several ranges at once, other units and nonsense are answered with the whole file, which
     the RFC allows; so is a range of a file that is not the one the client began with.
@@ -45,10 +43,10 @@ def span(headers: Headers, *, size: int, etag: str) -> tuple[int, int] | None:
     Raises:
         UnsatisfiableError: Nothing of the file lies in the range.
     """
-    asked = _RANGE.fullmatch(headers.get("range", "").strip())
-    if asked is None or headers.get("if-range", etag) != etag:
+    found = _RANGE.fullmatch(headers.get("range", "").strip())
+    if found is None or headers.get("if-range", etag) != etag:
         return None
-    first, last = asked[1], asked[2]
+    first, last = found[1], found[2]
     if not first and not last:
         return None
     start = int(first) if first else max(size - int(last), 0)
@@ -117,29 +115,29 @@ class ImageFile:
         return f"{self.record.id}.{self.record.key.rpartition('.')[2]}"
 
 
-async def image_response(request: Request, store: Store, *, linked: bool = False) -> Response:
+async def image_response(scope: Scope, store: Store, *, linked: bool = False) -> ASGIApp:
     """Return the image whose id is in the path; any other id is a 404, whatever it looks like.
 
     Args:
-        request: The request; ``id`` is among the parameters of its path.
+        scope: The request; ``id`` is among the parameters of its path.
         store: Where the image is.
         linked: Whether a signed link opened it: then pages of other sites may show it.
     """
     try:
-        original = await _open(store, request.path_params["id"])
+        original = await _open(store, scope["path_params"]["id"])
     except ImageNotFoundError:
         return JsonError(404, "not_found", "the store has no image of this id")
     except (StoreError, OSError):
         return JsonError(500, "unreadable", "the image cannot be read: `gptimage verify`")
-    headers = original.headers
+    asked, headers = Headers(scope=scope), original.headers
     if linked:
         # Whoever was given a link may show the image on a page of theirs, while the link is good.
         headers |= {"cache-control": _FOR_A_WHILE, "cross-origin-resource-policy": "cross-origin"}
-    if has_already(request.headers, etag=original.etag):
+    if has_already(asked, etag=original.etag):
         original.file.close()
         return Response(status_code=304, headers=headers)
     try:
-        part = span(request.headers, size=original.size, etag=original.etag)
+        part = span(asked, size=original.size, etag=original.etag)
     except UnsatisfiableError:
         original.file.close()
         beyond = {"content-range": f"bytes */{original.size}"}

@@ -1,4 +1,4 @@
-"""Signed links: whoever has one may fetch one thing, for some minutes, without a token."""
+"""Signed links, each to fetch one thing, for some minutes, without a token."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class SignedLinks:
         return f"{quote(path)}?{urlencode({**parameters, SIGNATURE: signature})}"
 
     def verify(self, method: str, path: str, query: str) -> str | None:
-        """Return in whose name a request may be answered.
+        """Return in whose name a request is served.
 
         Args:
             method: The HTTP method.

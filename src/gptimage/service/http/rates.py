@@ -1,4 +1,4 @@
-"""How fast one client may ask: a bucket of tokens for each, and a bound on how many are kept."""
+"""Limits on requests of each client: a bucket of tokens for each, and a bound on the buckets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TokenBuckets:
 
     Args:
         per_minute: How many a client may take in a minute, and at once after a rest.
-        most: How many buckets are kept.
+        most: How many buckets there may be.
         clock: Tells seconds.
     """
 
@@ -41,7 +41,7 @@ class TokenBuckets:
         self._held: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many are kept."""
+        """Return the number of buckets."""
         return len(self._held)
 
     def take(self, name: str) -> float | None:
@@ -57,7 +57,7 @@ class TokenBuckets:
 
 
 class RateLimitMiddleware:
-    """Answers 429 to whoever asks too often.
+    """Response 429 to a client that sends too many requests.
 
     A client is its caller, or else its address. Failed attempts to prove who one is therefore
     count for the address. Behind a proxy that is not trusted all addresses are the proxy's.
@@ -99,7 +99,7 @@ class RateLimitMiddleware:
 
 
 def client_of(scope: Scope) -> str:
-    """Return who asks: the caller, or the address (of IPv6 the network, which is one client's)."""
+    """Return the caller, or the address (of IPv6 the network, which is one client's)."""
     if (caller := current_caller()) is not None:
         return caller
     host = str((scope.get("client") or ("unknown",))[0])

@@ -17,8 +17,10 @@ export function editPage(node, app) {
   const parameters = new Parameters("edit", changed);
   const estimate = new EstimateLine(parameters);
   const send = h("button", { type: "submit", class: "button primary" }, "Edit image");
+  const keep = h("input", { type: "checkbox", name: "outside", onchange: () => remember("edit.keep", keep.checked) });
+  keep.checked = recall("edit.keep", true);
   const maskNote = h("p", { class: "small soft", text: "Without a mask, all of it may change." });
-  const mask = new MaskEditor((marked) => { maskNote.textContent = marked ? "Only what is painted may change." : "Without a mask, all of it may change."; changed(); });
+  const mask = new MaskEditor((marked) => { maskNote.textContent = marked ? "Only what is painted may change." : "Without a mask, all of it may change."; keep.disabled = !marked; changed(); });
   const strip = h("ol", { class: "strip", "aria-label": "Images to start from, in order" });
   const files = h("input", { type: "file", accept: "image/*", multiple: true, hidden: true, "aria-label": "Image files", onchange: () => add([...files.files]) });
   const stage = h("div", { class: "stage" });
@@ -29,7 +31,8 @@ export function editPage(node, app) {
   const form = h("form", { class: "sheet stack panel", "aria-label": "What to change", onsubmit: (event) => { event.preventDefault(); start(); } },
     h("div", {}, h("p", { class: "label", text: `Images (1 to ${MOST}; the mask belongs to the first)` }), strip,
       h("div", { class: "drop" }, h("p", { text: "Drop or paste images anywhere" }), add_())),
-    field("Prompt", prompt), maskNote, parameters.node, h("div", { class: "act" }, estimate.node, send), files);
+    field("Prompt", prompt),
+    h("div", {}, maskNote, h("label", { class: "check" }, keep, "Keep every pixel outside the mask (outside: keep)")), parameters.node, h("div", { class: "act" }, estimate.node, send), files);
   form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
   node.append(h("div", { class: "page-head" }, h("h1", { text: "Edit" })), h("div", { class: "split" }, form,
     h("section", { "aria-label": "Image" }, mask.tools, before, stage, h("div", { class: "below" }, tree,
@@ -108,7 +111,11 @@ export function editPage(node, app) {
     try {
       const request = { id: running, ...body() };
       const painted = await mask.blob();
-      if (painted) request.mask = (await post("/api/uploads", painted)).source;
+      if (painted) {
+        request.mask = (await post("/api/uploads", painted)).source;
+        // Models change more than they were asked to: what the mask protects is put back here.
+        if (keep.checked) request.outside = "keep";
+      }
       await submit(request);
     } catch (error) {
       running = null;
@@ -152,7 +159,7 @@ export function editPage(node, app) {
 
   async function family(id = first()) {
     if (!id || id.startsWith("upload:")) { tree.replaceChildren(); return; }
-    const found = await describe(id);
+    const found = await describe(id).catch((error) => { inputs = inputs.filter((each) => each.source !== id); remember("edit.inputs", inputs); throw error; });
     tree.replaceChildren(h("h3", { text: "Turns" }), h("p", { class: "small soft", text: "Choose any image to go on from there: that begins a branch." }),
       familyTree(found.family, id, startFrom));
   }

@@ -34,6 +34,8 @@ _RATIOS: Final = (
 """The ratios of xAI."""
 _LARGE: Final = 1_500_000
 """Pixels from which xAI's resolution 2k is asked for, whose long edge is about twice that of 1k."""
+_FLAGGED: Final = 403
+"""The status with which OpenRouter refuses a prompt; then the error says for which reasons."""
 _TICKS: Final = Decimal(10) ** 10
 """Parts of a US dollar in which xAI counts."""
 
@@ -128,6 +130,10 @@ def _to_openrouter(request: HttpRequest) -> HttpRequest:
 
 
 def _from_openrouter(reply: HttpReply) -> HttpReply:
+    if reply.status == _FLAGGED:
+        error = table(table(loads(bytes(reply.body))).get("error"))
+        if table(error.get("metadata")).get("reasons"):
+            return _moderated(reply, str(error.get("message")), "input")
     return _rewritten(reply, _priced_tokens)
 
 
@@ -195,15 +201,7 @@ def _from_xai(reply: HttpReply) -> HttpReply:
         cost = None if ticks is None else str(Decimal(ticks) / _TICKS)
         if items and not there:
             # It was drawn and then held back, so it may be billed.
-            message = "xAI drew the image and withheld it: its moderation refused it"
-            details = {"moderation_stage": "output"}
-            return {
-                "error": {
-                    "message": message,
-                    "code": "moderation_blocked",
-                    "moderation_details": details,
-                }
-            }
+            return _moderation("xAI drew the image and its moderation withheld it", "output")
         return {**value, "data": there, "usage": None, "cost_usd": cost}
 
     return _rewritten(reply, change)
@@ -270,6 +268,18 @@ def _rewritten(
         return reply
     value = table(loads(bytes(reply.body)))
     return evolve(reply, body=json.dumps(change(value)).encode()) if value else reply
+
+
+def _moderation(message: str, stage: str) -> dict[str, object]:
+    """Return the body of a refusal by a safety system, as the Images API writes it."""
+    details = {"moderation_stage": stage}
+    return {
+        "error": {"message": message, "code": "moderation_blocked", "moderation_details": details}
+    }
+
+
+def _moderated(reply: HttpReply, message: str, stage: str) -> HttpReply:
+    return evolve(reply, body=json.dumps(_moderation(message, stage)).encode())
 
 
 def _refused(field: str, value: object, problem: str, allowed: str) -> InvalidRequestError:

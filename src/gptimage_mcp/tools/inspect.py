@@ -1,0 +1,74 @@
+"""`inspect_image`: what a file says of where it comes from, and how it differs from another."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+from attrs import frozen
+from mcp_types import CallToolResult
+from pydantic import Field
+
+import gptimage
+from gptimage_mcp.content.errors import tool_errors
+from gptimage_mcp.content.results import structured
+from gptimage_mcp.dynamic_server import DynamicServer
+from gptimage_mcp.tools import parameters as p
+from gptimage_mcp.tools import schemas
+from gptimage_mcp.tools.inputs import Sources
+from gptimage_mcp.tools.register import LOOKS, optional, register_tool
+
+
+if TYPE_CHECKING:
+    from gptimage_mcp.app import App
+
+Inspected = Annotated[str, Field(description=f"Image to look at: {p.IMAGE}")]
+Other = Annotated[str | p.Nothing, optional("Image of the same size to compare it with")]
+
+
+def add_inspect_tool(server: DynamicServer, app: App) -> None:
+    """Register the tool, where the settings ask for it."""
+    tool = InspectTool(app).inspect_image
+    register_tool(server, tool, title="Inspect an image", hints=LOOKS, structured=True)
+
+
+@frozen
+class InspectTool:
+    """The tool.
+
+    Attributes:
+        app: The server.
+    """
+
+    app: App
+
+    async def inspect_image(
+        self, image: Inspected, other: Other = None
+    ) -> Annotated[CallToolResult, schemas.Inspection]:
+        """Tell what an image file says of its origin (XMP, C2PA), and compare two images. Free.
+
+        A signature that is not intact, or not there, proves nothing.
+        """
+        with tool_errors():
+            sources = Sources(self.app)
+            first = _at_hand(await sources.image(image, field="image"), "image")
+            second = None
+            if other is not None:
+                second = _at_hand(await sources.image(other, field="other"), "other")
+            return structured(await asyncio.to_thread(_inspected, first, second))
+
+
+def _at_hand(image: gptimage.Image | gptimage.FileRef, field: str) -> gptimage.Image:
+    if isinstance(image, gptimage.FileRef):
+        raise gptimage.InvalidRequestError(
+            f"{field}: a file the service has cannot be looked at here", field=field, value=image
+        )
+    return image
+
+
+def _inspected(image: gptimage.Image, other: gptimage.Image | None) -> dict[str, Any]:
+    return {
+        "image": image.to_dict(),
+        "provenance": image.provenance.to_dict(),
+        "difference": None if other is None else image.diff(other).to_dict(),
+    }

@@ -1,0 +1,1 @@
+"""The examples against stand-ins that refuse what the services refuse."""
