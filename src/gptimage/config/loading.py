@@ -134,6 +134,8 @@ class Config:
             return value or OFF
         if name == "sandbox":
             return self.sandbox
+        if isinstance(value, tuple):
+            return ", ".join(value)
         return str(value) if isinstance(value, Decimal | timedelta) else value
 
 
