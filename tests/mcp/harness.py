@@ -76,24 +76,16 @@ class Slow(Sandbox):
 
 
 @frozen(kw_only=True)
-class ServerFixture:
-    """A server, and what stands behind it.
+class Connected:
+    """A server, and clients of it.
 
     Attributes:
         server: The server.
-        sandbox: The service it draws with; `Sandbox.requests` has what it was asked.
-        store: Where its pictures are.
-        folder: Where all its files are; ``in`` may be read from, ``out`` written to.
         app: What its tools work with.
-        held: The transport that holds calls; free unless `house` was told to hold them.
     """
 
     server: DynamicServer
-    sandbox: Sandbox
-    store: gptimage.Store
-    folder: Path
     app: App
-    held: Held
 
     def ask(
         self, question: Callable[[Client], Awaitable[_T]], protocol: str = "auto", **options: Any
@@ -109,6 +101,23 @@ class ServerFixture:
     def call(self, tool: str, protocol: str = "auto", /, **arguments: Any) -> CallToolResult:
         """Call one tool."""
         return self.ask(lambda client: client.call_tool(tool, arguments), protocol)
+
+
+@frozen(kw_only=True)
+class ServerFixture(Connected):
+    """A server, and what stands behind it.
+
+    Attributes:
+        sandbox: The service it draws with; `Sandbox.requests` has what it was asked.
+        store: Where its pictures are.
+        folder: Where all its files are; ``in`` may be read from, ``out`` written to.
+        held: The transport that holds calls; free unless `house` was told to hold them.
+    """
+
+    sandbox: Sandbox
+    store: gptimage.Store
+    folder: Path
+    held: Held
 
     def put(self, name: str, data: bytes | None = None, **options: Any) -> Path:
         """A file in the folder pictures may be read from."""

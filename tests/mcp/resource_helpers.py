@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import evolve, frozen
-from mcp import Client
 from mcp.server import MCPServer
-from mcp_types import CallToolResult, ImageContent, ResourceLink, TextContent
+from mcp_types import CallToolResult, ImageContent, ResourceLink
 
 import gptimage
 from gptimage.sandbox import Sandbox
@@ -25,31 +23,15 @@ from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.tools.admin import add_admin_tools
 from gptimage_mcp.tools.browse import add_browse_tools
-
-
-_T = TypeVar("_T")
+from tests.mcp.harness import Connected
+from tests.mcp.harness import text as text_of
 
 
 @frozen(kw_only=True)
-class BrowseFixture:
+class BrowseFixture(Connected):
     """A server, and what stands behind it."""
 
-    server: DynamicServer
-    app: App
     sandbox: Sandbox
-
-    def ask(self, question: Callable[[Client], Awaitable[_T]], protocol: str = "auto") -> _T:
-        """Connect, ask, and disconnect."""
-
-        async def connected() -> _T:
-            async with Client(self.server, mode=protocol) as client:
-                return await question(client)
-
-        return asyncio.run(connected())
-
-    def call(self, tool: str, protocol: str = "auto", /, **arguments: Any) -> CallToolResult:
-        """Call one tool."""
-        return self.ask(lambda client: client.call_tool(tool, arguments), protocol)
 
     def told(self, tool: str, protocol: str = "auto", /, **arguments: Any) -> Any:
         """The structured answer of a tool, which is also its text."""
@@ -128,13 +110,6 @@ def picture(size: tuple[int, int] = (64, 48), format: str = "png", mode: str = "
     pixels = os.urandom(size[0] * size[1] * len(mode))
     Pil.frombytes(mode, size, pixels).save(file, format, compress_level=0)
     return file.getvalue()
-
-
-def text_of(result: CallToolResult) -> str:
-    """The first block, which is always text."""
-    first = result.content[0]
-    assert isinstance(first, TextContent)
-    return first.text
 
 
 def result_json(result: CallToolResult) -> Any:

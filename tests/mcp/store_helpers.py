@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from attrs import frozen
@@ -25,12 +24,7 @@ from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.jobs.engine import Tenant
 from gptimage_mcp.prompts import add_prompts
 from gptimage_mcp.resources import add_resources
-
-
-PROTOCOLS = ("auto", "legacy")
-"""How a client may connect: the protocol of 2026-07-28, or with a handshake."""
-
-_T = TypeVar("_T")
+from tests.mcp.harness import Connected
 
 
 class Clock:
@@ -46,11 +40,9 @@ class Clock:
 
 
 @frozen(kw_only=True)
-class ResourceFixture:
+class ResourceFixture(Connected):
     """A server, and what stands behind it."""
 
-    server: DynamicServer
-    app: App
     clock: Clock
 
     def save(self, prompt: str = "A lighthouse", format: str = "png", **options: Any) -> Record:
@@ -65,15 +57,6 @@ class ResourceFixture:
             created=datetime.now(UTC),
         )
         return self.app.store.save(result, **options)[0]
-
-    def ask(self, question: Callable[[Client], Awaitable[_T]], protocol: str = "auto") -> _T:
-        """Connect, ask once, and disconnect."""
-
-        async def connected() -> _T:
-            async with Client(self.server, mode=protocol) as client:
-                return await question(client)
-
-        return asyncio.run(connected())
 
     def text(self, uri: str, protocol: str = "auto") -> Any:
         """The JSON of a resource."""

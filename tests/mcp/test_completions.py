@@ -9,7 +9,8 @@ from mcp_types import Completion, PromptReference, ResourceTemplateReference
 
 from gptimage import Models, PromptTemplates
 from gptimage_mcp.prompts import MOST
-from tests.mcp.store_helpers import PROTOCOLS, ResourceFixture, resource_fixture
+from tests.mcp.harness import PROTOCOLS
+from tests.mcp.store_helpers import ResourceFixture, resource_fixture
 
 
 _PICTURES = "generated-images://{image_id}"

@@ -12,7 +12,8 @@ from mcp.server.subscriptions import PromptsListChanged, ResourceUpdated, Server
 from mcp_types import INVALID_PARAMS, TextContent
 
 from gptimage import PromptTemplates
-from tests.mcp.store_helpers import PROTOCOLS, ResourceFixture, resource_fixture
+from tests.mcp.harness import PROTOCOLS
+from tests.mcp.store_helpers import ResourceFixture, resource_fixture
 
 
 _OWN = """\

@@ -18,7 +18,8 @@ from gptimage import Models, Store, StoreError
 from gptimage.store import Page
 from gptimage_mcp.content.records import uri_of
 from gptimage_mcp.resources import LARGEST_OVER_STDIO, LISTED, images_changed
-from tests.mcp.store_helpers import PROTOCOLS, ResourceFixture, picture, resource_fixture
+from tests.mcp.harness import PROTOCOLS
+from tests.mcp.store_helpers import ResourceFixture, picture, resource_fixture
 
 
 @pytest.fixture

@@ -109,6 +109,7 @@ def test_estimate_of_an_edit(here: BrowseFixture) -> None:
         ({"mask_box": [0, 0, 9, 9]}, "images"),
         ({"background": "transparent", "format": "jpeg"}, "background"),
         ({"prompt": ""}, "prompt"),
+        ({"arguments": {"advanced": "compression"}}, "advanced"),
     ],
 )
 def test_estimate_of_what_would_be_refused(

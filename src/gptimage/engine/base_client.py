@@ -33,6 +33,7 @@ from gptimage.engine.arguments import (
     store_of,
 )
 from gptimage.engine.config import ClientConfig, Settings
+from gptimage.engine.fallback import can_fall_back
 from gptimage.engine.plan import Plan
 from gptimage.engine.runtime import Runtime
 from gptimage.engine.save import ParsedReply, ResultSaver
@@ -303,11 +304,31 @@ class BaseClient:
         how: CallSettings,
     ) -> AsyncGenerator[PartialImage | Completed]:
         tags = self._check(how)
-        runtime, saver = self._runtime, self._saver
         plan_any = partial(self._config.plan_any, prompt, images, options, stream=True)
-        plan = self._config.with_call(
-            await runtime.work(plan_any), timeout=how.timeout, headers=how.extra_headers
-        )
+        plan = await self._runtime.work(plan_any)
+        others: list[Plan] | None = None
+        while True:
+            began = False
+            try:
+                async with aclosing(self._events(plan, how, tags)) as events:
+                    async for event in events:
+                        began = True
+                        yield event
+                return
+            except Exception as error:
+                if began or not self._passes(error):
+                    raise
+                others = await self._instead(plan, error) if others is None else others
+                if not others:
+                    raise
+                plan, how = others.pop(0), evolve(how, extra_headers=None)
+
+    async def _events(
+        self, plan: Plan, how: CallSettings, tags: tuple[str, ...]
+    ) -> AsyncGenerator[PartialImage | Completed]:
+        """Yield the previews and the result of a plan."""
+        runtime, saver = self._runtime, self._saver
+        plan = self._config.with_call(plan, timeout=how.timeout, headers=how.extra_headers)
         call = self._accounting.call(plan)
         with self._kept_on_failure(plan, call), call:
             parsed = None
@@ -377,7 +398,35 @@ class BaseClient:
         return self._saver.check_tags(how.tags)
 
     async def _answer(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
-        """Return the result, from the cache or the service, saved."""
+        """Return the result, saved: of this plan, or of a model that is asked after it."""
+        try:
+            return await self._draw(plan, how, tags)
+        except Exception as error:
+            for other in await self._instead(plan, error):
+                try:
+                    return await self._draw(other, evolve(how, extra_headers=None), tags)
+                except Exception as second:
+                    if not self._passes(second):
+                        raise
+                    error.add_note(f"{other.request.model} did not draw it, either: {second}")
+            raise
+
+    def _passes(self, error: Exception) -> bool:
+        """Return whether a failure cannot have been billed and another model may be asked."""
+        return can_fall_back(error, moderated=self._config.fallback_moderated)
+
+    async def _instead(self, plan: Plan, error: Exception) -> list[Plan]:
+        """Return the plans for the models that may be asked after this failure."""
+        if not self._config.fallbacks:
+            return []
+        found = await self._runtime.work(lambda: [*self._config.instead(plan.request, error)])
+        # A hook that noted the request learns that it was not billed before another one leaves.
+        if found and self._sender.hook is not None:
+            await self._runtime.work(self._sender.hook.not_billed)
+        return found
+
+    async def _draw(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
+        """Return the result of a plan, from the cache or the service, saved."""
         plan = self._config.with_call(plan, timeout=how.timeout, headers=how.extra_headers)
         call = self._accounting.call(plan)
         with self._kept_on_failure(plan, call), call:

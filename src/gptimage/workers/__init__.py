@@ -7,6 +7,7 @@ their own modules: ``from gptimage.workers.redis_store import RedisJobStore`` an
 
 from __future__ import annotations
 
+from gptimage.workers.blob_store import BlobJobStore as BlobJobStore
 from gptimage.workers.job import Job as Job
 from gptimage.workers.job import JobRecord as JobRecord
 from gptimage.workers.job import JobResult as JobResult

@@ -9,12 +9,11 @@ again under ``GET /stream/{handle}`` with the handle every event has.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from functools import cached_property, partial
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, cast
 
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import ValidationError, validate_call
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,64 +22,13 @@ from gptimage.service.http import JobEvents, JsonError, address_of
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import current_user
 from gptimage_mcp.content import results
-from gptimage_mcp.content.errors import to_tool_error, validation_error
+from gptimage_mcp.content.errors import to_tool_error, tool_errors
 from gptimage_mcp.content.results import CompletedCall
 from gptimage_mcp.content.sanitize import clean_json
 from gptimage_mcp.http.links import link_to
 from gptimage_mcp.jobs.job import Job
-from gptimage_mcp.jobs.work import JobRequest
-from gptimage_mcp.tools.generate import GenerateTools
+from gptimage_mcp.tools.generate import GenerateTools, request_of
 from gptimage_mcp.tools.submit import JobSubmitter
-
-
-# What ``POST /stream`` asks for, checked and begun exactly as by the tools.
-#
-# A web page cannot be asked whether it agrees to pay, as a client of the protocol can: here only
-# ``max_per_call`` and ``max_per_day`` bound what is spent.
-
-_OF_EDITS: Final = frozenset({"images", "attached_image"})
-
-
-class StreamRequests:
-    """Begins jobs.
-
-    Args:
-        app: The server.
-    """
-
-    def __init__(self, app: App) -> None:
-        self._tools = GenerateTools(JobSubmitter(app))
-
-    async def begin(self, parameters: Mapping[str, Any]) -> Job:
-        """Begin to draw, or join a job with the same request.
-
-        Args:
-            parameters: Those of ``generate_image``; with images, those of ``edit_image``.
-
-        Raises:
-            ToolError: It cannot be begun; says why, and what to do next.
-        """
-        method = self._edit if _OF_EDITS & parameters.keys() else self._generate
-        try:
-            self._tools.submitter.check_key()  # before images are read for nothing
-            job_request, owner = await method(**parameters), current_user()
-            job = await self._tools.submitter.find_earlier(job_request, owner)
-            if job is not None and job.state == "running":
-                return job
-            return self._tools.submitter.begin(job_request, owner)
-        except ValidationError as error:
-            raise validation_error(error) from error
-        except gptimage.GptImageError as error:
-            raise to_tool_error(error) from error
-
-    # Made when first needed: the validators take a while to build.
-    @cached_property
-    def _generate(self) -> Callable[..., Awaitable[JobRequest]]:
-        return validate_call(self._tools.generate_image)
-
-    @cached_property
-    def _edit(self) -> Callable[..., Awaitable[JobRequest]]:
-        return validate_call(self._tools.edit_image)
 
 
 _PREVIEW_PIXELS: Final = 1024
@@ -95,7 +43,7 @@ class StreamRoute:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._requests = StreamRequests(app)
+        self._submitter = JobSubmitter(app)
 
     async def draw(self, request: Request) -> Response:
         """Begin to draw, and send the progress."""
@@ -113,7 +61,7 @@ class StreamRoute:
         if not isinstance(parameters, dict):
             return JsonError(400, "no_json", "the body must be a JSON object of parameters")
         try:
-            job = await self._requests.begin(cast("dict[str, Any]", parameters))
+            job = await self._begin(cast("dict[str, Any]", parameters))
         except ToolError as error:
             return JsonError(400, "invalid_request", str(error))
         return self._events(job)
@@ -124,6 +72,23 @@ class StreamRoute:
         if job is None:
             return JsonError(404, "not_found", "there is no job of this handle, or it is not yours")
         return self._events(job)
+
+    async def _begin(self, parameters: Mapping[str, Any]) -> Job:
+        """Begin to draw exactly as the tools do, or join a job with the same request.
+
+        A web page cannot be asked whether it agrees to pay, as a client of the protocol can: here
+        only ``max_per_call`` and ``max_per_day`` bound what is spent.
+
+        Raises:
+            ToolError: It cannot be begun; says why, and what to do next.
+        """
+        with tool_errors():
+            self._submitter.check_key()  # before images are read for nothing
+            job_request = await request_of(GenerateTools(self._submitter), parameters)
+            job = await self._submitter.find_earlier(job_request, owner := current_user())
+            if job is not None and job.state == "running":
+                return job
+            return self._submitter.begin(job_request, owner)
 
     def _events(self, job: Job) -> JobEvents:
         # Without previews for models there are some for pages: they asked with partial_images.

@@ -8,27 +8,30 @@ from contextlib import asynccontextmanager
 from datetime import UTC
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
-from inspect import signature
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, cast
 
 from anyio.to_thread import run_sync
 from mcp_types import CallToolResult
-from pydantic import Field, ValidationError, WithJsonSchema, validate_call
+from pydantic import Field, WithJsonSchema
 
 import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import current_user
 from gptimage_mcp.content import records
-from gptimage_mcp.content.errors import tool_errors, unknown_handle, validation_error
+from gptimage_mcp.content.errors import tool_errors, unknown_handle
 from gptimage_mcp.content.records import parse_duration
 from gptimage_mcp.content.results import structured
 from gptimage_mcp.content.sanitize import redact
-from gptimage_mcp.dynamic_server import DynamicServer, refuse_unknown
-from gptimage_mcp.jobs.work import JobRequest
+from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.resources import images_changed
 from gptimage_mcp.tools import parameters as p
 from gptimage_mcp.tools import schemas
-from gptimage_mcp.tools.generate import GENERATE_TOOLS, GenerateTools
+from gptimage_mcp.tools.generate import (
+    GENERATE_TOOLS,
+    GenerateTools,
+    parameters_of,
+    request_of,
+)
 from gptimage_mcp.tools.register import LOOKS, REMOVES, STOPS, optional, register_tool
 from gptimage_mcp.tools.requests import ImageRequest
 from gptimage_mcp.tools.submit import JobSubmitter
@@ -246,7 +249,7 @@ Tool = Annotated[
 ]
 _TEXT: Final = {"type": "string"}
 _PRICED: Final = {
-    **dict.fromkeys(("prompt", "model", "size", "quality", "format", "image"), _TEXT),
+    **dict.fromkeys(("prompt", "model", "size", "quality", "image"), _TEXT),
     "images": {"type": "array", "items": _TEXT},
     "n": {"type": "integer"},
 }
@@ -255,7 +258,7 @@ _PRICED: Final = {
 Arguments = Annotated[
     Annotated[dict[str, Any], WithJsonSchema({"type": "object", "properties": _PRICED})]
     | p.Nothing,
-    optional("Its arguments, these or others"),
+    optional("Its arguments"),
 ]
 ModelId = Annotated[str | p.Nothing, optional("Only this one")]
 Every = Annotated[bool, Field(description="Also those shut down")]
@@ -268,19 +271,11 @@ ImageId = Annotated[
 ]
 
 
-_OF_EDITS: Final = frozenset({"images", "attached_image"})
-"""What only edits take, so that it says which tool is meant."""
-
-
 def add_admin_tools(server: DynamicServer, app: App) -> None:
     """Offer the tools that tell; `delete_image` only where the settings allow it."""
     tools = AdminTools(app)
-    names = {
-        name
-        for tool in GENERATE_TOOLS
-        for name in signature(getattr(GenerateTools, tool)).parameters
-    }
-    server.advanced["estimate_cost"] = ("arguments", frozenset(names - {"self"} | {"advanced"}))
+    names = {name for tool in GENERATE_TOOLS for name in parameters_of(tool)}
+    server.advanced["estimate_cost"] = ("arguments", frozenset(names | {"advanced"}))
     register_tool(server, tools.estimate_cost, title="Estimate cost", hints=LOOKS, structured=True)
     register_tool(server, tools.list_models, title="List models", hints=LOOKS, structured=True)
     register_tool(
@@ -319,19 +314,14 @@ class AdminTools:
         usd is the likely amount, max_cost_usd the most; for usd, name size and quality.
         """
         given = dict(arguments or {})
-        more: dict[str, Any] = given.pop("advanced", None) or {}
+        rare: object = given.pop("advanced", None) or {}
+        given |= cast("dict[str, Any]", rare) if isinstance(rare, dict) else {"advanced": rare}
         with tool_errors():
-            tools = GenerateTools(JobSubmitter(self._app))
-            tool = tool or ("edit_image" if _OF_EDITS & given.keys() else "generate_image")
-            method = validate_call(getattr(tools, tool))
-            if given.get("n") == 1 and "n" not in signature(method).parameters:
+            if given.get("n") == 1 and tool and "n" not in parameters_of(tool):
                 del given["n"]  # forced on the model by a strict converter, and true anyway
-            refuse_unknown(tool, {**given, **more}, {"properties": signature(method).parameters})
-            try:
-                job_request: JobRequest = await method(**given, **more)
-            except ValidationError as error:
-                raise validation_error(error) from error
-            return structured(await self._estimated(job_request.request, given.get("model")))
+            tools = GenerateTools(JobSubmitter(self._app))
+            request = (await request_of(tools, given, tool)).request
+            return structured(await self._estimated(request, given.get("model")))
 
     async def list_models(
         self, model: ModelId = None, all: Every = False

@@ -12,15 +12,15 @@ from typing import Any, Final, TypeAlias, get_type_hints
 from attrs import frozen
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, InputRequiredResult
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError, validate_call
 
 import gptimage
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import current_user
 from gptimage_mcp.catalogue import limit_note
-from gptimage_mcp.content.errors import tool_errors
+from gptimage_mcp.content.errors import tool_errors, validation_error
 from gptimage_mcp.content.results import job_result
-from gptimage_mcp.dynamic_server import DynamicServer
+from gptimage_mcp.dynamic_server import DynamicServer, refuse_unknown
 from gptimage_mcp.jobs.work import JobRequest
 from gptimage_mcp.tools import parameters as p
 from gptimage_mcp.tools.confirm import confirm
@@ -213,6 +213,45 @@ def _generates(
 
 def _refused(field: str, problem: str) -> gptimage.InvalidRequestError:
     return gptimage.InvalidRequestError(f"{field}: {problem}", field=field, allowed=p.IMAGE)
+
+
+_OF_EDITS: Final = frozenset({"images", "attached_image"})
+"""What only edits take, so that it says which tool is meant."""
+
+
+async def request_of(
+    tools: GenerateTools, arguments: Mapping[str, Any], tool: str | None = None
+) -> JobRequest:
+    """Return the job request of arguments that no schema has checked yet.
+
+    Args:
+        tools: The tools.
+        arguments: The arguments of one of them, rare ones among the others.
+        tool: Its name; generate_image when left out, or edit_image if there are images.
+
+    Raises:
+        ToolError: The arguments do not fit.
+        GptImageError: See the tool.
+    """
+    tool = tool or ("edit_image" if _OF_EDITS & arguments.keys() else "generate_image")
+    refuse_unknown(tool, arguments, {"properties": parameters_of(tool)})
+    try:
+        request: JobRequest = await _checked(tool)(tools, **arguments)
+        return request
+    except ValidationError as error:
+        raise validation_error(error) from error
+
+
+def parameters_of(tool: str) -> list[str]:
+    """Return the names of all parameters of a tool, the rare ones included."""
+    return [*inspect.signature(getattr(GenerateTools, tool)).parameters][1:]
+
+
+@functools.cache
+def _checked(tool: str) -> RequestMethod:
+    """Return a method that checks its arguments; made when first needed, as that takes a while."""
+    method: RequestMethod = getattr(GenerateTools, tool)
+    return validate_call(method)
 
 
 # The tools that draw, and cost money: generate, edit, refine, vary.
