@@ -101,7 +101,7 @@ def pydantic_ai(url: str) -> Draw:
         return peer.ImageGenerator(models.OpenAIImageGenerationModel(MODEL, provider=provider))
 
     def draw(scene: str) -> bytes:
-        return generator(scene).generate_sync(PROMPT).images[0].content.data
+        return bytes(generator(scene).generate_sync(PROMPT).images[0].content.data)
 
     return draw
 
