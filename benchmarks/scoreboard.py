@@ -12,8 +12,10 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from canned import serving
 from measure import MODEL, PROMPT, memory, report, take_turns
@@ -71,10 +73,10 @@ def gptimage(url: str) -> Draw:
 
 def litellm(url: str) -> Draw:
     """The recipe of LiteLLM's documentation."""
-    from litellm import image_generation
+    peer: Any = import_module("litellm")
 
     def draw(scene: str) -> bytes:
-        answer = image_generation(
+        answer = peer.image_generation(
             prompt=PROMPT,
             model=f"openai/{MODEL}",
             api_key="sk-bench",
@@ -87,17 +89,17 @@ def litellm(url: str) -> Draw:
 
 def pydantic_ai(url: str) -> Draw:
     """The recipe of pydantic-ai's documentation."""
-    from pydantic_ai import ImageGenerator
-    from pydantic_ai.images.openai import OpenAIImageGenerationModel
-    from pydantic_ai.providers.openai import OpenAIProvider
+    peer: Any = import_module("pydantic_ai")
+    models: Any = import_module("pydantic_ai.images.openai")
+    providers: Any = import_module("pydantic_ai.providers.openai")
 
     @functools.cache
-    def generator(scene: str) -> ImageGenerator:
-        provider = OpenAIProvider(base_url=f"{url}/{scene}/v1", api_key="sk-bench")
-        return ImageGenerator(OpenAIImageGenerationModel(MODEL, provider=provider))
+    def generator(scene: str) -> Any:
+        provider = providers.OpenAIProvider(base_url=f"{url}/{scene}/v1", api_key="sk-bench")
+        return peer.ImageGenerator(models.OpenAIImageGenerationModel(MODEL, provider=provider))
 
     def draw(scene: str) -> bytes:
-        return generator(scene).generate_sync(PROMPT).images[0].data
+        return bytes(generator(scene).generate_sync(PROMPT).images[0].data)
 
     return draw
 

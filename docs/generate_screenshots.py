@@ -44,7 +44,7 @@ AT_REST: Final = """async () => {
 }"""
 """Waits until every image is drawn and nothing moves any more."""
 
-SHOWN: Final = ("make-wide-light", "edit-wide-light", "gallery-wide-dark", "make-phone-light")
+SHOWN: Final = ("make-wide-light", "edit-wide-light", "gallery-wide-light", "make-phone-light")
 """The ones in the documentation."""
 
 
@@ -131,6 +131,9 @@ def main(target: Path | None) -> None:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         for scheme in ("light", "dark"):
             for width, (across, down) in WIDTHS.items():
+                kind = f"{width}-{scheme}"
+                if target is None and not any(each.endswith(kind) for each in SHOWN):
+                    continue
                 with studio(folder) as address:
                     page = chromium.new_page(
                         viewport={"width": across, "height": down}, color_scheme=scheme
@@ -138,7 +141,7 @@ def main(target: Path | None) -> None:
                     page.on("console", lambda line: print(line.type, line.text))
                     page.on("pageerror", lambda error: print("error", error))
                     page.goto(address)
-                    shoot(page, shots, f"{width}-{scheme}")
+                    shoot(page, shots, kind)
                     page.close()
         chromium.close()
         if target is None:

@@ -16,6 +16,8 @@ from typing import Final
 import gptimage
 from gptimage.models.catalog import ModelSpec, Price
 from gptimage.models.pricing import format_usd
+from gptimage.providers import names, provider
+from gptimage.types.parameters import PARAMETERS
 
 
 DOCS: Final = Path(__file__).parent
@@ -177,6 +179,32 @@ def usd(amount: Decimal | None) -> str:
     return "" if amount is None else f"${amount:f}"
 
 
+def connections() -> Iterator[str]:
+    """The lines of the table of addresses and keys."""
+    yield "| provider | | address | key |"
+    yield "|---|---|---|---|"
+    for each in map(provider, names()):
+        places = [*each.url_variables, *([each.base_url] if each.base_url else [])]
+        key = " or ".join(f"`{name}`" for name in each.key_variables)
+        optional = "" if each.needs_key else ", if it wants one"
+        address = " or ".join(f"`{place}`" for place in places)
+        yield f"| `{each.name}` | {each.title} | {address} | {key}{optional} |"
+
+
+def providers() -> Iterator[str]:
+    """The lines of the table of what each provider can do."""
+    yield "| provider | parameters | edits | images a call | previews | Batch API | conversations |"
+    yield "|---|---|---|---|---|---|---|"
+    for each in map(provider, names()):
+        taken = sorted(each.parameters - {"prompt", "model", "images", "mask", "markup"})
+        missing = set(PARAMETERS) - each.parameters
+        parameters = "all" if not missing else ", ".join(f"`{name}`" for name in taken)
+        edits = f"{each.max_inputs} images" if "images" in each.parameters else ""
+        edits += ", `mask`" if "mask" in each.parameters else ""
+        has = ["yes" if it else "" for it in (each.streams, each.batches, each.conversations)]
+        yield f"| `{each.name}` | {parameters} | {edits} | {each.max_images} | {' | '.join(has)} |"
+
+
 TABLES: Final[dict[str, tuple[str, Callable[[], Iterable[str]]]]] = {
     "checked": ("models.md", checked),
     "models": ("models.md", models),
@@ -185,6 +213,8 @@ TABLES: Final[dict[str, tuple[str, Callable[[], Iterable[str]]]]] = {
     "prices": ("models.md", prices),
     "retired": ("models.md", retired),
     "settings": ("client.md", settings),
+    "connections": ("providers.md", connections),
+    "providers": ("providers.md", providers),
 }
 """Each table, with its page and what writes it."""
 

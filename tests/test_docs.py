@@ -23,7 +23,7 @@ import pytest
 
 import gptimage
 from gptimage.cli.parser import build_parser
-from gptimage.sandbox import SandboxServer
+from gptimage.sandbox import Sandbox, SandboxServer
 
 
 REPOSITORY = Path(__file__).parents[1]
@@ -76,11 +76,14 @@ def program(page: Path, language: str) -> str:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of a reader: an empty folder, a key, and a service that is a sandbox."""
-    with SandboxServer() as server:
+    """The environment of a reader: an empty folder, keys, and services that are sandboxes."""
+    google = Sandbox(provider="gemini")
+    with SandboxServer() as server, SandboxServer(sandbox=google) as gemini:
         yield {
             **{name: text for name, text in os.environ.items() if not name.startswith("GPTIMAGE_")},
             "HOME": str(tmp_path),
+            "GEMINI_API_KEY": "reader",
+            "GOOGLE_GEMINI_BASE_URL": gemini.base_url,
             "OPENAI_API_KEY": "sk-reader",
             "OPENAI_BASE_URL": server.base_url,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

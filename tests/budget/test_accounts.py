@@ -357,8 +357,9 @@ def test_the_first_clock_stays(tmp_path: Path) -> None:
 def test_its_ledger_takes_the_clock_over(tmp_path: Path) -> None:
     """A call of yesterday's test is not overdue for a client whose clock stands still."""
     budget = Budget(1, per="total", ledger=(ledger := Ledger(tmp_path / "spend.sqlite")))
+    budget.attach(ledger)  # the same again: harmless, and so is the same file
+    budget.attach(ledger := Ledger(ledger.path))
     budget.use_clock(lambda: NOON)
-    budget.attach(ledger)  # the same again: harmless
     reserve(budget, "0.40")
     unknown = reserve(budget, "0.10")
     unknown.unknown()

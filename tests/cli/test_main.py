@@ -418,6 +418,24 @@ def test_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None
     assert "paint" in capsys.readouterr().err
 
 
+def test_a_sandbox_of_an_unknown_provider_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The error lists the providers there are; nothing is served."""
+    assert main(["sandbox", "--provider", "bedrock"]) == 2
+    assert "azure, gemini, openrouter, together, xai" in capsys.readouterr().err
+
+
+def test_a_provider_of_tiers_draws_and_lists_its_prices(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Gemini's file has the format its name says, and `models` the price of each tier."""
+    words = ["generate", "A fox", "--sandbox", "--provider", "gemini", "-o", "fox.png"]
+
+    assert main(words) == 0
+    assert Image.from_path("fox.png").format == "png"
+    assert main(["models", "--provider", "gemini"]) == 0
+    assert "1K $0.134 2K $0.134 4K $0.240" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to a child")
 def test_sandbox_serves_until_interrupted() -> None:
     """The sandbox names its address, answers there, and ends cleanly on Ctrl-C."""

@@ -72,6 +72,7 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("a-folder").mkdir()
     Path("x.txt").write_text("hello", encoding="utf-8")
     PilImage.new("RGB", (1024, 1024), "teal").save("a.png")
+    Path("twice.jsonl").write_text('{"prompt": "A fox", "prompt": "A cat"}')
     Path("rows.jsonl").write_text('{"prompt": "A fox"}\n', encoding="utf-8")
 
 
@@ -148,6 +149,7 @@ def test_no_value_of_an_option_is_a_fault_of_the_program(
         (("generate", "A fox\0"), "PROMPT has a null character"),
         (("estimate", "A fox", "--templates", "missing"), "missing"),
         (("many", "rows.jsonl", "--images-per-minute", "0"), "--images-per-minute"),
+        (("many", "twice.jsonl"), "line 1: 'prompt' is there twice; nothing was sent"),
         (("spend", "--ledger", "x.txt"), "--ledger"),
         (("cache", "stats", "--cache", "x.txt"), "--cache"),
         (("batch", "submit", "rows.jsonl", "--state", "a-folder"), "--state"),

@@ -76,6 +76,7 @@ FINE: dict[str, str] = {
     "retry": "0",
     "observers": "[]",
     "providers": "[]",
+    "fallbacks": "[]",
     "api_key": TEXT,
     "store": TEXT,
     "cache": TEXT,

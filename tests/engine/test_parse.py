@@ -124,7 +124,8 @@ def test_what_cannot_be_cut_is_returned_whole() -> None:
     found = finished(answer(broken), size="1920x1080")
 
     assert broken == found.image.data
-    assert "could not be fitted" in found.warnings[0]
+    told = " ".join(found.warnings)
+    assert [words in told for words in ("arrived cut short", "could not be fitted")] == [True, True]
 
 
 def test_not_even_a_bug_drops_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +237,18 @@ def test_more_than_asked_for() -> None:
     found = finished(answer(picture(), picture()))
 
     assert len(found.images) == 2
-    kept(found, "1 images were requested, 2 arrived")
+    kept(found, "1 image was requested, 2 arrived")
+
+
+@pytest.mark.parametrize(("form", "missing"), [("png", 12), ("png", 30), ("jpeg", 2), ("webp", 4)])
+def test_an_image_without_its_end(form: str, missing: int) -> None:
+    """What arrived is paid and kept as it is; that the rest is missing is told, by its number."""
+    whole = picture(form=form)
+    found = finished(answer(whole, whole[:-missing], whole + b"more"), n=3, format=form)
+
+    assert [image.data for image in found.images] == [whole, whole[:-missing], whole + b"more"]
+    told = [each for each in found.warnings if "cut short" in each]
+    assert [each.partition(" arrived")[0] for each in told] == ["image 2"]
 
 
 def test_another_format_than_asked_for() -> None:

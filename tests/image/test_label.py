@@ -49,7 +49,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Image]:
         edit = client.edit("A hat", plain(64, 64), size="1000x700")
         again = client.edit("A hat", exact.image, size="1000x700")
     saved = store.open(exact.stored[0].id)
-    made = {f"convert-{kind}": saved.convert(kind, 80) for kind in ("jpeg", "webp")}
+    made = {f"convert-{kind}": saved.convert(kind, 80) for kind in ("jpeg", "webp", "avif")}
     small = previews([saved], max_px=200, max_bytes=20_000)[0]
     assert small is not None
     return {

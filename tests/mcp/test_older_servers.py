@@ -335,3 +335,15 @@ def test_behaviours(there: Callable[[str], str], behaviour: str, call: str, expe
     shown = there(call)
 
     assert expected in shown, f"{behaviour}: {shown[:600]}"
+
+
+def test_an_image_is_inspected_and_compared(tmp_path: Path) -> None:
+    """A saved image is known as a model's by what is made of it; a file says what it says."""
+    here = server_fixture(tmp_path, tools=("full",))
+    teal, red = (str(here.put(f"{color}.png", color=color)) for color in ("teal", "red"))
+
+    found = result_json(here.call("inspect_image", image=teal, other=red))
+    alone = result_json(here.call("inspect_image", image=teal))
+
+    assert (found["provenance"]["ai_made"], found["image"]["format"]) == (False, "png")
+    assert (found["difference"]["changed"], alone["difference"]) == (1, None)

@@ -23,7 +23,7 @@ from gptimage.sandbox import Sandbox, SandboxServer
 
 
 KEY = "key-4f7a9c1e2b"
-QUICK = {"quality": "low", "size": "640x384"}
+QUICK: dict[str, Any] = {"quality": "low", "size": "640x384"}
 
 
 class Site:
@@ -259,3 +259,26 @@ def test_a_providers_name_is_a_word() -> None:
     """A slash in it could never be found in front of a model."""
     with pytest.raises(ConfigurationError, match="must be a word in small letters"):
         Provider(name="a/b", title="A")
+
+
+def test_a_conversation_is_refused_where_there_is_none() -> None:
+    """It needs the Responses API; the message names services that have it."""
+    with ImageClient.sandbox(provider="xai") as client:
+        talk = client.conversation()
+        with pytest.raises(InvalidRequestError, match=r"xAI has no Responses API.*openai, azure"):
+            talk.send("A fox")
+
+
+def test_a_conversation_goes_to_the_provider_of_its_image_model(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client of OpenAI sends the turn to Azure, with Azure's key and its header of the model."""
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", site.azure_endpoint)
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
+    with ImageClient(api_key="sk-of-openai-0123456789") as client:
+        turn = client.conversation(image_model="azure/gpt-image-2").send("A fox")
+
+    sent = headers(site)
+    assert turn.result.model == "azure/gpt-image-2"
+    assert sent["api-key"] == KEY
+    assert sent["x-ms-oai-image-generation-deployment"] == "gpt-image-2"

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from gptimage import (
     AsyncImageClient,
@@ -24,9 +25,9 @@ from gptimage import (
     ServerError,
 )
 from gptimage.providers import provider
-from gptimage.providers.gemini import from_wire
+from gptimage.providers.gemini import from_wire, to_wire
 from gptimage.sandbox import Sandbox, SandboxServer
-from gptimage.transport.http import HttpReply
+from gptimage.transport.http import FilePart, HttpReply, HttpRequest
 from tests.sandbox.pictures import TODAY, photo
 
 
@@ -121,6 +122,18 @@ def test_what_gemini_lacks_is_refused_before_it_is_sent(
         client.generate(FOX, **{name: value})
 
     assert sandbox.requests == []
+
+
+def test_images_that_are_too_large_together_are_not_sent() -> None:
+    """The limit of 100 MB is that of a whole request with its images in base64."""
+    part = FilePart(name="image[]", filename="a.png", content_type="image/png", data=bytes(30))
+    usual = HttpRequest(method="POST", path="/images/edits", body={"model": PRO, "prompt": FOX})
+    large = evolve(part, data=bytes(30_000_000))
+    parts = to_wire(evolve(usual, files=(part, part))).body["contents"]
+
+    assert json.dumps(parts).count("inlineData") == 2
+    with pytest.raises(InvalidRequestError, match="90,000,000 bytes"):
+        to_wire(evolve(usual, files=(large, large, large)))
 
 
 @pytest.mark.parametrize(("name", "value"), [("mask", photo()), ("markup", photo())])

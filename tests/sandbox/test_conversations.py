@@ -126,6 +126,7 @@ def test_a_conversation_is_changed_and_deleted() -> None:
         ("/conversations", {"items": "a fox"}, 400, "items"),
         ("/conversations", {"items": [MESSAGE] * 21}, 400, "at most 20"),
         ("/conversations", {"metadata": {"a": 1}}, 400, "metadata.a"),
+        ("/conversations", {"metadata": {"a": "x" * 513}}, 400, "metadata.a"),
         ("/conversations", {"name": "x"}, 400, "name"),
         ("/conversations/conv_0", {"metadata": {}}, 404, "conv_0"),
     ],

@@ -220,6 +220,7 @@ def test_neutral_values_are_not_given(neutral: Body) -> None:
         ({"temperature": 3}, "temperature"),
         ({"top_p": "high"}, "top_p"),
         ({"metadata": {"a": 1}}, "metadata.a"),
+        ({"metadata": {str(number): "x" for number in range(17)}}, "metadata"),
         ({"include": ["everything"]}, "include[0]"),
         ({"stream_options": {"include_obfuscation": True}}, "stream_options"),
         ({"stream_options": {"include_usage": True}, "stream": True}, None),

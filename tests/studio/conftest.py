@@ -60,7 +60,7 @@ class Service:
 @contextmanager
 def service_running() -> Iterator[Service]:
     """Serve a sandbox of plain images."""
-    sandbox = Sandbox(draw="plain", previews=True)
+    sandbox = Sandbox(draw="plain", previews=True, drift={"repaint": 12})
     service = Service(SandboxServer(sandbox=sandbox))
     handle = sandbox.handle
 

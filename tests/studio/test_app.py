@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from decimal import Decimal
@@ -20,9 +24,9 @@ from gptimage.studio import AddressToken
 from gptimage.studio.app import build_app
 from gptimage.studio.serve import listen
 from gptimage.transport.billing import Billing
-from gptimage.workers import Job, JobRecord
+from gptimage.workers import Job, JobRecord, SqliteJobStore
 from tests.factories import picture
-from tests.studio.conftest import PATIENCE, SMALL, Hold, Service, Site, enter, serving
+from tests.studio.conftest import PATIENCE, SMALL, Hold, Service, Site, enter, serving, until
 
 
 @pytest.fixture
@@ -268,6 +272,51 @@ def test_money_adds_up_and_unknown_calls_are_decided(site: Site) -> None:
     assert site.client.post("/api/money/x", json={"cost_usd": "much"}).status_code == 400
 
 
+def test_a_batch_is_submitted_once_and_its_images_are_saved(site: Site) -> None:
+    """The same batch again goes on with it; when it has ended, its images come into the store."""
+    requests = [
+        {"prompt": prompt, "tags": ["offer"], **SMALL} for prompt in ("A half moon", "A half loaf")
+    ]
+    body = {"id": "half", "requests": requests}
+    first = site.post("/api/batches", body)
+    site.post("/api/batches", body)
+    until(
+        lambda: site.post("/api/batches/half/refresh", {}), lambda found: found["state"] == "ended"
+    )
+    saved = site.post("/api/batches/half/save", {})
+    listed = site.get("/api/batches")["batches"]
+    found = site.get("/api/images?text=half&tag=offer")["images"]
+
+    assert (first["total"], saved["state"], saved["problems"]) == (2, "saved", [])
+    assert sorted(each["id"] for each in found) == sorted(saved["images"])
+    assert [each["id"] for each in listed] == ["half"]
+    assert site.client.post("/api/batches/../save", json={}).status_code == 404
+    assert site.client.post("/api/batches", json={**body, "requests": []}).status_code == 400
+
+
+def test_jobs_of_workers_are_decided_here_too(
+    home: Path, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's job that may have been billed is listed, and given up by a person."""
+    store = SqliteJobStore(tmp_path / "jobs.sqlite")
+    request = Job.of("order-17", "A red fox").text
+    lost = JobRecord(
+        id="order-17", request=request, state="needs_review", at=store.now(), possible_cost=None
+    )
+    store.compare_and_swap(None, lost)
+    monkeypatch.setenv("GPTIMAGE_JOB_STORE", str(store.path))
+
+    with serving(home, service) as site:
+        before = enter(site).get("/api/workers")["jobs"]
+        site.post("/api/workers/order-17/discard", {})
+        after = site.get("/api/workers")["jobs"]
+    found = store.read("order-17")
+    store.close()
+
+    assert [(job["id"], job["state"]) for job in before] == [("order-17", "needs_review")]
+    assert (after, found and found.state) == ([], "discarded")
+
+
 def test_templates_are_rendered_before_they_are_sent(site: Site) -> None:
     """The page shows the prompt of a template, and an argument that is missing in a sentence."""
     name = site.get("/api/catalogue")["templates"][0]["name"]
@@ -291,6 +340,41 @@ def test_without_a_key_everything_but_drawing_works(
 
     assert (status["has_key"], response.status_code) == (False, 409)
     assert "OPENAI_API_KEY" in response.json()["error_description"]
+
+
+def test_uploads_are_forgotten_long_after_their_last_use(home: Path, service: Service) -> None:
+    """One that was used 61 days ago is gone with the next start, a newer one stays."""
+    with serving(home, service) as site:
+        old, new = (site.studio.uploads / f"{name}.png" for name in ("old", "new"))
+    for path, days in ((old, 61), (new, 1)):
+        path.write_bytes(b"image")
+        used = path.stat().st_mtime - days * 86_400
+        os.utime(path, (used, used))
+
+    with serving(home, service):
+        assert (old.exists(), new.exists()) == (False, True)
+    new.unlink()
+
+
+def test_the_command_serves_until_it_is_interrupted(tmp_path: Path, home: Path) -> None:
+    """It prints its address and nothing else on standard output, and ends well with Ctrl-C."""
+    del home
+    words = ["studio", "--no-browser", "--sandbox", "--port", "0", "--store", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "gptimage", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        with httpx2.Client(timeout=PATIENCE) as client:
+            client.get(address)
+            status = client.get(address.partition("?")[0] + "api/status").json()
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=PATIENCE)
+
+    assert (status["sandbox"], rest, process.returncode) == (True, "", 0)
 
 
 def test_a_port_that_is_taken_is_bad_input(

@@ -137,7 +137,7 @@ def test_the_printed_address_opens_the_page(browser: Browser, home: Path, servic
 
 
 def test_a_double_click_and_a_reload_pay_once(tab: Tab, service: Service, hold: Hold) -> None:
-    """One job for two clicks; a reload in the middle finds it again, and the image is saved."""
+    """One job for two clicks; a reload finds it; a cancel says what it costs; it is saved."""
     calls = len(service.calls)
     tab.find(".make textarea[name=prompt]").fill("A silver comb")
     tab.there(".make .estimate strong")
@@ -146,6 +146,8 @@ def test_a_double_click_and_a_reload_pay_once(tab: Tab, service: Service, hold: 
     tab.page.reload()
     tab.there("main[data-ready]")
     tab.there(".make .card[data-state=sending]")
+    tab.find(".make .card button:text-is('Cancel')").click()
+    tab.there(".toast:has-text('It was sent already and goes on: it may cost up to $')")
     hold.go.set()
     tab.there(".make .card[data-state=done] button.frame img")
 
@@ -257,6 +259,7 @@ def test_an_edit_with_a_painted_mask_is_compared_and_gone_on_from(
     tab.find(".edit textarea[name=prompt]").fill("Make it brighter")
     tab.find(".edit button.primary").click()
     tab.there(".compare input[type=range]").press("End")
+    tab.there(".edit [role=status]:has-text('outside the mask')")
     tab.find("button:has-text('Go on from this')").click()
     tab.there(".edit .tree button[aria-current=true]:has-text('Make it brighter')")
     tab.find(".edit textarea[name=prompt]").fill("Add stars")

@@ -429,6 +429,18 @@ def test_arguments_are_checked(tmp_path: Path, arguments: dict[str, Any]) -> Non
         cassette(**{"path": tmp_path, **arguments}).__enter__()
 
 
+def test_a_sandbox_records_in_any_dialect(tmp_path: Path, no_network: None) -> None:
+    """What it draws as Gemini is replayed to a client of Gemini: a mosaic, of some kB."""
+    sandbox = RecordingSandbox(tmp_path, provider="gemini")
+    drawn = ImageClient.sandbox(sandbox).generate("A fox")
+
+    with cassette(tmp_path, mode="strict"):
+        replayed = ImageClient.sandbox(provider="gemini").generate("A fox")
+
+    assert (replayed.image.size, replayed.usage) == (drawn.image.size, drawn.usage)
+    assert replayed.image.data == shrunk(drawn.image.data)
+
+
 def test_other_clients_record_through_the_sandbox(tmp_path: Path, no_network: None) -> None:
     """A sandbox that records replies to a form and to JSON; a client of ours replays both."""
     sandbox = RecordingSandbox(tmp_path)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gptimage.workers import SqliteJobStore
+from gptimage.store.local_blobs import FileBlobs
+from gptimage.workers import BlobJobStore, SqliteJobStore
 from gptimage.workers.job_store import JobStore
 from gptimage.workers.redis_store import RedisJobStore
 from tests.workers.helpers import Clock, Service, Shared
@@ -20,14 +21,16 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state"
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "blobs"])
 def job_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
     """A job store of each kind."""
     if request.param == "redis":
         url: str = request.getfixturevalue("redis_url")
         job_store: JobStore = RedisJobStore(url, prefix=f"{request.node.name}:")
-    else:
+    elif request.param == "sqlite":
         job_store = SqliteJobStore(tmp_path / "jobs.sqlite")
+    else:
+        job_store = BlobJobStore(FileBlobs(tmp_path / "jobs"))
     yield job_store
     job_store.close()
 

@@ -19,7 +19,7 @@ import pytest
 from attrs import evolve
 
 from gptimage import ConfigurationError, InvalidRequestError
-from gptimage.workers import Job, JobStoreError, SqliteJobStore, discard, retry
+from gptimage.workers import BlobJobStore, Job, JobStoreError, SqliteJobStore, discard, retry
 from gptimage.workers.job import JobOutput, JobRecord
 from gptimage.workers.job_store import JobStore, change
 from gptimage.workers.redis_store import RedisJobStore
@@ -29,12 +29,18 @@ from tests.workers.helpers import Clock
 WORKER = """
 import os, sys
 from attrs import evolve
-from gptimage.workers import SqliteJobStore
+from gptimage.store.local_blobs import FileBlobs
+from gptimage.workers import BlobJobStore, SqliteJobStore
 from gptimage.workers.job_store import change
 from gptimage.workers.redis_store import RedisJobStore
 
 kind, place, prefix, count = sys.argv[1:]
-job_store = SqliteJobStore(place) if kind == "sqlite" else RedisJobStore(place, prefix=prefix)
+if kind == "sqlite":
+    job_store = SqliteJobStore(place)
+elif kind == "blobs":
+    job_store = BlobJobStore(FileBlobs(place))
+else:
+    job_store = RedisJobStore(place, prefix=prefix)
 for number in range(int(count)):
     me = f"{os.getpid()}:{number}"
     change(job_store, "a", lambda entry: evolve(entry, attempt=entry.attempt + 1, owner=me))
@@ -128,6 +134,8 @@ def test_no_change_of_a_process_is_lost(
     job_store.compare_and_swap(None, entry())
     if isinstance(job_store, SqliteJobStore):
         place = ["sqlite", str(tmp_path / "jobs.sqlite"), ""]
+    elif isinstance(job_store, BlobJobStore):
+        place = ["blobs", str(tmp_path / "jobs"), ""]
     else:
         place = ["redis", request.getfixturevalue("redis_url"), f"{request.node.name}:"]
     command = [sys.executable, "-W", "error", "-c", WORKER, *place, "50"]

@@ -10,6 +10,11 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def reason(error: BaseException) -> str:
+    """Return why something failed, in the words of the system where it has some."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 def closest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """Return the known name that looks most like this one, or None when none does.
 

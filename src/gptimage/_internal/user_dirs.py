@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from gptimage._internal.text import reason
 from gptimage.errors import ConfigurationError
 
 
@@ -100,7 +101,7 @@ def _temporary_home() -> Path:
         private = _is_ours(home) and not (os.name != "nt" and home.lstat().st_mode & 0o077)
         problem = "other users could read it" if not private else None
     except OSError as error:
-        problem = error.strerror or str(error)
+        problem = reason(error)
     if problem:
         raise ConfigurationError(
             f"this account has no home folder, and {home} cannot stand in for one ({problem}): "

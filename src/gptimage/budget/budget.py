@@ -145,13 +145,13 @@ class Budget:
         """
         if self.ledger is ledger:
             return
-        if self.ledger is not None:
+        if self.ledger is not None and self.ledger.path != ledger.path:
             raise ConfigurationError(
                 f"the budget is counted in {self.ledger.path} and the client in {ledger.path}: "
                 "give both the same ledger, or only one of them any"
             )
         # What was counted in memory would be forgotten, and could be spent again.
-        if self._accounts.spent():
+        if self.ledger is None and self._accounts.spent():
             raise ConfigurationError(
                 f"the budget has counted calls without a ledger already, and would forget them in "
                 f"{ledger.path}: name the ledger where it is made, Budget(..., ledger=...)"

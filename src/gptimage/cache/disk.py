@@ -14,6 +14,7 @@ from gptimage._internal.clock import files_now, unix_now
 from gptimage._internal.keywords import function, strict_class
 from gptimage._internal.keywords import path as check_path
 from gptimage._internal.locks import FileLock, take
+from gptimage._internal.text import reason
 from gptimage.cache import disk_index, entry_file
 from gptimage.cache.base import (
     DISK_BYTES,
@@ -256,8 +257,8 @@ class DiskCache(Cache):
         try:
             yield
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise CacheError(f"the cache in {self._root} cannot be {verb}: {reason}") from error
+            why = f"the cache in {self._root} cannot be {verb}: {reason(error)}"
+            raise CacheError(why) from error
 
 
 def default_folder() -> Path:

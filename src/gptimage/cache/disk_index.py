@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gptimage._internal.sqlite import SqliteFile, damage, run_script, transaction
+from gptimage._internal.text import reason
 from gptimage.cache.base import nanodollars
 from gptimage.cache.entry_file import EntryHeader
 from gptimage.errors import CacheError
@@ -84,8 +85,7 @@ class Index(SqliteFile):
             connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _error(self, error: Exception) -> CacheError:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return CacheError(f"the cache in {self.path.parent} cannot be used: {reason}")
+        return CacheError(f"the cache in {self.path.parent} cannot be used: {reason(error)}")
 
 
 def insert(connection: sqlite3.Connection, head: EntryHeader) -> None:

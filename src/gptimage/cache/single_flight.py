@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from attrs import evolve
 
+from gptimage._internal.coroutines import run_blocking
 from gptimage.cache.base import Cache, CacheEntry, FlightResult, Lease, LeaseHeld, NewReply
 from gptimage.cache.flight import Flight
 from gptimage.cache.outcomes import COMPLETED, RETRY, Failure, failure_from, failure_of
@@ -72,7 +73,7 @@ def single_flight(
     Raises:
         GptImageError: What ``call`` raised, or a copy of what it raised for the one who led.
     """
-    return _run_without_suspending(_single_flight(Runner(call, sent), cache, key, refresh=refresh))
+    return run_blocking(_single_flight(Runner(call, sent), cache, key, refresh=refresh))
 
 
 async def asingle_flight(
@@ -235,16 +236,6 @@ class _Attempt:
     def _warn(self, sentence: str) -> None:
         if sentence not in self._warnings:
             self._warnings.append(sentence)
-
-
-def _run_without_suspending(flight: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends."""
-    try:
-        flight.send(None)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    raise AssertionError("a thread's runner never suspends")
 
 
 def _pauses() -> Iterator[float]:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Generator
 from typing import BinaryIO, Final, TextIO
 
+from gptimage._internal.text import reason
 from gptimage.errors import InvalidRequestError
 from gptimage.wording import for_command_line
 
@@ -154,11 +155,6 @@ class Messages(Output):
 
     def _failed(self, error: OSError | ValueError) -> None:
         pass
-
-
-def reason(error: Exception) -> str:
-    """Return why something failed, in the words of the system."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def encoding_of(head: bytes) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptimage._internal.clock import utc_now
-from gptimage.cli.console import NotDeliveredError, reason
+from gptimage._internal.text import reason
+from gptimage.cli.console import NotDeliveredError
 from gptimage.cli.json_output import document, print_json
 from gptimage.cli.options import (
     add_sandbox_option,
@@ -201,13 +202,16 @@ def run_models(args: argparse.Namespace) -> int:
     from gptimage.providers import provider
 
     catalogue = Models.load()
+    default = catalogue.default
     if args.provider is not None:
-        catalogue = catalogue.of(provider(args.provider).rows)
+        service = provider(args.provider)
+        catalogue = catalogue.of(service.rows)
+        default = service.default_model or catalogue.default
     today = utc_now().date()
     shown = [spec for spec in catalogue if args.all or spec.state(today) != "shut_down"]
     if args.json:
         about = {
-            "default": catalogue.default,
+            "default": default,
             "checked": catalogue.checked.isoformat(),
             "models": [_model_document(spec, today) for spec in shown],
         }
@@ -217,15 +221,20 @@ def run_models(args: argparse.Namespace) -> int:
         print(f"nothing is known of the models of {args.provider}; any name is sent as it is")
         return 0
     for spec in shown:
-        print(_model_line(spec, today, default=catalogue.default))
-    print(f"\nprices: one 1024x1024 image, without the prompt; checked {catalogue.checked}")
+        print(_model_line(spec, today, default=default))
+    tiers = any(spec.tier_tokens for spec in shown)
+    what = "one image of each tier, without" if tiers else "one 1024x1024 image, without"
+    print(f"\nprices: {what} the prompt; checked {catalogue.checked}")
     return 0
 
 
 def _model_line(spec: ModelSpec, today: date, *, default: str) -> str:
-    qualities = " ".join(_quality(spec, name, today) for name in spec.qualities)
+    named = {name: spec.output_tokens(1024, 1024, name) for name in spec.qualities}
+    prices = " ".join(
+        _priced(spec, name, tokens, today) for name, tokens in (named or spec.tier_tokens).items()
+    )
     state = "default" if spec.id == default else _state(spec, today)
-    return f"{spec.id:<34}{state:<24}{qualities}"
+    return f"{spec.id:<34}{state:<24}{prices}"
 
 
 def _state(spec: ModelSpec, today: date) -> str:
@@ -233,11 +242,12 @@ def _state(spec: ModelSpec, today: date) -> str:
     return f"{names[spec.state(today)]} {spec.shutdown or ''}".strip()
 
 
-def _quality(spec: ModelSpec, quality: str, today: date) -> str:
-    tokens, price = spec.output_tokens(1024, 1024, quality), spec.price(today)
+def _priced(spec: ModelSpec, name: str, tokens: int | None, today: date) -> str:
+    """Return a quality, or the tier of a size, with what one image of it costs."""
+    price = spec.price(today)
     if tokens is None or price is None:
-        return quality
-    return f"{quality} ${tokens * price.image_output / 1_000_000:.3f}"
+        return name
+    return f"{name} ${tokens * price.image_output / 1_000_000:.3f}"
 
 
 def _model_document(spec: ModelSpec, today: date) -> dict[str, Any]:

@@ -223,12 +223,28 @@ def _unknown_columns(
     )
 
 
+def _loads(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_each_once)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> Row:
+    row: Row = {}
+    for name, value in pairs:
+        if name in row:  # JSON would take the last one in silence
+            raise KeyError(name)
+        row[name] = value
+    return row
+
+
 def _jsonl(path: Path) -> Iterator[tuple[int, Row]]:
     with path.open(encoding=_encoding(path)) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
-            value = _parsed(path, number, json.loads, line)
+            try:
+                value = _parsed(path, number, _loads, line)
+            except KeyError as error:
+                raise _refuse(path, number, f"{error.args[0]!r:.60} is there twice") from None
             row = {"prompt": value} if isinstance(value, str) else value
             if not isinstance(row, dict):
                 raise _refuse(path, number, "it is neither a prompt nor an object")

@@ -10,8 +10,7 @@ import argparse
 import json
 import os
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from gptimage.cli.json_output import usd
 from gptimage.cli.options import opening
@@ -22,9 +21,6 @@ from gptimage.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from gptimage.workers import JobRecord, JobStore
-
-
-_REDIS: Final = ("redis://", "rediss://", "unix://")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,17 +99,12 @@ def _open(args: argparse.Namespace) -> JobStore:
             "GPTIMAGE_JOB_STORE",
             field="job_store",
         )
-    if where.startswith(_REDIS):
-        from gptimage.workers.redis_store import RedisJobStore
+    from gptimage.workers import SqliteJobStore, open_job_store
 
-        return RedisJobStore(where)
-    from gptimage.workers import SqliteJobStore
-
-    if not Path(where).expanduser().is_file():
-        raise FileNotFoundError(f"there is no job store {where}")
-    with opening("job-store", option=args.job_store is not None):
-        job_store = SqliteJobStore(where)
-        job_store.read("")  # whether the file is a job store at all
+    job_store = open_job_store(where)
+    if isinstance(job_store, SqliteJobStore):
+        with opening("job-store", option=args.job_store is not None):
+            job_store.read("")  # whether the file is a job store at all
     return job_store
 
 

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
-from gptimage.cli.console import NotDeliveredError, Output, console, reason
+from gptimage._internal.text import reason
+from gptimage.cli.console import NotDeliveredError, Output, console
 
 
 if TYPE_CHECKING:

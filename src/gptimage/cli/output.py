@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from gptimage.cli.console import NotDeliveredError, reason, uninterrupted
+from gptimage._internal.text import reason
+from gptimage.cli.console import NotDeliveredError, uninterrupted
 from gptimage.errors import InvalidRequestError, StoreError
 from gptimage.types.result import Result
 

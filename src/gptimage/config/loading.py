@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 
 from attrs import field, frozen
 
-from gptimage._internal.text import closest
+from gptimage._internal.text import closest, reason
 from gptimage.config.settings import (
     LIMITS,
     OFF,
@@ -134,6 +134,8 @@ class Config:
             return value or OFF
         if name == "sandbox":
             return self.sandbox
+        if isinstance(value, tuple):
+            return ", ".join(value)
         return str(value) if isinstance(value, Decimal | timedelta) else value
 
 
@@ -434,8 +436,7 @@ def parse_file(path: Path, problems: list[str], *, in_tool: bool = False) -> Map
         with path.open("rb") as file:
             keys: Any = tomllib.loads(file.read(_LARGEST).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        problems.append(f"{path} cannot be read: {why}")
+        problems.append(f"{path} cannot be read: {reason(error)}")
         return {}
     found = keys.get("tool", {}).get("gptimage", {}) if in_tool else keys
     return cast("Mapping[str, object]", found) if isinstance(found, dict) else {}

@@ -226,6 +226,11 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "provider": Setting(
         read=read_name, help="the service that draws, such as azure; openai when left out"
     ),
+    "fallbacks": Setting(
+        read=read_name,
+        separator=r"[,\s]+",
+        help="models to ask after a failure that cannot have been billed: azure/gpt-image-2, ...",
+    ),
     "sandbox": Setting(
         read=read_flag, kind="flag", in_project=True, help="draw offline: no key, no cost"
     ),
@@ -333,7 +338,7 @@ SERVER_SETTINGS: Final = frozenset(
 """Names of the same file and environment that only the MCP server reads, and checks."""
 
 OTHER_VARIABLES: Final = frozenset(
-    f"GPTIMAGE_{name}" for name in ("CONFIG", "DESK", "JOBS", "MAX_DECODED_MB", "TRACEBACK")
+    f"GPTIMAGE_{name}" for name in ("CONFIG", "JOBS", "JOB_STORE", "MAX_DECODED_MB", "TRACEBACK")
 )
 """Variables that are no settings of a client."""
 

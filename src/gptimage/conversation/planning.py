@@ -104,13 +104,12 @@ def check_ask(action: object, max_images: object, *, images: bool, masked: bool)
         raise _refuse("max_images", max_images, "it must be a whole number", "1 to 10")
 
 
-def plan_turn(plan: Plan, ask: Ask, *, endpoint: str, history: int | None = 0) -> TurnPlan:
+def plan_turn(plan: Plan, ask: Ask, *, history: int | None = 0) -> TurnPlan:
     """Wrap the plan of an image as a turn.
 
     Args:
         plan: The plan for the Images API.
         ask: How the turn is put.
-        endpoint: The base URL.
         history: Tokens of the turns the service remembers; None when that is not known.
 
     Raises:
@@ -121,9 +120,9 @@ def plan_turn(plan: Plan, ask: Ask, *, endpoint: str, history: int | None = 0) -
             raise _refuse("extra_body", name, "a conversation sets it itself", "other fields")
     check_conversation(plan.provider)
     ask = evolve(ask, model_header=plan.provider.model_header)
-    wire = to_wire(plan.request, plan.wire, ask)
+    wire = evolve(to_wire(plan.request, plan.wire, ask), provider=plan.wire.provider)
     max_cost = _max_cost(plan, ask, history)
-    key = cache_key(wire, endpoint)
+    key = cache_key(wire, plan.endpoint)
     whole = evolve(plan, wire=wire, key=key, max_cost=max_cost, most=ask.max_images)
     return TurnPlan(plan=whole, ask=ask)
 

@@ -256,7 +256,7 @@ class ConversationSession:
         )
         core = self.saver.core
         history = head.tokens if head else 0
-        return plan_turn(core.plan(request), ask, endpoint=core.endpoint, history=history)
+        return plan_turn(core.plan(request), ask, history=history)
 
     def _inputs(
         self, inputs: TurnInput, last: Image | None, *, carried: bool, shows: bool

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from gptimage._internal.keywords import (
     clock,
+    flag,
     is_async,
     missing,
     one_of,
@@ -315,6 +316,14 @@ def _providers(name: str, value: object) -> None:
         one_of(name, each, Provider, wanted)
 
 
+def _fallbacks(name: str, value: object) -> None:
+    wanted = "a list of models, such as ['azure/gpt-image-2']"
+    if not isinstance(value, (list, tuple)):
+        raise refused(name, value, wanted)
+    for each in cast("list[object]", value):
+        text(name, each)
+
+
 def _observers(name: str, value: object) -> None:
     """Refuse an observer whose `notify` must be awaited: it would receive nothing."""
     wanted = "a list of observers, each with a method notify(event)"
@@ -335,6 +344,8 @@ def _limits(name: str, value: object) -> None:
 _CHECKS: Final = {
     "provider": _provider,
     "providers": _providers,
+    "fallbacks": _fallbacks,
+    "fallback_moderated": flag,
     "model": text,
     "chat_model": text,
     "retry": _retry,

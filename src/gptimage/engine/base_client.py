@@ -33,6 +33,7 @@ from gptimage.engine.arguments import (
     store_of,
 )
 from gptimage.engine.config import ClientConfig, Settings
+from gptimage.engine.fallback import can_fall_back
 from gptimage.engine.plan import Plan
 from gptimage.engine.runtime import Runtime
 from gptimage.engine.save import ParsedReply, ResultSaver
@@ -303,44 +304,65 @@ class BaseClient:
         how: CallSettings,
     ) -> AsyncGenerator[PartialImage | Completed]:
         tags = self._check(how)
-        runtime, saver = self._runtime, self._saver
         plan_any = partial(self._config.plan_any, prompt, images, options, stream=True)
-        plan = self._config.with_call(
-            await runtime.work(plan_any), timeout=how.timeout, headers=how.extra_headers
-        )
-        call = self._accounting.call(plan)
-        with self._kept_on_failure(plan, call), call:
-            parsed = None
-            if self.cache is not None and not how.refresh:
-                parsed = await runtime.work(partial(saver.cache_lookup, plan, self.cache))
-            if parsed is not None:
-                noted = partial(parsed.change, call.cache_hit)
-                parsed = await run_accounting(runtime, call, noted)
-            else:
-                async with reserve_budget(runtime, call):
-                    async with aclosing(await self._sender.stream(plan, call)) as source:
-                        reader = StreamReader(plan, source.reply)
-                        call.arrival.reader = reader
-                        broken = None
-                        try:
-                            # Into the reader at once: a call that breaks off here has it there.
-                            async for reader.event in source:
-                                preview = await parse_large_in_thread(
-                                    runtime, reader.event, reader.take
-                                )
-                                if preview is not None:
-                                    call.partial(preview)
-                                    yield preview
-                        except OutcomeUnknownError as error:
-                            broken = error  # a finished image that came before it counts
-                    parse = partial(
-                        saver.parse_stream_and_spool, plan, reader, broken, call.arrival
-                    )
-                    parsed = await runtime.work(parse)
-                    settled = partial(parsed.change, call.finished)
-                    parsed = await run_accounting(runtime, call, settled)
-            completed = Completed(result=call.saved(await self._save(parsed, tags)))
+        runtime = self._runtime
+        plan = await runtime.work(plan_any)
+        others: list[Plan] | None = None
+        while True:
+            # One generator: between two, a finished image could be lost on its way to the caller.
+            call, began = self._accounting.call(plan), False
+            timed = self._config.with_call(plan, timeout=how.timeout, headers=how.extra_headers)
+            try:
+                with self._kept_on_failure(timed, call), call:
+                    parsed = await self._looked_up(timed, call, refresh=how.refresh)
+                    if parsed is None:
+                        async with reserve_budget(runtime, call):
+                            async with aclosing(await self._sender.stream(timed, call)) as source:
+                                reader = StreamReader(timed, source.reply)
+                                call.arrival.reader = reader
+                                broken = None
+                                try:
+                                    # Into the reader at once: a call that breaks off here has it.
+                                    async for reader.event in source:
+                                        preview = await parse_large_in_thread(
+                                            runtime, reader.event, reader.take
+                                        )
+                                        if preview is not None:
+                                            call.partial(preview)
+                                            began = True
+                                            yield preview
+                                except OutcomeUnknownError as error:
+                                    broken = error  # a finished image that came before it counts
+                            spool = self._saver.parse_stream_and_spool
+                            parse = partial(spool, timed, reader, broken, call.arrival)
+                            parsed = await runtime.work(parse)
+                            settled = partial(parsed.change, call.finished)
+                            parsed = await run_accounting(runtime, call, settled)
+                    completed = Completed(result=call.saved(await self._save(parsed, tags)))
+                break
+            except Exception as error:
+                if began or not self._passes(error):
+                    raise
+                if others is None:
+                    others = await self._instead(plan, error)
+                elif others:
+                    await self._tell_hook()
+                if not others:
+                    raise
+                plan, how = others.pop(0), evolve(how, extra_headers=None)
         yield completed
+
+    async def _looked_up(
+        self, plan: Plan, call: CallTracker, *, refresh: bool
+    ) -> ParsedReply | None:
+        """Return what the cache has of a plan."""
+        if self.cache is None or refresh:
+            return None
+        parsed = await self._runtime.work(partial(self._saver.cache_lookup, plan, self.cache))
+        if parsed is None:
+            return None
+        noted = partial(parsed.change, call.cache_hit)
+        return await run_accounting(self._runtime, call, noted)
 
     async def _estimate(
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
@@ -377,7 +399,40 @@ class BaseClient:
         return self._saver.check_tags(how.tags)
 
     async def _answer(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
-        """Return the result, from the cache or the service, saved."""
+        """Return the result, saved: of this plan, or of a model that is asked after it."""
+        try:
+            return await self._draw(plan, how, tags)
+        except Exception as error:
+            for other in await self._instead(plan, error):
+                try:
+                    return await self._draw(other, evolve(how, extra_headers=None), tags)
+                except Exception as second:
+                    if not self._passes(second):
+                        raise
+                    await self._tell_hook()
+                    error.add_note(f"{other.request.model} did not draw it, either: {second}")
+            raise
+
+    def _passes(self, error: Exception) -> bool:
+        """Return whether a failure cannot have been billed and another model may be asked."""
+        return can_fall_back(error, moderated=self._config.fallback_moderated)
+
+    async def _instead(self, plan: Plan, error: Exception) -> list[Plan]:
+        """Return the plans for the models that may be asked after this failure."""
+        if not self._config.fallbacks:
+            return []
+        found = await self._runtime.work(lambda: [*self._config.instead(plan.request, error)])
+        if found:
+            await self._tell_hook()
+        return found
+
+    async def _tell_hook(self) -> None:
+        """Let a hook that noted a request know, before another one leaves, that it cost nothing."""
+        if self._sender.hook is not None:
+            await self._runtime.work(self._sender.hook.not_billed)
+
+    async def _draw(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
+        """Return the result of a plan, from the cache or the service, saved."""
         plan = self._config.with_call(plan, timeout=how.timeout, headers=how.extra_headers)
         call = self._accounting.call(plan)
         with self._kept_on_failure(plan, call), call:

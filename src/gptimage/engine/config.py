@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, cast
 from urllib.parse import urljoin
@@ -12,6 +12,7 @@ from attrs import Factory, evolve, field, frozen
 
 from gptimage._internal.clock import Clock, in_utc
 from gptimage.engine.arguments import retry_of
+from gptimage.engine.fallback import can_fall_back, reason
 from gptimage.engine.parse import image_urls, inline_images, parse_response
 from gptimage.engine.plan import Plan, plan
 from gptimage.engine.services import Services
@@ -20,6 +21,7 @@ from gptimage.errors import (
     FetchError,
     ImageDecodeError,
     InvalidRequestError,
+    ModelRetiredError,
     OutcomeUnknownError,
     TransportError,
     truncated_repr,
@@ -66,6 +68,9 @@ class Settings(TypedDict, total=False):
     Attributes:
         provider: The service that draws: a name such as ``azure``, or a `Provider`; OpenAI when
             left out. ``model="azure/gpt-image-2"`` names another one for a call.
+        fallbacks: Models that are asked in turn, such as ``azure/gpt-image-2``, after a failure
+            that cannot have been billed; the result's warnings say why.
+        fallback_moderated: Whether a refusal of the prompt by the safety system counts as one.
         providers: More services whose name a model may begin with; those that the library knows
             need not be listed.
         model: The model used when a call names none.
@@ -84,6 +89,8 @@ class Settings(TypedDict, total=False):
 
     provider: str | Provider
     providers: Sequence[Provider]
+    fallbacks: Sequence[str]
+    fallback_moderated: bool
     model: str
     chat_model: str
     retry: Retry | Literal[0]
@@ -113,6 +120,8 @@ class ClientConfig:
         timeout: Seconds to wait for each response; None leaves it to the transport.
         headers: Headers sent with each request, under lower-case names.
         chat_model: The model that reads the words of a conversation that names none, or None.
+        fallbacks: Models that are asked in turn after a failure that cannot have been billed.
+        fallback_moderated: Whether a refusal of the prompt counts as one.
         quota: How many retries are left while the service is down.
     """
 
@@ -128,6 +137,8 @@ class ClientConfig:
     timeout: float | None = None
     headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False)
     chat_model: str | None = None
+    fallbacks: tuple[str, ...] = ()
+    fallback_moderated: bool = False
     quota: RetryQuota = field(
         default=Factory(lambda self: RetryQuota(self.retry.attempts), takes_self=True), eq=False
     )
@@ -141,6 +152,9 @@ class ClientConfig:
         limits = settings.get("limits")
         clock = in_utc(settings.get("clock"))
         limiter = _limiter(limits, clock)
+        fallbacks = tuple(settings.get("fallbacks") or ())
+        for name in fallbacks:
+            services.resolve(name)  # one without a key would be missed only when it is needed
         return cls(
             services=services,
             models=models,
@@ -152,6 +166,8 @@ class ClientConfig:
             limiter=limiter,
             owns_limiter=limiter is not limits,
             chat_model=settings.get("chat_model"),
+            fallbacks=fallbacks,
+            fallback_moderated=settings.get("fallback_moderated") or False,
         )
 
     @property
@@ -221,7 +237,28 @@ class ClientConfig:
                 f"clock= gives {truncated_repr(now)}, which must be a time with its zone: "
                 "lambda: datetime.now(UTC)"
             )
-        return self.planned(request, now.date())
+        try:
+            return self.planned(request, now.date())
+        except ModelRetiredError as error:
+            for plan in self.instead(request, error):
+                return plan
+            raise
+
+    def instead(self, request: Generate, error: Exception) -> Iterator[Plan]:
+        """Yield the plans of a request for the models that may draw it after a failure.
+
+        A model that cannot do what is asked is passed over.
+        """
+        if not self.fallbacks or not can_fall_back(error, moderated=self.fallback_moderated):
+            return
+        why = reason(request.model, error)
+        for name in self.fallbacks:
+            try:
+                found = self.planned(evolve(request, model=name), self.clock().date())
+            except InvalidRequestError:
+                continue
+            if found.request.model != request.model:
+                yield evolve(found, warnings=(*found.warnings, why))
 
     def planned(self, request: Generate, today: date, *, batch: bool = False) -> Plan:
         """Plan a request for the provider that its model names."""
@@ -255,6 +292,8 @@ class ClientConfig:
 
     def delivered(self, request: HttpRequest) -> HttpRequest:
         """Return the request with the client's headers and timeout where it has none."""
+        if request.provider:  # the headers were meant for the client's own
+            return request if request.timeout else evolve(request, timeout=self.timeout)
         if self.timeout is None and not self.headers:
             return request
         timeout = self.timeout if request.timeout is None else request.timeout

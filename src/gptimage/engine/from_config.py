@@ -36,7 +36,7 @@ def client_arguments(
     found: dict[str, Any] = {} if config.sandbox else _connection(config)
     if config.provider is not None:
         found["provider"] = config.provider
-    for name in ("model", "chat_model"):
+    for name in ("model", "chat_model", "fallbacks"):
         if name in config.values:
             found[name] = config.values[name]
     if speed := config.values.get("images_per_minute"):

@@ -26,6 +26,7 @@ from gptimage.errors import (
 )
 from gptimage.image.codecs import decode as decode_pixels
 from gptimage.image.codecs import has_transparency, oriented_size
+from gptimage.image.formats import lacks_its_end
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.image.outside import keep_outside
@@ -366,7 +367,14 @@ def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
     """Return where the service did something else than asked."""
     notes: list[str] = []
     if len(images) != plan.request.effective_n:
-        notes.append(f"{plan.request.effective_n} images were requested, {len(images)} arrived")
+        count = plan.request.effective_n
+        wanted = "1 image was" if count == 1 else f"{count} images were"
+        notes.append(f"{wanted} requested, {len(images)} arrived")
+    notes += [
+        f"image {number} arrived cut short: its end is missing, the bytes are what the service sent"
+        for number, image in enumerate(images, 1)
+        if lacks_its_end(image.data, image.format)
+    ]
     asked = plan.request.format
     if plan.request.background == "transparent":
         notes += [_OPAQUE for image in images if _is_opaque(image)]

@@ -21,6 +21,7 @@ from typing import Final
 
 from attrs import frozen
 
+from gptimage._internal.text import reason
 from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.image.files import with_true_extension
 from gptimage.image.image import Image
@@ -317,4 +318,4 @@ def _reason(error: Exception) -> str:
         return "there is no such file"
     if isinstance(error, OSError) and error.errno in (errno.ELOOP, errno.ENOTDIR):
         return "something on the way to it is no folder, or a link that was put there meanwhile"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return reason(error)

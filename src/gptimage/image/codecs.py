@@ -32,10 +32,13 @@ XMP: Final = "xmp"
 QUALITY: Final = 90
 """For JPEG and WebP, when none is asked for."""
 
+AVIF_QUALITY: Final = 75
+"""For AVIF, whose scale is another: it looks as 90 does in the others."""
+
 FULL_COLOR_QUALITY: Final = 95
 """From here on JPEG keeps colours at full resolution: halving them would be what shows most."""
 
-MAX_EDGE: Final = {"jpeg": 65_500, "webp": 16_383, "gif": 65_535}
+MAX_EDGE: Final = {"jpeg": 65_500, "webp": 16_383, "gif": 65_535, "avif": 65_535}
 """Pixels; what the formats or their encoders can hold."""
 
 _CLEAR: Final = 255
@@ -57,12 +60,14 @@ def encode(
 
     Args:
         image: In mode L, RGB or RGBA.
-        format: ``png``, ``jpeg``, ``webp`` or ``gif``.
-        quality: 1 to 100 for jpeg and webp; `QUALITY` when left out.
+        format: ``png``, ``jpeg``, ``webp``, ``avif`` or ``gif``.
+        quality: 1 to 100 for jpeg, webp and avif; when left out, `QUALITY`, or for avif
+            `AVIF_QUALITY`.
         lossless: For webp: keep every pixel.
         keep_profile: Keep the ICC profile, where the format and the pixels allow it.
 
     Raises:
+        ConfigurationError: It is to be avif, and this Pillow was built without it.
         InvalidRequestError: The image is too large for the format.
     """
     _check_edges(image.size, format)
@@ -76,9 +81,12 @@ def encode(
     xmp: bytes | None = image.info.get(XMP)
     if format == "png":
         return encode_png(image, profile=profile, xmp=xmp)
-    options = _options(format, QUALITY if quality is None else quality, lossless)
+    usual = AVIF_QUALITY if format == "avif" else QUALITY
+    options = _options(format, usual if quality is None else quality, lossless)
     if xmp is not None:
         options["xmp"] = xmp
+    if format == "avif":
+        _check_avif()
     buffer = io.BytesIO()
     image.save(buffer, format, icc_profile=profile, **options)
     return buffer.getvalue()
@@ -181,9 +189,21 @@ def _options(format: str, quality: int, lossless: bool) -> dict[str, Any]:
     """Return the options of Pillow's writer of this format."""
     if format == "webp" and lossless:
         return {"lossless": True, "exact": True, "method": 0}  # 0: 13 times faster than 4
+    if format == "avif":
+        return {"quality": quality, "speed": 8}  # 5 times faster than 6, and a quarter larger
     if format == "jpeg" and quality >= FULL_COLOR_QUALITY:
         return {"quality": quality, "subsampling": 0}
     return {"quality": quality}
+
+
+def _check_avif() -> None:
+    from PIL import features
+
+    if not features.check("avif"):
+        raise ConfigurationError(
+            "this Pillow was built without AVIF: install the wheel from PyPI "
+            "(pip install --force-reinstall pillow), or convert to webp"
+        )
 
 
 def _check_edges(size: tuple[int, int], format: str) -> None:

@@ -451,6 +451,18 @@ def _refuse_others(data: bytes) -> None:
         )
 
 
+def lacks_its_end(data: bytes, format: str) -> bool:
+    """Return whether an image was cut short, by the mark its format ends with; gif and svg: False.
+
+    What stands behind the mark does not matter.
+    """
+    if format == "png":
+        return all(name != b"IEND" for name, _, _ in png_chunks(data))
+    if format == "webp":  # some leave out the byte that makes the last chunk even
+        return len(data) + 1 < 8 + _little(data[4:8])
+    return format == "jpeg" and b"\xff\xd9" not in data
+
+
 def _cut_short(format: str) -> ImageDecodeError:
     return ImageDecodeError(f"this {format} is cut short: its header is not complete")
 

@@ -273,10 +273,11 @@ class Image:
         except from gif to gif. EXIF rotation is applied; an ICC profile is kept where it fits.
 
         Args:
-            format: ``png``, ``jpeg`` (or ``jpg``), ``webp`` or ``gif``.
-            quality: 1 to 100, for jpeg and webp only; 90 when left out.
+            format: ``png``, ``jpeg`` (or ``jpg``), ``webp``, ``avif`` or ``gif``.
+            quality: 1 to 100, for jpeg, webp and avif only; 90 when left out, for avif 75.
 
         Raises:
+            ConfigurationError: It is to be avif, and this Pillow was built without it.
             ImageDecodeError: The image is broken, or an svg (which is never drawn here).
             InvalidRequestError: The format or quality is not one of these, or the image is
                 too large for the format.

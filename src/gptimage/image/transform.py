@@ -308,8 +308,8 @@ def convert(
 ) -> bytes:
     """Return the file in another format, itself if it has that one; see `Image.convert`."""
     target = "jpeg" if wanted == "jpg" else wanted
-    if target not in {"png", "jpeg", "webp", "gif"}:
-        allowed = ("png", "jpeg", "webp", "gif")
+    allowed = ("png", "jpeg", "webp", "avif", "gif")
+    if target not in allowed:
         raise InvalidRequestError(
             f"cannot convert to {wanted!r}: choose one of {', '.join(allowed)}",
             field="format",
@@ -354,9 +354,9 @@ def _is_lossless_webp(data: bytes) -> bool:
 def _check_quality(format: str, quality: int | None) -> None:
     if quality is None:
         return
-    if format not in {"jpeg", "webp"}:
+    if format not in {"jpeg", "webp", "avif"}:
         raise InvalidRequestError(
-            f"{format} has no quality: it belongs to jpeg and webp",
+            f"{format} has no quality: it belongs to jpeg, webp and avif",
             field="quality",
             value=quality,
             allowed=None,

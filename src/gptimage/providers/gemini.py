@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit
 
@@ -101,7 +101,7 @@ def to_wire(request: HttpRequest) -> HttpRequest:
     size = body.pop("size", "auto")
     for name in ("n", "output_format", "output_compression"):  # 1, and what is done here
         body.pop(name, None)
-    parts: list[object] = [*map(_inline, request.files), {"text": prompt}]
+    parts: list[object] = [*_inline(request.files), {"text": prompt}]
     config: dict[str, object] = {"responseModalities": ["TEXT", "IMAGE"]}
     if size != "auto":
         config["imageConfig"] = _image_config(model, str(size))
@@ -116,18 +116,22 @@ def to_wire(request: HttpRequest) -> HttpRequest:
     )
 
 
-def _inline(part: FilePart) -> dict[str, object]:
-    data = part.read()
-    if len(data) * 4 / 3 > _MAX_INLINE:
+def _inline(parts: Sequence[FilePart]) -> list[object]:
+    """Return input images as parts of the message."""
+    files = [(part.content_type, part.read()) for part in parts]
+    total = sum(len(data) for _, data in files)
+    if total * 4 / 3 > _MAX_INLINE:
         raise InvalidRequestError(
-            f"images: an image of {len(data):,} bytes is too large for Gemini, whose requests have "
-            "at most 100 MB: shrink it with Image.shrink(15_000_000); nothing was sent",
+            f"images: {total:,} bytes of input images are too many for Gemini, whose requests have "
+            "at most 100 MB: shrink them with Image.shrink(5_000_000); nothing was sent",
             field="images",
-            value=f"<{len(data)} bytes>",
+            value=f"<{total} bytes>",
             allowed="75 million bytes for all of them",
         )
-    text = b64encode(data).decode("ascii")
-    return {"inlineData": {"mimeType": part.content_type, "data": text}}
+    return [
+        {"inlineData": {"mimeType": kind, "data": b64encode(data).decode("ascii")}}
+        for kind, data in files
+    ]
 
 
 def _image_config(model: str, size: str) -> dict[str, object]:

@@ -162,7 +162,8 @@ class Sandbox:
         self._responses = Responses(self._seconds)
         batches = Batches(self._uploads, self._batched, self._serves, now=self._seconds)
         self.batches: Batches = batches
-        self._seen: deque[HttpRequest] = deque(maxlen=_REMEMBERED)
+        self._seen: deque[tuple[HttpRequest, int]] = deque()
+        self._seen_bytes = 0
         self._kept: deque[tuple[str, bytes]] = deque(maxlen=_IMAGES)
         self._faults: deque[Fault] = deque()
         self._rates = FailureRates(dict[str, float]((failures or {}).items()), seed)
@@ -172,7 +173,7 @@ class Sandbox:
     def requests(self) -> list[HttpRequest]:
         """The last requests as they arrived, oldest first: 1000 of them, and 512 MiB at most."""
         with self._lock:
-            return list(self._seen)
+            return [request for request, _ in self._seen]
 
     def fail_next(
         self, failure: Scenario | HttpReply, *, times: int = 1, retry_after: float = 1.0
@@ -232,9 +233,7 @@ class Sandbox:
         request = evolve(request, path=path, body=body)
         request_id = f"req_{uuid.uuid4().hex}"
         with self._lock:
-            self._seen.append(request)
-            while len(self._seen) > 1 and sum(map(_weight, self._seen)) > _REMEMBERED_BYTES:
-                self._seen.popleft()
+            self._remember(request)
             fault = self._faults.popleft() if self._faults else None
         if path == VARIATIONS and not self.dialect.images_only:
             return SandboxReply(reply=HttpReply(status=404))
@@ -290,6 +289,7 @@ class Sandbox:
         if (method, path) == ("DELETE", f"{CONTROL}requests"):
             with self._lock:
                 self._seen.clear()
+                self._seen_bytes = 0
             return _json({"object": "list", "data": []})
         name = path.removeprefix(f"{CONTROL}images/")
         with self._lock:
@@ -299,6 +299,15 @@ class Sandbox:
             return HttpReply(status=200, headers={"content-type": kind}, body=kept)
         error = ErrorReply(f"The sandbox has only GET and DELETE {CONTROL}requests.", status=404)
         return HttpReply(status=404, headers=JSON, body=error.body(""))
+
+    def _remember(self, request: HttpRequest) -> None:
+        """Put a request into the log, and drop the oldest ones beyond its limits."""
+        self._seen.append((request, _weight(request)))
+        self._seen_bytes += self._seen[-1][1]
+        while len(self._seen) > _REMEMBERED or (
+            len(self._seen) > 1 and self._seen_bytes > _REMEMBERED_BYTES
+        ):
+            self._seen_bytes -= self._seen.popleft()[1]
 
     def _keep(self, data: bytes, extension: str) -> str:
         """Keep an image, and return the address that serves it."""
@@ -404,7 +413,7 @@ def _dialect(provider: str) -> Dialect:
 
 def _check_drift(drift: object) -> None:
     most = {"repaint": 64, "tint": 1, "shift": 100}
-    wanted = 'such as {"repaint": 12, "tint": 0.3, "shift": 3}'
+    wanted = 'amounts such as {"repaint": 12, "tint": 0.3, "shift": 3}'
     one_of("drift", drift, Mapping, wanted)
     for name, value in cast("Mapping[str, object]", drift).items():
         number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
@@ -451,10 +460,18 @@ def _ending(fault: Fault | None) -> Literal["whole", "cut", "never"]:
 
 
 def _weight(request: HttpRequest) -> int:
-    """Bytes a request keeps alive, near enough: its files, or the data URLs of a JSON edit."""
-    images = request.body.get("images")
-    urls = cast("list[object]", images) if isinstance(images, list) else []
-    return sum(len(part.data) for part in request.files) + sum(len(str(url)) for url in urls)
+    """Bytes a request keeps alive, near enough: its files and texts, among them data URLs."""
+    return sum(len(part.data) for part in request.files) + _length(request.body)
+
+
+def _length(value: object) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_length, cast("Mapping[str, object]", value).values()))
+    if isinstance(value, list):
+        return sum(map(_length, cast("list[object]", value)))
+    return 0
 
 
 def _has_manifest(data: bytes) -> bool:

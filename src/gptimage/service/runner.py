@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define
 
+from gptimage._internal.text import reason
 from gptimage.errors import GptImageError
 from gptimage.service.messages import packed, read
 from gptimage.service.starting import start
@@ -117,8 +118,7 @@ class Runner:
                 try:
                     popen = await asyncio.to_thread(start, MODULE)
                 except OSError as error:
-                    why = error.strerror or type(error).__name__
-                    raise RunnerError(f"no process can be started: {why}") from error
+                    raise RunnerError(f"no process can be started: {reason(error)}") from error
                 self._process = _Process(popen, asyncio.get_running_loop())
                 await self._process.send(opening)
             return self._process

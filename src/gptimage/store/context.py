@@ -80,9 +80,3 @@ def warn(sentence: str) -> None:
 def not_found(id: str, name: str) -> ImageNotFoundError:
     """Return the error for an id nothing is stored under."""
     return ImageNotFoundError(f"{id} is not in {name}: history() lists what is")
-
-
-def reason(error: BaseException) -> str:
-    """Return why something failed, in few words."""
-    text = getattr(error, "strerror", None) or str(error)
-    return text or type(error).__name__

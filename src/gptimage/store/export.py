@@ -7,9 +7,10 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
+from gptimage._internal.text import reason
 from gptimage.errors import StoreError
 from gptimage.store import sidecar
-from gptimage.store.context import StoreContext, reason
+from gptimage.store.context import StoreContext
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import SIDECAR, Naming
 from gptimage.types.record import Original, Record

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import field, frozen
 
+from gptimage._internal.text import reason
 from gptimage.errors import InvalidRequestError, StoreError
-from gptimage.store.context import StoreContext, reason
+from gptimage.store.context import StoreContext
 from gptimage.store.index import stored_bytes
 from gptimage.store.names import INPUTS, input_digest, time_of
 from gptimage.store.sidecar import UnreadableSidecarError

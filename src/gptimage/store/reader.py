@@ -7,10 +7,11 @@ from typing import Final, Protocol, Unpack
 
 from attrs import evolve, frozen
 
+from gptimage._internal.text import reason
 from gptimage.errors import ImageDecodeError, ImageNotFoundError, StoreError
 from gptimage.image.image import Image
 from gptimage.store import search as queries
-from gptimage.store.context import StoreContext, not_found, reason
+from gptimage.store.context import StoreContext, not_found
 from gptimage.store.names import (
     SIDECAR,
     check_id,

@@ -25,6 +25,7 @@ from gptimage._internal import atomic
 from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.json import moment, table
 from gptimage._internal.locks import locked
+from gptimage._internal.text import reason
 from gptimage._internal.user_dirs import make_private, recovery_folder, spool_folder
 from gptimage.errors import GptImageError, ImageDecodeError, StoreError
 from gptimage.image.image import Image
@@ -35,7 +36,7 @@ from gptimage.models.sizes import Size
 from gptimage.providers.openai.images import read_usage
 from gptimage.store import search, sidecar
 from gptimage.store.blobs import Blobs
-from gptimage.store.context import StoreContext, reason, warn
+from gptimage.store.context import StoreContext, warn
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import IMAGES, INPUTS, SIDECAR, input_digest, is_sidecar, stem
 from gptimage.store.save import OWNER, CallMetadata, PendingImage, pending_images, placed, save

@@ -16,6 +16,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal.text import reason
 from gptimage._internal.user_dirs import make_private, recovery_folder
 from gptimage._internal.version import library_version
 from gptimage.errors import GptImageError, InvalidRequestError, StoreError
@@ -23,7 +24,7 @@ from gptimage.image.image import Image
 from gptimage.models.pricing import Cost, Usage
 from gptimage.store import sidecar
 from gptimage.store.blobs import Blobs
-from gptimage.store.context import StoreContext, reason
+from gptimage.store.context import StoreContext
 from gptimage.store.index import IndexEntry
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, IMAGES, SIDECAR, Naming, time_of

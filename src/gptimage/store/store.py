@@ -18,13 +18,14 @@ from gptimage._internal.keywords import clock as check_clock
 from gptimage._internal.keywords import flag, missing, strict_class, text
 from gptimage._internal.keywords import path as path_like
 from gptimage._internal.locks import locked
+from gptimage._internal.text import reason
 from gptimage._internal.user_dirs import cache_folder
 from gptimage.errors import ConfigurationError, InvalidRequestError, StoreError
 from gptimage.store import prune as pruning
 from gptimage.store import save as saving
 from gptimage.store import search, sidecar, sync
 from gptimage.store.blobs import Blobs
-from gptimage.store.context import StoreContext, not_found, reason, warn
+from gptimage.store.context import StoreContext, not_found, warn
 from gptimage.store.index import Index, IndexEntry, same
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, EXPORT, SIDECAR, IdMaker, Naming, check_id, is_id, stem

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
+from gptimage._internal.text import reason
 from gptimage.errors import StoreError
 from gptimage.store import sidecar
 from gptimage.store.blobs import BlobInfo
-from gptimage.store.context import StoreContext, reason
+from gptimage.store.context import StoreContext
 from gptimage.store.index import IndexEntry
 from gptimage.store.names import IMAGES, SIDECAR, day_prefix, is_key, is_sidecar, stem
 from gptimage.store.sidecar import UnreadableSidecarError

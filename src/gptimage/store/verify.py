@@ -12,12 +12,13 @@ from typing import Final, Literal
 
 from attrs import define, field, frozen
 
+from gptimage._internal.text import reason
 from gptimage._internal.version import library_version
 from gptimage.errors import ImageDecodeError, StoreError
 from gptimage.image.image import Image
 from gptimage.store import search, sidecar
 from gptimage.store.blobs import BlobInfo
-from gptimage.store.context import StoreContext, reason
+from gptimage.store.context import StoreContext
 from gptimage.store.index import IndexEntry
 from gptimage.store.names import IMAGES, SIDECAR, find_id, input_digest, stem, time_of
 from gptimage.store.prune import sweep_inputs

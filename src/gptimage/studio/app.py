@@ -40,12 +40,13 @@ from gptimage.service.http import (
     image_response,
 )
 from gptimage.service.http.events import HEARTBEAT
-from gptimage.studio import gallery, money
+from gptimage.studio import batches, gallery, money
 from gptimage.studio.catalogue import catalogue
 from gptimage.studio.context import Studio
 from gptimage.studio.jobs import Jobs
 from gptimage.studio.requests import JobRequest, read_job
 from gptimage.studio.session import AddressToken, SessionMiddleware
+from gptimage.workers import discard, retry
 
 
 _POLICY: Final = (
@@ -142,6 +143,15 @@ async def _refused(request: Request, error: Exception) -> Response:
     return JSONResponse({**body, "field": field}, status, {"cache-control": "no-store"})
 
 
+def _no_key() -> Response:
+    return JsonError(
+        409,
+        "no_key",
+        "There is no key: set OPENAI_API_KEY and start the studio again, or try everything without "
+        "one with `gptimage studio --sandbox`. Nothing was sent.",
+    )
+
+
 def _json(content: object) -> JSONResponse:
     return JSONResponse(content, headers={"cache-control": "no-store"})
 
@@ -186,6 +196,11 @@ class _Pages:
             Route("/api/jobs", self.submit, methods=["POST"]),
             Route("/api/jobs/{id}", self.job),
             Route("/api/jobs/{id}/{action}", self.decide, methods=["POST"]),
+            Route("/api/batches", self.list_batches),
+            Route("/api/batches", self.submit_batch, methods=["POST"]),
+            Route("/api/batches/{id}/{action}", self.decide_batch, methods=["POST"]),
+            Route("/api/workers", self.list_workers),
+            Route("/api/workers/{id}/{action}", self.decide_worker, methods=["POST"]),
             Route("/api/uploads", self.upload, methods=["POST"]),
             Route("/uploads/{digest}", self.uploaded),
             Route("/api/images", self.list_images),
@@ -264,12 +279,7 @@ class _Pages:
     async def submit(self, request: Request) -> Response:
         """Begin a job; the same one again is the same job."""
         if not self._studio.has_key:
-            return JsonError(
-                409,
-                "no_key",
-                "There is no key: set OPENAI_API_KEY and start the studio again, or try "
-                "everything without one with `gptimage studio --sandbox`. Nothing was sent.",
-            )
+            return _no_key()
         asked = read_job(self._studio, await _body(request))
         await run_sync(self._estimated, asked)  # refuses what cannot work while the form is open
         return _json(await self.jobs.submit(asked.job, asked.previews))
@@ -290,6 +300,47 @@ class _Pages:
         if action is None:
             return JsonError(404, "not_found", f"a job can be {', '.join(actions)}")
         return _json(await action(request.path_params["id"]))
+
+    async def list_batches(self, _: Request) -> Response:
+        """Return the batches at half price."""
+        return _json({"batches": await run_sync(batches.list_batches, self._studio.batches)})
+
+    async def submit_batch(self, request: Request) -> Response:
+        """Submit a batch; the same one again goes on with it."""
+        if not self._studio.has_key:
+            return _no_key()
+        body = await _body(request)
+        given: Any = body.get("requests")
+        requests = [read_job(self._studio, each) for each in given or ()]
+        for asked in requests:
+            await run_sync(self._estimated, asked)
+        plain = [dict(asked.job.request) for asked in requests]
+        add = partial(batches.add_batch, self._studio.batches, str(body.get("id")), plain)
+        call = batches.BatchCall(action="submit", report=await run_sync(add))
+        return _json(await self.jobs.batch(call))
+
+    async def decide_batch(self, request: Request) -> Response:
+        """Go on submitting a batch, ask how far it is, save its images, or cancel the rest."""
+        action = request.path_params["action"]
+        if action not in batches.ACTIONS:
+            return JsonError(404, "not_found", f"with a batch one can {', '.join(batches.ACTIONS)}")
+        report = batches.find_batch(self._studio.batches, request.path_params["id"])
+        return _json(await self.jobs.batch(batches.BatchCall(action=action, report=report)))
+
+    async def list_workers(self, _: Request) -> Response:
+        """Return the jobs of workers that are not settled."""
+        store = self._studio.workers
+        found = [] if store is None else await run_sync(lambda: [*store.records()])
+        return _json({"jobs": [self.jobs.document(record) for record in found]})
+
+    async def decide_worker(self, request: Request) -> Response:
+        """Let a worker's job be sent again when it is delivered next, or give it up."""
+        store, actions = self._studio.workers, {"retry": retry, "discard": discard}
+        action = actions.get(request.path_params["action"])
+        if store is None or action is None:
+            return JsonError(404, "not_found", "a worker's job can be retried or discarded")
+        record = await run_sync(action, store, request.path_params["id"])
+        return _json(self.jobs.document(record))
 
     async def upload(self, request: Request) -> Response:
         """Save an image that was dropped on the page."""

@@ -6,6 +6,9 @@ The page's server and the process that draws open the same of the same options.
 from __future__ import annotations
 
 import hashlib
+import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +25,7 @@ from gptimage.engine.from_config import (
     open_templates,
 )
 from gptimage.errors import ConfigurationError
-from gptimage.workers import SqliteJobStore
+from gptimage.workers import JobStore, SqliteJobStore, open_job_store
 
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
 
 _FOLDER: Final = "studio"
+_UPLOADS: Final = 60 * 86_400.0
+"""Seconds an upload is there after its last use: longer than the job store remembers jobs. The
+images that edits were given are in the store for good."""
 
 
 @frozen(kw_only=True)
@@ -72,6 +78,7 @@ class Studio:
         cache: The cache of responses, or None when it is off.
         budget: What may be spent, or None where nothing limits it.
         job_store: Every job, with its request.
+        workers: The job store of workers, which ``GPTIMAGE_JOB_STORE`` names, or None.
         templates: The prompt templates.
         folder: Uploaded images and the job store, private to this user.
         thumbnails: Small versions of images; may be deleted at any time.
@@ -86,9 +93,15 @@ class Studio:
     cache: Cache | None
     budget: Budget | None
     job_store: SqliteJobStore
+    workers: JobStore | None
     templates: PromptTemplates
     folder: Path
     thumbnails: Path
+
+    @property
+    def batches(self) -> Path:
+        """The folder of batches."""
+        return self.folder / "batches"
 
     @property
     def uploads(self) -> Path:
@@ -100,7 +113,7 @@ class Studio:
         self.estimator.close()
         self.store.close()
         self.job_store.close()
-        for each in (self.ledger, self.cache):
+        for each in (self.ledger, self.cache, self.workers):
             if each is not None:
                 each.close()
 
@@ -125,6 +138,7 @@ def open_studio(options: StudioOptions) -> Studio:
         ConfigurationError: A setting cannot be used, or the store is off.
         StoreError: The store's folder cannot be made.
         TemplateError: A file of the folder of templates is wrong.
+        FileNotFoundError: ``GPTIMAGE_JOB_STORE`` names no file.
     """
     from gptimage.client import ImageClient
 
@@ -141,6 +155,7 @@ def open_studio(options: StudioOptions) -> Studio:
     templates = open_templates(config)
     settings: dict[str, Any] = {"model": model} if model else {}
     estimator = ImageClient.sandbox(store=store, templates=templates, **settings)
+    workers = os.environ.get("GPTIMAGE_JOB_STORE")
     # One folder for each store: its jobs name its images. Of the sandbox another one, so that
     # a job of the service is never drawn offline, or the other way round.
     kind = "sandbox" if config.sandbox else "service"
@@ -148,6 +163,7 @@ def open_studio(options: StudioOptions) -> Studio:
     folder = state_folder() / _FOLDER / name
     make_private(folder)
     make_private(folder / "uploads")
+    _delete_old(folder / "uploads")
     thumbnails = cache_folder() / "thumbnails"
     make_private(thumbnails)
     return Studio(
@@ -160,7 +176,16 @@ def open_studio(options: StudioOptions) -> Studio:
         cache=open_cache(config),
         budget=budget,
         job_store=SqliteJobStore(folder / "jobs.sqlite"),
+        workers=open_job_store(workers) if workers else None,
         templates=templates,
         folder=folder,
         thumbnails=thumbnails,
     )
+
+
+def _delete_old(uploads: Path) -> None:
+    before = time.time() - _UPLOADS
+    for path in uploads.iterdir():
+        with suppress(OSError):  # another studio was quicker
+            if path.stat().st_mtime < before:
+                path.unlink()

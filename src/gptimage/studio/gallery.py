@@ -234,7 +234,9 @@ def save_upload(folder: Path, data: bytes) -> dict[str, Any]:
     image = Image.from_bytes(data)
     image.verify()
     path = folder / f"{image.sha256}.{image.extension}"
-    if not path.is_file():
+    if path.is_file():
+        path.touch()  # it is used again, see `open_studio`
+    else:
         atomic.replace(path, data)
     return {
         "source": f"upload:{image.sha256}",

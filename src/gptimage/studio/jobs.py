@@ -19,6 +19,7 @@ from sse_starlette import ServerSentEvent
 
 from gptimage.errors import GptImageError, InvalidRequestError
 from gptimage.service import Runner, RunnerError, RunnerLostError
+from gptimage.studio.batches import BatchCall
 from gptimage.studio.work import DrawCall, JobNews
 from gptimage.workers import Job, JobRecord, JobResult, discard, retry
 
@@ -83,7 +84,7 @@ class Jobs:
         record = await asyncio.to_thread(self._opened, job)
         if record.state == "open" and job.id not in self._live:
             self._begin(record, previews)
-        return self._document(record)
+        return self.document(record)
 
     def _opened(self, job: Job) -> JobRecord:
         """Write a new job down before anything is begun, so that no restart forgets it."""
@@ -109,14 +110,14 @@ class Jobs:
         record = await self._read(id)
         if id not in self._live and record.state != "discarded":
             self._begin(record, 0)
-        return self._document(record)
+        return self.document(record)
 
     async def retry(self, id: str) -> dict[str, Any]:
         """Let a job be sent again, even if that pays a second time: a person decided so."""
         record = await asyncio.to_thread(retry, self._store, id)
         if id not in self._live:
             self._begin(record, 0)
-        return self._document(record)
+        return self.document(record)
 
     async def discard(self, id: str) -> dict[str, Any]:
         """Give a job up."""
@@ -141,7 +142,7 @@ class Jobs:
         Raises:
             InvalidRequestError: There is none of this id.
         """
-        return self._document(await asyncio.to_thread(self._present, await self._read(id)))
+        return self.document(await asyncio.to_thread(self._present, await self._read(id)))
 
     async def listed(self) -> list[dict[str, Any]]:
         """Return the jobs that need something, and the newest settled ones; newest first."""
@@ -151,7 +152,7 @@ class Jobs:
         self._watch(open)
         newest = sorted((*open, *settled), key=lambda record: record.at, reverse=True)
         shown = await asyncio.to_thread(lambda: [self._present(record) for record in newest])
-        return [self._document(record) for record in shown]
+        return [self.document(record) for record in shown]
 
     def _present(self, record: JobRecord) -> JobRecord:
         """Return a job without the images that were deleted since."""
@@ -173,6 +174,17 @@ class Jobs:
                     yield ServerSentEvent(event="job", data=data, sep="\n")
         finally:
             self._readers.discard(reader)
+
+    async def batch(self, call: BatchCall) -> dict[str, Any]:
+        """See to a batch in the process that draws; return its report.
+
+        Raises:
+            RunnerError: Nothing was begun.
+            GptImageError: As `gptimage.studio.batches.run_batch`.
+        """
+        self._tries += 1
+        found: dict[str, Any] = await self._runner.run(f"batch#{self._tries}", call, lambda _: None)
+        return found
 
     async def aclose(self) -> None:
         """Let go: what was sent is finished by its process, what was not stays in the job store."""
@@ -215,11 +227,11 @@ class Jobs:
         finally:
             self._live.pop(id, None)
         with suppress(GptImageError):  # then the page's next list says it
-            document = self._document(await self._read(id))
+            document = self.document(await self._read(id))
             self._tell(document if problem is None else {**document, "reason": problem})
 
     def _emit(self, record: JobRecord) -> dict[str, Any]:
-        document = self._document(record)
+        document = self.document(record)
         self._tell(document)
         return document
 
@@ -259,7 +271,7 @@ class Jobs:
             raise InvalidRequestError(f"there is no job {id!r:.90}", field="id", value=id)
         return record
 
-    def _document(self, record: JobRecord) -> dict[str, Any]:
+    def document(self, record: JobRecord) -> dict[str, Any]:
         """Return a job as the page shows it; a path is named by the upload it is."""
         live = None if record.settled else self._live.get(record.id)
         request: dict[str, Any] = json.loads(record.request)

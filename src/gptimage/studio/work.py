@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 
 from gptimage.errors import GptImageError
 from gptimage.models.pricing import format_usd
+from gptimage.studio.batches import BatchCall, run_batch
 from gptimage.studio.context import StudioOptions, open_client
 from gptimage.workers import (
     Job,
@@ -127,12 +128,16 @@ class StudioWork:
         self._left = False
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def run(self, id: str, call: DrawCall, tell: Tell) -> JobResult | None:
-        """Draw a job.
+    async def run(
+        self, id: str, call: DrawCall | BatchCall, tell: Tell
+    ) -> JobResult | dict[str, Any] | None:
+        """Draw a job, or see to a batch.
 
         Returns:
             How it stands; None when it was not begun, because the studio was closed.
         """
+        if isinstance(call, BatchCall):
+            return await asyncio.to_thread(run_batch, self._client, call)
         progress = self._running[id] = _Progress(tell)
         try:
             async with self._slots:

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from attrs import field, frozen
 
+from gptimage._internal.text import reason
 from gptimage.errors import TemplateError
 from gptimage.templates.arguments import (
     BRAND_FIELDS,
@@ -206,7 +207,7 @@ def _files(folder: Path) -> list[Path]:
         paths = sorted(folder.iterdir())
     except OSError as error:
         raise TemplateError(
-            f"cannot read the template folder {folder}: {error.strerror or error}", file=str(folder)
+            f"cannot read the template folder {folder}: {reason(error)}", file=str(folder)
         ) from error
     return [
         path
@@ -250,7 +251,7 @@ def _parsed(path: Path, problems: list[str]) -> object:
             return None
         return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
-        problems.append(f"cannot be read: {error.strerror or error}")
+        problems.append(f"cannot be read: {reason(error)}")
     except UnicodeDecodeError as error:
         problems.append(f"is not UTF-8 text (byte {error.start})")
     except RecursionError:

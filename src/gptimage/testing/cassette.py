@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 from attrs import evolve
 from pybase64 import b64encode
 
+from gptimage._internal import atomic
 from gptimage._internal.keywords import flag
 from gptimage._internal.keywords import path as check_path
 from gptimage.engine.plan import cache_key
@@ -422,8 +423,5 @@ def _load(folder: Path) -> dict[str, dict[str, Any]]:
 def _write(path: Path, entry: Mapping[str, object]) -> None:
     """Write a file whole or not at all: the recording may have been paid for."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(
-        json.dumps(entry, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    temporary.replace(path)
+    text = json.dumps(entry, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    atomic.replace(path, text.encode(), mode=atomic.PUBLIC, fsync=False)

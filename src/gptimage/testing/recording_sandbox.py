@@ -9,7 +9,6 @@ from typing import Any
 from attrs import evolve
 
 from gptimage.sandbox import Sandbox
-from gptimage.sandbox.dialect import route
 from gptimage.sandbox.service import CONTROL, SandboxReply
 from gptimage.testing.cassette import Cassette
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
@@ -33,8 +32,8 @@ class RecordingSandbox(Sandbox):
     def handle(self, request: HttpRequest) -> SandboxReply:
         """Reply as a sandbox does, and record requests that draw."""
         found = super().handle(request)
-        path, _ = route(request.path)
-        drawn = path in {"/images/generations", "/images/edits", "/responses"}
+        path, _ = self.dialect.route(request.path)
+        drawn = path == "/responses" or self.dialect.draws(path)
         if request.method != "POST" or request.path.startswith(CONTROL) or not drawn:
             return found
         if found.ends != "whole":  # a broken connection has no reply

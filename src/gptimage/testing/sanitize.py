@@ -29,7 +29,7 @@ _PRIVATE: Final = re.compile(
     re.IGNORECASE,
 )
 """Fields whose texts say who somebody is."""
-_IMAGES: Final = ("b64_json", "result", "partial_image_b64")
+_IMAGES: Final = ("b64_json", "result", "partial_image_b64", "data")
 _DATA_URL: Final = re.compile(r"data:(image/[\w.+-]+);base64,([A-Za-z0-9+/]+=*)")
 _CELLS: Final = 8
 """Rows and columns of the mosaic that stands for an image."""

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeGuard, cast
 from attrs import evolve
 
 from gptimage._internal.keywords import is_async
+from gptimage._internal.text import reason
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image.formats import jpeg_segments
 from gptimage.image.image import Image, ImageSource
@@ -313,7 +314,7 @@ def _from_path(path: Path) -> bytes:
                 return _drain(file.read)
         found = path.exists()
     except (OSError, RuntimeError, ValueError) as error:  # also an unknown ~user, a NUL
-        raise _RefusedError(f"cannot be read: {_reason(error)}") from error
+        raise _RefusedError(f"cannot be read: {reason(error)}") from error
     if found:
         raise _RefusedError("is not a file: open it yourself and pass the file object")
     raise _RefusedError("does not exist")
@@ -326,7 +327,7 @@ def _drain(read: Callable[[int], object]) -> bytes:
         try:
             chunk = read(_CHUNK)
         except (OSError, ValueError) as error:  # ValueError: it is closed
-            raise _RefusedError(f"cannot be read: {_reason(error)}") from error
+            raise _RefusedError(f"cannot be read: {reason(error)}") from error
         if not isinstance(chunk, (bytes, bytearray, memoryview)):
             kind = type(chunk).__name__
             raise _RefusedError(f"gives {kind}, not bytes: open it in binary mode ('rb')")
@@ -334,10 +335,6 @@ def _drain(read: Callable[[int], object]) -> bytes:
             return bytes(data)
         data += chunk
     raise _too_large(f"{MAX_READ:,} bytes or more")
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _prove(image: Image, formats: Collection[str] | None) -> Image:

@@ -7,6 +7,7 @@ their own modules: ``from gptimage.workers.redis_store import RedisJobStore`` an
 
 from __future__ import annotations
 
+from gptimage.workers.blob_store import BlobJobStore as BlobJobStore
 from gptimage.workers.job import Job as Job
 from gptimage.workers.job import JobRecord as JobRecord
 from gptimage.workers.job import JobResult as JobResult
@@ -19,4 +20,5 @@ from gptimage.workers.job_store import retry as retry
 from gptimage.workers.sqlite_store import SqliteJobStore as SqliteJobStore
 from gptimage.workers.worker import Previews as Previews
 from gptimage.workers.worker import UnsavedImagesError as UnsavedImagesError
+from gptimage.workers.worker import open_job_store as open_job_store
 from gptimage.workers.worker import run_job as run_job

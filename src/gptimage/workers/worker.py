@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
@@ -360,6 +361,30 @@ _OF_THE_SERVICE: Final = (ApiError, OutcomeUnknownError)
 
 _PERMANENT: Final = (InvalidRequestError, ImageDecodeError, BadRequestError)
 """The request itself is wrong, and will be the next time."""
+
+
+_REDIS: Final = ("redis://", "rediss://", "unix://")
+
+
+def open_job_store(where: str) -> JobStore:
+    """Open the job store of workers that run already.
+
+    Args:
+        where: Its file, which must be there, or the URL of a Redis server.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ConfigurationError: The package for Redis is missing, or the URL is none.
+    """
+    if where.startswith(_REDIS):
+        from gptimage.workers.redis_store import RedisJobStore
+
+        return RedisJobStore(where)
+    from gptimage.workers.sqlite_store import SqliteJobStore
+
+    if not Path(where).expanduser().is_file():
+        raise FileNotFoundError(f"there is no job store {where}")
+    return SqliteJobStore(where)
 
 
 def run_job(

@@ -32,7 +32,7 @@ from gptimage.config import (
     read_url,
     variable,
 )
-from gptimage.providers import Provider, from_environment
+from gptimage.providers import Provider, from_environment, provider
 from gptimage.secrets import scrub
 
 
@@ -148,8 +148,25 @@ _FOLDERS: Final = Setting(
 )
 _FLAG: Final = Setting(read=read_flag, kind="flag")
 
+
+def _provider(text: str) -> str:
+    """Read the name of a service that draws."""
+    try:
+        return provider(text).name
+    except gptimage.ConfigurationError as error:
+        raise BadValueError(f"is no service that draws: {error}") from None
+
+
+def _fallback(text: str) -> str:
+    """Read a model, after the name of its service where that is another one."""
+    name, slash, model = read_name(text).partition("/")
+    return f"{_provider(name)}/{model}" if slash else name
+
+
 ROWS: Final[Mapping[str, Setting]] = {
     **SETTINGS,
+    "provider": Setting(read=_provider),
+    "fallbacks": Setting(read=_fallback, separator=_LIST),
     "retention": Setting(read=read_duration),
     "input_folders": _FOLDERS,
     "output_folders": _FOLDERS,
@@ -225,6 +242,8 @@ class Settings:
 
     Attributes:
         provider: The service that draws; OpenAI when left out.
+        fallbacks: Models that are asked in turn, such as ``azure/gpt-image-2``, after a failure
+            that cannot have been billed.
         api_key: The key of the service (``OPENAI_API_KEY``); without one the server starts and
             says what to do.
         base_url: Another service that speaks OpenAI's API (``OPENAI_BASE_URL``).
@@ -292,6 +311,7 @@ class Settings:
     """
 
     provider: str | None = None
+    fallbacks: tuple[str, ...] = ()
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
     sandbox: bool = False

@@ -123,6 +123,8 @@ def open_client(
         parts["limits"] = gptimage.Limits(images_per_minute=settings.images_per_minute)
     if settings.provider is not None:
         parts["provider"] = settings.provider
+    if settings.fallbacks:
+        parts["fallbacks"] = settings.fallbacks
     if settings.sandbox:
         return gptimage.AsyncImageClient.sandbox(**parts)
     if not settings.has_key:

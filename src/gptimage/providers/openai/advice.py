@@ -118,6 +118,13 @@ _ADVICE: Final[Mapping[type[ApiError], str]] = {
 }
 
 
+def _time(seconds: float) -> str:
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 3 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:g} seconds"
+
+
 def advice_for(
     kind: type[ApiError], status: int, text: str, retry_after: float | None, key: str = KEY
 ) -> str | None:
@@ -136,7 +143,7 @@ def advice_for(
     if kind is NotFoundError and (near := _near(text)):
         return near
     if kind is RateLimitError and retry_after is not None:
-        return f"{_ADVICE[kind]} {retry_after:g} seconds"
+        return f"{_ADVICE[kind]} {_time(retry_after)}"
     found = _ADVICE.get(kind)
     return found and found.replace("{key}", key)
 

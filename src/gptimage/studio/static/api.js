@@ -87,7 +87,9 @@ export async function submit(request) {
 }
 
 export async function decide(id, action) {
-  take(await post(`/api/jobs/${encodeURIComponent(id)}/${action}`));
+  const job = await post(`/api/jobs/${encodeURIComponent(id)}/${action}`);
+  take(job);
+  return job;
 }
 
 export function remember(name, value) {

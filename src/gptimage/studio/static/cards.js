@@ -1,6 +1,6 @@
 // A job as a card: its frames have their final proportions from the beginning.
 
-import { button, complain, h, icon, usd } from "./dom.js";
+import { button, complain, h, icon, toast, usd } from "./dom.js";
 import { decide, follow, jobs, thumbnail, seen } from "./api.js";
 
 const NEEDS = new Set(["needs_review", "lost"]);
@@ -13,11 +13,18 @@ export function proportion(request) {
   return found ? Number(found[1]) / Number(found[2]) : 1;
 }
 
+/** Cancel a job, and say what it may cost all the same: what was sent cannot be taken back. */
+async function cancel(id) {
+  const job = await decide(id, "cancel");
+  toast(job.state === "sending" ? `It was sent already and goes on: ${job.possible_cost_usd ? `it may cost up to ${usd(job.possible_cost_usd)}` : "its cost is not known"}. Its image is saved.`
+    : "Cancelled. Nothing was billed.");
+}
+
 /** What a person can do with a job, as buttons. */
 export function actions(job, { again = null } = {}) {
   const go = (action) => () => decide(job.id, action).catch(complain);
   const found = [];
-  if (job.live && job.state !== "sending") found.push(button("Cancel", go("cancel"), { kind: "tiny" }));
+  if (job.live) found.push(button("Cancel", () => cancel(job.id).catch(complain), { kind: "tiny" }));
   if (!job.live && job.state === "open") found.push(button("Send it", go("resume"), { kind: "tiny" }), button("Discard", go("discard"), { kind: "tiny quiet" }));
   if (job.state === "lost") found.push(button("Look for its images", go("resume"), { kind: "tiny" }));
   if (job.state === "needs_review") {
@@ -63,7 +70,7 @@ export class Card {
     if (key !== this.key) this.draw(job, count);
     this.key = key;
     this.tick();
-    const wanted = job.live && job.state === "sending" ? "" : `${job.state} ${job.live}`;
+    const wanted = `${job.state} ${job.live}`;
     if (wanted !== this.offered) this.buttons.replaceChildren(...actions(job, { again: this.again }));
     this.offered = wanted;
   }

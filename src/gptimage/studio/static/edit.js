@@ -159,7 +159,7 @@ export function editPage(node, app) {
 
   async function family(id = first()) {
     if (!id || id.startsWith("upload:")) { tree.replaceChildren(); return; }
-    const found = await describe(id);
+    const found = await describe(id).catch((error) => { inputs = inputs.filter((each) => each.source !== id); remember("edit.inputs", inputs); throw error; });
     tree.replaceChildren(h("h3", { text: "Turns" }), h("p", { class: "small soft", text: "Choose any image to go on from there: that begins a branch." }),
       familyTree(found.family, id, startFrom));
   }

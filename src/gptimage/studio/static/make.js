@@ -1,6 +1,6 @@
 // Make: a prompt or a template, the model's parameters, and every image as it comes.
 
-import { button, complain, empty, field, h, later, plural } from "./dom.js";
+import { button, complain, empty, field, h, later, plural, toast } from "./dom.js";
 import { newId, post, recall, remember, seen, submit } from "./api.js";
 import { cardList } from "./cards.js";
 import { EstimateLine, Parameters } from "./parameters.js";
@@ -16,6 +16,7 @@ export function makePage(node, { open, go }) {
   const prompt = h("textarea", { class: "prompt-box", name: "prompt", placeholder: "What should the image show?", value: draft.prompt, oninput: changed });
   const many = h("input", { type: "checkbox", onchange: changed });
   many.checked = draft.many;
+  const half = h("input", { type: "checkbox", name: "half", onchange: changed });
   const template = h("select", { onchange: () => { draft.arguments = {}; choose(); changed(); } }, h("option", { value: "", text: "None: write the prompt yourself" }),
     seen.catalogue.templates.map((each) => h("option", { value: each.name, text: each.title })));
   template.value = draft.template;
@@ -26,8 +27,9 @@ export function makePage(node, { open, go }) {
   const estimate = new EstimateLine(parameters);
   const send = h("button", { type: "submit", class: "button primary" }, "Make image");
   const promptField = h("div", {}, field("Prompt", prompt), h("label", { class: "check" }, many, "One image for each line"));
+  const halfField = h("label", { class: "check" }, half, "Half price, within a day (Batch API)");
   const form = h("form", { class: "sheet stack panel", "aria-label": "What to make", onsubmit: (event) => { event.preventDefault(); start(); } },
-    promptField, field("Template", template), argumentsNode, rendered, parameters.node, field("Tags for the store", tags),
+    promptField, field("Template", template), argumentsNode, rendered, parameters.node, field("Tags for the store", tags), halfField,
     h("div", { class: "act" }, estimate.node, send, h("p", { class: "small soft", text: "Ctrl or ⌘ and Enter sends it, too." })));
   form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
 
@@ -47,9 +49,10 @@ export function makePage(node, { open, go }) {
 
   function body(text) {
     const found = { ...parameters.request(), prompt: text };
+    if (half.checked) delete found.partial_images;
     const words = tags.value.split(",").map((each) => each.trim()).filter(Boolean);
     if (words.length) found.tags = words;
-    if (template.value) found.template = template.value;
+    if (template.value && !half.checked) found.template = template.value;
     return found;
   }
 
@@ -62,9 +65,10 @@ export function makePage(node, { open, go }) {
   function update() {
     const wanted = prompts();
     const images = wanted.length * (Number(parameters.values.n) || 1);
-    send.textContent = images > 1 ? `Make ${plural(images, "image")}` : "Make image";
+    const verb = half.checked ? "Submit" : "Make";
+    send.textContent = images > 1 ? `${verb} ${plural(images, "image")}` : `${verb} image`;
     send.disabled = !wanted.length;
-    estimate.update(wanted.length ? body(wanted[0]) : null, wanted.length);
+    estimate.update(wanted.length ? body(wanted[0]) : null, wanted.length, half.checked);
   }
 
   const ask = later(200, async () => {
@@ -130,7 +134,10 @@ export function makePage(node, { open, go }) {
     if (innerWidth <= 1000) list.parentElement.scrollIntoView({ block: "start" });
     const all = wanted.map((text) => ({ id: newId(), ...body(text) }));
     try {
-      for (const each of all) await submit(each);
+      if (half.checked) {
+        await post("/api/batches", { id: newId(), requests: all.map(({ id: _, ...request }) => request) });
+        toast("Submitted. It is under Jobs; its images are ready within a day.");
+      } else for (const each of all) await submit(each);
     } catch (error) {
       if (error.field) parameters.refuse(error); else complain(error);
     }

@@ -125,18 +125,18 @@ export class EstimateLine {
     this.parameters = parameters;
     this.about = h("span", {});
     this.node = h("p", { class: "estimate num", "aria-live": "polite" }, this.about);
-    this.update = later(250, (body, times) => this.ask(body, times));
+    this.update = later(250, (...all) => this.ask(...all));
   }
 
-  async ask(body, times) {
+  async ask(body, times, half = false) {
     this.asking?.abort();
     if (!body) { this.about.textContent = ""; return; }
     this.asking = new AbortController();
     try {
       const found = await post("/api/estimate", body, { signal: this.asking.signal });
       if (found.refused) throw new StudioError(found.refused, found.field);
-      const each = found.estimate_usd;
-      const most = found.most_usd === null ? "" : ` · at most ${usd(found.most_usd * times)}`;
+      const each = found.estimate_usd === null ? null : found.estimate_usd / (half ? 2 : 1);
+      const most = half ? " at half price" : found.most_usd === null ? "" : ` · at most ${usd(found.most_usd * times)}`;
       this.about.replaceChildren(...(each === null ? ["The cost is not known beforehand: choose size and quality."]
         : ["About ", h("strong", { text: usd(each * times) }), `${most}${times > 1 ? ` for ${times}` : ""}`]));
       this.about.title = found.notes.join("; ");

@@ -1,0 +1,76 @@
+"""``gptimage inspect`` and ``diff``: what a file says of its origin, and how two files differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from gptimage import ConfigurationError, Image
+from gptimage.cli.main import main
+from gptimage.cli.parser import build_parser
+from gptimage.image import Label
+from gptimage.sandbox import Sandbox
+from tests.factories import image as plain
+from tests.image.test_provenance import JUMBF, with_png_chunk
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What a command that succeeds prints."""
+    capsys.readouterr()
+    assert main([*words]) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def put(folder: Path, name: str, image: Image) -> str:
+    """A file with the bytes of an image."""
+    path = folder / name
+    path.write_bytes(image.data)
+    return str(path)
+
+
+def test_inspect_tells_what_a_file_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For people and for programs; a photograph says nothing, and a broken signature is none."""
+    labelled = evolve(plain(64, 64), made_by=Label(model="some-model", id="img_1")).thumbnail(32)
+    made = put(tmp_path, "made.png", labelled)
+    photo = put(tmp_path, "photo.png", plain(64, 64))
+    broken = with_png_chunk(plain(64, 64).data, b"caBX", JUMBF)
+    (tmp_path / "broken.png").write_bytes(broken)
+
+    text = printed(capsys, "inspect", made)
+    document: Any = json.loads(printed(capsys, "inspect", made, "--json"))
+    assert "trainedAlgorithmicMedia" in text
+    assert "some-model" in text
+    assert document["provenance"]["ai_made"] is True
+    assert (document["format"], document["provenance"]["id"]) == ("png", "img_1")
+    assert "it does not say" in printed(capsys, "inspect", photo)
+    assert "cannot be read" in printed(capsys, "inspect", str(tmp_path / "broken.png"))
+
+
+def test_diff_tells_where_images_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The share, the place and a map; images of different sizes are refused."""
+    pixels = plain(64, 64).to_pil()
+    pixels.paste("red", (8, 8, 24, 24))
+    one = put(tmp_path, "one.png", plain(64, 64))
+    other = put(tmp_path, "other.png", Image.from_pil(pixels))
+    small = put(tmp_path, "small.png", plain(32, 32))
+    heat = str(tmp_path / "heat.png")
+
+    document: Any = json.loads(printed(capsys, "diff", one, other, "-o", heat, "--json"))
+    assert (document["changed"], document["box"]) == (1 / 16, [8, 8, 24, 24])
+    assert Image.from_path(document["heat_map"]).size == (64, 64)
+    assert "6.25%" in printed(capsys, "diff", one, other)
+    assert main(["diff", one, small]) == 2
+    assert "differ in size" in capsys.readouterr().err
+
+
+def test_the_sandbox_can_be_told_to_drift() -> None:
+    """Each kind with its amount; what is no kind is refused by the sandbox, by name."""
+    args = build_parser().parse_args(["sandbox", "--drift", "repaint=12", "--drift", "shift=3"])
+    assert dict(args.drift) == {"repaint": 12.0, "shift": 3.0}
+    for wrong in ({"zoom": 1}, {"shift": True}, {"tint": 2}, {"repaint": 0}, [("shift", 3)]):
+        with pytest.raises(ConfigurationError, match="drift"):
+            Sandbox(drift=wrong)  # type: ignore[arg-type]  # what untyped callers pass

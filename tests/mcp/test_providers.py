@@ -1,0 +1,63 @@
+"""The tools with another service: it draws, and what it cannot do is refused by name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from mcp_types import CallToolResult
+
+from gptimage_mcp.config.settings import Settings
+from gptimage_mcp.server import build_server
+from tests.mcp.harness import text
+
+
+def call(folder: Path, name: str, tool: str, **arguments: Any) -> CallToolResult:
+    """Call one tool of a server whose images another service's sandbox draws."""
+    settings = Settings(
+        store=folder / "store", ledger=folder / "spend.sqlite", sandbox=True, provider=name
+    )
+
+    async def connected() -> CallToolResult:
+        async with Client(build_server(settings)) as client:
+            return await client.call_tool(tool, arguments)
+
+    return asyncio.run(connected())
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("azure", "azure/gpt-image-2.5-flare"),
+        ("gemini", "gemini/gemini-nano-banana-2.1"),
+        ("xai", "xai/grok-imagine-image-2.0"),
+    ],
+)
+def test_a_server_draws_with_the_provider_of_its_settings(
+    tmp_path: Path, name: str, model: str
+) -> None:
+    """``GPTIMAGE_PROVIDER`` is enough: its usual model draws, under its full name."""
+    answer = call(tmp_path, name, "generate_image", prompt="A fox", size="640x384")
+
+    assert json.loads(text(answer))["model"] == model
+
+
+def test_an_assistant_reads_what_a_provider_cannot_do(tmp_path: Path) -> None:
+    """The error names the parameter, and services that take it."""
+    answer = call(tmp_path, "xai", "generate_image", prompt="A fox", background="transparent")
+
+    assert answer.is_error
+    assert "xAI takes no background" in text(answer)
+
+
+def test_the_models_listed_are_those_of_the_provider(tmp_path: Path) -> None:
+    """An assistant chooses among names that the service knows."""
+    answer = call(tmp_path, "gemini", "list_models")
+    listed = answer.structured_content or json.loads(text(answer))
+
+    assert listed["default"] == "gemini-nano-banana-2.1"
+    assert all(each["id"].startswith("gemini") for each in listed["models"])
