@@ -28,7 +28,7 @@ def check_parameters(request: Generate, service: Provider) -> None:
     for name in PARAMETERS:
         if name not in service.parameters and getattr(request, name, None) is not None:
             what = "makes no edits" if name == "images" else f"takes no {name}"
-            raise _refused(name, service, what, partial(_takes, name))
+            raise _refused(name, service, what, _takes(name))
     if request.effective_n > service.max_images:
         most = f"draws at most {service.max_images} in one call"
         raise _refused("n", service, most, lambda each: each.max_images >= request.effective_n)
@@ -65,8 +65,8 @@ def check_conversation(service: Provider) -> None:
         raise _refused("chat_model", service, what, lambda each: each.conversations)
 
 
-def _takes(parameter: str, service: Provider) -> bool:
-    return parameter in service.parameters
+def _takes(name: str) -> Callable[[Provider], bool]:
+    return lambda service: name in service.parameters
 
 
 def _refused(
