@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from PIL import Image as PilImage
+
 import gptimage
 
 
@@ -118,6 +120,12 @@ def shoot(page: Page, folder: Path, kind: str) -> None:
     save("money")
 
 
+def smaller(source: Path, target: Path) -> None:
+    """Save a screenshot with 256 colours, a third of its bytes."""
+    with PilImage.open(source) as image:
+        image.convert("RGB").quantize(256).save(target, optimize=True)
+
+
 def main(target: Path | None) -> None:
     """Write them all, or those of the documentation."""
     from playwright.sync_api import sync_playwright
@@ -146,9 +154,8 @@ def main(target: Path | None) -> None:
         chromium.close()
         if target is None:
             for each in SHOWN:
-                shutil.copy(
-                    shots / f"{each}.png", Path(__file__).parent / "images" / f"studio-{each}.png"
-                )
+                target = Path(__file__).parent / "images" / f"studio-{each}.png"
+                smaller(shots / f"{each}.png", target)
 
 
 if __name__ == "__main__":
