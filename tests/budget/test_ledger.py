@@ -296,3 +296,12 @@ def test_it_survives_a_fork(path: Path) -> None:
     paid(ledger, "0.40")
 
     assert ledger.spent() == Decimal("0.70")
+
+
+def test_what_guards_the_money_says_what_it_is(tmp_path: Path) -> None:
+    """A log shows the limits of a budget and the file of a ledger, and nothing of its calls."""
+    ledger = Ledger(tmp_path / "calls.sqlite")
+    budget = Budget("0.50", per="day", ledger=ledger)
+
+    assert repr(budget) == "Budget($0.50 per day)"
+    assert repr(ledger) == f"Ledger({str(tmp_path / 'calls.sqlite')!r})"

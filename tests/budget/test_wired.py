@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -495,3 +496,21 @@ def test_seconds_are_measured(bench: Bench) -> None:
     assert bench.row.seconds is not None
     assert 0.05 <= bench.row.seconds <= took
     assert bench.seen.one(Finished).seconds == bench.row.seconds
+
+
+def test_the_budget_goes_by_the_clock_of_its_client() -> None:
+    """What is left of the day is asked of the clock that dates the calls."""
+    budget = Budget(1, per="day")
+    noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    client = gptimage.ImageClient.sandbox(budget=budget, clock=lambda: noon)
+    client.generate("A fox", **OPTIONS)
+
+    assert budget.remaining() == budget.remaining(noon) < 1
+
+
+def test_what_a_call_may_cost_may_be_unknown(bench: Bench) -> None:
+    """A model without prices reserves nothing in the ledger, and is entered all the same."""
+    with pytest.raises(gptimage.NotFoundError):
+        bench.generate(bench.client(), model="gpt-image-9-future")
+
+    assert (bench.row.reserved, bench.row.estimate, bench.row.billing) == (0, None, "not_billed")

@@ -99,6 +99,7 @@ async def _() -> None:
             "estimate_cost": {"tool": "generate_image"},
             "view_image": {"id": image},
             "get_image_info": {"id": image},
+            "inspect_image": {"image": image},
             "manage_conversations": {"action": "list"},
             "manage_cache": {"action": "stats"},
             "cancel_call": {"id": drawn.json["handle"]},

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from gptimage.batch.batch import AsyncBatch, Batch
-from gptimage.batch.driver import AsyncBatchParts, BatchParts
-from gptimage.batch.prepare import BatchWarning
-from gptimage.batch.results import BatchItem
-from gptimage.batch.status import BatchStatus
-from gptimage.providers.openai.batches import BatchPart
-
-
-__all__ = [
-    "AsyncBatch",
-    "AsyncBatchParts",
-    "Batch",
-    "BatchItem",
-    "BatchPart",
-    "BatchParts",
-    "BatchStatus",
-    "BatchWarning",
-]
+from gptimage.batch.batch import AsyncBatch as AsyncBatch
+from gptimage.batch.batch import Batch as Batch
+from gptimage.batch.driver import AsyncBatchParts as AsyncBatchParts
+from gptimage.batch.driver import BatchParts as BatchParts
+from gptimage.batch.prepare import BatchWarning as BatchWarning
+from gptimage.batch.results import BatchItem as BatchItem
+from gptimage.batch.status import BatchStatus as BatchStatus
+from gptimage.providers.openai.batches import BatchPart as BatchPart

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from gptimage.conversation.conversation import AsyncConversation, Conversation
-from gptimage.conversation.turns import Action, FailedCall, Resume, Turn, TurnCompleted, TurnOptions
-from gptimage.models.pricing import DEFAULT_CHAT_MODEL
-
-
-__all__ = [
-    "DEFAULT_CHAT_MODEL",
-    "Action",
-    "AsyncConversation",
-    "Conversation",
-    "FailedCall",
-    "Resume",
-    "Turn",
-    "TurnCompleted",
-    "TurnOptions",
-]
+from gptimage.conversation.conversation import AsyncConversation as AsyncConversation
+from gptimage.conversation.conversation import Conversation as Conversation
+from gptimage.conversation.turns import Action as Action
+from gptimage.conversation.turns import FailedCall as FailedCall
+from gptimage.conversation.turns import Resume as Resume
+from gptimage.conversation.turns import Turn as Turn
+from gptimage.conversation.turns import TurnCompleted as TurnCompleted
+from gptimage.conversation.turns import TurnOptions as TurnOptions
+from gptimage.models.pricing import DEFAULT_CHAT_MODEL as DEFAULT_CHAT_MODEL

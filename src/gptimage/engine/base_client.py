@@ -305,63 +305,64 @@ class BaseClient:
     ) -> AsyncGenerator[PartialImage | Completed]:
         tags = self._check(how)
         plan_any = partial(self._config.plan_any, prompt, images, options, stream=True)
-        plan = await self._runtime.work(plan_any)
+        runtime = self._runtime
+        plan = await runtime.work(plan_any)
         others: list[Plan] | None = None
         while True:
-            began = False
+            # One generator: between two, a finished image could be lost on its way to the caller.
+            call, began = self._accounting.call(plan), False
+            timed = self._config.with_call(plan, timeout=how.timeout, headers=how.extra_headers)
             try:
-                async with aclosing(self._events(plan, how, tags)) as events:
-                    async for event in events:
-                        began = True
-                        yield event
-                return
+                with self._kept_on_failure(timed, call), call:
+                    parsed = await self._looked_up(timed, call, refresh=how.refresh)
+                    if parsed is None:
+                        async with reserve_budget(runtime, call):
+                            async with aclosing(await self._sender.stream(timed, call)) as source:
+                                reader = StreamReader(timed, source.reply)
+                                call.arrival.reader = reader
+                                broken = None
+                                try:
+                                    # Into the reader at once: a call that breaks off here has it.
+                                    async for reader.event in source:
+                                        preview = await parse_large_in_thread(
+                                            runtime, reader.event, reader.take
+                                        )
+                                        if preview is not None:
+                                            call.partial(preview)
+                                            began = True
+                                            yield preview
+                                except OutcomeUnknownError as error:
+                                    broken = error  # a finished image that came before it counts
+                            spool = self._saver.parse_stream_and_spool
+                            parse = partial(spool, timed, reader, broken, call.arrival)
+                            parsed = await runtime.work(parse)
+                            settled = partial(parsed.change, call.finished)
+                            parsed = await run_accounting(runtime, call, settled)
+                    completed = Completed(result=call.saved(await self._save(parsed, tags)))
+                break
             except Exception as error:
                 if began or not self._passes(error):
                     raise
-                others = await self._instead(plan, error) if others is None else others
+                if others is None:
+                    others = await self._instead(plan, error)
+                elif others:
+                    await self._tell_hook()
                 if not others:
                     raise
                 plan, how = others.pop(0), evolve(how, extra_headers=None)
-
-    async def _events(
-        self, plan: Plan, how: CallSettings, tags: tuple[str, ...]
-    ) -> AsyncGenerator[PartialImage | Completed]:
-        """Yield the previews and the result of a plan."""
-        runtime, saver = self._runtime, self._saver
-        plan = self._config.with_call(plan, timeout=how.timeout, headers=how.extra_headers)
-        call = self._accounting.call(plan)
-        with self._kept_on_failure(plan, call), call:
-            parsed = None
-            if self.cache is not None and not how.refresh:
-                parsed = await runtime.work(partial(saver.cache_lookup, plan, self.cache))
-            if parsed is not None:
-                noted = partial(parsed.change, call.cache_hit)
-                parsed = await run_accounting(runtime, call, noted)
-            else:
-                async with reserve_budget(runtime, call):
-                    async with aclosing(await self._sender.stream(plan, call)) as source:
-                        reader = StreamReader(plan, source.reply)
-                        call.arrival.reader = reader
-                        broken = None
-                        try:
-                            # Into the reader at once: a call that breaks off here has it there.
-                            async for reader.event in source:
-                                preview = await parse_large_in_thread(
-                                    runtime, reader.event, reader.take
-                                )
-                                if preview is not None:
-                                    call.partial(preview)
-                                    yield preview
-                        except OutcomeUnknownError as error:
-                            broken = error  # a finished image that came before it counts
-                    parse = partial(
-                        saver.parse_stream_and_spool, plan, reader, broken, call.arrival
-                    )
-                    parsed = await runtime.work(parse)
-                    settled = partial(parsed.change, call.finished)
-                    parsed = await run_accounting(runtime, call, settled)
-            completed = Completed(result=call.saved(await self._save(parsed, tags)))
         yield completed
+
+    async def _looked_up(
+        self, plan: Plan, call: CallTracker, *, refresh: bool
+    ) -> ParsedReply | None:
+        """Return what the cache has of a plan."""
+        if self.cache is None or refresh:
+            return None
+        parsed = await self._runtime.work(partial(self._saver.cache_lookup, plan, self.cache))
+        if parsed is None:
+            return None
+        noted = partial(parsed.change, call.cache_hit)
+        return await run_accounting(self._runtime, call, noted)
 
     async def _estimate(
         self, prompt: str | Prompt, images: Sources | None, options: Mapping[str, Any]
@@ -408,6 +409,7 @@ class BaseClient:
                 except Exception as second:
                     if not self._passes(second):
                         raise
+                    await self._tell_hook()
                     error.add_note(f"{other.request.model} did not draw it, either: {second}")
             raise
 
@@ -420,10 +422,14 @@ class BaseClient:
         if not self._config.fallbacks:
             return []
         found = await self._runtime.work(lambda: [*self._config.instead(plan.request, error)])
-        # A hook that noted the request learns that it was not billed before another one leaves.
-        if found and self._sender.hook is not None:
-            await self._runtime.work(self._sender.hook.not_billed)
+        if found:
+            await self._tell_hook()
         return found
+
+    async def _tell_hook(self) -> None:
+        """Let a hook that noted a request know, before another one leaves, that it cost nothing."""
+        if self._sender.hook is not None:
+            await self._runtime.work(self._sender.hook.not_billed)
 
     async def _draw(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
         """Return the result of a plan, from the cache or the service, saved."""

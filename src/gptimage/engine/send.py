@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from attrs import define, frozen
 
@@ -279,9 +279,9 @@ def translated(plan: Plan, response: ResponseT) -> ResponseT:
     """Return a provider's response in the form of the Images API."""
     if not plan.provider.translates:
         return response
-    whole = isinstance(response, HttpReply)
-    found: Any = plan.read(response) if whole else TranslatedEvents(plan, response)
-    return cast("ResponseT", found)
+    if isinstance(response, HttpReply):
+        return plan.read(response)  # type: ignore[return-value]  # it is an HttpReply
+    return TranslatedEvents(plan, response)
 
 
 class TranslatedEvents:

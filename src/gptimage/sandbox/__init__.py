@@ -7,17 +7,9 @@ from the prompt without any model, and say so along their bottom edge.
 
 from __future__ import annotations
 
-from gptimage.sandbox.http_server import SandboxServer, serve
-from gptimage.sandbox.service import Sandbox
-from gptimage.sandbox.transport import AsyncSandboxTransport, SandboxTransport
-from gptimage.transport.protocols import SANDBOX_URL
-
-
-__all__ = [
-    "SANDBOX_URL",
-    "AsyncSandboxTransport",
-    "Sandbox",
-    "SandboxServer",
-    "SandboxTransport",
-    "serve",
-]
+from gptimage.sandbox.http_server import SandboxServer as SandboxServer
+from gptimage.sandbox.http_server import serve as serve
+from gptimage.sandbox.service import Sandbox as Sandbox
+from gptimage.sandbox.transport import AsyncSandboxTransport as AsyncSandboxTransport
+from gptimage.sandbox.transport import SandboxTransport as SandboxTransport
+from gptimage.transport.protocols import SANDBOX_URL as SANDBOX_URL

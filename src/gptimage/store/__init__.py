@@ -5,26 +5,32 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from gptimage._internal.user_dirs import default_folder, state_folder
-from gptimage.store.context import StoreWarning
-from gptimage.store.local_blobs import FileBlobs
-from gptimage.store.prune import PruneReport, Retention
-from gptimage.store.reader import CanRun, Lineage
-from gptimage.store.search import Filters, Page, Rank, Stats
-from gptimage.store.store import Store
-from gptimage.types.record import Original, Record
+from gptimage._internal.user_dirs import default_folder as default_folder
+from gptimage._internal.user_dirs import state_folder as state_folder
+from gptimage.store.context import StoreWarning as StoreWarning
+from gptimage.store.local_blobs import FileBlobs as FileBlobs
+from gptimage.store.prune import PruneReport as PruneReport
+from gptimage.store.prune import Retention as Retention
+from gptimage.store.reader import CanRun as CanRun
+from gptimage.store.reader import Lineage as Lineage
+from gptimage.store.search import Filters as Filters
+from gptimage.store.search import Page as Page
+from gptimage.store.search import Rank as Rank
+from gptimage.store.search import Stats as Stats
+from gptimage.store.store import Store as Store
+from gptimage.types.record import Original as Original
+from gptimage.types.record import Record as Record
 
 
 if TYPE_CHECKING:
-    from gptimage.store.export import ExportReport
-    from gptimage.store.recovery import (
-        PendingReplies,
-        PendingReply,
-        RecoverReport,
-        SpooledReply,
-        note_of,
-    )
-    from gptimage.store.verify import Problem, VerifyReport
+    from gptimage.store.export import ExportReport as ExportReport
+    from gptimage.store.recovery import PendingReplies as PendingReplies
+    from gptimage.store.recovery import PendingReply as PendingReply
+    from gptimage.store.recovery import RecoverReport as RecoverReport
+    from gptimage.store.recovery import SpooledReply as SpooledReply
+    from gptimage.store.recovery import note_of as note_of
+    from gptimage.store.verify import Problem as Problem
+    from gptimage.store.verify import VerifyReport as VerifyReport
 else:
     _LATER: Final = {
         "export": "ExportReport",
@@ -39,30 +45,3 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         found = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
         return found
-
-
-__all__ = [
-    "CanRun",
-    "ExportReport",
-    "FileBlobs",
-    "Filters",
-    "Lineage",
-    "Original",
-    "Page",
-    "PendingReplies",
-    "PendingReply",
-    "Problem",
-    "PruneReport",
-    "Rank",
-    "Record",
-    "RecoverReport",
-    "Retention",
-    "SpooledReply",
-    "Stats",
-    "Store",
-    "StoreWarning",
-    "VerifyReport",
-    "default_folder",
-    "note_of",
-    "state_folder",
-]

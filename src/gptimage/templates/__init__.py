@@ -5,9 +5,8 @@ Rendering one makes a `Prompt` (text and recommended settings) and never sends o
 
 from __future__ import annotations
 
-from gptimage.templates.arguments import Brand, TemplateArgument
-from gptimage.templates.collection import PromptTemplates
-from gptimage.templates.template import PromptTemplate, TemplateDefaults
-
-
-__all__ = ["Brand", "PromptTemplate", "PromptTemplates", "TemplateArgument", "TemplateDefaults"]
+from gptimage.templates.arguments import Brand as Brand
+from gptimage.templates.arguments import TemplateArgument as TemplateArgument
+from gptimage.templates.collection import PromptTemplates as PromptTemplates
+from gptimage.templates.template import PromptTemplate as PromptTemplate
+from gptimage.templates.template import TemplateDefaults as TemplateDefaults
