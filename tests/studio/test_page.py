@@ -145,11 +145,12 @@ def test_a_double_click_and_a_reload_pay_once(tab: Tab, service: Service, hold: 
     assert hold.arrived.wait(PATIENCE)
     tab.page.reload()
     tab.there("main[data-ready]")
-    tab.there(".make .card[data-state=sending]")
-    tab.find(".make .card button:text-is('Cancel')").click()
+    card = ".make .card:has(.words:text-is('A silver comb'))"
+    tab.there(f"{card}[data-state=sending]")
+    tab.find(f"{card} button:text-is('Cancel')").click()
     tab.there(".toast:has-text('It was sent already and goes on: it may cost up to $')")
     hold.go.set()
-    tab.there(".make .card[data-state=done] button.frame img")
+    tab.there(f"{card}[data-state=done] button.frame img")
 
     assert len(service.calls) - calls == 1
     assert tab.find(".make textarea[name=prompt]").input_value() == "A silver comb"
