@@ -27,7 +27,7 @@ from typing import Any, Final
 for _variable in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_PICTURES_DIR"):
     os.environ.setdefault(_variable, "/tmp")  # noqa: S108  # the only one there is, and ours alone
 
-import boto3  # noqa: E402  # after the variables
+import boto3  # type: ignore[import-untyped]  # has no types  # pyright: ignore[reportMissingTypeStubs]  # noqa: E402  # after the variables
 
 from gptimage import ImageClient  # noqa: E402
 from gptimage.store import Store  # noqa: E402
@@ -35,6 +35,7 @@ from gptimage.store.object_blobs import ObjectBlobs  # noqa: E402
 from gptimage.workers import BlobJobStore, JobStoreError, run_job  # noqa: E402
 
 
+_AWS: Final[Any] = boto3
 _VALID: Final = 24 * 3600
 """Seconds for which an address can be opened. S3 takes at most a week."""
 _MARGIN: Final = 15.0
@@ -80,7 +81,7 @@ def draw(job: dict[str, Any], context: Any) -> dict[str, Any]:
     topic = os.environ.get("TOPIC")
     # Whoever listens may hear of a job twice, as it may be delivered twice; its id tells.
     if topic and result.status != "busy":
-        boto3.client("sns").publish(
+        _AWS.client("sns").publish(
             TopicArn=topic,
             Message=json.dumps(answer),
             MessageAttributes={"status": {"DataType": "String", "StringValue": result.status}},
@@ -94,7 +95,7 @@ def address(id: str) -> str:
     record = store().get(id)
     key = f"{folder}/{record.key}" if folder else record.key
     return str(
-        boto3.client("s3").generate_presigned_url(
+        _AWS.client("s3").generate_presigned_url(
             "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=_VALID
         )
     )
