@@ -44,6 +44,8 @@ FILES = {
         "budget",
         "client/test_keeping.py",
         "client/test_clients.py",
+        "client/test_paying_twice.py",
+        "conversation/test_money.py",
         "engine",
         "observers",
     ),
