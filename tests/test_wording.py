@@ -36,6 +36,10 @@ PYTHON = re.compile(
 
 NEVER = {
     "count()": "cannot happen",
+    "use Sandbox(provider": "is about values a program passes",
+    "providers= has two": "is about values a program passes",
+    "Provider(name=": "is about values a program passes",
+    "module 'gptimage.providers'": "is about the code of a program",
     "http(s)": "is no Python",
     "AsyncImageClient": "is about a program's own event loop",
     "a PIL image (PIL.Image.fromarray makes one": "is about values a program passes",

@@ -20,7 +20,15 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
         "or add --sandbox, which needs none",
         "or GPTIMAGE_SANDBOX=true, which needs none",
     ),
-    ("OPENAI_API_KEY (or api_key=)", "OPENAI_API_KEY", "OPENAI_API_KEY"),
+    (" (or api_key=)", "", ""),
+    (
+        "give the results and the images to gptimage.image.keep_outside()",
+        "leave out --outside",
+        "leave out outside",
+    ),
+    ("fit() makes one as large as the other", "give two of one size", "give two of one size"),
+    ("; any other server is a Provider(...) of your own", "", ""),
+    ("shrink them with Image.shrink(5_000_000)", "give smaller ones", "give smaller ones"),
     ("; if you trust what the service names, use fetch=Fetch(allow_private=True)", "", ""),
     (
         "pass that as model=, and wait",
