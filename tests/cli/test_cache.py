@@ -30,7 +30,7 @@ def cache(root: Path) -> DiskCache:
     cache = Cache.disk(root)
     cache.put("g1:young", CacheEntry(body=b"x" * 1000, usd=Decimal("0.043")))
     cache.put("g1:old", CacheEntry(body=b"x" * 500, created=time.time() - 10 * 86400))
-    cache.count("g1:young", hits=2, misses=1)
+    cache.record_use("g1:young", hits=2, misses=1)
     return cache
 
 

@@ -192,7 +192,7 @@ def test_a_bit_of_a_cache_index_loses_no_reply(tmp_path: Path) -> None:
         flip(folder / "index.sqlite", bit)
         cache = Cache.disk(folder)
         cache.put("g1:newone", CacheEntry(body=b"new"))
-        cache.count("g1:newone", hits=1)
+        cache.record_use("g1:newone", hits=1)
         cache.stats()
         for number in range(20):
             found = cache.get(f"g1:abcdef{number:02}")
