@@ -77,6 +77,7 @@ FINE: dict[str, str] = {
     "observers": "[]",
     "providers": "[]",
     "fallbacks": "[]",
+    "fallback_moderated": FLAG,
     "api_key": TEXT,
     "store": TEXT,
     "cache": TEXT,
@@ -117,6 +118,7 @@ FINE: dict[str, str] = {
     "previews": FLAG,
     "svg_model_selection": FLAG,
     "failures": "{}",
+    "drift": "{}",
     "seed": "0 -1 huge",
     "port": "0",
 }

@@ -26,7 +26,7 @@ class Context:
 
 @pytest.fixture
 def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The handler's module, with a bucket and a topic of its own; `heard` has what SNS was told."""
+    """The handler's module, with a bucket and a topic of its own; `messages` has what SNS was told."""
     moto = pytest.importorskip("moto.server")
     boto3 = pytest.importorskip("boto3")
     server = moto.ThreadedMotoServer(port=0, verbose=False)
@@ -54,15 +54,15 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         urllib.request.urlopen(reset).close()
         boto3.client("s3").create_bucket(Bucket="bucket")
         topic = boto3.client("sns").create_topic(Name="images")["TopicArn"]
-        queue = boto3.client("sqs").create_queue(QueueName="heard")["QueueUrl"]
+        queue = boto3.client("sqs").create_queue(QueueName="messages")["QueueUrl"]
         boto3.client("sns").subscribe(
-            TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:heard"
+            TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:messages"
         )
         monkeypatch.setenv("TOPIC", topic)
         monkeypatch.syspath_prepend(str(FOLDER))
         import handler  # type: ignore[import-not-found]  # found by the path above
 
-        handler.heard = lambda: [
+        handler.messages = lambda: [
             json.loads(json.loads(message["Body"])["Message"])
             for message in boto3.client("sqs")
             .receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
@@ -89,7 +89,7 @@ def test_a_job_is_paid_for_once(aws: Any) -> None:
     assert images(aws) == 1
     with urllib.request.urlopen(results[0]["urls"][0]) as response:
         assert response.read() == aws.store().open(results[0]["images"][0]).data
-    told = aws.heard()
+    told = aws.messages()
     assert [(each["id"], each["status"]) for each in told] == [("order-17", "done")] * 3
 
 
@@ -104,7 +104,7 @@ def test_a_batch_of_a_queue(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
     assert aws.handler(event, Context()) == {"batchItemFailures": []}
-    assert [each["status"] for each in aws.heard()] == ["done", "failed"]
+    assert [each["status"] for each in aws.messages()] == ["done", "failed"]
 
     def unreachable(*_: object, **__: object) -> None:
         raise aws.JobStoreError("the bucket is gone")
