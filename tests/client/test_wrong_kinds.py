@@ -87,7 +87,7 @@ FINE: dict[str, str] = {
     "extra_headers": "{}",
     "refresh": FLAG,
     "tags": f"[] {TEXT}",
-    "resume": f"{TEXT} NUL half an emoji",
+    "resume": f"{TEXT} NUL",
     "stateless": FLAG,
     "metadata": "{}",
     "requests": "[]",

@@ -26,7 +26,7 @@ class Context:
 
 @pytest.fixture
 def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The handler's module, with a bucket and a topic of its own; `messages` has what SNS was told."""
+    """The handler's module, with a bucket and a topic; `messages` has what SNS was sent."""
     moto = pytest.importorskip("moto.server")
     boto3 = pytest.importorskip("boto3")
     server = moto.ThreadedMotoServer(port=0, verbose=False)
