@@ -87,7 +87,7 @@ FINE: dict[str, str] = {
     "extra_headers": "{}",
     "refresh": FLAG,
     "tags": f"[] {TEXT}",
-    "resume": f"{TEXT} NUL",
+    "resume": TEXT,
     "stateless": FLAG,
     "metadata": "{}",
     "requests": "[]",
