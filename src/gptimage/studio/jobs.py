@@ -222,10 +222,10 @@ class Jobs:
             problem = "The process that drew it was stopped."
         except RunnerError as error:
             problem = f"Nothing was sent: {error}."
-        except (GptImageError, OSError) as error:  # the job store is full, a disk is gone
+        except Exception as error:  # noqa: BLE001  # whatever it is, a tab waits to be told
             problem = f"{type(error).__name__}: {error}"
-        finally:
-            self._live.pop(id, None)
+        # Not when this is cancelled: then the studio is closed, and `sent` counts what goes on.
+        self._live.pop(id, None)
         with suppress(GptImageError):  # then the page's next list says it
             document = self.document(await self._read(id))
             self._tell(document if problem is None else {**document, "reason": problem})
