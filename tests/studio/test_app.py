@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,26 @@ from starlette.routing import Route
 
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.cli.main import BAD_INPUT, main
-from gptimage.studio import AddressToken
+from gptimage.errors import ConfigurationError
+from gptimage.studio import AddressToken, Studio, StudioOptions, open_studio
 from gptimage.studio.app import build_app
+from gptimage.studio.jobs import Jobs
 from gptimage.studio.serve import listen
+from gptimage.studio.work import open_work
 from gptimage.transport.billing import Billing
 from gptimage.workers import Job, JobRecord, SqliteJobStore
 from tests.factories import picture
-from tests.studio.conftest import PATIENCE, SMALL, Hold, Service, Site, enter, serving, until
+from tests.studio.conftest import (
+    PATIENCE,
+    SMALL,
+    Hold,
+    Service,
+    Site,
+    enter,
+    environment,
+    serving,
+    until,
+)
 
 
 @pytest.fixture
@@ -153,6 +168,53 @@ def test_what_was_sent_is_finished_when_the_studio_is_stopped(
         found = second.get("/api/images?text=moon")["images"]
 
     assert [each["id"] for each in found] == job["images"]
+
+
+def test_what_goes_on_is_counted_when_the_studio_is_closed(
+    home: Path, service: Service, hold: Hold
+) -> None:
+    """The command can say at its end how many requests are finished without it."""
+
+    async def sent(studio: Studio) -> int:
+        jobs = Jobs(studio)
+        await jobs.submit(Job.of("late", "A late comet", size="1024x1024", quality="low"), 0)
+        async for event in jobs.events():
+            if '"sending"' in str(event.data):
+                break
+        await jobs.aclose()
+        return jobs.sent()
+
+    with closing(open_studio(StudioOptions(store=str(home / "store")))) as studio:
+        found = asyncio.run(sent(studio))
+    hold.go.set()
+
+    assert found == 1
+
+
+def test_a_configuration_that_was_changed_draws_nothing(home: Path, tmp_path: Path) -> None:
+    """The process that draws reads it later: it never draws for money what began offline."""
+    del home
+    with environment(tmp_path, None):
+        file = tmp_path / "config" / "gptimage" / "config.toml"
+        paid = file.read_text()
+        file.write_text(f"{paid}sandbox = true\n")
+        options = StudioOptions(store=str(tmp_path / "store"))
+        with closing(open_studio(options)) as studio:
+            file.write_text(paid)
+            with pytest.raises(ConfigurationError, match="start the studio again"):
+                open_work((options, str(studio.job_store.path)))
+
+
+def test_another_provider_needs_no_key_of_openai(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Azure and others read variables of their own; the studio draws with them."""
+    monkeypatch.setenv("GPTIMAGE_PROVIDER", "azure")
+    del home
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+    with closing(open_studio(StudioOptions(store=str(tmp_path / "store")))) as studio:
+        assert (studio.config.text("api_key"), studio.has_key) == (None, True)
 
 
 def test_what_was_not_sent_waits_for_a_person(home: Path, service: Service) -> None:

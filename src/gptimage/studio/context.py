@@ -156,11 +156,7 @@ def open_studio(options: StudioOptions) -> Studio:
     settings: dict[str, Any] = {"model": model} if model else {}
     estimator = ImageClient.sandbox(store=store, templates=templates, **settings)
     workers = os.environ.get("GPTIMAGE_JOB_STORE")
-    # One folder for each store: its jobs name its images. Of the sandbox another one, so that
-    # a job of the service is never drawn offline, or the other way round.
-    kind = "sandbox" if config.sandbox else "service"
-    name = hashlib.sha256(f"{kind}\0{store.name}".encode()).hexdigest()[:16]
-    folder = state_folder() / _FOLDER / name
+    folder = job_folder(config, store)
     make_private(folder)
     make_private(folder / "uploads")
     _delete_old(folder / "uploads")
@@ -169,7 +165,7 @@ def open_studio(options: StudioOptions) -> Studio:
     return Studio(
         options=options,
         config=config,
-        has_key=config.sandbox or config.text("api_key") is not None,
+        has_key=not config.lacks_key,
         estimator=estimator,
         store=store,
         ledger=ledger,
@@ -181,6 +177,15 @@ def open_studio(options: StudioOptions) -> Studio:
         folder=folder,
         thumbnails=thumbnails,
     )
+
+
+def job_folder(config: Config, store: Store) -> Path:
+    """Return the folder of the jobs and uploads of a configuration with this store."""
+    # One folder for each store: its jobs name its images. Of the sandbox another one, so that
+    # a job of the service is never drawn offline, or the other way round.
+    kind = "sandbox" if config.sandbox else "service"
+    name = hashlib.sha256(f"{kind}\0{store.name}".encode()).hexdigest()[:16]
+    return state_folder() / _FOLDER / name
 
 
 def _delete_old(uploads: Path) -> None:

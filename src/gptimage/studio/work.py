@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
-from gptimage.errors import GptImageError
+from gptimage.errors import ConfigurationError, GptImageError
 from gptimage.models.pricing import format_usd
 from gptimage.studio.batches import BatchCall, run_batch
-from gptimage.studio.context import StudioOptions, open_client
+from gptimage.studio.context import StudioOptions, job_folder, open_client
 from gptimage.workers import (
     Job,
     JobResult,
@@ -185,7 +186,18 @@ def open_work(setup: tuple[StudioOptions, str]) -> StudioWork:
         setup: The studio's options, and the path of its job store.
 
     Raises:
-        ConfigurationError: There is no key, or a setting cannot be used.
+        ConfigurationError: There is no key, a setting cannot be used, or the configuration was
+            changed since the studio was opened: it names another store, or switches the sandbox.
     """
     options, job_store = setup
-    return StudioWork(open_client(options.config()), SqliteJobStore(job_store))
+    config = options.config()
+    client = open_client(config)
+    # This process reads the configuration later than the page's server, and again each time it is
+    # started: what the page calls offline must not be drawn by the service, and paid.
+    if client.store is None or job_folder(config, client.store) != Path(job_store).parent:
+        client.close()
+        raise ConfigurationError(
+            "the configuration was changed since the studio was started: it names another store, "
+            "or switches the sandbox on or off; start the studio again"
+        )
+    return StudioWork(client, SqliteJobStore(job_store))
