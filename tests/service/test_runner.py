@@ -75,10 +75,11 @@ def test_an_error_is_the_error(tmp_path: Path) -> None:
     assert (caught.value.field, caught.value.value) == ("n", 11)
 
 
-def test_an_error_nobody_can_be_handed_is_told(tmp_path: Path) -> None:
-    """One that cannot be pickled still says what it is."""
-    with pytest.raises(GptImageError, match="OddError: odd"):
-        run(tmp_path, lambda runner: runner.run("a", "odd", ignore))
+@pytest.mark.parametrize(("call", "said"), [("odd", "OddError"), ("unreadable", "UnreadableError")])
+def test_an_error_nobody_can_be_handed_is_told(tmp_path: Path, call: str, said: str) -> None:
+    """One that cannot be pickled, or not be made again of its pickle, still says what it is."""
+    with pytest.raises(GptImageError, match=f"{said}: odd"):
+        run(tmp_path, lambda runner: runner.run("a", call, ignore))
 
 
 def test_what_is_printed_is_no_message(tmp_path: Path) -> None:

@@ -20,6 +20,14 @@ class OddError(Exception):
         self.function = lambda: None
 
 
+class UnreadableError(Exception):
+    """An error that is packed, and cannot be made again of what was packed."""
+
+    def __init__(self, message: str, *, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Tasks:
     """Does what a call names.
 
@@ -44,6 +52,8 @@ class Tasks:
             raise InvalidRequestError("n: too many", field="n", value=11)
         if call == "odd":
             raise OddError
+        if call == "unreadable":
+            raise UnreadableError("odd", code=1)
         if call == "print":
             print("not a message")  # noqa: T201  # what it is about
             return "printed"

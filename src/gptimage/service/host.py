@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import io
 import os
 import queue
 import signal
@@ -166,6 +167,9 @@ async def _run(
     except Exception as error:  # noqa: BLE001  # it belongs to whoever asked
         try:
             message = packed(("failed", id, error))
+            # One that is packed is not always one that can be read: the owner would hear nothing
+            # more, and wait for every call for ever.
+            read(io.BytesIO(message))
         except Exception:  # noqa: BLE001  # of somebody else's class
             failure = GptImageError(f"{type(error).__name__}: {error}")
             message = packed(("failed", id, failure))
