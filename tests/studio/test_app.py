@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +137,32 @@ def test_a_click_that_arrives_twice_is_one_job(site: Site, service: Service, hol
     assert (after["state"], after["images"]) == ("done", job["images"])
     assert len(service.calls) - before == 1
     assert site.client.post("/api/jobs", json={**body, "prompt": "Other"}).status_code == 400
+
+
+def test_what_is_sent_again_after_an_error_is_the_same_job() -> None:
+    """The page keeps the id of what did not arrive for sure; another click is another job."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("the page's ids were NOT looked at: there is no node to run its script")
+    file = resources.files("gptimage.studio").joinpath("static", "api.js")
+    script = """
+        const { Ids } = await import(process.argv[1]);
+        const ids = new Ids(), fox = { prompt: "A fox" };
+        const all = [ids.of(fox), ids.of({ ...fox }), ids.of(fox, 1), ids.of({ prompt: "An owl" })];
+        ids.arrived();
+        console.log(JSON.stringify([...all, ids.of(fox)]));
+    """
+    source = "data:text/javascript;base64," + base64.b64encode(file.read_bytes()).decode()
+    run = subprocess.run(
+        [node, "--input-type=module", "-e", script, source],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    first, again, second, other, later = json.loads(run.stdout)
+
+    assert first == again
+    assert len({first, second, other, later}) == 4
 
 
 def test_events_tell_every_tab_of_a_job(site: Site) -> None:

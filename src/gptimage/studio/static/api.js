@@ -25,8 +25,20 @@ export async function request(method, path, body, { raw = false, signal } = {}) 
 export const get = (path, options) => request("GET", path, undefined, options);
 export const post = (path, body, options) => request("POST", path, body ?? {}, options);
 
-/** An id that this page made: the same click, sent twice, is the same job. */
-export const newId = () => `studio-${crypto.randomUUID()}`;
+/** Ids of what one form sends. Sent again after an error it keeps its id, and is the same job: it may be begun, and paid, although no usable answer came. */
+export class Ids {
+  constructor() { this.given = new Map(); }
+
+  of(request, place = 0) {
+    const key = JSON.stringify([place, request]);
+    if (!this.given.has(key)) this.given.set(key, `studio-${crypto.randomUUID()}`);
+    return this.given.get(key);
+  }
+
+  /** All of it arrived: the same request is a new job from now on. */
+  arrived() { this.given.clear(); }
+}
+
 export const thumbnail = (id, pixels = 384) => `/thumbnails/${pixels}/${id}`;
 export const source = (name, pixels) => name.startsWith("upload:") ? `/uploads/${name.slice(7)}` : thumbnail(name, pixels);
 

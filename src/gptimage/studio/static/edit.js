@@ -1,7 +1,7 @@
 // Edit: images in order, a mask over the first, and every turn as a branch of a tree.
 
 import { button, complain, dialog, empty, field, h, iconButton, later, toast } from "./dom.js";
-import { follow, get, newId, post, recall, remember, source, submit, thumbnail } from "./api.js";
+import { follow, get, Ids, jobs, post, recall, remember, source, submit, thumbnail } from "./api.js";
 import { actions, cardList, sentence } from "./cards.js";
 import { familyTree } from "./detail.js";
 import { describe } from "./images.js";
@@ -13,6 +13,7 @@ const MOST = 16;
 export function editPage(node, app) {
   let inputs = recall("edit.inputs", []);
   let running = null;
+  const ids = new Ids();
   const prompt = h("textarea", { class: "prompt-box", name: "prompt", placeholder: "What should change? What must stay?", value: recall("edit.prompt", ""), oninput: changed });
   const parameters = new Parameters("edit", changed);
   const estimate = new EstimateLine(parameters);
@@ -106,17 +107,19 @@ export function editPage(node, app) {
 
   async function start() {
     if (running !== null || !inputs.length || !prompt.value.trim()) return;
-    running = newId();
+    running = "";
     send.disabled = true;
     try {
-      const request = { id: running, ...body() };
+      const request = body();
       const painted = await mask.blob();
       if (painted) {
         request.mask = (await post("/api/uploads", painted)).source;
         // Models change more than they were asked to: what the mask protects is put back here.
         if (keep.checked) request.outside = "keep";
       }
-      await submit(request);
+      running = ids.of(request);
+      await submit({ id: running, ...request });
+      ids.arrived();
     } catch (error) {
       running = null;
       changed();
@@ -126,6 +129,7 @@ export function editPage(node, app) {
 
   /** Follow the edit on the stage: its preview, then before and after under one slider. */
   function watch(job) {
+    job ??= jobs.get(running); // it may have ended while nobody looked at this tab
     if (!job || job.id !== running) return;
     before.hidden = false;
     mask.tools.hidden = true;

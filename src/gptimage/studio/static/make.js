@@ -1,7 +1,7 @@
 // Make: a prompt or a template, the model's parameters, and every image as it comes.
 
 import { button, complain, empty, field, h, later, plural, toast } from "./dom.js";
-import { newId, post, recall, remember, seen, submit } from "./api.js";
+import { Ids, post, recall, remember, seen, submit } from "./api.js";
 import { cardList } from "./cards.js";
 import { EstimateLine, Parameters } from "./parameters.js";
 
@@ -125,19 +125,20 @@ export function makePage(node, { open, go }) {
 
   function label(spec) { return spec.name.replaceAll("_", " ") + (spec.required ? "" : " (optional)"); }
 
+  const ids = new Ids();
   let sending = false;
   async function start() {
     const wanted = prompts();
     if (sending || !wanted.length) return;
-    // The ids are made once for this click: whatever sends them twice begins nothing twice.
     sending = send.disabled = true;
     if (innerWidth <= 1000) list.parentElement.scrollIntoView({ block: "start" });
-    const all = wanted.map((text) => ({ id: newId(), ...body(text) }));
+    const all = wanted.map((text) => body(text));
     try {
       if (half.checked) {
-        await post("/api/batches", { id: newId(), requests: all.map(({ id: _, ...request }) => request) });
+        await post("/api/batches", { id: ids.of(all), requests: all });
         toast("Submitted. It is under Jobs; its images are ready within a day.");
-      } else for (const each of all) await submit(each);
+      } else for (const [place, each] of all.entries()) await submit({ id: ids.of(each, place), ...each });
+      ids.arrived();
     } catch (error) {
       if (error.field) parameters.refuse(error); else complain(error);
     }
