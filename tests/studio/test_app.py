@@ -29,6 +29,7 @@ from gptimage.errors import ConfigurationError
 from gptimage.studio import AddressToken, Studio, StudioOptions, open_studio
 from gptimage.studio.app import build_app
 from gptimage.studio.jobs import Jobs
+from gptimage.studio.requests import read_job
 from gptimage.studio.serve import listen
 from gptimage.studio.work import open_work
 from gptimage.transport.billing import Billing
@@ -445,6 +446,17 @@ def test_uploads_are_forgotten_long_after_their_last_use(home: Path, service: Se
     with serving(home, service):
         assert (old.exists(), new.exists()) == (False, True)
     new.unlink()
+
+
+def test_a_job_keeps_its_upload(site: Site) -> None:
+    """An old upload that a job names is used, and stays as long as one that was just dropped."""
+    source = site.client.post("/api/uploads", content=picture(64, 48)).json()["source"]
+    (path,) = site.studio.uploads.glob(f"{source[7:]}.*")
+    os.utime(path, (0, 0))
+
+    read_job(site.studio, {"prompt": "Add a hat", "images": [source]})
+
+    assert path.stat().st_mtime > 0
 
 
 def test_the_command_serves_until_it_is_interrupted(tmp_path: Path, home: Path) -> None:

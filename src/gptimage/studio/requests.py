@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -77,7 +78,9 @@ def _source(studio: Studio, source: object) -> str:
     if isinstance(source, str) and is_id(source):
         return source
     if isinstance(source, str) and source.startswith("upload:"):
-        return str(find_upload(studio.uploads, source))
+        path = find_upload(studio.uploads, source)
+        os.utime(path)  # it is used again, see `open_studio`: as long as its job can be looked for
+        return str(path)
     raise InvalidRequestError(
         f"{source!r:.60} is neither an image of the store (img_...) nor an upload",
         field="images",
