@@ -129,7 +129,7 @@ def _without_empty(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     members = cast("Mapping[str, object]", value)
-    return {name: each for name, each in members.items() if each not in _EMPTY}
+    return {name: _without_empty(each) for name, each in members.items() if not _says_nothing(each)}
 
 
 def _says_nothing(value: object) -> bool:

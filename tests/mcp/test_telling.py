@@ -77,6 +77,16 @@ def test_an_estimate_where_every_parameter_is_required(here: BrowseFixture, tool
     assert told == plain
 
 
+def test_an_estimate_leaves_out_what_a_call_leaves_out(here: BrowseFixture) -> None:
+    """What says nothing is not given, also in the object of rare parameters of another object."""
+    chosen = {"prompt": "A red fox", "size": "1024x1024", "quality": "low"}
+    advanced = {"moderation": "", "compression": None, "partial_images": 2}
+
+    told = here.told("estimate_cost", arguments={**chosen, "advanced": advanced})
+
+    assert told == here.told("estimate_cost", **chosen, partial_images=2)
+
+
 def test_an_estimate_that_cannot_be_made_is_null(here: BrowseFixture) -> None:
     """Nothing is guessed for an automatic quality; the most it should cost is still known."""
     told = here.told("estimate_cost", prompt="A red fox", size="1024x1024")
