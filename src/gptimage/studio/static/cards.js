@@ -17,7 +17,8 @@ export function proportion(request) {
 async function cancel(id) {
   const job = await decide(id, "cancel");
   toast(job.state === "sending" ? `It was sent already and goes on: ${job.possible_cost_usd ? `it may cost up to ${usd(job.possible_cost_usd)}` : "its cost is not known"}. Its image is saved.`
-    : "Cancelled. Nothing was billed.");
+    // Only what nobody had begun is known to be unsent: another process may be sending this very moment.
+    : job.live ? "It is being cancelled: its card says what comes of it." : "Cancelled. Nothing was billed.");
 }
 
 /** What a person can do with a job, as buttons. */
