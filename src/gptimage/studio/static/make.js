@@ -71,11 +71,12 @@ export function makePage(node, { open, go }) {
     estimate.update(wanted.length ? body(wanted[0]) : null, wanted.length, half.checked);
   }
 
-  const ask = later(200, async () => {
+  let asked = 0;
+  const ask = later(200, async (mine) => {
     const name = template.value;
     try {
       const found = await post("/api/render", { template: name, arguments: draft.arguments });
-      if (name !== template.value) return;
+      if (name !== template.value || mine !== asked) return;
       draft.rendered = found.prompt;
       rendered.textContent = found.prompt;
       parameters.help.classList.remove("error");
@@ -85,12 +86,13 @@ export function makePage(node, { open, go }) {
         parameters.build();
       }
     } catch (error) {
-      draft.rendered = "";
+      if (mine !== asked) return;
       rendered.textContent = error.message;
     }
     update();
   });
-  function render() { ask(); }
+  /** Until the new prompt is there, nothing can be sent: the old one is not what the form says. */
+  function render() { draft.rendered = ""; send.disabled = true; ask(++asked); }
 
   function choose() {
     const spec = seen.catalogue.templates.find((each) => each.name === template.value);
