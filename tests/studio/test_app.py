@@ -21,17 +21,19 @@ from typing import Any
 
 import httpx2
 import pytest
+from attrs import evolve
 from starlette.routing import Route
 
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.cli.main import BAD_INPUT, main
 from gptimage.errors import ConfigurationError
+from gptimage.service import Runner, RunnerLostError
 from gptimage.studio import AddressToken, Studio, StudioOptions, open_studio
 from gptimage.studio.app import build_app
 from gptimage.studio.jobs import Jobs
 from gptimage.studio.requests import read_job
 from gptimage.studio.serve import listen
-from gptimage.studio.work import open_work
+from gptimage.studio.work import DrawCall, open_work
 from gptimage.transport.billing import Billing
 from gptimage.workers import Job, JobRecord, SqliteJobStore
 from tests.factories import picture
@@ -219,6 +221,43 @@ def test_what_goes_on_is_counted_when_the_studio_is_closed(
     hold.go.set()
 
     assert found == 1
+
+
+def test_a_job_whose_process_was_killed_is_looked_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to ask: once the lease is over, its images are looked for, and the tab hears."""
+    calls: list[str] = []
+
+    async def run(_: Runner, id: str, call: DrawCall, tell: object) -> None:
+        calls.append(id)
+        record = store.read("killed")
+        assert record is not None
+        if len(calls) == 1:
+            new = evolve(record, state="sending", owner="gone", until=store.now() + 0.2, revision=2)
+            assert store.compare_and_swap(record, new)
+            raise RunnerLostError("the process that drew it was killed")
+        new = evolve(record, state="needs_review", owner="", revision=3)
+        assert store.compare_and_swap(record, new)
+
+    async def heard() -> list[str]:
+        jobs = Jobs(studio)
+        await jobs.submit(Job.of("killed", "A cold comet"), 0)
+        states: list[str] = []
+        async for event in jobs.events():
+            states += [json.loads(str(event.data))["state"]] if event.event == "job" else []
+            if "needs_review" in states:
+                break
+        await jobs.aclose()
+        return states
+
+    monkeypatch.setattr(Runner, "run", run)
+    monkeypatch.setattr("gptimage.studio.jobs._LOOK", 0.02)
+    with closing(open_studio(StudioOptions(store=str(home / "store")))) as studio:
+        store = studio.job_store
+        found = asyncio.run(heard())
+
+    assert (found[-1], len(calls)) == ("needs_review", 2)
 
 
 def test_a_configuration_that_was_changed_draws_nothing(home: Path, tmp_path: Path) -> None:

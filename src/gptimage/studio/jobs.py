@@ -71,6 +71,7 @@ class Jobs:
         self._live: dict[str, _Live] = {}
         self._unsaved: dict[str, tuple[str, ...]] = {}
         self._readers: set[_Reader] = set()
+        self._watched: set[str] = set()
         self._watching: asyncio.Task[None] | None = None
         self._tries = 0
 
@@ -227,8 +228,13 @@ class Jobs:
         # Not when this is cancelled: then the studio is closed, and `sent` counts what goes on.
         self._live.pop(id, None)
         with suppress(GptImageError):  # then the page's next list says it
-            document = self.document(await self._read(id))
+            record = await self._read(id)
+            document = self.document(record)
             self._tell(document if problem is None else {**document, "reason": problem})
+            if not record.abandoned(self._store.now()):
+                # Still owned, so its process was killed: look for its images when the lease is
+                # over. One that is abandoned already was looked for in vain: a person decides.
+                self._watch([record])
 
     def _emit(self, record: JobRecord) -> dict[str, Any]:
         document = self.document(record)
@@ -241,22 +247,21 @@ class Jobs:
             reader.changed.set()
 
     def _watch(self, records: list[JobRecord]) -> None:
-        """Look after jobs that the process of a studio that was closed still finishes."""
-        if self._watching is None or self._watching.done():
-            ids = [each.id for each in records if each.owned and each.id not in self._live]
-            if ids:
-                self._watching = asyncio.create_task(self._look(ids))
+        """Look after jobs of other processes: of a studio that was closed, or killed."""
+        self._watched |= {each.id for each in records if each.owned and each.id not in self._live}
+        if self._watched and (self._watching is None or self._watching.done()):
+            self._watching = asyncio.create_task(self._look())
 
-    async def _look(self, ids: list[str]) -> None:
+    async def _look(self) -> None:
         known: dict[str, JobRecord] = {}
-        while ids:
+        while self._watched:
             await asyncio.sleep(_LOOK)
-            for id in [*ids]:
+            for id in [*self._watched]:
                 record = await asyncio.to_thread(self._store.read, id)
                 if record is None or not record.owned:
-                    ids.remove(id)
+                    self._watched.discard(id)
                 elif record.abandoned(self._store.now()):
-                    ids.remove(id)
+                    self._watched.discard(id)
                     if record.state == "sending" and id not in self._live:
                         # Its process died: look for the reply. It is never sent again, so this
                         # pays for nothing.
