@@ -13,7 +13,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -272,6 +272,21 @@ def test_a_configuration_that_was_changed_draws_nothing(home: Path, tmp_path: Pa
             file.write_text(paid)
             with pytest.raises(ConfigurationError, match="start the studio again"):
                 open_work((options, str(studio.job_store.path)))
+
+
+@pytest.mark.parametrize(("budget", "opens"), [("5/day", False), ("1/call", True)])
+def test_a_budget_that_nothing_counts_is_refused(
+    home: Path, tmp_path: Path, budget: str, opens: bool
+) -> None:
+    """What draws forgets what it spent when it is idle; the limit of one call needs no memory."""
+    del home
+    with environment(tmp_path, None):
+        (tmp_path / "config" / "gptimage" / "config.toml").write_text(
+            f'ledger = "off"\nbudget = "{budget}"\n'
+        )
+        refused = pytest.raises(ConfigurationError, match="`ledger`")
+        with nullcontext() if opens else refused:
+            open_studio(StudioOptions(store=str(tmp_path / "store"))).close()
 
 
 def test_another_provider_needs_no_key_of_openai(

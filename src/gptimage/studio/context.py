@@ -135,7 +135,8 @@ def open_studio(options: StudioOptions) -> Studio:
     """Open a studio.
 
     Raises:
-        ConfigurationError: A setting cannot be used, or the store is off.
+        ConfigurationError: A setting cannot be used, the store is off, or so is the ledger that
+            counts a budget.
         StoreError: The store's folder cannot be made.
         TemplateError: A file of the folder of templates is wrong.
         FileNotFoundError: ``GPTIMAGE_JOB_STORE`` names no file.
@@ -143,6 +144,12 @@ def open_studio(options: StudioOptions) -> Studio:
     from gptimage.client import ImageClient
 
     config = options.config()
+    if config.place("ledger") is None and config.limits.keys() - {"call"}:
+        # What draws is a process that ends when it is idle, and forgets what was spent.
+        raise ConfigurationError(
+            "a budget of more than one call is counted in the ledger here, and the setting "
+            "`ledger` is off: switch it on, or take the budget away; nothing was sent"
+        )
     store = open_store(config)
     if store is None:
         raise ConfigurationError(
