@@ -240,7 +240,7 @@ def test_a_job_whose_process_was_killed_is_looked_for(
         new = evolve(record, state="needs_review", owner="", revision=3)
         assert store.compare_and_swap(record, new)
 
-    async def heard() -> list[str]:
+    async def states_of() -> list[str]:
         jobs = Jobs(studio)
         await jobs.submit(Job.of("killed", "A cold comet"), 0)
         states: list[str] = []
@@ -255,7 +255,7 @@ def test_a_job_whose_process_was_killed_is_looked_for(
     monkeypatch.setattr("gptimage.studio.jobs._LOOK", 0.02)
     with closing(open_studio(StudioOptions(store=str(home / "store")))) as studio:
         store = studio.job_store
-        found = asyncio.run(heard())
+        found = asyncio.run(states_of())
 
     assert (found[-1], len(calls)) == ("needs_review", 2)
 
@@ -544,3 +544,16 @@ def test_a_port_that_is_taken_is_bad_input(
         code = main(["studio", *words])
 
     assert (code, f"--port {port} cannot be used" in capsys.readouterr().err) == (BAD_INPUT, True)
+
+
+def test_a_folder_that_cannot_be_made_is_not_the_port(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --port, too, an error names what it is about."""
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+
+    main(["studio", "--port", "0", "--no-browser", "--sandbox", "--store", str(tmp_path / "s")])
+
+    told = capsys.readouterr().err
+    assert ("--port" in told, "file" in told) == (False, True)

@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         serve(options, port=args.port, browser=not args.no_browser, say=say)
     except OSError as error:
-        if args.port is None:
-            raise
+        if args.port is None or error.filename is not None:
+            raise  # it is about a file, not about the port
         raise InvalidRequestError(
             f"--port {args.port} cannot be used ({error.strerror}): choose another one, or 0",
             field="port",
