@@ -27,7 +27,7 @@ class Dead(MemoryCache):
         """Fail."""
         raise CacheError("the server is gone")
 
-    put = delete = count = stats = clear = lease = outcome = get
+    put = delete = record_use = stats = clear = lease = lease_outcome = get
 
 
 def test_fills_the_faster_tiers() -> None:

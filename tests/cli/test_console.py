@@ -368,6 +368,7 @@ def every_command() -> Iterator[list[str]]:
         "spend": ["--ledger", "x"],
         "tag": ["img_x", "t"],
         "completion": ["bash"],
+        "diff": ["a", "b"],
     }
     actions = {
         "batch": ["submit x", "status x", "wait x", "results x", "cancel x"],
@@ -387,6 +388,7 @@ def every_command() -> Iterator[list[str]]:
         "open",
         "pin",
         "export",
+        "inspect",
     )
     # argparse offers no other way to its sub-commands.
     (choices,) = [each.choices for each in build_parser()._actions if each.choices]

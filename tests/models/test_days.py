@@ -108,6 +108,7 @@ def test_nothing_to_read_or_copy_names_a_model_that_ends() -> None:
         "errors.md": "shows the error of a model that is gone",
         "models.md": "is the catalogue with all its dates, written from it",
         "image-gen-mcp.md": "says what an older server drew with, and that it is gone",
+        "behaviours.md": "says what the older servers drew with, and that it is refused",
         "index.md": "says which models are gone, for those who come from them",
         "openai-sdk.md": "says what went with dall-e",
         "replies.py": "says in a comment why a formula stands in",

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from gptimage._internal.clock import files_now
 from gptimage._internal.user_dirs import cache_folder, make_private, state_folder
 from gptimage.config import Config, load
 from gptimage.engine.from_config import (
@@ -196,7 +196,7 @@ def job_folder(config: Config, store: Store) -> Path:
 
 
 def _delete_old(uploads: Path) -> None:
-    before = time.time() - _UPLOADS
+    before = files_now(uploads) - _UPLOADS
     for path in uploads.iterdir():
         with suppress(OSError):  # another studio was quicker
             if path.stat().st_mtime < before:
