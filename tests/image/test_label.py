@@ -187,6 +187,49 @@ def test_hostile_xmp_is_no_label(noise: bytes) -> None:
         assert [label_of(data, kind) for kind, data in files] == [None, None, None]
 
 
+MADE = f"<Iptc4xmpExt:DigitalSourceType>{VOCABULARY}{TRAINED}</Iptc4xmpExt:DigitalSourceType>"
+SPACES = (
+    'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+    'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
+)
+LEVELS = 40_000
+LONG = "u" * 400_000
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        "<rdf:li>" * LEVELS + "</rdf:li>x" * LEVELS,
+        f'<a xmlns:b="{LONG}">{"<b:c/>" * LEVELS}</a>',
+    ],
+    ids=["deep", "long namespace"],
+)
+def test_reading_a_megabyte_of_xmp_takes_no_minutes(within: str) -> None:
+    """Each of these took minutes, or all memory, as every level was looked at for every text."""
+    packet = f"<x {SPACES}>{MADE}{within}</x>".encode()
+    chunk = b"XML:com.adobe.xmp" + bytes(5) + packet
+
+    assert label_of(with_png_chunk(plain(8, 8).data, b"iTXt", chunk), "png") == Label()
+
+
+def test_xmp_with_a_document_type_is_none() -> None:
+    """Its defaults are added to every element, which is as endless as entities are."""
+    doctype = f'<!DOCTYPE x [<!ATTLIST x a CDATA "{"u" * 9000}">]>'
+    chunk = b"XML:com.adobe.xmp" + bytes(5) + f"{doctype}<x {SPACES}>{MADE}</x>".encode()
+
+    assert label_of(with_png_chunk(plain(8, 8).data, b"iTXt", chunk), "png") is None
+
+
+def test_an_svg_of_many_beginnings_is_read_once() -> None:
+    """XMP that begins often and never ends, and long white space, took minutes."""
+    head, packet = b"<svg xmlns='http://www.w3.org/2000/svg'>", b"<q/>"
+    many = head + b"<metadata><x:xmpmeta " * LEVELS + b"</svg>"
+    wide = head + b"<metadata>" + b" " * 400_000 + b"</metadata></svg>"
+
+    assert label_of(many, "svg") is None
+    assert [len(with_svg_xmp(each, packet)) - len(each) for each in (many, wide)] == [25, 25]
+
+
 def certificates() -> tuple[bytes, bytes, bytes]:
     """The certificate of an authority, one signed by it with the authority's, and its key."""
 
