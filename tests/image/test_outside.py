@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
@@ -129,6 +130,16 @@ def test_other_formats_stay(photo: Image, form: str) -> None:
 
     assert form == kept.image.format
     assert drift(kept.image, photo, MASK) < drift(edited, photo, MASK)
+
+
+@pytest.mark.parametrize(("quality", "exact"), [(None, True), (80, False)])
+def test_a_lossless_webp_stays_one(photo: Image, quality: int | None, exact: bool) -> None:
+    """Outside it is the original to the bit, unless a quality was asked for."""
+    buffer = io.BytesIO()
+    repainted(photo).to_pil().save(buffer, "webp", lossless=True)
+    kept = keep_outside(Image.from_bytes(buffer.getvalue()), photo, MASK, quality=quality)
+
+    assert exact is (ImageChops.difference(outside(kept.image), outside(photo)).getbbox() is None)
 
 
 def test_transparency_stays(photo: Image) -> None:
