@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage import Image, ImageClient
+from gptimage import Image, ImageClient, PartialImage
 from gptimage.image import Label, contact_sheet, previews
 from gptimage.image.formats import png_chunks, with_gif_xmp, with_svg_xmp
 from gptimage.image.label import COMPOSITE, TRAINED, VOCABULARY, combined, label_of, properties
@@ -117,6 +117,17 @@ def test_what_the_service_sent_is_untouched(drawn: Mapping[str, Image]) -> None:
     assert original is not None
     assert original.label is not None
     assert properties(original.data, original.format) == {}
+
+
+def test_what_is_made_of_a_preview_says_so() -> None:
+    """A partial image is a model's, too, whether an image is streamed or a turn."""
+    with ImageClient.sandbox(Sandbox(draw="plain")) as client:
+        events = [*client.stream("A fox", partial_images=1)]
+        events += [*client.conversation().stream("A fox", partial_images=1)]
+    partials = [event.image for event in events if isinstance(event, PartialImage)]
+
+    made = [partial.thumbnail(64).provenance.digital_source for partial in partials]
+    assert made == [TRAINED, TRAINED]
 
 
 def test_a_photograph_gets_no_label() -> None:
