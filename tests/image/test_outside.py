@@ -79,6 +79,15 @@ def test_an_image_that_moved_is_left_alone(
     assert shift == kept.moved
 
 
+def test_a_panorama_that_moved_is_left_alone() -> None:
+    """However long it is, it has parts to compare."""
+    pixels = pil.effect_noise((25_000, 40), 90).convert("RGB")
+    moved = Image.from_pil(ImageChops.offset(pixels, 2, 0))
+    kept = keep_outside(moved, Image.from_pil(pixels), Mask.from_box((0, 0, 10, 10)))
+
+    assert kept.moved is not None
+
+
 def test_a_large_image_that_was_scaled_is_left_alone(photo: Image) -> None:
     """Its parts moved in different directions."""
     large = Image.from_pil(photo.to_pil().resize((1024, 1024)))
