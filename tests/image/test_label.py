@@ -130,6 +130,14 @@ def test_what_is_made_of_a_preview_says_so() -> None:
     assert made == [TRAINED, TRAINED]
 
 
+def test_a_map_of_differences_says_what_it_was_made_of() -> None:
+    """It shows the first image, so it is a model's if one of the two is."""
+    photo, made = plain(64, 48), evolve(plain(64, 48), made_by=Label(model="a"))
+
+    sources = [one.diff(two).heat_map.label for one, two in ((made, made), (photo, made))]
+    assert sources == [Label(model="a"), Label(source=COMPOSITE, model="a")]
+
+
 def test_a_photograph_gets_no_label() -> None:
     """Nothing says that a model made it, so nothing made of it says so."""
     photo = plain(64, 48)
@@ -140,6 +148,7 @@ def test_a_photograph_gets_no_label() -> None:
         photo.convert("webp"),
         photo.fit(10, 10),
         contact_sheet([photo]),
+        photo.diff(photo).heat_map,
     ):
         assert made.provenance.digital_source is None
         assert b"xmp" not in made.data.lower()
