@@ -65,8 +65,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         except JobStoreError:  # nothing was sent: later it may work
             if not queued:
                 raise
-            result = {"status": "busy"}
-        if queued and result["status"] == "busy":
+            result = {"retry_after": 0}
+        # Busy, or it failed in a way that passes, such as a limit: acknowledged, it would be lost.
+        if queued and result["retry_after"] is not None:
             again.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": again}
 

@@ -50,6 +50,18 @@ def test_inspect_tells_what_a_file_says(tmp_path: Path, capsys: pytest.CaptureFi
     assert "cannot be read" in printed(capsys, "inspect", str(tmp_path / "broken.png"))
 
 
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x30\x82\x01\xff"])
+def test_a_list_without_certificates_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    """No signer is called a stranger, and no manifest broken, for a file that is no PEM."""
+    (tmp_path / "list.der").write_bytes(content)
+    photo = put(tmp_path, "photo.png", plain(64, 64))
+
+    assert main(["inspect", photo, "--trust", str(tmp_path / "list.der")]) == 2
+    assert "no certificate as PEM" in capsys.readouterr().err
+
+
 def test_diff_tells_where_images_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The share, the place and a map; images of different sizes are refused."""
     pixels = plain(64, 64).to_pil()

@@ -168,6 +168,27 @@ def test_a_place_or_number_that_an_option_names_is_bad_input(
     assert named in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("generate", "A fox", "--provider", "x.txt"),
+        ("models", "--provider", "x.txt"),
+        ("sandbox", "--drift", "melt=1"),
+        ("sandbox", "--drift", "tint=2"),
+    ],
+)
+def test_a_name_that_is_not_known_is_bad_input(
+    words: tuple[str, ...], service: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error says which option it is, and what there is."""
+    before = len(service.requests)
+
+    assert (run([*words]), len(service.requests) - before) == (2, 0)
+    printed = capsys.readouterr().err
+    assert words[-2] in printed
+    assert "openrouter" in printed or "repaint=12" in printed
+
+
 def test_a_setting_that_a_variable_makes_is_configuration(
     service: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_paste_that_fails_loses_nothing() -> None:
 
     assert image(64, 64, color="red").data == result.image.data
     assert any("outside='keep' failed" in each for each in result.warnings)
+    assert json.loads(result.to_json())["drift"] is None
 
 
 def test_a_batch_refuses_it(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from gptimage.workers import JobResult
+
 
 FOLDER = Path(__file__).parents[2] / "examples" / "aws_lambda"
 JOB = {"id": "order-17", "prompt": "A red fox", "size": "1024x1024", "quality": "low"}
@@ -94,7 +96,7 @@ def test_a_job_is_paid_for_once(aws: Any) -> None:
 
 
 def test_a_batch_of_a_queue(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only what another worker has comes again; what failed for good does not."""
+    """What another worker has comes again, and what may pass; what failed for good does not."""
     jobs = [JOB, {**JOB, "id": "order-18", "prompt": "A hen [sandbox:moderation]"}]
     event = {
         "Records": [
@@ -105,6 +107,10 @@ def test_a_batch_of_a_queue(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert aws.handler(event, Context()) == {"batchItemFailures": []}
     assert [each["status"] for each in aws.messages()] == ["done", "failed"]
+
+    limited = JobResult(id="order-17", status="failed", retryable=True, retry_after=30.0)
+    monkeypatch.setattr(aws, "run_job", lambda *_, **__: limited)
+    assert len(aws.handler(event, Context())["batchItemFailures"]) == 2
 
     def unreachable(*_: object, **__: object) -> None:
         raise aws.JobStoreError("the bucket is gone")

@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptimage import Image, ImageClient
+from gptimage import Image, ImageClient, PartialImage
 from gptimage.image import Label, contact_sheet, previews
 from gptimage.image.formats import png_chunks, with_gif_xmp, with_svg_xmp
 from gptimage.image.label import COMPOSITE, TRAINED, VOCABULARY, combined, label_of, properties
@@ -119,6 +119,25 @@ def test_what_the_service_sent_is_untouched(drawn: Mapping[str, Image]) -> None:
     assert properties(original.data, original.format) == {}
 
 
+def test_what_is_made_of_a_preview_says_so() -> None:
+    """A partial image is a model's, too, whether an image is streamed or a turn."""
+    with ImageClient.sandbox(Sandbox(draw="plain")) as client:
+        events = [*client.stream("A fox", partial_images=1)]
+        events += [*client.conversation().stream("A fox", partial_images=1)]
+    partials = [event.image for event in events if isinstance(event, PartialImage)]
+
+    made = [partial.thumbnail(64).provenance.digital_source for partial in partials]
+    assert made == [TRAINED, TRAINED]
+
+
+def test_a_map_of_differences_says_what_it_was_made_of() -> None:
+    """It shows the first image, so it is a model's if one of the two is."""
+    photo, made = plain(64, 48), evolve(plain(64, 48), made_by=Label(model="a"))
+
+    sources = [one.diff(two).heat_map.label for one, two in ((made, made), (photo, made))]
+    assert sources == [Label(model="a"), Label(source=COMPOSITE, model="a")]
+
+
 def test_a_photograph_gets_no_label() -> None:
     """Nothing says that a model made it, so nothing made of it says so."""
     photo = plain(64, 48)
@@ -129,6 +148,7 @@ def test_a_photograph_gets_no_label() -> None:
         photo.convert("webp"),
         photo.fit(10, 10),
         contact_sheet([photo]),
+        photo.diff(photo).heat_map,
     ):
         assert made.provenance.digital_source is None
         assert b"xmp" not in made.data.lower()
@@ -185,6 +205,49 @@ def test_hostile_xmp_is_no_label(noise: bytes) -> None:
             ("svg", with_svg_xmp(svg, packet.hex().encode())),
         ]
         assert [label_of(data, kind) for kind, data in files] == [None, None, None]
+
+
+MADE = f"<Iptc4xmpExt:DigitalSourceType>{VOCABULARY}{TRAINED}</Iptc4xmpExt:DigitalSourceType>"
+SPACES = (
+    'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+    'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
+)
+LEVELS = 40_000
+LONG = "u" * 400_000
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        "<rdf:li>" * LEVELS + "</rdf:li>x" * LEVELS,
+        f'<a xmlns:b="{LONG}">{"<b:c/>" * LEVELS}</a>',
+    ],
+    ids=["deep", "long namespace"],
+)
+def test_reading_a_megabyte_of_xmp_takes_no_minutes(within: str) -> None:
+    """Each of these took minutes, or all memory, as every level was looked at for every text."""
+    packet = f"<x {SPACES}>{MADE}{within}</x>".encode()
+    chunk = b"XML:com.adobe.xmp" + bytes(5) + packet
+
+    assert label_of(with_png_chunk(plain(8, 8).data, b"iTXt", chunk), "png") == Label()
+
+
+def test_xmp_with_a_document_type_is_none() -> None:
+    """Its defaults are added to every element, which is as endless as entities are."""
+    doctype = f'<!DOCTYPE x [<!ATTLIST x a CDATA "{"u" * 9000}">]>'
+    chunk = b"XML:com.adobe.xmp" + bytes(5) + f"{doctype}<x {SPACES}>{MADE}</x>".encode()
+
+    assert label_of(with_png_chunk(plain(8, 8).data, b"iTXt", chunk), "png") is None
+
+
+def test_an_svg_of_many_beginnings_is_read_once() -> None:
+    """XMP that begins often and never ends, and long white space, took minutes."""
+    head, packet = b"<svg xmlns='http://www.w3.org/2000/svg'>", b"<q/>"
+    many = head + b"<metadata><x:xmpmeta " * LEVELS + b"</svg>"
+    wide = head + b"<metadata>" + b" " * 400_000 + b"</metadata></svg>"
+
+    assert label_of(many, "svg") is None
+    assert [len(with_svg_xmp(each, packet)) - len(each) for each in (many, wide)] == [25, 25]
 
 
 def certificates() -> tuple[bytes, bytes, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
@@ -78,6 +79,15 @@ def test_an_image_that_moved_is_left_alone(
     assert shift == kept.moved
 
 
+def test_a_panorama_that_moved_is_left_alone() -> None:
+    """However long it is, it has parts to compare."""
+    pixels = pil.effect_noise((25_000, 40), 90).convert("RGB")
+    moved = Image.from_pil(ImageChops.offset(pixels, 2, 0))
+    kept = keep_outside(moved, Image.from_pil(pixels), Mask.from_box((0, 0, 10, 10)))
+
+    assert kept.moved is not None
+
+
 def test_a_large_image_that_was_scaled_is_left_alone(photo: Image) -> None:
     """Its parts moved in different directions."""
     large = Image.from_pil(photo.to_pil().resize((1024, 1024)))
@@ -129,6 +139,16 @@ def test_other_formats_stay(photo: Image, form: str) -> None:
 
     assert form == kept.image.format
     assert drift(kept.image, photo, MASK) < drift(edited, photo, MASK)
+
+
+@pytest.mark.parametrize(("quality", "exact"), [(None, True), (80, False)])
+def test_a_lossless_webp_stays_one(photo: Image, quality: int | None, exact: bool) -> None:
+    """Outside it is the original to the bit, unless a quality was asked for."""
+    buffer = io.BytesIO()
+    repainted(photo).to_pil().save(buffer, "webp", lossless=True)
+    kept = keep_outside(Image.from_bytes(buffer.getvalue()), photo, MASK, quality=quality)
+
+    assert exact is (ImageChops.difference(outside(kept.image), outside(photo)).getbbox() is None)
 
 
 def test_transparency_stays(photo: Image) -> None:

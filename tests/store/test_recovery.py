@@ -15,9 +15,10 @@ import pybase64
 import pytest
 
 import gptimage
-from gptimage import Generate, Image, StoreError
+from gptimage import Generate, Image, Mask, StoreError
 from gptimage._internal import user_dirs
 from gptimage.errors import ConfigurationError
+from gptimage.sandbox import Sandbox
 from gptimage.store import FileBlobs, PendingReplies, Store, note_of
 from tests.factories import image as plain
 
@@ -137,6 +138,32 @@ def test_a_cropped_image_comes_home_as_the_client_made_it(
     assert record.sha256 == caught.value.result.image.sha256
     assert record.request.keys() >= {"prompt", "size"}
     assert "digital_source" not in record.request
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"outside": "keep", "mask": Mask.from_box((16, 16, 48, 48))},
+        {"outside": "keep", "mask": Mask.from_box((16, 16, 48, 48)), "size": "1000x700"},
+        {"format": "jpeg", "compression": 60, "size": "1000x700"},
+    ],
+    ids=["kept", "kept and cropped", "compressed"],
+)
+def test_a_changed_image_is_not_saved_beside_itself(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """A reply left behind by a process that died after saving is made into the same bytes."""
+    store = Store(tmp_path / "one")
+    sandbox = Sandbox(draw="plain", drift={"repaint": 24})
+    with gptimage.ImageClient.sandbox(sandbox, store=store) as client:
+        done = client.edit("A hat", plain(64, 64), **options)
+    sent = done.image.original
+    assert sent is not None
+    body = reply(sent, created=int(done.created.timestamp()))
+    PendingReplies().put("g1:abc", body, note_of(done.request), store=store.name)
+    found = store.recover(older_than=NOW)
+
+    assert (found.failed, found.saved, found.known) == ((), (), 1)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,8 @@ import pytest
 from attrs import evolve
 
 from gptimage import ConfigurationError, InvalidRequestError
+from gptimage.store.blobs import BlobInfo
+from gptimage.store.local_blobs import FileBlobs
 from gptimage.workers import BlobJobStore, Job, JobStoreError, SqliteJobStore, discard, retry
 from gptimage.workers.job import JobOutput, JobRecord
 from gptimage.workers.job_store import JobStore, change
@@ -212,6 +214,28 @@ def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(JobStoreError, match=path.name):
             SqliteJobStore(path).read("a")
     assert [path.read_bytes() for path in (text, other)] == before
+
+
+class NoBucket(FileBlobs):
+    """A bucket that is not there: whatever is done with it, something is not found."""
+
+    def create(self, key: str, data: bytes, *, fsync_dir: bool = True) -> str:
+        """Not found."""
+        raise FileNotFoundError(f"{key}: NoSuchBucket {len(data)} {fsync_dir}")
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[BlobInfo]:
+        """Not found."""
+        raise FileNotFoundError(f"NoSuchBucket {prefix}{after}")
+
+
+def test_a_bucket_that_is_missing_is_said(tmp_path: Path) -> None:
+    """As an error of the job store, which workers wait for and deliver again."""
+    job_store = BlobJobStore(NoBucket(tmp_path))
+
+    with pytest.raises(JobStoreError, match="NoSuchBucket"):
+        job_store.compare_and_swap(None, entry())
+    with pytest.raises(JobStoreError, match="NoSuchBucket"):
+        list(job_store.records())
 
 
 def test_a_damaged_entry_is_said(tmp_path: Path) -> None:

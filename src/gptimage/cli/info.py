@@ -21,8 +21,8 @@ from gptimage.cli.options import (
     read_settings,
 )
 from gptimage.cli.parser import add_actions, add_json, argument
-from gptimage.cli.values import age, port, seconds
-from gptimage.errors import InvalidRequestError
+from gptimage.cli.values import age, port, provider_name, seconds
+from gptimage.errors import ConfigurationError, InvalidRequestError
 
 
 if TYPE_CHECKING:
@@ -191,7 +191,12 @@ def _text(found: CacheStats, cache: DiskCache) -> str:
 def add_models(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``models``."""
     argument(parser, "--all", "include models that are shut down")
-    argument(parser, "--provider NAME", "the models of this service, under the names it has")
+    argument(
+        parser,
+        "--provider NAME",
+        "the models of this service, under the names it has",
+        type=provider_name,
+    )
     add_json(parser)
     parser.set_defaults(func=run_models)
 
@@ -341,11 +346,16 @@ def run_sandbox(args: argparse.Namespace) -> int:
 
 
 def _amount(text: str) -> tuple[str, float]:
+    from gptimage.sandbox import Sandbox
+
     name, _, number = text.partition("=")
     try:
-        return name, float(number)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no KIND=AMOUNT, such as shift=3") from None
+        found: Any = {name: float(number)}
+        Sandbox(drift=found)
+    except (ValueError, ConfigurationError):
+        kinds = "repaint=12, tint=0.3 or shift=3"
+        raise argparse.ArgumentTypeError(f"{text!r} is no KIND=AMOUNT, such as {kinds}") from None
+    return name, found[name]
 
 
 def _rates(text: str) -> dict[str, float]:

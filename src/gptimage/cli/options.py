@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gptimage.cli.console import read_stdin
 from gptimage.cli.parser import CanAddArgument, argument
+from gptimage.cli.values import provider_name
 from gptimage.errors import ConfigurationError, InvalidRequestError, StoreError
 from gptimage.types.parameters import PARAMETERS, Operation, Parameter
 
@@ -174,7 +175,12 @@ def add_client_options(parser: argparse.ArgumentParser, *, without: tuple[str, .
     """
     group = parser.add_argument_group("settings (see `gptimage config`)")
     add_sandbox_option(group)
-    argument(group, "--provider NAME", "the service that draws: openai, azure, openrouter...")
+    argument(
+        group,
+        "--provider NAME",
+        "the service that draws: openai, azure, openrouter...",
+        type=provider_name,
+    )
     for option, what in (
         ("store DIR", "save every image there; a bucket, or off"),
         ("cache DIR", "pay once per request: a folder, on or off"),

@@ -80,3 +80,19 @@ def seconds(text: str) -> float:
     if not 0 <= found <= 86_400:
         raise argparse.ArgumentTypeError(f"write seconds from 0 to 86400, not {text!r}")
     return found
+
+
+def provider_name(text: str) -> str:
+    """Return the name of a provider that this library knows.
+
+    Raises:
+        argparse.ArgumentTypeError: There is none of that name.
+    """
+    from gptimage.errors import ConfigurationError
+    from gptimage.providers import provider
+
+    try:
+        provider(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text

@@ -39,6 +39,7 @@ from gptimage.providers.openai.responses import (
 from gptimage.transport.base64_body import loads, reassemble
 from gptimage.transport.http import EventDecoder, HttpReply, ServerEvent
 from gptimage.transport.wrapped_body import loads as loads_or_none
+from gptimage.types.request import label_for
 from gptimage.types.result import PartialImage, Result
 
 
@@ -393,7 +394,8 @@ class TurnReader:
         except ValueError as error:
             self._notes.append(f"preview {event.index} could not be read: {error}")
             return None
-        partial = PartialImage(image=image, index=event.index)
+        made_by = label_for(self._turn.plan.request, None)
+        partial = PartialImage(image=evolve(image, made_by=made_by), index=event.index)
         self._partials.append(partial)
         return partial
 

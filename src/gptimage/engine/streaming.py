@@ -24,6 +24,7 @@ from gptimage.providers.openai.images import StreamEvent, read_event
 from gptimage.transport.base64_body import image_of
 from gptimage.transport.http import HttpReply, ServerEvent
 from gptimage.transport.wrapped_body import items, merged
+from gptimage.types.request import label_for
 from gptimage.types.result import Completed, PartialImage, Result
 
 
@@ -171,7 +172,8 @@ class StreamReader:
         except ValueError as error:
             self._notes.append(f"preview {event.index} could not be read: {error}")
             return None
-        partial = PartialImage(image=image, index=event.index)
+        made_by = label_for(self._plan.request, None)
+        partial = PartialImage(image=evolve(image, made_by=made_by), index=event.index)
         self._partials.append(partial)
         return partial
 

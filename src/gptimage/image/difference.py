@@ -104,7 +104,7 @@ def moved_by(first: Pil, second: Pil, region: Pil) -> Shift | None:
     """
     one, two = (each.convert("RGB").convert("L") for each in (first, second))
     factor = 1
-    while max(one.size) / factor > _SMALLEST_COPY * 1.5:
+    while factor < _TILE and max(one.size) / factor > _SMALLEST_COPY * 1.5:
         factor *= 2
     view = _View(one, two, region)
     whole = view.at((0, 0, *one.size), factor)

@@ -108,9 +108,7 @@ def root_end(text: str) -> int | None:
     return at + 1 if text.startswith(">", at) else None
 
 
-_SVG_XMP: Final = re.compile(
-    r"<metadata>\s*(?:<\?xpacket[^>]*>)?\s*<x:xmpmeta\b.*?</metadata>", re.DOTALL
-)
+_SVG_XMP: Final = re.compile(r"\s*(?:<\?xpacket[^>]*>\s*)?<x:xmpmeta\b")
 
 
 def with_svg_xmp(data: bytes, packet: bytes) -> bytes:
@@ -119,8 +117,19 @@ def with_svg_xmp(data: bytes, packet: bytes) -> bytes:
     end = root_end(text)
     if end is None:
         return data
-    rest = _SVG_XMP.sub("", text[end:], count=1)
+    rest = _without_xmp(text[end:])
     return f"{text[:end]}<metadata>{packet.decode()}</metadata>{rest}".encode()
+
+
+def _without_xmp(text: str) -> str:
+    """Return the content of an svg without its first XMP, in one pass."""
+    opening, closing = "<metadata>", "</metadata>"
+    start = text.find(opening)
+    while start >= 0 and (end := text.find(closing, start)) >= 0:
+        if _SVG_XMP.match(text, start + len(opening), end):
+            return text[:start] + text[end + len(closing) :]
+        start = text.find(opening, end)
+    return text
 
 
 def check_svg(data: bytes) -> None:

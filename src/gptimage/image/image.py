@@ -22,7 +22,7 @@ from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import codecs, difference, files, transform
 from gptimage.image.difference import TOLERANCE
 from gptimage.image.formats import FORMATS, FormatInfo, has_c2pa, svg_text
-from gptimage.image.label import Label, label_of
+from gptimage.image.label import Label, combined, label_of
 from gptimage.image.protocols import BinaryFile, PilImage
 from gptimage.image.provenance import Provenance, provenance_of
 
@@ -356,6 +356,7 @@ class Image:
             largest=found.largest,
             box=changes.point([0] * (tolerance + 1) + [255] * (255 - tolerance)).getbbox(),
             heat=lambda: difference.heat_map(one, changes, tolerance),
+            label=combined([self.label, other.label]),
         )
 
     def to_pil(self) -> PILImage:
@@ -432,6 +433,7 @@ class Difference:
     largest: int
     box: tuple[int, int, int, int] | None
     _heat: Callable[[], PILImage] = field(alias="heat", repr=False, eq=False)
+    _label: Label | None = field(alias="label", default=None, repr=False, eq=False)
 
     def to_dict(self) -> dict[str, object]:
         """Return the figures as JSON values."""
@@ -446,7 +448,10 @@ class Difference:
     @property
     def heat_map(self) -> Image:
         """The first image in pale grey, with what changed in yellow to red."""
-        return Image.from_pil(self._heat())
+        pixels = self._heat()
+        if self._label is not None:
+            pixels.info[codecs.XMP] = self._label.to_xmp()
+        return Image.from_bytes(codecs.encode(pixels, "png"))
 
 
 ImageSource = (

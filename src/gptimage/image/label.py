@@ -7,7 +7,6 @@ it, nor is what a photograph's file says of people and places.
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -43,8 +42,8 @@ _NAMESPACES: Final = {
     "xmp": "http://ns.adobe.com/xap/1.0/",
     "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
 }
-_PREFIXES: Final = {address: prefix for prefix, address in _NAMESPACES.items()}
 _RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_PREFIXES: Final = {_RDF: "rdf"} | {address: prefix for prefix, address in _NAMESPACES.items()}
 _CARRIED: Final = ("dc:creator", "dc:rights", "photoshop:Credit", "xmpRights:UsageTerms")
 """What an original's label says besides, and keeps saying."""
 
@@ -55,6 +54,10 @@ _LONGEST: Final = 500
 """Characters of a property that are carried on."""
 
 _JPEG_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
+_SVG_END: Final = b"</x:xmpmeta>"
+
+_PIECE: Final = 4096
+"""Bytes handed to the parser at a time: what is refused is read no further."""
 
 
 @frozen(kw_only=True)
@@ -206,6 +209,7 @@ def _in_png(data: bytes) -> bytes | None:
                 return text
             with suppress(zlib.error):
                 return zlib.decompressobj().decompress(text, _LARGEST)
+            return None  # unpacking what every further one claims to hold could take minutes
     return None
 
 
@@ -228,8 +232,10 @@ def _in_gif(data: bytes) -> bytes | None:
 
 
 def _in_svg(data: bytes) -> bytes | None:
-    found = re.search(rb"<x:xmpmeta\b.*?</x:xmpmeta>", data[:_LARGEST], re.DOTALL)
-    return found[0] if found else None
+    # No regular expression: many starts without an end would each be followed to the end.
+    start = data.find(b"<x:xmpmeta", 0, _LARGEST)
+    end = data.find(_SVG_END, max(0, start), _LARGEST)
+    return None if start < 0 or end < 0 else data[start : end + len(_SVG_END)]
 
 
 def _c2pa_source(data: bytes, format: str) -> str | None:
@@ -249,46 +255,64 @@ class _Reader:
         self.found: dict[str, str] = {}
         self._path: list[str] = []
         self._text: list[str] = []
+        self._prefixes: dict[str, str] = {}
 
     def read(self, packet: bytes) -> None:
         """Read a packet as far as it is well-formed.
 
         Raises:
-            ImageDecodeError: It declares entities.
+            ImageDecodeError: It has a document type.
         """
         from xml.parsers import expat
 
-        parser = expat.ParserCreate(namespace_separator=" ")
+        # Not by expat's namespaces: it writes the whole address before every name, and a packet
+        # of 1 MB with a long one took all memory.
+        parser = expat.ParserCreate()
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text.append
-        parser.EntityDeclHandler = _refuse_entities
-        start = packet.find(b"<")
+        parser.StartDoctypeDeclHandler = _refuse_doctype
+        text = packet[max(0, packet.find(b"<")) :].rstrip(b"\0 ")
         with suppress(expat.ExpatError, ValueError, LookupError):  # the others: odd encodings
-            parser.Parse(packet[max(0, start) :].rstrip(b"\0 "), True)
+            for at in range(0, len(text), _PIECE):
+                parser.Parse(text[at : at + _PIECE], False)
+            parser.Parse(b"", True)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._text.clear()
+        for each, value in attributes.items():
+            if each.startswith("xmlns:"):
+                self._prefixes[each[6:]] = _PREFIXES.get(value, "")
+        name = self._usual(name)
         self._path.append(name)
-        resource = attributes.get(f"{_RDF} resource")
-        given = {**attributes, **({name: resource} if resource else {})}
+        given = {self._usual(each): value for each, value in attributes.items()}
+        if resource := given.get("rdf:resource"):
+            self._take(name, resource)
         for each, value in given.items():
             self._take(each, value)
 
-    def _end(self, name: str) -> None:
-        self._path.pop()
+    def _end(self, _: str) -> None:
+        name = self._path.pop()
         text = "".join(self._text).strip()
         self._text.clear()
         if text:
-            lists = (f"{_RDF} li", f"{_RDF} Seq", f"{_RDF} Alt", f"{_RDF} Bag")
-            owner = next((e for e in (name, *reversed(self._path)) if e not in lists), "")
-            self._take(owner, text)
+            lists = ("rdf:li", "rdf:Seq", "rdf:Alt", "rdf:Bag")
+            # A list has two levels; looking further up at every text takes minutes in deep XML.
+            around = (name, *reversed(self._path[-2:]))
+            self._take(next((each for each in around if each not in lists), ""), text)
+
+    def _usual(self, name: str) -> str:
+        """Return a name with the prefix it has here; nothing for one of another namespace."""
+        prefix, _, local = name.partition(":")
+        usual = self._prefixes.get(prefix)
+        return f"{usual}:{local}" if usual else ""
 
     def _take(self, name: str, value: str) -> None:
-        address, _, local = name.rpartition(" ")
-        if address in _PREFIXES:
-            self.found.setdefault(f"{_PREFIXES[address]}:{local}", value[:_LONGEST])
+        if name and not name.startswith("rdf:"):
+            self.found.setdefault(name, value[:_LONGEST])
 
 
-def _refuse_entities(*_: Any) -> None:
-    raise ImageDecodeError("this XMP declares XML entities, which can unpack without end")
+def _refuse_doctype(*_: Any) -> None:
+    raise ImageDecodeError(
+        "this XMP has a document type, whose entities and defaults can unpack without end"
+    )

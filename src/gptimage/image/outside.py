@@ -16,7 +16,7 @@ from gptimage.image.difference import TOLERANCE, Shares, Shift, changes, moved_b
 from gptimage.image.image import Image
 from gptimage.image.label import combined
 from gptimage.image.mask import Mask, opacity
-from gptimage.image.transform import FIT_QUALITY, cover
+from gptimage.image.transform import FIT_QUALITY, cover, is_lossless_webp
 
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def keep_outside(
         whole.info[XMP] = label.to_xmp()
     format = edited.format if edited.format in {"png", "jpeg", "webp"} else "png"
     wanted = FIT_QUALITY if quality is None else max(quality, 1)  # Pillow's 0 means 75
-    data = encode(whole, format, quality=wanted)
+    lossless = quality is None and format == "webp" and is_lossless_webp(edited.data)
+    data = encode(whole, format, quality=wanted, lossless=lossless)
     return KeptOutside(image=evolve(Image.from_bytes(data), original=edited), drift=found.changed)
 
 

@@ -17,6 +17,7 @@ from attrs import asdict, field, frozen
 
 from gptimage._internal.json import label as text_of
 from gptimage._internal.json import table
+from gptimage.errors import InvalidRequestError
 from gptimage.image.formats import FORMATS, has_c2pa
 from gptimage.image.label import COMPOSITE, TRAINED, label_of, properties
 
@@ -96,7 +97,18 @@ def provenance_of(data: bytes, format: str, *, trust: bytes | None = None) -> Pr
         data: The file.
         format: Its format.
         trust: Certificates of those who are trusted to sign, as PEM.
+
+    Raises:
+        InvalidRequestError: ``trust`` holds no certificate as PEM.
     """
+    if trust is not None and b"-----BEGIN CERTIFICATE-----" not in trust:
+        # The library would call every signer a stranger, or blame the manifest.
+        raise InvalidRequestError(
+            "trust: no certificate as PEM is in it (openssl x509 -inform der makes PEM of DER)",
+            field="trust",
+            value=len(trust),
+            allowed="text with -----BEGIN CERTIFICATE-----",
+        )
     xmp = properties(data, format)
     signed = has_c2pa(data, format)
     credentials, note = _credentials(data, format, trust) if signed else (None, None)

@@ -340,13 +340,13 @@ def fit(
     if format == "gif":
         return fit_animation(data, width, height, xmp)
     target = format if format in {"png", "jpeg", "webp"} else "png"
-    lossless = quality is None and format == "webp" and _is_lossless_webp(data)
+    lossless = quality is None and format == "webp" and is_lossless_webp(data)
     image = cover(decode(data, format, xmp=xmp), width, height)
     wanted = FIT_QUALITY if quality is None else max(quality, 1)  # Pillow's 0 means 75
     return encode(image, target, quality=wanted, lossless=lossless)
 
 
-def _is_lossless_webp(data: bytes) -> bool:
+def is_lossless_webp(data: bytes) -> bool:
     """Return whether a still WebP keeps every pixel."""
     return any(name == b"VP8L" for name, _, _ in riff_chunks(data))
 

@@ -30,6 +30,8 @@ from gptimage._internal.user_dirs import make_private, recovery_folder, spool_fo
 from gptimage.errors import GptImageError, ImageDecodeError, StoreError
 from gptimage.image.image import Image
 from gptimage.image.label import COMPOSITE, TRAINED, Label
+from gptimage.image.mask import Mask
+from gptimage.image.outside import keep_outside
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import cost_of
 from gptimage.models.sizes import Size
@@ -45,7 +47,7 @@ from gptimage.store.sync import remove
 from gptimage.store.verify import RECOVERED
 from gptimage.transport.base64_body import decoded_images, read
 from gptimage.types.record import Record
-from gptimage.types.request import Generate, label_for
+from gptimage.types.request import Edit, Generate, label_for
 
 
 # `PendingReplies`: keeps a raw reply from the moment it arrived until its images are saved.
@@ -381,7 +383,7 @@ def _reply(
         return (), 0
     label = _label(left, body)
     raw = [evolve(Image.from_bytes(data), made_by=label) for data in decoded_images(body)]
-    images = [_exact(image, left.note) for image in raw]
+    images = [_exact(context, image, left.note) for image in raw]
     if not images:
         raise ImageDecodeError("the reply holds no image")
     known = {each.sha256: search.by_digest(context.index.database, each.sha256) for each in images}
@@ -424,10 +426,40 @@ def _call(left: PendingReply, body: bytes) -> CallMetadata:
     )
 
 
-def _exact(image: Image, request: Mapping[str, object]) -> Image:
-    """Return the image with the requested pixels, as the client would have made it."""
+def _exact(context: StoreContext, image: Image, note: Mapping[str, object]) -> Image:
+    """Return the image as the client would have made it: one saved already is then known."""
     try:
-        size = Size.parse(str(request.get("size", "auto"))).pixels
-        return image.fit(*size) if size else image
-    except GptImageError:
+        size = Size.parse(str(note.get("size", "auto"))).pixels
+        level = note.get("compression")
+        quality = level if isinstance(level, int) else None
+        if kept := _kept(context, image, note, size, quality):
+            return kept
+        return image.fit(*size, quality=quality) if size else image
+    except Exception:  # noqa: BLE001  # a paid image is never dropped for its size
         return image
+
+
+def _kept(
+    context: StoreContext,
+    image: Image,
+    note: Mapping[str, object],
+    size: tuple[int, int] | None,
+    quality: int | None,
+) -> Image | None:
+    """Return the image with the original outside the mask.
+
+    None where that was not asked for, or where the store has no input images of this request: then
+    its images were not saved either.
+    """
+    if "outside" not in note:
+        return None
+    request = {name: value for name, value in note.items() if name != _SOURCE}
+    with suppress(GptImageError, OSError):
+        edit = sidecar.request_from_json(
+            request, lambda key: Image.from_bytes(context.blobs.read(key).data)
+        )
+        if isinstance(edit, Edit) and isinstance(edit.mask, Mask):
+            first = edit.images[0]
+            if isinstance(first, Image):
+                return keep_outside(image, first, edit.mask, size=size, quality=quality).image
+    return None

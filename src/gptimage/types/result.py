@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import asdict, evolve, field, frozen
 
-from gptimage.errors import ImageDecodeError
+from gptimage.errors import GptImageError, ImageDecodeError
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.image.outside import drift
@@ -105,7 +106,8 @@ class Result:
         """Return everything known as JSON values, with the names of the command line's ``--json``.
 
         Costs are in USD, as text that no program rounds; ``effective`` is what the main
-        parameters came to; ``drift`` is measured for an edit with ``outside``, or else null.
+        parameters came to; ``drift`` is measured for an edit with ``outside``, and null
+        otherwise or where an image is broken.
 
         Args:
             data: Whether the images themselves are in it, as base64 text.
@@ -125,7 +127,7 @@ class Result:
             "effective": dict(self.effective),
             "cached": self.cached,
             "sandbox": self.sandbox,
-            "drift": self.drift if getattr(self.request, "outside", None) else None,
+            "drift": self._measured_drift(),
         }
 
     def to_json(self, *, data: bool = False) -> str:
@@ -168,6 +170,12 @@ class Result:
         if not isinstance(first, Image) or self.image.format in ("gif", "svg"):
             return None
         return max(drift(image.original or image, first, mask) for image in self.images)
+
+    def _measured_drift(self) -> float | None:
+        # What was paid for is described also when an image cannot be decoded.
+        with suppress(GptImageError):
+            return self.drift if getattr(self.request, "outside", None) else None
+        return None
 
     def warn(self, *sentences: str) -> Result:
         """Return the same result with more warnings."""

@@ -93,8 +93,6 @@ class BlobJobStore:
     def _failures(self) -> Generator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise
         except (StoreError, OSError) as error:
             raise JobStoreError(f"{self!r} cannot be used: {error}") from error
 
