@@ -341,7 +341,7 @@ class BaseClient:
                     completed = Completed(result=call.saved(await self._save(parsed, tags)))
                 break
             except Exception as error:
-                if began or not self._passes(error):
+                if began or call.doubtful or not self._passes(error):
                     raise
                 if others is None:
                     others = await self._instead(plan, error)
@@ -349,7 +349,7 @@ class BaseClient:
                     await self._tell_hook()
                 if not others:
                     raise
-                plan, how = others.pop(0), evolve(how, extra_headers=None)
+                plan = others.pop(0)
         yield completed
 
     async def _looked_up(
@@ -400,14 +400,18 @@ class BaseClient:
 
     async def _answer(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
         """Return the result, saved: of this plan, or of a model that is asked after it."""
+        call = self._accounting.call(plan)
         try:
-            return await self._draw(plan, how, tags)
+            return await self._draw(plan, call, how, tags)
         except Exception as error:
+            if call.doubtful:  # an earlier try may be billed, whatever came of the last one
+                raise
             for other in await self._instead(plan, error):
+                call = self._accounting.call(other)
                 try:
-                    return await self._draw(other, evolve(how, extra_headers=None), tags)
+                    return await self._draw(other, call, how, tags)
                 except Exception as second:
-                    if not self._passes(second):
+                    if call.doubtful or not self._passes(second):
                         raise
                     await self._tell_hook()
                     error.add_note(f"{other.request.model} did not draw it, either: {second}")
@@ -421,7 +425,8 @@ class BaseClient:
         """Return the plans for the models that may be asked after this failure."""
         if not self._config.fallbacks:
             return []
-        found = await self._runtime.work(lambda: [*self._config.instead(plan.request, error)])
+        instead = partial(self._config.instead, plan.request, error, elsewhere=plan.elsewhere)
+        found = await self._runtime.work(lambda: [*instead()])
         if found:
             await self._tell_hook()
         return found
@@ -431,10 +436,11 @@ class BaseClient:
         if self._sender.hook is not None:
             await self._runtime.work(self._sender.hook.not_billed)
 
-    async def _draw(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
+    async def _draw(
+        self, plan: Plan, call: CallTracker, how: CallSettings, tags: tuple[str, ...]
+    ) -> Result:
         """Return the result of a plan, from the cache or the service, saved."""
         plan = self._config.with_call(plan, timeout=how.timeout, headers=how.extra_headers)
-        call = self._accounting.call(plan)
         with self._kept_on_failure(plan, call), call:
             if self.cache is None:
                 parsed = await self._request(plan, call)
