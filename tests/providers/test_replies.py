@@ -1,0 +1,67 @@
+"""What the replies of other providers say about money."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptimage import ApiError, Completed, ImageClient, Ledger, ServerError
+from gptimage.budget import Billing
+from gptimage.sandbox import Sandbox
+from gptimage.transport.http import HttpReply
+
+
+def test_the_cost_of_a_stream_is_that_of_all_its_images() -> None:
+    """OpenRouter states the cost of each image in the event that has it."""
+    with ImageClient.sandbox(provider="openrouter", model="openai/gpt-image-2") as client:
+        costs: list[Decimal] = []
+        for n in (1, 2):
+            event: Any = list(client.stream("A fox", n=n, size="640x384", quality="low"))[-1]
+            assert isinstance(event, Completed)
+            assert event.result.cost is not None
+            costs.append(event.result.cost.usd)
+
+    assert costs[1] == 2 * costs[0]
+
+
+GEMINIS: dict[str, Any] = {
+    "candidates": [
+        {
+            "content": {"parts": [{"text": "I draw no cheque that says insufficient funds."}]},
+            "finishReason": "STOP",
+        }
+    ],
+    "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 200},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "kind"),
+    [
+        ("gemini", GEMINIS, ServerError),
+        ("openrouter", {"error": {"code": 502, "message": "Provider returned error"}}, ApiError),
+        ("xai", {"error": {"message": "generation failed"}}, ApiError),
+    ],
+)
+def test_an_error_inside_a_success_may_be_billed(
+    name: Any, body: dict[str, Any], kind: type[ApiError], tmp_path: Path
+) -> None:
+    """Whatever words it quotes, no other model draws it, and the ledger has it as unknown."""
+    sandbox = Sandbox(provider=name)
+    headers = {"content-type": "application/json"}
+    sandbox.fail_next(HttpReply(status=200, headers=headers, body=json.dumps(body).encode()))
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    settings: Any = {"model": "openai/gpt-image-2"} if name == "openrouter" else {}
+    with (
+        ImageClient.sandbox(
+            sandbox, fallbacks=["azure/gpt-image-2"], ledger=ledger, **settings
+        ) as client,
+        pytest.raises(kind, match="it may have been billed"),
+    ):
+        client.generate("A fox")
+
+    assert [row.billing for row in ledger.rows()] == [Billing.UNKNOWN]
