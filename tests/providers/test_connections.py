@@ -293,3 +293,9 @@ def test_a_password_in_the_address_of_another_provider_stays_with_its_transport(
         found, _, _ = client._config.services.resolve("vllm/FLUX.1-dev")
 
     assert found.base_url == "http://127.0.0.1:9/v1"
+
+
+def test_a_profile_that_is_none_is_bad_configuration() -> None:
+    """Azure is no profile; the message has those there are."""
+    with pytest.raises(ConfigurationError, match="no profile 'azure': there are openrouter"):
+        compatible("lab", "http://127.0.0.1:9/v1", profile="azure")

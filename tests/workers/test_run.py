@@ -196,6 +196,7 @@ def test_a_reply_of_another_model_is_taken(
 
     class Dies(Store):
         def save(self, *arguments: Any, **options: Any) -> Any:
+            del arguments, options
             raise Killed
 
     with pytest.raises(Killed):

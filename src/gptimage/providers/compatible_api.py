@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from gptimage._internal.json import array, count, table
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.providers.base import Provider
 from gptimage.providers.openai.images import EDIT_PATH, MAX_DATA_URL
 from gptimage.transport.base64_body import loads
@@ -55,7 +55,14 @@ def compatible(
         base_url: Its address.
         profile: Which service it is, such as ``vllm``; ``generic`` takes model, prompt, n and size.
         api_key: Its key, if it wants one.
+
+    Raises:
+        ConfigurationError: There is no such profile.
     """
+    if profile not in _PROFILES:
+        raise ConfigurationError(
+            f"there is no profile {profile!r}: there are {', '.join(_PROFILES)}"
+        )
     found = evolve(provider(profile), name=name, base_url=base_url, api_key=api_key)
     return evolve(found, url_variables=(), key_variables=(), needs_key=False, catalogue="")
 
