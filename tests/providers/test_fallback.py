@@ -12,6 +12,7 @@ from gptimage import (
     ApiError,
     AsyncImageClient,
     BadRequestError,
+    Budget,
     ConfigurationError,
     ImageClient,
     Ledger,
@@ -226,3 +227,21 @@ def test_an_unknown_try_before_a_refusal_in_a_success_ends_it_too(stream: bool) 
         pytest.raises(ModerationError),
     ):
         own.generate("A fox") if not stream else list(own.stream("A fox"))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_model_that_the_budget_refuses_is_passed_over(stream: bool) -> None:
+    """What xAI's costs is not known: the next is asked, or the first failure is raised."""
+    sandbox, budget = Sandbox(), Budget("1.00", per="day")
+    sandbox.fail_next("rate_limit", times=2)
+
+    def draw(*fallbacks: str) -> str:
+        with ImageClient.sandbox(sandbox, retry=ONCE, fallbacks=fallbacks, budget=budget) as own:
+            events: list[Any] = list(own.stream("A fox")) if stream else []
+            result = events[-1].result if stream else own.generate("A fox")
+            return str(result.model)
+
+    assert draw("xai/grok-imagine-image-2.0", OTHER) == OTHER
+    with pytest.raises(RateLimitError) as caught:
+        draw("xai/grok-imagine-image-2.0")
+    assert any("what this request may cost cannot be known" in n for n in caught.value.__notes__)
