@@ -1,4 +1,4 @@
-"""What the replies of other providers say about money."""
+"""What other providers are sent, and what their replies say about money."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gptimage import ApiError, Completed, ImageClient, Ledger, ServerError
+from gptimage import ApiError, Completed, ImageClient, InvalidRequestError, Ledger, ServerError
 from gptimage.budget import Billing
 from gptimage.sandbox import Sandbox
 from gptimage.transport.http import HttpReply
@@ -65,3 +65,21 @@ def test_an_error_inside_a_success_may_be_billed(
         client.generate("A fox")
 
     assert [row.billing for row in ledger.rows()] == [Billing.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [
+        ("together", {"width": 64}),
+        ("together", {"response_format": "url"}),
+        ("xai", {"aspect_ratio": "1:1"}),
+        ("xai", {"response_format": "url"}),
+    ],
+)
+def test_a_field_that_the_library_sets_is_refused(name: Any, extra: dict[str, object]) -> None:
+    """It would be overwritten in silence; without a size, a ratio of one's own is sent."""
+    with (
+        ImageClient.sandbox(provider=name, model="some/model") as client,
+        pytest.raises(InvalidRequestError, match="set by the library"),
+    ):
+        client.generate("A fox", size="640x384", extra_body=extra)

@@ -132,7 +132,7 @@ def _server(title: str, parameters: frozenset[str], **more: Any) -> Callable[[st
 def _to_openrouter(request: HttpRequest) -> HttpRequest:
     """Return a request to its own path, with input images as parts of a message."""
     images = [{"type": "image_url", "image_url": {"url": url}} for url in _urls(request)]
-    body = {**request.body, **({"input_references": images} if images else {})}
+    body = _with(request.body, {"input_references": images} if images else {})
     return evolve(request, path="/images", body=body, files=())
 
 
@@ -166,15 +166,15 @@ def _to_together(request: HttpRequest) -> HttpRequest:
     """Return a request with width and height, which asks for base64."""
     body = dict(request.body)
     size = _pixels(body, "Together")
+    # Without it the reply has addresses of images that expire.
+    ours: dict[str, object] = {"response_format": "base64"}
     if size is not None:
-        body["width"], body["height"] = size
+        ours["width"], ours["height"] = size
     if body.get("output_format") not in (None, "png", "jpeg"):
         raise _refused("format", body["output_format"], "Together draws png and jpeg", "png, jpeg")
     if images := _urls(request):
-        body["reference_images"] = images
-    # Without it the reply has addresses of images that expire.
-    body["response_format"] = "base64"
-    return evolve(request, path="/images/generations", body=body, files=())
+        ours["reference_images"] = images
+    return evolve(request, path="/images/generations", body=_with(body, ours), files=())
 
 
 def _to_xai(request: HttpRequest) -> HttpRequest:
@@ -183,14 +183,14 @@ def _to_xai(request: HttpRequest) -> HttpRequest:
     if body.get("quality") not in (None, "low", "medium"):
         raise _refused("quality", body["quality"], "xAI takes low and medium", "low, medium")
     size = _pixels(body, "xAI", may_be_auto=True)
+    ours: dict[str, object] = {"response_format": "b64_json"}
     if size is not None:
-        body["aspect_ratio"] = min(_RATIOS, key=lambda name: _distance(name, size))
-        body["resolution"] = "2k" if size[0] * size[1] > _LARGE else "1k"
+        ours["aspect_ratio"] = min(_RATIOS, key=lambda name: _distance(name, size))
+        ours["resolution"] = "2k" if size[0] * size[1] > _LARGE else "1k"
     images = [{"url": url} for url in _urls(request)]
     if images:
-        body |= {"image": images[0]} if len(images) == 1 else {"images": images}
-    body["response_format"] = "b64_json"
-    return evolve(request, body=body, files=())
+        ours |= {"image": images[0]} if len(images) == 1 else {"images": images}
+    return evolve(request, body=_with(body, ours), files=())
 
 
 def _distance(ratio: str, size: tuple[int, int]) -> float:
@@ -224,7 +224,16 @@ def _to_localai(request: HttpRequest) -> HttpRequest:
             "LocalAI reads what follows a bar ('|') as what is not to be drawn",
             "a prompt without a bar, and extra_body={'negative_prompt': ...} where it is meant",
         )
-    return evolve(_exact_size(request, "LocalAI"), body={**body, "response_format": "b64_json"})
+    whole = _with(body, {"response_format": "b64_json"})
+    return evolve(_exact_size(request, "LocalAI"), body=whole)
+
+
+def _with(body: Mapping[str, object], ours: Mapping[str, object]) -> dict[str, object]:
+    """Add fields that the library sets itself, and refuse another value from ``extra_body``."""
+    for name, value in ours.items():
+        if name in body and body[name] != value:
+            raise _refused("extra_body", name, "this field is set by the library", "other fields")
+    return {**body, **ours}
 
 
 def _to_own_server(request: HttpRequest) -> HttpRequest:
