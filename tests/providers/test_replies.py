@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 
-from gptimage import ApiError, Completed, ImageClient, InvalidRequestError, Ledger, ServerError
+from gptimage import (
+    ApiError,
+    Completed,
+    ImageClient,
+    InvalidRequestError,
+    Ledger,
+    ModerationError,
+    ServerError,
+)
 from gptimage.budget import Billing
+from gptimage.providers import provider
 from gptimage.sandbox import Sandbox
 from gptimage.transport.http import HttpReply
 
@@ -83,3 +92,35 @@ def test_a_field_that_the_library_sets_is_refused(name: Any, extra: dict[str, ob
         pytest.raises(InvalidRequestError, match="set by the library"),
     ):
         client.generate("A fox", size="640x384", extra_body=extra)
+
+
+@pytest.mark.parametrize(
+    ("details", "cost"), [({"upstream_inference_cost": 0.04}, Decimal("0.042")), ({}, None)]
+)
+def test_a_key_of_ones_own_upstream_is_paid_as_well(
+    details: dict[str, float], cost: Decimal | None
+) -> None:
+    """OpenRouter's ``cost`` is then its fee alone, and what the other bills is not in it."""
+    usage = {"cost": 0.002, "is_byok": True, "cost_details": details}
+    body = json.dumps({"created": 1, "data": [], "usage": usage}).encode()
+
+    found = provider("openrouter").from_wire(HttpReply(status=200, body=body))
+
+    stated = json.loads(found.body)["cost_usd"]
+    assert (None if stated is None else Decimal(stated)) == cost
+
+
+def test_an_image_that_xai_rejects_may_be_billed(tmp_path: Path) -> None:
+    """Its error says that the image was generated, with HTTP 400."""
+    body = b'{"code": "bad", "error": "Generated image rejected by content moderation."}'
+    sandbox = Sandbox(provider="xai")
+    sandbox.fail_next(HttpReply(status=400, body=body))
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    with (
+        ImageClient.sandbox(sandbox, ledger=ledger) as client,
+        pytest.raises(ModerationError) as caught,
+    ):
+        client.generate("A fox")
+
+    assert caught.value.stage == "output"
+    assert [row.billing for row in ledger.rows()] == [Billing.UNKNOWN]

@@ -158,8 +158,20 @@ def _priced_tokens(value: dict[str, Any]) -> dict[str, Any]:
     return {
         **value,
         "usage": {**counted, "total_tokens": count(usage.get("total_tokens"))} if usage else None,
-        "cost_usd": usage.get("cost"),
+        "cost_usd": _openrouters_cost(usage),
     }
+
+
+def _openrouters_cost(usage: Mapping[str, Any]) -> object:
+    """Return the whole cost: beside a key of one's own, ``cost`` is OpenRouter's fee alone."""
+    cost = usage.get("cost")
+    if usage.get("is_byok") is not True:
+        return cost
+    upstream = table(usage.get("cost_details")).get("upstream_inference_cost")
+    try:
+        return str(Decimal(str(cost)) + Decimal(str(upstream)))
+    except ArithmeticError:
+        return None
 
 
 def _to_together(request: HttpRequest) -> HttpRequest:
@@ -201,6 +213,10 @@ def _distance(ratio: str, size: tuple[int, int]) -> float:
 
 
 def _from_xai(reply: HttpReply) -> HttpReply:
+    if reply.status == 400 and b"Generated image rejected" in reply.body:
+        # It was drawn, so it may be billed; no source says that it is not.
+        return _moderated(reply, "xAI drew the image and its moderation rejected it", "output")
+
     def change(value: dict[str, Any]) -> dict[str, Any]:
         items = [table(each) for each in array(value.get("data"))]
         there = [each for each in items if each.get("respect_moderation") is not False]
