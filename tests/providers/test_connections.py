@@ -299,3 +299,8 @@ def test_a_profile_that_is_none_is_bad_configuration() -> None:
     """Azure is no profile; the message has those there are."""
     with pytest.raises(ConfigurationError, match="no profile 'azure': there are openrouter"):
         compatible("lab", "http://127.0.0.1:9/v1", profile="azure")
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    """A provider is a value that people print."""
+    assert "pass-77-word" not in repr(compatible("lab", "http://user:pass-77-word@lab.example/v1"))
