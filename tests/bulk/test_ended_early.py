@@ -16,6 +16,7 @@ from gptimage import InvalidRequestError, OutcomeUnknownError, Retry
 from gptimage.bulk import Item, Progress, Stop, UndeliveredError
 from gptimage.bulk.checkpoint import Checkpoint, CheckpointLine
 from gptimage.cache import Cache
+from gptimage.sandbox import Sandbox
 from gptimage.store import PendingReplies, Store
 from gptimage.transport.http import HttpReply, HttpRequest
 from tests.bulk.conftest import Both
@@ -73,6 +74,21 @@ def test_the_next_run_has_what_was_paid(both: Both, tmp_path: Path, kind: str) -
     assert sorted(item.index for item in items) == list(range(12))
     assert [result.cost == 0 and result.cached for result in resumed if result] == [True] * paid
     assert waiting() == 0
+
+
+def test_what_another_model_drew_stays_its_own(both: Both, tmp_path: Path) -> None:
+    """A reply of a fallback that waits in the spool is that of its model, whose price it has."""
+    sandbox, path = Sandbox(), tmp_path / "run.jsonl"
+    sandbox.fail_next("rate_limit")
+    options: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
+    client = both.sandbox(sandbox, retry=Retry(attempts=1), fallbacks=["azure/gpt-image-2"])
+    with pytest.raises(KeyError):
+        both.many(client, FOXES[:1], checkpoint=path, take=leave, **options)
+    [item] = both.many(client, FOXES[:1], checkpoint=path, **options)
+
+    assert (item.resumed, item.error) == (True, None)
+    assert item.result is not None
+    assert item.result.model == "azure/gpt-image-2"
 
 
 def test_without_a_checkpoint_the_spool_has_it(

@@ -249,3 +249,26 @@ def test_the_sandbox_has_a_ledger_of_its_own(home: Path) -> None:
 
     assert usual == str(home / ".local/state/gptimage/sandbox-ledger.sqlite")
     assert named == "mine.sqlite"
+
+
+@pytest.mark.parametrize("of_file", ["azure", None])
+@pytest.mark.parametrize("chosen", ["openai", "xai", "azure", None])
+def test_a_key_goes_to_its_own_provider_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch, of_file: str | None, chosen: str | None
+) -> None:
+    """What stands in a file is for the provider it names, ``OPENAI_API_KEY`` for OpenAI."""
+    named = f'provider = "{of_file}"\n' if of_file else ""
+    write_user_file(f'{named}api_key = "of-the-file-0123"\nbase_url = "https://file.example"')
+    whose = of_file or "openai"
+    for has_variable in (False, True):
+        if has_variable:
+            monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+        config = load({"provider": chosen})
+
+        effective = chosen or whose
+        of_its_own = KEY if has_variable and effective == "openai" else None
+        of_file_too = effective == whose
+        expected = of_its_own or ("of-the-file-0123" if of_file_too else None)
+        assert config.text("api_key") == expected
+        assert config.text("base_url") == ("https://file.example" if of_file_too else None)

@@ -277,6 +277,8 @@ def test_no_step_loses_an_image(name: str, kind: str) -> None:
 
 
 @pytest.mark.slow  # a thousand calls
+# As above: here it is an error inside of a generator that checks the bytes of an image.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_no_line_loses_an_image() -> None:
     """At every line, but for those that hand the result to the caller: nothing guards them."""
     lines = frozenset({"call", "line"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from gptimage import ConfigurationError, ImageClient
 from gptimage.cli.main import main
 from gptimage.config import load
+from gptimage.providers import Provider, provider
 from gptimage.sandbox import Sandbox, SandboxServer
 
 
@@ -47,6 +49,28 @@ def test_openais_key_does_not_go_to_another_provider(monkeypatch: pytest.MonkeyP
     assert load().text("api_key") is None
     with pytest.raises(ConfigurationError, match="no API key for xAI: set the environment"):
         ImageClient.from_config()
+
+
+@pytest.mark.parametrize("chosen", ["azure", provider("azure")])
+def test_a_provider_given_in_code_gets_no_key_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | Provider
+) -> None:
+    """What `from_config` is given beats the configuration, whose key is not for it."""
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    sandbox, keys = Sandbox(provider="azure"), list[str | None]()
+
+    def noted(headers: Mapping[str, str], path: str) -> None:
+        del path
+        keys.append(headers.get("api-key"))
+
+    sandbox.dialect.check_key = noted  # type: ignore[method-assign]  # listens in
+    with SandboxServer(sandbox=sandbox) as server:
+        monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", server.azure_endpoint)
+        monkeypatch.setenv("AZURE_OPENAI_API_KEY", "key-of-azure-0123")
+        with ImageClient.from_config(provider=chosen) as client:
+            client.generate("A fox", quality="low", size="640x384")
+
+    assert keys == ["key-of-azure-0123"]
 
 
 def test_a_file_has_provider_key_and_address_together(

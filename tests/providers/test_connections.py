@@ -282,3 +282,25 @@ def test_a_conversation_goes_to_the_provider_of_its_image_model(
     assert turn.result.model == "azure/gpt-image-2"
     assert sent["api-key"] == KEY
     assert sent["x-ms-oai-image-generation-deployment"] == "gpt-image-2"
+
+
+def test_a_password_in_the_address_of_another_provider_stays_with_its_transport(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither a repr, a cache key nor the address of a download has it."""
+    monkeypatch.setenv("VLLM_BASE_URL", "http://user:of-the-proxy-77@127.0.0.1:9/v1")
+    with ImageClient(api_key="sk-of-openai-0123456789") as client:
+        found, _, _ = client._config.services.resolve("vllm/FLUX.1-dev")
+
+    assert found.base_url == "http://127.0.0.1:9/v1"
+
+
+def test_a_profile_that_is_none_is_bad_configuration() -> None:
+    """Azure is no profile; the message has those there are."""
+    with pytest.raises(ConfigurationError, match="no profile 'azure': there are openrouter"):
+        compatible("lab", "http://127.0.0.1:9/v1", profile="azure")
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    """A provider is a value that people print."""
+    assert "pass-77-word" not in repr(compatible("lab", "http://user:pass-77-word@lab.example/v1"))

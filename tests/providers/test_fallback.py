@@ -12,6 +12,7 @@ from gptimage import (
     ApiError,
     AsyncImageClient,
     BadRequestError,
+    Budget,
     ConfigurationError,
     ImageClient,
     Ledger,
@@ -21,8 +22,9 @@ from gptimage import (
     Retry,
     TransportError,
 )
-from gptimage.sandbox import Sandbox
+from gptimage.sandbox import Sandbox, SandboxTransport
 from gptimage.transport.http import HttpReply, HttpRequest
+from gptimage.transport.protocols import SANDBOX_URL
 
 
 ONCE = Retry(attempts=1)
@@ -180,3 +182,66 @@ def test_a_fallback_without_a_key_is_refused_at_once() -> None:
     """It would be missed only on the day it is needed."""
     with pytest.raises(ConfigurationError, match="Azure has no address"):
         ImageClient(api_key="sk-of-openai-0123456789", fallbacks=[OTHER])
+
+
+@pytest.mark.parametrize("retired", [True, False])
+def test_the_headers_of_a_call_stay_with_its_provider(retired: bool) -> None:
+    """They may hold a secret of the provider that the call names, and no other one gets them."""
+    sandbox, seen = Sandbox(), list[dict[str, str]]()
+    sandbox.fail_next("rate_limit", times=2)
+
+    class Noted(SandboxTransport):
+        def send(self, request: HttpRequest) -> HttpReply:
+            seen.append(dict(request.headers))
+            return super().send(request)
+
+    with ImageClient(
+        transport=Noted(sandbox),
+        base_url=SANDBOX_URL,
+        retry=ONCE,
+        fallbacks=["gpt-image-2", OTHER],
+        clock=lambda: datetime(2026, 12, 2, tzinfo=UTC),
+    ) as own:
+        other, _ = own._config.services._others["azure"]
+        own._config.services._others["azure"] = (other, Noted(Sandbox()))
+        model = "gpt-image-1.5" if retired else "gpt-image-2.5-flare"
+        result = own.generate("A fox", model=model, extra_headers={"x-secret": "one"})
+
+    assert result.model == OTHER
+    assert [each.get("x-secret") for each in seen] == [*["one"] * (len(seen) - 1), None]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_unknown_try_before_a_refusal_in_a_success_ends_it_too(stream: bool) -> None:
+    """Gemini refuses a prompt with HTTP 200; the try before that may be billed all the same."""
+    sandbox = Sandbox(provider="gemini")
+    sandbox.fail_next("cut")
+    sandbox.fail_next("moderation")
+    with (
+        ImageClient.sandbox(
+            sandbox,
+            retry=Retry(attempts=2, unknown=1, first_delay=0.0),
+            fallbacks=[OTHER],
+            fallback_moderated=True,
+        ) as own,
+        pytest.raises(ModerationError),
+    ):
+        own.generate("A fox") if not stream else list(own.stream("A fox"))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_model_that_the_budget_refuses_is_passed_over(stream: bool) -> None:
+    """What xAI's costs is not known: the next is asked, or the first failure is raised."""
+    sandbox, budget = Sandbox(), Budget("1.00", per="day")
+    sandbox.fail_next("rate_limit", times=2)
+
+    def draw(*fallbacks: str) -> str:
+        with ImageClient.sandbox(sandbox, retry=ONCE, fallbacks=fallbacks, budget=budget) as own:
+            events: list[Any] = list(own.stream("A fox")) if stream else []
+            result = events[-1].result if stream else own.generate("A fox")
+            return str(result.model)
+
+    assert draw("xai/grok-imagine-image-2.0", OTHER) == OTHER
+    with pytest.raises(RateLimitError) as caught:
+        draw("xai/grok-imagine-image-2.0")
+    assert any("what this request may cost cannot be known" in n for n in caught.value.__notes__)

@@ -261,3 +261,43 @@ print(sorted(name for name in sys.modules if name == "openai" or name == "pydant
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_redirect_to_another_server_takes_no_key_along(echo: Echo, is_async: bool) -> None:
+    """A download may be sent on to a storage of files, which is not the one the key is for."""
+
+    class Moved(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("location", f"{echo.url}/there")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    keys = {"api-key": KEY, "x-goog-api-key": KEY, "authorization": f"Bearer {KEY}"}
+    request = HttpRequest(method="GET", path="/files/1/content", headers={"x-gateway": KEY})
+    with ThreadingHTTPServer(("127.0.0.1", 0), Moved) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        if is_async:
+
+            async def run() -> None:
+                transport = AsyncHttpTransport(
+                    lambda: http_client(url, 60, keys, is_async=True), owned=True
+                )
+                await transport.send(request)
+                await transport.aclose()
+
+            asyncio.run(run())
+        else:
+            transport = HttpTransport(
+                lambda: http_client(url, 60, keys, is_async=False), owned=True
+            )
+            transport.send(request)
+            transport.close()
+        server.shutdown()
+
+    assert KEY not in str(echo.seen[-1])

@@ -24,7 +24,7 @@ from gptimage import (
 )
 from gptimage.budget.budget import Budget
 from gptimage.budget.ledger import Ledger
-from gptimage.cache import CacheEntry
+from gptimage.cache import Cache, CacheEntry
 from gptimage.errors import CacheError
 from gptimage.sandbox import Sandbox
 from gptimage.store import Store
@@ -47,6 +47,7 @@ from tests.workers.helpers import (
     LEASE,
     URL,
     Clock,
+    Killed,
     Memory,
     Process,
     Service,
@@ -176,6 +177,40 @@ def test_a_reply_in_the_spool_is_taken(shared: Shared, clock: Clock, state: Path
     assert (result.status, result.cost) == ("done", Decimal("0.005930"))
     assert len(shared.service.asked) == 1
     assert not list(state.rglob("*.reply"))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_reply_of_another_model_is_taken(
+    shared: Shared, clock: Clock, state: Path, cached: bool
+) -> None:
+    """Killed before the images of a fallback are saved, its reply is found under its own key."""
+    sandbox = Sandbox()
+    sandbox.fail_next("rate_limit")
+    cache = Cache.memory() if cached else None
+
+    def work(store: Store) -> JobResult:
+        client = ImageClient.sandbox(
+            sandbox, store=store, cache=cache, retry=Retry(attempts=1), fallbacks=["gpt-image-2"]
+        )
+        return run_job(JOB, client=client, job_store=shared.job_store, lease=LEASE)
+
+    class Dies(Store):
+        def save(self, *arguments: Any, **options: Any) -> Any:
+            del arguments, options
+            raise Killed
+
+    with pytest.raises(Killed):
+        work(Dies(shared.folder))
+    if cached:
+        for path in state.rglob("*.reply"):
+            path.unlink()
+    clock.pass_(DEAD)
+    asked = len(sandbox.requests)
+    with Store(shared.folder) as store:
+        result = work(store)
+        models = [store.get(each).model for each in result.images]
+
+    assert (result.status, models, len(sandbox.requests)) == ("done", ["gpt-image-2"], asked)
 
 
 def test_pictures_in_the_store_are_the_result(shared: Shared, clock: Clock) -> None:

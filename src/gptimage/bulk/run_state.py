@@ -252,7 +252,8 @@ class RunState:
             if left is None:
                 return None
             body = left.read()
-            result = self.saver.core.parse(item.plan, HttpReply(status=200, body=body), {})
+            plan = self._drawn_by(left.note.get("model"), item.plan)
+            result = self.saver.core.parse(plan, HttpReply(status=200, body=body), {})
         except (GptImageError, OSError) as error:
             _LOG.warning("item %d: its reply in the spool cannot be read: %s", item.index, error)
             return None
@@ -267,6 +268,12 @@ class RunState:
         # An earlier run paid for it; the line keeps what it cost.
         free = evolve(result, cached=True, cost=FREE).warn(*warnings)
         return Item(index=item.index, request=item.request, open=lambda: free, resumed=True)
+
+    def _drawn_by(self, model: object, plan: Plan) -> Plan:
+        """Return the plan for the model that drew a reply, which may be a fallback."""
+        if not isinstance(model, str) or model == plan.request.model:
+            return plan
+        return self.saver.core.planned(evolve(plan.request, model=model), plan.on)
 
     def _is_cached(self, key: str) -> bool:
         """Tell whether sending it again costs nothing."""

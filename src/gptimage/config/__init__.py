@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gptimage.config.loading import Config as Config
 from gptimage.config.loading import Layer as Layer
-from gptimage.config.loading import foreign_credentials as foreign_credentials
 from gptimage.config.loading import load as load
 from gptimage.config.loading import named_file as named_file
+from gptimage.config.loading import own_credentials as own_credentials
 from gptimage.config.loading import parse_file as parse_file
 from gptimage.config.loading import user_file as user_file
 from gptimage.config.settings import OFF as OFF

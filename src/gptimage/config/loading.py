@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -185,8 +185,7 @@ def load(
         ]
     if problems:
         raise ConfigurationError("; ".join(problems))
-    for name in foreign_credentials(values.get("provider"), origins):
-        values.pop(name, None)
+    own_credentials(layers, values, origins)
     return Config(
         values={name: value for name, value in values.items() if name not in LIMITS},
         origins=origins,
@@ -197,19 +196,28 @@ def load(
     )
 
 
-def foreign_credentials(provider: object, origins: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the settings of key and address that are not the provider's and must not go there.
+def own_credentials(
+    layers: Sequence[Layer], values: dict[str, Value], origins: dict[str, str]
+) -> None:
+    """Leave the key and the address of the provider alone: those of another must not go there.
 
-    ``OPENAI_API_KEY`` is OpenAI's. What stands in the file that names the provider is for that.
+    ``OPENAI_API_KEY`` is OpenAI's. What stands in a file is for the provider that it names.
 
     Args:
-        provider: The service that draws, or None.
-        origins: Where each setting comes from.
+        layers: The sources, of which the last one counts.
+        values: The settings, which are changed.
+        origins: Where each setting comes from, which is changed, too.
     """
-    if provider in (None, OPENAI):
-        return ()
-    names = ("api_key", "base_url")
-    return tuple(name for name in names if origins.get(name) != origins.get("provider"))
+    chosen = values.get("provider", OPENAI)
+    for name in ("api_key", "base_url"):
+        values.pop(name, None)
+        origins.pop(name, None)
+        for layer in layers:
+            if name not in layer.values:
+                continue
+            is_openais = layer.origins[name].startswith("OPENAI_")
+            if chosen == (OPENAI if is_openais else layer.values.get("provider", OPENAI)):
+                values[name], origins[name] = layer.values[name], layer.origins[name]
 
 
 def user_file() -> Path | None:

@@ -47,7 +47,7 @@ from gptimage.engine.send import (
 )
 from gptimage.engine.services import Services
 from gptimage.engine.streaming import StreamReader
-from gptimage.errors import ConfigurationError, OutcomeUnknownError
+from gptimage.errors import BudgetExceededError, ConfigurationError, OutcomeUnknownError
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import Estimate
 from gptimage.transport.retry import Retry
@@ -69,6 +69,7 @@ VARIATION: Final = (
 """The prompt of `variations`; the endpoint of that name is retired."""
 
 VARIATION_NOTE: Final = "OpenAI's variations endpoint is retired; this was made by an edit"
+_NOT_EITHER: Final = "{} did not draw it, either: {}"
 _HOOK: Final = ("before_send", "not_billed")
 _NO_BATCH: Final = (
     "a send hook is not called for batches: submit the batch with the client that has none"
@@ -307,7 +308,8 @@ class BaseClient:
         plan_any = partial(self._config.plan_any, prompt, images, options, stream=True)
         runtime = self._runtime
         plan = await runtime.work(plan_any)
-        others: list[Plan] | None = None
+        first: Exception | None = None
+        others: list[Plan] = []
         while True:
             # One generator: between two, a finished image could be lost on its way to the caller.
             call, began = self._accounting.call(plan), False
@@ -341,15 +343,16 @@ class BaseClient:
                     completed = Completed(result=call.saved(await self._save(parsed, tags)))
                 break
             except Exception as error:
-                if began or not self._passes(error):
+                if began or call.doubtful or not self._passes(error, instead=first is not None):
                     raise
-                if others is None:
-                    others = await self._instead(plan, error)
-                elif others:
+                if first is None:
+                    first, others = error, await self._instead(plan, error)
+                else:
+                    first.add_note(_NOT_EITHER.format(plan.request.model, error))
                     await self._tell_hook()
                 if not others:
-                    raise
-                plan, how = others.pop(0), evolve(how, extra_headers=None)
+                    raise first from first.__cause__
+                plan = others.pop(0)
         yield completed
 
     async def _looked_up(
@@ -400,28 +403,41 @@ class BaseClient:
 
     async def _answer(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
         """Return the result, saved: of this plan, or of a model that is asked after it."""
+        call = self._accounting.call(plan)
         try:
-            return await self._draw(plan, how, tags)
+            return await self._draw(plan, call, how, tags)
         except Exception as error:
+            if call.doubtful:  # an earlier try may be billed, whatever came of the last one
+                raise
             for other in await self._instead(plan, error):
+                call = self._accounting.call(other)
                 try:
-                    return await self._draw(other, evolve(how, extra_headers=None), tags)
+                    return await self._draw(other, call, how, tags)
                 except Exception as second:
-                    if not self._passes(second):
+                    if call.doubtful or not self._passes(second, instead=True):
                         raise
                     await self._tell_hook()
-                    error.add_note(f"{other.request.model} did not draw it, either: {second}")
+                    error.add_note(_NOT_EITHER.format(other.request.model, second))
             raise
 
-    def _passes(self, error: Exception) -> bool:
-        """Return whether a failure cannot have been billed and another model may be asked."""
+    def _passes(self, error: Exception, *, instead: bool = False) -> bool:
+        """Return whether a failure cannot have been billed and another model may be asked.
+
+        Args:
+            error: The failure.
+            instead: Whether it is that of a model asked after another one, whose price a budget
+                may refuse: it is passed over.
+        """
+        if instead and isinstance(error, BudgetExceededError):
+            return True
         return can_fall_back(error, moderated=self._config.fallback_moderated)
 
     async def _instead(self, plan: Plan, error: Exception) -> list[Plan]:
         """Return the plans for the models that may be asked after this failure."""
         if not self._config.fallbacks:
             return []
-        found = await self._runtime.work(lambda: [*self._config.instead(plan.request, error)])
+        instead = partial(self._config.instead, plan.request, error, elsewhere=plan.elsewhere)
+        found = await self._runtime.work(lambda: [*instead()])
         if found:
             await self._tell_hook()
         return found
@@ -431,10 +447,11 @@ class BaseClient:
         if self._sender.hook is not None:
             await self._runtime.work(self._sender.hook.not_billed)
 
-    async def _draw(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
+    async def _draw(
+        self, plan: Plan, call: CallTracker, how: CallSettings, tags: tuple[str, ...]
+    ) -> Result:
         """Return the result of a plan, from the cache or the service, saved."""
         plan = self._config.with_call(plan, timeout=how.timeout, headers=how.extra_headers)
-        call = self._accounting.call(plan)
         with self._kept_on_failure(plan, call), call:
             if self.cache is None:
                 parsed = await self._request(plan, call)

@@ -244,21 +244,33 @@ class ClientConfig:
                 return plan
             raise
 
-    def instead(self, request: Generate, error: Exception) -> Iterator[Plan]:
+    def instead(
+        self, request: Generate, error: Exception, *, elsewhere: bool = False
+    ) -> Iterator[Plan]:
         """Yield the plans of a request for the models that may draw it after a failure.
 
         A model that cannot do what is asked is passed over.
+
+        Args:
+            request: What was asked.
+            error: How that ended.
+            elsewhere: Whether it had gone to another provider than the call names already.
         """
         if not self.fallbacks or not can_fall_back(error, moderated=self.fallback_moderated):
             return
         why = reason(request.model, error)
+        asked, _, _ = self.services.resolve(request.model)
         for name in self.fallbacks:
             try:
                 found = self.planned(evolve(request, model=name), self.clock().date())
             except InvalidRequestError:
                 continue
             if found.request.model != request.model:
-                yield evolve(found, warnings=(*found.warnings, why))
+                yield evolve(
+                    found,
+                    warnings=(*found.warnings, why),
+                    elsewhere=elsewhere or found.provider is not asked,
+                )
 
     def planned(self, request: Generate, today: date, *, batch: bool = False) -> Plan:
         """Plan a request for the provider that its model names."""
@@ -280,6 +292,8 @@ class ClientConfig:
         self, plan: Plan, *, timeout: float | None, headers: Mapping[str, str] | None
     ) -> Plan:
         """Return the plan with what a call says about its own delivery; its key stays the same."""
+        if plan.elsewhere:  # the headers were meant for whom the call names, and may be secret
+            headers = None
         if timeout is None and not headers:
             return plan
         own = {name.lower(): value for name, value in (headers or {}).items()}

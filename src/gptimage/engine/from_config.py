@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gptimage._internal.user_dirs import make_private
 from gptimage.config import Config
 from gptimage.errors import ConfigurationError
+from gptimage.providers import DEFAULT
 
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ def client_arguments(
     Raises:
         ConfigurationError: A part cannot be made.
     """
-    found: dict[str, Any] = {} if config.sandbox else _connection(config)
+    chosen = settings.get("provider")
+    # Its key and address are those of the provider it names, and must not go to another.
+    foreign = chosen is not None and chosen != (config.provider or DEFAULT)
+    found: dict[str, Any] = {} if config.sandbox else _connection(config, foreign=foreign)
     if config.provider is not None:
         found["provider"] = config.provider
     for name in ("model", "chat_model", "fallbacks"):
@@ -126,15 +130,15 @@ def open_templates(config: Config) -> PromptTemplates:
     return (builtin.with_brand(own.brand) if own.brand else builtin) | own
 
 
-def _connection(config: Config) -> dict[str, Any]:
-    key = config.text("api_key")
-    if config.lacks_key:
+def _connection(config: Config, *, foreign: bool) -> dict[str, Any]:
+    key = None if foreign else config.text("api_key")
+    if config.lacks_key and not foreign:
         raise ConfigurationError(
             "no API key: set OPENAI_API_KEY, or OPENAI_API_KEY_FILE to the path of a file that "
             "holds it, or GPTIMAGE_SANDBOX=1 to try everything without one; nothing was sent"
         )
     found: dict[str, Any] = {} if key is None else {"api_key": key}
-    for name in ("base_url", "timeout"):
+    for name in ("timeout",) if foreign else ("base_url", "timeout"):
         if name in config.values:
             found[name] = config.values[name]
     return found

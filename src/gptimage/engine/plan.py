@@ -55,6 +55,7 @@ class Plan:
         most: The most images it may draw, where that is not how many were asked for.
         meant: The model of the catalogue that a name it does not have may be a misspelling of.
         sandbox: Whether the sandbox draws.
+        elsewhere: Whether another provider draws than the one that the call names.
     """
 
     request: Generate
@@ -72,6 +73,7 @@ class Plan:
     most: int | None = None
     meant: str | None = None
     sandbox: bool = False
+    elsewhere: bool = False
 
     @property
     def images(self) -> int:

@@ -10,6 +10,7 @@ from attrs import Factory, define, evolve, field
 
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.providers import DEFAULT, Provider, from_environment, provider, split_model
+from gptimage.transport.environment import split_login
 from gptimage.transport.protocols import SANDBOX_URL
 
 
@@ -87,7 +88,10 @@ class Services:
                     found = evolve(found, base_url=SANDBOX_URL)
                 else:
                     found = found.connected()
-                self._others[name] = (found, self.open(found))
+                opened = self.open(found)
+                # The transport has the user and password of the address; no one else needs them.
+                plain, _ = split_login(str(found.base_url))
+                self._others[name] = (evolve(found, base_url=plain), opened)
             return self._others[name]
 
 

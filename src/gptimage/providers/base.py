@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 from gptimage._internal.keywords import strict_class
 from gptimage.errors import ConfigurationError
 from gptimage.models.sizes import SizeRule
-from gptimage.secrets import remember, scrub_error
+from gptimage.secrets import display_url, remember, remember_url, scrub_error
 from gptimage.transport.base64_body import reassemble
 from gptimage.transport.environment import check_key, check_url, environment_key
 from gptimage.transport.http import HttpReply, HttpRequest, ServerEvent
@@ -32,6 +32,10 @@ EDITS: Final = frozenset({"images", "mask", "markup", "input_fidelity"})
 
 def _no_headers() -> Mapping[str, str]:
     return {}
+
+
+def _shown_address(url: str | None) -> str:
+    return repr(None if url is None else display_url(str(url)))
 
 
 def _same_address(url: str) -> str:
@@ -102,7 +106,7 @@ class Provider:
 
     name: str
     title: str
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=_shown_address)
     url_variables: tuple[str, ...] = ()
     address: Callable[[str], str] = field(default=_same_address, repr=False)
     key_variables: tuple[str, ...] = ()
@@ -136,6 +140,8 @@ class Provider:
                 f"Provider(name={self.name!r}) must be a word in small letters without a slash"
             )
         remember(self.api_key)
+        if self.base_url is not None:
+            remember_url(str(self.base_url))
 
     @property
     def translates(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from gptimage._internal.json import array, count, table
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.providers.base import Provider
 from gptimage.providers.openai.images import EDIT_PATH, MAX_DATA_URL
 from gptimage.transport.base64_body import loads
@@ -55,7 +55,14 @@ def compatible(
         base_url: Its address.
         profile: Which service it is, such as ``vllm``; ``generic`` takes model, prompt, n and size.
         api_key: Its key, if it wants one.
+
+    Raises:
+        ConfigurationError: There is no such profile.
     """
+    if profile not in _PROFILES:
+        raise ConfigurationError(
+            f"there is no profile {profile!r}: there are {', '.join(_PROFILES)}"
+        )
     found = evolve(provider(profile), name=name, base_url=base_url, api_key=api_key)
     return evolve(found, url_variables=(), key_variables=(), needs_key=False, catalogue="")
 
@@ -125,7 +132,7 @@ def _server(title: str, parameters: frozenset[str], **more: Any) -> Callable[[st
 def _to_openrouter(request: HttpRequest) -> HttpRequest:
     """Return a request to its own path, with input images as parts of a message."""
     images = [{"type": "image_url", "image_url": {"url": url}} for url in _urls(request)]
-    body = {**request.body, **({"input_references": images} if images else {})}
+    body = _with(request.body, {"input_references": images} if images else {})
     return evolve(request, path="/images", body=body, files=())
 
 
@@ -151,23 +158,35 @@ def _priced_tokens(value: dict[str, Any]) -> dict[str, Any]:
     return {
         **value,
         "usage": {**counted, "total_tokens": count(usage.get("total_tokens"))} if usage else None,
-        "cost_usd": usage.get("cost"),
+        "cost_usd": _openrouters_cost(usage),
     }
+
+
+def _openrouters_cost(usage: Mapping[str, Any]) -> object:
+    """Return the whole cost: beside a key of one's own, ``cost`` is OpenRouter's fee alone."""
+    cost = usage.get("cost")
+    if usage.get("is_byok") is not True:
+        return cost
+    upstream = table(usage.get("cost_details")).get("upstream_inference_cost")
+    try:
+        return str(Decimal(str(cost)) + Decimal(str(upstream)))
+    except ArithmeticError:
+        return None
 
 
 def _to_together(request: HttpRequest) -> HttpRequest:
     """Return a request with width and height, which asks for base64."""
     body = dict(request.body)
     size = _pixels(body, "Together")
+    # Without it the reply has addresses of images that expire.
+    ours: dict[str, object] = {"response_format": "base64"}
     if size is not None:
-        body["width"], body["height"] = size
+        ours["width"], ours["height"] = size
     if body.get("output_format") not in (None, "png", "jpeg"):
         raise _refused("format", body["output_format"], "Together draws png and jpeg", "png, jpeg")
     if images := _urls(request):
-        body["reference_images"] = images
-    # Without it the reply has addresses of images that expire.
-    body["response_format"] = "base64"
-    return evolve(request, path="/images/generations", body=body, files=())
+        ours["reference_images"] = images
+    return evolve(request, path="/images/generations", body=_with(body, ours), files=())
 
 
 def _to_xai(request: HttpRequest) -> HttpRequest:
@@ -176,14 +195,14 @@ def _to_xai(request: HttpRequest) -> HttpRequest:
     if body.get("quality") not in (None, "low", "medium"):
         raise _refused("quality", body["quality"], "xAI takes low and medium", "low, medium")
     size = _pixels(body, "xAI", may_be_auto=True)
+    ours: dict[str, object] = {"response_format": "b64_json"}
     if size is not None:
-        body["aspect_ratio"] = min(_RATIOS, key=lambda name: _distance(name, size))
-        body["resolution"] = "2k" if size[0] * size[1] > _LARGE else "1k"
+        ours["aspect_ratio"] = min(_RATIOS, key=lambda name: _distance(name, size))
+        ours["resolution"] = "2k" if size[0] * size[1] > _LARGE else "1k"
     images = [{"url": url} for url in _urls(request)]
     if images:
-        body |= {"image": images[0]} if len(images) == 1 else {"images": images}
-    body["response_format"] = "b64_json"
-    return evolve(request, body=body, files=())
+        ours |= {"image": images[0]} if len(images) == 1 else {"images": images}
+    return evolve(request, body=_with(body, ours), files=())
 
 
 def _distance(ratio: str, size: tuple[int, int]) -> float:
@@ -194,6 +213,10 @@ def _distance(ratio: str, size: tuple[int, int]) -> float:
 
 
 def _from_xai(reply: HttpReply) -> HttpReply:
+    if reply.status == 400 and b"Generated image rejected" in reply.body:
+        # It was drawn, so it may be billed; no source says that it is not.
+        return _moderated(reply, "xAI drew the image and its moderation rejected it", "output")
+
     def change(value: dict[str, Any]) -> dict[str, Any]:
         items = [table(each) for each in array(value.get("data"))]
         there = [each for each in items if each.get("respect_moderation") is not False]
@@ -217,7 +240,16 @@ def _to_localai(request: HttpRequest) -> HttpRequest:
             "LocalAI reads what follows a bar ('|') as what is not to be drawn",
             "a prompt without a bar, and extra_body={'negative_prompt': ...} where it is meant",
         )
-    return evolve(_exact_size(request, "LocalAI"), body={**body, "response_format": "b64_json"})
+    whole = _with(body, {"response_format": "b64_json"})
+    return evolve(_exact_size(request, "LocalAI"), body=whole)
+
+
+def _with(body: Mapping[str, object], ours: Mapping[str, object]) -> dict[str, object]:
+    """Add fields that the library sets itself, and refuse another value from ``extra_body``."""
+    for name, value in ours.items():
+        if name in body and body[name] != value:
+            raise _refused("extra_body", name, "this field is set by the library", "other fields")
+    return {**body, **ours}
 
 
 def _to_own_server(request: HttpRequest) -> HttpRequest:

@@ -20,6 +20,7 @@ from gptimage._internal.json import array, count, label, table
 from gptimage.errors import InvalidRequestError
 from gptimage.models.catalog import Models
 from gptimage.providers.base import Provider
+from gptimage.providers.openai.errors import NO_IMAGE
 from gptimage.transport.http import FilePart, HttpReply, HttpRequest
 
 
@@ -229,7 +230,7 @@ def _why_none(
         return _moderated("output", f"Gemini drew nothing that it may show ({reason}){quoted}")
     return {
         "message": f"Gemini replied without an image ({reason}){quoted}",
-        "code": "no_image",
+        "code": NO_IMAGE,
         # It may have thought and written, and both are billed.
         "type": "image_generation_server_error",
     }

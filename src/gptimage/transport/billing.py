@@ -154,7 +154,7 @@ def may_be_billed(error: BaseException) -> bool:
     """Return whether a call that was sent and ended this way may be billed.
 
     A refusal is not. A failure in the middle of the work may be, and so may an image that
-    was drawn and then held back.
+    was drawn and then held back, or an error of unknown meaning inside a success.
     """
     if isinstance(error, _NOTHING_SENT):
         return False
@@ -162,6 +162,8 @@ def may_be_billed(error: BaseException) -> bool:
         if isinstance(error, ServerError):
             nothing_done = error.status == 429 or error.status in _NOT_OFFERED
             return not (nothing_done or says_overloaded(_told(error)))
+        if type(error) is ApiError and 200 <= error.status < 300:
+            return True
         return isinstance(error, ModerationError) and error.stage == "output"
     return True
 

@@ -36,6 +36,10 @@ _IDLE: Final = 100
 """How many connections are open at once, and how many stay open for the next call."""
 
 
+_ANYWHERE: Final = frozenset({"accept", "accept-encoding", "connection", "host", "user-agent"})
+"""Headers that a redirect to another server may take along."""
+
+
 def no_auth() -> Mapping[str, str]:
     """Return no headers: those of a key are the client's."""
     return NO_HEADERS
@@ -128,7 +132,24 @@ def http_client(
     # Names in lower case, so that the user's own header replaces ours instead of joining it.
     ours = {"accept": "application/json", "user-agent": f"gptimage/{library_version()}"}
     kind = httpx2.AsyncClient if is_async else httpx2.Client
+    home = httpx2.URL(endpoint)
+
+    def stays(url: httpx2.URL) -> bool:
+        is_same = (url.host, url.port) == (home.host, home.port)
+        return is_same and url.scheme in (home.scheme, "https")
+
+    # A redirect of a download may lead to another server. The HTTP library then leaves out
+    # Authorization alone, and the keys of some providers are in headers of other names.
+    def leave_out(request: httpx2.Request) -> None:
+        if not stays(request.url):
+            for name in {*request.headers} - _ANYWHERE:
+                del request.headers[name]
+
+    async def aleave_out(request: httpx2.Request) -> None:
+        leave_out(request)
+
     return kind(
+        event_hooks={"request": [aleave_out if is_async else leave_out]},
         base_url=endpoint,
         headers={**ours, **headers},
         timeout=time_limits(timeout),

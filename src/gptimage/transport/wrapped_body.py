@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, Final, cast
 
 from gptimage._internal.json import array, count, table
@@ -31,6 +32,8 @@ _STARTS: Final = ("iVBOR", "/9j/", "UklGR", "R0lGOD", "PHN2Z", "PD94b")
 
 _NESTED: Final = (dict, list)
 _COUNTED: Final = ("input_tokens", "output_tokens", "total_tokens")
+_COST: Final = "cost_usd"
+"""Where a provider's own statement of a cost is put; see `Provider.from_wire`."""
 _DETAILS: Final = ("input_tokens_details", "output_tokens_details")
 
 
@@ -74,7 +77,8 @@ def merged(finals: list[dict[str, Any]]) -> dict[str, Any]:
     ]
     created = data[0].get("created_at", data[0].get("created"))
     head = {name: part for name, part in data[0].items() if name not in {"b64_json", "type"}}
-    return {**head, "created": created, "usage": _total(finals), "data": data}
+    whole = {**head, "created": created, "usage": _total(finals), "data": data}
+    return {**whole, _COST: _total_cost(finals)} if any(_COST in each for each in finals) else whole
 
 
 def items(value: object) -> list[dict[str, Any]]:
@@ -143,6 +147,14 @@ def _total(finals: list[dict[str, Any]]) -> object:
         details = [table(each.get(part)) for each in tables]
         total[part] = {name: _sum(details, name) for name in details[0]}
     return total
+
+
+def _total_cost(finals: list[dict[str, Any]]) -> str | None:
+    """Return what all finished images cost together; None where one has no amount."""
+    try:
+        return str(sum((Decimal(str(each.get(_COST))) for each in finals), Decimal(0)))
+    except ArithmeticError:
+        return None
 
 
 def _sum(tables: list[dict[str, Any]], name: str) -> Any:

@@ -214,7 +214,9 @@ class RefuseToSend:
     def before_send(self, key: str, max_cost: Decimal | None) -> NoReturn:
         """Refuse."""
         del key, max_cost
-        raise ConfigurationError("this request is not to be sent again")
+        # As a failure to reach the service: then the replies of the client's fallbacks are
+        # looked up, too, each under its own key.
+        raise TransportError("an earlier worker sent its request, and it is not sent again")
 
     def not_billed(self) -> None:
         """Do nothing: nothing was sent."""

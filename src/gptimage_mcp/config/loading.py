@@ -21,8 +21,8 @@ from gptimage.config import (
     ON,
     Layer,
     Value,
-    foreign_credentials,
     named_file,
+    own_credentials,
     parse_file,
     user_file,
     usual_cache,
@@ -75,12 +75,12 @@ def load(options: Mapping[str, str] = NO_OPTIONS) -> LoadedSettings:
     flags.read_flags(options)
     made: dict[str, Value] = {}
     origins = dict.fromkeys(ROWS, DEFAULT)
-    for layer in (users, variables, flags):
+    layers = (users, variables, flags)
+    for layer in layers:
         made |= layer.values
         origins |= layer.origins
-    for name in foreign_credentials(made.get("provider"), origins):
-        made.pop(name, None)
-        origins[name] = DEFAULT
+    own_credentials(layers, made, origins)
+    origins = {**dict.fromkeys(ROWS, DEFAULT), **origins}
     if "transport" in options:
         origins["transport"] = f"--{options['transport']}"
     refused = users.refused | variables.refused | flags.refused

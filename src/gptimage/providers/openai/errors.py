@@ -41,6 +41,8 @@ _MODERATION: Final = {
     "contentFilter",
     "content_filter",
 }
+NO_IMAGE: Final = "no_image"
+"""The code of a reply in words alone, which its provider may bill."""
 _USER_TYPES: Final = {"image_generation_user_error", "invalid_request_error"}
 _SERVER_TYPES: Final = {"image_generation_server_error", "server_error"}
 _MODERATED: Final = re.compile(
@@ -153,6 +155,8 @@ def _kind(details: _Details, status: int) -> type[ApiError]:
     message = details.message[:_READ]
     if details.code in _MODERATION:
         return ModerationError
+    if details.code == NO_IMAGE:  # the message has the words of a model, whatever they are
+        return ServerError
     if is_no_credit(" ".join(filter(None, (details.code, details.type, message)))):
         return QuotaExceededError
     if "organization must be verified" in message.lower():
