@@ -119,7 +119,9 @@ def test_the_models_of_a_provider_are_listed(
     assert words in capsys.readouterr().out
 
 
-def test_a_provider_that_is_none_is_bad_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_provider_that_is_none_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
     """The message has the names there are."""
-    assert main(["models", "--provider", "azur"]) == 3
+    with pytest.raises(SystemExit) as ended:
+        main(["models", "--provider", "azur"])
+    assert ended.value.code == 2
     assert "did you mean 'azure'" in capsys.readouterr().err
