@@ -12,6 +12,7 @@ from PIL import ImageChops, ImageEnhance, ImageFilter
 from gptimage import Image, ImageClient, InvalidRequestError, Mask
 from gptimage.image import drift, keep_outside
 from gptimage.image.codecs import decode
+from gptimage.image.difference import changes
 from gptimage.sandbox import Sandbox
 from tests.factories import image as plain
 
@@ -222,3 +223,18 @@ def test_the_sandbox_drifts_on_request(photo: Image) -> None:
     assert all(
         share > 0.05 for name, share in shares.items() if name != "none" and share is not None
     )
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+def test_a_tall_image_is_compared_in_strips(mode: str) -> None:
+    """Every row counts once, also where one strip ends and the next begins."""
+    before = pil.linear_gradient("L").resize((8, 2_500)).convert(mode)
+    after = before.copy()
+    for row in (0, 1_023, 1_024, 2_499):
+        after.putpixel((3, row), before.getpixel((3, 1_250)))
+
+    found = changes(before, after)
+
+    assert found.size == before.size
+    rows = {y for y in range(2_500) if found.crop((0, y, 8, y + 1)).getbbox()}
+    assert rows == {0, 1_023, 1_024, 2_499}

@@ -26,6 +26,9 @@ _REACH: Final = 4
 _SMALLEST_COPY: Final = 128
 """Longest edge in pixels of that copy: of 1024 pixels, moves of up to 32 are found."""
 
+_STRIP: Final = 1024
+"""Rows of pixels that are compared at once."""
+
 _TILE: Final = 128
 """Edge in pixels of the parts that are compared at full size."""
 
@@ -41,6 +44,20 @@ def changes(one: Pil, other: Pil) -> Pil:
 
     Both have one size. Pixels that nobody sees, being transparent in both, are equal.
     """
+    from PIL import Image as pil
+
+    width, height = one.size
+    if height <= _STRIP:
+        return _changes(one, other)
+    # In strips: the copies that are compared take twice the memory of both images.
+    found = pil.new("L", one.size)
+    for top in range(0, height, _STRIP):
+        box = (0, top, width, min(height, top + _STRIP))
+        found.paste(_changes(one.crop(box), other.crop(box)), box)
+    return found
+
+
+def _changes(one: Pil, other: Pil) -> Pil:
     from PIL import ImageChops
 
     # RGBa: colours multiplied by their opacity, so that hidden ones count for nothing.
