@@ -418,7 +418,7 @@ def test_choices_are_the_library_s() -> None:
 
 def test_fifty_calls_at_once_are_all_answered(tmp_path: Path) -> None:
     """Fifty different calls over one connection draw fifty pictures."""
-    where = server_fixture(tmp_path)
+    where = server_fixture(tmp_path, wait=3_600.0)  # images, on a slow machine, too
 
     async def many(client: Any) -> Any:
         calls = [
