@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from gptimage._internal.clock import Clock
 from gptimage._internal.keywords import (
@@ -143,6 +143,19 @@ class CallSettings:
     tags: Iterable[str] = ()
     timeout: float | None = None
     extra_headers: Mapping[str, str] | None = None
+
+
+@define
+class _Tried:
+    """How the models of one call ended so far.
+
+    Attributes:
+        first: The first failure, which is raised when no model draws the image.
+        others: The plans for the models that may still be asked.
+    """
+
+    first: Exception | None = None
+    others: list[Plan] = field(factory=list[Plan])
 
 
 class BaseClient:
@@ -308,8 +321,7 @@ class BaseClient:
         plan_any = partial(self._config.plan_any, prompt, images, options, stream=True)
         runtime = self._runtime
         plan = await runtime.work(plan_any)
-        first: Exception | None = None
-        others: list[Plan] = []
+        tried = _Tried()
         while True:
             # One generator: between two, a finished image could be lost on its way to the caller.
             call, began = self._accounting.call(plan), False
@@ -343,16 +355,9 @@ class BaseClient:
                     completed = Completed(result=call.saved(await self._save(parsed, tags)))
                 break
             except Exception as error:
-                if began or call.doubtful or not self._passes(error, instead=first is not None):
+                if began:
                     raise
-                if first is None:
-                    first, others = error, await self._instead(plan, error)
-                else:
-                    first.add_note(_NOT_EITHER.format(plan.request.model, error))
-                    await self._tell_hook()
-                if not others:
-                    raise first from first.__cause__
-                plan = others.pop(0)
+                plan = await self._another(tried, plan, call, error)
         yield completed
 
     async def _looked_up(
@@ -403,34 +408,38 @@ class BaseClient:
 
     async def _answer(self, plan: Plan, how: CallSettings, tags: tuple[str, ...]) -> Result:
         """Return the result, saved: of this plan, or of a model that is asked after it."""
-        call = self._accounting.call(plan)
-        try:
-            return await self._draw(plan, call, how, tags)
-        except Exception as error:
-            if call.doubtful:  # an earlier try may be billed, whatever came of the last one
-                raise
-            for other in await self._instead(plan, error):
-                call = self._accounting.call(other)
-                try:
-                    return await self._draw(other, call, how, tags)
-                except Exception as second:
-                    if call.doubtful or not self._passes(second, instead=True):
-                        raise
-                    await self._tell_hook()
-                    error.add_note(_NOT_EITHER.format(other.request.model, second))
-            raise
+        tried = _Tried()
+        while True:
+            call = self._accounting.call(plan)
+            try:
+                return await self._draw(plan, call, how, tags)
+            except Exception as error:  # noqa: BLE001  # raised where no other model may be asked
+                plan = await self._another(tried, plan, call, error)
 
-    def _passes(self, error: Exception, *, instead: bool = False) -> bool:
-        """Return whether a failure cannot have been billed and another model may be asked.
+    async def _another(
+        self, tried: _Tried, plan: Plan, call: CallTracker, error: Exception
+    ) -> Plan:
+        """Return the plan for the model that is asked after a failure.
 
-        Args:
-            error: The failure.
-            instead: Whether it is that of a model asked after another one, whose price a budget
-                may refuse: it is passed over.
+        Raises:
+            Exception: This failure, when the call may be billed; the first one, when there is no
+                model left.
         """
-        if instead and isinstance(error, BudgetExceededError):
-            return True
-        return can_fall_back(error, moderated=self._config.fallback_moderated)
+        if call.doubtful:  # an earlier try may be billed, whatever came of the last one
+            raise error
+        if tried.first is None:
+            tried.first, tried.others = error, await self._instead(plan, error)
+        # A budget that refuses the price of a model asked instead leaves it out.
+        elif isinstance(error, BudgetExceededError) or can_fall_back(
+            error, moderated=self._config.fallback_moderated
+        ):
+            tried.first.add_note(_NOT_EITHER.format(plan.request.model, error))
+            await self._tell_hook()
+        else:
+            raise error
+        if not tried.others:
+            raise tried.first from tried.first.__cause__
+        return tried.others.pop(0)
 
     async def _instead(self, plan: Plan, error: Exception) -> list[Plan]:
         """Return the plans for the models that may be asked after this failure."""
