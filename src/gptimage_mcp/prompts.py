@@ -139,7 +139,7 @@ prompt is word for word what the image model should read:
 def add_prompts(server: DynamicServer, app: App) -> None:
     """Offer every prompt template of `app`, and completion of its arguments.
 
-    A template folder that changes is read again with the next request, and subscribers are told.
+    A template folder that changes is read again with the next request; subscribers are notified.
     """
     server.prompts = Prompts(app.templates)
     server.completions = Completions(app.store, app.templates)

@@ -167,7 +167,7 @@ def _batched(core: ClientConfig, single: Plan) -> Plan:
         raise InvalidRequestError(
             "a batch cannot stream", field="partial_images", value=request.partial_images
         )
-    if getattr(request, "outside", None) is not None:
+    if request.keeps_outside:
         raise InvalidRequestError(
             "a batch may be read where its input images are not: give the results and the images "
             "to gptimage.image.keep_outside()",

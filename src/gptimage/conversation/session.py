@@ -190,7 +190,7 @@ class ConversationSession:
             resume: What the turn went on from.
             inputs: The inputs of the turn.
             read: Parses the reply, given what parses images and cost.
-            arrival: Is told where on a disk it is.
+            arrival: Notes where on a disk it is.
 
         Raises:
             GptImageError: It is an error, or holds no image.

@@ -57,6 +57,6 @@ def prepare(plan: Plan, *, store: bool) -> None:
 
 
 def _needs_pixels(plan: Plan) -> bool:
-    if getattr(plan.request, "outside", None) is not None:
+    if plan.request.keeps_outside:
         return True
     return plan.exact is not None and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)

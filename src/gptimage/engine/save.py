@@ -115,8 +115,9 @@ class ResultSaver:
         size = len(reply.body) + sum(map(len, reply.images))
         cropped = plan.exact and plan.wire.body.get("size") != "{}x{}".format(*plan.exact)
         writes = self.store is not None or self.keep is not None
-        kept = getattr(plan.request, "outside", None) is not None
-        return not (writes or size >= LARGE or cropped or kept or image_urls(reply))
+        return not (
+            writes or size >= LARGE or cropped or plan.request.keeps_outside or image_urls(reply)
+        )
 
     def parse_and_spool(
         self, plan: Plan, reply: HttpReply, arrival: Arrival | None = None
@@ -126,7 +127,7 @@ class ResultSaver:
         Args:
             plan: What was sent.
             reply: What came back.
-            arrival: Is told where on a disk it is.
+            arrival: Notes where on a disk it is.
 
         Raises:
             GptImageError: It is an error, or holds no image.

@@ -70,7 +70,7 @@ class Label:
         model: The model, or None.
         created: When it was made, or None.
         id: Its id in a store, or None.
-        carried: What an original said of its creator and rights, by XMP's names.
+        carried: What an original states of its creator and rights, by XMP's names.
     """
 
     source: str = TRAINED

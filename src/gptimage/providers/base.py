@@ -96,7 +96,7 @@ class Provider:
             first one is no other provider.
         to_wire: Returns the request as the service reads it, of one of the Images API.
             `HttpRequest.image_key` says where the reply will have its images. It raises
-            `InvalidRequestError` for what cannot be said there.
+            `InvalidRequestError` for what cannot be expressed there.
         from_wire: Returns the reply as the Images API would give it: ``{"data": [{"b64_json":
             0}], "usage": {...}}``, where a number stands for an image of `HttpReply.images`, or
             ``{"error": {"message": ..., "code": ...}}``. ``cost_usd`` is what the service says

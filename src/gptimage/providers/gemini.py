@@ -222,9 +222,9 @@ def _why_none(
         more = "" if blocked in _REFUSED_PROMPT else ", a reason that is new here"
         return _moderated("input", f"Gemini refused the prompt or an input image ({blocked}{more})")
     reason = label(candidate.get("finishReason")) or "no reason given"
-    said = label(candidate.get("finishMessage"))
+    stated = label(candidate.get("finishMessage"))
     texts = (part.get("text") for part in parts if not part.get("thought"))
-    words = said or " ".join(text for text in texts if isinstance(text, str)).strip()
+    words = stated or " ".join(text for text in texts if isinstance(text, str)).strip()
     quoted = f": {words[:_QUOTED]}" if words else ""
     if reason in _HELD_BACK:
         return _moderated("output", f"Gemini drew nothing that it may show ({reason}){quoted}")
@@ -252,7 +252,7 @@ def _usage(counted: Mapping[str, Any]) -> dict[str, object] | None:
     answered, thoughts = count(answered) or 0, count(counted.get("thoughtsTokenCount")) or 0
     read = _by_modality(counted.get("promptTokensDetails"))
     written = _by_modality(counted.get("candidatesTokensDetails"))
-    # Where the parts are not told, all of it counts as the dearer image.
+    # Where the parts are not given, all of it counts as the dearer image.
     image = written.get("IMAGE", 0) if written else answered
     details = {"text_tokens": read.get("TEXT", 0), "image_tokens": read.get("IMAGE", 0)}
     return {

@@ -62,7 +62,7 @@ def edit_image(
 
 
 def _drifted(image: Image, job: Job) -> Image:
-    """Return the image changed as a model changes it that was told not to."""
+    """Return the image changed as a model changes it against its instructions."""
     if share := job.drift.get("tint"):
         image = pil.blend(image, pil.new("RGB", image.size, "orange"), share)
     if grain := job.drift.get("repaint"):

@@ -86,7 +86,7 @@ class Gemini(Dialect):
 
     def route(self, path: str) -> tuple[str, str | None]:
         """Return a path below the base URL, of either version of the API."""
-        # google-genai 3.6 uses the stable version unless it is told otherwise.
+        # google-genai 3.6 uses the stable version unless another is chosen.
         return path.partition("?")[0].removeprefix(self.prefix).removeprefix("/v1"), None
 
     def draws(self, path: str) -> bool:

@@ -42,7 +42,7 @@ def main() -> int:
         _, name, setup, idle = opening
         try:
             work = _made(name, setup)
-        except Exception as error:  # noqa: BLE001  # whoever asked is told, and goes on without us
+        except Exception as error:  # noqa: BLE001  # the caller gets it, and goes on without us
             out.put(("refused", str(error) or type(error).__name__))
         else:
             asyncio.run(_serve(work, source, out, idle))

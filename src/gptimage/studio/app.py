@@ -63,7 +63,7 @@ _MAX_UPLOAD: Final = 52_428_800
 
 _FOR_GOOD: Final = "private, max-age=31536000, immutable"
 _GOODBYE: Final = 2.0
-"""Seconds a stream of events may go on once the server is told to stop."""
+"""Seconds a stream of events may go on once the server is to stop."""
 
 
 def create_app(studio: Studio, address: AddressToken, *, cookie: str) -> ASGIApp:

@@ -223,7 +223,7 @@ class Jobs:
             problem = "The process that drew it was stopped."
         except RunnerError as error:
             problem = f"Nothing was sent: {error}."
-        except Exception as error:  # noqa: BLE001  # whatever it is, a tab waits to be told
+        except Exception as error:  # noqa: BLE001  # whatever it is, a tab waits for an end
             problem = f"{type(error).__name__}: {error}"
         # Not when this is cancelled: then the studio is closed, and `sent` counts what goes on.
         self._live.pop(id, None)

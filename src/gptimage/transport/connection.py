@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 Exchange: TypeAlias = "tuple[httpx2.Response, HttpReply | None]"
-"""An open response of the 200s and None, or a closed one and all of what it said instead."""
+"""An open response of the 200s and None, or a closed one and all of its body instead."""
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds; a host that takes no connection by then is down, and nothing was sent to it yet."""

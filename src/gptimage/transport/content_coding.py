@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _GZIP: Final = frozenset({"gzip", "x-gzip"})
 _MAGIC: Final = b"\x1f\x8b"
 _WITH_HEADER: Final = zlib.MAX_WBITS | 16
-"""How zlib is told that a gzip header comes first."""
+"""What tells zlib that a gzip header comes first."""
 
 
 def pieces(response: httpx2.Response) -> Iterator[bytes]:

@@ -250,6 +250,11 @@ class Generate:
         """The input images; none for a new image."""
         return ()
 
+    @property
+    def keeps_outside(self) -> bool:
+        """Whether the first image is put back where the mask lets nothing change."""
+        return False
+
 
 @frozen(kw_only=True)
 class Edit(Generate):
@@ -279,12 +284,17 @@ class Edit(Generate):
         """The input images."""
         return self.images
 
+    @property
+    def keeps_outside(self) -> bool:
+        """Whether the first image is put back where the mask lets nothing change."""
+        return self.outside is not None
+
 
 RequestT = TypeVar("RequestT", bound=Generate)
 
 
 def label_for(request: Generate, created: datetime | None) -> Label:
-    """Return what is said of the images of a request: what was edited may be a photograph.
+    """Return the label of the images of a request: what was edited may be a photograph.
 
     The time is the service's, if it tells one: the same reply always makes the same files.
     """

@@ -174,7 +174,7 @@ class Result:
     def _measured_drift(self) -> float | None:
         # What was paid for is described also when an image cannot be decoded.
         with suppress(GptImageError):
-            return self.drift if getattr(self.request, "outside", None) else None
+            return self.drift if self.request.keeps_outside else None
         return None
 
     def warn(self, *sentences: str) -> Result:

@@ -104,7 +104,7 @@ def load(options: Mapping[str, str] = NO_OPTIONS) -> LoadedSettings:
         problems += [_with_origin(each, origins) for each in found]
     if settings is not None and not problems:
         return LoadedSettings(settings=settings, origins=origins, file=file)
-    # Nothing starts. What else would stop it is said now, not at the next try.
+    # Nothing starts. What else would stop it is reported now, not at the next try.
     named = [name for name in ("store", "ledger", "templates") if origins[name] != DEFAULT]
     places: dict[str, Any] = {**anywhere, **{name: values[name] for name in named}}
     with suppress(SettingsError):  # one of them is among the problems already

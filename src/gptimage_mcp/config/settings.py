@@ -236,7 +236,7 @@ class SettingsError(gptimage.ConfigurationError):
 
 @frozen(kw_only=True)
 class Settings:
-    """Every setting. Each is the environment variable ``GPTIMAGE_<NAME>`` unless said otherwise.
+    """Every setting. Each is the environment variable ``GPTIMAGE_<NAME>`` unless stated otherwise.
 
     `gptimage_mcp.config.loading.load` makes one of the environment and a TOML file.
 

@@ -336,7 +336,7 @@ async def completed(app: App, drawn: CompletedCall, *, max_px: int | None = None
     result = drawn.result
     records = [*result.stored, *[None] * len(result.images)]
     copies = [*map(str, drawn.copies), *[None] * len(result.images)]
-    several = len(result.images) > 1  # that of a single image is told for the whole turn
+    several = len(result.images) > 1  # that of a single image stands for the whole turn
     prompts = drawn.turn.revised_prompts if drawn.turn and several else ()
     views = [
         _ImageView(
@@ -420,7 +420,7 @@ async def _shown(
         small = await anyio.to_thread.run_sync(
             _previews, _loaded(app.store, views, needed), pixels, max_bytes, limiter=_at_once
         )
-    except Exception as error:  # an image that is paid is told of, whatever its preview does
+    except Exception as error:  # a paid image is reported, whatever its preview does
         if needed and isinstance(error, gptimage.GptImageError):
             raise
         _logger.exception("the previews could not be made")

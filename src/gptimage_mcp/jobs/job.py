@@ -202,7 +202,7 @@ class Job:
         while self.state == "running":
             changed = self._changed  # before telling: what happens meanwhile is not missed
             # Who has the handle may leave, and then only what was sent is finished. So nobody is
-            # told it while another process is only just about to send.
+            # informed of it while another process is only just about to send.
             if (unsettled := self._unsettled()) > 0:
                 await self._until(changed, unsettled)
                 continue

@@ -235,7 +235,7 @@ def _tried(look: Callable[[], _T]) -> tuple[_T | None, str | None]:
     """Return the value of a call, or why it failed."""
     try:
         return look(), None
-    except Exception as error:  # noqa: BLE001  # whatever is broken, the rest is still told
+    except Exception as error:  # noqa: BLE001  # whatever is broken, the rest is still reported
         return None, redact(str(error), 300) or type(error).__name__
 
 

@@ -51,7 +51,7 @@ async def confirm(
         None when it may be drawn; otherwise the question, as the answer to this call.
 
     Raises:
-        ToolError: The person said no.
+        ToolError: The person declined.
         InvalidRequestError: It breaks a documented rule.
     """
     limit = app.settings.confirm_above

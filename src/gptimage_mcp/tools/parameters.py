@@ -95,7 +95,7 @@ SvgEffort = Annotated[
 PartialImages = Annotated[
     Annotated[int, Field(ge=0, le=3)] | Nothing,
     optional(
-        "0 to 3 previews while it is drawn, told as progress; each costs about 100 output tokens"
+        "0 to 3 previews while it is drawn, sent as progress; each costs about 100 output tokens"
     ),
 ]
 Refresh = Annotated[

@@ -39,7 +39,7 @@ export function actions(job, { again = null } = {}) {
   return found;
 }
 
-/** What is to be said about a job: how far it is, what it cost, or why there is no image. */
+/** What a job shows: how far it is, what it cost, or why there is no image. */
 export function sentence(job) {
   if (job.state === "done" && !job.images.length) return "Its images were deleted.";
   if (job.state === "done") return [usd(job.cost_usd) === "unknown" ? "cost unknown" : usd(job.cost_usd), ...job.warnings].join(" · ");
