@@ -334,14 +334,36 @@ def test_a_cancel_after_sending_says_what_it_may_cost(site: Site, hold: Hold) ->
     assert site.job("stop", "done", "failed")["state"] == "done"
 
 
-def test_a_request_that_cannot_work_is_refused_at_its_field(site: Site) -> None:
-    """The form hears which field is wrong, and no job is begun."""
-    body = {"id": "bad", "prompt": "A fox", "size": "1024x1024", "quality": "gorgeous"}
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"quality": "gorgeous"},
+        {"images": []},
+        {"tags": ""},
+        {"mask": None},
+        {"partial_images": "2"},
+    ],
+    ids=str,
+)
+def test_a_request_that_cannot_work_is_refused_at_its_field(
+    site: Site, wrong: dict[str, object]
+) -> None:
+    """The form hears which field is wrong, empty ones included, and no job is begun."""
+    body = {"id": "bad", "prompt": "A fox", "size": "1024x1024", "quality": "low", **wrong}
 
     response = site.client.post("/api/jobs", json=body)
 
-    assert (response.status_code, response.json()["field"]) == (400, "quality")
+    assert (response.status_code, response.json()["field"]) == (400, *wrong)
     assert site.client.get("/api/jobs/bad").status_code == 400
+
+
+@pytest.mark.parametrize("body", [{"prompt": "A fox"}, {"id": "bad", "prompt": "A fox", "foo": 1}])
+def test_a_job_has_an_id_and_known_parameters(site: Site, body: dict[str, object]) -> None:
+    """A request without an id is no job, and what no parameter is called is not left out."""
+    before = site.client.get("/api/jobs").json()
+
+    assert site.client.post("/api/jobs", json=body).status_code == 400
+    assert len(site.client.get("/api/jobs").json()["jobs"]) == len(before["jobs"])
 
 
 def test_an_edit_of_a_dropped_image_has_its_mask(site: Site, service: Service) -> None:
@@ -508,7 +530,7 @@ def test_a_job_keeps_its_upload(site: Site) -> None:
     (path,) = site.studio.uploads.glob(f"{source[7:]}.*")
     os.utime(path, (0, 0))
 
-    read_job(site.studio, {"prompt": "Add a hat", "images": [source]})
+    read_job(site.studio, {"id": "hat", "prompt": "Add a hat", "images": [source]})
 
     assert path.stat().st_mtime > 0
 

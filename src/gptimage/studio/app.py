@@ -247,7 +247,7 @@ class _Pages:
     async def estimate(self, request: Request) -> Response:
         """Return what a request may cost, or why it would be refused; sends nothing."""
         try:
-            asked = read_job(self._studio, await _body(request))
+            asked = read_job(self._studio, await _body(request), id="estimate")
             return _json(await run_sync(self._estimated, asked))
         except GptImageError as error:  # while somebody still types, that is no failure
             return _json({"refused": str(error), "field": getattr(error, "field", None)})
@@ -311,7 +311,7 @@ class _Pages:
             return _no_key()
         body = await _body(request)
         given: Any = body.get("requests")
-        requests = [read_job(self._studio, each) for each in given or ()]
+        requests = [read_job(self._studio, each, id="batch") for each in given or ()]
         for asked in requests:
             await run_sync(self._estimated, asked)
         plain = [dict(asked.job.request) for asked in requests]

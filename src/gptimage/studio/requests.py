@@ -49,13 +49,20 @@ class JobRequest:
         return {**found, **({"partial_images": self.previews} if self.previews else {})}
 
 
-def read_job(studio: Studio, body: Mapping[str, Any]) -> JobRequest:
-    """Read a job; the id of one that is only estimated may be left out.
+def read_job(studio: Studio, body: Mapping[str, Any], *, id: str | None = None) -> JobRequest:
+    """Read a job; the page leaves out what is empty, so an empty value is a mistake.
+
+    Args:
+        studio: The studio.
+        body: What the page sent.
+        id: The id of a request that has none, since it is only estimated or one of a batch.
 
     Raises:
         InvalidRequestError: It is none; ``.field`` says what is wrong.
     """
-    asked = {name: value for name, value in body.items() if value not in (None, "", [], {})}
+    asked = {**({} if id is None else {"id": id}), **body}
+    if empty := next((name for name, value in asked.items() if value is None), None):
+        raise InvalidRequestError(f"{empty} is null: leave it out", field=empty, value=None)
     previews = asked.pop("partial_images", 0)
     if not isinstance(previews, int) or isinstance(previews, bool) or not 0 <= previews <= 3:
         raise InvalidRequestError(
@@ -66,7 +73,7 @@ def read_job(studio: Studio, body: Mapping[str, Any]) -> JobRequest:
     for name in ("mask", "markup"):
         if name in asked:
             asked[name] = _source(studio, asked[name])
-    job = Job.from_dict({"id": "estimate", **asked}, paths=True)
+    job = Job.from_dict(asked, paths=True)
     return JobRequest(job=job, previews=previews)
 
 
