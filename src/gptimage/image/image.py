@@ -23,6 +23,7 @@ from gptimage.image import codecs, difference, files, transform
 from gptimage.image.difference import TOLERANCE
 from gptimage.image.formats import FORMATS, FormatInfo, has_c2pa, svg_text
 from gptimage.image.label import Label, combined, label_of
+from gptimage.image.perceptual_hash import perceptual_hash
 from gptimage.image.protocols import BinaryFile, PilImage
 from gptimage.image.provenance import Provenance, provenance_of
 
@@ -166,6 +167,19 @@ class Image:
         `shrink`, `fit`, contact sheets and previews. The bytes of the image itself stay untouched.
         """
         return self.made_by or label_of(self.data, self.format)
+
+    @cached_property
+    def perceptual_hash(self) -> str | None:
+        """64 bits in hex that stay nearly the same when the image is resized or recompressed.
+
+        None for an empty surface. Of an animation the first frame counts. The images of a store
+        are compared by it: `Store.similar`, `Store.duplicates`.
+
+        Raises:
+            ImageDecodeError: The image is broken, or an svg (which is never drawn here).
+        """
+        found = perceptual_hash(self.data, self.format)
+        return None if found is None else f"{found:016x}"
 
     @property
     def provenance(self) -> Provenance:
