@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import cache
 from math import cos, pi
 from operator import mul
-from statistics import median
 from typing import Final, cast
 
 from gptimage.image.codecs import decode, on_white
@@ -54,7 +53,7 @@ def _bits(pixels: bytes) -> int:
     rows = [pixels[at : at + _EDGE] for at in range(0, len(pixels), _EDGE)]
     across = [[sum(map(mul, row, wave)) for row in rows] for wave in waves]
     levels = [sum(map(mul, column, wave)) for wave in waves for column in across]
-    middle = median(levels[1:])  # the first is the mean brightness
+    middle = sorted(levels[1:])[len(levels) // 2 - 1]  # the first is the mean brightness
     return sum((level > middle) << place for place, level in enumerate(reversed(levels)))
 
 
