@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -142,7 +142,7 @@ def test_limits_of_the_cache_reach_it(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @contextmanager
-def s3_bucket() -> Iterator[dict[str, str]]:
+def s3_bucket() -> Generator[dict[str, str]]:
     """A bucket of that name on this machine; yields the variables that find it."""
     moto = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer(port=0, verbose=False)
@@ -164,7 +164,7 @@ def s3_bucket() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def azure_container() -> Iterator[dict[str, str]]:
+def azure_container() -> Generator[dict[str, str]]:
     """A container of that name in Azurite; yields the variables that find it."""
     if (command := os.environ.get("TESTS_AZURITE")) is None:
         pytest.skip("Azurite is not installed: run `nox -s azure`")
