@@ -298,8 +298,10 @@ class TranslatedEvents:
 
     async def __aiter__(self) -> AsyncIterator[ServerEvent]:
         """Yield the events; one that cannot be translated comes as it is."""
+        earlier: list[ServerEvent] = []
         async for event in self._source:
-            yield self._plan.provider.read_event(event)
+            yield self._plan.provider.read_event(event, earlier)
+            earlier.append(event)
 
     async def aclose(self) -> None:
         """Release the connection; harmless when done twice."""
