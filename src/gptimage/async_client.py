@@ -306,7 +306,7 @@ class AsyncImageClient(BaseClient):
         check_conversation(chat_model, image_model, stateless=stateless)
         return AsyncConversation(
             ClientParts(saver=self._saver, sender=self._sender, accounting=self._accounting),
-            chat_model=chat_model or self._config.chat_model,
+            chat_model=chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -256,6 +256,7 @@ class Store(Reader):
         parent: str | Record | None = None,
         response_id: str | None = None,
         call_id: str | None = None,
+        message: Mapping[str, object] | None = None,
         warn: Callable[[str], None] = warn,
     ) -> tuple[Record, ...]:
         """Save every image of a result, with all that is known of it.
@@ -266,6 +267,7 @@ class Store(Reader):
             parent: The image this refines: its id or record.
             response_id: Id of the service's response, to go on with a conversation.
             call_id: Id of the image call within it.
+            message: The model's message that the image came in, see `Record`.
             warn: Gets a sentence when the images are saved but the index could not be
                 passed on; a `StoreWarning` when left out.
 
@@ -291,6 +293,7 @@ class Store(Reader):
                 parent=parent,
                 response_id=response_id,
                 call_id=call_id,
+                message=message,
             )
             pending = saving.pending_images(self._context, call, result.images)
         except Exception as error:
