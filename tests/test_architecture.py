@@ -28,7 +28,7 @@ FOLDERS = (
     "store",
     "engine",
     "conversation bulk",
-    "batch",
+    "batch checks",
     "client async_client",
     "workers service testing",
     "studio",
