@@ -294,8 +294,8 @@ def _report_failure(image: ManifestImage, result: JobResult, args: argparse.Name
     text = "; ".join(each for each in (reason, advice) if each)
     print(f"gptimage: {image.name}: {text}", file=sys.stderr)
     if args.json:
-        unknown: dict[str, object] = {"possible_cost_usd": usd(result.possible_cost)}
-        _print(args, image, result.status, reason=result.reason, **unknown)
+        cost = usd(result.possible_cost)
+        _print(args, image, result.status, reason=result.reason, possible_cost_usd=cost)
     if result.status == "needs_review":
         return _UNKNOWN
     return -1 if reason.partition(":")[0] in _HOPELESS else _FAILED
