@@ -433,6 +433,7 @@ def frameworks(session: nox.Session) -> None:
     install_wheel(session, "mcp", None, NODE)
     npm = npm_of(session)
     scripts = ROOT / "tests" / "frameworks"
+    (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
     commands: dict[str, list[str]] = {}
     for name, needs in nox.project.load_toml(scripts / "frameworks.toml").items():
         if session.posargs and name not in session.posargs:
@@ -449,7 +450,8 @@ def frameworks(session: nox.Session) -> None:
         else:
             session.run("python", "-m", "venv", str(folder))
             python = str(folder / "bin" / "python")
-            session.run(python, "-m", "pip", "install", "--quiet", *needs["pip"], external=True)
+            packages = [*needs["pip"], *([str(wheel)] if "wheel" in needs else [])]
+            session.run(python, "-m", "pip", "install", "--quiet", *packages, external=True)
             commands[name] = [python, str(scripts / needs["script"])]
     listed = Path(session.create_tmp()).resolve() / "commands.json"
     listed.write_text(json.dumps(commands), encoding="utf-8")
