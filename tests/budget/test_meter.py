@@ -131,9 +131,10 @@ def test_a_call_interrupted_while_it_waits_was_not_billed(
 ) -> None:
     """Between two tries nothing is on its way; only what was sent counts."""
     call, ledger, noted = tracked(tmp_path)
-    assert not call.posted
     call.reserve()
+    before = call.posted
     call.sent(1)
+    assert (before, call.posted) == (False, True)
     between(call)
     call.refused(KeyboardInterrupt())
     call.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
