@@ -161,7 +161,7 @@ def test_what_was_sent_is_finished(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_a_server_started_meanwhile_joins_what_is_drawn(tmp_path: Path, service: Slow) -> None:
-    """It pays for nothing that the killed server sent, and draws what is new by a runner of its own."""
+    """It pays for nothing that the killed server sent, and draws what is new itself."""
     with SandboxServer(sandbox=service) as door:
         place = {"OPENAI_BASE_URL": door.base_url}
         with server(tmp_path, service, **place) as first:
