@@ -55,7 +55,7 @@ def stats(name: str, stats: Stats) -> dict[str, Any]:
         "store": name,
         "images": stats.images,
         **{field: getattr(stats, field) for field in plain},
-        "cost_usd": str(stats.cost.usd),
+        "cost_usd": format(stats.cost.usd, "f"),
         "oldest": stats.oldest and stats.oldest.isoformat(),
         "newest": stats.newest and stats.newest.isoformat(),
         "by_model": dict(stats.by_model),
