@@ -80,6 +80,11 @@ class Page(Sequence[Record]):
         """Return the records."""
         return iter(self.records)
 
+    def _repr_html_(self) -> str:
+        """Return the images side by side with their facts, for notebooks."""
+        shown = "".join(each._repr_html_() for each in self.records)  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
+        return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div>'
+
 
 # `Stats`: what is in a store, and what it cost.
 

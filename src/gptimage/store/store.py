@@ -216,6 +216,10 @@ class Store(Reader):
         """Return the class and where it is."""
         return f"Store({self._context.blobs.name!r})"
 
+    def _repr_html_(self) -> str:
+        """Return the newest images, for notebooks."""
+        return self.history(12)._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
+
     def __enter__(self) -> Self:
         """Use the store in a ``with`` block."""
         return self
