@@ -227,8 +227,7 @@ def test_recovery_gives_the_result_of_the_call(
             with pytest.raises(StoreError) as caught:
                 ask(client, name, **more)
         (found,) = store.recover(older_than=timedelta(0)).saved
-    result = caught.value.result
-    assert result is not None
+    result: Any = caught.value.result
 
     assert (found.model, found.usage, found.cost) == (result.model, result.usage, result.cost)
     assert (found.sha256, found.format) == (result.image.sha256, result.image.format)
