@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
+from gptimage._internal.keywords import plain_int
 from gptimage.conversation.messages import check_input, plan_messages
 from gptimage.conversation.parsing import Finish, is_forgotten
 from gptimage.conversation.planning import TurnPlan, check_ask, image_request, plan_turn
@@ -281,7 +282,7 @@ class ConversationSession:
         if head is not None and previous is None and last is None:
             raise _refuse_resume("neither the service nor the store has its image", None)
         max_images = inputs.options.get("max_images")
-        most = 1 if max_images is None else max_images
+        most = 1 if max_images is None else plain_int(max_images)
         known = bool(inputs.images) or head is not None
         check_ask(inputs.action, most, images=known, masked=inputs.mask is not None)
         shows = bool(inputs.images) or previous is None or inputs.mask is not None

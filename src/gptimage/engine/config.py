@@ -10,21 +10,19 @@ from urllib.parse import urljoin
 
 from attrs import Factory, evolve, field, frozen
 
-from gptimage._internal.clock import Clock, in_utc
+from gptimage._internal.clock import Clock, check_time, in_utc
 from gptimage.engine.arguments import retry_of
 from gptimage.engine.fallback import can_fall_back, reason
 from gptimage.engine.parse import image_urls, inline_images, parse_response
 from gptimage.engine.plan import Plan, plan
 from gptimage.engine.services import Services
 from gptimage.errors import (
-    ConfigurationError,
     FetchError,
     ImageDecodeError,
     InvalidRequestError,
     ModelRetiredError,
     OutcomeUnknownError,
     TransportError,
-    truncated_repr,
 )
 from gptimage.image.download import Fetch
 from gptimage.image.image import Image
@@ -37,13 +35,13 @@ from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import is_sdk_file, resolve, resolve_all, spread
 from gptimage.types.record import Record
 from gptimage.types.request import (
-    SAME_SIZE,
     FileRef,
     Generate,
     Prompt,
     Sources,
     edit_request,
     generate_request,
+    is_same_size,
     size_of_first,
 )
 from gptimage.types.result import Result
@@ -197,7 +195,7 @@ class ClientConfig:
         if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
         resolved = resolve_all(found, fetch=self.fetch)
-        if rest.get("size") == SAME_SIZE:
+        if is_same_size(rest.get("size")):
             rest["size"] = size_of_first(resolved)
         request = edit_request(
             prompt,
@@ -231,12 +229,7 @@ class ClientConfig:
                 field="request",
                 value=cast("object", request),
             )
-        now = self.clock()
-        if not isinstance(now, datetime) or now.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-            raise ConfigurationError(
-                f"clock= gives {truncated_repr(now)}, which must be a time with its zone: "
-                "lambda: datetime.now(UTC)"
-            )
+        now = check_time(self.clock())
         try:
             return self.planned(request, now.date())
         except ModelRetiredError as error:

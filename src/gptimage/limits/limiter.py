@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 from attrs import define, evolve, field, frozen
 
 from gptimage._internal.clock import Clock, utc_now
-from gptimage._internal.keywords import path, strict_class, text, whole
+from gptimage._internal.keywords import as_int, path, strict_class, text, whole
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.limits.headers import KINDS, Kind, RateLimited, age, refusal, reported_limits
 from gptimage.limits.window import SPAN, Window
@@ -155,9 +155,9 @@ class Limits:
         ConfigurationError: A limit is below 1, or there is nothing to share.
     """
 
-    images_per_minute: int | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
+    images_per_minute: int | None = field(default=None, converter=as_int)
+    requests_per_minute: int | None = field(default=None, converter=as_int)
+    tokens_per_minute: int | None = field(default=None, converter=as_int)
     shared: str | os.PathLike[str] | None = field(default=None, repr=_without_password)
     name: str = "gptimage"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypedDict, overloa
 
 from attrs import field, frozen
 
+from gptimage._internal.keywords import as_int
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import Cost
 from gptimage.store.index import query, same, storable, unpacked
@@ -212,7 +213,7 @@ def search(
 ) -> list[Found]:
     """Return one more row than the limit, newest or best first, when there are so many."""
     words = query(text)
-    check_limit(limit)
+    limit = check_limit(limit)
     if rank not in {"newest", "relevance"}:
         allowed = ("newest", "relevance")
         raise InvalidRequestError(
@@ -273,6 +274,7 @@ def check_limit(limit: int) -> int:
     Raises:
         InvalidRequestError: It is not between 1 and 1,000.
     """
+    limit = as_int(limit)
     if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         allowed = f"1 to {MAX_LIMIT}"
         raise InvalidRequestError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from attrs import evolve
 
-from gptimage._internal.clock import utc_now
+from gptimage._internal.clock import check_time, utc_now
 from gptimage._internal.keywords import clock as check_clock
 from gptimage._internal.keywords import flag, missing, strict_class, text
 from gptimage._internal.keywords import path as path_like
@@ -123,6 +123,7 @@ def open_store(
     if fsync is not None:
         flag("fsync", fsync)
     check_clock("clock", clock)
+    check_time(clock())
     blobs = _blobs(where, fsync)
     path = _index_path(blobs, index)
     shared = blobs.folder == path.parent
