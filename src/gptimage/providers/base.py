@@ -24,7 +24,7 @@ from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.types.parameters import PARAMETERS
 
 
-ALL: Final = frozenset(PARAMETERS)
+ALL: Final[frozenset[str]] = frozenset(PARAMETERS)
 """Every parameter of a call."""
 
 EDITS: Final = frozenset({"images", "mask", "markup", "input_fidelity"})
