@@ -14,6 +14,7 @@ import imports
 import many
 import masks
 import scoreboard
+import similar
 import stall
 
 
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "calls": calls.run,
     "many": many.run,
     "masks": masks.run,
+    "similar": similar.run,
 }
 
 
