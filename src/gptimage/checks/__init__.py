@@ -8,6 +8,7 @@ from gptimage.checks.check import AnyCheck as AnyCheck
 from gptimage.checks.check import Check as Check
 from gptimage.checks.check import CheckResult as CheckResult
 from gptimage.checks.check import Question as Question
+from gptimage.checks.named import named_checks as named_checks
 from gptimage.checks.pixels import Drift as Drift
 from gptimage.checks.pixels import Margins as Margins
 from gptimage.checks.pixels import Palette as Palette
