@@ -30,7 +30,7 @@ FOLDERS = (
     "conversation bulk",
     "batch checks",
     "client async_client",
-    "workers service testing",
+    "workers service testing agents",
     "studio",
     "pytest_plugin typing",
     "cli",

@@ -305,7 +305,7 @@ class AsyncImageClient(AsyncCheckingClient):
         check_conversation(chat_model, image_model, stateless=stateless)
         return AsyncConversation(
             self._parts(),
-            chat_model=chat_model or self._config.chat_model,
+            chat_model=chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,

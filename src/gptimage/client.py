@@ -412,7 +412,7 @@ class ImageClient(CheckingClient):
         resume: Resume | None = None,
         stateless: bool = False,
     ) -> Conversation:
-        """Images made and changed turn by turn, over the Responses API.
+        """Images made and changed turn by turn: over the Responses API, or with Gemini.
 
         Args:
             chat_model: The model that reads the words; it is billed apart.
@@ -429,7 +429,7 @@ class ImageClient(CheckingClient):
         check_conversation(chat_model, image_model, stateless=stateless)
         return Conversation(
             self._parts(),
-            chat_model=chat_model or self._config.chat_model,
+            chat_model=chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,

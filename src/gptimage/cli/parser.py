@@ -68,6 +68,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "edit": ("generate:add_edit", "change images"),
     "variations": ("generate:add_variations", "draw variations of an image"),
     "refine": ("refine:add_arguments", "change an image turn by turn"),
+    "images": ("sync:add_arguments", "a project's images, drawn from a manifest: sync"),
     "many": ("many:add_arguments", "draw every line of a file, several at once"),
     "batch": ("batch:add_arguments", "images at half price within a day"),
     "jobs": ("jobs:add_arguments", "list worker jobs that need a decision; retry or discard them"),

@@ -19,6 +19,7 @@ from gptimage._internal.keywords import (
     is_async,
     missing,
     one_of,
+    plain_int,
     refused,
     text,
 )
@@ -85,7 +86,7 @@ def check_many(
     Raises:
         ConfigurationError: A value is of the wrong kind.
     """
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int):
+    if isinstance(concurrency, bool) or not isinstance(plain_int(concurrency), int):
         raise refused("concurrency", concurrency, "a whole number, 1 or more")
     if checkpoint is not None:
         file_path("checkpoint", checkpoint)

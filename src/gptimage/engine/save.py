@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import evolve, field, frozen
 
@@ -200,7 +200,7 @@ class ResultSaver:
             taken = self._taken(result, None, entry, complete=False)
         return evolve(taken, result=taken.result.warn(*shared.warnings))
 
-    def save(self, taken: ParsedReply, tags: tuple[str, ...], **lineage: str | None) -> Result:
+    def save(self, taken: ParsedReply, tags: tuple[str, ...], **lineage: Any) -> Result:
         """Save the images, if there is a store; cached ones that are there get the tags.
 
         Args:

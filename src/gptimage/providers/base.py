@@ -7,8 +7,8 @@ Images API. A provider translates that form into what its service reads, and its
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
@@ -28,6 +28,24 @@ ALL: Final = frozenset(PARAMETERS)
 
 EDITS: Final = frozenset({"images", "mask", "markup", "input_fidelity"})
 """The parameters of an edit alone; one that takes no ``images`` makes no edits."""
+
+
+@frozen(kw_only=True)
+class Exchange:
+    """One turn of a conversation that no service remembers: it is sent again with the next ones.
+
+    Attributes:
+        request: The request of this turn alone, as the service reads it.
+        known: How many of its first input images are in the turns before it.
+        reply: The model's message, with what the service wants back in it, such as signatures. A
+            number in the place of an image is one of ``images``; empty before it is here.
+        images: The images of the reply, as they came.
+    """
+
+    request: HttpRequest = field(repr=False)
+    known: int = 0
+    reply: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
+    images: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 def _no_headers() -> Mapping[str, str]:
@@ -50,7 +68,8 @@ def _same_reply(reply: HttpReply) -> HttpReply:
     return reply
 
 
-def _same_event(event: ServerEvent) -> ServerEvent:
+def _same_event(event: ServerEvent, earlier: Sequence[ServerEvent]) -> ServerEvent:
+    del earlier
     return event
 
 
@@ -87,7 +106,7 @@ class Provider:
             it was given.
         streams: Whether it can stream previews.
         batches: Whether it has OpenAI's Batch API.
-        conversations: Whether it has OpenAI's Responses API.
+        conversations: Whether it has OpenAI's Responses API, which remembers a conversation.
         chooses_format: Whether the service chooses the file format itself, so that images are
             converted here to the one asked for.
         form_moderation: Whether the form of an edit takes ``moderation``; else the edit is JSON.
@@ -101,7 +120,12 @@ class Provider:
             0}], "usage": {...}}``, where a number stands for an image of `HttpReply.images`, or
             ``{"error": {"message": ..., "code": ...}}``. ``cost_usd`` is what the service says
             it cost, in USD. ValueError leaves the reply as it came.
-        from_event: Returns an event of a stream as the Images API would send it.
+            ``model_message`` is the `Exchange.reply`, whose numbers stand for images of ``data``.
+        from_event: Returns an event of a stream as the Images API would send it, of that event
+            and those before it.
+        to_turn: Returns the request of a turn where the service remembers nothing, of the turns
+            so far, of which the last one has no reply. None where there are no such
+            conversations.
     """
 
     name: str
@@ -131,7 +155,10 @@ class Provider:
     slashes: bool = False
     to_wire: Callable[[HttpRequest], HttpRequest] = field(default=_same_request, repr=False)
     from_wire: Callable[[HttpReply], HttpReply] = field(default=_same_reply, repr=False)
-    from_event: Callable[[ServerEvent], ServerEvent] = field(default=_same_event, repr=False)
+    from_event: Callable[[ServerEvent, Sequence[ServerEvent]], ServerEvent] = field(
+        default=_same_event, repr=False
+    )
+    to_turn: Callable[[Sequence[Exchange]], HttpRequest] | None = field(default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """Refuse a name that no model could begin with, and mask the key from now on."""
@@ -147,6 +174,11 @@ class Provider:
     def translates(self) -> bool:
         """Whether its replies are not those of the Images API."""
         return self.from_wire is not _same_reply
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether images can be changed turn by turn there, in a conversation."""
+        return self.conversations or self.to_turn is not None
 
     @property
     def rows(self) -> str:
@@ -245,9 +277,14 @@ class Provider:
             whole = reassemble(reply.body, reply.images, request.image_key)
             return evolve(reply, body=whole, images=())
 
-    def read_event(self, event: ServerEvent) -> ServerEvent:
-        """Return an event as the Images API would send it, or as it came where that fails."""
+    def read_event(self, event: ServerEvent, earlier: Sequence[ServerEvent] = ()) -> ServerEvent:
+        """Return an event as the Images API would send it, or as it came where that fails.
+
+        Args:
+            event: The event.
+            earlier: The events before it, as they came.
+        """
         try:
-            return self.from_event(event)
+            return self.from_event(event, earlier)
         except Exception:  # noqa: BLE001  # see `read`
             return event

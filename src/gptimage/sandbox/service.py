@@ -17,8 +17,16 @@ from urllib.parse import parse_qsl
 from attrs import evolve, field, frozen
 
 from gptimage._internal.clock import Clock, in_utc
+from gptimage._internal.keywords import (
+    as_int,
+    flag,
+    function,
+    one_of,
+    refused,
+    seconds,
+    strict_class,
+)
 from gptimage._internal.keywords import clock as check_clock
-from gptimage._internal.keywords import flag, function, one_of, refused, seconds, strict_class
 from gptimage.errors import InvalidRequestError, OutcomeUnknownError
 from gptimage.image.image import Image
 from gptimage.models.catalog import Models
@@ -140,6 +148,7 @@ class Sandbox:
             one_of("models", models, Models, "a catalogue, such as Models.load()")
         if failures is not None:
             one_of("failures", failures, Mapping, 'rates by scenario, such as {"cut": 0.02}')
+        seed = as_int(seed)
         if seed is not None:
             one_of("seed", seed, int, "a whole number")
             if isinstance(seed, bool):

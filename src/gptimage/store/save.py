@@ -59,6 +59,7 @@ class CallMetadata:
         parent: Id of the image that was refined.
         response_id: Id of the service's response.
         call_id: Id of the image call within it.
+        message: The model's message that the image came in, see `Record`.
         sandbox: Whether the sandbox drew the images.
     """
 
@@ -75,6 +76,7 @@ class CallMetadata:
     parent: str | None = None
     response_id: str | None = None
     call_id: str | None = None
+    message: Mapping[str, object] | None = None
     sandbox: bool = False
 
     @classmethod
@@ -221,6 +223,7 @@ def _pending_image(
         parent=call.parent,
         response_id=call.response_id,
         call_id=call.call_id,
+        message=call.message,
         index=number,
         batch_count=count,
         tags=call.tags,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypedDict, overloa
 
 from attrs import field, frozen
 
+from gptimage._internal.keywords import as_int
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import Cost
 from gptimage.store.index import query, same, storable, unpacked
@@ -79,6 +80,11 @@ class Page(Sequence[Record]):
     def __iter__(self) -> Iterator[Record]:
         """Return the records."""
         return iter(self.records)
+
+    def _repr_html_(self) -> str:
+        """Return the images side by side with their facts, for notebooks."""
+        shown = "".join(each._repr_html_() for each in self.records)  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
+        return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div>'
 
 
 # `Stats`: what is in a store, and what it cost.
@@ -207,7 +213,7 @@ def search(
 ) -> list[Found]:
     """Return one more row than the limit, newest or best first, when there are so many."""
     words = query(text)
-    check_limit(limit)
+    limit = check_limit(limit)
     if rank not in {"newest", "relevance"}:
         allowed = ("newest", "relevance")
         raise InvalidRequestError(
@@ -268,6 +274,7 @@ def check_limit(limit: int) -> int:
     Raises:
         InvalidRequestError: It is not between 1 and 1,000.
     """
+    limit = as_int(limit)
     if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         allowed = f"1 to {MAX_LIMIT}"
         raise InvalidRequestError(

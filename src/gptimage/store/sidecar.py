@@ -259,6 +259,7 @@ def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
         parent=fields.maybe("parent", str),
         response_id=fields.maybe("response_id", str),
         call_id=fields.maybe("call_id", str),
+        message=fields.table("message"),
         index=fields.get("index", int),
         batch_count=max(1, fields.get("of", int)),
         tags=fields.texts("tags"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from attrs import evolve
 
-from gptimage._internal.clock import utc_now
+from gptimage._internal.clock import check_time, utc_now
 from gptimage._internal.keywords import clock as check_clock
 from gptimage._internal.keywords import flag, missing, strict_class, text
 from gptimage._internal.keywords import path as path_like
@@ -123,6 +123,7 @@ def open_store(
     if fsync is not None:
         flag("fsync", fsync)
     check_clock("clock", clock)
+    check_time(clock())
     blobs = _blobs(where, fsync)
     path = _index_path(blobs, index)
     shared = blobs.folder == path.parent
@@ -216,6 +217,10 @@ class Store(Reader):
         """Return the class and where it is."""
         return f"Store({self._context.blobs.name!r})"
 
+    def _repr_html_(self) -> str:
+        """Return the newest images, for notebooks."""
+        return self.history(12)._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
+
     def __enter__(self) -> Self:
         """Use the store in a ``with`` block."""
         return self
@@ -251,6 +256,7 @@ class Store(Reader):
         parent: str | Record | None = None,
         response_id: str | None = None,
         call_id: str | None = None,
+        message: Mapping[str, object] | None = None,
         warn: Callable[[str], None] = warn,
     ) -> tuple[Record, ...]:
         """Save every image of a result, with all that is known of it.
@@ -261,6 +267,7 @@ class Store(Reader):
             parent: The image this refines: its id or record.
             response_id: Id of the service's response, to go on with a conversation.
             call_id: Id of the image call within it.
+            message: The model's message that the image came in, see `Record`.
             warn: Gets a sentence when the images are saved but the index could not be
                 passed on; a `StoreWarning` when left out.
 
@@ -286,6 +293,7 @@ class Store(Reader):
                 parent=parent,
                 response_id=response_id,
                 call_id=call_id,
+                message=message,
             )
             pending = saving.pending_images(self._context, call, result.images)
         except Exception as error:

@@ -23,7 +23,7 @@ def catalogue(studio: Studio) -> dict[str, Any]:
     """Return everything the forms are built from, as JSON values."""
     models = studio.estimator.models()
     today = studio.estimator.clock().date()
-    default = studio.config.text("model") or models.default
+    default = studio.model or models.default
     return {
         "models": [_model(spec, today) for spec in models if spec.state(today) != "shut_down"],
         "default_model": default,

@@ -66,6 +66,8 @@ class Record:
         parent: Id of the image this one refines, or None.
         response_id: Id of the service's response, to go on with a conversation.
         call_id: Id of the image call within that response.
+        message: The model's message that the image came in, without its bytes, where a
+            conversation goes on by sending that again; else None.
         index: Which image of the call this is, from 1.
         batch_count: How many images the call returned.
         tags: Your words, sorted.
@@ -102,6 +104,7 @@ class Record:
     parent: str | None = None
     response_id: str | None = None
     call_id: str | None = None
+    message: Mapping[str, object] | None = None
     index: int = 1
     batch_count: int = 1
     tags: tuple[str, ...] = ()
@@ -208,6 +211,7 @@ class Record:
             "sources": list(self.sources),
             "tags": list(self.tags),
             "warnings": list(self.warnings),
+            **({} if self.message is None else {"message": dict(self.message)}),
         }
 
 
