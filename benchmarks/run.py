@@ -7,6 +7,7 @@ import platform
 from importlib.metadata import distributions, version
 
 import calls
+import checks
 import cli
 import drawing
 import first_call
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "calls": calls.run,
     "many": many.run,
     "masks": masks.run,
+    "checks": checks.run,
 }
 
 
