@@ -7,6 +7,7 @@ import platform
 from importlib.metadata import distributions, version
 
 import calls
+import checks
 import cli
 import drawing
 import first_call
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "many": many.run,
     "masks": masks.run,
     "similar": similar.run,
+    "checks": checks.run,
 }
 
 

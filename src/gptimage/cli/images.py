@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gptimage._internal.atomic import open_file
 from gptimage.cli.json_output import print_json
 from gptimage.cli.options import add_client_options, configure, open_client
 from gptimage.cli.parser import add_json, argument
@@ -131,7 +132,10 @@ def run_inspect(args: argparse.Namespace) -> int:
     from gptimage.image import Image, provenance_of
 
     image = Image.from_path(args.file)
-    trust = None if args.trust is None else args.trust.read_bytes()
+    trust = None
+    if args.trust is not None:
+        with open_file(args.trust) as file:
+            trust = file.read()
     found = provenance_of(image.data, image.format, trust=trust)
     if args.json:
         print_json({"file": str(args.file), **image.to_dict(), "provenance": found.to_dict()})
