@@ -7,6 +7,7 @@ address), or because it was given to a client, a cache or a limit, which `rememb
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -23,6 +24,9 @@ MASK: Final = "…"
 
 _SHORTEST: Final = 8
 """Characters; a shorter one, or a plain word such as ``sandbox``, would blank ordinary text."""
+
+_FEWEST: Final = 12
+"""Characters of a prompt that are hidden; a shorter one, such as "A fox", is ordinary text."""
 
 _MOST: Final = 1000
 """Secrets remembered; a server that is given one for each user must not grow for ever."""
@@ -139,6 +143,40 @@ def scrub_error(error: BaseException | None) -> None:
         for name, value in list(vars(each).items()):  # __notes__ are among them
             if isinstance(value, (str, bytes, list, tuple, dict)):
                 vars(each)[name] = scrub_value(cast("object", value))
+
+
+def hide_prompt(error: BaseException, prompt: str) -> None:
+    """Take the prompt out of what a service says of it: errors end in logs."""
+    forms = {prompt, " ".join(prompt.split()), repr(prompt)[1:-1], json.dumps(prompt)[1:-1]}
+
+    def clean(value: object, depth: int = 0) -> Any:
+        if isinstance(value, str):
+            for form in forms:
+                value = _without(value, form)
+        elif isinstance(value, dict) and depth < _DEEPEST:
+            members = cast("dict[object, object]", value)
+            return {name: clean(each, depth + 1) for name, each in members.items()}
+        elif isinstance(value, (list, tuple)) and depth < _DEEPEST:
+            several = [clean(each, depth + 1) for each in cast("list[object]", value)]
+            return several if isinstance(value, list) else tuple(several)
+        return value
+
+    error.args = clean(error.args)
+    for name in ("body", "param"):
+        if hasattr(error, name):
+            setattr(error, name, clean(getattr(error, name)))
+
+
+def _without(text: str, words: str) -> str:
+    """Return the text without the words, also where they are cut short: messages are."""
+    start = text.find(words[:_FEWEST]) if len(words) >= _FEWEST else -1
+    while start >= 0:
+        rest = text[start:]
+        pairs = enumerate(zip(rest, words, strict=False))
+        same = next((at for at, (one, other) in pairs if one != other), min(len(rest), len(words)))
+        text = f"{text[:start]}<prompt>{rest[same:]}"
+        start = text.find(words[:_FEWEST], start + len("<prompt>"))
+    return text
 
 
 def scrub_value(value: object, depth: int = 0) -> Any:
