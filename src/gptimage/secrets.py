@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 if TYPE_CHECKING:
     import logging
     import re
+    from collections.abc import Callable
 
 
 MASK: Final = "…"
@@ -149,22 +150,15 @@ def hide_prompt(error: BaseException, prompt: str) -> None:
     """Take the prompt out of what a service says of it: errors end in logs."""
     forms = {prompt, " ".join(prompt.split()), repr(prompt)[1:-1], json.dumps(prompt)[1:-1]}
 
-    def clean(value: object, depth: int = 0) -> Any:
-        if isinstance(value, str):
-            for form in forms:
-                value = _without(value, form)
-        elif isinstance(value, dict) and depth < _DEEPEST:
-            members = cast("dict[object, object]", value)
-            return {name: clean(each, depth + 1) for name, each in members.items()}
-        elif isinstance(value, (list, tuple)) and depth < _DEEPEST:
-            several = [clean(each, depth + 1) for each in cast("list[object]", value)]
-            return several if isinstance(value, list) else tuple(several)
-        return value
+    def clean(text: str) -> str:
+        for form in forms:
+            text = _without(text, form)
+        return text
 
-    error.args = clean(error.args)
+    error.args = scrub_value(error.args, clean)
     for name in ("body", "param"):
         if hasattr(error, name):
-            setattr(error, name, clean(getattr(error, name)))
+            setattr(error, name, scrub_value(getattr(error, name), clean))
 
 
 def _without(text: str, words: str) -> str:
@@ -179,13 +173,13 @@ def _without(text: str, words: str) -> str:
     return text
 
 
-def scrub_value(value: object, depth: int = 0) -> Any:
+def scrub_value(value: object, clean: Callable[[str], str] = scrub, depth: int = 0) -> Any:
     """Any JSON value with the secrets of its texts masked; what is nested too deep is left out."""
     if isinstance(value, str):
-        return scrub(value)
+        return clean(value)
     if isinstance(value, bytes):
         text = value.decode("latin-1")
-        safe = scrub(text)
+        safe = clean(text)
         return value if safe == text else safe.encode()
     if not isinstance(value, (list, tuple, dict)):
         return value
@@ -193,8 +187,8 @@ def scrub_value(value: object, depth: int = 0) -> Any:
         return MASK
     if isinstance(value, dict):
         members = cast("dict[object, object]", value)
-        return {name: scrub_value(each, depth + 1) for name, each in members.items()}
-    several = [scrub_value(each, depth + 1) for each in cast("list[object]", value)]
+        return {name: scrub_value(each, clean, depth + 1) for name, each in members.items()}
+    several = [scrub_value(each, clean, depth + 1) for each in cast("list[object]", value)]
     return several if isinstance(value, list) else tuple(several)
 
 
