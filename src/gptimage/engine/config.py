@@ -315,6 +315,7 @@ class ClientConfig:
         *,
         unknown: int = 0,
         costs_nothing: bool = False,
+        service: str | None = None,
     ) -> float | None:
         """Return seconds until the next try, or None when this was the last one.
 
@@ -323,6 +324,7 @@ class ClientConfig:
             outcome: What came of the last one.
             unknown: How many tries before the last one may have been billed.
             costs_nothing: Whether the request is one that nobody bills.
+            service: The name of the provider; the client's own when left out.
         """
         delay = self.retry.delay(
             attempt,
@@ -332,30 +334,47 @@ class ClientConfig:
             unknown=unknown,
             costs_nothing=costs_nothing,
         )
-        if delay is None or costs_nothing or not is_outage(outcome) or self.quota.take():
+        if delay is None or costs_nothing or not is_outage(outcome):
             return delay
-        return None
+        return delay if self.quota.take(service or self.services.own.name) else None
 
     def acquire_rate_limit(self, plan: Plan) -> float:
         """Return seconds until a request may be sent; 0 when it may be sent now, and is counted."""
-        if self.limiter is None:
+        limiter = self._limiter_of(plan.provider)
+        if limiter is None:
             return 0.0
         from gptimage.limits import tokens_of
 
-        return self.limiter.acquire(plan.images, tokens_of(plan.estimate))
+        return limiter.acquire(plan.images, tokens_of(plan.estimate))
 
     def per_minute(self) -> int | None:
         """How many requests for one image each may be sent in a minute, as far as is known."""
+        limiter = self._limiter_of(self.services.own)
+        if limiter is None:
+            return None
+        from gptimage.limits import WindowLimiter
+
+        return limiter.per_minute() if isinstance(limiter, WindowLimiter) else None
+
+    def update_limits(self, plan: Plan, reply: HttpReply) -> None:
+        """Tell the limiter of the service what came back, of which others know nothing."""
+        limiter = self._limiter_of(plan.provider)
+        if limiter is not None:
+            limiter.learn(reply)
+
+    def answered(self, plan: Plan, *, retried: bool) -> None:
+        """Note that the service of a plan is up; see `RetryQuota.answered`."""
+        self.quota.answered(plan.provider.name, retried=retried)
+
+    def _limiter_of(self, provider: Provider) -> Limiter | None:
+        """Return the limiter of a provider: one of the user's own making is that of all."""
         if self.limiter is None:
             return None
         from gptimage.limits import WindowLimiter
 
-        return self.limiter.per_minute() if isinstance(self.limiter, WindowLimiter) else None
-
-    def update_limits(self, reply: HttpReply) -> None:
-        """Tell the limiter what came back."""
-        if self.limiter is not None:
-            self.limiter.learn(reply)
+        if isinstance(self.limiter, WindowLimiter):
+            return self.limiter.of(provider.name)
+        return self.limiter
 
     def close(self) -> None:
         """End what was made for this client alone; harmless when done twice."""

@@ -45,6 +45,10 @@ class Mask:
     boxes: tuple[Box, ...] = ()
     image: Image | None = None
 
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return a drawn mask, for notebooks; boxes are shown as text."""
+        return {} if self.image is None else self.image._repr_mimebundle_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
+
     @classmethod
     def from_box(cls, box: Box) -> Mask:
         """Allow changes inside one rectangle.

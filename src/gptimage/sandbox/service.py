@@ -201,6 +201,15 @@ class Sandbox:
         with self._lock:
             self._faults.extend([fault] * times)
 
+    def answer_next(self, text: str, *, times: int = 1) -> None:
+        """Reply with this text to the next questions: turns of the Responses API without images.
+
+        Args:
+            text: What the chat model is to write; else it says yes to every image it is shown.
+            times: How many questions get it.
+        """
+        self._responses.answer_next(text, times)
+
     def send(self, request: HttpRequest) -> HttpReply:
         """Return the whole reply; a stream comes as the text of its events.
 
