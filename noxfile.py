@@ -310,6 +310,17 @@ def studio(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def operations(session: nox.Session) -> None:
+    """Watch the example service with a real Prometheus; check its rules, unit and containers."""
+    install_wheel(session, "all", "test", "check-jsonschema>=0.39")
+    session.env["TESTS_REQUIRE_OPERATIONS"] = "1"
+    pytest(session, *(session.posargs or ("tests/examples/test_service.py",)))
+    # There is no engine here that would run them: the schema of Compose is what can be checked.
+    files = [str(each) for each in ROOT.glob("*/*/compose.yaml")]
+    session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files)
+
+
+@nox.session(requires=["build"])
 def docs(session: nox.Session) -> None:
     """Execute every code block of the README and the docs, and every example."""
     install_wheel(session, "all", "test")
@@ -406,7 +417,8 @@ def extras(session: nox.Session, extra: str) -> None:
 def bench(session: nox.Session) -> None:
     """Print how the library compares with openai, litellm and pydantic-ai; `-- --quick`: openai."""
     peers = () if "--quick" in session.posargs else ("litellm", "pydantic-ai-slim[openai]")
-    install_wheel(session, "all", None, *peers)
+    extras = "all,checks" if "checks" in session.posargs else "all"  # 300 MB that read words
+    install_wheel(session, extras, None, *peers)
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 
@@ -433,6 +445,7 @@ def frameworks(session: nox.Session) -> None:
     install_wheel(session, "mcp", None, NODE)
     npm = npm_of(session)
     scripts = ROOT / "tests" / "frameworks"
+    (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
     commands: dict[str, list[str]] = {}
     for name, needs in nox.project.load_toml(scripts / "frameworks.toml").items():
         if session.posargs and name not in session.posargs:
@@ -449,7 +462,8 @@ def frameworks(session: nox.Session) -> None:
         else:
             session.run("python", "-m", "venv", str(folder))
             python = str(folder / "bin" / "python")
-            session.run(python, "-m", "pip", "install", "--quiet", *needs["pip"], external=True)
+            packages = [*needs["pip"], *([str(wheel)] if "wheel" in needs else [])]
+            session.run(python, "-m", "pip", "install", "--quiet", *packages, external=True)
             commands[name] = [python, str(scripts / needs["script"])]
     listed = Path(session.create_tmp()).resolve() / "commands.json"
     listed.write_text(json.dumps(commands), encoding="utf-8")

@@ -83,6 +83,7 @@ EXAMPLES: dict[str, tuple[str, object]] = {
     "shared_secret": (f"{LONG}, {LONG[::-1]}", (LONG, LONG[::-1])),
     "shared_state": ("rediss://h:1/0", "rediss://h:1/0"),
     "tenants": ("on", True),
+    "studio": ("true", True),
     "max_body": ("10_000_000", 10_000_000),
     "log_level": ("warning", "WARNING"),
 }
@@ -150,6 +151,7 @@ WRONG = {
     "shared_secret": f"{SECRET}-{SECRET}",
     "shared_state": f"http://:{SECRET}@example.com",
     "tenants": "some",
+    "studio": "please",
     "max_body": "4MB",
     "log_level": "TRACE",
 }

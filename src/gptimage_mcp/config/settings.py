@@ -39,7 +39,7 @@ from gptimage.secrets import scrub
 Transport = Literal["stdio", "http"]
 """How clients reach the server."""
 
-_ROUTES: Final = ("/health", "/metrics", "/images", "/stream")
+_ROUTES: Final = ("/health", "/metrics", "/images", "/stream", "/studio")
 _BUCKET: Final = re.compile(r"(?:s3|gs|az)://[\w.-]+(?:/[\w./=-]*)?")
 _SECRET: Final = re.compile(r"[!#-&(-~]+", re.ASCII)
 _HOST: Final = re.compile(r"\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+|[0-9a-fA-F:.]+", re.ASCII)
@@ -272,6 +272,7 @@ class Settings:
         shared_state: The folder or the Redis where jobs and uploads are written down, so that each
             replica finds them; a folder beside the ledger when left out.
         tenants: Give each caller a store, a cache, a budget and jobs of their own.
+        studio: Serve the studio, a page for people, under ``/studio``, over HTTP.
         max_body: The largest request body, in bytes.
         log_level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
     """
@@ -337,6 +338,7 @@ class Settings:
     )
     shared_state: Path | str | None = _own(None, _shared_state, is_path=True, secret=True)
     tenants: bool = _flag(default=False)
+    studio: bool = _flag(default=False)
     max_body: int = _number(4 * 1024**2, "number of bytes", "4194304", 1024, math.inf)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _own(
         "INFO", _choice("DEBUG", "INFO", "WARNING", "ERROR")
@@ -481,6 +483,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"GPTIMAGE_AUTH_SCOPES: has no effect without {_or(('tokens', 'auth_issuer'))}"
     if settings.tenants and not _any(settings, ("tokens", "auth_issuer")):
         yield f"GPTIMAGE_TENANTS: has no effect without {_or(('tokens', 'auth_issuer'))}"
+    if settings.studio and settings.stateless:
+        yield (
+            "GPTIMAGE_STUDIO: its jobs and sign-ins are in the memory of one process, which "
+            "GPTIMAGE_STATELESS rules out; serve it from a server of its own"
+        )
     if "delete_image" in settings.tools and not settings.allow_delete:
         yield "GPTIMAGE_TOOLS: delete_image is not there without GPTIMAGE_ALLOW_DELETE=true"
     if not settings.tools:
