@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from datetime import date
+from decimal import Decimal
 from functools import partial
 from typing import Final
 
@@ -21,7 +23,13 @@ from gptimage.conversation.turns import ClientParts
 from gptimage.engine.base_client import CallSettings
 from gptimage.errors import GptImageError, InvalidRequestError, OutcomeUnknownError
 from gptimage.image.image import Image, ImageSource
-from gptimage.models.pricing import FREE, Cost
+from gptimage.models.pricing import (
+    DEFAULT_CHAT_MODEL,
+    FREE,
+    Cost,
+    chat_max_cost,
+    utf8_length,
+)
 from gptimage.types.result import Result
 
 
@@ -215,6 +223,29 @@ async def _asked(client: ClientParts, image: Image, question: Question) -> Check
     reason = words if verdict else f"neither yes nor no: {words}"
     passed = verdict is not None and verdict[1].lower() == "yes"
     return CheckResult(name=question.name, passed=passed, reason=reason[:400], cost=found.cost)
+
+
+def max_question_cost(
+    checks: Iterable[AnyCheck], images: int, on: date, chat_model: str | None = None
+) -> Decimal | None:
+    """Return the most that the questions among some checks should cost, in USD; None if unknown.
+
+    Args:
+        checks: The checks.
+        images: How many images they may be asked about.
+        on: The day whose prices hold.
+        chat_model: The client's chat model, for questions that name none.
+    """
+    total = Decimal(0)
+    for each in checks:
+        if isinstance(each, Question):
+            model = each.chat_model or chat_model or DEFAULT_CHAT_MODEL
+            text = utf8_length(_ANSWER + each.text)
+            most = chat_max_cost(model, on, text=text, images=1, drawn=0)
+            if most is None:
+                return None
+            total += images * most
+    return total
 
 
 def check_questions(client: ClientParts, checks: Sequence[AnyCheck]) -> None:

@@ -55,7 +55,7 @@ from gptimage.transport.billing import STOPPED_WAITING, may_be_billed, shows_wor
 from gptimage.transport.http import HttpReply
 from gptimage.transport.redirects import advice
 from gptimage.transport.retry import waiting_time
-from gptimage.transport.wrapped_body import items
+from gptimage.transport.wrapped_body import chat_text, items
 from gptimage.types.request import Edit, label_for
 from gptimage.types.result import Result
 
@@ -365,10 +365,13 @@ def _no_image_error(
     if has_error(document.value):
         error = error_from_event(document.value, request_id=reply.request_id, partials=())
         return _priced(plan, error)
-    return malformed(plan, reply, "; ".join(lost) or "the reply holds no images")
+    text = chat_text(document.value)
+    said = f"the model drew nothing and answered: {truncated_repr(text)}" if text else ""
+    problem = "; ".join(lost) or said or "the reply holds no images"
+    return malformed(plan, reply, problem, text=text)
 
 
-def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError:
+def malformed(plan: Plan, reply: HttpReply, problem: str, *, text: str = "") -> MalformedReplyError:
     """Return the error for a reply that cannot be read; it carries the body."""
     return MalformedReplyError(
         f"{problem} (HTTP {reply.status}, {reply.content_type or 'no content type'}): "
@@ -377,6 +380,7 @@ def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError
         status=reply.status,
         possible_cost=plan.max_cost,
         request_id=reply.request_id,
+        text=text,
     )
 
 
