@@ -429,6 +429,7 @@ class _TrackedCall(CallTracker):
                 at=self._accounting.clock(),
                 operation=entry.operation,
                 model=entry.model,
+                provider=self._plan.provider.name,
                 **details,
             )
             self._accounting.guard.dispatch(event)
