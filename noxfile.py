@@ -310,6 +310,17 @@ def studio(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def operations(session: nox.Session) -> None:
+    """Watch the example service with a real Prometheus; check its rules, unit and containers."""
+    install_wheel(session, "all", "test", "check-jsonschema>=0.39")
+    session.env["TESTS_REQUIRE_OPERATIONS"] = "1"
+    pytest(session, *(session.posargs or ("tests/examples/test_service.py",)))
+    # There is no engine here that would run them: the schema of Compose is what can be checked.
+    files = [str(each) for each in ROOT.glob("*/*/compose.yaml")]
+    session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files)
+
+
+@nox.session(requires=["build"])
 def docs(session: nox.Session) -> None:
     """Execute every code block of the README and the docs, and every example."""
     install_wheel(session, "all", "test")

@@ -15,6 +15,7 @@ import imports
 import many
 import masks
 import scoreboard
+import similar
 import stall
 
 
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "calls": calls.run,
     "many": many.run,
     "masks": masks.run,
+    "similar": similar.run,
     "checks": checks.run,
 }
 

@@ -10,6 +10,7 @@ import functools
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final, ParamSpec, SupportsIndex, TypeVar, cast, overload
 
 from gptimage._internal.text import closest
@@ -91,10 +92,11 @@ def path(name: str, value: object) -> None:
 
 
 def file_path(name: str, value: object) -> None:
-    """Refuse what is no path, or the path of a folder."""
+    """Refuse what is no path, or the path of something that is no file."""
     path(name, value)
-    if os.path.isdir(cast("str", value)):  # noqa: PTH112  # of text and of paths alike
-        raise refused(name, value, "the path of a file, and this is a folder")
+    found = Path(cast("str", value))
+    if found.exists() and not found.is_file():
+        raise refused(name, value, "the path of a file, and this is a folder, a pipe or a device")
 
 
 def flag(name: str, value: object) -> None:

@@ -81,6 +81,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "inspect": ("images:add_inspect", "what an image file says of where it comes from"),
     "check": ("checks:add_check", "whether images are transparent, legible, in the right colours"),
     "diff": ("images:add_diff", "how much two images differ, and where"),
+    "web": ("images:add_web", "an image in several widths and formats, and its HTML"),
     "cache": ("info:add_cache", "look into the cache on disk, or empty it"),
     "config": ("config:add_arguments", "the settings that apply, and where each comes from"),
     "studio": ("studio:add_arguments", "a local web page: make, edit, gallery, jobs, money"),

@@ -323,7 +323,7 @@ class _TrackedCall(CallTracker):
         self._emit(PartialArrived, index=preview.index)
 
     def finished(self, result: Result, *, extra: Cost | None = FREE) -> Result:
-        cost = _sum(result.cost, extra)
+        cost = None if result.cost is None or extra is None else result.cost + extra
         self._in_flight = False
         self._over = True
         ending = CallOutcome(
@@ -472,13 +472,3 @@ def _noted(work: Callable[[], object]) -> list[str]:
         reason = str(error) or type(error).__name__
         return [f"{reason}; the call went on, and counts with what was reserved for it"]
     return []
-
-
-def _sum(cost: Cost | None, extra: Cost | None) -> Cost | None:
-    if cost is None or extra is None:
-        return None
-    if extra is FREE:
-        return cost
-    return Cost(
-        usd=cost.usd + extra.usd, is_upper_bound=cost.is_upper_bound or extra.is_upper_bound
-    )

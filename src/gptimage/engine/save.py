@@ -263,7 +263,9 @@ class ResultSaver:
         except GptImageError as error:  # this account has no folder for it
             return SpooledReply(warning=f"the reply could not be saved for recovery: {error}")
         name = None if self.store is None else self.store.name
-        return spool.put(plan.key, body, note_of(plan.request), store=name, given_up=given_up)
+        return spool.put(
+            plan.key, body, note_of(plan.request, plan.service), store=name, given_up=given_up
+        )
 
 
 @contextmanager

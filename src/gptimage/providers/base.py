@@ -6,6 +6,7 @@ Images API. A provider translates that form into what its service reads, and its
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -23,7 +24,7 @@ from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.types.parameters import PARAMETERS
 
 
-ALL: Final = frozenset(PARAMETERS)
+ALL: Final[frozenset[str]] = frozenset(PARAMETERS)
 """Every parameter of a call."""
 
 EDITS: Final = frozenset({"images", "mask", "markup", "input_fidelity"})
@@ -92,6 +93,7 @@ class Provider:
         key_header: The header the key is sent in; ``authorization`` sends it as ``Bearer``.
         needs_key: Whether it cannot be used without a key.
         api_key: The key; that of the environment when left out.
+        logins: How else one logs in, for the message that there is no key.
         token: Returns a bearer token, called before each request instead of using a key.
         headers: Returns further headers of each request; it may read the environment.
         catalogue: Whose rows of the catalogue hold here: its own name when left out; empty
@@ -137,6 +139,7 @@ class Provider:
     key_header: str = "authorization"
     needs_key: bool = True
     api_key: str | None = field(default=None, repr=False)
+    logins: str = field(default="", repr=False)
     token: Callable[[], str] | None = field(default=None, repr=False)
     headers: Callable[[], Mapping[str, str]] = field(default=_no_headers, repr=False)
     catalogue: str | None = None
@@ -215,6 +218,7 @@ class Provider:
                 "holds it)"
                 for name in self.key_variables
             ]
+            ways += [self.logins] if self.logins else []
             raise ConfigurationError(
                 f"no API key for {self.title}: {', or '.join(ways)}, pass api_key=, or use "
                 "ImageClient.sandbox(), which needs none; nothing was sent"
@@ -258,11 +262,21 @@ class Provider:
             return {}
         try:
             found = self.token()
+        except ConfigurationError:
+            raise
         except Exception as error:
             scrub_error(error)
             raise ConfigurationError(
                 f"no token for {self.title} ({type(error).__name__}: {error}); nothing was sent"
             ) from error
+        if inspect.isawaitable(found):
+            if inspect.iscoroutine(found):
+                found.close()  # else Python warns that it was never awaited
+            raise ConfigurationError(
+                f"the token of {self.title} would have to be awaited: pass a function that returns "
+                "it, such as that of a login of azure.identity, not of azure.identity.aio; "
+                "nothing was sent"
+            )
         return {"authorization": f"Bearer {check_key('token', found)}"}
 
     def read(self, request: HttpRequest, reply: HttpReply) -> HttpReply:

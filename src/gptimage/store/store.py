@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,13 @@ from gptimage._internal.keywords import path as path_like
 from gptimage._internal.locks import locked
 from gptimage._internal.text import reason
 from gptimage._internal.user_dirs import cache_folder
-from gptimage.errors import ConfigurationError, InvalidRequestError, StoreError
+from gptimage.errors import (
+    ConfigurationError,
+    ImageDecodeError,
+    ImageNotFoundError,
+    InvalidRequestError,
+    StoreError,
+)
 from gptimage.store import prune as pruning
 from gptimage.store import save as saving
 from gptimage.store import search, sidecar, sync
@@ -432,13 +438,24 @@ class Store(Reader):
         self._caught_up = True
         return sync.refresh(self._context).updated
 
-    def reindex(self) -> int:
+    def reindex(self, *, hashes: bool = False) -> int:
         """Read every sidecar again and build the index from them; how many there are.
+
+        Args:
+            hashes: Also make the perceptual hashes that images of earlier versions lack: each of
+                those is read once, and its sidecar written. What was done when it breaks off
+                stays done.
 
         Raises:
             StoreError: The store or the index cannot be read or written.
         """
-        return self._context.index.database.refill()
+        count = self._context.index.database.refill()
+        for record in self if hashes else ():
+            if record.perceptual_hash is None:
+                with suppress(ImageNotFoundError, ImageDecodeError):  # `verify` names those
+                    found = saving.hash_of(self.open(record))
+                    self._edit(record, lambda r, h=found: evolve(r, perceptual_hash=h))
+        return count
 
     def export(
         self,

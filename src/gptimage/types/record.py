@@ -75,6 +75,8 @@ class Record:
         provenance: Whether the file carries a C2PA manifest.
         digital_source: IPTC's name of what it was made from, such as ``trainedAlgorithmicMedia``;
             None when that is not known.
+        perceptual_hash: 64 bits in hex by which `Store.similar` compares it; empty for what has
+            none (an svg, an empty surface), and None for images saved by earlier versions.
         template: Name of the prompt template, or None.
         version: The version of this library that saved it.
         warnings: The warnings of the result.
@@ -111,6 +113,7 @@ class Record:
     pinned: bool = False
     provenance: bool = False
     digital_source: str | None = None
+    perceptual_hash: str | None = None
     template: str | None = None
     version: str = ""
     warnings: tuple[str, ...] = ()
@@ -231,6 +234,7 @@ _PLAIN: Final = (
     "pinned",
     "provenance",
     "digital_source",
+    "perceptual_hash",
     "template",
     "version",
     "request_id",
