@@ -13,12 +13,12 @@ from attrs import define, field, frozen
 
 from gptimage._internal import atomic
 from gptimage.bulk import Item
-from gptimage.checks import AnyCheck, CheckResult
+from gptimage.checks import AnyCheck
 from gptimage.checks.attempts import check_image
-from gptimage.compare.matrix import Case, Matrix, Setting
+from gptimage.compare.matrix import Case, Cell, Matrix
 from gptimage.conversation.turns import ClientParts
 from gptimage.engine.base_client import BaseClient
-from gptimage.errors import ConfigurationError, GptImageError, error_to_dict
+from gptimage.errors import ConfigurationError, GptImageError
 from gptimage.observers.events import Event, Finished
 from gptimage.types.request import Prompt
 from gptimage.types.result import Result
@@ -34,50 +34,6 @@ class Stopwatch:
         """Note the end of a call."""
         if isinstance(event, Finished) and event.request_id is not None:
             self.seconds[event.request_id] = event.seconds
-
-
-@frozen(kw_only=True)
-class Cell:
-    """One image of a comparison, or why there is none.
-
-    Attributes:
-        case: The prompt.
-        setting: The model and the quality.
-        result: What came, or None.
-        error: Why nothing came, or None.
-        usd: What the image cost when it was drawn, in USD, also where it is from the cache now;
-            None when that is not known.
-        seconds: How long it took; None for one from the cache.
-        checks: What its checks found.
-    """
-
-    case: Case
-    setting: Setting
-    result: Result | None = field(default=None, repr=False)
-    error: Exception | None = field(default=None, eq=False)
-    usd: Decimal | None = None
-    seconds: float | None = None
-    checks: tuple[CheckResult, ...] = ()
-
-    @property
-    def id(self) -> str | None:
-        """The image's id in the store, or None."""
-        return self.result.stored[0].id if self.result and self.result.stored else None
-
-    def to_dict(self) -> dict[str, object]:
-        """Return everything known as JSON values."""
-        return {
-            "prompt": self.case.title,
-            "version": self.case.revision,
-            "model": self.setting.model,
-            "quality": self.setting.quality,
-            "id": self.id,
-            "cost_usd": None if self.usd is None else str(self.usd),
-            "seconds": self.seconds,
-            "cached": bool(self.result and self.result.cached),
-            "checks": [each.to_dict() for each in self.checks],
-            "error": None if self.error is None else error_to_dict(self.error),
-        }
 
 
 @frozen(kw_only=True)
@@ -97,7 +53,7 @@ class Comparison:
         """The sheet: one HTML page that needs nothing else, with all images, to vote in."""
         from gptimage.compare.sheet import sheet
 
-        return sheet(self)
+        return sheet(self.title, self.cells)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the sheet to a file, which is replaced, and return its path.

@@ -7,16 +7,18 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, cast
 
 from attrs import field, frozen
 
-from gptimage.checks import AnyCheck, named_checks
+from gptimage.checks import AnyCheck, CheckResult, named_checks
 from gptimage.checks.check import checked
-from gptimage.errors import InvalidRequestError
+from gptimage.errors import InvalidRequestError, error_to_dict
 from gptimage.store import Store
 from gptimage.types.request import Prompt
+from gptimage.types.result import Result
 
 
 MOST: Final = 500
@@ -84,6 +86,50 @@ class Setting:
     def __str__(self) -> str:
         """Return both, as a heading."""
         return self.model if self.quality is None else f"{self.model}, {self.quality}"
+
+
+@frozen(kw_only=True)
+class Cell:
+    """One image of a comparison, or why there is none.
+
+    Attributes:
+        case: The prompt.
+        setting: The model and the quality.
+        result: What came, or None.
+        error: Why nothing came, or None.
+        usd: What the image cost when it was drawn, in USD, also where it is from the cache now;
+            None when that is not known.
+        seconds: How long it took; None for one from the cache.
+        checks: What its checks found.
+    """
+
+    case: Case
+    setting: Setting
+    result: Result | None = field(default=None, repr=False)
+    error: Exception | None = field(default=None, eq=False)
+    usd: Decimal | None = None
+    seconds: float | None = None
+    checks: tuple[CheckResult, ...] = ()
+
+    @property
+    def id(self) -> str | None:
+        """The image's id in the store, or None."""
+        return self.result.stored[0].id if self.result and self.result.stored else None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return everything known as JSON values."""
+        return {
+            "prompt": self.case.title,
+            "version": self.case.revision,
+            "model": self.setting.model,
+            "quality": self.setting.quality,
+            "id": self.id,
+            "cost_usd": None if self.usd is None else str(self.usd),
+            "seconds": self.seconds,
+            "cached": bool(self.result and self.result.cached),
+            "checks": [each.to_dict() for each in self.checks],
+            "error": None if self.error is None else error_to_dict(self.error),
+        }
 
 
 @frozen(kw_only=True)

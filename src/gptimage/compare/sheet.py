@@ -9,16 +9,14 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from pybase64 import b64encode_as_string
 
+from gptimage.compare.matrix import Cell
 from gptimage.image.image import Image
 from gptimage.image.previews import previews
-
-
-if TYPE_CHECKING:
-    from gptimage.compare.comparison import Cell, Comparison
 
 
 FORMAT: Final = 1
@@ -74,29 +72,34 @@ document.getElementById("export").addEventListener("click", () => {
 """
 
 
-def sheet(comparison: Comparison) -> str:
-    """Return the page."""
+def sheet(title: str, cells: Sequence[Cell]) -> str:
+    """Return the page.
+
+    Args:
+        title: What it is called.
+        cells: The images, prompt by prompt.
+    """
     groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in comparison.cells:
+    for cell in cells:
         groups.setdefault((cell.case.title, cell.case.revision), []).append(cell)
-    shuffled = [sorted(cells, key=_blind) for cells in groups.values()]
-    drawn = [cell for cells in shuffled for cell in cells]
+    shuffled = [sorted(group, key=_blind) for group in groups.values()]
+    drawn = [cell for group in shuffled for cell in group]
     shown = previews((_first(each) for each in drawn), max_px=_EDGE, max_bytes=_BYTES)
     small = dict(zip(map(id, drawn), shown, strict=True))
     parts = [
-        _group(number, cells, [small[id(each)] for each in cells])
-        for number, cells in enumerate(shuffled)
+        _group(number, group, [small[id(each)] for each in group])
+        for number, group in enumerate(shuffled)
     ]
     data = {
         "format": FORMAT,
-        "title": comparison.title,
+        "title": title,
         "prompts": [
             {
-                "prompt": cells[0].case.title,
-                "version": cells[0].case.revision,
-                "candidates": [_candidate(each) for each in cells],
+                "prompt": group[0].case.title,
+                "version": group[0].case.revision,
+                "candidates": [_candidate(each) for each in group],
             }
-            for cells in shuffled
+            for group in shuffled
         ],
     }
     # Text in a script ends at "</script": no "<" of a prompt may stand in it.
@@ -105,7 +108,7 @@ def sheet(comparison: Comparison) -> str:
         f"default-src 'none'; img-src data:; style-src '{_digest(_STYLE)}'; "
         f"script-src '{_digest(_SCRIPT)}'; base-uri 'none'; form-action 'none'"
     )
-    title = html.escape(comparison.title)
+    title = html.escape(title)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
@@ -116,7 +119,7 @@ def sheet(comparison: Comparison) -> str:
 <div class="bar"><button id="export" type="button">Export votes</button>
 <button id="show" type="button" aria-pressed="false">Show models, costs and checks</button>
 <span id="status" role="status"></span></div>
-<div class="facts">{_summary(comparison)}</div>
+<div class="facts">{_summary(cells)}</div>
 {"".join(parts)}
 <script id="data" type="application/json">{text}</script>
 <script>{_SCRIPT}</script></body></html>
@@ -164,11 +167,11 @@ def _cell(number: int, place: int, cell: Cell, preview: Image | None) -> str:
     return f'<div>{image}<div class="facts">{line}{facts}</div></div>'
 
 
-def _summary(comparison: Comparison) -> str:
+def _summary(all_cells: Sequence[Cell]) -> str:
     """Return a table with one row for each model and quality."""
     rows: list[str] = []
-    for setting in dict.fromkeys(each.setting for each in comparison.cells):
-        cells = [each for each in comparison.cells if each.setting == setting]
+    for setting in dict.fromkeys(each.setting for each in all_cells):
+        cells = [each for each in all_cells if each.setting == setting]
         drawn = [each for each in cells if each.result is not None]
         costs = [each.usd for each in drawn]
         total = "unknown" if None in costs else f"${sum(filter(None, costs)):.4f}"
