@@ -34,6 +34,7 @@ from gptimage.observers.events import (
     Sent,
     Waiting,
 )
+from gptimage.observers.protocol import Observer
 from gptimage.secrets import hide_prompt
 from gptimage.transport.billing import Billing, may_be_billed
 from gptimage.transport.http import HttpReply
@@ -178,16 +179,26 @@ def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) 
     return CallAccounting.of(settings, clock)
 
 
-def within(accounting: CallAccounting, limit_usd: Usd) -> CallAccounting:
-    """Return the same accounting, whose calls together must also stay below a limit of their own.
+def within(
+    accounting: CallAccounting, limit_usd: Usd | None = None, observer: Observer | None = None
+) -> CallAccounting:
+    """Return the same accounting for a group of calls.
+
+    Args:
+        accounting: The client's.
+        limit_usd: What the calls together must also stay below, in USD.
+        observer: What is told of them, besides the client's observers.
 
     Raises:
         ConfigurationError: The limit is no amount.
     """
-    limit = Budget(limit_usd, per="total")
-    if isinstance(accounting, CallAccounting):  # pyright: ignore[reportUnnecessaryIsInstance]  # or a NullAccounting
-        return evolve(accounting, limit=limit)
-    return evolve(CallAccounting.of({}, accounting.clock), limit=limit)
+    if not isinstance(accounting, CallAccounting):  # pyright: ignore[reportUnnecessaryIsInstance]  # or a NullAccounting
+        accounting = CallAccounting.of({}, accounting.clock)
+    if limit_usd is not None:
+        accounting = evolve(accounting, limit=Budget(limit_usd, per="total"))
+    if observer is not None:
+        accounting = evolve(accounting, guard=accounting.guard.with_observer(observer))
+    return accounting
 
 
 @frozen(kw_only=True)
