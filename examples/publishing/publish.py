@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 
@@ -74,6 +74,7 @@ class Api:
         http: Sends them.
         wait: Waits so many seconds.
         refresh: Makes a new token, and returns its headers; None where that needs a person.
+        hide: A secret that is part of addresses, and of no message.
     """
 
     def __init__(
@@ -81,10 +82,13 @@ class Api:
         http: httpx2.Client,
         wait: Callable[[float], None] = time.sleep,
         refresh: Callable[[], dict[str, str]] | None = None,
+        *,
+        hide: str = "",
     ) -> None:
         self._http = http
         self._wait = wait
         self._refresh = refresh
+        self._hide = hide or "\0"
         self.headers: dict[str, str] = {}
 
     def send(self, method: str, url: str, *, token: bool = True, **request: Any) -> httpx2.Response:
@@ -100,7 +104,9 @@ class Api:
             PublishError: The service cannot be reached, or nobody knows whether it accepted this.
         """
         response = self._send(method, url, token=token, **request)
-        if response.status_code == 401 and token and self._refresh is not None:
+        # Bluesky says so with a 400.
+        expired = response.status_code == 401 or b'"ExpiredToken"' in response.content[:100]
+        if expired and token and self._refresh is not None:
             # Refused before it was looked at: with a new token it is sent for the first time.
             self.headers = self._refresh()
             response = self._send(method, url, token=token, **request)
@@ -121,9 +127,9 @@ class Api:
                 continue
             except httpx2.TransportError as error:
                 # It may have been accepted: the next start looks for it before it sends anything.
-                # The address may hold a token, so only its path is named.
+                path = httpx2.URL(url).path.replace(self._hide, "...")
                 raise UnknownOutcomeError(
-                    f"{method} {httpx2.URL(url).path} broke off ({type(error).__name__}) and may "
+                    f"{method} {path} broke off ({type(error).__name__}) and may "
                     "have been accepted; start this again, it looks first"
                 ) from None
             # 429 is said before a request is looked at. A 503 may come after work was done.
@@ -131,6 +137,15 @@ class Api:
                 return response
             self._wait(min(seconds_to_wait(response, 2.0**attempt), 900.0))
         raise AssertionError("unreachable")
+
+
+def json_of(response: httpx2.Response) -> dict[str, Any]:
+    """Return the JSON object of a response; an empty one for a proxy's page."""
+    try:
+        found = response.json()
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def seconds_to_wait(response: httpx2.Response, otherwise: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -45,3 +46,32 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 def wordpress(program: Callable[[str], Any]) -> Any:
     """The program for WordPress."""
     return program("wordpress")
+
+
+@pytest.fixture
+def bucket_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of AWS on this machine, with an empty bucket called `bucket`."""
+    moto = pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    server = moto.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        address = f"http://{host}:{port}"
+        for name, value in {
+            "AWS_ENDPOINT": address,  # read by obstore
+            "AWS_ENDPOINT_URL": address,  # read by boto3
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        # All servers of a process have the same state.
+        reset = urllib.request.Request(f"{address}/moto-api/reset", method="POST")
+        urllib.request.urlopen(reset).close()
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield address
+    finally:
+        server.stop()

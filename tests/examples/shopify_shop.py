@@ -7,18 +7,15 @@ signed upload that checks every field, images that are prepared for a while, a b
 
 from __future__ import annotations
 
-import email.parser
-import email.policy
 import io
 import json
-from email.message import EmailMessage
 from typing import Any
 
 import graphql
 import httpx2
 from PIL import Image as PillowImage
 
-from tests.examples.stand_in import RefusalError, StandIn
+from tests.examples.stand_in import RefusalError, StandIn, parts
 
 
 VERSION = "2026-10"
@@ -213,7 +210,7 @@ class ShopifyShop(StandIn):
     def _upload(self, request: httpx2.Request) -> httpx2.Response:
         if "x-shopify-access-token" in request.headers:
             raise AssertionError("the token is sent to another host")
-        names, values, file = _parts(request)
+        names, values, file = parts(request)
         fields = self._staged.get(values.get("key", ""))
         if fields is None or names != [*fields, "file"] or values != fields:
             return httpx2.Response(403, text="<Error><Code>AccessDenied</Code></Error>")
@@ -273,15 +270,3 @@ def _resolve(source: Any, info: graphql.GraphQLResolveInfo, **arguments: Any) ->
 
 def _user_error(field: list[str], message: str) -> dict[str, Any]:
     return {"product": None, "userErrors": [{"field": field, "message": message}]}
-
-
-def _parts(request: httpx2.Request) -> tuple[list[str], dict[str, str], EmailMessage]:
-    """Return the names of a form in order, the values of its fields, and its last part."""
-    head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
-    parser = email.parser.BytesParser(policy=email.policy.HTTP)
-    parts = list(parser.parsebytes(head + request.content).iter_parts())
-    names = [str(part.get_param("name", header="content-disposition")) for part in parts]
-    values = {
-        name: str(part.get_payload()) for name, part in zip(names[:-1], parts[:-1], strict=True)
-    }
-    return names, values, parts[-1]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import email.parser
+import email.policy
 import logging
+from email.message import Message
 from typing import Any
 
 import httpx2
@@ -80,3 +83,15 @@ class StandIn:
                 self.after.remove(later)
                 raise later[1]
         return response
+
+
+def parts(request: httpx2.Request) -> tuple[list[str], dict[str, str], Message]:
+    """Return the names of a form in order, the values of its fields, and its last part."""
+    head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+    parser = email.parser.BytesParser(policy=email.policy.HTTP)
+    parts = list(parser.parsebytes(head + request.content).iter_parts())
+    names = [str(part.get_param("name", header="content-disposition")) for part in parts]
+    values = {
+        name: str(part.get_payload()) for name, part in zip(names[:-1], parts[:-1], strict=True)
+    }
+    return names, values, parts[-1]
