@@ -2,121 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import pytest
-from attrs import define, field
 
 from tests.factories import picture
-from tests.studio.conftest import PATIENCE, Hold, Service, Site, serving
+from tests.studio.conftest import PATIENCE, Hold, Service, Site, Tab, opened, quoted, serving
 
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser
 
 HOSTILE = '<img src=x onerror="document.title=1"> & <b>bold</b> {{7*7}}'
 """What would be markup, if anything of a prompt could become it."""
-
-
-def miss(reason: str) -> None:
-    """Skip, or fail where everything must be tested."""
-    (pytest.fail if os.environ.get("TESTS_REQUIRE_CHROMIUM") else pytest.skip)(reason)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A Chromium for this module alone: its driver holds the thread's event loop."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        miss("the studio was NOT tested, Chromium is missing: apt-get install -y chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        miss("the studio was NOT tested, its driver is missing: pip install playwright")
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        found = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield found
-        found.close()
-
-
-@define(eq=False)
-class Tab:
-    """A tab of the studio.
-
-    Attributes:
-        page: The page.
-        site: The studio.
-        wrong: What the browser complained about.
-    """
-
-    page: Page
-    site: Site
-    wrong: list[str] = field(factory=list[str])
-
-    def find(self, selector: str) -> Locator:
-        """What matches."""
-        return self.page.locator(selector)
-
-    def there(self, selector: str, count: int = 1) -> Locator:
-        """What matches, once there are so many."""
-        from playwright.sync_api import expect
-
-        found = self.find(selector)
-        expect(found).to_have_count(count, timeout=PATIENCE * 1000)
-        return found
-
-    def go(self, name: str) -> None:
-        """Open one of the pages."""
-        self.find(f"a[data-page={name}]").click()
-        self.there(f"section.{name}:not([hidden])")
-
-    def make(self, prompt: str) -> str:
-        """Make an image on the page; returns its id."""
-        self.go("make")
-        self.find(".make textarea[name=prompt]").fill(prompt)
-        self.find(".make button.primary").click()
-        card = self.there(".make .card:first-child[data-state=done]")
-        self.there(f".make .card:first-child .words:text-is({quoted(prompt)})")
-        return str(self.site.get(f"/api/jobs/{card.get_attribute('data-job')}")["images"][0])
-
-
-def quoted(text: str) -> str:
-    """Text in a selector."""
-    return '"' + text.replace('"', '\\"') + '"'
-
-
-def opened(browser: Browser, site: Site, **options: Any) -> Tab:
-    """A tab of its own browser profile; its session is the one the studio knows."""
-    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
-    context.set_default_timeout(PATIENCE * 1000)
-    cookies = [
-        {"name": name, "value": value, "url": site.url}
-        for name, value in site.client.cookies.items()
-    ]
-    context.add_cookies(cast("Any", cookies))
-    tab = Tab(context.new_page(), site)
-    tab.page.on("pageerror", lambda error: tab.wrong.append(str(error)))
-    tab.page.on(
-        "console", lambda line: tab.wrong.append(line.text) if line.type == "error" else None
-    )
-    tab.page.goto(site.url)
-    tab.there("main[data-ready]")
-    return tab
-
-
-@pytest.fixture
-def tab(browser: Browser, site: Site) -> Iterator[Tab]:
-    """A wide tab, in which nothing went wrong in the end."""
-    found = opened(browser, site)
-    yield found
-    wrong = list(found.wrong)
-    found.page.context.close()
-    assert wrong == []
 
 
 def test_the_printed_address_opens_the_page(browser: Browser, home: Path, service: Service) -> None:

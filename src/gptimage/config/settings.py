@@ -327,6 +327,7 @@ SERVER_SETTINGS: Final = frozenset(
         "shared_secret",
         "shared_state",
         "stateless",
+        "studio",
         "tenants",
         "tokens",
         "tools",

@@ -18,7 +18,7 @@ from attrs import define, evolve, field
 from sse_starlette import ServerSentEvent
 
 from gptimage.errors import GptImageError, InvalidRequestError
-from gptimage.service import Runner, RunnerError, RunnerLostError
+from gptimage.service import RunnerError, RunnerLostError
 from gptimage.studio.batches import BatchCall
 from gptimage.studio.work import DrawCall, JobNews
 from gptimage.workers import Job, JobRecord, JobResult, discard, retry
@@ -27,7 +27,6 @@ from gptimage.workers import Job, JobRecord, JobResult, discard, retry
 if TYPE_CHECKING:
     from gptimage.studio.context import Studio
 
-_WORK: Final = "gptimage.studio.work:open_work"
 _SHOWN: Final = 200
 """Settled jobs that the page lists; the newest."""
 
@@ -64,10 +63,7 @@ class Jobs:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._store = studio.job_store
-        # The sandbox forgets its state with its process, which therefore waits for the page.
-        idle: dict[str, Any] = {"idle": None} if studio.config.sandbox else {}
-        setup = (studio.options, str(studio.job_store.path))
-        self._runner = Runner(_WORK, setup, **idle)
+        self._runner = studio.runner()
         self._live: dict[str, _Live] = {}
         self._unsaved: dict[str, tuple[str, ...]] = {}
         self._readers: set[_Reader] = set()
@@ -145,7 +141,7 @@ class Jobs:
         """
         return self.document(await asyncio.to_thread(self._present, await self._read(id)))
 
-    async def listed(self) -> list[dict[str, Any]]:
+    async def list_jobs(self) -> list[dict[str, Any]]:
         """Return the jobs that need something, and the newest settled ones; newest first."""
         records = await asyncio.to_thread(lambda: [*self._store.records(settled=True)])
         open = [record for record in records if not record.settled]
@@ -187,15 +183,26 @@ class Jobs:
         found: dict[str, Any] = await self._runner.run(f"batch#{self._tries}", call, lambda _: None)
         return found
 
-    async def aclose(self) -> None:
-        """Let go: what was sent is finished by its process, what was not stays in the job store."""
+    async def aclose(self, wait: float = 0) -> None:
+        """Let go: what was sent is finished by its process, what was not stays in the job store.
+
+        Args:
+            wait: Seconds that what was sent has here, where this is the process that draws.
+        """
         self._runner.close()
         tasks = [each.task for each in self._live.values() if each.task is not None]
+        if tasks and wait:
+            await asyncio.wait(tasks, timeout=wait)
         if self._watching is not None:
             tasks.append(self._watching)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is drawn and no tab follows the jobs."""
+        return not self._live and not self._readers
 
     def sent(self) -> int:
         """Return how many requests are on their way, which go on when the studio is closed."""

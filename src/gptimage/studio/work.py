@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import evolve, frozen
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from gptimage.client import ImageClient
     from gptimage.service import Tell
     from gptimage.types.result import PartialImage
+
+T = TypeVar("T")
 
 _AT_ONCE: Final = 4
 """Requests in flight; the service's limits per minute are kept by the client."""
@@ -128,6 +131,8 @@ class StudioWork:
         self._running: dict[str, _Progress] = {}
         self._left = False
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        # Threads of its own: the page waits for none of them, wherever this runs.
+        self._threads = ThreadPoolExecutor(_AT_ONCE, "studio")
 
     async def run(
         self, id: str, call: DrawCall | BatchCall, tell: Tell
@@ -138,16 +143,19 @@ class StudioWork:
             How it stands; None when it was not begun, because the studio was closed.
         """
         if isinstance(call, BatchCall):
-            return await asyncio.to_thread(run_batch, self._client, call)
+            return await self._in_thread(run_batch, self._client, call)
         progress = self._running[id] = _Progress(tell)
         try:
             async with self._slots:
                 if self._left:
                     return None  # it stays open in the job store, for the next studio
                 progress.say(state="claimed", message="It is being prepared.")
-                return await asyncio.to_thread(self._draw, call, progress)
+                return await self._in_thread(self._draw, call, progress)
         finally:
             del self._running[id]
+
+    async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     def _draw(self, call: DrawCall, progress: _Progress) -> JobResult:
         previews = Previews(call.previews, progress.show) if call.previews else None
@@ -194,7 +202,8 @@ def open_work(setup: tuple[StudioOptions, str]) -> StudioWork:
     client = open_client(config)
     # This process reads the configuration later than the page's server, and again each time it is
     # started: what the page calls offline must not be drawn by the service, and paid.
-    if client.store is None or job_folder(config, client.store) != Path(job_store).parent:
+    folder = Path(job_store).parent
+    if client.store is None or job_folder(client.store, sandbox=config.sandbox) != folder:
         client.close()
         raise ConfigurationError(
             "the configuration was changed since the studio was started: it names another store, "

@@ -39,7 +39,7 @@ from gptimage.secrets import scrub
 Transport = Literal["stdio", "http"]
 """How clients reach the server."""
 
-_ROUTES: Final = ("/health", "/metrics", "/images", "/stream")
+_ROUTES: Final = ("/health", "/metrics", "/images", "/stream", "/studio")
 _BUCKET: Final = re.compile(r"(?:s3|gs|az)://[\w.-]+(?:/[\w./=-]*)?")
 _SECRET: Final = re.compile(r"[!#-&(-~]+", re.ASCII)
 _HOST: Final = re.compile(r"\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+|[0-9a-fA-F:.]+", re.ASCII)
@@ -214,6 +214,7 @@ ROWS: Final[Mapping[str, Setting]] = {
     ),
     "shared_state": Setting(read=_shared_state, is_path=True, secret=True),
     "tenants": _FLAG,
+    "studio": _FLAG,
     "max_body": Setting(
         read=_number("number of bytes", int, "4194304", 1024, math.inf), kind="number"
     ),
@@ -251,8 +252,9 @@ class Settings:
         model: The model that draws when a call names none.
         chat_model: The model that reads the words of ``refine_image``; it is billed apart.
         timeout: Seconds to wait for the service.
-        store: The folder where every image is saved, or ``s3://bucket/prefix``, ``az://...`` or
-            ``gs://...`` (untried), which need ``gptimage[s3]``.
+        store: The folder where every image is saved, or ``s3://bucket/prefix``,
+            ``az://container/prefix`` or (untried) ``gs://bucket/prefix``, which need
+            ``gptimage[s3]``.
         retention: Delete images older than this (``30d``), once a day; pinned ones stay, and None
             deletes nothing.
         cache: The folder where responses are saved, so that the same request is paid for once;
@@ -306,6 +308,7 @@ class Settings:
         shared_state: The folder or the Redis where jobs and uploads are written down, so that each
             replica finds them; a folder beside the ledger when left out.
         tenants: Give each caller a store, a cache, a budget and jobs of their own.
+        studio: Serve the studio, a page for people, under ``/studio``, over HTTP.
         max_body: The largest request body, in bytes.
         log_level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
     """
@@ -362,6 +365,7 @@ class Settings:
     shared_secret: tuple[str, ...] = field(default=(), repr=False)
     shared_state: Path | str | None = field(default=None, repr=False)
     tenants: bool = False
+    studio: bool = False
     max_body: int = 4 * 1024 * 1024
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -497,6 +501,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"GPTIMAGE_AUTH_SCOPES: has no effect without {_or(('tokens', 'auth_issuer'))}"
     if settings.tenants and not _any(settings, ("tokens", "auth_issuer")):
         yield f"GPTIMAGE_TENANTS: has no effect without {_or(('tokens', 'auth_issuer'))}"
+    if settings.studio and settings.stateless:
+        yield (
+            "GPTIMAGE_STUDIO: its jobs and sign-ins are in the memory of one process, which "
+            "GPTIMAGE_STATELESS rules out; serve it from a server of its own"
+        )
     if "delete_image" in settings.tools and not settings.allow_delete:
         yield "GPTIMAGE_TOOLS: delete_image is not there without GPTIMAGE_ALLOW_DELETE=true"
     if not settings.tools:

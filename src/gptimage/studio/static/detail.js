@@ -1,7 +1,7 @@
 // One image: large, with everything that is known of it, its family, and what to do with it.
 
 import { button, complain, dialog, field, h, iconButton, toast, usd, when } from "./dom.js";
-import { thumbnail } from "./api.js";
+import { seen, thumbnail } from "./api.js";
 import { change, copyImage, copyText, describe, remove, save } from "./images.js";
 
 /** The family of an image as a nested list: branches where one image was changed twice. */
@@ -36,7 +36,7 @@ export async function openDetail(id, app) {
 
   function draw() {
     const at = app.ids.indexOf(image.id);
-    const shown = h("img", { src: `/images/${image.id}`, alt: image.prompt.slice(0, 300), width: image.width, height: image.height });
+    const shown = h("img", { src: `images/${image.id}`, alt: image.prompt.slice(0, 300), width: image.width, height: image.height });
     const view = h("div", { class: "view" }, shown,
       at > 0 && iconButton("left", "Image before", () => step(-1), { class: "icon-button prev" }),
       at >= 0 && at < app.ids.length - 1 && iconButton("right", "Next image", () => step(1), { class: "icon-button next" }));
@@ -51,13 +51,13 @@ export async function openDetail(id, app) {
     return h("div", { class: "facts" },
       h("div", { class: "row" }, h("h2", { class: "grow", text: "Image" }), pin,
         iconButton("copy", "Copy the image", () => copyImage(image.id).catch(complain)),
-        iconButton("trash", "Delete", () => { if (image.pinned) { toast("It is pinned: unpin it first."); return; } close(); remove([image.id], app).catch(complain); }),
+        seen.status.may_delete && iconButton("trash", "Delete", () => { if (image.pinned) { toast("It is pinned: unpin it first."); return; } close(); remove([image.id], app).catch(complain); }),
         iconButton("close", "Close", close)),
       h("p", { class: "long", text: image.prompt || "No prompt is known." }),
       h("div", { class: "row" },
         button("Edit", () => { close(); app.edit(image.id); }, { picture: "edit" }),
         image.operation === "generate" && button("Make again", () => { close(); app.again(image.facts.request); }, { picture: "again" }),
-        h("a", { class: "button", href: `/images/${image.id}`, download: `${image.id}.${image.format}`, text: "Download" }),
+        h("a", { class: "button", href: `images/${image.id}`, download: `${image.id}.${image.format}`, text: "Download" }),
         button("For the web", () => save([image.id], "web").catch(complain), { title: "WebP in several widths with a page that shows them by srcset" }),
         button("Copy prompt", () => copyText(image.prompt, "The prompt").catch(complain), { kind: "quiet" })),
       table([["Size", `${image.width ?? "?"} × ${image.height ?? "?"} ${image.format}`], ["Model", image.model],

@@ -49,7 +49,7 @@ export function galleryPage(node, app) {
   async function reload() {
     const mine = ++asked;
     try {
-      const found = await get(`/api/images?${query()}`);
+      const found = await get(`api/images?${query()}`);
       if (mine !== asked) return;
       images = found.images.filter((each) => !gone.has(each.id));
       next = found.next;
@@ -61,7 +61,7 @@ export function galleryPage(node, app) {
   async function more() {
     if (!next || loading) return;
     const mine = asked;
-    loading = get(`/api/images?${query(next)}`);
+    loading = get(`api/images?${query(next)}`);
     try {
       const found = await loading;
       if (mine === asked) {
@@ -168,7 +168,7 @@ export function galleryPage(node, app) {
       button("Contact sheet", () => export_("sheet"), { kind: "tiny quiet" }),
       button("Tag", () => askTag((tag) => each({ tag })), { kind: "tiny quiet" }),
       button("Pin", () => each({ pinned: true }), { kind: "tiny quiet", picture: "pin" }),
-      button("Delete", () => drop(ids), { kind: "tiny quiet danger", picture: "trash" }),
+      ...(seen.status.may_delete ? [button("Delete", () => drop(ids), { kind: "tiny quiet danger", picture: "trash" })] : []),
       iconButton("close", "Choose none", () => { selected.clear(); marked(); }));
   }
 
@@ -180,6 +180,7 @@ export function galleryPage(node, app) {
   }
 
   function drop(ids) {
+    if (!seen.status.may_delete) { toast("Images cannot be deleted on this server."); return; }
     const free = ids.filter((id) => !images.find((each) => each.id === id)?.pinned);
     if (free.length < ids.length) toast("Pinned images stay: unpin them first.");
     if (free.length) remove(free, actions).catch(complain);

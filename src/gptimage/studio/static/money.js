@@ -9,7 +9,7 @@ export function moneyPage(node, app) {
     h("p", { text: "The last 30 days (UTC), from the usage the service returned and the prices of the day." }))), body);
 
   async function shown() {
-    try { draw(await get("/api/money")); } catch (error) { complain(error); }
+    try { draw(await get("api/money")); } catch (error) { complain(error); }
   }
 
   function draw(found) {
@@ -41,7 +41,7 @@ export function moneyPage(node, app) {
           h("span", { class: "small soft", text: `${when(row.at)} · counts ${usd(row.counted_usd)} · ${row.error ?? ""} ${row.request_id ?? ""}` })),
           h("form", { onsubmit: async (event) => {
             event.preventDefault();
-            try { await post(`/api/money/${encodeURIComponent(row.id)}`, { cost_usd: amount.value }); await shown(); app.status(); } catch (error) { complain(error); }
+            try { await post(`api/money/${encodeURIComponent(row.id)}`, { cost_usd: amount.value }); await shown(); app.status(); } catch (error) { complain(error); }
           } }, amount, h("button", { class: "button", type: "submit", text: "Enter" })));
       })));
   }
