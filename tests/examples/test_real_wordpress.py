@@ -23,6 +23,9 @@ pytestmark = pytest.mark.skipif(FOLDER is None, reason="needs a real WordPress: 
 
 _PLUGIN = """<?php
 add_filter('wp_is_application_passwords_available', '__return_true');  // also without HTTPS
+// It would ask for updates and call itself for its chores, and wait for both without a network.
+add_filter('pre_http_request', fn () => new WP_Error('offline', 'no network'));
+defined('DISABLE_WP_CRON') || define('DISABLE_WP_CRON', true);
 add_action('rest_api_init', function () {
     register_rest_route('tests', '/password', [
         'methods' => 'GET',
