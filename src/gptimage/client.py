@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from gptimage._internal.coroutines import iterate_blocking, run_blocking
 from gptimage._internal.keywords import strict
 from gptimage.cache.base import Cache
+from gptimage.checks.clients import CheckingClient
 from gptimage.engine.arguments import check_sandbox, check_settings
 from gptimage.engine.base_client import (
     VARIATION,
     VARIATION_NOTE,
-    BaseClient,
     CallSettings,
     check_batch,
     check_conversation,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 @shows(Settings)
-class ImageClient(BaseClient):
+class ImageClient(CheckingClient):
     """A client that makes and edits images, for several threads; close it, or use ``with``.
 
     Args:
@@ -412,7 +412,7 @@ class ImageClient(BaseClient):
         resume: Resume | None = None,
         stateless: bool = False,
     ) -> Conversation:
-        """Images made and changed turn by turn, over the Responses API.
+        """Images made and changed turn by turn: over the Responses API, or with Gemini.
 
         Args:
             chat_model: The model that reads the words; it is billed apart.
@@ -425,12 +425,11 @@ class ImageClient(BaseClient):
             ConfigurationError: A stored image is named, and the client has no store.
         """
         from gptimage.conversation import Conversation
-        from gptimage.conversation.turns import ClientParts
 
         check_conversation(chat_model, image_model, stateless=stateless)
         return Conversation(
-            ClientParts(saver=self._saver, sender=self._sender, accounting=self._accounting),
-            chat_model=chat_model or self._config.chat_model,
+            self._parts(),
+            chat_model=chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,

@@ -233,19 +233,21 @@ class Studios:
         thumbnails.mkdir(exist_ok=True, mode=0o700)
         job_store = SqliteJobStore(folder / "jobs.sqlite")
         assert tenant.ledger is not None  # noqa: S101  # only a client of the caller's own has none
-        model: dict[str, Any] = {} if settings.model is None else {"model": settings.model}
+        chosen = {"provider": settings.provider, "model": settings.model}
+        service: Any = {name: value for name, value in chosen.items() if value is not None}
         work = _work(app, tenant, job_store)
         at_end(work.aclose)
         return Studio(
             runner=lambda: LocalRunner(work),
             sandbox=settings.sandbox,
             has_key=isinstance(work, StudioWork),
+            provider=settings.provider,
             model=settings.model,
             limits=settings.limits,
             max_images=settings.max_images,
             may_delete=settings.allow_delete,
             estimator=gptimage.ImageClient.sandbox(
-                store=tenant.store, templates=templates, **model
+                store=tenant.store, templates=templates, **service
             ),
             store=tenant.store,
             ledger=tenant.ledger,

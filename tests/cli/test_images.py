@@ -1,4 +1,4 @@
-"""``gptimage inspect`` and ``diff``: what a file says of its origin, and how two files differ."""
+"""``gptimage inspect``, ``diff`` and ``web``: a file's origin, two files, files for a page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from gptimage import ConfigurationError, Image
+from gptimage import ConfigurationError, Image, ImageClient
 from gptimage.cli.main import main
 from gptimage.cli.parser import build_parser
 from gptimage.image import Label
 from gptimage.sandbox import Sandbox
+from gptimage.store import Store
 from tests.factories import image as plain
 from tests.image.test_provenance import JUMBF, with_png_chunk
 
@@ -86,3 +87,29 @@ def test_the_sandbox_can_be_told_to_drift() -> None:
     for wrong in ({"zoom": 1}, {"shift": True}, {"tint": 2}, {"repaint": 0}, [("shift", 3)]):
         with pytest.raises(ConfigurationError, match="drift"):
             Sandbox(drift=wrong)  # type: ignore[arg-type]  # what untyped callers pass
+
+
+def test_web_writes_files_and_prints_html(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The names begin as the file does; programs get the manifest, and an id its store's image."""
+    path = put(tmp_path, "a fox.png", plain(64, 48))
+    out = str(tmp_path / "static")
+    words = ["--widths", "16,32", "--alt", "A <fox>", "--prefix", "/s/", "--eager"]
+    html = printed(capsys, "web", path, "-o", out, *words)
+    more = ["--formats", "webp,jpeg", "--name", "hero", "--sizes", "50vw", "--json"]
+    manifest = json.loads(printed(capsys, "web", path, "-o", out, *more))
+    with Store(tmp_path / "store") as store:
+        client = ImageClient.sandbox(store=store)
+        record = client.generate("A fox", size="512x512", quality="low").stored[0]
+    shown = printed(capsys, "web", record.id, "-o", out, "--store", str(tmp_path / "store"))
+
+    assert '<img src="/s/a-fox-32.jpg"' in html
+    assert 'alt="A &lt;fox&gt;" loading="eager"' in html
+    assert [Path(each).name for each in manifest["paths"]] == [
+        "hero-64.webp",
+        "hero-64.jpg",
+        "hero.json",
+    ]
+    assert all(Path(each).is_file() for each in manifest["paths"])
+    assert f"{record.id}-512.avif 512w" in shown

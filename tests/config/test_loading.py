@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -165,6 +166,7 @@ def test_budgets_of_the_user_replace_each_other_per_period(
         ("GPTIMAGE_BUDGT", "5/day", "did you mean GPTIMAGE_BUDGET"),
         ("GPTIMAGE_CONFIG", "missing.toml", "no file"),
         ("OPENAI_API_KEY_FILE", "missing", "cannot be read"),
+        ("OPENAI_API_KEY_FILE", os.devnull, "a pipe or a device"),
         ("OPENAI_BASE_URL", "ftp://x", "no address"),
     ],
 )

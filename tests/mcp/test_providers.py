@@ -19,7 +19,11 @@ from tests.mcp.harness import text
 def call(folder: Path, name: str, tool: str, **arguments: Any) -> CallToolResult:
     """Call one tool of a server whose images another service's sandbox draws."""
     settings = Settings(
-        store=folder / "store", ledger=folder / "spend.sqlite", sandbox=True, provider=name
+        store=folder / "store",
+        ledger=folder / "spend.sqlite",
+        sandbox=True,
+        provider=name,
+        tools=("full",),
     )
 
     async def connected() -> CallToolResult:
@@ -61,3 +65,17 @@ def test_the_models_listed_are_those_of_the_provider(tmp_path: Path) -> None:
 
     assert listed["default"] == "gemini-nano-banana-2.1"
     assert all(each["id"].startswith("gemini") for each in listed["models"])
+
+
+def test_turns_go_on_in_another_server(tmp_path: Path) -> None:
+    """Gemini remembers nothing: the store has what each turn sends again, and lists the turns."""
+    image = json.loads(text(call(tmp_path, "gemini", "generate_image", prompt="A fox")))
+    ids = [image["images"][0]["id"]]
+    for prompt in ("at night", "with a moon"):
+        turn = call(tmp_path, "gemini", "refine_image", prompt=prompt, image=ids[-1])
+        ids.append(json.loads(text(turn))["images"][0]["id"])
+    shown = call(tmp_path, "gemini", "manage_conversations", action="show", id=ids[-1])
+
+    assert [each["prompt"] for each in json.loads(text(shown))["turns"]] == [
+        "at night", "with a moon",
+    ]  # fmt: skip

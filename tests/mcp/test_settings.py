@@ -286,6 +286,29 @@ def test_every_kind_of_mistake_is_told_in_one_go(
     ]
 
 
+def test_what_does_not_hold_together_is_told_beside_what_cannot_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A wrong value hides neither settings without effect nor a server open to everybody."""
+    for name, value in {
+        "STORE": "relative",
+        "TRANSPORT": "http",
+        "HOST": "0.0.0.0",
+        "CACHE": "off",
+        "CACHE_TTL": "1h",
+        "TENANTS": "true",
+        "ALLOWED_HOSTS": "images.example.com",
+    }.items():
+        monkeypatch.setenv(f"GPTIMAGE_{name}", value)
+
+    with pytest.raises(SettingsError) as caught:
+        load()
+
+    found = [each.split(":")[0].split("=")[0] for each in caught.value.problems]
+    expected = ["STORE", "CACHE_TTL", "TENANTS", "HOST"]
+    assert found == [f"GPTIMAGE_{name}" for name in expected]
+
+
 def test_options_beat_variables_and_have_an_effect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

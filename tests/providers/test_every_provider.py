@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from gptimage import (
     OutcomeUnknownError,
     Retry,
     Store,
+    StoreError,
 )
 from gptimage.providers import names
 from gptimage.sandbox import Sandbox
@@ -205,6 +207,33 @@ def test_what_cannot_be_translated_is_not_lost(name: str) -> None:
         ask(client, name)
 
     assert b"surprise" in caught.value.reply
+
+
+def test_recovery_gives_the_result_of_the_call(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reply whose images could not be saved: same bytes, model, format, usage, cost and label."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "state"))
+    more = {"format": "png", "size": "600x400"} if name in ("gemini", "together") else {}
+    store = Store(tmp_path / "store")
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError("the disk is gone")
+
+    with ImageClient.sandbox(provider=name, store=store) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "save", broken)
+            with pytest.raises(StoreError) as caught:
+                ask(client, name, **more)
+        (found,) = store.recover(older_than=timedelta(0)).saved
+    result: Any = caught.value.result
+
+    assert (found.model, found.usage, found.cost) == (result.model, result.usage, result.cost)
+    assert (found.sha256, found.format) == (result.image.sha256, result.image.format)
+    assert (found.sandbox, found.original is not None) == (
+        True, result.image.original is not None
+    )  # fmt: skip
 
 
 def test_a_batch_is_refused_where_there_is_none(name: str) -> None:

@@ -30,6 +30,7 @@ from gptimage.errors import ConfigurationError
 from gptimage.service import Runner, RunnerLostError
 from gptimage.studio import AddressToken, Studio, StudioOptions, open_studio
 from gptimage.studio.app import build_app
+from gptimage.studio.catalogue import catalogue
 from gptimage.studio.jobs import Jobs
 from gptimage.studio.requests import read_job
 from gptimage.studio.serve import listen
@@ -579,3 +580,22 @@ def test_a_folder_that_cannot_be_made_is_not_the_port(
 
     told = capsys.readouterr().err
     assert ("--port" in told, "file" in told) == (False, True)
+
+
+def test_models_and_prices_are_those_of_the_provider(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another service the forms have its models and parameters, and its rows the price."""
+    with environment(home, None):
+        monkeypatch.setenv("GPTIMAGE_PROVIDER", "gemini")
+        with closing(open_studio(StudioOptions(sandbox=True))) as studio:
+            found = catalogue(studio)
+            estimate = studio.estimator.estimate("A fox", size="1024x1024")
+    model = next(each for each in found["models"] if each["id"] == found["default_model"])
+
+    assert found["default_model"] == "gemini-nano-banana-2.1"
+    assert {row["name"] for row in model["parameters"]["generate"]} == {
+        "size", "n", "format", "compression", "partial_images",
+    }  # fmt: skip
+    assert estimate is not None
+    assert estimate.output_tokens == 1120

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gptimage.cli.json_output import document
 from gptimage.cli.options import is_option, opening, read_settings
-from gptimage.cli.parser import ALIASES, add_json, argument
+from gptimage.cli.parser import add_json, argument
 from gptimage.cli.values import age, moment, size
 from gptimage.errors import InvalidRequestError
 
@@ -105,6 +105,47 @@ def run_show(args: argparse.Namespace) -> int:
             text = value if isinstance(value, str) else json.dumps(value)
             print(printable(f"{name:<20}{text}"))
     return 0
+
+
+def run_similar(args: argparse.Namespace) -> int:
+    """Print the images that look like one, the nearest first."""
+    from gptimage.store import SIMILAR
+
+    distance = SIMILAR if args.distance is None else args.distance
+    with open_store(args) as store:
+        matches = store.similar(args.image, args.limit, distance=distance)
+        unhashed = store.stats().unhashed
+    if args.json:
+        found = [{**document_of(each.record), "distance": each.distance} for each in matches]
+        print(json.dumps({"records": found, "unhashed": unhashed}))
+        return 0
+    for each in matches:
+        print(f"{each.distance:>2}  {line(each.record)}")
+    _note_unhashed(unhashed)
+    return 0
+
+
+def run_duplicates(args: argparse.Namespace) -> int:
+    """Print the groups of images that are copies of each other."""
+    from gptimage.store import DUPLICATE
+
+    distance = DUPLICATE if args.distance is None else args.distance
+    with open_store(args) as store:
+        groups = list(store.duplicates(distance=distance))
+        unhashed = store.stats().unhashed
+    if args.json:
+        found = [[document_of(each) for each in group] for group in groups]
+        print(json.dumps({"groups": found, "unhashed": unhashed}))
+        return 0
+    print("\n\n".join("\n".join(map(line, group)) for group in groups) or "no duplicates")
+    _note_unhashed(unhashed)
+    return 0
+
+
+def _note_unhashed(count: int) -> None:
+    if count:
+        how = "`gptimage store reindex --hashes` reads them once and makes it"
+        print(f"gptimage: {count} images have no perceptual hash yet: {how}", file=sys.stderr)
 
 
 def run_open(args: argparse.Namespace) -> int:
@@ -240,8 +281,13 @@ def run_verify(args: argparse.Namespace) -> int:
 def run_reindex(args: argparse.Namespace) -> int:
     """Build the index anew."""
     with open_store(args) as store:
-        count = store.reindex()
-    print(json.dumps({"images": count}) if args.json else f"{count} images")
+        count = store.reindex(hashes=args.hashes)
+        unhashed = store.stats().unhashed
+    if args.json:
+        print(json.dumps({"images": count, "unhashed": unhashed}))
+        return 0
+    print(f"{count} images")
+    _note_unhashed(unhashed)
     return 0
 
 
@@ -306,8 +352,7 @@ _FILTERS: Final = (
 def add_group(parser: argparse.ArgumentParser) -> None:
     """Add every command of a store as a sub-command."""
     subparsers = parser.add_subparsers(metavar="ACTION", required=True)
-    for name in ALIASES:
-        help = _COMMANDS[name][1]
+    for name, (_, help) in _COMMANDS.items():
         each = subparsers.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
         add_command(each, name)
 
@@ -335,6 +380,17 @@ def add_command(parser: argparse.ArgumentParser, name: str) -> None:
 def _add_search(parser: argparse.ArgumentParser) -> None:
     argument(parser, "text", 'all these words; "red fox" is a phrase, light* begins so')
     parser.add_argument("--rank", choices=("newest", "relevance"), default="newest")
+
+
+def _add_similar(parser: argparse.ArgumentParser) -> None:
+    argument(parser, "IMAGE", "a file, or an id as history prints it")
+    argument(parser, "-n --limit LIMIT", "how many (default 20)", type=int, default=20)
+    _add_distance(parser)
+
+
+def _add_distance(parser: argparse.ArgumentParser) -> None:
+    help = "bits of 64 that may differ (default 10 for similar, 4 for duplicates)"
+    argument(parser, "--distance BITS", help, type=int)
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
@@ -376,6 +432,8 @@ _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
     "history": (run_history, "images, newest first"),
     "search": (run_search, "images by the words of their prompts"),
     "show": (run_show, "everything known of one image"),
+    "similar": (run_similar, "images that look like one"),
+    "duplicates": (run_duplicates, "copies of the same image, also in other sizes and formats"),
     "open": (run_open, "show an image in a window"),
     "stats": (run_stats, "how many images, bytes and dollars"),
     "tag": (run_tag, "add words to an image, or take them away"),
@@ -388,6 +446,11 @@ _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
 }
 _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], object]]] = {
     "search": _add_search,
+    "similar": _add_similar,
+    "duplicates": _add_distance,
+    "reindex": lambda parser: argument(
+        parser, "--hashes", "also make the perceptual hashes that older images lack: reads those"
+    ),
     "open": lambda parser: argument(parser, "--print", "only print where the file is"),
     "tag": lambda parser: parser.add_argument("tags", nargs="+", metavar="TAG"),
     "prune": _add_prune,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any, cast
 from attrs import evolve, frozen
 
 from gptimage.budget.accounts import CallOutcome, CallRecord
-from gptimage.budget.budget import Budget, Reservation
+from gptimage.budget.budget import Budget, Reservation, Usd
 from gptimage.budget.ledger import Ledger
 from gptimage.engine.arrival import Arrival
 from gptimage.engine.plan import Plan
@@ -174,6 +174,18 @@ def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) 
     return CallAccounting.of(settings, clock)
 
 
+def within(accounting: CallAccounting, limit_usd: Usd) -> CallAccounting:
+    """Return the same accounting, whose calls together must also stay below a limit of their own.
+
+    Raises:
+        ConfigurationError: The limit is no amount.
+    """
+    limit = Budget(limit_usd, per="total")
+    if isinstance(accounting, CallAccounting):  # pyright: ignore[reportUnnecessaryIsInstance]  # or a NullAccounting
+        return evolve(accounting, limit=limit)
+    return evolve(CallAccounting.of({}, accounting.clock), limit=limit)
+
+
 @frozen(kw_only=True)
 class CallAccounting:
     """The budget, ledger and observers of a client.
@@ -183,12 +195,14 @@ class CallAccounting:
         ledger: Where every call is entered, or None.
         guard: Sends events to the observers.
         clock: Tells the time (UTC).
+        limit: A second budget that its calls must fit, or None.
     """
 
     budget: Budget | None
     ledger: Ledger | None
     guard: ObserverDispatcher
     clock: Callable[[], datetime]
+    limit: Budget | None = None
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
@@ -240,7 +254,7 @@ class _TrackedCall(CallTracker):
             prompt=plan.request.prompt,
         )
         self._call_id = self._entry.call_id  # observers see one call, however many rows it has
-        self._reservation: Reservation | None = None
+        self._reservation: _Reservations | None = None
         self._given_up = False
         self._in_flight = False
         self._over = False
@@ -298,7 +312,7 @@ class _TrackedCall(CallTracker):
         self._emit(PartialArrived, index=preview.index)
 
     def finished(self, result: Result, *, extra: Cost | None = FREE) -> Result:
-        cost = _sum(result.cost, extra)
+        cost = None if result.cost is None or extra is None else result.cost + extra
         self._in_flight = False
         self._over = True
         ending = CallOutcome(
@@ -362,7 +376,19 @@ class _TrackedCall(CallTracker):
             possible_cost=_times(self._plan.max_cost, self.doubtful + billed),
         )
 
-    def _reserved(self) -> Reservation | None:
+    def _reserved(self) -> _Reservations:
+        """Return the reservations: in the limit of a group of calls, and in the client's own."""
+        limit = self._accounting.limit
+        if limit is None:
+            return _Reservations([self._own_reservation()])
+        first = limit.reserve(self._plan.max_cost, on=self._entry.at, note=self._entry)
+        try:
+            return _Reservations([self._own_reservation(), first])
+        except BaseException:
+            first.release()
+            raise
+
+    def _own_reservation(self) -> Reservation | None:
         """Return a reservation in the budget, or in the ledger alone."""
         accounting = self._accounting
         if accounting.budget is not None:
@@ -404,6 +430,18 @@ class _TrackedCall(CallTracker):
             self._accounting.guard.dispatch(event)
 
 
+@frozen
+class _Reservations:
+    """What was reserved for one call."""
+
+    each: Sequence[Reservation | None]
+
+    def end(self, ending: CallOutcome) -> None:
+        for reservation in self.each:
+            if reservation is not None:
+                reservation.end(ending)
+
+
 def _reason(outcome: HttpReply | TransportError | OutcomeUnknownError) -> str:
     if isinstance(outcome, HttpReply):
         return f"HTTP {outcome.status}"
@@ -423,13 +461,3 @@ def _noted(work: Callable[[], object]) -> list[str]:
         reason = str(error) or type(error).__name__
         return [f"{reason}; the call went on, and counts with what was reserved for it"]
     return []
-
-
-def _sum(cost: Cost | None, extra: Cost | None) -> Cost | None:
-    if cost is None or extra is None:
-        return None
-    if extra is FREE:
-        return cost
-    return Cost(
-        usd=cost.usd + extra.usd, is_upper_bound=cost.is_upper_bound or extra.is_upper_bound
-    )

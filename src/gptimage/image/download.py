@@ -7,13 +7,13 @@ import re
 import socket
 import time
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
-from gptimage._internal.keywords import flag, function, seconds, strict_class, whole
+from gptimage._internal.keywords import as_int, flag, function, seconds, strict_class, whole
 from gptimage._internal.version import library_version
 from gptimage.errors import FetchError
 from gptimage.secrets import display_url
@@ -101,8 +101,8 @@ class Fetch:
     """
 
     allow_private: bool = False
-    max_bytes: int = 50_000_000
-    max_redirects: int = 3
+    max_bytes: int = field(default=50_000_000, converter=as_int)
+    max_redirects: int = field(default=3, converter=as_int)
     timeout: float = 30.0
     total_timeout: float = 120.0
     resolver: Callable[..., list[tuple[Any, ...]]] = field(default=socket.getaddrinfo, repr=False)
@@ -145,6 +145,26 @@ class Fetch:
         """
         return self._download(url, endpoint)
 
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send a body to an address under the same checks; no redirect is followed.
+
+        Args:
+            url: An ``http`` or ``https`` address without user name and password.
+            body: What is sent.
+            headers: Headers beside those of every request.
+
+        Returns:
+            The HTTP status of the answer, whose body is not read.
+
+        Raises:
+            FetchError: The address was refused, or could not be reached.
+        """
+        target, deadline = _parse(url), time.monotonic() + self.total_timeout
+        more = [(name.encode(), value.encode()) for name, value in headers.items()]
+        more.append((b"content-length", str(len(body)).encode()))
+        with self._exchange("POST", target, deadline, headers=more, body=body) as got:
+            return got.status
+
     def _download(self, url: str, endpoint: str | None) -> bytes:
         deadline = time.monotonic() + self.total_timeout
         target = _parse(url)
@@ -157,19 +177,7 @@ class Fetch:
 
     def _get(self, target: httpx2.URL, deadline: float, endpoint: str | None) -> bytes | str:
         """Return the body, or where a redirect leads."""
-        import httpcore2
-
-        from gptimage.image.pinned_address import PinnedAddressBackend, ssl_context
-
-        dialer = PinnedAddressBackend(self._addresses(target, endpoint), deadline)
-        steps = dict.fromkeys(("connect", "read", "write", "pool"), self.timeout)
-        scheme, host, path = target.raw_scheme, target.raw_host, target.raw_path
-        url = httpcore2.URL(scheme=scheme, host=host, port=_port(target), target=path)
-        with (
-            self._failures(target),
-            httpcore2.ConnectionPool(ssl_context(url), network_backend=dialer) as pool,
-            pool.stream("GET", url, headers=_headers(target), extensions={"timeout": steps}) as got,
-        ):
+        with self._exchange("GET", target, deadline, endpoint) as got:
             headers = {name.lower(): value for name, value in got.headers}
             if got.status in _REDIRECTS and b"location" in headers:
                 return headers[b"location"].decode("utf-8", "replace")
@@ -179,6 +187,35 @@ class Fetch:
             self._check_head(target, got.status, headers, packed=wanted)
             body = self._body(target, got)
             return self._unpacked(target, body) if wanted else body
+
+    @contextmanager
+    def _exchange(
+        self,
+        method: str,
+        target: httpx2.URL,
+        deadline: float,
+        endpoint: str | None = None,
+        *,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        body: bytes | None = None,
+    ) -> Generator[httpcore2.Response]:
+        """Send one request to an address that was checked; what the network does is an error."""
+        import httpcore2
+
+        from gptimage.image.pinned_address import PinnedAddressBackend, ssl_context
+
+        dialer = PinnedAddressBackend(self._addresses(target, endpoint), deadline)
+        steps = dict.fromkeys(("connect", "read", "write", "pool"), self.timeout)
+        scheme, host, path = target.raw_scheme, target.raw_host, target.raw_path
+        url = httpcore2.URL(scheme=scheme, host=host, port=_port(target), target=path)
+        sent = [*_headers(target), *headers]
+        more: Any = {"timeout": steps}
+        with (
+            self._failures(target),
+            httpcore2.ConnectionPool(ssl_context(url), network_backend=dialer) as pool,
+            pool.stream(method, url, headers=sent, content=body, extensions=more) as got,
+        ):
+            yield got
 
     def _addresses(self, target: httpx2.URL, endpoint: str | None) -> list[str]:
         """Return every address of the host, once all of them are found acceptable."""

@@ -94,6 +94,13 @@ class PrometheusObserver:
                 pass
 
     def _begin(self, event: Event) -> None:
+        # A counter that first appears with a 1 has not risen for Prometheus: `increase()` of an
+        # alert would miss the first call of its kind. From now until the response it shows 0.
+        what = (event.operation, event.model)
+        for counter in (self._images, self._cost, self._unpriced, self._possible):
+            counter.labels(*what)
+        for outcome in ("ok", "OutcomeUnknownError"):
+            self._calls.labels(*what, outcome)
         with self._lock:
             self._open.add(event.call_id)
             self._busy.set(len(self._open))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from gptimage._internal.text import closest
 from gptimage.errors import ConfigurationError
+from gptimage.providers.base import Exchange as Exchange
 from gptimage.providers.base import Provider as Provider
 
 

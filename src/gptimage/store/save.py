@@ -19,7 +19,7 @@ from attrs import evolve, field, frozen
 from gptimage._internal.text import reason
 from gptimage._internal.user_dirs import make_private, recovery_folder
 from gptimage._internal.version import library_version
-from gptimage.errors import GptImageError, InvalidRequestError, StoreError
+from gptimage.errors import GptImageError, ImageDecodeError, InvalidRequestError, StoreError
 from gptimage.image.image import Image
 from gptimage.models.pricing import Cost, Usage
 from gptimage.store import sidecar
@@ -59,6 +59,7 @@ class CallMetadata:
         parent: Id of the image that was refined.
         response_id: Id of the service's response.
         call_id: Id of the image call within it.
+        message: The model's message that the image came in, see `Record`.
         sandbox: Whether the sandbox drew the images.
     """
 
@@ -75,6 +76,7 @@ class CallMetadata:
     parent: str | None = None
     response_id: str | None = None
     call_id: str | None = None
+    message: Mapping[str, object] | None = None
     sandbox: bool = False
 
     @classmethod
@@ -221,11 +223,13 @@ def _pending_image(
         parent=call.parent,
         response_id=call.response_id,
         call_id=call.call_id,
+        message=call.message,
         index=number,
         batch_count=count,
         tags=call.tags,
         provenance=image.has_provenance,
         digital_source=None if image.label is None else image.label.source,
+        perceptual_hash=hash_of(image),
         template=_maybe_text(call.request.get("template")),
         version=library_version(),
         warnings=call.warnings,
@@ -235,6 +239,17 @@ def _pending_image(
     return PendingImage(
         record=placed(record, image, context.naming, context.blobs), image=image, inputs=call.inputs
     )
+
+
+def hash_of(image: Image) -> str | None:
+    """Return the image's perceptual hash; empty when it has none, None when it cannot be made."""
+    # Whatever happens, the image itself is saved: `Store.reindex` makes the hash later.
+    with suppress(Exception):
+        try:
+            return image.perceptual_hash or ""
+        except ImageDecodeError:
+            return ""
+    return None
 
 
 def placed(record: Record, image: Image, naming: Naming, blobs: Blobs) -> Record:

@@ -79,6 +79,7 @@ class Studio:
         sandbox: Whether it draws offline.
         has_key: Whether anything can be drawn; without a key everything else works.
         can_sign_out: Whether people signed in, and may sign out.
+        provider: The service that draws; None for OpenAI.
         model: The model that draws when a form names none; None for the usual one.
         limits: The most to spend in USD, by period.
         max_images: The most images one call may ask for.
@@ -99,6 +100,7 @@ class Studio:
     sandbox: bool
     has_key: bool
     can_sign_out: bool = False
+    provider: str | None = None
     model: str | None = None
     limits: Mapping[str, Decimal]
     max_images: int = 10
@@ -177,6 +179,8 @@ def open_studio(options: StudioOptions) -> Studio:
     model = config.text("model")
     templates = open_templates(config)
     settings: dict[str, Any] = {"model": model} if model else {}
+    if config.provider is not None:
+        settings["provider"] = config.provider
     estimator = ImageClient.sandbox(store=store, templates=templates, **settings)
     workers = os.environ.get("GPTIMAGE_JOB_STORE")
     folder = job_folder(store, sandbox=config.sandbox)
@@ -190,6 +194,7 @@ def open_studio(options: StudioOptions) -> Studio:
         runner=lambda: Runner(_WORK, (options, str(jobs)), **idle),
         sandbox=config.sandbox,
         has_key=not config.lacks_key,
+        provider=config.provider,
         model=model,
         limits={per: usd for per, (usd, _) in config.limits.items()},
         estimator=estimator,

@@ -252,8 +252,9 @@ class Settings:
         model: The model that draws when a call names none.
         chat_model: The model that reads the words of ``refine_image``; it is billed apart.
         timeout: Seconds to wait for the service.
-        store: The folder where every image is saved, or ``s3://bucket/prefix``, ``az://...`` or
-            ``gs://...`` (untried), which need ``gptimage[s3]``.
+        store: The folder where every image is saved, or ``s3://bucket/prefix``,
+            ``az://container/prefix`` or (untried) ``gs://bucket/prefix``, which need
+            ``gptimage[s3]``.
         retention: Delete images older than this (``30d``), once a day; pinned ones stay, and None
             deletes nothing.
         cache: The folder where responses are saved, so that the same request is paid for once;
