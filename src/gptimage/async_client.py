@@ -40,10 +40,13 @@ if TYPE_CHECKING:
     from gptimage.batch.job import StatePath
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
     from gptimage.conversation import AsyncConversation
+    from gptimage.conversation.alt_text import AltText, Purpose
     from gptimage.conversation.turns import Resume
+    from gptimage.image.image import ImageSource
     from gptimage.sandbox import Sandbox
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
+    from gptimage.types.record import Record
 
 
 @shows(Settings)
@@ -288,6 +291,28 @@ class AsyncImageClient(AsyncCheckingClient):
             refresh=refresh,
             tags=tags,
             options=options,
+        )
+
+    @strict("alt_text")
+    async def alt_text(
+        self,
+        image: ImageSource | Record,
+        purpose: Purpose = "informative",
+        *,
+        context: str | None = None,
+        language: str = "English",
+        chat_model: str | None = None,
+    ) -> AltText:
+        """Have the chat model write an image's text alternative; see `ImageClient.alt_text`."""
+        from gptimage.conversation.alt_text import alt_text
+
+        return await alt_text(
+            self._parts(),
+            image,
+            purpose,
+            context=context,
+            language=language,
+            chat_model=chat_model,
         )
 
     @strict("conversation")

@@ -38,10 +38,13 @@ if TYPE_CHECKING:
     from gptimage.batch.job import StatePath
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
     from gptimage.conversation import Conversation
+    from gptimage.conversation.alt_text import AltText, Purpose
     from gptimage.conversation.turns import Resume
+    from gptimage.image.image import ImageSource
     from gptimage.sandbox import Sandbox
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
+    from gptimage.types.record import Record
 
 
 @shows(Settings)
@@ -402,6 +405,51 @@ class ImageClient(CheckingClient):
             tags=tags,
             options=options,
         )
+
+    @strict("alt_text")
+    def alt_text(
+        self,
+        image: ImageSource | Record,
+        purpose: Purpose = "informative",
+        *,
+        context: str | None = None,
+        language: str = "English",
+        chat_model: str | None = None,
+    ) -> AltText:
+        """Have the chat model write the text alternative of an image: one cheap, paid turn.
+
+        It is saved with an image of the client's store, where ``store.set_alt`` edits it and
+        `Image.for_web` finds it.
+
+        Args:
+            image: A record or id of the client's store; or a path, bytes, an `Image`, ...
+            purpose: ``informative`` says what the image shows, ``functional`` what the link or
+                button that it is does; ``decorative`` is empty, and nothing is sent.
+            context: What the page says of it, or where a link leads.
+            language: The language of the text.
+            chat_model: The model that writes it; the client's when left out.
+
+        Returns:
+            The text, at most 125 characters, with what it cost.
+
+        Raises:
+            InvalidRequestError: An argument makes no sense; nothing was sent.
+            ConfigurationError: A stored image is named, and the client has no store.
+            ImageNotFoundError: No image has this id.
+            ApiError: The service refused.
+            OutcomeUnknownError: No usable response arrived; it may have been billed.
+        """
+        from gptimage.conversation.alt_text import alt_text
+
+        work = alt_text(
+            self._parts(),
+            image,
+            purpose,
+            context=context,
+            language=language,
+            chat_model=chat_model,
+        )
+        return run_blocking(work)
 
     @strict("conversation")
     def conversation(

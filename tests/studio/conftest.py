@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 """Seconds after which what has not happened will not happen."""
 
-SMALL = {"size": "1024x1024", "quality": "low"}
+SMALL: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
 
 
 @define(eq=False)

@@ -264,7 +264,8 @@ def test_it_is_used_without_a_mouse(tab: Tab) -> None:
     nameless = tab.page.evaluate(
         """() => [...document.querySelectorAll("button, a, input, select, textarea, [role]")]
         .filter((each) => each.checkVisibility() && !each.textContent.trim() && !each.ariaLabel
-          && !each.labels?.length && !each.title && !each.matches("[role=status], [role=alert]")).map((each) => each.outerHTML)"""
+          && !each.labels?.length && !each.title && !each.matches("[role=status], [role=alert]"))
+        .map((each) => each.outerHTML)"""
     )
 
     assert (first, nameless) == ("Skip to the page", [])

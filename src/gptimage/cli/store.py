@@ -241,6 +241,19 @@ def run_tag(args: argparse.Namespace) -> int:
     return _print_record(record, as_json=args.json)
 
 
+def run_alt(args: argparse.Namespace) -> int:
+    """Change the text alternative of an image, or print it."""
+    with open_store(args) as store:
+        if args.remove or args.text is not None:
+            record = store.set_alt(args.id, None if args.remove else args.text)
+        else:
+            record = store.get(args.id)
+    if args.json:
+        return _print_record(record, as_json=True)
+    print("(none)" if record.alt is None else record.alt)
+    return 0
+
+
 def run_pin(args: argparse.Namespace) -> int:
     """Pin an image, or unpin it."""
     with open_store(args) as store:
@@ -364,9 +377,9 @@ def add_command(parser: argparse.ArgumentParser, name: str) -> None:
     argument(parser, "--store DIR", "the folder, or s3://bucket/prefix")
     add_json(parser)
     parser.set_defaults(func=func)
-    if name in {"show", "open", "tag", "pin"}:
+    if name in {"show", "open", "tag", "alt", "pin"}:
         argument(parser, "ID", "as history prints it")
-    if name in {"tag", "pin"}:
+    if name in {"tag", "alt", "pin"}:
         argument(parser, "--remove", "take it away again")
     if name in _ARGUMENTS:
         _ARGUMENTS[name](parser)
@@ -437,6 +450,7 @@ _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
     "open": (run_open, "show an image in a window"),
     "stats": (run_stats, "how many images, bytes and dollars"),
     "tag": (run_tag, "add words to an image, or take them away"),
+    "alt": (run_alt, "the text alternative of an image: print it, write it or take it away"),
     "pin": (run_pin, "keep an image whatever prune would do"),
     "prune": (run_prune, "remove old images"),
     "verify": (run_verify, "look at every file and every row"),
@@ -453,6 +467,7 @@ _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], object]]] = {
     ),
     "open": lambda parser: argument(parser, "--print", "only print where the file is"),
     "tag": lambda parser: parser.add_argument("tags", nargs="+", metavar="TAG"),
+    "alt": lambda parser: argument(parser, "TEXT", "'' for mere decoration", nargs="?"),
     "prune": _add_prune,
     "verify": _add_verify,
     "recover": _add_recover,

@@ -20,7 +20,7 @@ from sse_starlette import ServerSentEvent
 from gptimage.errors import GptImageError, InvalidRequestError
 from gptimage.service import RunnerError, RunnerLostError
 from gptimage.studio.batches import BatchCall
-from gptimage.studio.work import DrawCall, JobNews
+from gptimage.studio.work import AltTextCall, DrawCall, JobNews
 from gptimage.workers import Job, JobRecord, JobResult, discard, retry
 
 
@@ -173,15 +173,15 @@ class Jobs:
         finally:
             self._readers.discard(reader)
 
-    async def batch(self, call: BatchCall) -> dict[str, Any]:
-        """See to a batch in the process that draws; return its report.
+    async def call(self, call: BatchCall | AltTextCall) -> dict[str, Any]:
+        """Make a call that is no job, in the process that draws; return what came of it.
 
         Raises:
             RunnerError: Nothing was begun.
-            GptImageError: As `gptimage.studio.batches.run_batch`.
+            GptImageError: As `gptimage.studio.batches.run_batch` and `ImageClient.alt_text`.
         """
         self._tries += 1
-        found: dict[str, Any] = await self._runner.run(f"batch#{self._tries}", call, lambda _: None)
+        found: dict[str, Any] = await self._runner.run(f"call#{self._tries}", call, lambda _: None)
         return found
 
     async def aclose(self, wait: float = 0) -> None:
