@@ -431,9 +431,9 @@ def test_what_looks_alike_is_found(site: Site) -> None:
 
 def test_a_family_has_all_its_branches(site: Site) -> None:
     """From one branch the other one is seen, since both began with the same image."""
-    (root,) = site.make("root", "A bare tree")["images"]
-    (left,) = site.make("left", "With snow", images=[root])["images"]
-    (right,) = site.make("right", "With leaves", images=[root])["images"]
+    (root,) = site.make("trunk", "A bare tree")["images"]
+    (left,) = site.make("one-branch", "With snow", images=[root])["images"]
+    (right,) = site.make("other-branch", "With leaves", images=[root])["images"]
 
     family = {each["id"]: each["parent"] for each in site.get(f"/api/images/{right}")["family"]}
 
