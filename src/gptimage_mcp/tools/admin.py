@@ -34,7 +34,7 @@ from gptimage_mcp.tools.generate import (
     parameters_of,
     request_of,
 )
-from gptimage_mcp.tools.register import LOOKS, REMOVES, STOPS, optional, register_tool
+from gptimage_mcp.tools.register import LOOKS, REMOVES, REPEATABLE, optional, register_tool
 from gptimage_mcp.tools.requests import ImageRequest
 from gptimage_mcp.tools.submit import JobSubmitter
 
@@ -266,7 +266,7 @@ def add_admin_tools(server: DynamicServer, app: App) -> None:
     register_tool(
         server, tools.get_server_status, title="Server status", hints=LOOKS, structured=True
     )
-    register_tool(server, tools.cancel_call, title="Cancel call", hints=STOPS, structured=True)
+    register_tool(server, tools.cancel_call, title="Cancel call", hints=REPEATABLE, structured=True)
     register_tool(server, tools.manage_cache, title="Manage cache", hints=REMOVES, structured=True)
     if app.settings.allow_delete:
         register_tool(
