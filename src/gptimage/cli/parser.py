@@ -82,6 +82,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("checks:add_check", "whether images are transparent, legible, in the right colours"),
     "diff": ("images:add_diff", "how much two images differ, and where"),
     "web": ("images:add_web", "an image in several widths and formats, and its HTML"),
+    "alt": (
+        "images:add_alt",
+        "have a chat model write the alt text of an image, for a fraction of a cent",
+    ),
     "cache": ("info:add_cache", "look into the cache on disk, or empty it"),
     "config": ("config:add_arguments", "the settings that apply, and where each comes from"),
     "studio": ("studio:add_arguments", "a local web page: make, edit, gallery, jobs, money"),
