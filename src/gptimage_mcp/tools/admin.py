@@ -428,9 +428,11 @@ class AdminTools:
         if self._app.client is not None:
             yield self._app.client
             return
-        model = model_of(self._app)
         async with gptimage.AsyncImageClient.sandbox(
-            store=self._app.store, model=model, clock=self._app.clock
+            store=self._app.store,
+            provider=self._app.settings.provider or "openai",
+            model=model_of(self._app),
+            clock=self._app.clock,
         ) as client:
             yield client
 
