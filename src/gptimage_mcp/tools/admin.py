@@ -259,17 +259,17 @@ def add_admin_tools(server: DynamicServer, app: App) -> None:
     tools = AdminTools(app)
     names = {name for tool in GENERATE_TOOLS for name in parameters_of(tool)}
     server.advanced["estimate_cost"] = ("arguments", frozenset(names | {"advanced"}))
-    register_tool(server, tools.estimate_cost, title="Estimate cost", hints=LOOKS, structured=True)
-    register_tool(server, tools.list_models, title="List models", hints=LOOKS, structured=True)
-    register_tool(
-        server, tools.get_server_status, title="Server status", hints=LOOKS, structured=True
-    )
-    register_tool(server, tools.cancel_call, title="Cancel call", hints=STOPS, structured=True)
-    register_tool(server, tools.manage_cache, title="Manage cache", hints=REMOVES, structured=True)
+    offered = [
+        (tools.estimate_cost, "Estimate cost", LOOKS),
+        (tools.list_models, "List models", LOOKS),
+        (tools.get_server_status, "Server status", LOOKS),
+        (tools.cancel_call, "Cancel call", STOPS),
+        (tools.manage_cache, "Manage cache", REMOVES),
+    ]
     if app.settings.allow_delete:
-        register_tool(
-            server, tools.delete_image, title="Delete image", hints=REMOVES, structured=True
-        )
+        offered.append((tools.delete_image, "Delete image", REMOVES))
+    for tool, title, hints in offered:
+        register_tool(server, tool, title=title, hints=hints, structured=True)
 
 
 _STOPPING: Final = 2.0
