@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
 from decimal import Decimal
@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, cast
 
 from anyio.to_thread import run_sync
-from mcp_types import CallToolResult
+from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field, WithJsonSchema
 
 import gptimage
@@ -259,7 +259,7 @@ def add_admin_tools(server: DynamicServer, app: App) -> None:
     tools = AdminTools(app)
     names = {name for tool in GENERATE_TOOLS for name in parameters_of(tool)}
     server.advanced["estimate_cost"] = ("arguments", frozenset(names | {"advanced"}))
-    offered = [
+    offered: list[tuple[Callable[..., Awaitable[CallToolResult]], str, ToolAnnotations]] = [
         (tools.estimate_cost, "Estimate cost", LOOKS),
         (tools.list_models, "List models", LOOKS),
         (tools.get_server_status, "Server status", LOOKS),
