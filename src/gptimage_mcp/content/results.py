@@ -71,6 +71,7 @@ def completed_summary(app: App, drawn: CompletedCall) -> dict[str, Any]:
         "model": redact(result.model, 100),
         "cost_usd": usd(result.cost),
         "usage": _usage(result.usage),
+        **_chosen(result.requested, result.effective),
         "cached": result.cached,
         "warnings": _warnings([*result.warnings, *drawn.notes]),
         **({} if turn is None else {"revised_prompt": _speech(turn.revised_prompt)}),
@@ -94,6 +95,7 @@ def restored_summary(
         "model": redact(first.model, 100),
         "cost_usd": usd(first.cost if len(records) == first.batch_count else _together(records)),
         "usage": _usage(first.usage),
+        **_chosen(first.requested, first.effective),
         "cached": False,
         "warnings": _warnings([*warnings, *notes]),
         **_sandbox(app),
@@ -190,6 +192,18 @@ def _turn(turn: gptimage.Turn) -> dict[str, object]:
         "chat_cost_usd": usd(turn.chat_cost),
         **({"failed": failed} if failed else {}),
     }
+
+
+def _chosen(
+    requested: Mapping[str, object], effective: Mapping[str, object]
+) -> dict[str, dict[str, object]]:
+    """Return what took effect other than requested, besides size and format, which are shown."""
+    others = {
+        name: value
+        for name in ("quality", "background")
+        if (value := effective.get(name)) not in (None, requested.get(name))
+    }
+    return {"effective": others} if others else {}
 
 
 def _usage(usage: gptimage.Usage | None) -> dict[str, int] | None:
