@@ -324,10 +324,12 @@ def operations(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def examples(session: nox.Session) -> None:
     """Run every example, 500 products and all; pack the one for AWS Lambda, and print its size."""
-    install_wheel(session, "all", "test")
+    install_wheel(session, "all", "test", "check-jsonschema>=0.39")
     if session.posargs:
         pytest(session, *session.posargs)
         return
+    workflow = str(ROOT / "examples/ci_images/github-workflow.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
     pytest(session, "tests/examples")
     pytest(session, "tests/test_docs.py", "-k", "example")
     (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
