@@ -134,9 +134,9 @@ def _report_changes(
     from gptimage import ImageClient
 
     total, unknown = Decimal(0), 0
-    model: Any = {"model": config.text("model")} if config.text("model") else {}
+    named: Any = {name: config.text(name) for name in ("model", "provider") if config.text(name)}
     # The sandbox shares checks and prices with the service, and needs no key.
-    with ImageClient.sandbox(**model) as client:
+    with ImageClient.sandbox(**named) as client:
         estimates = _estimates(client, changes)
     for change, estimate in zip(changes, estimates, strict=True):
         total += estimate or Decimal(0)
@@ -169,8 +169,9 @@ def _estimates(client: ImageClient, changes: list[_Change]) -> list[Decimal | No
         try:
             estimate = client.estimate(**request)
         except GptImageError as error:
+            why = str(error).removesuffix("; nothing was sent")
             raise InvalidRequestError(
-                f"{change.image.name}: {error}; nothing was sent", field="MANIFEST"
+                f"{change.image.name}: {why}; nothing was sent", field="MANIFEST"
             ) from error
         found.append(estimate.usd if estimate and change.state == "draw" else None)
     return found
