@@ -330,7 +330,7 @@ def examples(session: nox.Session) -> None:
         return
     workflow = str(ROOT / "examples/ci_images/github-workflow.yml")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
-    pytest(session, "tests/examples")
+    pytest(session, "tests/examples", "-o", "faulthandler_timeout=1200")  # 500 products in one
     pytest(session, "tests/test_docs.py", "-k", "example")
     (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
     folder = Path(session.create_tmp()).resolve()
