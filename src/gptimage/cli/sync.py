@@ -168,8 +168,9 @@ def _estimates(client: ImageClient, changes: list[_Change]) -> list[Decimal | No
         try:
             estimate = client.estimate(**request)
         except GptImageError as error:
+            why = str(error).removesuffix("; nothing was sent")
             raise InvalidRequestError(
-                f"{change.image.name}: {error}; nothing was sent", field="MANIFEST"
+                f"{change.image.name}: {why}; nothing was sent", field="MANIFEST"
             ) from error
         found.append(estimate.usd if estimate and change.state == "draw" else None)
     return found
