@@ -213,15 +213,15 @@ def test_tags_and_pins_are_changed_for_many_at_once(tab: Tab) -> None:
 
 def test_a_screen_reader_hears_every_image(tab: Tab) -> None:
     """The grid is a list of options with names, and says which one is active and chosen."""
-    (record,) = saved(tab, "A heard")
+    (record,) = saved(tab, "A named fox")
     found(tab, 1)
     tab.find(".grid").focus()
     tab.page.keyboard.press("Space")
     tab.there(".tile[aria-selected=true]")
-    heard = tab.find(".grid").aria_snapshot()
+    snapshot = tab.find(".grid").aria_snapshot()
     active = tab.find(".grid").get_attribute("aria-activedescendant")
 
-    assert 'listbox "Images"' in heard
-    assert f'option "A heard {tab.name}, 1024 by 1024' in heard
-    assert "[selected]" in heard
+    assert 'listbox "Images"' in snapshot
+    assert f'option "A named fox {tab.name}, 1024 by 1024' in snapshot
+    assert "[selected]" in snapshot
     assert active == f"tile-{record.id}"

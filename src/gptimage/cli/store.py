@@ -101,10 +101,18 @@ def run_show(args: argparse.Namespace) -> int:
         print(json.dumps(about))
         return 0
     for name, value in about.items():
-        if value not in (None, [], {}, ""):
-            text = value if isinstance(value, str) else json.dumps(value)
-            print(printable(f"{name:<20}{text}"))
+        if value not in (None, [], {}, "") and name != "effective":
+            print(printable(f"{name:<20}{_shown(value)}"))
+    if record.effective:
+        print(f"\n{'':<20}{'requested':<24}effective")
+        for name, value in record.effective.items():
+            print(printable(f"{name:<20}{_shown(record.requested[name]):<24}{_shown(value)}"))
     return 0
+
+
+def _shown(value: object) -> str:
+    """Return a value for people; a dash for what was left open or is not known."""
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def run_similar(args: argparse.Namespace) -> int:

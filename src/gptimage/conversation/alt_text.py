@@ -128,9 +128,9 @@ def _question(purpose: Purpose, context: str | None, language: str) -> str | Non
             value=purpose,
             allowed=allowed,
         )
-    spoken = _checked("language", language, 80)
+    language = _checked("language", language, 80)
     page = "" if context is None else f" The page: {_checked('context', context, MAX_ALT)}"
-    return _ASK[purpose] + _RULES.format(language=spoken) + page if purpose in _ASK else None
+    return _ASK[purpose] + _RULES.format(language=language) + page if purpose in _ASK else None
 
 
 def _checked(name: str, text: str, most: int) -> str:

@@ -158,6 +158,11 @@ class Record:
         return Cost(usd=self.cost.usd / self.batch_count, is_upper_bound=self.cost.is_upper_bound)
 
     @property
+    def requested(self) -> Mapping[str, object]:
+        """The main parameters as they were requested, under the names of `effective`."""
+        return {name: self.request.get(name, _UNSAID.get(name)) for name in self.effective}
+
+    @property
     def label(self) -> Label:
         """What says in files made of this image that a model made it.
 
@@ -220,6 +225,9 @@ class Record:
             **({} if self.message is None else {"message": dict(self.message)}),
         }
 
+
+_UNSAID: Final[Mapping[str, object]] = {"n": 1}
+"""What leaving a parameter out requests."""
 
 _PLAIN: Final = (
     "id",

@@ -15,8 +15,10 @@ from mcp_types import CallToolResult
 from pydantic import Field, WithJsonSchema
 
 import gptimage
+from gptimage.providers import names, provider
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import current_user
+from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.content import records
 from gptimage_mcp.content.errors import tool_errors, unknown_handle
 from gptimage_mcp.content.records import parse_duration
@@ -314,8 +316,8 @@ class AdminTools:
         Prices are in USD per million tokens.
         """
         with tool_errors():
-            catalogue, today = self._app.settings.catalogue, self._app.clock().date()
-            default = model_of(self._app)
+            today, default = self._app.clock().date(), model_of(self._app)
+            catalogue, first, model = _catalogue(self._app.settings, model)
             specs = [spec for spec in catalogue if all or spec.state(today) != "shut_down"]
             if model is not None:
                 specs = [_known(catalogue, model)]
@@ -325,7 +327,11 @@ class AdminTools:
                     "checked": catalogue.checked.isoformat(),
                     "advanced": p.help_of(getattr(GenerateTools, name) for name in GENERATE_TOOLS),
                     "models": [
-                        {**records.model(each, catalogue, today), "default": each.id == default}
+                        {
+                            **records.model(each, catalogue, today),
+                            "id": first + each.id,
+                            "default": first + each.id == default,
+                        }
                         for each in specs
                     ],
                 }
@@ -427,6 +433,20 @@ class AdminTools:
             store=self._app.store, model=model, clock=self._app.clock
         ) as client:
             yield client
+
+
+def _catalogue(settings: Settings, model: str | None) -> tuple[gptimage.Models, str, str | None]:
+    """Return whose models a name is of, what a call's model begins with there, and the rest.
+
+    A name may be that of a service alone, such as ``gemini``.
+    """
+    own = settings.provider or "openai"
+    name, _, rest = (model or "").strip().partition("/")
+    if name == own:
+        return settings.catalogue, "", rest or None
+    if name not in names() or provider(own).slashes:
+        return settings.catalogue, "", model
+    return gptimage.Models.load().of(provider(name).rows), f"{name}/", rest or None
 
 
 def _known(catalogue: gptimage.Models, model: str) -> gptimage.ModelSpec:
