@@ -6,12 +6,20 @@ Reading files, downloading inputs and decoding large replies leave the event loo
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from gptimage._internal.keywords import strict
+from gptimage.budget.budget import Usd
 from gptimage.cache.base import Cache
 from gptimage.checks.clients import AsyncCheckingClient
 from gptimage.engine.arguments import check_sandbox, check_settings
@@ -39,14 +47,13 @@ if TYPE_CHECKING:
     from gptimage.batch import AsyncBatch, AsyncBatchParts
     from gptimage.batch.job import StatePath
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
+    from gptimage.checks import AnyCheck
+    from gptimage.compare import Case, Comparison
     from gptimage.conversation import AsyncConversation
-    from gptimage.conversation.alt_text import AltText, Purpose
     from gptimage.conversation.turns import Resume
-    from gptimage.image.image import ImageSource
     from gptimage.sandbox import Sandbox
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
-    from gptimage.types.record import Record
 
 
 @shows(Settings)
@@ -293,27 +300,30 @@ class AsyncImageClient(AsyncCheckingClient):
             options=options,
         )
 
-    @strict("alt_text")
-    async def alt_text(
+    @shows(Options, EditOptions)
+    async def compare(
         self,
-        image: ImageSource | Record,
-        purpose: Purpose = "informative",
+        prompts: Iterable[str | Prompt | Case],
         *,
-        context: str | None = None,
-        language: str = "English",
-        chat_model: str | None = None,
-    ) -> AltText:
-        """Have the chat model write an image's text alternative; see `ImageClient.alt_text`."""
-        from gptimage.conversation.alt_text import alt_text
+        models: Sequence[str],
+        qualities: Sequence[str] = (),
+        title: str = "Comparison",
+        checks: Sequence[AnyCheck] = (),
+        budget: Usd | None = None,
+        concurrency: int = 4,
+        tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
+    ) -> Comparison:
+        """Draw every prompt with every model and quality once; see `ImageClient.compare`."""
+        from gptimage.compare.comparison import Stopwatch, finished, matrix_of
 
-        return await alt_text(
-            self._parts(),
-            image,
-            purpose,
-            context=context,
-            language=language,
-            chat_model=chat_model,
-        )
+        matrix = matrix_of(self, prompts, models, qualities, checks, options)
+        watch = Stopwatch()
+        limited = self._within(budget, watch)
+        requests = matrix.requests(self._saver.check_tags(tags), title, self.store)
+        many = limited.generate_many(requests, concurrency=concurrency)
+        items = {item.index: item async for item in many}
+        return await finished(limited._parts(), matrix, items, title, watch.seconds)
 
     @strict("conversation")
     def conversation(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from gptimage._internal.coroutines import iterate_blocking, run_blocking
 from gptimage._internal.keywords import strict
+from gptimage.budget.budget import Usd
 from gptimage.cache.base import Cache
 from gptimage.checks.clients import CheckingClient
 from gptimage.engine.arguments import check_sandbox, check_settings
@@ -37,14 +38,13 @@ if TYPE_CHECKING:
     from gptimage.batch import Batch, BatchParts
     from gptimage.batch.job import StatePath
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
+    from gptimage.checks import AnyCheck
+    from gptimage.compare import Case, Comparison
     from gptimage.conversation import Conversation
-    from gptimage.conversation.alt_text import AltText, Purpose
     from gptimage.conversation.turns import Resume
-    from gptimage.image.image import ImageSource
     from gptimage.sandbox import Sandbox
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
-    from gptimage.types.record import Record
 
 
 @shows(Settings)
@@ -406,50 +406,50 @@ class ImageClient(CheckingClient):
             options=options,
         )
 
-    @strict("alt_text")
-    def alt_text(
+    @shows(Options, EditOptions)
+    def compare(
         self,
-        image: ImageSource | Record,
-        purpose: Purpose = "informative",
+        prompts: Iterable[str | Prompt | Case],
         *,
-        context: str | None = None,
-        language: str = "English",
-        chat_model: str | None = None,
-    ) -> AltText:
-        """Have the chat model write the text alternative of an image: one cheap, paid turn.
+        models: Sequence[str],
+        qualities: Sequence[str] = (),
+        title: str = "Comparison",
+        checks: Sequence[AnyCheck] = (),
+        budget: Usd | None = None,
+        concurrency: int = 4,
+        tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
+    ) -> Comparison:
+        """Draw every prompt with every model and quality once, and put all on one sheet.
 
-        It is saved with an image of the client's store, where ``store.set_alt`` edits it and
-        `Image.for_web` finds it.
+        What the cache has is not drawn again: the same comparison, made once more, goes on where it
+        ended. Every image has the comparison's tag in the store.
 
         Args:
-            image: A record or id of the client's store; or a path, bytes, an `Image`, ...
-            purpose: ``informative`` says what the image shows, ``functional`` what the link or
-                button that it is does; ``decorative`` is empty, and nothing is sent.
-            context: What the page says of it, or where a link leads.
-            language: The language of the text.
-            chat_model: The model that writes it; the client's when left out.
-
-        Returns:
-            The text, at most 125 characters, with what it cost.
+            prompts: Prompts, rendered templates, or `gptimage.compare.Case` values.
+            models: The models.
+            qualities: The qualities; that of the options, or of the service, when left out.
+            title: What the sheet and the tag are called.
+            checks: What every image should be; see `gptimage.checks`.
+            budget: The most that all calls and questions together may cost, in USD; what does not
+                fit is on the sheet as not drawn.
+            concurrency: How many are sent at the same time.
+            tags: Tags for the store.
+            **options: Parameters of every call; see `EditOptions`.
 
         Raises:
-            InvalidRequestError: An argument makes no sense; nothing was sent.
-            ConfigurationError: A stored image is named, and the client has no store.
-            ImageNotFoundError: No image has this id.
-            ApiError: The service refused.
-            OutcomeUnknownError: No usable response arrived; it may have been billed.
+            ConfigurationError: The client has no cache, or a setting is wrong.
+            InvalidRequestError: The lists are no matrix, or a check is none.
         """
-        from gptimage.conversation.alt_text import alt_text
+        from gptimage.compare.comparison import Stopwatch, finished, matrix_of
 
-        work = alt_text(
-            self._parts(),
-            image,
-            purpose,
-            context=context,
-            language=language,
-            chat_model=chat_model,
-        )
-        return run_blocking(work)
+        matrix = matrix_of(self, prompts, models, qualities, checks, options)
+        watch = Stopwatch()
+        limited = self._within(budget, watch)
+        requests = matrix.requests(self._saver.check_tags(tags), title, self.store)
+        many = limited.generate_many(requests, concurrency=concurrency)
+        items = {item.index: item for item in many}
+        return run_blocking(finished(limited._parts(), matrix, items, title, watch.seconds))
 
     @strict("conversation")
     def conversation(

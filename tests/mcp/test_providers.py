@@ -79,3 +79,26 @@ def test_turns_go_on_in_another_server(tmp_path: Path) -> None:
     assert [each["prompt"] for each in json.loads(text(shown))["turns"]] == [
         "at night", "with a moon",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [("gemini", "gemini/gemini-nano-banana-2.1"), ("azure/gpt-image-2", "azure/gpt-image-2")],
+)
+def test_the_models_of_another_provider_are_named_as_calls_name_them(
+    tmp_path: Path, model: str, first: str
+) -> None:
+    """A service's name lists its models, and a full name one of them."""
+    answer = json.loads(text(call(tmp_path, "openai", "list_models", model=model)))
+
+    assert answer["models"][0]["id"] == first
+    assert len(answer["models"]) == (1 if "/" in model else len(answer["models"]))
+
+
+def test_what_a_call_of_a_provider_may_cost_is_estimated(tmp_path: Path) -> None:
+    """By that service's prices; its own thoughts have none, so there is no highest cost."""
+    answer = call(tmp_path, "gemini", "estimate_cost", prompt="A fox", size="1024x1024")
+    found = json.loads(text(answer))
+
+    assert (found["output_tokens"], found["max_cost_usd"]) == (1120, None)
+    assert found["usd"] is not None

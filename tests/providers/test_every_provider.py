@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +28,7 @@ from gptimage import (
     Store,
     StoreError,
 )
+from gptimage.observers.events import Event
 from gptimage.providers import names
 from gptimage.sandbox import Sandbox
 from gptimage.sandbox.dialect import PROVIDERS
@@ -118,6 +121,40 @@ def test_the_same_request_is_paid_once(name: str) -> None:
 
     assert (len(sandbox.requests), second.cached, second.cost) == (1, True, Decimal(0))
     assert first.image.data == second.image.data
+
+
+def test_the_same_requests_at_once_are_one(name: str) -> None:
+    """Four threads that ask for the same share one paid request, and all get its image."""
+    sandbox = Sandbox(provider=name)  # type: ignore[arg-type]  # one of its names
+    together = threading.Barrier(4)
+
+    def draw(_: int) -> Any:
+        together.wait(60)
+        return ask(client, name)
+
+    with (
+        ImageClient.sandbox(sandbox, cache=Cache.memory()) as client,
+        ThreadPoolExecutor(4) as threads,
+    ):
+        results = list(threads.map(draw, range(4)))
+
+    assert len(sandbox.requests) == 1
+    assert len({each.image.data for each in results}) == 1
+    assert sorted(each.cached for each in results) == [False, True, True, True]
+
+
+def test_events_name_the_provider(name: str) -> None:
+    """Logs, metrics and traces tell services apart, by name and by the model's full name."""
+    seen: list[Event] = []
+
+    class Seen:
+        def notify(self, event: Event) -> None:
+            seen.append(event)
+
+    with ImageClient.sandbox(provider=name, observers=[Seen()]) as client:
+        ask(client, name)
+
+    assert {(each.provider, each.model) for each in seen} == {(name, full_name(name))}
 
 
 def test_a_stream_ends_with_the_image(name: str) -> None:

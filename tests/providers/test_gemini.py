@@ -26,6 +26,7 @@ from gptimage import (
     Result,
     ServerError,
 )
+from gptimage.conversation import TurnCompleted
 from gptimage.providers import provider
 from gptimage.providers.gemini import from_event, from_wire, to_wire
 from gptimage.sandbox import Sandbox, SandboxServer
@@ -300,6 +301,20 @@ def test_a_stream_without_an_image_ends_with_the_reason(documents: Any, words: s
     assert words in last["error"]["message"]
 
 
+@pytest.mark.parametrize("turn", [True, False])
+def test_an_error_after_the_image_loses_no_image(turn: bool) -> None:
+    """It is paid: the error is a warning."""
+    final = blob(0)
+    final["inlineData"]["data"] = b64encode(photo()).decode()
+    failed = {"error": {"code": 500, "message": "An internal error has occurred."}}
+    events = [ServerEvent(data=json.dumps(each).encode()) for each in (candidate(final), failed)]
+    client = ImageClient(provider="gemini", transport=Fake([[*events]]))
+    (last,) = client.conversation().stream(FOX) if turn else client.stream(FOX)
+    assert isinstance(last, (Completed, TurnCompleted))
+
+    assert last.image.data == photo()
+
+
 @pytest.mark.parametrize("image", [True, False])
 def test_a_stream_that_breaks_after_its_image_has_it(image: bool) -> None:
     """One that breaks before it may have been billed, and is never sent again."""
@@ -409,6 +424,22 @@ def test_usage_that_is_missing_is_none(counted: object) -> None:
     found = from_wire(reply(**candidate(blob(0)), usageMetadata=counted))
 
     assert json.loads(found.body)["usage"] is None
+
+
+@pytest.mark.parametrize("form", ["snake", "array"])
+def test_other_spellings_of_a_reply_are_read(form: str) -> None:
+    """Gateways write names as the SDK does; a stream without events is one array."""
+    part = {"inline_data": {"mime_type": "image/png", "data": 0}, "thought_signature": "s"}
+    usage = {"promptTokenCount": 5, "candidatesTokenCount": 1120}
+    if form == "snake":
+        usage_snake = {"prompt_token_count": 5, "candidates_token_count": 1120}
+        value: Any = {**candidate(part, finish_reason="STOP"), "usage_metadata": usage_snake}
+    else:
+        value = [candidate({"text": "So"}), {**candidate(blob(0)), "usageMetadata": usage}]
+    body = json.dumps(value).encode()
+    found = json.loads(from_wire(HttpReply(status=200, body=body, images=(photo(),))).body)
+
+    assert (found["data"], found["usage"]["total_tokens"]) == ([{"b64_json": 0}], 1125)
 
 
 def test_a_paid_reply_that_is_no_json_is_not_lost(sandbox: Sandbox, client: ImageClient) -> None:

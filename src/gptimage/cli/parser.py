@@ -70,6 +70,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "refine": ("refine:add_arguments", "change an image turn by turn"),
     "images": ("sync:add_arguments", "a project's images, drawn from a manifest: sync"),
     "many": ("many:add_arguments", "draw every line of a file, several at once"),
+    "compare": ("compare:add_arguments", "models on the same prompts: a sheet to vote in"),
     "batch": ("batch:add_arguments", "images at half price within a day"),
     "jobs": ("jobs:add_arguments", "list worker jobs that need a decision; retry or discard them"),
     "estimate": ("generate:add_estimate", "what a call may cost; sends nothing, needs no key"),

@@ -197,7 +197,7 @@ class StreamReader:
         error = error_from_event(
             event.document.value, request_id=self._head.request_id, partials=self._partials
         )
-        if not self._finals:
+        if not self._finals and self._whole is None:
             raise error
         self._notes.append(f"the stream reported an error after a finished image: {error}")
 

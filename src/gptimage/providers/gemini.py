@@ -50,6 +50,7 @@ _HELD_BACK: Final = frozenset(
 _UNTHINKING: Final = "gemini-2.5-flash-image"
 """The one model that does not think, so that it draws nothing on the way to the image."""
 _SIGNATURE: Final = re.compile(r"thought.?signature", re.IGNORECASE)
+_UNDERSCORE: Final = re.compile(r"_([a-z])")
 _QUOTED: Final = 300
 
 
@@ -250,7 +251,9 @@ def from_wire(reply: HttpReply) -> HttpReply:
     Raises:
         ValueError: It is no JSON, or not Gemini's.
     """
-    document = table(json.loads(reply.body))
+    value = _camel(json.loads(reply.body))
+    # Without ?alt=sse a stream is an array, and so are some of Google's errors.
+    document = _together([*map(table, array(value))]) if array(value) else table(value)
     if not 200 <= reply.status < 300:
         return _refusal(reply, document)
     if document and not document.keys() & {"candidates", "promptFeedback", "usageMetadata"}:
@@ -270,8 +273,8 @@ def from_event(event: ServerEvent, earlier: Sequence[ServerEvent]) -> ServerEven
     Raises:
         ValueError: The event is no JSON.
     """
-    document = table(json.loads(event.data))
-    before = [table(loads(each.data)) for each in earlier]
+    document = table(_camel(json.loads(event.data)))
+    before = [table(_camel(loads(each.data))) for each in earlier]
     if "error" in document:
         return event
     whole = _as_images_api(_together([*before, document]))
@@ -287,6 +290,18 @@ def from_event(event: ServerEvent, earlier: Sequence[ServerEvent]) -> ServerEven
                 "partial_image_index": shown + len(thoughts) - 1,
             }
     return ServerEvent(data=json.dumps(whole).encode())
+
+
+def _camel(value: object) -> object:
+    """Return a JSON value with names in camel case: gateways write them as the SDK does."""
+    if isinstance(value, list):
+        return [_camel(each) for each in array(cast("object", value))]
+    if not isinstance(value, dict):
+        return value
+    return {
+        _UNDERSCORE.sub(lambda found: found[1].upper(), name): _camel(each)
+        for name, each in table(cast("object", value)).items()
+    }
 
 
 def _together(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
@@ -250,41 +250,28 @@ class CompletedCall:
     """Images a call has drawn.
 
     Attributes:
-        result: The images.
-        turn: The turn of a conversation they belong to, or None.
+        outcome: The images, or the turn of a conversation they belong to.
         handle: The handle of the call, or None.
         copies: Where ``save_to`` wrote each image; empty when it was not asked to.
         notes: More warnings for the assistant, one sentence each.
         unsaved: Why the images are not in the store, or None when they are.
     """
 
-    result: gptimage.Result
-    turn: gptimage.Turn | None = None
+    outcome: gptimage.Result | gptimage.Turn
     handle: str | None = None
-    copies: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = ()
+    copies: Sequence[Path] = ()
+    notes: Sequence[str] = ()
     unsaved: gptimage.StoreError | None = None
 
-    @classmethod
-    def of(
-        cls,
-        outcome: gptimage.Result | gptimage.Turn,
-        *,
-        handle: str | None = None,
-        copies: Sequence[Path] = (),
-        notes: Sequence[str] = (),
-        unsaved: gptimage.StoreError | None = None,
-    ) -> Self:
-        """Return the content of a job's outcome."""
-        turn = outcome if isinstance(outcome, gptimage.Turn) else None
-        return cls(
-            result=outcome.result if isinstance(outcome, gptimage.Turn) else outcome,
-            turn=turn,
-            handle=handle,
-            copies=tuple(copies),
-            notes=tuple(notes),
-            unsaved=unsaved,
-        )
+    @property
+    def turn(self) -> gptimage.Turn | None:
+        """The turn of a conversation, or None."""
+        return self.outcome if isinstance(self.outcome, gptimage.Turn) else None
+
+    @property
+    def result(self) -> gptimage.Result:
+        """The images."""
+        return self.outcome.result if isinstance(self.outcome, gptimage.Turn) else self.outcome
 
 
 @frozen(kw_only=True)
@@ -324,8 +311,8 @@ async def job_result(
         return running(app, job)
     if job.outcome is not None:
         unsaved = job.error if isinstance(job.error, gptimage.StoreError) else None
-        shown = CompletedCall.of(
-            job.outcome, handle=job.handle, copies=job.copies, notes=notes, unsaved=unsaved
+        shown = CompletedCall(
+            outcome=job.outcome, handle=job.handle, copies=job.copies, notes=notes, unsaved=unsaved
         )
         return await completed(app, shown, max_px=max_px)
     if job.records:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
 from decimal import Decimal
@@ -11,12 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, cast
 
 from anyio.to_thread import run_sync
-from mcp_types import CallToolResult
+from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field, WithJsonSchema
 
 import gptimage
+from gptimage.providers import names, provider
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import current_user
+from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.content import records
 from gptimage_mcp.content.errors import tool_errors, unknown_handle
 from gptimage_mcp.content.records import parse_duration
@@ -259,17 +261,17 @@ def add_admin_tools(server: DynamicServer, app: App) -> None:
     tools = AdminTools(app)
     names = {name for tool in GENERATE_TOOLS for name in parameters_of(tool)}
     server.advanced["estimate_cost"] = ("arguments", frozenset(names | {"advanced"}))
-    register_tool(server, tools.estimate_cost, title="Estimate cost", hints=LOOKS, structured=True)
-    register_tool(server, tools.list_models, title="List models", hints=LOOKS, structured=True)
-    register_tool(
-        server, tools.get_server_status, title="Server status", hints=LOOKS, structured=True
-    )
-    register_tool(server, tools.cancel_call, title="Cancel call", hints=REPEATABLE, structured=True)
-    register_tool(server, tools.manage_cache, title="Manage cache", hints=REMOVES, structured=True)
+    offered: list[tuple[Callable[..., Awaitable[CallToolResult]], str, ToolAnnotations]] = [
+        (tools.estimate_cost, "Estimate cost", LOOKS),
+        (tools.list_models, "List models", LOOKS),
+        (tools.get_server_status, "Server status", LOOKS),
+        (tools.cancel_call, "Cancel call", REPEATABLE),
+        (tools.manage_cache, "Manage cache", REMOVES),
+    ]
     if app.settings.allow_delete:
-        register_tool(
-            server, tools.delete_image, title="Delete image", hints=REMOVES, structured=True
-        )
+        offered.append((tools.delete_image, "Delete image", REMOVES))
+    for tool, title, hints in offered:
+        register_tool(server, tool, title=title, hints=hints, structured=True)
 
 
 _STOPPING: Final = 2.0
@@ -314,8 +316,8 @@ class AdminTools:
         Prices are in USD per million tokens.
         """
         with tool_errors():
-            catalogue, today = self._app.settings.catalogue, self._app.clock().date()
-            default = model_of(self._app)
+            today, default = self._app.clock().date(), model_of(self._app)
+            catalogue, first, model = _catalogue(self._app.settings, model)
             specs = [spec for spec in catalogue if all or spec.state(today) != "shut_down"]
             if model is not None:
                 specs = [_known(catalogue, model)]
@@ -325,7 +327,11 @@ class AdminTools:
                     "checked": catalogue.checked.isoformat(),
                     "advanced": p.help_of(getattr(GenerateTools, name) for name in GENERATE_TOOLS),
                     "models": [
-                        {**records.model(each, catalogue, today), "default": each.id == default}
+                        {
+                            **records.model(each, catalogue, today),
+                            "id": first + each.id,
+                            "default": first + each.id == default,
+                        }
                         for each in specs
                     ],
                 }
@@ -422,11 +428,27 @@ class AdminTools:
         if self._app.client is not None:
             yield self._app.client
             return
-        model = model_of(self._app)
         async with gptimage.AsyncImageClient.sandbox(
-            store=self._app.store, model=model, clock=self._app.clock
+            store=self._app.store,
+            provider=self._app.settings.provider or "openai",
+            model=model_of(self._app),
+            clock=self._app.clock,
         ) as client:
             yield client
+
+
+def _catalogue(settings: Settings, model: str | None) -> tuple[gptimage.Models, str, str | None]:
+    """Return whose models a name is of, what a call's model begins with there, and the rest.
+
+    A name may be that of a service alone, such as ``gemini``.
+    """
+    own = settings.provider or "openai"
+    name, _, rest = (model or "").strip().partition("/")
+    if name == own:
+        return settings.catalogue, "", rest or None
+    if name not in names() or provider(own).slashes:
+        return settings.catalogue, "", model
+    return gptimage.Models.load().of(provider(name).rows), f"{name}/", rest or None
 
 
 def _known(catalogue: gptimage.Models, model: str) -> gptimage.ModelSpec:
