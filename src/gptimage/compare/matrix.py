@@ -13,11 +13,12 @@ from typing import Any, Final, cast
 
 from attrs import field, frozen
 
+from gptimage._internal.text import closest
 from gptimage.checks import AnyCheck, CheckResult, named_checks
 from gptimage.checks.check import checked
 from gptimage.errors import InvalidRequestError, error_to_dict
 from gptimage.store import Store
-from gptimage.types.request import Prompt
+from gptimage.types.request import EditOptions, Options, Prompt
 from gptimage.types.result import Result
 
 
@@ -180,6 +181,13 @@ class Matrix:
         for name in ("n", "model", "partial_images"):
             if any(options.get(name) or case.options.get(name) for case in cases):
                 raise _refused(name, "a comparison sets it itself: one image of each model")
+        known = ("images", *Options.__annotations__, *EditOptions.__annotations__)
+        for name in (
+            name for each in (options, *(case.options for case in cases)) for name in each
+        ):
+            if name not in known:
+                close = closest(name, known)
+                raise _refused(name, "it is no parameter" + (f"; {close} is one" if close else ""))
         if len(cases) * len(settings) > MOST:
             raise _refused("prompts", f"{len(cases) * len(settings)} images; {MOST} are the most")
         for case in cases:
