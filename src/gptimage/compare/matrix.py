@@ -182,9 +182,8 @@ class Matrix:
             if any(options.get(name) or case.options.get(name) for case in cases):
                 raise _refused(name, "a comparison sets it itself: one image of each model")
         known = ("images", *Options.__annotations__, *EditOptions.__annotations__)
-        for name in (
-            name for each in (options, *(case.options for case in cases)) for name in each
-        ):
+        named = [*options, *(name for case in cases for name in case.options)]
+        for name in named:
             if name not in known:
                 close = closest(name, known)
                 raise _refused(name, "it is no parameter" + (f"; {close} is one" if close else ""))
@@ -227,12 +226,13 @@ def read_set(path: str | os.PathLike[str]) -> tuple[str, list[Case], dict[str, A
     except (ValueError, UnicodeError) as error:
         raise _refused("set", f"{file.name} is no TOML: {error}") from error
     _known(file.name, found, _KEYS)
-    rows = found.get("prompt", [])
-    if not isinstance(rows, list) or not rows:
+    given: Any = found.get("prompt")
+    rows: list[Any] = given if isinstance(given, list) else []
+    if not rows:
         raise _refused("set", f'{file.name} has no [[prompt]]; each has text = "..."')
     options = _table(file.name, "options", found.get("options", {}))
     cases: list[Case] = []
-    for number, row in enumerate(cast("list[Any]", rows), 1):
+    for number, row in enumerate(rows, 1):
         where = f"{file.name}, prompt {number}"
         own = dict(_table(where, "prompt", row))
         texts = {name: own.pop(name, "") for name in ("text", "name", "version")}
