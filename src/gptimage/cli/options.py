@@ -202,12 +202,7 @@ def add_client_options(parser: argparse.ArgumentParser, *, without: tuple[str, .
     """
     group = parser.add_argument_group("settings (see `gptimage config`)")
     add_sandbox_option(group)
-    argument(
-        group,
-        "--provider NAME",
-        "the service that draws: openai, azure, openrouter...",
-        type=provider_name,
-    )
+    add_provider_option(group)
     for option, what in (
         ("store DIR", "save every image there; a bucket, or off"),
         ("cache DIR", "pay once per request: a folder, on or off"),
@@ -220,6 +215,16 @@ def add_client_options(parser: argparse.ArgumentParser, *, without: tuple[str, .
         argument(group, "--tag WORD", "a tag for the store", action="append")
     if not {"cache", "refresh"} & {*without}:
         argument(group, "--refresh", "send again even if the cache has the response")
+
+
+def add_provider_option(parser: Any) -> None:
+    """Add the option that chooses the service, to a parser or a group of one."""
+    argument(
+        parser,
+        "--provider NAME",
+        "the service that draws: openai, azure, gemini...",
+        type=provider_name,
+    )
 
 
 def configure(args: argparse.Namespace) -> Config:
