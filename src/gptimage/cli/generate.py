@@ -243,8 +243,8 @@ def draw(
         written += write(originals, where, kind="original")
     if attempts is not None and client.store is None and not where.stdout:
         # Nothing else has the images that were not taken, and they are paid.
-        others = [each.image for each in attempts if each is not attempts.best]
-        written += write(others, where, kind="attempt")
+        rest = [each.image for each in attempts if each is not attempts.best]
+        written += write(rest, where, kind="attempt")
     _report(result, written, attempts, as_json=args.json, stdout=where.stdout)
     return 0 if attempts is None or attempts.passed else CHECK_FAILED
 
