@@ -321,6 +321,14 @@ def operations(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def web(session: nox.Session) -> None:
+    """Use the web applications with a real Chromium and clients, and the desktop tool on Xvfb."""
+    install_wheel(session, "all", "test", "django", "fastapi", "flask", "gradio")
+    session.env.update(TESTS_REQUIRE_WEB="1", TESTS_REQUIRE_CHROMIUM="1")
+    pytest(session, *(session.posargs or ("tests/examples/test_web.py",)))
+
+
+@nox.session(requires=["build"])
 def docs(session: nox.Session) -> None:
     """Execute every code block of the README and the docs, and every example."""
     install_wheel(session, "all", "test")

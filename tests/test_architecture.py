@@ -29,6 +29,7 @@ FOLDERS = (
     "engine",
     "conversation bulk",
     "batch checks",
+    "compare",
     "client async_client",
     "workers service testing agents",
     "studio",

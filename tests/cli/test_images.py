@@ -113,3 +113,27 @@ def test_web_writes_files_and_prints_html(
     ]
     assert all(Path(each).is_file() for each in manifest["paths"])
     assert f"{record.id}-512.avif 512w" in shown
+
+
+def test_alt_writes_the_text_of_an_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One paid turn for a stored image; `store alt` prints, edits and removes its text."""
+    monkeypatch.setenv("GPTIMAGE_SANDBOX", "1")
+    place = ["--store", str(tmp_path / "store")]
+    with Store(tmp_path / "store") as store:
+        client = ImageClient.sandbox(Sandbox(draw="plain"), store=store)
+        id = client.generate("A fox", size="256x256", quality="low").stored[0].id
+    off = ["--ledger", "off"]
+    document = json.loads(printed(capsys, "alt", id, *place, *off, "--json"))
+    text = printed(capsys, "alt", id, "--purpose", "decorative", *place, *off)
+    path = put(tmp_path, "fox.png", plain(64, 48))
+    other = printed(capsys, "alt", path, *off, "--context", "A page", "--language", "German")
+
+    assert (document["id"], document["purpose"]) == (id, "informative")
+    assert (text, other) == ("\n", f"{document['alt']}\n")
+    assert 0 < len(document["alt"]) <= 125
+    assert printed(capsys, "store", "alt", id, *place) == "\n"
+    assert printed(capsys, "store", "alt", id, "A fox", *place) == "A fox\n"
+    assert json.loads(printed(capsys, "store", "alt", id, *place, "--json"))["alt"] == "A fox"
+    assert printed(capsys, "store", "alt", id, "--remove", *place) == "(none)\n"

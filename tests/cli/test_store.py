@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from PIL import Image as Pil
 
-from gptimage import Image, ImageNotFoundError, InvalidRequestError
+from gptimage import Image, ImageClient, ImageNotFoundError, InvalidRequestError
 from gptimage.cli.parser import build_parser
 from gptimage.cli.values import moment, size
+from gptimage.sandbox import Sandbox
 from gptimage.store import PendingReplies, Store
 
 
@@ -124,6 +125,26 @@ def test_show(run: Run, store: Store, make: Any) -> None:
     assert "descendants" in text
     with pytest.raises(ImageNotFoundError):
         run("show", "img_1")
+
+
+def test_show_has_requested_and_effective_side_by_side(run: Run, store: Store) -> None:
+    """What was left open, and what the service made of it, stand on one line."""
+    client = ImageClient.sandbox(Sandbox(draw="plain"), store=store)
+    record = client.generate("A fox", size="500x300", quality="low").stored[0]
+    lines = [line.split() for line in run("show", record.id, as_json=False)[1].splitlines()]
+
+    assert ["requested", "effective"] in lines
+    assert ["size", "500x300", "500x300"] in lines
+    assert ["quality", "low", "low"] in lines
+    assert ["background", "-", "opaque"] in lines
+    assert dict(record.requested) == {
+        "model": record.model,
+        "n": 1,
+        "size": "500x300",
+        "format": None,
+        "quality": "low",
+        "background": None,
+    }
 
 
 def test_open_prints_the_path(run: Run, store: Store, make: Any) -> None:

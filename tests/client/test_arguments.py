@@ -260,6 +260,7 @@ def test_a_key_that_cannot_be_sent_is_refused(
         ("OPENAI_BASE_URL", "http://a..b/v1", "https://api.openai.com/v1"),
         ("OPENAI_BASE_URL", "http://\u2603.example/v1", "https://api.openai.com/v1"),
         ("OPENAI_BASE_URL", f"http://{'a' * 64}.example/v1", "https://api.openai.com/v1"),
+        ("GPTIMAGE_MAX_DECODED_MB", "512MB", "write megabytes"),
         ("OPENAI_CUSTOM_HEADERS", "X-Team: ä", "X-Team must be one line"),
         ("OPENAI_CUSTOM_HEADERS", "X-Team: art\nX Y: 1", "line 2 does not begin"),
         ("OPENAI_CUSTOM_HEADERS", "Content-Length: 3", "belongs to the request"),

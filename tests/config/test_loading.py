@@ -160,6 +160,8 @@ def test_budgets_of_the_user_replace_each_other_per_period(
         ("GPTIMAGE_MAX_PER_DAY", "NaN", "no amount"),
         ("GPTIMAGE_SANDBOX", "perhaps", "neither yes nor no"),
         ("GPTIMAGE_TIMEOUT", "0", "no number of seconds"),
+        ("GPTIMAGE_TIMEOUT", "1e300", "no number of seconds"),
+        ("GPTIMAGE_CACHE_SIZE", f"{'9' * 400}GB", "no size"),
         ("GPTIMAGE_IMAGES_PER_MINUTE", "1.5", "no whole number"),
         ("GPTIMAGE_CACHE", "http://x", "an address"),
         ("GPTIMAGE_UNKNOWN_COST", "1", "without a budget"),

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 
-PATIENCE = 120.0
+PATIENCE = 20.0
 """Seconds after which what has not happened will not happen."""
 
-SMALL = {"size": "1024x1024", "quality": "low"}
+SMALL: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
 
 
 @define(eq=False)
@@ -132,8 +132,9 @@ class Site:
     def job(self, id: str, *states: str) -> dict[str, Any]:
         """A job, once it is in one of these states."""
         found: dict[str, Any] = until(
-            lambda: self.get(f"/api/jobs/{id}"), lambda job: job["state"] in states
+            lambda: self.get(f"/api/jobs/{id}"), lambda job: job["state"] in states or job["reason"]
         )
+        assert found["state"] in states, found
         return found
 
     def make(self, id: str, prompt: str = "A red fox", **more: object) -> dict[str, Any]:

@@ -22,7 +22,7 @@ ResultT = TypeVar("ResultT")
 ClassT = TypeVar("ClassT", bound=type)
 
 NO_HINTS: Final[Mapping[str, str]] = {}
-_LONGEST: Final = 1e9
+LONGEST: Final = 1e9
 """Seconds: thirty years."""
 
 
@@ -137,7 +137,7 @@ def seconds(name: str, value: object, *, zero: bool = False) -> None:
     """Refuse what is no number of seconds."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     # Beyond this, an int of hundreds of digits is no float, and no clock or socket takes it.
-    fine = number and 0 <= cast("float", value) <= _LONGEST and (zero or value != 0)
+    fine = number and 0 <= cast("float", value) <= LONGEST and (zero or value != 0)
     if not fine:
         raise refused(name, value, f"a number of seconds, {'0 or more' if zero else 'above 0'}")
 

@@ -1,10 +1,10 @@
-"""The methods of both clients that check images, and draw until an image passes."""
+"""The methods of both clients that look at images: check them, describe them, choose among them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from gptimage._internal.coroutines import run_blocking
 from gptimage._internal.keywords import strict
@@ -19,13 +19,18 @@ from gptimage.image.image import ImageSource
 from gptimage.types.request import EditOptions, Options, Prompt, Sources
 
 
+if TYPE_CHECKING:
+    from gptimage.conversation.alt_text import AltText, Purpose
+    from gptimage.types.record import Record
+
+
 class _Base(BaseClient):
     def _parts(self) -> ClientParts:
         return ClientParts(saver=self._saver, sender=self._sender, accounting=self._accounting)
 
 
 class CheckingClient(_Base):
-    """The part of `ImageClient` that checks images."""
+    """The part of `ImageClient` that looks at images."""
 
     @strict("check")
     def check(self, image: ImageSource, checks: Sequence[AnyCheck]) -> tuple[CheckResult, ...]:
@@ -44,6 +49,51 @@ class CheckingClient(_Base):
             ImageDecodeError: It is no image.
         """
         return run_blocking(attempts.check_any(self._parts(), image, checks))
+
+    @strict("alt_text")
+    def alt_text(
+        self,
+        image: ImageSource | Record,
+        purpose: Purpose = "informative",
+        *,
+        context: str | None = None,
+        language: str = "English",
+        chat_model: str | None = None,
+    ) -> AltText:
+        """Have the chat model write the text alternative of an image: one cheap, paid turn.
+
+        It is saved with an image of the client's store, where ``store.set_alt`` edits it and
+        `Image.for_web` finds it.
+
+        Args:
+            image: A record or id of the client's store; or a path, bytes, an `Image`, ...
+            purpose: ``informative`` says what the image shows, ``functional`` what the link or
+                button that it is does; ``decorative`` is empty, and nothing is sent.
+            context: What the page says of it, or where a link leads.
+            language: The language of the text.
+            chat_model: The model that writes it; the client's when left out.
+
+        Returns:
+            The text, at most 125 characters, with what it cost.
+
+        Raises:
+            InvalidRequestError: An argument makes no sense; nothing was sent.
+            ConfigurationError: A stored image is named, and the client has no store.
+            ImageNotFoundError: No image has this id.
+            ApiError: The service refused.
+            OutcomeUnknownError: No usable response arrived; it may have been billed.
+        """
+        from gptimage.conversation.alt_text import alt_text
+
+        work = alt_text(
+            self._parts(),
+            image,
+            purpose,
+            context=context,
+            language=language,
+            chat_model=chat_model,
+        )
+        return run_blocking(work)
 
     @shows(Options, EditOptions)
     def best_of(
@@ -124,13 +174,35 @@ class CheckingClient(_Base):
 
 
 class AsyncCheckingClient(_Base):
-    """The part of `AsyncImageClient` that checks images."""
+    """The part of `AsyncImageClient` that looks at images."""
 
     async def check(
         self, image: ImageSource, checks: Sequence[AnyCheck]
     ) -> tuple[CheckResult, ...]:
         """Check an image; see `ImageClient.check`."""
         return await attempts.check_any(self._parts(), image, checks)
+
+    @strict("alt_text")
+    async def alt_text(
+        self,
+        image: ImageSource | Record,
+        purpose: Purpose = "informative",
+        *,
+        context: str | None = None,
+        language: str = "English",
+        chat_model: str | None = None,
+    ) -> AltText:
+        """Have the chat model write an image's text alternative; see `ImageClient.alt_text`."""
+        from gptimage.conversation.alt_text import alt_text
+
+        return await alt_text(
+            self._parts(),
+            image,
+            purpose,
+            context=context,
+            language=language,
+            chat_model=chat_model,
+        )
 
     @shows(Options, EditOptions)
     async def best_of(

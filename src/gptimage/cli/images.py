@@ -1,14 +1,16 @@
-"""``gptimage inspect``, ``diff`` and ``web``: image files; nothing is sent, nothing is billed."""
+"""``gptimage inspect``, ``diff``, ``web`` and ``alt``: only the last is sent and billed."""
 
 from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptimage._internal.atomic import open_file
 from gptimage.cli.json_output import print_json
+from gptimage.cli.options import add_client_options, configure, open_client
 from gptimage.cli.parser import add_json, argument
 
 
@@ -52,6 +54,46 @@ def add_web(parser: argparse.ArgumentParser) -> None:
     argument(parser, "--store DIR", "the store of the id")
     add_json(parser, "the manifest on standard output, not the HTML")
     parser.set_defaults(func=run_web)
+
+
+def add_alt(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``alt``."""
+    argument(parser, "IMAGE", "a file, or an id as history prints it, which keeps the text")
+    argument(
+        parser,
+        "--purpose",
+        "what the image is for (default: informative)",
+        choices=("informative", "decorative", "functional"),
+        default="informative",
+    )
+    argument(parser, "--context TEXT", "what the page says of it, or where the link leads")
+    argument(parser, "--language NAME", "of the text (default: English)", default="English")
+    argument(parser, "--chat-model MODEL", "the model that writes it")
+    add_json(parser, "one JSON object on standard output")
+    add_client_options(parser, without=("cache", "tag"))
+    parser.set_defaults(func=run_alt)
+
+
+def run_alt(args: argparse.Namespace) -> int:
+    """Have the chat model write a text alternative, which is paid, and print it."""
+    from gptimage.store.names import is_id
+
+    with open_client(configure(args)) as client:
+        found = client.alt_text(
+            args.image if is_id(args.image) else Path(args.image),
+            args.purpose,
+            context=args.context,
+            language=args.language,
+            chat_model=args.chat_model,
+        )
+    if args.json:
+        print_json(found.to_dict())
+        return 0
+    print(found.text)
+    cost = "unknown" if found.cost is None else str(found.cost)
+    for note in (*found.warnings, f"cost: {cost}"):
+        print(f"gptimage: {note}", file=sys.stderr)
+    return 0
 
 
 def widths(text: str) -> list[int]:

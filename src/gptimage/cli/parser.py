@@ -70,6 +70,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "refine": ("refine:add_arguments", "change an image turn by turn"),
     "images": ("sync:add_arguments", "a project's images, drawn from a manifest: sync"),
     "many": ("many:add_arguments", "draw every line of a file, several at once"),
+    "compare": ("compare:add_arguments", "models on the same prompts: a sheet to vote in"),
     "batch": ("batch:add_arguments", "images at half price within a day"),
     "jobs": ("jobs:add_arguments", "list worker jobs that need a decision; retry or discard them"),
     "estimate": ("generate:add_estimate", "what a call may cost; sends nothing, needs no key"),
@@ -81,6 +82,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("checks:add_check", "whether images are transparent, legible, in the right colours"),
     "diff": ("images:add_diff", "how much two images differ, and where"),
     "web": ("images:add_web", "an image in several widths and formats, and its HTML"),
+    "alt": (
+        "images:add_alt",
+        "have a chat model write the alt text of an image, for a fraction of a cent",
+    ),
     "cache": ("info:add_cache", "look into the cache on disk, or empty it"),
     "config": ("config:add_arguments", "the settings that apply, and where each comes from"),
     "studio": ("studio:add_arguments", "a local web page: make, edit, gallery, jobs, money"),

@@ -101,10 +101,18 @@ def run_show(args: argparse.Namespace) -> int:
         print(json.dumps(about))
         return 0
     for name, value in about.items():
-        if value not in (None, [], {}, ""):
-            text = value if isinstance(value, str) else json.dumps(value)
-            print(printable(f"{name:<20}{text}"))
+        if value not in (None, [], {}, "") and name != "effective":
+            print(printable(f"{name:<20}{_shown(value)}"))
+    if record.effective:
+        print(f"\n{'':<20}{'requested':<24}effective")
+        for name, value in record.effective.items():
+            print(printable(f"{name:<20}{_shown(record.requested[name]):<24}{_shown(value)}"))
     return 0
+
+
+def _shown(value: object) -> str:
+    """Return a value for people; a dash for what was left open or is not known."""
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def run_similar(args: argparse.Namespace) -> int:
@@ -241,6 +249,19 @@ def run_tag(args: argparse.Namespace) -> int:
     return _print_record(record, as_json=args.json)
 
 
+def run_alt(args: argparse.Namespace) -> int:
+    """Change the text alternative of an image, or print it."""
+    with open_store(args) as store:
+        if args.remove or args.text is not None:
+            record = store.set_alt(args.id, None if args.remove else args.text)
+        else:
+            record = store.get(args.id)
+    if args.json:
+        return _print_record(record, as_json=True)
+    print("(none)" if record.alt is None else record.alt)
+    return 0
+
+
 def run_pin(args: argparse.Namespace) -> int:
     """Pin an image, or unpin it."""
     with open_store(args) as store:
@@ -364,9 +385,9 @@ def add_command(parser: argparse.ArgumentParser, name: str) -> None:
     argument(parser, "--store DIR", "the folder, or s3://bucket/prefix")
     add_json(parser)
     parser.set_defaults(func=func)
-    if name in {"show", "open", "tag", "pin"}:
+    if name in {"show", "open", "tag", "alt", "pin"}:
         argument(parser, "ID", "as history prints it")
-    if name in {"tag", "pin"}:
+    if name in {"tag", "alt", "pin"}:
         argument(parser, "--remove", "take it away again")
     if name in _ARGUMENTS:
         _ARGUMENTS[name](parser)
@@ -437,6 +458,7 @@ _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
     "open": (run_open, "show an image in a window"),
     "stats": (run_stats, "how many images, bytes and dollars"),
     "tag": (run_tag, "add words to an image, or take them away"),
+    "alt": (run_alt, "the text alternative of an image: print it, write it or take it away"),
     "pin": (run_pin, "keep an image whatever prune would do"),
     "prune": (run_prune, "remove old images"),
     "verify": (run_verify, "look at every file and every row"),
@@ -453,6 +475,7 @@ _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], object]]] = {
     ),
     "open": lambda parser: argument(parser, "--print", "only print where the file is"),
     "tag": lambda parser: parser.add_argument("tags", nargs="+", metavar="TAG"),
+    "alt": lambda parser: argument(parser, "TEXT", "'' for mere decoration", nargs="?"),
     "prune": _add_prune,
     "verify": _add_verify,
     "recover": _add_recover,

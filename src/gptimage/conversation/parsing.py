@@ -13,6 +13,7 @@ from attrs import evolve
 
 from gptimage._internal.json import table
 from gptimage._internal.lenient_base64 import decode
+from gptimage._internal.text import one_line
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.turns import FailedCall, Turn
 from gptimage.engine.parse import parse_response
@@ -245,7 +246,7 @@ def _nothing(
 
 def _quoted(words: str) -> str:
     """Return the model's text on one line, shortened."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    line = one_line(words)
     return f'"{line[: _LONGEST_QUOTE - 1]}…"' if len(line) > _LONGEST_QUOTE else f'"{line}"'
 
 

@@ -19,7 +19,7 @@ from gptimage.budget.budget import Budget, Reservation, Usd
 from gptimage.budget.ledger import Ledger
 from gptimage.engine.arrival import Arrival
 from gptimage.engine.plan import Plan
-from gptimage.errors import ApiError, OutcomeUnknownError, TransportError
+from gptimage.errors import ApiError, GptImageError, OutcomeUnknownError, TransportError
 from gptimage.models.pricing import FREE, Cost
 from gptimage.observers.dispatch import ObserverDispatcher
 from gptimage.observers.events import (
@@ -34,6 +34,8 @@ from gptimage.observers.events import (
     Sent,
     Waiting,
 )
+from gptimage.observers.protocol import Observer
+from gptimage.secrets import hide_prompt
 from gptimage.transport.billing import Billing, may_be_billed
 from gptimage.transport.http import HttpReply
 from gptimage.types.request import Edit
@@ -58,7 +60,8 @@ class CallTracker:
     posted: bool = False
     """Whether it was sent and may be billed; False again while it waits to be sent once more."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
         self.arrival: Arrival = Arrival()
 
     def reserve(self) -> None:
@@ -139,7 +142,9 @@ class CallTracker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take note of what reached the caller."""
+        """Take note of what reached the caller, and take the prompt out of it."""
+        if isinstance(error, GptImageError):
+            hide_prompt(error, self._plan.request.prompt)
 
 
 # Which accounting a client gets: one that counts, or one that costs nothing, not even its import.
@@ -157,8 +162,8 @@ class NullAccounting:
 
     def call(self, plan: Plan, *, operation: str | None = None) -> CallTracker:
         """Return a call nobody listens to."""
-        del plan, operation
-        return CallTracker()
+        del operation
+        return CallTracker(plan)
 
 
 def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
@@ -174,16 +179,26 @@ def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) 
     return CallAccounting.of(settings, clock)
 
 
-def within(accounting: CallAccounting, limit_usd: Usd) -> CallAccounting:
-    """Return the same accounting, whose calls together must also stay below a limit of their own.
+def within(
+    accounting: CallAccounting, limit_usd: Usd | None = None, observer: Observer | None = None
+) -> CallAccounting:
+    """Return the same accounting for a group of calls.
+
+    Args:
+        accounting: The client's.
+        limit_usd: What the calls together must also stay below, in USD.
+        observer: What is told of them, besides the client's observers.
 
     Raises:
         ConfigurationError: The limit is no amount.
     """
-    limit = Budget(limit_usd, per="total")
-    if isinstance(accounting, CallAccounting):  # pyright: ignore[reportUnnecessaryIsInstance]  # or a NullAccounting
-        return evolve(accounting, limit=limit)
-    return evolve(CallAccounting.of({}, accounting.clock), limit=limit)
+    if not isinstance(accounting, CallAccounting):  # pyright: ignore[reportUnnecessaryIsInstance]  # or a NullAccounting
+        accounting = CallAccounting.of({}, accounting.clock)
+    if limit_usd is not None:
+        accounting = evolve(accounting, limit=Budget(limit_usd, per="total"))
+    if observer is not None:
+        accounting = evolve(accounting, guard=accounting.guard.with_observer(observer))
+    return accounting
 
 
 @frozen(kw_only=True)
@@ -238,10 +253,9 @@ class CallAccounting:
 
 class _TrackedCall(CallTracker):
     def __init__(self, accounting: CallAccounting, plan: Plan, operation: str) -> None:
-        super().__init__()
+        super().__init__(plan)
         self.blocks = accounting.ledger is not None
         self._accounting = accounting
-        self._plan = plan
         self._started = time.monotonic()
         self._lock = threading.Lock()  # a cancelled call is given up while it is being reserved
         self._entry = CallRecord(
@@ -362,6 +376,7 @@ class _TrackedCall(CallTracker):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        super().__exit__(kind, error, trace)
         if error is None or (self._over and isinstance(error, GeneratorExit)):
             return
         self._over = True

@@ -52,6 +52,7 @@ from gptimage.engine.streaming import StreamReader
 from gptimage.errors import BudgetExceededError, ConfigurationError, OutcomeUnknownError
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import Estimate
+from gptimage.observers.protocol import Observer
 from gptimage.transport.retry import Retry
 from gptimage.types.request import Generate, Prompt, Sources
 from gptimage.types.result import Completed, PartialImage, Result
@@ -304,16 +305,16 @@ class BaseClient:
         plan_edit = partial(self._config.plan_edit, prompt, images, options)
         return await self._answer(await self._runtime.work(plan_edit), how, tags)
 
-    def _within(self, budget: Usd | None) -> Self:
-        """Return this client, whose calls together stay below a limit of their own.
+    def _within(self, budget: Usd | None, observer: Observer | None = None) -> Self:
+        """Return this client for a group of calls, with a limit and an observer of their own.
 
         Raises:
-            ConfigurationError: It is no amount in USD.
+            ConfigurationError: The limit is no amount in USD.
         """
-        if budget is None:
+        if budget is None and observer is None:
             return self
         twin = copy.copy(self)
-        twin._accounting = within(self._accounting, budget)
+        twin._accounting = within(self._accounting, budget, observer)
         return twin
 
     async def _draw_any(

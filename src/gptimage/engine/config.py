@@ -24,6 +24,7 @@ from gptimage.errors import (
     OutcomeUnknownError,
     TransportError,
 )
+from gptimage.image.codecs import memory_limit
 from gptimage.image.download import Fetch
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
@@ -146,6 +147,7 @@ class ClientConfig:
         cls, settings: Settings, *, services: Services, store: Store | None
     ) -> ClientConfig:
         """Return the core for these settings, with defaults for the rest."""
+        memory_limit()  # a variable that is wrong would be noticed only when an image was paid for
         models = settings.get("models") or Models.load()
         limits = settings.get("limits")
         clock = in_utc(settings.get("clock"))

@@ -270,7 +270,7 @@ class Reader:
     def _image(self, record: Record, original: bool) -> Image:
         """Return a file of a record, once its bytes are proved to be the ones that were saved."""
         file = record.original if original and record.original else record
-        image = evolve(Image.from_bytes(self._read(file.key)), made_by=record.label)
+        image = evolve(Image.from_bytes(self._read(file.key)), made_by=record.label, alt=record.alt)
         if image.sha256 != file.sha256:
             raise ImageDecodeError(
                 f"the file {file.key} is damaged: its bytes are not the ones that were saved"

@@ -16,7 +16,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from gptimage._internal.text import reason
+from gptimage._internal.text import one_line, reason
 from gptimage._internal.user_dirs import make_private, recovery_folder
 from gptimage._internal.version import library_version
 from gptimage.errors import GptImageError, ImageDecodeError, InvalidRequestError, StoreError
@@ -25,11 +25,11 @@ from gptimage.models.pricing import Cost, Usage
 from gptimage.store import sidecar
 from gptimage.store.blobs import Blobs
 from gptimage.store.context import StoreContext
-from gptimage.store.index import IndexEntry
+from gptimage.store.index import IndexEntry, storable
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, IMAGES, SIDECAR, Naming, time_of
 from gptimage.store.sidecar import input_images, key_of, request_to_json
-from gptimage.types.record import Original, Record
+from gptimage.types.record import MAX_ALT, Original, Record
 from gptimage.types.result import Result
 
 
@@ -124,6 +124,26 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     if len(found) > MAX_TAGS:
         raise _bad_tag(f"{len(found)} tags are too many", found)
     return found
+
+
+def check_alt(text: str | None) -> str | None:
+    """Return a text alternative on one line, once it is proved to be one.
+
+    Raises:
+        InvalidRequestError: It is no text, or has more than 1,000 characters.
+    """
+    if text is None:
+        return None
+    line = one_line(storable(text)) if isinstance(text, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+    if line is None or len(line) > MAX_ALT:
+        allowed = f"one line of at most {MAX_ALT:,} characters"
+        raise InvalidRequestError(
+            f"alt {text!r:.60} cannot be saved: use {allowed}",
+            field="alt",
+            value=text,
+            allowed=allowed,
+        )
+    return line
 
 
 def pending_images(

@@ -270,6 +270,7 @@ def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
         provenance=fields.get("provenance", bool),
         digital_source=fields.maybe("digital_source", str),
         perceptual_hash=_hash(fields.maybe("perceptual_hash", str)),
+        alt=fields.maybe("alt", str),
         template=fields.maybe("template", str),
         version=fields.get("version", str),
         warnings=fields.texts("warnings"),

@@ -349,6 +349,22 @@ class Store(Reader):
             id, lambda r: evolve(r, tags=tuple(tag for tag in r.tags if same(tag) not in gone))
         )
 
+    def set_alt(self, id: str | Record, text: str | None) -> Record:
+        """Write the text alternative that web pages get with an image.
+
+        Args:
+            id: The image.
+            text: One line of at most 1,000 characters; empty for an image that only decorates,
+                None to take the text away.
+
+        Raises:
+            InvalidRequestError: The text is too long, or none.
+            ImageNotFoundError: No image has this id.
+            StoreError: It cannot be changed.
+        """
+        alt = saving.check_alt(text)
+        return self._edit(id, lambda r: evolve(r, alt=alt))
+
     def pin(self, id: str | Record) -> Record:
         """Keep an image whatever `prune` would do.
 

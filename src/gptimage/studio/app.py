@@ -47,6 +47,7 @@ from gptimage.studio.context import Studio
 from gptimage.studio.jobs import Jobs
 from gptimage.studio.requests import JobRequest, read_job
 from gptimage.studio.session import AddressToken, SessionMiddleware, refuse_other_site
+from gptimage.studio.work import AltTextCall
 from gptimage.workers import discard, retry
 
 
@@ -255,6 +256,7 @@ class _Pages:
             Route("/api/images/{id}", self.describe),
             Route("/api/images/{id}", self.change, methods=["PATCH"]),
             Route("/api/images/{id}", self.delete, methods=["DELETE"]),
+            Route("/api/images/{id}/alt", self.write_alt_text, methods=["POST"]),
             Route("/api/export", self.export, methods=["POST"]),
             Route("/images/{id}", self.image),
             Route("/thumbnails/{pixels:int}/{id}", self.thumbnail),
@@ -367,7 +369,7 @@ class _Pages:
         plain = [dict(asked.job.request) for asked in requests]
         add = partial(batches.add_batch, self._studio.batches, str(body.get("id")), plain)
         call = batches.BatchCall(action="submit", report=await run_sync(add))
-        return _json(await self.jobs.batch(call))
+        return _json(await self.jobs.call(call))
 
     async def decide_batch(self, request: Request) -> Response:
         """Go on submitting a batch, ask how far it is, save its images, or cancel the rest."""
@@ -375,7 +377,7 @@ class _Pages:
         if action not in batches.ACTIONS:
             return JsonError(404, "not_found", f"with a batch one can {', '.join(batches.ACTIONS)}")
         report = batches.find_batch(self._studio.batches, request.path_params["id"])
-        return _json(await self.jobs.batch(batches.BatchCall(action=action, report=report)))
+        return _json(await self.jobs.call(batches.BatchCall(action=action, report=report)))
 
     async def list_workers(self, _: Request) -> Response:
         """Return the jobs of workers that are not settled."""
@@ -424,6 +426,15 @@ class _Pages:
             return JsonError(403, "delete_is_off", "Images cannot be deleted on this server.")
         await run_sync(self._studio.store.delete, request.path_params["id"])
         return Response(status_code=204)
+
+    async def write_alt_text(self, request: Request) -> Response:
+        """Have the chat model write an image's alt text, which is a paid call."""
+        if not self._studio.has_key:
+            return _no_key()
+        id = request.path_params["id"]
+        found = await self.jobs.call(AltTextCall(image=id))
+        described = await run_sync(gallery.describe, self._studio.store, id)
+        return _json({**found, "alt": described["alt"]})
 
     async def export(self, request: Request) -> Response:
         """Return images in one file."""

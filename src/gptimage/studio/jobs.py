@@ -20,7 +20,7 @@ from sse_starlette import ServerSentEvent
 from gptimage.errors import GptImageError, InvalidRequestError
 from gptimage.service import RunnerError, RunnerLostError
 from gptimage.studio.batches import BatchCall
-from gptimage.studio.work import DrawCall, JobNews
+from gptimage.studio.work import AltTextCall, DrawCall, JobNews
 from gptimage.workers import Job, JobRecord, JobResult, discard, retry
 
 
@@ -66,6 +66,7 @@ class Jobs:
         self._runner = studio.runner()
         self._live: dict[str, _Live] = {}
         self._unsaved: dict[str, tuple[str, ...]] = {}
+        self._problems: dict[str, str] = {}
         self._readers: set[_Reader] = set()
         self._watched: set[str] = set()
         self._watching: asyncio.Task[None] | None = None
@@ -172,15 +173,15 @@ class Jobs:
         finally:
             self._readers.discard(reader)
 
-    async def batch(self, call: BatchCall) -> dict[str, Any]:
-        """See to a batch in the process that draws; return its report.
+    async def call(self, call: BatchCall | AltTextCall) -> dict[str, Any]:
+        """Make a call that is no job, in the process that draws; return what came of it.
 
         Raises:
             RunnerError: Nothing was begun.
-            GptImageError: As `gptimage.studio.batches.run_batch`.
+            GptImageError: As `gptimage.studio.batches.run_batch` and `ImageClient.alt_text`.
         """
         self._tries += 1
-        found: dict[str, Any] = await self._runner.run(f"batch#{self._tries}", call, lambda _: None)
+        found: dict[str, Any] = await self._runner.run(f"call#{self._tries}", call, lambda _: None)
         return found
 
     async def aclose(self, wait: float = 0) -> None:
@@ -210,6 +211,7 @@ class Jobs:
 
     def _begin(self, record: JobRecord, previews: int) -> None:
         self._tries += 1
+        self._problems.pop(record.id, None)
         live = self._live[record.id] = _Live(f"{record.id}#{self._tries}", record)
         live.task = asyncio.create_task(self._follow(live, previews))
 
@@ -236,8 +238,9 @@ class Jobs:
         self._live.pop(id, None)
         with suppress(GptImageError):  # then the page's next list says it
             record = await self._read(id)
-            document = self.document(record)
-            self._tell(document if problem is None else {**document, "reason": problem})
+            if problem is not None:
+                self._problems[id] = problem
+            self._emit(record)
             if not record.abandoned(self._store.now()):
                 # Still owned, so its process was killed: look for its images when the lease is
                 # over. One that is abandoned already was looked for in vain: a person decides.
@@ -304,7 +307,7 @@ class Jobs:
             "images": list(record.images),
             "cost_usd": _text(record.cost),
             "possible_cost_usd": _text(most),
-            "reason": record.reason,
+            "reason": record.reason if live else self._problems.get(record.id, record.reason),
             "warnings": list(record.warnings),
             "unsaved": list(self._unsaved.get(record.id, ())),
         }

@@ -62,6 +62,17 @@ class DrawCall:
 
 
 @frozen(kw_only=True)
+class AltTextCall:
+    """An image whose alt text the chat model is to write, in one paid turn.
+
+    Attributes:
+        image: Its id.
+    """
+
+    image: str
+
+
+@frozen(kw_only=True)
 class JobNews:
     """How far a job is.
 
@@ -135,15 +146,17 @@ class StudioWork:
         self._threads = ThreadPoolExecutor(_AT_ONCE, "studio")
 
     async def run(
-        self, id: str, call: DrawCall | BatchCall, tell: Tell
+        self, id: str, call: DrawCall | BatchCall | AltTextCall, tell: Tell
     ) -> JobResult | dict[str, Any] | None:
-        """Draw a job, or see to a batch.
+        """Draw a job, see to a batch, or have an alt text written.
 
         Returns:
             How it stands; None when it was not begun, because the studio was closed.
         """
         if isinstance(call, BatchCall):
             return await self._in_thread(run_batch, self._client, call)
+        if isinstance(call, AltTextCall):
+            return await self._in_thread(self._write_alt_text, call)
         progress = self._running[id] = _Progress(tell)
         try:
             async with self._slots:
@@ -156,6 +169,10 @@ class StudioWork:
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+    def _write_alt_text(self, call: AltTextCall) -> dict[str, Any]:
+        found = self._client.alt_text(call.image)
+        return {"cost_usd": None if found.cost is None else str(found.cost.usd)}
 
     def _draw(self, call: DrawCall, progress: _Progress) -> JobResult:
         previews = Previews(call.previews, progress.show) if call.previews else None

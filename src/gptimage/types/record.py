@@ -77,6 +77,8 @@ class Record:
             None when that is not known.
         perceptual_hash: 64 bits in hex by which `Store.similar` compares it; empty for what has
             none (an svg, an empty surface), and None for images saved by earlier versions.
+        alt: The text alternative for web pages, empty for an image that only decorates; None when
+            nobody wrote one. `Store.set_alt` changes it.
         template: Name of the prompt template, or None.
         version: The version of this library that saved it.
         warnings: The warnings of the result.
@@ -114,6 +116,7 @@ class Record:
     provenance: bool = False
     digital_source: str | None = None
     perceptual_hash: str | None = None
+    alt: str | None = None
     template: str | None = None
     version: str = ""
     warnings: tuple[str, ...] = ()
@@ -153,6 +156,11 @@ class Record:
         if self.cost is None or self.batch_count == 1:
             return self.cost
         return Cost(usd=self.cost.usd / self.batch_count, is_upper_bound=self.cost.is_upper_bound)
+
+    @property
+    def requested(self) -> Mapping[str, object]:
+        """The main parameters as they were requested, under the names of `effective`."""
+        return {name: self.request.get(name, _UNSAID.get(name)) for name in self.effective}
 
     @property
     def label(self) -> Label:
@@ -218,6 +226,9 @@ class Record:
         }
 
 
+_UNSAID: Final[Mapping[str, object]] = {"n": 1}
+"""What leaving a parameter out requests."""
+
 _PLAIN: Final = (
     "id",
     "operation",
@@ -235,11 +246,16 @@ _PLAIN: Final = (
     "provenance",
     "digital_source",
     "perceptual_hash",
+    "alt",
     "template",
     "version",
     "request_id",
     "sandbox",
 )
+
+
+MAX_ALT: Final = 1000
+"""Characters of a text alternative, at most."""
 
 
 def to_text(moment: datetime) -> str:

@@ -45,7 +45,7 @@ def history(page: Page) -> dict[str, Any]:
 
 def listing(page: Page) -> dict[str, Any]:
     """Return a record as short as a choice allows: an assistant pays for each word."""
-    return {"records": [_brief_record(record) for record in page], "next": page.next}
+    return {"records": [brief_record(record) for record in page], "next": page.next}
 
 
 def stats(name: str, stats: Stats) -> dict[str, Any]:
@@ -126,7 +126,8 @@ def _record(record: gptimage.Record) -> Mapping[str, Any]:
     }
 
 
-def _brief_record(record: gptimage.Record) -> Mapping[str, Any]:
+def brief_record(record: gptimage.Record) -> Mapping[str, Any]:
+    """Return a saved image in brief."""
     facts = {
         "id": record.id,
         "prompt": _brief(record.prompt, _BRIEF),

@@ -221,7 +221,7 @@ def takes(*groups: Mapping[str, Any]) -> Callable[[_Method], _Method]:
     """Declare the parameters that a method has as ``**given``, by name, in this order."""
 
     def declare(method: _Method) -> _Method:
-        signature = inspect.signature(method)
+        signature = inspect.signature(method, eval_str=True)
         *own, rest = signature.parameters.values()
         more = {name: hint for group in groups for name, hint in group.items()}
         given = [

@@ -28,8 +28,14 @@ class Listing(TypedDict):
     next: str | None
 
 
+class Alike(Brief):
+    """A saved image in brief, and in how many of 64 bits it differs; a copy in 4 at most."""
+
+    distance: int
+
+
 class Inspection(TypedDict):
-    """What an image file says of itself, and how it differs from another one.
+    """What an image file says of itself, how it differs from another one, and what looks like it.
 
     ``intact`` says whether the file is as it was signed, ``trusted`` whether a list has its signer;
     ``changed`` is a share of the pixels.
@@ -38,6 +44,7 @@ class Inspection(TypedDict):
     image: dict[str, Any]
     provenance: dict[str, Any]
     difference: dict[str, Any] | None
+    similar: list[Alike]
 
 
 class Info(TypedDict):

@@ -1,6 +1,6 @@
 // What can be done with images anywhere on the page: pin, tag, delete with undo, download, copy.
 
-import { complain, download, plural, toast } from "./dom.js";
+import { complain, download, plural, toast, usd } from "./dom.js";
 import { get, post, request } from "./api.js";
 
 /** Delete once the message with "Undo" is gone; until then nothing has happened. */
@@ -45,6 +45,13 @@ async function png(blob) {
 export async function copyText(text, what) {
   await navigator.clipboard.writeText(text);
   toast(`${what} is in the clipboard.`);
+}
+
+/** Have the chat model write an image's alt text; it costs a little, and is saved with the image. */
+export async function writeAlt(id) {
+  const found = await post(`api/images/${id}/alt`);
+  toast(`Written for ${usd(found.cost_usd)}: read it before you use it.`);
+  return found.alt;
 }
 
 export const describe = (id) => get(`api/images/${id}`);

@@ -21,6 +21,7 @@ const app = {
   open(id, ids = [id]) { openDetail(id, { ids, ...app }).catch(complain); },
   edit(id) { show("edit"); made.get("edit").api.start(id); app.go("edit"); },
   again(request) { show("make"); made.get("make").api.use({ request }); },
+  similar(id) { show("gallery"); made.get("gallery").api.similar(id); app.go("gallery"); },
   removed(id) { made.get("gallery")?.api.removed(id); },
   restored(ids) { made.get("gallery")?.api.restored(ids); },
   changed(image) { made.get("gallery")?.api.changed(image); },

@@ -28,7 +28,7 @@ export function moneyPage(node, app) {
       ...(found.unknown.length ? [unknown(found.unknown)] : []),
       h("div", { class: "charts" }, h("section", { class: "sheet wide", "aria-label": "Spending by day" }, h("h2", { text: "By day" }),
         columns(found.days.map((day) => ({ name: day, cost_usd: days.get(day)?.cost_usd ?? "0", images: days.get(day)?.images ?? 0 })))),
-        bars("By model", found.by_model), bars("By operation", found.by_operation), bars("By tag", found.by_tag, "Tag images (launch, client-x, …) and see here what each cost.")));
+        bars("By model", found.by_model), bars("By operation", found.by_operation), bars("By project", found.by_project, "Tag images project:NAME and see here what each project cost."), bars("By tag", found.by_tag, "Tag images (launch, client-x, …) and see here what each cost.")));
   }
 
   /** Calls that may have been billed: only the service's own page knows, and a person reads it. */
