@@ -58,10 +58,14 @@ class Completions:
     Args:
         store: Where ids come from.
         templates: Where names and arguments of templates come from.
+        models: The models of the service that draws; OpenAI's when left out.
     """
 
-    def __init__(self, store: gptimage.Store, templates: Templates) -> None:
+    def __init__(
+        self, store: gptimage.Store, templates: Templates, models: gptimage.Models | None = None
+    ) -> None:
         self._store = store
+        self._catalogue = gptimage.Models.load() if models is None else models
         self._templates = templates
         self._looked_up: Mapping[str, _Complete] = {
             "image_id": self._ids,
@@ -113,7 +117,7 @@ class Completions:
         return Page(tuple(each for each in page if each.id.startswith(typed)))
 
     async def _models(self, typed: str) -> Completion:
-        return matching([spec.id for spec in gptimage.Models.load()], typed)
+        return matching([spec.id for spec in self._catalogue], typed)
 
     async def _names(self, typed: str) -> Completion:
         return matching((await self._templates.now()).names, typed)
