@@ -266,6 +266,7 @@ class Image:
             The path of what was written.
 
         Raises:
+            ConfigurationError: It is no path, or an empty one.
             FileExistsError: The file exists and ``overwrite`` is False.
             OSError: It cannot be written; the image is still here.
         """

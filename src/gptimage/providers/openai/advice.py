@@ -76,6 +76,12 @@ _SPECIAL: Final = (
         "another request or key of the same account is refused as well",
     ),
     _Case(
+        (401,),
+        r"mismatched_(?:organization|project)|no such (?:organization|project)",
+        "the key belongs to another organization or project than OPENAI_ORG_ID or "
+        "OPENAI_PROJECT_ID names: unset them, or take a key of theirs",
+    ),
+    _Case(
         (401, 403),
         r"virtual network|firewall rules|ip[ _](?:address )?(?:is )?not[ _]authori[sz]ed"
         r"|not allowed from (?:this|your) ip|ip_not_authorized",
@@ -84,7 +90,8 @@ _SPECIAL: Final = (
     ),
     _Case(
         (403,),
-        r"cloudflare|you have been blocked|attention required|access denied.*edgesuite",
+        r"cloudflare|you have been blocked|attention required|access denied.*edgesuite"
+        r"|just a moment|<html",  # the service itself sends no pages
         "a firewall in front of the service refused the connection, not the service: another "
         "network or fewer requests may help; the key and the model are not the cause",
     ),
@@ -180,7 +187,7 @@ def _advice(
             return case.advice
     if kind is NotFoundError and (near := _near(text, service)):
         return near
-    if kind is RateLimitError and retry_after is not None:
+    if kind is RateLimitError and retry_after:
         return f"{_ADVICE[kind]} {_time(retry_after)}"
     return _ADVICE.get(kind)
 
