@@ -34,7 +34,7 @@ from gptimage_mcp.tools.generate import (
     parameters_of,
     request_of,
 )
-from gptimage_mcp.tools.register import LOOKS, REMOVES, STOPS, optional, register_tool
+from gptimage_mcp.tools.register import LOOKS, REMOVES, REPEATABLE, optional, register_tool
 from gptimage_mcp.tools.requests import ImageRequest
 from gptimage_mcp.tools.submit import JobSubmitter
 
@@ -265,7 +265,7 @@ def add_admin_tools(server: DynamicServer, app: App) -> None:
         (tools.estimate_cost, "Estimate cost", LOOKS),
         (tools.list_models, "List models", LOOKS),
         (tools.get_server_status, "Server status", LOOKS),
-        (tools.cancel_call, "Cancel call", STOPS),
+        (tools.cancel_call, "Cancel call", REPEATABLE),
         (tools.manage_cache, "Manage cache", REMOVES),
     ]
     if app.settings.allow_delete:
@@ -428,9 +428,11 @@ class AdminTools:
         if self._app.client is not None:
             yield self._app.client
             return
-        model = model_of(self._app)
         async with gptimage.AsyncImageClient.sandbox(
-            store=self._app.store, model=model, clock=self._app.clock
+            store=self._app.store,
+            provider=self._app.settings.provider or "openai",
+            model=model_of(self._app),
+            clock=self._app.clock,
         ) as client:
             yield client
 
