@@ -164,7 +164,7 @@ def _spend(app: App) -> dict[str, Any]:
     return state
 
 
-def _undecided(job: Job) -> schemas.Undecided:
+def _undecided(job: Job) -> dict[str, Any]:
     return {
         "handle": job.handle,
         "operation": job.operation,
