@@ -7,7 +7,7 @@ import hashlib
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
@@ -132,11 +132,10 @@ def _report_changes(
 ) -> int:
     """Print what a run would do; nothing is sent, and no key is needed."""
     from gptimage import ImageClient
+    from gptimage.engine.from_config import estimator_arguments
 
     total, unknown = Decimal(0), 0
-    named: Any = {name: config.text(name) for name in ("model", "provider") if config.text(name)}
-    # The sandbox shares checks and prices with the service, and needs no key.
-    with ImageClient.sandbox(**named) as client:
+    with ImageClient.sandbox(**estimator_arguments(config)) as client:
         estimates = _estimates(client, changes)
     for change, estimate in zip(changes, estimates, strict=True):
         total += estimate or Decimal(0)
