@@ -344,6 +344,9 @@ def examples(session: nox.Session) -> None:
     names = "gptimage.workers, gptimage.store.object_blobs, obstore, PIL.Image"
     code = f"import sys; sys.path.insert(0, {str(unpacked)!r}); import {names}"
     session.run("python", "-S", "-I", "-c", code)
+    # Applications and services need packages and programs of their own.
+    session.notify("web")
+    session.notify("operations")
 
 
 @nox.session(requires=["build"])

@@ -190,3 +190,14 @@ def test_a_budget_holds(wordpress: Any) -> None:
     with pytest.raises(SystemExit, match="posts have no image yet"):
         wordpress.main(["backfill", "--budget", "0.008"], site.me())
     assert (len(site.media), paid()) == (1, 1)
+
+
+def test_the_log_of_a_stand_in(caplog: pytest.LogCaptureFixture) -> None:
+    """With a test that fails pytest shows every request, its body, and what was answered."""
+    with WordPressSite("Foxes").me() as client:
+        client.post("/wp-json/wp/v2/posts/1", json={"featured_media": "one"})
+
+    assert caplog.messages == [
+        """POST posts/1 b'{"featured_media":"one"}'""",
+        """    400 b'{"code":"rest_invalid_param","message":"No.","data":{"status":400}}'""",
+    ]
