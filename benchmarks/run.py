@@ -7,6 +7,7 @@ import platform
 from importlib.metadata import distributions, version
 
 import calls
+import checks
 import cli
 import drawing
 import first_call
@@ -14,6 +15,7 @@ import imports
 import many
 import masks
 import scoreboard
+import similar
 import stall
 
 
@@ -27,6 +29,8 @@ BENCHMARKS = {
     "calls": calls.run,
     "many": many.run,
     "masks": masks.run,
+    "similar": similar.run,
+    "checks": checks.run,
 }
 
 

@@ -201,7 +201,7 @@ def providers() -> Iterator[str]:
         parameters = "all" if not missing else ", ".join(f"`{name}`" for name in taken)
         edits = f"{each.max_inputs} images" if "images" in each.parameters else ""
         edits += ", `mask`" if "mask" in each.parameters else ""
-        has = ["yes" if it else "" for it in (each.streams, each.batches, each.conversations)]
+        has = ["yes" if it else "" for it in (each.streams, each.batches, each.has_turns)]
         yield f"| `{each.name}` | {parameters} | {edits} | {each.max_images} | {' | '.join(has)} |"
 
 

@@ -45,6 +45,17 @@ def celery_and_redis() -> None:
     RedisJobStore("redis://127.0.0.1:9")
 
 
+def checks() -> None:
+    """The words of an image are read, without a network: the models are in the package."""
+    from gptimage.checks import Words
+
+    with ImageClient.sandbox() as client:
+        found = client.until(
+            'A sign that reads "OPEN"', checks=[Words("open")], most=1, size="1024x1024"
+        )
+    assert found.passed, found.best.checks
+
+
 def cli() -> None:
     """The command shows that it waits."""
     from rich.console import Console
@@ -167,6 +178,7 @@ SMOKE: dict[str, Callable[[], None]] = {
     "c2pa": c2pa,
     "celery": celery,
     "celery,redis": celery_and_redis,
+    "checks": checks,
     "cli": cli,
     "limits": limits,
     "mcp": mcp,

@@ -51,6 +51,8 @@ NEVER = {
     "a datetime.timedelta": "is about values a program passes",
     "caches, such as": "is about values a program passes",
     "a gptimage.bulk.Stop": "is about values a program passes",
+    "azure() takes one of": "is about values a program passes",
+    "would have to be awaited": "is about values a program passes",
     "must be awaited": "is about values a program passes",
     "a function goes to openai=": "is about values a program passes",
     "the client given as openai=": "is about a program's own event loops",

@@ -219,8 +219,7 @@ def main(
             ).json()
             print(illustrate(site, client, jobs, store, post))
         elif options.command == "inline":
-            digest = hashlib.sha256(options.prompt.encode()).hexdigest()[:12]
-            name = f"wordpress-inline-{options.post}-{digest}"
+            name = f"wordpress-inline-{options.post}"
             record = draw_once(client, jobs, name, options.prompt, size=SIZE, quality=QUALITY)
             alt = shorten(options.prompt, 125)
             media = publish(site, store, record, alt)

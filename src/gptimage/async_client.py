@@ -6,18 +6,26 @@ Reading files, downloading inputs and decoding large replies leave the event loo
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from gptimage._internal.keywords import strict
+from gptimage.budget.budget import Usd
 from gptimage.cache.base import Cache
+from gptimage.checks.clients import AsyncCheckingClient
 from gptimage.engine.arguments import check_sandbox, check_settings
 from gptimage.engine.base_client import (
     VARIATION,
     VARIATION_NOTE,
-    BaseClient,
     CallSettings,
     check_batch,
     check_conversation,
@@ -39,6 +47,8 @@ if TYPE_CHECKING:
     from gptimage.batch import AsyncBatch, AsyncBatchParts
     from gptimage.batch.job import StatePath
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
+    from gptimage.checks import AnyCheck
+    from gptimage.compare import Case, Comparison
     from gptimage.conversation import AsyncConversation
     from gptimage.conversation.turns import Resume
     from gptimage.sandbox import Sandbox
@@ -47,7 +57,7 @@ if TYPE_CHECKING:
 
 
 @shows(Settings)
-class AsyncImageClient(BaseClient):
+class AsyncImageClient(AsyncCheckingClient):
     """A client that makes and edits images under asyncio; close it, or use ``async with``.
 
     Args:
@@ -290,6 +300,31 @@ class AsyncImageClient(BaseClient):
             options=options,
         )
 
+    @shows(Options, EditOptions)
+    async def compare(
+        self,
+        prompts: Iterable[str | Prompt | Case],
+        *,
+        models: Sequence[str],
+        qualities: Sequence[str] = (),
+        title: str = "Comparison",
+        checks: Sequence[AnyCheck] = (),
+        budget: Usd | None = None,
+        concurrency: int = 4,
+        tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
+    ) -> Comparison:
+        """Draw every prompt with every model and quality once; see `ImageClient.compare`."""
+        from gptimage.compare.comparison import Stopwatch, finished, matrix_of
+
+        matrix = matrix_of(self, prompts, models, qualities, checks, options)
+        watch = Stopwatch()
+        limited = self._within(budget, watch)
+        requests = matrix.requests(self._saver.check_tags(tags), title, self.store)
+        many = limited.generate_many(requests, concurrency=concurrency)
+        items = {item.index: item async for item in many}
+        return await finished(limited._parts(), matrix, items, title, watch.seconds)
+
     @strict("conversation")
     def conversation(
         self,
@@ -301,12 +336,11 @@ class AsyncImageClient(BaseClient):
     ) -> AsyncConversation:
         """Images made and changed turn by turn; see `ImageClient.conversation`."""
         from gptimage.conversation import AsyncConversation
-        from gptimage.conversation.turns import ClientParts
 
         check_conversation(chat_model, image_model, stateless=stateless)
         return AsyncConversation(
-            ClientParts(saver=self._saver, sender=self._sender, accounting=self._accounting),
-            chat_model=chat_model or self._config.chat_model,
+            self._parts(),
+            chat_model=chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,

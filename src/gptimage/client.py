@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from gptimage._internal.coroutines import iterate_blocking, run_blocking
 from gptimage._internal.keywords import strict
+from gptimage.budget.budget import Usd
 from gptimage.cache.base import Cache
+from gptimage.checks.clients import CheckingClient
 from gptimage.engine.arguments import check_sandbox, check_settings
 from gptimage.engine.base_client import (
     VARIATION,
     VARIATION_NOTE,
-    BaseClient,
     CallSettings,
     check_batch,
     check_conversation,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from gptimage.batch import Batch, BatchParts
     from gptimage.batch.job import StatePath
     from gptimage.bulk import CheckpointPath, Item, ProgressCallback, RequestInput, Stop
+    from gptimage.checks import AnyCheck
+    from gptimage.compare import Case, Comparison
     from gptimage.conversation import Conversation
     from gptimage.conversation.turns import Resume
     from gptimage.sandbox import Sandbox
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 
 
 @shows(Settings)
-class ImageClient(BaseClient):
+class ImageClient(CheckingClient):
     """A client that makes and edits images, for several threads; close it, or use ``with``.
 
     Args:
@@ -403,6 +406,51 @@ class ImageClient(BaseClient):
             options=options,
         )
 
+    @shows(Options, EditOptions)
+    def compare(
+        self,
+        prompts: Iterable[str | Prompt | Case],
+        *,
+        models: Sequence[str],
+        qualities: Sequence[str] = (),
+        title: str = "Comparison",
+        checks: Sequence[AnyCheck] = (),
+        budget: Usd | None = None,
+        concurrency: int = 4,
+        tags: Iterable[str] = (),
+        **options: Unpack[EditOptions],
+    ) -> Comparison:
+        """Draw every prompt with every model and quality once, and put all on one sheet.
+
+        What the cache has is not drawn again: the same comparison, made once more, goes on where it
+        ended. Every image has the comparison's tag in the store.
+
+        Args:
+            prompts: Prompts, rendered templates, or `gptimage.compare.Case` values.
+            models: The models.
+            qualities: The qualities; that of the options, or of the service, when left out.
+            title: What the sheet and the tag are called.
+            checks: What every image should be; see `gptimage.checks`.
+            budget: The most that all calls and questions together may cost, in USD; what does not
+                fit is on the sheet as not drawn.
+            concurrency: How many are sent at the same time.
+            tags: Tags for the store.
+            **options: Parameters of every call; see `EditOptions`.
+
+        Raises:
+            ConfigurationError: The client has no cache, or a setting is wrong.
+            InvalidRequestError: The lists are no matrix, or a check is none.
+        """
+        from gptimage.compare.comparison import Stopwatch, finished, matrix_of
+
+        matrix = matrix_of(self, prompts, models, qualities, checks, options)
+        watch = Stopwatch()
+        limited = self._within(budget, watch)
+        requests = matrix.requests(self._saver.check_tags(tags), title, self.store)
+        many = limited.generate_many(requests, concurrency=concurrency)
+        items = {item.index: item for item in many}
+        return run_blocking(finished(limited._parts(), matrix, items, title, watch.seconds))
+
     @strict("conversation")
     def conversation(
         self,
@@ -412,7 +460,7 @@ class ImageClient(BaseClient):
         resume: Resume | None = None,
         stateless: bool = False,
     ) -> Conversation:
-        """Images made and changed turn by turn, over the Responses API.
+        """Images made and changed turn by turn: over the Responses API, or with Gemini.
 
         Args:
             chat_model: The model that reads the words; it is billed apart.
@@ -425,12 +473,11 @@ class ImageClient(BaseClient):
             ConfigurationError: A stored image is named, and the client has no store.
         """
         from gptimage.conversation import Conversation
-        from gptimage.conversation.turns import ClientParts
 
         check_conversation(chat_model, image_model, stateless=stateless)
         return Conversation(
-            ClientParts(saver=self._saver, sender=self._sender, accounting=self._accounting),
-            chat_model=chat_model or self._config.chat_model,
+            self._parts(),
+            chat_model=chat_model,
             image_model=image_model,
             resume=resume,
             stateless=stateless,

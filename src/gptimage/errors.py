@@ -389,9 +389,9 @@ class ApiError(GptImageError):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.code = code
-        self.type = type
-        self.param = param
+        self.code: str | None = scrub_value(code)
+        self.type: str | None = scrub_value(type)
+        self.param: str | None = scrub_value(param)
         self.request_id = request_id
         self.retry_after = retry_after
         self.body: object = scrub_value(body)

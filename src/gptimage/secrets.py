@@ -7,6 +7,7 @@ address), or because it was given to a client, a cache or a limit, which `rememb
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -16,6 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 if TYPE_CHECKING:
     import logging
     import re
+    from collections.abc import Callable
 
 
 MASK: Final = "…"
@@ -23,6 +25,9 @@ MASK: Final = "…"
 
 _SHORTEST: Final = 8
 """Characters; a shorter one, or a plain word such as ``sandbox``, would blank ordinary text."""
+
+_FEWEST: Final = 12
+"""Characters of a prompt that are hidden; a shorter one, such as "A fox", is ordinary text."""
 
 _MOST: Final = 1000
 """Secrets remembered; a server that is given one for each user must not grow for ever."""
@@ -141,13 +146,40 @@ def scrub_error(error: BaseException | None) -> None:
                 vars(each)[name] = scrub_value(cast("object", value))
 
 
-def scrub_value(value: object, depth: int = 0) -> Any:
+def hide_prompt(error: BaseException, prompt: str) -> None:
+    """Take the prompt out of what a service says of it: errors end in logs."""
+    forms = {prompt, " ".join(prompt.split()), repr(prompt)[1:-1], json.dumps(prompt)[1:-1]}
+
+    def clean(text: str) -> str:
+        for form in forms:
+            text = _without(text, form)
+        return text
+
+    error.args = scrub_value(error.args, clean)
+    for name in ("body", "param"):
+        if hasattr(error, name):
+            setattr(error, name, scrub_value(getattr(error, name), clean))
+
+
+def _without(text: str, words: str) -> str:
+    """Return the text without the words, also where they are cut short: messages are."""
+    start = text.find(words[:_FEWEST]) if len(words) >= _FEWEST else -1
+    while start >= 0:
+        rest = text[start:]
+        pairs = enumerate(zip(rest, words, strict=False))
+        same = next((at for at, (one, other) in pairs if one != other), min(len(rest), len(words)))
+        text = f"{text[:start]}<prompt>{rest[same:]}"
+        start = text.find(words[:_FEWEST], start + len("<prompt>"))
+    return text
+
+
+def scrub_value(value: object, clean: Callable[[str], str] = scrub, depth: int = 0) -> Any:
     """Any JSON value with the secrets of its texts masked; what is nested too deep is left out."""
     if isinstance(value, str):
-        return scrub(value)
+        return clean(value)
     if isinstance(value, bytes):
         text = value.decode("latin-1")
-        safe = scrub(text)
+        safe = clean(text)
         return value if safe == text else safe.encode()
     if not isinstance(value, (list, tuple, dict)):
         return value
@@ -155,8 +187,8 @@ def scrub_value(value: object, depth: int = 0) -> Any:
         return MASK
     if isinstance(value, dict):
         members = cast("dict[object, object]", value)
-        return {name: scrub_value(each, depth + 1) for name, each in members.items()}
-    several = [scrub_value(each, depth + 1) for each in cast("list[object]", value)]
+        return {name: scrub_value(each, clean, depth + 1) for name, each in members.items()}
+    several = [scrub_value(each, clean, depth + 1) for each in cast("list[object]", value)]
     return several if isinstance(value, list) else tuple(several)
 
 

@@ -22,6 +22,11 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     (" (or api_key=)", "", ""),
     (
+        ", or go on from the last image alone (stateless=True)",
+        ", or go on from the last image alone (--stateless)",
+        ", or begin a new conversation with edit_image",
+    ),
+    (
         "give the results and the images to gptimage.image.keep_outside()",
         "leave out --outside",
         "leave out outside",

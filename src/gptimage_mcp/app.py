@@ -20,7 +20,13 @@ from gptimage.service import Tenants
 from gptimage_mcp.auth import current_user
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.content.records import Clock, utc_now
-from gptimage_mcp.jobs.engine import TENANTS, Tenant, open_state, open_tenant
+from gptimage_mcp.jobs.engine import (
+    TENANTS,
+    Tenant,
+    open_limiter,
+    open_state,
+    open_tenant,
+)
 from gptimage_mcp.jobs.job import Job
 from gptimage_mcp.jobs.jobs import Jobs
 from gptimage_mcp.jobs.shared import SharedState
@@ -29,8 +35,10 @@ from gptimage_mcp.retention import Pruning
 
 if TYPE_CHECKING:
     from gptimage import Cache
+    from gptimage.limits import Limiter
     from gptimage.service import Runner
     from gptimage_mcp.metrics import Metrics
+    from gptimage_mcp.studio import Studios
 
 
 # `Templates`: the prompt templates as they are now, read again when a file of them changes.
@@ -105,15 +113,20 @@ def _tenants(app: App) -> Tenants[Tenant] | None:
     settings = app.settings
     if not settings.tenants:
         return None
-    limiter = None
-    if settings.images_per_minute is not None:  # of the account, which all callers share
-        limiter = gptimage.Limits(images_per_minute=settings.images_per_minute).limiter()
     return Tenants(
-        lambda name: open_tenant(settings, name, metrics=app.metrics, limiter=limiter),
+        lambda name: open_tenant(settings, name, metrics=app.metrics, limiter=app.limiter),
         is_idle=lambda each: all(job.owner != each.name for job in app.jobs.running),
         # A request that still has it can go on: a closed store opens itself again.
         close=lambda each: each.store.close(),
     )
+
+
+def _studios(app: App) -> Studios | None:
+    if not app.settings.studio or app.settings.transport != "http":
+        return None
+    from gptimage_mcp.studio import Studios  # late: the extra is needed for the page alone
+
+    return Studios(app)
 
 
 @frozen(kw_only=True)
@@ -136,6 +149,8 @@ class App:
         pruning: Deletes old images once a day, however many clients come.
         runner: The process that draws, where this one may be killed by its client; or None.
         metrics: What ``/metrics`` tells; None over stdio, or without the extra ``prometheus``.
+        limiter: How fast the service may be asked, by all callers together; None for any speed.
+        studios: The page for people, of each caller; None where it is not wanted.
     """
 
     settings: Settings
@@ -150,6 +165,8 @@ class App:
     pruning: Pruning = field(default=Factory(_pruning, takes_self=True), repr=False)
     runner: Runner | None = field(default=None, repr=False)
     metrics: Metrics | None = field(default=None, repr=False)
+    limiter: Limiter | None = field(default=None, repr=False)
+    studios: Studios | None = field(default=Factory(_studios, takes_self=True), repr=False)
 
     @property
     def current(self) -> Tenant:
@@ -190,7 +207,9 @@ class App:
         return [self.shared.store, *(self.tenants.of(name).store for name in sorted(names))]
 
     async def aclose(self) -> None:
-        """Close the clients that the server made for its callers."""
+        """Close what the server made for its callers."""
+        if self.studios is not None:
+            await self.studios.aclose()
         for each in () if self.tenants is None else self.tenants.opened:
             if each.client is not None:
                 await each.client.aclose()
@@ -222,8 +241,9 @@ def create_app(
         TemplateError: The folder of templates holds one that is wrong.
     """
     templates, metrics = _templates(settings), _metrics(settings)
+    limiter = open_limiter(settings)
     if client is None:
-        shared = open_tenant(settings, metrics=metrics)
+        shared = open_tenant(settings, metrics=metrics, limiter=limiter)
     elif settings.tenants:
         raise gptimage.ConfigurationError("tenants have clients of their own: leave client= out")
     elif client.store is None:
@@ -239,6 +259,7 @@ def create_app(
         fetch=fetch or FETCH,
         clock=utc_now if shared.client is None else shared.client.clock,
         metrics=metrics,
+        limiter=limiter,
         runner=_runner(settings) if detached else None,
     )
 

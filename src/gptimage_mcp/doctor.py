@@ -25,6 +25,7 @@ from gptimage_mcp.config.loading import (
     check_required_paths,
     default_file,
     load,
+    of_http,
 )
 from gptimage_mcp.config.older_servers import replacements
 from gptimage_mcp.config.settings import ROWS, Settings, SettingsError
@@ -116,6 +117,8 @@ def _problems(settings: Settings) -> Iterator[str]:
     try:
         if not missing:
             _open(settings)
+        if settings.transport == "http":
+            yield from of_http(settings)
     except ModuleNotFoundError as error:
         yield f'{error.name} is missing: pip install "gptimage[mcp]"'
     except (gptimage.GptImageError, OSError) as error:
@@ -130,12 +133,6 @@ def _open(settings: Settings) -> None:
     app.store.close()
     if settings.redis_url is not None and app.cache is not None:
         app.cache.get("g1:check")
-    if settings.transport == "http":
-        from gptimage_mcp.auth import Auth
-        from gptimage_mcp.http.middleware import check_exposure
-
-        check_exposure(settings)
-        Auth.of(settings)
     if isinstance(settings.shared_state, str):
         app.state.read("check")
 

@@ -11,7 +11,7 @@ import functools
 import json
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcp.server import MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -37,6 +37,11 @@ from mcp_types import (
 from pydantic import AnyUrl, BaseModel, ValidationError
 
 from gptimage import GptImageError
+
+
+if TYPE_CHECKING:
+    from gptimage_mcp.prompts import Completions, Prompts
+    from gptimage_mcp.resources import Resources
 
 
 # What the SDK does to arguments in silence: it ignores unknown ones, and reads text as JSON.
@@ -195,53 +200,6 @@ def _named(name: str, known: list[str]) -> str:
     return redact(name, 60) + (f" (did you mean {meant[0]}?)" if meant else "")
 
 
-class DynamicResources(Protocol):
-    """Resources that are looked up with each request."""
-
-    @property
-    def templates(self) -> Sequence[ResourceTemplate]:
-        """The shapes their addresses have."""
-        ...
-
-    async def listed(self) -> Sequence[Resource]:
-        """Return those worth showing for a choice."""
-        ...
-
-    async def read(self, uri: str) -> ReadResourceContents | None:
-        """Return the content, or None for an address of another kind."""
-        ...
-
-
-class DynamicPrompts(Protocol):
-    """Prompts that are looked up with each request."""
-
-    async def listed(self) -> Sequence[Prompt]:
-        """All of them."""
-        ...
-
-    async def get(self, name: str, arguments: Mapping[str, str]) -> GetPromptResult:
-        """The rendered prompt.
-
-        Raises:
-            MCPError: There is none of this name, or the arguments are wrong.
-        """
-        ...
-
-
-class DynamicCompletions(Protocol):
-    """Values for text that a person has begun to type."""
-
-    async def complete(
-        self,
-        ref: PromptReference | ResourceTemplateReference,
-        argument: CompletionArgument,
-        context: CompletionContext | None,
-        /,
-    ) -> Completion:
-        """At most as many as the protocol allows, best first."""
-        ...
-
-
 _Handler = Callable[
     [PromptReference | ResourceTemplateReference, CompletionArgument, CompletionContext | None],
     Awaitable[Completion],
@@ -266,9 +224,9 @@ class DynamicServer(MCPServer[Any]):
     """
 
     enabled: frozenset[str] = frozenset()
-    resources: DynamicResources | None = None
-    prompts: DynamicPrompts | None = None
-    completions: DynamicCompletions | None = None
+    resources: Resources | None = None
+    prompts: Prompts | None = None
+    completions: Completions | None = None
     opener: Callable[[], Awaitable[None]] | None = None
     outline: Sequence[Tool] = ()
 

@@ -29,8 +29,7 @@ from mcp_types import (
 import gptimage
 from gptimage.models import PRESETS
 from gptimage.store import Page
-from gptimage_mcp.app import App, Templates
-from gptimage_mcp.dynamic_server import DynamicServer
+from gptimage_mcp.app import Templates
 
 
 if TYPE_CHECKING:
@@ -136,17 +135,10 @@ prompt is word for word what the image model should read:
 """
 
 
-def add_prompts(server: DynamicServer, app: App) -> None:
-    """Offer every prompt template of `app`, and completion of its arguments.
-
-    A template folder that changes is read again with the next request; subscribers are notified.
-    """
-    server.prompts = Prompts(app.templates)
-    server.completions = Completions(app.store, app.templates)
-
-
 class Prompts:
     """The prompt templates, for `DynamicServer`.
+
+    A template folder that changes is read again with the next request; subscribers are notified.
 
     Args:
         templates: Where they come from.

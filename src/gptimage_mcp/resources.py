@@ -29,7 +29,6 @@ from gptimage_mcp.app import App
 from gptimage_mcp.content import records
 from gptimage_mcp.content.records import uri_of
 from gptimage_mcp.content.sanitize import redact
-from gptimage_mcp.dynamic_server import DynamicServer
 
 
 # `Address`: a resource's URI taken apart, and refused by name where it makes no sense.
@@ -117,11 +116,6 @@ _DAYS: Final = range(1, 36_501)
 _Reader = Callable[[Address], Awaitable[ReadResourceContents]]
 
 
-def add_resources(server: DynamicServer, app: App) -> None:
-    """Offer every resource and template of `app`."""
-    server.resources = Resources(app)
-
-
 async def images_changed(subscriptions: SubscriptionBus, *image_ids: str) -> None:
     """Tell subscribed clients that images were saved, changed or deleted.
 
@@ -138,7 +132,7 @@ async def images_changed(subscriptions: SubscriptionBus, *image_ids: str) -> Non
 
 
 class Resources:
-    """Resources that `DynamicServer` serves besides the viewer.
+    """Resources that `DynamicServer` serves besides the viewer; looked up with each request.
 
     Args:
         app: Where everything comes from.

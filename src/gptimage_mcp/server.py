@@ -277,13 +277,14 @@ def _bare_server(
 
 def _fill(server: DynamicServer, app: App) -> None:
     """Register every tool, resource and prompt."""
-    from gptimage_mcp.prompts import add_prompts
-    from gptimage_mcp.resources import add_resources
+    from gptimage_mcp.prompts import Completions, Prompts
+    from gptimage_mcp.resources import Resources
     from gptimage_mcp.tools import add_tools
 
     add_tools(server, app)
-    add_resources(server, app)
-    add_prompts(server, app)
+    server.resources = Resources(app)
+    server.prompts = Prompts(app.templates)
+    server.completions = Completions(app.store, app.templates)
 
 
 def _security(settings: Settings) -> RequestStateSecurity | None:

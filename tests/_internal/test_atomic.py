@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from gptimage import ConfigurationError, Image, ImageClient, Models
 from gptimage._internal import atomic
+from gptimage.budget import Ledger
 
 
 @pytest.mark.parametrize("name", ["write", "fsync", "close", "replace"])
@@ -94,3 +96,17 @@ def test_create_never_overwrites(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         atomic.create(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_only_files_are_read(tmp_path: Path) -> None:
+    """A pipe that nobody writes to would be waited for, whatever it is meant to be."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    for read in (atomic.open_file, Image.open, Models.load):
+        with pytest.raises(OSError, match="a folder, a pipe or a device"):
+            read(pipe)
+    for setting in (Ledger, ImageClient.sandbox().open_batch):
+        with pytest.raises(ConfigurationError, match="a folder, a pipe or a device"):
+            setting(pipe)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import gptimage
+from gptimage import Budget, ConfigurationError
 from gptimage._internal.clock import files_now
 from gptimage.cache.disk import DiskCache
 from gptimage.cache.memory import MemoryCache
@@ -251,3 +252,13 @@ def test_a_wait_until_a_date_is_measured_by_the_client_s_clock(day: datetime) ->
     limiter.learn(HttpReply(status=429, headers={"retry-after": until}, body=body))
 
     assert limiter.acquire(1, None) == pytest.approx(40)
+
+
+def test_a_store_and_a_budget_name_a_clock_that_is_far_off(tmp_path: Path) -> None:
+    """Their own clock is looked at before it is counted from."""
+    far = Clock(datetime(9999, 12, 31, 23, 59, tzinfo=UTC))
+
+    with pytest.raises(ConfigurationError, match="9999-12-31"):
+        Store(tmp_path, clock=far)
+    with pytest.raises(ConfigurationError, match="9999-12-31"):
+        Budget(5, per="day", clock=far).remaining()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
+from gptimage import ImageClient
 from gptimage._internal.threads import to_thread_shielded
 from gptimage.budget.ledger import Ledger
 from gptimage.engine.accounting import CallAccounting, CallTracker
@@ -30,8 +34,11 @@ from gptimage.errors import (
     TransportError,
 )
 from gptimage.models.catalog import Models
+from gptimage.models.pricing import FREE, Cost
+from gptimage.observers.events import Event, Failed, Finished, Retried
 from gptimage.sandbox import AsyncSandboxTransport, Sandbox
-from gptimage.transport.billing import may_be_billed
+from gptimage.transport.billing import Billing, may_be_billed
+from gptimage.transport.http import HttpReply
 from gptimage.types.request import generate_request
 
 
@@ -78,20 +85,114 @@ def test_what_may_be_billed(error: BaseException, billed: bool) -> None:
     assert may_be_billed(error) is billed
 
 
-def test_a_call_given_up_cannot_be_reserved(tmp_path: Path) -> None:
-    """A cancelled call whose reservation still waits for a thread never gets one."""
-    ledger = Ledger(tmp_path / "spend.sqlite")
-    meter = CallAccounting.of({"ledger": ledger}, lambda: datetime.now(UTC))
-    request = generate_request("A fox", {}, default_model="gpt-image-2.5-flare", stream=False)
+class Noted(list[Event]):
+    """An observer that keeps the events."""
+
+    notify = list[Event].append
+
+
+def tracked(path: Path) -> tuple[CallTracker, Ledger, Noted]:
+    """A call that may cost something, its ledger, and its events."""
+    ledger, noted = Ledger(path / "spend.sqlite"), Noted()
+    meter = CallAccounting.of({"ledger": ledger, "observers": [noted]}, lambda: datetime.now(UTC))
+    options: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
+    request = generate_request("A fox", options, default_model="gpt-image-2.5-flare")
     made = plan(
         request, models=Models.load(), today=date(2026, 11, 20), endpoint="https://a.invalid"
     )
-    call = meter.call(made)
+    return meter.call(made), ledger, noted
+
+
+def test_a_call_given_up_cannot_be_reserved(tmp_path: Path) -> None:
+    """A cancelled call whose reservation still waits for a thread never gets one."""
+    call, ledger, _ = tracked(tmp_path)
     call.refused(asyncio.CancelledError())
 
     with pytest.raises(RuntimeError, match="given up"):
         call.reserve()
     assert ledger.rows() == ()
+
+
+@pytest.mark.parametrize(
+    ("between", "billings"),
+    [
+        (lambda _: None, [Billing.UNKNOWN]),
+        (lambda call: call.retried(0.5, TransportError("away")), [Billing.NOT_BILLED]),
+        (lambda call: call.unbilled(), [Billing.NOT_BILLED]),
+        (
+            lambda call: call.repeated(0.5, OutcomeUnknownError("silence")),
+            [Billing.NOT_BILLED, Billing.UNKNOWN],
+        ),
+    ],
+    ids=["sent", "retried", "unbilled", "repeated"],
+)
+def test_a_call_interrupted_while_it_waits_was_not_billed(
+    tmp_path: Path, between: Callable[[CallTracker], None], billings: list[Billing]
+) -> None:
+    """Between two tries nothing is on its way; only what was sent counts."""
+    call, ledger, noted = tracked(tmp_path)
+    call.reserve()
+    before = call.posted
+    call.sent(1)
+    assert (before, call.posted) == (False, True)
+    between(call)
+    call.refused(KeyboardInterrupt())
+    call.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    call.__exit__(GeneratorExit, GeneratorExit(), None)  # the stream is closed as well
+
+    failed = [each for each in noted if isinstance(each, Failed)]
+    assert sorted(row.billing for row in ledger.rows()) == billings
+    assert [bool(each.possible_cost) for each in failed] == [Billing.UNKNOWN in billings]
+
+
+def test_a_retry_is_told_with_its_reason(tmp_path: Path) -> None:
+    """An error is named by its class, a reply by its status."""
+    call, _, noted = tracked(tmp_path)
+    call.retried(0.5, TransportError("away"))
+    call.retried(0.5, HttpReply(status=429, body=b""))
+
+    reasons = [each.reason for each in noted if isinstance(each, Retried)]
+    assert reasons == ["TransportError", "HTTP 429"]
+
+
+@pytest.mark.parametrize("ends", ["finished", "cache_hit"])
+def test_what_fails_after_the_end_costs_no_more(tmp_path: Path, ends: str) -> None:
+    """A loop that stops closes quietly; what fails later may have cost nothing besides."""
+    result = ImageClient.sandbox(Sandbox(draw="plain")).generate("A fox", size="1024x640")
+    call, _, noted = tracked(tmp_path)
+    call.reserve()
+    call.sent(1)
+    getattr(call, ends)(result)
+    call.__exit__(GeneratorExit, GeneratorExit(), None)
+    quiet = [each for each in noted if isinstance(each, Failed)]
+    if ends == "finished":
+        call.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+    costs = [each.possible_cost for each in noted if isinstance(each, Failed)]
+    assert (quiet, costs) == ([], [0] if ends == "finished" else [])
+
+
+@pytest.mark.parametrize(
+    ("extra", "total"),
+    [
+        (FREE, Decimal("0.010")),
+        (Cost(usd=Decimal("0.002"), is_upper_bound=True), Decimal("0.012")),
+        (None, None),
+    ],
+)
+def test_what_a_chat_model_cost_is_added(
+    tmp_path: Path, extra: Cost | None, total: Decimal | None
+) -> None:
+    """The ledger has the whole call, and nothing where a part of it is not known."""
+    result = ImageClient.sandbox(Sandbox(draw="plain")).generate("A fox", size="1024x640")
+    paid = Cost(usd=Decimal("0.010"), is_upper_bound=False)
+    call, ledger, noted = tracked(tmp_path)
+    call.reserve()
+    call.finished(evolve(result, cost=paid), extra=extra)
+
+    (done,) = (each for each in noted if isinstance(each, Finished))
+    assert [row.cost for row in ledger.rows()] == [total]
+    assert (done.cost and done.cost.is_upper_bound) == (extra and extra.is_upper_bound)
 
 
 def test_what_waits_for_a_thread_is_done_after_all() -> None:
@@ -100,6 +201,9 @@ def test_what_waits_for_a_thread_is_done_after_all() -> None:
 
     class Blocking(CallTracker):
         blocks = True
+
+        def __init__(self) -> None:
+            """It never fails: no plan is looked at."""
 
     transport = AsyncSandboxTransport(Sandbox())
     runtime = AsyncRuntime(lambda _: transport)

@@ -1,4 +1,4 @@
-"""``gptimage inspect`` and ``diff``: what a file says of its origin, and how two files differ."""
+"""``gptimage inspect``, ``diff`` and ``web``: a file's origin, two files, files for a page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from gptimage import ConfigurationError, Image
+from gptimage import ConfigurationError, Image, ImageClient
 from gptimage.cli.main import main
 from gptimage.cli.parser import build_parser
 from gptimage.image import Label
 from gptimage.sandbox import Sandbox
+from gptimage.store import Store
 from tests.factories import image as plain
 from tests.image.test_provenance import JUMBF, with_png_chunk
 
@@ -86,3 +87,53 @@ def test_the_sandbox_can_be_told_to_drift() -> None:
     for wrong in ({"zoom": 1}, {"shift": True}, {"tint": 2}, {"repaint": 0}, [("shift", 3)]):
         with pytest.raises(ConfigurationError, match="drift"):
             Sandbox(drift=wrong)  # type: ignore[arg-type]  # what untyped callers pass
+
+
+def test_web_writes_files_and_prints_html(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The names begin as the file does; programs get the manifest, and an id its store's image."""
+    path = put(tmp_path, "a fox.png", plain(64, 48))
+    out = str(tmp_path / "static")
+    words = ["--widths", "16,32", "--alt", "A <fox>", "--prefix", "/s/", "--eager"]
+    html = printed(capsys, "web", path, "-o", out, *words)
+    more = ["--formats", "webp,jpeg", "--name", "hero", "--sizes", "50vw", "--json"]
+    manifest = json.loads(printed(capsys, "web", path, "-o", out, *more))
+    with Store(tmp_path / "store") as store:
+        client = ImageClient.sandbox(store=store)
+        record = client.generate("A fox", size="512x512", quality="low").stored[0]
+    shown = printed(capsys, "web", record.id, "-o", out, "--store", str(tmp_path / "store"))
+
+    assert '<img src="/s/a-fox-32.jpg"' in html
+    assert 'alt="A &lt;fox&gt;" loading="eager"' in html
+    assert [Path(each).name for each in manifest["paths"]] == [
+        "hero-64.webp",
+        "hero-64.jpg",
+        "hero.json",
+    ]
+    assert all(Path(each).is_file() for each in manifest["paths"])
+    assert f"{record.id}-512.avif 512w" in shown
+
+
+def test_alt_writes_the_text_of_an_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One paid turn for a stored image; `store alt` prints, edits and removes its text."""
+    monkeypatch.setenv("GPTIMAGE_SANDBOX", "1")
+    place = ["--store", str(tmp_path / "store")]
+    with Store(tmp_path / "store") as store:
+        client = ImageClient.sandbox(Sandbox(draw="plain"), store=store)
+        id = client.generate("A fox", size="256x256", quality="low").stored[0].id
+    off = ["--ledger", "off"]
+    document = json.loads(printed(capsys, "alt", id, *place, *off, "--json"))
+    text = printed(capsys, "alt", id, "--purpose", "decorative", *place, *off)
+    path = put(tmp_path, "fox.png", plain(64, 48))
+    other = printed(capsys, "alt", path, *off, "--context", "A page", "--language", "German")
+
+    assert (document["id"], document["purpose"]) == (id, "informative")
+    assert (text, other) == ("\n", f"{document['alt']}\n")
+    assert 0 < len(document["alt"]) <= 125
+    assert printed(capsys, "store", "alt", id, *place) == "\n"
+    assert printed(capsys, "store", "alt", id, "A fox", *place) == "A fox\n"
+    assert json.loads(printed(capsys, "store", "alt", id, *place, "--json"))["alt"] == "A fox"
+    assert printed(capsys, "store", "alt", id, "--remove", *place) == "(none)\n"

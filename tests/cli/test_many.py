@@ -135,6 +135,8 @@ def test_files_of_spreadsheets_are_read(name: str, data: bytes) -> None:
         ("open.csv", b'prompt\n"A fox\nA hare\n', "unexpected end of data"),
         ("twice.csv", b"prompt,Prompt\na,b\n", "two columns are called prompt"),
         ("nameless.csv", b"prompt,\nA fox,low\n", "a column without a name"),
+        ("export.csv", b"prompt\nA fox\nA d\0g\n", "line 3: prompt has a null character"),
+        ("export.jsonl", b'"A d\\u0000g"\n', "line 1: prompt has a null character"),
         ("a-folder.csv", None, "no file that can be read twice"),
     ],
 )

@@ -95,3 +95,24 @@ def test_refusals_are_one_line(service: Sandbox, capsys: pytest.CaptureFixture[s
     assert main(["refine", "A cabin", "--resume", "img_nope", "--store", "off"]) == 3
     assert service.requests == []
     assert len(capsys.readouterr().err.strip().splitlines()) <= 4
+
+
+def test_another_service_is_gone_on_with_from_its_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Gemini remembers nothing: the next command sends the turns again; no store, no going on."""
+    monkeypatch.chdir(tmp_path)
+    sandbox = Sandbox(provider="gemini", draw="plain")
+    with SandboxServer(sandbox=sandbox) as server:
+        monkeypatch.setenv("GEMINI_API_KEY", "k")
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", server.azure_endpoint)
+        gemini = ["--provider", "gemini", "--store", "pictures"]
+        main(["refine", "A cabin", "-o", "one.jpg", *gemini])
+        (record,) = Store("pictures").history()
+        said = capsys.readouterr().out
+        code = main(["refine", "Add snow", "--resume", record.id, "-o", "two.jpg", *gemini])
+        main(["refine", "A cabin", "-o", "three.jpg", *gemini[:2], "--store", "off"])
+
+    assert (code, said.split()[-1]) == (0, record.id)
+    assert len(sandbox.requests[1].body["contents"]) == 3  # type: ignore[arg-type]  # a list
+    assert "draw with a store" in capsys.readouterr().out

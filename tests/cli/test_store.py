@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as Pil
 
-from gptimage import ImageNotFoundError, InvalidRequestError
+from gptimage import Image, ImageClient, ImageNotFoundError, InvalidRequestError
 from gptimage.cli.parser import build_parser
 from gptimage.cli.values import moment, size
+from gptimage.sandbox import Sandbox
 from gptimage.store import PendingReplies, Store
 
 
@@ -125,6 +127,26 @@ def test_show(run: Run, store: Store, make: Any) -> None:
         run("show", "img_1")
 
 
+def test_show_has_requested_and_effective_side_by_side(run: Run, store: Store) -> None:
+    """What was left open, and what the service made of it, stand on one line."""
+    client = ImageClient.sandbox(Sandbox(draw="plain"), store=store)
+    record = client.generate("A fox", size="500x300", quality="low").stored[0]
+    lines = [line.split() for line in run("show", record.id, as_json=False)[1].splitlines()]
+
+    assert ["requested", "effective"] in lines
+    assert ["size", "500x300", "500x300"] in lines
+    assert ["quality", "low", "low"] in lines
+    assert ["background", "-", "opaque"] in lines
+    assert dict(record.requested) == {
+        "model": record.model,
+        "n": 1,
+        "size": "500x300",
+        "format": None,
+        "quality": "low",
+        "background": None,
+    }
+
+
 def test_open_prints_the_path(run: Run, store: Store, make: Any) -> None:
     """Scripts get the path; no window is opened for them."""
     record = store.save(make.result())[0]
@@ -206,7 +228,7 @@ def test_verify_and_reindex(run: Run, store: Store, make: Any) -> None:
     assert {each["kind"] for each in document["problems"]} == {"missing", "foreign"}
     assert "missing: images/" in text
     assert "1 images; not clean" in text
-    assert run("reindex") == (0, {"images": 1})
+    assert run("reindex") == (0, {"images": 1, "unhashed": 0})
     assert run("reindex", as_json=False)[1] == "1 images\n"
 
 
@@ -343,3 +365,32 @@ def test_help_is_light() -> None:
 
     assert done.stdout.strip() == "set()"
     assert os.environ.get("GPTIMAGE_STORE") is None
+
+
+def test_similar_and_duplicates(run: Run, store: Store, make: Any, tmp_path: Path) -> None:
+    """A file or an id; the nearest first, and what was not compared is counted."""
+    pixels = Pil.linear_gradient("L").resize((64, 64))
+    pixels.paste(200, (8, 30, 40, 50))
+    image = Image.from_pil(pixels)
+    old = store.save(make.result("A fox", make.image()))[0]
+    one, two = store.save(make.result("A fox", image, image.convert("jpeg", 60)))
+    image.save(tmp_path / "fox.png")
+    assert old.path is not None
+    sidecar = old.path.with_suffix(".json")
+    sidecar.write_text(sidecar.read_text().replace('"perceptual_hash": ""', '"x": ""'))
+    run("store", "reindex")
+
+    _, found = run("store", "similar", str(tmp_path / "fox.png"))
+    _, others = run("store", "similar", one.id, "--distance", "4", "-n", "5")
+    _, groups = run("store", "duplicates", "--distance", "4")
+    _, text = run("store", "duplicates", as_json=False)
+    _, hashed = run("store", "reindex", "--hashes")
+    _, near = run("store", "similar", one.id, as_json=False)
+
+    assert sorted(each["id"] for each in found["records"]) == [one.id, two.id]
+    assert found["records"][0]["distance"] == 0
+    assert ([each["id"] for each in others["records"]], others["unhashed"]) == ([two.id], 1)
+    assert [[each["id"] for each in group] for group in groups["groups"]] == [[one.id, two.id]]
+    assert [each.split()[0] for each in text.splitlines()] == [one.id, two.id]
+    assert hashed == {"images": 3, "unhashed": 0}
+    assert near.split()[1] == two.id

@@ -7,7 +7,7 @@ import base64
 import gc
 import traceback
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -169,12 +169,22 @@ def test_no_retry_is_no_retry(harness: Harness, retry: object) -> None:
     assert len(fake.requests) == 1
 
 
-def test_a_clock_without_a_zone_is_refused_before_sending(harness: Harness) -> None:
-    """A naive time would fail after the answer was paid for."""
-    client, fake = harness.fake(
-        answer(picture()), clock=lambda: datetime(2026, 11, 20)
-    )  # what is tested
-    with pytest.raises(ConfigurationError, match="clock="):
+@pytest.mark.parametrize(
+    "now",
+    [
+        datetime(2026, 11, 20),  # without a zone
+        datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5))),  # in UTC it is no date
+        datetime(2255, 1, 1, tzinfo=UTC),
+        datetime(1, 1, 1, tzinfo=UTC),
+    ],
+    ids=str,
+)
+def test_a_clock_that_dates_nothing_is_refused_before_sending(
+    harness: Harness, now: datetime
+) -> None:
+    """A time that cannot be counted from would fail after the answer was paid for."""
+    client, fake = harness.fake(answer(picture()), clock=lambda: now)
+    with pytest.raises(ConfigurationError, match="clock"):
         client.generate("A fox")
 
     assert fake.requests == []
@@ -250,6 +260,7 @@ def test_a_key_that_cannot_be_sent_is_refused(
         ("OPENAI_BASE_URL", "http://a..b/v1", "https://api.openai.com/v1"),
         ("OPENAI_BASE_URL", "http://\u2603.example/v1", "https://api.openai.com/v1"),
         ("OPENAI_BASE_URL", f"http://{'a' * 64}.example/v1", "https://api.openai.com/v1"),
+        ("GPTIMAGE_MAX_DECODED_MB", "512MB", "write megabytes"),
         ("OPENAI_CUSTOM_HEADERS", "X-Team: ä", "X-Team must be one line"),
         ("OPENAI_CUSTOM_HEADERS", "X-Team: art\nX Y: 1", "line 2 does not begin"),
         ("OPENAI_CUSTOM_HEADERS", "Content-Length: 3", "belongs to the request"),

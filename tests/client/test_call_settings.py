@@ -150,6 +150,15 @@ def test_effective_is_what_it_came_to(harness: Harness) -> None:
         "background": "opaque",
     }
     assert client.generate("A fox", quality="auto").effective["background"] is None
+    assert dict(result.requested) == {
+        "model": client.models().default,
+        "n": 1,
+        "size": None,
+        "format": "png",
+        "quality": "auto",
+        "background": "opaque",
+    }
+    assert result.to_dict()["requested"] == dict(result.requested)
 
 
 def test_an_edit_can_have_the_size_of_its_first_image(harness: Harness) -> None:

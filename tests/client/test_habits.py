@@ -7,9 +7,14 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import gptimage
+from gptimage.image import Fetch
+from gptimage.sandbox import Sandbox
+from gptimage.store import Retention
+from gptimage.workers import Job
 from tests.client.harness import Harness, answer, picture
 
 
@@ -103,3 +108,48 @@ def test_two_pictures_are_no_file_of_the_sdk(harness: Harness) -> None:
     result = harness.sandbox().edit("At night", (PNG, PNG), quality="low")
 
     assert len(result.request.inputs) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["n", "compression", "frame_count", "frame_duration_ms", "partial_images"]
+)
+def test_a_number_of_numpy_is_a_whole_number(name: str) -> None:
+    """A parameter takes the whole numbers of other libraries, and is an int."""
+    given: dict[str, Any] = {name: np.uint8(2)}
+    value = getattr(gptimage.Generate(prompt="A fox", model="a", **given), name)
+
+    assert (value, type(value)) == (2, int)
+
+
+@pytest.mark.parametrize("value", [np.True_, np.float64(2), np.array([1, 2])], ids=str)
+def test_what_is_no_whole_number_is_refused(harness: Harness, value: object) -> None:
+    """A truth value, a fraction and several numbers are none, whoever made them."""
+    with pytest.raises(gptimage.InvalidRequestError, match=r"n=.*whole number"):
+        harness.sandbox().generate("A fox", n=value)
+
+
+def test_whole_numbers_of_numpy_at_the_other_doors() -> None:
+    """Settings, runs, conversations, jobs and images take them, too."""
+    sandbox, two = Sandbox(draw="plain", seed=np.int64(2)), np.int64(2)
+    client = gptimage.ImageClient.sandbox(sandbox)
+    small: dict[str, Any] = {"size": tuple(np.array([1024, 640])), "quality": "low"}
+    found = [
+        gptimage.Retry(attempts=two).attempts,
+        gptimage.Limits(images_per_minute=two).images_per_minute,
+        Fetch(max_redirects=two).max_redirects,
+        int(gptimage.Budget(two, per="day").remaining()),
+        len([*client.generate_many(["A fox", "A dog"], concurrency=two, **small)]),
+        1 + len(client.conversation().send("A fox", max_images=two, **small).images),
+        Job.of("a", "A fox", n=two, size=[1200, 630]).request["n"],
+        max(gptimage.Image.from_bytes(PNG).thumbnail(two).size or ()),
+        gptimage.Mask.from_box((0, 0, two, two)).boxes[0][2],
+        Retention(max_count=two).max_count,
+    ]
+
+    assert found == [2] * 10
+
+
+def test_an_array_is_no_size(harness: Harness) -> None:
+    """What has no truth value is refused by name as well."""
+    with pytest.raises(gptimage.InvalidRequestError, match="size"):
+        harness.sandbox().generate("A fox", size=np.array([1024, 640]))

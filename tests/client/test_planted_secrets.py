@@ -17,7 +17,9 @@ from mcp import Client
 from gptimage import Cache, GptImageError, ImageClient, Ledger, Retry, Store
 from gptimage.cli.main import main
 from gptimage.sandbox import Sandbox, SandboxServer
+from gptimage.transport import HttpReply
 from gptimage_mcp import Settings, build_server
+from tests.client.harness import FakeTransport
 from tests.factories import picture
 
 
@@ -110,6 +112,25 @@ def test_neither_key_nor_prompt_leaves(
     assert [word for word in (KEY, KEY[3:], WORD) if any(word in each for each in told)] == []
     assert "gptimage" in logs.getvalue()  # the loggers did speak
     check_files(tmp_path)
+
+
+@pytest.mark.parametrize("status", [400, 500, 200])
+@pytest.mark.parametrize("call", [generate, stream, turn])
+def test_a_service_that_repeats_them(
+    call: Callable[[ImageClient, Path], object], status: int, tmp_path: Path
+) -> None:
+    """What a service or a gateway says of a request may hold all of it, or the begin of it."""
+    asked = json.dumps({"prompt": PROMPT})
+    said = f"refused with {KEY}: {PROMPT} and {asked} {PROMPT[:14]}"
+    body = json.dumps({"error": {"message": said, "code": KEY, "param": PROMPT, "type": KEY}})
+    reply = HttpReply(status=status, headers={"x-request-id": KEY}, body=body.encode())
+    client = ImageClient(transport=FakeTransport([reply]), retry=0)
+
+    with pytest.raises(GptImageError, match="<prompt>") as caught:
+        call(client, tmp_path)
+
+    told = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
+    assert [word for word in (KEY, KEY[3:], PROMPT[:12]) if word in told] == []
 
 
 def check_files(folder: Path) -> None:

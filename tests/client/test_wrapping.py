@@ -14,7 +14,8 @@ import pytest
 from attrs import define, field
 
 import gptimage
-from tests.client.harness import picture
+from gptimage.transport import HttpReply
+from tests.client.harness import Harness, picture
 
 
 TEAL = picture()
@@ -132,6 +133,37 @@ def test_a_whole_answer_to_a_streamed_call(gateway: Gateway, kind: str, indent: 
         (last,) = events
         assert isinstance(last, gptimage.Completed)
         assert last.result.image.data == TEAL
+
+
+CODED = base64.b64encode(TEAL).decode()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"choices": [{"message": {"content": f"Done:\n\n![fox](data:image/png;base64,{CODED})"}}]},
+        {"success": True, "response": json.dumps({"data": [{"b64_json": CODED}]})},
+        {"data": [{"b64Json": CODED}]},
+        {"data": [{"b64_json": CODED.replace("+", "%2B").replace("/", "%2F") + "\0"}]},
+    ],
+    ids=["markdown", "text-in-json", "camel", "escaped"],
+)
+def test_an_image_in_the_words_of_a_gateway(harness: Harness, reply: dict[str, Any]) -> None:
+    """A paid image is read wherever a proxy in front of another API puts it."""
+    client, _ = harness.fake(HttpReply(status=200, body=json.dumps(reply).encode()))
+
+    assert client.generate("A fox", size="1024x1024").image.data == TEAL
+
+
+@pytest.mark.parametrize("field", ["content", "refusal"])
+def test_what_a_chat_model_wrote_instead(harness: Harness, field: str) -> None:
+    """The error has its words, as text and in its message."""
+    body = {"choices": [{"message": {"content": None, field: "I cannot draw that."}}]}
+    client, _ = harness.fake(HttpReply(status=200, body=json.dumps(body).encode()))
+
+    with pytest.raises(gptimage.MalformedReplyError, match="I cannot draw that") as caught:
+        client.generate("A fox", size="1024x1024")
+    assert caught.value.text == "I cannot draw that."
 
 
 @pytest.mark.parametrize("named", ["http://127.0.0.2:{port}/a.png", "/a.png", "files/a.png"])

@@ -81,8 +81,8 @@ FINE: dict[str, str] = {
     "api_key": TEXT,
     "store": TEXT,
     "cache": TEXT,
-    "prompt": f"{TEXT} NUL",
-    "safety_identifier": f"{TEXT} NUL",
+    "prompt": TEXT,
+    "safety_identifier": TEXT,
     "extra_body": "{}",
     "extra_headers": "{}",
     "refresh": FLAG,
@@ -128,8 +128,8 @@ FINE_IN: dict[tuple[str, str], str] = {
     ("stream", "partial_images"): "None 0",  # no previews
     ("estimate", "partial_images"): "None 0",
     ("max_cost", "partial_images"): "None 0",
-    ("estimate", "model"): "None yes NUL",  # as a deployment of Azure may be called
-    ("max_cost", "model"): "None yes NUL",
+    ("estimate", "model"): "None yes",  # as a deployment of Azure may be called
+    ("max_cost", "model"): "None yes",
     ("generate", "model"): "None",  # the sandbox has none of that name
     ("edit", "model"): "None",
     ("variations", "model"): "None",

@@ -23,7 +23,15 @@ class Inspector:
     def ask(self, *question: str) -> subprocess.CompletedProcess[str]:
         """Ask once."""
         return subprocess.run(
-            [*self._command, *self._where, *question, "--format", "json"],
+            # It gives up after 15 s, which a busy machine may need to start a server.
+            [
+                *self._command,
+                *self._where,
+                *question,
+                *("--connect-timeout", "100000"),
+                "--format",
+                "json",
+            ],
             env=self._environment,
             capture_output=True,
             text=True,

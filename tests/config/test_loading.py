@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -159,12 +160,15 @@ def test_budgets_of_the_user_replace_each_other_per_period(
         ("GPTIMAGE_MAX_PER_DAY", "NaN", "no amount"),
         ("GPTIMAGE_SANDBOX", "perhaps", "neither yes nor no"),
         ("GPTIMAGE_TIMEOUT", "0", "no number of seconds"),
+        ("GPTIMAGE_TIMEOUT", "1e300", "no number of seconds"),
+        ("GPTIMAGE_CACHE_SIZE", f"{'9' * 400}GB", "no size"),
         ("GPTIMAGE_IMAGES_PER_MINUTE", "1.5", "no whole number"),
         ("GPTIMAGE_CACHE", "http://x", "an address"),
         ("GPTIMAGE_UNKNOWN_COST", "1", "without a budget"),
         ("GPTIMAGE_BUDGT", "5/day", "did you mean GPTIMAGE_BUDGET"),
         ("GPTIMAGE_CONFIG", "missing.toml", "no file"),
         ("OPENAI_API_KEY_FILE", "missing", "cannot be read"),
+        ("OPENAI_API_KEY_FILE", os.devnull, "a pipe or a device"),
         ("OPENAI_BASE_URL", "ftp://x", "no address"),
     ],
 )

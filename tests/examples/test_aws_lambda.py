@@ -27,21 +27,11 @@ class Context:
 
 
 @pytest.fixture
-def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def aws(bucket_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The handler's module, with a bucket and a topic; `messages` has what SNS was sent."""
-    moto = pytest.importorskip("moto.server")
+    del bucket_server
     boto3 = pytest.importorskip("boto3")
-    server = moto.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     for name, value in {
-        "AWS_ENDPOINT": f"http://{host}:{port}",  # read by obstore
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",  # read by boto3
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
         "XDG_CACHE_HOME": str(tmp_path),
         "XDG_STATE_HOME": str(tmp_path),
         "XDG_PICTURES_DIR": str(tmp_path),
@@ -51,10 +41,6 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     }.items():
         monkeypatch.setenv(name, value)
     try:
-        # All servers of a process have the same state.
-        reset = urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")
-        urllib.request.urlopen(reset).close()
-        boto3.client("s3").create_bucket(Bucket="bucket")
         topic = boto3.client("sns").create_topic(Name="images")["TopicArn"]
         queue = boto3.client("sqs").create_queue(QueueName="messages")["QueueUrl"]
         boto3.client("sns").subscribe(
@@ -74,7 +60,6 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         handler.store().close()
     finally:
         sys.modules.pop("handler", None)
-        server.stop()
 
 
 def images(handler: Any) -> int:

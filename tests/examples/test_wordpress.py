@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
 from gptimage.store import Store
+from tests.examples.conftest import paid
 from tests.examples.wordpress_site import WordPressSite
-
-
-EXAMPLES = Path(__file__).parents[2] / "examples" / "publishing"
-
-
-@pytest.fixture
-def wordpress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The program, in a folder of its own, over the sandbox; limits are not waited for."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GPTIMAGE_SANDBOX", "1")
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    import wordpress  # type: ignore[import-not-found]  # found by the path above
-
-    wordpress.main = partial(wordpress.main, wait=lambda _: None)
-    yield wordpress
-    for name in ("wordpress", "publish"):
-        sys.modules.pop(name, None)
 
 
 def refusal(status: int, code: str, message: str) -> httpx2.Response:
@@ -37,17 +17,11 @@ def refusal(status: int, code: str, message: str) -> httpx2.Response:
     return httpx2.Response(status, json={"code": code, "message": message})
 
 
-def paid() -> int:
-    """How many images were ever drawn."""
-    with Store("pictures") as store:
-        return store.stats().images
-
-
 def test_a_post_gets_its_image(wordpress: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """The image is featured, described, marked as made with AI, and tagged with its id there."""
     site = WordPressSite("Foxes &amp; hens")
 
-    wordpress.main(["featured", "1"], site.client())
+    wordpress.main(["featured", "1"], site.me())
 
     (media,) = site.media.values()
     assert site.posts[1]["featured_media"] == media["id"]
@@ -65,9 +39,9 @@ def test_a_backfill_goes_on_where_it_stopped(wordpress: Any, *, pretty: bool) ->
     site = WordPressSite(*(f"Article {number}" for number in range(3)), pretty=pretty)
     site.posts[2]["featured_media"] = 7
 
-    wordpress.main(["backfill"], site.client())
+    wordpress.main(["backfill"], site.me())
     assert [post["featured_media"] for post in site.posts.values()] == [100, 7, 101]
-    wordpress.main(["backfill"], site.client())
+    wordpress.main(["backfill"], site.me())
     assert (len(site.media), paid()) == (2, 2)
 
 
@@ -75,7 +49,7 @@ def test_more_posts_than_fit_on_a_page(wordpress: Any, capsys: pytest.CaptureFix
     """A dry run lists every post with what it may cost, and draws nothing."""
     site = WordPressSite(*(f"Article {number}" for number in range(101)))
 
-    wordpress.main(["backfill", "--dry-run"], site.client())
+    wordpress.main(["backfill", "--dry-run"], site.me())
 
     lines = capsys.readouterr().out.splitlines()
     assert (len(lines), paid(), len(site.media)) == (101, 0, 0)
@@ -88,8 +62,8 @@ def test_an_upload_that_broke_off_is_looked_for(wordpress: Any) -> None:
     site.after.append(("POST media", httpx2.ReadTimeout("late")))
 
     with pytest.raises(Exception, match="may have been accepted; start this again, it looks first"):
-        wordpress.main(["featured", "1"], site.client())
-    wordpress.main(["featured", "1"], site.client())
+        wordpress.main(["featured", "1"], site.me())
+    wordpress.main(["featured", "1"], site.me())
 
     assert (len(site.media), paid()) == (1, 1)
     assert site.posts[1]["featured_media"] == 100
@@ -102,8 +76,8 @@ def test_a_kill_between_the_steps_costs_nothing(wordpress: Any, step: str) -> No
     site.failures.append((step, KeyboardInterrupt()))
 
     with pytest.raises(KeyboardInterrupt):
-        wordpress.main(["featured", "1"], site.client())
-    wordpress.main(["featured", "1"], site.client())
+        wordpress.main(["featured", "1"], site.me())
+    wordpress.main(["featured", "1"], site.me())
 
     assert (len(site.media), paid(), site.posts[1]["featured_media"]) == (1, 1, 100)
 
@@ -113,7 +87,7 @@ def test_a_limit_is_waited_for(wordpress: Any) -> None:
     site = WordPressSite("Foxes")
     site.failures.append(("POST media", httpx2.Response(429, headers={"Retry-After": "3"})))
 
-    wordpress.main(["featured", "1"], site.client())
+    wordpress.main(["featured", "1"], site.me())
 
     assert site.requests.count("POST media") == 2
     assert (len(site.media), site.posts[1]["featured_media"]) == (1, 100)
@@ -123,7 +97,7 @@ def test_a_file_that_is_too_large_becomes_smaller(wordpress: Any) -> None:
     """PHP's limit is found by trying, and the same image is paid for once."""
     site = WordPressSite("Foxes", max_upload=60_000)
 
-    wordpress.main(["featured", "1"], site.client())
+    wordpress.main(["featured", "1"], site.me())
 
     assert site.media[100]["bytes"] <= 60_000
     assert paid() == 1
@@ -155,9 +129,9 @@ def test_a_refused_upload_loses_nothing(
     site.failures.append(("POST media", response))
 
     with pytest.raises(Exception, match=sentence):
-        wordpress.main(["featured", "1"], site.client())
+        wordpress.main(["featured", "1"], site.me())
     assert (site.requests.count("POST media"), paid()) == (1, 1)
-    wordpress.main(["featured", "1"], site.client())
+    wordpress.main(["featured", "1"], site.me())
     assert (site.posts[1]["featured_media"], paid()) == (100, 1)
 
 
@@ -166,7 +140,7 @@ def test_a_password_that_expired(wordpress: Any, capsys: pytest.CaptureFixture[s
     site = WordPressSite("Foxes")
 
     with pytest.raises(Exception, match="is WORDPRESS_PASSWORD an application password"):
-        wordpress.main(["featured", "1"], site.client(password="old"))
+        wordpress.main(["featured", "1"], site.me(password="old"))
     assert paid() == 0
 
 
@@ -175,7 +149,7 @@ def test_an_image_in_the_text(wordpress: Any) -> None:
     site = WordPressSite("Foxes")
 
     for _ in range(2):
-        wordpress.main(["inline", "1", 'A "red" fox'], site.client())
+        wordpress.main(["inline", "1", 'A "red" fox'], site.me())
 
     text = site.posts[1]["content"]["raw"]
     assert (text.count("<img"), paid()) == (1, 1)
@@ -189,7 +163,7 @@ def test_one_failed_post_does_not_stop_the_others(
     site = WordPressSite("A hen [sandbox:moderation]", "Foxes")
 
     with pytest.raises(SystemExit, match="1 posts have no image yet"):
-        wordpress.main(["backfill"], site.client())
+        wordpress.main(["backfill"], site.me())
 
     assert [post["featured_media"] for post in site.posts.values()] == [0, 100]
     assert capsys.readouterr().err.startswith("post 1: wordpress-post-1: no image (failed)")
@@ -200,5 +174,5 @@ def test_a_budget_holds(wordpress: Any) -> None:
     site = WordPressSite(*(f"Article {number}" for number in range(3)))
 
     with pytest.raises(SystemExit, match="posts have no image yet"):
-        wordpress.main(["backfill", "--budget", "0.008"], site.client())
+        wordpress.main(["backfill", "--budget", "0.008"], site.me())
     assert (len(site.media), paid()) == (1, 1)

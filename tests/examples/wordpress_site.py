@@ -17,6 +17,8 @@ from typing import Any
 import httpx2
 from PIL import Image as PillowImage
 
+from tests.examples.stand_in import RefusalError, StandIn
+
 
 PASSWORD = "abcd efgh ijkl"
 _TYPES = {
@@ -26,31 +28,23 @@ _TYPES = {
 }
 
 
-class RefusalError(Exception):
-    """A response that is an error."""
-
-    def __init__(self, status: int, code: str, message: str = "No.") -> None:
-        super().__init__(code)
-        self.response = httpx2.Response(
-            status, json={"code": code, "message": message, "data": {"status": status}}
-        )
+def refused(status: int, code: str, message: str = "No.") -> RefusalError:
+    """Return a response that is an error."""
+    return RefusalError(status, {"code": code, "message": message, "data": {"status": status}})
 
 
-class WordPressSite:
+class WordPressSite(StandIn):
     """The site.
 
     Attributes:
         posts: The posts by id.
         media: What was uploaded, by id.
-        requests: Every request, as method and path.
-        failures: Responses or exceptions to come before the site itself answers, each for a
-            request whose method and path begin so.
-        after: The same, but the site has done what it was told when it fails.
         max_upload: The largest body PHP takes, in bytes.
         pretty: Whether it has "pretty permalinks", and with them ``/wp-json/``.
     """
 
     def __init__(self, *titles: str, max_upload: int = 8_000_000, pretty: bool = True) -> None:
+        super().__init__()
         self.posts: dict[int, dict[str, Any]] = {
             number: {
                 "id": number,
@@ -61,56 +55,35 @@ class WordPressSite:
             for number, title in enumerate(titles, 1)
         }
         self.media: dict[int, dict[str, Any]] = {}
-        self.requests: list[str] = []
-        self.failures: list[tuple[str, httpx2.Response | BaseException]] = []
-        self.after: list[tuple[str, Exception]] = []
         self.max_upload = max_upload
         self.pretty = pretty
 
-    def client(self, password: str = PASSWORD) -> httpx2.Client:
-        """Return a client of this site."""
-        return httpx2.Client(
-            base_url="https://site.example",
-            auth=("me", password),
-            transport=httpx2.MockTransport(self.handle),
-        )
+    def me(self, password: str = PASSWORD) -> httpx2.Client:
+        """Return a client of the user `me`."""
+        return self.client(base_url="https://site.example", auth=("me", password))
 
-    def handle(self, request: httpx2.Request) -> httpx2.Response:
-        """Answer a request."""
+    def line(self, request: httpx2.Request) -> str:
+        """Return a request without what all paths begin with."""
+        path = request.url.params.get("rest_route") or request.url.path
+        return f"{request.method} {path.removeprefix('/wp-json').removeprefix('/wp/v2/')}"
+
+    def route(self, request: httpx2.Request) -> httpx2.Response:
+        """Do what a request says."""
         query = dict(request.url.params)
         path = request.url.path
         if route := query.pop("rest_route", None):
             path = f"/wp-json{route}"
         elif not self.pretty:
             return httpx2.Response(404, text="<html>Not found</html>")
-        line = f"{request.method} {path.removeprefix('/wp-json/wp/v2/')}"
-        self.requests.append(line)
-        for failure in self.failures:
-            if line.startswith(failure[0]):
-                self.failures.remove(failure)
-                if isinstance(failure[1], BaseException):
-                    raise failure[1]
-                return failure[1]
-        try:
-            response = self._route(request, path, query)
-        except RefusalError as refusal:
-            return refusal.response
-        for later in self.after:
-            if line.startswith(later[0]):
-                self.after.remove(later)
-                raise later[1]
-        return response
-
-    def _route(self, request: httpx2.Request, path: str, query: dict[str, str]) -> httpx2.Response:
         if path == "/wp-json/":
             return httpx2.Response(200, json={"namespaces": ["wp/v2"]})
         if path == "/wp-json/wp/v2/users/me":
             if not self._known(request):
-                raise RefusalError(401, "rest_not_logged_in")
+                raise refused(401, "rest_not_logged_in")
             return httpx2.Response(200, json={"id": 1})
         match = re.fullmatch(r"/wp-json/wp/v2/(posts|media)(?:/(\d+))?", path)
         if match is None:
-            raise RefusalError(404, "rest_no_route")
+            raise refused(404, "rest_no_route")
         kind, number = match[1], match[2] and int(match[2])
         known = self._known(request)
         if request.method == "GET":
@@ -120,10 +93,10 @@ class WordPressSite:
             if number is None:
                 return self._page(query, known=known)
             if query.get("context") == "edit" and not known:
-                raise RefusalError(401, "rest_forbidden_context")
+                raise refused(401, "rest_forbidden_context")
             return httpx2.Response(200, json=self._one(kind, number))
         if not known:
-            raise RefusalError(401, "rest_cannot_create" if kind == "media" else "rest_cannot_edit")
+            raise refused(401, "rest_cannot_create" if kind == "media" else "rest_cannot_edit")
         if kind == "media" and number is None:
             return self._upload(request, query)
         post = self._one("posts", number or 0)
@@ -140,21 +113,21 @@ class WordPressSite:
     def _one(self, kind: str, number: int) -> dict[str, Any]:
         found = (self.posts if kind == "posts" else self.media).get(number)
         if found is None:
-            raise RefusalError(404, "rest_post_invalid_id", "Invalid post ID.")
+            raise refused(404, "rest_post_invalid_id", "Invalid post ID.")
         return found
 
     def _page(self, query: dict[str, str], *, known: bool) -> httpx2.Response:
         if "draft" in query.get("status", "") and not known:
-            raise RefusalError(400, "rest_invalid_param", "Invalid parameter(s): status")
+            raise refused(400, "rest_invalid_param", "Invalid parameter(s): status")
         size, page = int(query.get("per_page", 10)), int(query.get("page", 1))
         if not 1 <= size <= 100:
-            raise RefusalError(400, "rest_invalid_param", "Invalid parameter(s): per_page")
+            raise refused(400, "rest_invalid_param", "Invalid parameter(s): per_page")
         posts = sorted(self.posts.values(), key=lambda post: post["id"])
         if query.get("order", "desc") == "desc":
             posts.reverse()
         pages = -(-len(posts) // size)
         if page > max(pages, 1):
-            raise RefusalError(400, "rest_post_invalid_page_number")
+            raise refused(400, "rest_post_invalid_page_number")
         return httpx2.Response(
             200,
             json=posts[(page - 1) * size : page * size],
@@ -168,7 +141,7 @@ class WordPressSite:
             elif name != "featured_media":
                 raise AssertionError(f"the example sets {name}")
             elif type(value) is not int:
-                raise RefusalError(400, "rest_invalid_param")
+                raise refused(400, "rest_invalid_param")
             elif value in self.media or value == 0:  # another id is answered with 200
                 post["featured_media"] = value
         return httpx2.Response(200, json=post)
@@ -176,23 +149,23 @@ class WordPressSite:
     def _upload(self, request: httpx2.Request, query: dict[str, str]) -> httpx2.Response:
         data = request.content
         if len(data) > self.max_upload or not data:  # PHP drops what exceeds post_max_size
-            raise RefusalError(400, "rest_upload_no_data", "No data supplied.")
+            raise refused(400, "rest_upload_no_data", "No data supplied.")
         if unknown := set(query) - {"slug", "title", "alt_text", "caption", "description", "post"}:
-            raise RefusalError(400, "rest_invalid_param", f"Invalid parameter(s): {unknown}")
+            raise refused(400, "rest_invalid_param", f"Invalid parameter(s): {unknown}")
         if "content-disposition" not in request.headers:
-            raise RefusalError(400, "rest_upload_no_content_disposition")
+            raise refused(400, "rest_upload_no_content_disposition")
         name = re.fullmatch(
             r'attachment; filename="([\w.-]+)"', request.headers["content-disposition"]
         )
         if name is None:
-            raise RefusalError(400, "rest_upload_invalid_disposition")
+            raise refused(400, "rest_upload_invalid_disposition")
         if (sent := request.headers.get("content-md5")) and sent != hashlib.md5(data).hexdigest():
-            raise RefusalError(412, "rest_upload_hash_mismatch")
+            raise refused(412, "rest_upload_hash_mismatch")
         try:
             with PillowImage.open(io.BytesIO(data)) as image:
                 media_type, extension = _TYPES[image.format or ""]
         except (OSError, KeyError):
-            raise RefusalError(500, "rest_upload_sideload_error", "Not allowed.") from None
+            raise refused(500, "rest_upload_sideload_error", "Not allowed.") from None
         number = 100 + len(self.media)
         slug = query.get("slug", "")
         taken = {each["slug"] for each in self.media.values()}

@@ -7,6 +7,8 @@ from base64 import b64decode
 from typing import Any
 
 import openai
+from azure.core.credentials import AccessToken
+from azure.identity import get_bearer_token_provider
 from harness import FIRST, MODEL, NEXT, case, check, is_png, png, run
 
 
@@ -39,6 +41,21 @@ async def _() -> None:
 @case("a token of Entra")
 async def _() -> None:
     azure = client(api_key=None, azure_ad_token_provider=lambda: "token")
+    check(is_png(image(azure.images.generate(**DRAW))))
+
+
+class Login:
+    """A login as azure-identity's own are."""
+
+    def get_token(self, *scopes: str, **_: object) -> AccessToken:
+        check(scopes == ("https://cognitiveservices.azure.com/.default",), scopes)
+        return AccessToken("token-of-login", 2**31)
+
+
+@case("a login of azure-identity")
+async def _() -> None:
+    scope = "https://cognitiveservices.azure.com/.default"
+    azure = client(api_key=None, azure_ad_token_provider=get_bearer_token_provider(Login(), scope))
     check(is_png(image(azure.images.generate(**DRAW))))
 
 

@@ -107,3 +107,11 @@ def test_one_call_has_all_its_tries() -> None:
     quota = RetryQuota(attempts=50)
 
     assert sum(quota.take() for _ in range(100)) == 49
+
+
+def test_each_service_has_its_own() -> None:
+    """One that is down takes no retries from another."""
+    quota = RetryQuota()
+    taken = sum(quota.take("gemini") for _ in range(100))
+
+    assert (taken, quota.take("gemini"), quota.take("openai")) == (20, False, True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gptimage import ConfigurationError
-from gptimage.limits import Limits
+from gptimage.limits import Limits, WindowLimiter
 from gptimage.limits.headers import Kind
 from gptimage.limits.window import SPAN
 
@@ -72,6 +72,19 @@ def test_processes_count_together(place: str) -> None:
     # Limits whose place failed let everything through, and log it.
     assert [errors for _, errors in output] == [""] * 4
     assert sum(int(granted) for granted, _ in output) == 20
+
+
+def test_each_service_is_counted_apart(place: str) -> None:
+    """What was sent to one leaves the room of another as it was, also for other processes."""
+    limiters = [Limits(images_per_minute=2, shared=place).limiter() for _ in range(2)]
+    waits: list[list[bool]] = []
+    for limiter in limiters:
+        assert isinstance(limiter, WindowLimiter)
+        of = [limiter.of(name) for name in ("openai", "gemini", "my.lab")]
+        waits.append([each.acquire(2, None) > 0 for each in of[:2]])
+        limiter.close()
+
+    assert waits == [[False, False], [True, True]]
 
 
 def test_the_wait_is_named(place: str) -> None:

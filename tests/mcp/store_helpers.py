@@ -22,8 +22,8 @@ from gptimage_mcp.app import App, Templates
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.jobs.engine import Tenant
-from gptimage_mcp.prompts import add_prompts
-from gptimage_mcp.resources import add_resources
+from gptimage_mcp.prompts import Completions, Prompts
+from gptimage_mcp.resources import Resources
 from tests.mcp.harness import Connected
 
 
@@ -99,8 +99,9 @@ def resource_fixture(
         subscriptions=subscriptions,
     )
     server = DynamicServer("shelves", subscriptions=subscriptions)
-    add_resources(server, app)
-    add_prompts(server, app)
+    server.resources = Resources(app)
+    server.prompts = Prompts(app.templates)
+    server.completions = Completions(app.store, app.templates)
     return ResourceFixture(server=server, app=app, clock=clock)
 
 

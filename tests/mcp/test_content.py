@@ -56,7 +56,7 @@ def saved(app: App, result: gptimage.Result, **options: Any) -> gptimage.Result:
 
 def show(app: App, result: gptimage.Result | gptimage.Turn, **options: Any) -> CallToolResult:
     """The finished call as the assistant gets it."""
-    return asyncio.run(content.completed(app, CompletedCall.of(result, **options)))
+    return asyncio.run(content.completed(app, CompletedCall(outcome=result, **options)))
 
 
 def app_with(app: App, **settings: Any) -> App:
@@ -195,7 +195,7 @@ def test_long_words_leave_less_room_for_previews(here: BrowseFixture) -> None:
     pixels = edge_whose_preview_has(noise, 665_000)
 
     results = [
-        asyncio.run(content.completed(here.app, CompletedCall.of(result), max_px=pixels))
+        asyncio.run(content.completed(here.app, CompletedCall(outcome=result), max_px=pixels))
         for result in (quiet, loud)
     ]
 
@@ -273,7 +273,7 @@ def test_previews_that_fail_lose_no_result(
 ) -> None:
     """Whatever goes wrong with the previews, the pictures are told of."""
     result = asyncio.run(
-        content.completed(here.app, CompletedCall.of(saved(here.app, drawing())), max_px=-1)
+        content.completed(here.app, CompletedCall(outcome=saved(here.app, drawing())), max_px=-1)
     )
 
     assert result_json(result)["images"][0]["path"]
@@ -294,7 +294,7 @@ def test_the_event_loop_goes_on_meanwhile(
     monkeypatch.setattr(content, "_previews", held)
 
     async def both() -> CallToolResult:
-        drawn = asyncio.ensure_future(content.completed(here.app, CompletedCall.of(result)))
+        drawn = asyncio.ensure_future(content.completed(here.app, CompletedCall(outcome=result)))
         await asyncio.sleep(0)
         go.set()  # by the loop, which the previews would otherwise block
         return await drawn

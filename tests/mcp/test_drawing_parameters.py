@@ -88,6 +88,12 @@ def recorded(name: str) -> Seen:
     return seen
 
 
+def failed_check(where: ServerFixture, request: Any, answer: Any) -> object:
+    """What the warnings say of a check that no attempt passed."""
+    found = next(each for each in answer["warnings"] if each.startswith("check"))
+    return str(found).partition(":")[0]
+
+
 def words(where: ServerFixture, request: Any, answer: Any) -> object:
     """The prompt, as it went out."""
     if request.path != "/responses":
@@ -146,6 +152,7 @@ SAMPLES: Mapping[str, tuple[Any, dict[str, Any], Seen, Any]] = {
     "markup": ("dots.png", {}, files("markup"), 1),
     "input_fidelity": ("high", {"model": OLD}, on_wire("input_fidelity"), "high"),
     "outside": ("keep", {"mask_box": [8, 8, 16, 16]}, recorded("outside"), "keep"),
+    "until": (["pixels=9x9"], {"tags": ["zoo"]}, failed_check, "check pixels failed"),
     "action": ("edit", {}, on_wire("action"), "edit"),
     "max_images": (3, {}, on_wire("max_tool_calls"), 3),
 }

@@ -44,10 +44,9 @@ def server(folder: Path, service: Slow, **settings: str) -> Generator[Process]:
         "GPTIMAGE_LEDGER": str(folder / "spend.sqlite"),
         "GPTIMAGE_CACHE": "off",
         "XDG_STATE_HOME": str(folder / "state"),
-        **settings,
     }
     with SandboxServer(sandbox=service) as door:
-        env["OPENAI_BASE_URL"] = door.base_url
+        env |= {"OPENAI_BASE_URL": door.base_url, **settings}
         with subprocess.Popen(
             [sys.executable, "-m", "gptimage_mcp"],
             stdin=subprocess.PIPE,
@@ -158,6 +157,31 @@ def test_what_was_sent_is_finished(
     assert [each["id"] for each in result_json(later)["images"]] == [records[0].id]
     while runners(tmp_path):  # it lets go of its lock as the last thing it does
         time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_server_started_meanwhile_joins_what_is_drawn(tmp_path: Path, service: Slow) -> None:
+    """It pays for nothing that the killed server sent, and draws what is new itself."""
+    with SandboxServer(sandbox=service) as door:
+        place = {"OPENAI_BASE_URL": door.base_url}
+        with server(tmp_path, service, **place) as first:
+            draw(first, "A fox", 2)
+            assert service.here.wait(120)
+            kill_the_group(first)
+            with server(tmp_path, service, **place) as second:
+                assert second.stdout
+                second.stdout.readline()
+                draw(second, "A fox", 2)
+                draw(second, "A cat", 3)
+                wait_for_entries(tmp_path, 2)
+                service.go.set()
+                answers = [json.loads(second.stdout.readline()) for _ in range(2)]
+                hang_up(second)
+
+    told = {each["id"]: json.loads(each["result"]["content"][0]["text"]) for each in answers}
+    fox, cat = sorted(entries(tmp_path), key=lambda each: each.started)
+    assert (told[2]["handle"], told[3]["handle"]) == (fox.handle, cat.handle)
+    assert (fox.state, cat.state, len(service.requests)) == ("done", "done", 2)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

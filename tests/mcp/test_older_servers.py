@@ -344,6 +344,23 @@ def test_an_image_is_inspected_and_compared(tmp_path: Path) -> None:
 
     found = result_json(here.call("inspect_image", image=teal, other=red))
     alone = result_json(here.call("inspect_image", image=teal))
+    assert alone["similar"] == []
 
     assert (found["provenance"]["ai_made"], found["image"]["format"]) == (False, "png")
     assert (found["difference"]["changed"], alone["difference"]) == (1, None)
+
+
+def test_saved_images_that_look_alike_are_listed(tmp_path: Path) -> None:
+    """A copy in another format is near, a saved image itself is left out, and other ones are."""
+    here = server_fixture(tmp_path, tools=("full",))
+    made = result_json(here.call("generate_image", prompt="A red fox", size="512x512"))
+    first = made["images"][0]["id"]
+    image = gptimage.Image.open(made["images"][0]["path"])
+    copy = here.put("copy.jpg", image.thumbnail(200).convert("jpeg").data)
+
+    near = result_json(here.call("inspect_image", image=str(copy), similar=5))["similar"]
+    itself = result_json(here.call("inspect_image", image=first, similar=5))["similar"]
+
+    assert [each["id"] for each in near] == [first]
+    assert near[0]["distance"] <= 4
+    assert itself == []

@@ -19,7 +19,11 @@ from tests.mcp.harness import text
 def call(folder: Path, name: str, tool: str, **arguments: Any) -> CallToolResult:
     """Call one tool of a server whose images another service's sandbox draws."""
     settings = Settings(
-        store=folder / "store", ledger=folder / "spend.sqlite", sandbox=True, provider=name
+        store=folder / "store",
+        ledger=folder / "spend.sqlite",
+        sandbox=True,
+        provider=name,
+        tools=("full",),
     )
 
     async def connected() -> CallToolResult:
@@ -61,3 +65,40 @@ def test_the_models_listed_are_those_of_the_provider(tmp_path: Path) -> None:
 
     assert listed["default"] == "gemini-nano-banana-2.1"
     assert all(each["id"].startswith("gemini") for each in listed["models"])
+
+
+def test_turns_go_on_in_another_server(tmp_path: Path) -> None:
+    """Gemini remembers nothing: the store has what each turn sends again, and lists the turns."""
+    image = json.loads(text(call(tmp_path, "gemini", "generate_image", prompt="A fox")))
+    ids = [image["images"][0]["id"]]
+    for prompt in ("at night", "with a moon"):
+        turn = call(tmp_path, "gemini", "refine_image", prompt=prompt, image=ids[-1])
+        ids.append(json.loads(text(turn))["images"][0]["id"])
+    shown = call(tmp_path, "gemini", "manage_conversations", action="show", id=ids[-1])
+
+    assert [each["prompt"] for each in json.loads(text(shown))["turns"]] == [
+        "at night", "with a moon",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [("gemini", "gemini/gemini-nano-banana-2.1"), ("azure/gpt-image-2", "azure/gpt-image-2")],
+)
+def test_the_models_of_another_provider_are_named_as_calls_name_them(
+    tmp_path: Path, model: str, first: str
+) -> None:
+    """A service's name lists its models, and a full name one of them."""
+    answer = json.loads(text(call(tmp_path, "openai", "list_models", model=model)))
+
+    assert answer["models"][0]["id"] == first
+    assert len(answer["models"]) == (1 if "/" in model else len(answer["models"]))
+
+
+def test_what_a_call_of_a_provider_may_cost_is_estimated(tmp_path: Path) -> None:
+    """By that service's prices; its own thoughts have none, so there is no highest cost."""
+    answer = call(tmp_path, "gemini", "estimate_cost", prompt="A fox", size="1024x1024")
+    found = json.loads(text(answer))
+
+    assert (found["output_tokens"], found["max_cost_usd"]) == (1120, None)
+    assert found["usd"] is not None

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
+import urllib.request
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,6 +22,7 @@ from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.jobs.engine import open_cache, open_store
 from gptimage_mcp.retention import Pruning
 from tests.mcp.harness import result_json, server_fixture
+from tests.store.azurite import Azurite
 
 
 def draw(where: Any, prompt: str) -> str:
@@ -135,30 +141,54 @@ def test_limits_of_the_cache_reach_it(tmp_path: Path, monkeypatch: pytest.Monkey
     }
 
 
-def test_a_bucket_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store by URL keeps its images in the bucket of that name."""
+@contextmanager
+def s3_bucket() -> Generator[dict[str, str]]:
+    """A bucket of that name on this machine; yields the variables that find it."""
     moto = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
     try:
-        import urllib.request
-
-        url = f"http://{host}:{port}"
-        urllib.request.urlopen(urllib.request.Request(f"{url}/mcp-bucket", method="PUT")).close()
-        for name, value in {
+        request = urllib.request.Request(f"{url}/mcp-bucket", method="PUT")
+        urllib.request.urlopen(request).close()
+        yield {
             "AWS_ENDPOINT": url,
             "AWS_ALLOW_HTTP": "true",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": "us-east-1",
-            "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        }.items():
-            monkeypatch.setenv(name, value)
-        settings = Settings(store="s3://mcp-bucket/images", ledger=tmp_path / "l.sqlite")
-        with open_store(settings) as store, gptimage.ImageClient.sandbox(store=store) as client:
-            id = client.generate("A fox", size="1024x1024", quality="low").stored[0].id
-            assert (store.folder, store.name) == (None, "s3://mcp-bucket/images")
-            assert store.get(id).id == id
+        }
     finally:
         server.stop()
+
+
+@contextmanager
+def azure_container() -> Generator[dict[str, str]]:
+    """A container of that name in Azurite; yields the variables that find it."""
+    if (command := os.environ.get("TESTS_AZURITE")) is None:
+        pytest.skip("Azurite is not installed: run `nox -s azure`")
+    with TemporaryDirectory() as folder, Azurite(command, Path(folder)) as azurite:
+        azurite.create_container("mcp-bucket")
+        yield azurite.environment
+
+
+@pytest.mark.parametrize(
+    ("scheme", "service"), [("s3", s3_bucket), ("az", azure_container)], ids=["s3", "azure"]
+)
+def test_a_bucket_is_opened(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    service: Callable[[], AbstractContextManager[dict[str, str]]],
+) -> None:
+    """A store by URL keeps its images in the bucket of that name."""
+    with service() as variables:
+        for name, value in {**variables, "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
+            monkeypatch.setenv(name, value)
+        place = f"{scheme}://mcp-bucket/images"
+        settings = Settings(store=place, ledger=tmp_path / "l.sqlite")
+        with open_store(settings) as store, gptimage.ImageClient.sandbox(store=store) as client:
+            id = client.generate("A fox", size="1024x1024", quality="low").stored[0].id
+            assert (store.folder, store.name) == (None, place)
+            assert store.get(id).id == id

@@ -83,6 +83,7 @@ EXAMPLES: dict[str, tuple[str, object]] = {
     "shared_secret": (f"{LONG}, {LONG[::-1]}", (LONG, LONG[::-1])),
     "shared_state": ("rediss://h:1/0", "rediss://h:1/0"),
     "tenants": ("on", True),
+    "studio": ("true", True),
     "max_body": ("10_000_000", 10_000_000),
     "log_level": ("warning", "WARNING"),
 }
@@ -150,6 +151,7 @@ WRONG = {
     "shared_secret": f"{SECRET}-{SECRET}",
     "shared_state": f"http://:{SECRET}@example.com",
     "tenants": "some",
+    "studio": "please",
     "max_body": "4MB",
     "log_level": "TRACE",
 }
@@ -282,6 +284,29 @@ def test_every_kind_of_mistake_is_told_in_one_go(
         "GPTIMAGE_UNKNOWN_COST",
         "GPTIMAGE_STORE",
     ]
+
+
+def test_what_does_not_hold_together_is_told_beside_what_cannot_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A wrong value hides neither settings without effect nor a server open to everybody."""
+    for name, value in {
+        "STORE": "relative",
+        "TRANSPORT": "http",
+        "HOST": "0.0.0.0",
+        "CACHE": "off",
+        "CACHE_TTL": "1h",
+        "TENANTS": "true",
+        "ALLOWED_HOSTS": "images.example.com",
+    }.items():
+        monkeypatch.setenv(f"GPTIMAGE_{name}", value)
+
+    with pytest.raises(SettingsError) as caught:
+        load()
+
+    found = [each.split(":")[0].split("=")[0] for each in caught.value.problems]
+    expected = ["STORE", "CACHE_TTL", "TENANTS", "HOST"]
+    assert found == [f"GPTIMAGE_{name}" for name in expected]
 
 
 def test_options_beat_variables_and_have_an_effect(

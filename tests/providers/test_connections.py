@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openai
@@ -117,6 +119,94 @@ def test_a_token_is_asked_for_before_each_request(site: Site) -> None:
 
     assert sent == ["Bearer token-one-123456", "Bearer token-two-123456"]
     assert "api-key" not in headers(site)
+
+
+class Login:
+    """A login as azure-identity has them."""
+
+    scopes: tuple[str, ...] = ()
+    made = 0
+
+    def __init__(self) -> None:
+        Login.made += 1
+
+    def get_token(self, *scopes: str) -> Any:
+        """Return a token, as azure-identity does."""
+        Login.scopes = scopes
+        return SimpleNamespace(token="token-of-login-1234", expires_on=2**31)
+
+
+@pytest.mark.parametrize("how", ["credential", "environment", "token", "key"])
+def test_azure_logs_in_to_entra(
+    site: Site, monkeypatch: pytest.MonkeyPatch, how: str, tmp_path: Path
+) -> None:
+    """With a login, one of azure-identity or a token somebody else got; a key beats them."""
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", site.azure_endpoint)
+    monkeypatch.setitem(
+        sys.modules, "azure.identity", SimpleNamespace(DefaultAzureCredential=Login)
+    )
+    service: Any = "azure"
+    if how == "credential":
+        service = azure(credential=Login())
+    else:
+        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "prod")
+    if how == "token":
+        file = tmp_path / "token"
+        file.write_text("token-of-file-1234")
+        monkeypatch.setenv("AZURE_OPENAI_AD_TOKEN_FILE", str(file))
+    if how == "key":
+        monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
+    made = Login.made
+    with ImageClient(provider=service) as client:
+        for _ in range(2):
+            client.generate("A fox", **QUICK)
+
+    expected = {"token": "Bearer token-of-file-1234", "key": None}
+    assert headers(site).get("authorization") == expected.get(how, "Bearer token-of-login-1234")
+    assert Login.made - made == (1 if how == "environment" else 0)
+    if how in ("credential", "environment"):
+        assert Login.scopes == ("https://cognitiveservices.azure.com/.default",)
+
+
+def test_a_login_needs_its_package(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable asks for it; without azure-identity the error says what to install."""
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", site.azure_endpoint)
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "prod")
+    monkeypatch.setitem(sys.modules, "azure.identity", None)
+    with (
+        ImageClient(provider="azure") as client,
+        pytest.raises(ConfigurationError, match="pip install azure-identity"),
+    ):
+        client.generate("A fox", **QUICK)
+
+    assert site.sandbox.requests == []
+
+
+def test_a_token_that_is_awaited_is_refused(site: Site) -> None:
+    """A login of azure.identity.aio gives no token here, and the error says which does."""
+
+    async def token() -> str:
+        return "token"
+
+    with (
+        ImageClient(provider=azure(site.azure_endpoint, token=token)) as client,  # type: ignore[arg-type]  # the mistake
+        pytest.raises(ConfigurationError, match=r"not of azure.identity.aio"),
+    ):
+        client.generate("A fox", **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"api_version": "2024-10-21"}, "2025-04-01-preview is the first"),
+        ({"api_version": "latest-1"}, "no version"),
+        ({"api_key": KEY, "credential": Login()}, "one of"),
+    ],
+)
+def test_what_azure_cannot_use_is_refused_at_once(how: Any, words: str) -> None:
+    """An older version has none of these models, and two ways to log in are one too many."""
+    with pytest.raises(ConfigurationError, match=words):
+        azure("https://name.openai.azure.com", **how)
 
 
 @pytest.mark.anyio

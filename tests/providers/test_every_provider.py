@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +26,9 @@ from gptimage import (
     OutcomeUnknownError,
     Retry,
     Store,
+    StoreError,
 )
+from gptimage.observers.events import Event
 from gptimage.providers import names
 from gptimage.sandbox import Sandbox
 from gptimage.sandbox.dialect import PROVIDERS
@@ -118,6 +123,40 @@ def test_the_same_request_is_paid_once(name: str) -> None:
     assert first.image.data == second.image.data
 
 
+def test_the_same_requests_at_once_are_one(name: str) -> None:
+    """Four threads that ask for the same share one paid request, and all get its image."""
+    sandbox = Sandbox(provider=name)  # type: ignore[arg-type]  # one of its names
+    together = threading.Barrier(4)
+
+    def draw(_: int) -> Any:
+        together.wait(60)
+        return ask(client, name)
+
+    with (
+        ImageClient.sandbox(sandbox, cache=Cache.memory()) as client,
+        ThreadPoolExecutor(4) as threads,
+    ):
+        results = list(threads.map(draw, range(4)))
+
+    assert len(sandbox.requests) == 1
+    assert len({each.image.data for each in results}) == 1
+    assert sorted(each.cached for each in results) == [False, True, True, True]
+
+
+def test_events_name_the_provider(name: str) -> None:
+    """Logs, metrics and traces tell services apart, by name and by the model's full name."""
+    seen: list[Event] = []
+
+    class Seen:
+        def notify(self, event: Event) -> None:
+            seen.append(event)
+
+    with ImageClient.sandbox(provider=name, observers=[Seen()]) as client:
+        ask(client, name)
+
+    assert {(each.provider, each.model) for each in seen} == {(name, full_name(name))}
+
+
 def test_a_stream_ends_with_the_image(name: str) -> None:
     """Where there are no previews, the whole reply is the end of the stream."""
     with ImageClient.sandbox(provider=name) as client:
@@ -205,6 +244,33 @@ def test_what_cannot_be_translated_is_not_lost(name: str) -> None:
         ask(client, name)
 
     assert b"surprise" in caught.value.reply
+
+
+def test_recovery_gives_the_result_of_the_call(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reply whose images could not be saved: same bytes, model, format, usage, cost and label."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "state"))
+    more = {"format": "png", "size": "600x400"} if name in ("gemini", "together") else {}
+    store = Store(tmp_path / "store")
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError("the disk is gone")
+
+    with ImageClient.sandbox(provider=name, store=store) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "save", broken)
+            with pytest.raises(StoreError) as caught:
+                ask(client, name, **more)
+        (found,) = store.recover(older_than=timedelta(0)).saved
+    result: Any = caught.value.result
+
+    assert (found.model, found.usage, found.cost) == (result.model, result.usage, result.cost)
+    assert (found.sha256, found.format) == (result.image.sha256, result.image.format)
+    assert (found.sandbox, found.original is not None) == (
+        True, result.image.original is not None
+    )  # fmt: skip
 
 
 def test_a_batch_is_refused_where_there_is_none(name: str) -> None:

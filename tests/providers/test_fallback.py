@@ -22,6 +22,7 @@ from gptimage import (
     Retry,
     TransportError,
 )
+from gptimage.limits import Limits, WindowLimiter
 from gptimage.sandbox import Sandbox, SandboxTransport
 from gptimage.transport.http import HttpReply, HttpRequest
 from gptimage.transport.protocols import SANDBOX_URL
@@ -245,3 +246,19 @@ def test_a_model_that_the_budget_refuses_is_passed_over(stream: bool) -> None:
     with pytest.raises(RateLimitError) as caught:
         draw("xai/grok-imagine-image-2.0")
     assert any("what this request may cost cannot be known" in n for n in caught.value.__notes__)
+
+
+def test_a_service_that_is_full_slows_no_other() -> None:
+    """Its refusal holds back requests to it alone, whichever client of the limiter sends them."""
+    sandbox = Sandbox()
+    sandbox.fail_next("rate_limit", retry_after=60.0)
+    limiter = Limits(images_per_minute=5).limiter()
+    assert isinstance(limiter, WindowLimiter)
+    with client(sandbox, limits=limiter) as own:
+        result = own.generate("A fox", size="640x384")
+    waits = {name: limiter.of(name).acquire(5, None) for name in ("openai", "azure", "gemini")}
+
+    assert result.model == OTHER
+    assert {name: wait > 0 for name, wait in waits.items()} == {
+        "openai": True, "azure": True, "gemini": False,
+    }  # fmt: skip

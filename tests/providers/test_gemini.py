@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from pybase64 import b64encode
 
 from gptimage import (
     AsyncImageClient,
     AuthenticationError,
+    Completed,
     ConfigurationError,
     ImageClient,
     InvalidRequestError,
@@ -24,10 +26,12 @@ from gptimage import (
     Result,
     ServerError,
 )
+from gptimage.conversation import TurnCompleted
 from gptimage.providers import provider
-from gptimage.providers.gemini import from_wire, to_wire
+from gptimage.providers.gemini import from_event, from_wire, to_wire
 from gptimage.sandbox import Sandbox, SandboxServer
-from gptimage.transport.http import FilePart, HttpReply, HttpRequest
+from gptimage.transport.http import FilePart, HttpReply, HttpRequest, ServerEvent
+from tests.conversation.helpers import Fake
 from tests.sandbox.pictures import TODAY, photo
 
 
@@ -50,6 +54,21 @@ def client(sandbox: Sandbox) -> ImageClient:
 def sent(sandbox: Sandbox) -> Any:
     """The body of the last request."""
     return sandbox.requests[-1].body
+
+
+def reply(**document: Any) -> HttpReply:
+    """A reply of the service, its images already apart."""
+    return HttpReply(status=200, body=json.dumps(document).encode(), images=(photo(),) * 3)
+
+
+def candidate(*parts: Any, **more: Any) -> dict[str, Any]:
+    """A reply with one candidate."""
+    return {"candidates": [{"content": {"parts": list(parts)}, **more}]}
+
+
+def blob(number: int, **more: Any) -> dict[str, Any]:
+    """A part that holds an image by its number."""
+    return {"inlineData": {"mimeType": "image/png", "data": number}, **more}
 
 
 @pytest.mark.parametrize(
@@ -174,12 +193,10 @@ def test_fields_of_its_own_are_added(sandbox: Sandbox, client: ImageClient) -> N
     assert config == {"responseModalities": ["TEXT", "IMAGE"], **more}
 
 
-def test_turns_and_batches_are_refused(client: ImageClient) -> None:
+def test_batches_are_refused(client: ImageClient) -> None:
     """The error says that they are OpenAI's, and names who has them."""
     with pytest.raises(InvalidRequestError, match=r"Batch API.*openai"):
         client.submit_batch([FOX])
-    with pytest.raises(InvalidRequestError, match=r"Responses API.*openai"):
-        client.conversation().send(FOX)
 
 
 @pytest.mark.parametrize(
@@ -226,13 +243,97 @@ def test_a_model_that_is_gone_says_what_there_is(client: ImageClient) -> None:
         client.generate(FOX, model="gemini-1-image")
 
 
-def test_a_stream_is_one_final_event(client: ImageClient) -> None:
-    """There are no previews: partial images are refused, and the image comes whole."""
-    (event,) = client.stream(FOX)
+def test_a_stream_shows_what_it_draws_while_thinking(sandbox: Sandbox, client: ImageClient) -> None:
+    """Previews are asked for as thoughts; without any the image comes whole, and costs the same."""
+    *previews, last = client.stream(FOX, partial_images=2)
+    config = sent(sandbox)["generationConfig"]
+    (only,) = client.stream(FOX)
 
-    assert type(event).__name__ == "Completed"
-    with pytest.raises(InvalidRequestError, match="partial_images"):
-        list(client.stream(FOX, partial_images=2))
+    assert [type(each).__name__ for each in (*previews, last, only)] == [
+        "PartialImage", "Completed", "Completed",
+    ]  # fmt: skip
+    assert config["thinkingConfig"] == {"includeThoughts": True}
+    assert "thinkingConfig" not in sent(sandbox)["generationConfig"]
+    assert isinstance(last, Completed)
+    assert isinstance(only, Completed)
+    assert last.result.cost == only.result.cost == client.generate(FOX).cost
+
+
+def streamed(*documents: dict[str, Any]) -> tuple[list[Any], Any]:
+    """The events of a stream in the form of the Images API, and the last one's JSON."""
+    raw = [ServerEvent(data=json.dumps(each).encode()) for each in documents]
+    found = [json.loads(from_event(each, raw[:at]).data) for at, each in enumerate(raw)]
+    return found, found[-1]
+
+
+def test_events_are_one_reply() -> None:
+    """Parts in a row, usage of the last event; the image is there from its event on."""
+    usage = {"promptTokenCount": 5, "candidatesTokenCount": 1120}
+    found, last = streamed(
+        candidate({"text": "I think", "thought": True}),
+        candidate(blob(1, thought=True)),
+        candidate(blob(2, thoughtSignature="s")),
+        {**candidate({"text": "Here."}, finishReason="STOP"), "usageMetadata": usage},
+    )
+
+    assert [each.get("type") for each in found] == [
+        "image_generation.text", "image_generation.partial_image", None, None,
+    ]  # fmt: skip
+    assert found[2]["data"] == last["data"] == [{"b64_json": 2}]
+    assert (found[2]["usage"], last["usage"]["total_tokens"]) == (None, 1125)
+    assert last["model_message"]["parts"] == [blob(0, thoughtSignature="s"), {"text": "Here."}]
+
+
+@pytest.mark.parametrize(
+    ("documents", "words"),
+    [
+        ([candidate({"text": "No"}, finishReason="STOP")], "(STOP): No"),
+        ([candidate(finishReason="IMAGE_SAFETY")], "IMAGE_SAFETY"),
+        ([{"promptFeedback": {"blockReason": "SAFETY"}}], "(SAFETY)"),
+        ([candidate({"text": "x"}), {"error": {"message": "overloaded", "code": 503}}],
+         "overloaded"),
+    ],
+)  # fmt: skip
+def test_a_stream_without_an_image_ends_with_the_reason(documents: Any, words: str) -> None:
+    """Refused or only written: the event that ends it is the error."""
+    _, last = streamed(*documents)
+
+    assert words in last["error"]["message"]
+
+
+@pytest.mark.parametrize("turn", [True, False])
+def test_an_error_after_the_image_loses_no_image(turn: bool) -> None:
+    """It is paid: the error is a warning."""
+    final = blob(0)
+    final["inlineData"]["data"] = b64encode(photo()).decode()
+    failed = {"error": {"code": 500, "message": "An internal error has occurred."}}
+    events = [ServerEvent(data=json.dumps(each).encode()) for each in (candidate(final), failed)]
+    client = ImageClient(provider="gemini", transport=Fake([[*events]]))
+    (last,) = client.conversation().stream(FOX) if turn else client.stream(FOX)
+    assert isinstance(last, (Completed, TurnCompleted))
+
+    assert last.image.data == photo()
+
+
+@pytest.mark.parametrize("image", [True, False])
+def test_a_stream_that_breaks_after_its_image_has_it(image: bool) -> None:
+    """One that breaks before it may have been billed, and is never sent again."""
+    final = blob(0)
+    final["inlineData"]["data"] = b64encode(photo()).decode()
+    parts = [{"text": "I think", "thought": True}, *([final] if image else [])]
+    events = [ServerEvent(data=json.dumps(candidate(each)).encode()) for each in parts]
+    fake = Fake([[*events, OutcomeUnknownError("it broke")]])
+    client = ImageClient(provider="gemini", transport=fake)
+    if image:
+        (last,) = client.stream(FOX)
+        assert isinstance(last, Completed)
+        assert last.result.image.data == photo()
+        assert (last.result.cost, "it broke" in " ".join(last.result.warnings)) == (None, True)
+    else:
+        with pytest.raises(OutcomeUnknownError, match="it broke"):
+            list(client.stream(FOX))
+
+    assert len(fake.requests) == 1
 
 
 def test_async_over_http_with_its_own_header(sandbox: Sandbox) -> None:
@@ -274,21 +375,6 @@ def test_another_providers_model_has_its_own_sandbox() -> None:
     """One call of a client of OpenAI goes to Gemini, without a key."""
     with ImageClient.sandbox() as client:
         assert client.generate(FOX, model=f"gemini/{PRO}").image.format == "jpeg"
-
-
-def reply(**document: Any) -> HttpReply:
-    """A reply of the service, its images already apart."""
-    return HttpReply(status=200, body=json.dumps(document).encode(), images=(photo(),) * 3)
-
-
-def candidate(*parts: Any, **more: Any) -> dict[str, Any]:
-    """A reply with one candidate."""
-    return {"candidates": [{"content": {"parts": list(parts)}, **more}]}
-
-
-def blob(number: int, **more: Any) -> dict[str, Any]:
-    """A part that holds an image by its number."""
-    return {"inlineData": {"mimeType": "image/png", "data": number}, **more}
 
 
 @pytest.mark.parametrize(
@@ -338,6 +424,22 @@ def test_usage_that_is_missing_is_none(counted: object) -> None:
     found = from_wire(reply(**candidate(blob(0)), usageMetadata=counted))
 
     assert json.loads(found.body)["usage"] is None
+
+
+@pytest.mark.parametrize("form", ["snake", "array"])
+def test_other_spellings_of_a_reply_are_read(form: str) -> None:
+    """Gateways write names as the SDK does; a stream without events is one array."""
+    part = {"inline_data": {"mime_type": "image/png", "data": 0}, "thought_signature": "s"}
+    usage = {"promptTokenCount": 5, "candidatesTokenCount": 1120}
+    if form == "snake":
+        usage_snake = {"prompt_token_count": 5, "candidates_token_count": 1120}
+        value: Any = {**candidate(part, finish_reason="STOP"), "usage_metadata": usage_snake}
+    else:
+        value = [candidate({"text": "So"}), {**candidate(blob(0)), "usageMetadata": usage}]
+    body = json.dumps(value).encode()
+    found = json.loads(from_wire(HttpReply(status=200, body=body, images=(photo(),))).body)
+
+    assert (found["data"], found["usage"]["total_tokens"]) == ([{"b64_json": 0}], 1125)
 
 
 def test_a_paid_reply_that_is_no_json_is_not_lost(sandbox: Sandbox, client: ImageClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +17,7 @@ from gptimage import Cost, Edit, Generate, Image, Mask, Result, Usage
 from gptimage.store import FileBlobs, Store
 from gptimage.store.blobs import Blobs
 from gptimage.store.object_blobs import ObjectBlobs
+from tests.store.azurite import Azurite
 
 
 class Clock:
@@ -143,7 +145,24 @@ def folder(tmp_path: Path) -> Callable[[], Blobs]:
     return lambda: FileBlobs(tmp_path / "blobs")
 
 
-@pytest.fixture(params=["folder", "memory", "bucket"])
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Azurite, the stand-in for Azure's storage; `nox -s azure` installs it."""
+    if (command := os.environ.get("TESTS_AZURITE")) is None:
+        pytest.skip("Azurite is not installed: run `nox -s azure`")
+    with Azurite(command, tmp_path_factory.mktemp("azurite")) as started:
+        yield started
+
+
+@pytest.fixture
+def container(azure: Azurite, request: pytest.FixtureRequest) -> Callable[[], Blobs]:
+    """A new container of Azure; each call opens it anew, as another machine would."""
+    name = f"c{abs(hash(request.node.nodeid)):x}"
+    azure.create_container(name)
+    return lambda: ObjectBlobs.from_url(f"az://{name}/pictures", **azure.settings)
+
+
+@pytest.fixture(params=["folder", "memory", "bucket", "container"])
 def opening(request: pytest.FixtureRequest) -> Callable[[], Blobs]:
     """Every kind of `Blobs`, empty; each call opens the same place anew."""
     return request.getfixturevalue(request.param)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gptimage.store.blobs import Blobs
+from gptimage.store.object_blobs import _info
 
 
 KEY = "images/2026/11/20/a.png"
@@ -107,6 +108,14 @@ def test_replacing_what_is_gone(blobs: Blobs) -> None:
         blobs.replace(KEY, b"two", etag=etag)
 
     assert blobs.stat(KEY) is None
+
+
+def test_azure_lists_the_etags_its_headers_have() -> None:
+    """Its listing leaves the quotes out; S3 and a store in memory write theirs alike everywhere."""
+    meta = {"path": KEY, "size": 1, "last_modified": datetime(2026, 11, 20, tzinfo=UTC)}
+    found = [_info({**meta, "e_tag": each}).etag for each in ("0x1DE", '"0x1DE"', '"9b2c"', "7")]
+
+    assert found == ['"0x1DE"', '"0x1DE"', '"9b2c"', "7"]
 
 
 def test_what_is_not_there(blobs: Blobs) -> None:

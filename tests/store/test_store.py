@@ -671,3 +671,17 @@ def test_prompts_stay_out_of_reprs(store: Store, make: Any) -> None:
 
     assert "secret" not in repr(record)
     assert re.match(r"<Record img_\w+ 16x12 png, ", repr(record))
+
+
+def test_the_text_alternative_of_an_image(store: Store, make: Any) -> None:
+    """It is one line, goes with the image, survives the index, and can be taken away."""
+    record = store.save(make.result())[0]
+    written = store.set_alt(record, "  A fox\nin the snow \ud83e ")
+    with pytest.raises(InvalidRequestError, match="1,000 characters"):
+        store.set_alt(record, "x" * 1001)
+    store.reindex()
+
+    assert (record.alt, written.alt) == (None, "A fox in the snow ?")
+    assert store.get(record.id).alt == store.open(record.id).alt == written.alt
+    assert store.set_alt(record, "").alt == ""
+    assert store.set_alt(record, None).alt is None

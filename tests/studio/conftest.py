@@ -1,32 +1,39 @@
-"""A studio that listens on this machine, before a sandbox that a test can hold up."""
+"""A studio that listens on this machine, a sandbox that a test can hold up, and a browser."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
 import pytest
 import uvicorn
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from gptimage.sandbox import Sandbox, SandboxServer
 from gptimage.sandbox.service import SandboxReply
 from gptimage.studio import AddressToken, Studio, StudioOptions, create_app, open_studio
 from gptimage.studio.serve import listen
-from gptimage.transport.http import HttpRequest
+from gptimage.transport.http import HttpRequest, ServerEvent
 
 
-PATIENCE = 120.0
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+
+PATIENCE = 20.0
 """Seconds after which what has not happened will not happen."""
 
-SMALL = {"size": "1024x1024", "quality": "low"}
+SMALL: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
 
 
 @define(eq=False)
@@ -34,10 +41,12 @@ class Hold:
     """Holds requests up until they are let go.
 
     Attributes:
+        previews: Let previews pass, and hold up what comes after them.
         arrived: Set when a request has come.
         go: Requests wait for it.
     """
 
+    previews: bool = False
     arrived: threading.Event = field(factory=threading.Event)
     go: threading.Event = field(factory=threading.Event)
 
@@ -48,11 +57,13 @@ class Service:
 
     Attributes:
         server: It, over HTTP.
+        sandbox: What answers.
         hold: What holds its replies up, or None.
         calls: The requests that wanted images.
     """
 
     server: SandboxServer
+    sandbox: Sandbox
     hold: Hold | None = None
     calls: list[HttpRequest] = field(factory=list[HttpRequest])
 
@@ -61,7 +72,7 @@ class Service:
 def service_running() -> Iterator[Service]:
     """Serve a sandbox of plain images."""
     sandbox = Sandbox(draw="plain", previews=True, drift={"repaint": 12})
-    service = Service(SandboxServer(sandbox=sandbox))
+    service = Service(SandboxServer(sandbox=sandbox), sandbox)
     handle = sandbox.handle
 
     def held(request: HttpRequest) -> SandboxReply:
@@ -69,12 +80,23 @@ def service_running() -> Iterator[Service]:
             service.calls.append(request)
             if (hold := service.hold) is not None:
                 hold.arrived.set()
+                if hold.previews:
+                    found = handle(request)
+                    return evolve(found, events=after_previews(found.events or iter(()), hold))
                 assert hold.go.wait(PATIENCE)
         return handle(request)
 
     sandbox.handle = held  # type: ignore[method-assign]  # what a slow service is like
     with service.server:
         yield service
+
+
+def after_previews(events: Iterator[ServerEvent], hold: Hold) -> Iterator[ServerEvent]:
+    """The events of a stream, of which the last one waits."""
+    for event in events:
+        if "partial" not in event.name:
+            assert hold.go.wait(PATIENCE)
+        yield event
 
 
 @frozen
@@ -110,14 +132,18 @@ class Site:
     def job(self, id: str, *states: str) -> dict[str, Any]:
         """A job, once it is in one of these states."""
         found: dict[str, Any] = until(
-            lambda: self.get(f"/api/jobs/{id}"), lambda job: job["state"] in states
+            lambda: self.get(f"/api/jobs/{id}"), lambda job: job["state"] in states or job["reason"]
         )
+        assert found["state"] in states, found
         return found
 
     def make(self, id: str, prompt: str = "A red fox", **more: object) -> dict[str, Any]:
         """A job that is over."""
         self.post("/api/jobs", {"id": id, "prompt": prompt, **SMALL, **more})
         return self.job(id, "done", "failed", "needs_review")
+
+
+_numbers = itertools.count(1)
 
 
 def until(look: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
@@ -206,3 +232,118 @@ def hold(service: Service) -> Iterator[Hold]:
     yield found
     service.hold = None
     found.go.set()
+
+
+def miss(reason: str) -> None:
+    """Skip, or fail where everything must be tested."""
+    (pytest.fail if os.environ.get("TESTS_REQUIRE_CHROMIUM") else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium for this module alone: its driver holds the thread's event loop."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        miss("the studio was NOT tested, Chromium is missing: apt-get install -y chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        miss("the studio was NOT tested, its driver is missing: pip install playwright")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        found = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield found
+        found.close()
+
+
+@define(eq=False)
+class Tab:
+    """A tab of the studio.
+
+    Attributes:
+        page: The page.
+        site: The studio.
+        wrong: What the browser complained about.
+        name: A word that no other tab has, for the prompts of one test.
+    """
+
+    page: Page
+    site: Site
+    wrong: list[str] = field(factory=list[str])
+    name: str = field(factory=lambda: f"zz{next(_numbers)}")
+
+    def find(self, selector: str) -> Locator:
+        """What matches."""
+        return self.page.locator(selector)
+
+    def there(self, selector: str, count: int = 1) -> Locator:
+        """What matches, once there are so many."""
+        from playwright.sync_api import expect
+
+        found = self.find(selector)
+        expect(found).to_have_count(count, timeout=PATIENCE * 1000)
+        return found
+
+    def go(self, name: str) -> None:
+        """Open one of the pages."""
+        self.find(f"a[data-page={name}]").click()
+        self.there(f"section.{name}:not([hidden])")
+
+    def make(self, prompt: str) -> str:
+        """Make an image on the page; returns its id."""
+        self.go("make")
+        self.find(".make textarea[name=prompt]").fill(prompt)
+        self.find(".make button.primary").click()
+        card = self.there(".make .card:first-child[data-state=done]")
+        self.there(f".make .card:first-child .words:text-is({quoted(prompt)})")
+        return str(self.site.get(f"/api/jobs/{card.get_attribute('data-job')}")["images"][0])
+
+
+def quoted(text: str) -> str:
+    """Text in a selector."""
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+def opened(browser: Browser, site: Site, **options: Any) -> Tab:
+    """A tab of its own browser profile; its session is the one the studio knows."""
+    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+    context.set_default_timeout(PATIENCE * 1000)
+    cookies = [
+        {"name": name, "value": value, "url": site.url}
+        for name, value in site.client.cookies.items()
+    ]
+    context.add_cookies(cast("Any", cookies))
+    tab = Tab(context.new_page(), site)
+    tab.page.on("pageerror", lambda error: tab.wrong.append(str(error)))
+    tab.page.on(
+        "console", lambda line: tab.wrong.append(line.text) if line.type == "error" else None
+    )
+    tab.page.goto(site.url)
+    tab.there("main[data-ready]")
+    return tab
+
+
+LOOKS = [
+    pytest.param((1440, "light"), id="wide-light"),
+    pytest.param((390, "light"), id="phone-light", marks=pytest.mark.slow),
+    pytest.param((1440, "dark"), id="wide-dark", marks=pytest.mark.slow),
+    pytest.param((390, "dark"), id="phone-dark", marks=pytest.mark.slow),
+]
+"""Widths in pixels and themes; CI looks at the first one, and ``nox -s studio`` at all."""
+
+
+@pytest.fixture(params=LOOKS)
+def look(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Options of a browser's window."""
+    width, scheme = request.param
+    return {"viewport": {"width": width, "height": 844}, "color_scheme": scheme}
+
+
+@pytest.fixture
+def tab(browser: Browser, site: Site, look: dict[str, Any]) -> Iterator[Tab]:
+    """A tab, in which nothing went wrong in the end."""
+    found = opened(browser, site, **look)
+    yield found
+    wrong = list(found.wrong)
+    found.page.context.close()
+    assert wrong == []

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from decimal import Decimal
+from http.client import HTTPConnection
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,15 @@ import pytest
 from attrs import evolve
 from starlette.routing import Route
 
+from gptimage import ImageClient
 from gptimage.budget.accounts import CallOutcome, CallRecord
 from gptimage.cli.main import BAD_INPUT, main
 from gptimage.errors import ConfigurationError
+from gptimage.sandbox import Sandbox
 from gptimage.service import Runner, RunnerLostError
 from gptimage.studio import AddressToken, Studio, StudioOptions, open_studio
 from gptimage.studio.app import build_app
+from gptimage.studio.catalogue import catalogue
 from gptimage.studio.jobs import Jobs
 from gptimage.studio.requests import read_job
 from gptimage.studio.serve import listen
@@ -298,7 +302,7 @@ def test_another_provider_needs_no_key_of_openai(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
 
     with closing(open_studio(StudioOptions(store=str(tmp_path / "store")))) as studio:
-        assert (studio.config.text("api_key"), studio.has_key) == (None, True)
+        assert (studio.has_key) is True
 
 
 def test_what_was_not_sent_waits_for_a_person(home: Path, service: Service) -> None:
@@ -398,7 +402,7 @@ def test_the_gallery_finds_changes_exports_and_deletes(site: Site) -> None:
     with zipfile.ZipFile(io.BytesIO(web.content)) as archive:
         names = archive.namelist()
         html = archive.read("index.html").decode()
-    assert names == [f"{id}-480.webp", f"{id}-960.webp", "index.html"]
+    assert {name.rpartition(".")[2] for name in names} == {"webp", "jpg", "html"}
     assert ("480w, " in html, 'alt="A quiet violet harbour"' in html) == (True, True)
     whole = site.client.post("/api/export", json={"ids": [id], "kind": "originals"})
     with zipfile.ZipFile(io.BytesIO(whole.content)) as archive:
@@ -410,6 +414,104 @@ def test_the_gallery_finds_changes_exports_and_deletes(site: Site) -> None:
     site.client.patch(path, json={"pinned": False})
     assert site.client.delete(path).status_code == 204
     assert site.client.get(path).status_code == 404
+
+
+def test_what_looks_alike_is_found(site: Site) -> None:
+    """The same image in the store once more is similar; filters beside it are refused."""
+    with ImageClient.sandbox(Sandbox(draw="plain"), store=site.studio.store) as client:
+        id, again = (client.generate("A lion", **SMALL).stored[0].id for _ in range(2))
+
+    found = [each["id"] for each in site.get(f"/api/images?similar={id}")["images"]]
+    beside = site.client.get(f"/api/images?similar={id}&tag=x")
+
+    assert again in found
+    assert id not in found
+    assert (beside.status_code, beside.json()["field"]) == (400, "similar")
+
+
+def test_a_family_has_all_its_branches(site: Site) -> None:
+    """From one branch the other one is seen, since both began with the same image."""
+    (root,) = site.make("trunk", "A bare tree")["images"]
+    (left,) = site.make("one-branch", "With snow", images=[root])["images"]
+    (right,) = site.make("other-branch", "With leaves", images=[root])["images"]
+
+    family = {each["id"]: each["parent"] for each in site.get(f"/api/images/{right}")["family"]}
+
+    assert family == {root: None, left: root, right: root}
+
+
+def test_an_alt_text_is_written_edited_and_exported(site: Site) -> None:
+    """By the chat model in a paid call, or by hand; the page for the web has it, escaped."""
+    (id,) = site.make("alt", "A silent bell")["images"]
+    calls = site.get("/api/money")["total"]["calls"]
+
+    written = site.post(f"/api/images/{id}/alt", {})
+    paid = site.get("/api/money")["total"]["calls"] - calls
+    saved = site.get(f"/api/images/{id}")["alt"]
+    edited = site.client.patch(f"/api/images/{id}", json={"alt": 'A "bell" <in> a tower'})
+    web = site.client.post("/api/export", json={"ids": [id], "kind": "web"})
+    with zipfile.ZipFile(io.BytesIO(web.content)) as archive:
+        html = archive.read("index.html").decode()
+
+    assert (bool(written["alt"]), written["alt"] == saved, paid) == (True, True, 1)
+    assert edited.json()["alt"] == 'A "bell" <in> a tower'
+    assert "A &quot;bell&quot; &lt;in&gt; a tower" in html
+
+
+def test_money_is_added_up_by_project(site: Site) -> None:
+    """A tag that begins with project: names one, and is no tag besides."""
+    site.make("p", "A project pencil", tags=["project:autumn"])
+
+    found = site.get("/api/money")
+
+    assert "autumn" in [each["name"] for each in found["by_project"]]
+    assert not [each for each in found["by_tag"] if "autumn" in each["name"]]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/images/..%2F..%2Fjobs.sqlite",
+        "/images/%2Fetc%2Fpasswd",
+        "/thumbnails/384/..%2Findex",
+        "/thumbnails/9999/img_x",
+        "/uploads/..%2Fjobs.sqlite",
+        "/static/..%2Fapp.py",
+        "/static/%2e%2e/app.py",
+    ],
+)
+def test_no_path_leads_out_of_the_store(site: Site, path: str) -> None:
+    """Ids and names are looked up, never joined to a path."""
+    assert site.client.get(path).status_code in (400, 404)
+
+
+def test_an_upload_that_is_too_large_is_refused(site: Site) -> None:
+    """By its length, before any of it is read, in a sentence."""
+    connection = HTTPConnection(site.url.removeprefix("http://"), timeout=PATIENCE)
+    connection.putrequest("POST", "/api/uploads")
+    connection.putheader("content-length", str(10**12))
+    cookies = "; ".join(f"{name}={value}" for name, value in site.client.cookies.items())
+    connection.putheader("cookie", cookies)
+    connection.endheaders()
+    found = connection.getresponse()
+    said = json.loads(found.read())
+    connection.close()
+
+    assert (found.status, bool(said["error_description"])) == (413, True)
+
+
+def test_the_cookie_of_another_studio_opens_nothing(home: Path, service: Service) -> None:
+    """Browsers send cookies to every port of a host: each studio has a name of its own for its."""
+    with serving(home, service) as one, serving(home, service) as two:
+        enter(one)
+        (name, value), *_ = one.client.cookies.items()
+        own = f"gptimage_studio_{two.url.rpartition(':')[2]}"
+        found = [
+            two.client.get("/api/status", headers={"cookie": f"{each}={value}"}).status_code
+            for each in (name, own)
+        ]
+
+    assert (name != own, found) == (True, [401, 401])
 
 
 def test_money_adds_up_and_unknown_calls_are_decided(site: Site) -> None:
@@ -579,3 +681,22 @@ def test_a_folder_that_cannot_be_made_is_not_the_port(
 
     told = capsys.readouterr().err
     assert ("--port" in told, "file" in told) == (False, True)
+
+
+def test_models_and_prices_are_those_of_the_provider(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another service the forms have its models and parameters, and its rows the price."""
+    with environment(home, None):
+        monkeypatch.setenv("GPTIMAGE_PROVIDER", "gemini")
+        with closing(open_studio(StudioOptions(sandbox=True))) as studio:
+            found = catalogue(studio)
+            estimate = studio.estimator.estimate("A fox", size="1024x1024")
+    model = next(each for each in found["models"] if each["id"] == found["default_model"])
+
+    assert found["default_model"] == "gemini-nano-banana-2.1"
+    assert {row["name"] for row in model["parameters"]["generate"]} == {
+        "size", "n", "format", "compression", "partial_images",
+    }  # fmt: skip
+    assert estimate is not None
+    assert estimate.output_tokens == 1120

@@ -2,121 +2,47 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-import pytest
-from attrs import define, field
-
-from tests.factories import picture
-from tests.studio.conftest import PATIENCE, Hold, Service, Site, serving
+from tests.studio.conftest import PATIENCE, Hold, Service, Site, Tab, enter, opened, quoted, serving
 
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser
+
+PAGES = ("make", "edit", "gallery", "jobs", "money")
+LIGHT, DARK = "rgb(247, 245, 241)", "rgb(20, 19, 18)"
+ATTACKS = """async ([studio, id]) => {
+  const options = { credentials: "include", mode: "no-cors", withCredentials: true };
+  const body = JSON.stringify({ id: "stolen", prompt: "A stolen fox" });
+  const ask = (path) => fetch(`${studio}/api/${path}`, { credentials: "include" });
+  const read = await ask("images").then((each) => each.text(), () => "no");
+  await fetch(`${studio}/api/jobs`, { ...options, method: "POST", body }).catch(() => {});
+  const ends = (element, good, bad, url) => new Promise((done) => {
+    element[good] = () => done("yes");
+    element[bad] = () => done("no");
+    if (url) element.src = url;
+  });
+  const frame = document.createElement("iframe");
+  frame.src = `${studio}/`;
+  document.body.append(frame);
+  await new Promise((done) => { frame.onload = done; });
+  return {
+    read,
+    send: await ask("jobs/stolen").then(() => "yes", () => "no"),
+    image: await ends(new Image(), "onload", "onerror", `${studio}/images/${id}`),
+    listen: await ends(new EventSource(`${studio}/api/events`, options), "onopen", "onerror"),
+    embed: frame.contentDocument === null ? "no" : "yes",
+  };
+}"""
+"""What a page of another origin may try; each says whether it came through."""
 
 HOSTILE = '<img src=x onerror="document.title=1"> & <b>bold</b> {{7*7}}'
 """What would be markup, if anything of a prompt could become it."""
-
-
-def miss(reason: str) -> None:
-    """Skip, or fail where everything must be tested."""
-    (pytest.fail if os.environ.get("TESTS_REQUIRE_CHROMIUM") else pytest.skip)(reason)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A Chromium for this module alone: its driver holds the thread's event loop."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        miss("the studio was NOT tested, Chromium is missing: apt-get install -y chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        miss("the studio was NOT tested, its driver is missing: pip install playwright")
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        found = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield found
-        found.close()
-
-
-@define(eq=False)
-class Tab:
-    """A tab of the studio.
-
-    Attributes:
-        page: The page.
-        site: The studio.
-        wrong: What the browser complained about.
-    """
-
-    page: Page
-    site: Site
-    wrong: list[str] = field(factory=list[str])
-
-    def find(self, selector: str) -> Locator:
-        """What matches."""
-        return self.page.locator(selector)
-
-    def there(self, selector: str, count: int = 1) -> Locator:
-        """What matches, once there are so many."""
-        from playwright.sync_api import expect
-
-        found = self.find(selector)
-        expect(found).to_have_count(count, timeout=PATIENCE * 1000)
-        return found
-
-    def go(self, name: str) -> None:
-        """Open one of the pages."""
-        self.find(f"a[data-page={name}]").click()
-        self.there(f"section.{name}:not([hidden])")
-
-    def make(self, prompt: str) -> str:
-        """Make an image on the page; returns its id."""
-        self.go("make")
-        self.find(".make textarea[name=prompt]").fill(prompt)
-        self.find(".make button.primary").click()
-        card = self.there(".make .card:first-child[data-state=done]")
-        self.there(f".make .card:first-child .words:text-is({quoted(prompt)})")
-        return str(self.site.get(f"/api/jobs/{card.get_attribute('data-job')}")["images"][0])
-
-
-def quoted(text: str) -> str:
-    """Text in a selector."""
-    return '"' + text.replace('"', '\\"') + '"'
-
-
-def opened(browser: Browser, site: Site, **options: Any) -> Tab:
-    """A tab of its own browser profile; its session is the one the studio knows."""
-    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
-    context.set_default_timeout(PATIENCE * 1000)
-    cookies = [
-        {"name": name, "value": value, "url": site.url}
-        for name, value in site.client.cookies.items()
-    ]
-    context.add_cookies(cast("Any", cookies))
-    tab = Tab(context.new_page(), site)
-    tab.page.on("pageerror", lambda error: tab.wrong.append(str(error)))
-    tab.page.on(
-        "console", lambda line: tab.wrong.append(line.text) if line.type == "error" else None
-    )
-    tab.page.goto(site.url)
-    tab.there("main[data-ready]")
-    return tab
-
-
-@pytest.fixture
-def tab(browser: Browser, site: Site) -> Iterator[Tab]:
-    """A wide tab, in which nothing went wrong in the end."""
-    found = opened(browser, site)
-    yield found
-    wrong = list(found.wrong)
-    found.page.context.close()
-    assert wrong == []
 
 
 def test_the_printed_address_opens_the_page(browser: Browser, home: Path, service: Service) -> None:
@@ -139,13 +65,13 @@ def test_the_printed_address_opens_the_page(browser: Browser, home: Path, servic
 def test_a_double_click_and_a_reload_pay_once(tab: Tab, service: Service, hold: Hold) -> None:
     """One job for two clicks; a reload finds it; a cancel says what it costs; it is saved."""
     calls = len(service.calls)
-    tab.find(".make textarea[name=prompt]").fill("A silver comb")
+    tab.find(".make textarea[name=prompt]").fill(f"A silver {tab.name}")
     tab.there(".make .estimate strong")
     tab.find(".make button.primary").dblclick()
     assert hold.arrived.wait(PATIENCE)
     tab.page.reload()
     tab.there("main[data-ready]")
-    card = ".make .card:has(.words:text-is('A silver comb'))"
+    card = f".make .card:has(.words:text-is('A silver {tab.name}'))"
     tab.there(f"{card}[data-state=sending]")
     tab.find(f"{card} button:text-is('Cancel')").click()
     tab.there(".toast:has-text('It was sent already and goes on: it may cost up to $')")
@@ -153,7 +79,7 @@ def test_a_double_click_and_a_reload_pay_once(tab: Tab, service: Service, hold: 
     tab.there(f"{card}[data-state=done] button.frame img")
 
     assert len(service.calls) - calls == 1
-    assert tab.find(".make textarea[name=prompt]").input_value() == "A silver comb"
+    assert tab.find(".make textarea[name=prompt]").input_value() == f"A silver {tab.name}"
 
 
 def test_nothing_of_a_prompt_is_markup(tab: Tab) -> None:
@@ -175,12 +101,12 @@ def test_nothing_of_a_prompt_is_markup(tab: Tab) -> None:
 def test_many_prompts_are_a_list_of_their_own_images(tab: Tab) -> None:
     """A line each; every one has its card, and the estimate is for all."""
     tab.go("make")
-    tab.find(".make textarea[name=prompt]").fill("A tin drum\n\nA glass harp")
+    tab.find(".make textarea[name=prompt]").fill(f"A tin {tab.name}\n\nA glass {tab.name}")
     tab.page.get_by_label("One image for each line").check()
     tab.there(".make .estimate:has-text('for 2')")
     tab.find(".make button.primary:text-is('Make 2 images')").click()
 
-    for prompt in ("A tin drum", "A glass harp"):
+    for prompt in (f"A tin {tab.name}", f"A glass {tab.name}"):
         tab.there(f".make .card[data-state=done]:has(.words:text-is({quoted(prompt)}))")
     tab.page.get_by_label("One image for each line").uncheck()
 
@@ -201,90 +127,15 @@ def test_only_what_the_model_takes_is_offered(tab: Tab) -> None:
     tab.there(".make .estimate strong")
 
 
-def test_the_gallery_is_used_by_keyboard(tab: Tab) -> None:
-    """Arrows, Enter, P, Space and Delete, with undo; search finds by words."""
-    ids = [tab.make(prompt) for prompt in ("A plum tree", "A plum stone", "A plum cake")]
-    tab.go("gallery")
-    tab.page.keyboard.press("/")
-    tab.page.keyboard.type("plum")
-    tab.there(".tile", 3)
-    tab.find(".grid").focus()
-    tab.page.keyboard.press("Home")
-    tab.page.keyboard.press("ArrowRight")
-    tab.page.keyboard.press("p")
-    tab.there(f".tile[data-id={ids[1]}] .marks")
-    tab.page.keyboard.press("Enter")
-    tab.there("dialog h2:text-is('Image')")
-    tab.page.keyboard.press("ArrowRight")
-    tab.there("dialog .long:text-is('A plum tree')")
-    tab.page.keyboard.press("Escape")
-    tab.there("dialog", 0)
-    tab.find(".grid").focus()
-    tab.page.keyboard.press("Home")
-    tab.page.keyboard.press("Delete")
-    tab.there(f".tile[data-id={ids[2]}]", 0)
-    tab.find(".toast button:text-is('Undo')").click()
-    tab.there(f".tile[data-id={ids[2]}]")
-    tab.find(".grid").focus()
-    tab.page.keyboard.press("Space")
-    tab.there(".tile[aria-selected=true]")
-    tab.find(".picked button:has-text('Delete')").click()
-    tab.there(".tile", 2)
-    with tab.page.expect_response(lambda each: each.request.method == "DELETE"):
-        tab.find(".toast button[aria-label='Close this message']").click()
-
-    found = [each["id"] for each in tab.site.get("/api/images?text=plum")["images"]]
-    assert found == [ids[1], ids[0]]
-
-
-def test_an_edit_with_a_painted_mask_is_compared_and_gone_on_from(
-    tab: Tab, service: Service
-) -> None:
-    """Drop, paint, undo, edit, compare by keyboard, go on: the turns are a tree."""
-    tab.go("edit")
-    tab.find(".edit input[type=file]").set_input_files(
-        {"name": "<i>.png", "mimeType": "image/png", "buffer": picture(1024, 1024)}
-    )
-    tab.there(".stage canvas")
-    box = tab.find(".canvas-area").bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    for key in ("b", "r"):
-        tab.find(".canvas-area").press(key)
-        tab.page.mouse.move(x - 60, y - 60)
-        tab.page.mouse.down()
-        tab.page.mouse.move(x + 60, y + 60, steps=3)
-        tab.page.mouse.up()
-    tab.find(".canvas-area").press("z")
-    tab.there("text=Only what is painted may change.")
-    tab.find(".edit textarea[name=prompt]").fill("Make it brighter")
-    tab.find(".edit button.primary").click()
-    tab.there(".compare input[type=range]").press("End")
-    tab.there(".edit [role=status]:has-text('outside the mask')")
-    tab.find("button:has-text('Go on from this')").click()
-    tab.there(".edit .tree button[aria-current=true]:has-text('Make it brighter')")
-    tab.find(".edit textarea[name=prompt]").fill("Add stars")
-    tab.find(".edit button.primary").click()
-    tab.there(".compare")
-    tab.there(".edit .tree ul button:has-text('Add stars')")
-
-    names = [part.name for part in service.calls[-2].files]
-    assert names == ["image", "mask"]
-    assert "outside" in [
-        name for job in tab.site.get("/api/jobs")["jobs"] for name in job["request"]
-    ]
-    assert "mask" not in [part.name for part in service.calls[-1].files]
-
-
 def test_two_tabs_follow_the_same_job(browser: Browser, tab: Tab, hold: Hold) -> None:
     """What one tab begins the other one shows, and both see its end."""
     other = opened(browser, tab.site)
     other.go("jobs")
     tab.go("make")
-    tab.find(".make textarea[name=prompt]").fill("A shared lamp")
+    tab.find(".make textarea[name=prompt]").fill(f"A shared {tab.name}")
     tab.find(".make button.primary").click()
     assert hold.arrived.wait(PATIENCE)
-    row = ".job:has(.words:text-is('A shared lamp'))"
+    row = f".job:has(.words:text-is('A shared {tab.name}'))"
     other.there(f"{row}[data-state=sending]")
     hold.go.set()
     other.there(f"{row}[data-state=done]")
@@ -295,22 +146,192 @@ def test_two_tabs_follow_the_same_job(browser: Browser, tab: Tab, hold: Hold) ->
     assert wrong == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
-def test_every_page_fits_both_widths_and_themes(
-    browser: Browser, site: Site, width: int, scheme: str
-) -> None:
+def test_every_page_fits_both_widths_and_themes(tab: Tab) -> None:
     """Nothing is cut off at the side, and the background is that of the theme."""
-    found = opened(browser, site, viewport={"width": width, "height": 844}, color_scheme=scheme)
     wide: list[str] = []
-    for name in ("make", "edit", "gallery", "jobs", "money"):
-        found.go(name)
-        found.there(f"section.{name} h1")
-        if found.page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
+    for name in PAGES:
+        tab.go(name)
+        tab.there(f"section.{name} h1")
+        if tab.page.evaluate("() => document.documentElement.scrollWidth > innerWidth"):
             wide.append(name)
-    light = found.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
-    wrong = list(found.wrong)
-    found.page.context.close()
+    dark = tab.page.evaluate("() => matchMedia('(prefers-color-scheme: dark)').matches")
+    shown = tab.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    tab.find("#theme").click()
+    switched = tab.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    tab.page.reload()
+    tab.there("main[data-ready]")
+    stays = tab.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
 
-    assert (wide, wrong) == ([], [])
-    assert (light == "rgb(247, 245, 241)") == (scheme == "light")
+    assert wide == []
+    assert (shown, switched) == ((DARK, LIGHT) if dark else (LIGHT, DARK))
+    assert stays == switched
+
+
+def test_a_template_is_filled_in_and_sent(tab: Tab) -> None:
+    """Its arguments are a form, its prompt is shown before, and what is missing is said."""
+    template = next(
+        each
+        for each in tab.site.studio.templates.values()
+        if all(isinstance(value, str) for value in each.example.values())
+    )
+    tab.go("make")
+    tab.page.get_by_label("Template").select_option(template.name)
+    for name, value in template.example.items():
+        field = tab.page.get_by_label(re.compile(rf"^{name.replace('_', ' ')}( \(optional\))?$"))
+        if field.evaluate("node => node.tagName") == "SELECT":
+            field.select_option(str(value))
+        else:
+            field.fill(str(value))
+    prompt = template.render(template.example).text
+    tab.there(f".make .small:has-text({quoted(prompt[:60])})")
+    tab.there(".make .estimate strong")
+    tab.find(".make button.primary").click()
+    card = tab.there(".make .card:first-child[data-state=done]")
+    tab.page.get_by_label("Template").select_option("")
+
+    job = tab.site.get(f"/api/jobs/{card.get_attribute('data-job')}")
+    assert (job["request"]["prompt"], job["request"]["template"]) == (prompt, template.name)
+
+
+def test_sizes_are_words_or_pixels_and_n_is_several_images(tab: Tab) -> None:
+    """A chip fills in a word, pixels are typed; two images have a frame each from the beginning."""
+    tab.go("make")
+    tab.find(".make textarea[name=prompt]").fill(f"A pair of {tab.name}")
+    tab.find(".make .chip:text-is('landscape')").click()
+    assert tab.find(".make input[name=size]").input_value() == "landscape"
+    tab.find(".make input[name=size]").fill("1024x1024")
+    tab.find(".make input[name=n]").fill("2")
+    tab.find(".make button.primary:text-is('Make 2 images')").click()
+    tab.there(".make .card:first-child[data-state=done] button.frame img", 2)
+    tab.find(".make input[name=n]").fill("")
+
+    job = tab.site.get("/api/jobs")["jobs"][0]["request"]
+    assert (job["size"], job["n"]) == ("1024x1024", 2)
+
+
+def test_money_is_shown_before_while_and_after(tab: Tab, hold: Hold) -> None:
+    """An estimate before, a preview while it is drawn, the cost after, and what is left."""
+    hold.previews = True
+    tab.go("make")
+    tab.find(".make textarea[name=prompt]").fill(f"A dear {tab.name}")
+    tab.there(".make .estimate:has-text('About $'):has-text('at most $')")
+    left = tab.there("#left").inner_text()
+    tab.find(".make button.primary").click()
+    tab.there(".make .card:first-child .frame.preview img[alt=Preview]")
+    tab.there(".make .card:first-child .state:has-text('at most $')")
+    hold.go.set()
+    tab.there(".make .card:first-child[data-state=done] .state:has-text('$')")
+    from playwright.sync_api import expect
+
+    expect(tab.find("#left")).not_to_have_text(left, timeout=PATIENCE * 1000)
+
+
+def test_an_error_is_a_sentence(tab: Tab, service: Service) -> None:
+    """What the service refuses stands on the card, and the request can be used again."""
+    service.sandbox.fail_next("moderation")
+    tab.go("make")
+    tab.find(".make textarea[name=prompt]").fill(f"A refused {tab.name}")
+    tab.find(".make button.primary").click()
+    card = tab.there(".make .card:first-child[data-state=failed]")
+    text = card.locator(".state").inner_text()
+    tab.find(".make textarea[name=prompt]").fill("")
+    card.locator("button:text-is('Use again')").click()
+
+    assert (text[0].isupper(), text.endswith("."), "Error:" in text) == (True, True, False)
+    assert tab.find(".make textarea[name=prompt]").input_value() == f"A refused {tab.name}"
+
+
+def test_nothing_jumps_while_an_image_is_made(tab: Tab) -> None:
+    """Frames have their proportions from the beginning: what is there already stays in place."""
+    tab.page.evaluate(
+        """() => new PerformanceObserver((list) => { for (const each of list.getEntries())
+        if (!each.hadRecentInput) window.moved = (window.moved ?? 0) + each.value; })
+        .observe({ type: "layout-shift" })"""
+    )
+    tab.make(f"A still {tab.name}")
+
+    assert tab.page.evaluate("() => window.moved ?? 0") < 0.1
+
+
+def test_it_is_used_without_a_mouse(tab: Tab) -> None:
+    """Tab reaches the skip link and every control, each with a name; Ctrl and Enter sends."""
+    tab.page.keyboard.press("Tab")
+    first = tab.page.evaluate("() => document.activeElement.textContent")
+    tab.find(".make textarea[name=prompt]").focus()
+    tab.page.keyboard.type(f"A typed {tab.name}")
+    tab.page.keyboard.press("Control+Enter")
+    tab.there(f".make .card[data-state=done] .words:text-is('A typed {tab.name}')")
+    nameless = tab.page.evaluate(
+        """() => [...document.querySelectorAll("button, a, input, select, textarea, [role]")]
+        .filter((each) => each.checkVisibility() && !each.textContent.trim() && !each.ariaLabel
+          && !each.labels?.length && !each.title && !each.matches("[role=status], [role=alert]"))
+        .map((each) => each.outerHTML)"""
+    )
+
+    assert (first, nameless) == ("Skip to the page", [])
+
+
+def test_empty_pages_teach(browser: Browser, home: Path, service: Service, tmp_path: Path) -> None:
+    """A new store says on each page what to do first, and an example fills the form."""
+    with serving(tmp_path, service) as site:
+        tab = opened(browser, enter(site))
+        found: dict[str, str] = {}
+        for name in PAGES:
+            tab.go(name)
+            hint = ".soft:has-text('Tag images')" if name == "money" else ".empty:visible h2"
+            found[name] = tab.there(f".{name} {hint}").inner_text()
+        tab.go("make")
+        tab.find(".make .empty button").first.click()
+        prompt = tab.find(".make textarea[name=prompt]").input_value()
+        wrong = list(tab.wrong)
+        tab.page.context.close()
+
+    assert len(set(found.values())) == len(PAGES)
+    assert (prompt.startswith("A red fox"), wrong) == (True, [])
+    assert home
+
+
+def test_a_closed_tab_and_a_restart_lose_nothing(
+    browser: Browser, home: Path, service: Service, hold: Hold
+) -> None:
+    """The tab is closed and the studio stopped while it draws; the next one shows the image."""
+    calls = len(service.calls)
+    with serving(home, service) as site:
+        tab = opened(browser, enter(site))
+        tab.find(".make textarea[name=prompt]").fill("A restarted robin")
+        tab.find(".make button.primary").click()
+        assert hold.arrived.wait(PATIENCE)
+        tab.page.context.close()
+    hold.go.set()
+    with serving(home, service) as site:
+        tab = opened(browser, enter(site))
+        tab.there(".make .card:has(.words:text-is('A restarted robin'))[data-state=done] img")
+        tab.page.context.close()
+
+    assert len(service.calls) - calls == 1
+
+
+def test_a_page_of_another_server_gets_nothing(browser: Browser, site: Site) -> None:
+    """With the browser's cookie there, another page can neither read, send, embed nor listen."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+
+        def log_message(self, format: str, *_: object) -> None:
+            del format
+
+    (id,) = site.make("seen", "A seen seal")["images"]
+    jobs = len(site.get("/api/jobs")["jobs"])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tab = opened(browser, site)
+        tab.page.goto(f"http://127.0.0.1:{server.server_port}/")
+        found = tab.page.evaluate(ATTACKS, [site.url, id])
+        tab.page.context.close()
+        server.shutdown()
+
+    assert found == {"read": "no", "send": "no", "image": "no", "listen": "no", "embed": "no"}
+    assert len(site.get("/api/jobs")["jobs"]) == jobs

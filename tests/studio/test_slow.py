@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gptimage import ImageClient, Store
-from tests.studio.conftest import PATIENCE, Site, enter, serving
-from tests.studio.test_page import browser, miss, opened
+from tests.studio.conftest import PATIENCE, Site, enter, miss, opened, serving
 
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from tests.studio.conftest import Service
-
-__all__ = ["browser"]
 
 pytestmark = pytest.mark.slow
 PAGES = ("make", "edit", "gallery", "jobs", "money")

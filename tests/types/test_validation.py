@@ -71,6 +71,8 @@ ANYWHERE: list[tuple[str, dict[str, Any]]] = [
     ("prompt", {"prompt": 7}),
     ("prompt", {"prompt": b"A fox"}),
     ("prompt", {"prompt": "half an emoji \ud83e"}),
+    ("prompt", {"prompt": "A f\0x"}),
+    ("safety_identifier", {"safety_identifier": "a\0"}),
     ("model", {"model": ""}),
     ("model", {"model": 7}),
     ("n", {"n": 0}),

@@ -7,9 +7,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy
+import PIL.Image
 import pytest
 
-from gptimage import Cost, Edit, Image, ImageClient, Record, Result, Store
+from gptimage import Cost, Edit, Image, ImageClient, Mask, Record, Result, Store
 from gptimage.conversation import Turn
 from gptimage.typing import Item
 
@@ -212,6 +213,23 @@ def test_every_value_shows_itself_in_a_notebook(client: ImageClient, result: Res
             shown = value._repr_html_()
             assert "<img" in shown
         assert shown
+
+
+def test_a_store_and_a_page_show_their_images(store: Store, result: Result) -> None:
+    """Side by side, in the store's order."""
+    shown = store._repr_html_()
+
+    assert shown == store.history(12)._repr_html_()
+    assert shown.count("<img") == len(result.stored)
+    assert all(record.id in shown for record in result.stored)
+
+
+def test_a_drawn_mask_shows_itself_and_boxes_are_text() -> None:
+    """Boxes say nothing about the size of the image they belong to."""
+    drawn = Mask.open(Image.from_pil(PIL.Image.new("RGBA", (4, 4))))
+
+    assert list(drawn._repr_mimebundle_()) == ["image/png"]
+    assert Mask.from_box((0, 0, 2, 2))._repr_mimebundle_() == {}
 
 
 def test_a_record_whose_file_is_gone_shows_its_facts(result: Result, store: Store) -> None:

@@ -88,7 +88,7 @@ def test_an_id_is_plain(id: Any) -> None:
         ("prompt", {"prompt": 3}),
         ("n", {"prompt": "A", "n": "2"}),
         ("n", {"prompt": "A", "n": True}),
-        ("size", {"prompt": "A", "size": [1, 2]}),
+        ("size", {"prompt": "A", "size": [1, 2, 3]}),
         ("svg", {"prompt": "A", "svg": "x"}),
         ("extra_body", {"prompt": "A", "extra_body": {"a": float("nan")}}),
         ("images", {"prompt": "A", "images": 3}),

@@ -1,15 +1,18 @@
 """Files that appear whole or not at all: written under another name, then renamed.
 
 A reader, and whoever looks after a crash, sees the old content or the new one, never a part.
+Only real files are read: a pipe waits for its writer, and a device has no end.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 
 Data = bytes | bytearray | memoryview
@@ -22,6 +25,14 @@ PUBLIC: Final = 0o666
 
 _NEW: Final = (
     os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+)
+
+
+_READ: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # without it, opening a pipe waits for a writer: see fifo(7)
 )
 
 
@@ -76,6 +87,23 @@ def create(path: Path, *parts: Data, mode: int = PRIVATE, fsync: bool = False) -
         with suppress(OSError):
             path.unlink(missing_ok=True)
         raise
+
+
+def open_file(path: str | os.PathLike[str], *, follow: bool = True) -> BinaryIO:
+    """Open a file for reading, unbuffered; anything else that has a name is refused.
+
+    Args:
+        path: The file.
+        follow: Whether a symbolic link in the last place is followed.
+
+    Raises:
+        OSError: It is missing, cannot be read, or is a folder, a pipe or a device.
+    """
+    handle = os.open(path, _READ if follow else _READ | getattr(os, "O_NOFOLLOW", 0))
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return os.fdopen(handle, "rb", buffering=0)
+    os.close(handle)
+    raise OSError(errno.EINVAL, "it is a folder, a pipe or a device, not a file", os.fspath(path))
 
 
 def fsync_dir(folder: Path) -> None:

@@ -13,11 +13,18 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+from gptimage.errors import ConfigurationError, truncated_repr
 
 
 Clock: TypeAlias = Callable[[], datetime]
 """Returns the time (UTC)."""
+
+
+FIRST_YEAR: Final = 1970
+LAST_YEAR: Final = 2254
+"""Years of the ids in a store; its index counts microseconds since 1970 in 63 bits."""
 
 
 def utc_now() -> datetime:
@@ -29,16 +36,39 @@ def in_utc(clock: Clock | None) -> Clock:
     """Make a clock whose dates are those of UTC, whatever zone the given one shows; ours for None.
 
     Models end and prices begin at midnight in UTC. A time without a zone stays as it is: it
-    could be any, and a client refuses it before anything is sent.
+    could be any, and a client refuses it before anything is sent; so does one that no
+    calendar has in UTC.
     """
     if clock is None:
         return utc_now
 
     def now() -> datetime:
         found = clock()
-        return found if found.tzinfo is None else found.astimezone(UTC)
+        try:
+            return found if found.tzinfo is None else found.astimezone(UTC)
+        except OverflowError:
+            return found
 
     return now
+
+
+def check_time(moment: object) -> datetime:
+    """Return the time that a clock gave, if everything that is dated can be counted from it.
+
+    Raises:
+        ConfigurationError: It has no zone, or its year is before 1970 or after 2254.
+    """
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise ConfigurationError(
+            f"clock= gives {truncated_repr(moment)}, which must be a time with its zone: "
+            "lambda: datetime.now(UTC)"
+        )
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ConfigurationError(
+            f"the clock says {moment:%Y-%m-%d}, and nothing can be dated before {FIRST_YEAR} or "
+            f"after {LAST_YEAR}: set the clock of this machine, or what clock= gives"
+        )
+    return moment
 
 
 def unix_now() -> float:

@@ -7,9 +7,11 @@ or a zero is refused.
 from __future__ import annotations
 
 import functools
+import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from pathlib import Path
+from typing import Any, Final, ParamSpec, SupportsIndex, TypeVar, cast, overload
 
 from gptimage._internal.text import closest
 from gptimage.errors import ConfigurationError, truncated_repr
@@ -20,7 +22,7 @@ ResultT = TypeVar("ResultT")
 ClassT = TypeVar("ClassT", bound=type)
 
 NO_HINTS: Final[Mapping[str, str]] = {}
-_LONGEST: Final = 1e9
+LONGEST: Final = 1e9
 """Seconds: thirty years."""
 
 
@@ -90,16 +92,39 @@ def path(name: str, value: object) -> None:
 
 
 def file_path(name: str, value: object) -> None:
-    """Refuse what is no path, or the path of a folder."""
+    """Refuse what is no path, or the path of something that is no file."""
     path(name, value)
-    if os.path.isdir(cast("str", value)):  # noqa: PTH112  # of text and of paths alike
-        raise refused(name, value, "the path of a file, and this is a folder")
+    found = Path(cast("str", value))
+    if found.exists() and not found.is_file():
+        raise refused(name, value, "the path of a file, and this is a folder, a pipe or a device")
 
 
 def flag(name: str, value: object) -> None:
     """Refuse what is neither True nor False."""
     if not isinstance(value, bool):
         raise refused(name, value, "True or False")
+
+
+def plain_int(value: object) -> Any:
+    """Return a whole number of another library, such as NumPy's, as an int (PEP 357).
+
+    Anything else stays as it is, and True does: what is no whole number is refused by its name.
+    """
+    if isinstance(value, int):
+        return value
+    try:
+        return operator.index(cast("SupportsIndex", value))
+    except TypeError:
+        return value
+
+
+@overload
+def as_int(value: None) -> None: ...
+@overload
+def as_int(value: SupportsIndex) -> int: ...
+def as_int(value: object) -> object:
+    """Convert a field with `plain_int`; its type stays that of a number."""
+    return plain_int(value)
 
 
 def whole(name: str, value: object, least: int, hint: str = "") -> None:
@@ -112,7 +137,7 @@ def seconds(name: str, value: object, *, zero: bool = False) -> None:
     """Refuse what is no number of seconds."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     # Beyond this, an int of hundreds of digits is no float, and no clock or socket takes it.
-    fine = number and 0 <= cast("float", value) <= _LONGEST and (zero or value != 0)
+    fine = number and 0 <= cast("float", value) <= LONGEST and (zero or value != 0)
     if not fine:
         raise refused(name, value, f"a number of seconds, {'0 or more' if zero else 'above 0'}")
 

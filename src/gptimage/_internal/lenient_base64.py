@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 
-_SPACE: Final = re.compile(rb"\s+")
+_SPACE: Final = re.compile(rb"[\s\0]+")
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
@@ -22,8 +22,8 @@ def decode(text: bytes) -> bytes:
 
     if text[:5].lower() == b"data:":
         head, _, text = text.partition(b",")
-        text = unquote_to_bytes(text) if b"%" in text else text
         if not head.lower().rstrip().endswith(b";base64"):
-            return text  # the file itself, such as an svg, with some letters escaped
+            return unquote_to_bytes(text)  # the file itself, such as an svg
+    text = unquote_to_bytes(text) if b"%" in text else text
     plain = _SPACE.sub(b"", text).rstrip(b"=").translate(_STANDARD)
     return pybase64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import frozen
 
+from gptimage._internal.atomic import open_file
 from gptimage._internal.locks import ForkSafeLock, take
 from gptimage.errors import ConfigurationError, GptImageError
 
@@ -271,7 +272,7 @@ def _check_is_database(path: Path) -> None:
     Raises:
         NotADatabaseError: It is none.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         found = file.read(len(MAGIC))
     if found != MAGIC:
         raise NotADatabaseError("it is no SQLite database" if found else "it is empty")

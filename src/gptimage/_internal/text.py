@@ -28,3 +28,8 @@ def closest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     plain = {each.lower(): each for each in known}
     found = difflib.get_close_matches(name.lower(), plain, n=1, cutoff=cutoff)
     return plain[found[0]] if found else None
+
+
+def one_line(text: str) -> str:
+    """Return text on one line, without what cannot be printed."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())

@@ -19,6 +19,7 @@ from gptimage.budget.accounts import CallRecord
 from gptimage.engine.accounting import CallAccounting
 from gptimage.errors import ApiError, GptImageError, OutcomeUnknownError, TransportError
 from gptimage.observers.events import Event, Failed, Finished, Retried, Saved, Sent, Submitted
+from gptimage.providers import named_by
 from gptimage.transport.http import HttpReply
 from gptimage.types.record import Record
 from gptimage.types.result import Result
@@ -125,6 +126,7 @@ class BatchEvents:
                 at=self.accounting.clock(),
                 operation=entry.operation,
                 model=entry.model,
+                provider=named_by(entry.model),
                 **details,
             )
             self.accounting.guard.dispatch(event)

@@ -10,9 +10,9 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from attrs import evolve
 
-from gptimage._internal.clock import Clock, utc_now
+from gptimage._internal.clock import Clock, check_time, utc_now
 from gptimage._internal.keywords import clock as check_clock
-from gptimage._internal.keywords import one_of, refused, strict_class
+from gptimage._internal.keywords import one_of, plain_int, refused, strict_class
 from gptimage.budget.accounts import (
     Accounts,
     CallOutcome,
@@ -191,7 +191,7 @@ class Budget:
         Raises:
             ConfigurationError: The ledger cannot be used.
         """
-        moment = on or (self._clock or utc_now)()
+        moment = check_time(on or (self._clock or utc_now)())
         left = [
             usd - self._accounts.spent(span_of(per, moment)) for per, usd in self.limits.items()
         ]
@@ -224,6 +224,7 @@ def _limits(limit: Usd | Mapping[Period, Usd], per: Period | None) -> dict[Perio
 
 
 def _usd(value: object, what: str) -> Decimal:
+    value = plain_int(value)
     try:
         if not isinstance(value, (int, float, str, Decimal)):
             raise ValueError(value)

@@ -19,8 +19,7 @@ from attrs import field, frozen
 from gptimage._internal.clock import Clock, utc_now
 from gptimage._internal.json import prose
 from gptimage._internal.keywords import clock as check_clock
-from gptimage._internal.keywords import flag, strict_class
-from gptimage._internal.keywords import path as check_path
+from gptimage._internal.keywords import file_path, flag, strict_class
 from gptimage.budget.accounts import (
     ALL_TIME,
     CallOutcome,
@@ -225,7 +224,7 @@ class Ledger:
         prompts: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        check_path("path", path)
+        file_path("ledger", path)
         flag("prompts", prompts)
         self.path: Path = Path(path)
         self.prompts: bool = prompts

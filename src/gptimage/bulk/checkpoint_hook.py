@@ -87,7 +87,8 @@ class CheckpointHook:
         """Save the reply: from here on, neither a kill nor a loop that is left loses it."""
         from gptimage.store.recovery import PendingReplies, note_of
 
-        self.entry = PendingReplies().put(plan.key, body, note_of(plan.request), name=self.reply)
+        note = note_of(plan.request, plan.service)
+        self.entry = PendingReplies().put(plan.key, body, note, name=self.reply)
         self.body = body if self.entry.path is None else None
         return self.entry
 

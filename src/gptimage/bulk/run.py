@@ -26,10 +26,10 @@ from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypedDict, Unpack
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gptimage._internal.coroutines import run_blocking
-from gptimage._internal.keywords import function, refuse_unknown
+from gptimage._internal.keywords import as_int, function, refuse_unknown
 from gptimage._internal.threads import to_thread
 from gptimage.bulk.checkpoint import Checkpoint
 from gptimage.bulk.checkpoint_hook import CheckpointHook, RunStoppedError
@@ -97,7 +97,7 @@ class Run:
     cache: Cache | None
     total: int | None
     tags: tuple[str, ...]
-    concurrency: int = 8
+    concurrency: int = field(default=8, converter=as_int)
     progress: ProgressCallback = False
     checkpoint: CheckpointPath = None
     retry_unknown: bool = False

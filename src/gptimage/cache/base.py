@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from gptimage._internal.keywords import one_of, strict, whole
+from gptimage._internal.keywords import as_int, one_of, strict, whole
 from gptimage.errors import ConfigurationError
 
 
@@ -172,6 +172,7 @@ class EntryLimits:
                 f"ttl must be longer than nothing, not {ttl}; None is for ever"
             )
         if max_bytes is not None:
+            max_bytes = as_int(max_bytes)
             whole("max_bytes", max_bytes, 1, "; None is no bound")
         return cls(seconds=None if ttl is None else ttl.total_seconds(), max_bytes=max_bytes)
 

@@ -110,7 +110,7 @@ def read(path: Path, key: str) -> tuple[EntryHeader, bytes]:
         DamagedError: It is not what was written.
         OSError: It is missing or cannot be read.
     """
-    with path.open("rb", buffering=0) as file:
+    with atomic.open_file(path) as file:
         head = _head(file.read(_HEAD_BYTES) or b"")
         if head.key != key or os.fstat(file.fileno()).st_size != _HEAD_BYTES + head.size:
             raise DamagedError(path.name)
@@ -127,7 +127,7 @@ def read_head(path: Path) -> EntryHeader:
         DamagedError: There is no such head.
         OSError: It is missing or cannot be read.
     """
-    with path.open("rb", buffering=0) as file:
+    with atomic.open_file(path) as file:
         return _head(file.read(_HEAD_BYTES) or b"")
 
 

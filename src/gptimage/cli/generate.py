@@ -7,6 +7,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gptimage.cli.checks import (
+    CHECK_FAILED,
+    add_check_options,
+    attempts_from_args,
+    lines,
+    refuse_check_options,
+    times,
+    with_number,
+)
 from gptimage.cli.json_output import Written, print_json, result_document, usd
 from gptimage.cli.options import (
     add_client_options,
@@ -26,12 +35,14 @@ from gptimage.errors import GptImageError, InvalidRequestError
 
 if TYPE_CHECKING:
     from gptimage import Image, ImageClient, Mask, Prompt, Result
+    from gptimage.checks import Attempts
 
 
 def add_generate(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``generate``."""
     add_prompt(parser)
     add_parameters(parser, "generate")
+    add_check_options(parser)
     _add_output(parser)
     add_client_options(parser)
     parser.set_defaults(func=run_generate)
@@ -42,6 +53,7 @@ def add_edit(parser: argparse.ArgumentParser) -> None:
     add_prompt(parser)
     add_parameters(parser, "edit")
     _add_images(parser, required=True)
+    add_check_options(parser)
     _add_output(parser)
     add_client_options(parser)
     parser.set_defaults(func=run_edit)
@@ -194,33 +206,46 @@ def draw(
         args: Where images go, tags, and whether the report is JSON.
         call: Makes them, where that is not `generate` or `edit`.
     """
+    refuse_check_options(args)
+    checks = bool(getattr(args, "check", None))
     name = prompt if isinstance(prompt, str) else prompt.template or prompt.text
     where = target(args.output, name, overwrite=args.overwrite)
     if where.stdout:
         several = options.get("n", 1) not in {None, 1}
         others = {"--json": args.json, "--keep-original": args.keep_original}
+        # Without a store nothing else has the attempts that are not taken.
+        others["--check"] = checks and client.store is None
         alone({"-n": several, "--partial-images": options.get("partial_images"), **others})
     agree_on_format(options, where)
     prepare(where)
     previews: list[Written] = []
+    attempts: Attempts | None = None
     extra = {"tags": args.tag or (), "refresh": args.refresh}
     try:
-        with progress(f"drawing, {_price(client, prompt, options)} ..."):
-            result = (
-                _call(client, prompt, {**options, **extra}, where, previews)
-                if call is None
-                else call(client, {**options, **extra})
-            )
+        priced = _price(client, prompt, with_number(options, args))
+        with progress(f"drawing, {times(args)}{priced} ..."):
+            if checks:
+                attempts = attempts_from_args(client, prompt, {**options, **extra}, args)
+                result = attempts.result
+            elif call is None:
+                result = _call(client, prompt, {**options, **extra}, where, previews)
+            else:
+                result = call(client, {**options, **extra})
     except GptImageError:  # it may be paid
         for each in previews:
             print(f"a preview is in {each.path}", file=sys.stderr)
         raise
-    written = [*write(result.images, where), *previews]
+    images = result.images if attempts is None else (attempts.image,)
+    written = [*write(images, where), *previews]
     if args.keep_original:
-        originals = [image.original for image in result.images if image.original is not None]
+        originals = [image.original for image in images if image.original is not None]
         written += write(originals, where, kind="original")
-    _report(result, written, as_json=args.json, stdout=where.stdout)
-    return 0
+    if attempts is not None and client.store is None and not where.stdout:
+        # Nothing else has the images that were not taken, and they are paid.
+        others = [each.image for each in attempts if each is not attempts.best]
+        written += write(others, where, kind="attempt")
+    _report(result, written, attempts, as_json=args.json, stdout=where.stdout)
+    return 0 if attempts is None or attempts.passed else CHECK_FAILED
 
 
 def length(nbytes: int) -> str:
@@ -290,19 +315,33 @@ def _price(client: ImageClient, prompt: str | Prompt, options: dict[str, Any]) -
 
 
 def _report(
-    result: Result, written: Sequence[Written], *, as_json: bool, stdout: bool = False
+    result: Result,
+    written: Sequence[Written],
+    attempts: Attempts | None,
+    *,
+    as_json: bool,
+    stdout: bool = False,
 ) -> None:
     """Print what was made: for people, or as one JSON object."""
-    for warning in result.warnings:
+    for warning in result.warnings if attempts is None else attempts.warnings:
         print(f"note: {warning}", file=sys.stderr)
     if as_json:
-        print_json(result_document(result, written))
+        whole = result_document(result, written)
+        print_json(whole if attempts is None else {**whole, "attempts": attempts.to_dict()})
         return
     # Standard output may be the image itself.
     to = sys.stderr if stdout else sys.stdout
     for each in written:
         print(f"{each.path}  {_describe(each)}", file=to)
-    print(f"cost {'unknown' if result.cost is None else result.cost}{_marks(result)}", file=to)
+    cost = result.cost
+    if attempts is not None:
+        print("\n".join(lines(attempts.best.checks)), file=to)
+        if len(attempts) > 1:
+            kept = f"; all have the tag {attempts.tag}" if attempts.tag else ""
+            number = attempts.attempts.index(attempts.best) + 1
+            print(f"image {number} of {len(attempts)} was taken{kept}", file=to)
+        cost = attempts.cost
+    print(f"cost {'unknown' if cost is None else cost}{_marks(result)}", file=to)
 
 
 def _marks(result: Result) -> str:

@@ -1,13 +1,17 @@
-"""``gptimage inspect`` and ``diff``: look at image files; nothing is sent, nothing is billed."""
+"""``gptimage inspect``, ``diff``, ``web`` and ``alt``: only the last is sent and billed."""
 
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gptimage._internal.atomic import open_file
 from gptimage.cli.json_output import print_json
-from gptimage.cli.parser import add_json
+from gptimage.cli.options import add_client_options, configure, open_client
+from gptimage.cli.parser import add_json, argument
 
 
 if TYPE_CHECKING:
@@ -36,12 +40,102 @@ def add_diff(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(func=run_diff)
 
 
+def add_web(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``web``."""
+    argument(parser, "IMAGE", "a file, or an id as history prints it")
+    argument(parser, "-o --output FOLDER", "where the files go", required=True)
+    argument(parser, "--widths PIXELS", "such as 400,800,1600; nothing is enlarged", type=widths)
+    argument(parser, "--formats NAMES", "some of avif,webp,jpeg,png, the preferred first")
+    argument(parser, "--alt TEXT", "what screen readers say; '' for mere decoration")
+    argument(parser, "--sizes TEXT", "how wide the page shows it (default 100vw)")
+    argument(parser, "--name NAME", "what the files' names begin with")
+    argument(parser, "--prefix URL", "what stands before the names, such as /static/")
+    argument(parser, "--eager", "load it before it comes into view")
+    argument(parser, "--store DIR", "the store of the id")
+    add_json(parser, "the manifest on standard output, not the HTML")
+    parser.set_defaults(func=run_web)
+
+
+def add_alt(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``alt``."""
+    argument(parser, "IMAGE", "a file, or an id as history prints it, which keeps the text")
+    argument(
+        parser,
+        "--purpose",
+        "what the image is for (default: informative)",
+        choices=("informative", "decorative", "functional"),
+        default="informative",
+    )
+    argument(parser, "--context TEXT", "what the page says of it, or where the link leads")
+    argument(parser, "--language NAME", "of the text (default: English)", default="English")
+    argument(parser, "--chat-model MODEL", "the model that writes it")
+    add_json(parser, "one JSON object on standard output")
+    add_client_options(parser, without=("cache", "tag"))
+    parser.set_defaults(func=run_alt)
+
+
+def run_alt(args: argparse.Namespace) -> int:
+    """Have the chat model write a text alternative, which is paid, and print it."""
+    from gptimage.store.names import is_id
+
+    with open_client(configure(args)) as client:
+        found = client.alt_text(
+            args.image if is_id(args.image) else Path(args.image),
+            args.purpose,
+            context=args.context,
+            language=args.language,
+            chat_model=args.chat_model,
+        )
+    if args.json:
+        print_json(found.to_dict())
+        return 0
+    print(found.text)
+    cost = "unknown" if found.cost is None else str(found.cost)
+    for note in (*found.warnings, f"cost: {cost}"):
+        print(f"gptimage: {note}", file=sys.stderr)
+    return 0
+
+
+def widths(text: str) -> list[int]:
+    """Return whole numbers between commas."""
+    return [int(each) for each in text.split(",")]
+
+
+def run_web(args: argparse.Namespace) -> int:
+    """Write an image in several widths and formats, and print the HTML that uses them."""
+    from gptimage.cli.store import open_store
+    from gptimage.image import Image
+    from gptimage.store.names import is_id
+
+    if is_id(args.image):
+        with open_store(args) as store:
+            image, name = store.open(args.image), args.image
+    else:
+        image, name = Image.from_path(args.image), Path(args.image).stem
+    given = {each: getattr(args, each) for each in ("widths", "alt", "sizes", "prefix")}
+    given |= {"formats": args.formats and args.formats.split(",")}
+    found = image.for_web(
+        name=args.name or re.sub(r"[^\w.-]+|^[.-]+", "-", name)[:100],
+        lazy=not args.eager,
+        **{each: value for each, value in given.items() if value is not None},
+    )
+    paths = found.save(args.output)
+    if args.json:
+        print_json({**found.to_dict(), "paths": list(map(str, paths))})
+    else:
+        print(found.html)
+    return 0
+
+
 def run_inspect(args: argparse.Namespace) -> int:
     """Print what a file says of where it comes from."""
     from gptimage.image import Image, provenance_of
 
     image = Image.from_path(args.file)
-    trust = None if args.trust is None else args.trust.read_bytes()
+    trust = None
+    if args.trust is not None:
+        with open_file(args.trust) as file:
+            trust = file.read()
     found = provenance_of(image.data, image.format, trust=trust)
     if args.json:
         print_json({"file": str(args.file), **image.to_dict(), "provenance": found.to_dict()})

@@ -82,6 +82,9 @@ class Columns:
             InvalidRequestError: It has no prompt, or no name where one is needed.
             TemplateError: The template does not take it.
         """
+        for column, text in row.items():
+            if isinstance(text, str) and "\0" in text:
+                raise _refuse(path, number, f"{column} has a null character (U+0000) in it")
         name = row.get(self.name_from) if self.name_from else None
         if self.name_from and self.name_from not in COLUMNS | self.template_names:
             row = {key: value for key, value in row.items() if key != self.name_from}

@@ -105,6 +105,7 @@ _SHOWN: Final = (
     "request_id",
     "cached",
     "sandbox",
+    "requested",
     "effective",
     "drift",
 )

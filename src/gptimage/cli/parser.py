@@ -68,7 +68,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "edit": ("generate:add_edit", "change images"),
     "variations": ("generate:add_variations", "draw variations of an image"),
     "refine": ("refine:add_arguments", "change an image turn by turn"),
+    "images": ("sync:add_arguments", "a project's images, drawn from a manifest: sync"),
     "many": ("many:add_arguments", "draw every line of a file, several at once"),
+    "compare": ("compare:add_arguments", "models on the same prompts: a sheet to vote in"),
     "batch": ("batch:add_arguments", "images at half price within a day"),
     "jobs": ("jobs:add_arguments", "list worker jobs that need a decision; retry or discard them"),
     "estimate": ("generate:add_estimate", "what a call may cost; sends nothing, needs no key"),
@@ -77,7 +79,13 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "templates": ("templates:add_arguments", "prompt templates: list, show, render, new, gallery"),
     "store": ("store:add_group", "saved images: history, search, show, open, stats, tag, pin..."),
     "inspect": ("images:add_inspect", "what an image file says of where it comes from"),
+    "check": ("checks:add_check", "whether images are transparent, legible, in the right colours"),
     "diff": ("images:add_diff", "how much two images differ, and where"),
+    "web": ("images:add_web", "an image in several widths and formats, and its HTML"),
+    "alt": (
+        "images:add_alt",
+        "have a chat model write the alt text of an image, for a fraction of a cent",
+    ),
     "cache": ("info:add_cache", "look into the cache on disk, or empty it"),
     "config": ("config:add_arguments", "the settings that apply, and where each comes from"),
     "studio": ("studio:add_arguments", "a local web page: make, edit, gallery, jobs, money"),
@@ -110,6 +118,7 @@ for `gptimage store history`...
 exit codes: 0 done; 1 the service refused, failed or was not reached; 2 bad input, nothing
 was sent; 3 no key or a missing part; 4 sent, but no usable response: it may have been billed;
 5 done and paid, but not written where you asked: standard error says where it is;
+6 an image fails a check, and is there all the same;
 70 a fault of gptimage itself; 130 interrupted.  The key is read from OPENAI_API_KEY or the file
 OPENAI_API_KEY_FILE names, never from an argument."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gptimage.cli.generate import agree_on_format, write
 from gptimage.cli.json_output import Written, print_json, result_document, usd
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from gptimage import Prompt
     from gptimage.config import Config
     from gptimage.conversation import Conversation, Turn
+
+
+_LATER: Final = "draw with a store (--store FOLDER): this service remembers nothing"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,12 +139,10 @@ def _report(turn: Turn, files: list[Written], index: int, *, as_json: bool, stdo
     if turn.text:
         print(turn.text, file=to)
     cost = "unknown" if turn.total_cost is None else turn.total_cost
-    print(f"cost {cost}; go on with --resume {_next(turn)}", file=to)
-
-
-def _next(turn: Turn) -> str:
     stored = turn.result.stored
-    return stored[0].id if stored else str(turn.response_id)
+    following = stored[0].id if stored else turn.response_id
+    on = f"go on with --resume {following}" if following else f"to go on later, {_LATER}"
+    print(f"cost {cost}; {on}", file=to)
 
 
 def _document(turn: Turn, files: list[Written], index: int) -> dict[str, object]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gptimage.cli.json_output import document
 from gptimage.cli.options import is_option, opening, read_settings
-from gptimage.cli.parser import ALIASES, add_json, argument
+from gptimage.cli.parser import add_json, argument
 from gptimage.cli.values import age, moment, size
 from gptimage.errors import InvalidRequestError
 
@@ -101,10 +101,59 @@ def run_show(args: argparse.Namespace) -> int:
         print(json.dumps(about))
         return 0
     for name, value in about.items():
-        if value not in (None, [], {}, ""):
-            text = value if isinstance(value, str) else json.dumps(value)
-            print(printable(f"{name:<20}{text}"))
+        if value not in (None, [], {}, "") and name != "effective":
+            print(printable(f"{name:<20}{_shown(value)}"))
+    if record.effective:
+        print(f"\n{'':<20}{'requested':<24}effective")
+        for name, value in record.effective.items():
+            print(printable(f"{name:<20}{_shown(record.requested[name]):<24}{_shown(value)}"))
     return 0
+
+
+def _shown(value: object) -> str:
+    """Return a value for people; a dash for what was left open or is not known."""
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def run_similar(args: argparse.Namespace) -> int:
+    """Print the images that look like one, the nearest first."""
+    from gptimage.store import SIMILAR
+
+    distance = SIMILAR if args.distance is None else args.distance
+    with open_store(args) as store:
+        matches = store.similar(args.image, args.limit, distance=distance)
+        unhashed = store.stats().unhashed
+    if args.json:
+        found = [{**document_of(each.record), "distance": each.distance} for each in matches]
+        print(json.dumps({"records": found, "unhashed": unhashed}))
+        return 0
+    for each in matches:
+        print(f"{each.distance:>2}  {line(each.record)}")
+    _note_unhashed(unhashed)
+    return 0
+
+
+def run_duplicates(args: argparse.Namespace) -> int:
+    """Print the groups of images that are copies of each other."""
+    from gptimage.store import DUPLICATE
+
+    distance = DUPLICATE if args.distance is None else args.distance
+    with open_store(args) as store:
+        groups = list(store.duplicates(distance=distance))
+        unhashed = store.stats().unhashed
+    if args.json:
+        found = [[document_of(each) for each in group] for group in groups]
+        print(json.dumps({"groups": found, "unhashed": unhashed}))
+        return 0
+    print("\n\n".join("\n".join(map(line, group)) for group in groups) or "no duplicates")
+    _note_unhashed(unhashed)
+    return 0
+
+
+def _note_unhashed(count: int) -> None:
+    if count:
+        how = "`gptimage store reindex --hashes` reads them once and makes it"
+        print(f"gptimage: {count} images have no perceptual hash yet: {how}", file=sys.stderr)
 
 
 def run_open(args: argparse.Namespace) -> int:
@@ -200,6 +249,19 @@ def run_tag(args: argparse.Namespace) -> int:
     return _print_record(record, as_json=args.json)
 
 
+def run_alt(args: argparse.Namespace) -> int:
+    """Change the text alternative of an image, or print it."""
+    with open_store(args) as store:
+        if args.remove or args.text is not None:
+            record = store.set_alt(args.id, None if args.remove else args.text)
+        else:
+            record = store.get(args.id)
+    if args.json:
+        return _print_record(record, as_json=True)
+    print("(none)" if record.alt is None else record.alt)
+    return 0
+
+
 def run_pin(args: argparse.Namespace) -> int:
     """Pin an image, or unpin it."""
     with open_store(args) as store:
@@ -240,8 +302,13 @@ def run_verify(args: argparse.Namespace) -> int:
 def run_reindex(args: argparse.Namespace) -> int:
     """Build the index anew."""
     with open_store(args) as store:
-        count = store.reindex()
-    print(json.dumps({"images": count}) if args.json else f"{count} images")
+        count = store.reindex(hashes=args.hashes)
+        unhashed = store.stats().unhashed
+    if args.json:
+        print(json.dumps({"images": count, "unhashed": unhashed}))
+        return 0
+    print(f"{count} images")
+    _note_unhashed(unhashed)
     return 0
 
 
@@ -306,8 +373,7 @@ _FILTERS: Final = (
 def add_group(parser: argparse.ArgumentParser) -> None:
     """Add every command of a store as a sub-command."""
     subparsers = parser.add_subparsers(metavar="ACTION", required=True)
-    for name in ALIASES:
-        help = _COMMANDS[name][1]
+    for name, (_, help) in _COMMANDS.items():
         each = subparsers.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
         add_command(each, name)
 
@@ -319,9 +385,9 @@ def add_command(parser: argparse.ArgumentParser, name: str) -> None:
     argument(parser, "--store DIR", "the folder, or s3://bucket/prefix")
     add_json(parser)
     parser.set_defaults(func=func)
-    if name in {"show", "open", "tag", "pin"}:
+    if name in {"show", "open", "tag", "alt", "pin"}:
         argument(parser, "ID", "as history prints it")
-    if name in {"tag", "pin"}:
+    if name in {"tag", "alt", "pin"}:
         argument(parser, "--remove", "take it away again")
     if name in _ARGUMENTS:
         _ARGUMENTS[name](parser)
@@ -335,6 +401,17 @@ def add_command(parser: argparse.ArgumentParser, name: str) -> None:
 def _add_search(parser: argparse.ArgumentParser) -> None:
     argument(parser, "text", 'all these words; "red fox" is a phrase, light* begins so')
     parser.add_argument("--rank", choices=("newest", "relevance"), default="newest")
+
+
+def _add_similar(parser: argparse.ArgumentParser) -> None:
+    argument(parser, "IMAGE", "a file, or an id as history prints it")
+    argument(parser, "-n --limit LIMIT", "how many (default 20)", type=int, default=20)
+    _add_distance(parser)
+
+
+def _add_distance(parser: argparse.ArgumentParser) -> None:
+    help = "bits of 64 that may differ (default 10 for similar, 4 for duplicates)"
+    argument(parser, "--distance BITS", help, type=int)
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
@@ -376,9 +453,12 @@ _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
     "history": (run_history, "images, newest first"),
     "search": (run_search, "images by the words of their prompts"),
     "show": (run_show, "everything known of one image"),
+    "similar": (run_similar, "images that look like one"),
+    "duplicates": (run_duplicates, "copies of the same image, also in other sizes and formats"),
     "open": (run_open, "show an image in a window"),
     "stats": (run_stats, "how many images, bytes and dollars"),
     "tag": (run_tag, "add words to an image, or take them away"),
+    "alt": (run_alt, "the text alternative of an image: print it, write it or take it away"),
     "pin": (run_pin, "keep an image whatever prune would do"),
     "prune": (run_prune, "remove old images"),
     "verify": (run_verify, "look at every file and every row"),
@@ -388,8 +468,14 @@ _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
 }
 _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], object]]] = {
     "search": _add_search,
+    "similar": _add_similar,
+    "duplicates": _add_distance,
+    "reindex": lambda parser: argument(
+        parser, "--hashes", "also make the perceptual hashes that older images lack: reads those"
+    ),
     "open": lambda parser: argument(parser, "--print", "only print where the file is"),
     "tag": lambda parser: parser.add_argument("tags", nargs="+", metavar="TAG"),
+    "alt": lambda parser: argument(parser, "TEXT", "'' for mere decoration", nargs="?"),
     "prune": _add_prune,
     "verify": _add_verify,
     "recover": _add_recover,

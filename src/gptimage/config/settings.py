@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from gptimage._internal.keywords import LONGEST
 from gptimage._internal.user_dirs import cache_folder, default_folder, state_folder
 
 
@@ -149,7 +150,7 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not 0 < seconds < math.inf:
+    if not 0 < seconds <= LONGEST:
         raise BadValueError("is no number of seconds above 0; write it like 600")
     return seconds
 
@@ -188,10 +189,10 @@ def read_bytes(text: str) -> int:
         BadValueError: It is written otherwise, or is nothing.
     """
     match = _SIZE.fullmatch(text)
-    found = int(float(match[1]) * _BYTES[match[2].upper()]) if match else 0
-    if not found:
+    found = float(match[1]) * _BYTES[match[2].upper()] if match else 0
+    if not 1 <= found < 2**63:
         raise BadValueError("is no size; write it like 500MB or 2GB")
-    return found
+    return int(found)
 
 
 def _place(*schemes: str, may_be_off: bool = True) -> Callable[[str], str]:
@@ -327,6 +328,7 @@ SERVER_SETTINGS: Final = frozenset(
         "shared_secret",
         "shared_state",
         "stateless",
+        "studio",
         "tenants",
         "tokens",
         "tools",

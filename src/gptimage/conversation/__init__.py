@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gptimage.conversation.alt_text import AltText as AltText
+from gptimage.conversation.alt_text import Purpose as Purpose
 from gptimage.conversation.conversation import AsyncConversation as AsyncConversation
 from gptimage.conversation.conversation import Conversation as Conversation
 from gptimage.conversation.turns import Action as Action

@@ -1,4 +1,6 @@
-"""Conversations: images made and changed turn by turn, over the Responses API.
+"""Conversations: images made and changed turn by turn.
+
+OpenAI's Responses API remembers them; a service that does not is sent the turns so far again.
 
 `Conversation` waits, `AsyncConversation` is awaited; what both do is written once, as coroutines.
 A conversation takes one turn at a time; `branch` gives another that starts where a turn ended.
@@ -14,6 +16,7 @@ from typing import Final, Self, Unpack
 from attrs import evolve
 
 from gptimage._internal.coroutines import iterate_blocking, run_blocking
+from gptimage.conversation.messages import MessageReader, finish_messages
 from gptimage.conversation.parsing import TurnReader, finish_turn, images_reply
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.session import ConversationSession
@@ -129,7 +132,8 @@ class _ConversationBase:
                     async with reserve_budget(runtime, call):
                         source = await self._client.sender.stream(turn.plan, call)
                         async with aclosing(source):
-                            reader = call.arrival.reader = TurnReader(turn, source.reply)
+                            kind = TurnReader if turn.exchanges is None else MessageReader
+                            reader = call.arrival.reader = kind(turn, source.reply)
                             broken: list[OutcomeUnknownError] = []
                             try:
                                 # Into the reader at once: a call that breaks off has it there.
@@ -160,7 +164,8 @@ class _ConversationBase:
         with self._kept_on_failure(turn, call), call:
             async with reserve_budget(runtime, call):
                 reply = await self._client.sender.send(turn.plan, call)
-                read = partial(finish_turn, turn, reply)
+                finish = finish_turn if turn.exchanges is None else finish_messages
+                read = partial(finish, turn, reply)
                 parse = partial(self._session.parse_turn, start, inputs, read, call.arrival)
                 done = await runtime.work(parse)
                 done = await run_accounting(runtime, call, partial(done.settled, call))
@@ -168,7 +173,8 @@ class _ConversationBase:
 
     def _kept_on_failure(self, turn: TurnPlan, call: CallTracker) -> AbstractContextManager[None]:
         keep = partial(self._client.saver.keep_given_up, turn.plan)
-        return call.arrival.kept_on_failure(keep, images_reply)
+        convert = images_reply if turn.exchanges is None else turn.plan.read
+        return call.arrival.kept_on_failure(keep, convert)
 
     async def _saved(self, done: CompletedTurn, call: CallTracker) -> Turn:
         """Once read, a turn is part of the conversation, even if saving it fails."""

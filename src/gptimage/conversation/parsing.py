@@ -6,14 +6,17 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final
 
 from attrs import evolve
 
 from gptimage._internal.json import table
 from gptimage._internal.lenient_base64 import decode
+from gptimage._internal.text import one_line
 from gptimage.conversation.planning import TurnPlan
 from gptimage.conversation.turns import FailedCall, Turn
+from gptimage.engine.parse import parse_response
 from gptimage.engine.plan import Plan, possible_cost
 from gptimage.errors import (
     ApiError,
@@ -118,7 +121,7 @@ def turn_of(
     """
     drawn = [call for call in answer.calls if call.image is not None]
     if not drawn:
-        raise _nothing(turn, answer, reply, partials)
+        raise _nothing(turn.plan, answer, reply, partials)
     readable = [call for call in drawn if _is_image(call)]
     failed = tuple(_failed(call) for call in answer.calls if call.image is None)
     result = finish(turn.plan, _as_images(answer, drawn, reply))
@@ -133,6 +136,23 @@ def turn_of(
         chat_usage=answer.usage,
         chat_cost=chat_cost(turn.ask.chat_model, answer.usage, turn.plan.on, tier=answer.tier),
     )
+
+
+def parse_words(plan: Plan, reply: HttpReply, *, now: datetime) -> Answer:
+    """Read a reply in which the chat model only writes.
+
+    Raises:
+        ApiError: The service refused, or the model did.
+        MalformedReplyError: There are no words in it; it carries the body.
+        OutcomeUnknownError: A gateway gave up waiting.
+    """
+    value = _json(reply) if 200 <= reply.status < 300 else None
+    if value is None:
+        parse_response(plan, reply, now=now)  # raises what an error of the Images API raises
+    answer = read_answer(value)
+    if answer.text and not answer.refusal and not answer.error:
+        return answer
+    raise _nothing(plan, evolve(answer, text=""), reply, ())
 
 
 def service_error(
@@ -193,18 +213,18 @@ def _notes(
 
 
 def _nothing(
-    turn: TurnPlan, answer: Answer, reply: HttpReply, partials: Iterable[PartialImage]
+    plan: Plan, answer: Answer, reply: HttpReply, partials: Iterable[PartialImage]
 ) -> GptImageError:
     """Return why there is no image: a failed call says most, then the response itself."""
     errors = [error for error in (*(call.error for call in answer.calls), answer.error) if error]
     if errors:
         return service_error(errors[0], request_id=reply.request_id, partials=partials)
     why = f"the response is {answer.status or 'empty'} ({answer.reason or 'no reason given'})"
-    cost = possible_cost(turn.plan)
+    cost = possible_cost(plan)
     if answer.refusal:
         return ModerationError(
-            f"the model refused to draw: {_quoted(answer.refusal)}; no image was drawn, the "
-            "chat model's words may be billed",
+            f"the model refused: {_quoted(answer.refusal)}; no image was drawn, the chat "
+            "model's words may be billed",
             status=reply.status,
             code="refusal",
             request_id=reply.request_id,
@@ -217,7 +237,7 @@ def _nothing(
         f"{why}: {cost}; the raw reply is in .reply",
         reply=reassemble(reply.body, reply.images, IMAGE),
         status=reply.status,
-        possible_cost=turn.plan.max_cost,
+        possible_cost=plan.max_cost,
         partials=partials,
         request_id=reply.request_id,
         text=answer.text,
@@ -226,7 +246,7 @@ def _nothing(
 
 def _quoted(words: str) -> str:
     """Return the model's text on one line, shortened."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    line = one_line(words)
     return f'"{line[: _LONGEST_QUOTE - 1]}…"' if len(line) > _LONGEST_QUOTE else f'"{line}"'
 
 

@@ -21,6 +21,7 @@ from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.models.pricing import STANDARD, chat_max_cost, utf8_length
+from gptimage.providers.base import Exchange
 from gptimage.providers.openai.responses import OURS, Ask, to_wire
 from gptimage.providers.parameters import check_conversation
 from gptimage.types.request import FileRef, Generate, Prompt, edit_request, generate_request
@@ -45,10 +46,13 @@ class TurnPlan:
     Attributes:
         plan: The plan; its request is the image asked for, its wire the response request.
         ask: How it is put to the service.
+        exchanges: The turns that are sent, the last one without its reply; None where the
+            service remembers them.
     """
 
     plan: Plan
     ask: Ask
+    exchanges: tuple[Exchange, ...] | None = None
 
 
 def image_request(
@@ -119,6 +123,9 @@ def plan_turn(plan: Plan, ask: Ask, *, history: int | None = 0) -> TurnPlan:
         if name in OURS:
             raise _refuse("extra_body", name, "a conversation sets it itself", "other fields")
     check_conversation(plan.provider)
+    if not plan.provider.conversations:
+        stays = "a conversation stays with the service it began with"
+        raise _refuse("model", plan.request.model, stays, "images=[...] of a new conversation")
     ask = evolve(ask, model_header=plan.provider.model_header)
     wire = evolve(to_wire(plan.request, plan.wire, ask), provider=plan.wire.provider)
     max_cost = _max_cost(plan, ask, history)

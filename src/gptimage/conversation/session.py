@@ -5,12 +5,15 @@ It reads files and downloads images, so the async conversation calls it in a thr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
+from gptimage._internal.keywords import plain_int
+from gptimage.conversation.messages import check_input, plan_messages
 from gptimage.conversation.parsing import Finish, is_forgotten
 from gptimage.conversation.planning import TurnPlan, check_ask, image_request, plan_turn
 from gptimage.conversation.turns import CompletedTurn, Resume, Turn, TurnInput
@@ -29,6 +32,7 @@ from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.image.svg_still import still_of
 from gptimage.models.pricing import DEFAULT_CHAT_MODEL
+from gptimage.providers.base import Exchange
 from gptimage.providers.openai.responses import Ask
 from gptimage.transport.http import HttpReply
 from gptimage.types.inputs import API_FORMATS, is_sdk_file, resolve, resolve_all, spread
@@ -37,7 +41,13 @@ from gptimage.types.request import FileRef, Prompt, Source, Sources
 from gptimage.types.result import Result
 
 
+if TYPE_CHECKING:
+    from gptimage.store import Store
+
+
 _STORED: Final = "img_"
+_LONGEST_MESSAGE: Final = 2_000_000
+"""Characters of a message with its signatures that a sidecar may have."""
 _COUNTED_BYTES: Final = 15_000_000
 """A larger image that the service has already is not encoded just to count its tokens."""
 
@@ -50,11 +60,13 @@ class _ResumePoint:
         response_id: The response the service remembers, or None.
         image: Its image, where it is at hand.
         tokens: How long the service's memory is, or None.
+        exchanges: The turns that a service without memory is sent again.
     """
 
     response_id: str | None
     image: Image | None
     tokens: int | None = None
+    exchanges: tuple[Exchange, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -66,12 +78,15 @@ class ConversationSession:
         chat_model: The model that reads the prompt.
         image_model: The model that generates images.
         stateless: Whether every turn sends the last image, and the service stores nothing.
+        again: The name in results of a model that reads and draws and remembers nothing, so that
+            the turns are sent again; None for any other.
     """
 
     saver: ResultSaver
     chat_model: str
     image_model: str
     stateless: bool
+    again: str | None = None
 
     @classmethod
     def of(
@@ -104,11 +119,21 @@ class ConversationSession:
             )
         if stateless and isinstance(resume, str) and not stored:
             raise _refuse_resume("a stateless conversation goes on from an image", resume)
+        model = image_model or saver.core.model
+        service, bare, named = saver.core.services.resolve(model)
+        if service.to_turn is None:
+            reads = chat_model or saver.core.chat_model or DEFAULT_CHAT_MODEL
+            return cls(saver=saver, chat_model=reads, image_model=model, stateless=stateless)
+        if chat_model not in (None, bare, named):
+            raise InvalidRequestError(
+                f"chat_model={chat_model!r}: with {service.title} the image model reads the words "
+                "itself; leave it out, or name another image_model; nothing was sent",
+                field="chat_model",
+                value=chat_model,
+                allowed=(bare,),
+            )
         return cls(
-            saver=saver,
-            chat_model=chat_model or DEFAULT_CHAT_MODEL,
-            image_model=image_model or saver.core.model,
-            stateless=stateless,
+            saver=saver, chat_model=named, image_model=model, stateless=stateless, again=named
         )
 
     def resolve_inputs(
@@ -166,16 +191,17 @@ class ConversationSession:
             ApiError: This error, when it says something else or the image is not known.
         """
         head = self._head(resume)
-        if head is None or head.response_id is None or not is_forgotten(error):
+        if head is None or not is_forgotten(error):
+            raise error
+        if self.again is not None and head.exchanges:
+            turn = self._plan_again(evolve(head, exchanges=()), inputs)
+            return _noted(turn, f"the turns before were refused ({error})")
+        if head.response_id is None:
             raise error
         if head.image is None:
             raise _unknown_image(error) from error
         turn = self._plan(evolve(head, response_id=None), inputs)
-        note = (
-            f"the service no longer has response {head.response_id}: its last image was sent "
-            "instead, and the earlier turns are forgotten"
-        )
-        return evolve(turn, plan=evolve(turn.plan, warnings=(*turn.plan.warnings, note)))
+        return _noted(turn, f"the service no longer has response {head.response_id}")
 
     def parse_turn(
         self,
@@ -217,10 +243,34 @@ class ConversationSession:
             parent=done.parent,
             response_id=turn.response_id,
             call_id=turn.call_ids[0] if turn.call_ids else None,
+            message=_storable(turn),
         )
         return evolve(turn, result=result)
 
+    def _plan_again(self, head: _ResumePoint | None, inputs: TurnInput) -> TurnPlan:
+        """Plan a turn of a service that is sent the turns before it again."""
+        core = self.saver.core
+        check_input(inputs, core.services.resolve(self.image_model)[0].title)
+        images = inputs.images
+        if head is not None:
+            if head.image is None:
+                raise _refuse_resume("this service remembers no responses, and the store has no "
+                                     "such image", None)  # fmt: skip
+            images = self._inputs(inputs, head.image, carried=True, shows=True)
+        request = image_request(
+            inputs.prompt,
+            inputs.options,
+            images=images,
+            mask=inputs.mask,
+            model=self.image_model,
+            stream=inputs.stream,
+        )
+        earlier = () if head is None or self.stateless else head.exchanges
+        return plan_messages(core.plan(request), earlier, known=1 if earlier else 0)
+
     def _plan(self, head: _ResumePoint | None, inputs: TurnInput) -> TurnPlan:
+        if self.again is not None:
+            return self._plan_again(head, inputs)
         previous = None if head is None or self.stateless else head.response_id
         last = head.image if head else None
         if last is None and (inputs.mask is not None and not inputs.images):
@@ -232,7 +282,7 @@ class ConversationSession:
         if head is not None and previous is None and last is None:
             raise _refuse_resume("neither the service nor the store has its image", None)
         max_images = inputs.options.get("max_images")
-        most = 1 if max_images is None else max_images
+        most = 1 if max_images is None else plain_int(max_images)
         known = bool(inputs.images) or head is not None
         check_ask(inputs.action, most, images=known, masked=inputs.mask is not None)
         shows = bool(inputs.images) or previous is None or inputs.mask is not None
@@ -292,14 +342,37 @@ class ConversationSession:
             return None
         if isinstance(resume, Turn):
             usage = resume.chat_usage
-            tokens = usage.total_tokens if usage else None
-            return _ResumePoint(response_id=resume.response_id, image=resume.image, tokens=tokens)
+            return _ResumePoint(
+                response_id=resume.response_id,
+                image=resume.image,
+                tokens=usage.total_tokens if usage else None,
+                # Another model cannot read what this one thought.
+                exchanges=resume.exchanges if resume.result.model == self.again else (),
+            )
         store = self.saver.store
         if isinstance(resume, str):
             if store is None or not resume.startswith(_STORED):
                 return _ResumePoint(response_id=resume, image=None)
             resume = store.get(resume)
-        return _ResumePoint(response_id=resume.response_id, image=self._image(resume))
+        return _ResumePoint(
+            response_id=resume.response_id,
+            image=self._image(resume),
+            exchanges=() if store is None else self._exchanges(store, resume),
+        )
+
+    def _exchanges(self, store: Store, record: Record) -> tuple[Exchange, ...]:
+        """Return the turns up to a stored image, as far back as the store has all of them."""
+        found: list[Exchange] = []
+        before: Record | None = record
+        # An image that is gone, or a request that can no longer be planned, begins it later.
+        with suppress(GptImageError):
+            while before is not None and before.message and before.model == self.again:
+                request = evolve(store.request(before), stream=False, partial_images=None)
+                wire = self.saver.core.plan(request).wire
+                drawn = store.open(before, original=True).data
+                found.insert(0, Exchange(request=wire, reply=before.message, images=(drawn,)))
+                before = store.get(before.parent) if before.parent else None
+        return tuple(evolve(each, known=1 if at else 0) for at, each in enumerate(found))
 
     def _stored(self, source: Any) -> Any:
         """Return the image of a store's id or record; anything else as it is."""
@@ -325,6 +398,20 @@ class ConversationSession:
             return mask
         found = resolve(self._stored(mask), field="mask", fetch=self.saver.core.fetch, formats=None)
         return Mask.open(found) if isinstance(found, Image) else found
+
+
+def _noted(turn: TurnPlan, why: str) -> TurnPlan:
+    """Return the plan of a turn without those before it, with a warning that says so."""
+    note = f"{why}: its last image was sent instead, and the earlier turns are forgotten"
+    return evolve(turn, plan=evolve(turn.plan, warnings=(*turn.plan.warnings, note)))
+
+
+def _storable(turn: Turn) -> Mapping[str, object] | None:
+    """Return the model's message of a turn, where its one image can stand in it again."""
+    if not turn.exchanges or len(turn.exchanges[-1].images) != 1:
+        return None
+    message = turn.exchanges[-1].reply
+    return message if len(json.dumps(message)) <= _LONGEST_MESSAGE else None
 
 
 def _stored_id(resume: Resume | None) -> str | None:

@@ -16,6 +16,7 @@ from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.models.pricing import ChatUsage, Cost
 from gptimage.models.sizes import Size
+from gptimage.providers.base import Exchange
 from gptimage.types.parameters import (
     Background,
     Level,
@@ -109,7 +110,9 @@ class Turn:
         failed: Image calls that drew nothing, beside those that did.
         chat_model: The model that read the words and called the image model.
         chat_usage: Its tokens; None when the service did not say.
-        chat_cost: Its cost in USD, not part of ``result.cost``; None when unknown.
+        chat_cost: Its cost in USD, not part of ``result.cost``; None when unknown. 0 where one
+            model reads and draws, as its whole cost is then ``result.cost``.
+        exchanges: What a service that remembers nothing is sent again with the next turn.
     """
 
     result: Result
@@ -121,6 +124,7 @@ class Turn:
     chat_model: str
     chat_usage: ChatUsage | None = None
     chat_cost: Cost | None = None
+    exchanges: tuple[Exchange, ...] = field(default=(), repr=False)
 
     @property
     def image(self) -> Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -15,11 +15,11 @@ from typing import Any, cast
 from attrs import evolve, frozen
 
 from gptimage.budget.accounts import CallOutcome, CallRecord
-from gptimage.budget.budget import Budget, Reservation
+from gptimage.budget.budget import Budget, Reservation, Usd
 from gptimage.budget.ledger import Ledger
 from gptimage.engine.arrival import Arrival
 from gptimage.engine.plan import Plan
-from gptimage.errors import ApiError, OutcomeUnknownError, TransportError
+from gptimage.errors import ApiError, GptImageError, OutcomeUnknownError, TransportError
 from gptimage.models.pricing import FREE, Cost
 from gptimage.observers.dispatch import ObserverDispatcher
 from gptimage.observers.events import (
@@ -34,6 +34,8 @@ from gptimage.observers.events import (
     Sent,
     Waiting,
 )
+from gptimage.observers.protocol import Observer
+from gptimage.secrets import hide_prompt
 from gptimage.transport.billing import Billing, may_be_billed
 from gptimage.transport.http import HttpReply
 from gptimage.types.request import Edit
@@ -58,7 +60,8 @@ class CallTracker:
     posted: bool = False
     """Whether it was sent and may be billed; False again while it waits to be sent once more."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
         self.arrival: Arrival = Arrival()
 
     def reserve(self) -> None:
@@ -139,7 +142,9 @@ class CallTracker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take note of what reached the caller."""
+        """Take note of what reached the caller, and take the prompt out of it."""
+        if isinstance(error, GptImageError):
+            hide_prompt(error, self._plan.request.prompt)
 
 
 # Which accounting a client gets: one that counts, or one that costs nothing, not even its import.
@@ -157,8 +162,8 @@ class NullAccounting:
 
     def call(self, plan: Plan, *, operation: str | None = None) -> CallTracker:
         """Return a call nobody listens to."""
-        del plan, operation
-        return CallTracker()
+        del operation
+        return CallTracker(plan)
 
 
 def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
@@ -174,6 +179,28 @@ def accounting_from(settings: Mapping[str, Any], clock: Callable[[], datetime]) 
     return CallAccounting.of(settings, clock)
 
 
+def within(
+    accounting: CallAccounting, limit_usd: Usd | None = None, observer: Observer | None = None
+) -> CallAccounting:
+    """Return the same accounting for a group of calls.
+
+    Args:
+        accounting: The client's.
+        limit_usd: What the calls together must also stay below, in USD.
+        observer: What is told of them, besides the client's observers.
+
+    Raises:
+        ConfigurationError: The limit is no amount.
+    """
+    if not isinstance(accounting, CallAccounting):  # pyright: ignore[reportUnnecessaryIsInstance]  # or a NullAccounting
+        accounting = CallAccounting.of({}, accounting.clock)
+    if limit_usd is not None:
+        accounting = evolve(accounting, limit=Budget(limit_usd, per="total"))
+    if observer is not None:
+        accounting = evolve(accounting, guard=accounting.guard.with_observer(observer))
+    return accounting
+
+
 @frozen(kw_only=True)
 class CallAccounting:
     """The budget, ledger and observers of a client.
@@ -183,12 +210,14 @@ class CallAccounting:
         ledger: Where every call is entered, or None.
         guard: Sends events to the observers.
         clock: Tells the time (UTC).
+        limit: A second budget that its calls must fit, or None.
     """
 
     budget: Budget | None
     ledger: Ledger | None
     guard: ObserverDispatcher
     clock: Callable[[], datetime]
+    limit: Budget | None = None
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], clock: Callable[[], datetime]) -> CallAccounting:
@@ -224,10 +253,9 @@ class CallAccounting:
 
 class _TrackedCall(CallTracker):
     def __init__(self, accounting: CallAccounting, plan: Plan, operation: str) -> None:
-        super().__init__()
+        super().__init__(plan)
         self.blocks = accounting.ledger is not None
         self._accounting = accounting
-        self._plan = plan
         self._started = time.monotonic()
         self._lock = threading.Lock()  # a cancelled call is given up while it is being reserved
         self._entry = CallRecord(
@@ -240,7 +268,7 @@ class _TrackedCall(CallTracker):
             prompt=plan.request.prompt,
         )
         self._call_id = self._entry.call_id  # observers see one call, however many rows it has
-        self._reservation: Reservation | None = None
+        self._reservation: _Reservations | None = None
         self._given_up = False
         self._in_flight = False
         self._over = False
@@ -298,7 +326,7 @@ class _TrackedCall(CallTracker):
         self._emit(PartialArrived, index=preview.index)
 
     def finished(self, result: Result, *, extra: Cost | None = FREE) -> Result:
-        cost = _sum(result.cost, extra)
+        cost = None if result.cost is None or extra is None else result.cost + extra
         self._in_flight = False
         self._over = True
         ending = CallOutcome(
@@ -348,6 +376,7 @@ class _TrackedCall(CallTracker):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        super().__exit__(kind, error, trace)
         if error is None or (self._over and isinstance(error, GeneratorExit)):
             return
         self._over = True
@@ -362,7 +391,19 @@ class _TrackedCall(CallTracker):
             possible_cost=_times(self._plan.max_cost, self.doubtful + billed),
         )
 
-    def _reserved(self) -> Reservation | None:
+    def _reserved(self) -> _Reservations:
+        """Return the reservations: in the limit of a group of calls, and in the client's own."""
+        limit = self._accounting.limit
+        if limit is None:
+            return _Reservations([self._own_reservation()])
+        first = limit.reserve(self._plan.max_cost, on=self._entry.at, note=self._entry)
+        try:
+            return _Reservations([self._own_reservation(), first])
+        except BaseException:
+            first.release()
+            raise
+
+    def _own_reservation(self) -> Reservation | None:
         """Return a reservation in the budget, or in the ledger alone."""
         accounting = self._accounting
         if accounting.budget is not None:
@@ -399,9 +440,22 @@ class _TrackedCall(CallTracker):
                 at=self._accounting.clock(),
                 operation=entry.operation,
                 model=entry.model,
+                provider=self._plan.provider.name,
                 **details,
             )
             self._accounting.guard.dispatch(event)
+
+
+@frozen
+class _Reservations:
+    """What was reserved for one call."""
+
+    each: Sequence[Reservation | None]
+
+    def end(self, ending: CallOutcome) -> None:
+        for reservation in self.each:
+            if reservation is not None:
+                reservation.end(ending)
 
 
 def _reason(outcome: HttpReply | TransportError | OutcomeUnknownError) -> str:
@@ -423,13 +477,3 @@ def _noted(work: Callable[[], object]) -> list[str]:
         reason = str(error) or type(error).__name__
         return [f"{reason}; the call went on, and counts with what was reserved for it"]
     return []
-
-
-def _sum(cost: Cost | None, extra: Cost | None) -> Cost | None:
-    if cost is None or extra is None:
-        return None
-    if extra is FREE:
-        return cost
-    return Cost(
-        usd=cost.usd + extra.usd, is_upper_bound=cost.is_upper_bound or extra.is_upper_bound
-    )

@@ -19,11 +19,13 @@ from gptimage._internal.keywords import (
     is_async,
     missing,
     one_of,
+    plain_int,
     refused,
     text,
 )
+from gptimage.budget.budget import Usd
 from gptimage.cache.base import Cache, NewReply
-from gptimage.engine.accounting import CallTracker, accounting_from
+from gptimage.engine.accounting import CallTracker, accounting_from, within
 from gptimage.engine.arguments import (
     cache_of,
     check_headers,
@@ -50,6 +52,7 @@ from gptimage.engine.streaming import StreamReader
 from gptimage.errors import BudgetExceededError, ConfigurationError, OutcomeUnknownError
 from gptimage.models.catalog import Models
 from gptimage.models.pricing import Estimate
+from gptimage.observers.protocol import Observer
 from gptimage.transport.retry import Retry
 from gptimage.types.request import Generate, Prompt, Sources
 from gptimage.types.result import Completed, PartialImage, Result
@@ -84,7 +87,7 @@ def check_many(
     Raises:
         ConfigurationError: A value is of the wrong kind.
     """
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int):
+    if isinstance(concurrency, bool) or not isinstance(plain_int(concurrency), int):
         raise refused("concurrency", concurrency, "a whole number, 1 or more")
     if checkpoint is not None:
         file_path("checkpoint", checkpoint)
@@ -301,6 +304,30 @@ class BaseClient:
         tags = self._check(how)
         plan_edit = partial(self._config.plan_edit, prompt, images, options)
         return await self._answer(await self._runtime.work(plan_edit), how, tags)
+
+    def _within(self, budget: Usd | None, observer: Observer | None = None) -> Self:
+        """Return this client for a group of calls, with a limit and an observer of their own.
+
+        Raises:
+            ConfigurationError: The limit is no amount in USD.
+        """
+        if budget is None and observer is None:
+            return self
+        twin = copy.copy(self)
+        twin._accounting = within(self._accounting, budget, observer)
+        return twin
+
+    async def _draw_any(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None,
+        options: Mapping[str, Any],
+        how: CallSettings,
+    ) -> Result:
+        """Edit where there are images to start from, else draw anew."""
+        if images is None:
+            return await self._generate(prompt, options, how)
+        return await self._edit(prompt, images, options, how)
 
     async def _run(self, request: Generate, how: CallSettings) -> Result:
         tags = self._check(how)

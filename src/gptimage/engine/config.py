@@ -10,22 +10,21 @@ from urllib.parse import urljoin
 
 from attrs import Factory, evolve, field, frozen
 
-from gptimage._internal.clock import Clock, in_utc
+from gptimage._internal.clock import Clock, check_time, in_utc
 from gptimage.engine.arguments import retry_of
 from gptimage.engine.fallback import can_fall_back, reason
 from gptimage.engine.parse import image_urls, inline_images, parse_response
 from gptimage.engine.plan import Plan, plan
 from gptimage.engine.services import Services
 from gptimage.errors import (
-    ConfigurationError,
     FetchError,
     ImageDecodeError,
     InvalidRequestError,
     ModelRetiredError,
     OutcomeUnknownError,
     TransportError,
-    truncated_repr,
 )
+from gptimage.image.codecs import memory_limit
 from gptimage.image.download import Fetch
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
@@ -37,13 +36,13 @@ from gptimage.transport.retry import Retry, is_outage
 from gptimage.types.inputs import is_sdk_file, resolve, resolve_all, spread
 from gptimage.types.record import Record
 from gptimage.types.request import (
-    SAME_SIZE,
     FileRef,
     Generate,
     Prompt,
     Sources,
     edit_request,
     generate_request,
+    is_same_size,
     size_of_first,
 )
 from gptimage.types.result import Result
@@ -148,6 +147,7 @@ class ClientConfig:
         cls, settings: Settings, *, services: Services, store: Store | None
     ) -> ClientConfig:
         """Return the core for these settings, with defaults for the rest."""
+        memory_limit()  # a variable that is wrong would be noticed only when an image was paid for
         models = settings.get("models") or Models.load()
         limits = settings.get("limits")
         clock = in_utc(settings.get("clock"))
@@ -197,7 +197,7 @@ class ClientConfig:
         if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
         resolved = resolve_all(found, fetch=self.fetch)
-        if rest.get("size") == SAME_SIZE:
+        if is_same_size(rest.get("size")):
             rest["size"] = size_of_first(resolved)
         request = edit_request(
             prompt,
@@ -231,12 +231,7 @@ class ClientConfig:
                 field="request",
                 value=cast("object", request),
             )
-        now = self.clock()
-        if not isinstance(now, datetime) or now.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-            raise ConfigurationError(
-                f"clock= gives {truncated_repr(now)}, which must be a time with its zone: "
-                "lambda: datetime.now(UTC)"
-            )
+        now = check_time(self.clock())
         try:
             return self.planned(request, now.date())
         except ModelRetiredError as error:
@@ -320,6 +315,7 @@ class ClientConfig:
         *,
         unknown: int = 0,
         costs_nothing: bool = False,
+        service: str | None = None,
     ) -> float | None:
         """Return seconds until the next try, or None when this was the last one.
 
@@ -328,6 +324,7 @@ class ClientConfig:
             outcome: What came of the last one.
             unknown: How many tries before the last one may have been billed.
             costs_nothing: Whether the request is one that nobody bills.
+            service: The name of the provider; the client's own when left out.
         """
         delay = self.retry.delay(
             attempt,
@@ -337,30 +334,47 @@ class ClientConfig:
             unknown=unknown,
             costs_nothing=costs_nothing,
         )
-        if delay is None or costs_nothing or not is_outage(outcome) or self.quota.take():
+        if delay is None or costs_nothing or not is_outage(outcome):
             return delay
-        return None
+        return delay if self.quota.take(service or self.services.own.name) else None
 
     def acquire_rate_limit(self, plan: Plan) -> float:
         """Return seconds until a request may be sent; 0 when it may be sent now, and is counted."""
-        if self.limiter is None:
+        limiter = self._limiter_of(plan.provider)
+        if limiter is None:
             return 0.0
         from gptimage.limits import tokens_of
 
-        return self.limiter.acquire(plan.images, tokens_of(plan.estimate))
+        return limiter.acquire(plan.images, tokens_of(plan.estimate))
 
     def per_minute(self) -> int | None:
         """How many requests for one image each may be sent in a minute, as far as is known."""
+        limiter = self._limiter_of(self.services.own)
+        if limiter is None:
+            return None
+        from gptimage.limits import WindowLimiter
+
+        return limiter.per_minute() if isinstance(limiter, WindowLimiter) else None
+
+    def update_limits(self, plan: Plan, reply: HttpReply) -> None:
+        """Tell the limiter of the service what came back, of which others know nothing."""
+        limiter = self._limiter_of(plan.provider)
+        if limiter is not None:
+            limiter.learn(reply)
+
+    def answered(self, plan: Plan, *, retried: bool) -> None:
+        """Note that the service of a plan is up; see `RetryQuota.answered`."""
+        self.quota.answered(plan.provider.name, retried=retried)
+
+    def _limiter_of(self, provider: Provider) -> Limiter | None:
+        """Return the limiter of a provider: one of the user's own making is that of all."""
         if self.limiter is None:
             return None
         from gptimage.limits import WindowLimiter
 
-        return self.limiter.per_minute() if isinstance(self.limiter, WindowLimiter) else None
-
-    def update_limits(self, reply: HttpReply) -> None:
-        """Tell the limiter what came back."""
-        if self.limiter is not None:
-            self.limiter.learn(reply)
+        if isinstance(self.limiter, WindowLimiter):
+            return self.limiter.of(provider.name)
+        return self.limiter
 
     def close(self) -> None:
         """End what was made for this client alone; harmless when done twice."""

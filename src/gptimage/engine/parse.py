@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -24,13 +23,13 @@ from gptimage.errors import (
     ServerError,
     truncated_repr,
 )
+from gptimage.image.as_asked import made_as_asked, made_exact
 from gptimage.image.codecs import decode as decode_pixels
-from gptimage.image.codecs import has_transparency, oriented_size
+from gptimage.image.codecs import has_transparency
 from gptimage.image.formats import lacks_its_end
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.image.outside import keep_outside
-from gptimage.models.pricing import Cost, Usage, cost_of
 from gptimage.providers.openai.errors import (
     error_from_event,
     error_from_reply,
@@ -39,6 +38,7 @@ from gptimage.providers.openai.errors import (
     message_of,
 )
 from gptimage.providers.openai.images import (
+    cost_of_reply,
     json_reasons,
     odd_usage,
     read_reported,
@@ -55,7 +55,7 @@ from gptimage.transport.billing import STOPPED_WAITING, may_be_billed, shows_wor
 from gptimage.transport.http import HttpReply
 from gptimage.transport.redirects import advice
 from gptimage.transport.retry import waiting_time
-from gptimage.transport.wrapped_body import items
+from gptimage.transport.wrapped_body import chat_text, items
 from gptimage.types.request import Edit, label_for
 from gptimage.types.result import Result
 
@@ -112,7 +112,15 @@ def parse_response(
         request=plan.request,
         model=plan.request.model,
         usage=usage,
-        cost=_cost(plan, document.value, usage, images),
+        cost=cost_of_reply(
+            document.value,
+            usage,
+            plan.spec,
+            plan.on,
+            formats=[image.format for image in images],
+            stated=plan.provider.translates,
+            batch=plan.batch,
+        ),
         warnings=tuple(dict.fromkeys(warnings)),
         created=created or now,
         request_id=reply.request_id,
@@ -277,54 +285,21 @@ def _has_bytes(item: Mapping[str, Any], document: ParsedBody) -> bool:
         return False
 
 
-def _cost(plan: Plan, value: object, usage: Usage | None, images: list[Image]) -> Cost | None:
-    if plan.provider.translates and (named := _stated(table(value).get("cost_usd"))) is not None:
-        return Cost(usd=named, is_upper_bound=False)
-    if any(image.format == "svg" for image in images):
-        return None  # no source gives the price of its author
-    return cost_of(plan.spec, usage, plan.on, batch=plan.batch)
-
-
-def _stated(amount: object) -> Decimal | None:
-    """Return what a provider itself says a call cost, in USD; None when that is no amount."""
-    try:
-        usd = Decimal(str(amount))
-    except ArithmeticError:
-        return None
-    return usd if usd.is_finite() and usd >= 0 else None
-
-
 def _exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
-    """Return the image with exactly the pixels asked for, and what was done to it."""
-    exact = plan.exact
-    if exact is None or image.size == exact:
-        return image, []
-    asked = "x".join(map(str, exact))
-    came = "without a size" if image.size is None else f"at {image.width}x{image.height}"
-    try:
-        fitted = image.fit(*exact, quality=plan.request.compression)
-    except Exception as error:  # noqa: BLE001  # a paid image is never dropped for its size
-        return image, [f"the image came {came}, not at {asked}: it could not be fitted ({error})"]
-    if fitted is image:  # its EXIF data turns it to the size asked for
-        return image, []
-    done = _done(image, exact)
-    return fitted, [f"drawn {came} and {done} to {asked}; image.original is the whole image"]
+    return made_exact(image, plan.exact, quality=plan.request.compression)
 
 
 def _made_exact(plan: Plan, image: Image) -> tuple[Image, list[str]]:
     """Return the image in the format and with the pixels asked for, and what was done to it."""
-    wanted, quality = plan.request.format, plan.request.compression
-    made = image.format == wanted and quality is None
-    if not plan.provider.chooses_format or wanted is None or made:
+    if not plan.provider.chooses_format:
         return _exact(plan, image)
-    try:
-        converted = image.convert(wanted, None if quality is None else max(1, quality))
-    except GptImageError as error:  # a paid image is never dropped for its format
-        exact, notes = _exact(plan, image)
-        return exact, [f"the image came as {image.format} and stays so: {error}", *notes]
-    note = f"{plan.provider.title} chose {image.format}; it is converted to {wanted} here"
-    exact, notes = _exact(plan, converted)
-    return evolve(exact, original=image), [f"{note}, and image.original is what it sent", *notes]
+    return made_as_asked(
+        image,
+        plan.exact,
+        format=plan.request.format,
+        quality=plan.request.compression,
+        service=plan.provider.title,
+    )
 
 
 def _kept(plan: Plan, image: Image) -> tuple[Image, list[str]] | None:
@@ -350,17 +325,6 @@ def _kept(plan: Plan, image: Image) -> tuple[Image, list[str]] | None:
     if kept.drift == 0:
         return kept.image, []
     return kept.image, [f"{share}; they are put back, and image.original is what it sent"]
-
-
-def _done(image: Image, asked: tuple[int, int]) -> str:
-    """Return what brought an image to the size asked: scaling, cutting, or both."""
-    if image.size is None:
-        return "set"
-    came = image.size if image.format == "svg" else oriented_size(image.data, image.format)
-    scale = max(asked[0] / came[0], asked[1] / came[1])
-    cut = any(round(edge * scale) > wanted for edge, wanted in zip(came, asked, strict=True))
-    steps = [] if scale == 1 else ["enlarged" if scale > 1 else "scaled down"]
-    return " and ".join([*steps, *(["cropped"] if cut else [])])
 
 
 def _mismatch_warnings(plan: Plan, images: list[Image]) -> list[str]:
@@ -401,10 +365,13 @@ def _no_image_error(
     if has_error(document.value):
         error = error_from_event(document.value, request_id=reply.request_id, partials=())
         return _priced(plan, error)
-    return malformed(plan, reply, "; ".join(lost) or "the reply holds no images")
+    text = chat_text(document.value)
+    said = f"the model drew nothing and answered: {truncated_repr(text)}" if text else ""
+    problem = "; ".join(lost) or said or "the reply holds no images"
+    return malformed(plan, reply, problem, text=text)
 
 
-def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError:
+def malformed(plan: Plan, reply: HttpReply, problem: str, *, text: str = "") -> MalformedReplyError:
     """Return the error for a reply that cannot be read; it carries the body."""
     return MalformedReplyError(
         f"{problem} (HTTP {reply.status}, {reply.content_type or 'no content type'}): "
@@ -413,6 +380,7 @@ def malformed(plan: Plan, reply: HttpReply, problem: str) -> MalformedReplyError
         status=reply.status,
         possible_cost=plan.max_cost,
         request_id=reply.request_id,
+        text=text,
     )
 
 

@@ -80,6 +80,18 @@ class Plan:
         """The number of images it may draw."""
         return self.request.effective_n if self.most is None else self.most
 
+    @property
+    def service(self) -> dict[str, object]:
+        """What recovery needs to know of the service beside the request; see `note_of`."""
+        return {
+            "catalogue": self.provider.rows,
+            "model": None if self.spec is None else self.spec.id,
+            "chooses_format": self.provider.chooses_format,
+            "states_cost": self.provider.translates,
+            "batch": self.batch,
+            "sandbox": self.sandbox,
+        }
+
     def read(self, reply: HttpReply) -> HttpReply:
         """Return a reply of the provider in the form of the Images API."""
         return self.provider.read(self.wire, reply)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import evolve, field, frozen
 
@@ -200,7 +200,7 @@ class ResultSaver:
             taken = self._taken(result, None, entry, complete=False)
         return evolve(taken, result=taken.result.warn(*shared.warnings))
 
-    def save(self, taken: ParsedReply, tags: tuple[str, ...], **lineage: str | None) -> Result:
+    def save(self, taken: ParsedReply, tags: tuple[str, ...], **lineage: Any) -> Result:
         """Save the images, if there is a store; cached ones that are there get the tags.
 
         Args:
@@ -263,7 +263,9 @@ class ResultSaver:
         except GptImageError as error:  # this account has no folder for it
             return SpooledReply(warning=f"the reply could not be saved for recovery: {error}")
         name = None if self.store is None else self.store.name
-        return spool.put(plan.key, body, note_of(plan.request), store=name, given_up=given_up)
+        return spool.put(
+            plan.key, body, note_of(plan.request, plan.service), store=name, given_up=given_up
+        )
 
 
 @contextmanager

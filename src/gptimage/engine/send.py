@@ -135,10 +135,12 @@ class _Tries:
         earlier = self.unknown
         self.unknown += is_unknown(outcome)
         if isinstance(outcome, HttpReply):
-            self.config.update_limits(outcome)
+            self.config.update_limits(self.plan, outcome)
             if outcome.status != 429 and not is_outage(outcome):
-                self.config.quota.answered(retried=self.number > 1)
-        delay = self.config.delay(self.number, outcome, unknown=earlier)
+                self.config.answered(self.plan, retried=self.number > 1)
+        delay = self.config.delay(
+            self.number, outcome, unknown=earlier, service=self.plan.provider.name
+        )
         if delay is not None:
             return delay
         if isinstance(outcome, OutcomeUnknownError):
@@ -298,8 +300,10 @@ class TranslatedEvents:
 
     async def __aiter__(self) -> AsyncIterator[ServerEvent]:
         """Yield the events; one that cannot be translated comes as it is."""
+        earlier: list[ServerEvent] = []
         async for event in self._source:
-            yield self._plan.provider.read_event(event)
+            yield self._plan.provider.read_event(event, earlier)
+            earlier.append(event)
 
     async def aclose(self) -> None:
         """Release the connection; harmless when done twice."""

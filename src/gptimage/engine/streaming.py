@@ -119,15 +119,28 @@ class StreamReader:
             OutcomeUnknownError: It ended without a finished image; carries the previews.
             ApiError: The answer was an error and no stream at all.
         """
+        reply, unreachable = complete(self.finished(broken))
+        result = self._finish(reply, unreachable, now)
+        return Completed(result=result.warn(*self.notes(broken)))
+
+    def finished(self, broken: OutcomeUnknownError | None) -> HttpReply:
+        """Return the stream as one plain reply, once it is over.
+
+        Raises:
+            OutcomeUnknownError: It ended without a finished image; carries the previews.
+        """
         if not self._finals and self._whole is None and (broken or self._is_stream()):
             raise self._cut_short(broken) from broken
-        reply, unreachable = complete(self.reply())
-        result = self._finish(reply, unreachable, now)
+        return self.reply()
+
+    def notes(self, broken: OutcomeUnknownError | None) -> tuple[str, ...]:
+        """Return what the result should say of the stream, one sentence each."""
+        found = list(self._notes)
         if broken:
-            self._notes.append(f"the stream broke after a finished image: {broken}")
+            found.append(f"the stream broke after a finished image: {broken}")
         if len(self._finals) > 1:
-            self._notes.append("usage and cost are the sum over the finished images")
-        return Completed(result=result.warn(*self._notes))
+            found.append("usage and cost are the sum over the finished images")
+        return tuple(found)
 
     def reply(self) -> HttpReply:
         """Return the stream as one plain reply, in the form `parse_response` and the cache know."""
@@ -167,6 +180,9 @@ class StreamReader:
         return self._head.status == 200 and (is_stream or self._took)
 
     def _preview(self, event: StreamEvent) -> PartialImage | None:
+        most = self._plan.request.partial_images
+        if most is not None and len(self._partials) >= most:
+            return None  # a service that chooses how many there are
         try:
             image = Image.from_bytes(image_of(event.document.value, event.document) or b"")
         except ValueError as error:
@@ -181,7 +197,7 @@ class StreamReader:
         error = error_from_event(
             event.document.value, request_id=self._head.request_id, partials=self._partials
         )
-        if not self._finals:
+        if not self._finals and self._whole is None:
             raise error
         self._notes.append(f"the stream reported an error after a finished image: {error}")
 

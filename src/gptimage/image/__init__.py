@@ -21,6 +21,8 @@ from gptimage.image.protocols import PilImage as PilImage
 from gptimage.image.provenance import Credentials as Credentials
 from gptimage.image.provenance import Provenance as Provenance
 from gptimage.image.provenance import provenance_of as provenance_of
+from gptimage.image.web import WebFile as WebFile
+from gptimage.image.web import WebImage as WebImage
 
 
 if TYPE_CHECKING:

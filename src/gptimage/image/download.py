@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
-from gptimage._internal.keywords import flag, function, seconds, strict_class, whole
+from gptimage._internal.keywords import as_int, flag, function, seconds, strict_class, whole
 from gptimage._internal.version import library_version
 from gptimage.errors import FetchError
 from gptimage.secrets import display_url
@@ -101,8 +101,8 @@ class Fetch:
     """
 
     allow_private: bool = False
-    max_bytes: int = 50_000_000
-    max_redirects: int = 3
+    max_bytes: int = field(default=50_000_000, converter=as_int)
+    max_redirects: int = field(default=3, converter=as_int)
     timeout: float = 30.0
     total_timeout: float = 120.0
     resolver: Callable[..., list[tuple[Any, ...]]] = field(default=socket.getaddrinfo, repr=False)

@@ -36,7 +36,8 @@ def read(source: object) -> bytes:
 
 def read_path(path: str | os.PathLike[str]) -> bytes:
     """Return the bytes of a file, or of the one whose name looks the same."""
-    return lookalike(Path(path).expanduser()).read_bytes()
+    with atomic.open_file(lookalike(Path(path).expanduser())) as file:
+        return file.read()
 
 
 def read_binary(file: BinaryFile) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -23,12 +23,15 @@ from gptimage.image import codecs, difference, files, transform
 from gptimage.image.difference import TOLERANCE
 from gptimage.image.formats import FORMATS, FormatInfo, has_c2pa, svg_text
 from gptimage.image.label import Label, combined, label_of
+from gptimage.image.perceptual_hash import perceptual_hash
 from gptimage.image.protocols import BinaryFile, PilImage
 from gptimage.image.provenance import Provenance, provenance_of
 
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
+
+    from gptimage.image.web import WebImage
 
 Format = Literal["png", "jpeg", "webp", "gif", "svg"]
 """The formats the service returns."""
@@ -54,6 +57,8 @@ class Image:
             size you asked for; otherwise None.
         made_by: What made it, where that is known besides from its bytes: for images from the
             service and from a store. `label` is what counts.
+        alt: The text alternative a store has for it, empty for an image that only decorates; None
+            when there is none.
     """
 
     data: bytes = field(repr=False)
@@ -62,6 +67,7 @@ class Image:
     height: int | None = field(eq=False)
     original: Image | None = field(default=None, eq=False, repr=False)
     made_by: Label | None = field(default=None, eq=False, repr=False)
+    alt: str | None = field(default=None, eq=False, repr=False)
 
     @classmethod
     def open(cls, source: ImageSource) -> Image:
@@ -166,6 +172,19 @@ class Image:
         `shrink`, `fit`, contact sheets and previews. The bytes of the image itself stay untouched.
         """
         return self.made_by or label_of(self.data, self.format)
+
+    @cached_property
+    def perceptual_hash(self) -> str | None:
+        """64 bits in hex that stay nearly the same when the image is resized or recompressed.
+
+        None for an empty surface. Of an animation the first frame counts. The images of a store
+        are compared by it: `Store.similar`, `Store.duplicates`.
+
+        Raises:
+            ImageDecodeError: The image is broken, or an svg (which is never drawn here).
+        """
+        found = perceptual_hash(self.data, self.format)
+        return None if found is None else f"{found:016x}"
 
     @property
     def provenance(self) -> Provenance:
@@ -319,6 +338,56 @@ class Image:
         """
         data = transform.fit(self.data, self.format, width, height, quality=quality, xmp=self._xmp)
         return self if data is self.data else evolve(Image.from_bytes(data), original=self)
+
+    def for_web(
+        self,
+        widths: Iterable[int] = (400, 800, 1600),
+        *,
+        alt: str | None = None,
+        sizes: str = "100vw",
+        name: str | None = None,
+        prefix: str = "",
+        formats: Sequence[str] = ("avif", "webp", "jpeg"),
+        lazy: bool = True,
+    ) -> WebImage:
+        """Return the image as files for a web page, with the HTML that chooses among them.
+
+        AVIF, WebP and JPEG (PNG when it has transparency) of every width, a ``<picture>`` with
+        ``srcset`` and dimensions, and a blurred placeholder. Nothing is enlarged; a label goes
+        along, everything else a photograph's file says stays behind. Of an animation the first
+        frame is taken; EXIF rotation is applied.
+
+        Args:
+            widths: Pixels across; those above the image's own become its own.
+            alt: What a screen reader says instead; empty for an image that only decorates. The
+                image's own `alt` when left out, else empty.
+            sizes: How wide the page shows it, as in HTML: ``(min-width: 60em) 50vw, 100vw``.
+            name: What the names of the files begin with; ``image-<first 8 of sha256>`` when left
+                out.
+            prefix: What stands before the names in HTML, such as ``/static/``.
+            formats: Some of ``avif``, ``webp``, ``jpeg`` and ``png``, in the order of preference.
+            lazy: Whether browsers may wait until it comes into view.
+
+        Raises:
+            ConfigurationError: This Pillow was built without AVIF: leave it out of ``formats``.
+            ImageDecodeError: The image is broken, or an svg (which pages show at any width as it
+                is).
+            InvalidRequestError: An argument makes no sense.
+        """
+        from gptimage.image.web import for_web
+
+        return for_web(
+            self.data,
+            self.format,
+            widths,
+            alt=(self.alt or "") if alt is None else alt,
+            sizes=sizes,
+            name=name,
+            prefix=prefix,
+            formats=formats,
+            lazy=lazy,
+            xmp=self._xmp,
+        )
 
     def diff(self, other: Image, *, tolerance: int = TOLERANCE) -> Difference:
         """Compare two images pixel by pixel, both as a viewer shows them.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from attrs import frozen
 
+from gptimage._internal.keywords import plain_int
 from gptimage.errors import InvalidRequestError
 from gptimage.image.codecs import decode, encode_png, has_transparency, on_or_off, oriented_size
 from gptimage.image.image import Image, ImageSource
@@ -43,6 +44,10 @@ class Mask:
 
     boxes: tuple[Box, ...] = ()
     image: Image | None = None
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return a drawn mask, for notebooks; boxes are shown as text."""
+        return {} if self.image is None else self.image._repr_mimebundle_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
 
     @classmethod
     def from_box(cls, box: Box) -> Mask:
@@ -170,6 +175,7 @@ def check_markup(image: Image, width: int, height: int) -> None:
 
 
 def _checked(box: tuple[object, ...]) -> Box:
+    box = tuple(plain_int(edge) for edge in box)
     whole = len(box) == 4 and all(isinstance(edge, int) and edge is not True for edge in box)
     if whole:
         left, top, right, bottom = cast("Box", box)

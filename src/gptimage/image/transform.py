@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from gptimage._internal.keywords import as_int
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image.codecs import (
     MAX_EDGE,
@@ -170,6 +171,7 @@ _BETTER_QUALITIES: Final = (90, 85, 80, 75, 70, 65)
 
 def shrink(data: bytes, format: str, max_bytes: int, xmp: bytes | None = None) -> bytes:
     """Return the file with at most so many bytes, itself if it fits; see `Image.shrink`."""
+    max_bytes = as_int(max_bytes)
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise _refused(f"max_bytes must be a whole number from 1 up, not {max_bytes!r}", max_bytes)
     if len(data) <= max_bytes:
@@ -289,6 +291,7 @@ def thumbnail(
     xmp: bytes | None = None,
 ) -> bytes:
     """Return a small version, or the file itself if it is small; see `Image.thumbnail`."""
+    max_px = as_int(max_px)
     if isinstance(max_px, bool) or not isinstance(max_px, int) or max_px < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise InvalidRequestError(
             f"max_px must be a whole number of pixels from 1 up, not {max_px!r}",
@@ -361,6 +364,7 @@ def _check_quality(format: str, quality: int | None) -> None:
             value=quality,
             allowed=None,
         )
+    quality = as_int(quality)
     if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise InvalidRequestError(
             f"quality must be a whole number from 1 to 100, not {quality!r}",

@@ -8,15 +8,16 @@ processes and machines share their count through SQLite or Redis (extra ``limits
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from gptimage._internal.clock import Clock, utc_now
-from gptimage._internal.keywords import path, strict_class, text, whole
+from gptimage._internal.keywords import as_int, path, strict_class, text, whole
 from gptimage.errors import ConfigurationError, InvalidRequestError
 from gptimage.limits.headers import KINDS, Kind, RateLimited, age, refusal, reported_limits
 from gptimage.limits.window import SPAN, Window
@@ -92,6 +93,9 @@ _LONGEST_BACK_OFF: Final = 600.0
 _SHORTEST_BACK_OFF: Final = 1.0
 """Seconds to hold back after a refusal that names no time."""
 
+_DEFAULT: Final = "openai"
+"""The service that a limiter by itself is of."""
+
 _TICK: Final = 0.001
 """Seconds; a shorter wait could round to no wait at all, again and again."""
 
@@ -134,6 +138,8 @@ def _without_password(shared: object) -> str:
 class Limits:
     """A limit on the speed of a client. What is None is learned from the service's replies alone.
 
+    Each service that a client sends to has a count of its own.
+
     The lower one holds of what you set and what the service states.
 
     Attributes:
@@ -149,9 +155,9 @@ class Limits:
         ConfigurationError: A limit is below 1, or there is nothing to share.
     """
 
-    images_per_minute: int | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
+    images_per_minute: int | None = field(default=None, converter=as_int)
+    requests_per_minute: int | None = field(default=None, converter=as_int)
+    tokens_per_minute: int | None = field(default=None, converter=as_int)
     shared: str | os.PathLike[str] | None = field(default=None, repr=_without_password)
     name: str = "gptimage"
 
@@ -183,12 +189,15 @@ class Limits:
         Raises:
             ConfigurationError: A package is missing, or the shared place cannot be used.
         """
-        if self.shared is None:
-            return WindowLimiter(self, utc=clock)
-        from gptimage.limits.shared import SharedWindows
+        return WindowLimiter(self, shared=_shared(self), utc=clock)
 
-        shared = SharedWindows(os.fspath(self.shared), self.name, self.per_minute)
-        return WindowLimiter(self, shared=shared, utc=clock)
+
+def _shared(limits: Limits) -> SharedWindows | None:
+    if limits.shared is None:
+        return None
+    from gptimage.limits.shared import SharedWindows
+
+    return SharedWindows(os.fspath(limits.shared), limits.name, limits.per_minute)
 
 
 @define(eq=False)
@@ -210,11 +219,29 @@ class WindowLimiter:
     _refused: Window = field(init=False, factory=Window)
     _backed_off_until: float = field(init=False, default=0.0)
     _knows_limit: bool = field(init=False, default=False)
+    _others: dict[str, WindowLimiter] = field(init=False, factory=dict[str, "WindowLimiter"])
     _lock: threading.Lock = field(init=False, factory=threading.Lock, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """One window for each thing that is counted."""
         self._windows = {kind: Window(self.limits.per_minute.get(kind)) for kind in KINDS}
+
+    def of(self, service: str) -> WindowLimiter:
+        """Return the limiter of another service, with the same limits and a count of its own.
+
+        Args:
+            service: Its name; OpenAI's is this one.
+        """
+        if service == _DEFAULT:
+            return self
+        with self._lock:  # two threads must not make two, which would count apart
+            if service not in self._others:
+                name = re.sub(r"[^A-Za-z0-9_-]", "-", f"{self.limits.name}-{service}")[:64]
+                limits = evolve(self.limits, name=name)
+                shared = None if self.shared is None else _shared(limits)
+                found = WindowLimiter(limits, shared=shared, clock=self.clock, utc=self.utc)
+                self._others[service] = found
+            return self._others[service]
 
     def acquire(self, n_images: int, tokens: int | None) -> float:
         """Ask for a turn; see `Limiter.acquire`."""
@@ -261,8 +288,9 @@ class WindowLimiter:
 
     def close(self) -> None:
         """Release what is shared."""
-        if self.shared is not None:
-            self.shared.close()
+        for each in (self, *self._others.values()):
+            if each.shared is not None:
+                each.shared.close()
 
     def _room(self, needs: Mapping[Kind, int], ahead: list[Slot], now: float) -> float:
         """Return seconds until there is room for a request and for those before it."""

@@ -1,4 +1,4 @@
-"""`RetryQuota`: how many retries a client may still make while its service is down.
+"""`RetryQuota`: how many retries a client may still make while a service is down.
 
 After the standard mode of AWS's SDKs: a retry takes tokens and a response gives some back, so that
 many threads before a service that is down do not multiply its load. A 429 takes none: such a
@@ -18,7 +18,7 @@ _FIRST_TRY: Final = 1
 
 
 class RetryQuota:
-    """Tokens for the retries of one client: 20 retries in a row without any response.
+    """Tokens for the retries of one client: 20 in a row without any response of one service.
 
     Args:
         attempts: Tries of one call; the quota is at least enough for one call.
@@ -26,19 +26,22 @@ class RetryQuota:
 
     def __init__(self, attempts: int = 1) -> None:
         self._capacity = max(_CAPACITY, _RETRY * (attempts - 1))
-        self._left = self._capacity
+        # By the name of the service: one that is down takes no retries from another.
+        self._left: dict[str, int] = {}
         # Threads share a client, and a forked child must not inherit a lock that is held.
         self._lock = ForkSafeLock()
 
-    def take(self) -> bool:
+    def take(self, service: str = "") -> bool:
         """Take the tokens of one retry; False when there are not enough."""
         with self._lock:
-            if self._left < _RETRY:
+            left = self._left.get(service, self._capacity)
+            if left < _RETRY:
                 return False
-            self._left -= _RETRY
+            self._left[service] = left - _RETRY
             return True
 
-    def answered(self, *, retried: bool) -> None:
+    def answered(self, service: str = "", *, retried: bool) -> None:
         """Give back what a retry took, if it got a response."""
         with self._lock:
-            self._left = min(self._capacity, self._left + (_RETRY if retried else _FIRST_TRY))
+            left = self._left.get(service, self._capacity) + (_RETRY if retried else _FIRST_TRY)
+            self._left[service] = min(self._capacity, left)

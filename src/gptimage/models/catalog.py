@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal.atomic import open_file
 from gptimage.errors import ConfigurationError
 from gptimage.models.sizes import SizeRule
 
@@ -205,7 +206,10 @@ class Models:
             ConfigurationError: The file is not a catalogue.
             OSError: It cannot be read.
         """
-        return _shipped() if path is None else _parse(Path(path).read_bytes(), str(path))
+        if path is None:
+            return _shipped()
+        with open_file(path) as file:
+            return _parse(file.read(), str(path))
 
     def of(self, provider: str) -> Models:
         """Return the models of a provider, by the names it knows them by; empty for an unknown one.

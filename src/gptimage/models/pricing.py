@@ -293,6 +293,8 @@ def _estimated(
     seen = [tokens for tokens in counted if tokens is not None]
     if price is None or drawn is None or len(seen) != len(counted):
         return None
+    if spec.tier_tokens:  # what such a service shows on the way are its thoughts
+        partial_images = 0
     output = n * (drawn + _PARTIAL_TOKENS * partial_images)
     parts = ((text, price.text_input), (sum(seen), price.image_input), (output, price.image_output))
     return Estimate(

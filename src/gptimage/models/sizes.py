@@ -15,6 +15,7 @@ from typing import Final, cast
 
 from attrs import evolve, field, frozen
 
+from gptimage._internal.keywords import as_int
 from gptimage.errors import InvalidRequestError, truncated_repr
 
 
@@ -92,7 +93,7 @@ class Size:
         if isinstance(value, Size):
             return value
         if isinstance(value, (tuple, list)):
-            return cls._from_pixels(tuple(cast("Sequence[int]", value)), value)
+            return cls._from_pixels(tuple(map(as_int, cast("Sequence[int]", value))), value)
         if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
             raise _not_a_size(value)
         text = value.strip()

@@ -23,6 +23,10 @@ class ObserverDispatcher:
         """Return whether there is an observer."""
         return bool(self._observers)
 
+    def with_observer(self, observer: Observer) -> ObserverDispatcher:
+        """Return a dispatcher that calls one more, after these."""
+        return ObserverDispatcher((*self._observers, observer))
+
     def dispatch(self, event: Event) -> None:
         """Call every observer; one that fails is called for later events all the same."""
         for number, observer in enumerate(self._observers):

@@ -32,6 +32,7 @@ class Event:
         operation: ``generate``, ``edit``, ``turn`` or ``batch``.
         model: The model of the request.
         item: Which request of a batch it is about, from 0; None outside of batches.
+        provider: The service that is asked, such as ``openai`` or ``gemini``.
     """
 
     name: ClassVar[str] = "event"
@@ -41,6 +42,7 @@ class Event:
     operation: str
     model: str
     item: int | None = None
+    provider: str = "openai"
 
 
 @frozen(kw_only=True)

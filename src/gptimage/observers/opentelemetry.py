@@ -156,7 +156,7 @@ class OpenTelemetryObserver:
 def _attributes(event: Event) -> dict[str, Any]:
     return {
         "gen_ai.operation.name": event.operation,
-        "gen_ai.provider.name": "openai",
+        "gen_ai.provider.name": event.provider,
         "gen_ai.request.model": event.model,
     }
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from gptimage._internal.text import closest
 from gptimage.errors import ConfigurationError
+from gptimage.providers.base import Exchange as Exchange
 from gptimage.providers.base import Provider as Provider
 
 
@@ -100,6 +101,16 @@ def split_model(model: str, own: Provider, others: Mapping[str, Provider]) -> tu
         return own.name, model
     known = first == own.name or first in others or (not own.slashes and first in _MODULES)
     return (first, rest) if known else (own.name, model)
+
+
+def named_by(model: str) -> str:
+    """Return the provider that a model's full name begins with; OpenAI where it begins with none.
+
+    Args:
+        model: As a result names it, such as ``azure/gpt-image-2``.
+    """
+    first, slash, _ = model.partition("/")
+    return first if slash and first in _MODULES else DEFAULT
 
 
 if not TYPE_CHECKING:  # a checker would take any misspelt name for one this function knows

@@ -6,9 +6,10 @@ Images API. A provider translates that form into what its service reads, and its
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
@@ -23,11 +24,29 @@ from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.types.parameters import PARAMETERS
 
 
-ALL: Final = frozenset(PARAMETERS)
+ALL: Final[frozenset[str]] = frozenset(PARAMETERS)
 """Every parameter of a call."""
 
 EDITS: Final = frozenset({"images", "mask", "markup", "input_fidelity"})
 """The parameters of an edit alone; one that takes no ``images`` makes no edits."""
+
+
+@frozen(kw_only=True)
+class Exchange:
+    """One turn of a conversation that no service remembers: it is sent again with the next ones.
+
+    Attributes:
+        request: The request of this turn alone, as the service reads it.
+        known: How many of its first input images are in the turns before it.
+        reply: The model's message, with what the service wants back in it, such as signatures. A
+            number in the place of an image is one of ``images``; empty before it is here.
+        images: The images of the reply, as they came.
+    """
+
+    request: HttpRequest = field(repr=False)
+    known: int = 0
+    reply: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
+    images: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 def _no_headers() -> Mapping[str, str]:
@@ -50,7 +69,8 @@ def _same_reply(reply: HttpReply) -> HttpReply:
     return reply
 
 
-def _same_event(event: ServerEvent) -> ServerEvent:
+def _same_event(event: ServerEvent, earlier: Sequence[ServerEvent]) -> ServerEvent:
+    del earlier
     return event
 
 
@@ -73,6 +93,7 @@ class Provider:
         key_header: The header the key is sent in; ``authorization`` sends it as ``Bearer``.
         needs_key: Whether it cannot be used without a key.
         api_key: The key; that of the environment when left out.
+        logins: How else one logs in, for the message that there is no key.
         token: Returns a bearer token, called before each request instead of using a key.
         headers: Returns further headers of each request; it may read the environment.
         catalogue: Whose rows of the catalogue hold here: its own name when left out; empty
@@ -87,7 +108,7 @@ class Provider:
             it was given.
         streams: Whether it can stream previews.
         batches: Whether it has OpenAI's Batch API.
-        conversations: Whether it has OpenAI's Responses API.
+        conversations: Whether it has OpenAI's Responses API, which remembers a conversation.
         chooses_format: Whether the service chooses the file format itself, so that images are
             converted here to the one asked for.
         form_moderation: Whether the form of an edit takes ``moderation``; else the edit is JSON.
@@ -101,7 +122,12 @@ class Provider:
             0}], "usage": {...}}``, where a number stands for an image of `HttpReply.images`, or
             ``{"error": {"message": ..., "code": ...}}``. ``cost_usd`` is what the service says
             it cost, in USD. ValueError leaves the reply as it came.
-        from_event: Returns an event of a stream as the Images API would send it.
+            ``model_message`` is the `Exchange.reply`, whose numbers stand for images of ``data``.
+        from_event: Returns an event of a stream as the Images API would send it, of that event
+            and those before it.
+        to_turn: Returns the request of a turn where the service remembers nothing, of the turns
+            so far, of which the last one has no reply. None where there are no such
+            conversations.
     """
 
     name: str
@@ -113,6 +139,7 @@ class Provider:
     key_header: str = "authorization"
     needs_key: bool = True
     api_key: str | None = field(default=None, repr=False)
+    logins: str = field(default="", repr=False)
     token: Callable[[], str] | None = field(default=None, repr=False)
     headers: Callable[[], Mapping[str, str]] = field(default=_no_headers, repr=False)
     catalogue: str | None = None
@@ -131,7 +158,10 @@ class Provider:
     slashes: bool = False
     to_wire: Callable[[HttpRequest], HttpRequest] = field(default=_same_request, repr=False)
     from_wire: Callable[[HttpReply], HttpReply] = field(default=_same_reply, repr=False)
-    from_event: Callable[[ServerEvent], ServerEvent] = field(default=_same_event, repr=False)
+    from_event: Callable[[ServerEvent, Sequence[ServerEvent]], ServerEvent] = field(
+        default=_same_event, repr=False
+    )
+    to_turn: Callable[[Sequence[Exchange]], HttpRequest] | None = field(default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """Refuse a name that no model could begin with, and mask the key from now on."""
@@ -147,6 +177,11 @@ class Provider:
     def translates(self) -> bool:
         """Whether its replies are not those of the Images API."""
         return self.from_wire is not _same_reply
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether images can be changed turn by turn there, in a conversation."""
+        return self.conversations or self.to_turn is not None
 
     @property
     def rows(self) -> str:
@@ -183,6 +218,7 @@ class Provider:
                 "holds it)"
                 for name in self.key_variables
             ]
+            ways += [self.logins] if self.logins else []
             raise ConfigurationError(
                 f"no API key for {self.title}: {', or '.join(ways)}, pass api_key=, or use "
                 "ImageClient.sandbox(), which needs none; nothing was sent"
@@ -226,11 +262,21 @@ class Provider:
             return {}
         try:
             found = self.token()
+        except ConfigurationError:
+            raise
         except Exception as error:
             scrub_error(error)
             raise ConfigurationError(
                 f"no token for {self.title} ({type(error).__name__}: {error}); nothing was sent"
             ) from error
+        if inspect.isawaitable(found):
+            if inspect.iscoroutine(found):
+                found.close()  # else Python warns that it was never awaited
+            raise ConfigurationError(
+                f"the token of {self.title} would have to be awaited: pass a function that returns "
+                "it, such as that of a login of azure.identity, not of azure.identity.aio; "
+                "nothing was sent"
+            )
         return {"authorization": f"Bearer {check_key('token', found)}"}
 
     def read(self, request: HttpRequest, reply: HttpReply) -> HttpReply:
@@ -245,9 +291,14 @@ class Provider:
             whole = reassemble(reply.body, reply.images, request.image_key)
             return evolve(reply, body=whole, images=())
 
-    def read_event(self, event: ServerEvent) -> ServerEvent:
-        """Return an event as the Images API would send it, or as it came where that fails."""
+    def read_event(self, event: ServerEvent, earlier: Sequence[ServerEvent] = ()) -> ServerEvent:
+        """Return an event as the Images API would send it, or as it came where that fails.
+
+        Args:
+            event: The event.
+            earlier: The events before it, as they came.
+        """
         try:
-            return self.from_event(event)
+            return self.from_event(event, earlier)
         except Exception:  # noqa: BLE001  # see `read`
             return event

@@ -9,7 +9,7 @@ parameters go into ``extra_body``. From openrouter 1.3.84, together 3.1.1, xai-s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -144,7 +144,8 @@ def _from_openrouter(reply: HttpReply) -> HttpReply:
     return _rewritten(reply, _priced_tokens)
 
 
-def _from_openrouter_event(event: ServerEvent) -> ServerEvent:
+def _from_openrouter_event(event: ServerEvent, earlier: Sequence[ServerEvent]) -> ServerEvent:
+    del earlier
     if b'"usage"' not in event.data:
         return event
     return evolve(event, data=json.dumps(_priced_tokens(table(loads(bytes(event.data))))).encode())

@@ -1,15 +1,18 @@
 """Google's Gemini image models, over ``generateContent`` of the Gemini Developer API.
 
 A prompt and its images are parts of one message; the answer is a list of parts, too, of which some
-may be thoughts. A refusal is HTTP 200 without an image. Written from google-genai 3.6.1, Google's
-pages and others' reports; nothing was compared with the live service.
+may be thoughts. A refusal is HTTP 200 without an image. The service remembers nothing: the turns
+before are sent again with each one, the model's messages as they came, with their thought
+signatures. Written from google-genai 3.6.1, Google's pages and others' reports; nothing was
+compared with the live service.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit
 
@@ -19,9 +22,10 @@ from pybase64 import b64encode
 from gptimage._internal.json import array, count, label, table
 from gptimage.errors import InvalidRequestError
 from gptimage.models.catalog import Models
-from gptimage.providers.base import Provider
+from gptimage.providers.base import Exchange, Provider
 from gptimage.providers.openai.errors import NO_IMAGE
-from gptimage.transport.http import FilePart, HttpReply, HttpRequest
+from gptimage.transport.http import FilePart, HttpReply, HttpRequest, ServerEvent
+from gptimage.transport.wrapped_body import loads
 
 
 NAME: Final = "gemini"
@@ -43,6 +47,10 @@ _HELD_BACK: Final = frozenset(
      "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR", "ESCALATION")
 )  # fmt: skip
 """Reasons to end without an image that are the safety system's."""
+_UNTHINKING: Final = "gemini-2.5-flash-image"
+"""The one model that does not think, so that it draws nothing on the way to the image."""
+_SIGNATURE: Final = re.compile(r"thought.?signature", re.IGNORECASE)
+_UNDERSCORE: Final = re.compile(r"_([a-z])")
 _QUOTED: Final = 300
 
 
@@ -59,14 +67,27 @@ def provider(name: str) -> Provider:
         catalogue=NAME,
         default_model=DEFAULT_MODEL,
         parameters=frozenset(
-            {"prompt", "model", "n", "size", "format", "compression", "extra_body", "images"}
+            {
+                "prompt",
+                "model",
+                "n",
+                "size",
+                "format",
+                "compression",
+                "extra_body",
+                "images",
+                "partial_images",
+            }
         ),
         max_images=1,  # candidateCount above 1 is refused for these models
         max_inputs=14,
         sizes=_rows()[DEFAULT_MODEL].sizes,
+        streams=True,
         chooses_format=True,
         to_wire=to_wire,
         from_wire=from_wire,
+        from_event=from_event,
+        to_turn=to_turn,
     )
 
 
@@ -94,41 +115,91 @@ def to_wire(request: HttpRequest) -> HttpRequest:
     """Return the request as Gemini reads it, of one of the Images API.
 
     Raises:
-        InvalidRequestError: Its images are too large together, or ``extra_body`` has a field that
-            Gemini has not.
+        InvalidRequestError: Its images are too large together, the model has no previews, or
+            ``extra_body`` has a field that Gemini has not.
     """
     body = dict(request.body)
     model, prompt = str(body.pop("model")), body.pop("prompt")
-    size = body.pop("size", "auto")
+    size, previews = body.pop("size", "auto"), body.pop("partial_images", None)
+    method = "streamGenerateContent?alt=sse" if body.pop("stream", None) else "generateContent"
     for name in ("n", "output_format", "output_compression"):  # 1, and what is done here
         body.pop(name, None)
     parts: list[object] = [*_inline(request.files), {"text": prompt}]
     config: dict[str, object] = {"responseModalities": ["TEXT", "IMAGE"]}
     if size != "auto":
         config["imageConfig"] = _image_config(model, str(size))
+    if previews:
+        if model == _UNTHINKING:
+            raise InvalidRequestError(
+                f"partial_images: {model} does not think, so it draws nothing before the image; "
+                "leave it out, or use another model; nothing was sent",
+                field="partial_images",
+                value=previews,
+            )
+        # What it draws while it thinks is all that comes before the image.
+        config["thinkingConfig"] = {"includeThoughts": True}
     message = {"role": "user", "parts": parts}
     whole: dict[str, object] = {"contents": [message], "generationConfig": config}
     return evolve(
         request,
-        path=f"/models/{quote(model, safe='')}:generateContent",
+        path=f"/models/{quote(model, safe='')}:{method}",
         body=_with_own(whole, body),
         files=(),
         image_key="data",
     )
 
 
-def _inline(parts: Sequence[FilePart]) -> list[object]:
-    """Return input images as parts of the message."""
-    files = [(part.content_type, part.read()) for part in parts]
-    total = sum(len(data) for _, data in files)
+def to_turn(exchanges: Sequence[Exchange]) -> HttpRequest:
+    """Return the request of the last turn, with the turns before it as they were.
+
+    Raises:
+        InvalidRequestError: All images of the conversation are too large together.
+    """
+    contents: list[object] = []
+    size = 0
+    for each in exchanges:
+        (message,) = map(table, array(each.request.body["contents"]))
+        contents.append({**message, "parts": array(message.get("parts"))[each.known :]})
+        if each.reply:
+            contents.append(_filled(each))
+    for part in (part for each in contents for part in array(table(each).get("parts"))):
+        size += len(str(table(table(part).get("inlineData")).get("data", "")))
+    _check_total(size * 3 // 4, ", or go on from the last image alone (stateless=True)")
+    request = exchanges[-1].request
+    return evolve(request, body={**request.body, "contents": contents})
+
+
+def _filled(exchange: Exchange) -> dict[str, object]:
+    """Return the model's message with its images; its thought signatures are in it as they came."""
+    parts: list[object] = []
+    for part in map(table, array(exchange.reply.get("parts"))):
+        blob = table(part.get("inlineData"))
+        place = blob.get("data")
+        if isinstance(place, int) and 0 <= place < len(exchange.images):
+            text = b64encode(exchange.images[place]).decode("ascii")
+            parts.append({**part, "inlineData": {**blob, "data": text}})
+        else:
+            parts.append(part)
+    return {"role": "model", "parts": parts}
+
+
+def _check_total(total: int, otherwise: str) -> None:
+    """Refuse more bytes of images than one request may have."""
     if total * 4 / 3 > _MAX_INLINE:
         raise InvalidRequestError(
             f"images: {total:,} bytes of input images are too many for Gemini, whose requests have "
-            "at most 100 MB: shrink them with Image.shrink(5_000_000); nothing was sent",
+            f"at most 100 MB: shrink them with Image.shrink(5_000_000)"
+            f"{otherwise}; nothing was sent",
             field="images",
             value=f"<{total} bytes>",
             allowed="75 million bytes for all of them",
         )
+
+
+def _inline(parts: Sequence[FilePart]) -> list[object]:
+    """Return input images as parts of the message."""
+    files = [(part.content_type, part.read()) for part in parts]
+    _check_total(sum(len(data) for _, data in files), "")
     return [
         {"inlineData": {"mimeType": kind, "data": b64encode(data).decode("ascii")}}
         for kind, data in files
@@ -180,25 +251,106 @@ def from_wire(reply: HttpReply) -> HttpReply:
     Raises:
         ValueError: It is no JSON, or not Gemini's.
     """
-    document = table(json.loads(reply.body))
+    value = _camel(json.loads(reply.body))
+    # Without ?alt=sse a stream is an array, and so are some of Google's errors.
+    document = _together([*map(table, array(value))]) if array(value) else table(value)
     if not 200 <= reply.status < 300:
         return _refusal(reply, document)
     if document and not document.keys() & {"candidates", "promptFeedback", "usageMetadata"}:
         raise ValueError("this is no reply of generateContent")
-    candidate = table(next(iter(array(document.get("candidates"))), None))
-    parts = [table(part) for part in array(table(candidate.get("content")).get("parts"))]
-    images = [table(part.get("inlineData")) for part in parts if not part.get("thought")]
-    drawn = [image["data"] for image in images if image.get("data") is not None]
-    found: dict[str, object] = {"usage": _usage(table(document.get("usageMetadata")))}
-    if drawn:
-        # The last one is the finished image; what came before it is paid for, too.
-        found["data"] = [{"b64_json": each} for each in (drawn[-1], *drawn[:-1])]
-    else:
-        found["error"] = _why_none(document, candidate, parts)
     headers = dict(reply.headers)
     if identifier := label(document.get("responseId")):
         headers.setdefault("x-request-id", identifier)
-    return evolve(reply, headers=headers, body=json.dumps(found).encode())
+    return evolve(reply, headers=headers, body=json.dumps(_as_images_api(document)).encode())
+
+
+def from_event(event: ServerEvent, earlier: Sequence[ServerEvent]) -> ServerEvent:
+    """Return an event of a stream as the Images API would send it.
+
+    From the image on, each event is the whole reply so far: the last one has the usage, and a
+    stream that breaks in between has the image. What is drawn while thinking is a preview.
+
+    Raises:
+        ValueError: The event is no JSON.
+    """
+    document = table(_camel(json.loads(event.data)))
+    before = [table(_camel(loads(each.data))) for each in earlier]
+    if "error" in document:
+        return event
+    whole = _as_images_api(_together([*before, document]))
+    ended = _candidate(document).get("finishReason") or document.get("promptFeedback")
+    if "data" not in whole and not ended:
+        thoughts = [*_blobs(_parts(document), thought=True)]
+        shown = sum(len([*_blobs(_parts(each), thought=True)]) for each in before)
+        whole = {"type": "image_generation.text"}
+        if thoughts:
+            whole = {
+                "type": "image_generation.partial_image",
+                "b64_json": thoughts[-1],
+                "partial_image_index": shown + len(thoughts) - 1,
+            }
+    return ServerEvent(data=json.dumps(whole).encode())
+
+
+def _camel(value: object) -> object:
+    """Return a JSON value with names in camel case: gateways write them as the SDK does."""
+    if isinstance(value, list):
+        return [_camel(each) for each in array(cast("object", value))]
+    if not isinstance(value, dict):
+        return value
+    return {
+        _UNDERSCORE.sub(lambda found: found[1].upper(), name): _camel(each)
+        for name, each in table(cast("object", value)).items()
+    }
+
+
+def _together(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the documents of a stream as one: their parts in a row, of all else the last."""
+    whole: dict[str, Any] = {}
+    candidate: dict[str, Any] = {}
+    for document in documents:
+        whole |= document
+        candidate |= _candidate(document)
+    parts = [part for document in documents for part in _parts(document)]
+    return {**whole, "candidates": [{**candidate, "content": {"role": "model", "parts": parts}}]}
+
+
+def _candidate(document: Mapping[str, Any]) -> dict[str, Any]:
+    return table(next(iter(array(document.get("candidates"))), None))
+
+
+def _parts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    content = table(_candidate(document).get("content"))
+    return [table(part) for part in array(content.get("parts"))]
+
+
+def _blobs(parts: Sequence[Mapping[str, Any]], *, thought: bool) -> Iterator[object]:
+    """Yield the images of parts: those of thoughts, or the others."""
+    for part in parts:
+        data = table(part.get("inlineData")).get("data")
+        if data is not None and bool(part.get("thought")) is thought:
+            yield data
+
+
+def _as_images_api(document: Mapping[str, Any]) -> dict[str, object]:
+    """Return a reply as the Images API would give it."""
+    parts = _parts(document)
+    drawn = [*_blobs(parts, thought=False)]
+    found: dict[str, object] = {"usage": _usage(table(document.get("usageMetadata")))}
+    if not drawn:
+        return {**found, "error": _why_none(document, _candidate(document), parts)}
+    # The last one is the finished image; what came before it is paid for, too.
+    order = [len(drawn) - 1, *range(len(drawn) - 1)]
+    found["data"] = [{"b64_json": drawn[each]} for each in order]
+    places = iter([order.index(each) for each in range(len(drawn))])
+    said: list[object] = []
+    for part in parts:
+        blob = table(part.get("inlineData"))
+        if part.get("thought") or part == {"text": ""}:
+            continue  # the signatures stand for what was thought
+        known = blob.get("data") is not None
+        said.append({**part, "inlineData": {**blob, "data": next(places)}} if known else part)
+    return {**found, "model_message": {"role": "model", "parts": said}}
 
 
 def _refusal(reply: HttpReply, document: Mapping[str, Any]) -> HttpReply:
@@ -207,10 +359,15 @@ def _refusal(reply: HttpReply, document: Mapping[str, Any]) -> HttpReply:
     text = json.dumps(error)
     if "API_KEY_INVALID" in text:  # Google's status for it is 400
         return evolve(reply, status=401)
+    code = None
     if reply.status == 429 and "spending cap" in text:
-        body = json.dumps({"error": {**error, "code": "billing_hard_limit_reached"}}).encode()
-        return evolve(reply, body=body)
-    return reply
+        code = "billing_hard_limit_reached"
+    elif reply.status == 400 and _SIGNATURE.search(text):
+        # Signatures of another session, key or model are refused before anything is drawn.
+        code = "previous_response_not_found"
+    if code is None:
+        return reply
+    return evolve(reply, body=json.dumps({"error": {**error, "code": code}}).encode())
 
 
 def _why_none(

@@ -58,11 +58,11 @@ def check_conversation(service: Provider) -> None:
     """Refuse a conversation where there is none.
 
     Raises:
-        InvalidRequestError: It has no Responses API.
+        InvalidRequestError: It has none.
     """
-    if not service.conversations:
+    if not service.has_turns:
         what = "has no Responses API, which conversations need"
-        raise _refused("chat_model", service, what, lambda each: each.conversations)
+        raise _refused("chat_model", service, what, lambda each: each.has_turns)
 
 
 def _takes(name: str) -> Callable[[Provider], bool]:

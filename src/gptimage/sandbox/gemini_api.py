@@ -47,6 +47,8 @@ _TYPES: Final = ("image/png", "image/jpeg", "image/webp")
 _THOUGHTS: Final = 180
 """Tokens of thinking; recorded replies have 180 and 240."""
 _SIGNATURE: Final = "c2FuZGJveC10aG91Z2h0LXNpZ25hdHVyZQ=="
+_UNSIGNED: Final = "skip_thought_signature_validator"
+"""What Google lets clients send for a part that its models did not make."""
 _OLDEST: Final = "gemini-2.5-flash-image"
 """It neither thinks nor signs, and its images are png."""
 _LITE: Final = "gemini-3.1-flash-lite-image"
@@ -177,7 +179,10 @@ class Gemini(Dialect):
     def events(self, job: Job, models: Models, now: Callable[[], int]) -> Iterator[ServerEvent]:
         """Yield each part on its own, as it comes; the last event has the usage."""
         for part in _parts(job):
-            yield _event(_reply(job, now(), [part], None))
+            begun = _reply(job, now(), [part], None)
+            read = table(begun["usageMetadata"])  # what is written is counted at the end alone
+            begun["usageMetadata"] = {"promptTokenCount": read["promptTokenCount"]}
+            yield _event(begun)
         yield _event(_reply(job, now(), [{"text": ""}], "STOP"))
 
     def empty(self, created: int) -> bytes:
@@ -343,7 +348,10 @@ def _read_turns(
 
 def _check_signed(part: _Object, spec: ModelSpec, turn: int, index: int) -> None:
     """What the model drew comes back as it went out, with its signature (from Gemini 3 on)."""
-    if spec.id != _OLDEST and not part.text("thoughtSignature") and not part.values.get("thought"):
+    signature = part.text("thoughtSignature")
+    if signature not in (None, "", _SIGNATURE, _UNSIGNED):
+        raise ErrorReply("Corrupted thought signature.")
+    if spec.id != _OLDEST and not signature and not part.values.get("thought"):
         raise ErrorReply(
             f"Image part is missing a thought_signature in content position {turn + 1}, part"
             f" position {index + 1}. Please refer to"

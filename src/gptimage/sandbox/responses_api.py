@@ -12,6 +12,7 @@ import math
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias, cast
 
@@ -39,6 +40,7 @@ _TEXT: Final = {
     "edit": "Here is the changed image.",
     "refused": "I could not draw that.",
     "words": "The sandbox draws and does not chat.",
+    "question": "Yes. The sandbox does not look at images.",
 }
 _TOKENS_PER_IMAGE: Final = 765
 _REFUSED: Final = ("moderation", "moderation_output")
@@ -79,7 +81,13 @@ class Responses:
         self._turns: dict[str, _Turn] = {}
         self._items: dict[str, _Turn] = {}
         self._conversations = Conversations(now)
+        self._texts: deque[str] = deque()
         self._lock = threading.RLock()
+
+    def answer_next(self, text: str, times: int) -> None:
+        """Reply with this text to the next turns that draw nothing."""
+        with self._lock:
+            self._texts.extend([text] * times)
 
     def handle(
         self,
@@ -163,6 +171,9 @@ class Responses:
         validated = validate_turn(request, policy, self)
         inherited = self.images(validated.previous or "") or {}
         turn = _Turn(validated, scenario, request_id, policy.models, inherited, created=self._now())
+        with self._lock:
+            if validated.job is None and self._texts:
+                turn.text = self._texts.popleft()
         if validated.stream and scenario not in {"timeout", "empty"}:
             return TurnReply(
                 reply=HttpReply(status=200, headers=_STREAM),
@@ -272,6 +283,7 @@ class _Turn:
         inherited: The images of the response it continues.
         status: The status of the response.
         added: Whether its items are in the conversation it belongs to.
+        text: What it says where that was given beforehand, or None.
         lock: Held while the status changes: a response is drawn once, however many retrieve it.
     """
 
@@ -291,6 +303,7 @@ class _Turn:
         self.inherited = inherited
         self.status = "in_progress"
         self.added = False
+        self.text: str | None = None
         self.lock = threading.Lock()
         self._call_id = f"ig_{uuid.uuid4().hex}"
         self._scenario = scenario
@@ -478,7 +491,7 @@ class _Turn:
 
     def _words(self) -> str:
         if self.turn.job is None:
-            return _TEXT["words"]
+            return self.text or _TEXT["question" if self.turn.seen else "words"]
         return _TEXT["refused" if self._scenario in _REFUSED else self.turn.action]
 
     @property

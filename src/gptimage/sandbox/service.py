@@ -17,8 +17,16 @@ from urllib.parse import parse_qsl
 from attrs import evolve, field, frozen
 
 from gptimage._internal.clock import Clock, in_utc
+from gptimage._internal.keywords import (
+    as_int,
+    flag,
+    function,
+    one_of,
+    refused,
+    seconds,
+    strict_class,
+)
 from gptimage._internal.keywords import clock as check_clock
-from gptimage._internal.keywords import flag, function, one_of, refused, seconds, strict_class
 from gptimage.errors import InvalidRequestError, OutcomeUnknownError
 from gptimage.image.image import Image
 from gptimage.models.catalog import Models
@@ -140,6 +148,7 @@ class Sandbox:
             one_of("models", models, Models, "a catalogue, such as Models.load()")
         if failures is not None:
             one_of("failures", failures, Mapping, 'rates by scenario, such as {"cut": 0.02}')
+        seed = as_int(seed)
         if seed is not None:
             one_of("seed", seed, int, "a whole number")
             if isinstance(seed, bool):
@@ -191,6 +200,15 @@ class Sandbox:
         fault = failures.planned(failure, retry_after)
         with self._lock:
             self._faults.extend([fault] * times)
+
+    def answer_next(self, text: str, *, times: int = 1) -> None:
+        """Reply with this text to the next questions: turns of the Responses API without images.
+
+        Args:
+            text: What the chat model is to write; else it says yes to every image it is shown.
+            times: How many questions get it.
+        """
+        self._responses.answer_next(text, times)
 
     def send(self, request: HttpRequest) -> HttpReply:
         """Return the whole reply; a stream comes as the text of its events.

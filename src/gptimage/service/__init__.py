@@ -9,6 +9,7 @@ from __future__ import annotations
 from gptimage.service.callers import Tenants as Tenants
 from gptimage.service.callers import as_caller as as_caller
 from gptimage.service.callers import current_caller as current_caller
+from gptimage.service.local import LocalRunner as LocalRunner
 from gptimage.service.runner import Runner as Runner
 from gptimage.service.runner import RunnerError as RunnerError
 from gptimage.service.runner import RunnerLostError as RunnerLostError

@@ -17,6 +17,9 @@ from gptimage.store.search import Filters as Filters
 from gptimage.store.search import Page as Page
 from gptimage.store.search import Rank as Rank
 from gptimage.store.search import Stats as Stats
+from gptimage.store.similar import DUPLICATE as DUPLICATE
+from gptimage.store.similar import SIMILAR as SIMILAR
+from gptimage.store.similar import Match as Match
 from gptimage.store.store import Store as Store
 from gptimage.types.record import Original as Original
 from gptimage.types.record import Record as Record

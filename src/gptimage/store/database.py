@@ -142,6 +142,13 @@ STEPS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "DROP INDEX by_sha256",
             "CREATE INDEX by_digest ON pictures (substr(sha256, 1, 16))",
         ),
+        # Sidecars of earlier versions have no hash, so none is read again.
+        "2026-11-28 perceptual hashes": (
+            """CREATE TABLE hashes (
+                hash TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (hash, seq)
+            ) WITHOUT ROWID""",
+            "CREATE INDEX hashes_of ON hashes (seq)",
+        ),
     }
 )
 

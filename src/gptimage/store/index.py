@@ -169,12 +169,13 @@ def unpacked(body: Any) -> bytes:
 _MAX_BODY: Final = 2**26
 _NANO: Final = 10**9
 _BATCH: Final = 500
-_TABLES: Final = ("pictures", "sidecars", "tags", "sources")
+_TABLES: Final = ("pictures", "sidecars", "tags", "sources", "hashes")
 _INSERT: Final = {
     "pictures": "INSERT",
     "sidecars": "INSERT OR REPLACE",
     "tags": "INSERT OR IGNORE",
     "sources": "INSERT OR IGNORE",
+    "hashes": "INSERT",
 }
 
 
@@ -436,6 +437,7 @@ def _rows(entry: IndexEntry, row: int) -> dict[str, list[tuple[object, ...]]]:
         "sidecars": [(row, *texts, _packed(entry.body))],
         "tags": [(tag, row) for tag in tags],
         "sources": list(sources.values()),
+        "hashes": [] if record.perceptual_hash is None else [(record.perceptual_hash, row)],
     }
 
 

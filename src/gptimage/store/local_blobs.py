@@ -115,9 +115,8 @@ class FileBlobs:
         """Return the content; see `Blobs.read`."""
         path = self._path(key)
         # A link in the last place is refused by the system; links before it by _path.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | _BINARY)
-        with os.fdopen(handle, "rb") as file:
-            return Blob(file.read(), _etag(os.fstat(handle)))
+        with atomic.open_file(path, follow=False) as file:
+            return Blob(file.read(), _etag(os.fstat(file.fileno())))
 
     def stat(self, key: str) -> BlobInfo | None:
         """Return what is known of a file, or None; see `Blobs.stat`."""
@@ -201,8 +200,6 @@ class FileBlobs:
         """Keep others from replacing or deleting; creating needs no lock."""
         return locked(self._root / _LOCK)
 
-
-_BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 _conforms: type[Blobs] = FileBlobs
 

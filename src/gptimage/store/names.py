@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from gptimage._internal.clock import FIRST_YEAR, LAST_YEAR
 from gptimage.errors import ConfigurationError, ImageNotFoundError, StoreError, truncated_repr
 from gptimage.types.record import Record
 
@@ -32,9 +33,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _TIE_BITS: Final = 10
 """Random bits in a row number: 53 bits of microseconds before them last until the year 2255."""
-
-_FIRST_YEAR: Final = 1970
-_LAST_YEAR: Final = 2255
 
 
 class IdMaker:
@@ -112,7 +110,7 @@ def _parse_time(text: str) -> datetime | None:
         moment = datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type, misc]  # seven numbers
     except ValueError:
         return None
-    return moment if _FIRST_YEAR <= moment.year < _LAST_YEAR else None
+    return moment if FIRST_YEAR <= moment.year <= LAST_YEAR else None
 
 
 # Keys: the names of files in a store, safe on every system and unable to leave its root.

@@ -197,11 +197,13 @@ def _import() -> Any:
 
 
 def _info(meta: Any) -> BlobInfo:
+    etag = str(meta["e_tag"])
+    if etag.startswith("0x"):
+        # Azure's listing writes the etag without the quotes that its headers have. As another
+        # text, every object would look changed, and be read again, at each listing.
+        etag = f'"{etag}"'
     return BlobInfo(
-        str(meta["path"]),
-        size=int(meta["size"]),
-        modified=meta["last_modified"],
-        etag=str(meta["e_tag"]),
+        str(meta["path"]), size=int(meta["size"]), modified=meta["last_modified"], etag=etag
     )
 
 

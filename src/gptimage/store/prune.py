@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import field, frozen
 
+from gptimage._internal.keywords import as_int
 from gptimage._internal.text import reason
 from gptimage.errors import InvalidRequestError, StoreError
 from gptimage.store.context import StoreContext
@@ -43,8 +44,8 @@ class Retention:
     """
 
     max_age: timedelta | None = None
-    max_bytes: int | None = None
-    max_count: int | None = None
+    max_bytes: int | None = field(default=None, converter=as_int)
+    max_count: int | None = field(default=None, converter=as_int)
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot be meant."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Protocol, Unpack
+from typing import Final, Protocol, Unpack, cast
 
 from attrs import evolve, frozen
 
 from gptimage._internal.text import reason
 from gptimage.errors import ImageDecodeError, ImageNotFoundError, StoreError
-from gptimage.image.image import Image
+from gptimage.image.image import Image, ImageSource
 from gptimage.store import search as queries
 from gptimage.store.context import StoreContext, not_found
 from gptimage.store.names import (
@@ -25,6 +25,14 @@ from gptimage.store.names import (
 )
 from gptimage.store.search import Filters, Page, Rank, Stats, measure
 from gptimage.store.sidecar import UnreadableSidecarError, inputs, request_from_json
+from gptimage.store.similar import (
+    DUPLICATE,
+    SIMILAR,
+    Match,
+    check_distance,
+    groups,
+    nearest,
+)
 from gptimage.store.sync import recover, refresh, sync
 from gptimage.types.record import Record
 from gptimage.types.request import Generate
@@ -168,6 +176,71 @@ class Reader:
         self._ready()
         return self._records(queries.by_digest(self._context.index.database, sha256))
 
+    def similar(
+        self, image: ImageSource | Record, most: int = 20, *, distance: int = SIMILAR
+    ) -> tuple[Match, ...]:
+        """Return images that look like this one, the nearest first.
+
+        Images of earlier versions are not compared before `Store.reindex` has made their hashes;
+        ``stats().unhashed`` counts them. Of an svg, files with the same bytes are found.
+
+        Args:
+            image: A record or id of this store, whose image itself is left out; or a path, bytes,
+                an `Image` or anything else `Image.open` reads.
+            most: How many at most, 1 to 1,000.
+            distance: Bits of the hashes' 64 that may differ, 0 to 32: 10 finds copies with cut
+                edges, and by chance other images as well; 4 is enough for other sizes and formats.
+
+        Raises:
+            InvalidRequestError: An argument makes no sense.
+            ImageDecodeError: It is no image, or a broken one.
+            ImageNotFoundError: No image has this id.
+            StoreError: The store cannot be read.
+        """
+        queries.check_limit(most)
+        check_distance(distance)
+        self._ready()
+        record = None
+        if isinstance(image, Record) or (isinstance(image, str) and is_id(image)):
+            record = self.get(image)
+        hash = record and record.perceptual_hash
+        if record is None or hash is None:
+            opened = self.open(record) if record else Image.open(cast("ImageSource", image))
+            hash = None if opened.format == "svg" else opened.perceptual_hash
+            sha256 = opened.sha256
+        else:
+            sha256 = record.sha256
+        if hash:
+            rows = dict(nearest(self._context.index.database, hash, most + 1, distance))
+            found = queries.by_rows(self._context.index.database, list(rows))
+            matches = [Match(self._record(each), rows[each.row]) for each in found]
+        else:
+            matches = [Match(each, 0) for each in self.find(sha256)]
+        return tuple(each for each in matches if record is None or each.record.id != record.id)[
+            :most
+        ]
+
+    def duplicates(self, *, distance: int = DUPLICATE) -> Iterator[tuple[Record, ...]]:
+        """Yield groups of images that are copies of each other, each oldest first.
+
+        The group with the newest image comes first. Images of earlier versions are compared by
+        their bytes alone before `Store.reindex` has made their hashes.
+
+        Args:
+            distance: Bits of the hashes' 64 in which two copies may differ, 0 to 32.
+
+        Raises:
+            InvalidRequestError: The distance makes no sense.
+            StoreError: The store cannot be read.
+        """
+        check_distance(distance)
+        self._ready()
+        database = self._context.index.database
+        for rows in groups(database, distance):
+            records = self._records(queries.by_rows(database, rows))
+            if len(records) > 1:  # the others were deleted meanwhile
+                yield records
+
     def open(self, id: str | Record, *, original: bool = False) -> Image:
         """Return an image, byte for byte as it was saved.
 
@@ -197,7 +270,7 @@ class Reader:
     def _image(self, record: Record, original: bool) -> Image:
         """Return a file of a record, once its bytes are proved to be the ones that were saved."""
         file = record.original if original and record.original else record
-        image = evolve(Image.from_bytes(self._read(file.key)), made_by=record.label)
+        image = evolve(Image.from_bytes(self._read(file.key)), made_by=record.label, alt=record.alt)
         if image.sha256 != file.sha256:
             raise ImageDecodeError(
                 f"the file {file.key} is damaged: its bytes are not the ones that were saved"

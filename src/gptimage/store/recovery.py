@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -28,14 +28,14 @@ from gptimage._internal.locks import locked
 from gptimage._internal.text import reason
 from gptimage._internal.user_dirs import make_private, recovery_folder, spool_folder
 from gptimage.errors import GptImageError, ImageDecodeError, StoreError
+from gptimage.image.as_asked import made_as_asked, made_exact
 from gptimage.image.image import Image
 from gptimage.image.label import COMPOSITE, TRAINED, Label
 from gptimage.image.mask import Mask
 from gptimage.image.outside import keep_outside
-from gptimage.models.catalog import Models
-from gptimage.models.pricing import cost_of
+from gptimage.models.catalog import OPENAI, Models
 from gptimage.models.sizes import Size
-from gptimage.providers.openai.images import read_usage
+from gptimage.providers.openai.images import cost_of_reply, read_usage
 from gptimage.store import search, sidecar
 from gptimage.store.blobs import Blobs
 from gptimage.store.context import StoreContext, warn
@@ -209,11 +209,24 @@ def new_name() -> str:
 
 _SOURCE: Final = "digital_source"
 """The key of a note for what only the input images tell, see `Label.source`."""
+_SERVICE: Final = "service"
+"""The key of a note for what is known of the service, see `note_of`."""
 
 
-def note_of(request: Generate) -> dict[str, object]:
-    """Return what recovery needs of a request, as JSON; input images are named, not stored."""
-    return {**request_to_json(request), _SOURCE: label_for(request, None).source}
+def note_of(request: Generate, service: Mapping[str, object] | None = None) -> dict[str, object]:
+    """Return what recovery needs of a request, as JSON; input images are named, not stored.
+
+    Args:
+        request: What was asked.
+        service: What is known of who drew it: ``catalogue`` and ``model``, whose prices hold;
+            ``chooses_format``, ``states_cost``, ``batch`` and ``sandbox`` as true or false.
+    """
+    note = {**request_to_json(request), _SOURCE: label_for(request, None).source}
+    return note if service is None else {**note, _SERVICE: dict(service)}
+
+
+def _request_of(note: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in note.items() if name not in (_SOURCE, _SERVICE)}
 
 
 def _read(path: Path) -> tuple[PendingReply, bool] | None:
@@ -383,13 +396,13 @@ def _reply(
         return (), 0
     label = _label(left, body)
     raw = [evolve(Image.from_bytes(data), made_by=label) for data in decoded_images(body)]
-    images = [_exact(context, image, left.note) for image in raw]
+    images = [_as_asked(context, image, left.note) for image in raw]
     if not images:
         raise ImageDecodeError("the reply holds no image")
     known = {each.sha256: search.by_digest(context.index.database, each.sha256) for each in images}
     bare = [found for rows in known.values() for found in rows if _has_no_metadata(context, found)]
     new = [image for image in images if all(found in bare for found in known[image.sha256])]
-    call = _call(left, body)
+    call = _call(left, body, images)
     saved = save(context, pending_images(context, call, new), warn, result=None) if new else ()
     for found in bare:
         # Of this one only the bytes were known; now the request is, too.
@@ -410,23 +423,35 @@ def _label(left: PendingReply, body: bytes) -> Label:
     return Label(source=str(source), model=str(model) if model else None, created=created)
 
 
-def _call(left: PendingReply, body: bytes) -> CallMetadata:
+def _call(left: PendingReply, body: bytes, images: Sequence[Image]) -> CallMetadata:
     """Return what is known of a call: the note, and the usage in the reply."""
-    note = {name: value for name, value in left.note.items() if name != _SOURCE}
+    note, service = _request_of(left.note), table(left.note.get(_SERVICE))
     request = note if "operation" in note else {"operation": RECOVERED}
     model = str(request.get("model", "unknown"))
-    usage = read_usage(read(body).value, has_inputs=request["operation"] == "edit")
+    value = table(read(body).value)
+    usage = read_usage(value, has_inputs=request["operation"] == "edit")
+    catalogue = Models.load().of(str(service.get("catalogue", OPENAI)))
     return CallMetadata(
         request=request,
         model=model,
         created_at_service=left.at,
         usage=usage,
-        cost=cost_of(Models.load().get(model), usage, left.at.date()),
+        cost=cost_of_reply(
+            value,
+            usage,
+            catalogue.get(str(service.get("model", model))),
+            left.at.date(),
+            formats=[image.format for image in images],
+            stated=service.get("states_cost") is True,
+            batch=service.get("batch") is True,
+        ),
         warnings=(NOTE,),
+        sandbox=service.get("sandbox") is True,
+        message=(table(value.get("model_message")) or None) if len(images) == 1 else None,
     )
 
 
-def _exact(context: StoreContext, image: Image, note: Mapping[str, object]) -> Image:
+def _as_asked(context: StoreContext, image: Image, note: Mapping[str, object]) -> Image:
     """Return the image as the client would have made it: one saved already is then known."""
     try:
         size = Size.parse(str(note.get("size", "auto"))).pixels
@@ -434,7 +459,11 @@ def _exact(context: StoreContext, image: Image, note: Mapping[str, object]) -> I
         quality = level if isinstance(level, int) else None
         if kept := _kept(context, image, note, size, quality):
             return kept
-        return image.fit(*size, quality=quality) if size else image
+        if table(note.get(_SERVICE)).get("chooses_format") is not True:
+            return made_exact(image, size, quality=quality)[0]
+        wanted = note.get("format")
+        form = wanted if isinstance(wanted, str) else None
+        return made_as_asked(image, size, format=form, quality=quality, service="")[0]
     except Exception:  # noqa: BLE001  # a paid image is never dropped for its size
         return image
 
@@ -453,7 +482,7 @@ def _kept(
     """
     if "outside" not in note:
         return None
-    request = {name: value for name, value in note.items() if name != _SOURCE}
+    request = _request_of(note)
     with suppress(GptImageError, OSError):
         edit = sidecar.request_from_json(
             request, lambda key: Image.from_bytes(context.blobs.read(key).data)

@@ -16,20 +16,20 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from gptimage._internal.text import reason
+from gptimage._internal.text import one_line, reason
 from gptimage._internal.user_dirs import make_private, recovery_folder
 from gptimage._internal.version import library_version
-from gptimage.errors import GptImageError, InvalidRequestError, StoreError
+from gptimage.errors import GptImageError, ImageDecodeError, InvalidRequestError, StoreError
 from gptimage.image.image import Image
 from gptimage.models.pricing import Cost, Usage
 from gptimage.store import sidecar
 from gptimage.store.blobs import Blobs
 from gptimage.store.context import StoreContext
-from gptimage.store.index import IndexEntry
+from gptimage.store.index import IndexEntry, storable
 from gptimage.store.local_blobs import FileBlobs
 from gptimage.store.names import DEFAULT, IMAGES, SIDECAR, Naming, time_of
 from gptimage.store.sidecar import input_images, key_of, request_to_json
-from gptimage.types.record import Original, Record
+from gptimage.types.record import MAX_ALT, Original, Record
 from gptimage.types.result import Result
 
 
@@ -59,6 +59,7 @@ class CallMetadata:
         parent: Id of the image that was refined.
         response_id: Id of the service's response.
         call_id: Id of the image call within it.
+        message: The model's message that the image came in, see `Record`.
         sandbox: Whether the sandbox drew the images.
     """
 
@@ -75,6 +76,7 @@ class CallMetadata:
     parent: str | None = None
     response_id: str | None = None
     call_id: str | None = None
+    message: Mapping[str, object] | None = None
     sandbox: bool = False
 
     @classmethod
@@ -122,6 +124,26 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     if len(found) > MAX_TAGS:
         raise _bad_tag(f"{len(found)} tags are too many", found)
     return found
+
+
+def check_alt(text: str | None) -> str | None:
+    """Return a text alternative on one line, once it is proved to be one.
+
+    Raises:
+        InvalidRequestError: It is no text, or has more than 1,000 characters.
+    """
+    if text is None:
+        return None
+    line = one_line(storable(text)) if isinstance(text, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+    if line is None or len(line) > MAX_ALT:
+        allowed = f"one line of at most {MAX_ALT:,} characters"
+        raise InvalidRequestError(
+            f"alt {text!r:.60} cannot be saved: use {allowed}",
+            field="alt",
+            value=text,
+            allowed=allowed,
+        )
+    return line
 
 
 def pending_images(
@@ -221,11 +243,13 @@ def _pending_image(
         parent=call.parent,
         response_id=call.response_id,
         call_id=call.call_id,
+        message=call.message,
         index=number,
         batch_count=count,
         tags=call.tags,
         provenance=image.has_provenance,
         digital_source=None if image.label is None else image.label.source,
+        perceptual_hash=hash_of(image),
         template=_maybe_text(call.request.get("template")),
         version=library_version(),
         warnings=call.warnings,
@@ -235,6 +259,17 @@ def _pending_image(
     return PendingImage(
         record=placed(record, image, context.naming, context.blobs), image=image, inputs=call.inputs
     )
+
+
+def hash_of(image: Image) -> str | None:
+    """Return the image's perceptual hash; empty when it has none, None when it cannot be made."""
+    # Whatever happens, the image itself is saved: `Store.reindex` makes the hash later.
+    with suppress(Exception):
+        try:
+            return image.perceptual_hash or ""
+        except ImageDecodeError:
+            return ""
+    return None
 
 
 def placed(record: Record, image: Image, naming: Naming, blobs: Blobs) -> Record:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypedDict, overloa
 
 from attrs import field, frozen
 
+from gptimage._internal.keywords import as_int
 from gptimage.errors import InvalidRequestError
 from gptimage.models.pricing import Cost
 from gptimage.store.index import query, same, storable, unpacked
@@ -80,6 +81,11 @@ class Page(Sequence[Record]):
         """Return the records."""
         return iter(self.records)
 
+    def _repr_html_(self) -> str:
+        """Return the images side by side with their facts, for notebooks."""
+        shown = "".join(each._repr_html_() for each in self.records)  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
+        return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{shown}</div>'
+
 
 # `Stats`: what is in a store, and what it cost.
 
@@ -98,6 +104,8 @@ class Stats:
         cost: What the images cost, as far as it is known.
         unknown_cost: How many images' cost is not known.
         pinned: How many are pinned.
+        unhashed: How many have no perceptual hash yet, being of an earlier version;
+            `Store.reindex` makes them.
         oldest: When the first was saved (UTC); None in an empty store.
         newest: When the last was saved (UTC).
         by_model: How many images each model made.
@@ -112,6 +120,7 @@ class Stats:
     cost: Cost
     unknown_cost: int
     pinned: int
+    unhashed: int
     oldest: datetime | None
     newest: datetime | None
     by_model: Mapping[str, int]
@@ -139,6 +148,7 @@ def measure(connection: Connection) -> Stats:
         cost=Cost(usd=Decimal(int(nano)) / _NANO),
         unknown_cost=unknown,
         pinned=int(pinned),
+        unhashed=count - connection.execute("SELECT COUNT(*) FROM hashes").fetchone()[0],
         oldest=_when(connection, first),
         newest=_when(connection, last),
         by_model=_counts(totals, "model"),
@@ -207,7 +217,7 @@ def search(
 ) -> list[Found]:
     """Return one more row than the limit, newest or best first, when there are so many."""
     words = query(text)
-    check_limit(limit)
+    limit = check_limit(limit)
     if rank not in {"newest", "relevance"}:
         allowed = ("newest", "relevance")
         raise InvalidRequestError(
@@ -230,6 +240,17 @@ def by_ids(database: Database, ids: Sequence[str]) -> list[Found]:
     """Return the rows of these ids, in no order; those that are not there are left out."""
     marks = ", ".join("?" * len(ids))
     return _rows(database, f"{_WHAT}{_FROM}{_BODY} WHERE p.id IN ({marks})", ids)
+
+
+def by_rows(database: Database, rows: Sequence[int]) -> list[Found]:
+    """Return these rows, in this order; those that are gone by now are left out."""
+    found: dict[int, Found] = {}
+    for at in range(0, len(rows), MAX_LIMIT):
+        part = rows[at : at + MAX_LIMIT]
+        marks = ", ".join("?" * len(part))
+        sql = f"{_WHAT}{_FROM}{_BODY} WHERE p.seq IN ({marks})"
+        found |= {each.row: each for each in _rows(database, sql, part)}
+    return [found[row] for row in rows if row in found]
 
 
 def by_key(database: Database, key: str) -> Found | None:
@@ -268,6 +289,7 @@ def check_limit(limit: int) -> int:
     Raises:
         InvalidRequestError: It is not between 1 and 1,000.
     """
+    limit = as_int(limit)
     if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         allowed = f"1 to {MAX_LIMIT}"
         raise InvalidRequestError(

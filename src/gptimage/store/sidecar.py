@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -142,6 +143,8 @@ def _has(value: object, name: str) -> TypeGuard[Mapping[str, Any]]:
 
 T = TypeVar("T")
 
+_HASH: Final = re.compile("[0-9a-f]{16}")
+
 TOMBSTONE: Final = "deleted"
 """A sidecar with this field belongs to an image that is being removed."""
 
@@ -259,12 +262,15 @@ def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
         parent=fields.maybe("parent", str),
         response_id=fields.maybe("response_id", str),
         call_id=fields.maybe("call_id", str),
+        message=fields.table("message"),
         index=fields.get("index", int),
         batch_count=max(1, fields.get("of", int)),
         tags=fields.texts("tags"),
         pinned=fields.get("pinned", bool),
         provenance=fields.get("provenance", bool),
         digital_source=fields.maybe("digital_source", str),
+        perceptual_hash=_hash(fields.maybe("perceptual_hash", str)),
+        alt=fields.maybe("alt", str),
         template=fields.maybe("template", str),
         version=fields.get("version", str),
         warnings=fields.texts("warnings"),
@@ -273,6 +279,11 @@ def _record(fields: _Fields, key: str, folder: Path | None) -> Record:
         path=folder.joinpath(*image.split("/")) if folder else None,
         extra=fields.rest(),
     )
+
+
+def _hash(text: str | None) -> str | None:
+    """Return a hash of 16 hex digits or none; another one is no reason to lose the image."""
+    return text if text == "" or _HASH.fullmatch(text or "-") else None
 
 
 def _id(key: str, id: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -13,14 +13,20 @@ from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from attrs import evolve
 
-from gptimage._internal.clock import utc_now
+from gptimage._internal.clock import check_time, utc_now
 from gptimage._internal.keywords import clock as check_clock
 from gptimage._internal.keywords import flag, missing, strict_class, text
 from gptimage._internal.keywords import path as path_like
 from gptimage._internal.locks import locked
 from gptimage._internal.text import reason
 from gptimage._internal.user_dirs import cache_folder
-from gptimage.errors import ConfigurationError, InvalidRequestError, StoreError
+from gptimage.errors import (
+    ConfigurationError,
+    ImageDecodeError,
+    ImageNotFoundError,
+    InvalidRequestError,
+    StoreError,
+)
 from gptimage.store import prune as pruning
 from gptimage.store import save as saving
 from gptimage.store import search, sidecar, sync
@@ -123,6 +129,7 @@ def open_store(
     if fsync is not None:
         flag("fsync", fsync)
     check_clock("clock", clock)
+    check_time(clock())
     blobs = _blobs(where, fsync)
     path = _index_path(blobs, index)
     shared = blobs.folder == path.parent
@@ -216,6 +223,10 @@ class Store(Reader):
         """Return the class and where it is."""
         return f"Store({self._context.blobs.name!r})"
 
+    def _repr_html_(self) -> str:
+        """Return the newest images, for notebooks."""
+        return self.history(12)._repr_html_()  # pyright: ignore[reportPrivateUsage]  # a notebook's protocol
+
     def __enter__(self) -> Self:
         """Use the store in a ``with`` block."""
         return self
@@ -251,6 +262,7 @@ class Store(Reader):
         parent: str | Record | None = None,
         response_id: str | None = None,
         call_id: str | None = None,
+        message: Mapping[str, object] | None = None,
         warn: Callable[[str], None] = warn,
     ) -> tuple[Record, ...]:
         """Save every image of a result, with all that is known of it.
@@ -261,6 +273,7 @@ class Store(Reader):
             parent: The image this refines: its id or record.
             response_id: Id of the service's response, to go on with a conversation.
             call_id: Id of the image call within it.
+            message: The model's message that the image came in, see `Record`.
             warn: Gets a sentence when the images are saved but the index could not be
                 passed on; a `StoreWarning` when left out.
 
@@ -286,6 +299,7 @@ class Store(Reader):
                 parent=parent,
                 response_id=response_id,
                 call_id=call_id,
+                message=message,
             )
             pending = saving.pending_images(self._context, call, result.images)
         except Exception as error:
@@ -334,6 +348,22 @@ class Store(Reader):
         return self._edit(
             id, lambda r: evolve(r, tags=tuple(tag for tag in r.tags if same(tag) not in gone))
         )
+
+    def set_alt(self, id: str | Record, text: str | None) -> Record:
+        """Write the text alternative that web pages get with an image.
+
+        Args:
+            id: The image.
+            text: One line of at most 1,000 characters; empty for an image that only decorates,
+                None to take the text away.
+
+        Raises:
+            InvalidRequestError: The text is too long, or none.
+            ImageNotFoundError: No image has this id.
+            StoreError: It cannot be changed.
+        """
+        alt = saving.check_alt(text)
+        return self._edit(id, lambda r: evolve(r, alt=alt))
 
     def pin(self, id: str | Record) -> Record:
         """Keep an image whatever `prune` would do.
@@ -424,13 +454,24 @@ class Store(Reader):
         self._caught_up = True
         return sync.refresh(self._context).updated
 
-    def reindex(self) -> int:
+    def reindex(self, *, hashes: bool = False) -> int:
         """Read every sidecar again and build the index from them; how many there are.
+
+        Args:
+            hashes: Also make the perceptual hashes that images of earlier versions lack: each of
+                those is read once, and its sidecar written. What was done when it breaks off
+                stays done.
 
         Raises:
             StoreError: The store or the index cannot be read or written.
         """
-        return self._context.index.database.refill()
+        count = self._context.index.database.refill()
+        for record in self if hashes else ():
+            if record.perceptual_hash is None:
+                with suppress(ImageNotFoundError, ImageDecodeError):  # `verify` names those
+                    found = saving.hash_of(self.open(record))
+                    self._edit(record, lambda r, h=found: evolve(r, perceptual_hash=h))
+        return count
 
     def export(
         self,

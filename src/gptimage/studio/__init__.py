@@ -6,9 +6,15 @@ what it works with.
 
 from __future__ import annotations
 
+from gptimage.studio.app import MountedStudio as MountedStudio
 from gptimage.studio.app import create_app as create_app
 from gptimage.studio.context import Studio as Studio
 from gptimage.studio.context import StudioOptions as StudioOptions
+from gptimage.studio.context import job_folder as job_folder
+from gptimage.studio.context import make_folders as make_folders
 from gptimage.studio.context import open_studio as open_studio
 from gptimage.studio.serve import serve as serve
 from gptimage.studio.session import AddressToken as AddressToken
+from gptimage.studio.session import EntryPage as EntryPage
+from gptimage.studio.session import NoticePage as NoticePage
+from gptimage.studio.work import StudioWork as StudioWork

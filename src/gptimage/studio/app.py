@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, Self, cast
 
 import anyio
 from anyio.to_thread import run_sync
@@ -39,13 +39,15 @@ from gptimage.service.http import (
     JsonError,
     image_response,
 )
+from gptimage.service.http.asgi import Receive, Scope, Send
 from gptimage.service.http.events import HEARTBEAT
 from gptimage.studio import batches, gallery, money
 from gptimage.studio.catalogue import catalogue
 from gptimage.studio.context import Studio
 from gptimage.studio.jobs import Jobs
 from gptimage.studio.requests import JobRequest, read_job
-from gptimage.studio.session import AddressToken, SessionMiddleware
+from gptimage.studio.session import AddressToken, SessionMiddleware, refuse_other_site
+from gptimage.studio.work import AltTextCall
 from gptimage.workers import discard, retry
 
 
@@ -77,27 +79,74 @@ def create_app(studio: Studio, address: AddressToken, *, cookie: str) -> ASGIApp
     return build_app(studio, address, cookie=cookie)
 
 
-def build_app(studio: Studio, address: AddressToken, *, cookie: str) -> Starlette:
-    """Return the page with its routes; while it runs, ``state.jobs`` has its jobs."""
+class MountedStudio:
+    """The page below another server, which lets only those pass who may use it.
+
+    That server also checks hosts, origins and the size of bodies. Use it as an asynchronous
+    context; its path ends with a slash, and ``root_path`` has what stands before that.
+
+    Args:
+        studio: What it works with; it stays yours to close.
+        wait: Seconds that what was sent has at the end, where this process draws.
+    """
+
+    def __init__(self, studio: Studio, *, wait: float = 0) -> None:
+        self._app = build_app(studio, None, wait=wait)
+        self._contexts = contextlib.AsyncExitStack()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is drawn and no tab follows the jobs."""
+        return cast("Jobs", self._app.state.jobs).is_idle
+
+    async def __aenter__(self) -> Self:
+        """Begin to follow the jobs."""
+        await self._contexts.enter_async_context(self._app.router.lifespan_context(self._app))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Wait for what was sent, and let go."""
+        await self._contexts.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that no other page caused."""
+        entry = scope["path"] == scope["root_path"] + "/"
+        refusal = None if entry else refuse_other_site(Request(scope))
+        await (refusal or self._app)(scope, receive, send)
+
+
+def build_app(
+    studio: Studio, address: AddressToken | None, *, cookie: str = "", wait: float = 0
+) -> Starlette:
+    """Return the page with its routes; while it runs, ``state.jobs`` has its jobs.
+
+    Args:
+        studio: See `create_app`.
+        address: See `create_app`; None below another server, see `MountedStudio`.
+        cookie: See `create_app`.
+        wait: Seconds that what was sent has when the page ends; see `Jobs.aclose`.
+    """
     pages = _Pages(studio)
+    guards: list[Middleware] = []
+    if address is not None:
+        uploads = {("POST", "/api/uploads"): _MAX_UPLOAD}
+        guards = [
+            Middleware(HostOriginMiddleware, allowlist=Allowlist.of(())),
+            Middleware(SessionMiddleware, address=address, cookie=cookie),
+            Middleware(BodyLimitMiddleware, most=_MAX_JSON, routes=uploads),
+        ]
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         pages.jobs = Jobs(studio)
         app.state.jobs = pages.jobs
         yield
-        await pages.jobs.aclose()
+        await pages.jobs.aclose(wait)
 
     return Starlette(
         routes=[*_files(), *pages.routes()],
         lifespan=lifespan,
-        middleware=[
-            Middleware(HostOriginMiddleware, allowlist=Allowlist.of(())),
-            Middleware(SessionMiddleware, address=address, cookie=cookie),
-            Middleware(
-                BodyLimitMiddleware, most=_MAX_JSON, routes={("POST", "/api/uploads"): _MAX_UPLOAD}
-            ),
-        ],
+        middleware=guards,
         exception_handlers={
             GptImageError: cast("Any", _refused),
             OSError: cast("Any", _refused),
@@ -207,6 +256,7 @@ class _Pages:
             Route("/api/images/{id}", self.describe),
             Route("/api/images/{id}", self.change, methods=["PATCH"]),
             Route("/api/images/{id}", self.delete, methods=["DELETE"]),
+            Route("/api/images/{id}/alt", self.write_alt_text, methods=["POST"]),
             Route("/api/export", self.export, methods=["POST"]),
             Route("/images/{id}", self.image),
             Route("/thumbnails/{pixels:int}/{id}", self.thumbnail),
@@ -223,8 +273,10 @@ class _Pages:
         stats = await run_sync(self._studio.store.stats)
         return _json(
             {
-                "sandbox": self._studio.config.sandbox,
+                "sandbox": self._studio.sandbox,
                 "has_key": self._studio.has_key,
+                "may_delete": self._studio.may_delete,
+                "can_sign_out": self._studio.can_sign_out,
                 "store": self._studio.store.name,
                 "images": stats.images,
                 "models": sorted(stats.by_model),
@@ -274,7 +326,7 @@ class _Pages:
 
     async def list_jobs(self, _: Request) -> Response:
         """Return the jobs, newest first."""
-        return _json({"jobs": await self.jobs.listed()})
+        return _json({"jobs": await self.jobs.list_jobs()})
 
     async def submit(self, request: Request) -> Response:
         """Begin a job; the same one again is the same job."""
@@ -317,7 +369,7 @@ class _Pages:
         plain = [dict(asked.job.request) for asked in requests]
         add = partial(batches.add_batch, self._studio.batches, str(body.get("id")), plain)
         call = batches.BatchCall(action="submit", report=await run_sync(add))
-        return _json(await self.jobs.batch(call))
+        return _json(await self.jobs.call(call))
 
     async def decide_batch(self, request: Request) -> Response:
         """Go on submitting a batch, ask how far it is, save its images, or cancel the rest."""
@@ -325,7 +377,7 @@ class _Pages:
         if action not in batches.ACTIONS:
             return JsonError(404, "not_found", f"with a batch one can {', '.join(batches.ACTIONS)}")
         report = batches.find_batch(self._studio.batches, request.path_params["id"])
-        return _json(await self.jobs.batch(batches.BatchCall(action=action, report=report)))
+        return _json(await self.jobs.call(batches.BatchCall(action=action, report=report)))
 
     async def list_workers(self, _: Request) -> Response:
         """Return the jobs of workers that are not settled."""
@@ -370,8 +422,19 @@ class _Pages:
 
     async def delete(self, request: Request) -> Response:
         """Delete an image."""
+        if not self._studio.may_delete:
+            return JsonError(403, "delete_is_off", "Images cannot be deleted on this server.")
         await run_sync(self._studio.store.delete, request.path_params["id"])
         return Response(status_code=204)
+
+    async def write_alt_text(self, request: Request) -> Response:
+        """Have the chat model write an image's alt text, which is a paid call."""
+        if not self._studio.has_key:
+            return _no_key()
+        id = request.path_params["id"]
+        found = await self.jobs.call(AltTextCall(image=id))
+        described = await run_sync(gallery.describe, self._studio.store, id)
+        return _json({**found, "alt": described["alt"]})
 
     async def export(self, request: Request) -> Response:
         """Return images in one file."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gptimage.models.catalog import ModelSpec
 from gptimage.models.sizes import PRESETS
+from gptimage.providers import DEFAULT, Provider, provider
 from gptimage.types.parameters import PARAMETERS, Operation, Parameter
 
 
@@ -21,11 +22,14 @@ _ELSEWHERE: Final = frozenset(
 
 def catalogue(studio: Studio) -> dict[str, Any]:
     """Return everything the forms are built from, as JSON values."""
-    models = studio.estimator.models()
+    service = provider(studio.provider or DEFAULT)
+    models = studio.estimator.models().of(service.rows)
     today = studio.estimator.clock().date()
-    default = studio.config.text("model") or models.default
+    default = studio.model or service.default_model or models.default
     return {
-        "models": [_model(spec, today) for spec in models if spec.state(today) != "shut_down"],
+        "models": [
+            _model(spec, today, service) for spec in models if spec.state(today) != "shut_down"
+        ],
         "default_model": default,
         "sizes": {name: f"{width}x{height}" for name, (width, height) in PRESETS.items()},
         "templates": [
@@ -40,7 +44,7 @@ def catalogue(studio: Studio) -> dict[str, Any]:
     }
 
 
-def _model(spec: ModelSpec, today: date) -> dict[str, Any]:
+def _model(spec: ModelSpec, today: date, service: Provider) -> dict[str, Any]:
     shutdown = None if spec.shutdown is None else spec.shutdown.isoformat()
     return {
         "id": spec.id,
@@ -48,14 +52,15 @@ def _model(spec: ModelSpec, today: date) -> dict[str, Any]:
         "state": spec.state(today),
         "shutdown": shutdown,
         "parameters": {
-            operation: parameters(spec, operation) for operation in ("generate", "edit")
+            operation: parameters(spec, operation, service) for operation in ("generate", "edit")
         },
     }
 
 
-def parameters(spec: ModelSpec, operation: Operation) -> list[dict[str, Any]]:
-    """Return the parameters that a model takes, and of each only the values it takes."""
-    rows = [row for row in PARAMETERS.values() if row.name not in _ELSEWHERE]
+def parameters(spec: ModelSpec, operation: Operation, service: Provider) -> list[dict[str, Any]]:
+    """Return the parameters that a model takes there, and of each only the values it takes."""
+    taken = service.parameters - _ELSEWHERE
+    rows = [row for row in PARAMETERS.values() if row.name in taken]
     found = [_described(row, spec) for row in rows if operation in row.operations]
     return [each for each in found if each is not None]
 

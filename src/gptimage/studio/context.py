@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gptimage._internal.clock import files_now
 from gptimage._internal.user_dirs import cache_folder, make_private, state_folder
@@ -25,19 +25,25 @@ from gptimage.engine.from_config import (
     open_templates,
 )
 from gptimage.errors import ConfigurationError
+from gptimage.service import Runner
 from gptimage.workers import JobStore, SqliteJobStore, open_job_store
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from decimal import Decimal
+
     from gptimage.budget.budget import Budget
     from gptimage.budget.ledger import Ledger
     from gptimage.cache.base import Cache
     from gptimage.client import ImageClient
+    from gptimage.service import LocalRunner
     from gptimage.store import Store
     from gptimage.templates import PromptTemplates
 
 
 _FOLDER: Final = "studio"
+_WORK: Final = "gptimage.studio.work:open_work"
 _UPLOADS: Final = 60 * 86_400.0
 """Seconds an upload is there after its last use: longer than the job store remembers jobs. The
 images that edits were given are in the store for good."""
@@ -69,9 +75,15 @@ class Studio:
     """Everything one studio works with.
 
     Attributes:
-        options: The options it was opened with, from which the drawing process opens the same.
-        config: The configuration.
+        runner: Makes what draws the jobs of one server.
+        sandbox: Whether it draws offline.
         has_key: Whether anything can be drawn; without a key everything else works.
+        can_sign_out: Whether people signed in, and may sign out.
+        provider: The service that draws; None for OpenAI.
+        model: The model that draws when a form names none; None for the usual one.
+        limits: The most to spend in USD, by period.
+        max_images: The most images one call may ask for.
+        may_delete: Whether images may be deleted here.
         estimator: A client of the sandbox, which shares checks and prices with the service.
         store: Every image.
         ledger: Every call and its cost, or None when it is off.
@@ -84,9 +96,15 @@ class Studio:
         thumbnails: Small versions of images; may be deleted at any time.
     """
 
-    options: StudioOptions
-    config: Config
+    runner: Callable[[], Runner | LocalRunner] = field(repr=False)
+    sandbox: bool
     has_key: bool
+    can_sign_out: bool = False
+    provider: str | None = None
+    model: str | None = None
+    limits: Mapping[str, Decimal]
+    max_images: int = 10
+    may_delete: bool = True
     estimator: ImageClient
     store: Store
     ledger: Ledger | None
@@ -161,24 +179,30 @@ def open_studio(options: StudioOptions) -> Studio:
     model = config.text("model")
     templates = open_templates(config)
     settings: dict[str, Any] = {"model": model} if model else {}
+    if config.provider is not None:
+        settings["provider"] = config.provider
     estimator = ImageClient.sandbox(store=store, templates=templates, **settings)
     workers = os.environ.get("GPTIMAGE_JOB_STORE")
-    folder = job_folder(config, store)
-    make_private(folder)
-    make_private(folder / "uploads")
-    _delete_old(folder / "uploads")
+    folder = job_folder(store, sandbox=config.sandbox)
+    make_folders(folder)
     thumbnails = cache_folder() / "thumbnails"
     make_private(thumbnails)
+    jobs = folder / "jobs.sqlite"
+    # The sandbox forgets its state with its process, which therefore waits for the page.
+    idle: dict[str, Any] = {"idle": None} if config.sandbox else {}
     return Studio(
-        options=options,
-        config=config,
+        runner=lambda: Runner(_WORK, (options, str(jobs)), **idle),
+        sandbox=config.sandbox,
         has_key=not config.lacks_key,
+        provider=config.provider,
+        model=model,
+        limits={per: usd for per, (usd, _) in config.limits.items()},
         estimator=estimator,
         store=store,
         ledger=ledger,
         cache=open_cache(config),
         budget=budget,
-        job_store=SqliteJobStore(folder / "jobs.sqlite"),
+        job_store=SqliteJobStore(jobs),
         workers=open_job_store(workers) if workers else None,
         templates=templates,
         folder=folder,
@@ -186,13 +210,26 @@ def open_studio(options: StudioOptions) -> Studio:
     )
 
 
-def job_folder(config: Config, store: Store) -> Path:
-    """Return the folder of the jobs and uploads of a configuration with this store."""
+def job_folder(store: Store, *, sandbox: bool, state: Path | None = None) -> Path:
+    """Return the folder of the jobs and uploads of a store.
+
+    Args:
+        store: The store.
+        sandbox: Whether its images are drawn offline.
+        state: Where such folders are; the user's own when left out.
+    """
     # One folder for each store: its jobs name its images. Of the sandbox another one, so that
     # a job of the service is never drawn offline, or the other way round.
-    kind = "sandbox" if config.sandbox else "service"
+    kind = "sandbox" if sandbox else "service"
     name = hashlib.sha256(f"{kind}\0{store.name}".encode()).hexdigest()[:16]
-    return state_folder() / _FOLDER / name
+    return (state or state_folder()) / _FOLDER / name
+
+
+def make_folders(folder: Path) -> None:
+    """Make the folder of a studio, private to this user, and forget uploads nobody uses."""
+    make_private(folder)
+    make_private(folder / "uploads")
+    _delete_old(folder / "uploads")
 
 
 def _delete_old(uploads: Path) -> None:

@@ -37,12 +37,18 @@ def list_images(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
     Args:
         store: The store.
         query: ``text`` to search for, ``cursor`` of the page before, and the filters ``model``,
-            ``tag``, ``operation``, ``format``, ``pinned``, ``since`` and ``until`` (days).
+            ``tag``, ``operation``, ``format``, ``pinned``, ``since`` and ``until`` (days); or
+            alone the id of an image to which others are ``similar``, the nearest first.
 
     Raises:
         InvalidRequestError: A value makes no sense.
         StoreError: The store cannot be read.
     """
+    if similar := query.get("similar"):
+        if query.keys() - {"similar"}:
+            raise InvalidRequestError("similar stands alone, without filters", field="similar")
+        found = store.similar(similar, PAGE)
+        return {"images": [summary(each.record) for each in found], "next": None}
     filters: Any = {
         name: query[name] for name in ("model", "tag", "operation", "format") if query.get(name)
     }
@@ -63,6 +69,7 @@ def summary(record: Record) -> dict[str, Any]:
     return {
         "id": record.id,
         "prompt": shorten(record.prompt, 300),
+        "alt": record.alt,
         "width": record.width,
         "height": record.height,
         "format": record.format,
@@ -77,7 +84,7 @@ def summary(record: Record) -> dict[str, Any]:
 
 
 def describe(store: Store, id: str) -> dict[str, Any]:
-    """Return everything that is known of an image, and its family as a tree.
+    """Return everything that is known of an image, and its whole family as a tree.
 
     Raises:
         ImageNotFoundError: No image has this id.
@@ -85,10 +92,13 @@ def describe(store: Store, id: str) -> dict[str, Any]:
     """
     record = store.get(id)
     lineage = store.lineage(record)
-    family = [*lineage.ancestors, record, *lineage.descendants]
+    family = {each.id: each for each in (*lineage.ancestors, record, *lineage.descendants)}
+    if lineage.ancestors:  # with the other branches that began where this one did
+        first = min(lineage.ancestors, key=lambda one: one.id)
+        family |= {each.id: each for each in store.lineage(first).descendants}
     by_bytes: dict[str, str] = {}
     tree: list[dict[str, Any]] = []
-    for each in sorted(family, key=lambda one: one.id):
+    for each in sorted(family.values(), key=lambda one: one.id):
         sources = [by_bytes[sha256] for sha256 in each.sources if sha256 in by_bytes]
         parent = each.parent or (sources[0] if sources else None)
         tree.append({**summary(each), "parent": parent})
@@ -99,18 +109,18 @@ def describe(store: Store, id: str) -> dict[str, Any]:
 
 
 def change(store: Store, id: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Pin or unpin an image, and add or take tags; return its summary.
+    """Pin or unpin an image, add or take tags, or write its alt text; return its summary.
 
     Raises:
-        InvalidRequestError: A tag makes no sense, or there is nothing to change.
+        InvalidRequestError: A value makes no sense, or there is nothing to change.
         ImageNotFoundError: No image has this id.
         StoreError: It cannot be changed.
     """
-    unknown = wanted.keys() - {"pinned", "tag", "untag"}
+    unknown = wanted.keys() - {"pinned", "tag", "untag", "alt"}
     if unknown or not wanted:
+        given = ", ".join(sorted(unknown)) or "nothing"
         raise InvalidRequestError(
-            f"pinned, tag and untag can be changed, not {', '.join(sorted(unknown)) or 'nothing'}",
-            field="body",
+            f"pinned, tag, untag and alt can be changed, not {given}", field="body"
         )
     record = store.get(id)
     if isinstance(pinned := wanted.get("pinned"), bool):
@@ -119,6 +129,8 @@ def change(store: Store, id: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
         record = store.tag(record, str(added))
     if gone := wanted.get("untag"):
         record = store.untag(record, str(gone))
+    if "alt" in wanted:
+        record = store.set_alt(record, str(wanted["alt"]))
     return summary(record)
 
 
@@ -160,9 +172,9 @@ def export(store: Store, ids: Sequence[str], kind: str, file: IO[bytes]) -> str:
     Args:
         store: The store.
         ids: The images, 1 to 500.
-        kind: ``originals`` (a ZIP with files and sidecars), ``web`` (a ZIP with WebP files in
-            several widths and an ``index.html`` that shows them with ``srcset``) or ``sheet`` (a
-            PNG).
+        kind: ``originals`` (a ZIP with files and sidecars), ``web`` (a ZIP with WebP and
+            JPEG files in several widths and an ``index.html`` that chooses by ``srcset``) or
+            ``sheet`` (a PNG).
         file: Where it is written.
 
     Raises:
@@ -204,24 +216,17 @@ _WEB_PAGE: Final = '<!doctype html>\n<meta charset="utf-8">\n<title>Images</titl
 
 
 def _for_web(archive: zipfile.ZipFile, record: Record, image: Image) -> str:
-    """Write an image in several widths; return the ``<img>`` that shows the one that fits."""
-    alt = html.escape(shorten(record.prompt, 200), quote=True)
-    if image.width is None or image.height is None or image.format in ("svg", "gif"):
+    """Write an image in several widths; return the HTML that shows the one that fits."""
+    alt = shorten(record.prompt, 200) if record.alt is None else record.alt
+    if image.format in ("svg", "gif"):
         name = f"{record.id}.{image.extension}"  # scales by itself, or moves
         archive.writestr(name, image.data)
-        return f'<img src="{name}" alt="{alt}" loading="lazy">'
-    widths = [each for each in _WEB_WIDTHS if each < image.width] or [image.width]
-    sources: list[str] = []
-    for width in widths:
-        height = max(1, round(image.height * width / image.width))
-        name = f"{record.id}-{width}.webp"
-        archive.writestr(name, image.fit(width, height).convert("webp", 82).data)
-        sources.append(f"{name} {width}w")
-    largest = sources[-1].partition(" ")[0]
-    return (
-        f'<img src="{largest}" srcset="{", ".join(sources)}" sizes="100vw" '
-        f'width="{image.width}" height="{image.height}" alt="{alt}" loading="lazy">'
-    )
+        return f'<img src="{name}" alt="{html.escape(alt, quote=True)}" loading="lazy">'
+    # No AVIF: somebody waits for this, and it takes ten times as long.
+    web = image.for_web(_WEB_WIDTHS, alt=alt, name=record.id, formats=("webp", "jpeg"))
+    for file in web.files:
+        archive.writestr(file.name, file.data)
+    return web.html
 
 
 def save_upload(folder: Path, data: bytes) -> dict[str, Any]:

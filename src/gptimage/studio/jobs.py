@@ -18,16 +18,15 @@ from attrs import define, evolve, field
 from sse_starlette import ServerSentEvent
 
 from gptimage.errors import GptImageError, InvalidRequestError
-from gptimage.service import Runner, RunnerError, RunnerLostError
+from gptimage.service import RunnerError, RunnerLostError
 from gptimage.studio.batches import BatchCall
-from gptimage.studio.work import DrawCall, JobNews
+from gptimage.studio.work import AltTextCall, DrawCall, JobNews
 from gptimage.workers import Job, JobRecord, JobResult, discard, retry
 
 
 if TYPE_CHECKING:
     from gptimage.studio.context import Studio
 
-_WORK: Final = "gptimage.studio.work:open_work"
 _SHOWN: Final = 200
 """Settled jobs that the page lists; the newest."""
 
@@ -64,12 +63,10 @@ class Jobs:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._store = studio.job_store
-        # The sandbox forgets its state with its process, which therefore waits for the page.
-        idle: dict[str, Any] = {"idle": None} if studio.config.sandbox else {}
-        setup = (studio.options, str(studio.job_store.path))
-        self._runner = Runner(_WORK, setup, **idle)
+        self._runner = studio.runner()
         self._live: dict[str, _Live] = {}
         self._unsaved: dict[str, tuple[str, ...]] = {}
+        self._problems: dict[str, str] = {}
         self._readers: set[_Reader] = set()
         self._watched: set[str] = set()
         self._watching: asyncio.Task[None] | None = None
@@ -145,7 +142,7 @@ class Jobs:
         """
         return self.document(await asyncio.to_thread(self._present, await self._read(id)))
 
-    async def listed(self) -> list[dict[str, Any]]:
+    async def list_jobs(self) -> list[dict[str, Any]]:
         """Return the jobs that need something, and the newest settled ones; newest first."""
         records = await asyncio.to_thread(lambda: [*self._store.records(settled=True)])
         open = [record for record in records if not record.settled]
@@ -176,26 +173,37 @@ class Jobs:
         finally:
             self._readers.discard(reader)
 
-    async def batch(self, call: BatchCall) -> dict[str, Any]:
-        """See to a batch in the process that draws; return its report.
+    async def call(self, call: BatchCall | AltTextCall) -> dict[str, Any]:
+        """Make a call that is no job, in the process that draws; return what came of it.
 
         Raises:
             RunnerError: Nothing was begun.
-            GptImageError: As `gptimage.studio.batches.run_batch`.
+            GptImageError: As `gptimage.studio.batches.run_batch` and `ImageClient.alt_text`.
         """
         self._tries += 1
-        found: dict[str, Any] = await self._runner.run(f"batch#{self._tries}", call, lambda _: None)
+        found: dict[str, Any] = await self._runner.run(f"call#{self._tries}", call, lambda _: None)
         return found
 
-    async def aclose(self) -> None:
-        """Let go: what was sent is finished by its process, what was not stays in the job store."""
+    async def aclose(self, wait: float = 0) -> None:
+        """Let go: what was sent is finished by its process, what was not stays in the job store.
+
+        Args:
+            wait: Seconds that what was sent has here, where this is the process that draws.
+        """
         self._runner.close()
         tasks = [each.task for each in self._live.values() if each.task is not None]
+        if tasks and wait:
+            await asyncio.wait(tasks, timeout=wait)
         if self._watching is not None:
             tasks.append(self._watching)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is drawn and no tab follows the jobs."""
+        return not self._live and not self._readers
 
     def sent(self) -> int:
         """Return how many requests are on their way, which go on when the studio is closed."""
@@ -203,6 +211,7 @@ class Jobs:
 
     def _begin(self, record: JobRecord, previews: int) -> None:
         self._tries += 1
+        self._problems.pop(record.id, None)
         live = self._live[record.id] = _Live(f"{record.id}#{self._tries}", record)
         live.task = asyncio.create_task(self._follow(live, previews))
 
@@ -229,8 +238,9 @@ class Jobs:
         self._live.pop(id, None)
         with suppress(GptImageError):  # then the page's next list says it
             record = await self._read(id)
-            document = self.document(record)
-            self._tell(document if problem is None else {**document, "reason": problem})
+            if problem is not None:
+                self._problems[id] = problem
+            self._emit(record)
             if not record.abandoned(self._store.now()):
                 # Still owned, so its process was killed: look for its images when the lease is
                 # over. One that is abandoned already was looked for in vain: a person decides.
@@ -297,7 +307,7 @@ class Jobs:
             "images": list(record.images),
             "cost_usd": _text(record.cost),
             "possible_cost_usd": _text(most),
-            "reason": record.reason,
+            "reason": record.reason if live else self._problems.get(record.id, record.reason),
             "warnings": list(record.warnings),
             "unsaved": list(self._unsaved.get(record.id, ())),
         }

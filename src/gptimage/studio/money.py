@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gptimage.studio.context import Studio
 
 _DAYS: Final = 30
+_PROJECT: Final = "project:"
 _IMAGES: Final = 20_000
 """Images whose tags are added up; the newest."""
 
@@ -31,7 +32,7 @@ def left(studio: Studio) -> str | None:
 
 
 def overview(studio: Studio) -> dict[str, Any]:
-    """Return the last 30 days by day, model, operation and tag, limits, and savings.
+    """Return the last 30 days by day, model, operation, tag and project, limits, and savings.
 
     Raises:
         ConfigurationError: The ledger cannot be used.
@@ -43,10 +44,10 @@ def overview(studio: Studio) -> dict[str, Any]:
         "since": since.date().isoformat(),
         "days": [(since + timedelta(days=day)).date().isoformat() for day in range(_DAYS)],
         "left_usd": left(studio),
-        "limits": {per: str(usd) for per, (usd, _) in studio.config.limits.items()},
+        "limits": {per: str(usd) for per, usd in studio.limits.items()},
         "ledger": studio.ledger is not None,
-        "sandbox": studio.config.sandbox,
-        "by_tag": _by_tag(studio.store, since),
+        "sandbox": studio.sandbox,
+        **_by_tag(studio.store, since),
         "cache": _cache(studio),
         "unknown": [],
     }
@@ -91,8 +92,12 @@ def settle(studio: Studio, call_id: str, usd: object) -> None:
     studio.ledger.set_cost(call_id, amount)
 
 
-def _by_tag(store: Store, since: datetime) -> list[dict[str, Any]]:
-    """Add up each image's share of its call by tag; an image with two tags counts for both."""
+def _by_tag(store: Store, since: datetime) -> dict[str, list[dict[str, Any]]]:
+    """Add up each image's share of its call by tag; an image with two tags counts for both.
+
+    Returns:
+        ``by_project`` of the tags that begin with ``project:``, ``by_tag`` of the others.
+    """
     spent: dict[str, Decimal] = defaultdict(Decimal)
     images: dict[str, int] = defaultdict(int)
     cursor: str | None = None
@@ -106,8 +111,12 @@ def _by_tag(store: Store, since: datetime) -> list[dict[str, Any]]:
         cursor = page.next
         if cursor is None:
             break
-    names = sorted(images, key=lambda tag: (-spent[tag], -images[tag], tag))
-    return [{"name": tag, "cost_usd": str(spent[tag]), "images": images[tag]} for tag in names]
+    found: dict[str, list[dict[str, Any]]] = {"by_project": [], "by_tag": []}
+    for tag in sorted(images, key=lambda tag: (-spent[tag], -images[tag], tag)):
+        name = tag.removeprefix(_PROJECT)
+        row = {"name": name, "cost_usd": str(spent[tag]), "images": images[tag]}
+        found["by_tag" if name == tag else "by_project"].append(row)
+    return found
 
 
 def _values(row: Spending) -> dict[str, Any]:

@@ -74,6 +74,14 @@ def read_job(studio: Studio, body: Mapping[str, Any], *, id: str | None = None) 
         if name in asked:
             asked[name] = _source(studio, asked[name])
     job = Job.from_dict(asked, paths=True)
+    count: Any = job.request.get("n", 1)
+    if isinstance(count, int) and count > studio.max_images:
+        raise InvalidRequestError(
+            f"one call draws at most {studio.max_images} images here, not {count}",
+            field="n",
+            value=count,
+            allowed=f"1 to {studio.max_images}",
+        )
     return JobRequest(job=job, previews=previews)
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from gptimage.service.http import ASGIApp, JsonError
 from gptimage.service.http.asgi import Receive, Scope, Send
@@ -24,7 +24,8 @@ _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
 <body style="font:1.1rem/1.6 system-ui,sans-serif;max-width:34rem;margin:18vh auto;padding:0 1rem">
 <h1 style="font-size:1.4rem">{title}</h1><p>{text}</p>"""
 _POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; "
+    "form-action 'self'"
 )
 
 
@@ -84,19 +85,13 @@ class SessionMiddleware:
         entry = request.url.path == "/"
         if entry and "token" in (query := parse_qs(request.url.query)):
             known = self._address.opens(request.cookies.get(self._cookie, ""))
-            return _moved_on() if known else self._exchanged(query["token"][0])
-        # Another server of this machine is "same-site" to us, as sites know no ports: its pages
-        # could send the cookie along. Browsers say where a request comes from, and scripts
-        # cannot change that (Fetch Metadata).
-        if not entry and request.headers.get("sec-fetch-site", "none") not in (
-            "same-origin",
-            "none",
-        ):
-            return JsonError(403, "other_site", "only the studio's own page may ask for this")
+            return EntryPage() if known else self._exchanged(query["token"][0])
+        if not entry and (refusal := refuse_other_site(request)):
+            return refusal
         if self._address.opens(request.cookies.get(self._cookie, "")):
             return self._app
         if entry:
-            return _page(
+            return NoticePage(
                 401,
                 "This studio needs its address",
                 "Open the address that <code>gptimage studio</code> printed in the terminal. "
@@ -108,37 +103,59 @@ class SessionMiddleware:
     def _exchanged(self, token: str) -> ASGIApp:
         session = self._address.exchange(token)
         if session is None:
-            return _page(
+            return NoticePage(
                 403,
                 "This address was used already",
                 "It opens the studio once. A tab that is open goes on working; stop the studio "
                 "and start it again for a new address.",
             )
-        response = _moved_on()
+        response = EntryPage()
         response.set_cookie(self._cookie, session, httponly=True, samesite="strict", path="/")
         return response
 
 
-def _moved_on() -> HTMLResponse:
-    """Return a page that opens the studio by itself.
+def refuse_other_site(request: Request) -> Response | None:
+    """Return what answers a request that a page of another site caused, or None."""
+    # Another server of this machine is "same-site" to us, as sites know no ports: its pages could
+    # send the cookie along. Browsers say where a request comes from, and scripts cannot change
+    # that (Fetch Metadata).
+    if request.headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
+        return None
+    return JsonError(403, "other_site", "only the studio's own page may ask for this")
+
+
+class NoticePage(HTMLResponse):
+    """A page of a heading and a few words.
+
+    Args:
+        status: The HTTP status.
+        title: Its heading.
+        text: HTML; never anything of a request.
+        head: HTML of its head.
+    """
+
+    def __init__(self, status: int, title: str, text: str, *, head: str = "") -> None:
+        headers = {
+            "cache-control": "no-store",
+            "content-security-policy": _POLICY,
+            "referrer-policy": "no-referrer",
+        }
+        super().__init__(_PAGE.format(title=title, text=text, head=head), status, headers)
+
+
+class EntryPage(NoticePage):
+    """A page that opens the studio by itself.
 
     No redirect: a strict cookie is not sent along a redirect that began elsewhere, as in a mail.
     """
-    return _page(
-        200,
-        "Opening the studio",
-        'If nothing happens, <a href="/">open it here</a>.',
-        head='<meta http-equiv="refresh" content="0;url=/">',
-    )
 
-
-def _page(status: int, title: str, text: str, head: str = "") -> HTMLResponse:
-    headers = {
-        "cache-control": "no-store",
-        "content-security-policy": _POLICY,
-        "referrer-policy": "no-referrer",
-    }
-    return HTMLResponse(_PAGE.format(title=title, text=text, head=head), status, headers)
+    def __init__(self) -> None:
+        super().__init__(
+            200,
+            "Opening the studio",
+            'If nothing happens, <a href="./">open it here</a>.',
+            head='<meta http-equiv="refresh" content="0;url=./">',
+        )
 
 
 def _same(one: str, other: str) -> bool:

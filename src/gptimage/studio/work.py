@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import evolve, frozen
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from gptimage.service import Tell
     from gptimage.types.result import PartialImage
 
+T = TypeVar("T")
+
 _AT_ONCE: Final = 4
 """Requests in flight; the service's limits per minute are kept by the client."""
 
@@ -56,6 +59,17 @@ class DrawCall:
 
     job: Mapping[str, Any]
     previews: int = 0
+
+
+@frozen(kw_only=True)
+class AltTextCall:
+    """An image whose alt text the chat model is to write, in one paid turn.
+
+    Attributes:
+        image: Its id.
+    """
+
+    image: str
 
 
 @frozen(kw_only=True)
@@ -128,26 +142,37 @@ class StudioWork:
         self._running: dict[str, _Progress] = {}
         self._left = False
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        # Threads of its own: the page waits for none of them, wherever this runs.
+        self._threads = ThreadPoolExecutor(_AT_ONCE, "studio")
 
     async def run(
-        self, id: str, call: DrawCall | BatchCall, tell: Tell
+        self, id: str, call: DrawCall | BatchCall | AltTextCall, tell: Tell
     ) -> JobResult | dict[str, Any] | None:
-        """Draw a job, or see to a batch.
+        """Draw a job, see to a batch, or have an alt text written.
 
         Returns:
             How it stands; None when it was not begun, because the studio was closed.
         """
         if isinstance(call, BatchCall):
-            return await asyncio.to_thread(run_batch, self._client, call)
+            return await self._in_thread(run_batch, self._client, call)
+        if isinstance(call, AltTextCall):
+            return await self._in_thread(self._write_alt_text, call)
         progress = self._running[id] = _Progress(tell)
         try:
             async with self._slots:
                 if self._left:
                     return None  # it stays open in the job store, for the next studio
                 progress.say(state="claimed", message="It is being prepared.")
-                return await asyncio.to_thread(self._draw, call, progress)
+                return await self._in_thread(self._draw, call, progress)
         finally:
             del self._running[id]
+
+    async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+    def _write_alt_text(self, call: AltTextCall) -> dict[str, Any]:
+        found = self._client.alt_text(call.image)
+        return {"cost_usd": None if found.cost is None else str(found.cost.usd)}
 
     def _draw(self, call: DrawCall, progress: _Progress) -> JobResult:
         previews = Previews(call.previews, progress.show) if call.previews else None
@@ -194,7 +219,8 @@ def open_work(setup: tuple[StudioOptions, str]) -> StudioWork:
     client = open_client(config)
     # This process reads the configuration later than the page's server, and again each time it is
     # started: what the page calls offline must not be drawn by the service, and paid.
-    if client.store is None or job_folder(config, client.store) != Path(job_store).parent:
+    folder = Path(job_store).parent
+    if client.store is None or job_folder(client.store, sandbox=config.sandbox) != folder:
         client.close()
         raise ConfigurationError(
             "the configuration was changed since the studio was started: it names another store, "

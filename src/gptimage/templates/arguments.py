@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias, TypeGuard
 
 from attrs import asdict, field, fields, frozen
 
+from gptimage._internal.keywords import plain_int
 from gptimage._internal.text import closest
 from gptimage.errors import TemplateError, truncated_repr
 from gptimage.templates.language import normalise
@@ -64,6 +65,7 @@ class TemplateArgument:
         Raises:
             TemplateError: It has the wrong type, is not among the choices, or is too long.
         """
+        value = plain_int(value)
         if isinstance(value, str):
             value = value.replace("\r\n", "\n").strip()
         if value is None or value == "":

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
+from gptimage._internal.atomic import open_file
 from gptimage.errors import ConfigurationError
 from gptimage.secrets import display_url, remember, remember_url
 from gptimage.transport.headers import CUSTOM_HEADERS, custom_headers
@@ -96,7 +97,7 @@ def environment_key(*names: str) -> tuple[str, str | None]:
 def _key_in(name: str, file: str) -> str:
     """Return the key in the file a variable names."""
     try:
-        with Path(file).expanduser().open("rb") as opened:
+        with open_file(Path(file).expanduser()) as opened:
             found = opened.read(_LARGEST_KEY + 1).decode("utf-8-sig").strip()
     except (OSError, RuntimeError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"

@@ -10,6 +10,7 @@ from typing import Final
 from attrs import field, frozen
 
 from gptimage._internal.json import label
+from gptimage.secrets import scrub
 
 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -92,7 +93,7 @@ class HttpReply:
     @property
     def request_id(self) -> str | None:
         """The service's id of the request (``x-request-id``), when it is one."""
-        return label(self.headers.get("x-request-id"))
+        return label(scrub(self.headers.get("x-request-id", "")))
 
     @property
     def content_type(self) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from gptimage._internal.keywords import seconds, strict_class, whole
+from gptimage._internal.keywords import as_int, seconds, strict_class, whole
 from gptimage.errors import ConfigurationError, OutcomeUnknownError, TransportError, truncated_repr
 from gptimage.transport.billing import text_of, verdict, wait_in
 from gptimage.transport.http import HttpReply
@@ -59,10 +59,10 @@ class Retry:
         ConfigurationError: A number makes no sense.
     """
 
-    attempts: int = 4
+    attempts: int = field(default=4, converter=as_int)
     first_delay: float = 0.5
     max_delay: float = 60.0
-    unknown: int = field(default=0, validator=_check_unknown)
+    unknown: int = field(default=0, converter=as_int, validator=_check_unknown)
 
     def __attrs_post_init__(self) -> None:
         """Refuse what makes no sense."""

@@ -8,6 +8,7 @@ is never taken for one: only what says that it is complete counts.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -16,19 +17,25 @@ from gptimage._internal.json import array, count, table
 from gptimage.transport.http import EventDecoder
 
 
-_BASE64: Final = ("b64_json", "b64", "base64", "image_base64", "bytesBase64Encoded")
+_BASE64: Final = (
+    "b64_json", "b64", "base64", "image_base64", "bytesBase64Encoded", "b64Json", "image_b64",
+)  # fmt: skip
 """Keys under which servers send base64; the first is OpenAI's."""
 
 _ADDRESSES: Final = ("url", "image_url")
 _WRAPPER_KEYS: Final = (
     "data", "images", "image", "output", "outputs", "result", "results", "artifacts",
     "predictions", "choices", "message", "candidates", "content", "parts", "inlineData",
+    "response", "body",
 )  # fmt: skip
 """Keys that lead to images in the answers of other servers."""
 
 _DEEPEST: Final = 8
 _STARTS: Final = ("iVBOR", "/9j/", "UklGR", "R0lGOD", "PHN2Z", "PD94b")
 """What base64 of a PNG, JPEG, WebP, GIF or SVG begins with."""
+
+_IN_TEXT: Final = re.compile(r"!\[[^\]\n]*\]\(((?:https?://|data:image/)[^\s)]+)\)")
+"""Markdown for an image: how gateways in front of chat models hand one over."""
 
 _NESTED: Final = (dict, list)
 _COUNTED: Final = ("input_tokens", "output_tokens", "total_tokens")
@@ -96,6 +103,13 @@ def normal(value: object) -> object:
     return {**table(value), "data": found} if found else value
 
 
+def chat_text(value: object) -> str:
+    """Return what a chat model behind a gateway wrote; empty where it wrote nothing."""
+    messages = (table(table(each).get("message")) for each in array(table(value).get("choices")))
+    found = (each.get("content") or each.get("refusal") for each in messages)
+    return "\n".join(each.strip() for each in found if isinstance(each, str))
+
+
 def loads(data: bytes | bytearray) -> object:
     """Return the JSON value, or None when it is none."""
     try:
@@ -113,6 +127,10 @@ def _entries(value: object, depth: int) -> Iterator[dict[str, Any]]:
             yield {"url": value}
         elif value.startswith(_STARTS):
             yield {"b64_json": value}
+        elif value.startswith(("{", "[")):  # JSON inside of JSON
+            yield from _entries(loads(value.encode("utf-8", "replace")), depth - 1)
+        else:
+            yield from ({"url": each} for each in _IN_TEXT.findall(value))
     elif isinstance(value, list):
         for each in cast("list[object]", value):
             yield from _entries(each, depth - 1)

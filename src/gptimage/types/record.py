@@ -66,6 +66,8 @@ class Record:
         parent: Id of the image this one refines, or None.
         response_id: Id of the service's response, to go on with a conversation.
         call_id: Id of the image call within that response.
+        message: The model's message that the image came in, without its bytes, where a
+            conversation goes on by sending that again; else None.
         index: Which image of the call this is, from 1.
         batch_count: How many images the call returned.
         tags: Your words, sorted.
@@ -73,6 +75,10 @@ class Record:
         provenance: Whether the file carries a C2PA manifest.
         digital_source: IPTC's name of what it was made from, such as ``trainedAlgorithmicMedia``;
             None when that is not known.
+        perceptual_hash: 64 bits in hex by which `Store.similar` compares it; empty for what has
+            none (an svg, an empty surface), and None for images saved by earlier versions.
+        alt: The text alternative for web pages, empty for an image that only decorates; None when
+            nobody wrote one. `Store.set_alt` changes it.
         template: Name of the prompt template, or None.
         version: The version of this library that saved it.
         warnings: The warnings of the result.
@@ -102,12 +108,15 @@ class Record:
     parent: str | None = None
     response_id: str | None = None
     call_id: str | None = None
+    message: Mapping[str, object] | None = None
     index: int = 1
     batch_count: int = 1
     tags: tuple[str, ...] = ()
     pinned: bool = False
     provenance: bool = False
     digital_source: str | None = None
+    perceptual_hash: str | None = None
+    alt: str | None = None
     template: str | None = None
     version: str = ""
     warnings: tuple[str, ...] = ()
@@ -147,6 +156,11 @@ class Record:
         if self.cost is None or self.batch_count == 1:
             return self.cost
         return Cost(usd=self.cost.usd / self.batch_count, is_upper_bound=self.cost.is_upper_bound)
+
+    @property
+    def requested(self) -> Mapping[str, object]:
+        """The main parameters as they were requested, under the names of `effective`."""
+        return {name: self.request.get(name, _UNSAID.get(name)) for name in self.effective}
 
     @property
     def label(self) -> Label:
@@ -208,8 +222,12 @@ class Record:
             "sources": list(self.sources),
             "tags": list(self.tags),
             "warnings": list(self.warnings),
+            **({} if self.message is None else {"message": dict(self.message)}),
         }
 
+
+_UNSAID: Final[Mapping[str, object]] = {"n": 1}
+"""What leaving a parameter out requests."""
 
 _PLAIN: Final = (
     "id",
@@ -227,11 +245,17 @@ _PLAIN: Final = (
     "pinned",
     "provenance",
     "digital_source",
+    "perceptual_hash",
+    "alt",
     "template",
     "version",
     "request_id",
     "sandbox",
 )
+
+
+MAX_ALT: Final = 1000
+"""Characters of a text alternative, at most."""
 
 
 def to_text(moment: datetime) -> str:

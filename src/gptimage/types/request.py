@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, TypedDict, TypeVar
 
 from attrs import field, frozen
 
+from gptimage._internal.keywords import as_int
 from gptimage._internal.text import closest
 from gptimage.errors import InvalidRequestError
 from gptimage.image.codecs import oriented_size
@@ -218,19 +219,19 @@ class Generate:
 
     prompt: str = field(repr=False)
     model: str
-    n: int | None = None
+    n: int | None = field(default=None, converter=as_int)
     size: Size | None = field(default=None, converter=_size)
     quality: str | None = None
     background: str | None = None
     format: str | None = None
-    compression: int | None = None
+    compression: int | None = field(default=None, converter=as_int)
     moderation: str | None = None
     complexity: str | None = None
     safety_identifier: str | None = field(default=None, repr=False)
-    frame_count: int | None = None
-    frame_duration_ms: int | None = None
+    frame_count: int | None = field(default=None, converter=as_int)
+    frame_duration_ms: int | None = field(default=None, converter=as_int)
     svg: Mapping[str, object] | None = None
-    partial_images: int | None = None
+    partial_images: int | None = field(default=None, converter=as_int)
     extra_body: Mapping[str, object] | None = None
     stream: bool = False
     template: str | None = None
@@ -322,6 +323,11 @@ SAME_SIZE: Final = "same"
 """The size of an edit that means the pixels of its first image."""
 
 
+def is_same_size(size: object) -> bool:
+    """Return whether a size means the pixels of the first image; an array has no truth value."""
+    return isinstance(size, str) and size == SAME_SIZE
+
+
 def size_of_first(images: Sequence[Image | FileRef]) -> Size:
     """Return the pixels of the first image as they are shown, for ``size="same"``.
 
@@ -348,7 +354,7 @@ def generate_request(
     Raises:
         InvalidRequestError: An option is unknown, or the size is not understood.
     """
-    if options.get("size") == SAME_SIZE:
+    if is_same_size(options.get("size")):
         raise InvalidRequestError(
             "size='same' means the pixels of the first image, which only an edit has",
             field="size",

@@ -105,9 +105,9 @@ class Result:
     def to_dict(self, *, data: bool = False) -> dict[str, object]:
         """Return everything known as JSON values, with the names of the command line's ``--json``.
 
-        Costs are in USD, as text that no program rounds; ``effective`` is what the main
-        parameters came to; ``drift`` is measured for an edit with ``outside``, and null
-        otherwise or where an image is broken.
+        Costs are in USD, as text that no program rounds; ``requested`` and ``effective`` are the
+        main parameters and what they came to; ``drift`` is measured for an edit with ``outside``,
+        and null otherwise or where an image is broken.
 
         Args:
             data: Whether the images themselves are in it, as base64 text.
@@ -124,6 +124,7 @@ class Result:
             "warnings": list(self.warnings),
             "created": self.created.isoformat(),
             "request_id": self.request_id,
+            "requested": dict(self.requested),
             "effective": dict(self.effective),
             "cached": self.cached,
             "sandbox": self.sandbox,
@@ -135,8 +136,24 @@ class Result:
         return json.dumps(self.to_dict(data=data))
 
     @property
+    def requested(self) -> Mapping[str, object]:
+        """The main parameters as they were requested, under the names of `effective`.
+
+        None for what was left to the service.
+        """
+        request, size = self.request, self.request.size
+        return {
+            "model": request.model,
+            "n": request.effective_n,
+            "size": None if size is None else str(size),
+            "format": request.format,
+            "quality": request.quality,
+            "background": request.background,
+        }
+
+    @property
     def effective(self) -> Mapping[str, object]:
-        """The main parameters as they took effect; ``result.request`` has the requested ones.
+        """The main parameters as they took effect, beside `requested`.
 
         ``size``, ``format`` and ``n`` are measured on the images. ``quality`` and ``background``
         are what the service reports, or else what was asked for; None when neither is known, or

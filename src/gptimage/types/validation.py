@@ -91,6 +91,8 @@ def _text(name: str, value: object) -> None:
         return
     if not isinstance(value, str) or not value.strip():
         raise _refuse(name, value, "it must be text", "a non-empty string")
+    if "\0" in value:  # left by a broken export; services and databases cut the text there
+        raise _refuse(name, value, "it has a null character (U+0000) in it", "text without one")
     try:
         value.encode()
     except UnicodeEncodeError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal, Self, Unpack, cast
 
@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from gptimage._internal.converter import from_json, to_json
 from gptimage._internal.json import array, canonical, table
+from gptimage._internal.keywords import plain_int
 from gptimage._internal.text import closest
 from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.models.sizes import Size
@@ -307,8 +308,6 @@ class Job:
         """
         given = {name: value for name, value in options.items() if value is not None}
         request: dict[str, Any] = {**_template_defaults(prompt), **given}
-        if isinstance(request.get("size"), (tuple, Size)):
-            request["size"] = str(Size.parse(request["size"]))
         job = cls(id, {**request, "prompt": str(prompt), "images": images, "tags": tags})
         return job if paths else job.without_paths()
 
@@ -374,11 +373,13 @@ def _checked_value(name: str, value: Any) -> object:
         return _checked_images(value)
     if name == "tags":
         return _checked_tags(value)
+    if name == "size" and isinstance(value, (tuple, list, Size)):
+        return str(Size.parse(cast("Sequence[int] | Size", value)))
     if name in _OBJECTS:
         return _checked_object(name, value)
     if name in _NUMBERS:
-        if type(value) is int:
-            return value
+        if type(number := plain_int(value)) is int:
+            return number
         raise _refuse(name, value, "a whole number")
     if isinstance(value, str) and value.strip():
         return value

@@ -94,22 +94,43 @@ def load(options: Mapping[str, str] = NO_OPTIONS) -> LoadedSettings:
     # For a place that cannot be read: the other mistakes are still to be found.
     free = Path(tempfile.gettempdir())
     anywhere: dict[str, Any] = {"store": free, "ledger": free / "ledger.sqlite"}
-    settings = None
-    try:
-        settings = Settings(**{**anywhere, **values})
-    except SettingsError as error:
-        # What does not hold together because one of the two cannot be read is not at fault.
-        wrong = [*map(variable, refused)]
-        found = [each for each in error.problems if not any(it in each for it in wrong)]
+    wrong, sound = {*map(variable, refused)}, values
+    while True:
+        settings, found = None, ()
+        try:
+            settings = Settings(**{**anywhere, **sound})
+        except SettingsError as error:
+            # What does not hold together because one of the two cannot be read is not at fault.
+            found = [each for each in error.problems if not any(it in each for it in wrong)]
         problems += [_with_origin(each, origins) for each in found]
+        # Once more without what is at fault: the others may not hold together either.
+        wrong |= {each.partition(":")[0] for each in found}
+        at_fault = [name for name in sound if variable(name) in wrong]
+        if not at_fault:
+            break
+        sound = {name: value for name, value in sound.items() if name not in at_fault}
     if settings is not None and not problems:
         return LoadedSettings(settings=settings, origins=origins, file=file)
     # Nothing starts. What else would stop it is reported now, not at the next try.
+    if settings is not None and settings.transport == "http":
+        problems += [each for each in of_http(settings) if not any(it in each for it in wrong)]
     named = [name for name in ("store", "ledger", "templates") if origins[name] != DEFAULT]
     places: dict[str, Any] = {**anywhere, **{name: values[name] for name in named}}
     with suppress(SettingsError):  # one of them is among the problems already
         problems += check_required_paths(Settings(**places))
     raise SettingsError(problems)
+
+
+def of_http(settings: Settings) -> Iterator[str]:
+    """List why these settings cannot be served over HTTP."""
+    from gptimage_mcp.auth import Auth
+    from gptimage_mcp.http.middleware import check_exposure
+
+    for check in (check_exposure, Auth.of):
+        try:
+            check(settings)
+        except gptimage.ConfigurationError as error:
+            yield str(error)
 
 
 def default_file() -> Path | None:

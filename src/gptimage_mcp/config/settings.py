@@ -39,7 +39,7 @@ from gptimage.secrets import scrub
 Transport = Literal["stdio", "http"]
 """How clients reach the server."""
 
-_ROUTES: Final = ("/health", "/metrics", "/images", "/stream")
+_ROUTES: Final = ("/health", "/metrics", "/images", "/stream", "/studio")
 _BUCKET: Final = re.compile(r"(?:s3|gs|az)://[\w.-]+(?:/[\w./=-]*)?")
 _SECRET: Final = re.compile(r"[!#-&(-~]+", re.ASCII)
 _HOST: Final = re.compile(r"\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+|[0-9a-fA-F:.]+", re.ASCII)
@@ -72,32 +72,6 @@ STANDARD: Final = (
 
 TOOLS: Final = (*STANDARD, "edit_each_image", "inspect_image", "manage_conversations")
 """All tools: with those which few need and every model would read."""
-
-
-def _number(
-    noun: str,
-    make: Callable[[str], float],
-    example: str,
-    least: float,
-    most: float,
-    *,
-    off: bool = False,
-) -> Callable[[str], float]:
-    """Return what reads a number between two bounds, or ``off`` for 0."""
-
-    def read(text: str) -> float:
-        if off and text.lower() in {OFF, "false", "no", "0"}:
-            return make("0")
-        try:
-            value = make(text)
-        except ValueError:
-            raise BadValueError(f"is no {noun}; write it like {example}") from None
-        if not least <= value <= most:  # also false for NaN
-            upper = "" if most == math.inf else f" to {most:g}"
-            raise BadValueError(f"is no {noun} from {least}{upper}{', or off' if off else ''}")
-        return value
-
-    return read
 
 
 def _choice(*words: str) -> Callable[[str], str]:
@@ -139,16 +113,6 @@ def _shared_state(text: str) -> str:
     return str(SETTINGS["redis_url" if "://" in text else "templates"].read(text))
 
 
-def _several(read: Callable[[str], str], *, secret: bool = False) -> Setting:
-    return Setting(read=read, separator=_LIST, secret=secret)
-
-
-_FOLDERS: Final = Setting(
-    read=SETTINGS["templates"].read, separator=re.escape(os.pathsep), is_path=True
-)
-_FLAG: Final = Setting(read=read_flag, kind="flag")
-
-
 def _provider(text: str) -> str:
     """Read the name of a service that draws."""
     try:
@@ -163,63 +127,64 @@ def _fallback(text: str) -> str:
     return f"{_provider(name)}/{model}" if slash else name
 
 
-ROWS: Final[Mapping[str, Setting]] = {
-    **SETTINGS,
-    "provider": Setting(read=_provider),
-    "fallbacks": Setting(read=_fallback, separator=_LIST),
-    "retention": Setting(read=read_duration),
-    "input_folders": _FOLDERS,
-    "output_folders": _FOLDERS,
-    "fetch_urls": _FLAG,
-    "confirm_above": Setting(read=read_amount, kind="number"),
-    "max_images": Setting(read=_number("number", int, "4", 1, 10), kind="number"),
-    "wait": Setting(read=_number("number of seconds", float, "50", 0, 3600), kind="number"),
-    "preview_pixels": Setting(
-        read=_number("number of pixels", int, "768", 64, 2048, off=True), kind="place"
-    ),
-    "links": _FLAG,
-    "allow_delete": _FLAG,
-    "tools": _several(_choice("core", "standard", "full", *TOOLS)),
-    "transport": Setting(read=_choice("stdio", "http")),
-    "host": Setting(read=_matching("host name or address", _HOST, "127.0.0.1")),
-    "port": Setting(read=_number("port", int, "8000", 0, 65535), kind="number"),
-    "path": Setting(read=_matching("path", re.compile(r"/[\w./~-]*", re.ASCII), "/mcp")),
-    "stateless": _FLAG,
-    "public_url": Setting(read=read_url("https", "http", example="https://images.example.com")),
-    "tokens": _several(_matching("token", _SECRET, "one that was drawn at random"), secret=True),
-    "auth_issuer": Setting(read=read_url("https", "http", example="https://login.example.com")),
-    "auth_audience": Setting(read=read_name),
-    "auth_jwks_url": Setting(
-        read=read_url("https", "http", example="https://login.example.com/.well-known/jwks.json")
-    ),
-    "auth_scopes": _several(_matching("scope", _SECRET, "images")),
-    "allowed_hosts": _several(_matching("host", _HOST_PORT, "images.example.com")),
-    "allowed_origins": _several(_matching("origin", _ORIGIN, "https://example.com")),
-    "trusted_proxies": _several(_network),
-    "calls_per_minute": Setting(read=read_per_minute, kind="number"),
-    "sessions_per_caller": Setting(read=_number("number", int, "100", 1, 1000), kind="number"),
-    "max_upload": Setting(
-        read=_number("number of bytes", int, "20971520", 1024, 2**26), kind="number"
-    ),
-    "link_minutes": Setting(
-        read=_number("number of minutes", float, "10", 0.1, 1440), kind="number"
-    ),
-    "shared_secret": _several(
-        _matching(
-            "secret of at least 32 characters",
-            re.compile(r"[!#-&(-~]{32,}", re.ASCII),
-            "one that was drawn at random",
-        ),
-        secret=True,
-    ),
-    "shared_state": Setting(read=_shared_state, is_path=True, secret=True),
-    "tenants": _FLAG,
-    "max_body": Setting(
-        read=_number("number of bytes", int, "4194304", 1024, math.inf), kind="number"
-    ),
-    "log_level": Setting(read=_choice("DEBUG", "INFO", "WARNING", "ERROR")),
-}
-"""How each setting is read and checked; None besides, where that is its default."""
+_SECRET_OF_32: Final = re.compile(r"[!#-&(-~]{32,}", re.ASCII)
+_PATH: Final = re.compile(r"/[\w./~-]*", re.ASCII)
+_AT_RANDOM: Final = "one that was drawn at random"
+_URL: Final = read_url("https", "http", example="https://login.example.com")
+
+
+def _own(
+    default: Any,
+    read: Callable[[str], Any],
+    kind: Literal["text", "flag", "number", "place"] = "text",
+    **row: Any,
+) -> Any:
+    """Return the field of a setting that only the server has, with how it is read and checked."""
+    setting = Setting(read=read, kind=kind, **row)
+    return field(default=default, repr=not setting.secret, metadata={_ROW: setting})
+
+
+def _number(
+    default: float | None,
+    noun: str,
+    example: str,
+    least: float,
+    most: float,
+    *,
+    make: Callable[[str], float] = int,
+    off: bool = False,
+) -> Any:
+    """Return the field of a number between two bounds, or ``off`` for 0."""
+
+    def read(text: str) -> float:
+        if off and text.lower() in {OFF, "false", "no", "0"}:
+            return make("0")
+        try:
+            value = make(text)
+        except ValueError:
+            raise BadValueError(f"is no {noun}; write it like {example}") from None
+        if not least <= value <= most:  # also false for NaN
+            upper = "" if most == math.inf else f" to {most:g}"
+            raise BadValueError(f"is no {noun} from {least}{upper}{', or off' if off else ''}")
+        return value
+
+    return _own(default, read, "place" if off else "number")
+
+
+def _several(read: Callable[[str], Any], **row: Any) -> Any:
+    return _own((), read, separator=_LIST, **row)
+
+
+def _folders() -> Any:
+    separator = re.escape(os.pathsep)
+    return _own((), SETTINGS["templates"].read, separator=separator, is_path=True)
+
+
+def _flag(*, default: bool) -> Any:
+    return _own(default, read_flag, "flag")
+
+
+_ROW: Final = "row"
 
 
 class SettingsError(gptimage.ConfigurationError):
@@ -251,8 +216,9 @@ class Settings:
         model: The model that draws when a call names none.
         chat_model: The model that reads the words of ``refine_image``; it is billed apart.
         timeout: Seconds to wait for the service.
-        store: The folder where every image is saved, or ``s3://bucket/prefix``, ``az://...`` or
-            ``gs://...`` (untried), which need ``gptimage[s3]``.
+        store: The folder where every image is saved, or ``s3://bucket/prefix``,
+            ``az://container/prefix`` or (untried) ``gs://bucket/prefix``, which need
+            ``gptimage[s3]``.
         retention: Delete images older than this (``30d``), once a day; pinned ones stay, and None
             deletes nothing.
         cache: The folder where responses are saved, so that the same request is paid for once;
@@ -306,12 +272,13 @@ class Settings:
         shared_state: The folder or the Redis where jobs and uploads are written down, so that each
             replica finds them; a folder beside the ledger when left out.
         tenants: Give each caller a store, a cache, a budget and jobs of their own.
+        studio: Serve the studio, a page for people, under ``/studio``, over HTTP.
         max_body: The largest request body, in bytes.
         log_level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
     """
 
-    provider: str | None = None
-    fallbacks: tuple[str, ...] = ()
+    provider: str | None = _own(None, _provider)
+    fallbacks: tuple[str, ...] = _several(_fallback)
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
     sandbox: bool = False
@@ -319,51 +286,63 @@ class Settings:
     chat_model: str | None = None
     timeout: float = 600.0
     store: Path | str
-    retention: timedelta | None = None
+    retention: timedelta | None = _own(None, read_duration)
     cache: Path | None = None
     cache_ttl: timedelta | None = None
     cache_size: int | None = None
     redis_url: str | None = field(default=None, repr=False)
     ledger: Path
     templates: Path | None = None
-    input_folders: tuple[Path, ...] = ()
-    output_folders: tuple[Path, ...] = ()
-    fetch_urls: bool = True
+    input_folders: tuple[Path, ...] = _folders()
+    output_folders: tuple[Path, ...] = _folders()
+    fetch_urls: bool = _flag(default=True)
     budget: Mapping[str, Decimal] | None = None
     max_per_call: Decimal | None = None
     max_per_day: Decimal | None = None
     unknown_cost: Decimal | None = None
-    confirm_above: Decimal | None = None
-    max_images: int = 10
+    confirm_above: Decimal | None = _own(None, read_amount, "number")
+    max_images: int = _number(10, "number", "4", 1, 10)
     images_per_minute: int | None = None
-    wait: float = 50.0
-    preview_pixels: int = 1568
-    links: bool = False
-    allow_delete: bool = False
-    tools: tuple[str, ...] = ("standard",)
-    transport: Transport = "stdio"
-    host: str = "127.0.0.1"
-    port: int = 8000
-    path: str = "/mcp"
-    stateless: bool = False
-    public_url: str | None = None
-    tokens: tuple[str, ...] = field(default=(), repr=False)
-    auth_issuer: str | None = None
-    auth_audience: str | None = None
-    auth_jwks_url: str | None = None
-    auth_scopes: tuple[str, ...] = ()
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
-    trusted_proxies: tuple[str, ...] = ()
-    calls_per_minute: int = 120
-    sessions_per_caller: int = 100
-    max_upload: int = 20 * 1024 * 1024
-    link_minutes: float | None = None
-    shared_secret: tuple[str, ...] = field(default=(), repr=False)
-    shared_state: Path | str | None = field(default=None, repr=False)
-    tenants: bool = False
-    max_body: int = 4 * 1024 * 1024
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    wait: float = _number(50.0, "number of seconds", "50", 0, 3600, make=float)
+    preview_pixels: int = _number(1568, "number of pixels", "768", 64, 2048, off=True)
+    links: bool = _flag(default=False)
+    allow_delete: bool = _flag(default=False)
+    tools: tuple[str, ...] = _own(
+        ("standard",), _choice("core", "standard", "full", *TOOLS), separator=_LIST
+    )
+    transport: Transport = _own("stdio", _choice("stdio", "http"))
+    host: str = _own("127.0.0.1", _matching("host name or address", _HOST, "127.0.0.1"))
+    port: int = _number(8000, "port", "8000", 0, 65535)
+    path: str = _own("/mcp", _matching("path", _PATH, "/mcp"))
+    stateless: bool = _flag(default=False)
+    public_url: str | None = _own(
+        None, read_url("https", "http", example="https://images.example.com")
+    )
+    tokens: tuple[str, ...] = _several(_matching("token", _SECRET, _AT_RANDOM), secret=True)
+    auth_issuer: str | None = _own(None, _URL)
+    auth_audience: str | None = _own(None, read_name)
+    auth_jwks_url: str | None = _own(
+        None,
+        read_url("https", "http", example="https://login.example.com/.well-known/jwks.json"),
+    )
+    auth_scopes: tuple[str, ...] = _several(_matching("scope", _SECRET, "images"))
+    allowed_hosts: tuple[str, ...] = _several(_matching("host", _HOST_PORT, "images.example.com"))
+    allowed_origins: tuple[str, ...] = _several(_matching("origin", _ORIGIN, "https://example.com"))
+    trusted_proxies: tuple[str, ...] = _several(_network)
+    calls_per_minute: int = _own(120, read_per_minute, "number")
+    sessions_per_caller: int = _number(100, "number", "100", 1, 1000)
+    max_upload: int = _number(20 * 1024**2, "number of bytes", "20971520", 1024, 2**26)
+    link_minutes: float | None = _number(None, "number of minutes", "10", 0.1, 1440, make=float)
+    shared_secret: tuple[str, ...] = _several(
+        _matching("secret of at least 32 characters", _SECRET_OF_32, _AT_RANDOM), secret=True
+    )
+    shared_state: Path | str | None = _own(None, _shared_state, is_path=True, secret=True)
+    tenants: bool = _flag(default=False)
+    studio: bool = _flag(default=False)
+    max_body: int = _number(4 * 1024**2, "number of bytes", "4194304", 1024, math.inf)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _own(
+        "INFO", _choice("DEBUG", "INFO", "WARNING", "ERROR")
+    )
 
     def __attrs_post_init__(self) -> None:
         """See that it makes sense, every value and all of them together.
@@ -408,6 +387,13 @@ class Settings:
         """The most to spend in USD, by period (``call``, ``day``, ...)."""
         made = {name: getattr(self, name) for name in _LIMITS}
         return limits_of({name: value for name, value in made.items() if value is not None})
+
+
+ROWS: Final[Mapping[str, Setting]] = {
+    **SETTINGS,
+    **{each.name: each.metadata[_ROW] for each in fields(Settings) if _ROW in each.metadata},
+}
+"""How each setting is read and checked; None besides, where that is its default."""
 
 
 def enabled_tools(settings: Settings) -> frozenset[str]:
@@ -497,6 +483,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"GPTIMAGE_AUTH_SCOPES: has no effect without {_or(('tokens', 'auth_issuer'))}"
     if settings.tenants and not _any(settings, ("tokens", "auth_issuer")):
         yield f"GPTIMAGE_TENANTS: has no effect without {_or(('tokens', 'auth_issuer'))}"
+    if settings.studio and settings.stateless:
+        yield (
+            "GPTIMAGE_STUDIO: its jobs and sign-ins are in the memory of one process, which "
+            "GPTIMAGE_STATELESS rules out; serve it from a server of its own"
+        )
     if "delete_image" in settings.tools and not settings.allow_delete:
         yield "GPTIMAGE_TOOLS: delete_image is not there without GPTIMAGE_ALLOW_DELETE=true"
     if not settings.tools:

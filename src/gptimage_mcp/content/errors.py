@@ -31,7 +31,7 @@ _PAID_MAYBE: Final = (
     "Do NOT simply call again: it may be paid already, and would be paid twice. Look at "
     "list_images whether the image is there; if it is not, ask the person before trying again."
 )
-_Advice = Callable[[Any], str]
+_Advice = str | Callable[[Any], str]
 
 
 @contextmanager
@@ -106,7 +106,8 @@ def _named(error: Exception) -> tuple[str, str]:
 def _advice(error: Exception) -> str:
     for kind in type(error).__mro__:
         if kind in ADVICE:
-            return ADVICE[kind](error)
+            advice = ADVICE[kind]
+            return advice if isinstance(advice, str) else advice(error)
     if isinstance(error, OSError):
         return f"Name another file or folder, or leave it out. {_OPERATOR}"
     return "The server's log says more. Look at list_images before anything is asked for again."
@@ -146,13 +147,6 @@ _DETAILS: Final = (
 )
 
 
-def _configuration(error: gptimage.ConfigurationError) -> str:
-    return (
-        f"{_SENT_NOTHING} get_server_status says what is missing, such as OPENAI_API_KEY, or "
-        f"GPTIMAGE_SANDBOX=true to draw offline. {_OPERATOR} Never ask for a key in the chat."
-    )
-
-
 def _request(error: gptimage.InvalidRequestError) -> str:
     name = _ARGUMENTS.get(error.field, redact(error.field, 60))
     return f"{_SENT_NOTHING} Change the parameter {name}{_allowed(error.allowed)} and call again."
@@ -161,20 +155,6 @@ def _request(error: gptimage.InvalidRequestError) -> str:
 def _retired(error: gptimage.ModelRetiredError) -> str:
     use = f"model={error.replacements[0]}" if error.replacements else "another model"
     return f"{_SENT_NOTHING} Call again with {redact(use, 100)}; list_models has all that answer."
-
-
-def _decode(error: gptimage.ImageDecodeError) -> str:
-    return (
-        "Nothing was billed for reading it. Give another image: an id of list_images, or a whole "
-        "PNG, JPEG or WebP file."
-    )
-
-
-def _fetch(error: gptimage.FetchError) -> str:
-    return (
-        f"{_SENT_NOTHING} Give a public https address of the image itself, or save it where the "
-        "server may read (get_server_status lists input_folders), or use an id of list_images."
-    )
 
 
 def _template(error: gptimage.TemplateError) -> str:
@@ -221,10 +201,6 @@ def _earlier(error: EarlierUnknownError) -> str:
     )
 
 
-def _api(error: gptimage.ApiError) -> str:
-    return "The service refused. Change what it names and call again, or tell the person."
-
-
 def _bad(error: gptimage.BadRequestError) -> str:
     what = f"the parameter {redact(error.param, 60)}" if error.param else "what it names"
     return f"The service drew nothing. Change {what} and call again; the same call fails again."
@@ -238,57 +214,9 @@ def _moderation(error: gptimage.ModerationError) -> str:
     )
 
 
-def _authentication(error: gptimage.AuthenticationError) -> str:
-    return (
-        "The server's key is wrong or revoked: OPENAI_API_KEY (and OPENAI_BASE_URL) must be "
-        f"corrected. {_OPERATOR} Never ask for a key in the chat. Calling again will not help."
-    )
-
-
-def _permission(error: gptimage.PermissionDeniedError) -> str:
-    return f"Try another model of list_models. The key's project may not do this. {_OPERATOR}"
-
-
-def _unverified(error: gptimage.OrganizationNotVerifiedError) -> str:
-    return (
-        "An owner of the organisation verifies it under platform.openai.com > Settings > "
-        "Organization > General, and waits 15 minutes. Until then another model of list_models "
-        "may do."
-    )
-
-
-def _not_found(error: gptimage.NotFoundError) -> str:
-    return (
-        "Call again with a model of list_models, or without model. If that fails, too, "
-        f"OPENAI_BASE_URL is wrong. {_OPERATOR}"
-    )
-
-
-def _quota(error: gptimage.QuotaExceededError) -> str:
-    return (
-        "The account has no credit, or its billing limit is reached: waiting and calling again "
-        "will not help. The person adds credit under platform.openai.com > Settings > Billing."
-    )
-
-
 def _rate(error: gptimage.RateLimitError) -> str:
     wait = "a minute" if error.retry_after is None else f"{error.retry_after:g} seconds"
     return f"Nothing was billed. Wait {wait}, then call again, with fewer images at once."
-
-
-def _server(error: gptimage.ServerError) -> str:
-    return (
-        "The service failed, and does not say whether it billed the call. Look at list_images: if "
-        "the image is there, use it. If not, ask the person before calling again, because a second "
-        "call may be paid as well; wait a minute first, and stop if it fails again."
-    )
-
-
-def _cache(error: gptimage.CacheError) -> str:
-    return (
-        "Images can be drawn without the cache, so go on. It is configured by GPTIMAGE_CACHE or "
-        f"GPTIMAGE_REDIS_URL. {_OPERATOR}"
-    )
 
 
 def _store(error: gptimage.StoreError) -> str:
@@ -308,14 +236,6 @@ def _store(error: gptimage.StoreError) -> str:
     )
 
 
-def _missing(error: gptimage.ImageNotFoundError) -> str:
-    return "list_images finds images by words, tags, model or date, and gives their ids."
-
-
-def _any(error: gptimage.GptImageError) -> str:
-    return "get_server_status says how the server is, and its log says more."
-
-
 def _allowed(allowed: object) -> str:
     """Return what would be accepted, where that is known, as part of a sentence."""
     if allowed is None:
@@ -326,30 +246,65 @@ def _allowed(allowed: object) -> str:
 
 
 ADVICE: Final[Mapping[type, _Advice]] = {
-    gptimage.GptImageError: _any,
-    gptimage.ConfigurationError: _configuration,
+    gptimage.GptImageError: "get_server_status says how the server is, and its log says more.",
+    gptimage.ConfigurationError: (
+        f"{_SENT_NOTHING} get_server_status says what is missing, such as OPENAI_API_KEY, or "
+        f"GPTIMAGE_SANDBOX=true to draw offline. {_OPERATOR} Never ask for a key in the chat."
+    ),
     gptimage.InvalidRequestError: _request,
     gptimage.ModelRetiredError: _retired,
-    gptimage.ImageDecodeError: _decode,
-    gptimage.FetchError: _fetch,
+    gptimage.ImageDecodeError: (
+        "Nothing was billed for reading it. Give another image: an id of list_images, or a whole "
+        "PNG, JPEG or WebP file."
+    ),
+    gptimage.FetchError: (
+        f"{_SENT_NOTHING} Give a public https address of the image itself, or save it where the "
+        "server may read (get_server_status lists input_folders), or use an id of list_images."
+    ),
     gptimage.TemplateError: _template,
     gptimage.BudgetExceededError: _budget,
     gptimage.TransportError: _transport,
     gptimage.OutcomeUnknownError: _unknown,
     EarlierUnknownError: _earlier,
     gptimage.MalformedReplyError: _unknown,
-    gptimage.ApiError: _api,
+    gptimage.ApiError: (
+        "The service refused. Change what it names and call again, or tell the person."
+    ),
     gptimage.BadRequestError: _bad,
     gptimage.ModerationError: _moderation,
-    gptimage.AuthenticationError: _authentication,
-    gptimage.PermissionDeniedError: _permission,
-    gptimage.OrganizationNotVerifiedError: _unverified,
-    gptimage.NotFoundError: _not_found,
-    gptimage.QuotaExceededError: _quota,
+    gptimage.AuthenticationError: (
+        "The server's key is wrong or revoked: OPENAI_API_KEY (and OPENAI_BASE_URL) must be "
+        f"corrected. {_OPERATOR} Never ask for a key in the chat. Calling again will not help."
+    ),
+    gptimage.PermissionDeniedError: (
+        f"Try another model of list_models. The key's project may not do this. {_OPERATOR}"
+    ),
+    gptimage.OrganizationNotVerifiedError: (
+        "An owner of the organisation verifies it under platform.openai.com > Settings > "
+        "Organization > General, and waits 15 minutes. Until then another model of list_models "
+        "may do."
+    ),
+    gptimage.NotFoundError: (
+        "Call again with a model of list_models, or without model. If that fails, too, "
+        f"OPENAI_BASE_URL is wrong. {_OPERATOR}"
+    ),
+    gptimage.QuotaExceededError: (
+        "The account has no credit, or its billing limit is reached: waiting and calling again "
+        "will not help. The person adds credit under platform.openai.com > Settings > Billing."
+    ),
     gptimage.RateLimitError: _rate,
-    gptimage.ServerError: _server,
-    gptimage.CacheError: _cache,
+    gptimage.ServerError: (
+        "The service failed, and does not say whether it billed the call. Look at list_images: if "
+        "the image is there, use it. If not, ask the person before calling again, because a second "
+        "call may be paid as well; wait a minute first, and stop if it fails again."
+    ),
+    gptimage.CacheError: (
+        "Images can be drawn without the cache, so go on. It is configured by GPTIMAGE_CACHE or "
+        f"GPTIMAGE_REDIS_URL. {_OPERATOR}"
+    ),
     gptimage.StoreError: _store,
-    gptimage.ImageNotFoundError: _missing,
+    gptimage.ImageNotFoundError: (
+        "list_images finds images by words, tags, model or date, and gives their ids."
+    ),
 }
 """The next step after every class of error; a test proves that none is missing."""

@@ -5,7 +5,6 @@ Resources and tools share it; the field names are those of ``gptimage ... --json
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, TypeAlias
@@ -13,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 import gptimage
+from gptimage.config import BadValueError, read_duration
 from gptimage.store import Page, Stats
 from gptimage_mcp.content.sanitize import redact, strip_invisible
 
@@ -45,7 +45,7 @@ def history(page: Page) -> dict[str, Any]:
 
 def listing(page: Page) -> dict[str, Any]:
     """Return a record as short as a choice allows: an assistant pays for each word."""
-    return {"records": [_brief_record(record) for record in page], "next": page.next}
+    return {"records": [brief_record(record) for record in page], "next": page.next}
 
 
 def stats(name: str, stats: Stats) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def stats(name: str, stats: Stats) -> dict[str, Any]:
         "store": name,
         "images": stats.images,
         **{field: getattr(stats, field) for field in plain},
-        "cost_usd": str(stats.cost.usd),
+        "cost_usd": format(stats.cost.usd, "f"),
         "oldest": stats.oldest and stats.oldest.isoformat(),
         "newest": stats.newest and stats.newest.isoformat(),
         "by_model": dict(stats.by_model),
@@ -126,7 +126,8 @@ def _record(record: gptimage.Record) -> Mapping[str, Any]:
     }
 
 
-def _brief_record(record: gptimage.Record) -> Mapping[str, Any]:
+def brief_record(record: gptimage.Record) -> Mapping[str, Any]:
+    """Return a saved image in brief."""
     facts = {
         "id": record.id,
         "prompt": _brief(record.prompt, _BRIEF),
@@ -157,10 +158,6 @@ def _price(price: gptimage.Price) -> dict[str, Any]:
 
 # Times and lengths of time as tools take them: ``2026-11-20``, ``2026-11-20T08:00Z`` or ``7d``.
 
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_AGE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", re.ASCII)
-
-
 Clock: TypeAlias = Callable[[], datetime]
 """Tells the time (UTC)."""
 
@@ -176,13 +173,10 @@ def parse_duration(text: str, field: str) -> timedelta:
     Raises:
         InvalidRequestError: It is written otherwise; names the field.
     """
-    match = _AGE.fullmatch(text.strip())
-    if match is None:
-        raise _refused(text, field, "a length of time such as 90s, 30m, 12h, 7d or 2w")
     try:
-        return timedelta(**{_UNITS[match[2]]: float(match[1])})
-    except OverflowError:
-        raise _refused(text, field, "a length of time below 2,000 years") from None
+        return read_duration(text.strip())
+    except BadValueError:
+        raise _refused(text, field, "a length of time such as 90s, 30m, 12h, 7d or 2w") from None
 
 
 def parse_time(text: str | None, field: str, clock: Clock = utc_now) -> datetime | None:

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
@@ -71,6 +71,7 @@ def completed_summary(app: App, drawn: CompletedCall) -> dict[str, Any]:
         "model": redact(result.model, 100),
         "cost_usd": usd(result.cost),
         "usage": _usage(result.usage),
+        **_chosen(result.requested, result.effective),
         "cached": result.cached,
         "warnings": _warnings([*result.warnings, *drawn.notes]),
         **({} if turn is None else {"revised_prompt": _speech(turn.revised_prompt)}),
@@ -94,6 +95,7 @@ def restored_summary(
         "model": redact(first.model, 100),
         "cost_usd": usd(first.cost if len(records) == first.batch_count else _together(records)),
         "usage": _usage(first.usage),
+        **_chosen(first.requested, first.effective),
         "cached": False,
         "warnings": _warnings([*warnings, *notes]),
         **_sandbox(app),
@@ -192,6 +194,18 @@ def _turn(turn: gptimage.Turn) -> dict[str, object]:
     }
 
 
+def _chosen(
+    requested: Mapping[str, object], effective: Mapping[str, object]
+) -> dict[str, dict[str, object]]:
+    """Return what took effect other than requested, besides size and format, which are shown."""
+    others = {
+        name: value
+        for name in ("quality", "background")
+        if (value := effective.get(name)) not in (None, requested.get(name))
+    }
+    return {"effective": others} if others else {}
+
+
 def _usage(usage: gptimage.Usage | None) -> dict[str, int] | None:
     if usage is None:
         return None
@@ -236,41 +250,28 @@ class CompletedCall:
     """Images a call has drawn.
 
     Attributes:
-        result: The images.
-        turn: The turn of a conversation they belong to, or None.
+        outcome: The images, or the turn of a conversation they belong to.
         handle: The handle of the call, or None.
         copies: Where ``save_to`` wrote each image; empty when it was not asked to.
         notes: More warnings for the assistant, one sentence each.
         unsaved: Why the images are not in the store, or None when they are.
     """
 
-    result: gptimage.Result
-    turn: gptimage.Turn | None = None
+    outcome: gptimage.Result | gptimage.Turn
     handle: str | None = None
-    copies: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = ()
+    copies: Sequence[Path] = ()
+    notes: Sequence[str] = ()
     unsaved: gptimage.StoreError | None = None
 
-    @classmethod
-    def of(
-        cls,
-        outcome: gptimage.Result | gptimage.Turn,
-        *,
-        handle: str | None = None,
-        copies: Sequence[Path] = (),
-        notes: Sequence[str] = (),
-        unsaved: gptimage.StoreError | None = None,
-    ) -> Self:
-        """Return the content of a job's outcome."""
-        turn = outcome if isinstance(outcome, gptimage.Turn) else None
-        return cls(
-            result=outcome.result if isinstance(outcome, gptimage.Turn) else outcome,
-            turn=turn,
-            handle=handle,
-            copies=tuple(copies),
-            notes=tuple(notes),
-            unsaved=unsaved,
-        )
+    @property
+    def turn(self) -> gptimage.Turn | None:
+        """The turn of a conversation, or None."""
+        return self.outcome if isinstance(self.outcome, gptimage.Turn) else None
+
+    @property
+    def result(self) -> gptimage.Result:
+        """The images."""
+        return self.outcome.result if isinstance(self.outcome, gptimage.Turn) else self.outcome
 
 
 @frozen(kw_only=True)
@@ -310,8 +311,8 @@ async def job_result(
         return running(app, job)
     if job.outcome is not None:
         unsaved = job.error if isinstance(job.error, gptimage.StoreError) else None
-        shown = CompletedCall.of(
-            job.outcome, handle=job.handle, copies=job.copies, notes=notes, unsaved=unsaved
+        shown = CompletedCall(
+            outcome=job.outcome, handle=job.handle, copies=job.copies, notes=notes, unsaved=unsaved
         )
         return await completed(app, shown, max_px=max_px)
     if job.records:

@@ -29,6 +29,7 @@ from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
 from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.cors import CORSMiddleware
@@ -56,7 +57,7 @@ from gptimage_mcp.http.middleware import (
     check_exposure,
     sdk_security,
 )
-from gptimage_mcp.http.routes import HEALTH, IMAGES, ROUTES
+from gptimage_mcp.http.routes import HEALTH, IMAGES, OPEN, ROUTES, STUDIO
 from gptimage_mcp.http.sessions import IDLE, IN_ALL, SessionLimitMiddleware
 
 
@@ -208,7 +209,7 @@ def build_app(server: MCPServer[App], settings: Settings) -> Starlette:
     metadata = _metadata(auth)
     app.routes.extend(metadata)
     for each in reversed(
-        _middleware(settings, auth, allowlist, [route.path for route in metadata])
+        _middleware(settings, auth, allowlist, [route.path for route in metadata], app.state)
     ):
         app.add_middleware(each.cls, *each.args, **each.kwargs)
     return app
@@ -316,7 +317,7 @@ def _metadata(auth: Auth | None) -> list[Route]:
 
 
 def _middleware(
-    settings: Settings, auth: Auth | None, allowlist: Allowlist, open: list[str]
+    settings: Settings, auth: Auth | None, allowlist: Allowlist, open: list[str], state: State
 ) -> list[Middleware]:
     """Everything in front of the routes, outermost first."""
     buckets = TokenBuckets(settings.calls_per_minute)
@@ -337,6 +338,7 @@ def _middleware(
             expose_headers=_RESPONSE_HEADERS,
             allow_private_network=True,  # whoever is listed may call from the internet, too
         ),
+        *_signing_in(settings, auth, state),
         *(_authentication(auth) if auth else ()),
         Middleware(
             RateLimitMiddleware,
@@ -344,15 +346,29 @@ def _middleware(
             free=[HEALTH],
             setting="GPTIMAGE_CALLS_PER_MINUTE",
         ),
-        *(_auth_middleware(settings, auth, [HEALTH, *open]) if auth else ()),
+        *(_auth_middleware(settings, auth, [*OPEN, *open]) if auth else ()),
         *([] if settings.stateless else [_sessions(settings)]),
         Middleware(
             BodyLimitMiddleware,
             most=settings.max_body,
-            routes={("POST", IMAGES): settings.max_upload},
+            routes={
+                ("POST", IMAGES): settings.max_upload,
+                ("POST", f"{STUDIO}/api/uploads"): settings.max_upload,
+            },
             setting="GPTIMAGE_MAX_BODY",
         ),
     ]
+
+
+def _signing_in(settings: Settings, auth: Auth | None, state: State) -> list[Middleware]:
+    """Return what lets browsers sign in to the studio; its route finds it in the state."""
+    if not settings.studio:
+        return []
+    from gptimage_mcp.studio import SignInMiddleware, SignIns
+
+    signins = None if auth is None else SignIns(auth, cookie=f"gptimage_studio_{settings.port}")
+    state.signins = signins
+    return [Middleware(SignInMiddleware, signins=signins)]
 
 
 def _sessions(settings: Settings) -> Middleware:

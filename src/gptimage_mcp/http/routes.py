@@ -26,7 +26,11 @@ HEALTH: Final = "/health"
 METRICS: Final = "/metrics"
 IMAGES: Final = "/images"
 STREAM: Final = "/stream"
-ROUTES: Final = (HEALTH, METRICS, IMAGES, STREAM)
+STUDIO: Final = "/studio"
+OPEN: Final = (HEALTH, STUDIO, f"{STUDIO}/", f"{STUDIO}/session")
+"""Paths that need no token: of the studio the page that asks for one, and what takes it."""
+
+ROUTES: Final = (HEALTH, METRICS, IMAGES, STREAM, STUDIO)
 """What the paths of all our routes begin with."""
 
 
@@ -48,3 +52,7 @@ def add_routes(server: MCPServer[App], app: App) -> None:
     server.custom_route(IMAGES, ["POST"])(upload)
     server.custom_route(STREAM, ["POST"])(stream.draw)
     server.custom_route(f"{STREAM}/{{handle}}", ["GET"])(stream.follow)
+    if app.studios is not None:
+        methods = ["GET", "POST", "PATCH", "DELETE"]
+        server.custom_route(STUDIO, ["GET"])(app.studios.respond)
+        server.custom_route(f"{STUDIO}/{{rest:path}}", methods)(app.studios.respond)

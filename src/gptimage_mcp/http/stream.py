@@ -102,7 +102,7 @@ class StreamRoute:
             return "error", {"error": type(error).__name__, "message": str(to_tool_error(error))}
         if job.outcome is not None:
             summary = results.completed_summary(
-                self._app, CompletedCall.of(job.outcome, copies=job.copies)
+                self._app, CompletedCall(outcome=job.outcome, copies=job.copies)
             )
         else:
             summary = results.restored_summary(self._app, job.handle, job.records, ())

@@ -215,8 +215,8 @@ CLIENTS: Final[Mapping[str, Client]] = {
         reference=f"${{{KEY}:-}}",
         fixed={"type": "stdio"},
         advice=(
-            "For all your projects. Write it while Claude Code is not running: it rewrites this "
-            f"file. It takes {KEY} from the shell it is started in."
+            f"Claude Code takes {KEY} from the shell it is started in. Write ~/.claude.json, which "
+            "is for all your projects, while it is not running: it rewrites that file."
         ),
     ),
     "vscode": Client(

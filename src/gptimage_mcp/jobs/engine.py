@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import evolve, frozen
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from gptimage import Budget, Cache, Ledger
     from gptimage.limits import Limiter
     from gptimage_mcp.metrics import Metrics
+
+
+C = TypeVar("C", gptimage.ImageClient, gptimage.AsyncImageClient)
 
 
 @frozen(kw_only=True)
@@ -65,7 +68,9 @@ def open_tenant(
         settings = _of_caller(settings, name)
     store, cache = open_store(settings), open_cache(settings, name)
     ledger = open_ledger(settings)
-    client = open_client(settings, store, cache, ledger, metrics, limiter)
+    client = open_client(
+        settings, store, cache, ledger, metrics, limiter, kind=gptimage.AsyncImageClient
+    )
     return Tenant(name=name, client=client, store=store, cache=cache, ledger=ledger)
 
 
@@ -108,28 +113,28 @@ def open_client(
     ledger: Ledger,
     metrics: Metrics | None = None,
     limiter: Limiter | None = None,
-) -> gptimage.AsyncImageClient | None:
+    *,
+    kind: type[C],
+) -> C | None:
     """Make what draws; None when there is no key."""
     parts: dict[str, Any] = {"store": store, "cache": cache, "ledger": ledger}
     if settings.model is not None:
         parts["model"] = settings.model
-    if (budget := _budget(settings, ledger)) is not None:
+    if (budget := open_budget(settings, ledger)) is not None:
         parts["budget"] = budget
     if metrics is not None:
         parts["observers"] = [metrics.observer]
     if limiter is not None:
         parts["limits"] = limiter
-    elif settings.images_per_minute is not None:
-        parts["limits"] = gptimage.Limits(images_per_minute=settings.images_per_minute)
     if settings.provider is not None:
         parts["provider"] = settings.provider
     if settings.fallbacks:
         parts["fallbacks"] = settings.fallbacks
     if settings.sandbox:
-        return gptimage.AsyncImageClient.sandbox(**parts)
+        return kind.sandbox(**parts)
     if not settings.has_key:
         return None
-    return gptimage.AsyncImageClient(
+    return kind(
         api_key=settings.api_key, base_url=settings.base_url, timeout=settings.timeout, **parts
     )
 
@@ -168,7 +173,15 @@ def open_ledger(settings: Settings) -> Ledger:
     return gptimage.Ledger(path.with_name(f"sandbox-{path.name}") if settings.sandbox else path)
 
 
-def _budget(settings: Settings, ledger: Ledger) -> Budget | None:
+def open_limiter(settings: Settings) -> Limiter | None:
+    """Return how fast the service may be asked, by all callers together; None for any speed."""
+    if settings.images_per_minute is None:
+        return None
+    return gptimage.Limits(images_per_minute=settings.images_per_minute).limiter()
+
+
+def open_budget(settings: Settings, ledger: Ledger) -> Budget | None:
+    """Return what may be spent, counted in this ledger, or None where nothing limits it."""
     limits: dict[Any, Any] = {**settings.limits}
     if not limits:
         return None

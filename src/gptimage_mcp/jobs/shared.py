@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -279,24 +278,11 @@ def _is_locked(path: Path) -> bool:
         os.close(descriptor)
 
 
-if sys.platform == "win32":
+def _try_lock(descriptor: int) -> bool:
+    """Lock an open file; the kernel frees it when its process ends, however it ends."""
+    from filelock import lock_descriptor  # late: it takes 30 ms to import
 
-    def _try_lock(descriptor: int) -> bool:
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-
-    def _try_lock(descriptor: int) -> bool:
-        import fcntl
-
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
+    try:
+        return lock_descriptor(descriptor, blocking=False)
+    except OSError:
+        return False

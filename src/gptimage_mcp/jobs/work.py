@@ -17,7 +17,14 @@ from attrs import evolve, frozen
 import gptimage
 from gptimage.image.allowed_folders import Folders
 from gptimage_mcp.config.settings import Settings
-from gptimage_mcp.jobs.engine import open_cache, open_client, open_ledger, open_state, open_store
+from gptimage_mcp.jobs.engine import (
+    open_cache,
+    open_client,
+    open_ledger,
+    open_limiter,
+    open_state,
+    open_store,
+)
 from gptimage_mcp.jobs.job import CANCELLED, Job, Outcome, RunnerOutcome
 from gptimage_mcp.jobs.jobs import Jobs
 
@@ -180,7 +187,10 @@ def open_work(settings: Settings) -> ImageWork:
         open_cache(settings),
         open_ledger(settings),
     )
-    client = open_client(settings, store, cache, ledger)
+    limiter = open_limiter(settings)
+    client = open_client(
+        settings, store, cache, ledger, limiter=limiter, kind=gptimage.AsyncImageClient
+    )
     if client is None:
         raise gptimage.ConfigurationError("there is no key")
     jobs = Jobs(store=lambda: store, state=open_state(settings))

@@ -15,8 +15,10 @@ from mcp_types import CallToolResult
 from pydantic import Field, WithJsonSchema
 
 import gptimage
+from gptimage.providers import names, provider
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import current_user
+from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.content import records
 from gptimage_mcp.content.errors import tool_errors, unknown_handle
 from gptimage_mcp.content.records import parse_duration
@@ -93,34 +95,24 @@ def status(app: App, undecided: Sequence[Job] = ()) -> dict[str, Any]:
     }
 
 
-def cache_state(app: App) -> schemas.CacheState:
+def cache_state(app: App) -> dict[str, Any]:
     """Return the cache's state, or why that cannot be known."""
-    settings = app.settings
+    cache, settings = app.cache, app.settings
     folder = None if settings.redis_url is not None else settings.cache
-    state: schemas.CacheState = {
-        "kind": None if app.cache is None else type(app.cache).__name__,
-        "path": str(folder) if folder else None,
-        "stats": None,
-        "error": None,
-    }
-    cache = app.cache
-    if cache is not None:
-        found, state["error"] = _tried(cache.stats)
-        state["stats"] = cache_counts(found) if found else None
-    return state
-
-
-def cache_counts(stats: gptimage.CacheStats) -> schemas.CacheCounts:
-    """The statistics of a cache."""
+    found, error = (None, None) if cache is None else _tried(cache.stats)
     return {
-        "entries": stats.entries,
-        "bytes": stats.bytes,
-        "hits": stats.hits,
-        "misses": stats.misses,
-        "hit_rate": stats.hit_rate,
-        "evictions": stats.evictions,
-        "saved_usd": format(stats.saved_usd, "f"),
+        "kind": None if cache is None else type(cache).__name__,
+        "path": str(folder) if folder else None,
+        "stats": cache_counts(found) if found else None,
+        "error": error,
     }
+
+
+def cache_counts(stats: gptimage.CacheStats) -> dict[str, Any]:
+    """The statistics of a cache."""
+    names = ("entries", "bytes", "hits", "misses", "hit_rate", "evictions")
+    counts = {name: getattr(stats, name) for name in names}
+    return {**counts, "saved_usd": format(stats.saved_usd, "f")}
 
 
 def model_of(app: App) -> str:
@@ -128,15 +120,12 @@ def model_of(app: App) -> str:
     return app.settings.default_model
 
 
-def _store(app: App) -> schemas.StoreState:
-    found, error = _tried(app.store.stats)
+def _store(app: App) -> dict[str, Any]:
+    found, error = _tried(lambda: records.stats(app.store.name, app.store.stats()))
+    names = ("images", "bytes", "cost_usd", "unknown_cost", "newest")
     return {
         "store": app.store.name,
-        "images": found.images if found else None,
-        "bytes": found.bytes if found else None,
-        "cost_usd": format(found.cost.usd, "f") if found else None,
-        "unknown_cost": found.unknown_cost if found else None,
-        "newest": found.newest.isoformat() if found and found.newest else None,
+        **{name: found and found[name] for name in names},
         "error": error,
     }
 
@@ -150,13 +139,10 @@ def _disk(app: App) -> list[str]:
     return [f"{_STORE} ({reason})" for reason in found]
 
 
-def _spend(app: App) -> schemas.Spend:
+def _spend(app: App) -> dict[str, Any]:
     limits = app.settings.limits
-    state: schemas.Spend = {
-        "cost_usd": None,
-        "reserved_usd": None,
-        "calls": None,
-        "images": None,
+    state: dict[str, Any] = {
+        **dict.fromkeys(("cost_usd", "reserved_usd", "calls", "images")),
         "max_per_call_usd": _usd(limits.get("call")),
         "max_per_day_usd": _usd(limits.get("day")),
         "left_usd": _usd(limits.get("day")),
@@ -188,20 +174,19 @@ def _undecided(job: Job) -> schemas.Undecided:
     }
 
 
-def _abilities(app: App) -> schemas.Abilities:
+_ABILITIES: Final = (
+    *("chat_model", "max_images", "images_per_minute", "wait", "preview_pixels"),
+    *("links", "fetch_urls", "allow_delete"),
+)
+
+
+def _abilities(app: App) -> dict[str, Any]:
     settings = app.settings
     return {
         "model": model_of(app),
-        "chat_model": settings.chat_model,
-        "max_images": settings.max_images,
-        "images_per_minute": settings.images_per_minute,
-        "wait": settings.wait,
-        "preview_pixels": settings.preview_pixels,
-        "links": settings.links,
-        "fetch_urls": settings.fetch_urls,
+        **{name: getattr(settings, name) for name in _ABILITIES},
         "input_folders": [str(folder) for folder in settings.input_folders],
         "output_folders": [str(folder) for folder in settings.output_folders],
-        "allow_delete": settings.allow_delete,
     }
 
 
@@ -331,8 +316,8 @@ class AdminTools:
         Prices are in USD per million tokens.
         """
         with tool_errors():
-            catalogue, today = self._app.settings.catalogue, self._app.clock().date()
-            default = model_of(self._app)
+            today, default = self._app.clock().date(), model_of(self._app)
+            catalogue, first, model = _catalogue(self._app.settings, model)
             specs = [spec for spec in catalogue if all or spec.state(today) != "shut_down"]
             if model is not None:
                 specs = [_known(catalogue, model)]
@@ -342,7 +327,11 @@ class AdminTools:
                     "checked": catalogue.checked.isoformat(),
                     "advanced": p.help_of(getattr(GenerateTools, name) for name in GENERATE_TOOLS),
                     "models": [
-                        {**records.model(each, catalogue, today), "default": each.id == default}
+                        {
+                            **records.model(each, catalogue, today),
+                            "id": first + each.id,
+                            "default": first + each.id == default,
+                        }
                         for each in specs
                     ],
                 }
@@ -444,6 +433,20 @@ class AdminTools:
             store=self._app.store, model=model, clock=self._app.clock
         ) as client:
             yield client
+
+
+def _catalogue(settings: Settings, model: str | None) -> tuple[gptimage.Models, str, str | None]:
+    """Return whose models a name is of, what a call's model begins with there, and the rest.
+
+    A name may be that of a service alone, such as ``gemini``.
+    """
+    own = settings.provider or "openai"
+    name, _, rest = (model or "").strip().partition("/")
+    if name == own:
+        return settings.catalogue, "", rest or None
+    if name not in names() or provider(own).slashes:
+        return settings.catalogue, "", model
+    return gptimage.Models.load().of(provider(name).rows), f"{name}/", rest or None
 
 
 def _known(catalogue: gptimage.Models, model: str) -> gptimage.ModelSpec:

@@ -88,7 +88,7 @@ class ConversationTools:
 
     def _conversations(self, limit: int) -> list[schemas.Conversation]:
         """Return the newest conversations, the last used first."""
-        records = [each for each in self._recent() if each.response_id and ENDED not in each.tags]
+        records = [each for each in self._recent() if _turn_id(each) and ENDED not in each.tags]
         known = {record.id: record for record in records}
         grouped: dict[str, list[gptimage.Record]] = {}
         for record in records:  # newest first, so that the first of a group is its newest
@@ -96,7 +96,7 @@ class ConversationTools:
             while first.parent in known:
                 first = known[first.parent]
             # Several images of one first turn share its response.
-            grouped.setdefault(first.response_id or first.id, []).append(record)
+            grouped.setdefault(_turn_id(first) or first.id, []).append(record)
         return [_conversation(each) for each in [*grouped.values()][:limit]]
 
     def _recent(self) -> Iterable[gptimage.Record]:
@@ -116,7 +116,7 @@ class ConversationTools:
         """
         record, lineage = self.app.store.get(image), self.app.store.lineage(image)
         family = [*lineage.ancestors, record, *lineage.descendants]
-        records = [each for each in family if each.response_id]
+        records = [each for each in family if _turn_id(each)]
         if not records:
             raise gptimage.InvalidRequestError(
                 f"id: {image} is of no conversation: refine_image has not drawn it",
@@ -127,11 +127,16 @@ class ConversationTools:
         return sorted(records, key=lambda each: (each.created, each.index))
 
 
+def _turn_id(record: gptimage.Record) -> str | None:
+    """Return what the images of one turn share; a service without memory gives it no id."""
+    return record.response_id or (record.id if record.message else None)
+
+
 def _turns(records: Sequence[gptimage.Record]) -> list[schemas.ConversationTurn]:
     """Return the turns; images of one response are one turn."""
     turns: dict[str, list[gptimage.Record]] = {}
     for record in records:
-        turns.setdefault(str(record.response_id), []).append(record)
+        turns.setdefault(str(_turn_id(record)), []).append(record)
     return [
         {
             "response_id": response_id,
@@ -148,7 +153,7 @@ def _conversation(records: Sequence[gptimage.Record]) -> schemas.Conversation:
     newest, oldest = records[0], records[-1]
     return {
         "id": newest.id,
-        "turns": len({record.response_id for record in records}),
+        "turns": len({_turn_id(record) for record in records}),
         "prompt": redact(newest.prompt, _LONGEST),
         "started": oldest.created.isoformat(),
         "updated": newest.created.isoformat(),

@@ -32,6 +32,7 @@ Images = Annotated[
     Field(min_length=1, max_length=16, description=f"Images to edit, each {p.IMAGE}"),
     BeforeValidator(p.as_list),
 ]
+_TAKEN: Final = ("model", "size", "quality", "background", "format", "refresh", "tags")
 _NEXT: Final = (
     "view_image shows an image or waits for a handle. Of those that failed, repeat only those "
     "whose error says that nothing was billed."
@@ -54,18 +55,13 @@ class EditEachTool:
 
     submitter: JobSubmitter
 
+    @p.takes({name: {**p.OUTPUT, **p.CALL}[name] for name in _TAKEN})
     async def edit_each_image(
         self,
         ctx: Context[App, Any],
         prompt: p.EditPrompt,
         images: Images,
-        model: p.Model = None,
-        size: p.Size = None,
-        quality: p.QualityOf = None,
-        background: p.BackgroundOf = None,
-        format: p.Format = None,
-        refresh: p.Refresh = False,
-        tags: p.Tags = None,
+        **given: Any,
     ) -> Annotated[CallToolResult, schemas.EditedImages]:
         """Make the same change to several images, each on its own; one call and its cost for each.
 
@@ -82,17 +78,8 @@ class EditEachTool:
                     value=len(images),
                     allowed=f"1 to {app.settings.max_images}",
                 )
-            options = {
-                name: value
-                for name, value in {
-                    "model": model,
-                    "size": size,
-                    "quality": quality,
-                    "background": background,
-                    "format": format,
-                }.items()
-                if value is not None
-            }
+            refresh, tags = given.pop("refresh"), given.pop("tags")
+            options = {name: value for name, value in given.items() if value is not None}
             sources = await Sources(app).images(images, field="images")
             requests = [
                 GenerateRequest(

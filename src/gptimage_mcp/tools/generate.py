@@ -15,6 +15,7 @@ from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import BaseModel, ValidationError, validate_call
 
 import gptimage
+from gptimage.checks import named_checks
 from gptimage_mcp.app import App
 from gptimage_mcp.auth import current_user
 from gptimage_mcp.catalogue import limit_note
@@ -53,13 +54,15 @@ class GenerateTools:
     submitter: JobSubmitter
 
     @p.takes(p.OUTPUT, p.FRAMES, p.CALL)
-    async def generate_image(self, prompt: p.Prompt, **given: Any) -> JobRequest:
+    async def generate_image(
+        self, prompt: p.Prompt, until: p.Until = None, **given: Any
+    ) -> JobRequest:
         """Draw new images from a description. Costs money; every image is kept.
 
         If it takes long, the answer is a handle (job_...): pass it to view_image, which waits. The
         same call made again joins it, or gets the same images, free of charge.
         """
-        return await self._prepared(_generates("generate", prompt), given)
+        return await self._prepared(_generates("generate", prompt, checks=until), given)
 
     @p.takes(p.OUTPUT, p.FRAMES, p.CALL)
     async def edit_image(
@@ -73,6 +76,7 @@ class GenerateTools:
         markup: p.Markup = None,
         input_fidelity: p.InputFidelity = None,
         outside: p.Outside = None,
+        until: p.Until = None,
         **given: Any,
     ) -> JobRequest:
         """Change an image, or make a new one from several. Costs money, like generate_image.
@@ -86,7 +90,7 @@ class GenerateTools:
             "outside": outside,
         }
         sources = await self._images(attached_image, images or ())
-        return await self._prepared(_generates("edit", prompt, sources), given)
+        return await self._prepared(_generates("edit", prompt, sources, checks=until), given)
 
     @p.takes(p.OUTPUT, p.CALL)
     async def create_variations(
@@ -206,9 +210,20 @@ class GenerateTools:
 
 
 def _generates(
-    operation: str, prompt: str, images: tuple[InputImage, ...] = ()
+    operation: str,
+    prompt: str,
+    images: tuple[InputImage, ...] = (),
+    *,
+    checks: Sequence[str] | None = None,
 ) -> Callable[..., GenerateRequest]:
-    return partial(GenerateRequest, operation=operation, prompt=prompt, images=images)
+    named_checks(checks or ())  # one that nobody knows is refused before anything is asked or sent
+    return partial(
+        GenerateRequest,
+        operation=operation,
+        prompt=prompt,
+        images=images,
+        checks=tuple(checks or ()),
+    )
 
 
 def _refused(field: str, problem: str) -> gptimage.InvalidRequestError:

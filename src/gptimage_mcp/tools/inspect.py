@@ -11,10 +11,12 @@ from pydantic import Field
 
 import gptimage
 from gptimage_mcp.content.errors import tool_errors
+from gptimage_mcp.content.records import brief_record
 from gptimage_mcp.content.results import structured
 from gptimage_mcp.dynamic_server import DynamicServer
 from gptimage_mcp.tools import parameters as p
 from gptimage_mcp.tools import schemas
+from gptimage_mcp.tools.browse import bare
 from gptimage_mcp.tools.inputs import Sources
 from gptimage_mcp.tools.register import LOOKS, optional, register_tool
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from gptimage_mcp.app import App
 
 Inspected = Annotated[str, Field(description=f"Image to look at: {p.IMAGE}")]
+Similar = Annotated[
+    int, Field(description="How many saved images that look like it to list", ge=0, le=20)
+]
 Other = Annotated[str | p.Nothing, optional("Image of the same size to compare it with")]
 
 
@@ -43,9 +48,9 @@ class InspectTool:
     app: App
 
     async def inspect_image(
-        self, image: Inspected, other: Other = None
+        self, image: Inspected, other: Other = None, similar: Similar = 0
     ) -> Annotated[CallToolResult, schemas.Inspection]:
-        """Tell what an image file says of its origin (XMP, C2PA), and compare two images. Free.
+        """Tell what an image file says of its origin (XMP, C2PA), and compare images. Free.
 
         A signature that is not intact, or not there, proves nothing.
         """
@@ -55,7 +60,17 @@ class InspectTool:
             second = None
             if other is not None:
                 second = _at_hand(await sources.image(other, field="other"), "other")
-            return structured(await asyncio.to_thread(_inspected, first, second))
+            found = await asyncio.to_thread(_inspected, first, second)
+            alike = await asyncio.to_thread(self._similar, bare(image), first, similar)
+            return structured({**found, "similar": alike})
+
+    def _similar(self, given: str, image: gptimage.Image, most: int) -> list[dict[str, Any]]:
+        """Return saved images that look like one, the nearest first."""
+        if not most:
+            return []
+        store = self.app.store
+        matches = store.similar(given if given in store else image, most)
+        return [{**brief_record(each.record), "distance": each.distance} for each in matches]
 
 
 def _at_hand(image: gptimage.Image | gptimage.FileRef, field: str) -> gptimage.Image:

@@ -21,9 +21,11 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from gptimage.checks import NAMES
 from gptimage.types.parameters import Background, Level, Moderation, OutputFormat, Quality
 from gptimage_mcp.tools.inputs import Upload
 from gptimage_mcp.tools.register import optional
+from gptimage_mcp.tools.requests import ATTEMPTS
 
 
 Nothing: TypeAlias = SkipJsonSchema[None]
@@ -154,6 +156,14 @@ Outside = Annotated[
     Literal["keep"] | Nothing,
     optional("keep: put the first image back where the mask lets nothing change"),
 ]
+Until = Annotated[
+    Annotated[list[str], Field(max_length=10)] | Nothing,
+    BeforeValidator(as_list),
+    optional(
+        f'Checks, such as ["transparent", "words=OPEN"]: it is drawn, and paid, up to {ATTEMPTS} '
+        f"times until an image passes all. There are {NAMES}"
+    ),
+]
 Continues = Annotated[
     str | Nothing,
     optional("What to go on from: an image, or response_id (resp_...) of an earlier turn"),
@@ -211,7 +221,7 @@ def takes(*groups: Mapping[str, Any]) -> Callable[[_Method], _Method]:
     """Declare the parameters that a method has as ``**given``, by name, in this order."""
 
     def declare(method: _Method) -> _Method:
-        signature = inspect.signature(method)
+        signature = inspect.signature(method, eval_str=True)
         *own, rest = signature.parameters.values()
         more = {name: hint for group in groups for name, hint in group.items()}
         given = [
@@ -241,6 +251,7 @@ RARE: Final = (
     "markup",
     "input_fidelity",
     "outside",
+    "until",
     "action",
     "max_images",
 )

@@ -9,11 +9,15 @@ from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 import gptimage
+from gptimage.checks import Attempts, max_question_cost, named_checks
 from gptimage_mcp.jobs.job import Job, Outcome
 
+
+ATTEMPTS: Final = 3
+"""How often a call draws at most until its checks pass."""
 
 InputImage: TypeAlias = gptimage.Image | gptimage.FileRef
 """An image of a request: its bytes, or a file the service has."""
@@ -47,23 +51,35 @@ class GenerateRequest(_Priced):
         images: The images to start from.
         options: The library's parameters, those that were given.
         refresh: Whether a response that is saved already will not do.
+        checks: What an image must pass, or it is drawn again.
     """
 
     operation: str
     prompt: str = field(repr=False)
     images: tuple[InputImage, ...] = field(default=(), repr=False)
+    checks: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(repr=False)
     refresh: bool = False
 
     @property
     def count(self) -> int:
         """Return the most images it requests."""
-        return int(self.options.get("n", 1))
+        return int(self.options.get("n", 1)) * (ATTEMPTS if self.checks else 1)
 
     @property
     def digest(self) -> str:
         """Equal for requests that send the same to the service; hides the prompt."""
-        return _digest((self.operation, self.prompt, self.images, self.options))
+        checks = (self.checks,) if self.checks else ()
+        return _digest((self.operation, self.prompt, self.images, self.options, *checks))
+
+    async def max_cost(self, client: gptimage.AsyncImageClient) -> Decimal | None:
+        """Return the most that all attempts and questions should cost; None if unknown."""
+        most = await super().max_cost(client)
+        if not self.checks or most is None:
+            return most
+        checks = named_checks(self.checks)
+        asked = max_question_cost(checks, self.count, client.clock().date())
+        return None if asked is None else ATTEMPTS * most + asked
 
     @property
     def priced(self) -> tuple[str, list[InputImage] | None, dict[str, Any]]:
@@ -85,6 +101,12 @@ class GenerateRequest(_Priced):
         """
         arguments: dict[str, Any] = {"refresh": self.refresh, "tags": tags, **self.options}
         images = list(self.images)
+        if self.checks:
+            checks = named_checks(self.checks)
+            found = await client.until(
+                self.prompt, images or None, checks=checks, most=ATTEMPTS, **arguments
+            )
+            return _best(found)
         if self.operation == "variations":
             if self.prompt:
                 arguments["prompt"] = self.prompt
@@ -193,6 +215,20 @@ class RequestGroup:
                 return None
             total += most
         return total
+
+
+def _best(found: Attempts) -> gptimage.Result:
+    """Return the best image as a result whose cost is that of all, and what its checks found."""
+    best = found.best
+    notes = [f"check {each.name} failed: {each.reason}" for each in best.failed]
+    if len(found) > 1:
+        notes.append(
+            f"{len(found)} images were drawn for these checks; all have the tag {found.tag}"
+        )
+    notes += [note for note in found.warnings if note not in best.result.warnings]
+    stored = best.result.stored[best.index : best.index + 1]
+    whole = evolve(best.result, images=(best.image,), stored=stored, cost=found.cost)
+    return whole.warn(*notes)
 
 
 _OF_A_TURN: Final = ("action", "max_images")

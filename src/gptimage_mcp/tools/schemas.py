@@ -21,29 +21,6 @@ class Brief(TypedDict, total=False):
     tags: list[str]
 
 
-class ImageSummary(TypedDict):
-    """A saved image in short. ``cost_usd`` is of its whole call, which drew ``of`` images."""
-
-    id: str
-    uri: str
-    path: str | None
-    created: str
-    operation: str
-    model: str
-    prompt: str
-    format: str
-    width: int | None
-    height: int | None
-    bytes: int
-    index: int
-    of: int
-    cost_usd: str | None
-    cost_is_upper_bound: bool | None
-    parent: str | None
-    tags: list[str]
-    pinned: bool
-
-
 class Listing(TypedDict):
     """A page of images, newest first; ``next`` is the cursor of the next page, or null."""
 
@@ -51,34 +28,14 @@ class Listing(TypedDict):
     next: str | None
 
 
-class ImageDetails(ImageSummary):
-    """Everything known of a saved image.
+class Alike(Brief):
+    """A saved image in brief, and in how many of 64 bits it differs; a copy in 4 at most."""
 
-    ``request`` has every parameter that was asked for; ``ancestors`` are the images it was made
-    from, oldest first, and ``descendants`` those made from it.
-    """
-
-    key: str
-    made: str
-    request: dict[str, Any]
-    effective: dict[str, Any]
-    usage: dict[str, Any] | None
-    sha256: str
-    original: dict[str, Any] | None
-    sources: list[str]
-    response_id: str | None
-    call_id: str | None
-    request_id: str | None
-    template: str | None
-    provenance: bool
-    warnings: list[str]
-    version: str
-    ancestors: list[str]
-    descendants: list[str]
+    distance: int
 
 
 class Inspection(TypedDict):
-    """What an image file says of itself, and how it differs from another one.
+    """What an image file says of itself, how it differs from another one, and what looks like it.
 
     ``intact`` says whether the file is as it was signed, ``trusted`` whether a list has its signer;
     ``changed`` is a share of the pixels.
@@ -87,10 +44,15 @@ class Inspection(TypedDict):
     image: dict[str, Any]
     provenance: dict[str, Any]
     difference: dict[str, Any] | None
+    similar: list[Alike]
 
 
 class Info(TypedDict):
     """An image, or a call and its images.
+
+    A record is that of ``gptimage show --json``, with ``ancestors``, the images it was made from,
+    oldest first, and ``descendants``, those made from it. ``cost_usd`` is of its whole call, which
+    drew ``of`` images.
 
     ``unknown`` means that it was sent, that its outcome is not known, and that it may have been
     billed. ``seconds``, ``progress`` and ``max_cost_usd`` belong to a call that goes on.
@@ -98,7 +60,7 @@ class Info(TypedDict):
 
     status: Literal["done", "running", "failed", "unknown"]
     handle: str | None
-    records: list[ImageDetails]
+    records: list[dict[str, Any]]
     seconds: float | None
     progress: str | None
     max_cost_usd: str | None
@@ -133,88 +95,16 @@ class Catalogue(TypedDict):
     models: list[dict[str, Any]]
 
 
-class CacheCounts(TypedDict):
-    """What a cache holds and has saved; ``hit_rate`` is from 0 to 1."""
-
-    entries: int
-    bytes: int
-    hits: int
-    misses: int
-    hit_rate: float | None
-    evictions: int
-    saved_usd: str
-
-
 class Cache(TypedDict):
-    """The cache; ``kind`` is null when there is none, ``cleared`` unless it was cleared."""
+    """The cache; ``kind`` is null when there is none, ``cleared`` unless it was cleared.
+
+    ``stats`` are those of `gptimage.CacheStats`; ``hit_rate`` is from 0 to 1.
+    """
 
     kind: str | None
     path: str | None
     cleared: int | None
-    stats: CacheCounts | None
-
-
-class Versions(TypedDict):
-    """What runs here."""
-
-    gptimage: str | None
-    mcp: str | None
-    openai: str | None
-    python: str
-
-
-class StoreState(TypedDict):
-    """The store; ``error`` is why it cannot be read."""
-
-    store: str
-    images: int | None
-    bytes: int | None
-    cost_usd: str | None
-    unknown_cost: int | None
-    newest: str | None
-    error: str | None
-
-
-class CacheState(TypedDict):
-    """The cache of responses; ``error`` is why it cannot be read."""
-
-    kind: str | None
-    path: str | None
-    stats: CacheCounts | None
-    error: str | None
-
-
-class Spend(TypedDict):
-    """The calls of today (UTC), and the limits.
-
-    ``reserved_usd`` counts for calls whose cost is not known yet; ``left_usd`` is what today's
-    limit leaves. Null limits do not exist.
-    """
-
-    cost_usd: str | None
-    reserved_usd: str | None
-    calls: int | None
-    images: int | None
-    max_per_call_usd: str | None
-    max_per_day_usd: str | None
-    left_usd: str | None
-    error: str | None
-
-
-class Abilities(TypedDict):
-    """What the server may do, as its settings say."""
-
-    model: str
-    chat_model: str | None
-    max_images: int
-    images_per_minute: int | None
-    wait: float
-    preview_pixels: int
-    links: bool
-    fetch_urls: bool
-    input_folders: list[str]
-    output_folders: list[str]
-    allow_delete: bool
+    stats: dict[str, Any] | None
 
 
 class Undecided(TypedDict):
@@ -233,7 +123,10 @@ class Undecided(TypedDict):
 class Status(TypedDict):
     """How the server is. ``problems`` each say what to do; without any, it can draw.
 
-    ``undecided`` are calls of the caller that left no image, newest first.
+    ``undecided`` are calls of the caller that left no image, newest first; ``settings`` what the
+    server may do. ``store`` and ``cache`` have an ``error`` where they cannot be read. ``spend`` is
+    that of today (UTC): ``reserved_usd`` counts for calls whose cost is not known yet, ``left_usd``
+    is what today's limit leaves; null limits do not exist.
     """
 
     ready: bool
@@ -243,11 +136,11 @@ class Status(TypedDict):
     transport: str
     running: int
     undecided: list[Undecided]
-    versions: Versions
-    settings: Abilities
-    store: StoreState
-    cache: CacheState
-    spend: Spend
+    versions: dict[str, Any]
+    settings: dict[str, Any]
+    store: dict[str, Any]
+    cache: dict[str, Any]
+    spend: dict[str, Any]
 
 
 class Cancelled(TypedDict):

@@ -7,7 +7,9 @@ goes as JSON, with its other images as data URLs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import date
+from decimal import Decimal
 from typing import Any, Final
 
 from attrs import frozen
@@ -16,7 +18,8 @@ from gptimage._internal.json import count, label, table
 from gptimage.errors import InvalidRequestError, truncated_repr
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
-from gptimage.models.pricing import Usage
+from gptimage.models.catalog import ModelSpec
+from gptimage.models.pricing import Cost, Usage, cost_of
 from gptimage.transport.base64_body import ParsedBody, parse
 from gptimage.transport.http import FilePart, HttpRequest, ServerEvent
 from gptimage.transport.wrapped_body import is_final
@@ -142,6 +145,43 @@ def read_usage(value: object, *, has_inputs: bool) -> Usage | None:
         output_text_tokens=_Counts(usage.table.get("output_tokens_details"))("text_tokens"),
         svg_tokens=_Counts(reply.get("svg_usage"))("total_tokens"),
     )
+
+
+def cost_of_reply(
+    value: object,
+    usage: Usage | None,
+    spec: ModelSpec | None,
+    on: date,
+    *,
+    formats: Collection[str],
+    stated: bool = False,
+    batch: bool = False,
+) -> Cost | None:
+    """Return what a reply cost in USD; None when that cannot be known.
+
+    Args:
+        value: The JSON value of the reply.
+        usage: Its usage.
+        spec: What is known of the model, or None.
+        on: The day whose prices hold.
+        formats: The formats of its images.
+        stated: Whether it is a provider's, which may state the cost itself.
+        batch: Whether the Batch API's prices hold.
+    """
+    if stated and (named := _stated(table(value).get("cost_usd"))) is not None:
+        return Cost(usd=named, is_upper_bound=False)
+    if "svg" in formats:
+        return None  # no source gives the price of its author
+    return cost_of(spec, usage, on, batch=batch)
+
+
+def _stated(amount: object) -> Decimal | None:
+    """Return what a provider itself says a call cost, in USD; None when that is no amount."""
+    try:
+        usd = Decimal(str(amount))
+    except ArithmeticError:
+        return None
+    return usd if usd.is_finite() and usd >= 0 else None
 
 
 def odd_usage(value: object) -> list[str]:

@@ -6,7 +6,7 @@ those of the Images API under the same wire names; only the envelope differs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from attrs import field, frozen
@@ -14,10 +14,11 @@ from attrs import field, frozen
 from gptimage._internal.json import MAX_TEXT, count, label, prose
 from gptimage._internal.lenient_base64 import decode
 from gptimage.errors import InvalidRequestError, truncated_repr
+from gptimage.image.image import Image
 from gptimage.models.pricing import ChatUsage
 from gptimage.providers.openai.images import MAX_DATA_URL, read_reported, set_aside
 from gptimage.transport.base64_body import loads
-from gptimage.transport.http import FilePart, HttpRequest, ServerEvent
+from gptimage.transport.http import HttpRequest, ServerEvent
 from gptimage.types.parameters import WIRE_NAMES
 from gptimage.types.request import Generate
 
@@ -97,6 +98,27 @@ def to_wire(request: Generate, drawn: HttpRequest, ask: Ask) -> HttpRequest:
     )
 
 
+def question_to_wire(chat_model: str, text: str, images: Sequence[Image]) -> HttpRequest:
+    """Return the HTTP request of a question about images, which has no tool and is not stored.
+
+    Args:
+        chat_model: The model that reads it.
+        text: The question.
+        images: The images, in a format the service takes.
+
+    Raises:
+        InvalidRequestError: An image is too large to be sent as JSON.
+    """
+    content: list[dict[str, object]] = [{"type": "input_text", "text": text}]
+    content += [_shown(_data_url("images", each.mime_type, each.data)) for each in images]
+    body: dict[str, object] = {
+        "model": chat_model,
+        "input": [{"role": "user", "content": content}],
+        "store": False,
+    }
+    return HttpRequest(method="POST", path=RESPONSES_PATH, body=body)
+
+
 def _shown(image: dict[str, str]) -> dict[str, object]:
     return {"type": "input_image", "detail": "auto", **image}
 
@@ -104,24 +126,27 @@ def _shown(image: dict[str, str]) -> dict[str, object]:
 def _references(drawn: HttpRequest) -> tuple[list[dict[str, str]], dict[str, str] | None]:
     """Return the input images and the mask, as data URLs or ids of uploaded files."""
     if drawn.files:
-        named = [(part.name.removesuffix("[]"), _data_url(part)) for part in drawn.files]
+        named = [
+            (name, _data_url("mask" if name == "mask" else "images", part.content_type, part.data))
+            for part in drawn.files
+            for name in (part.name.removesuffix("[]"),)
+        ]
         masks = [url for name, url in named if name == "mask"]
         return [url for name, url in named if name == "image"], masks[0] if masks else None
     found: Any = drawn.body
     return list(found.get("images", ())), found.get("mask")
 
 
-def _data_url(part: FilePart) -> dict[str, str]:
+def _data_url(field: str, mime_type: str, data: bytes) -> dict[str, str]:
     import pybase64
 
-    url = f"data:{part.content_type};base64,{pybase64.b64encode(part.data).decode('ascii')}"
+    url = f"data:{mime_type};base64,{pybase64.b64encode(data).decode('ascii')}"
     if len(url) > MAX_DATA_URL:
-        name = "mask" if part.name == "mask" else "images"
         raise InvalidRequestError(
-            f"{name}: an image of {len(part.data):,} bytes is too large for a conversation; "
+            f"{field}: an image of {len(data):,} bytes is too large for a conversation; "
             "shrink it with Image.shrink(15_000_000) or upload it as a file",
-            field=name,
-            value=f"<{len(part.data)} bytes>",
+            field=field,
+            value=f"<{len(data)} bytes>",
             allowed="about 15.7 million bytes",
         )
     return {"image_url": url}

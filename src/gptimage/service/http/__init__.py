@@ -21,6 +21,7 @@ from gptimage.service.http.hosts import is_loopback as is_loopback
 from gptimage.service.http.images import image_response as image_response
 from gptimage.service.http.links import LinkError as LinkError
 from gptimage.service.http.links import SignedLinks as SignedLinks
+from gptimage.service.http.rates import UNCOUNTED as UNCOUNTED
 from gptimage.service.http.rates import RateLimitMiddleware as RateLimitMiddleware
 from gptimage.service.http.rates import TokenBuckets as TokenBuckets
 from gptimage.service.http.rates import client_of as client_of

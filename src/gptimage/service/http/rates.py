@@ -13,6 +13,9 @@ from gptimage.service.callers import current_caller
 from gptimage.service.http.asgi import ASGIApp, JsonError, Receive, Scope, Send
 
 
+UNCOUNTED: Final = "gptimage.uncounted"
+"""The key of a request's scope that says it counts for no rate."""
+
 _MOST: Final = 10_000
 
 
@@ -85,7 +88,8 @@ class RateLimitMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is not too much."""
         app: ASGIApp = self._app
-        if scope["type"] == "http" and scope["path"] not in self._free:
+        counts = scope["type"] == "http" and not scope.get(UNCOUNTED)
+        if counts and scope["path"] not in self._free:
             wait = self._buckets.take(client_of(scope))
             if wait is not None:
                 seconds = str(math.ceil(wait))

@@ -15,7 +15,7 @@ export async function request(method, path, body, { raw = false, signal } = {}) 
   }
   if (!response.ok) {
     const told = await response.json().catch(() => ({}));
-    const text = told.error_description ?? `The studio failed (${response.status}).`;
+    const text = told.error === "invalid_token" ? "You are signed out: load this page again." : told.error_description ?? `The studio failed (${response.status}).`;
     throw new StudioError(text[0].toUpperCase() + text.slice(1), told.field);
   }
   if (raw) return response;
@@ -39,8 +39,8 @@ export class Ids {
   arrived() { this.given.clear(); }
 }
 
-export const thumbnail = (id, pixels = 384) => `/thumbnails/${pixels}/${id}`;
-export const source = (name, pixels) => name.startsWith("upload:") ? `/uploads/${name.slice(7)}` : thumbnail(name, pixels);
+export const thumbnail = (id, pixels = 384) => `thumbnails/${pixels}/${id}`;
+export const source = (name, pixels) => name.startsWith("upload:") ? `uploads/${name.slice(7)}` : thumbnail(name, pixels);
 
 export const jobs = new Map();
 const followers = new Set();
@@ -59,14 +59,14 @@ export function take(job) {
 }
 
 export async function loadJobs() {
-  const found = await get("/api/jobs");
+  const found = await get("api/jobs");
   jobs.clear();
   for (const job of found.jobs.reverse()) { job.begun = performance.now() - (job.seconds ?? 0) * 1000; jobs.set(job.id, job); }
   for (const run of followers) run(null);
 }
 
 export async function loadStatus() {
-  seen.status = await get("/api/status");
+  seen.status = await get("api/status");
   return seen.status;
 }
 
@@ -75,7 +75,7 @@ export function listen(trouble) {
   let events = null;
   const open = () => {
     if (events || document.hidden) return;
-    events = new EventSource("/api/events");
+    events = new EventSource("api/events");
     // The list is read once the stream is open, so that nothing falls in between.
     events.addEventListener("open", () => { trouble(""); loadJobs().catch((error) => trouble(error.message)); });
     events.addEventListener("job", (event) => take(JSON.parse(event.data)));
@@ -93,13 +93,13 @@ export function listen(trouble) {
 
 /** Begin a job; the click may come twice, the job does not. */
 export async function submit(request) {
-  const job = await post("/api/jobs", request);
+  const job = await post("api/jobs", request);
   if (!jobs.get(job.id)?.live) take(job);
   return job;
 }
 
 export async function decide(id, action) {
-  const job = await post(`/api/jobs/${encodeURIComponent(id)}/${action}`);
+  const job = await post(`api/jobs/${encodeURIComponent(id)}/${action}`);
   take(job);
   return job;
 }

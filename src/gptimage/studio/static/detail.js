@@ -1,8 +1,8 @@
 // One image: large, with everything that is known of it, its family, and what to do with it.
 
 import { button, complain, dialog, field, h, iconButton, toast, usd, when } from "./dom.js";
-import { thumbnail } from "./api.js";
-import { change, copyImage, copyText, describe, remove, save } from "./images.js";
+import { seen, thumbnail } from "./api.js";
+import { change, copyImage, copyText, describe, remove, save, writeAlt } from "./images.js";
 
 /** The family of an image as a nested list: branches where one image was changed twice. */
 export function familyTree(family, current, choose) {
@@ -36,7 +36,7 @@ export async function openDetail(id, app) {
 
   function draw() {
     const at = app.ids.indexOf(image.id);
-    const shown = h("img", { src: `/images/${image.id}`, alt: image.prompt.slice(0, 300), width: image.width, height: image.height });
+    const shown = h("img", { src: `images/${image.id}`, alt: image.alt ?? image.prompt.slice(0, 300), width: image.width, height: image.height });
     const view = h("div", { class: "view" }, shown,
       at > 0 && iconButton("left", "Image before", () => step(-1), { class: "icon-button prev" }),
       at >= 0 && at < app.ids.length - 1 && iconButton("right", "Next image", () => step(1), { class: "icon-button next" }));
@@ -51,14 +51,15 @@ export async function openDetail(id, app) {
     return h("div", { class: "facts" },
       h("div", { class: "row" }, h("h2", { class: "grow", text: "Image" }), pin,
         iconButton("copy", "Copy the image", () => copyImage(image.id).catch(complain)),
-        iconButton("trash", "Delete", () => { if (image.pinned) { toast("It is pinned: unpin it first."); return; } close(); remove([image.id], app).catch(complain); }),
+        seen.status.may_delete && iconButton("trash", "Delete", () => { if (image.pinned) { toast("It is pinned: unpin it first."); return; } close(); remove([image.id], app).catch(complain); }),
         iconButton("close", "Close", close)),
       h("p", { class: "long", text: image.prompt || "No prompt is known." }),
       h("div", { class: "row" },
         button("Edit", () => { close(); app.edit(image.id); }, { picture: "edit" }),
         image.operation === "generate" && button("Make again", () => { close(); app.again(image.facts.request); }, { picture: "again" }),
-        h("a", { class: "button", href: `/images/${image.id}`, download: `${image.id}.${image.format}`, text: "Download" }),
-        button("For the web", () => save([image.id], "web").catch(complain), { title: "WebP in several widths with a page that shows them by srcset" }),
+        h("a", { class: "button", href: `images/${image.id}`, download: `${image.id}.${image.format}`, text: "Download" }),
+        button("For the web", () => save([image.id], "web").catch(complain), { title: "WebP and JPEG in several widths, with a page that chooses by srcset" }),
+        button("Similar", () => { close(); app.similar(image.id); }, { kind: "quiet" }),
         button("Copy prompt", () => copyText(image.prompt, "The prompt").catch(complain), { kind: "quiet" })),
       table([["Size", `${image.width ?? "?"} × ${image.height ?? "?"} ${image.format}`], ["Model", image.model],
         ["Cost", usd(image.cost_usd) + (image.sandbox ? " (sandbox: not billed)" : "")], ["Made", when(image.created)], ["Id", image.id]]),
@@ -79,12 +80,16 @@ export async function openDetail(id, app) {
   }
 
   function altText() {
-    const text = h("textarea", { rows: "2", value: image.prompt.split(/\s+/).join(" ").slice(0, 180) });
-    const element = () => {
-      const img = h("img", { src: `${image.id}.${image.format}`, width: image.width, height: image.height, alt: text.value, loading: "lazy" });
-      return img.outerHTML;
+    const text = h("textarea", { rows: "2", value: image.alt ?? "", placeholder: "What a screen reader says instead of the image" });
+    const set = async (words) => { try { Object.assign(image, await change(image.id, { alt: words }, app)); toast("The alt text is saved with the image."); } catch (error) { complain(error); } };
+    const write = async (event) => {
+      event.target.disabled = true;
+      try { text.value = image.alt = await writeAlt(image.id); app.status(); } catch (error) { complain(error); }
+      event.target.disabled = false;
     };
-    return h("div", {}, field("Alt text", text), h("div", { class: "row" },
+    const element = () => h("img", { src: `${image.id}.${image.format}`, width: image.width, height: image.height, alt: text.value, loading: "lazy" }).outerHTML;
+    return h("div", {}, field("Alt text", text), h("div", { class: "row" }, button("Save", () => set(text.value.trim()), { kind: "tiny" }),
+      button("Write it for me", write, { kind: "tiny quiet", title: "One turn of the chat model: it looks at the image, and costs a little" }),
       button("Copy text", () => copyText(text.value, "The alt text").catch(complain), { kind: "tiny quiet" }),
       button("Copy HTML", () => copyText(element(), "The HTML").catch(complain), { kind: "tiny quiet" })));
   }

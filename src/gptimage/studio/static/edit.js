@@ -74,7 +74,7 @@ export function editPage(node, app) {
       return;
     }
     stage.replaceChildren(mask.area);
-    const url = first().startsWith("upload:") ? source(first()) : `/images/${first()}`;
+    const url = first().startsWith("upload:") ? source(first()) : `images/${first()}`;
     if (mask.url !== url) { mask.url = url; mask.show(url); }
   }
 
@@ -83,7 +83,7 @@ export function editPage(node, app) {
   async function add(blobs) {
     for (const blob of blobs) {
       if (inputs.length >= MOST) { toast(`An edit starts from ${MOST} images at most.`); break; }
-      try { inputs.push(await post("/api/uploads", blob)); } catch (error) { complain(error); }
+      try { inputs.push(await post("api/uploads", blob)); } catch (error) { complain(error); }
     }
     files.value = "";
     draw();
@@ -96,7 +96,7 @@ export function editPage(node, app) {
       iconButton("close", "Close", () => box.close())), find, list));
     async function load() {
       try {
-        const found = await get(`/api/images?${new URLSearchParams({ text: find.value })}`);
+        const found = await get(`api/images?${new URLSearchParams({ text: find.value })}`);
         list.replaceChildren(...found.images.filter((each) => each.format !== "svg").map((each) => h("li", {}, h("button", { type: "button", "aria-label": each.prompt || each.id,
           onclick: () => { box.close(); if (inputs.length < MOST) inputs.push({ source: each.id }); draw(); } }, h("img", { src: thumbnail(each.id), alt: "", loading: "lazy" })))));
         if (!found.images.length) list.replaceChildren(h("li", { class: "soft", text: "No image matches." }));
@@ -113,7 +113,7 @@ export function editPage(node, app) {
       const request = body();
       const painted = await mask.blob();
       if (painted) {
-        request.mask = (await post("/api/uploads", painted)).source;
+        request.mask = (await post("api/uploads", painted)).source;
         // Models change more than they were asked to: what the mask protects is put back here.
         if (keep.checked) request.outside = "keep";
       }
@@ -148,12 +148,12 @@ export function editPage(node, app) {
 
   function compare(job) {
     const name = job.request.images[0];
-    const after = h("img", { src: `/images/${job.images[0]}`, alt: "After" });
+    const after = h("img", { src: `images/${job.images[0]}`, alt: "After" });
     const range = h("input", { type: "range", min: "0", max: "100", value: "50", "aria-label": "Before and after: how much of the image before is shown" });
     const line = h("div", { class: "line" });
     const slide = () => { after.style.clipPath = `inset(0 0 0 ${range.value}%)`; line.style.left = `${range.value}%`; };
     range.addEventListener("input", slide);
-    stage.replaceChildren(h("div", { class: "compare" }, h("img", { src: name.startsWith("upload:") ? source(name) : `/images/${name}`, alt: "Before" }), after, line, range,
+    stage.replaceChildren(h("div", { class: "compare" }, h("img", { src: name.startsWith("upload:") ? source(name) : `images/${name}`, alt: "Before" }), after, line, range,
       h("p", { class: "before", text: "Before" }), h("p", { class: "after", text: "After" })));
     slide();
     before.append(button("Go on from this", () => startFrom(job.images[0]), { kind: "tiny", picture: "right" }),

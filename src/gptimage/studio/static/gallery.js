@@ -13,6 +13,7 @@ export function galleryPage(node, app) {
   let active = 0;
   let layout = { columns: 1, size: 0 };
   let asked = 0;
+  let like = null;
   const gone = new Set();
   const selected = new Set();
   const tiles = new Map();
@@ -32,15 +33,19 @@ export function galleryPage(node, app) {
     choice("format", "Every format", seen.status.formats.map((each) => [each, each])),
     choice("pinned", "Pinned or not", [["true", "Pinned"], ["false", "Not pinned"]]), tag, since];
   const grid = h("div", { class: "grid", role: "listbox", "aria-label": "Images", "aria-multiselectable": "true", tabindex: "0" });
+  const like_ = button("Similar images: show all again", () => similar(null), { kind: "tiny" });
+  like_.hidden = true;
+  const search = h("div", { class: "filters", role: "search" }, filters, known);
   const hint = h("div", { hidden: true });
   const total = h("p", { class: "num", "aria-live": "polite" });
   const bar = h("div", { class: "picked", role: "toolbar", "aria-label": "Chosen images", hidden: true });
   node.append(h("div", { class: "page-head" }, h("div", {}, h("h1", { text: "Gallery" }), total),
     h("p", { class: "small", text: "Arrow keys move, Enter opens, Space chooses, P pins, Delete deletes, / searches." })),
-    h("div", { class: "filters", role: "search" }, filters, known), hint, grid, bar);
+    search, like_, hint, grid, bar);
 
   function query(cursor) {
-    const found = new URLSearchParams();
+    const found = new URLSearchParams(like && { similar: like });
+    if (like) return found;
     for (const each of filters) if (each.value) found.set(each.name, each.value);
     if (cursor) found.set("cursor", cursor);
     return found;
@@ -49,7 +54,7 @@ export function galleryPage(node, app) {
   async function reload() {
     const mine = ++asked;
     try {
-      const found = await get(`/api/images?${query()}`);
+      const found = await get(`api/images?${query()}`);
       if (mine !== asked) return;
       images = found.images.filter((each) => !gone.has(each.id));
       next = found.next;
@@ -61,7 +66,7 @@ export function galleryPage(node, app) {
   async function more() {
     if (!next || loading) return;
     const mine = asked;
-    loading = get(`/api/images?${query(next)}`);
+    loading = get(`api/images?${query(next)}`);
     try {
       const found = await loading;
       if (mine === asked) {
@@ -87,7 +92,8 @@ export function galleryPage(node, app) {
     grid.hidden = !images.length;
     if (!images.length) {
       hint.replaceChildren(filtered
-        ? empty("search", "Nothing matches", "Words must all be in the prompt or the tags. “red fox” in quotes is a phrase, light* finds words that begin so.",
+        ? like ? empty("search", "Nothing looks like it", "Copies, other sizes and small changes are found; another image of the same prompt is seldom alike.")
+          : empty("search", "Nothing matches", "Words must all be in the prompt or the tags. “red fox” in quotes is a phrase, light* finds words that begin so.",
           button("Show everything", () => { for (const each of filters) each.value = ""; reload(); }))
         : empty("gallery", "Every image you make is kept here", "With its prompt, its parameters and its cost, so that you can find it, change it and make it again.",
           button("Make the first one", () => app.go("make"), { picture: "make" })));
@@ -125,7 +131,7 @@ export function galleryPage(node, app) {
   function makeTile(image) {
     const picture = h("img", { alt: "", decoding: "async", src: thumbnail(image.id), onload: () => picture.classList.add("here") });
     const tile = h("div", { class: "tile", role: "option", id: `tile-${image.id}`, "data-id": image.id,
-      "aria-label": `${image.prompt || "Without a prompt"}, ${image.width ?? "?"} by ${image.height ?? "?"}, ${image.model}${image.pinned ? ", pinned" : ""}`,
+      "aria-label": `${image.alt || image.prompt || "Without a prompt"}, ${image.width ?? "?"} by ${image.height ?? "?"}, ${image.model}${image.pinned ? ", pinned" : ""}`,
       "aria-selected": String(selected.has(image.id)) }, picture, h("span", { class: "pick" }),
       h("div", { class: "over" }, h("span", { text: image.prompt })), image.pinned && h("div", { class: "marks" }, icon("pin")));
     return tile;
@@ -168,7 +174,7 @@ export function galleryPage(node, app) {
       button("Contact sheet", () => export_("sheet"), { kind: "tiny quiet" }),
       button("Tag", () => askTag((tag) => each({ tag })), { kind: "tiny quiet" }),
       button("Pin", () => each({ pinned: true }), { kind: "tiny quiet", picture: "pin" }),
-      button("Delete", () => drop(ids), { kind: "tiny quiet danger", picture: "trash" }),
+      ...(seen.status.may_delete ? [button("Delete", () => drop(ids), { kind: "tiny quiet danger", picture: "trash" })] : []),
       iconButton("close", "Choose none", () => { selected.clear(); marked(); }));
   }
 
@@ -180,9 +186,18 @@ export function galleryPage(node, app) {
   }
 
   function drop(ids) {
+    if (!seen.status.may_delete) { toast("Images cannot be deleted on this server."); return; }
     const free = ids.filter((id) => !images.find((each) => each.id === id)?.pinned);
     if (free.length < ids.length) toast("Pinned images stay: unpin them first.");
     if (free.length) remove(free, actions).catch(complain);
+  }
+
+  /** Show what looks like an image; everything again with null. */
+  function similar(id) {
+    like = id;
+    search.hidden = Boolean(id);
+    like_.hidden = !id;
+    reload();
   }
 
   function removed(id) {
@@ -244,5 +259,5 @@ export function galleryPage(node, app) {
   follow((job) => { if (job?.state === "done" && job.images.some((id) => !images.some((each) => each.id === id))) stale = true; if (stale && !node.hidden) shown(); });
   let stale = true;
   function shown() { if (stale) { stale = false; reload(); } else place(); }
-  return { removed, restored, changed, shown };
+  return { removed, restored, changed, similar, shown };
 }

@@ -1,6 +1,6 @@
 // What can be done with images anywhere on the page: pin, tag, delete with undo, download, copy.
 
-import { complain, download, plural, toast } from "./dom.js";
+import { complain, download, plural, toast, usd } from "./dom.js";
 import { get, post, request } from "./api.js";
 
 /** Delete once the message with "Undo" is gone; until then nothing has happened. */
@@ -11,26 +11,26 @@ export async function remove(ids, app) {
     return;
   }
   for (const id of ids) {
-    try { await request("DELETE", `/api/images/${id}`); } catch (error) { complain(error); app.restored([id]); }
+    try { await request("DELETE", `api/images/${id}`); } catch (error) { complain(error); app.restored([id]); }
   }
   app.status().catch(() => {});
 }
 
 export async function change(id, wanted, app) {
-  const found = await request("PATCH", `/api/images/${id}`, wanted);
+  const found = await request("PATCH", `api/images/${id}`, wanted);
   app.changed(found);
   return found;
 }
 
 export async function save(ids, kind) {
-  const response = await post("/api/export", { ids, kind }, { raw: true });
+  const response = await post("api/export", { ids, kind }, { raw: true });
   const name = response.headers.get("content-disposition").match(/filename="(.+)"/)[1];
   download(await response.blob(), name);
 }
 
 /** Copy an image's pixels; clipboards take PNG only, so others are drawn anew. */
 export async function copyImage(id) {
-  const blob = await (await request("GET", `/images/${id}`, undefined, { raw: true })).blob();
+  const blob = await (await request("GET", `images/${id}`, undefined, { raw: true })).blob();
   await navigator.clipboard.write([new ClipboardItem({ "image/png": blob.type === "image/png" ? blob : png(blob) })]);
   toast("The image is in the clipboard.");
 }
@@ -47,4 +47,11 @@ export async function copyText(text, what) {
   toast(`${what} is in the clipboard.`);
 }
 
-export const describe = (id) => get(`/api/images/${id}`);
+/** Have the chat model write an image's alt text; it costs a little, and is saved with the image. */
+export async function writeAlt(id) {
+  const found = await post(`api/images/${id}/alt`);
+  toast(`Written for ${usd(found.cost_usd)}: read it before you use it.`);
+  return found.alt;
+}
+
+export const describe = (id) => get(`api/images/${id}`);

@@ -19,7 +19,7 @@ export function jobsPage(node, app) {
   const rows = new Map();
 
   async function ofBatches() {
-    const found = await get("/api/batches");
+    const found = await get("api/batches");
     batches.hidden = !found.batches.length;
     batches.lastChild.replaceChildren(...found.batches.map(batch));
   }
@@ -27,7 +27,7 @@ export function jobsPage(node, app) {
   function batch(report) {
     const go = (action) => (event) => {
       event.target.disabled = true;
-      post(`/api/batches/${report.id}/${action}`).then(ofBatches).catch((error) => { complain(error); event.target.disabled = false; });
+      post(`api/batches/${report.id}/${action}`).then(ofBatches).catch((error) => { complain(error); event.target.disabled = false; });
     };
     const { state, images = [], problems = [] } = report;
     const says = { submitting: "Its submission was interrupted. Going on submits nothing twice.", submitted: `${report.completed} of ${report.total} drawn.`,
@@ -42,9 +42,9 @@ export function jobsPage(node, app) {
   }
 
   async function ofWorkers() {
-    const found = await get("/api/workers");
+    const found = await get("api/workers");
     workers.hidden = !found.jobs.length;
-    const decide = (job, action) => () => post(`/api/workers/${encodeURIComponent(job.id)}/${action}`).then(ofWorkers).catch(complain);
+    const decide = (job, action) => () => post(`api/workers/${encodeURIComponent(job.id)}/${action}`).then(ofWorkers).catch(complain);
     workers.lastChild.replaceChildren(...found.jobs.map((job) => {
       const waits = job.state === "needs_review" || job.state === "lost";
       const shown = { ...job, message: waits ? "It may have been billed, and there is no image." : "" };

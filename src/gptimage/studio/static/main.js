@@ -1,7 +1,7 @@
 // The frame of the page: its tabs, its state in the address, the theme, and the stream of jobs.
 
 import { complain, h, icon, usd } from "./dom.js";
-import { follow, get, jobs, listen, loadStatus, recall, remember, seen } from "./api.js";
+import { follow, get, jobs, listen, loadStatus, recall, remember, request, seen } from "./api.js";
 import { needsDecision } from "./cards.js";
 import { makePage } from "./make.js";
 import { editPage } from "./edit.js";
@@ -21,6 +21,7 @@ const app = {
   open(id, ids = [id]) { openDetail(id, { ids, ...app }).catch(complain); },
   edit(id) { show("edit"); made.get("edit").api.start(id); app.go("edit"); },
   again(request) { show("make"); made.get("make").api.use({ request }); },
+  similar(id) { show("gallery"); made.get("gallery").api.similar(id); app.go("gallery"); },
   removed(id) { made.get("gallery")?.api.removed(id); },
   restored(ids) { made.get("gallery")?.api.restored(ids); },
   changed(image) { made.get("gallery")?.api.changed(image); },
@@ -57,6 +58,7 @@ async function showStatus() {
   const mode = document.querySelector("#mode");
   mode.hidden = !status.sandbox;
   mode.title = "Everything is drawn offline: no key, no cost";
+  document.querySelector("#leave").hidden = !status.can_sign_out;
   const left = document.querySelector("#left");
   left.hidden = status.left_usd === null;
   left.textContent = `${usd(status.left_usd)} left`;
@@ -77,6 +79,7 @@ function theme() {
 }
 
 theme();
+document.querySelector("#leave").addEventListener("click", () => request("DELETE", "session").then(() => location.reload(), complain));
 document.querySelector(".tabs").append(...Object.entries(PAGES).map(([name, [title]]) =>
   h("a", { href: `#/${name}`, "data-page": name }, icon(name), title, name === "jobs" && count)));
 follow((job) => {
@@ -86,7 +89,7 @@ follow((job) => {
   if (!job || !job.live) showStatus().catch(() => {});
 });
 try {
-  [seen.catalogue] = await Promise.all([get("/api/catalogue"), showStatus()]);
+  [seen.catalogue] = await Promise.all([get("api/catalogue"), showStatus()]);
   addEventListener("hashchange", () => { route(); scrollTo(0, 0); });
   listen(trouble);
   route();

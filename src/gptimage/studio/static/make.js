@@ -75,7 +75,7 @@ export function makePage(node, { open, go }) {
   const ask = later(200, async (mine) => {
     const name = template.value;
     try {
-      const found = await post("/api/render", { template: name, arguments: draft.arguments });
+      const found = await post("api/render", { template: name, arguments: draft.arguments });
       if (name !== template.value || mine !== asked) return;
       draft.rendered = found.prompt;
       rendered.textContent = found.prompt;
@@ -137,7 +137,7 @@ export function makePage(node, { open, go }) {
     const all = wanted.map((text) => body(text));
     try {
       if (half.checked) {
-        await post("/api/batches", { id: ids.of(all), requests: all });
+        await post("api/batches", { id: ids.of(all), requests: all });
         toast("Submitted. It is under Jobs; its images are ready within a day.");
       } else for (const [place, each] of all.entries()) await submit({ id: ids.of(each, place), ...each });
       ids.arrived();

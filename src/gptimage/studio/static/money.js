@@ -9,7 +9,7 @@ export function moneyPage(node, app) {
     h("p", { text: "The last 30 days (UTC), from the usage the service returned and the prices of the day." }))), body);
 
   async function shown() {
-    try { draw(await get("/api/money")); } catch (error) { complain(error); }
+    try { draw(await get("api/money")); } catch (error) { complain(error); }
   }
 
   function draw(found) {
@@ -28,7 +28,7 @@ export function moneyPage(node, app) {
       ...(found.unknown.length ? [unknown(found.unknown)] : []),
       h("div", { class: "charts" }, h("section", { class: "sheet wide", "aria-label": "Spending by day" }, h("h2", { text: "By day" }),
         columns(found.days.map((day) => ({ name: day, cost_usd: days.get(day)?.cost_usd ?? "0", images: days.get(day)?.images ?? 0 })))),
-        bars("By model", found.by_model), bars("By operation", found.by_operation), bars("By tag", found.by_tag, "Tag images (launch, client-x, …) and see here what each cost.")));
+        bars("By model", found.by_model), bars("By operation", found.by_operation), bars("By project", found.by_project, "Tag images project:NAME and see here what each project cost."), bars("By tag", found.by_tag, "Tag images (launch, client-x, …) and see here what each cost.")));
   }
 
   /** Calls that may have been billed: only the service's own page knows, and a person reads it. */
@@ -41,7 +41,7 @@ export function moneyPage(node, app) {
           h("span", { class: "small soft", text: `${when(row.at)} · counts ${usd(row.counted_usd)} · ${row.error ?? ""} ${row.request_id ?? ""}` })),
           h("form", { onsubmit: async (event) => {
             event.preventDefault();
-            try { await post(`/api/money/${encodeURIComponent(row.id)}`, { cost_usd: amount.value }); await shown(); app.status(); } catch (error) { complain(error); }
+            try { await post(`api/money/${encodeURIComponent(row.id)}`, { cost_usd: amount.value }); await shown(); app.status(); } catch (error) { complain(error); }
           } }, amount, h("button", { class: "button", type: "submit", text: "Enter" })));
       })));
   }

@@ -133,7 +133,7 @@ export class EstimateLine {
     if (!body) { this.about.textContent = ""; return; }
     this.asking = new AbortController();
     try {
-      const found = await post("/api/estimate", body, { signal: this.asking.signal });
+      const found = await post("api/estimate", body, { signal: this.asking.signal });
       if (found.refused) throw new StudioError(found.refused, found.field);
       const each = found.estimate_usd === null ? null : found.estimate_usd / (half ? 2 : 1);
       const most = half ? " at half price" : found.most_usd === null ? "" : ` · at most ${usd(found.most_usd * times)}`;

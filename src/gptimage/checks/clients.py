@@ -1,0 +1,251 @@
+"""The methods of both clients that look at images: check them, describe them, choose among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Unpack
+
+from gptimage._internal.coroutines import run_blocking
+from gptimage._internal.keywords import strict
+from gptimage.budget.budget import Usd
+from gptimage.checks import attempts
+from gptimage.checks.attempts import Attempts
+from gptimage.checks.check import AnyCheck, CheckResult
+from gptimage.conversation.turns import ClientParts
+from gptimage.engine.base_client import BaseClient, CallSettings
+from gptimage.engine.signatures import shows
+from gptimage.image.image import ImageSource
+from gptimage.types.request import EditOptions, Options, Prompt, Sources
+
+
+if TYPE_CHECKING:
+    from gptimage.conversation.alt_text import AltText, Purpose
+    from gptimage.types.record import Record
+
+
+class _Base(BaseClient):
+    def _parts(self) -> ClientParts:
+        return ClientParts(saver=self._saver, sender=self._sender, accounting=self._accounting)
+
+
+class CheckingClient(_Base):
+    """The part of `ImageClient` that looks at images."""
+
+    @strict("check")
+    def check(self, image: ImageSource, checks: Sequence[AnyCheck]) -> tuple[CheckResult, ...]:
+        """Check an image. Only a `gptimage.checks.Question` is sent and paid.
+
+        Args:
+            image: What holds the image.
+            checks: The checks.
+
+        Returns:
+            What each check found, in their order; one that raised counts as failed.
+
+        Raises:
+            InvalidRequestError: There is no check, or a question cannot be sent.
+            ConfigurationError: A check needs a package that is not installed.
+            ImageDecodeError: It is no image.
+        """
+        return run_blocking(attempts.check_any(self._parts(), image, checks))
+
+    @strict("alt_text")
+    def alt_text(
+        self,
+        image: ImageSource | Record,
+        purpose: Purpose = "informative",
+        *,
+        context: str | None = None,
+        language: str = "English",
+        chat_model: str | None = None,
+    ) -> AltText:
+        """Have the chat model write the text alternative of an image: one cheap, paid turn.
+
+        It is saved with an image of the client's store, where ``store.set_alt`` edits it and
+        `Image.for_web` finds it.
+
+        Args:
+            image: A record or id of the client's store; or a path, bytes, an `Image`, ...
+            purpose: ``informative`` says what the image shows, ``functional`` what the link or
+                button that it is does; ``decorative`` is empty, and nothing is sent.
+            context: What the page says of it, or where a link leads.
+            language: The language of the text.
+            chat_model: The model that writes it; the client's when left out.
+
+        Returns:
+            The text, at most 125 characters, with what it cost.
+
+        Raises:
+            InvalidRequestError: An argument makes no sense; nothing was sent.
+            ConfigurationError: A stored image is named, and the client has no store.
+            ImageNotFoundError: No image has this id.
+            ApiError: The service refused.
+            OutcomeUnknownError: No usable response arrived; it may have been billed.
+        """
+        from gptimage.conversation.alt_text import alt_text
+
+        work = alt_text(
+            self._parts(),
+            image,
+            purpose,
+            context=context,
+            language=language,
+            chat_model=chat_model,
+        )
+        return run_blocking(work)
+
+    @shows(Options, EditOptions)
+    def best_of(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        checks: Sequence[AnyCheck],
+        budget: Usd | None = None,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        timeout: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **options: Unpack[EditOptions],
+    ) -> Attempts:
+        """Draw several images in one call, check each, and say which is the best.
+
+        Args:
+            prompt: What to draw or change.
+            images: Images to start from, for an edit.
+            checks: What the images should be; see `gptimage.checks`.
+            budget: The most that the call and its questions together may cost, in USD.
+            refresh: Send the request even if the cache has its reply, and replace that.
+            tags: Tags for the store, besides one that all images of this call get.
+            timeout: Seconds to wait for each response; the client's when left out.
+            extra_headers: Headers sent with each request, besides the client's.
+            **options: See `EditOptions`; ``n`` says how many images, 4 when left out.
+
+        Raises:
+            GptImageError: As `generate` and `edit`. A check that fails itself raises nothing.
+        """
+        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
+        limited = self._within(budget)
+        draw = partial(limited._draw_any, prompt, images, several(options))
+        return run_blocking(attempts.best_of(limited._parts(), draw, how, checks))
+
+    @shows(Options, EditOptions)
+    def until(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        checks: Sequence[AnyCheck],
+        most: int = 3,
+        budget: Usd | None = None,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        timeout: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **options: Unpack[EditOptions],
+    ) -> Attempts:
+        """Draw until an image passes every check, one call after another.
+
+        Args:
+            prompt: What to draw or change.
+            images: Images to start from, for an edit.
+            checks: What the image should be; see `gptimage.checks`.
+            most: The most calls, 1 to 20.
+            budget: The most that all calls and questions together may cost, in USD; the attempts
+                end where the next one could cross it.
+            refresh: Send also the first request even if the cache has its reply.
+            tags: Tags for the store, besides one that all attempts get.
+            timeout: Seconds to wait for each response; the client's when left out.
+            extra_headers: Headers sent with each request, besides the client's.
+            **options: See `EditOptions`.
+
+        Returns:
+            Every attempt; look at ``passed``. A call that fails after an image was made ends the
+            attempts, and is in ``stopped``.
+
+        Raises:
+            GptImageError: As `generate` and `edit`, when the first call fails.
+        """
+        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
+        limited = self._within(budget)
+        draw = partial(limited._draw_any, prompt, images, options)
+        return run_blocking(attempts.until(limited._parts(), draw, how, checks, most))
+
+
+class AsyncCheckingClient(_Base):
+    """The part of `AsyncImageClient` that looks at images."""
+
+    async def check(
+        self, image: ImageSource, checks: Sequence[AnyCheck]
+    ) -> tuple[CheckResult, ...]:
+        """Check an image; see `ImageClient.check`."""
+        return await attempts.check_any(self._parts(), image, checks)
+
+    @strict("alt_text")
+    async def alt_text(
+        self,
+        image: ImageSource | Record,
+        purpose: Purpose = "informative",
+        *,
+        context: str | None = None,
+        language: str = "English",
+        chat_model: str | None = None,
+    ) -> AltText:
+        """Have the chat model write an image's text alternative; see `ImageClient.alt_text`."""
+        from gptimage.conversation.alt_text import alt_text
+
+        return await alt_text(
+            self._parts(),
+            image,
+            purpose,
+            context=context,
+            language=language,
+            chat_model=chat_model,
+        )
+
+    @shows(Options, EditOptions)
+    async def best_of(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        checks: Sequence[AnyCheck],
+        budget: Usd | None = None,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        timeout: float | None = None,  # noqa: ASYNC109  # of the response, as in the SDK
+        extra_headers: Mapping[str, str] | None = None,
+        **options: Unpack[EditOptions],
+    ) -> Attempts:
+        """Draw several images and say which is the best; see `ImageClient.best_of`."""
+        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
+        limited = self._within(budget)
+        draw = partial(limited._draw_any, prompt, images, several(options))
+        return await attempts.best_of(limited._parts(), draw, how, checks)
+
+    @shows(Options, EditOptions)
+    async def until(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None = None,
+        *,
+        checks: Sequence[AnyCheck],
+        most: int = 3,
+        budget: Usd | None = None,
+        refresh: bool = False,
+        tags: Iterable[str] = (),
+        timeout: float | None = None,  # noqa: ASYNC109  # of the response, as in the SDK
+        extra_headers: Mapping[str, str] | None = None,
+        **options: Unpack[EditOptions],
+    ) -> Attempts:
+        """Draw until an image passes every check; see `ImageClient.until`."""
+        how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
+        limited = self._within(budget)
+        draw = partial(limited._draw_any, prompt, images, options)
+        return await attempts.until(limited._parts(), draw, how, checks, most)
+
+
+def several(options: EditOptions) -> EditOptions:
+    """Return the options of ``best_of``, which draws four images where no number is given."""
+    return options if options.get("n") is not None else {**options, "n": 4}

@@ -1,0 +1,126 @@
+"""``gptimage check``, and the options with which ``generate`` and ``edit`` check what they draw."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from gptimage.cli.json_output import print_json
+from gptimage.cli.options import add_client_options, configure, open_client
+from gptimage.cli.parser import add_json, argument
+from gptimage.errors import InvalidRequestError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gptimage import ImageClient, Prompt
+    from gptimage.checks import Attempts, CheckResult
+
+
+CHECK_FAILED: Final = 6
+"""The exit code when an image fails a check: it is there, and paid."""
+
+_NAMES: Final = (
+    "transparent, words=TEXT, palette=COLOR,..., margins[=5%%], pixels=SIZE, ask=QUESTION"
+)
+
+
+def add_check_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--check``, ``--until`` and ``--best-of``."""
+    group = parser.add_argument_group("checks of what is drawn")
+    argument(group, "--check NAME[=VALUE]", f"may be repeated: {_NAMES}", action="append")
+    argument(group, "--until CALLS", "draw until an image passes, at most so often", type=int)
+    argument(group, "--best-of IMAGES", "draw so many at once, take the best", type=int)
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``check``."""
+    parser.add_argument("file", metavar="FILE", type=Path, nargs="+", help="an image")
+    argument(parser, "--check NAME[=VALUE]", _NAMES, action="append", required=True)
+    add_json(parser, "one JSON object on standard output")
+    add_client_options(parser, without=("store", "cache", "tag", "refresh"))
+    parser.set_defaults(func=run_check)
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Check files; only ``ask=`` sends anything."""
+    from gptimage.checks import Question, named_checks
+    from gptimage.checks.check import checked, run_check
+    from gptimage.image import Image
+
+    checks = checked(named_checks(args.check))
+    images = [(each, Image.from_path(each)) for each in args.file]
+    local = [each for each in checks if not isinstance(each, Question)]
+    if len(local) < len(checks):
+        with open_client(configure(args)) as client:
+            found = [(path, client.check(image, checks)) for path, image in images]
+    else:  # no client, and so no key, is needed
+        found = [(path, tuple(run_check(each, image) for each in local)) for path, image in images]
+    passed = all(each.passed for _, results in found for each in results)
+    if args.json:
+        rows = [
+            {"path": str(path), "checks": [each.to_dict() for each in results]}
+            for path, results in found
+        ]
+        print_json({"passed": passed, "files": rows})
+    else:
+        for path, results in found:
+            print("\n".join(f"{path}  {line}" for line in lines(results)))
+    return 0 if passed else CHECK_FAILED
+
+
+def attempts_from_args(
+    client: ImageClient, prompt: str | Prompt, options: dict[str, Any], args: argparse.Namespace
+) -> Attempts:
+    """Draw as ``--until`` or ``--best-of`` say.
+
+    Raises:
+        GptImageError: As ``client.until`` and ``client.best_of``.
+    """
+    from gptimage.checks import named_checks
+
+    images, checks = options.pop("images", None), named_checks(args.check)
+    if args.best_of is not None:
+        return client.best_of(prompt, images, checks=checks, **with_number(options, args))
+    most = 1 if args.until is None else args.until
+    return client.until(prompt, images, checks=checks, most=most, **options)
+
+
+def refuse_check_options(args: argparse.Namespace) -> None:
+    """Refuse options that would have no effect, before anything is sent.
+
+    Raises:
+        InvalidRequestError: One would have none.
+    """
+    if not hasattr(args, "check"):
+        return
+    several = args.until is not None or args.best_of is not None
+    clashes = {
+        "--until and --best-of: take one of them": None not in {args.until, args.best_of},
+        "--best-of says how many images: leave out -n": None not in {args.best_of, args.n},
+        "--until and --best-of need a --check": several and not args.check,
+        "--check shows no previews: leave out --partial-images": bool(args.check)
+        and args.partial_images is not None,
+    }
+    for problem, is_so in clashes.items():
+        if is_so:
+            raise InvalidRequestError(f"{problem}; nothing was sent", field="check")
+
+
+def with_number(options: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options with the number of images that ``--best-of`` draws."""
+    number = getattr(args, "best_of", None)
+    return options if number is None else {**options, "n": number}
+
+
+def times(args: argparse.Namespace) -> str:
+    """Return how often is drawn, in words before the price of one call."""
+    until = getattr(args, "until", None)
+    return f"up to {until} times, each " if until is not None and until > 1 else ""
+
+
+def lines(results: Sequence[CheckResult]) -> list[str]:
+    """Return one line for each check."""
+    return [f"{'ok' if each.passed else 'FAILED':<7}{each.name}: {each.reason}" for each in results]

@@ -1,0 +1,165 @@
+"""``gptimage compare``: models and qualities on the same prompts, one sheet, and its votes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gptimage.cli.json_output import print_json
+from gptimage.cli.options import (
+    add_client_options,
+    configure,
+    open_client,
+    read_settings,
+)
+from gptimage.cli.output import progress
+from gptimage.cli.parser import add_json, argument
+from gptimage.errors import InvalidRequestError
+
+
+if TYPE_CHECKING:
+    from gptimage.compare import Comparison
+
+
+_RECORD = "record"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``compare``."""
+    argument(parser, "SET", "a TOML file of prompts; or the word record")
+    argument(parser, "VOTES", "after record: the file that a sheet exported", nargs="?")
+    argument(parser, "--models NAMES", "models, with commas between them")
+    argument(parser, "--quality NAMES", "qualities, with commas between them")
+    argument(parser, "--check NAME[=VALUE]", "see gptimage check; may be repeated", action="append")
+    argument(parser, "--budget USD", "spend no more on this comparison, such as 1.00", dest="usd")
+    argument(parser, "--concurrency N", "how many at the same time (default: 4)", type=int)
+    argument(parser, "-o --output FILE", "the sheet (default: the set's name with .html)")
+    argument(parser, "--dry-run", "print what it may cost; send nothing, need no key")
+    add_json(parser)
+    add_client_options(parser, without=("budget", "refresh"))
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare, or record the votes of a sheet."""
+    if args.set == _RECORD:
+        return _record(args)
+    if args.votes is not None:
+        raise InvalidRequestError("one set at a time; nothing was sent", field="votes")
+    from gptimage.checks import named_checks
+    from gptimage.compare import read_set
+
+    title, cases, options = read_set(args.set)
+    models, qualities = _names(args.models), _names(args.quality)
+    if not models:
+        raise InvalidRequestError("name the models: --models a,b; nothing was sent", field="models")
+    checks = named_checks(args.check or ())
+    if args.dry_run:
+        return _dry_run(args, title)
+    config = configure(args)
+    if config.place("cache") is None:  # without one, the same image would be paid for again
+        args.cache = "on"
+        config = configure(args)
+    output = Path(args.output or f"{Path(args.set).stem}.html")
+    with open_client(config) as client, progress(f"drawing {len(cases)} prompts ..."):
+        found = client.compare(
+            cases,
+            models=models,
+            qualities=qualities,
+            title=title,
+            checks=checks,
+            budget=args.usd,
+            concurrency=4 if args.concurrency is None else args.concurrency,
+            tags=args.tag or (),
+            **options,
+        )
+    path = found.save(output)
+    return _report(args, found, path)
+
+
+def _report(args: argparse.Namespace, found: Comparison, path: Path) -> int:
+    whole = found.to_dict()
+    lost = [each for each in found.cells if each.error is not None]
+    if args.json:
+        print_json({**whole, "sheet": str(path)})
+    else:
+        for each in found.cells:
+            cost = "no image" if each.error else "?" if each.usd is None else f"${each.usd:.4f}"
+            failed = ", ".join(check.name for check in each.checks if not check.passed)
+            note = f"  failed: {failed}" if failed else ""
+            print(f"{each.case.title}  {each.setting}  {cost}{note}")
+        print(f"{path}\npaid now: {_usd(whole['paid_usd'])}")
+    for each in lost:
+        print(f"note: {each.case.title}, {each.setting}: {each.error}", file=sys.stderr)
+    return 1 if lost else 0
+
+
+def _dry_run(args: argparse.Namespace, title: str) -> int:
+    """Print what each image may cost, and all together."""
+    from gptimage import ImageClient
+    from gptimage.compare import read_set
+    from gptimage.compare.matrix import Matrix
+    from gptimage.models.pricing import format_usd
+
+    _, cases, options = read_set(args.set)
+    matrix = Matrix.of(cases, _names(args.models), _names(args.quality), (), options)
+    read_settings({"sandbox": True})  # a setting that is wrong is named now
+    rows: list[tuple[str, Decimal | None]] = []
+    # The sandbox shares checks and prices with the service, and needs no key.
+    with ImageClient.sandbox() as client:
+        for number, request in enumerate(matrix.requests((), title, None)):
+            case, setting = divmod(number, len(matrix.settings))
+            name = f"{matrix.cases[case].title}  {matrix.settings[setting]}"
+            rows.append((name, client.max_cost(request.pop("prompt"), **request)))
+    known = [most for _, most in rows if most is not None]
+    total = sum(known, Decimal(0)) if len(known) == len(rows) else None
+    if args.json:
+        cells = [
+            {"cell": name, "max_cost_usd": None if most is None else str(most)}
+            for name, most in rows
+        ]
+        print_json({"cells": cells, "max_cost_usd": None if total is None else str(total)})
+        return 0
+    for name, most in rows:
+        print(f"{name}  {'cost not known' if most is None else f'at most {format_usd(most)}'}")
+    print(f"{len(rows)} images, at most {_usd(total)}; what the cache has costs nothing")
+    return 0
+
+
+def _record(args: argparse.Namespace) -> int:
+    """Tag the winners in the store, and print how often each model won."""
+    from gptimage.compare import record
+    from gptimage.engine.from_config import open_store
+
+    if args.votes is None:
+        raise InvalidRequestError(
+            "name the file of votes that a sheet exported: gptimage compare record votes.json",
+            field="votes",
+        )
+    store = open_store(configure(args))
+    if store is None:
+        raise InvalidRequestError("votes are kept in a store: give --store", field="store")
+    with store:
+        found = record(store, args.votes)
+    if args.json:
+        rows = [
+            {"model": each.model, "quality": each.quality, "wins": each.wins, "votes": each.votes}
+            for each in found
+        ]
+        print_json({"standings": rows})
+        return 0
+    for each in found:
+        quality = "" if each.quality is None else f", {each.quality}"
+        print(f"{each.wins} of {each.votes}  {each.model}{quality}")
+    return 0
+
+
+def _names(text: str | None) -> list[str]:
+    return [name for each in (text or "").split(",") if (name := each.strip())]
+
+
+def _usd(amount: object) -> str:
+    return "an amount that is not known" if amount is None else f"${amount}"

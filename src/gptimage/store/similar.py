@@ -1,0 +1,154 @@
+"""Similar images and duplicates, found by their perceptual hashes in the index."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations, pairwise
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from gptimage.errors import InvalidRequestError
+from gptimage.types.record import Record
+
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+    from gptimage.store.database import Database
+
+
+BITS: Final = 64
+
+SIMILAR: Final = 10
+"""Bits in which similar images differ at most: two in a thousand unlike ones do as well."""
+
+DUPLICATE: Final = 4
+"""Bits in which copies of another size or format differ at most."""
+
+
+@frozen
+class Match:
+    """An image of a store that looks like another one.
+
+    Attributes:
+        record: What is known of it.
+        distance: Bits of 64 in which the perceptual hashes differ; 0 for a copy, about 32 for
+            another image.
+    """
+
+    record: Record
+    distance: int
+
+
+def check_distance(distance: object) -> int:
+    """Return the distance itself, once it is proved to be one.
+
+    Raises:
+        InvalidRequestError: It is no whole number from 0 to 32.
+    """
+    if isinstance(distance, int) and not isinstance(distance, bool) and 0 <= distance <= BITS // 2:
+        return distance
+    raise InvalidRequestError(
+        f"distance {distance!r:.40} must be 0 to {BITS // 2} bits of {BITS}: images that have "
+        "nothing in common differ in about 32",
+        field="distance",
+        value=distance,
+        allowed=f"0 to {BITS // 2}",
+    )
+
+
+def nearest(database: Database, hash: str, most: int, distance: int) -> list[tuple[int, int]]:
+    """Return at most so many rows with their distances, the nearest first.
+
+    Args:
+        database: The index.
+        hash: What is looked for, in hex.
+        most: How many rows.
+        distance: Bits in which they may differ.
+    """
+
+    def work(connection: Connection) -> list[tuple[int, int]]:
+        # One text for all: reading a million rows takes five times as long.
+        (texts,) = connection.execute("SELECT group_concat(hash, '') FROM hashes").fetchone()
+        hashes, wanted = _numbers(texts or ""), _numbers(hash)[0]
+        near: defaultdict[int, set[int]] = defaultdict(set)
+        for each in hashes:
+            if (differing := (each ^ wanted).bit_count()) <= distance:
+                near[differing].add(each)
+        found: list[tuple[int, int]] = []
+        for differing in sorted(near):
+            names = [array("Q", [each]).tobytes().hex() for each in near[differing]][:most]
+            marks = ", ".join("?" * len(names))
+            rows = connection.execute(
+                f"SELECT seq FROM hashes WHERE hash IN ({marks}) ORDER BY seq DESC LIMIT ?",  # noqa: S608  # marks
+                [*names, most - len(found)],
+            )
+            found += [(row, differing) for (row,) in rows]
+        return found
+
+    return database.read(work)
+
+
+def groups(database: Database, distance: int) -> Iterator[list[int]]:
+    """Yield the rows of images that are alike, the group with the newest image first.
+
+    A group holds whatever differs from another of its members in at most so many bits; of what
+    has no hash, files with the same bytes.
+    """
+
+    def work(connection: Connection) -> dict[str, list[int]]:
+        query = """SELECT IFNULL(NULLIF(h.hash, ''), p.sha256), p.seq
+            FROM pictures p LEFT JOIN hashes h ON h.seq = p.seq"""
+        found: defaultdict[str, list[int]] = defaultdict(list)
+        for name, row in connection.execute(query):
+            found[name].append(row)
+        return found
+
+    rows = database.read(work)
+    numbers = {int(name, 16): name for name in rows if len(name) == BITS // 4}
+    leader = {each: each for each in numbers}
+
+    def first(number: int) -> int:
+        while leader[number] != number:
+            number = leader[number] = leader[leader[number]]
+        return number
+
+    for one, other in pairs(list(numbers), distance):
+        leader[first(one)] = first(other)
+    alike: defaultdict[str, list[int]] = defaultdict(list)
+    for name, found in rows.items():
+        key = numbers[first(int(name, 16))] if len(name) == BITS // 4 else name
+        alike[key] += found
+    large = [sorted(each) for each in alike.values() if len(each) > 1]
+    yield from sorted(large, key=lambda each: each[-1], reverse=True)
+
+
+def pairs(numbers: Sequence[int], distance: int) -> Iterator[tuple[int, int]]:
+    """Yield the pairs that differ in at most so many bits.
+
+    Cut into two parts more than bits may differ, two such numbers have two parts in common: only
+    those are compared (https://doi.org/10.1109/TPAMI.2013.231).
+    """
+    if not distance:
+        return
+    edges = [BITS * part // (distance + 2) for part in range(distance + 3)]
+    parts = [(1 << high) - (1 << low) for low, high in pairwise(edges)]
+    for one, two in combinations(parts, 2):
+        mask = one | two
+        buckets: defaultdict[int, list[int]] = defaultdict(list)
+        for number in numbers:
+            bucket = buckets[number & mask]
+            for other in bucket:
+                if (number ^ other).bit_count() <= distance:
+                    yield number, other
+            bucket.append(number)
+
+
+def _numbers(texts: str) -> array[int]:
+    """Return hashes in hex as numbers, in this machine's order of bytes."""
+    found = array("Q")
+    found.frombytes(bytes.fromhex(texts))
+    return found

@@ -1,0 +1,341 @@
+"""Drawing until an image passes: every attempt is paid once, saved, entered and never lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptimage import (
+    ApiError,
+    AsyncImageClient,
+    BudgetExceededError,
+    ConfigurationError,
+    Image,
+    ImageClient,
+    InvalidRequestError,
+    OutcomeUnknownError,
+    StoreError,
+)
+from gptimage.budget.budget import Budget
+from gptimage.budget.ledger import Ledger
+from gptimage.checks import AnyCheck, Attempts, CheckResult, Pixels, Question, Transparent
+from gptimage.sandbox import Sandbox
+
+
+LOW: dict[str, Any] = {"size": "1024x1024", "quality": "low"}
+PRICE = Decimal("0.00589")
+"""One such image, rounded."""
+
+
+def passes_from(number: int) -> Callable[[Image], bool]:
+    """A check that passes from the so many-th image on."""
+    seen: list[Image] = []
+
+    def look(image: Image) -> bool:
+        seen.append(image)
+        return len(seen) >= number
+
+    return look
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox(draw="plain")
+
+
+@pytest.fixture
+def client(sandbox: Sandbox, tmp_path: Path) -> Iterator[ImageClient]:
+    with ImageClient.sandbox(
+        sandbox,
+        store=tmp_path / "store",
+        cache=tmp_path / "cache",
+        ledger=Ledger(tmp_path / "ledger.sqlite"),
+    ) as client:
+        yield client
+
+
+def stored(client: ImageClient, tag: str | None) -> list[str]:
+    """The ids in the store that have a tag, oldest first."""
+    assert client.store is not None
+    assert tag is not None
+    return sorted(record.id for record in client.store.history(tag=tag))
+
+
+def test_until_draws_until_an_image_passes(client: ImageClient, sandbox: Sandbox) -> None:
+    """Each attempt is drawn anew, in spite of the cache, saved under one tag, and entered."""
+    found = client.until("A fox", checks=[passes_from(3)], most=5, tags=["site"], **LOW)
+
+    assert (found.passed, len(found), found.attempts.index(found.best)) == (True, 3, 2)
+    assert [each.failed[0].name for each in found if not each.passed] == ["look", "look"]
+    assert [each.id for each in found] == stored(client, found.tag) == stored(client, "site")
+    assert stored(client, "chosen") == [found.best.id]
+    assert client.ledger is not None
+    assert client.ledger.summary().total.calls == len(sandbox.requests) == 3
+    assert found.cost is not None
+    assert client.ledger.spent() == found.cost.usd
+
+
+def test_until_ends_with_the_best_when_none_passes(client: ImageClient) -> None:
+    """The result says what each attempt failed; the one that passed most is the best."""
+    checks: list[AnyCheck] = [passes_from(2), Transparent()]
+
+    found = client.until("A fox", checks=checks, most=2, **LOW)
+
+    assert (found.passed, found.stopped, len(found)) == (False, None, 2)
+    assert found.best is found.attempts[1]
+    assert [each.reason for each in found.best.failed] == ["every pixel is opaque"]
+
+
+def test_a_first_image_that_passes_is_the_only_one(client: ImageClient, sandbox: Sandbox) -> None:
+    """It may come from the cache, too, and costs nothing then."""
+    for _ in range(2):
+        found = client.until("A fox", checks=[Pixels("1024x1024")], **LOW)
+
+    assert (len(found), len(sandbox.requests)) == (1, 1)
+    assert found.result.cached
+    assert found.cost is not None
+    assert found.cost.usd == 0
+
+
+def test_best_of_draws_several_in_one_call(client: ImageClient, sandbox: Sandbox) -> None:
+    """Four where no number is given; the best of those that fail as much has the best scores."""
+    scores = iter([0.2, 0.9, 0.4, 0.1])
+
+    def likeness(_: Image) -> CheckResult:
+        return CheckResult(name="likeness", passed=False, reason="not alike", score=next(scores))
+
+    found = client.best_of("A fox", checks=[likeness], **LOW)
+
+    assert (len(found), len(sandbox.requests)) == (4, 1)
+    assert found.best is found.attempts[1]
+    assert found.image is found.result.images[1]
+    assert stored(client, found.tag) == sorted(str(each.id) for each in found)
+
+
+def test_an_edit_is_checked_like_a_new_image(client: ImageClient, sandbox: Sandbox) -> None:
+    """With images to start from, both are edits."""
+    fox = client.generate("A fox", **LOW).image
+
+    found = client.best_of("In snow", fox, checks=[Pixels("1024x1024")], n=2, **LOW)
+
+    assert (found.passed, len(found)) == (True, 2)
+    assert sandbox.requests[-1].path == "/images/edits"
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [(lambda _: 1 / 0, "division by zero"), (lambda _: "yes", "it returned 'yes'")],
+)
+def test_a_check_that_fails_itself_loses_no_image(
+    client: ImageClient, broken: Any, reason: str
+) -> None:
+    """It counts as failed, with what it raised; the image is there and paid once."""
+    found = client.until("A fox", checks=[broken], most=1, **LOW)
+
+    (check,) = found.best.checks
+    assert not check.passed
+    assert reason in check.reason
+    assert isinstance(check.error, Exception)
+    assert found.image.size == (1024, 1024)
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"), [("timeout", OutcomeUnknownError), ("quota", ApiError)]
+)
+def test_a_later_call_that_fails_keeps_the_images_before_it(
+    client: ImageClient, sandbox: Sandbox, failure: Any, kind: type[Exception]
+) -> None:
+    """They come back with what ended the attempts, whose cost is then not known."""
+
+    def fail_after(image: Image) -> bool:
+        sandbox.fail_next(failure)
+        return False
+
+    found = client.until("A fox", checks=[fail_after], most=5, **LOW)
+
+    assert len(found) == 1
+    assert isinstance(found.stopped, kind)
+    assert str(found.stopped) in found.warnings[-1]
+    assert (found.cost is None) == (failure == "timeout")
+
+
+def test_a_first_call_that_fails_is_an_error(client: ImageClient, sandbox: Sandbox) -> None:
+    """There is no image to return."""
+    sandbox.fail_next("quota")
+
+    with pytest.raises(ApiError):
+        client.until("A fox", checks=[passes_from(1)], **LOW)
+    assert len(sandbox.requests) == 1
+
+
+def test_images_that_could_not_be_saved_come_back(
+    client: ImageClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that fails in a later attempt ends the attempts; its paid image is among them."""
+    store = client.store
+    assert store is not None
+    first = store.save
+
+    def save(*arguments: Any, **more: Any) -> Any:
+        monkeypatch.setattr(store, "save", broken)
+        return first(*arguments, **more)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(store, "save", save)
+    found = client.until("A fox", checks=[passes_from(3)], most=3, **LOW)
+
+    assert [each.id is None for each in found] == [False, True]
+    assert isinstance(found.stopped, StoreError)
+
+
+def test_ctrl_c_during_a_check_carries_the_images() -> None:
+    """Without a store only this call has them."""
+
+    def interrupted(_: Image) -> bool:
+        raise KeyboardInterrupt
+
+    client = ImageClient.sandbox(Sandbox(draw="plain"))
+
+    with client, pytest.raises(KeyboardInterrupt) as caught:
+        client.until("A fox", checks=[interrupted], **LOW)
+
+    assert caught.value.result.image.size == (1024, 1024)  # type: ignore[attr-defined]  # added
+
+
+@pytest.mark.parametrize(("budget", "drawn"), [("0.0118", 2), (Decimal("0.0117"), 1), (1, 3)])
+def test_a_budget_holds_for_all_attempts_together(
+    sandbox: Sandbox, budget: Any, drawn: int
+) -> None:
+    """The next one is not sent where it could cross it; the client has no budget of its own."""
+    with ImageClient.sandbox(sandbox) as client:
+        found = client.until("A fox", checks=[passes_from(9)], budget=budget, **LOW)
+
+    assert len(found) == len(sandbox.requests) == drawn
+    assert isinstance(found.stopped, BudgetExceededError) == (drawn < 3)
+
+
+def test_a_budget_too_small_for_the_first_sends_nothing(sandbox: Sandbox) -> None:
+    """It is an error, as everywhere."""
+    client = ImageClient.sandbox(sandbox)
+
+    with client, pytest.raises(BudgetExceededError):
+        client.best_of("A fox", checks=[passes_from(1)], budget="0.02", **LOW)
+    assert sandbox.requests == []
+
+
+def test_the_client_s_own_budget_counts_as_well(sandbox: Sandbox) -> None:
+    """Both must have room, and what one refuses is not left reserved in the other."""
+    own = Budget("0.007", per="total")
+    with ImageClient.sandbox(sandbox, budget=own) as client:
+        found = client.until("A fox", checks=[passes_from(9)], budget=1, **LOW)
+
+    assert len(found) == 1
+    assert own.remaining() == Decimal("0.007") - found.cost.usd  # type: ignore[union-attr]  # known
+
+
+def test_a_question_passes_with_yes(client: ImageClient, sandbox: Sandbox) -> None:
+    """Each answer is paid, entered beside the images, and stands in the result."""
+    for words in ("No, it is a cat.", "Perhaps.", "Yes: red, with a white tip."):
+        sandbox.answer_next(words)
+
+    found = client.until("A fox", checks=[Question("Is it a fox?", name="fox")], **LOW)
+
+    assert [each.checks[0].reason for each in found] == [
+        "No, it is a cat.",
+        "neither yes nor no: Perhaps.",
+        "Yes: red, with a white tip.",
+    ]
+    assert [each.passed for each in found] == [False, False, True]
+    assert client.ledger is not None
+    assert {each.name: each.calls for each in client.ledger.summary(by="operation")} == {
+        "generate": 3,
+        "question": 3,
+    }
+    assert found.cost is not None
+    assert client.ledger.spent() == found.cost.usd
+
+
+def test_a_question_without_an_answer_is_a_finding(client: ImageClient, sandbox: Sandbox) -> None:
+    """What it may have cost is not known; the image is kept."""
+
+    def look(_: Image) -> bool:
+        sandbox.fail_next("timeout")
+        return True
+
+    found = client.until("A fox", checks=[look, Question("Is it a fox?")], most=1, **LOW)
+
+    assert not found.passed
+    assert isinstance(found.best.checks[1].error, OutcomeUnknownError)
+    assert found.cost is None
+
+
+@pytest.mark.parametrize("checks", [[], None, ["transparent"], [Transparent], [Question(" ")]])
+def test_what_is_no_check_is_refused_before_anything_is_sent(
+    client: ImageClient, sandbox: Sandbox, checks: Any
+) -> None:
+    """An image must not be paid for to find out."""
+    with pytest.raises(InvalidRequestError, match="nothing was sent"):
+        client.until("A fox", checks=checks)
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("most", [0, 21, True, "3"])
+def test_most_is_a_number_of_calls(client: ImageClient, most: Any) -> None:
+    """Each of them costs."""
+    with pytest.raises(InvalidRequestError, match="most="):
+        client.until("A fox", checks=[passes_from(1)], most=most)
+
+
+def test_a_budget_that_is_no_amount_is_refused(client: ImageClient) -> None:
+    """Before anything is sent."""
+    with pytest.raises(ConfigurationError, match="an amount in USD"):
+        client.until("A fox", checks=[passes_from(1)], budget="much")
+
+
+def test_check_looks_at_any_image(client: ImageClient, sandbox: Sandbox) -> None:
+    """Nothing is drawn; only the question is sent."""
+    fox = client.generate("A fox", **LOW).image
+
+    found = client.check(fox.data, [Pixels("1024x1024"), Question("Is it a fox?")])
+
+    assert [each.passed for each in found] == [True, True]
+    assert sandbox.requests[-1].path == "/responses"
+
+
+def test_both_clients_do_the_same(tmp_path: Path) -> None:
+    """The awaited methods find what the blocking ones do."""
+
+    async def run() -> tuple[Attempts, Attempts, tuple[CheckResult, ...]]:
+        async with AsyncImageClient.sandbox(Sandbox(draw="plain"), store=tmp_path) as client:
+            found = await client.until("A fox", checks=[passes_from(2)], budget=1, **LOW)
+            best = await client.best_of("A fox", checks=[Transparent()], n=2, **LOW)
+            return found, best, await client.check(found.image, [Question("Is it a fox?")])
+
+    found, best, checks = asyncio.run(run())
+
+    assert (len(found), found.passed) == (2, True)
+    assert (len(best), best.passed) == (2, False)
+    assert checks[0].passed
+
+
+def test_attempts_are_json(client: ImageClient) -> None:
+    """Everything a program needs to choose, without the images."""
+    found: Any = client.until("A fox", checks=[Pixels("1024x1024")], **LOW).to_dict()
+
+    assert found["passed"] is True
+    assert found["attempts"][0]["checks"] == [
+        {
+            "name": "pixels",
+            "passed": True,
+            "reason": "it has 1024x1024",
+            "score": 1.0,
+            "cost_usd": "0",
+        }
+    ]

@@ -1,0 +1,252 @@
+"""``gptimage images sync``: a manifest's images are drawn when they change, and only then."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptimage import Image
+from gptimage.cli.main import main
+from gptimage.store import Store
+
+
+INDEX = Path("images/images.index.json")
+HEAD = """
+folder = "images"
+[defaults]
+size = "64x64"
+quality = "low"
+"""
+HERO = """
+[[image]]
+name = "hero"
+prompt = "A red fox"
+alt = "A fox in the snow."
+"""
+CARD = """
+[[image]]
+name = "card"
+template = "og_image"
+arguments = { title = "Docs" }
+alt = ""
+output = "cards/card.jpg"
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command runs in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    write(HEAD, HERO, CARD)
+
+
+def write(*parts: str) -> None:
+    """Write the manifest."""
+    Path("images.toml").write_text("".join(parts), encoding="utf-8")
+
+
+def sync(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[tuple[str, str]]]:
+    """Run the command over the sandbox; return the exit code, and each file with its state."""
+    capsys.readouterr()
+    code = main(["images", "sync", "--sandbox", "--json", *words])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return code, [(line["file"], line["state"]) for line in lines if "file" in line]
+
+
+def index() -> dict[str, Any]:
+    """The files of the index."""
+    found: dict[str, Any] = json.loads(INDEX.read_text(encoding="utf-8"))["images"]
+    return found
+
+
+def paid() -> int:
+    """How many images were ever drawn."""
+    with Store(Path("~/Pictures/gptimage").expanduser()) as store:
+        return store.stats().images
+
+
+def test_only_what_changed_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first run draws all, the second nothing, and a changed prompt one image."""
+    assert sync(capsys) == (0, [("hero.png", "drawn"), ("cards/card.jpg", "drawn")])
+    assert Image.open("images/cards/card.jpg").format == "jpeg"
+    line = index()["hero.png"]
+    assert (line["alt"], line["width"], line["sandbox"]) == ("A fox in the snow.", 64, True)
+    assert line["sha256"] == Image.open("images/hero.png").sha256
+    before = INDEX.read_bytes()
+
+    assert sync(capsys) == (0, [("hero.png", "current"), ("cards/card.jpg", "current")])
+    assert INDEX.read_bytes() == before
+
+    write(HEAD, HERO.replace("red", "grey"), CARD)
+    assert sync(capsys, "--check")[0] == 1
+    assert sync(capsys) == (0, [("hero.png", "drawn"), ("cards/card.jpg", "current")])
+    assert (sync(capsys, "--check")[0], paid()) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "states"),
+    [
+        ("A fox in the snow.", "A fox.", ["described", "current"]),  # free: only the index changes
+        ('alt = "A', 'output = "a/b.png"\nalt = "A', ["copied", "current"]),  # free: a copy
+        ('alt = "A', 'variant = 2\nalt = "A', ["drawn", "current"]),
+        ('"low"', '"medium"', ["drawn", "drawn"]),
+    ],
+    ids=["alt text", "another file", "another variant", "a default"],
+)
+def test_what_a_change_costs(
+    old: str, new: str, states: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Texts and places are free; what shapes the image is not; --check sees each."""
+    sync(capsys)
+    write(HEAD.replace(old, new), HERO.replace(old, new), CARD)
+
+    assert sync(capsys, "--check")[0] == 1
+    code, lines = sync(capsys)
+    assert (code, [state for _, state in lines][:2]) == (0, states)
+    assert (sync(capsys, "--check")[0], paid()) == (0, 2 + states.count("drawn"))
+
+
+def test_nothing_is_deleted_unasked(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that left the manifest stays until --prune, and so does one that was changed."""
+    sync(capsys)
+    write(HEAD, HERO)
+
+    assert sync(capsys)[1][1:] == [("cards/card.jpg", "not in the manifest")]
+    assert sync(capsys, "--check")[0] == 0
+    assert sync(capsys, "--check", "--prune")[0] == 1
+    Path("images/cards/card.jpg").write_bytes(b"mine")
+    assert sync(capsys, "--prune")[1][1:] == []
+    assert Path("images/cards/card.jpg").read_bytes() == b"mine"
+
+    assert sync(capsys, "--prune", "--overwrite")[1][1:] == [("cards/card.jpg", "deleted")]
+    assert not Path("images/cards/card.jpg").exists()
+    assert list(index()) == ["hero.png"]
+
+
+@pytest.mark.parametrize("words", [["--check"], ["--dry-run"], []])
+def test_a_foreign_file_is_not_replaced(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that it did not draw is refused before anything is paid."""
+    Path("images").mkdir()
+    Path("images/hero.png").write_bytes(b"mine")
+
+    code = main(["images", "sync", "--sandbox", *words])
+
+    assert code == {"--check": 1, "--dry-run": 0}.get("".join(words), 2)
+    assert Path("images/hero.png").read_bytes() == b"mine"
+    assert list(Path("images").rglob("*.jpg")) == []
+    if not words:
+        assert "was not drawn by this command" in capsys.readouterr().err
+        assert sync(capsys, "--overwrite")[0] == 0
+        assert Image.open("images/hero.png").size == (64, 64)
+
+
+def test_a_kill_before_the_index_costs_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image that was paid is found by the next run, whether its file was written or not."""
+    from gptimage.cli.manifest import ImageIndex
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ImageIndex, "write", killed)
+        assert main(["images", "sync", "--sandbox"]) == 130
+    assert (paid(), INDEX.exists()) == (1, False)
+
+    assert sync(capsys)[0] == 0
+    assert paid() == 2
+    Path("images/hero.png").unlink()
+    assert sync(capsys)[1][0] == ("hero.png", "drawn")
+    assert paid() == 2
+
+
+def test_an_unknown_outcome_waits_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    """What may have been billed is not sent again; the others are drawn, the exit code is 4."""
+    write(HEAD, HERO.replace("A red fox", "A fox [sandbox:cut]"), CARD)
+
+    for _ in range(2):
+        assert main(["images", "sync", "--sandbox"]) == 4
+    out, err = capsys.readouterr()
+
+    assert "hero.png" not in out
+    assert list(index()) == ["cards/card.jpg"]
+    assert "decide with `gptimage jobs show sandbox-images:" in err
+    id = err.rpartition("`gptimage jobs show ")[2].partition("`")[0]
+    where = str(Path("~/.local/state/gptimage/images.sqlite").expanduser())
+    assert main(["jobs", "discard", id, "--job-store", where]) == 0
+    assert main(["images", "sync", "--sandbox"]) == 1
+    assert "variant = 2 in the manifest asks for another image" in capsys.readouterr().err
+
+
+def test_a_budget_stops_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """What would go beyond it is not sent, and one message is enough for all."""
+    write(HEAD, HERO, HERO.replace("hero", "two").replace("red", "wet"), CARD)
+
+    assert main(["images", "sync", "--sandbox", "--budget", "0.008/total"]) == 1
+
+    assert "the others would fail alike; stopped" in capsys.readouterr().err
+    assert (list(index()), paid()) == (["hero.png"], 1)
+
+
+def test_a_dry_run_says_what_it_would_cost(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a key, and without a file; what the sandbox drew is to be drawn by the service."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    assert main(["images", "sync", "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("2 of 2 to draw, about $0.0")
+    assert not Path("images").exists()
+    assert main(["images", "sync"]) == 3  # no key
+
+    sync(capsys)
+    assert main(["images", "sync", "--check"]) == 1
+    assert "hero.png  (the sandbox drew it)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("manifest", "problem"),
+    [
+        (HEAD, "it has no images"),
+        (HEAD + HERO.replace("alt", "alternative"), "hero: it has no alt: say what the image"),
+        (HEAD + HERO.replace("alt", "siez = '1x1'\nalt"), "'siez' (did you mean 'size'?)"),
+        (HEAD + HERO.replace("alt", "n = 2\nalt"), "unknown key 'n'"),
+        (HEAD + HERO.replace("alt", "quality = 3\nalt"), "hero: quality: 3 cannot be used"),
+        (HEAD + HERO.replace("alt", "quality = 'ultra'\nalt"), "hero: quality"),
+        (HEAD + HERO.replace("alt", "template = 'og_image'\nalt"), "a prompt or a template"),
+        (HEAD + CARD.replace("og_image", "og_imag"), "card: "),
+        (HEAD + HERO.replace("alt", "output = '../fox.png'\nalt"), "must be a file below"),
+        (HEAD + HERO.replace("alt", "output = '/fox.png'\nalt"), "must be a file below"),
+        (HEAD + HERO.replace("alt", "output = 'fox.webp'\nformat = 'png'\nalt"), "does not end"),
+        (HEAD + HERO + HERO, "two images have the name hero"),
+        (HEAD.replace("images", "../images") + HERO, "folder '../images' must be below"),
+        ("[[image]", "images.toml: "),
+    ],
+)
+def test_a_wrong_manifest_is_refused_whole(
+    manifest: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each mistake is named with its image, before anything is sent."""
+    write(manifest)
+
+    assert main(["images", "sync", "--sandbox"]) == 2
+
+    message = capsys.readouterr().err
+    assert problem in message
+    assert "nothing was sent" in message
+    assert not Path("images").exists() or list(Path("images").iterdir()) == []
+
+
+def test_a_damaged_index_is_not_taken_for_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    """Else every image would be paid again."""
+    sync(capsys)
+    INDEX.write_text("<<<<" + "<<< HEAD\n", encoding="utf-8")
+
+    assert main(["images", "sync", "--sandbox"]) == 2
+    assert "restore it from version control" in capsys.readouterr().err

@@ -1,0 +1,171 @@
+"""Similar images and duplicates: what is found, in which order, and in an index of old."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from PIL import Image as Pil
+
+from gptimage import Image, ImageDecodeError, ImageNotFoundError, InvalidRequestError
+from gptimage.store import FileBlobs, Record, Store, sidecar
+from gptimage.store.similar import pairs
+
+
+def scene(seed: int, size: int = 96) -> Image:
+    """An image of a few large squares of chance."""
+    chance = random.Random(seed)
+    squares = bytes(chance.randrange(256) for _ in range(36))
+    return Image.from_pil(Pil.frombytes("L", (6, 6), squares).resize((size, size)).convert("RGB"))
+
+
+@pytest.fixture
+def save(store: Store, make: Any) -> Callable[..., Record]:
+    """Save one image."""
+    return lambda image, **options: store.save(make.result("A fox", image), **options)[0]
+
+
+def test_copies_are_found_nearest_first(store: Store, save: Any) -> None:
+    """A path, bytes, an image, a record and an id all name what is looked for."""
+    first, small = save(scene(1)), save(scene(1).thumbnail(40).convert("jpeg", 50))
+    save(scene(2))
+
+    assert next((each.record, each.distance) for each in store.similar(scene(1))) == (first, 0)
+    assert [each.record for each in store.similar(first)] == [small]
+    assert [each.record for each in store.similar(small.id)] == [first]
+    assert sorted(each.record.id for each in store.similar(scene(1).data)) == [first.id, small.id]
+    assert store.similar(scene(3)) == ()
+
+
+def test_the_distance_bounds_what_is_found(store: Store, save: Any) -> None:
+    """Nearest first, at most so many, and nothing further away than that."""
+    base = save(scene(1))
+    hashes = {
+        bits: f"{int(base.perceptual_hash, 16) ^ ((1 << bits) - 1):016x}" for bits in (1, 5, 9)
+    }
+    for bits in (9, 1, 5):
+        record = save(scene(10 + bits))
+        rewrite(store, record, perceptual_hash=hashes[bits])
+    store.reindex()
+
+    assert [each.distance for each in store.similar(base)] == [1, 5, 9]
+    assert [each.distance for each in store.similar(base, distance=5)] == [1, 5]
+    assert [each.distance for each in store.similar(base, 1)] == [1]
+
+
+def rewrite(store: Store, record: Record, **changes: Any) -> None:
+    """Write another sidecar, as another version of the library would."""
+    assert record.path is not None
+    record.path.with_suffix(".json").write_bytes(sidecar.dump(evolve(record, **changes)))
+
+
+def test_duplicates_come_in_groups(store: Store, save: Any, make: Any) -> None:
+    """The newest group first, each oldest first; files without a hash by their bytes."""
+    svg = Image.from_bytes(b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>")
+    drawings = [save(svg), save(svg)]
+    pair = [save(scene(1)), save(scene(1).convert("webp", 80))]
+    save(scene(2)), save(make.image()), save(make.image())
+    exact = [save(scene(5)), save(scene(5)), save(scene(5))]
+
+    assert list(store.duplicates()) == [tuple(exact), tuple(pair), tuple(drawings)]
+    assert [each.record for each in store.similar(drawings[0])] == [drawings[1]]
+
+
+def test_every_pair_within_the_distance_is_found() -> None:
+    """Comparing only what shares a part finds what comparing everything finds."""
+    chance = random.Random(7)
+    numbers = [chance.getrandbits(64) for _ in range(40)]
+    numbers += [
+        each ^ (1 << chance.randrange(64)) ^ (1 << chance.randrange(64)) for each in numbers
+    ]
+    numbers += [each ^ 0x8001_0000_0100_0010 for each in numbers[:20]]
+    for distance in (0, 1, 2, 4, 7):
+        plain = {
+            frozenset(pair)
+            for pair in combinations(set(numbers), 2)
+            if 0 < (pair[0] ^ pair[1]).bit_count() <= distance
+        }
+        found = {frozenset(pair) for pair in pairs([*set(numbers)], distance)}
+
+        assert found == plain
+
+
+def test_images_of_an_older_version_get_their_hashes(store: Store, save: Any) -> None:
+    """They are counted, not read at each opening; one command makes them, also in the sidecar."""
+    old, svg = save(scene(1)), save(Image.from_bytes(b"<svg xmlns='http://www.w3.org/2000/svg'/>"))
+    rewrite(store, old, perceptual_hash=None)
+    rewrite(store, svg, perceptual_hash=None)
+    store.reindex()
+    before = (store.stats().unhashed, store.similar(scene(1)))
+    count = store.reindex(hashes=True)
+
+    assert before == (2, ())
+    assert (count, store.stats().unhashed) == (2, 0)
+    assert [each.record for each in store.similar(scene(1))] == [old]
+    assert (store.get(old.id), store.get(svg.id).perceptual_hash) == (old, "")
+
+
+def test_an_index_of_an_older_version_is_brought_up_to_date(tmp_path: Path, make: Any) -> None:
+    """Its table is added, and nothing is read again."""
+    with Store(tmp_path) as store:
+        record = store.save(make.result("A fox", scene(1)))[0]
+        rewrite(store, record, perceptual_hash=None)
+        store.reindex()
+    connection = sqlite3.connect(tmp_path / "index.sqlite")
+    with connection:
+        connection.execute("DROP TABLE hashes")
+        connection.execute("DELETE FROM migrations WHERE name LIKE '%perceptual%'")
+    connection.close()
+    with Store(tmp_path) as store:
+        assert (store.stats().unhashed, store.verify().clean) == (1, True)
+        assert [each.record.id for each in store.similar(record.id)] == []
+
+
+@pytest.mark.parametrize("hash", ["zz", "ABCDEF0123456789", "0" * 17])
+def test_a_hash_nobody_wrote_is_ignored(store: Store, save: Any, hash: str) -> None:
+    """A sidecar may have been changed by anybody; the image is not lost over it."""
+    record = save(scene(1))
+    rewrite(store, record, perceptual_hash=hash)
+    store.reindex()
+
+    assert (store.get(record.id).perceptual_hash, store.stats().unhashed) == (None, 1)
+
+
+def test_an_image_that_cannot_be_hashed_is_saved(store: Store, save: Any) -> None:
+    """Half a file was paid for, too: it has no hash, and is no reason to read it again."""
+    whole = scene(1)
+    record = save(Image.from_bytes(whole.data[: whole.nbytes // 2]))
+
+    assert (record.perceptual_hash, store.stats().unhashed) == ("", 0)
+
+
+def test_wrong_arguments_are_named(store: Store, save: Any) -> None:
+    """Nothing is looked for."""
+    save(scene(1))
+    with pytest.raises(InvalidRequestError, match="0 to 32"):
+        store.similar(scene(1), distance=33)
+    with pytest.raises(InvalidRequestError, match="0 to 32"):
+        list(store.duplicates(distance=True))
+    with pytest.raises(InvalidRequestError, match="limit 0"):
+        store.similar(scene(1), 0)
+    with pytest.raises(ImageNotFoundError):
+        store.similar("img_20260101T000000000000_" + "0" * 32)
+    with pytest.raises(ImageDecodeError):
+        store.similar(b"no image")
+
+
+def test_hashes_follow_their_images(tmp_path: Path, make: Any) -> None:
+    """A tag leaves the hash alone, and what is deleted is found no more."""
+    store = Store(FileBlobs(tmp_path))
+    one, two = store.save(make.result("A fox", scene(1), scene(1)))
+    tagged = store.tag(two.id, "red")
+    before = [each.record for each in store.similar(one)]
+    store.delete(two.id)
+
+    assert (before, store.similar(one), list(store.duplicates())) == ([tagged], (), [])
