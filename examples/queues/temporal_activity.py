@@ -63,7 +63,7 @@ def refused(result: JobResult) -> ApplicationError:
     """Return the error of a job without images, and whether Temporal may try again."""
     wait = None if result.retry_after is None else timedelta(seconds=result.retry_after)
     return ApplicationError(
-        result.reason,
+        result.reason or result.status,
         result.to_dict(),
         type=result.status,
         non_retryable=not (result.retryable or result.status == "busy"),
