@@ -242,8 +242,13 @@ def _about(argument: TemplateArgument) -> str:
 
 def _text(prompt: gptimage.Prompt) -> str:
     chosen = {name: getattr(prompt, name) for name in _SETTINGS}
-    arguments = {"prompt": prompt.text, **{k: v for k, v in chosen.items() if v is not None}}
-    return _INTRODUCTION + json.dumps(arguments, indent=2, ensure_ascii=False)
+    given: dict[str, object] = {k: v for k, v in chosen.items() if v is not None}
+    arguments: dict[str, object] = {"prompt": prompt.with_sentences(), **given}
+    introduction = _INTRODUCTION
+    if prompt.images:  # drawing after images is an edit; the server must be allowed to read them
+        arguments["images"] = [str(each.file) for each in prompt.images]
+        introduction = introduction.replace("generate_image", "edit_image")
+    return introduction + json.dumps(arguments, indent=2, ensure_ascii=False)
 
 
 def _refusal(error: gptimage.TemplateError) -> MCPError:

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from gptimage_mcp.app import App
 
 PATH: Final = "/studio"
+_READING: Final = (f"{PATH}/api/estimate", f"{PATH}/api/render")
+"""What the form asks while somebody types: nothing is begun."""
+
 _SESSIONS: Final = 1_000
 _OPENED: Final = 64
 """Callers whose studio stays open when nobody uses it."""
@@ -136,7 +139,8 @@ class SignInMiddleware:
         if scope["type"] == "http" and (scope["path"] + "/").startswith(f"{PATH}/"):
             token = None if self._signins is None else self._signins.find(HTTPConnection(scope))
             known = self._signins is None or token is not None
-            scope = {**scope, UNCOUNTED: known and scope["method"] in ("GET", "HEAD")}
+            reads = scope["method"] in ("GET", "HEAD") or scope["path"] in _READING
+            scope = {**scope, UNCOUNTED: known and reads}
             if token is not None:
                 given = [pair for pair in scope["headers"] if pair[0] != b"authorization"]
                 scope["headers"] = [*given, (b"authorization", f"Bearer {token}".encode())]

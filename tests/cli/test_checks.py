@@ -111,4 +111,6 @@ def test_check_looks_at_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["check", str(plain), "--check", "ask=Is it teal?", "--sandbox"]) == 0
     assert "Yes." in capsys.readouterr().out
     assert main(["check", str(tmp_path / "none.png"), *checks]) == 2
+    assert main(["check", str(clear), "--check", f"unlike={clear}"]) == 6
+    assert main(["check", str(clear), "--check", f"unlike={tmp_path / 'none.png'}"]) == 2
     assert Image.from_path(plain).size == (64, 64)

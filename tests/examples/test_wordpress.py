@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from gptimage import ImageClient
 from gptimage.store import Store
 from tests.examples.conftest import paid
 from tests.examples.wordpress_site import WordPressSite
@@ -154,6 +155,19 @@ def test_an_image_in_the_text(wordpress: Any) -> None:
     text = site.posts[1]["content"]["raw"]
     assert (text.count("<img"), paid()) == (1, 1)
     assert 'alt="A &quot;red&quot; fox" class="wp-image-100"' in text
+
+
+def test_the_text_of_the_store_is_used(wordpress: Any) -> None:
+    """What `alt_text` or a person wrote for the image goes before the title; empty counts, too."""
+    with Store("pictures") as store:
+        client = ImageClient.sandbox(store=store)
+        record = client.generate("A fox", size="256x256", quality="low").stored[0]
+        found = [wordpress.alt_of(store, record, "Title " * 30)]
+        for text in ("A fox asleep", ""):
+            store.set_alt(record, text)
+            found.append(wordpress.alt_of(store, record, "Title"))
+
+    assert [len(found[0]) <= 125, *found[1:]] == [True, "A fox asleep", ""]
 
 
 def test_one_failed_post_does_not_stop_the_others(

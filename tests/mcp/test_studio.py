@@ -136,7 +136,8 @@ def test_reading_the_gallery_counts_for_no_rate(tmp_path: Path) -> None:
         site.client() as other,
     ):
         read = {client.get("/studio/api/status").status_code for _ in range(8)}
-        begun = [client.post("/studio/api/render", json={}).status_code for _ in range(4)]
+        read |= {client.post("/studio/api/estimate", json={}).status_code for _ in range(8)}
+        begun = [client.post("/studio/api/jobs", json={}).status_code for _ in range(4)]
         guesses = [
             other.post("/studio/session", data={"token": f"guess-{number}"}).status_code
             for number in range(4)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 """Seconds after which what has not happened will not happen."""
 
 SMALL: dict[str, Any] = {"size": "1024x1024", "quality": "low"}

@@ -6,8 +6,12 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gptimage_mcp.config.settings import Settings
+from gptimage_mcp.server import build_server
+from tests.mcp.http_helpers import TOKEN
+from tests.mcp.http_helpers import serving as mcp_serving
 from tests.studio.conftest import PATIENCE, Hold, Service, Site, Tab, enter, opened, quoted, serving
 
 
@@ -335,3 +339,41 @@ def test_a_page_of_another_server_gets_nothing(browser: Browser, site: Site) -> 
 
     assert found == {"read": "no", "send": "no", "image": "no", "listen": "no", "embed": "no"}
     assert len(site.get("/api/jobs")["jobs"]) == jobs
+
+
+def test_the_studio_of_a_server_is_signed_into(
+    browser: Browser, tmp_path: Path, look: dict[str, Any]
+) -> None:
+    """Below the MCP server: a token opens it, everything works there, and signing out closes it."""
+    from playwright.sync_api import expect
+
+    settings = Settings(
+        store=tmp_path / "store",
+        ledger=tmp_path / "ledger.sqlite",
+        sandbox=True,
+        studio=True,
+        transport="http",
+        tokens=(TOKEN,),
+        log_level="ERROR",
+    )
+    with mcp_serving(build_server(settings), settings) as server:
+        context = browser.new_context(**look)
+        context.set_default_timeout(PATIENCE * 1000)
+        page = context.new_page()
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"{server.url}/studio")
+        page.get_by_label("Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("main[data-ready]")
+        page.fill(".make textarea[name=prompt]", "A distant drum")
+        page.click(".make button.primary")
+        page.click(".make .card:first-child[data-state=done] button.frame:has(img)")
+        image = page.wait_for_selector("dialog .view img")
+        drawn = image.evaluate("async node => (await node.decode(), node.naturalWidth)")
+        page.keyboard.press("Escape")
+        page.click("#leave")
+        expect(page.get_by_label("Token")).to_be_visible(timeout=PATIENCE * 1000)
+        context.close()
+
+    assert (drawn, wrong) == (1024, [])

@@ -35,7 +35,14 @@ from gptimage.models.pricing import DEFAULT_CHAT_MODEL
 from gptimage.providers.base import Exchange
 from gptimage.providers.openai.responses import Ask
 from gptimage.transport.http import HttpReply
-from gptimage.types.inputs import API_FORMATS, is_sdk_file, resolve, resolve_all, spread
+from gptimage.types.inputs import (
+    API_FORMATS,
+    is_sdk_file,
+    resolve,
+    resolve_all,
+    spread,
+    with_references,
+)
 from gptimage.types.record import Record
 from gptimage.types.request import FileRef, Prompt, Source, Sources
 from gptimage.types.result import Result
@@ -159,9 +166,11 @@ class ConversationSession:
         if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
         fetch = self.saver.core.fetch
+        resolved = () if images is None else resolve_all(found, fetch=fetch)
+        prompt, resolved = with_references(prompt, resolved, fetch=fetch)
         return TurnInput(
             prompt=prompt,
-            images=() if images is None else resolve_all(found, fetch=fetch),
+            images=resolved,
             mask=self._mask(mask),
             action=action,
             options=options,

@@ -296,7 +296,9 @@ class BaseClient:
         self, prompt: str | Prompt, options: Mapping[str, Any], how: CallSettings
     ) -> Result:
         tags = self._check(how)
-        return await self._answer(self._config.plan_generate(prompt, options), how, tags)
+        plan = partial(self._config.plan_generate, prompt, options)
+        reads = isinstance(prompt, Prompt) and prompt.images  # files, of megabytes
+        return await self._answer(await self._runtime.work(plan) if reads else plan(), how, tags)
 
     async def _edit(
         self, prompt: str | Prompt, images: Sources, options: Mapping[str, Any], how: CallSettings

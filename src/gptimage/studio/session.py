@@ -138,7 +138,8 @@ class NoticePage(HTMLResponse):
         headers = {
             "cache-control": "no-store",
             "content-security-policy": _POLICY,
-            "referrer-policy": "no-referrer",
+            # With none at all, browsers also hide the origin of a form, and it would be refused.
+            "referrer-policy": "same-origin",
         }
         super().__init__(_PAGE.format(title=title, text=text, head=head), status, headers)
 

@@ -199,7 +199,8 @@ class StudioWork:
             progress.closed = "the studio was closed before it was sent; nothing was billed"
 
     async def aclose(self) -> None:
-        """Release files and connections."""
+        """Release files, connections and threads."""
+        self._threads.shutdown(wait=False)
         await asyncio.to_thread(self._client.close)
         self._job_store.close()
 

@@ -20,7 +20,7 @@ from gptimage_mcp.resources import images_changed
 from gptimage_mcp.tools import schemas
 from gptimage_mcp.tools.inputs import stored_id
 from gptimage_mcp.tools.parameters import Nothing
-from gptimage_mcp.tools.register import STOPS, optional, register_tool
+from gptimage_mcp.tools.register import REPEATABLE, optional, register_tool
 
 
 ENDED: Final = "conversation-ended"
@@ -43,7 +43,7 @@ Limit = Annotated[int, Field(description="20 by default", ge=1, le=100)]
 def add_conversation_tools(server: DynamicServer, app: App) -> None:
     """Register the tool, where the settings ask for it."""
     tool = ConversationTools(app).manage_conversations
-    register_tool(server, tool, title="Manage conversations", hints=STOPS, structured=True)
+    register_tool(server, tool, title="Manage conversations", hints=REPEATABLE, structured=True)
 
 
 @frozen

@@ -47,6 +47,13 @@ class Inspection(TypedDict):
     similar: list[Alike]
 
 
+class AltText(TypedDict):
+    """The text alternative of a saved image."""
+
+    id: str
+    alt: str
+
+
 class Info(TypedDict):
     """An image, or a call and its images.
 

@@ -111,7 +111,7 @@ export function empty(picture, title, text, ...actions) {
 export function usd(amount) {
   if (amount === null || amount === undefined) return "unknown";
   const number = Number(amount);
-  return number === 0 ? "$0" : `$${number.toFixed(number >= 10 ? 2 : 4)}`;
+  return number === 0 ? "$0" : `$${number.toFixed(number >= 1 ? 2 : 4)}`;
 }
 
 export function plural(count, one, many = `${one}s`) {
