@@ -369,7 +369,7 @@ def test_the_studio_of_a_server_is_signed_into(
         page.fill(".make textarea[name=prompt]", "A distant drum")
         page.click(".make button.primary")
         page.click(".make .card:first-child[data-state=done] button.frame:has(img)")
-        image = page.wait_for_selector("dialog .view img")
+        image = page.locator("dialog .view img")
         drawn = image.evaluate("async node => (await node.decode(), node.naturalWidth)")
         page.keyboard.press("Escape")
         page.click("#leave")
