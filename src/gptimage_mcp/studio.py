@@ -203,7 +203,7 @@ class Studios:
             if rest == "session":
                 return await signins.change(request)
             if not rest and current_caller() is None:
-                # A strict cookie does not come along from a link on another site: once more from here.
+                # From a link on another site the strict cookie does not come: once more from here.
                 if request.headers.get("sec-fetch-site") == "cross-site":
                     return EntryPage()
                 return NoticePage(401, "Sign in to the studio", _FORM)
