@@ -203,10 +203,9 @@ class Studios:
             if rest == "session":
                 return await signins.change(request)
             if not rest and current_caller() is None:
+                # From a link on another site the strict cookie does not come: once more from here.
                 if request.headers.get("sec-fetch-site") == "cross-site":
-                    return (
-                        EntryPage()
-                    )  # from a link elsewhere the strict cookie does not come along
+                    return EntryPage()
                 return NoticePage(401, "Sign in to the studio", _FORM)
         return cast("Response", await self._page(signs_in=signins is not None))
 

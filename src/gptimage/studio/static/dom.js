@@ -63,6 +63,11 @@ export function button(text, onclick, { kind = "", picture = null, ...more } = {
   return h("button", { type: "button", class: `button ${kind}`, onclick, ...more }, picture && icon(picture), text);
 }
 
+/** The button that sends a form. The second click of a double click sends nothing: it would be paid for, too. */
+export function submitButton(text) {
+  return h("button", { type: "submit", class: "button primary", onclick: (event) => { if (event.detail > 1) event.preventDefault(); } }, text);
+}
+
 /** A button with a picture only; its words are for those who do not see it. */
 export function iconButton(name, label, onclick, more = {}) {
   return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick, ...more }, icon(name));

@@ -1,6 +1,6 @@
 // Edit: images in order, a mask over the first, and every turn as a branch of a tree.
 
-import { button, complain, dialog, empty, field, h, iconButton, later, toast } from "./dom.js";
+import { button, complain, dialog, empty, field, h, iconButton, later, submitButton, toast } from "./dom.js";
 import { follow, get, Ids, jobs, post, recall, remember, source, submit, thumbnail } from "./api.js";
 import { actions, cardList, sentence } from "./cards.js";
 import { familyTree } from "./detail.js";
@@ -17,7 +17,7 @@ export function editPage(node, app) {
   const prompt = h("textarea", { class: "prompt-box", name: "prompt", placeholder: "What should change? What must stay?", value: recall("edit.prompt", ""), oninput: changed });
   const parameters = new Parameters("edit", changed);
   const estimate = new EstimateLine(parameters);
-  const send = h("button", { type: "submit", class: "button primary" }, "Edit image");
+  const send = submitButton("Edit image");
   const keep = h("input", { type: "checkbox", name: "outside", onchange: () => remember("edit.keep", keep.checked) });
   keep.checked = recall("edit.keep", true);
   const maskNote = h("p", { class: "small soft", text: "Without a mask, all of it may change." });
@@ -34,7 +34,7 @@ export function editPage(node, app) {
       h("div", { class: "drop" }, h("p", { text: "Drop or paste images anywhere" }), add_())),
     field("Prompt", prompt),
     h("div", {}, maskNote, h("label", { class: "check" }, keep, "Keep every pixel outside the mask (outside: keep)")), parameters.node, h("div", { class: "act" }, estimate.node, send), files);
-  form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
+  form.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.repeat && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
   node.append(h("div", { class: "page-head" }, h("h1", { text: "Edit" })), h("div", { class: "split" }, form,
     h("section", { "aria-label": "Image" }, mask.tools, before, stage, h("div", { class: "below" }, tree,
       h("div", {}, h("h3", { text: "Edits" }), turns)))));

@@ -1,6 +1,6 @@
 // Make: a prompt or a template, the model's parameters, and every image as it comes.
 
-import { button, complain, empty, field, h, later, plural, toast } from "./dom.js";
+import { button, complain, empty, field, h, later, plural, submitButton, toast } from "./dom.js";
 import { Ids, post, recall, remember, seen, submit } from "./api.js";
 import { cardList } from "./cards.js";
 import { EstimateLine, Parameters } from "./parameters.js";
@@ -25,13 +25,13 @@ export function makePage(node, { open, go }) {
   const tags = h("input", { name: "tags", placeholder: "launch, hero", autocomplete: "off", oninput: changed });
   const parameters = new Parameters("generate", changed);
   const estimate = new EstimateLine(parameters);
-  const send = h("button", { type: "submit", class: "button primary" }, "Make image");
+  const send = submitButton("Make image");
   const promptField = h("div", {}, field("Prompt", prompt), h("label", { class: "check" }, many, "One image for each line"));
   const halfField = h("label", { class: "check" }, half, "Half price, within a day (Batch API)");
   const form = h("form", { class: "sheet stack panel", "aria-label": "What to make", onsubmit: (event) => { event.preventDefault(); start(); } },
     promptField, field("Template", template), argumentsNode, rendered, parameters.node, field("Tags for the store", tags), halfField,
     h("div", { class: "act" }, estimate.node, send, h("p", { class: "small soft", text: "Ctrl or ⌘ and Enter sends it, too." })));
-  form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
+  form.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.repeat && (event.ctrlKey || event.metaKey)) form.requestSubmit(); });
 
   const list = h("div", { class: "cards" });
   const hint = empty("make", "Your first image starts with a sentence",
