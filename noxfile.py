@@ -407,7 +407,8 @@ def web(session: nox.Session) -> None:
     """Use the web applications with a real Chromium and clients, and the desktop tool on Xvfb."""
     install_wheel(session, "all", "test", "django", "fastapi", "flask", "gradio")
     session.env.update(TESTS_REQUIRE_WEB="1", TESTS_REQUIRE_CHROMIUM="1")
-    pytest(session, *(session.posargs or ("tests/examples/test_web.py",)))
+    # The frameworks leave sockets open, which pytest would find at the end, outside of any test.
+    pytest(session, *(session.posargs or ("tests/examples/test_web.py",)), "-W", "default")
 
 
 @nox.session(requires=["build"])
