@@ -297,7 +297,8 @@ def azure(session: nox.Session) -> None:
     session.run(*npm, "install", *options, "azurite@3.37.0", external=True)
     service = folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
     session.env["TESTS_AZURITE"] = f"{npm[0]} {service}"
-    pytest(session, "tests/store", "tests/mcp/test_retention.py", "-k", "container or azure")
+    paths = ("tests/store", "tests/mcp/test_retention.py", "tests/workers/test_job_stores.py")
+    pytest(session, *paths, "tests/examples/test_social.py", "-k", "container or azure")
 
 
 @nox.session(requires=["build"])
@@ -318,6 +319,87 @@ def operations(session: nox.Session) -> None:
     # There is no engine here that would run them: the schema of Compose is what can be checked.
     files = [str(each) for each in ROOT.glob("*/*/compose.yaml")]
     session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files)
+
+
+@nox.session(requires=["build"])
+def examples(session: nox.Session) -> None:
+    """Run every example, 500 products and all; pack the one for AWS Lambda, and print its size."""
+    install_wheel(session, "all", "test", "check-jsonschema>=0.39")
+    if session.posargs:
+        pytest(session, *session.posargs)
+        return
+    workflow = str(ROOT / "examples/ci_images/github-workflow.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
+    pytest(session, "tests/examples", "-o", "faulthandler_timeout=1200")  # 500 products in one
+    pytest(session, "tests/test_docs.py", "-k", "example")
+    (wheel,) = (session.cache_dir / "wheel").glob("*.whl")
+    folder = Path(session.create_tmp()).resolve()
+    archive, unpacked = folder / "function.zip", folder / "function"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    words = ("--runtime", version, "--requirement", f"gptimage[s3] @ {wheel.as_uri()}")
+    session.run("python", str(ROOT / "examples/aws_lambda/pack.py"), str(archive), *words)
+    shutil.rmtree(unpacked, ignore_errors=True)
+    shutil.unpack_archive(archive, unpacked)
+    # -S: nothing but the archive and the standard library, as in Lambda, which adds boto3.
+    names = "gptimage.workers, gptimage.store.object_blobs, obstore, PIL.Image"
+    code = f"import sys; sys.path.insert(0, {str(unpacked)!r}); import {names}"
+    session.run("python", "-S", "-I", "-c", code)
+    # Applications and services need packages and programs of their own.
+    session.notify("web")
+    session.notify("operations")
+
+
+@nox.session(requires=["build"])
+def wordpress(session: nox.Session) -> None:
+    """Put the WordPress example before a real WordPress, Debian's newest, in Playground's PHP."""
+    install_wheel(session, "all", "test", NODE)
+    folder = Path(session.create_tmp()).resolve()
+    npm = npm_of(session)
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder))
+    session.run(*npm, "install", *options, "@wp-playground/cli@3.1.56", external=True)
+    packages = ("wordpress", "libphp-phpmailer", "php-getid3")
+    site = debian_files(session, folder / "debian", *packages) / "usr/share/wordpress"
+    shutil.rmtree(folder / "site", ignore_errors=True)
+    # Links lead to scripts of its editor, which are packages of their own and not needed.
+    shutil.copytree(site, folder / "site", ignore_dangling_symlinks=True)
+    (folder / "site" / "wp-config.php").unlink()  # Debian's, which asks for a MySQL
+    session.env["PATH"] = os.pathsep.join((str(Path(npm[0]).parent), os.environ["PATH"]))
+    session.env["TESTS_WORDPRESS"] = str(folder)
+    # PHP in WebAssembly takes a minute for what a server does in a second.
+    slow = ("-o", "faulthandler_timeout=3000")
+    pytest(session, *(session.posargs or ("tests/examples/test_real_wordpress.py",)), *slow)
+
+
+def debian_files(session: nox.Session, folder: Path, *names: str) -> Path:
+    """Unpack packages of Debian's unstable release, without installing them; return where.
+
+    The lists of the machine stay as they are: its own release has older ones.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    for each in ("lists/partial", "cache/archives/partial", "files"):
+        (folder / each).mkdir(parents=True)
+    form = ("indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages")
+    listed = str(session.run("apt-get", *form, external=True, silent=True)).splitlines()
+    mirrors = [line.split()[1] for line in listed if line.startswith("Debian ")]
+    if not mirrors:
+        session.error("this machine has no Debian repository: run apt-get update on a Debian")
+    keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    (folder / "sources.list").write_text(f"deb [signed-by={keys}] {mirrors[0]} sid main\n")
+    settings = {
+        "Dir::Etc::sourcelist": folder / "sources.list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::State::lists": folder / "lists",
+        "Dir::Cache": folder / "cache",
+        "APT::Sandbox::User": "root",
+    }
+    options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    session.run("apt-get", "-qq", *options, "update", external=True)
+    with session.chdir(folder):
+        session.run("apt-get", "-qq", *options, "download", *names, external=True)
+    for each in sorted(folder.glob("*.deb")):
+        session.log(each.name)
+        session.run("dpkg-deb", "-x", str(each), str(folder / "files"), external=True)
+    return folder / "files"
 
 
 @nox.session(requires=["build"])
@@ -569,7 +651,9 @@ def lowest_pins() -> list[str]:
     """Each requirement of the package and its extras, pinned to its lower bound."""
     project = PROJECT["project"]
     extras = project["optional-dependencies"]
-    required = [*project["dependencies"], *(each for name in extras for each in extras[name])]
+    # "checks" is 300 MB that no test of the suite needs: `nox -s extras` has the newest.
+    named = (each for name in extras if name != "checks" for each in extras[name])
+    required = [*project["dependencies"], *named]
     found = (re.match(r"([\w-]+)(?:\[.*?\])?>=([\w.]+)", each) for each in required)
     return [f"{match[1]}=={match[2]}" for match in found if match]
 

@@ -207,10 +207,26 @@ def drift() -> Labels:
     yield Labelled("a corner repainted, 6 %", check, Image.from_pil(slightly), False)
 
 
+def unlike() -> Labels:
+    """Yield other images, and copies that were made smaller, cropped or repainted."""
+    from gptimage import Image
+    from gptimage.checks import Unlike
+
+    first = Image.from_pil(scene(PROMPTS[0]))
+    for prompt in (*PROMPTS[1:], "A city at dawn"):
+        yield Labelled(prompt, Unlike(first), Image.from_pil(scene(prompt)), True)
+    cropped = scene(PROMPTS[0]).crop((12, 12, EDGE - 12, EDGE - 12))
+    yield Labelled("smaller", Unlike(first), first.thumbnail(200), False)
+    yield Labelled("as a rough jpeg", Unlike(first), first.convert("jpeg", 40), False)
+    yield Labelled("cropped by 2 %", Unlike(first), Image.from_pil(cropped), False)
+    grain = noisy(scene(PROMPTS[0]), 12)
+    yield Labelled("with grain", Unlike(first), Image.from_pil(grain), False)
+
+
 def run(*, quick: bool) -> None:
     """Print false alarms and misses of each check, and its CPU time for an image of the set."""
     reads = find_spec("rapidocr") is not None and not quick
-    kinds = [transparent, palette, margins, drift, *([words] if reads else [])]
+    kinds = [transparent, palette, margins, drift, unlike, *([words] if reads else [])]
     taken: dict[str, list[float]] = defaultdict(list)
     wrong: list[str] = []
     print("\nFalse alarms and misses of checks, on a labelled set")

@@ -47,7 +47,12 @@ def main(calls: int) -> int:
     logging.disable(logging.CRITICAL)
     # In memory, where there is such a folder: the run is not about the speed of a disk.
     shared = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=shared if shared.is_dir() else None))
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as name:
+        return run(calls, Path(name))
+
+
+def run(calls: int, folder: Path) -> int:
+    """Run so many calls with their files in a folder."""
     os.environ["XDG_STATE_HOME"] = str(folder)
     sandbox = Sandbox(draw="plain", failures=FAULTS, seed=1)
     outcomes: Counter[str] = Counter()

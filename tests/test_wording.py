@@ -61,6 +61,7 @@ NEVER = {
     "clock= gives {}": "is about values a program passes",
     "the budget has counted calls without": "is about values a program passes",
     "PRAGMA": "is SQL",
+    "background:url(": "is CSS",
     "FileBlobs(": "is about values a program passes",
     "Store(ObjectBlobs.from_url": "is what the doors do themselves for an address",
     "Models(": "is a repr",

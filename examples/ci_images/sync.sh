@@ -6,5 +6,4 @@ manifest="${1:-images.toml}"
 if [ -z "${OPENAI_API_KEY:-}${GPTIMAGE_SANDBOX:-}" ]; then
     exec gptimage images sync "$manifest" --check
 fi
-gptimage images sync "$manifest" --dry-run
 gptimage images sync "$manifest" --budget "${IMAGES_BUDGET:-1.00/total}"

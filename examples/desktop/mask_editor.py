@@ -48,7 +48,7 @@ class MaskEditor:
         self.image = image
         self._ended: queue.SimpleQueue[gptimage.Result | Exception] = queue.SimpleQueue()
         root.title("gptimage")
-        self.canvas = tk.Canvas(root, highlightthickness=0, cursor="circle")
+        self.canvas: Any = tk.Canvas(root, highlightthickness=0, cursor="circle")
         self.canvas.bind("<Button-1>", self._paint)
         self.canvas.bind("<B1-Motion>", self._paint)
         self.canvas.grid(columnspan=3)

@@ -142,6 +142,12 @@ class WordPress:
         self.call("POST", f"posts/{post}", json={"content": f"{text}\n\n{block}"})
 
 
+def alt_of(store: Store, record: Record, otherwise: str) -> str:
+    """Return the alt text the store has for an image, else this text, cut to 125 characters."""
+    known = store.get(record).alt
+    return shorten(otherwise, 125) if known is None else known
+
+
 def publish(site: WordPress, store: Store, record: Record, alt: str) -> int:
     """Return the id on the site of a saved image, uploaded unless it is there."""
     if known := remembered(store, record, "wordpress"):
@@ -180,7 +186,8 @@ def illustrate(
     record = draw_once(
         client, jobs, f"wordpress-post-{post['id']}", prompt, size=SIZE, quality=QUALITY
     )
-    media = publish(site, store, record, shorten(f"Illustration: {title}", 125))
+    alt = alt_of(store, record, f"Illustration: {title}")
+    media = publish(site, store, record, alt)
     site.feature(post["id"], media)
     return f"post {post['id']}: image {media} ({record.id})"
 
@@ -221,7 +228,7 @@ def main(
         elif options.command == "inline":
             name = f"wordpress-inline-{options.post}"
             record = draw_once(client, jobs, name, options.prompt, size=SIZE, quality=QUALITY)
-            alt = shorten(options.prompt, 125)
+            alt = alt_of(store, record, options.prompt)
             media = publish(site, store, record, alt)
             site.insert(options.post, media, alt)
             print(f"post {options.post}: image {media} in the text ({record.id})")

@@ -21,7 +21,14 @@ from gptimage.bulk import Stop as Stop
 from gptimage.cache import Cache as Cache
 from gptimage.cache import CacheEntry as CacheEntry
 from gptimage.cache import CacheStats as CacheStats
+from gptimage.checks import AnyCheck as AnyCheck
+from gptimage.checks import Attempt as Attempt
+from gptimage.checks import Attempts as Attempts
+from gptimage.checks import Check as Check
+from gptimage.checks import CheckResult as CheckResult
 from gptimage.client import ImageClient as ImageClient
+from gptimage.compare import Case as Case
+from gptimage.compare import Comparison as Comparison
 from gptimage.conversation import Action as Action
 from gptimage.conversation import AsyncConversation as AsyncConversation
 from gptimage.conversation import Conversation as Conversation

@@ -21,6 +21,8 @@ _ADVICE: Final[tuple[tuple[str, str, str], ...]] = (
         "or GPTIMAGE_SANDBOX=true, which needs none",
     ),
     (" (or api_key=)", "", ""),
+    (" (or base_url=)", "", ""),
+    (": name one, as model=", ": name one with --model", ": name one as model"),
     (
         ", or go on from the last image alone (stateless=True)",
         ", or go on from the last image alone (--stateless)",

@@ -171,15 +171,18 @@ def _log(settings: Settings) -> None:
 
 
 def _look(settings: Settings) -> None:
-    """See before anything is paid that the folders can be used.
+    """See before anything is paid that the folders can be used, and who may call.
 
     Raises:
-        SettingsError: One that is needed cannot.
+        SettingsError: One that is needed cannot, or everybody could call.
     """
-    from gptimage_mcp.config.loading import check_optional_paths, check_required_paths
+    from gptimage_mcp.config.loading import check_optional_paths, check_required_paths, of_http
     from gptimage_mcp.config.settings import SettingsError
 
-    if problems := [*check_required_paths(settings)]:
+    problems = [*check_required_paths(settings)]
+    if settings.transport == "http":
+        problems += of_http(settings)
+    if problems:
         raise SettingsError(problems)
     logger = logging.getLogger("gptimage_mcp")
     for doubt in check_optional_paths(settings):

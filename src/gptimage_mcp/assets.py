@@ -88,6 +88,7 @@ _DRAWINGS: Final[Mapping[str, str]] = {
         '<path d="m13 20 1-4 6-6 3 3-6 6Z"/>'
     ),
     "inspect_image": '<circle cx="10" cy="10" r="6"/><path d="m15 15 6 6M7 10l2 2 4-4"/>',
+    "set_alt_text": '<rect x="3" y="3" width="18" height="12"/><path d="M3 19h18M3 22h10"/>',
     "manage_conversations": '<path d="M4 5h16v11H10l-5 4v-4H4Zm4 4h8m-8 3h5"/>',
     "delete_image": '<path d="M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13m-8 4v5m4-5v5"/>',
 }

@@ -58,10 +58,14 @@ class Completions:
     Args:
         store: Where ids come from.
         templates: Where names and arguments of templates come from.
+        models: The models of the service that draws; OpenAI's when left out.
     """
 
-    def __init__(self, store: gptimage.Store, templates: Templates) -> None:
+    def __init__(
+        self, store: gptimage.Store, templates: Templates, models: gptimage.Models | None = None
+    ) -> None:
         self._store = store
+        self._catalogue = gptimage.Models.load() if models is None else models
         self._templates = templates
         self._looked_up: Mapping[str, _Complete] = {
             "image_id": self._ids,
@@ -113,7 +117,7 @@ class Completions:
         return Page(tuple(each for each in page if each.id.startswith(typed)))
 
     async def _models(self, typed: str) -> Completion:
-        return matching([spec.id for spec in gptimage.Models.load()], typed)
+        return matching([spec.id for spec in self._catalogue], typed)
 
     async def _names(self, typed: str) -> Completion:
         return matching((await self._templates.now()).names, typed)
@@ -242,8 +246,13 @@ def _about(argument: TemplateArgument) -> str:
 
 def _text(prompt: gptimage.Prompt) -> str:
     chosen = {name: getattr(prompt, name) for name in _SETTINGS}
-    arguments = {"prompt": prompt.text, **{k: v for k, v in chosen.items() if v is not None}}
-    return _INTRODUCTION + json.dumps(arguments, indent=2, ensure_ascii=False)
+    given: dict[str, object] = {k: v for k, v in chosen.items() if v is not None}
+    arguments: dict[str, object] = {"prompt": prompt.with_sentences(), **given}
+    introduction = _INTRODUCTION
+    if prompt.images:  # drawing after images is an edit; the server must be allowed to read them
+        arguments["images"] = [str(each.file) for each in prompt.images]
+        introduction = introduction.replace("generate_image", "edit_image")
+    return introduction + json.dumps(arguments, indent=2, ensure_ascii=False)
 
 
 def _refusal(error: gptimage.TemplateError) -> MCPError:

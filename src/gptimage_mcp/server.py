@@ -284,7 +284,7 @@ def _fill(server: DynamicServer, app: App) -> None:
     add_tools(server, app)
     server.resources = Resources(app)
     server.prompts = Prompts(app.templates)
-    server.completions = Completions(app.store, app.templates)
+    server.completions = Completions(app.store, app.templates, app.settings.catalogue)
 
 
 def _security(settings: Settings) -> RequestStateSecurity | None:

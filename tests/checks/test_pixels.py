@@ -9,7 +9,7 @@ from PIL import Image as PilImage
 from PIL import ImageDraw
 
 from gptimage import Image, InvalidRequestError, Mask
-from gptimage.checks import Check, Drift, Margins, Palette, Pixels, Transparent
+from gptimage.checks import Check, Drift, Margins, Palette, Pixels, Transparent, Unlike
 from tests.factories import cutout, image
 
 
@@ -33,6 +33,8 @@ def square(background: str, box: tuple[int, int, int, int], fill: str = "navy") 
 
 MIDDLE = (60, 60, 140, 140)
 MASK = Mask.from_box((16, 16, 48, 48))
+LEFT = square("white", (20, 20, 90, 180))
+RIGHT = square("white", (60, 110, 190, 150))
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,8 @@ MASK = Mask.from_box((16, 16, 48, 48))
         (Pixels("64x64"), image(), "it has 64x64"),
         (Pixels((64, 64)), image(), "it has 64x64"),
         (Drift(image(), MASK), image(), "0.0% of what the mask protects changed"),
+        (Unlike(LEFT), RIGHT, "the nearest of 1 differs in "),
+        (Unlike([LEFT, image()]), RIGHT, "the nearest of 2 differs in "),
     ],
 )
 def test_what_is_right_passes(check: Check, seen: Image, reason: str) -> None:
@@ -67,6 +71,7 @@ def test_what_is_right_passes(check: Check, seen: Image, reason: str) -> None:
         (Margins(), square("white", (2, 60, 60, 140)), "something comes within 5% of the edge: le"),
         (Margins(share=0.4), square("white", MIDDLE), "something comes within 40% of the edge: l"),
         (Pixels("og_image"), image(), "it has 64x64, and 1200x630 is wanted"),
+        (Unlike([RIGHT, LEFT]), LEFT, "the nearest of 2 differs in 0 of 64 bits"),
         (Drift(image(), MASK), image(color="red"), "100.0% of what the mask protects changed"),
     ],
 )
@@ -112,6 +117,9 @@ def test_text_at_the_edge_of_something_transparent_is_found() -> None:
         (Margins, {"most": True}),
         (Pixels, {"size": "auto"}),
         (Pixels, {"size": "huge"}),
+        (Unlike, {"others": []}),
+        (Unlike, {"others": ["fox.png"]}),
+        (Unlike, {"others": [LEFT], "distance": 33}),
     ],
 )
 def test_what_no_check_could_mean_is_refused(make: Any, arguments: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gptimage import Image
+from gptimage.checks import Pixels
 from gptimage.cli.main import main
 from tests.factories import cutout, picture
 
@@ -111,4 +112,24 @@ def test_check_looks_at_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["check", str(plain), "--check", "ask=Is it teal?", "--sandbox"]) == 0
     assert "Yes." in capsys.readouterr().out
     assert main(["check", str(tmp_path / "none.png"), *checks]) == 2
+    assert main(["check", str(clear), "--check", f"unlike={clear}"]) == 6
+    assert main(["check", str(clear), "--check", f"unlike={tmp_path / 'none.png'}"]) == 2
     assert Image.from_path(plain).size == (64, 64)
+
+
+def test_ctrl_c_during_a_check_writes_the_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a store nothing else has them, and they are paid."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pixels, "__call__", interrupted)
+    monkeypatch.chdir(tmp_path)
+    words = ["generate", "A fox", *LOW, "--check", "pixels=9x9", "--store", "off"]
+
+    assert main([*words, "-o", "out/fox.png"]) == 130
+    assert "the image is paid, and in" in capsys.readouterr().err
+    (written,) = tmp_path.glob("*.png")
+    assert Image.from_path(written).size == (1024, 1024)

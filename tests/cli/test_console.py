@@ -369,10 +369,13 @@ def every_command() -> Iterator[list[str]]:
         "tag": ["img_x", "t"],
         "completion": ["bash"],
         "diff": ["a", "b"],
+        "check": ["a", "--check", "transparent"],
+        "web": ["a", "-o", "b"],
     }
     actions = {
         "batch": ["submit x", "status x", "wait x", "results x", "cancel x"],
         "cache": ["stats", "clear"],
+        "images": ["sync"],
         "jobs": ["list", "show x", "retry x", "discard x"],
         "templates": ["list", "show x", "render x", "new x", "gallery"],
     }
@@ -380,6 +383,8 @@ def every_command() -> Iterator[list[str]]:
     one = (
         "variations",
         "generate",
+        "alt",
+        "compare",
         "refine",
         "estimate",
         "many",

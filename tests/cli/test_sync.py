@@ -203,6 +203,8 @@ def test_a_dry_run_says_what_it_would_cost(
     assert main(["images", "sync", "--dry-run"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("2 of 2 to draw, about $0.0")
     assert not Path("images").exists()
+    assert main(["images", "sync", "--check", "--provider", "gemini"]) == 2
+    assert "hero: quality: Gemini takes no quality" in capsys.readouterr().err
     assert main(["images", "sync"]) == 3  # no key
 
     sync(capsys)

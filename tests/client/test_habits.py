@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -153,3 +155,26 @@ def test_an_array_is_no_size(harness: Harness) -> None:
     """What has no truth value is refused by name as well."""
     with pytest.raises(gptimage.InvalidRequestError, match="size"):
         harness.sandbox().generate("A fox", size=np.array([1024, 640]))
+
+
+@pytest.mark.parametrize("folder", ["", "fox\0", "fox.png"])
+def test_a_result_is_saved_into_a_folder(folder: str) -> None:
+    """What is no folder's name is refused, instead of the current folder or one called fox.png."""
+    result = gptimage.ImageClient.sandbox(Sandbox(draw="plain")).generate("A fox")
+
+    with pytest.raises(gptimage.ConfigurationError, match="folder="):
+        result.save(folder)
+
+
+@pytest.mark.parametrize("path", ["", "fox\0.png"])
+def test_an_image_is_saved_under_a_name(path: str) -> None:
+    """A name that no system takes is refused in words."""
+    with pytest.raises(gptimage.ConfigurationError, match="path="):
+        gptimage.Image.from_bytes(PNG).save(path)
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy])
+def test_a_client_is_not_copied(copied: Callable[[object], object]) -> None:
+    """Who hands one to another process is told what to do instead."""
+    with pytest.raises(TypeError, match="make one in each"):
+        copied(gptimage.ImageClient.sandbox())

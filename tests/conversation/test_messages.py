@@ -132,6 +132,22 @@ def test_what_the_store_no_longer_has_begins_it_later(
     ]  # fmt: skip
 
 
+def test_a_message_that_is_too_long_is_not_saved(
+    talks: Talks, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The warning says that another process has the image alone; this one has all."""
+    monkeypatch.setattr("gptimage.conversation.session._LONGEST_MESSAGE", 20)
+    store = Store(tmp_path)
+    talk = talks.sandbox(sandbox, store=store)
+    turn = talk.send("A fox")
+    talks.sandbox(sandbox, store=store, resume=turn.stored[0]).send("at night")
+    alone = len(contents(sandbox))
+    talk.send("at night")
+
+    assert "another process goes on from the image alone" in " ".join(turn.warnings)
+    assert (alone, len(contents(sandbox))) == (1, 3)
+
+
 def test_refused_signatures_leave_the_image_alone(talks: Talks, sandbox: Sandbox) -> None:
     """Google refuses those of another key before it draws: the image is sent, with a warning."""
     talk = talks.sandbox(sandbox)

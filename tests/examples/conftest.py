@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 
 from gptimage.store import Store
+from tests.store.conftest import azure
+
+
+__all__ = ["azure"]
 
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.parser
 import email.policy
 import logging
+import threading
 from email.message import Message
 from typing import Any
 
@@ -37,6 +38,7 @@ class StandIn:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # a service does one thing after the other
         self.requests: list[str] = []
         self.failures: list[tuple[str, httpx2.Response | BaseException]] = []
         self.after: list[tuple[str, BaseException]] = []
@@ -60,11 +62,12 @@ class StandIn:
     def handle(self, request: httpx2.Request) -> httpx2.Response:
         """Answer a request, or fail as ordered."""
         line = self.line(request)
-        self.requests.append(line)
-        # As a warning, which pytest captures without being told to.
-        _LOG.warning("%s %.600r", line, request.content)
-        response = self._answer(line, request)
-        _LOG.warning("    %s %.600r", response.status_code, response.content)
+        with self._lock:
+            self.requests.append(line)
+            # As a warning, which pytest captures without being told to.
+            _LOG.warning("%s %.600r", line, request.content)
+            response = self._answer(line, request)
+            _LOG.warning("    %s %.600r", response.status_code, response.content)
         return response
 
     def _answer(self, line: str, request: httpx2.Request) -> httpx2.Response:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import urllib.request
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gptimage import ImageClient
+from gptimage.store import Store
 from gptimage.workers import JobResult
 
 
@@ -122,3 +126,61 @@ def test_a_function_that_was_killed(aws: Any) -> None:
 
     assert [result["status"] for result in results] == ["needs_review"] * 2
     assert images(aws) == 0
+
+
+def asynchronously(event: dict[str, Any], handler: Callable[..., object]) -> list[object]:
+    """Invoke a function as AWS does without a caller: two more times where it failed."""
+    ends: list[object] = []
+    for _ in range(3):
+        try:
+            return [*ends, handler(event, Context())]
+        except Exception as error:  # noqa: BLE001  # whatever it was, AWS tries again
+            ends.append(error)
+    return ends
+
+
+def test_the_trap_of_asynchronous_invocations(
+    aws: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A function that fails after it paid is run three times: the job store makes one payment."""
+    topic = os.environ["TOPIC"]
+    monkeypatch.setenv("TOPIC", f"{topic}-gone")  # the image is saved, and SNS fails
+
+    assert [type(each).__name__ for each in asynchronously(JOB, aws.handler)] == [
+        "NotFoundException"
+    ] * 3
+    assert images(aws) == 1
+
+    # The trap itself: what most examples do.
+    with Store(tmp_path / "pictures") as store:
+
+        def naive(event: dict[str, Any], context: Context) -> None:
+            del context
+            with ImageClient(store=store) as client:
+                client.generate(event["prompt"], size="64x64", quality="low")
+            raise RuntimeError("SNS is gone")
+
+        asynchronously(JOB, naive)
+        assert store.stats().images == 3
+
+
+def test_the_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It has the packages and the handler, nothing that Lambda does not use, and no time."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import pack  # type: ignore[import-not-found]  # found by the path above
+
+    for name in ("gptimage/py.typed", "bin/gptimage", "gptimage/__pycache__/a.pyc", "PIL/_a.so"):
+        path = tmp_path / "packages" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"0123456789" * 10)
+    sizes = [
+        pack.pack(tmp_path / "packages", pack.HANDLER, tmp_path / f"{number}.zip")
+        for number in range(2)
+    ]
+
+    assert sizes[0] == sizes[1] == ((tmp_path / "0.zip").stat().st_size, sizes[0][1])
+    assert sizes[0][1] == 200 + pack.HANDLER.stat().st_size
+    assert (tmp_path / "0.zip").read_bytes() == (tmp_path / "1.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "0.zip") as archive:
+        assert archive.namelist() == ["PIL/_a.so", "gptimage/py.typed", "handler.py"]
+    sys.modules.pop("pack", None)

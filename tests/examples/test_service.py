@@ -205,6 +205,44 @@ def test_traces_have_the_call_below_the_request(
     assert child.parent.span_id == parent.context.span_id
 
 
+@pytest.mark.slow
+def test_the_worker_does_what_was_queued(
+    service: ModuleType, own_redis: Any, tmp_path: Path
+) -> None:
+    """A job that the service queues is drawn by the worker, whose metrics Prometheus can read."""
+    from gptimage.workers.redis_store import RedisJobStore
+
+    environment = {
+        **os.environ,
+        "BROKER_URL": own_redis.url,
+        "GPTIMAGE_SANDBOX": "1",
+        "GPTIMAGE_STORE": str(tmp_path / "images"),
+        "HOME": str(tmp_path),
+        "JOB_STORE_URL": own_redis.url,
+        "METRICS_PORT": "0",
+        "PYTHONPATH": os.pathsep.join([str(FOLDER), os.environ.get("PYTHONPATH", "")]),
+    }
+    command = [sys.executable, "-m", "celery", "-A", "worker", "worker", "--pool", "threads"]
+    command += ["--without-gossip", "--without-mingle", "-l", "ERROR"]
+    service.submit_to(own_redis.url)({"id": "order-17", "prompt": "A fox", **SMALL})
+    jobs = RedisJobStore(own_redis.url)
+    with (
+        (tmp_path / "worker.log").open("wb") as log,
+        subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=log) as process,
+    ):
+        try:
+            until(lambda: (record := jobs.read("order-17")) is not None and record.settled)
+            assert process.poll() is None, (tmp_path / "worker.log").read_text("utf-8")
+        finally:
+            process.kill()
+    record = jobs.read("order-17")
+    jobs.close()
+
+    assert record is not None
+    assert record.state == "done"
+    assert len([*(tmp_path / "images").rglob("*.png")]) == 1
+
+
 def expressions() -> dict[str, str]:
     """Each expression of the dashboard and of the alerts, by its place."""
     board = json.loads((FOLDER / "grafana.json").read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ import pytest
 from gptimage.store import Store
 from tests.examples.conftest import paid
 from tests.examples.social_sites import SITES, InstagramSite, Site, XSite
+from tests.store.azurite import Azurite
 
 
 WORDS = ("A red fox", "--text", "Winter is here", "--alt", "A fox in the snow", "--size", "64x64")
@@ -205,4 +206,18 @@ def test_the_public_link(
     assert link.startswith(f"{bucket_server}/bucket/public/fox.jpg?X-Amz-")
     assert "X-Amz-Expires=3600" in link
     with urllib.request.urlopen(link) as response:
+        assert (response.read(), response.headers["Content-Type"]) == (b"a jpeg", "image/jpeg")
+
+
+def test_the_public_link_of_azure(
+    program: Callable[[str], Any], azure: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container of Azure gives such an address, too."""
+    azure.create_container("images")
+    for name, value in {**azure.environment, "PUBLIC_BUCKET": "az://images/public"}.items():
+        monkeypatch.setenv(name, value)
+    program("social")
+    import social_services  # type: ignore[import-not-found]  # beside the program
+
+    with urllib.request.urlopen(social_services.public_link(b"a jpeg", "fox.jpg")) as response:
         assert (response.read(), response.headers["Content-Type"]) == (b"a jpeg", "image/jpeg")

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from gptimage import ImageClient
 from gptimage.store import Store
 from tests.examples.conftest import paid
 from tests.examples.wordpress_site import WordPressSite
@@ -156,6 +157,19 @@ def test_an_image_in_the_text(wordpress: Any) -> None:
     assert 'alt="A &quot;red&quot; fox" class="wp-image-100"' in text
 
 
+def test_the_text_of_the_store_is_used(wordpress: Any) -> None:
+    """What `alt_text` or a person wrote for the image goes before the title; empty counts, too."""
+    with Store("pictures") as store:
+        client = ImageClient.sandbox(store=store)
+        record = client.generate("A fox", size="256x256", quality="low").stored[0]
+        found = [wordpress.alt_of(store, record, "Title " * 30)]
+        for text in ("A fox asleep", ""):
+            store.set_alt(record, text)
+            found.append(wordpress.alt_of(store, record, "Title"))
+
+    assert [len(found[0]) <= 125, *found[1:]] == [True, "A fox asleep", ""]
+
+
 def test_one_failed_post_does_not_stop_the_others(
     wordpress: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,3 +190,14 @@ def test_a_budget_holds(wordpress: Any) -> None:
     with pytest.raises(SystemExit, match="posts have no image yet"):
         wordpress.main(["backfill", "--budget", "0.008"], site.me())
     assert (len(site.media), paid()) == (1, 1)
+
+
+def test_the_log_of_a_stand_in(caplog: pytest.LogCaptureFixture) -> None:
+    """With a test that fails pytest shows every request, its body, and what was answered."""
+    with WordPressSite("Foxes").me() as client:
+        client.post("/wp-json/wp/v2/posts/1", json={"featured_media": "one"})
+
+    assert caplog.messages == [
+        """POST posts/1 b'{"featured_media":"one"}'""",
+        """    400 b'{"code":"rest_invalid_param","message":"No.","data":{"status":400}}'""",
+    ]

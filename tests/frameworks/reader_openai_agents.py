@@ -101,6 +101,7 @@ async def _() -> None:
             "get_image_info": {"id": image},
             "inspect_image": {"image": image},
             "manage_conversations": {"action": "list"},
+            "set_alt_text": {"id": image, "text": "A fox"},
             "manage_cache": {"action": "stats"},
             "cancel_call": {"id": drawn.json["handle"]},
             "list_images": {},

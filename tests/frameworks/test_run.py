@@ -83,7 +83,7 @@ def test_a_run_fails_with_its_worst_framework(tmp_path: Path, ending: str, capfd
 def test_every_framework_has_its_script() -> None:
     """Each row of the list names a script, and each script is in the list."""
     table = tomllib.loads((HERE / "frameworks.toml").read_text(encoding="utf-8"))
-    kinds = ("agent", "client", "reader")
+    kinds = ("agent", "client", "queue", "reader")
     scripts = {path for kind in kinds for path in HERE.glob(f"{kind}_*")}
     scripts -= {HERE / "agent_cases.py", HERE / "reader_cases.py"}
 

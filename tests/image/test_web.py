@@ -136,6 +136,10 @@ def test_a_label_goes_along_and_nothing_else() -> None:
         ({"name": "a/b"}, "name"),
         ({"name": ".."}, "name"),
         ({"prefix": "/a b/"}, "prefix"),
+        ({"prefix": None}, "prefix"),
+        ({"alt": 7}, "alt"),
+        ({"sizes": 100}, "sizes"),
+        ({"lazy": "no"}, "lazy"),
     ],
 )
 def test_wrong_arguments_are_named(options: dict[str, Any], field: str) -> None:
@@ -144,6 +148,14 @@ def test_wrong_arguments_are_named(options: dict[str, Any], field: str) -> None:
         image().for_web(**options)
 
     assert caught.value.field == field
+
+
+def test_one_width_and_the_usual_name_of_jpeg_will_do() -> None:
+    """A single number is one width, and control characters of a text are left out."""
+    found = image(48, 30).for_web(24, formats="jpg", alt="A\x1b[2J fox\n")
+
+    assert shapes(found) == [("jpeg", 24, 15)]
+    assert found.alt == "A [2J fox"
 
 
 def test_an_svg_is_refused() -> None:

@@ -235,10 +235,17 @@ def test_it_refuses_to_listen_unprotected(tmp_path: Path) -> None:
 
 
 def test_the_command_refuses_before_it_opens_anything(tmp_path: Path) -> None:
-    """``gptimage-mcp --http`` on 0.0.0.0 without tokens ends at once and names the variables."""
-    process, _ = run_command(tmp_path, GPTIMAGE_HOST="0.0.0.0")
+    """``gptimage-mcp --http`` on 0.0.0.0 ends at once and names all that is wrong."""
+    wrong = {"GPTIMAGE_TEMPLATES": str(tmp_path / "absent"), "GPTIMAGE_TOKENS": "hunter2"}
+    process, _ = run_command(tmp_path, GPTIMAGE_HOST="0.0.0.0", **wrong)
+    written = process.communicate(timeout=60)[1].decode()
 
-    assert "GPTIMAGE_TOKENS" in process.communicate(timeout=60)[1].decode()
+    expected = [
+        "GPTIMAGE_TEMPLATES: ",
+        "GPTIMAGE_HOST=0.0.0.0 ",
+        "GPTIMAGE_TOKENS has a token of 7 ",
+    ]
+    assert [each for each in expected if each in written] == expected, written
     assert process.returncode == 2
     assert not [*tmp_path.glob("**/*.sqlite")]
 

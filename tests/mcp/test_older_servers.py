@@ -171,6 +171,7 @@ def test_their_tools_are_there_if_asked_for(tmp_path: Path) -> None:
         "edit_each_image",
         "inspect_image",
         "manage_conversations",
+        "set_alt_text",
     }
 
 
@@ -364,3 +365,17 @@ def test_saved_images_that_look_alike_are_listed(tmp_path: Path) -> None:
     assert [each["id"] for each in near] == [first]
     assert near[0]["distance"] <= 4
     assert itself == []
+
+
+def test_an_assistant_saves_the_text_of_an_image(tmp_path: Path) -> None:
+    """It has looked at the image itself, so nothing is sent; get_image_info has the text."""
+    here = server_fixture(tmp_path, tools=("full",))
+    made = result_json(here.call("generate_image", prompt="A red fox", size="512x512"))
+    id = made["images"][0]["id"]
+    saved = result_json(here.call("set_alt_text", id=made["images"][0]["uri"], text="A\nfox"))
+    info = result_json(here.call("get_image_info", id=id))
+    wrong = text(here.call("set_alt_text", id="img_1", text="A fox"))
+
+    assert saved == {"id": id, "alt": "A fox"}
+    assert info["records"][0]["alt"] == "A fox"
+    assert "img_1" in wrong

@@ -219,3 +219,18 @@ def test_a_folder_that_breaks_keeps_serving_what_it_had(
     os.utime(folder / "menu.toml", ns=(1, 1))
     assert "hand-written" in _said(here, "menu", {"dish": "soup"})
     assert here.text("prompt-templates://list")["problem"] is None
+
+
+def test_a_template_with_images_tells_to_edit_them(tmp_path: Path, folder: Path) -> None:
+    """The assistant is told the files in order, and which tool takes them."""
+    (folder / "logo.png").write_bytes(b"not read here")
+    brand = '[images.logo]\nfile = "logo.png"\nabout = "Our logo; keep its shape."\n'
+    (folder / "brand.toml").write_text(brand)
+    (folder / "mug.toml").write_text('template = "A mug."\nimages = ["logo"]\n')
+
+    words = _said(_both(tmp_path, folder), "mug", {})
+
+    assert "edit_image tool" in words
+    arguments = json.loads(words[words.index("{") :])
+    assert arguments["images"] == [str((folder / "logo.png").resolve())]
+    assert arguments["prompt"].endswith("Image 1 (logo): Our logo; keep its shape.")

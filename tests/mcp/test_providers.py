@@ -39,13 +39,16 @@ def call(folder: Path, name: str, tool: str, **arguments: Any) -> CallToolResult
         ("azure", "azure/gpt-image-2.5-flare"),
         ("gemini", "gemini/gemini-nano-banana-2.1"),
         ("xai", "xai/grok-imagine-image-2.0"),
+        ("openrouter", "openrouter/openai/gpt-image-2"),
+        ("together", "together/black-forest-labs/FLUX.1-schnell"),
     ],
 )
 def test_a_server_draws_with_the_provider_of_its_settings(
     tmp_path: Path, name: str, model: str
 ) -> None:
-    """``GPTIMAGE_PROVIDER`` is enough: its usual model draws, under its full name."""
-    answer = call(tmp_path, name, "generate_image", prompt="A fox", size="640x384")
+    """Its usual model draws, under its full name; one that has none is told which."""
+    given = {"model": model.partition("/")[2]} if model.count("/") > 1 else {}
+    answer = call(tmp_path, name, "generate_image", prompt="A fox", size="640x384", **given)
 
     assert json.loads(text(answer))["model"] == model
 

@@ -125,3 +125,64 @@ def test_a_provider_that_is_none_is_bad_input(capsys: pytest.CaptureFixture[str]
         main(["models", "--provider", "azur"])
     assert ended.value.code == 2
     assert "did you mean 'azure'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["flag", "variable", "model"])
+def test_an_estimate_is_that_of_the_provider(
+    how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its prices and its parameters hold, without a key."""
+    more = {"flag": ["--provider", "gemini"], "model": ["--model", "gemini/gemini-3-pro-image"]}
+    if how == "variable":
+        monkeypatch.setenv("GPTIMAGE_PROVIDER", "gemini")
+    arguments = ["estimate", "A fox", "--size", "1024x1024", *more.get(how, [])]
+
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["output_tokens"] == 1120
+    assert main([*arguments, "--quality", "low"]) == 2
+    assert "Gemini takes no quality" in capsys.readouterr().err
+
+
+def test_a_dry_run_is_priced_by_the_provider(
+    fresh_account: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of requests is checked and priced as the service that would draw it."""
+    (fresh_account / "rows.jsonl").write_text('{"prompt": "A fox"}\n')
+    arguments = ["many", "rows.jsonl", "--provider", "gemini", "--size", "1024x1024", "--dry-run"]
+
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["without_estimate"] == 0
+
+
+@pytest.mark.parametrize("name", ["azure", "vllm"])
+def test_a_missing_address_names_its_variable(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That of the service, and not OpenAI's, which is not read for it."""
+    assert main(["generate", "A fox", "--provider", name]) != 0
+
+    message = capsys.readouterr().err
+    assert provider(name).url_variables[0] in message
+    assert "OPENAI_BASE_URL" not in message.replace(provider(name).url_variables[0], "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--provider", "gemini", "--model", "gemini-3-pro-imag"],
+         ["did you mean model='gemini-3-pro-image'", "for the provider gemini",
+          "GOOGLE_GEMINI_BASE_URL"]),
+        (["--provider", "azure", "--model", "my-images"], ["name of their deployment"]),
+        (["--model", "gemni/gemini-3-pro-image"], ["mean model='gemini/gemini-3-pro-image'"]),
+        (["--provider", "openrouter"], ["name one with --model"]),
+    ],
+)  # fmt: skip
+def test_a_wrong_model_says_where_to_look(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The advice is about the service that was asked: its models and its variables."""
+    assert main(["generate", "A fox", "--sandbox", "--size", "1024x1024", *arguments]) != 0
+
+    message = capsys.readouterr().err
+    assert [each for each in words if each not in message] == []
+    assert "OPENAI_BASE_URL" not in message or "--provider" not in arguments

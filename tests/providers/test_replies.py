@@ -37,6 +37,16 @@ def test_the_cost_of_a_stream_is_that_of_all_its_images() -> None:
     assert costs[1] == 2 * costs[0]
 
 
+def test_openrouters_routing_is_sent() -> None:
+    """Which of its providers may draw is a field of its own."""
+    sandbox = Sandbox(provider="openrouter")
+    routing = {"only": ["openai"], "allow_fallbacks": False}
+    with ImageClient.sandbox(sandbox, model="openai/gpt-image-2") as client:
+        client.generate("A fox", size="640x384", extra_body={"provider": routing})
+
+    assert sandbox.requests[0].body["provider"] == routing
+
+
 GEMINIS: dict[str, Any] = {
     "candidates": [
         {

@@ -287,6 +287,8 @@ def test_geminis_quota_is_a_pace() -> None:
         ("Please wait 1 minute and 30 seconds", 90),
         ("Please retry in 43.508s.", 43.508),
         ("retry in 2 hours", 7200),
+        ("Please try again in 1 day", 86_400),
+        ("Please try again in 6d12h", 561_600),
         ("Try again in 10 min", 600),
         ("The limit resets in 12s", 12),
         ("Retry-After: 5s", 5),

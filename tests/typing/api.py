@@ -9,6 +9,7 @@ from typing import assert_type
 
 import gptimage
 from gptimage import AsyncImageClient, Completed, Image, ImageClient, PartialImage, Result
+from gptimage.agents import ToolOutput, image_tools
 
 
 def results(client: ImageClient) -> None:
@@ -71,3 +72,11 @@ def pil(image: Image) -> None:
     client = ImageClient.sandbox()
     client.edit("Night", images=[PIL.Image.new("RGB", (64, 64))])
     assert_type(image.to_pil().size, tuple[int, int])
+
+
+async def agents(client: ImageClient, later: AsyncImageClient) -> None:
+    """A tool gives an output, or what `convert` makes of it; an async one is awaited."""
+    assert_type(image_tools(client).generate_image("A fox"), ToolOutput)
+    assert_type(await image_tools(later, quality="low").generate_image("A fox"), ToolOutput)
+    assert_type(image_tools(client, convert=len).view_image("img_1"), int)
+    assert_type(await image_tools(later, convert=len).view_image("img_1"), int)

@@ -11,7 +11,11 @@ from gptimage.store.local_blobs import FileBlobs
 from gptimage.workers import BlobJobStore, SqliteJobStore
 from gptimage.workers.job_store import JobStore
 from gptimage.workers.redis_store import RedisJobStore
+from tests.store.conftest import azure
 from tests.workers.helpers import Clock, Service, Shared
+
+
+__all__ = ["azure", "clock", "job_store", "shared", "state"]
 
 
 @pytest.fixture(autouse=True)

@@ -18,13 +18,25 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from gptimage import ConfigurationError, InvalidRequestError
+from gptimage import ConfigurationError, ImageClient, InvalidRequestError
+from gptimage.store import Store
 from gptimage.store.blobs import BlobInfo
 from gptimage.store.local_blobs import FileBlobs
-from gptimage.workers import BlobJobStore, Job, JobStoreError, SqliteJobStore, discard, retry
+from gptimage.store.object_blobs import ObjectBlobs
+from gptimage.workers import (
+    BlobJobStore,
+    Job,
+    JobResult,
+    JobStoreError,
+    SqliteJobStore,
+    discard,
+    retry,
+    run_job,
+)
 from gptimage.workers.job import JobOutput, JobRecord
 from gptimage.workers.job_store import JobStore, change
 from gptimage.workers.redis_store import RedisJobStore
+from tests.store.azurite import Azurite
 from tests.workers.helpers import Clock
 
 
@@ -330,3 +342,23 @@ def test_an_entry_knows_what_it_is() -> None:
             JobRecord.from_text(text)
     assert JobRecord.from_text(entry().to_text().replace("{", '{"newer": 1, ', 1)) == entry()
     assert JobOutput(images=("img_1",), cost=None).warnings == ()
+
+
+def test_jobs_and_images_in_a_container_of_azure(azure: Azurite) -> None:
+    """Delivered three times, to workers that share nothing else, a job is paid for once."""
+    job = Job.of("order-17", "A red fox", size="64x64", quality="low")
+    azure.create_container("work")
+    results: list[JobResult] = []
+
+    for _ in range(3):
+        images, jobs = (
+            ObjectBlobs.from_url(f"az://work/{each}", **azure.settings)
+            for each in ("images", "jobs")
+        )
+        with ImageClient.sandbox(store=Store(images)) as client:
+            results.append(run_job(job, client=client, job_store=BlobJobStore(jobs)))
+            assert client.store is not None
+            assert client.store.stats().images == 1
+
+    assert [each.status for each in results] == ["done"] * 3
+    assert {each.images for each in results} == {results[0].images}

@@ -47,7 +47,7 @@ class LedgerRow:
     Attributes:
         id: Random; the ``call_id`` of its events.
         at: When it began (UTC).
-        operation: ``generate``, ``edit`` or ``turn``.
+        operation: ``generate``, ``edit``, ``turn`` or ``question``.
         model: The model of the request.
         billing: Whether it was billed; ``sent`` until there is a response.
         cached: Whether the response came from the cache.

@@ -163,7 +163,9 @@ def planned(
 
 def reads_images(request: RequestInput) -> bool:
     """Tell whether planning this request may read files, download, or hash megabytes."""
-    return isinstance(request, Edit) or (isinstance(request, Mapping) and "images" in request)
+    if isinstance(request, Mapping):
+        return "images" in request or reads_images(cast("RequestInput", request.get("prompt", "")))
+    return isinstance(request, Edit) or (isinstance(request, Prompt) and bool(request.images))
 
 
 def _texts(tags: object) -> tuple[str, ...]:

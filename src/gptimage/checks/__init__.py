@@ -16,6 +16,7 @@ from gptimage.checks.pixels import Margins as Margins
 from gptimage.checks.pixels import Palette as Palette
 from gptimage.checks.pixels import Pixels as Pixels
 from gptimage.checks.pixels import Transparent as Transparent
+from gptimage.checks.pixels import Unlike as Unlike
 from gptimage.checks.words import Line as Line
 from gptimage.checks.words import Read as Read
 from gptimage.checks.words import Words as Words

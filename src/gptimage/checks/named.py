@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from gptimage.checks.check import AnyCheck, Question
-from gptimage.checks.pixels import Margins, Palette, Pixels, Transparent
+from gptimage.checks.pixels import Margins, Palette, Pixels, Transparent, Unlike
 from gptimage.checks.words import Words
 from gptimage.errors import InvalidRequestError
+from gptimage.image.image import Image
 
 
 def _share(text: str) -> float:
@@ -22,6 +23,7 @@ _NAMED: Final[dict[str, tuple[str, Callable[[str], AnyCheck]]]] = {
     "palette": ("#d00000,white", lambda text: Palette([each.strip() for each in text.split(",")])),
     "margins": ("5%", lambda text: Margins(share=_share(text)) if text else Margins()),
     "pixels": ("1200x630", Pixels),
+    "unlike": ("other.png", lambda path: Unlike(Image.from_path(path))),
     "ask": ("Is there a fox?", Question),
 }
 """Each name with an example of its value, and what makes the check."""
@@ -29,36 +31,45 @@ _NAMED: Final[dict[str, tuple[str, Callable[[str], AnyCheck]]]] = {
 NAMES: Final = "transparent, words=TEXT, palette=COLOR,..., margins[=5%], pixels=SIZE, ask=QUESTION"
 """What can be written, for help texts and messages."""
 
+NAMES_WITH_FILES: Final = f"{NAMES}, unlike=FILE"
+"""What can be written where the files of this machine may be read."""
 
-def named_checks(texts: Iterable[str]) -> list[AnyCheck]:
+
+def named_checks(texts: Iterable[str], *, files: bool = False) -> list[AnyCheck]:
     """Read checks; each is a name, with a value after an equals sign where it has one.
+
+    Args:
+        texts: The checks.
+        files: Whether ``unlike=FILE`` may read a file.
 
     Raises:
         InvalidRequestError: A name is not known, or its value makes no sense.
+        OSError: A file cannot be read.
     """
-    return [_named(each) for each in texts]
+    return [_named(each, files=files) for each in texts]
 
 
-def _named(text: str) -> AnyCheck:
+def _named(text: str, *, files: bool) -> AnyCheck:
     name, _, value = text.partition("=")
     found = _NAMED.get(name.strip().lower())
-    if found is None:
+    allowed = NAMES_WITH_FILES if files else NAMES
+    if found is None or (name.strip().lower() == "unlike" and not files):
         raise InvalidRequestError(
-            f"there is no check {name.strip()!r:.40}; there are {NAMES}",
+            f"there is no check {name.strip()!r:.40}; there are {allowed}",
             field="check",
             value=text,
-            allowed=NAMES,
+            allowed=allowed,
         )
     example, make = found
     value = value.strip()
     if bool(value) != bool(example) and name.strip().lower() != "margins":
         wanted = f"write it as {name}={example}" if example else "it takes no value"
         raise InvalidRequestError(
-            f"the check {text!r:.80}: {wanted}", field="check", value=text, allowed=NAMES
+            f"the check {text!r:.80}: {wanted}", field="check", value=text, allowed=allowed
         )
     try:
         return make(value)
     except ValueError as error:  # an InvalidRequestError is one, too
         raise InvalidRequestError(
-            f"the check {text!r:.80}: {error}", field="check", value=text, allowed=NAMES
+            f"the check {text!r:.80}: {error}", field="check", value=text, allowed=allowed
         ) from error

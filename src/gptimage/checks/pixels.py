@@ -17,6 +17,7 @@ from gptimage.image.codecs import decode, on_white
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.image.outside import drift
+from gptimage.image.perceptual_hash import perceptual_hash
 from gptimage.models.sizes import Size
 
 
@@ -253,3 +254,44 @@ class Drift:
         if not passed:
             says += f", and at most {self.most:.1%} may"
         return CheckResult(name=self.name, passed=passed, reason=says, score=1 - changed)
+
+
+def _images(value: Image | Sequence[Image]) -> tuple[Image, ...]:
+    return (value,) if isinstance(value, Image) else tuple(value)
+
+
+@frozen
+class Unlike:
+    """Whether an image is not nearly the same as another: as a copy that was cropped or repainted.
+
+    Attributes:
+        others: The images it must not look like: one or several.
+        distance: Bits of the perceptual hashes' 64 up to which two images count as nearly the
+            same, 0 to 32, as in `Store.similar`; about 32 differ between unrelated images.
+    """
+
+    others: Sequence[Image] = field(converter=_images, repr=False)
+    distance: int = field(default=10, kw_only=True)
+    name: str = field(default="unlike", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.others or not all(isinstance(each, Image) for each in self.others):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise InvalidRequestError("unlike: name the images, as Image values", field="others")
+        if type(self.distance) is not int or not 0 <= self.distance <= 32:
+            raise InvalidRequestError(
+                "unlike: distance is 0 to 32 bits", field="distance", value=self.distance
+            )
+
+    def __call__(self, image: Image) -> CheckResult:
+        """Compare the perceptual hashes; empty surfaces have none and are like nothing."""
+        own = perceptual_hash(image.data, image.format)
+        hashes = [perceptual_hash(each.data, each.format) for each in self.others]
+        near = min(
+            (64 if own is None or each is None else (own ^ each).bit_count() for each in hashes),
+            default=64,
+        )
+        passed = near > self.distance
+        says = f"the nearest of {len(hashes)} differs in {near} of 64 bits"
+        if not passed:
+            says += f", and more than {self.distance} are wanted: it looks nearly the same"
+        return CheckResult(name=self.name, passed=passed, reason=says, score=near / 64)

@@ -23,7 +23,8 @@ CHECK_FAILED: Final = 6
 """The exit code when an image fails a check: it is there, and paid."""
 
 _NAMES: Final = (
-    "transparent, words=TEXT, palette=COLOR,..., margins[=5%%], pixels=SIZE, ask=QUESTION"
+    "transparent, words=TEXT, palette=COLOR,..., margins[=5%%], pixels=SIZE, ask=QUESTION, "
+    "unlike=FILE"
 )
 
 
@@ -50,7 +51,7 @@ def run_check(args: argparse.Namespace) -> int:
     from gptimage.checks.check import checked, run_check
     from gptimage.image import Image
 
-    checks = checked(named_checks(args.check))
+    checks = checked(named_checks(args.check, files=True))
     images = [(each, Image.from_path(each)) for each in args.file]
     local = [each for each in checks if not isinstance(each, Question)]
     if len(local) < len(checks):
@@ -81,7 +82,7 @@ def attempts_from_args(
     """
     from gptimage.checks import named_checks
 
-    images, checks = options.pop("images", None), named_checks(args.check)
+    images, checks = options.pop("images", None), named_checks(args.check, files=True)
     if args.best_of is not None:
         return client.best_of(prompt, images, checks=checks, **with_number(options, args))
     most = 1 if args.until is None else args.until

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     models, qualities = _names(args.models), _names(args.quality)
     if not models:
         raise InvalidRequestError("name the models: --models a,b; nothing was sent", field="models")
-    checks = named_checks(args.check or ())
+    checks = named_checks(args.check or (), files=True)
     if args.dry_run:
         return _dry_run(args, title)
     config = configure(args)

@@ -21,6 +21,7 @@ from gptimage.cli.options import (
     add_client_options,
     add_parameters,
     add_prompt,
+    add_provider_option,
     configure,
     open_client,
     options_from_args,
@@ -74,6 +75,7 @@ def add_estimate(parser: argparse.ArgumentParser) -> None:
     add_prompt(parser)
     add_parameters(parser, "edit")
     _add_images(parser, required=False)
+    add_provider_option(parser)
     add_json(parser)
     parser.set_defaults(func=run_estimate)
 
@@ -142,17 +144,16 @@ def run_variations(args: argparse.Namespace) -> int:
 def run_estimate(args: argparse.Namespace) -> int:
     """Print the estimate, or why there is none."""
     from gptimage import ImageClient
-    from gptimage.engine.from_config import open_templates
+    from gptimage.engine.from_config import estimator_arguments, open_templates
     from gptimage.models.pricing import format_usd
 
-    config = read_settings({"sandbox": True, "templates": args.templates})
+    config = read_settings(
+        {"sandbox": True, "provider": args.provider, "templates": args.templates}
+    )
     options = {**options_from_args(args), **image_args(args)}
-    if model := config.text("model"):
-        options.setdefault("model", model)
     if args.templates:
         open_templates(config)  # a folder that is named must be one, whether it is needed or not
-    # The sandbox shares checks and prices with the service, and needs no key.
-    with ImageClient.sandbox() as client:
+    with ImageClient.sandbox(**estimator_arguments(config)) as client:
         prompt = prompt_from_args(args, config)
         found, most = client.estimate(prompt, **options), client.max_cost(prompt, **options)
     if args.json:
@@ -242,8 +243,8 @@ def draw(
         written += write(originals, where, kind="original")
     if attempts is not None and client.store is None and not where.stdout:
         # Nothing else has the images that were not taken, and they are paid.
-        others = [each.image for each in attempts if each is not attempts.best]
-        written += write(others, where, kind="attempt")
+        rest = [each.image for each in attempts if each is not attempts.best]
+        written += write(rest, where, kind="attempt")
     _report(result, written, attempts, as_json=args.json, stdout=where.stdout)
     return 0 if attempts is None or attempts.passed else CHECK_FAILED
 

@@ -53,7 +53,7 @@ def _run(words: Sequence[str], out: Output) -> int:
         print("\ninterrupted; a request that was sent may still be billed", file=sys.stderr)
         for note in getattr(error, "__notes__", ()):  # where a reply is that was paid for
             print(f"gptimage: {note}", file=sys.stderr)
-        if hasattr(error, "reply"):  # no disk took it at the time
+        if hasattr(error, "reply") or hasattr(error, "result"):  # no disk, or no store, has it
             from gptimage.cli.output import keep_what_came
 
             keep_what_came(error)

@@ -166,10 +166,9 @@ def _without_urls(request: Row) -> Row:
 
 def _dry_run(rows: Rows, path: Path, config: Config, args: argparse.Namespace) -> int:
     from gptimage import ImageClient
+    from gptimage.engine.from_config import estimator_arguments
 
-    # The sandbox shares checks and prices with the service, and needs no key.
-    model: Any = {"model": config.text("model")} if config.text("model") else {}
-    with ImageClient.sandbox(**model) as client:
+    with ImageClient.sandbox(**estimator_arguments(config)) as client:
         images, total, unknown = check_all(client, rows, path)
     estimate = None if unknown == len(rows) else total
     if args.json:

@@ -46,6 +46,12 @@ def add_prompt(parser: argparse.ArgumentParser) -> None:
     """Add the prompt, and the template that can take its place."""
     argument(parser, "PROMPT", "what to draw; - reads standard input", nargs="?")
     add_template(parser)
+    argument(
+        parser,
+        "--brand-image NAME",
+        "an image of the templates' brand.toml to draw with; may be repeated",
+        action="append",
+    )
 
 
 def add_parameters(
@@ -121,14 +127,35 @@ def prompt_from_args(args: argparse.Namespace, config: Config) -> str | Prompt:
     if args.template is None:
         if args.prompt is None:
             raise InvalidRequestError(NO_PROMPT, field="prompt")
-        return read_prompt(args.prompt)
+        return _branded(read_prompt(args.prompt), args, config)
     if args.prompt is not None:
         raise InvalidRequestError(
             "PROMPT and --template both say what to draw: leave one out; nothing was sent",
             field="prompt",
         )
     template, arguments = template_from_args(args, config)
+    if getattr(args, "brand_image", None):
+        raise InvalidRequestError(
+            "--brand-image is for a PROMPT: a template names its images itself; nothing was sent",
+            field="brand_image",
+        )
     return template.render(arguments)
+
+
+def _branded(prompt: str, args: argparse.Namespace, config: Config) -> str | Prompt:
+    """Return the prompt with the images of the brand that ``--brand-image`` names."""
+    from gptimage.engine.from_config import open_templates
+
+    names = getattr(args, "brand_image", None)
+    if not names:
+        return prompt
+    brand = open_templates(config).brand
+    if brand is None:
+        raise InvalidRequestError(
+            "--brand-image needs a brand.toml: name its folder with --templates; nothing was sent",
+            field="brand_image",
+        )
+    return brand.prompt(prompt, *names)
 
 
 def template_from_args(
@@ -175,12 +202,7 @@ def add_client_options(parser: argparse.ArgumentParser, *, without: tuple[str, .
     """
     group = parser.add_argument_group("settings (see `gptimage config`)")
     add_sandbox_option(group)
-    argument(
-        group,
-        "--provider NAME",
-        "the service that draws: openai, azure, openrouter...",
-        type=provider_name,
-    )
+    add_provider_option(group)
     for option, what in (
         ("store DIR", "save every image there; a bucket, or off"),
         ("cache DIR", "pay once per request: a folder, on or off"),
@@ -193,6 +215,16 @@ def add_client_options(parser: argparse.ArgumentParser, *, without: tuple[str, .
         argument(group, "--tag WORD", "a tag for the store", action="append")
     if not {"cache", "refresh"} & {*without}:
         argument(group, "--refresh", "send again even if the cache has the response")
+
+
+def add_provider_option(parser: Any) -> None:
+    """Add the option that chooses the service, to a parser or a group of one."""
+    argument(
+        parser,
+        "--provider NAME",
+        "the service that draws: openai, azure, gemini...",
+        type=provider_name,
+    )
 
 
 def configure(args: argparse.Namespace) -> Config:

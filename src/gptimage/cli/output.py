@@ -257,8 +257,12 @@ def keep_what_came(error: BaseException) -> None:
     """Write the paid images an error carries, and print their paths."""
     # Whatever goes wrong here, the error itself must still be printed.
     with contextlib.suppress(OSError):
-        if isinstance(error, StoreError) and isinstance(error.result, Result):
-            for path in save(error.result.images, target(None, error.result.request.prompt)):
+        result = getattr(error, "result", None)
+        # Ctrl-C while images are checked carries those, too; a store may have them already.
+        if isinstance(result, Result) and (isinstance(error, StoreError) or not result.stored):
+            earlier = [each.image for each in getattr(error, "attempts", ())]
+            images = [*result.images, *(each for each in earlier if each not in result.images)]
+            for path in save(images, target(None, result.request.prompt)):
                 print(f"the image is paid, and in {path}", file=sys.stderr)
         reply = getattr(error, "reply", None)
         if isinstance(reply, bytes) and reply:

@@ -258,7 +258,7 @@ def run_alt(args: argparse.Namespace) -> int:
             record = store.get(args.id)
     if args.json:
         return _print_record(record, as_json=True)
-    print("(none)" if record.alt is None else record.alt)
+    print("(none)" if record.alt is None else printable(record.alt))
     return 0
 
 

@@ -7,7 +7,7 @@ import hashlib
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
@@ -132,11 +132,10 @@ def _report_changes(
 ) -> int:
     """Print what a run would do; nothing is sent, and no key is needed."""
     from gptimage import ImageClient
+    from gptimage.engine.from_config import estimator_arguments
 
     total, unknown = Decimal(0), 0
-    model: Any = {"model": config.text("model")} if config.text("model") else {}
-    # The sandbox shares checks and prices with the service, and needs no key.
-    with ImageClient.sandbox(**model) as client:
+    with ImageClient.sandbox(**estimator_arguments(config)) as client:
         estimates = _estimates(client, changes)
     for change, estimate in zip(changes, estimates, strict=True):
         total += estimate or Decimal(0)
@@ -169,8 +168,9 @@ def _estimates(client: ImageClient, changes: list[_Change]) -> list[Decimal | No
         try:
             estimate = client.estimate(**request)
         except GptImageError as error:
+            why = str(error).removesuffix("; nothing was sent")
             raise InvalidRequestError(
-                f"{change.image.name}: {error}; nothing was sent", field="MANIFEST"
+                f"{change.image.name}: {why}; nothing was sent", field="MANIFEST"
             ) from error
         found.append(estimate.usd if estimate and change.state == "draw" else None)
     return found

@@ -135,6 +135,8 @@ def run_render(args: argparse.Namespace) -> int:
         print_json(_document(prompt))
     else:
         print(prompt.text)
+        for each in prompt.images:
+            print(f"with {each.file} ({each.name}: {each.about})")
     return 0
 
 
@@ -241,6 +243,10 @@ def _document(prompt: Prompt) -> dict[str, object]:
         "format": prompt.format,
         "template": prompt.template,
         "arguments": dict(prompt.arguments),
+        "images": [
+            {"name": each.name, "file": str(each.file), "about": each.about}
+            for each in prompt.images
+        ],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ async def finished(
             cells.append(Cell(case=case, setting=setting, error=error))
             continue
         checks = await check_image(client, result.image, (*matrix.checks, *case.checks))
-        usd = await client.sender.runtime.work(lambda found=result: _drawn_for(client, found))
+        usd = await client.sender.runtime.work(partial(_drawn_for, client, result))
         took = None if result.cached else seconds.get(result.request_id or "")
         cells.append(
             Cell(case=case, setting=setting, result=result, usd=usd, seconds=took, checks=checks)

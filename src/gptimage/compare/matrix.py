@@ -13,11 +13,13 @@ from typing import Any, Final, cast
 
 from attrs import field, frozen
 
+from gptimage._internal.text import closest
 from gptimage.checks import AnyCheck, CheckResult, named_checks
 from gptimage.checks.check import checked
 from gptimage.errors import InvalidRequestError, error_to_dict
+from gptimage.providers.openai.responses import as_list
 from gptimage.store import Store
-from gptimage.types.request import Prompt
+from gptimage.types.request import EditOptions, Options, Prompt
 from gptimage.types.result import Result
 
 
@@ -180,6 +182,12 @@ class Matrix:
         for name in ("n", "model", "partial_images"):
             if any(options.get(name) or case.options.get(name) for case in cases):
                 raise _refused(name, "a comparison sets it itself: one image of each model")
+        known = ("images", *Options.__annotations__, *EditOptions.__annotations__)
+        named = [*options, *(name for case in cases for name in case.options)]
+        for name in named:
+            if name not in known:
+                close = closest(name, known)
+                raise _refused(name, "it is no parameter" + (f"; {close} is one" if close else ""))
         if len(cases) * len(settings) > MOST:
             raise _refused("prompts", f"{len(cases) * len(settings)} images; {MOST} are the most")
         for case in cases:
@@ -219,12 +227,12 @@ def read_set(path: str | os.PathLike[str]) -> tuple[str, list[Case], dict[str, A
     except (ValueError, UnicodeError) as error:
         raise _refused("set", f"{file.name} is no TOML: {error}") from error
     _known(file.name, found, _KEYS)
-    rows = found.get("prompt", [])
-    if not isinstance(rows, list) or not rows:
+    rows = as_list(found.get("prompt"))
+    if not rows:
         raise _refused("set", f'{file.name} has no [[prompt]]; each has text = "..."')
     options = _table(file.name, "options", found.get("options", {}))
     cases: list[Case] = []
-    for number, row in enumerate(cast("list[Any]", rows), 1):
+    for number, row in enumerate(rows, 1):
         where = f"{file.name}, prompt {number}"
         own = dict(_table(where, "prompt", row))
         texts = {name: own.pop(name, "") for name in ("text", "name", "version")}

@@ -35,7 +35,14 @@ from gptimage.models.pricing import DEFAULT_CHAT_MODEL
 from gptimage.providers.base import Exchange
 from gptimage.providers.openai.responses import Ask
 from gptimage.transport.http import HttpReply
-from gptimage.types.inputs import API_FORMATS, is_sdk_file, resolve, resolve_all, spread
+from gptimage.types.inputs import (
+    API_FORMATS,
+    is_sdk_file,
+    resolve,
+    resolve_all,
+    spread,
+    with_references,
+)
 from gptimage.types.record import Record
 from gptimage.types.request import FileRef, Prompt, Source, Sources
 from gptimage.types.result import Result
@@ -46,8 +53,12 @@ if TYPE_CHECKING:
 
 
 _STORED: Final = "img_"
-_LONGEST_MESSAGE: Final = 2_000_000
-"""Characters of a message with its signatures that a sidecar may have."""
+_LONGEST_MESSAGE: Final = 500_000
+"""Characters of a message with its signatures that a sidecar may have: lists read it, too."""
+_UNSAVED: Final = (
+    "the model's own message is not saved, as it is too long or has several images: another "
+    "process goes on from the image alone"
+)
 _COUNTED_BYTES: Final = 15_000_000
 """A larger image that the service has already is not encoded just to count its tokens."""
 
@@ -159,9 +170,11 @@ class ConversationSession:
         if isinstance(images, (list, tuple)) and not is_sdk_file(images):
             found = [self._stored(each) for each in images]
         fetch = self.saver.core.fetch
+        resolved = () if images is None else resolve_all(found, fetch=fetch)
+        prompt, resolved = with_references(prompt, resolved, fetch=fetch)
         return TurnInput(
             prompt=prompt,
-            images=() if images is None else resolve_all(found, fetch=fetch),
+            images=resolved,
             mask=self._mask(mask),
             action=action,
             options=options,
@@ -236,15 +249,17 @@ class ConversationSession:
         Raises:
             StoreError: They could not be saved; the error carries the result.
         """
-        turn = done.turn
+        turn, message = done.turn, _storable(done.turn)
         result = self.saver.save(
             evolve(done.taken, result=turn.result),
             done.tags,
             parent=done.parent,
             response_id=turn.response_id,
             call_id=turn.call_ids[0] if turn.call_ids else None,
-            message=_storable(turn),
+            message=message,
         )
+        if self.saver.store is not None and turn.exchanges and message is None:
+            result = result.warn(_UNSAVED)
         return evolve(turn, result=result)
 
     def _plan_again(self, head: _ResumePoint | None, inputs: TurnInput) -> TurnPlan:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AbstractContextManager, aclosing
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self
 
 from attrs import define, evolve, field, frozen
 
@@ -272,6 +272,19 @@ class BaseClient:
         twin._sender = evolve(self._sender, hook=chain(hook, self._sender.hook))
         return twin
 
+    def __copy__(self) -> Self:
+        """Return a client of the same parts, such as `with_send_hook` changes one of."""
+        twin = type(self).__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied into another process: connections and locks do not go along."""
+        raise TypeError(
+            f"{type(self).__name__} holds connections, and cannot be copied or sent to another "
+            "process: make one in each (in a Pool's initializer, in a worker's own function)"
+        )
+
     def __repr__(self) -> str:
         """Return where it sends and with which model; never the key."""
         return f"{type(self).__name__}({self._config.endpoint}, model={self._config.model})"
@@ -296,7 +309,9 @@ class BaseClient:
         self, prompt: str | Prompt, options: Mapping[str, Any], how: CallSettings
     ) -> Result:
         tags = self._check(how)
-        return await self._answer(self._config.plan_generate(prompt, options), how, tags)
+        plan = partial(self._config.plan_generate, prompt, options)
+        reads = isinstance(prompt, Prompt) and prompt.images  # files, of megabytes
+        return await self._answer(await self._runtime.work(plan) if reads else plan(), how, tags)
 
     async def _edit(
         self, prompt: str | Prompt, images: Sources, options: Mapping[str, Any], how: CallSettings

@@ -33,7 +33,13 @@ from gptimage.models.catalog import OPENAI, Models
 from gptimage.models.pricing import FREE
 from gptimage.transport.http import NO_HEADERS, HttpReply, HttpRequest
 from gptimage.transport.retry import Retry, is_outage
-from gptimage.types.inputs import is_sdk_file, resolve, resolve_all, spread
+from gptimage.types.inputs import (
+    is_sdk_file,
+    resolve,
+    resolve_all,
+    spread,
+    with_references,
+)
 from gptimage.types.record import Record
 from gptimage.types.request import (
     FileRef,
@@ -178,13 +184,15 @@ class ClientConfig:
     def plan_generate(
         self, prompt: str | Prompt, options: Mapping[str, Any], *, stream: bool = False
     ) -> Plan:
-        """Check and plan a new image."""
+        """Check and plan a new image; with reference images of the prompt, an edit of those."""
+        if isinstance(prompt, Prompt) and prompt.images:
+            return self.plan_edit(prompt, None, options, stream=stream)
         return self.plan(generate_request(prompt, options, default_model=self.model, stream=stream))
 
     def plan_edit(
         self,
         prompt: str | Prompt,
-        images: Sources,
+        images: Sources | None,
         options: Mapping[str, Any],
         *,
         stream: bool = False,
@@ -192,11 +200,14 @@ class ClientConfig:
         """Read or download the images, then check and plan the edit."""
         rest = dict(options)
         mask, markup = (self._stored(rest.pop(name, None)) for name in ("mask", "markup"))
-        images = spread(images, stored=self.store is not None)
-        found: Any = self._stored(images)
-        if isinstance(images, (list, tuple)) and not is_sdk_file(images):
-            found = [self._stored(each) for each in images]
-        resolved = resolve_all(found, fetch=self.fetch)
+        resolved: tuple[Image | FileRef, ...] = ()
+        if images is not None:
+            images = spread(images, stored=self.store is not None)
+            found: Any = self._stored(images)
+            if isinstance(images, (list, tuple)) and not is_sdk_file(images):
+                found = [self._stored(each) for each in images]
+            resolved = resolve_all(found, fetch=self.fetch)
+        prompt, resolved = with_references(prompt, resolved, fetch=self.fetch)
         if is_same_size(rest.get("size")):
             rest["size"] = size_of_first(resolved)
         request = edit_request(

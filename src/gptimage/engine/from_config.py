@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from gptimage.templates import PromptTemplates
 
 
+def estimator_arguments(config: Config) -> dict[str, Any]:
+    """Make the arguments of an `ImageClient.sandbox` that only checks requests and their prices.
+
+    The sandbox shares both with the service that the configuration chooses, and needs no key.
+    """
+    named = {"provider": config.provider, "model": config.text("model")}
+    return {name: value for name, value in named.items() if value}
+
+
 def client_arguments(
     config: Config, settings: Mapping[str, Any], *, without: Container[str] = ()
 ) -> dict[str, Any]:

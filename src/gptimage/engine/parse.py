@@ -30,6 +30,8 @@ from gptimage.image.formats import lacks_its_end
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.image.outside import keep_outside
+from gptimage.providers import DEFAULT, Provider
+from gptimage.providers.openai.advice import Service
 from gptimage.providers.openai.errors import (
     error_from_event,
     error_from_reply,
@@ -193,10 +195,20 @@ def _unread_json(plan: Plan, error: ApiError) -> str | None:
     )
 
 
+def _service(provider: Provider) -> Service:
+    """Return what advice names of a provider."""
+    own = provider.name == DEFAULT
+    return Service(
+        key=next(iter(provider.key_variables), "the key"),
+        url="base_url" if own else next(iter(provider.url_variables), "base_url"),
+        name="" if own else provider.name,
+        catalogue=provider.rows,
+    )
+
+
 def _refused(plan: Plan, reply: HttpReply, now: datetime) -> ApiError | OutcomeUnknownError:
     """Return what an error status means, and what it may have cost."""
-    key = next(iter(plan.provider.key_variables), "the key")
-    error = error_from_reply(reply, waiting_time(reply, now), key=key)
+    error = error_from_reply(reply, waiting_time(reply, now), service=_service(plan.provider))
     if note := _unread_json(plan, error):
         error.args = (f"{error} ({note})",)
     redirect = 300 <= reply.status < 400

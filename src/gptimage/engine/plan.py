@@ -21,7 +21,7 @@ from gptimage.image.mask import Mask, check_markup
 from gptimage.models.catalog import Models, ModelSpec
 from gptimage.models.pricing import Estimate, estimate, format_usd, max_cost
 from gptimage.models.sizes import DEFAULT_FRAMES
-from gptimage.providers import Provider, provider_at
+from gptimage.providers import Provider, names, provider_at
 from gptimage.providers.openai.images import to_wire
 from gptimage.providers.parameters import check_parameters
 from gptimage.transport.http import HttpReply, HttpRequest
@@ -149,10 +149,19 @@ def plan(
         max_cost=money.max_cost(),
         warnings=(*warnings, *_made_fit(request), *mask_warnings),
         on=today,
-        meant=None if spec else closest(bare.model, known, cutoff=SPELLING_CUTOFF),
+        meant=None if spec else _meant(bare.model, known, provider),
         batch=batch,
         sandbox=endpoint == SANDBOX_URL,
     )
+
+
+def _meant(model: str, known: list[str], provider: Provider) -> str | None:
+    """Return the model that a name may be a misspelling of; it may begin with another provider."""
+    first, slash, rest = model.partition("/")
+    if slash and rest and not provider.slashes:
+        near = closest(first, names(), cutoff=SPELLING_CUTOFF)
+        return f"{near}/{rest}" if near and near != first else None
+    return closest(model, known, cutoff=SPELLING_CUTOFF)
 
 
 def cache_key(wire: HttpRequest, endpoint: str) -> str:

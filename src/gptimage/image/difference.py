@@ -62,9 +62,16 @@ def _changes(one: Pil, other: Pil) -> Pil:
 
     # RGBa: colours multiplied by their opacity, so that hidden ones count for nothing.
     mode = "RGBa" if "A" in one.mode + other.mode else "RGB"
-    one, other = (each.convert("RGBA").convert(mode) if mode == "RGBa" else each.convert(mode)
-                  for each in (one, other))  # fmt: skip
+    one, other = (
+        each.convert("RGBA").convert(mode) if mode == "RGBa" else in_mode(each, mode)
+        for each in (one, other)
+    )
     return reduce(ImageChops.lighter, ImageChops.difference(one, other).split())
+
+
+def in_mode(image: Pil, mode: str) -> Pil:
+    """Return the image in a mode; Pillow's `convert` would copy one that has it already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 @frozen(kw_only=True)
@@ -119,24 +126,25 @@ def moved_by(first: Pil, second: Pil, region: Pil) -> Shift | None:
         second: What was made of it, of the same size.
         region: Where both are compared: 255, and 0 elsewhere; of the same size.
     """
-    one, two = (each.convert("RGB").convert("L") for each in (first, second))
+    one, two = (in_mode(each, "RGB").convert("L") for each in (first, second))
     factor = 1
     while factor < _TILE and max(one.size) / factor > _SMALLEST_COPY * 1.5:
         factor *= 2
     view = _View(one, two, region)
     whole = view.at((0, 0, *one.size), factor)
-    start = whole.best((0, 0), _REACH)
+    # Every second step, and then the steps around the best: edges are wider than one.
+    start = whole.descend(whole.best((0, 0), _REACH, step=2))
     if factor == 1:
         return start if whole.confirms(start) else None
     tiles = list(view.tiles(whole, factor))
     moved: list[Shift] = []
     for box in tiles:
         # From a start of its own: the corners of an image that was scaled move apart.
-        shift, level = view.at(box, factor).best(start, 1), factor
+        shift, level = view.at(box, factor).descend(start), factor
         while level > 1:
             level //= 2
             edges = view.at(box, level)
-            shift = edges.best((shift[0] * 2, shift[1] * 2), 1)
+            shift = edges.descend((shift[0] * 2, shift[1] * 2))
             if level == 1 and edges.confirms(shift):
                 moved.append(shift)
     # Half of them: one part may look moved by chance.
@@ -200,9 +208,25 @@ class _Edges:
     second: Pil
     region: Pil
 
-    def best(self, start: Shift, reach: int) -> Shift:
+    def descend(self, start: Shift) -> Shift:
+        """Return the move that leaves least, one pixel after another from ``start`` on.
+
+        In each round one direction after the other: where nothing moved, four tries are enough.
+        """
+        shift, left = start, self._left(start)
+        for _ in range(2):
+            before = shift
+            for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+                tried = (shift[0] + x, shift[1] + y)
+                if (less := self._left(tried)) < left:
+                    shift, left = tried, less
+            if shift == before:
+                break
+        return shift
+
+    def best(self, start: Shift, reach: int, *, step: int = 1) -> Shift:
         """Return the move around ``start`` that leaves least, the shortest of several."""
-        steps = range(-reach, reach + 1)
+        steps = range(-reach, reach + 1, step)
         tried = [(start[0] + x, start[1] + y) for x in steps for y in steps]
         return min(tried, key=lambda each: (self._left(each), abs(each[0]) + abs(each[1])))
 

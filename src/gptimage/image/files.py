@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from gptimage._internal import atomic
+from gptimage._internal.keywords import path as check_path
 from gptimage._internal.lenient_base64 import decode as decode_base64
 from gptimage.errors import ImageDecodeError, InvalidRequestError
 from gptimage.image import transform
@@ -105,20 +106,21 @@ def _check_gif_end(data: bytes) -> None:
         raise ImageDecodeError("this gif is cut short: its end marker is missing")
 
 
-_IMAGE_EXTENSIONS: Final = frozenset(
+IMAGE_EXTENSIONS: Final = frozenset(
     f".{extension}" for name, kind in FORMATS.items() if name for extension in kind.extensions
 )
 
 
 def save(data: bytes, format: str, path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """Write the bytes to a file; see `Image.save`."""
+    check_path("path", path)
     asked = Path(path).expanduser()
     if asked.is_dir() or os.fspath(path).endswith(("/", os.sep)):
         digest = hashlib.sha256(data).hexdigest()
         asked = asked / f"image-{digest[:8]}.{_extensions(format)[0]}"
     target = with_true_extension(asked, format)
     target.parent.mkdir(parents=True, exist_ok=True)
-    renamed = asked.suffix.lower() in _IMAGE_EXTENSIONS and target != asked
+    renamed = asked.suffix.lower() in IMAGE_EXTENSIONS and target != asked
     if overwrite and not renamed:
         _replace(target, data)
         return target
@@ -136,7 +138,7 @@ def with_true_extension(path: Path, format: str) -> Path:
     suffix, extensions = path.suffix.lower(), _extensions(format)
     if suffix.removeprefix(".") in extensions:
         return path
-    if suffix in _IMAGE_EXTENSIONS:
+    if suffix in IMAGE_EXTENSIONS:
         return path.with_suffix(f".{extensions[0]}")
     return path.with_name(f"{path.name}.{extensions[0]}")
 

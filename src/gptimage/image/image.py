@@ -266,6 +266,7 @@ class Image:
             The path of what was written.
 
         Raises:
+            ConfigurationError: It is no path, or an empty one.
             FileExistsError: The file exists and ``overwrite`` is False.
             OSError: It cannot be written; the image is still here.
         """
@@ -341,7 +342,7 @@ class Image:
 
     def for_web(
         self,
-        widths: Iterable[int] = (400, 800, 1600),
+        widths: int | Iterable[int] = (400, 800, 1600),
         *,
         alt: str | None = None,
         sizes: str = "100vw",
@@ -365,7 +366,8 @@ class Image:
             name: What the names of the files begin with; ``image-<first 8 of sha256>`` when left
                 out.
             prefix: What stands before the names in HTML, such as ``/static/``.
-            formats: Some of ``avif``, ``webp``, ``jpeg`` and ``png``, in the order of preference.
+            formats: Some of ``avif``, ``webp``, ``jpeg`` and ``png``, in the order of preference;
+                with transparency png stands for jpeg.
             lazy: Whether browsers may wait until it comes into view.
 
         Raises:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve, frozen
 
 from gptimage.image.codecs import XMP, decode, encode
-from gptimage.image.difference import TOLERANCE, Shares, Shift, changes, moved_by, shares
+from gptimage.image.difference import (
+    TOLERANCE,
+    Shares,
+    Shift,
+    changes,
+    in_mode,
+    moved_by,
+    shares,
+)
 from gptimage.image.image import Image
 from gptimage.image.label import combined
 from gptimage.image.mask import Mask, opacity
@@ -83,7 +91,7 @@ def keep_outside(
     import PIL.Image
 
     mode = "RGBA" if "A" in new.mode + old.mode else "RGB"
-    whole = PIL.Image.composite(old.convert(mode), new.convert(mode), _weights(protected))
+    whole = PIL.Image.composite(in_mode(old, mode), in_mode(new, mode), _weights(protected))
     if profile := new.info.get("icc_profile"):
         whole.info["icc_profile"] = profile
     if label := combined([edited.label, first.label]):

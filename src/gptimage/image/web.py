@@ -16,6 +16,7 @@ from urllib.parse import quote
 from attrs import field, frozen
 
 from gptimage._internal import atomic
+from gptimage._internal.text import one_line
 from gptimage.errors import InvalidRequestError
 from gptimage.image.codecs import decode, encode, encode_png, has_transparency
 from gptimage.image.files import save
@@ -193,7 +194,7 @@ class WebImage:
 def for_web(
     data: bytes,
     format: str,
-    widths: Iterable[int],
+    widths: int | Iterable[int],
     *,
     alt: str,
     sizes: str,
@@ -204,6 +205,9 @@ def for_web(
     xmp: bytes | None,
 ) -> WebImage:
     """Return an image as files for a web page; see `Image.for_web`."""
+    for field_name, value in {"alt": alt, "sizes": sizes, "prefix": prefix}.items():
+        _check_kind(field_name, value, str, "text")
+    _check_kind("lazy", lazy, bool, "True or False")
     wanted = _checked_widths(widths)
     chosen = _checked_formats(formats)
     name = _checked_name(name or f"image-{hashlib.sha256(data).hexdigest()[:8]}")
@@ -231,7 +235,7 @@ def for_web(
     return WebImage(
         name=name,
         files=tuple(files),
-        alt=alt,
+        alt=one_line(alt),
         sizes=sizes,
         prefix=prefix,
         lazy=lazy,
@@ -245,8 +249,15 @@ def _at(image: Pil, width: int) -> Pil:
     return scaled(image, (width, max(1, round(image.height * width / image.width))))
 
 
-def _checked_widths(widths: Iterable[int]) -> list[int]:
-    found: list[object] = list(widths)
+def _check_kind(name: str, value: object, kind: type, allowed: str) -> None:
+    if not isinstance(value, kind):
+        raise InvalidRequestError(
+            f"{name} {value!r:.60} must be {allowed}", field=name, value=value, allowed=allowed
+        )
+
+
+def _checked_widths(widths: int | Iterable[int]) -> list[int]:
+    found: list[object] = [widths] if isinstance(widths, int) else list(widths)
     good = [each for each in found if type(each) is int and 1 <= each <= _WIDEST]
     if not good or len(good) < len(found):
         allowed = f"whole numbers of pixels, 1 to {_WIDEST}"
@@ -257,7 +268,8 @@ def _checked_widths(widths: Iterable[int]) -> list[int]:
 
 
 def _checked_formats(formats: Sequence[str]) -> list[str]:
-    found = [formats] if isinstance(formats, str) else list(formats)
+    given = [formats] if isinstance(formats, str) else formats
+    found = ["jpeg" if each == "jpg" else each for each in given]
     if not found or any(each not in _FORMATS for each in found) or len({*found}) < len(found):
         raise InvalidRequestError(
             f"formats {found!r:.80} must be some of {', '.join(_FORMATS)}, each once",

@@ -29,7 +29,7 @@ class Event:
         name: The kind of event in lower case, such as ``finished``.
         call_id: Random, the same for all events of one call, and the row's id in a ledger.
         at: When it happened (UTC).
-        operation: ``generate``, ``edit``, ``turn`` or ``batch``.
+        operation: ``generate``, ``edit``, ``turn``, ``question`` or ``batch``.
         model: The model of the request.
         item: Which request of a batch it is about, from 0; None outside of batches.
         provider: The service that is asked, such as ``openai`` or ``gemini``.

@@ -239,10 +239,10 @@ class Provider:
                 return self.address(check_url(name, url))
         if self.base_url is not None:
             return self.base_url
-        ways = " or ".join((*self.url_variables, "base_url="))
+        ways = " or ".join(self.url_variables)
         raise ConfigurationError(
-            f"{self.title} has no address that holds for everybody: give yours as {ways}; "
-            "nothing was sent"
+            f"{self.title} has no address that holds for everybody: give yours as {ways} (or "
+            "base_url=); nothing was sent"
         )
 
     def key_headers(self) -> dict[str, str]:

@@ -320,6 +320,12 @@ class _Pages:
         template = self._studio.templates[str(body.get("template"))]
         arguments: Any = body.get("arguments")
         prompt = template.render(arguments or {})
+        if prompt.images:
+            raise InvalidRequestError(
+                "this template has reference images, which the page cannot send: use "
+                f"gptimage generate --template {template.name}",
+                field="template",
+            )
         names = ("size", "quality", "background", "format")
         recommended = {name: getattr(prompt, name) for name in names if getattr(prompt, name)}
         return _json({"prompt": prompt.text, "recommended": recommended})

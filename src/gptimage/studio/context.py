@@ -19,6 +19,7 @@ from gptimage.config import Config, load
 from gptimage.engine.from_config import (
     budget_of,
     client_arguments,
+    estimator_arguments,
     open_cache,
     open_ledger,
     open_store,
@@ -178,10 +179,7 @@ def open_studio(options: StudioOptions) -> Studio:
         budget.attach(ledger)
     model = config.text("model")
     templates = open_templates(config)
-    settings: dict[str, Any] = {"model": model} if model else {}
-    if config.provider is not None:
-        settings["provider"] = config.provider
-    estimator = ImageClient.sandbox(store=store, templates=templates, **settings)
+    estimator = ImageClient.sandbox(store=store, templates=templates, **estimator_arguments(config))
     workers = os.environ.get("GPTIMAGE_JOB_STORE")
     folder = job_folder(store, sandbox=config.sandbox)
     make_folders(folder)

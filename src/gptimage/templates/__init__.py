@@ -10,3 +10,4 @@ from gptimage.templates.arguments import TemplateArgument as TemplateArgument
 from gptimage.templates.collection import PromptTemplates as PromptTemplates
 from gptimage.templates.template import PromptTemplate as PromptTemplate
 from gptimage.templates.template import TemplateDefaults as TemplateDefaults
+from gptimage.types.request import ReferenceImage as ReferenceImage

@@ -12,6 +12,7 @@ from gptimage._internal.text import closest
 from gptimage.errors import TemplateError, truncated_repr
 from gptimage.templates.language import normalise
 from gptimage.templates.render import ArgumentValue
+from gptimage.types.request import Prompt, ReferenceImage
 
 
 ArgumentType: TypeAlias = Literal["string", "choice", "boolean", "integer"]
@@ -187,12 +188,47 @@ class Brand:
         palette: Its colours in words, such as ``"deep navy (#0B1F3A), coral and white"``.
         tone: How it looks and speaks, such as ``"calm, precise, a little dry"``.
         avoid: What its images never show, such as ``"clip art or stock-photo handshakes"``.
+        images: Its logo, products, people: templates and `prompt` name them.
     """
 
     name: str | None = None
     palette: str | None = None
     tone: str | None = None
     avoid: str | None = None
+    images: tuple[ReferenceImage, ...] = ()
+
+    def prompt(self, text: str, /, *names: str) -> Prompt:
+        """Return a prompt to which images of the brand belong.
+
+        A call with it is an edit of these images, whose sentences are added to the text.
+
+        Args:
+            text: What to draw.
+            *names: The images, in order.
+
+        Raises:
+            TemplateError: The brand has no such image, or one is named twice.
+        """
+        problems: list[str] = []
+        found = self.named(names, problems)
+        if problems:
+            raise TemplateError(f"brand: {'; '.join(problems)}", problems=problems)
+        return Prompt(text, images=found)
+
+    def named(self, names: Iterable[str], problems: list[str]) -> tuple[ReferenceImage, ...]:
+        """Return its images of these names, in this order; what is wrong is noted."""
+        known = {each.name: each for each in self.images}
+        wanted = tuple(names)
+        for name in wanted:
+            if name not in known:
+                there = ", ".join(known) or "none"
+                problems.append(
+                    f"there is no image {short_repr(name)}{did_you_mean(name, known)}; "
+                    f"brand.toml has {there}"
+                )
+        if len(set(wanted)) < len(wanted):
+            problems.append("an image is named twice")
+        return tuple(known[name] for name in wanted if name in known)
 
     def known(self) -> Iterator[tuple[str, ArgumentValue]]:
         """Yield the fields that are set, as the template language names them."""
@@ -202,8 +238,10 @@ class Brand:
                 yield f"brand.{name}", ArgumentValue(words, words)
 
 
-BRAND_FIELDS: Final[tuple[str, ...]] = tuple(field.name for field in fields(Brand))
-"""The keys of ``brand.toml``."""
+BRAND_FIELDS: Final[tuple[str, ...]] = tuple(
+    field.name for field in fields(Brand) if field.name != "images"
+)
+"""The keys of ``brand.toml`` that are text; beside them it has tables, ``[images.NAME]``."""
 
 
 # Reads one table of a template file key by key; what is wrong is noted, never raised.

@@ -16,6 +16,7 @@ from gptimage.templates.arguments import (
     TemplateArgument,
     TomlReader,
     did_you_mean,
+    is_list,
     is_table,
 )
 from gptimage.templates.language import (
@@ -159,6 +160,7 @@ _KEYS: Final = (
     "arguments",
     "recommended",
     "example",
+    "images",
 )
 _OWN: Final = ("name", "title", "extends")
 _ARGUMENT_KEYS: Final = (
@@ -238,7 +240,11 @@ def build(definition: Definition, brand: Brand | None, problems: list[str]) -> P
             table.note(f"argument '{name}' is declared and never used in the template")
         given = frozenset(name for name, _ in brand.known()) if brand else frozenset[str]()
         problems += validate(parts, arguments, given)
+    images = _images(table)
+    if images:
+        (brand or Brand()).named(images, problems)
     return PromptTemplate(
+        images=images,
         name=definition.name,
         title=table.text("title") or definition.name.replace("_", " ").replace("-", " ").title(),
         description=table.text("description") or "",
@@ -250,6 +256,15 @@ def build(definition: Definition, brand: Brand | None, problems: list[str]) -> P
         parts=parts,
         settings=settings,
     )
+
+
+def _images(table: TomlReader) -> tuple[str, ...]:
+    """Return the names of the brand's images that belong to a template."""
+    value = table.data.get("images", [])
+    names = [name for name in value if isinstance(name, str)] if is_list(value) else []
+    if not is_list(value) or len(names) < len(value):
+        table.note('images must be a list of names in brand.toml, such as ["logo", "product"]')
+    return tuple(names)
 
 
 def _arguments(table: TomlReader) -> dict[str, TemplateArgument]:

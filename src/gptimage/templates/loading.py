@@ -25,7 +25,9 @@ from gptimage.templates.arguments import (
     short_repr,
 )
 from gptimage.templates.definition import TEMPLATE_NAME, Definition, build
+from gptimage.templates.language import NAME
 from gptimage.templates.template import PromptTemplate
+from gptimage.types.request import ReferenceImage
 
 
 # JSON templates, brought into the shape of the TOML files.
@@ -266,8 +268,34 @@ def _brand(path: Path, problems: list[str]) -> Brand | None:
     if not is_table(data):
         return None
     table = TomlReader(data, problems=problems)
-    table.only(BRAND_FIELDS)
-    return Brand(**{field: table.phrase(field) for field in BRAND_FIELDS})
+    table.only((*BRAND_FIELDS, "images"))
+    inner = table.table("images")
+    images = tuple(
+        image for name in inner.data if (image := _image(name, inner.table(name), path.parent))
+    )
+    return Brand(**{field: table.phrase(field) for field in BRAND_FIELDS}, images=images)
+
+
+def _image(name: str, table: TomlReader, folder: Path) -> ReferenceImage | None:
+    """Return an image of the brand, whose file lies below the folder of ``brand.toml``.
+
+    A folder of templates may be somebody else's: nothing outside it is read and uploaded for it.
+    """
+    table.only(("file", "about"))
+    file, about = table.text("file"), table.phrase("about")
+    if not NAME.fullmatch(name):
+        table.note("cannot be a name: use lower-case letters, digits and _")
+    elif file is None or about is None:
+        table.note('needs file = "logo.png" and about = "what it is, and what has to stay"')
+    else:
+        place = (folder / file).resolve()
+        if not place.is_relative_to(folder.resolve()):
+            table.note(f"file {short_repr(file)} lies outside the folder of the templates")
+        elif not place.is_file():
+            table.note(f"file {short_repr(file)} is not there")
+        else:
+            return ReferenceImage(name=name, file=place, about=about)
+    return None
 
 
 def _built(

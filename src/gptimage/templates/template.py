@@ -19,7 +19,7 @@ from gptimage.templates.arguments import (
 )
 from gptimage.templates.language import Part
 from gptimage.templates.render import ArgumentValue, MissingError, render
-from gptimage.types.request import Prompt
+from gptimage.types.request import Prompt, ReferenceImage
 
 
 # The settings a template recommends, some of which depend on an argument.
@@ -154,6 +154,7 @@ class PromptTemplate:
         source: The template text as its author wrote it.
         brand: The brand it is rendered for, or None.
         file: The file it was read from, or None.
+        images: Names of the brand's images that belong to it, in order.
     """
 
     name: str
@@ -164,6 +165,7 @@ class PromptTemplate:
     source: str = field(repr=False)
     brand: Brand | None = field(default=None, repr=False)
     file: str | None = None
+    images: tuple[str, ...] = ()
     _parts: tuple[Part, ...] = field(alias="parts", repr=False)
     _settings: Mapping[str, Setting] = field(alias="settings", repr=False, hash=False)
 
@@ -195,6 +197,7 @@ class PromptTemplate:
             format=recommended.format,
             template=self.name,
             arguments=values,
+            images=self._references(),
         )
 
     def defaults(self, /, **arguments: object) -> TemplateDefaults:
@@ -246,6 +249,7 @@ class PromptTemplate:
             "arguments": [argument.describe() for argument in self.arguments],
             "recommended": self.recommendations,
             "example": dict(self.example),
+            **({"images": list(self.images)} if self.images else {}),
             "source": self.source,
         }
 
@@ -277,6 +281,14 @@ class PromptTemplate:
             elif argument.from_brand and (given := known.get(f"brand.{argument.from_brand}")):
                 known[argument.name] = given
         return known
+
+    def _references(self) -> tuple[ReferenceImage, ...]:
+        """Return its images; another brand, of `PromptTemplates.with_brand`, may not have them."""
+        problems: list[str] = []
+        found = (self.brand or Brand()).named(self.images, problems)
+        if problems:
+            raise self._failed([TemplateError(each) for each in problems])
+        return found
 
     def _text(self, known: Mapping[str, ArgumentValue]) -> str:
         try:

@@ -114,7 +114,9 @@ _OVERLOADED: Final = re.compile(
 ``slow_down``, Azure ``no_capacity`` and "high demand", Anthropic and Gemini "overloaded", xAI "at
 capacity", vLLM "server is busy", Hugging Face "is currently loading"."""
 
-_UNIT: Final = r"(?:ms|milliseconds?|h(?:(?:ou)?rs?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?)"
+_UNIT: Final = (
+    r"(?:ms|milliseconds?|d(?:ays?)?|h(?:(?:ou)?rs?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?)"
+)
 _TIME: Final = rf"\d{{1,9}}(?:\.\d{{1,9}})?\s?{_UNIT}"
 _AGAIN: Final = re.compile(
     r"\b(?:try again|retry|wait|resets?|available)(?:-after)?:?(?:\s[a-z]+){0,4}?\s+"
@@ -226,7 +228,7 @@ def _seconds(text: str) -> float:
 def _per_second(unit: str) -> float:
     if unit == "ms" or unit.startswith("milli"):
         return 1000.0
-    return {"h": 1 / 3600, "m": 1 / 60, "s": 1.0}[unit[0]]
+    return {"d": 1 / 86_400, "h": 1 / 3600, "m": 1 / 60, "s": 1.0}[unit[0]]
 
 
 def _told(error: ApiError) -> str:

@@ -24,7 +24,7 @@ from gptimage.image.protocols import BinaryFile, PilImage
 from gptimage.secrets import display_url
 from gptimage.types.parameters import MAX_IMAGES
 from gptimage.types.record import Record
-from gptimage.types.request import FileRef, HasImages, Source, Sources
+from gptimage.types.request import FileRef, HasImages, Prompt, Source, Sources
 
 
 API_FORMATS: Final = ("png", "jpeg", "webp")
@@ -107,6 +107,38 @@ def resolve(
             f"{field}: {error}", field=field, value=name, allowed=_SOURCES
         ) from error
     return image
+
+
+def with_references(
+    prompt: str | Prompt, images: tuple[Image | FileRef, ...], *, fetch: Callable[[str], bytes]
+) -> tuple[str | Prompt, tuple[Image | FileRef, ...]]:
+    """Read the images that belong to a prompt.
+
+    Args:
+        prompt: The prompt.
+        images: The images of the call, which come first: a mask belongs to the first of them.
+        fetch: Downloads an ``http`` or ``https`` URL.
+
+    Returns:
+        The prompt with a sentence for each of its images, and all images in that order.
+
+    Raises:
+        InvalidRequestError: A file is missing or no image, or there are more than 16 in all.
+    """
+    if not isinstance(prompt, Prompt) or not prompt.images:
+        return prompt, images
+    own = prompt.images
+    if len(images) + len(own) > MAX_IMAGES:
+        raise InvalidRequestError(
+            f"{len(own)} reference images of the prompt and {len(images)} of the call are "
+            f"{len(own) + len(images)}, and an edit takes {MAX_IMAGES}; nothing was sent",
+            field="images",
+            value=len(own) + len(images),
+            allowed=f"at most {MAX_IMAGES}",
+        )
+    read = tuple(resolve(each.file, field=f"images.{each.name}", fetch=fetch) for each in own)
+    text = prompt.with_sentences(after=len(images))
+    return evolve(prompt, text=text, images=()), (*images, *read)
 
 
 def resolve_all(

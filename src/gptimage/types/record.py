@@ -175,9 +175,14 @@ class Record:
         return Label(source=source, model=model, created=self.created_at_service, id=self.id)
 
     def to_dict(self) -> dict[str, object]:
-        """Return the record as JSON values: the fields of the sidecar, with key and path."""
+        """Return the record as JSON values: the fields of the sidecar, with key and path.
+
+        ``message`` is left out: only the service reads it, and it can be long.
+        """
         path = None if self.path is None else str(self.path)
-        return {**self.to_sidecar(), "key": self.key, "path": path}
+        found = {**self.to_sidecar(), "key": self.key, "path": path}
+        found.pop("message", None)
+        return found
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON text."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypedDict, TypeVar
 
@@ -43,6 +44,21 @@ from gptimage.types.record import Record
 # text. Making one sends nothing and costs nothing.
 
 
+@frozen(kw_only=True)
+class ReferenceImage:
+    """An image that belongs to a prompt: a logo, a product, a person.
+
+    Attributes:
+        name: What it is called, such as ``logo``.
+        file: Where it is.
+        about: A sentence for the model: what it is, and what has to stay as it is.
+    """
+
+    name: str
+    file: Path
+    about: str
+
+
 def _copy(arguments: Mapping[str, object]) -> Mapping[str, object]:
     return MappingProxyType(dict(arguments))
 
@@ -62,6 +78,8 @@ class Prompt:
         format: A file format such as ``"png"``, or None for no recommendation.
         template: Name of the template it was rendered from, or None.
         arguments: What it was rendered with, defaults included; cannot be changed.
+        images: Images that belong to it: a call with it is an edit of them, after any images of
+            the call, and their sentences are added to the text.
     """
 
     text: str = field(repr=False, kw_only=False)
@@ -73,15 +91,33 @@ class Prompt:
     arguments: Mapping[str, object] = field(
         factory=dict[str, object], converter=_copy, repr=False, hash=False
     )
+    images: tuple[ReferenceImage, ...] = ()
 
     def __str__(self) -> str:
         """Return the text alone."""
         return self.text
 
+    def with_sentences(self, *, after: int = 0) -> str:
+        """Return the text with a sentence for each of its images, as the model gets it.
+
+        Args:
+            after: How many other images come first.
+        """
+        if not self.images:
+            return self.text
+        told = [
+            f"Image {number} ({each.name}): {each.about}"
+            for number, each in enumerate(self.images, after + 1)
+        ]
+        return "\n".join([f"{self.text}\n", _REFERENCES, *told])
+
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy by value: a read-only mapping cannot be pickled as it is."""
         settings = (self.size, self.quality, self.background, self.format, self.template)
-        return _rebuild, (self.text, *settings, dict(self.arguments))
+        return _rebuild, (self.text, *settings, dict(self.arguments), self.images)
+
+
+_REFERENCES: Final = "Reference images, to be used as each of them says:"
 
 
 def _rebuild(
@@ -92,6 +128,7 @@ def _rebuild(
     format: str | None,
     template: str | None,
     arguments: Mapping[str, object],
+    images: tuple[ReferenceImage, ...] = (),
 ) -> Prompt:
     return Prompt(
         text,
@@ -101,6 +138,7 @@ def _rebuild(
         format=format,
         template=template,
         arguments=arguments,
+        images=images,
     )
 
 
@@ -418,6 +456,13 @@ def _prompt(prompt: str | Prompt) -> tuple[str, dict[str, Any]]:
     """Return the text, and what a template recommends for it."""
     if not isinstance(prompt, Prompt):
         return prompt.removeprefix(_MARK) if isinstance(prompt, str) else prompt, {}  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+    if prompt.images:  # who plans the request has read them by now, where images can be sent
+        raise InvalidRequestError(
+            f"this prompt has reference images ({', '.join(each.name for each in prompt.images)}), "
+            "which cannot be sent here; nothing was sent",
+            field="prompt",
+            allowed="generate, edit, stream, many and conversations",
+        )
     names = ("size", "quality", "background", "format", "template")
     found = {name: getattr(prompt, name) for name in names}
     return prompt.text, {name: value for name, value in found.items() if value is not None}

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 from attrs import asdict, evolve, field, frozen
 
+from gptimage._internal.keywords import path as check_path
+from gptimage._internal.keywords import refused
 from gptimage.errors import GptImageError, ImageDecodeError
+from gptimage.image.files import IMAGE_EXTENSIONS
 from gptimage.image.image import Image
 from gptimage.image.mask import Mask
 from gptimage.image.outside import drift
@@ -97,8 +100,14 @@ class Result:
             The paths, in the order of the images.
 
         Raises:
+            ConfigurationError: It is no path, or that of a file: ``result.image.save("fox.png")``
+                writes one.
             OSError: One cannot be written; the images are still here.
         """
+        check_path("folder", folder)
+        if Path(folder).suffix.lower() in IMAGE_EXTENSIONS and not Path(folder).is_dir():
+            wanted = "a folder: result.image.save(...) writes a file with a name of yours"
+            raise refused("folder", folder, wanted)
         Path(folder).mkdir(parents=True, exist_ok=True)
         return tuple(image.save(Path(folder)) for image in self.images)
 

@@ -359,6 +359,8 @@ def _template_defaults(prompt: str | Prompt) -> dict[str, Any]:
     """Return the parameters a template recommends, and its name."""
     if not isinstance(prompt, Prompt):
         return {}
+    if prompt.images:  # files of this machine, which a worker may not have
+        raise _refuse("prompt", prompt.text, "a prompt without reference images; pass images=")
     names = ("size", "quality", "background", "format", "template")
     return {name: value for name in names if (value := getattr(prompt, name)) is not None}
 

@@ -96,7 +96,7 @@ def load(options: Mapping[str, str] = NO_OPTIONS) -> LoadedSettings:
     anywhere: dict[str, Any] = {"store": free, "ledger": free / "ledger.sqlite"}
     wrong, sound = {*map(variable, refused)}, values
     while True:
-        settings, found = None, ()
+        settings, found = None, list[str]()
         try:
             settings = Settings(**{**anywhere, **sound})
         except SettingsError as error:

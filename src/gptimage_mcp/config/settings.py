@@ -70,7 +70,13 @@ STANDARD: Final = (
 )
 """The usual tools; ``delete_image`` only where it is allowed."""
 
-TOOLS: Final = (*STANDARD, "edit_each_image", "inspect_image", "manage_conversations")
+TOOLS: Final = (
+    *STANDARD,
+    "edit_each_image",
+    "inspect_image",
+    "manage_conversations",
+    "set_alt_text",
+)
 """All tools: with those which few need and every model would read."""
 
 

@@ -38,6 +38,9 @@ _RECORD: Final = (
 )
 
 
+_CHOICES: Final = ("replacements", "qualities", "formats", "input_fidelity", "images_per_minute")
+
+
 def history(page: Page) -> dict[str, Any]:
     """A page of images; the prompts are cut, `get_image_info` has them whole."""
     return {"records": [_record(record) for record in page], "next": page.next}
@@ -50,17 +53,14 @@ def listing(page: Page) -> dict[str, Any]:
 
 def stats(name: str, stats: Stats) -> dict[str, Any]:
     """Return what is in a store."""
-    plain = ("bytes", "inputs", "input_bytes", "unknown_cost", "pinned")
+    plain = ("images", "bytes", "inputs", "input_bytes", "unknown_cost", "pinned")
     return {
         "store": name,
-        "images": stats.images,
         **{field: getattr(stats, field) for field in plain},
         "cost_usd": format(stats.cost.usd, "f"),
         "oldest": stats.oldest and stats.oldest.isoformat(),
         "newest": stats.newest and stats.newest.isoformat(),
-        "by_model": dict(stats.by_model),
-        "by_operation": dict(stats.by_operation),
-        "by_format": dict(stats.by_format),
+        **{name: dict(getattr(stats, name)) for name in ("by_model", "by_operation", "by_format")},
     }
 
 
@@ -75,16 +75,10 @@ def model(spec: gptimage.ModelSpec, catalogue: gptimage.Models, today: date) -> 
         "released": _day(spec.released),
         "snapshot": spec.snapshot,
         "shutdown": _day(spec.shutdown),
-        "replacements": list(spec.replacements),
         "sizes": str(spec.sizes),
-        "qualities": list(spec.qualities),
-        "formats": list(spec.formats),
-        "input_fidelity": list(spec.input_fidelity),
-        "transparent": spec.transparent,
-        "complexity": spec.complexity,
-        "markup": spec.markup,
+        **{name: list(getattr(spec, name)) for name in _CHOICES},
+        **{name: getattr(spec, name) for name in ("transparent", "complexity", "markup")},
         "price": None if price is None else _price(price),
-        "images_per_minute": list(spec.images_per_minute),
         "source": spec.source,
         "checked": spec.checked.isoformat(),
     }

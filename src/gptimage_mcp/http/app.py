@@ -224,7 +224,6 @@ def serve(settings: Settings) -> None:
     """
     from gptimage_mcp.server import build_server
 
-    check_exposure(settings)
     app = build_app(build_server(settings), settings)
     sockets = listen(settings.host, settings.port)
     for each in sockets:

@@ -10,7 +10,7 @@ from gptimage_mcp.tools.browse import add_browse_tools
 from gptimage_mcp.tools.conversations import add_conversation_tools
 from gptimage_mcp.tools.edit_each import add_edit_each_tool
 from gptimage_mcp.tools.generate import add_generate_tools
-from gptimage_mcp.tools.inspect import add_inspect_tool
+from gptimage_mcp.tools.inspect import add_inspect_tools
 
 
 def add_tools(server: DynamicServer, app: App) -> None:
@@ -20,5 +20,5 @@ def add_tools(server: DynamicServer, app: App) -> None:
     add_browse_tools(server, app)
     add_admin_tools(server, app)
     add_edit_each_tool(server, app)
-    add_inspect_tool(server, app)
+    add_inspect_tools(server, app)
     add_conversation_tools(server, app)

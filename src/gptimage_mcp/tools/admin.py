@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
 from decimal import Decimal
@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, cast
 
 from anyio.to_thread import run_sync
-from mcp_types import CallToolResult
+from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field, WithJsonSchema
 
 import gptimage
@@ -34,7 +34,7 @@ from gptimage_mcp.tools.generate import (
     parameters_of,
     request_of,
 )
-from gptimage_mcp.tools.register import LOOKS, REMOVES, STOPS, optional, register_tool
+from gptimage_mcp.tools.register import LOOKS, REMOVES, REPEATABLE, optional, register_tool
 from gptimage_mcp.tools.requests import ImageRequest
 from gptimage_mcp.tools.submit import JobSubmitter
 
@@ -164,7 +164,7 @@ def _spend(app: App) -> dict[str, Any]:
     return state
 
 
-def _undecided(job: Job) -> schemas.Undecided:
+def _undecided(job: Job) -> dict[str, Any]:
     return {
         "handle": job.handle,
         "operation": job.operation,
@@ -261,17 +261,17 @@ def add_admin_tools(server: DynamicServer, app: App) -> None:
     tools = AdminTools(app)
     names = {name for tool in GENERATE_TOOLS for name in parameters_of(tool)}
     server.advanced["estimate_cost"] = ("arguments", frozenset(names | {"advanced"}))
-    register_tool(server, tools.estimate_cost, title="Estimate cost", hints=LOOKS, structured=True)
-    register_tool(server, tools.list_models, title="List models", hints=LOOKS, structured=True)
-    register_tool(
-        server, tools.get_server_status, title="Server status", hints=LOOKS, structured=True
-    )
-    register_tool(server, tools.cancel_call, title="Cancel call", hints=STOPS, structured=True)
-    register_tool(server, tools.manage_cache, title="Manage cache", hints=REMOVES, structured=True)
+    offered: list[tuple[Callable[..., Awaitable[CallToolResult]], str, ToolAnnotations]] = [
+        (tools.estimate_cost, "Estimate cost", LOOKS),
+        (tools.list_models, "List models", LOOKS),
+        (tools.get_server_status, "Server status", LOOKS),
+        (tools.cancel_call, "Cancel call", REPEATABLE),
+        (tools.manage_cache, "Manage cache", REMOVES),
+    ]
     if app.settings.allow_delete:
-        register_tool(
-            server, tools.delete_image, title="Delete image", hints=REMOVES, structured=True
-        )
+        offered.append((tools.delete_image, "Delete image", REMOVES))
+    for tool, title, hints in offered:
+        register_tool(server, tool, title=title, hints=hints, structured=True)
 
 
 _STOPPING: Final = 2.0
@@ -428,9 +428,11 @@ class AdminTools:
         if self._app.client is not None:
             yield self._app.client
             return
-        model = model_of(self._app)
         async with gptimage.AsyncImageClient.sandbox(
-            store=self._app.store, model=model, clock=self._app.clock
+            store=self._app.store,
+            provider=self._app.settings.provider or "openai",
+            model=model_of(self._app),
+            clock=self._app.clock,
         ) as client:
             yield client
 

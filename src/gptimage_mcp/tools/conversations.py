@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from anyio.to_thread import run_sync
 from attrs import frozen
@@ -20,7 +20,7 @@ from gptimage_mcp.resources import images_changed
 from gptimage_mcp.tools import schemas
 from gptimage_mcp.tools.inputs import stored_id
 from gptimage_mcp.tools.parameters import Nothing
-from gptimage_mcp.tools.register import STOPS, optional, register_tool
+from gptimage_mcp.tools.register import REPEATABLE, optional, register_tool
 
 
 ENDED: Final = "conversation-ended"
@@ -43,7 +43,7 @@ Limit = Annotated[int, Field(description="20 by default", ge=1, le=100)]
 def add_conversation_tools(server: DynamicServer, app: App) -> None:
     """Register the tool, where the settings ask for it."""
     tool = ConversationTools(app).manage_conversations
-    register_tool(server, tool, title="Manage conversations", hints=STOPS, structured=True)
+    register_tool(server, tool, title="Manage conversations", hints=REPEATABLE, structured=True)
 
 
 @frozen
@@ -86,7 +86,7 @@ class ConversationTools:
                 next="The images stay. The service may keep its copy of the turns for 30 days.",
             )
 
-    def _conversations(self, limit: int) -> list[schemas.Conversation]:
+    def _conversations(self, limit: int) -> list[dict[str, Any]]:
         """Return the newest conversations, the last used first."""
         records = [each for each in self._recent() if _turn_id(each) and ENDED not in each.tags]
         known = {record.id: record for record in records}
@@ -132,7 +132,7 @@ def _turn_id(record: gptimage.Record) -> str | None:
     return record.response_id or (record.id if record.message else None)
 
 
-def _turns(records: Sequence[gptimage.Record]) -> list[schemas.ConversationTurn]:
+def _turns(records: Sequence[gptimage.Record]) -> list[dict[str, Any]]:
     """Return the turns; images of one response are one turn."""
     turns: dict[str, list[gptimage.Record]] = {}
     for record in records:
@@ -149,7 +149,7 @@ def _turns(records: Sequence[gptimage.Record]) -> list[schemas.ConversationTurn]
     ]
 
 
-def _conversation(records: Sequence[gptimage.Record]) -> schemas.Conversation:
+def _conversation(records: Sequence[gptimage.Record]) -> dict[str, Any]:
     newest, oldest = records[0], records[-1]
     return {
         "id": newest.id,
@@ -162,8 +162,8 @@ def _conversation(records: Sequence[gptimage.Record]) -> schemas.Conversation:
 
 def _answer(
     *,
-    conversations: Sequence[schemas.Conversation] = (),
-    turns: Sequence[schemas.ConversationTurn] = (),
+    conversations: Sequence[dict[str, Any]] = (),
+    turns: Sequence[dict[str, Any]] = (),
     forgotten: Sequence[str] = (),
     next: str,
 ) -> CallToolResult:

@@ -133,7 +133,7 @@ async def _wait(jobs: list[Job], seconds: float, report: ProgressCallback) -> No
     await asyncio.gather(*(job.wait(seconds, report_all) for job in jobs))
 
 
-def _edited(named: str, job: Job) -> schemas.EditedImage:
+def _edited(named: str, job: Job) -> dict[str, Any]:
     saved = bool(job.records)
     failed = job.state != "running" and not saved
     cost = job.outcome.cost if isinstance(job.outcome, gptimage.Result) else None

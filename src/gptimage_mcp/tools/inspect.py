@@ -1,4 +1,4 @@
-"""`inspect_image`: what a file says of where it comes from, and how it differs from another."""
+"""`inspect_image` and `set_alt_text`: what a file says of its origin, and what stands for it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from gptimage_mcp.content.errors import tool_errors
 from gptimage_mcp.content.records import brief_record
 from gptimage_mcp.content.results import structured
 from gptimage_mcp.dynamic_server import DynamicServer
+from gptimage_mcp.resources import images_changed
 from gptimage_mcp.tools import parameters as p
 from gptimage_mcp.tools import schemas
 from gptimage_mcp.tools.browse import bare
 from gptimage_mcp.tools.inputs import Sources
-from gptimage_mcp.tools.register import LOOKS, optional, register_tool
+from gptimage_mcp.tools.register import LOOKS, REPEATABLE, optional, register_tool
 
 
 if TYPE_CHECKING:
@@ -28,18 +29,22 @@ Inspected = Annotated[str, Field(description=f"Image to look at: {p.IMAGE}")]
 Similar = Annotated[
     int, Field(description="How many saved images that look like it to list", ge=0, le=20)
 ]
+Saved = Annotated[str, Field(description="A saved image (img_...)", max_length=200)]
+Text = Annotated[str, Field(description="The text; empty for mere decoration", max_length=1000)]
 Other = Annotated[str | p.Nothing, optional("Image of the same size to compare it with")]
 
 
-def add_inspect_tool(server: DynamicServer, app: App) -> None:
-    """Register the tool, where the settings ask for it."""
-    tool = InspectTool(app).inspect_image
-    register_tool(server, tool, title="Inspect an image", hints=LOOKS, structured=True)
+def add_inspect_tools(server: DynamicServer, app: App) -> None:
+    """Register the tools, where the settings ask for them."""
+    tools = InspectTools(app)
+    inspect, write = tools.inspect_image, tools.set_alt_text
+    register_tool(server, inspect, title="Inspect an image", hints=LOOKS, structured=True)
+    register_tool(server, write, title="Set alt text", hints=REPEATABLE, structured=True)
 
 
 @frozen
-class InspectTool:
-    """The tool.
+class InspectTools:
+    """The tools.
 
     Attributes:
         app: The server.
@@ -63,6 +68,19 @@ class InspectTool:
             found = await asyncio.to_thread(_inspected, first, second)
             alike = await asyncio.to_thread(self._similar, bare(image), first, similar)
             return structured({**found, "similar": alike})
+
+    async def set_alt_text(
+        self, id: Saved, text: Text
+    ) -> Annotated[CallToolResult, schemas.AltText]:
+        """Save the text that web pages give to readers who cannot see an image. Free.
+
+        Look at the image first (view_image). Say in at most 125 characters what matters about it;
+        of a link or a button, what it does; nothing of an image that only decorates.
+        """
+        with tool_errors():
+            record = await asyncio.to_thread(self.app.store.set_alt, bare(id), text)
+            await images_changed(self.app.subscriptions, record.id)
+            return structured({"id": record.id, "alt": record.alt})
 
     def _similar(self, given: str, image: gptimage.Image, most: int) -> list[dict[str, Any]]:
         """Return saved images that look like one, the nearest first."""

@@ -41,10 +41,10 @@ PAID: Final = ToolAnnotations(
 )
 """Spends money and adds images; doing it twice may give others."""
 
-STOPS: Final = ToolAnnotations(
+REPEATABLE: Final = ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )
-"""Keeps something from happening; doing it twice is doing it once."""
+"""Changes something here, for nothing; doing it twice is doing it once."""
 
 REMOVES: Final = ToolAnnotations(
     read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False

@@ -47,6 +47,13 @@ class Inspection(TypedDict):
     similar: list[Alike]
 
 
+class AltText(TypedDict):
+    """The text alternative of a saved image."""
+
+    id: str
+    alt: str
+
+
 class Info(TypedDict):
     """An image, or a call and its images.
 
@@ -107,26 +114,14 @@ class Cache(TypedDict):
     stats: dict[str, Any] | None
 
 
-class Undecided(TypedDict):
-    """A call without an image.
-
-    ``unknown``: it may have been billed, at most ``most_usd``. ``not_sent``: nothing was billed.
-    """
-
-    handle: str
-    operation: str
-    started: str
-    state: Literal["unknown", "not_sent"]
-    most_usd: str | None
-
-
 class Status(TypedDict):
     """How the server is. ``problems`` each say what to do; without any, it can draw.
 
-    ``undecided`` are calls of the caller that left no image, newest first; ``settings`` what the
-    server may do. ``store`` and ``cache`` have an ``error`` where they cannot be read. ``spend`` is
-    that of today (UTC): ``reserved_usd`` counts for calls whose cost is not known yet, ``left_usd``
-    is what today's limit leaves; null limits do not exist.
+    ``undecided`` are calls of the caller that left no image, newest first: one that is ``unknown``
+    may have been billed, at most ``most_usd``, one that is ``not_sent`` was not. ``settings`` is
+    what the server may do. ``store`` and ``cache`` have an ``error`` where they cannot be read.
+    ``spend`` is that of today (UTC): ``reserved_usd`` counts for calls whose cost is not known yet,
+    ``left_usd`` is what today's limit leaves; null limits do not exist.
     """
 
     ready: bool
@@ -135,7 +130,7 @@ class Status(TypedDict):
     sandbox: bool
     transport: str
     running: int
-    undecided: list[Undecided]
+    undecided: list[dict[str, Any]]
     versions: dict[str, Any]
     settings: dict[str, Any]
     store: dict[str, Any]
@@ -158,51 +153,25 @@ class Deleted(TypedDict):
     deleted: str
 
 
-class EditedImage(TypedDict):
-    """What came of one image; ``error`` says why there is none, and what to do.
+class EditedImages(TypedDict):
+    """One result for each image, in their order.
 
-    ``not_saved``: drawn and paid, but not in the store.
+    Each has the ``source``, the ``handle``, the ``images`` (ids) and ``cost_usd``; ``status`` is
+    ``done``, ``running``, ``failed``, ``unknown`` or ``not_saved`` (drawn and paid, but not in the
+    store), and ``error`` says why there is no image, and what to do.
     """
 
-    source: str
-    status: Literal["done", "running", "failed", "unknown", "not_saved"]
-    handle: str
-    images: list[str]
-    cost_usd: str | None
-    error: str | None
-
-
-class EditedImages(TypedDict):
-    """One result for each image, in their order."""
-
-    results: list[EditedImage]
+    results: list[dict[str, Any]]
     next: str
 
 
-class Conversation(TypedDict):
-    """A conversation; ``id`` is its newest image, ``prompt`` its newest words."""
-
-    id: str
-    turns: int
-    prompt: str
-    started: str
-    updated: str
-
-
-class ConversationTurn(TypedDict):
-    """One turn: its words, and its images."""
-
-    response_id: str
-    prompt: str
-    images: list[str]
-    parent: str | None
-    created: str
-
-
 class Conversations(TypedDict):
-    """Conversations, the turns of one, or the images of one that was ended."""
+    """Conversations, the turns of one, or the images of one that was ended.
 
-    conversations: list[Conversation]
-    turns: list[ConversationTurn]
+    The ``id`` of a conversation is its newest image, and its ``prompt`` the newest words.
+    """
+
+    conversations: list[dict[str, Any]]
+    turns: list[dict[str, Any]]
     forgotten: list[str]
     next: str

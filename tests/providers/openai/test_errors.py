@@ -428,6 +428,8 @@ def test_a_gateway_keeps_the_sentence_and_loses_the_code(
         (401, body("Your account has been deactivated", None, "account_deactivated"), "support"),
         (403, body("Access denied due to Virtual Network/Firewall rules."), "networks"),
         (403, "<html>Attention Required! | Cloudflare</html>", "firewall"),
+        (403, "<html><title>Just a moment...</title></html>", "firewall"),
+        (401, body("No such organization: org-x.", None, "mismatched_organization"), "OPENAI_ORG"),
         (404, body("x", None, "DeploymentNotFound"), "deployment"),
         (405, "<html>Method Not Allowed</html>", "POST into GET"),
         (407, "", "HTTPS_PROXY"),

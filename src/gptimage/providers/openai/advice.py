@@ -22,8 +22,28 @@ from gptimage.transport.environment import KEY
 
 _NAMED: Final = re.compile(r"\bmodel:? [`'\"](?P<name>[\w./:-]{1,100})[`'\"]")
 
+_MODELS: Final = "client.models()"
 _CERTAIN: Final = (ModerationError, QuotaExceededError, OrganizationNotVerifiedError)
 """Classes that come from a code or a sentence of their own; their advice fits."""
+
+
+class Service(NamedTuple):
+    """What advice names of the service that refused.
+
+    Attributes:
+        key: The environment variable of its key.
+        url: What sets its address.
+        name: The provider's name; empty for OpenAI.
+        catalogue: Whose rows of the catalogue hold there.
+    """
+
+    key: str = KEY
+    url: str = "base_url"
+    name: str = ""
+    catalogue: str = "openai"
+
+
+OPENAI: Final = Service()
 
 
 class _Case(NamedTuple):
@@ -56,6 +76,12 @@ _SPECIAL: Final = (
         "another request or key of the same account is refused as well",
     ),
     _Case(
+        (401,),
+        r"mismatched_(?:organization|project)|no such (?:organization|project)",
+        "the key belongs to another organization or project than OPENAI_ORG_ID or "
+        "OPENAI_PROJECT_ID names: unset them, or take a key of theirs",
+    ),
+    _Case(
         (401, 403),
         r"virtual network|firewall rules|ip[ _](?:address )?(?:is )?not[ _]authori[sz]ed"
         r"|not allowed from (?:this|your) ip|ip_not_authorized",
@@ -64,7 +90,8 @@ _SPECIAL: Final = (
     ),
     _Case(
         (403,),
-        r"cloudflare|you have been blocked|attention required|access denied.*edgesuite",
+        r"cloudflare|you have been blocked|attention required|access denied.*edgesuite"
+        r"|just a moment|<html",  # the service itself sends no pages
         "a firewall in front of the service refused the connection, not the service: another "
         "network or fewer requests may help; the key and the model are not the cause",
     ),
@@ -126,7 +153,11 @@ def _time(seconds: float) -> str:
 
 
 def advice_for(
-    kind: type[ApiError], status: int, text: str, retry_after: float | None, key: str = KEY
+    kind: type[ApiError],
+    status: int,
+    text: str,
+    retry_after: float | None,
+    service: Service = OPENAI,
 ) -> str | None:
     """Say what to do, from what the body says where that is known, else from the class.
 
@@ -135,20 +166,33 @@ def advice_for(
         status: The HTTP status.
         text: Code, type, message and body.
         retry_after: Seconds the service asks to wait, or None.
-        key: The environment variable of the key.
+        service: Whose error it is.
     """
+    found = _advice(kind, status, text, retry_after, service)
+    if found is None:
+        return None
+    models = f"client.models() for the provider {service.name}" if service.name else _MODELS
+    return (
+        found.replace("{key}", service.key)
+        .replace("base_url", service.url)
+        .replace(_MODELS, models)
+    )
+
+
+def _advice(
+    kind: type[ApiError], status: int, text: str, retry_after: float | None, service: Service
+) -> str | None:
     for case in () if kind in _CERTAIN else _SPECIAL:
         if status in case.statuses and re.search(case.sign, text, re.IGNORECASE):
             return case.advice
-    if kind is NotFoundError and (near := _near(text)):
+    if kind is NotFoundError and (near := _near(text, service)):
         return near
-    if kind is RateLimitError and retry_after is not None:
+    if kind is RateLimitError and retry_after:
         return f"{_ADVICE[kind]} {_time(retry_after)}"
-    found = _ADVICE.get(kind)
-    return found and found.replace("{key}", key)
+    return _ADVICE.get(kind)
 
 
-def _near(text: str) -> str | None:
+def _near(text: str, service: Service) -> str | None:
     """Models with a name like the one the service does not know."""
     match = _NAMED.search(text)
     if match is None:
@@ -158,7 +202,7 @@ def _near(text: str) -> str | None:
     from gptimage.models.catalog import Models
 
     name = match["name"]
-    known = [model.id for model in Models.load() if model.shutdown is None]
+    known = [model.id for model in Models.load().of(service.catalogue) if model.shutdown is None]
     found = [each for each in get_close_matches(name.lower(), known, n=3) if each != name]
     if not found:
         return None

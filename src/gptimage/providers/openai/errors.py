@@ -24,9 +24,8 @@ from gptimage.errors import (
     ServerError,
     truncated_repr,
 )
-from gptimage.providers.openai.advice import advice_for
+from gptimage.providers.openai.advice import OPENAI, Service, advice_for
 from gptimage.transport.billing import is_no_credit, text_of
-from gptimage.transport.environment import KEY
 from gptimage.transport.http import HttpReply
 
 
@@ -81,14 +80,14 @@ class _Details:
 
 
 def error_from_reply(
-    reply: HttpReply, retry_after: float | None = None, *, key: str = KEY
+    reply: HttpReply, retry_after: float | None = None, *, service: Service = OPENAI
 ) -> ApiError:
     """Return the exception for a reply whose status is an error.
 
     Args:
         reply: The reply.
         retry_after: Seconds the service asks to wait, or None.
-        key: The environment variable of the key, for the advice.
+        service: Whose it is, for the advice.
     """
     return _build(
         _details(_json(reply.body)),
@@ -96,7 +95,7 @@ def error_from_reply(
         request_id=reply.request_id,
         retry_after=retry_after,
         text=text_of(reply),
-        key=key,
+        service=service,
     )
 
 
@@ -131,12 +130,12 @@ def _build(
     retry_after: float | None = None,
     partials: Iterable[PartialImage] = (),
     text: str = "",
-    key: str = KEY,
+    service: Service = OPENAI,
 ) -> ApiError:
     kind = _kind(details, status)
     message = _clean(details.message) or f"HTTP {status} without a message"
     evidence = f"{details.code} {details.type} {details.message[:_READ]} {text}"
-    advice = advice_for(kind, status, evidence, retry_after, key)
+    advice = advice_for(kind, status, evidence, retry_after, service)
     return kind(
         _sentence(message, advice, request_id),
         status=status,
