@@ -396,9 +396,9 @@ def debian_files(session: nox.Session, folder: Path, *names: str) -> Path:
     session.run("apt-get", "-qq", *options, "update", external=True)
     with session.chdir(folder):
         session.run("apt-get", "-qq", *options, "download", *names, external=True)
-    for each in sorted(folder.glob("*.deb")):
-        session.log(each.name)
-        session.run("dpkg-deb", "-x", str(each), str(folder / "files"), external=True)
+    for package in sorted(folder.glob("*.deb")):
+        session.log(package.name)
+        session.run("dpkg-deb", "-x", str(package), str(folder / "files"), external=True)
     return folder / "files"
 
 
