@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import evolve
@@ -169,3 +169,22 @@ def test_hashes_follow_their_images(tmp_path: Path, make: Any) -> None:
     store.delete(two.id)
 
     assert (before, store.similar(one), list(store.duplicates())) == ([tagged], (), [])
+
+
+class Whole:
+    """A whole number of another library."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
+def test_numbers_of_other_libraries_are_numbers(store: Store, save: Any) -> None:
+    """SQLite would refuse them, which looked like a damaged index: it was rebuilt without end."""
+    first, again = save(scene(1)), save(scene(1))
+    one, none = cast("Any", Whole(1)), cast("Any", Whole(0))
+
+    assert [each.record for each in store.similar(first, one, distance=none)] == [again]
+    assert list(store.duplicates(distance=none)) == [(first, again)]
