@@ -85,7 +85,8 @@ def nearest(database: Database, hash: str, most: int, distance: int) -> list[tup
             names = [array("Q", [each]).tobytes().hex() for each in near[differing]][:most]
             marks = ", ".join("?" * len(names))
             rows = connection.execute(
-                f"SELECT seq FROM hashes WHERE hash IN ({marks}) ORDER BY seq DESC LIMIT ?",  # noqa: S608  # marks
+                f"""SELECT seq FROM hashes WHERE hash IN ({marks})
+                AND seq IN (SELECT seq FROM pictures) ORDER BY seq DESC LIMIT ?""",  # noqa: S608  # marks
                 [*names, most - len(found)],
             )
             found += [(row, differing) for (row,) in rows]
