@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -353,3 +353,34 @@ def test_votes_cannot_move_the_cursor(
 
     assert main(["compare", "record", str(file), "--store", str(tmp_path / "store")]) == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("case", "more"),
+    [
+        (Case(text="A fox", version=cast("Any", 2)), {}),
+        (Case(text="A fox", name=cast("Any", 7)), {}),
+        (Case(text="A fox"), {"title": 7}),
+    ],
+)
+def test_what_the_sheet_cannot_show_is_refused_before_anything_is_paid(
+    sandbox: Sandbox, tmp_path: Path, case: Case, more: dict[str, Any]
+) -> None:
+    """With a store or without."""
+    with (
+        ImageClient.sandbox(sandbox, cache=tmp_path) as client,
+        pytest.raises(InvalidRequestError, match="text"),
+    ):
+        compared(client, case, **more)
+
+    assert sandbox.requests == []
+
+
+def test_what_was_paid_is_checked_and_saved(client: ImageClient, tmp_path: Path) -> None:
+    """One check without a list, and a title with half an emoji."""
+    one: Any = Transparent()
+
+    found = compared(client, Case(text="A fox", checks=one), title="\ud83e fox")
+
+    assert [[each.name for each in cell.checks] for cell in found.cells] == [["transparent"]] * 2
+    assert "? fox" in found.save(tmp_path / "sheet.html").read_text(encoding="utf-8")
