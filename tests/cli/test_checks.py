@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from gptimage import Image
+from gptimage import Image, StoreError
 from gptimage.checks import Pixels
 from gptimage.cli.main import main
+from gptimage.store import Store
 from tests.factories import cutout, picture
 
 
@@ -133,3 +134,22 @@ def test_ctrl_c_during_a_check_writes_the_images(
     assert "the image is paid, and in" in capsys.readouterr().err
     (written,) = tmp_path.glob("*.png")
     assert Image.from_path(written).size == (1024, 1024)
+
+
+def test_an_image_that_the_store_did_not_take_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is paid, whether it was chosen or not, and no store has it."""
+    save, calls = Store.save, []
+
+    def full(store: Store, result: Any, **more: Any) -> Any:
+        calls.append(result)
+        if len(calls) == 2:
+            raise StoreError("the disk is full")
+        return save(store, result, **more)
+
+    monkeypatch.setattr(Store, "save", full)
+    words = ["generate", "A fox", *LOW, "--check", "transparent", "--until", "3"]
+
+    assert main([*words, "--store", str(tmp_path / "s"), "-o", str(tmp_path / "fox.png")]) == 6
+    assert files(tmp_path) == ["fox-attempt.png", "fox.png", "s"]

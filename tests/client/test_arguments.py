@@ -428,6 +428,7 @@ def test_misspelt_keywords_of_jobs_are_refused(harness: Harness) -> None:
         ("concurency", lambda: client.generate_many(["A fox"], concurency=2)),
         ("state_less", lambda: client.conversation(state_less=True)),
         ("imagemodel", lambda: client.conversation(imagemodel="gpt-image-2")),
+        ("check", lambda: client.check(b"", check=[])),
     )
     for name, call in calls:
         with pytest.raises(ConfigurationError, match=f"takes no {name}=: did you mean"):

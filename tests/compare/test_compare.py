@@ -8,9 +8,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,7 +22,7 @@ from gptimage import (
     ImageClient,
     InvalidRequestError,
 )
-from gptimage.checks import Pixels, Transparent
+from gptimage.checks import Pixels, Question, Transparent, max_question_cost
 from gptimage.cli.main import main
 from gptimage.compare import Case, Comparison, read_set, record
 from gptimage.sandbox import Sandbox
@@ -299,3 +300,87 @@ def test_the_command_compares_and_records(
     assert " of 2  gpt-image-2" in capsys.readouterr().out
     assert main(["compare", "record"]) == 2
     assert main(["compare", "set.toml"]) == 2
+
+
+@pytest.mark.parametrize(
+    "more", [("--models", "a"), ("--quality", "low"), ("--budget", "1"), ("--dry-run",)]
+)
+def test_an_option_of_drawing_is_refused_with_votes(
+    capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    """Nothing is accepted and ignored."""
+    assert main(["compare", "record", "votes.json", "--store", "store", *more]) == 2
+    assert f"{more[0]} has no effect" in capsys.readouterr().err
+
+
+def test_a_dry_run_counts_the_questions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question is paid for each image, and the most that all may cost has it in."""
+    monkeypatch.chdir(tmp_path)
+    Path("set.toml").write_text(SET, encoding="utf-8")
+    words = ["compare", "set.toml", "--models", MODELS[0], "--quality", "low", "--dry-run"]
+
+    def most(*more: str) -> Decimal:
+        assert main([*words, *more, "--json"]) == 0
+        return Decimal(json.loads(capsys.readouterr().out)["max_cost_usd"])
+
+    asked = max_question_cost([Question("A fox?")], 2, datetime.now(UTC).date())
+    assert asked is not None
+    assert most("--check", "ask=A fox?") == most() + asked
+
+
+def test_a_dry_run_is_that_of_the_provider(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the service would refuse is refused."""
+    monkeypatch.chdir(tmp_path)
+    Path("set.toml").write_text(SET, encoding="utf-8")
+    words = ["compare", "set.toml", "--models", "gemini-3.1-flash-image", "--quality", "low"]
+
+    assert main([*words, "--dry-run", "--provider", "gemini"]) == 2
+    assert "takes no quality" in capsys.readouterr().err
+
+
+def test_votes_cannot_move_the_cursor(
+    client: ImageClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Anybody may have written the file, and what it names a model is printed."""
+    votes = exported(compared(client, "A fox"))
+    votes["votes"][0]["candidates"][0]["model"] = "\x1b]0;title\x07"
+    file = tmp_path / "votes.json"
+    file.write_text(json.dumps(votes), encoding="utf-8")
+
+    assert main(["compare", "record", str(file), "--store", str(tmp_path / "store")]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("case", "more"),
+    [
+        (Case(text="A fox", version=cast("Any", 2)), {}),
+        (Case(text="A fox", name=cast("Any", 7)), {}),
+        (Case(text="A fox"), {"title": 7}),
+    ],
+)
+def test_what_the_sheet_cannot_show_is_refused_before_anything_is_paid(
+    sandbox: Sandbox, tmp_path: Path, case: Case, more: dict[str, Any]
+) -> None:
+    """With a store or without."""
+    with (
+        ImageClient.sandbox(sandbox, cache=tmp_path) as client,
+        pytest.raises(InvalidRequestError, match="text"),
+    ):
+        compared(client, case, **more)
+
+    assert sandbox.requests == []
+
+
+def test_what_was_paid_is_checked_and_saved(client: ImageClient, tmp_path: Path) -> None:
+    """One check without a list, and a title with half an emoji."""
+    one: Any = Transparent()
+
+    found = compared(client, Case(text="A fox", checks=one), title="\ud83e fox")
+
+    assert [[each.name for each in cell.checks] for cell in found.cells] == [["transparent"]] * 2
+    assert "? fox" in found.save(tmp_path / "sheet.html").read_text(encoding="utf-8")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import evolve
@@ -169,3 +170,44 @@ def test_hashes_follow_their_images(tmp_path: Path, make: Any) -> None:
     store.delete(two.id)
 
     assert (before, store.similar(one), list(store.duplicates())) == ([tagged], (), [])
+
+
+class Whole:
+    """A whole number of another library."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
+def test_numbers_of_other_libraries_are_numbers(store: Store, save: Any) -> None:
+    """SQLite would refuse them, which looked like a damaged index: it was rebuilt without end."""
+    first, again = save(scene(1)), save(scene(1))
+    one, none = cast("Any", Whole(1)), cast("Any", Whole(0))
+
+    assert [each.record for each in store.similar(first, one, distance=none)] == [again]
+    assert list(store.duplicates(distance=none)) == [(first, again)]
+
+
+def test_an_image_that_an_earlier_version_removed_is_no_match(
+    tmp_path: Path, make: Any, recwarn: pytest.WarningsRecorder
+) -> None:
+    """It knows nothing of the hashes, and leaves them in an index that both use."""
+    store = Store(tmp_path)
+    old, new = (store.save(make.result("A fox", scene(1)))[0] for _ in range(2))
+    removed = "FROM pictures WHERE id = ?"
+    with closing(sqlite3.connect(tmp_path / "index.sqlite")) as index, index:
+        (row,) = index.execute(f"SELECT seq {removed}", [old.id]).fetchone()
+        texts = index.execute("SELECT seq, prompt, tags FROM sidecars WHERE seq = ?", [row])
+        words = "INSERT INTO words (words, rowid, prompt, tags) VALUES ('delete', ?, ?, ?)"
+        index.execute(words, texts.fetchone())
+        index.execute("DELETE FROM sidecars WHERE seq = ?", [row])
+        index.execute(f"DELETE {removed}", [old.id])
+
+    assert [each.record for each in store.similar(scene(1), 2)] == [new]
+    assert store.stats().unhashed == 0
+    store.refresh()
+    assert [each.record for each in store.similar(new)] == [old]
+    assert len(recwarn) == 0

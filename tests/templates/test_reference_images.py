@@ -174,6 +174,8 @@ def test_a_file_that_went_away_is_named(client: ImageClient, folder: Path) -> No
         ("link.png", "lies outside"),
         ("none.png", "is not there"),
         ("things", "is not there"),
+        ("a\\u0000.png", "is no name of a file"),
+        ("x" * 5000, "is no name of a file"),
     ],
 )
 def test_only_files_of_the_folder_are_read(folder: Path, file: str, problem: str) -> None:

@@ -176,6 +176,7 @@ class CheckingClient(_Base):
 class AsyncCheckingClient(_Base):
     """The part of `AsyncImageClient` that looks at images."""
 
+    @strict("check")
     async def check(
         self, image: ImageSource, checks: Sequence[AnyCheck]
     ) -> tuple[CheckResult, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +18,13 @@ from gptimage.cli.options import (
 )
 from gptimage.cli.output import progress
 from gptimage.cli.parser import add_json, argument
+from gptimage.cli.store import printable
 from gptimage.errors import InvalidRequestError
 
 
 if TYPE_CHECKING:
     from gptimage.compare import Comparison
+    from gptimage.compare.matrix import Matrix
 
 
 _RECORD = "record"
@@ -51,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidRequestError("one set at a time; nothing was sent", field="votes")
     from gptimage.checks import named_checks
     from gptimage.compare import read_set
+    from gptimage.compare.matrix import Matrix
 
     title, cases, options = read_set(args.set)
     models, qualities = _names(args.models), _names(args.quality)
@@ -58,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidRequestError("name the models: --models a,b; nothing was sent", field="models")
     checks = named_checks(args.check or (), files=True)
     if args.dry_run:
-        return _dry_run(args, title)
+        return _dry_run(args, Matrix.of(cases, models, qualities, checks, options))
     config = configure(args)
     if config.place("cache") is None:  # without one, the same image would be paid for again
         args.cache = "on"
@@ -90,30 +94,32 @@ def _report(args: argparse.Namespace, found: Comparison, path: Path) -> int:
             cost = "no image" if each.error else "?" if each.usd is None else f"${each.usd:.4f}"
             failed = ", ".join(check.name for check in each.checks if not check.passed)
             note = f"  failed: {failed}" if failed else ""
-            print(f"{each.case.title}  {each.setting}  {cost}{note}")
+            print(printable(f"{each.case.title}  {each.setting}  {cost}{note}"))
         print(f"{path}\npaid now: {_usd(whole['paid_usd'])}")
     for each in lost:
-        print(f"note: {each.case.title}, {each.setting}: {each.error}", file=sys.stderr)
+        note = f"note: {each.case.title}, {each.setting}: {each.error}"
+        print(printable(note), file=sys.stderr)
     return 1 if lost else 0
 
 
-def _dry_run(args: argparse.Namespace, title: str) -> int:
-    """Print what each image may cost, and all together."""
+def _dry_run(args: argparse.Namespace, matrix: Matrix) -> int:
+    """Print what each image may cost with the questions about it, and all together."""
     from gptimage import ImageClient
-    from gptimage.compare import read_set
-    from gptimage.compare.matrix import Matrix
+    from gptimage.checks import max_question_cost
+    from gptimage.engine.from_config import estimator_arguments
     from gptimage.models.pricing import format_usd
 
-    _, cases, options = read_set(args.set)
-    matrix = Matrix.of(cases, _names(args.models), _names(args.quality), (), options)
-    read_settings({"sandbox": True})  # a setting that is wrong is named now
+    config = read_settings({"sandbox": True, "provider": args.provider})
+    today, chat_model = datetime.now(UTC).date(), config.text("chat_model")
     rows: list[tuple[str, Decimal | None]] = []
-    # The sandbox shares checks and prices with the service, and needs no key.
-    with ImageClient.sandbox() as client:
-        for number, request in enumerate(matrix.requests((), title, None)):
+    with ImageClient.sandbox(**estimator_arguments(config)) as client:
+        for number, request in enumerate(matrix.requests((), "", None)):
             case, setting = divmod(number, len(matrix.settings))
             name = f"{matrix.cases[case].title}  {matrix.settings[setting]}"
-            rows.append((name, client.max_cost(request.pop("prompt"), **request)))
+            most = client.max_cost(request.pop("prompt"), **request)
+            checks = (*matrix.checks, *matrix.cases[case].checks)
+            asked = max_question_cost(checks, 1, today, chat_model)
+            rows.append((name, None if most is None or asked is None else most + asked))
     known = [most for _, most in rows if most is not None]
     total = sum(known, Decimal(0)) if len(known) == len(rows) else None
     if args.json:
@@ -124,7 +130,8 @@ def _dry_run(args: argparse.Namespace, title: str) -> int:
         print_json({"cells": cells, "max_cost_usd": None if total is None else str(total)})
         return 0
     for name, most in rows:
-        print(f"{name}  {'cost not known' if most is None else f'at most {format_usd(most)}'}")
+        cost = "cost not known" if most is None else f"at most {format_usd(most)}"
+        print(printable(f"{name}  {cost}"))
     print(f"{len(rows)} images, at most {_usd(total)}; what the cache has costs nothing")
     return 0
 
@@ -139,6 +146,12 @@ def _record(args: argparse.Namespace) -> int:
             "name the file of votes that a sheet exported: gptimage compare record votes.json",
             field="votes",
         )
+    for name in ("models", "quality", "check", "usd", "concurrency", "output", "dry_run"):
+        if getattr(args, name) not in (None, False):
+            flag = {"usd": "budget"}.get(name, name.replace("_", "-"))
+            raise InvalidRequestError(
+                f"--{flag} has no effect when votes are recorded: leave it out", field=name
+            )
     store = open_store(configure(args))
     if store is None:
         raise InvalidRequestError("votes are kept in a store: give --store", field="store")
@@ -153,7 +166,8 @@ def _record(args: argparse.Namespace) -> int:
         return 0
     for each in found:
         quality = "" if each.quality is None else f", {each.quality}"
-        print(f"{each.wins} of {each.votes}  {each.model}{quality}")
+        # Anybody may have written the file of votes.
+        print(printable(f"{each.wins} of {each.votes}  {each.model}{quality}"))
     return 0
 
 

@@ -241,9 +241,9 @@ def draw(
     if args.keep_original:
         originals = [image.original for image in images if image.original is not None]
         written += write(originals, where, kind="original")
-    if attempts is not None and client.store is None and not where.stdout:
-        # Nothing else has the images that were not taken, and they are paid.
-        rest = [each.image for each in attempts if each is not attempts.best]
+    if attempts is not None and not where.stdout:
+        # Nothing else has the images that were not taken and that no store has; they are paid.
+        rest = [each.image for each in attempts if each is not attempts.best and each.id is None]
         written += write(rest, where, kind="attempt")
     _report(result, written, attempts, as_json=args.json, stdout=where.stdout)
     return 0 if attempts is None or attempts.passed else CHECK_FAILED

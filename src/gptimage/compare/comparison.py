@@ -63,7 +63,8 @@ class Comparison:
         """
         file = Path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
-        atomic.replace(file, self.html.encode(), mode=atomic.PUBLIC)
+        # Half an emoji in a title is no reason to lose the sheet: it is paid by now.
+        atomic.replace(file, self.html.encode(errors="replace"), mode=atomic.PUBLIC)
         return file
 
     def to_dict(self) -> dict[str, object]:

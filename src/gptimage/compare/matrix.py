@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, cast
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gptimage._internal.text import closest
 from gptimage.checks import AnyCheck, CheckResult, named_checks
@@ -190,11 +190,14 @@ class Matrix:
                 raise _refused(name, "it is no parameter" + (f"; {close} is one" if close else ""))
         if len(cases) * len(settings) > MOST:
             raise _refused("prompts", f"{len(cases) * len(settings)} images; {MOST} are the most")
-        for case in cases:
-            if case.checks:
-                checked(case.checks)
+        # What the sheet cannot show, or `check_image` not run, would be noticed once all is paid.
+        texts: list[Any] = [text for case in cases for text in (case.name, case.version)]
+        if not all(isinstance(text, str) for text in texts):
+            raise _refused("prompts", "name and version of a Case are text")
         return cls(
-            cases=cases,
+            cases=tuple(
+                evolve(case, checks=checked(case.checks)) if case.checks else case for case in cases
+            ),
             settings=settings,
             options=options,
             checks=checked(checks) if checks else (),
@@ -204,6 +207,8 @@ class Matrix:
         self, tags: Sequence[str], title: str, store: Store | None
     ) -> list[dict[str, Any]]:
         """Return the arguments of every call, prompt by prompt, with its tags for a store."""
+        if not isinstance(title, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise _refused("title", f"it is text, not {title!r:.60}")
         tags = () if store is None else (*tags, tag_of(title))
         found: list[dict[str, Any]] = []
         for case in self.cases:

@@ -10,12 +10,13 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
 from attrs import field, frozen
 
 from gptimage._internal import atomic
+from gptimage._internal.keywords import plain_int
 from gptimage._internal.text import one_line
 from gptimage.errors import InvalidRequestError
 from gptimage.image.codecs import decode, encode, encode_png, has_transparency
@@ -210,7 +211,9 @@ def for_web(
     _check_kind("lazy", lazy, bool, "True or False")
     wanted = _checked_widths(widths)
     chosen = _checked_formats(formats)
-    name = _checked_name(name or f"image-{hashlib.sha256(data).hexdigest()[:8]}")
+    if name is None:
+        name = f"image-{hashlib.sha256(data).hexdigest()[:8]}"
+    name = _checked_name(name)
     _check_prefix(prefix)
     image = decode(data, format, xmp=xmp)
     clear = has_transparency(image)
@@ -256,8 +259,9 @@ def _check_kind(name: str, value: object, kind: type, allowed: str) -> None:
         )
 
 
-def _checked_widths(widths: int | Iterable[int]) -> list[int]:
-    found: list[object] = [widths] if isinstance(widths, int) else list(widths)
+def _checked_widths(widths: object) -> list[int]:
+    several = cast("Iterable[object]", widths) if isinstance(widths, Iterable) else (widths,)
+    found = [plain_int(each) for each in several]
     good = [each for each in found if type(each) is int and 1 <= each <= _WIDEST]
     if not good or len(good) < len(found):
         allowed = f"whole numbers of pixels, 1 to {_WIDEST}"
@@ -267,8 +271,9 @@ def _checked_widths(widths: int | Iterable[int]) -> list[int]:
     return good
 
 
-def _checked_formats(formats: Sequence[str]) -> list[str]:
-    given = [formats] if isinstance(formats, str) else formats
+def _checked_formats(formats: object) -> list[str]:
+    one = isinstance(formats, str) or not isinstance(formats, Iterable)
+    given = cast("Iterable[str]", [formats] if one else formats)
     found = ["jpeg" if each == "jpg" else each for each in given]
     if not found or any(each not in _FORMATS for each in found) or len({*found}) < len(found):
         raise InvalidRequestError(
@@ -280,8 +285,8 @@ def _checked_formats(formats: Sequence[str]) -> list[str]:
     return found
 
 
-def _checked_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         allowed = "up to 100 letters, digits, -, _ and dots, no folder"
         raise InvalidRequestError(
             f"name {name!r:.80} must be {allowed}", field="name", value=name, allowed=allowed

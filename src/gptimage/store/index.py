@@ -175,7 +175,7 @@ _INSERT: Final = {
     "sidecars": "INSERT OR REPLACE",
     "tags": "INSERT OR IGNORE",
     "sources": "INSERT OR IGNORE",
-    "hashes": "INSERT",
+    "hashes": "INSERT OR IGNORE",  # an earlier version removes an image's other rows alone
 }
 
 

@@ -197,8 +197,7 @@ class Reader:
             ImageNotFoundError: No image has this id.
             StoreError: The store cannot be read.
         """
-        queries.check_limit(most)
-        check_distance(distance)
+        most, distance = queries.check_limit(most), check_distance(distance)
         self._ready()
         record = None
         if isinstance(image, Record) or (isinstance(image, str) and is_id(image)):
@@ -233,7 +232,7 @@ class Reader:
             InvalidRequestError: The distance makes no sense.
             StoreError: The store cannot be read.
         """
-        check_distance(distance)
+        distance = check_distance(distance)
         self._ready()
         database = self._context.index.database
         for rows in groups(database, distance):

@@ -128,6 +128,9 @@ class Stats:
     by_format: Mapping[str, int]
 
 
+_HASHED: Final = "SELECT COUNT(*) FROM hashes WHERE seq IN (SELECT seq FROM pictures)"
+
+
 def measure(connection: Connection) -> Stats:
     """Read the totals."""
     totals = {
@@ -148,7 +151,7 @@ def measure(connection: Connection) -> Stats:
         cost=Cost(usd=Decimal(int(nano)) / _NANO),
         unknown_cost=unknown,
         pinned=int(pinned),
-        unhashed=count - connection.execute("SELECT COUNT(*) FROM hashes").fetchone()[0],
+        unhashed=count - connection.execute(_HASHED).fetchone()[0],
         oldest=_when(connection, first),
         newest=_when(connection, last),
         by_model=_counts(totals, "model"),

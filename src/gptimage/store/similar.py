@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from gptimage._internal.keywords import plain_int
 from gptimage.errors import InvalidRequestError
 from gptimage.types.record import Record
 
@@ -44,11 +45,12 @@ class Match:
 
 
 def check_distance(distance: object) -> int:
-    """Return the distance itself, once it is proved to be one.
+    """Return the distance as an int, once it is proved to be one.
 
     Raises:
         InvalidRequestError: It is no whole number from 0 to 32.
     """
+    distance = plain_int(distance)
     if isinstance(distance, int) and not isinstance(distance, bool) and 0 <= distance <= BITS // 2:
         return distance
     raise InvalidRequestError(
@@ -83,7 +85,8 @@ def nearest(database: Database, hash: str, most: int, distance: int) -> list[tup
             names = [array("Q", [each]).tobytes().hex() for each in near[differing]][:most]
             marks = ", ".join("?" * len(names))
             rows = connection.execute(
-                f"SELECT seq FROM hashes WHERE hash IN ({marks}) ORDER BY seq DESC LIMIT ?",  # noqa: S608  # marks
+                f"""SELECT seq FROM hashes WHERE hash IN ({marks})
+                AND seq IN (SELECT seq FROM pictures) ORDER BY seq DESC LIMIT ?""",  # noqa: S608  # marks
                 [*names, most - len(found)],
             )
             found += [(row, differing) for (row,) in rows]

@@ -288,10 +288,15 @@ def _image(name: str, table: TomlReader, folder: Path) -> ReferenceImage | None:
     elif file is None or about is None:
         table.note('needs file = "logo.png" and about = "what it is, and what has to stay"')
     else:
-        place = (folder / file).resolve()
+        try:
+            place = (folder / file).resolve()
+            found = place.is_file()
+        except (OSError, ValueError):  # too long, a circle of links, or a null character in it
+            table.note(f"file {short_repr(file)} is no name of a file")
+            return None
         if not place.is_relative_to(folder.resolve()):
             table.note(f"file {short_repr(file)} lies outside the folder of the templates")
-        elif not place.is_file():
+        elif not found:
             table.note(f"file {short_repr(file)} is not there")
         else:
             return ReferenceImage(name=name, file=place, about=about)
