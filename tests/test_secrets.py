@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 import traceback
@@ -12,7 +13,7 @@ from gptimage import ConfigurationError, GptImageError, InvalidRequestError
 from gptimage import secrets as module
 from gptimage.errors import ApiError
 from gptimage.limits import Limits
-from gptimage.secrets import guard_logs, remember, remember_url, scrub, scrub_error
+from gptimage.secrets import guard_logs, hide_prompt, remember, remember_url, scrub, scrub_error
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +111,14 @@ def test_the_password_of_shared_limits_is_never_shown() -> None:
 
     told = repr(limits) + "".join(traceback.format_exception(caught.value))
     assert "hunter2-secret" not in told
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_every_line_of_a_prompt_is_hidden(number: int) -> None:
+    """As it is, on one line, as JSON and cut short: the longest form that is there is taken out."""
+    prompt = f"A poster, number {number}\nof a launch\tthat nobody\n\nknows of yet"
+    on_one_line = " ".join(prompt.split())
+    for form in (prompt, on_one_line, json.dumps(prompt)[1:-1], repr(prompt)[1:-1]):
+        error = ValueError(f"refused: {form}! {form[:40]}")
+        hide_prompt(error, prompt)
+        assert str(error) == "refused: <prompt>! <prompt>"

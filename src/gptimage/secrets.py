@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 if TYPE_CHECKING:
     import logging
     import re
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 
 MASK: Final = "…"
@@ -149,11 +149,10 @@ def scrub_error(error: BaseException | None) -> None:
 def hide_prompt(error: BaseException, prompt: str) -> None:
     """Take the prompt out of what a service says of it: errors end in logs."""
     forms = {prompt, " ".join(prompt.split()), repr(prompt)[1:-1], json.dumps(prompt)[1:-1]}
+    forms = {form for form in forms if len(form) >= _FEWEST}
 
     def clean(text: str) -> str:
-        for form in forms:
-            text = _without(text, form)
-        return text
+        return _without(text, forms)
 
     error.args = scrub_value(error.args, clean)
     for name in ("body", "param"):
@@ -161,16 +160,24 @@ def hide_prompt(error: BaseException, prompt: str) -> None:
             setattr(error, name, scrub_value(getattr(error, name), clean))
 
 
-def _without(text: str, words: str) -> str:
+def _without(text: str, forms: Collection[str]) -> str:
     """Return the text without the words, also where they are cut short: messages are."""
-    start = text.find(words[:_FEWEST]) if len(words) >= _FEWEST else -1
-    while start >= 0:
+    done = ""
+    heads = {form[:_FEWEST] for form in forms}
+    while starts := [at for head in heads if (at := text.find(head)) >= 0]:
+        start = min(starts)
         rest = text[start:]
-        pairs = enumerate(zip(rest, words, strict=False))
-        same = next((at for at, (one, other) in pairs if one != other), min(len(rest), len(words)))
-        text = f"{text[:start]}<prompt>{rest[same:]}"
-        start = text.find(words[:_FEWEST], start + len("<prompt>"))
-    return text
+        # Of forms that begin alike one goes on where another ends, such as at a line break.
+        same = max(_same(rest, form) for form in forms)
+        done += f"{text[:start]}<prompt>"
+        text = rest[same:]
+    return done + text
+
+
+def _same(one: str, other: str) -> int:
+    """Return how many characters two texts have in common from their beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def scrub_value(value: object, clean: Callable[[str], str] = scrub, depth: int = 0) -> Any:

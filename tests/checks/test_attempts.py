@@ -286,6 +286,18 @@ def test_what_is_no_check_is_refused_before_anything_is_sent(
     assert sandbox.requests == []
 
 
+@pytest.mark.parametrize("provider", ["gemini", "xai"])
+def test_a_question_that_nobody_could_answer_is_refused_before_anything_is_sent(
+    provider: Any,
+) -> None:
+    """Gemini has conversations and no Responses API: every image would be paid for and fail."""
+    with (
+        ImageClient.sandbox(provider=provider) as client,
+        pytest.raises(InvalidRequestError, match=r"questions about images need.*nothing was sent"),
+    ):
+        client.until("A fox", checks=[Question("Is it a fox?")])
+
+
 @pytest.mark.parametrize("most", [0, 21, True, "3"])
 def test_most_is_a_number_of_calls(client: ImageClient, most: Any) -> None:
     """Each of them costs."""

@@ -113,6 +113,18 @@ def test_each_caller_sees_what_is_theirs(site: Site) -> None:
     assert of_tools == 200
 
 
+def test_no_image_of_another_caller_can_be_edited(site: Site) -> None:
+    """Its file on the server is no source, also where one image is given without a list."""
+    with signed_in(site) as one, signed_in(site, OTHER) as two:
+        (id,) = drawn(one, "hidden", "A hidden valley")["images"]
+        file = one.get(f"/studio/api/images/{id}").json()["facts"]["path"]
+        body = {"id": "theft", "prompt": "The same", "images": file, **SMALL}
+        refused = two.post("/studio/api/jobs", json=body, headers=PAGE)
+
+    assert Path(file).is_file()
+    assert (refused.status_code, refused.json()["field"]) == (400, "images")
+
+
 def test_limits_of_the_server_hold_in_the_studio(site: Site) -> None:
     """The most images of a call, and whether images may be deleted."""
     with signed_in(site) as client:

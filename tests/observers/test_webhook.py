@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -128,6 +130,48 @@ def test_a_message_is_given_up(receiver: Receiver, caplog: pytest.LogCaptureFixt
 
     assert "given up: HTTP 500" in caplog.text
     assert receiver.url not in caplog.text
+
+
+def test_what_waits_is_given_up_with_the_first_that_is_refused(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Closing tries a receiver that is away once, not once for each message."""
+    monkeypatch.setattr(webhook, "PAUSES", ())
+    receiver.hold.clear()
+    receiver.statuses = [204, 500]
+    observer = WebhookObserver(receiver.url, SECRET, fetch=LOCAL)
+    for _ in range(4):
+        observer.notify(EVENTS[-1])
+    observer._closing.set()  # while the first one is on its way
+    receiver.hold.set()
+    with caplog.at_level(logging.WARNING, "gptimage"):
+        observer.close()
+
+    assert len(receiver.messages) == 2
+    assert "2 more messages of the webhook are given up" in caplog.text
+
+
+def test_a_program_ends_without_its_receiver() -> None:
+    """Python does not wait for the pauses of a message whose receiver is away."""
+    code = (
+        "from gptimage import Fetch\n"
+        "from gptimage.observers import webhook\n"
+        "from tests.observers.factories import EVENTS\n"
+        "webhook.PAUSES = (3600.0,)\n"
+        "local = Fetch(allow_private=True)\n"
+        f"made = webhook.WebhookObserver('http://127.0.0.1:9', {SECRET!r}, fetch=local)\n"
+        "made.notify(EVENTS[-1])\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=False)
+
+    assert ended.returncode == 0
+
+
+@pytest.mark.parametrize("events", ["finished", ["finnished"]])
+def test_an_event_that_does_not_exist_is_refused(events: str | list[str]) -> None:
+    """A misspelt name would send nothing, without a word."""
+    with pytest.raises(ConfigurationError, match="partial_arrived"):
+        WebhookObserver("https://hook.example", SECRET, events=events)
 
 
 def test_a_slow_receiver_costs_no_memory(

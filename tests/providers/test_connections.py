@@ -182,14 +182,16 @@ def test_a_login_needs_its_package(site: Site, monkeypatch: pytest.MonkeyPatch) 
     assert site.sandbox.requests == []
 
 
-def test_a_token_that_is_awaited_is_refused(site: Site) -> None:
+@pytest.mark.parametrize("how", ["token", "credential"])
+def test_a_token_that_is_awaited_is_refused(site: Site, how: str) -> None:
     """A login of azure.identity.aio gives no token here, and the error says which does."""
 
-    async def token() -> str:
+    async def token(*scopes: str) -> str:
         return "token"
 
+    given: Any = {how: token if how == "token" else SimpleNamespace(get_token=token)}
     with (
-        ImageClient(provider=azure(site.azure_endpoint, token=token)) as client,  # type: ignore[arg-type]  # the mistake
+        ImageClient(provider=azure(site.azure_endpoint, **given)) as client,
         pytest.raises(ConfigurationError, match=r"not of azure.identity.aio"),
     ):
         client.generate("A fox", **QUICK)

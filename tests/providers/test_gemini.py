@@ -284,6 +284,15 @@ def test_events_are_one_reply() -> None:
     assert last["model_message"]["parts"] == [blob(0, thoughtSignature="s"), {"text": "Here."}]
 
 
+def test_feedback_that_blocks_nothing_ends_no_stream() -> None:
+    """Ratings of the prompt come with the first event; the image is yet to come."""
+    rated = {"promptFeedback": {"safetyRatings": [{"category": "X", "probability": "LOW"}]}}
+    (first, _), last = streamed({**candidate({"text": "Here."}), **rated}, candidate(blob(1)))
+
+    assert first == {"type": "image_generation.text"}
+    assert last["data"] == [{"b64_json": 1}]
+
+
 @pytest.mark.parametrize(
     ("documents", "words"),
     [

@@ -37,7 +37,7 @@ from gptimage.studio.catalogue import catalogue
 from gptimage.studio.jobs import Jobs
 from gptimage.studio.requests import read_job
 from gptimage.studio.serve import listen
-from gptimage.studio.work import DrawCall, open_work
+from gptimage.studio.work import AltTextCall, DrawCall, open_work
 from gptimage.transport.billing import Billing
 from gptimage.workers import Job, JobRecord, SqliteJobStore
 from tests.factories import picture
@@ -123,11 +123,13 @@ def test_the_page_may_run_its_own_files_only(site: Site) -> None:
 )
 def test_an_image_is_of_the_store_or_an_upload(site: Site, source: str) -> None:
     """A path, a URL or a name that leaves the folder of uploads is refused before anything."""
-    body = {"id": "job-x", "prompt": "Change it", "images": [source]}
+    found: list[tuple[int, str]] = []
+    for images in ([source], source):
+        body = {"id": "job-x", "prompt": "Change it", "images": images}
+        response = site.client.post("/api/jobs", json=body)
+        found.append((response.status_code, response.json()["field"]))
 
-    response = site.client.post("/api/jobs", json=body)
-
-    assert (response.status_code, response.json()["field"]) == (400, "images")
+    assert found == [(400, "images")] * 2
 
 
 def test_a_click_that_arrives_twice_is_one_job(site: Site, service: Service, hold: Hold) -> None:
@@ -225,6 +227,22 @@ def test_what_goes_on_is_counted_when_the_studio_is_closed(
     hold.go.set()
 
     assert found == 1
+
+
+def test_a_studio_that_asks_is_not_idle(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is idle is closed with its client: not while an alt text is paid for."""
+    idle: list[bool] = []
+
+    async def run(*_: object) -> dict[str, Any]:
+        idle.append(jobs.is_idle)
+        return {}
+
+    monkeypatch.setattr(Runner, "run", run)
+    with closing(open_studio(StudioOptions(store=str(home / "store")))) as studio:
+        jobs = Jobs(studio)
+        asyncio.run(jobs.call(AltTextCall(image="img_any")))
+
+    assert (idle, jobs.is_idle) == ([False], True)
 
 
 def test_a_job_whose_process_was_killed_is_looked_for(

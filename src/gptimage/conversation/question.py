@@ -28,7 +28,7 @@ from gptimage.models.pricing import (
     utf8_length,
 )
 from gptimage.providers.openai.responses import question_to_wire
-from gptimage.providers.parameters import check_conversation
+from gptimage.providers.parameters import check_question
 from gptimage.transport.protocols import SANDBOX_URL
 from gptimage.types.inputs import resolve
 from gptimage.types.request import FileRef, Generate
@@ -77,7 +77,7 @@ def plan_question(
         ConfigurationError: An svg is to be sent, and its extra is missing.
     """
     own = config.services.own
-    check_conversation(own)
+    check_question(own)
     model = chat_model or config.chat_model or DEFAULT_CHAT_MODEL
     endpoint, today = config.endpoint, config.clock().date()
     wire = question_to_wire(model, text, [_sendable(config, each) for each in images])

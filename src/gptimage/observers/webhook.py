@@ -6,6 +6,7 @@ which many languages have a library; ``openai.OpenAI().webhooks`` reads them, to
 
 from __future__ import annotations
 
+import atexit
 import base64
 import binascii
 import hashlib
@@ -16,10 +17,12 @@ import os
 import secrets
 import threading
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Final, Self
+from queue import SimpleQueue
+from typing import Final, Self, TypeAlias
 
+from gptimage._internal.keywords import refused
+from gptimage._internal.locks import ForkSafeLock
 from gptimage.errors import ConfigurationError, FetchError
 from gptimage.image.download import Fetch
 from gptimage.observers.events import Event
@@ -38,6 +41,10 @@ _SHORTEST_SECRET: Final = 24
 
 _PREFIX: Final = "whsec_"
 _TIMEOUT: Final = 10.0
+_log: Final = logging.getLogger("gptimage")
+
+_Messages: TypeAlias = SimpleQueue[bytes | None]
+"""What waits for the thread that sends; None ends it."""
 
 
 class WebhookObserver:
@@ -46,7 +53,8 @@ class WebhookObserver:
     A message is ``{"type": "gptimage.finished", "timestamp": ..., "data": {...}}`` with the fields
     of the event, signed with HMAC-SHA256. Anything but a 2xx is sent again after 1, 5 and 25
     seconds, with the same ``webhook-id``; then it is given up, and logged. Close it to send what
-    waits; a program that ends sends it, too.
+    waits; a program that ends sends it, too. Neither waits for a receiver that is away: the first
+    message that it does not take then is the last one that is tried.
 
     Args:
         url: Where to: an ``https`` address of the public internet; redirects are not followed.
@@ -70,17 +78,21 @@ class WebhookObserver:
         self._fetch = fetch or Fetch(timeout=_TIMEOUT, total_timeout=_TIMEOUT)
         if not url.lower().startswith("https://" if not self._fetch.allow_private else "http"):
             raise ConfigurationError("a webhook needs an https address: events name what is paid")
+        names = [events] if isinstance(events, str) else [*events]
+        known = [each.name for each in Event.__subclasses__()]
+        if isinstance(events, str) or not set(names) <= set(known):
+            raise refused("events", events, f"a list of names of events: {', '.join(known)}")
         self._url = url
         self._key = _key(secret)
         # Services such as Slack have their secret in the address.
         remember(secret)
         remember_url(url)
-        self._events = frozenset(events)
+        self._events = frozenset(names)
         self._closing = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._waiting = 0
         # By process: a forked child has no thread of its parent's.
-        self._threads: dict[int, ThreadPoolExecutor] = {}
+        self._senders: dict[int, tuple[threading.Thread, _Messages]] = {}
 
     def __repr__(self) -> str:
         """Return the events; the address may be a secret."""
@@ -106,42 +118,67 @@ class WebhookObserver:
         message = json.dumps({**body, "data": fields_of(event)}).encode()
         # Calls of several threads come here while the sender counts down.
         with self._lock:
+            if self._closing.is_set():
+                raise RuntimeError("the webhook is closed: a message is dropped")
+            if os.getpid() not in self._senders:
+                self._waiting = 0  # what waited before a fork is the parent's to send
+                self._start()
             if self._waiting >= MOST_WAITING:
                 raise RuntimeError(
                     f"{MOST_WAITING:,} messages wait for the webhook: one is dropped"
                 )
             self._waiting += 1
-            thread = self._threads.get(os.getpid())
-            if thread is None:
-                thread = ThreadPoolExecutor(1, thread_name_prefix="gptimage-webhook")
-                self._threads = {os.getpid(): thread}
-        thread.submit(self._send, message)
+            self._senders[os.getpid()][1].put(message)
 
     def close(self) -> None:
-        """Send what waits, each message once more at most, and stop."""
-        self._closing.set()
-        if (thread := self._threads.get(os.getpid())) is not None:
-            thread.shutdown()
+        """Send what waits, until the receiver does not take a message, and stop."""
+        atexit.unregister(self.close)
+        with self._lock:
+            self._closing.set()
+            sender = self._senders.get(os.getpid())
+        if sender is not None:
+            thread, messages = sender
+            messages.put(None)
+            thread.join()
 
-    def _send(self, message: bytes) -> None:
+    def _start(self) -> None:
+        messages: _Messages = SimpleQueue()
+        # A daemon: Python would join any other thread before it closes this, and so wait for all
+        # the pauses of every message.
+        thread = threading.Thread(
+            target=self._run, args=(messages,), name="gptimage-webhook", daemon=True
+        )
+        atexit.register(self.close)
+        thread.start()
+        self._senders = {os.getpid(): (thread, messages)}
+
+    def _run(self, messages: _Messages) -> None:
+        while (message := messages.get()) is not None:
+            taken = self._send(message)
+            if not taken and self._closing.is_set():
+                if self._waiting:
+                    _log.warning("%d more messages of the webhook are given up", self._waiting)
+                return
+
+    def _send(self, message: bytes) -> bool:
+        """Send a message until it is taken; False when it is given up."""
         id = f"msg_{secrets.token_hex(16)}"
         problem: str | None = None
         try:
             for pause in (*PAUSES, None):
                 problem = self._try(id, message)
                 if problem is None:
-                    return
-                # Repeating is safe: a receiver drops the id it has seen. A program that ends does
-                # not wait for a receiver that is away.
-                over = self._closing.is_set() or not threading.main_thread().is_alive()
-                if pause is None or over or self._closing.wait(pause):
+                    return True
+                # Repeating is safe: a receiver drops the id it has seen.
+                if pause is None or self._closing.wait(pause):
                     break
-            logging.getLogger("gptimage").warning(
-                "the webhook did not take the message %s, which is given up: %s", id, problem
-            )
+        except Exception as error:  # noqa: BLE001  # one message must not end the thread of all
+            problem = type(error).__name__
         finally:
             with self._lock:
                 self._waiting -= 1
+        _log.warning("the webhook did not take the message %s, which is given up: %s", id, problem)
+        return False
 
     def _try(self, id: str, message: bytes) -> str | None:
         """Send a message once; None when it was taken, or else what happened."""

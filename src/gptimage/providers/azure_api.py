@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -74,9 +75,11 @@ def _token_of(login: Callable[[], Credential]) -> Callable[[], str]:
     """Return what gives tokens of a login that is made when the first one is needed."""
     made = functools.cache(login)
 
-    def token() -> str:
+    def token() -> Any:
         # The login keeps a token until shortly before it ends.
-        return str(made().get_token(_SCOPE).token)
+        found = made().get_token(_SCOPE)
+        # One of azure.identity.aio is refused in words, see `Provider.token_headers`.
+        return found if inspect.isawaitable(found) else str(found.token)
 
     return token
 

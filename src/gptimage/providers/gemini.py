@@ -278,7 +278,9 @@ def from_event(event: ServerEvent, earlier: Sequence[ServerEvent]) -> ServerEven
     if "error" in document:
         return event
     whole = _as_images_api(_together([*before, document]))
-    ended = _candidate(document).get("finishReason") or document.get("promptFeedback")
+    # Feedback that blocks nothing comes with the first event, too: the image is yet to come.
+    blocked = table(document.get("promptFeedback")).get("blockReason")
+    ended = _candidate(document).get("finishReason") or blocked
     if "data" not in whole and not ended:
         thoughts = [*_blobs(_parts(document), thought=True)]
         shown = sum(len([*_blobs(_parts(each), thought=True)]) for each in before)

@@ -65,6 +65,18 @@ def check_conversation(service: Provider) -> None:
         raise _refused("chat_model", service, what, lambda each: each.has_turns)
 
 
+def check_question(service: Provider) -> None:
+    """Refuse a question about images where no chat model could be asked.
+
+    Raises:
+        InvalidRequestError: It has no Responses API; one that has conversations of its own, such
+            as Gemini, need not have it.
+    """
+    if not service.conversations:
+        what = "has no Responses API, which questions about images need"
+        raise _refused("chat_model", service, what, lambda each: each.conversations)
+
+
 def _takes(name: str) -> Callable[[Provider], bool]:
     return lambda service: name in service.parameters
 

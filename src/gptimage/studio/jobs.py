@@ -71,6 +71,7 @@ class Jobs:
         self._watched: set[str] = set()
         self._watching: asyncio.Task[None] | None = None
         self._tries = 0
+        self._calls = 0
 
     async def submit(self, job: Job, previews: int) -> dict[str, Any]:
         """Begin a job, or return the one of this id.
@@ -181,7 +182,12 @@ class Jobs:
             GptImageError: As `gptimage.studio.batches.run_batch` and `ImageClient.alt_text`.
         """
         self._tries += 1
-        found: dict[str, Any] = await self._runner.run(f"call#{self._tries}", call, lambda _: None)
+        self._calls += 1  # a page that counted as idle would be closed, and its client with it
+        try:
+            id = f"call#{self._tries}"
+            found: dict[str, Any] = await self._runner.run(id, call, lambda _: None)
+        finally:
+            self._calls -= 1
         return found
 
     async def aclose(self, wait: float = 0) -> None:
@@ -202,8 +208,8 @@ class Jobs:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is drawn and no tab follows the jobs."""
-        return not self._live and not self._readers
+        """Whether nothing is drawn or asked, and no tab follows the jobs."""
+        return not (self._live or self._calls or self._readers)
 
     def sent(self) -> int:
         """Return how many requests are on their way, which go on when the studio is closed."""

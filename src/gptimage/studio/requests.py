@@ -68,8 +68,11 @@ def read_job(studio: Studio, body: Mapping[str, Any], *, id: str | None = None) 
         raise InvalidRequestError(
             "partial_images must be 0 to 3", field="partial_images", value=previews
         )
-    if isinstance(images := asked.get("images"), list):
-        asked["images"] = [_source(studio, each) for each in cast("list[object]", images)]
+    if "images" in asked:
+        # A job also takes one image without a list, which must not pass unseen.
+        given: Any = asked["images"]
+        several = cast("list[object]", given if isinstance(given, list) else [given])
+        asked["images"] = [_source(studio, each) for each in several]
     for name in ("mask", "markup"):
         if name in asked:
             asked[name] = _source(studio, asked[name])
