@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -252,3 +253,42 @@ def test_a_damaged_index_is_not_taken_for_empty(capsys: pytest.CaptureFixture[st
 
     assert main(["images", "sync", "--sandbox"]) == 2
     assert "restore it from version control" in capsys.readouterr().err
+
+
+def test_an_index_names_no_file_outside_its_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Of a stranger's repository: a file elsewhere, whose content is known, is not deleted."""
+    sync(capsys)
+    other = tmp_path / "other.txt"
+    other.write_bytes(b"known")
+    line = index()["hero.png"] | {"sha256": hashlib.sha256(b"known").hexdigest(), "request": ""}
+    Path("images/link").symlink_to(tmp_path, target_is_directory=True)
+    for name in ("../other.txt", str(other), "link/other.txt"):
+        entries = {"version": 1, "images": {**index(), name: line}}
+        hostile = json.dumps(entries)
+        before = INDEX.read_bytes()
+        INDEX.write_text(hostile, encoding="utf-8")
+
+        assert main(["images", "sync", "--sandbox", "--prune"]) == 2
+        assert f"names files outside its folder ({name!r})" in capsys.readouterr().err
+        assert other.read_bytes() == b"known"
+        INDEX.write_bytes(before)
+
+
+@pytest.mark.parametrize("link", ["images", "images/cards"])
+def test_links_do_not_lead_out_of_the_project(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, link: str
+) -> None:
+    """Of a stranger's repository: nothing is written where a link leads to."""
+    elsewhere = tmp_path / "elsewhere"
+    project = tmp_path / "project"
+    Path(project / link).parent.mkdir(parents=True)
+    elsewhere.mkdir()
+    (project / link).symlink_to(elsewhere, target_is_directory=True)
+    (project / "images.toml").write_text(Path("images.toml").read_text("utf-8"), "utf-8")
+
+    assert main(["images", "sync", "--sandbox", str(project / "images.toml")]) == 2
+    assert "leads out of its folder through a link" in capsys.readouterr().err
+    assert list(elsewhere.iterdir()) == []
+    assert paid() == 0

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -115,9 +116,15 @@ class ImageIndex:
         except (ValueError, RecursionError) as error:
             problem = f"is no index ({reason(error)})"
         else:
-            if found.version == _VERSION:
+            # What it names is copied and deleted, and it may be a stranger's repository.
+            outside = _outside(path.parent, found.images)
+            if found.version == _VERSION and not outside:
                 return found
-            problem = f"has version {found.version}, which a newer gptimage wrote"
+            problem = (
+                f"names files outside its folder ({outside[0]!r})"
+                if outside
+                else f"has version {found.version}, which a newer gptimage wrote"
+            )
         raise InvalidRequestError(
             f"{path} {problem}: restore it from version control, or delete it to draw every image "
             "again; nothing was sent",
@@ -184,6 +191,9 @@ class Manifest:
         if problems:
             raise _refused(path, problems)
         place = path.parent / folder
+        files = [each.file for each in found]
+        if outside := _outside(path.parent, [f"{folder}/image"]) or _outside(place, files):
+            raise _refused(path, [f"{outside[0]} leads out of its folder through a link"])
         index_path = place / f"{path.stem}.index.json"
         return cls(folder=place, index_path=index_path, images=tuple(found))
 
@@ -285,6 +295,16 @@ def _is_below(path: str) -> bool:
     parts = PurePosixPath(path)
     strange = set(path) & set('\\:*?"<>|') or not path.isprintable()
     return not (strange or parts.is_absolute() or ".." in parts.parts)
+
+
+def _outside(folder: Path, files: Collection[str]) -> list[str]:
+    """Return the files that are not below a folder, also where a link leads to."""
+    root = os.path.realpath(folder)  # Path.resolve raises at links in a circle
+    below = {
+        place: Path(os.path.realpath(folder / place)).is_relative_to(root)
+        for place in {PurePosixPath(each).parent for each in files if _is_below(each)}
+    }
+    return [each for each in files if not (_is_below(each) and below[PurePosixPath(each).parent])]
 
 
 def _twice(key: str, values: list[str]) -> Iterator[str]:
