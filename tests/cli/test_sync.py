@@ -255,6 +255,20 @@ def test_a_damaged_index_is_not_taken_for_empty(capsys: pytest.CaptureFixture[st
     assert "restore it from version control" in capsys.readouterr().err
 
 
+def test_two_images_that_change_places(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each file gets the image of its new prompt, and neither is drawn again."""
+    red = '[[image]]\nname = "a"\nprompt = "A red fox"\nalt = ""\n'
+    blue = '[[image]]\nname = "b"\nprompt = "A blue whale"\nalt = ""\n'
+    write(HEAD, red, blue)
+    sync(capsys)
+    before = [Image.open(f"images/{name}.png").sha256 for name in "ab"]
+    write(HEAD, red.replace('"a"', '"b"'), blue.replace('"b"', '"a"'))
+
+    assert sync(capsys) == (0, [("b.png", "copied"), ("a.png", "copied")])
+    assert [Image.open(f"images/{name}.png").sha256 for name in "ba"] == before
+    assert sync(capsys, "--check") == (0, [("b.png", "current"), ("a.png", "current")])
+
+
 def test_an_index_names_no_file_outside_its_folder(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -292,3 +306,18 @@ def test_links_do_not_lead_out_of_the_project(
     assert "leads out of its folder through a link" in capsys.readouterr().err
     assert list(elsewhere.iterdir()) == []
     assert paid() == 0
+
+
+def test_nothing_is_deleted_after_a_run_that_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    """An image that was not reached may be a copy of a file that left the manifest."""
+    write(HEAD, HERO)
+    sync(capsys)
+    first = HERO.replace("A red fox", "A blue whale").replace('"hero"', '"first"')
+    write(HEAD, first, HERO.replace('"hero"', '"renamed"'))
+
+    assert sync(capsys, "--prune", "--budget", "0.0001/total")[0] == 1
+    assert Path("images/hero.png").exists()
+    assert sync(capsys, "--prune") == (
+        0,
+        [("first.png", "drawn"), ("renamed.png", "copied"), ("hero.png", "deleted")],
+    )

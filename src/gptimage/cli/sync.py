@@ -22,7 +22,9 @@ from gptimage.models.pricing import format_usd
 
 
 if TYPE_CHECKING:
-    from gptimage import ImageClient
+    from collections.abc import Mapping
+
+    from gptimage import Image, ImageClient
     from gptimage.config import Config
     from gptimage.store import Store
     from gptimage.workers import JobResult, JobStore
@@ -68,12 +70,14 @@ class _Change:
         known: Its line in the index, or None.
         why: Why its file is made anew; empty where it is not.
         source: A file that the same request drew: another name for it costs nothing.
+        drawn: The line of that file in the index.
     """
 
     image: ManifestImage
     known: IndexedImage | None
     why: str = ""
     source: str | None = None
+    drawn: IndexedImage | None = None
 
     @property
     def state(self) -> str:
@@ -102,6 +106,10 @@ def run_sync(args: argparse.Namespace) -> int:
     if args.check or args.dry_run:
         return _report_changes(changes, gone, config, args)
     code = _draw_all(changes, manifest, config, args)
+    if code and gone and args.prune:
+        # An image that was not reached may be a copy of one of them, and was paid for.
+        print("note: no file was deleted, as not every image is up to date", file=sys.stderr)
+        return code
     return max(code, _prune(gone, manifest, args))
 
 
@@ -118,13 +126,14 @@ def _change(image: ManifestImage, index: ImageIndex, manifest: Manifest, config:
     else:  # a file that was changed since, as by a program that makes it smaller, is left alone
         why = ""
     same = (
-        file
+        (file, line)
         for file, line in index.images.items()
         if line.request == image.request
         and not (line.sandbox and not config.sandbox)
         and _digest(manifest.folder / file) == line.sha256
     )
-    return _Change(image=image, known=known, why=why, source=next(same, None) if why else None)
+    source, drawn = next(same, (None, None)) if why else (None, None)
+    return _Change(image=image, known=known, why=why, source=source, drawn=drawn)
 
 
 def _report_changes(
@@ -179,11 +188,20 @@ def _estimates(client: ImageClient, changes: list[_Change]) -> list[Decimal | No
 def _draw_all(
     changes: list[_Change], manifest: Manifest, config: Config, args: argparse.Namespace
 ) -> int:
+    from gptimage import Image
+
     if all(each.state == "current" for each in changes):
         for each in changes:
             _print(args, each.image, "current")
         return 0  # no key is needed to find that nothing is to be done
     prepare(Target(folder=manifest.folder, stem="image"))
+    replaced = {each.image.file for each in changes if each.why}
+    # Read before any file is replaced: two images may have changed places.
+    sources = {
+        each.source: Image.open(manifest.folder / each.source)
+        for each in changes
+        if each.source is not None and each.source in replaced
+    }
     code = 0
     with open_client(config, cache=None) as client:
         if client.store is None:
@@ -195,7 +213,9 @@ def _draw_all(
         _check_files(changes, client.store, manifest, overwrite=args.overwrite)
         job_store = _open_job_store(args)
         for change in changes:
-            line, code_of_this = _bring_up_to_date(change, client, job_store, manifest, args)
+            line, code_of_this = _bring_up_to_date(
+                change, sources, client, job_store, manifest, args
+            )
             code = max(code, code_of_this)
             if line is not None and line != change.known:
                 # Read anew each time: what another run has written meanwhile stays in it.
@@ -234,6 +254,7 @@ def _check_files(
 
 def _bring_up_to_date(
     change: _Change,
+    sources: Mapping[str, Image],
     client: ImageClient,
     job_store: JobStore,
     manifest: Manifest,
@@ -250,11 +271,11 @@ def _bring_up_to_date(
     if not change.why:
         _print(args, image, "current" if change.state == "current" else "described")
         return change.known and evolve(change.known, name=image.name, alt=image.alt), 0
-    if change.source is not None:
-        line = ImageIndex.read(manifest.index_path).images[change.source]
-        Image.open(manifest.folder / change.source).save(manifest.folder / image.file)
+    if change.source is not None and change.drawn is not None:
+        source = sources.get(change.source) or Image.open(manifest.folder / change.source)
+        source.save(manifest.folder / image.file)
         _print(args, image, "copied", f"{change.why}, from {change.source}", why=change.why)
-        return evolve(line, name=image.name, alt=image.alt), 0
+        return evolve(change.drawn, name=image.name, alt=image.alt), 0
     with progress(f"{image.name}: {change.why} ..."):
         # The job store has it from an earlier run that was killed, or whose file is gone since:
         # then nothing is sent. What may have been billed is not sent again by itself.
