@@ -321,3 +321,60 @@ def test_nothing_is_deleted_after_a_run_that_stopped(capsys: pytest.CaptureFixtu
         0,
         [("first.png", "drawn"), ("renamed.png", "copied"), ("hero.png", "deleted")],
     )
+
+
+def test_what_left_the_manifest_is_shown_in_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    """Between the state and the file is a space, however long the state is."""
+    sync(capsys)
+    write(HEAD, HERO)
+
+    assert main(["images", "sync", "--sandbox"]) == 0
+
+    expected = "current   hero.png\nnot in the manifest cards/card.jpg; --prune deletes it\n"
+    assert capsys.readouterr().out == expected
+
+
+def test_png_is_the_same_job_said_or_not(capsys: pytest.CaptureFixture[str]) -> None:
+    """Another project names the file of a request that this machine has paid for already."""
+    write(HEAD, HERO)
+    sync(capsys)
+    Path("images/hero.png").unlink()
+    write(HEAD, HERO, 'output = "fox.png"\n')
+
+    assert sync(capsys) == (0, [("fox.png", "drawn"), ("hero.png", "not in the manifest")])
+    assert paid() == 1
+
+
+def test_a_service_that_chooses_the_format(capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is what its name says, and is found again."""
+    write(HEAD.replace('quality = "low"\n', "").replace("64x64", "1024x1024"), HERO)
+
+    assert sync(capsys, "--provider", "gemini") == (0, [("hero.png", "drawn")])
+    assert Image.open("images/hero.png").format == "png"
+    assert sync(capsys, "--provider", "gemini", "--check") == (0, [("hero.png", "current")])
+
+
+def test_an_image_that_the_store_has_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message says which image of the manifest it is and what to do; the others are drawn."""
+    write(HEAD, HERO)
+    sync(capsys)
+    Path("images/hero.png").unlink()
+    with Store(Path("~/Pictures/gptimage").expanduser()) as store:
+        (record,) = store.history()
+        store.delete(record)
+    write(HEAD, HERO, CARD)
+
+    assert main(["images", "sync", "--sandbox"]) == 1
+    out, err = capsys.readouterr()
+    assert "hero: it was drawn and paid before, and the store has it no more" in err
+    assert "cards/card.jpg" in out
+
+
+def test_no_name_moves_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a stranger's manifest: what a terminal would obey is in no message."""
+    write(HEAD, HERO.replace('"hero"', '"he\\u001b[31mro"'), 'output = "hero.png"\n')
+
+    assert main(["images", "sync", "--sandbox"]) == 2
+    err = capsys.readouterr().err
+    assert "image 1: its name has characters that cannot be printed" in err
+    assert "\x1b" not in err

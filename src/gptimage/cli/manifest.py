@@ -65,6 +65,11 @@ class ManifestImage:
         """The digest of what was asked for; another one means that it is drawn anew."""
         return self.job.id.rpartition(":")[2]
 
+    @property
+    def format(self) -> str:
+        """The format of the file, which its name says."""
+        return FORMATS[PurePosixPath(self.file).suffix.lower().lstrip(".")]
+
 
 @frozen(kw_only=True)
 class IndexedImage:
@@ -206,7 +211,8 @@ def _image_tables(reader: TomlReader) -> Iterator[TomlReader]:
     for number, each in enumerate(tables, 1):
         if is_table(each):
             name = each.get("name")
-            where = name if isinstance(name, str) and name.strip() else f"image {number}"
+            usable = isinstance(name, str) and name.strip() and name.isprintable()
+            where = name if usable else f"image {number}"
             yield TomlReader(each, problems=reader.problems, where=f"{where}: ")
         else:
             reader.note(f"image {number} must be a table")
@@ -221,6 +227,8 @@ def _image(
     name = table.text("name")
     if name is None and "name" not in table.data:
         table.note("it has no name")
+    if name is not None and not name.isprintable():
+        table.note("its name has characters that cannot be printed")
     alt = table.data.get("alt")
     alt = alt.strip() if isinstance(alt, str) else None
     if alt is None:
@@ -287,7 +295,9 @@ def _job(
     if variant is not None and variant > 1:  # the first is the image without a variant
         digest.update(f"\n{variant}".encode())
     kind = "sandbox-images" if sandbox else "images"
-    return Job.of(f"{kind}:{digest.hexdigest()[:32]}", prompt, **options)
+    # Said or not, png is what is drawn: one digest must be one job.
+    request = {key: value for key, value in said.items() if (key, value) != ("format", "png")}
+    return Job(f"{kind}:{digest.hexdigest()[:32]}", request)
 
 
 def _is_below(path: str) -> bool:

@@ -17,8 +17,14 @@ from gptimage.cli.manifest import ImageIndex, IndexedImage, Manifest, ManifestIm
 from gptimage.cli.options import add_client_options, configure, open_client
 from gptimage.cli.output import Target, prepare, progress
 from gptimage.cli.parser import add_actions, add_json, argument
-from gptimage.errors import ConfigurationError, GptImageError, InvalidRequestError
+from gptimage.errors import (
+    ConfigurationError,
+    GptImageError,
+    ImageNotFoundError,
+    InvalidRequestError,
+)
 from gptimage.models.pricing import format_usd
+from gptimage.secrets import display_url
 
 
 if TYPE_CHECKING:
@@ -282,15 +288,27 @@ def _bring_up_to_date(
         result = run_job(image.job, client=client, job_store=job_store)
     if result.status != "done" or client.store is None:
         return None, _report_failure(image, result, args)
-    record = client.store.get(result.images[0])
-    client.store.open(record).save(manifest.folder / image.file)
+    try:
+        record = client.store.get(result.images[0])
+        drawn = client.store.open(record)
+    except ImageNotFoundError as error:
+        print(
+            f"gptimage: {image.name}: it was drawn and paid before, and the store has it no more "
+            f"({error}): name the store that has it with --store, or draw it again with another "
+            "variant in the manifest",
+            file=sys.stderr,
+        )
+        return None, _FAILED
+    if drawn.format != image.format:  # some services choose the format themselves
+        drawn = drawn.convert(image.format)
+    drawn.save(manifest.folder / image.file)
     line = IndexedImage(
         name=image.name,
         alt=image.alt,
         width=record.width,
         height=record.height,
         request=image.request,
-        sha256=record.sha256,
+        sha256=drawn.sha256,
         id=record.id,
         model=record.model,
         cost_usd=usd(result.cost),
@@ -305,10 +323,12 @@ def _bring_up_to_date(
 
 
 def _report_failure(image: ManifestImage, result: JobResult, args: argparse.Namespace) -> int:
-    reason = result.reason or ""
+    reason, where = result.reason or "", _job_store_path(args)
+    if "://" in where:
+        where = display_url(where)  # without the password
     advice = {
         "needs_review": f"decide with `gptimage jobs show {result.id}`, `retry` or `discard` "
-        f"(--job-store {_job_store_path(args)})",
+        f"(--job-store {where})",
         "discarded": "it was given up; variant = 2 in the manifest asks for another image",
         "busy": "start this again later",
     }.get(result.status, "")
@@ -346,7 +366,7 @@ def _print_gone(args: argparse.Namespace, files: list[str], state: str) -> None:
         if args.json:
             print_json({"name": None, "file": file, "state": state})
         else:
-            print(f"{state:<10}{file}{'; --prune deletes it' * (state[:3] == 'not')}")
+            print(f"{state:<9} {file}{'; --prune deletes it' * (state[:3] == 'not')}")
 
 
 def _print(
