@@ -139,6 +139,17 @@ class Api:
         raise AssertionError("unreachable")
 
 
+def error_of(response: httpx2.Response, text: str) -> PublishError:
+    """Return the error of a response without the wanted answer.
+
+    A service that failed (5xx), or whose answer cannot be read, may have done what it was told.
+    """
+    refused = 400 <= response.status_code < 500 and response.status_code != 408
+    if refused or response.request.method == "GET":
+        return PublishError(text)
+    return UnknownOutcomeError(f"{text}; it may have been accepted: start this again, it looks")
+
+
 def json_of(response: httpx2.Response) -> dict[str, Any]:
     """Return the JSON object of a response; an empty one for a proxy's page."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import time
@@ -12,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 import httpx2
 from attrs import frozen
-from publish import Api, PublishError, json_of
+from publish import Api, PublishError, error_of, json_of
 
 import gptimage
 from gptimage import Image, Size
@@ -107,7 +108,10 @@ class X(Service):
         url = "https://api.x.com/2/oauth2/token"
         response = self._api.send("POST", url, token=False, data=form)
         if not response.is_success:
-            raise PublishError("X accepts the refresh token no more: let the person log in again")
+            raise PublishError(
+                "X accepts the refresh token no more: let the person log in again, set both tokens "
+                f"anew and delete {self._FILE}"
+            )
         new = response.json()
         self._token = {"access": new["access_token"], "refresh": new["refresh_token"]}
         # Written before it is used: the old one is worth nothing any more.
@@ -118,9 +122,11 @@ class X(Service):
     def _call(self, method: str, route: str, **request: Any) -> Any:
         response = self._api.send(method, f"https://api.x.com/2/{route}", **request)
         body = json_of(response)
+        if response.is_success and "meta" in body:
+            return body.get("data", [])  # an empty list has no data
         if not response.is_success or "data" not in body:
             why = body.get("detail") or body.get("title") or response.text[:200]
-            raise PublishError(f"X: {response.status_code} {why}")
+            raise error_of(response, f"X: {response.status_code} {why}")
         return body["data"]
 
     def upload(self, post: Post) -> str:
@@ -139,10 +145,15 @@ class X(Service):
         return str(self._call("POST", "tweets", json=body)["id"])
 
     def find(self, post: Post, upload: str) -> str | None:
-        """Look at the last posts of the account, $0.005 each; X adds a link to the text."""
-        del upload
-        posts = self._call("GET", f"users/{self._user}/tweets", params={"max_results": 5})
-        return next((each["id"] for each in posts if each["text"].startswith(post.text)), None)
+        """Look at the last posts of the account, $0.005 each; X rewrites texts."""
+        params = {"max_results": 5, "tweet.fields": "attachments"}
+        posts = self._call("GET", f"users/{self._user}/tweets", params=params)
+        for each in posts:
+            # Links become t.co, & becomes &amp;: an uploaded file stays what it is.
+            keys = each.get("attachments", {}).get("media_keys", [])
+            if f"3_{upload}" in keys or html.unescape(each["text"]).startswith(post.text):
+                return str(each["id"])
+        return None
 
 
 class Instagram(Service):
@@ -176,13 +187,13 @@ class Instagram(Service):
     def _call(self, method: str, route: str, **request: Any) -> Any:
         response = self._api.send(method, f"{self._BASE}{route}", **request)
         body = json_of(response)
-        if response.is_success:
+        if response.is_success and body:
             return body
         error = body.get("error", {})
         why = error.get("error_user_msg") or error.get("message") or response.text[:200]
         numbers = f"{error.get('code')}/{error.get('error_subcode')}"
         advice = "; make a new token in the app's dashboard" if error.get("code") == 190 else ""
-        raise PublishError(f"Instagram: {response.status_code} {numbers} {why}{advice}")
+        raise error_of(response, f"Instagram: {response.status_code} {numbers} {why}{advice}")
 
     def upload(self, post: Post) -> str:
         """Make a container of the image, marked as made with AI, and wait until it is ready."""
@@ -235,6 +246,10 @@ def public_link(data: bytes, name: str) -> str:
     return str(obstore.sign(bucket, "GET", name, timedelta(hours=1)))
 
 
+_FAILURES: Final = {"fatal_error", "internal_error", "request_timeout", "service_unavailable"}
+"""What Slack says, with a 200, of a request of which a part may have been done."""
+
+
 class Slack(Service):
     """Slack: SLACK_TOKEN of a bot (xoxb-...) that is in SLACK_CHANNEL (an id such as C0123).
 
@@ -253,11 +268,15 @@ class Slack(Service):
 
     def _call(self, method: str, **form: Any) -> Any:
         response = self._api.send("POST", f"https://slack.com/api/{method}", data=form)
-        body = json_of(response) if response.is_success else {"error": response.status_code}
-        if not body.get("ok"):  # a refusal is a 200, too
-            needed = f" (it needs {body['needed']})" if "needed" in body else ""
-            raise PublishError(f"Slack: {method}: {body['error']}{needed}")
-        return body
+        body = json_of(response) if response.is_success else {}
+        if body.get("ok"):
+            return body
+        why = str(body.get("error", response.status_code))
+        needed = f" (it needs {body['needed']})" if "needed" in body else ""
+        text = f"Slack: {method}: {why}{needed}"
+        if "error" in body and why not in _FAILURES:  # a refusal is a 200, too
+            raise PublishError(text)
+        raise error_of(response, text)
 
     def upload(self, post: Post) -> str:
         """Send the file as it is; with its bytes it keeps the signature of its maker."""
@@ -306,11 +325,11 @@ class Discord(Service):
 
     def _read(self, response: httpx2.Response) -> Any:
         body = json_of(response)
-        if response.is_success:
+        if response.is_success and body:
             return body
         why = f"{body.get('code', '')} {body.get('message', '')}".strip()
         gone = "; the webhook is gone: make a new one" if response.status_code in {401, 404} else ""
-        raise PublishError(f"Discord: {response.status_code} {why}{gone}")
+        raise error_of(response, f"Discord: {response.status_code} {why}{gone}")
 
     def upload(self, post: Post) -> str:
         """Do nothing: image and text are one request."""
@@ -373,7 +392,7 @@ class Bluesky(Service):
         body = json_of(response)
         if not response.is_success:
             why = f"{body.get('error', '')} {body.get('message', '')}".strip()
-            raise PublishError(f"Bluesky: {response.status_code} {why}")
+            raise error_of(response, f"Bluesky: {response.status_code} {why}")
         return body
 
     def upload(self, post: Post) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -252,3 +253,128 @@ def test_a_damaged_index_is_not_taken_for_empty(capsys: pytest.CaptureFixture[st
 
     assert main(["images", "sync", "--sandbox"]) == 2
     assert "restore it from version control" in capsys.readouterr().err
+
+
+def test_two_images_that_change_places(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each file gets the image of its new prompt, and neither is drawn again."""
+    red = '[[image]]\nname = "a"\nprompt = "A red fox"\nalt = ""\n'
+    blue = '[[image]]\nname = "b"\nprompt = "A blue whale"\nalt = ""\n'
+    write(HEAD, red, blue)
+    sync(capsys)
+    before = [Image.open(f"images/{name}.png").sha256 for name in "ab"]
+    write(HEAD, red.replace('"a"', '"b"'), blue.replace('"b"', '"a"'))
+
+    assert sync(capsys) == (0, [("b.png", "copied"), ("a.png", "copied")])
+    assert [Image.open(f"images/{name}.png").sha256 for name in "ba"] == before
+    assert sync(capsys, "--check") == (0, [("b.png", "current"), ("a.png", "current")])
+
+
+def test_an_index_names_no_file_outside_its_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Of a stranger's repository: a file elsewhere, whose content is known, is not deleted."""
+    sync(capsys)
+    other = tmp_path / "other.txt"
+    other.write_bytes(b"known")
+    line = index()["hero.png"] | {"sha256": hashlib.sha256(b"known").hexdigest(), "request": ""}
+    Path("images/link").symlink_to(tmp_path, target_is_directory=True)
+    for name in ("../other.txt", str(other), "link/other.txt"):
+        entries = {"version": 1, "images": {**index(), name: line}}
+        hostile = json.dumps(entries)
+        before = INDEX.read_bytes()
+        INDEX.write_text(hostile, encoding="utf-8")
+
+        assert main(["images", "sync", "--sandbox", "--prune"]) == 2
+        assert f"names files outside its folder ({name!r})" in capsys.readouterr().err
+        assert other.read_bytes() == b"known"
+        INDEX.write_bytes(before)
+
+
+@pytest.mark.parametrize("link", ["images", "images/cards"])
+def test_links_do_not_lead_out_of_the_project(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, link: str
+) -> None:
+    """Of a stranger's repository: nothing is written where a link leads to."""
+    elsewhere = tmp_path / "elsewhere"
+    project = tmp_path / "project"
+    Path(project / link).parent.mkdir(parents=True)
+    elsewhere.mkdir()
+    (project / link).symlink_to(elsewhere, target_is_directory=True)
+    (project / "images.toml").write_text(Path("images.toml").read_text("utf-8"), "utf-8")
+
+    assert main(["images", "sync", "--sandbox", str(project / "images.toml")]) == 2
+    assert "leads out of its folder through a link" in capsys.readouterr().err
+    assert list(elsewhere.iterdir()) == []
+    assert paid() == 0
+
+
+def test_nothing_is_deleted_after_a_run_that_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    """An image that was not reached may be a copy of a file that left the manifest."""
+    write(HEAD, HERO)
+    sync(capsys)
+    first = HERO.replace("A red fox", "A blue whale").replace('"hero"', '"first"')
+    write(HEAD, first, HERO.replace('"hero"', '"renamed"'))
+
+    assert sync(capsys, "--prune", "--budget", "0.0001/total")[0] == 1
+    assert Path("images/hero.png").exists()
+    assert sync(capsys, "--prune") == (
+        0,
+        [("first.png", "drawn"), ("renamed.png", "copied"), ("hero.png", "deleted")],
+    )
+
+
+def test_what_left_the_manifest_is_shown_in_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    """Between the state and the file is a space, however long the state is."""
+    sync(capsys)
+    write(HEAD, HERO)
+
+    assert main(["images", "sync", "--sandbox"]) == 0
+
+    expected = "current   hero.png\nnot in the manifest cards/card.jpg; --prune deletes it\n"
+    assert capsys.readouterr().out == expected
+
+
+def test_png_is_the_same_job_said_or_not(capsys: pytest.CaptureFixture[str]) -> None:
+    """Another project names the file of a request that this machine has paid for already."""
+    write(HEAD, HERO)
+    sync(capsys)
+    Path("images/hero.png").unlink()
+    write(HEAD, HERO, 'output = "fox.png"\n')
+
+    assert sync(capsys) == (0, [("fox.png", "drawn"), ("hero.png", "not in the manifest")])
+    assert paid() == 1
+
+
+def test_a_service_that_chooses_the_format(capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is what its name says, and is found again."""
+    write(HEAD.replace('quality = "low"\n', "").replace("64x64", "1024x1024"), HERO)
+
+    assert sync(capsys, "--provider", "gemini") == (0, [("hero.png", "drawn")])
+    assert Image.open("images/hero.png").format == "png"
+    assert sync(capsys, "--provider", "gemini", "--check") == (0, [("hero.png", "current")])
+
+
+def test_an_image_that_the_store_has_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message says which image of the manifest it is and what to do; the others are drawn."""
+    write(HEAD, HERO)
+    sync(capsys)
+    Path("images/hero.png").unlink()
+    with Store(Path("~/Pictures/gptimage").expanduser()) as store:
+        (record,) = store.history()
+        store.delete(record)
+    write(HEAD, HERO, CARD)
+
+    assert main(["images", "sync", "--sandbox"]) == 1
+    out, err = capsys.readouterr()
+    assert "hero: it was drawn and paid before, and the store has it no more" in err
+    assert "cards/card.jpg" in out
+
+
+def test_no_name_moves_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a stranger's manifest: what a terminal would obey is in no message."""
+    write(HEAD, HERO.replace('"hero"', '"he\\u001b[31mro"'), 'output = "hero.png"\n')
+
+    assert main(["images", "sync", "--sandbox"]) == 2
+    err = capsys.readouterr().err
+    assert "image 1: its name has characters that cannot be printed" in err
+    assert "\x1b" not in err

@@ -6,6 +6,7 @@ What each accepts and refuses was read in its schema, its SDK or its documentati
 from __future__ import annotations
 
 import hashlib
+import html
 import io
 import json
 import re
@@ -99,7 +100,9 @@ class XSite(Site):
         if path == "/2/users/me":
             return ok({"data": {"id": "1", "username": "me"}})
         if path == "/2/users/1/tweets":
-            return ok({"data": self.posts[::-1]})
+            # Without results there is no "data".
+            count = {"meta": {"result_count": len(self.posts)}}
+            return ok(count | ({"data": self.posts[::-1]} if self.posts else {}))
         if path == "/2/media/upload":
             names, values, file = parts(request)
             assert (names, values) == (
@@ -122,9 +125,11 @@ class XSite(Site):
         (media,) = body["media"]["media_ids"]
         if any(each["text"].startswith(body["text"]) for each in self.posts):
             raise RefusalError(403, {"title": "Forbidden", "detail": "duplicate content"})
-        text = f"{body['text']} https://t.co/abc"
+        said = re.sub(r"https?://\S+", "https://t.co/xyz", html.escape(body["text"], quote=False))
+        text = f"{said} https://t.co/abc"
         post = {"id": str(70 + len(self.posts)), "text": text, "alt": self.media[media]}
-        self.posts.append({**post, "ai": body["made_with_ai"]})
+        attachments = {"media_keys": [f"3_{media}"]}
+        self.posts.append({**post, "ai": body["made_with_ai"], "attachments": attachments})
         return ok({"data": {"id": post["id"], "text": text}}, 201)
 
 

@@ -41,7 +41,7 @@ class StandIn:
         self._lock = threading.Lock()  # a service does one thing after the other
         self.requests: list[str] = []
         self.failures: list[tuple[str, httpx2.Response | BaseException]] = []
-        self.after: list[tuple[str, BaseException]] = []
+        self.after: list[tuple[str, httpx2.Response | BaseException]] = []
 
     def client(self, **options: Any) -> httpx2.Client:
         """Return a client of this service."""
@@ -84,7 +84,9 @@ class StandIn:
         for later in self.after:
             if line.startswith(later[0]):
                 self.after.remove(later)
-                raise later[1]
+                if isinstance(later[1], BaseException):
+                    raise later[1]
+                return later[1]
         return response
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import urllib.request
 from collections.abc import Callable
@@ -113,6 +114,50 @@ def test_a_reply_that_got_lost(start: Callable[[str], Social], name: str) -> Non
     social(*(["--posted", "41"] if name == "discord" else []))
 
     assert (len(social.site.posts), len(social.tags), paid()) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    # Posts of Bluesky have keys of ours: any success is one.
+    [*((name, 503) for name in SITES), *((name, 200) for name in SITES if name != "bluesky")],
+)
+def test_a_failure_after_the_post(start: Callable[[str], Social], name: str, status: int) -> None:
+    """A service that failed, or a proxy's page, is no refusal: it is looked for, not sent again."""
+    social = start(name)
+    page = httpx2.Response(status, text="<html>")
+    social.site.after.append((social.site.publishing, page))
+
+    with pytest.raises(Exception, match="may have been accepted"):
+        social()
+    social(*(["--posted", "41"] if name == "discord" else []))
+
+    assert (len(social.site.posts), len(social.tags), paid()) == (1, 1, 1)
+
+
+def test_slack_fails_with_a_200(start: Callable[[str], Social]) -> None:
+    """Of what it calls an internal error a part may have been done."""
+    social = start("slack")
+    reply = httpx2.Response(200, json={"ok": False, "error": "internal_error"})
+    social.site.after.append((social.site.publishing, reply))
+
+    with pytest.raises(Exception, match="internal_error; it may have been accepted"):
+        social()
+    social()
+
+    assert (len(social.site.posts), paid()) == (1, 1)
+
+
+def test_x_rewrites_texts(start: Callable[[str], Social]) -> None:
+    """A post is found again by its image, whatever became of & and of links."""
+    social = start("x")
+    social.site.after.append((social.site.publishing, httpx2.ReadTimeout("late")))
+    words = ["x", "A red fox", "--text", "Ann & Bob: https://example.org", "--alt", "A fox"]
+
+    for _ in range(2):
+        with contextlib.suppress(social.module.UnknownOutcomeError):
+            social.module.main(words, social.site.client())
+
+    assert (len(social.site.posts), social.tags) == (1, ["x:70"])
 
 
 @pytest.mark.parametrize("name", SITES)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -64,6 +65,11 @@ class ManifestImage:
         """The digest of what was asked for; another one means that it is drawn anew."""
         return self.job.id.rpartition(":")[2]
 
+    @property
+    def format(self) -> str:
+        """The format of the file, which its name says."""
+        return FORMATS[PurePosixPath(self.file).suffix.lower().lstrip(".")]
+
 
 @frozen(kw_only=True)
 class IndexedImage:
@@ -115,9 +121,15 @@ class ImageIndex:
         except (ValueError, RecursionError) as error:
             problem = f"is no index ({reason(error)})"
         else:
-            if found.version == _VERSION:
+            # What it names is copied and deleted, and it may be a stranger's repository.
+            outside = _outside(path.parent, found.images)
+            if found.version == _VERSION and not outside:
                 return found
-            problem = f"has version {found.version}, which a newer gptimage wrote"
+            problem = (
+                f"names files outside its folder ({outside[0]!r})"
+                if outside
+                else f"has version {found.version}, which a newer gptimage wrote"
+            )
         raise InvalidRequestError(
             f"{path} {problem}: restore it from version control, or delete it to draw every image "
             "again; nothing was sent",
@@ -184,6 +196,9 @@ class Manifest:
         if problems:
             raise _refused(path, problems)
         place = path.parent / folder
+        files = [each.file for each in found]
+        if outside := _outside(path.parent, [f"{folder}/image"]) or _outside(place, files):
+            raise _refused(path, [f"{outside[0]} leads out of its folder through a link"])
         index_path = place / f"{path.stem}.index.json"
         return cls(folder=place, index_path=index_path, images=tuple(found))
 
@@ -196,7 +211,8 @@ def _image_tables(reader: TomlReader) -> Iterator[TomlReader]:
     for number, each in enumerate(tables, 1):
         if is_table(each):
             name = each.get("name")
-            where = name if isinstance(name, str) and name.strip() else f"image {number}"
+            usable = isinstance(name, str) and name.strip() and name.isprintable()
+            where = name if usable else f"image {number}"
             yield TomlReader(each, problems=reader.problems, where=f"{where}: ")
         else:
             reader.note(f"image {number} must be a table")
@@ -211,6 +227,8 @@ def _image(
     name = table.text("name")
     if name is None and "name" not in table.data:
         table.note("it has no name")
+    if name is not None and not name.isprintable():
+        table.note("its name has characters that cannot be printed")
     alt = table.data.get("alt")
     alt = alt.strip() if isinstance(alt, str) else None
     if alt is None:
@@ -277,7 +295,9 @@ def _job(
     if variant is not None and variant > 1:  # the first is the image without a variant
         digest.update(f"\n{variant}".encode())
     kind = "sandbox-images" if sandbox else "images"
-    return Job.of(f"{kind}:{digest.hexdigest()[:32]}", prompt, **options)
+    # Said or not, png is what is drawn: one digest must be one job.
+    request = {key: value for key, value in said.items() if (key, value) != ("format", "png")}
+    return Job(f"{kind}:{digest.hexdigest()[:32]}", request)
 
 
 def _is_below(path: str) -> bool:
@@ -285,6 +305,16 @@ def _is_below(path: str) -> bool:
     parts = PurePosixPath(path)
     strange = set(path) & set('\\:*?"<>|') or not path.isprintable()
     return not (strange or parts.is_absolute() or ".." in parts.parts)
+
+
+def _outside(folder: Path, files: Collection[str]) -> list[str]:
+    """Return the files that are not below a folder, also where a link leads to."""
+    root = os.path.realpath(folder)  # Path.resolve raises at links in a circle
+    below = {
+        place: Path(os.path.realpath(folder / place)).is_relative_to(root)
+        for place in {PurePosixPath(each).parent for each in files if _is_below(each)}
+    }
+    return [each for each in files if not (_is_below(each) and below[PurePosixPath(each).parent])]
 
 
 def _twice(key: str, values: list[str]) -> Iterator[str]:

@@ -17,12 +17,20 @@ from gptimage.cli.manifest import ImageIndex, IndexedImage, Manifest, ManifestIm
 from gptimage.cli.options import add_client_options, configure, open_client
 from gptimage.cli.output import Target, prepare, progress
 from gptimage.cli.parser import add_actions, add_json, argument
-from gptimage.errors import ConfigurationError, GptImageError, InvalidRequestError
+from gptimage.errors import (
+    ConfigurationError,
+    GptImageError,
+    ImageNotFoundError,
+    InvalidRequestError,
+)
 from gptimage.models.pricing import format_usd
+from gptimage.secrets import display_url
 
 
 if TYPE_CHECKING:
-    from gptimage import ImageClient
+    from collections.abc import Mapping
+
+    from gptimage import Image, ImageClient
     from gptimage.config import Config
     from gptimage.store import Store
     from gptimage.workers import JobResult, JobStore
@@ -68,12 +76,14 @@ class _Change:
         known: Its line in the index, or None.
         why: Why its file is made anew; empty where it is not.
         source: A file that the same request drew: another name for it costs nothing.
+        drawn: The line of that file in the index.
     """
 
     image: ManifestImage
     known: IndexedImage | None
     why: str = ""
     source: str | None = None
+    drawn: IndexedImage | None = None
 
     @property
     def state(self) -> str:
@@ -102,6 +112,10 @@ def run_sync(args: argparse.Namespace) -> int:
     if args.check or args.dry_run:
         return _report_changes(changes, gone, config, args)
     code = _draw_all(changes, manifest, config, args)
+    if code and gone and args.prune:
+        # An image that was not reached may be a copy of one of them, and was paid for.
+        print("note: no file was deleted, as not every image is up to date", file=sys.stderr)
+        return code
     return max(code, _prune(gone, manifest, args))
 
 
@@ -118,13 +132,14 @@ def _change(image: ManifestImage, index: ImageIndex, manifest: Manifest, config:
     else:  # a file that was changed since, as by a program that makes it smaller, is left alone
         why = ""
     same = (
-        file
+        (file, line)
         for file, line in index.images.items()
         if line.request == image.request
         and not (line.sandbox and not config.sandbox)
         and _digest(manifest.folder / file) == line.sha256
     )
-    return _Change(image=image, known=known, why=why, source=next(same, None) if why else None)
+    source, drawn = next(same, (None, None)) if why else (None, None)
+    return _Change(image=image, known=known, why=why, source=source, drawn=drawn)
 
 
 def _report_changes(
@@ -179,11 +194,20 @@ def _estimates(client: ImageClient, changes: list[_Change]) -> list[Decimal | No
 def _draw_all(
     changes: list[_Change], manifest: Manifest, config: Config, args: argparse.Namespace
 ) -> int:
+    from gptimage import Image
+
     if all(each.state == "current" for each in changes):
         for each in changes:
             _print(args, each.image, "current")
         return 0  # no key is needed to find that nothing is to be done
     prepare(Target(folder=manifest.folder, stem="image"))
+    replaced = {each.image.file for each in changes if each.why}
+    # Read before any file is replaced: two images may have changed places.
+    sources = {
+        each.source: Image.open(manifest.folder / each.source)
+        for each in changes
+        if each.source is not None and each.source in replaced
+    }
     code = 0
     with open_client(config, cache=None) as client:
         if client.store is None:
@@ -195,7 +219,9 @@ def _draw_all(
         _check_files(changes, client.store, manifest, overwrite=args.overwrite)
         job_store = _open_job_store(args)
         for change in changes:
-            line, code_of_this = _bring_up_to_date(change, client, job_store, manifest, args)
+            line, code_of_this = _bring_up_to_date(
+                change, sources, client, job_store, manifest, args
+            )
             code = max(code, code_of_this)
             if line is not None and line != change.known:
                 # Read anew each time: what another run has written meanwhile stays in it.
@@ -234,6 +260,7 @@ def _check_files(
 
 def _bring_up_to_date(
     change: _Change,
+    sources: Mapping[str, Image],
     client: ImageClient,
     job_store: JobStore,
     manifest: Manifest,
@@ -250,26 +277,38 @@ def _bring_up_to_date(
     if not change.why:
         _print(args, image, "current" if change.state == "current" else "described")
         return change.known and evolve(change.known, name=image.name, alt=image.alt), 0
-    if change.source is not None:
-        line = ImageIndex.read(manifest.index_path).images[change.source]
-        Image.open(manifest.folder / change.source).save(manifest.folder / image.file)
+    if change.source is not None and change.drawn is not None:
+        source = sources.get(change.source) or Image.open(manifest.folder / change.source)
+        source.save(manifest.folder / image.file)
         _print(args, image, "copied", f"{change.why}, from {change.source}", why=change.why)
-        return evolve(line, name=image.name, alt=image.alt), 0
+        return evolve(change.drawn, name=image.name, alt=image.alt), 0
     with progress(f"{image.name}: {change.why} ..."):
         # The job store has it from an earlier run that was killed, or whose file is gone since:
         # then nothing is sent. What may have been billed is not sent again by itself.
         result = run_job(image.job, client=client, job_store=job_store)
     if result.status != "done" or client.store is None:
         return None, _report_failure(image, result, args)
-    record = client.store.get(result.images[0])
-    client.store.open(record).save(manifest.folder / image.file)
+    try:
+        record = client.store.get(result.images[0])
+        drawn = client.store.open(record)
+    except ImageNotFoundError as error:
+        print(
+            f"gptimage: {image.name}: it was drawn and paid before, and the store has it no more "
+            f"({error}): name the store that has it with --store, or draw it again with another "
+            "variant in the manifest",
+            file=sys.stderr,
+        )
+        return None, _FAILED
+    if drawn.format != image.format:  # some services choose the format themselves
+        drawn = drawn.convert(image.format)
+    drawn.save(manifest.folder / image.file)
     line = IndexedImage(
         name=image.name,
         alt=image.alt,
         width=record.width,
         height=record.height,
         request=image.request,
-        sha256=record.sha256,
+        sha256=drawn.sha256,
         id=record.id,
         model=record.model,
         cost_usd=usd(result.cost),
@@ -284,10 +323,12 @@ def _bring_up_to_date(
 
 
 def _report_failure(image: ManifestImage, result: JobResult, args: argparse.Namespace) -> int:
-    reason = result.reason or ""
+    reason, where = result.reason or "", _job_store_path(args)
+    if "://" in where:
+        where = display_url(where)  # without the password
     advice = {
         "needs_review": f"decide with `gptimage jobs show {result.id}`, `retry` or `discard` "
-        f"(--job-store {_job_store_path(args)})",
+        f"(--job-store {where})",
         "discarded": "it was given up; variant = 2 in the manifest asks for another image",
         "busy": "start this again later",
     }.get(result.status, "")
@@ -325,7 +366,7 @@ def _print_gone(args: argparse.Namespace, files: list[str], state: str) -> None:
         if args.json:
             print_json({"name": None, "file": file, "state": state})
         else:
-            print(f"{state:<10}{file}{'; --prune deletes it' * (state[:3] == 'not')}")
+            print(f"{state:<9} {file}{'; --prune deletes it' * (state[:3] == 'not')}")
 
 
 def _print(
