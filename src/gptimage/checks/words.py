@@ -130,7 +130,7 @@ def _engine() -> Any:
     except ImportError as error:
         raise ConfigurationError(
             "reading the words of an image needs another package: pip install 'gptimage[checks]' "
-            "(300 MB), or give Words(..., read=) a reader of your own; nothing was sent"
+            "(300 MB); nothing was sent"
         ) from error
     return package.RapidOCR(params={"Global.log_level": "error"})
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack
@@ -470,7 +471,7 @@ class Store(Reader):
             if record.perceptual_hash is None:
                 with suppress(ImageNotFoundError, ImageDecodeError):  # `verify` names those
                     found = saving.hash_of(self.open(record))
-                    self._edit(record, lambda r, h=found: evolve(r, perceptual_hash=h))
+                    self._edit(record, partial(evolve, perceptual_hash=found))
         return count
 
     def export(
