@@ -11,18 +11,27 @@ import pytest
 from mcp import Client
 from mcp_types import CallToolResult
 
+import gptimage
+from gptimage.models.pricing import DEFAULT_CHAT_MODEL
 from gptimage_mcp.config.settings import Settings
 from gptimage_mcp.server import build_server
+from gptimage_mcp.tools.requests import GenerateRequest
 from tests.mcp.harness import text
 
 
-def call(folder: Path, name: str, tool: str, **arguments: Any) -> CallToolResult:
+LOW = {"size": "1024x1024", "quality": "low"}
+
+
+def call(
+    folder: Path, name: str, tool: str, *, chat_model: str | None = None, **arguments: Any
+) -> CallToolResult:
     """Call one tool of a server whose images another service's sandbox draws."""
     settings = Settings(
         store=folder / "store",
         ledger=folder / "spend.sqlite",
         sandbox=True,
         provider=name,
+        chat_model=chat_model,
         tools=("full",),
     )
 
@@ -51,6 +60,32 @@ def test_a_server_draws_with_the_provider_of_its_settings(
     answer = call(tmp_path, name, "generate_image", prompt="A fox", size="640x384", **given)
 
     assert json.loads(text(answer))["model"] == model
+
+
+def test_questions_go_to_the_chat_model_of_the_settings(tmp_path: Path) -> None:
+    """Those of checks as well as the turns of conversations; the price asked about is its own."""
+    answer = call(
+        tmp_path,
+        "openai",
+        "generate_image",
+        prompt="A fox",
+        size="640x384",
+        advanced={"until": ["ask=Is it a fox?"]},
+        chat_model="gpt-5.4",
+    )
+    ledger = gptimage.Ledger(tmp_path / "sandbox-spend.sqlite")
+    request: dict[str, Any] = {"operation": "generate", "prompt": "A fox", "options": LOW}
+    request["checks"] = ("ask=Is it a fox?",)
+    client = gptimage.AsyncImageClient.sandbox()
+    most = [
+        asyncio.run(GenerateRequest(**request, chat_model=name).max_cost(client))
+        for name in (None, DEFAULT_CHAT_MODEL, "gpt-5.4")
+    ]
+
+    assert not answer.is_error, text(answer)
+    assert {row.model for row in ledger.rows() if row.operation == "question"} == {"gpt-5.4"}
+    assert (most[0] == most[1], most[0] is None) == (True, False)
+    assert most[2] is None  # its prices are not known
 
 
 def test_an_assistant_reads_what_a_provider_cannot_do(tmp_path: Path) -> None:

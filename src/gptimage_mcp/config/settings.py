@@ -220,7 +220,8 @@ class Settings:
         base_url: Another service that speaks OpenAI's API (``OPENAI_BASE_URL``).
         sandbox: Draw offline: no key, no network, no cost.
         model: The model that draws when a call names none.
-        chat_model: The model that reads the words of ``refine_image``; it is billed apart.
+        chat_model: The model that reads the words of ``refine_image`` and answers questions about
+            images; it is billed apart.
         timeout: Seconds to wait for the service.
         store: The folder where every image is saved, or ``s3://bucket/prefix``,
             ``az://container/prefix`` or (untried) ``gs://bucket/prefix``, which need

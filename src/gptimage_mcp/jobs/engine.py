@@ -120,6 +120,8 @@ def open_client(
     parts: dict[str, Any] = {"store": store, "cache": cache, "ledger": ledger}
     if settings.model is not None:
         parts["model"] = settings.model
+    if settings.chat_model is not None:
+        parts["chat_model"] = settings.chat_model
     if (budget := open_budget(settings, ledger)) is not None:
         parts["budget"] = budget
     if metrics is not None:

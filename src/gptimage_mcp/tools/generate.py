@@ -62,7 +62,7 @@ class GenerateTools:
         If it takes long, the answer is a handle (job_...): pass it to view_image, which waits. The
         same call made again joins it, or gets the same images, free of charge.
         """
-        return await self._prepared(_generates("generate", prompt, checks=until), given)
+        return await self._prepared(self._generates("generate", prompt, checks=until), given)
 
     @p.takes(p.OUTPUT, p.FRAMES, p.CALL)
     async def edit_image(
@@ -90,7 +90,7 @@ class GenerateTools:
             "outside": outside,
         }
         sources = await self._images(attached_image, images or ())
-        return await self._prepared(_generates("edit", prompt, sources, checks=until), given)
+        return await self._prepared(self._generates("edit", prompt, sources, checks=until), given)
 
     @p.takes(p.OUTPUT, p.CALL)
     async def create_variations(
@@ -102,7 +102,7 @@ class GenerateTools:
     ) -> JobRequest:
         """Draw other versions of one image: same subject, another view. Costs money."""
         source = await self._only(image, attached_image)
-        return await self._prepared(_generates("variations", prompt or "", (source,)), given)
+        return await self._prepared(self._generates("variations", prompt or "", (source,)), given)
 
     @p.takes({name: each for name, each in p.OUTPUT.items() if name != "n"}, p.FRAMES, p.CALL)
     async def refine_image(
@@ -144,6 +144,24 @@ class GenerateTools:
             chat_model=self.submitter.app.settings.chat_model,
         )
         return await self._prepared(turn, given)
+
+    def _generates(
+        self,
+        operation: str,
+        prompt: str,
+        images: tuple[InputImage, ...] = (),
+        *,
+        checks: Sequence[str] | None = None,
+    ) -> Callable[..., GenerateRequest]:
+        named_checks(checks or ())  # an unknown one is refused before anything is asked or sent
+        return partial(
+            GenerateRequest,
+            operation=operation,
+            prompt=prompt,
+            images=images,
+            checks=tuple(checks or ()),
+            chat_model=self.submitter.app.settings.chat_model,
+        )
 
     async def _prepared(
         self, request: Callable[..., ImageRequest], given: Mapping[str, Any]
@@ -207,23 +225,6 @@ class GenerateTools:
             return gptimage.Mask.from_box((left, top, left + width, top + height))
         source = named if named is not None else attached
         return None if source is None else await self._sources.image(source, field="mask")
-
-
-def _generates(
-    operation: str,
-    prompt: str,
-    images: tuple[InputImage, ...] = (),
-    *,
-    checks: Sequence[str] | None = None,
-) -> Callable[..., GenerateRequest]:
-    named_checks(checks or ())  # one that nobody knows is refused before anything is asked or sent
-    return partial(
-        GenerateRequest,
-        operation=operation,
-        prompt=prompt,
-        images=images,
-        checks=tuple(checks or ()),
-    )
 
 
 def _refused(field: str, problem: str) -> gptimage.InvalidRequestError:

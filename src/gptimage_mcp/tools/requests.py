@@ -52,12 +52,14 @@ class GenerateRequest(_Priced):
         options: The library's parameters, those that were given.
         refresh: Whether a response that is saved already will not do.
         checks: What an image must pass, or it is drawn again.
+        chat_model: The model that answers their questions, or None.
     """
 
     operation: str
     prompt: str = field(repr=False)
     images: tuple[InputImage, ...] = field(default=(), repr=False)
     checks: tuple[str, ...] = ()
+    chat_model: str | None = None
     options: Mapping[str, Any] = field(repr=False)
     refresh: bool = False
 
@@ -78,7 +80,8 @@ class GenerateRequest(_Priced):
         if not self.checks or most is None:
             return most
         checks = named_checks(self.checks)
-        asked = max_question_cost(checks, self.count, client.clock().date())
+        day = client.clock().date()
+        asked = max_question_cost(checks, self.count, day, self.chat_model)
         return None if asked is None else ATTEMPTS * most + asked
 
     @property
