@@ -469,8 +469,7 @@ class Store(Reader):
         for record in self if hashes else ():
             if record.perceptual_hash is None:
                 with suppress(ImageNotFoundError, ImageDecodeError):  # `verify` names those
-                    found = saving.hash_of(self.open(record))
-                    self._edit(record, lambda r, h=found: evolve(r, perceptual_hash=h))
+                    self._edit(record, _hashed(saving.hash_of(self.open(record))))
         return count
 
     def export(
@@ -538,6 +537,10 @@ class Store(Reader):
         """Return the error for an image that was not removed: it is pinned, or already gone."""
         row = sync.sync(self._context, _sidecar_key(record))
         return sync.pinned_error(record.id) if row else not_found(record.id, self.name)
+
+
+def _hashed(hash: str | None) -> Callable[[Record], Record]:
+    return lambda record: evolve(record, perceptual_hash=hash)
 
 
 def _sidecar_key(record: Record) -> str:
