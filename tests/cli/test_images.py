@@ -136,4 +136,19 @@ def test_alt_writes_the_text_of_an_image(
     assert printed(capsys, "store", "alt", id, *place) == "\n"
     assert printed(capsys, "store", "alt", id, "A fox", *place) == "A fox\n"
     assert json.loads(printed(capsys, "store", "alt", id, *place, "--json"))["alt"] == "A fox"
+    assert printed(capsys, "store", "alt", id, "", *place) == "\n"
+    assert main(["store", "alt", id, "A cup", "--remove", *place]) == 2
+    assert main(["store", "alt", "", *place]) == 2
     assert printed(capsys, "store", "alt", id, "--remove", *place) == "(none)\n"
+
+
+def test_web_takes_an_empty_text_and_no_store_for_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty text says that the image only decorates; a store has no part in a file."""
+    words = ["web", put(tmp_path, "fox.png", plain(64, 48)), "-o", str(tmp_path / "out")]
+    words += ["--widths", "16", "--formats", "webp"]
+
+    assert 'alt=""' in printed(capsys, *words, "--alt", "")
+    assert main([*words, "--store", str(tmp_path / "store")]) == 2
+    assert main([*words, "--sizes", ""]) == 2

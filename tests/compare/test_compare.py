@@ -199,6 +199,7 @@ def test_a_file_of_votes_is_not_trusted(client: ImageClient, tmp_path: Path, dam
         ({"models": "gpt-image-2"}, "put brackets"),
         ({"qualities": "low"}, "put brackets"),
         ({"n": 3}, "sets it itself"),
+        ({"qualities": ["low"], "quality": "high"}, "both say it"),
         ({"qualty": "low"}, "qualty: it is no parameter; quality is one"),
         ({"prompts": [f"A fox {number}" for number in range(501)]}, "500 are the most"),
     ],

@@ -12,6 +12,7 @@ from gptimage._internal.atomic import open_file
 from gptimage.cli.json_output import print_json
 from gptimage.cli.options import add_client_options, configure, open_client
 from gptimage.cli.parser import add_json, argument
+from gptimage.errors import InvalidRequestError
 
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def add_web(parser: argparse.ArgumentParser) -> None:
     argument(parser, "--eager", "load it before it comes into view")
     argument(parser, "--store DIR", "the store of the id")
     add_json(parser, "the manifest on standard output, not the HTML")
-    parser.set_defaults(func=run_web)
+    parser.set_defaults(func=run_web, may_be_empty="alt")
 
 
 def add_alt(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +111,11 @@ def run_web(args: argparse.Namespace) -> int:
     if is_id(args.image):
         with open_store(args) as store:
             image, name = store.open(args.image), args.image
+    elif args.store:
+        raise InvalidRequestError(
+            f"--store is where an id is looked for, and {args.image!r:.60} is a file: leave it out",
+            field="store",
+        )
     else:
         image, name = Image.from_path(args.image), Path(args.image).stem
     given = {each: getattr(args, each) for each in ("widths", "alt", "sizes", "prefix")}

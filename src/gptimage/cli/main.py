@@ -97,6 +97,8 @@ def refuse_empty(args: argparse.Namespace, words: Sequence[str]) -> None:
     from gptimage.errors import InvalidRequestError
 
     for name, value in vars(args).items():
+        if value == "" and name == getattr(args, "may_be_empty", None):
+            continue
         several = cast("list[object]", value) if isinstance(value, list) else [value]
         texts = [each for each in several if isinstance(each, str)]
         blank = any(not each.strip() for each in texts)

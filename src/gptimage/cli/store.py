@@ -251,6 +251,8 @@ def run_tag(args: argparse.Namespace) -> int:
 
 def run_alt(args: argparse.Namespace) -> int:
     """Change the text alternative of an image, or print it."""
+    if args.remove and args.text is not None:
+        raise InvalidRequestError("--remove takes the text away: leave TEXT out", field="text")
     with open_store(args) as store:
         if args.remove or args.text is not None:
             record = store.set_alt(args.id, None if args.remove else args.text)
@@ -414,6 +416,11 @@ def _add_distance(parser: argparse.ArgumentParser) -> None:
     argument(parser, "--distance BITS", help, type=int)
 
 
+def _add_alt(parser: argparse.ArgumentParser) -> None:
+    argument(parser, "TEXT", "'' for mere decoration", nargs="?")
+    parser.set_defaults(may_be_empty="text")
+
+
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     argument(parser, "--quick", "compare lengths, not every byte")
     argument(parser, "--repair", "put right what loses nothing")
@@ -475,7 +482,7 @@ _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], object]]] = {
     ),
     "open": lambda parser: argument(parser, "--print", "only print where the file is"),
     "tag": lambda parser: parser.add_argument("tags", nargs="+", metavar="TAG"),
-    "alt": lambda parser: argument(parser, "TEXT", "'' for mere decoration", nargs="?"),
+    "alt": _add_alt,
     "prune": _add_prune,
     "verify": _add_verify,
     "recover": _add_recover,

@@ -182,6 +182,9 @@ class Matrix:
         for name in ("n", "model", "partial_images"):
             if any(options.get(name) or case.options.get(name) for case in cases):
                 raise _refused(name, "a comparison sets it itself: one image of each model")
+        # One of the two would have no effect.
+        if qualities and any({**options, **case.options}.get("quality") for case in cases):
+            raise _refused("quality", "the options and the list of qualities both say it")
         known = ("images", *Options.__annotations__, *EditOptions.__annotations__)
         named = [*options, *(name for case in cases for name in case.options)]
         for name in named:
