@@ -136,4 +136,5 @@ def test_alt_writes_the_text_of_an_image(
     assert printed(capsys, "store", "alt", id, *place) == "\n"
     assert printed(capsys, "store", "alt", id, "A fox", *place) == "A fox\n"
     assert json.loads(printed(capsys, "store", "alt", id, *place, "--json"))["alt"] == "A fox"
+    assert main(["store", "alt", id, "A cat", "--remove", *place]) == 2
     assert printed(capsys, "store", "alt", id, "--remove", *place) == "(none)\n"

@@ -299,3 +299,22 @@ def test_the_command_compares_and_records(
     assert " of 2  gpt-image-2" in capsys.readouterr().out
     assert main(["compare", "record"]) == 2
     assert main(["compare", "set.toml"]) == 2
+
+
+def test_options_of_the_command_have_their_effect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Limits of the provider, a sheet that can be written before anything is paid, no dead ones."""
+    monkeypatch.chdir(tmp_path)
+    Path("set.toml").write_text(
+        'options = { size = "1024x1024" }\n[[prompt]]\ntext = "A fox"\n', encoding="utf-8"
+    )
+    Path("file").touch()
+    words = ["compare", "set.toml", "--models", "gemini-3-pro-image", "--provider", "gemini"]
+
+    assert main([*words, "--dry-run", "--quality", "low"]) == 2
+    assert "Gemini" in capsys.readouterr().err
+    assert main([*words, "--sandbox", "--store", "store", "-o", "file/sheet.html"]) == 2
+    assert "nothing was sent" in capsys.readouterr().err
+    assert main(["compare", "record", "votes.json", "--models", "a", "--budget", "1"]) == 2
+    assert "leave out --models, --budget" in capsys.readouterr().err

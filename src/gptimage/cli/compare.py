@@ -15,7 +15,7 @@ from gptimage.cli.options import (
     open_client,
     read_settings,
 )
-from gptimage.cli.output import progress
+from gptimage.cli.output import Target, prepare, progress
 from gptimage.cli.parser import add_json, argument
 from gptimage.errors import InvalidRequestError
 
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         args.cache = "on"
         config = configure(args)
     output = Path(args.output or f"{Path(args.set).stem}.html")
+    prepare(Target(folder=output.parent, stem=output.stem))
     with open_client(config) as client, progress(f"drawing {len(cases)} prompts ..."):
         found = client.compare(
             cases,
@@ -102,14 +103,14 @@ def _dry_run(args: argparse.Namespace, title: str) -> int:
     from gptimage import ImageClient
     from gptimage.compare import read_set
     from gptimage.compare.matrix import Matrix
+    from gptimage.engine.from_config import estimator_arguments
     from gptimage.models.pricing import format_usd
 
     _, cases, options = read_set(args.set)
     matrix = Matrix.of(cases, _names(args.models), _names(args.quality), (), options)
-    read_settings({"sandbox": True})  # a setting that is wrong is named now
+    config = read_settings({"sandbox": True, "provider": args.provider})
     rows: list[tuple[str, Decimal | None]] = []
-    # The sandbox shares checks and prices with the service, and needs no key.
-    with ImageClient.sandbox() as client:
+    with ImageClient.sandbox(**estimator_arguments(config)) as client:
         for number, request in enumerate(matrix.requests((), title, None)):
             case, setting = divmod(number, len(matrix.settings))
             name = f"{matrix.cases[case].title}  {matrix.settings[setting]}"
@@ -134,6 +135,19 @@ def _record(args: argparse.Namespace) -> int:
     from gptimage.compare import record
     from gptimage.engine.from_config import open_store
 
+    drawing = {
+        "--models": args.models,
+        "--quality": args.quality,
+        "--check": args.check,
+        "--budget": args.usd,
+        "--concurrency": args.concurrency,
+        "--output": args.output,
+        "--dry-run": args.dry_run or None,
+    }
+    if given := [name for name, value in drawing.items() if value is not None]:
+        raise InvalidRequestError(
+            f"compare record draws nothing: leave out {', '.join(given)}", field="votes"
+        )
     if args.votes is None:
         raise InvalidRequestError(
             "name the file of votes that a sheet exported: gptimage compare record votes.json",

@@ -251,6 +251,8 @@ def run_tag(args: argparse.Namespace) -> int:
 
 def run_alt(args: argparse.Namespace) -> int:
     """Change the text alternative of an image, or print it."""
+    if args.remove and args.text is not None:
+        raise InvalidRequestError("--remove takes the text away: leave out TEXT", field="text")
     with open_store(args) as store:
         if args.remove or args.text is not None:
             record = store.set_alt(args.id, None if args.remove else args.text)
