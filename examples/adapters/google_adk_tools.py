@@ -28,9 +28,13 @@ class ImageTool(FunctionTool):
             return output
         names: list[str] = []
         for preview in output.previews:
-            names.append(f"preview-{preview.sha256[:8]}.{preview.extension}")
+            name = f"preview-{preview.sha256[:8]}.{preview.extension}"
             part = types.Part.from_bytes(data=preview.data, mime_type=preview.mime_type)
-            await tool_context.save_artifact(names[-1], part)
+            try:
+                await tool_context.save_artifact(name, part)
+            except Exception:  # noqa: BLE001  # of any service: an error here would draw, and pay, again
+                break
+            names.append(name)
         return {"result": str(output), "previews": names}
 
 

@@ -46,6 +46,7 @@ class MaskEditor:
     ) -> None:
         self.root, self.client, self.on_end = root, client, on_end
         self.image = image
+        self._thread: threading.Thread | None = None
         self._ended: queue.SimpleQueue[gptimage.Result | Exception] = queue.SimpleQueue()
         root.title("gptimage")
         self.canvas: Any = tk.Canvas(root, highlightthickness=0, cursor="circle")
@@ -93,9 +94,14 @@ class MaskEditor:
         self.button.state(["disabled"])
         self.status.configure(text="Drawing; this takes a minute.")
         arguments = (self.prompt.get(), self.image, self.mask.copy())
-        # No daemon: a window that is closed meanwhile does not lose an image that is paid.
-        threading.Thread(target=self._work, args=arguments).start()
+        self._thread = threading.Thread(target=self._work, args=arguments)
+        self._thread.start()
         self._look()
+
+    def wait(self) -> None:
+        """Wait for an edit under way: it is paid, and closing the client would cut it off."""
+        if self._thread is not None:
+            self._thread.join()
 
     def _work(self, prompt: str, image: Image, mask: Any) -> None:
         try:
@@ -125,8 +131,9 @@ def main(path: str) -> None:
     """Open the window."""
     root = tk.Tk()
     with ImageClient(store="images", budget=Budget(5, per="day")) as client:
-        MaskEditor(root, client, Image.open(path))
+        editor = MaskEditor(root, client, Image.open(path))
         root.mainloop()
+        editor.wait()  # its image is saved although the window is closed
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from gptimage import Image
 from gptimage.cli.main import main
+from gptimage.cli.manifest import ImageIndex
 from gptimage.store import Store
 
 
@@ -378,3 +380,19 @@ def test_no_name_moves_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
     err = capsys.readouterr().err
     assert "image 1: its name has characters that cannot be printed" in err
     assert "\x1b" not in err
+
+
+def test_two_runs_at_once_keep_each_others_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each puts its images into the index, and none is lost."""
+    write(HEAD, HERO)
+    sync(capsys)
+    line = ImageIndex.read(INDEX).images["hero.png"]
+
+    def run(name: str) -> None:
+        for number in range(20):
+            ImageIndex.change(INDEX, f"{name}{number}.png", line)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, "abcd"))
+
+    assert len(index()) == 81

@@ -385,3 +385,20 @@ def test_what_was_paid_is_checked_and_saved(client: ImageClient, tmp_path: Path)
 
     assert [[each.name for each in cell.checks] for cell in found.cells] == [["transparent"]] * 2
     assert "? fox" in found.save(tmp_path / "sheet.html").read_text(encoding="utf-8")
+
+
+def test_options_of_the_command_have_their_effect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Limits of the provider, a sheet that can be written before anything is paid, no dead ones."""
+    monkeypatch.chdir(tmp_path)
+    Path("set.toml").write_text(
+        'options = { size = "1024x1024" }\n[[prompt]]\ntext = "A fox"\n', encoding="utf-8"
+    )
+    Path("file").touch()
+    words = ["compare", "set.toml", "--models", "gemini-3-pro-image", "--provider", "gemini"]
+
+    assert main([*words, "--dry-run", "--quality", "low"]) == 2
+    assert "Gemini" in capsys.readouterr().err
+    assert main([*words, "--sandbox", "--store", "store", "-o", "file/sheet.html"]) == 2
+    assert "nothing was sent" in capsys.readouterr().err

@@ -308,18 +308,18 @@ def test_gradio_draws_and_edits(home: Path) -> None:
     assert [each.operation for each in Store(home / "images").history()] == ["edit", "generate"]
 
 
-@pytest.fixture
-def display(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A screen that nobody sees."""
+@pytest.fixture(scope="module")
+def display() -> Iterator[None]:
+    """A screen that nobody sees, one for all: Tk ends a process whose first screen is gone."""
     if shutil.which("Xvfb") is None:
         miss("Xvfb (apt-get install xvfb)")
     read, write = os.pipe()
     command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1024x1024x24", "-nolisten", "tcp"]
     with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as process:
         os.close(write)
-        with os.fdopen(read) as numbers:
-            monkeypatch.setenv("DISPLAY", f":{numbers.readline().strip()}")
-        yield
+        with os.fdopen(read) as numbers, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DISPLAY", f":{numbers.readline().strip()}")
+            yield
         process.terminate()
 
 
@@ -359,6 +359,26 @@ def test_a_mask_is_painted(home: Path, display: None) -> None:
     # On the canvas of 768 pixels, an image of 1024 is three quarters of its size.
     left, top, right, bottom = editor_box(first, client.store.open(record))  # type: ignore[union-attr]  # it has one
     assert (left >= 380, top >= 245, right <= 555, bottom <= 290) == (True, True, True, True)
+
+
+def test_a_window_that_is_closed_while_an_image_is_drawn(home: Path, display: None) -> None:
+    """The program waits for what is being paid for before it closes the client."""
+    import tkinter as tk
+
+    client = ImageClient.sandbox(store=home / "images")
+    first = client.generate("A lighthouse", size="1024x1024", quality="low").image
+    with example("mask_editor", "tkinter") as module, client:
+        root = tk.Tk()
+        editor = module.MaskEditor(root, client, first)
+        root.update()
+        editor.prompt.insert(0, "A red balloon")
+        editor.canvas.event_generate("<Button-1>", x=300, y=200)
+        root.update()
+        editor.button.invoke()
+        root.destroy()
+        editor.wait()
+
+    assert [each.operation for each in Store(home / "images").history()] == ["edit", "generate"]
 
 
 def editor_box(before: Any, after: Any) -> tuple[int, int, int, int]:

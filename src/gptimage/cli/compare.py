@@ -16,7 +16,7 @@ from gptimage.cli.options import (
     open_client,
     read_settings,
 )
-from gptimage.cli.output import progress
+from gptimage.cli.output import Target, prepare, progress
 from gptimage.cli.parser import add_json, argument
 from gptimage.cli.store import printable
 from gptimage.errors import InvalidRequestError
@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         args.cache = "on"
         config = configure(args)
     output = Path(args.output or f"{Path(args.set).stem}.html")
+    prepare(Target(folder=output.parent, stem=output.stem))
     with open_client(config) as client, progress(f"drawing {len(cases)} prompts ..."):
         found = client.compare(
             cases,

@@ -15,12 +15,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from gptimage._internal import atomic
+from gptimage._internal import atomic, locks
 from gptimage._internal.converter import from_json, to_json
 from gptimage._internal.json import canonical
 from gptimage._internal.text import reason
+from gptimage._internal.user_dirs import make_private, state_folder
 from gptimage.cli.output import FORMATS
 from gptimage.errors import GptImageError, InvalidRequestError
 from gptimage.templates.arguments import TomlReader, is_list, is_table
@@ -136,6 +137,21 @@ class ImageIndex:
             field="MANIFEST",
             value=str(path),
         )
+
+    @classmethod
+    def change(cls, path: Path, file: str, line: IndexedImage | None) -> None:
+        """Put the line of a file into an index, or take it out.
+
+        Raises:
+            InvalidRequestError: The index is damaged.
+        """
+        folder = state_folder()  # not beside the index, which is in version control
+        make_private(folder)
+        # Read anew, and by one run at a time: what another has written meanwhile stays in it.
+        with locks.locked(folder / "images-sync.lock"):
+            index = cls.read(path)
+            images = {name: each for name, each in index.images.items() if name != file}
+            evolve(index, images=images if line is None else {**images, file: line}).write(path)
 
     def write(self, path: Path) -> None:
         """Put the index in place of the old one, the files in order: changes are read as a diff."""

@@ -224,10 +224,7 @@ def _draw_all(
             )
             code = max(code, code_of_this)
             if line is not None and line != change.known:
-                # Read anew each time: what another run has written meanwhile stays in it.
-                index = ImageIndex.read(manifest.index_path)
-                entries = {**index.images, change.image.file: line}
-                evolve(index, images=entries).write(manifest.index_path)
+                ImageIndex.change(manifest.index_path, change.image.file, line)
             if code_of_this < 0:
                 print("gptimage: the others would fail alike; stopped", file=sys.stderr)
                 return max(code, _FAILED)
@@ -348,15 +345,16 @@ def _prune(gone: list[str], manifest: Manifest, args: argparse.Namespace) -> int
         _print_gone(args, gone, "not in the manifest")
         return 0
     for file in gone:
-        index = ImageIndex.read(manifest.index_path)
+        line = ImageIndex.read(manifest.index_path).images.get(file)
         path = manifest.folder / file
         digest = _digest(path)
-        if digest not in {None, index.images[file].sha256} and not args.overwrite:
+        if line is None:
+            continue  # another run deleted it
+        if digest not in {None, line.sha256} and not args.overwrite:
             print(f"note: {path} was changed since it was drawn, and stays", file=sys.stderr)
             continue
         path.unlink(missing_ok=True)
-        entries = {name: line for name, line in index.images.items() if name != file}
-        evolve(index, images=entries).write(manifest.index_path)
+        ImageIndex.change(manifest.index_path, file, None)
         _print_gone(args, [file], "deleted")
     return 0
 
