@@ -227,3 +227,26 @@ def test_a_process_killed_while_making_it_leaves_none(path: Path) -> None:
     assert {each.name for each in path.parent.iterdir()} <= {
         "file.sqlite", "file.sqlite-wal", "file.sqlite-shm",
     }  # fmt: skip
+
+
+
+def test_another_process_that_ends_takes_no_log_away(path: Path) -> None:
+    """With two connections here its end is not the last one: what is written later is there."""
+    file = opened(path)
+    add(file, 1)
+    file.read(lambda _: rows(file))
+    code = (
+        "import sys; from pathlib import Path; from tests._internal import test_sqlite as t; "
+        "file = t.opened(Path(sys.argv[1])); t.add(file, 2); print(t.rows(file)); file.close()"
+    )
+
+    def elsewhere() -> str:
+        command = [sys.executable, "-c", code, str(path)]
+        root = Path(__file__).parents[2]
+        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=root).stdout
+
+    first = elsewhere()
+    add(file, 3)
+
+    assert (first, rows(file)) == ("[1, 2]\n", [1, 2, 3])
+    assert elsewhere() == "[1, 2, 2, 3]\n"

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import frozen
 
-from gptimage._internal.atomic import open_file
 from gptimage._internal.locks import ForkSafeLock, take
 from gptimage.errors import ConfigurationError, GptImageError
 
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAGIC: Final = b"SQLite format 3\0"
-"""How every such file begins (https://www.sqlite.org/fileformat.html#magic_header_string)."""
+_SMALLEST: Final = 512
+"""Bytes of the smallest page, and so of the smallest database."""
 
 _FOLLOWERS: Final = ("-wal", "-shm", "-journal")
 _POLL_SECONDS: Final = 0.005
@@ -177,12 +176,14 @@ class SqliteFile:
                 self._remove_followers()
                 self._create()
             elif not self._replaceable:
-                _check_is_database(self.path)
+                _check_size(self.path)
             try:
                 return _Handle(self._connect(self.path), self._identity())
             except BaseException as error:
                 if self._replaceable and is_damage(error, self.path):
                     self._put_aside()
+                elif getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+                    raise NotADatabaseError("it is no SQLite database") from error
                 raise
 
     def _create(self) -> None:
@@ -266,16 +267,20 @@ class NotADatabaseError(OSError):
     """The file is empty, or is something else."""
 
 
-def _check_is_database(path: Path) -> None:
+def _check_size(path: Path) -> None:
     """Refuse what SQLite would take for a new database: an empty or a very short file.
+
+    By its length alone. To open the file here and close it would free the locks that SQLite holds
+    on it in this process, which are the process's; another process that ends would then count as
+    the last one, and delete the write-ahead log that ours goes on writing to
+    (https://sqlite.org/howtocorrupt.html, 2.2.1).
 
     Raises:
         NotADatabaseError: It is none.
     """
-    with open_file(path) as file:
-        found = file.read(len(MAGIC))
-    if found != MAGIC:
-        raise NotADatabaseError("it is no SQLite database" if found else "it is empty")
+    size = path.stat().st_size
+    if size < _SMALLEST:
+        raise NotADatabaseError("it is no SQLite database" if size else "it is empty")
 
 
 def import_sqlite() -> ModuleType:
