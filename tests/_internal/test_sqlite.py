@@ -229,7 +229,6 @@ def test_a_process_killed_while_making_it_leaves_none(path: Path) -> None:
     }  # fmt: skip
 
 
-
 def test_another_process_that_ends_takes_no_log_away(path: Path) -> None:
     """With two connections here its end is not the last one: what is written later is there."""
     file = opened(path)

@@ -249,12 +249,12 @@ def test_azure_knows_its_own_dates_and_successors() -> None:
     ("settings", "words"),
     [
         ({"provider": "azur"}, r"no provider 'azur', did you mean 'azure'"),
-        ({"provider": "azure"}, r"Azure has no address.*AZURE_OPENAI_ENDPOINT or base_url="),
+        ({"provider": "azure"}, r"Azure has no address.*AZURE_OPENAI_ENDPOINT \(or base_url="),
         (
             {"provider": "azure", "base_url": "https://name.openai.azure.com"},
             r"no API key for Azure: set the environment variable AZURE_OPENAI_API_KEY \(or AZURE_",
         ),
-        ({"provider": "generic"}, r"this server has no address.*GENERIC_BASE_URL or base_url="),
+        ({"provider": "generic"}, r"this server has no address.*GENERIC_BASE_URL \(or base_url="),
         ({"provider": 7}, r"provider=7: it must be the name of one"),
         ({"providers": "azure"}, r"providers='azure': it must be a list"),
     ],

@@ -287,7 +287,7 @@ def test_empty_pages_teach(browser: Browser, home: Path, service: Service, tmp_p
         found: dict[str, str] = {}
         for name in PAGES:
             tab.go(name)
-            hint = ".soft:has-text('Tag images')" if name == "money" else ".empty:visible h2"
+            hint = ".soft:has-text('Tag images (')" if name == "money" else ".empty:visible h2"
             found[name] = tab.there(f".{name} {hint}").inner_text()
         tab.go("make")
         tab.find(".make .empty button").first.click()

@@ -19,7 +19,13 @@ from gptimage.budget.budget import Budget, Reservation, Usd
 from gptimage.budget.ledger import Ledger
 from gptimage.engine.arrival import Arrival
 from gptimage.engine.plan import Plan
-from gptimage.errors import ApiError, GptImageError, OutcomeUnknownError, TransportError
+from gptimage.errors import (
+    ApiError,
+    ConfigurationError,
+    GptImageError,
+    OutcomeUnknownError,
+    TransportError,
+)
 from gptimage.models.pricing import FREE, Cost
 from gptimage.observers.dispatch import ObserverDispatcher
 from gptimage.observers.events import (
@@ -143,7 +149,8 @@ class CallTracker:
         trace: TracebackType | None,
     ) -> None:
         """Take note of what reached the caller, and take the prompt out of it."""
-        if isinstance(error, GptImageError):
+        # What is refused here says it to its own program, such as a recording that differs.
+        if isinstance(error, GptImageError) and not isinstance(error, ConfigurationError):
             hide_prompt(error, self._plan.request.prompt)
 
 

@@ -17,10 +17,10 @@ import os
 import secrets
 import threading
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Final, Self, TypeAlias
 
+from gptimage._internal.clock import unix_now
 from gptimage._internal.keywords import refused
 from gptimage._internal.locks import ForkSafeLock
 from gptimage.errors import ConfigurationError, FetchError
@@ -191,7 +191,7 @@ class WebhookObserver:
 
 def _signed(id: str, message: bytes, key: bytes) -> dict[str, str]:
     """Return the headers of a message: its id, the time in seconds, and its signature."""
-    moment = str(int(datetime.now(UTC).timestamp()))
+    moment = str(int(unix_now()))
     content = b".".join((id.encode(), moment.encode(), message))
     signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
     return {
