@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gptimage._internal.clock import utc_now
 from gptimage.cli.json_output import print_json
 from gptimage.cli.options import (
     add_client_options,
@@ -111,7 +111,7 @@ def _dry_run(args: argparse.Namespace, matrix: Matrix) -> int:
     from gptimage.models.pricing import format_usd
 
     config = read_settings({"sandbox": True, "provider": args.provider})
-    today, chat_model = datetime.now(UTC).date(), config.text("chat_model")
+    today, chat_model = utc_now().date(), config.text("chat_model")
     rows: list[tuple[str, Decimal | None]] = []
     with ImageClient.sandbox(**estimator_arguments(config)) as client:
         for number, request in enumerate(matrix.requests((), "", None)):
