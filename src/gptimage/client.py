@@ -435,7 +435,7 @@ class ImageClient(CheckingClient):
                 fit is on the sheet as not drawn.
             concurrency: How many are sent at the same time.
             tags: Tags for the store.
-            **options: Parameters of every call; see `EditOptions`.
+            **options: See `EditOptions`; they are those of every call.
 
         Raises:
             ConfigurationError: The client has no cache, or a setting is wrong.
