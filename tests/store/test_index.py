@@ -480,3 +480,14 @@ def test_a_full_disk_is_named(filled: Store) -> None:
 
     with pytest.raises(StoreError, match=r"disk of the index .* is full: make room"):
         filled._context.index.database.write(fill)
+
+
+@pytest.mark.filterwarnings("ignore::gptimage.store.StoreWarning")
+def test_what_looks_like_damage_again_and_again_is_an_error(filled: Store) -> None:
+    """It is rebuilt a few times and no more: the caller gets an answer, and the store stays."""
+    with pytest.raises(StoreError, match="damaged each time"):
+        filled._context.index.database.read(
+            lambda c: c.execute("SELECT 1 FROM pictures LIMIT 'x'").fetchall()
+        )
+
+    assert len(list(filled.history())) == 3

@@ -209,6 +209,9 @@ def _apply(connection: Connection, name: str, statements: tuple[str, ...]) -> No
 
 T = TypeVar("T")
 
+_REBUILDS: Final = 5
+"""How often a read has a lost index rebuilt before it gives up."""
+
 BUSY_SECONDS: Final = 5.0
 """How long a write waits for another process before it gives up."""
 
@@ -261,11 +264,13 @@ class Database:
         """
         if not filled:
             return self._file.read(work)
-        while True:
+        for _ in range(_REBUILDS):
             for result in self._file.read(lambda c: [work(c)] if _is_filled(c) else []):
                 return result
             with locked(self._fill_lock()):
                 self._fill_if_needed()
+        # A read that no sound index can do looks like damage, too, and would rebuild without end.
+        raise self._error(damage("it is lost or damaged each time it has been rebuilt"))
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction that is written whole or not at all.
