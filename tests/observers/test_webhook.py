@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -162,7 +163,8 @@ def test_a_program_ends_without_its_receiver() -> None:
         f"made = webhook.WebhookObserver('http://127.0.0.1:9', {SECRET!r}, fetch=local)\n"
         "made.notify(EVENTS[-1])\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code], check=False)
+    root = Path(__file__).parents[2]  # where `tests` can be imported from
+    ended = subprocess.run([sys.executable, "-c", code], check=False, cwd=root)
 
     assert ended.returncode == 0
 
