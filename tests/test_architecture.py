@@ -30,6 +30,7 @@ FOLDERS = (
     "conversation bulk",
     "batch checks",
     "compare",
+    "checking_client",
     "client async_client",
     "workers service testing agents",
     "studio",

@@ -69,6 +69,19 @@ def test_making_a_client_needs_nothing_heavy(name: str, monkeypatch: pytest.Monk
     assert loaded_after(statement) & {*HEAVY, "ssl", "http", "email", "zipfile"} == set()
 
 
+def test_making_a_client_loads_no_part_that_few_calls_need() -> None:
+    """Each costs a short program time: they are imported by the calls that need them."""
+    code = (
+        "import sys, gptimage; gptimage.ImageClient; gptimage.AsyncImageClient; "
+        "print(*{name.split('.')[1] for name in sys.modules if name.startswith('gptimage.')})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    loaded = {*done.stdout.split()}
+    assert "engine" in loaded
+    assert {"checks", "compare", "conversation", "batch", "sandbox"} & loaded == set()
+
+
 def test_public_names_are_found() -> None:
     """Each public name is there when it is first used, and shown before that."""
     statement = "import gptimage as g; assert {*g.__all__} <= {*dir(g)}"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from gptimage._internal.keywords import strict
 from gptimage.budget.budget import Usd
 from gptimage.cache.base import Cache
-from gptimage.checks.clients import AsyncCheckingClient
+from gptimage.checking_client import AsyncCheckingClient
 from gptimage.engine.arguments import check_sandbox, check_settings
 from gptimage.engine.base_client import (
     VARIATION,

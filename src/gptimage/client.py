@@ -12,7 +12,7 @@ from gptimage._internal.coroutines import iterate_blocking, run_blocking
 from gptimage._internal.keywords import strict
 from gptimage.budget.budget import Usd
 from gptimage.cache.base import Cache
-from gptimage.checks.clients import CheckingClient
+from gptimage.checking_client import CheckingClient
 from gptimage.engine.arguments import check_sandbox, check_settings
 from gptimage.engine.base_client import (
     VARIATION,

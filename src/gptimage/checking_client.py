@@ -8,25 +8,81 @@ from typing import TYPE_CHECKING, Unpack
 
 from gptimage._internal.coroutines import run_blocking
 from gptimage._internal.keywords import strict
-from gptimage.budget.budget import Usd
-from gptimage.checks import attempts
-from gptimage.checks.attempts import Attempts
-from gptimage.checks.check import AnyCheck, CheckResult
-from gptimage.conversation.turns import ClientParts
 from gptimage.engine.base_client import BaseClient, CallSettings
 from gptimage.engine.signatures import shows
-from gptimage.image.image import ImageSource
 from gptimage.types.request import EditOptions, Options, Prompt, Sources
 
 
 if TYPE_CHECKING:
+    from gptimage.budget.budget import Usd
+    from gptimage.checks import AnyCheck, Attempts, CheckResult
     from gptimage.conversation.alt_text import AltText, Purpose
+    from gptimage.conversation.turns import ClientParts
+    from gptimage.image.image import ImageSource
     from gptimage.types.record import Record
 
 
 class _Base(BaseClient):
+    """What both do, as coroutines. Imported when it is called: most programs check nothing."""
+
     def _parts(self) -> ClientParts:
+        from gptimage.conversation.turns import ClientParts
+
         return ClientParts(saver=self._saver, sender=self._sender, accounting=self._accounting)
+
+    async def _check_image(
+        self, image: ImageSource, checks: Sequence[AnyCheck]
+    ) -> tuple[CheckResult, ...]:
+        from gptimage.checks.attempts import check_any
+
+        return await check_any(self._parts(), image, checks)
+
+    async def _alt_text(
+        self,
+        image: ImageSource | Record,
+        purpose: Purpose,
+        context: str | None,
+        language: str,
+        chat_model: str | None,
+    ) -> AltText:
+        from gptimage.conversation.alt_text import alt_text
+
+        parts = self._parts()
+        return await alt_text(
+            parts, image, purpose, context=context, language=language, chat_model=chat_model
+        )
+
+    async def _best_of(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None,
+        options: EditOptions,
+        checks: Sequence[AnyCheck],
+        budget: Usd | None,
+        how: CallSettings,
+    ) -> Attempts:
+        from gptimage.checks.attempts import best_of
+
+        several: EditOptions = options if options.get("n") is not None else {**options, "n": 4}
+        limited = self._within(budget)
+        draw = partial(limited._draw_any, prompt, images, several)
+        return await best_of(limited._parts(), draw, how, checks)
+
+    async def _until(
+        self,
+        prompt: str | Prompt,
+        images: Sources | None,
+        options: EditOptions,
+        checks: Sequence[AnyCheck],
+        budget: Usd | None,
+        how: CallSettings,
+        most: int,
+    ) -> Attempts:
+        from gptimage.checks.attempts import until
+
+        limited = self._within(budget)
+        draw = partial(limited._draw_any, prompt, images, options)
+        return await until(limited._parts(), draw, how, checks, most)
 
 
 class CheckingClient(_Base):
@@ -48,7 +104,7 @@ class CheckingClient(_Base):
             ConfigurationError: A check needs a package that is not installed.
             ImageDecodeError: It is no image.
         """
-        return run_blocking(attempts.check_any(self._parts(), image, checks))
+        return run_blocking(self._check_image(image, checks))
 
     @strict("alt_text")
     def alt_text(
@@ -83,17 +139,7 @@ class CheckingClient(_Base):
             ApiError: The service refused.
             OutcomeUnknownError: No usable response arrived; it may have been billed.
         """
-        from gptimage.conversation.alt_text import alt_text
-
-        work = alt_text(
-            self._parts(),
-            image,
-            purpose,
-            context=context,
-            language=language,
-            chat_model=chat_model,
-        )
-        return run_blocking(work)
+        return run_blocking(self._alt_text(image, purpose, context, language, chat_model))
 
     @shows(Options, EditOptions)
     def best_of(
@@ -126,9 +172,7 @@ class CheckingClient(_Base):
             GptImageError: As `generate` and `edit`. A check that fails itself raises nothing.
         """
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        limited = self._within(budget)
-        draw = partial(limited._draw_any, prompt, images, several(options))
-        return run_blocking(attempts.best_of(limited._parts(), draw, how, checks))
+        return run_blocking(self._best_of(prompt, images, options, checks, budget, how))
 
     @shows(Options, EditOptions)
     def until(
@@ -168,9 +212,7 @@ class CheckingClient(_Base):
             GptImageError: As `generate` and `edit`, when the first call fails.
         """
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        limited = self._within(budget)
-        draw = partial(limited._draw_any, prompt, images, options)
-        return run_blocking(attempts.until(limited._parts(), draw, how, checks, most))
+        return run_blocking(self._until(prompt, images, options, checks, budget, how, most))
 
 
 class AsyncCheckingClient(_Base):
@@ -181,7 +223,7 @@ class AsyncCheckingClient(_Base):
         self, image: ImageSource, checks: Sequence[AnyCheck]
     ) -> tuple[CheckResult, ...]:
         """Check an image; see `ImageClient.check`."""
-        return await attempts.check_any(self._parts(), image, checks)
+        return await self._check_image(image, checks)
 
     @strict("alt_text")
     async def alt_text(
@@ -194,16 +236,7 @@ class AsyncCheckingClient(_Base):
         chat_model: str | None = None,
     ) -> AltText:
         """Have the chat model write an image's text alternative; see `ImageClient.alt_text`."""
-        from gptimage.conversation.alt_text import alt_text
-
-        return await alt_text(
-            self._parts(),
-            image,
-            purpose,
-            context=context,
-            language=language,
-            chat_model=chat_model,
-        )
+        return await self._alt_text(image, purpose, context, language, chat_model)
 
     @shows(Options, EditOptions)
     async def best_of(
@@ -221,9 +254,7 @@ class AsyncCheckingClient(_Base):
     ) -> Attempts:
         """Draw several images and say which is the best; see `ImageClient.best_of`."""
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        limited = self._within(budget)
-        draw = partial(limited._draw_any, prompt, images, several(options))
-        return await attempts.best_of(limited._parts(), draw, how, checks)
+        return await self._best_of(prompt, images, options, checks, budget, how)
 
     @shows(Options, EditOptions)
     async def until(
@@ -242,11 +273,4 @@ class AsyncCheckingClient(_Base):
     ) -> Attempts:
         """Draw until an image passes every check; see `ImageClient.until`."""
         how = CallSettings(refresh=refresh, tags=tags, timeout=timeout, extra_headers=extra_headers)
-        limited = self._within(budget)
-        draw = partial(limited._draw_any, prompt, images, options)
-        return await attempts.until(limited._parts(), draw, how, checks, most)
-
-
-def several(options: EditOptions) -> EditOptions:
-    """Return the options of ``best_of``, which draws four images where no number is given."""
-    return options if options.get("n") is not None else {**options, "n": 4}
+        return await self._until(prompt, images, options, checks, budget, how, most)
