@@ -306,13 +306,13 @@ def _job(
     """
     from gptimage.workers import Job
 
-    said = Job.of("x", prompt, **options).request
-    digest = hashlib.sha256(canonical({"format": "png", **said}))
+    requested = Job.of("x", prompt, **options).request
+    digest = hashlib.sha256(canonical({"format": "png", **requested}))
     if variant is not None and variant > 1:  # the first is the image without a variant
         digest.update(f"\n{variant}".encode())
     kind = "sandbox-images" if sandbox else "images"
-    # Said or not, png is what is drawn: one digest must be one job.
-    request = {key: value for key, value in said.items() if (key, value) != ("format", "png")}
+    # Named or not, png is what is drawn: one digest must be one job.
+    request = {key: value for key, value in requested.items() if (key, value) != ("format", "png")}
     return Job(f"{kind}:{digest.hexdigest()[:32]}", request)
 
 

@@ -378,8 +378,8 @@ def _no_image_error(
         error = error_from_event(document.value, request_id=reply.request_id, partials=())
         return _priced(plan, error)
     text = chat_text(document.value)
-    said = f"the model drew nothing and answered: {truncated_repr(text)}" if text else ""
-    problem = "; ".join(lost) or said or "the reply holds no images"
+    answer = f"the model drew nothing and answered: {truncated_repr(text)}" if text else ""
+    problem = "; ".join(lost) or answer or "the reply holds no images"
     return malformed(plan, reply, problem, text=text)
 
 

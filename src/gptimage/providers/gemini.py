@@ -345,14 +345,14 @@ def _as_images_api(document: Mapping[str, Any]) -> dict[str, object]:
     order = [len(drawn) - 1, *range(len(drawn) - 1)]
     found["data"] = [{"b64_json": drawn[each]} for each in order]
     places = iter([order.index(each) for each in range(len(drawn))])
-    said: list[object] = []
+    kept: list[object] = []
     for part in parts:
         blob = table(part.get("inlineData"))
         if part.get("thought") or part == {"text": ""}:
             continue  # the signatures stand for what was thought
         known = blob.get("data") is not None
-        said.append({**part, "inlineData": {**blob, "data": next(places)}} if known else part)
-    return {**found, "model_message": {"role": "model", "parts": said}}
+        kept.append({**part, "inlineData": {**blob, "data": next(places)}} if known else part)
+    return {**found, "model_message": {"role": "model", "parts": kept}}
 
 
 def _refusal(reply: HttpReply, document: Mapping[str, Any]) -> HttpReply:

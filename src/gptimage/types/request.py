@@ -105,11 +105,11 @@ class Prompt:
         """
         if not self.images:
             return self.text
-        told = [
+        sentences = [
             f"Image {number} ({each.name}): {each.about}"
             for number, each in enumerate(self.images, after + 1)
         ]
-        return "\n".join([f"{self.text}\n", _REFERENCES, *told])
+        return "\n".join([f"{self.text}\n", _REFERENCES, *sentences])
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy by value: a read-only mapping cannot be pickled as it is."""
