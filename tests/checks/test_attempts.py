@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -144,6 +144,15 @@ def test_a_check_that_fails_itself_loses_no_image(
     assert found.image.size == (1024, 1024)
 
 
+def test_a_check_that_cannot_look_ends_the_attempts(client: ImageClient) -> None:
+    """It would see no more in the next image, which is paid, too."""
+    found = client.until("A fox", checks=[lambda _: bool(1 / 0)], most=3, **LOW)
+
+    assert (len(found), found.passed) == (1, False)
+    assert isinstance(found.stopped, ZeroDivisionError)
+    assert any("ended early" in warning for warning in found.warnings)
+
+
 @pytest.mark.parametrize(
     ("failure", "kind"), [("timeout", OutcomeUnknownError), ("quota", ApiError)]
 )
@@ -276,13 +285,26 @@ def test_a_question_without_an_answer_is_a_finding(client: ImageClient, sandbox:
     assert found.cost is None
 
 
-@pytest.mark.parametrize("checks", [[], None, ["transparent"], [Transparent], [Question(" ")]])
+@pytest.mark.parametrize(
+    "checks",
+    [[], None, ["transparent"], [Transparent], [Question(" ")], [Question(cast("Any", 5))]],
+)
 def test_what_is_no_check_is_refused_before_anything_is_sent(
     client: ImageClient, sandbox: Sandbox, checks: Any
 ) -> None:
     """An image must not be paid for to find out."""
     with pytest.raises(InvalidRequestError, match="nothing was sent"):
         client.until("A fox", checks=checks)
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("model", [5, ""])
+def test_a_model_that_is_no_name_is_refused_before_anything_is_sent(
+    client: ImageClient, sandbox: Sandbox, model: Any
+) -> None:
+    """Each image would be paid for, and no question answered."""
+    with pytest.raises(ConfigurationError, match="chat_model"):
+        client.until("A fox", checks=[Question("A fox?", chat_model=model)])
     assert sandbox.requests == []
 
 

@@ -110,8 +110,8 @@ class Attempts:
             one.
         tag: The tag in the store that all of them have, the best one also ``chosen``; None
             without a store.
-        stopped: What ended the attempts early, such as the budget or a call that failed; None when
-            an image passed or all attempts were made.
+        stopped: What ended the attempts early, such as the budget, a call that failed or a check
+            that could not look; None when an image passed or all attempts were made.
         warnings: What you should know, one sentence each.
     """
 
@@ -305,13 +305,17 @@ async def _attempts(
                     found.append(Attempt(image=image, result=result, index=index, checks=saw))
             # The cache has this very request by now: the next attempt must be drawn.
             how, most = evolve(how, refresh=True), most - 1
+            if most and stopped is None and not any(each.passed for each in found):
+                # A check that cannot look sees no more in the next image, which is paid, too.
+                errors = (check.error for each in found for check in each.checks)
+                stopped = next(filter(None, errors), None)
     except BaseException as error:
         _carry(error, result, found)
         raise
     whole = Attempts(attempts=tuple(found), tag=tag, stopped=stopped)
     notes = [note for each in found for note in each.result.warnings]
     if stopped is not None:
-        notes.append(f"a further attempt failed, and the images before it are here: {stopped}")
+        notes.append(f"the attempts ended early, and the images until then are here: {stopped}")
     if tag is not None:
         notes += await client.sender.runtime.work(partial(_tagged, client, whole.best))
     return evolve(whole, warnings=tuple(dict.fromkeys(notes)))

@@ -104,8 +104,13 @@ def checked(checks: object) -> tuple[AnyCheck, ...]:
             allowed="such as [Transparent(), Words('OPEN'), Question('Is there a fox?')]",
         )
     for each in found:
-        if isinstance(each, Question) and not each.text.strip():
-            raise InvalidRequestError("a Question is empty; nothing was sent", field="checks")
+        if isinstance(each, Question):
+            words = cast("object", each.text)
+            if not (isinstance(words, str) and words.strip()):
+                raise InvalidRequestError(
+                    f"a Question needs a text, and {words!r:.80} is none; nothing was sent",
+                    field="checks",
+                )
         prepare = getattr(each, "prepare", None)
         if prepare is not None:
             prepare()

@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import field, frozen
 
+from gptimage._internal.keywords import text as check_text
 from gptimage.conversation.parsing import parse_words
 from gptimage.conversation.turns import ClientParts
 from gptimage.engine.config import ClientConfig
@@ -74,10 +75,12 @@ def plan_question(
 
     Raises:
         InvalidRequestError: The provider has no Responses API, or an image cannot be sent.
-        ConfigurationError: An svg is to be sent, and its extra is missing.
+        ConfigurationError: An svg is to be sent, and its extra is missing; or the model is no name.
     """
     own = config.services.own
     check_question(own)
+    if chat_model is not None:
+        check_text("chat_model", chat_model)
     model = chat_model or config.chat_model or DEFAULT_CHAT_MODEL
     endpoint, today = config.endpoint, config.clock().date()
     wire = question_to_wire(model, text, [_sendable(config, each) for each in images])
