@@ -328,6 +328,29 @@ def test_an_address_of_the_sandbox_that_is_none(
 # ------------------------------------------------------------- errors of all kinds
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_what_no_place_takes_is_said(tmp_path: Path) -> None:
+    """Where neither the store nor any disk takes a paid image, a line says so."""
+    program = (
+        "import resource, sys; from gptimage.cli.main import main; "
+        "draw = ['generate', 'x', '--size', '1024x1024', '--store', 'store']; "
+        "main([*draw, '--quality', 'low']); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); "
+        "sys.exit(main(draw))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "GPTIMAGE_SANDBOX": "1", "HOME": str(tmp_path)},
+    )
+
+    assert ended.returncode == 5
+    assert "no place on this machine takes it" in ended.stderr
+
+
 def every_error() -> Iterator[BaseException]:
     """One of every class that a command may meet."""
     special: dict[type, Any] = {

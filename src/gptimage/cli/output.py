@@ -256,7 +256,7 @@ def save_one(image: Image, where: Target, stem: str) -> Path:
 def keep_what_came(error: BaseException) -> None:
     """Write the paid images an error carries, and print their paths."""
     # Whatever goes wrong here, the error itself must still be printed.
-    with contextlib.suppress(OSError):
+    try:
         result = getattr(error, "result", None)
         # Ctrl-C while images are checked carries those, too; a store may have them already.
         if isinstance(result, Result) and (isinstance(error, StoreError) or not result.stored):
@@ -268,6 +268,9 @@ def keep_what_came(error: BaseException) -> None:
         if isinstance(reply, bytes) and reply:
             path = keep_bytes(reply, "reply.bin")
             print(f"the reply as it arrived is in {path}", file=sys.stderr)
+    except OSError as lost:
+        with contextlib.suppress(OSError):
+            print(f"gptimage: {lost}", file=sys.stderr)
 
 
 def keep_bytes(data: bytes, name: str) -> Path:
